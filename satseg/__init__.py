@@ -1,0 +1,40 @@
+"""satseg: from georeferenced scenes and a few labels to polygons.
+
+Every command of the command line is a function here, imported when it is first used:
+
+    from satseg import tile, train, evaluate, predict, vectorize
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from satseg.backend import create_model, list_architectures
+    from satseg.errors import SatsegError
+
+_PUBLIC = {
+    "SatsegError": "satseg.errors",
+    "create_model": "satseg.backend",
+    "list_architectures": "satseg.backend",
+}
+
+__all__ = [
+    "SatsegError",
+    "__version__",
+    "create_model",
+    "list_architectures",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'satseg' has no attribute {name!r}")
+    return getattr(import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

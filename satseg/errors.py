@@ -1,0 +1,63 @@
+"""Everything satseg raises on purpose.
+
+    SatsegError                 one clear sentence, and a hint when there is something to do about it
+    ├── UsageError              the call itself is wrong (exit code 2)
+    ├── SceneError              a raster that cannot be used as it is
+    ├── LabelError              labels that cannot be used as they are
+    ├── TileError               a tile set that is missing, broken or does not fit
+    ├── CheckpointError         a checkpoint that cannot be read or does not fit
+    ├── ArchitectureError       an unknown network, or options it does not take
+    ├── TrainingError           training cannot start, continue or converge
+    └── OutputError             a file that cannot be written
+
+Messages say what, where and which value; the hint says what to do. The command line prints both without
+a traceback; Python callers catch ``SatsegError`` or one of its branches.
+"""
+
+from __future__ import annotations
+
+
+class SatsegError(Exception):
+    """Base of all errors that satseg raises on purpose.
+
+    Args:
+        message: One sentence: what is wrong, where, and the value that was found.
+        hint: What the user can do about it, if anything.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(SatsegError):
+    """The call itself is wrong: arguments that contradict each other or do not exist."""
+
+
+class SceneError(SatsegError):
+    """A raster that cannot be opened, read or used as it is."""
+
+
+class LabelError(SatsegError):
+    """Labels that cannot be opened, burnt or mapped to classes."""
+
+
+class TileError(SatsegError):
+    """A tile set that is missing, broken or does not fit its index."""
+
+
+class CheckpointError(SatsegError):
+    """A checkpoint that cannot be read, or does not fit the scene or the tiles it meets."""
+
+
+class ArchitectureError(SatsegError):
+    """An unknown network, or options that the network does not take."""
+
+
+class TrainingError(SatsegError):
+    """Training that cannot start, continue or converge."""
+
+
+class OutputError(SatsegError):
+    """An output that cannot be written."""

@@ -1,0 +1,256 @@
+"""Frozen records that cross rooms. Standard library and numpy only, so that every room can afford them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from affine import Affine
+
+
+@dataclass(frozen=True)
+class ProgressEvent:
+    """How far a piece of work has come.
+
+    Args:
+        task: What is being done, as a short phrase.
+        done: Units done so far.
+        total: Units in all, or None while unknown.
+        unit: What is counted: ``px``, ``step``, ``tile``, ``s``.
+        note: A few words on the current state (a loss, a score).
+    """
+
+    task: str
+    done: float
+    total: float | None
+    unit: str
+    note: str = ""
+
+
+Progress = Callable[[ProgressEvent], None]
+"""Callback through which workflows tell how far they are."""
+
+
+def no_progress(event: ProgressEvent) -> None:
+    """Ignore progress: the default where nobody watches."""
+
+
+@dataclass(frozen=True)
+class SceneInfo:
+    """What is known of a georeferenced raster without reading its pixels.
+
+    Args:
+        path: Where it was opened from (a path, a URL or a GDAL name).
+        width: Columns.
+        height: Rows.
+        bands: Names of the bands that serve as input, in file order; alpha and mask bands are not among them.
+        dtype: Common numpy dtype of these bands, by name.
+        scales: Scale of each band (physical value = scale * raw + offset).
+        offsets: Offset of each band.
+        nodata: Nodata value, or None.
+        has_mask: Whether some pixels may be invalid (nodata, alpha, mask band, NaN).
+        crs: ``EPSG:...`` or WKT, or None where the raster has none.
+        transform: Pixel (column, row) to CRS coordinates (x, y).
+        gsd: Ground metres per pixel along x and along y, measured on the ellipsoid at the scene's centre;
+            None without a CRS.
+    """
+
+    path: str
+    width: int
+    height: int
+    bands: tuple[str, ...]
+    dtype: str
+    scales: tuple[float, ...]
+    offsets: tuple[float, ...]
+    nodata: float | None
+    has_mask: bool
+    crs: str | None
+    transform: Affine
+    gsd: tuple[float, float] | None
+
+    @property
+    def pixels(self) -> int:
+        """Rows times columns."""
+        return self.width * self.height
+
+
+@dataclass(frozen=True)
+class BandStatistics:
+    """Statistics of the raw values of each band over valid pixels, in float64.
+
+    Args:
+        count: Valid pixels.
+        mean: Mean of each band.
+        std: Standard deviation of each band (population).
+        minimum: Smallest value of each band.
+        maximum: Largest value of each band.
+    """
+
+    count: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    minimum: tuple[float, ...]
+    maximum: tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """A finished strip of a class map: full rows, in order from the top.
+
+    Args:
+        offset: Row of the scene where the strip begins.
+        classes: (H, W) uint8 class ids, 255 where not valid.
+        confidence: (H, W) uint8, probability of the class times 255; None where not asked for.
+    """
+
+    offset: int
+    classes: np.ndarray
+    confidence: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """Scores of one class, each in 0..1 and NaN where it is not defined."""
+
+    name: str
+    iou: float
+    f1: float
+    precision: float
+    recall: float
+    pixels: int
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """How well a map agrees with its labels, over all pixels that are not ignored.
+
+    Args:
+        pixels: Pixels compared.
+        global_accuracy: Share of pixels whose class is right.
+        class_average_accuracy: Mean recall over the classes present in the labels.
+        mean_iou: Mean IoU over the classes present in labels or predictions.
+        frequency_weighted_iou: IoU weighted by each class's share of the labels.
+        classes: Scores per class.
+        confusion: (K, K) nested tuples of pixel counts; row: label, column: prediction.
+    """
+
+    pixels: int
+    global_accuracy: float
+    class_average_accuracy: float
+    mean_iou: float
+    frequency_weighted_iou: float
+    classes: tuple[ClassScore, ...]
+    confusion: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class TileSummary:
+    """What ``satseg tile`` wrote.
+
+    Args:
+        path: Folder of the tile set.
+        scenes: Scenes that were cut.
+        tiles: Tiles per split.
+        pixels: Labelled pixels per split and class name.
+        skipped: Tiles left out because no pixel was valid and labelled.
+        repaired: Label geometries that were invalid and were repaired.
+        dropped: Label geometries that could not be used (empty, null, not a polygon).
+    """
+
+    path: str
+    scenes: int
+    tiles: dict[str, int]
+    pixels: dict[str, dict[str, int]]
+    skipped: int
+    repaired: int
+    dropped: int
+
+
+@dataclass(frozen=True)
+class TrainingSummary:
+    """How a training run ended.
+
+    Args:
+        path: Folder of the run.
+        arch: Network.
+        best: Checkpoint with the best validation mIoU.
+        last: Checkpoint of the last step.
+        steps: Optimiser updates done in all.
+        epochs: Passes over the data, as a fraction.
+        seconds: Time spent in training and validation, resumed parts included.
+        loss: Mean training loss since the last validation.
+        validation: Report of the best checkpoint on the validation split.
+    """
+
+    path: str
+    arch: str
+    best: str
+    last: str
+    steps: int
+    epochs: float
+    seconds: float
+    loss: float
+    validation: EvaluationReport
+
+
+@dataclass(frozen=True)
+class VectorSummary:
+    """What a tracer emitted.
+
+    Args:
+        paths: Files written.
+        polygons: Polygons per class name.
+        vertices: Vertices in all, closing points included.
+        area_m2: Area per class name on the ellipsoid; NaN where the raster has no CRS.
+    """
+
+    paths: tuple[str, ...]
+    polygons: dict[str, int]
+    vertices: int
+    area_m2: dict[str, float]
+
+
+@dataclass(frozen=True)
+class PredictionSummary:
+    """What ``satseg predict`` did with one scene.
+
+    Args:
+        scene: Where the scene came from.
+        outputs: Files written.
+        pixels: Pixels per class name; ``nodata`` counts those that were not valid.
+        polygons: Polygons per class name, or None where no vector file was asked for.
+        seconds: From opened scene to closed files.
+        forwarded: Pixels that went through the network, per pixel of the scene.
+    """
+
+    scene: str
+    outputs: tuple[str, ...]
+    pixels: dict[str, int]
+    polygons: dict[str, int] | None
+    seconds: float
+    forwarded: float
+
+
+def as_json(value: Any) -> Any:
+    """Turn records, tuples, arrays and paths into what ``json`` can write; NaN and infinity become null."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: as_json(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, dict):
+        return {str(key): as_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_json(item) for item in value]
+    if isinstance(value, np.ndarray):
+        return as_json(value.tolist())
+    if isinstance(value, np.generic):
+        return as_json(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Path):
+        return str(value)
+    return value
