@@ -61,3 +61,8 @@ class TrainingError(SatsegError):
 
 class OutputError(SatsegError):
     """An output that cannot be written."""
+
+
+def one_line(error: BaseException) -> str:
+    """Return the message of a library's exception on one line and without its full stop, to quote it in ours."""
+    return " ".join(str(error.__cause__ or error).split()).rstrip(".")

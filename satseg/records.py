@@ -42,6 +42,26 @@ def no_progress(event: ProgressEvent) -> None:
 
 
 @dataclass(frozen=True)
+class BandSpec:
+    """What the values of an image mean: a network trained on one spec does not fit another.
+
+    Args:
+        names: Band names in channel order; ``band_N`` where the file gives none.
+        dtype: Common numpy dtype of the raw values, by name.
+        scales: Scale of each band (physical value = scale * raw + offset).
+        offsets: Offset of each band.
+    """
+
+    names: tuple[str, ...]
+    dtype: str
+    scales: tuple[float, ...]
+    offsets: tuple[float, ...]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+@dataclass(frozen=True)
 class SceneInfo:
     """What is known of a georeferenced raster without reading its pixels.
 
@@ -49,10 +69,7 @@ class SceneInfo:
         path: Where it was opened from (a path, a URL or a GDAL name).
         width: Columns.
         height: Rows.
-        bands: Names of the bands that serve as input, in file order; alpha and mask bands are not among them.
-        dtype: Common numpy dtype of these bands, by name.
-        scales: Scale of each band (physical value = scale * raw + offset).
-        offsets: Offset of each band.
+        bands: The bands that serve as input, in file order; alpha and mask bands are not among them.
         nodata: Nodata value, or None.
         has_mask: Whether some pixels may be invalid (nodata, alpha, mask band, NaN).
         crs: ``EPSG:...`` or WKT, or None where the raster has none.
@@ -64,10 +81,7 @@ class SceneInfo:
     path: str
     width: int
     height: int
-    bands: tuple[str, ...]
-    dtype: str
-    scales: tuple[float, ...]
-    offsets: tuple[float, ...]
+    bands: BandSpec
     nodata: float | None
     has_mask: bool
     crs: str | None

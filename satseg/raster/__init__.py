@@ -1,0 +1,1 @@
+"""Rasters: scenes, windows, labels, band statistics and the class raster, read and written through GDAL."""

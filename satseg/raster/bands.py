@@ -1,0 +1,87 @@
+"""Band statistics and normalisation: the one place where raw values become what a network sees."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from satseg.errors import TileError
+from satseg.records import BandStatistics
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class StatisticsAccumulator:
+    """Merge statistics of many pieces in float64, by the pairwise update of Chan et al. (1979).
+
+    Sums of squares of large values lose digits; merged means and centred squares do not.
+
+    Args:
+        num_bands: Bands of every piece.
+    """
+
+    def __init__(self, num_bands: int) -> None:
+        self._count = 0
+        self._mean = np.zeros(num_bands)
+        self._centred_squares = np.zeros(num_bands)
+        self._minimum = np.full(num_bands, np.inf)
+        self._maximum = np.full(num_bands, -np.inf)
+
+    def add(self, bands: np.ndarray, valid: np.ndarray) -> None:
+        """Add the valid pixels of (band, row, col) raw values; valid is (row, col) bool."""
+        values = bands[:, valid].astype(np.float64)  # (band, pixel)
+        count = values.shape[1]
+        if count == 0:
+            return
+        mean = values.mean(axis=1)
+        delta = mean - self._mean
+        total = self._count + count
+        self._centred_squares += ((values - mean[:, None]) ** 2).sum(axis=1)
+        self._centred_squares += delta**2 * self._count * count / total
+        self._mean += delta * count / total
+        self._count = total
+        self._minimum = np.minimum(self._minimum, values.min(axis=1))
+        self._maximum = np.maximum(self._maximum, values.max(axis=1))
+
+    def finish(self) -> BandStatistics:
+        """Return the statistics of all that was added.
+
+        Raises:
+            TileError: There was no valid pixel at all.
+        """
+        if self._count == 0:
+            raise TileError("There is no valid pixel to take band statistics from.")
+        return BandStatistics(
+            count=self._count,
+            mean=tuple(self._mean.tolist()),
+            std=tuple(np.sqrt(self._centred_squares / self._count).tolist()),
+            minimum=tuple(self._minimum.tolist()),
+            maximum=tuple(self._maximum.tolist()),
+        )
+
+
+def normalise(images: Tensor, statistics: BandStatistics, valid: Tensor | None = None) -> Tensor:
+    """Centre raw values on the training mean and scale them by the training standard deviation.
+
+    It never looks at the image at hand, so a pixel gets the same value in whatever window it is read. A band that
+    was constant in training is centred only.
+
+    Args:
+        images: (N, C, H, W) raw values of any real dtype, on any device; NaN only where not valid.
+        statistics: Statistics of the training tiles, C bands.
+        valid: (N, H, W) bool, or None where every pixel is valid.
+
+    Returns:
+        (N, C, H, W) float32 on the same device; 0 is the training mean, and the value of all invalid pixels.
+    """
+    import torch
+
+    mean = torch.tensor(statistics.mean, dtype=torch.float32, device=images.device)
+    std = torch.tensor(statistics.std, dtype=torch.float32, device=images.device)
+    std = torch.where(std > 0, std, torch.ones_like(std))
+    normalised = (images.float() - mean[:, None, None]) / std[:, None, None]
+    if valid is None:
+        return normalised
+    return torch.where(valid[:, None], normalised, torch.zeros((), device=images.device))

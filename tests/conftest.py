@@ -1,0 +1,18 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real scenes and awkward files that are too many to ship with the package."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("SATSEG_TEST_DATA", beside))
+    if not folder.is_dir():
+        pytest.skip(f"the test data folder {folder} is absent (set SATSEG_TEST_DATA)")
+    return folder
