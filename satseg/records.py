@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,6 +56,16 @@ class BandSpec:
     dtype: str
     scales: tuple[float, ...]
     offsets: tuple[float, ...]
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> BandSpec:
+        """Read what ``dataclasses.asdict`` and JSON made of one."""
+        return cls(
+            names=tuple(data["names"]),
+            dtype=str(data["dtype"]),
+            scales=tuple(map(float, data["scales"])),
+            offsets=tuple(map(float, data["offsets"])),
+        )
 
     def __len__(self) -> int:
         return len(self.names)
@@ -111,6 +121,12 @@ class BandStatistics:
     std: tuple[float, ...]
     minimum: tuple[float, ...]
     maximum: tuple[float, ...]
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> BandStatistics:
+        """Read what ``dataclasses.asdict`` and JSON made of one."""
+        mean, std, minimum, maximum = (tuple(map(float, data[k])) for k in ("mean", "std", "minimum", "maximum"))
+        return cls(count=int(data["count"]), mean=mean, std=std, minimum=minimum, maximum=maximum)
 
 
 @dataclass(frozen=True, eq=False)

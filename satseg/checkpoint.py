@@ -1,0 +1,221 @@
+"""The checkpoint: one safetensors file with the weights of a network and all that is needed to use them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from satseg import __version__
+from satseg.backend import create_model
+from satseg.classes import ClassTable
+from satseg.errors import CheckpointError, SatsegError, one_line
+from satseg.records import BandSpec, BandStatistics, SceneInfo
+from satseg.staging import staged
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+FORMAT = 1
+_HEADER_KEY = "satseg"
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """All that is known of a network besides its weights.
+
+    Args:
+        arch: Network, as ``--arch`` names it.
+        arch_options: Options that :func:`satseg.create_model` took.
+        classes: Class table of its logits.
+        bands: What the raw values of its images mean.
+        statistics: Of the training tiles; what normalisation uses.
+        gsd: Ground metres per pixel of the training scenes along x and y, or None without a CRS.
+        tile_size: Side of the training tiles in pixels.
+        normalisation: How raw values are normalised: ``mean-std`` is the only way so far.
+        training: How it was trained (steps, seed, ...).
+        metrics: Validation scores by name.
+        version: satseg that wrote it.
+    """
+
+    arch: str
+    classes: ClassTable
+    bands: BandSpec
+    statistics: BandStatistics
+    gsd: tuple[float, float] | None
+    tile_size: int
+    arch_options: Mapping[str, Any] = field(default_factory=dict)
+    normalisation: str = "mean-std"
+    training: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    version: str = __version__
+
+    def to_json(self) -> str:
+        """Return the card as JSON: sorted keys and no dates, so that equal cards are equal bytes."""
+        parts = {
+            **{name: getattr(self, name) for name in ("arch", "tile_size", "normalisation", "version", "gsd")},
+            **{name: dict(getattr(self, name)) for name in ("arch_options", "training", "metrics")},
+            "format": FORMAT,
+            "classes": self.classes.to_dict(),
+            "bands": asdict(self.bands),
+            "statistics": asdict(self.statistics),
+        }
+        return json.dumps(parts, sort_keys=True, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelCard:
+        """Read what :meth:`to_json` wrote.
+
+        Raises:
+            CheckpointError: A part is missing, or it was written by a newer format or another normalisation.
+        """
+        try:
+            parts = json.loads(text)
+            if parts["format"] > FORMAT:
+                raise CheckpointError(
+                    f"It has format {parts['format']}, and this satseg reads up to {FORMAT}.", hint="Update satseg."
+                )
+            if parts["normalisation"] != cls.normalisation:
+                raise CheckpointError(f"Its normalisation {parts['normalisation']!r} is not known.")
+            plain = ("arch", "arch_options", "normalisation", "training", "metrics", "version")
+            return cls(
+                **{name: parts[name] for name in plain},
+                classes=ClassTable.from_dict(parts["classes"]),
+                bands=BandSpec.from_dict(parts["bands"]),
+                statistics=BandStatistics.from_dict(parts["statistics"]),
+                gsd=tuple(parts["gsd"]) if parts["gsd"] else None,
+                tile_size=int(parts["tile_size"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"Its header lacks or garbles {one_line(error)}.") from error
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that has been opened; weights are read when a model is built.
+
+    Args:
+        path: Where it lies.
+        card: What its header says.
+    """
+
+    path: Path
+    card: ModelCard
+
+    @classmethod
+    def load(cls, path: str | Path) -> Checkpoint:
+        """Read the header of a checkpoint.
+
+        Raises:
+            CheckpointError: It does not exist, is no safetensors file, or was not written by satseg.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        path = Path(path)
+        if not path.is_file():
+            raise CheckpointError(
+                f"The checkpoint {path} does not exist.", hint="Train one: satseg train TILES --arch erfnet"
+            )
+        try:
+            with safe_open(path, framework="pt") as file:
+                header = (file.metadata() or {}).get(_HEADER_KEY)
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f"{path} is not a safetensors file: {one_line(error)}.") from error
+        if header is None:
+            raise CheckpointError(f"{path} holds weights, but was not written by satseg.")
+        try:
+            return cls(path, ModelCard.from_json(header))
+        except SatsegError as error:
+            raise CheckpointError(f"{path} cannot be used. {error.message}", hint=error.hint) from error
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the file, in hexadecimal: what outputs name as their origin."""
+        with self.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def read_weights(self) -> dict[str, Tensor]:
+        """Read all weights, on the CPU.
+
+        Raises:
+            CheckpointError: The file is cut off or damaged.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            return load_file(self.path)
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f"The weights in {self.path} cannot be read: {one_line(error)}.") from error
+
+    def build_model(self) -> nn.Module:
+        """Build the network with its weights, in eval mode, on the CPU.
+
+        Raises:
+            ArchitectureError: This satseg has no such network.
+            CheckpointError: The weights do not fit the network.
+        """
+        card = self.card
+        model: nn.Module = create_model(
+            card.arch, in_channels=len(card.bands), num_classes=len(card.classes), **card.arch_options
+        )
+        try:
+            model.load_state_dict(self.read_weights())
+        except RuntimeError as error:
+            raise CheckpointError(f"The weights in {self.path} do not fit {card.arch}: {one_line(error)}.") from error
+        return model.eval()
+
+    def check_fits(self, scene: SceneInfo) -> None:
+        """Make sure that a scene holds what the network was trained on.
+
+        Raises:
+            CheckpointError: Number, order, dtype, scale or offset of the bands differ.
+        """
+        ours, theirs = self.card.bands, scene.bands
+        where = f"{scene.path} does not fit {self.path}"
+        if len(theirs) != len(ours):
+            raise CheckpointError(
+                f"{where}: it has {_count(len(theirs), 'band')}, the network was trained on {len(ours)} "
+                f"({', '.join(ours.names)})."
+            )
+        if theirs.dtype != ours.dtype:
+            raise CheckpointError(
+                f"{where}: it holds {theirs.dtype} values, the network was trained on {ours.dtype}.",
+                hint="Values mean something else in another type; bring the scene to the scale of the training scenes.",
+            )
+        for number, (mine, other) in enumerate(zip(ours.names, theirs.names, strict=True), start=1):
+            generic = mine.startswith("band_") or other.startswith("band_")
+            if not generic and mine.casefold() != other.casefold():
+                raise CheckpointError(f"{where}: its band {number} is {other!r}, the network expects {mine!r} there.")
+        if (theirs.scales, theirs.offsets) != (ours.scales, ours.offsets):
+            raise CheckpointError(
+                f"{where}: scale {theirs.scales} and offset {theirs.offsets} differ from {ours.scales} and "
+                f"{ours.offsets} in training.",
+                hint="Rescale it to the training scenes' scale and offset: gdal_translate -unscale, then -a_scale.",
+            )
+
+
+def save_checkpoint(path: str | Path, weights: Mapping[str, Tensor], card: ModelCard) -> None:
+    """Write a checkpoint, aside first, so that the file under its name is always whole.
+
+    Args:
+        path: Where to write it.
+        weights: State dict of the network.
+        card: All else. Equal weights and cards give equal bytes.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    from safetensors.torch import save_file
+
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    with staged(Path(path)) as work:
+        save_file(tensors, work, metadata={_HEADER_KEY: replace(card, version=__version__).to_json()})
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
