@@ -1,0 +1,154 @@
+"""The ``satseg`` command: its subcommands, and ``main()``, which turns errors into messages and exit codes.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from importlib import import_module
+from importlib.util import find_spec
+from types import FrameType
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from satseg import __version__
+from satseg.cli.console import Talk, TalkHandler
+from satseg.errors import SatsegError, UsageError
+
+DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+
+COMMANDS = ("demo", "tile", "train", "evaluate", "predict", "vectorize", "models", "info")
+"""Subcommands in the order of a project; each is the function of the same name in ``satseg/cli/<name>.py``."""
+
+app = typer.Typer(
+    name="satseg",
+    help="From georeferenced scenes and a few labels to maps: tile, train, evaluate, predict, vectorize.",
+    epilog="`satseg demo` runs the whole path on sample scenes that ship with the package.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"satseg {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def satseg(
+    ctx: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """From georeferenced scenes and a few labels to maps: tile, train, evaluate, predict, vectorize."""
+    if ctx.invoked_subcommand is None:
+        with redirect_stdout(sys.stderr):
+            typer.echo(ctx.get_help())
+        raise typer.Exit(WRONG_USAGE)
+
+
+for _name in COMMANDS:
+    if find_spec(f"satseg.cli.{_name}"):
+        app.command(_name)(getattr(import_module(f"satseg.cli.{_name}"), _name))
+
+
+def main(args: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and leave the process with its exit code.
+
+    Args:
+        args: Words after ``satseg``; by default those the process was started with.
+    """
+    talk = Talk()
+    with _attended(talk):
+        code = run(sys.argv[1:] if args is None else args, talk)
+    sys.exit(code)
+
+
+def run(args: Sequence[str], talk: Talk) -> int:
+    """Run one command line, say on stderr what went wrong, and return the exit code."""
+    try:
+        code = app(list(args), prog_name="satseg", obj=talk, standalone_mode=False)
+        sys.stdout.flush()
+    except typer.TyperException as error:
+        talk.error(error.format_message(), hint=_help_hint(error))
+        return WRONG_USAGE
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except BrokenPipeError:
+        return _broken_pipe()
+    except Exception as error:
+        return _failed(error, talk)
+    finally:
+        talk.close()
+    if code == INTERRUPTED:
+        talk.say("Interrupted.")
+    return int(code or DONE)
+
+
+def _failed(error: Exception, talk: Talk) -> int:
+    talk.close()
+    if talk.debug:
+        sys.stderr.write("".join(traceback.format_exception(error)))
+    if isinstance(error, SatsegError):
+        talk.error(error.message, hint=error.hint)
+        return WRONG_USAGE if isinstance(error, UsageError) else FAILED
+    hint = None if talk.debug else "Run again with --debug to see where it comes from."
+    talk.error(_one_sentence(error), hint=hint)
+    return FAILED
+
+
+def _one_sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}." if error.filename else f"{error.strerror}."
+    if isinstance(error, MemoryError):
+        return "Not enough memory."
+    lines = str(error).strip().splitlines() or ["no message"]
+    return f"Something unexpected happened ({type(error).__name__}: {lines[0]})."
+
+
+def _help_hint(error: typer.TyperException) -> str | None:
+    ctx = getattr(error, "ctx", None)
+    return f"Try '{ctx.command_path} --help'." if ctx else "Try 'satseg --help'."
+
+
+def _broken_pipe() -> int:
+    """Go quietly when whoever read our stdout has gone; nothing of what is still buffered can be delivered."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return FAILED
+
+
+@contextmanager
+def _attended(talk: Talk) -> Iterator[None]:
+    """Show the remarks of the ``satseg`` logger, and let SIGTERM clean up as Ctrl-C does."""
+    logger = logging.getLogger("satseg")
+    handler = TalkHandler(talk)
+    level, propagate = logger.level, logger.propagate
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        with warnings.catch_warnings():
+            if not sys.warnoptions:
+                warnings.simplefilter("ignore")  # those of the libraries; ours go through the logger
+            yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = propagate
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> Any:
+    raise KeyboardInterrupt

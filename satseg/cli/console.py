@@ -1,0 +1,182 @@
+"""What a command says: data on stdout; talk, warnings and progress on stderr."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from typing import IO, TYPE_CHECKING, Any, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from satseg.cli.progress import Bar
+    from satseg.records import ProgressEvent
+
+_Record = TypeVar("_Record")
+
+_WIDE = 10_000  # columns of a stream that is not a terminal: never wrap, never cut
+
+
+class Talk:
+    """The voice of one command: made in ``main()``, carried by the Typer context.
+
+    Args:
+        json: Print results as JSON on stdout instead of tables.
+        quiet: Keep to warnings and errors on stderr.
+        debug: Show tracebacks and the log of the libraries.
+    """
+
+    def __init__(self, *, json: bool = False, quiet: bool = False, debug: bool = False) -> None:
+        self.json = json
+        self.quiet = quiet
+        self.debug = debug
+        self._stderr: Console | None = None
+        self._bar: Bar | None = None
+
+    @property
+    def stderr(self) -> Console:
+        """The console on stderr; rich is imported when something is said for the first time."""
+        if self._stderr is None:
+            self._stderr = _console(sys.stderr)
+        return self._stderr
+
+    def answer(self, record: _Record, table: Callable[[_Record], Table | Sequence[Table]]) -> None:
+        """Print what the user asked to see on stdout: a table, or JSON with ``--json``."""
+        self.close()
+        if self.json:
+            self.emit(record)
+        else:
+            _print(_console(sys.stdout), table(record))
+
+    def report(self, record: _Record, table: Callable[[_Record], Table | Sequence[Table]]) -> None:
+        """Say what was done: a table on stderr, and with ``--json`` the record on stdout instead."""
+        self.close()
+        if self.json:
+            self.emit(record)
+        elif not self.quiet:
+            _print(self.stderr, table(record))
+
+    def emit(self, record: Any) -> None:
+        """Print a record as one line of JSON on stdout, at once, so that pipes see it."""
+        from satseg.records import as_json
+
+        sys.stdout.write(json.dumps(as_json(record)) + "\n")
+        sys.stdout.flush()
+
+    def say(self, message: str, *, style: str = "") -> None:
+        """Print a line on stderr, unless ``--quiet``."""
+        if not self.quiet:
+            self._line(message, style)
+
+    def warn(self, message: str) -> None:
+        """Print a warning on stderr."""
+        self._line(f"warning: {message}", "yellow")
+
+    def error(self, message: str, *, hint: str | None = None) -> None:
+        """Print what went wrong on stderr, and what can be done about it."""
+        self.close()
+        self._line(f"error: {message}", "bold red")
+        if hint:
+            self._line(f"hint: {hint}", "cyan")
+
+    def progress(self, event: ProgressEvent) -> None:
+        """Draw how far the work has come: a `Progress` callback. Only on a terminal, and not with ``--quiet``."""
+        if self.quiet or not self.stderr.is_terminal or self.stderr.is_dumb_terminal:
+            return
+        if self._bar is None:
+            from satseg.cli.progress import Bar
+
+            self._bar = Bar(self.stderr)
+        self._bar.show(event)
+
+    def close(self) -> None:
+        """Take the progress bar away."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def _line(self, message: str, style: str) -> None:
+        self.stderr.print(message, style=style, markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+
+def talk(ctx: typer.Context, *, json: bool, quiet: bool, debug: bool) -> Talk:
+    """Return the voice that ``main()`` put into the context, set to what this command was told."""
+    voice = ctx.ensure_object(Talk)
+    voice.json, voice.quiet, voice.debug = json, quiet, debug
+    if debug:
+        logging.basicConfig(stream=sys.stderr, level=logging.INFO)
+    return voice
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str | None = None) -> Table:
+    """Make a plain table; numbers are set to the right.
+
+    Args:
+        columns: Headings; all empty leaves the heading out.
+        rows: Cells, turned into text by :func:`cell`.
+        title: A line above the table.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(
+        title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=any(columns)
+    )
+    for index, column in enumerate(columns):
+        numbers = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
+        made.add_column(Text(column), justify="right" if numbers else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(Text(cell(value)) for value in row))
+    return made
+
+
+def cell(value: object) -> str:
+    """Return a cell as people read it: thousands apart, four digits after the point, a dash for nothing."""
+    if value is None or (isinstance(value, float) and value != value):
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return str(value)
+
+
+class TalkHandler(logging.Handler):
+    """Shows the remarks of the libraries of satseg on stderr.
+
+    Args:
+        voice: Where to say them.
+    """
+
+    def __init__(self, voice: Talk) -> None:
+        super().__init__(logging.INFO)
+        self._voice = voice
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say a warning always, an info unless ``--quiet``."""
+        try:
+            if record.levelno >= logging.WARNING:
+                self._voice.warn(record.getMessage())
+            else:
+                self._voice.say(record.getMessage())
+        except Exception:
+            self.handleError(record)
+
+
+def _console(stream: IO[str]) -> Console:
+    from rich.console import Console
+
+    console = Console(file=stream)
+    return console if console.is_terminal else Console(file=stream, width=_WIDE)
+
+
+def _print(console: Console, tables: Table | Sequence[Table]) -> None:
+    for entry in tables if isinstance(tables, Sequence) else [tables]:
+        console.print(entry)

@@ -1,0 +1,86 @@
+"""Options that several commands share, each with one help text.
+
+A command takes them as annotations: ``device: options.Device = "auto"``.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+_TALK = "What to say"
+_RUN = "How to run"
+
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="Print the result as one line of JSON on stdout.", rich_help_panel=_TALK),
+]
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", help="Say nothing but warnings and errors on stderr.", rich_help_panel=_TALK),
+]
+Debug = Annotated[
+    bool,
+    typer.Option("--debug", help="Show tracebacks and the log of the libraries on stderr.", rich_help_panel=_TALK),
+]
+
+Device = Annotated[
+    str,
+    typer.Option(
+        metavar="DEVICE",
+        help="Where the network runs: auto, cpu, cuda, cuda:1, mps. auto takes a GPU where there is one.",
+        rich_help_panel=_RUN,
+    ),
+]
+Precision = Annotated[
+    str,
+    typer.Option(
+        metavar="PRECISION",
+        help="Precision of the network: auto, 32-true, bf16-mixed, 16-mixed. "
+        "auto takes bf16 where the device computes in it.",
+        rich_help_panel=_RUN,
+    ),
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        help="Processor threads to use in all. Default: as many cores as this process may use.",
+        rich_help_panel=_RUN,
+    ),
+]
+Seed = Annotated[
+    int,
+    typer.Option(metavar="N", min=0, help="Number that all random choices follow from.", rich_help_panel=_RUN),
+]
+BatchSize = Annotated[
+    int,
+    typer.Option(metavar="N", min=1, help="Images that go through the network at once.", rich_help_panel=_RUN),
+]
+
+ClassField = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FIELD",
+        help="Attribute of the vector labels that names the class. Without it all labels are of one class.",
+    ),
+]
+
+
+def _architectures(incomplete: str) -> list[tuple[str, str]]:
+    from satseg.backend import list_architectures
+
+    found = [(entry.name, str(entry.year)) for entry in list_architectures()]
+    return [(name, year) for name, year in found if name.startswith(incomplete)]
+
+
+Arch = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="Network to train; `satseg models` lists them.",
+        autocompletion=_architectures,
+    ),
+]
