@@ -1,0 +1,78 @@
+"""The networks: what there is, and how to build one. Neither listing nor importing this room imports torch."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from satseg.backend.catalogue import Architecture, Entry, read_catalogue
+from satseg.errors import ArchitectureError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["Architecture", "create_model", "list_architectures"]
+
+_GIVEN = ("in_channels", "num_classes")
+
+
+def list_architectures() -> list[Architecture]:
+    """List every network that ``create_model`` builds, sorted by name, without importing torch.
+
+    Raises:
+        ArchitectureError: A file of ``backend/models`` does not describe its networks as it should.
+    """
+    return [entry.architecture for entry in read_catalogue().values()]
+
+
+def create_model(arch: str, *, in_channels: int, num_classes: int, **options: Any) -> nn.Module:
+    """Build a network with fresh weights, in training mode, on torch's default device.
+
+    Its ``forward`` takes images (N, in_channels, H, W) float32, normalised, with H and W of 32 and more, and
+    returns logits (N, num_classes, H, W). Only the file of this network is imported.
+
+    Args:
+        arch: Name of a network, as ``list_architectures`` gives it.
+        in_channels: Bands of the input, 1 or more.
+        num_classes: Classes of the output, 1 or more.
+        options: Options of this network, as its function in ``backend/models`` documents them.
+
+    Raises:
+        ArchitectureError: There is no such network, or it does not take these options or values.
+    """
+    builder = _builder(_find(arch))
+    for name, value in (("in_channels", in_channels), ("num_classes", num_classes)):
+        if value < 1:
+            raise ArchitectureError(f"A network needs {name} of 1 or more, not {value}.")
+    _check_options(arch, builder, options)
+    model: nn.Module = builder(in_channels=in_channels, num_classes=num_classes, **options)
+    return model
+
+
+def _find(arch: str) -> Entry:
+    catalogue = read_catalogue()
+    if arch in catalogue:
+        return catalogue[arch]
+    # Letters and digits alone: "DeepLab-v3+" is near "deeplabv3plus", whatever the spelling.
+    plain = "".join(char for char in arch.lower().replace("+", "plus") if char.isalnum())
+    near = difflib.get_close_matches(plain, catalogue, n=3)
+    hint = f"Did you mean {' or '.join(near)}?" if near else "`satseg models` lists all networks."
+    raise ArchitectureError(f"There is no network named {arch!r}.", hint=hint)
+
+
+def _builder(entry: Entry) -> Callable[..., Any]:
+    builder: Callable[..., Any] = getattr(import_module(entry.module), entry.architecture.name)
+    return builder
+
+
+def _check_options(arch: str, builder: Callable[..., Any], options: dict[str, Any]) -> None:
+    taken = [name for name in inspect.signature(builder).parameters if name not in _GIVEN]
+    unknown = [name for name in options if name not in taken]
+    if not unknown:
+        return
+    near = difflib.get_close_matches(unknown[0], taken, n=1)
+    hint = f"Did you mean {near[0]}?" if near else f"{arch} takes {', '.join(taken) or 'no options'}."
+    raise ArchitectureError(f"The network {arch} does not take the option {unknown[0]!r}.", hint=hint)

@@ -1,0 +1,120 @@
+"""What the files of ``backend/models`` say of their networks, read from their source without running it.
+
+Every public function of such a file is a network, and its docstring starts like this, each entry on one line:
+
+    Build ERFNet: residual blocks of factorised convolutions for real-time use.
+
+    Paper: Romera et al., "ERFNet: Efficient Residual Factorized ConvNet ...", T-ITS
+    Year: 2017
+    Encoder: own
+    Parameters: 2,064,191
+    Output stride: 8
+
+Parameters are learnable ones with 3 input channels and 19 classes, without what serves training alone. The
+tests build each network and compare.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from satseg.errors import ArchitectureError
+
+_HEAD = re.compile(
+    r"Build (?P<title>[^:\n]+): (?P<summary>[^\n]+)\.\n\n"
+    r"Paper: (?P<paper>[^\n]+)\n"
+    r"Year: (?P<year>\d{4})\n"
+    r"Encoder: (?P<encoder>[^\n]+)\n"
+    r"Parameters: (?P<parameters>[\d,]+)\n"
+    r"Output stride: (?P<output_stride>\d+)(\n|$)"
+)
+_PACKAGE = "satseg.backend.models"
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A network that can be built.
+
+    Args:
+        name: What ``--arch`` and ``create_model`` take.
+        title: The network as its paper spells it.
+        year: Year of publication.
+        paper: Authors, title and venue or arXiv number.
+        encoder: Default encoder as timm names it, or ``own`` where the paper brings its own.
+        parameters: Learnable parameters with 3 input channels and 19 classes, without heads that serve
+            training alone.
+        output_stride: Input pixels per pixel of the coarsest spatial features (global pooling aside).
+        summary: What is special about it, in one line.
+    """
+
+    name: str
+    title: str
+    year: int
+    paper: str
+    encoder: str
+    parameters: int
+    output_stride: int
+    summary: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A network and the module whose function of the same name builds it."""
+
+    module: str
+    architecture: Architecture
+
+
+@cache
+def read_catalogue() -> dict[str, Entry]:
+    """Read every network of ``backend/models``, sorted by name.
+
+    Raises:
+        ArchitectureError: A file is no Python, a docstring lacks its head, or a name stands twice.
+    """
+    entries: dict[str, Entry] = {}
+    for path in sorted((Path(__file__).parent / "models").glob("[a-z]*.py")):
+        for architecture in read_source(path):
+            if architecture.name in entries:
+                raise ArchitectureError(f"Two files of backend/models define the network {architecture.name!r}.")
+            entries[architecture.name] = Entry(f"{_PACKAGE}.{path.stem}", architecture)
+    return dict(sorted(entries.items()))
+
+
+def read_source(path: Path) -> Iterator[Architecture]:
+    """Yield the networks of one file.
+
+    Raises:
+        ArchitectureError: The file is no Python, or the docstring of a public function lacks its head.
+    """
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+    except SyntaxError as error:
+        raise ArchitectureError(f"{path} is not valid Python: {error.msg} in line {error.lineno}.") from error
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+            yield _parse_head(node.name, ast.get_docstring(node) or "", path)
+
+
+def _parse_head(name: str, docstring: str, path: Path) -> Architecture:
+    head = _HEAD.match(docstring)
+    if head is None:
+        raise ArchitectureError(
+            f"The docstring of {name} in {path} does not start with the head of a network.",
+            hint="satseg/backend/catalogue.py shows its lines: Build, Paper, Year, Encoder, Parameters, Output stride.",
+        )
+    return Architecture(
+        name=name,
+        title=head["title"],
+        year=int(head["year"]),
+        paper=head["paper"],
+        encoder=head["encoder"],
+        parameters=int(head["parameters"].replace(",", "")),
+        output_stride=int(head["output_stride"]),
+        summary=head["summary"],
+    )

@@ -1,0 +1,134 @@
+"""What this process may compute with: processor cores, device and precision. torch is imported when it is needed."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from satseg.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+_PRECISIONS = {
+    "fp32": "32-true",
+    "bf16": "bf16-mixed",
+    "fp16": "16-mixed",
+    "32-true": "32-true",
+    "bf16-mixed": "bf16-mixed",
+    "16-mixed": "16-mixed",
+}
+# Instructions that multiply bfloat16 natively, as the kernel and torch spell them: x86, then ARM.
+_BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16", "svebf16", "sve_bf16"})
+
+
+def available_cores() -> int:
+    """Count the processor cores that this process may use, at least 1: its affinity, cut by a cgroup's quota."""
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, math.ceil(min(affinity, cgroup_quota())))
+
+
+def cgroup_quota(proc: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> float:
+    """Return the cores that the cgroups of this process grant (v1 or v2, own group and its parents); inf if unlimited.
+
+    Args:
+        proc: The kernel's list of the groups this process is in.
+        root: Where the group file systems are mounted.
+    """
+    try:
+        lines = proc.read_text().splitlines()
+    except OSError:
+        return math.inf  # not Linux, or hidden
+    quotas = [math.inf]
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        mounts = [root] if not controllers else [root / controllers] if "cpu" in controllers.split(",") else []
+        for mount in mounts:
+            folder = mount / group.lstrip("/")
+            quotas += [_quota(parent) for parent in (folder, *folder.parents) if parent.is_relative_to(mount)]
+    return min(quotas)
+
+
+def _quota(folder: Path) -> float:
+    """Return the cores that one group grants, inf if it sets no limit."""
+    try:
+        if (folder / "cpu.max").is_file():
+            quota, period = (folder / "cpu.max").read_text().split()
+        else:
+            quota = (folder / "cpu.cfs_quota_us").read_text()
+            period = (folder / "cpu.cfs_period_us").read_text()
+        cores = int(quota) / int(period)
+    except (OSError, ValueError, ZeroDivisionError):
+        return math.inf  # "max", or no such controller
+    return cores if cores > 0 else math.inf
+
+
+def select_device(name: str = "auto") -> torch.device:
+    """Return the device that a name stands for.
+
+    Args:
+        name: ``auto`` (a CUDA GPU, else Apple's, else the processor), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+
+    Raises:
+        UsageError: There is no such device, or torch cannot use it here.
+    """
+    import torch
+
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if name == "auto":
+        return torch.device("cuda" if cuda else "mps" if mps else "cpu")
+    kind, _, index = name.partition(":")
+    if kind not in ("cpu", "cuda", "mps") or (index and not (kind == "cuda" and index.isdecimal())):
+        raise UsageError(f"There is no device named {name!r}.", hint="Devices are auto, cpu, cuda, cuda:1 and mps.")
+    if (kind == "cuda" and not cuda) or (kind == "mps" and not mps):
+        raise UsageError(f"The device {name} cannot be used: torch finds none here.", hint="Use --device cpu.")
+    if index and int(index) >= torch.cuda.device_count():
+        raise UsageError(f"The device {name} does not exist: torch finds {torch.cuda.device_count()} here.")
+    return torch.device(name)
+
+
+def select_precision(name: str, device: torch.device) -> str:
+    """Return the precision for a name, as Lightning Fabric spells it.
+
+    Args:
+        name: ``auto`` (bf16 where the device multiplies it natively, else fp32), ``fp32``, ``bf16`` or ``fp16``;
+            Fabric's own ``32-true``, ``bf16-mixed`` and ``16-mixed`` pass.
+        device: Where the network will run.
+
+    Raises:
+        UsageError: There is no such precision, or it does not work on this device.
+    """
+    if name == "auto":
+        return "bf16-mixed" if has_native_bf16(device) else "32-true"
+    if name not in _PRECISIONS:
+        raise UsageError(f"There is no precision named {name!r}.", hint="Precisions are auto, fp32, bf16 and fp16.")
+    if _PRECISIONS[name] == "16-mixed" and device.type == "cpu":
+        raise UsageError("Precision fp16 does not work on a processor.", hint="Use --precision auto, bf16 or fp32.")
+    return _PRECISIONS[name]
+
+
+def has_native_bf16(device: torch.device) -> bool:
+    """Tell whether a device multiplies bfloat16 in hardware; emulated, it is slower than float32."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0) or torch.version.hip is not None
+    # Without oneDNN (macOS) torch's bfloat16 convolutions on a processor are slow, whatever it can do.
+    return device.type == "cpu" and torch.backends.mkldnn.is_available() and bool(_cpu_flags() & _BF16_FLAGS)
+
+
+def _cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
+    """Return what the processor can do, by torch (2.10 and newer) or else by the Linux kernel; empty if unknown."""
+    import torch
+
+    if hasattr(torch.cpu, "get_capabilities"):
+        return frozenset(name for name, value in torch.cpu.get_capabilities().items() if value is True)
+    try:
+        lines = cpuinfo.read_text().splitlines()
+    except OSError:
+        return frozenset()
+    # x86 calls the line "flags", ARM "Features"; the first core speaks for all.
+    found = next((line for line in lines if line.lower().startswith(("flags", "features"))), "")
+    return frozenset(found.partition(":")[2].split())

@@ -1,0 +1,135 @@
+"""U-Net: a contracting path, a mirrored expanding one, and the features of the first handed to the second.
+
+Ronneberger, Fischer, Brox: "U-Net: Convolutional Networks for Biomedical Image Segmentation", MICCAI 2015,
+arXiv 1505.04597, Figure 1.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from satseg.backend.nn.padding import pad_to_multiple
+
+_WIDTHS = (64, 128, 256, 512, 1024)
+
+
+class _DoubleConv(nn.Sequential):
+    """Two 3x3 convolutions, each with batch normalisation and ReLU; they keep the size."""
+
+    def __init__(self, in_channels: int, out_channels: int, mid_channels: int | None = None) -> None:
+        mid_channels = mid_channels or out_channels
+        super().__init__(
+            nn.Conv2d(in_channels, mid_channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(mid_channels),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(mid_channels, out_channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(inplace=True),
+        )
+
+
+class _Up(nn.Module):
+    """Double the resolution, put the encoder's features beside, and convolve both.
+
+    Args:
+        in_channels: Channels from below.
+        skip_channels: Channels of the encoder's features at this resolution.
+        out_channels: Channels of the output.
+        bilinear: Interpolate instead of a transposed convolution, which would halve the channels.
+    """
+
+    def __init__(self, in_channels: int, skip_channels: int, out_channels: int, *, bilinear: bool) -> None:
+        super().__init__()
+        self.up: nn.Module
+        if bilinear:
+            self.up = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
+            joined = in_channels + skip_channels
+            self.convs = _DoubleConv(joined, out_channels, mid_channels=joined // 2)
+        else:
+            self.up = nn.ConvTranspose2d(in_channels, in_channels // 2, 2, stride=2)
+            self.convs = _DoubleConv(in_channels // 2 + skip_channels, out_channels)
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        return self.convs(torch.cat([skip, self.up(x)], dim=1))  # (N, out, 2H, 2W)
+
+
+class UNet(nn.Module):
+    """The network of Figure 1, with padded convolutions.
+
+    Args:
+        in_channels: Bands of the input.
+        num_classes: Classes of the output.
+        bilinear: Upsample by interpolation.
+        dropout: Share of activations dropped at the end of the contracting path.
+    """
+
+    def __init__(self, in_channels: int, num_classes: int, *, bilinear: bool, dropout: float) -> None:
+        super().__init__()
+        # Interpolation does not halve the channels, so every level hands on half of its width itself.
+        widths = (*_WIDTHS[:-1], _WIDTHS[-1] // 2) if bilinear else _WIDTHS
+        self.stem = _DoubleConv(in_channels, widths[0])
+        self.down = nn.ModuleList(
+            nn.Sequential(nn.MaxPool2d(2), _DoubleConv(above, below)) for above, below in pairwise(widths)
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.up = nn.ModuleList()
+        below = widths[-1]
+        for i, skip in reversed(list(enumerate(widths[:-1]))):
+            out = skip // 2 if bilinear and i > 0 else skip
+            self.up.append(_Up(below, skip, out, bilinear=bilinear))
+            below = out
+        self.head = nn.Conv2d(widths[0], num_classes, 1)
+        self.apply(_initialise)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits (N, num_classes, H, W) for images (N, in_channels, H, W), H and W of 32 and more."""
+        height, width = images.shape[-2:]
+        skips = [self.stem(pad_to_multiple(images, 16))]
+        for down in self.down:
+            skips.append(down(skips[-1]))
+            if len(skips) >= len(_WIDTHS) - 1:  # the last two levels
+                skips[-1] = self.dropout(skips[-1])
+        x = skips.pop()  # (N, 1024, H/16, W/16)
+        for up in self.up:
+            x = up(x, skips.pop())
+        return self.head(x)[..., :height, :width]  # (N, num_classes, H, W)
+
+
+def unet(*, in_channels: int, num_classes: int, bilinear: bool = False, dropout: float = 0.5) -> UNet:
+    """Build U-Net: encoder and decoder of plain convolutions with skips at every resolution.
+
+    Paper: Ronneberger et al., "U-Net: Convolutional Networks for Biomedical Image Segmentation", arXiv 1505.04597
+    Year: 2015
+    Encoder: own
+    Parameters: 31,038,803
+    Output stride: 16
+
+    Convolutions start from a normal distribution of variance 2 / fan-in (section 3), and the two lowest levels of
+    the contracting path end in dropout (section 3.1 names it, the authors' published network has 0.5). Deviations,
+    as is usual today: convolutions are padded and followed by batch normalisation in place of their bias, and
+    the classes have one output each. Sizes that 16 does not divide are mirrored at the right and bottom edge and
+    cut back.
+
+    Args:
+        in_channels: Bands of the input.
+        num_classes: Classes of the output.
+        bilinear: Upsample by interpolation with aligned corners instead of transposed convolutions
+            (17,264,147 parameters).
+        dropout: Share of activations dropped at the end of the contracting path, 0 to below 1.
+    """
+    return UNet(in_channels, num_classes, bilinear=bilinear, dropout=dropout)
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d):
+        nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.ConvTranspose2d):
+        # Kernel equals stride: each output sees every input channel once, which torch's fan-in does not know.
+        nn.init.normal_(module.weight, std=(2 / module.in_channels) ** 0.5)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import torch
+
+from satseg.backend import create_model
+
+
+def test_bilinear_variant_has_its_published_size() -> None:
+    with torch.device("meta"):
+        model = create_model("unet", in_channels=3, num_classes=19, bilinear=True)
+        images = torch.empty(1, 3, 64, 80)
+    assert sum(parameter.numel() for parameter in model.parameters()) == 17_264_147
+    assert model(images).shape == (1, 19, 64, 80)
+
+
+def test_initial_weights_keep_the_variance_of_the_paper() -> None:
+    torch.manual_seed(0)
+    model = create_model("unet", in_channels=3, num_classes=2)
+    convolution = model.down[3][1][3]  # 1024 to 1024, 3x3
+    assert abs(convolution.weight.std().item() * (1024 * 9 / 2) ** 0.5 - 1) < 0.01
+    up = model.up[0].up  # 1024 to 512, each output pixel from one input pixel
+    assert abs(up.weight.std().item() * (1024 / 2) ** 0.5 - 1) < 0.01
+
+
+def test_dropout_acts_in_training_alone() -> None:
+    model = create_model("unet", in_channels=1, num_classes=2, dropout=0.5)
+    images = torch.rand(1, 1, 64, 64)
+    model.train()
+    for layer in model.modules():  # leave dropout as the only thing that could differ between two passes
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.eval()
+    with torch.no_grad():
+        assert not torch.equal(model(images), model(images))
+        model.eval()
+        assert torch.equal(model(images), model(images))

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from satseg.backend import create_model, list_architectures
+from satseg.backend.catalogue import read_source
+from satseg.errors import ArchitectureError
+
+HEAD = '''
+def _private(): ...
+
+def tinynet(*, in_channels, num_classes):
+    """Build TinyNet: one convolution.
+
+    Paper: Nobody, "A network: with a colon", arXiv 0000.00000
+    Year: 2031
+    Encoder: own
+    Parameters: 1,234
+    Output stride: 4
+
+    More text.
+    """
+'''
+
+
+def test_source_gives_name_and_head(tmp_path: Path) -> None:
+    path = tmp_path / "tinynet.py"
+    path.write_text(HEAD)
+    (architecture,) = read_source(path)
+    assert (architecture.name, architecture.title, architecture.summary) == ("tinynet", "TinyNet", "one convolution")
+    assert architecture.paper == 'Nobody, "A network: with a colon", arXiv 0000.00000'
+    assert (architecture.year, architecture.encoder) == (2031, "own")
+    assert (architecture.parameters, architecture.output_stride) == (1234, 4)
+
+
+@pytest.mark.parametrize("line", ["Paper", "Year", "Encoder", "Parameters", "Output stride"])
+def test_missing_line_of_the_head_is_named_with_its_file(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "tinynet.py"
+    path.write_text("".join(row for row in HEAD.splitlines(keepends=True) if f"{line}:" not in row))
+    with pytest.raises(ArchitectureError, match=r"tinynet in .*tinynet\.py"):
+        list(read_source(path))
+
+
+def test_broken_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "broken.py"
+    path.write_text("def (")
+    with pytest.raises(ArchitectureError, match=r"broken\.py is not valid Python"):
+        list(read_source(path))
+
+
+def test_listing_imports_no_torch() -> None:
+    code = "import sys, satseg; satseg.list_architectures(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_building_imports_only_the_file_of_that_network() -> None:
+    code = (
+        "import sys, satseg; satseg.create_model('erfnet', in_channels=1, num_classes=2);"
+        "sys.exit('satseg.backend.models.unet' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("erfent", "erfnet"), ("ERFNet", "erfnet"), ("U-Net", "unet")])
+def test_mistyped_name_is_answered_with_the_nearest(typed: str, meant: str) -> None:
+    with pytest.raises(ArchitectureError, match=typed) as caught:
+        create_model(typed, in_channels=3, num_classes=2)
+    assert caught.value.hint.startswith("Did you mean")
+    assert meant in caught.value.hint
+
+
+def test_name_near_nothing_is_answered_with_the_list() -> None:
+    with pytest.raises(ArchitectureError) as caught:
+        create_model("qqqq", in_channels=3, num_classes=2)
+    assert "satseg models" in caught.value.hint
+
+
+def test_unknown_option_is_named_with_what_the_network_takes() -> None:
+    with pytest.raises(ArchitectureError, match="unet does not take the option 'colour'") as caught:
+        create_model("unet", in_channels=3, num_classes=2, colour="red")
+    assert "bilinear" in caught.value.hint
+
+
+def test_mistyped_option_is_answered_with_the_nearest() -> None:
+    with pytest.raises(ArchitectureError) as caught:
+        create_model("unet", in_channels=3, num_classes=2, bilinaer=True)
+    assert caught.value.hint == "Did you mean bilinear?"
+
+
+@pytest.mark.parametrize("counts", [{"in_channels": 0, "num_classes": 2}, {"in_channels": 3, "num_classes": 0}])
+def test_counts_below_one_are_refused(counts: dict[str, int]) -> None:
+    with pytest.raises(ArchitectureError, match="1 or more, not 0"):
+        create_model("erfnet", **counts)
+
+
+def test_every_network_of_the_folder_is_listed() -> None:
+    assert {"erfnet", "unet"} <= {architecture.name for architecture in list_architectures()}

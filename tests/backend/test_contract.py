@@ -1,0 +1,182 @@
+"""What every network must do, whatever it is: the model contract of the design."""
+
+from __future__ import annotations
+
+import inspect
+from importlib import import_module
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from satseg.backend import Architecture, create_model, list_architectures
+from satseg.backend.catalogue import read_catalogue
+
+ALL = {architecture.name: architecture for architecture in list_architectures()}
+SIZES = ((33, 47), (97, 65))
+BANDS = (1, 3, 13)
+CLASSES = 2
+
+
+def on_meta(arch: str, *, in_channels: int = 3, num_classes: int = CLASSES, **options: object) -> nn.Module:
+    """Build without memory or arithmetic: shapes and counts are right, values do not exist."""
+    with torch.device("meta"):
+        return create_model(arch, in_channels=in_channels, num_classes=num_classes, **options)
+
+
+def images(*shape: int) -> Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(7)) * 2 - 1
+
+
+def training_loss(model: nn.Module, batch: Tensor) -> Tensor:
+    """The loss as the training loop forms it: the network's own auxiliary loss is added where there is one."""
+    targets = torch.zeros(batch.shape[0], *batch.shape[-2:], dtype=torch.int64)
+    targets[:, ::2] = CLASSES - 1
+    targets[:, -3:] = 255
+    if not hasattr(model, "forward_with_aux"):
+        return F.cross_entropy(model(batch), targets, ignore_index=255)
+    logits, outputs = model.forward_with_aux(batch)
+    return F.cross_entropy(logits, targets, ignore_index=255) + model.aux_loss(outputs, targets)
+
+
+@pytest.fixture(scope="module", params=ALL)
+def arch(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def model(arch: str) -> nn.Module:
+    """One network with real weights, built once for all tests of an architecture; each test sets its mode."""
+    torch.manual_seed(0)
+    return create_model(arch, in_channels=3, num_classes=CLASSES)
+
+
+def test_documented_parameters_are_those_built(arch: str) -> None:
+    model = on_meta(arch, num_classes=19)
+    counted = sum(
+        parameter.numel()
+        for name, parameter in model.named_parameters()
+        if not any(part.startswith("aux") for part in name.split("."))
+    )
+    assert counted == ALL[arch].parameters
+
+
+def test_documented_output_stride_is_that_of_the_coarsest_features(arch: str) -> None:
+    assert coarsest_stride(on_meta(arch)) == ALL[arch].output_stride
+
+
+def test_documented_encoder_is_the_default(arch: str) -> None:
+    entry = read_catalogue()[arch]
+    parameter = inspect.signature(getattr(import_module(entry.module), arch)).parameters.get("encoder")
+    default = parameter.default if parameter is not None else None
+    assert (default or "own") == ALL[arch].encoder
+
+
+@pytest.mark.parametrize("bands", BANDS)
+@pytest.mark.parametrize("size", SIZES)
+def test_logits_have_the_size_of_the_images(arch: str, bands: int, size: tuple[int, int]) -> None:
+    model = on_meta(arch, in_channels=bands).eval()
+    batch = torch.empty(2, bands, *size, device="meta")
+    assert model(batch).shape == (2, CLASSES, *size)
+
+
+def test_forward_returns_one_float_tensor_in_training_too(model: nn.Module) -> None:
+    with torch.no_grad():
+        logits = model.train()(images(1, 3, 97, 65))
+    assert isinstance(logits, Tensor)
+    assert logits.dtype == torch.float32
+    assert logits.shape == (1, CLASSES, 97, 65)
+
+
+def test_eval_is_deterministic_and_independent_of_the_batch(model: nn.Module) -> None:
+    batch = images(1, 3, 33, 47)
+    with torch.inference_mode():
+        first, second = model.eval()(batch), model(batch)
+        pair = model(torch.cat([batch, -batch]))
+    assert torch.equal(first, second)
+    assert torch.isfinite(first).all()
+    torch.testing.assert_close(pair[:1], first, rtol=1e-3, atol=1e-4)
+
+
+def test_a_batch_of_one_trains_at_64_pixels_and_reaches_every_parameter(model: nn.Module) -> None:
+    model.train().zero_grad()
+    loss = training_loss(model, images(1, 3, 64, 64))
+    loss.backward()
+    assert torch.isfinite(loss)
+    missed = [name for name, parameter in model.named_parameters() if parameter.grad is None]
+    broken = [name for name, p in model.named_parameters() if p.grad is not None and not torch.isfinite(p.grad).all()]
+    model.zero_grad(set_to_none=True)
+    assert (missed, broken) == ([], [])
+
+
+def test_bfloat16_autocast_is_finite(model: nn.Module) -> None:
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        logits = model.eval()(images(1, 3, 64, 64))
+    assert logits.dtype in (torch.bfloat16, torch.float32)
+    assert torch.isfinite(logits).all()
+
+
+def test_channels_last_gives_the_same_logits(model: nn.Module) -> None:
+    batch = images(1, 3, 33, 47)
+    with torch.inference_mode():
+        plain = model.eval()(batch)
+        last = model(batch.to(memory_format=torch.channels_last))
+    torch.testing.assert_close(last, plain, rtol=1e-3, atol=1e-4)
+
+
+def test_state_dict_round_trip(arch: str, model: nn.Module) -> None:
+    batch = images(1, 3, 33, 47)
+    other = on_meta(arch)
+    other.load_state_dict(model.state_dict(), assign=True)
+    with torch.inference_mode():
+        assert torch.equal(other.eval()(batch), model.eval()(batch))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bands", BANDS)
+def test_any_bands_and_600_pixels_with_real_weights(arch: str, bands: int) -> None:
+    model = create_model(arch, in_channels=bands, num_classes=CLASSES).eval()
+    with torch.inference_mode():
+        logits = model(images(1, bands, 600, 600))
+    assert logits.shape == (1, CLASSES, 600, 600)
+    assert torch.isfinite(logits).all()
+
+
+@pytest.mark.slow
+def test_export_gives_the_same_logits(model: nn.Module) -> None:
+    batch = images(1, 3, 96, 96)
+    with torch.inference_mode():
+        expected = model.eval()(batch)
+    program = torch.export.export(model, (batch,))
+    torch.testing.assert_close(program.module()(batch), expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_compile_captures_one_graph_with_the_same_logits(model: nn.Module) -> None:
+    batch = images(1, 3, 96, 96)
+    torch._dynamo.reset()
+    compiled = torch.compile(model.eval(), fullgraph=True, backend="aot_eager")
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(batch), model(batch), rtol=1e-3, atol=1e-4)
+
+
+def coarsest_stride(model: nn.Module) -> int:
+    """Input pixels per pixel of the smallest map that a spatial convolution or a max pooling gives."""
+    side, sides = 512, []
+
+    def watch(layer: nn.Module, _: object, output: Tensor | tuple[Tensor, ...]) -> None:
+        kernel = layer.kernel_size if isinstance(layer.kernel_size, tuple) else (layer.kernel_size,)
+        if max(kernel) > 1:
+            sides.append((output if isinstance(output, Tensor) else output[0]).shape[-1])
+
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.MaxPool2d):
+            layer.register_forward_hook(watch)
+    model.eval()(torch.empty(1, 3, side, side, device="meta"))
+    return side // min(sides)
+
+
+def test_every_architecture_is_listed_once_and_sorted() -> None:
+    assert [a.name for a in list_architectures()] == sorted(ALL)
+    assert all(isinstance(a, Architecture) and 1990 < a.year < 2100 and len(a.paper) > 20 for a in ALL.values())

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from satseg.backend import device as devices
+from satseg.backend.device import available_cores, cgroup_quota, select_device, select_precision
+from satseg.errors import UsageError
+
+CPU = torch.device("cpu")
+
+
+def group(tmp_path: Path, line: str, files: dict[str, str]) -> tuple[Path, Path]:
+    """Lay out a kernel's view of the groups: /proc's list and the mounted files."""
+    proc, root = tmp_path / "proc", tmp_path / "cgroup"
+    proc.write_text(line + "\n")
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n")
+    return proc, root
+
+
+def test_cores_are_those_of_the_affinity_at_most() -> None:
+    assert 1 <= available_cores() <= (os.cpu_count() or 1)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no processor affinity")
+def test_cores_follow_a_narrowed_affinity() -> None:
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(before)})
+        assert available_cores() == 1
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def test_quota_below_one_core_still_leaves_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "cgroup_quota", lambda: 0.25)
+    assert available_cores() == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "files", "cores"),
+    [
+        ("0::/", {"cpu.max": "150000 100000"}, 1.5),
+        ("0::/", {"cpu.max": "max 100000"}, math.inf),
+        ("0::/a/b", {"a/cpu.max": "200000 100000", "a/b/cpu.max": "400000 100000"}, 2.0),
+        ("4:cpu,cpuacct:/", {"cpu,cpuacct/cpu.cfs_quota_us": "50000", "cpu,cpuacct/cpu.cfs_period_us": "100000"}, 0.5),
+        ("4:cpu:/", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, math.inf),
+        ("4:memory:/", {"memory/cpu.max": "1 2"}, math.inf),
+    ],
+)
+def test_quota_of_both_versions_of_cgroups(tmp_path: Path, line: str, files: dict[str, str], cores: float) -> None:
+    assert cgroup_quota(*group(tmp_path, line, files)) == cores
+
+
+def test_no_cgroups_is_no_limit(tmp_path: Path) -> None:
+    assert cgroup_quota(tmp_path / "absent", tmp_path) == math.inf
+
+
+def test_processor_is_always_there() -> None:
+    assert select_device("cpu") == CPU
+
+
+def test_auto_takes_the_gpu_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert select_device("auto") == torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert select_device("auto") == CPU
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:x", "cpu:0", "mps:1", "", "cuda:-1"])
+def test_unknown_device_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="no device named"):
+        select_device(name)
+
+
+def test_absent_gpu_is_refused_with_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UsageError, match="cuda:0 cannot be used") as caught:
+        select_device("cuda:0")
+    assert "cpu" in caught.value.hint
+
+
+def test_gpu_beyond_the_last_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(UsageError, match="cuda:2 does not exist: torch finds 2"):
+        select_device("cuda:2")
+
+
+@pytest.mark.parametrize(("flag", "precision"), [("avx512_bf16", "bf16-mixed"), ("avx2", "32-true")])
+def test_auto_precision_follows_the_processor(monkeypatch: pytest.MonkeyPatch, flag: str, precision: str) -> None:
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    monkeypatch.setattr(devices, "_cpu_flags", lambda: frozenset({flag, "sse"}))
+    assert select_precision("auto", CPU) == precision
+
+
+@pytest.mark.parametrize(
+    ("text", "flag", "has"),
+    [
+        ("processor : 0\nflags\t\t: fpu avx512_bf16 amx_tile\n", "avx512_bf16", True),
+        ("processor : 0\nFeatures\t: fp asimd bf16 i8mm\n", "bf16", True),
+        ("processor : 0\nflags\t\t: fpu avx2\n", "avx512_bf16", False),
+    ],
+)
+def test_kernel_tells_the_flags_where_torch_is_too_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, flag: str, has: bool
+) -> None:
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    (tmp_path / "cpuinfo").write_text(text)
+    assert (flag in devices._cpu_flags(tmp_path / "cpuinfo")) is has
+    assert devices._cpu_flags(tmp_path / "absent") == frozenset()
+
+
+def test_kernel_and_torch_agree_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not hasattr(torch.cpu, "get_capabilities") or not Path("/proc/cpuinfo").is_file():
+        pytest.skip("needs torch 2.10 and Linux")
+    by_torch = devices._cpu_flags() & {"avx512_bf16", "amx_bf16"}
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    assert devices._cpu_flags() & {"avx512_bf16", "amx_bf16"} == by_torch
+
+
+@pytest.mark.parametrize(("name", "precision"), [("fp32", "32-true"), ("bf16", "bf16-mixed"), ("32-true", "32-true")])
+def test_named_precision_is_taken_as_it_is(name: str, precision: str) -> None:
+    assert select_precision(name, CPU) == precision
+
+
+@pytest.mark.parametrize(("name", "message"), [("fp8", "no precision named 'fp8'"), ("fp16", "does not work")])
+def test_precision_that_does_not_work_is_refused(name: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        select_precision(name, CPU)
