@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -127,6 +127,35 @@ class BandStatistics:
         """Read what ``dataclasses.asdict`` and JSON made of one."""
         mean, std, minimum, maximum = (tuple(map(float, data[k])) for k in ("mean", "std", "minimum", "maximum"))
         return cls(count=int(data["count"]), mean=mean, std=std, minimum=minimum, maximum=maximum)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a scene is cut for inference. Fixed before the first row; equal plans give equal maps.
+
+    Args:
+        height: Rows of the scene.
+        width: Columns of the scene.
+        window: Rows and columns of every window; beyond the edge of a small scene it is padded by reflection.
+        overlap: Rows and columns over which neighbouring windows are blended.
+        batch_size: Windows per forward pass.
+        row_starts: First rows of the windows, from the top; the last window ends at the edge.
+        column_starts: First columns of the windows, from the left; likewise.
+    """
+
+    height: int
+    width: int
+    window: tuple[int, int]
+    overlap: tuple[int, int]
+    batch_size: int
+    row_starts: tuple[int, ...]
+    column_starts: tuple[int, ...]
+
+    @property
+    def forwarded(self) -> float:
+        """Pixels that go through the network, per pixel of the scene, if every window holds data."""
+        windows = len(self.row_starts) * len(self.column_starts)
+        return windows * self.window[0] * self.window[1] / (self.height * self.width)
 
 
 @dataclass(frozen=True, eq=False)
@@ -271,7 +300,7 @@ def as_json(value: Any) -> Any:
     """Turn records, tuples, arrays and paths into what ``json`` can write; NaN and infinity become null."""
     if is_dataclass(value) and not isinstance(value, type):
         return {f.name: as_json(getattr(value, f.name)) for f in fields(value)}
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {str(key): as_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [as_json(item) for item in value]
@@ -283,4 +312,6 @@ def as_json(value: Any) -> Any:
         return None
     if isinstance(value, Path):
         return str(value)
+    if isinstance(value, Iterable) and not isinstance(value, str):  # an affine transform is neither list nor tuple
+        return [as_json(item) for item in value]
     return value

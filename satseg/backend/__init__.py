@@ -14,7 +14,7 @@ from satseg.errors import ArchitectureError
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Architecture", "create_model", "list_architectures"]
+__all__ = ["Architecture", "create_model", "find_architecture", "list_architectures"]
 
 _GIVEN = ("in_channels", "num_classes")
 
@@ -26,6 +26,15 @@ def list_architectures() -> list[Architecture]:
         ArchitectureError: A file of ``backend/models`` does not describe its networks as it should.
     """
     return [entry.architecture for entry in read_catalogue().values()]
+
+
+def find_architecture(arch: str) -> Architecture:
+    """Look a network up by its name, without importing torch.
+
+    Raises:
+        ArchitectureError: There is no such network; the hint names those that are spelt alike.
+    """
+    return _find(arch).architecture
 
 
 def create_model(arch: str, *, in_channels: int, num_classes: int, **options: Any) -> nn.Module:

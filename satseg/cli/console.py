@@ -179,4 +179,10 @@ def _console(stream: IO[str]) -> Console:
 
 def _print(console: Console, tables: Table | Sequence[Table]) -> None:
     for entry in tables if isinstance(tables, Sequence) else [tables]:
-        console.print(entry)
+        if console.is_terminal:
+            console.print(entry)
+            continue
+        with console.capture() as captured:
+            console.print(entry)
+        lines = captured.get().splitlines()  # rich pads the last column to its widest cell
+        console.file.write("".join(f"{line.rstrip()}\n" for line in lines))

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from satseg.errors import ArchitectureError, UsageError
+
 _TALK = "What to say"
 _RUN = "How to run"
 
@@ -37,8 +39,7 @@ Precision = Annotated[
     str,
     typer.Option(
         metavar="PRECISION",
-        help="Precision of the network: auto, 32-true, bf16-mixed, 16-mixed. "
-        "auto takes bf16 where the device computes in it.",
+        help="Precision of the network: auto, fp32, bf16, fp16. auto takes bf16 where the device computes in it.",
         rich_help_panel=_RUN,
     ),
 ]
@@ -76,11 +77,22 @@ def _architectures(incomplete: str) -> list[tuple[str, str]]:
     return [(name, year) for name, year in found if name.startswith(incomplete)]
 
 
+def _known(arch: str) -> str:
+    """Refuse a name that no network has before anything heavy is imported."""
+    from satseg.backend import find_architecture
+
+    try:
+        return find_architecture(arch).name
+    except ArchitectureError as error:
+        raise UsageError(error.message, hint=error.hint) from error
+
+
 Arch = Annotated[
     str,
     typer.Option(
         metavar="NAME",
         help="Network to train; `satseg models` lists them.",
+        callback=_known,
         autocompletion=_architectures,
     ),
 ]

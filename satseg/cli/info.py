@@ -1,0 +1,112 @@
+"""``satseg info``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from satseg.cli import console, options
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from satseg.records import BandSpec, BandStatistics, SceneInfo
+    from satseg.workflows.info import CheckpointInfo, FileInfo, TileSetInfo
+
+_Row = tuple[str, object]
+
+
+def info(
+    ctx: typer.Context,
+    file: Annotated[
+        str,
+        typer.Argument(metavar="FILE", help="A scene, the folder of a tile set or of a training run, or a checkpoint."),
+    ],
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Show what a scene, a tile set or a checkpoint is."""
+    talk = console.talk(ctx, json=json, quiet=quiet, debug=debug)
+    from satseg.workflows.info import info
+
+    talk.answer(info(file), _tables)
+
+
+def _tables(found: FileInfo) -> list[Table]:
+    if found.scene:
+        return [_rows(found, _scene(found.scene)), _bands(found.scene.bands)]
+    if found.tiles:
+        return [
+            _rows(found, _tiles(found.tiles)),
+            *_pixels(found.tiles),
+            _bands(found.tiles.bands, found.tiles.statistics),
+        ]
+    assert found.checkpoint
+    card = found.checkpoint.card
+    return [_rows(found, _checkpoint(found.checkpoint)), _bands(card.bands, card.statistics)]
+
+
+def _rows(found: FileInfo, rows: list[_Row]) -> Table:
+    named = {"scene": "scene", "tiles": "tile set", "checkpoint": "checkpoint"}[found.kind]
+    return console.table(("", ""), [(named, found.path), *rows])
+
+
+def _scene(scene: SceneInfo) -> list[_Row]:
+    return [
+        ("size", f"{scene.width:,} x {scene.height:,} px"),
+        ("CRS", scene.crs),
+        ("ground", _gsd(scene.gsd)),
+        ("origin", f"{scene.transform.c:.10g}, {scene.transform.f:.10g}"),
+        ("nodata", None if scene.nodata is None else f"{scene.nodata:g}"),
+        ("mask", "some pixels may be invalid" if scene.has_mask else "all pixels are valid"),
+        ("dtype", scene.bands.dtype),
+    ]
+
+
+def _tiles(tiles: TileSetInfo) -> list[_Row]:
+    return [
+        ("tiles", ", ".join(f"{count:,} {split}" for split, count in tiles.tiles.items())),
+        ("tile size", f"{tiles.tile_size} px"),
+        ("scenes", ", ".join(tiles.scenes)),
+        ("ground", _gsd(tiles.gsd)),
+        ("dtype", tiles.bands.dtype),
+    ]
+
+
+def _pixels(tiles: TileSetInfo) -> Table:
+    rows = [(name, *(tiles.pixels[split][name] for split in tiles.pixels)) for name in tiles.classes.names]
+    return console.table(("class", *(f"{split} px" for split in tiles.pixels)), rows)
+
+
+def _checkpoint(found: CheckpointInfo) -> list[_Row]:
+    card = found.card
+    return [
+        ("network", " ".join([card.arch, *(f"{key}={value}" for key, value in card.arch_options.items())])),
+        ("classes", ", ".join(f"{entry.id} {entry.name}" for entry in card.classes)),
+        ("tile size", f"{card.tile_size} px"),
+        ("ground", _gsd(card.gsd)),
+        ("dtype", card.bands.dtype),
+        *(("training", f"{key} {console.cell(value)}") for key, value in card.training.items()),
+        *(("validation", f"{key} {console.cell(value)}") for key, value in card.metrics.items()),
+        ("written by", f"satseg {card.version}"),
+        ("size", f"{found.bytes / 1e6:.1f} MB"),
+        ("SHA-256", found.digest),
+    ]
+
+
+def _bands(bands: BandSpec, statistics: BandStatistics | None = None) -> Table:
+    columns, parts = ["band", "name", "scale", "offset"], [bands.names, bands.scales, bands.offsets]
+    if statistics:
+        columns += ["mean", "std", "min", "max"]
+        parts += [statistics.mean, statistics.std, statistics.minimum, statistics.maximum]
+    rows = [
+        (number, *(f"{part:.6g}" if isinstance(part, float) else part for part in row))
+        for number, row in enumerate(zip(*parts, strict=True), start=1)
+    ]
+    return console.table(columns, rows)
+
+
+def _gsd(gsd: tuple[float, float] | None) -> str | None:
+    return f"{gsd[0]:.4g} x {gsd[1]:.4g} m per pixel" if gsd else None
