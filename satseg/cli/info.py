@@ -40,7 +40,7 @@ def _tables(found: FileInfo) -> list[Table]:
     if found.tiles:
         return [
             _rows(found, _tiles(found.tiles)),
-            *_pixels(found.tiles),
+            _pixels(found.tiles),
             _bands(found.tiles.bands, found.tiles.statistics),
         ]
     assert found.checkpoint
