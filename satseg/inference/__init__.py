@@ -1,0 +1,1 @@
+"""Inference over scenes of any size: windows, forward passes, blending, finished rows."""
