@@ -30,8 +30,11 @@ def tile(
     class_field: options.ClassField = None,
     size: Annotated[int, typer.Option(metavar="PX", help="Side of a tile.")] = 256,
     overlap: Annotated[
-        int, typer.Option(metavar="PX", help="Pixels that neighbouring training tiles share; others share none.")
-    ] = 128,
+        int | None,
+        typer.Option(
+            metavar="PX", help="Pixels that neighbouring training tiles share; others share none. Default: half a tile."
+        ),
+    ] = None,
     block: Annotated[
         int | None,
         typer.Option(

@@ -45,7 +45,7 @@ def tile(
     output: str | Path = "tiles",
     class_field: str | None = None,
     size: int = 256,
-    overlap: int = 128,
+    overlap: int | None = None,
     block: int | None = None,
     shares: Sequence[float] = (0.7, 0.15, 0.15),
     seed: int = 0,
@@ -63,7 +63,8 @@ def tile(
         output: Folder to write; it appears when it is complete.
         class_field: Attribute that names the class of each feature; without it all features are one class.
         size: Side of a tile in pixels.
-        overlap: Pixels that neighbouring training tiles share. Validation and test tiles share none.
+        overlap: Pixels that neighbouring training tiles share; None is half a tile. Validation and test tiles share
+            none.
         block: Side of a block in pixels; None chooses at least two tiles, more where the scenes are large.
         shares: Shares of train, val and test in area.
         seed: Decides which block goes to which split.
@@ -82,6 +83,7 @@ def tile(
     """
     output = Path(output)
     names = [str(scene) for scene in scenes]
+    overlap = size // 2 if overlap is None else overlap
     _check_sizes(size, overlap, block)
     if not names:
         raise UsageError("There is no scene to tile.")

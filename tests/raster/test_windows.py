@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +15,7 @@ def test_windows_cover_every_pixel_and_end_at_the_edge(length: int, size: int, d
     step = data.draw(st.integers(1, size))
     starts = window_starts(length, size, step)
     assert starts[0] == 0
-    assert all(0 < b - a <= step for a, b in zip(starts, starts[1:], strict=False))
+    assert all(0 < b - a <= step for a, b in pairwise(starts))
     assert starts[-1] + size == length if length > size else starts == [0]
 
 

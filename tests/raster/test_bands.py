@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from satseg.errors import TileError
+from satseg.raster.bands import StatisticsAccumulator, normalise
+from satseg.records import BandStatistics
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=6), st.integers(0, 1000))
+def test_pieces_merge_to_the_statistics_of_the_whole(sizes: list[int], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    values = rng.normal(1e6, 1, (2, 1, sum(sizes)))  # a large mean is where naive sums of squares fail
+    accumulator = StatisticsAccumulator(2)
+    for piece in np.split(values, np.cumsum(sizes)[:-1], axis=2):
+        accumulator.add(piece, np.ones(piece.shape[1:], dtype=bool))
+    found = accumulator.finish()
+    assert found.count == sum(sizes)
+    assert found.mean == pytest.approx(values.mean(axis=(1, 2)), rel=1e-12)
+    assert found.std == pytest.approx(values.std(axis=(1, 2)), abs=1e-7)
+    assert found.minimum == tuple(values.min(axis=(1, 2)))
+    assert found.maximum == tuple(values.max(axis=(1, 2)))
+
+
+def test_invalid_pixels_do_not_count() -> None:
+    accumulator = StatisticsAccumulator(1)
+    accumulator.add(np.array([[[1, 3, 999]]], dtype=np.uint16), np.array([[True, True, False]]))
+    accumulator.add(np.full((1, 1, 2), np.nan), np.zeros((1, 2), dtype=bool))
+    assert accumulator.finish() == BandStatistics(2, (2.0,), (1.0,), (1.0,), (3.0,))
+
+
+def test_statistics_of_nothing_are_refused() -> None:
+    with pytest.raises(TileError, match="no valid pixel"):
+        StatisticsAccumulator(3).finish()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.float32, np.float64])
+def test_normalising_centres_and_scales(dtype: type) -> None:
+    statistics = BandStatistics(9, (10.0, 20.0), (5.0, 0.0), (0.0, 20.0), (20.0, 20.0))
+    images = torch.from_numpy(np.array([[[[10, 20]], [[20, 23]]]], dtype=dtype))
+    result = normalise(images, statistics)
+    assert result.dtype == torch.float32
+    assert result.tolist() == [[[[0.0, 2.0]], [[0.0, 3.0]]]]  # a constant band is centred only
+
+
+def test_invalid_pixels_become_zero_even_if_nan() -> None:
+    statistics = BandStatistics(9, (10.0,), (5.0,), (0.0,), (20.0,))
+    images = torch.tensor([[[[float("nan"), 20.0]]]])
+    assert normalise(images, statistics, torch.tensor([[[False, True]]])).tolist() == [[[[0.0, 2.0]]]]

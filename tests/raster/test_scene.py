@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from rasterio.enums import ColorInterp
+from rasterio.windows import Window
+
+from satseg.errors import SceneError
+from satseg.raster.scene import Scene, ground_sampling_distance
+
+GRID = Affine(2.0, 0, 500_000, 0, -2.0, 5_000_000)
+
+
+def write(path: Path, bands: np.ndarray, **profile: object) -> Path:
+    options: dict[str, object] = {"driver": "GTiff", "crs": "EPSG:32632", "transform": GRID} | profile
+    with rasterio.open(
+        path, "w", count=len(bands), height=bands.shape[1], width=bands.shape[2], dtype=bands.dtype.name, **options
+    ) as dataset:
+        dataset.write(bands)
+    return path
+
+
+def read_all(path: Path, **options: bool) -> tuple[np.ndarray, np.ndarray]:
+    with Scene.open(path, **options) as scene:
+        return scene.read(Window(0, 0, scene.info.width, scene.info.height))
+
+
+def test_a_scene_reads_raw_values_of_a_window(tmp_path: Path) -> None:
+    bands = np.arange(2 * 6 * 5, dtype=np.uint16).reshape(2, 6, 5)
+    path = write(tmp_path / "a.tif", bands)
+    with Scene.open(path) as scene:
+        values, valid = scene.read(Window(1, 2, 3, 4))
+    assert values.dtype == np.uint16
+    assert (values == bands[:, 2:6, 1:4]).all()
+    assert valid.all()
+
+
+def test_a_pixel_is_valid_where_every_band_is(tmp_path: Path) -> None:
+    bands = np.ones((2, 3, 3), dtype=np.int16)
+    bands[0, 0, 0] = bands[1, 2, 2] = -1
+    _, valid = read_all(write(tmp_path / "a.tif", bands, nodata=-1))
+    assert valid.tolist() == [[False, True, True], [True, True, True], [True, True, False]]
+
+
+def test_nan_and_infinity_are_not_valid(tmp_path: Path) -> None:
+    bands = np.zeros((1, 2, 2), dtype=np.float32)
+    bands[0, 0] = np.nan, np.inf
+    _, valid = read_all(write(tmp_path / "a.tif", bands))
+    assert valid.tolist() == [[False, False], [True, True]]
+
+
+def test_alpha_is_a_mask_and_not_a_band(tmp_path: Path) -> None:
+    bands = np.full((4, 2, 2), 9, dtype=np.uint8)
+    bands[3] = [[0, 255], [255, 0]]
+    path = write(tmp_path / "a.tif", bands, photometric="rgb", alpha="yes")
+    with Scene.open(path) as scene:
+        assert scene.info.bands.names == ("red", "green", "blue")
+    values, valid = read_all(path)
+    assert values.shape == (3, 2, 2)
+    assert valid.tolist() == [[False, True], [True, False]]
+
+
+def test_an_internal_mask_decides_what_is_valid(tmp_path: Path) -> None:
+    mask = np.array([[True, False], [False, True]])
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+        path = write(tmp_path / "a.tif", np.zeros((1, 2, 2), dtype=np.uint8))
+        with rasterio.open(path, "r+") as dataset:
+            dataset.write_mask(mask)
+    assert (read_all(path)[1] == mask).all()
+
+
+def test_a_palette_is_expanded_to_its_colours(tmp_path: Path) -> None:
+    indices = np.array([[[0, 1], [2, 1]]], dtype=np.uint8)
+    path = write(tmp_path / "a.tif", indices, nodata=2)
+    with rasterio.open(path, "r+") as dataset:
+        dataset.write_colormap(1, {0: (1, 2, 3), 1: (4, 5, 6), 2: (7, 8, 9)})
+    values, valid = read_all(path)
+    assert values[:, 0, 1].tolist() == [4, 5, 6]
+    assert valid.tolist() == [[True, True], [False, True]]
+    assert (read_all(path, expand_palette=False)[0] == indices).all()
+
+
+def test_four_byte_bands_without_alpha_stay_four(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", np.zeros((4, 2, 2), dtype=np.uint8), photometric="minisblack")
+    with rasterio.open(path, "r+") as dataset:
+        dataset.colorinterp = [ColorInterp.blue, ColorInterp.green, ColorInterp.red, ColorInterp.undefined]
+    with Scene.open(path) as scene:
+        assert scene.info.bands.names == ("blue", "green", "red", "band_4")
+
+
+def test_scale_and_offset_belong_to_the_bands(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", np.zeros((1, 2, 2), dtype=np.int16))
+    with rasterio.open(path, "r+") as dataset:
+        dataset.scales, dataset.offsets = (0.0001,), (-0.1,)
+    with Scene.open(path) as scene:
+        assert scene.info.bands.scales == (0.0001,)
+        assert scene.info.bands.offsets == (-0.1,)
+
+
+def test_web_mercator_metres_are_not_ground_metres() -> None:
+    grid = Affine(1, 0, 0, 0, -1, 8_399_738)  # 60 degrees north, where Mercator stretches twofold
+    gsd = ground_sampling_distance("EPSG:3857", grid, 2, 2)
+    assert gsd == pytest.approx((0.5, 0.5), rel=0.01)
+
+
+def test_degrees_are_measured_on_the_ellipsoid() -> None:
+    gsd = ground_sampling_distance("EPSG:4326", Affine(0.001, 0, 10, 0, -0.001, 60), 2, 2)
+    assert gsd == pytest.approx((55.8, 111.4), rel=0.01)
+
+
+def test_a_rotated_grid_has_the_same_gsd() -> None:
+    gsd = ground_sampling_distance("EPSG:32632", GRID * Affine.rotation(30), 10, 10)
+    assert gsd == pytest.approx((2, 2), rel=0.001)
+
+
+def test_what_does_not_exist_is_said(tmp_path: Path) -> None:
+    with pytest.raises(SceneError, match=r"none.tif does not exist"):
+        Scene.open(tmp_path / "none.tif")
+
+
+def test_what_is_no_raster_is_said(tmp_path: Path) -> None:
+    (tmp_path / "a.tif").write_text("not a raster")
+    with pytest.raises(SceneError, match="cannot be opened as a raster"):
+        Scene.open(tmp_path / "a.tif")
+
+
+def test_complex_values_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", np.zeros((1, 2, 2), dtype=np.complex64))
+    with pytest.raises(SceneError, match="complex64"):
+        Scene.open(path)
+
+
+@pytest.mark.parametrize(("name", "how"), [("cog_gcps.tif", "210 ground control points"), ("RGB.byte.rpc.vrt", "RPC")])
+def test_scenes_without_a_pixel_grid_are_refused_with_the_remedy(shared_data: Path, name: str, how: str) -> None:
+    with pytest.raises(SceneError, match=how) as caught:
+        Scene.open(shared_data / "rasters" / name)
+    assert caught.value.hint
+    assert "gdalwarp" in caught.value.hint
+
+
+def test_every_awkward_raster_is_read_or_refused_in_one_sentence(shared_data: Path) -> None:
+    paths = [path for path in sorted((shared_data / "rasters").iterdir()) if path.is_file()]
+    assert paths
+    for path in paths:
+        try:
+            values, valid = read_all(path)
+        except SceneError as error:
+            assert str(path.name) in error.message
+            assert "\n" not in error.message
+        else:
+            assert values.shape[1:] == valid.shape
