@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from affine import Affine
+
+from satseg.backend import create_model
+from satseg.checkpoint import Checkpoint, ModelCard, save_checkpoint
+from satseg.classes import ClassTable
+from satseg.errors import CheckpointError
+from satseg.records import BandSpec, BandStatistics, SceneInfo
+
+CARD = ModelCard(
+    arch="erfnet",
+    classes=ClassTable.from_names(["background", "wood"]),
+    bands=BandSpec(("red", "nir"), "uint16", (0.1, 0.1), (0.0, 0.0)),
+    statistics=BandStatistics(7, (1.0, 2.0), (3.0, 4.0), (0.0, 0.0), (9.0, 9.0)),
+    gsd=(0.5, 0.5),
+    tile_size=256,
+    training={"steps": 3},
+    metrics={"mean_iou": 0.5},
+)
+
+
+def scene(**changes: Any) -> SceneInfo:
+    info = SceneInfo("s.tif", 9, 9, CARD.bands, None, False, "EPSG:32632", Affine.identity(), (0.5, 0.5))
+    return replace(info, bands=replace(CARD.bands, **changes))
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("run") / "best.safetensors"
+    torch.manual_seed(0)
+    save_checkpoint(path, create_model("erfnet", in_channels=2, num_classes=2).state_dict(), CARD)
+    return path
+
+
+def test_a_checkpoint_gives_back_its_card_and_network(saved: Path) -> None:
+    checkpoint = Checkpoint.load(saved)
+    assert checkpoint.card == CARD
+    torch.manual_seed(0)
+    original = create_model("erfnet", in_channels=2, num_classes=2).eval()
+    images = torch.rand(1, 2, 40, 40)
+    with torch.no_grad():
+        assert torch.equal(checkpoint.build_model()(images), original(images))
+
+
+def test_equal_checkpoints_are_equal_bytes(saved: Path, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "again.safetensors", Checkpoint.load(saved).read_weights(), CARD)
+    assert (tmp_path / "again.safetensors").read_bytes() == saved.read_bytes()
+    assert Checkpoint.load(tmp_path / "again.safetensors").digest == Checkpoint.load(saved).digest
+
+
+def test_the_header_is_plain_json_without_dates(saved: Path) -> None:
+    raw = saved.read_bytes()
+    (length,) = struct.unpack("<Q", raw[:8])
+    card = json.loads(json.loads(raw[8 : 8 + length])["__metadata__"]["satseg"])
+    assert card["classes"]["classes"][1]["name"] == "wood"
+    assert not [key for key in card if "date" in key or "time" in key or "host" in key]
+
+
+def test_what_is_missing_is_said(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="does not exist"):
+        Checkpoint.load(tmp_path / "none.safetensors")
+
+
+def test_what_is_no_checkpoint_is_said(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    (tmp_path / "a.safetensors").write_bytes(b"nothing")
+    with pytest.raises(CheckpointError, match="is not a safetensors file"):
+        Checkpoint.load(tmp_path / "a.safetensors")
+    save_file({"w": torch.zeros(1)}, tmp_path / "b.safetensors")
+    with pytest.raises(CheckpointError, match="not written by satseg"):
+        Checkpoint.load(tmp_path / "b.safetensors")
+
+
+def test_a_cut_off_file_is_said(saved: Path, tmp_path: Path) -> None:
+    path = tmp_path / "cut.safetensors"
+    path.write_bytes(saved.read_bytes()[:-1000])
+    with pytest.raises(CheckpointError, match=r"cut\.safetensors"):
+        Checkpoint.load(path).build_model()
+
+
+def test_weights_of_another_network_are_refused(saved: Path, tmp_path: Path) -> None:
+    path = tmp_path / "mixed.safetensors"
+    save_checkpoint(path, Checkpoint.load(saved).read_weights(), replace(CARD, arch="unet"))
+    with pytest.raises(CheckpointError, match="do not fit unet"):
+        Checkpoint.load(path).build_model()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"names": ("red",), "scales": (0.1,), "offsets": (0.0,)}, r"it has 1 band, the network was trained on 2"),
+        ({"dtype": "uint8"}, r"it holds uint8 values, the network was trained on uint16"),
+        ({"names": ("nir", "red")}, r"its band 1 is 'nir', the network expects 'red' there"),
+        ({"scales": (1.0, 1.0)}, r"scale \(1.0, 1.0\)"),
+    ],
+)
+def test_a_scene_that_does_not_fit_is_refused(saved: Path, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(CheckpointError, match=message):
+        Checkpoint.load(saved).check_fits(scene(**change))
+
+
+def test_bands_without_names_fit_any_name(saved: Path) -> None:
+    Checkpoint.load(saved).check_fits(scene(names=("band_1", "band_2")))
+
+
+def test_a_newer_format_asks_for_an_update(saved: Path) -> None:
+    newer = json.loads(CARD.to_json()) | {"format": 99}
+    with pytest.raises(CheckpointError, match="format 99"):
+        ModelCard.from_json(json.dumps(newer))
+
+
+def test_a_garbled_header_is_said() -> None:
+    parts = json.loads(CARD.to_json())
+    del parts["statistics"]
+    with pytest.raises(CheckpointError, match="statistics"):
+        ModelCard.from_json(json.dumps(parts))
