@@ -1,0 +1,7 @@
+"""A training run on disk: settings, log, states, record."""
+
+from __future__ import annotations
+
+from satseg.runs.folder import Run, newest_finished, newest_run, next_output
+
+__all__ = ["Run", "newest_finished", "newest_run", "next_output"]

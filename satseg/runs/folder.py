@@ -1,0 +1,210 @@
+"""The folder of a run.
+
+    settings.json           what the run was started with, written first; --resume must ask for the same
+    log.csv                 one row per validation
+    best.safetensors        checkpoint with the best validation mIoU so far
+    last.safetensors        checkpoint of the last saved step
+    state-<step>.safetensors   what resuming from ``last`` needs beside it; gone when the run is finished
+    run.json                how the run ended, written last: a run without it is not finished
+
+``last`` names its step, and its state is written before it, so the two fit together at every moment.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from satseg.checkpoint import Checkpoint, ModelCard, save_checkpoint
+from satseg.errors import OutputError, TrainingError
+from satseg.records import as_json
+from satseg.runs.log import RunLog
+from satseg.runs.states import load_state, save_state
+from satseg.staging import staged
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+log = logging.getLogger("satseg")
+
+RUNS = Path("runs")
+
+
+class Run:
+    """One run on disk. Made by :meth:`start` or :meth:`resume`.
+
+    Args:
+        path: Folder of the run.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.best = path / "best.safetensors"
+        self.last = path / "last.safetensors"
+        self.settings = path / "settings.json"
+        self.record = path / "run.json"
+        self.log = RunLog(path / "log.csv")
+
+    @classmethod
+    def start(cls, path: Path, settings: Mapping[str, Any]) -> Run:
+        """Make the folder of a new run.
+
+        Args:
+            path: The folder; it may exist, but hold no run.
+            settings: What the run is started with, ready for JSON.
+
+        Raises:
+            OutputError: The folder holds a run already, or cannot be written.
+        """
+        run = cls(path)
+        if run.started or run.finished:
+            state = "a finished run" if run.finished else "an unfinished run"
+            raise OutputError(
+                f"{path} already holds {state}.", hint="Continue it with --resume, or choose another output."
+            )
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"Cannot write to {path}: {error.strerror}.") from error
+        _write_json(run.settings, settings)
+        return run
+
+    @classmethod
+    def resume(cls, path: Path, settings: Mapping[str, Any]) -> Run:
+        """Open the folder of a run to continue it.
+
+        Args:
+            path: The folder.
+            settings: What is asked for now, ready for JSON; it must be what the run was started with.
+
+        Raises:
+            TrainingError: The settings differ, or cannot be read.
+        """
+        run = cls(path)
+        started = _read_json(run.settings)
+        asked = as_json(settings)
+        for name in sorted(started.keys() | asked.keys()):
+            if started.get(name) != asked.get(name):
+                raise TrainingError(
+                    f"The run {path} was started with {name} = {started.get(name)}, not {asked.get(name)}.",
+                    hint="Resume with the same settings, or start a new run.",
+                )
+        return run
+
+    @property
+    def started(self) -> bool:
+        """Whether the folder holds a run at all."""
+        return self.settings.exists()
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run record is there."""
+        return self.record.exists()
+
+    @property
+    def resumable(self) -> bool:
+        """Whether there is a saved step to continue from."""
+        return self.last.exists()
+
+    def save_best(self, weights: Mapping[str, Tensor], card: ModelCard) -> None:
+        """Write the checkpoint with the best validation score so far."""
+        save_checkpoint(self.best, weights, card)
+
+    def save_last(
+        self,
+        weights: Mapping[str, Tensor],
+        card: ModelCard,
+        *,
+        step: int,
+        tensors: Mapping[str, Tensor],
+        values: Mapping[str, Any],
+    ) -> None:
+        """Write the checkpoint of a step, and what continuing from it needs.
+
+        Args:
+            weights: State dict of the network after ``step`` updates.
+            card: Its card, with ``step`` as ``training["steps"]``.
+            step: Updates done.
+            tensors: State of the optimiser.
+            values: Where the loop stands, ready for JSON.
+        """
+        save_state(self._state(step), tensors, values)
+        save_checkpoint(self.last, weights, card)
+        self._drop_states(keep=step)
+
+    def load_last(self) -> tuple[Checkpoint, dict[str, Tensor], dict[str, Any]]:
+        """Read what :meth:`save_last` wrote last.
+
+        Returns:
+            The checkpoint, the tensors and the values.
+
+        Raises:
+            CheckpointError: The checkpoint cannot be read.
+            TrainingError: The state cannot be read.
+        """
+        checkpoint = Checkpoint.load(self.last)
+        tensors, values = load_state(self._state(int(checkpoint.card.training["steps"])))
+        return checkpoint, tensors, values
+
+    def finish(self, record: Mapping[str, Any]) -> None:
+        """Write the run record, which makes the run a finished one, and drop the state."""
+        _write_json(self.record, record)
+        self._drop_states()
+
+    def read_record(self) -> dict[str, Any]:
+        """Read what :meth:`finish` wrote.
+
+        Raises:
+            TrainingError: It is missing or broken.
+        """
+        return _read_json(self.record)
+
+    def _state(self, step: int) -> Path:
+        return self.path / f"state-{step}.safetensors"
+
+    def _drop_states(self, keep: int | None = None) -> None:
+        for path in self.path.glob("state-*.safetensors"):
+            if keep is None or path != self._state(keep):
+                path.unlink()
+        for folder in self.path.glob(".state-*.satseg"):  # left by a kill in the middle of writing
+            shutil.rmtree(folder)
+
+
+def next_output(arch: str, folder: Path = RUNS) -> Path:
+    """Return ``<folder>/<arch>-<n>`` with the smallest n above all that are there."""
+    return folder / f"{arch}-{max(_numbered(arch, folder), default=0) + 1}"
+
+
+def newest_run(arch: str, folder: Path = RUNS) -> Path | None:
+    """Return the run of ``arch`` with the highest number, finished or not; None where there is none."""
+    numbers = _numbered(arch, folder)
+    return numbers[max(numbers)] if numbers else None
+
+
+def newest_finished(folder: Path = RUNS) -> Run | None:
+    """Return the run that was finished last, or None."""
+    runs = [Run(record.parent) for record in folder.glob("*/run.json")]
+    runs = [run for run in runs if run.best.exists()]
+    return max(runs, key=lambda run: (run.record.stat().st_mtime_ns, run.path.name), default=None)
+
+
+def _numbered(arch: str, folder: Path) -> dict[int, Path]:
+    found = ((re.fullmatch(rf"{re.escape(arch)}-(\d+)", path.name), path) for path in folder.glob(f"{arch}-*"))
+    return {int(match[1]): path for match, path in found if match}
+
+
+def _write_json(path: Path, value: Any) -> None:
+    with staged(path) as aside:
+        aside.write_text(json.dumps(as_json(value), indent=2) + "\n")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"{path} cannot be read: {error}.") from error

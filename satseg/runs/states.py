@@ -1,0 +1,47 @@
+"""The state of a run between two steps: tensors and plain values in one safetensors file, no pickle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from satseg.errors import TrainingError
+from satseg.staging import staged
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def save_state(path: Path, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+    """Write tensors and JSON-ready values, aside first and then under their name.
+
+    Raises:
+        OutputError: The folder cannot be written.
+    """
+    from safetensors.torch import save_file
+
+    # One entry only: safetensors keeps no order among several, and equal states shall be equal files.
+    metadata = {"satseg": json.dumps(values, sort_keys=True)}
+    with staged(path) as aside:
+        save_file(dict(tensors), aside, metadata=metadata)
+
+
+def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what :func:`save_state` wrote; tensors are on the CPU.
+
+    Raises:
+        TrainingError: The file is missing or broken.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            values = json.loads((file.metadata() or {})["satseg"])
+            return {name: file.get_tensor(name) for name in file.keys()}, values  # noqa: SIM118
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise TrainingError(
+            f"The training state {path} cannot be read: {error}.",
+            hint="Start the run again without --resume, into another folder.",
+        ) from error

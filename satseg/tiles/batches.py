@@ -1,0 +1,117 @@
+"""Tiles in memory: decoded once, padded to one size, read ahead of whoever needs them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from satseg.classes import IGNORE_INDEX
+
+if TYPE_CHECKING:
+    from satseg.tiles.tileset import Tile
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+CACHE_BYTES = 2**30
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One decoded tile.
+
+    Args:
+        bands: (B, S, S) raw values in the scenes' dtype; 0 where not valid.
+        labels: (S, S) uint8 class ids, 255 = ignore, also where not valid.
+        valid: (S, S) bool.
+    """
+
+    bands: np.ndarray
+    labels: np.ndarray
+    valid: np.ndarray
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the three arrays."""
+        return self.bands.nbytes + self.labels.nbytes + self.valid.nbytes
+
+
+class TileReader:
+    """Read tiles as squares of one size, and keep what fits into memory. Safe to share between threads.
+
+    Tiles are kept in the order of arrival until the memory is used up, and never dropped again: training comes
+    around to every tile once an epoch, so that dropping the oldest would always drop the one needed next.
+
+    Args:
+        size: Rows and columns S of every sample; smaller tiles are padded at the bottom and right as not valid.
+        cache_bytes: Memory for decoded tiles; 0 reads from disk every time.
+    """
+
+    def __init__(self, size: int, *, cache_bytes: int = CACHE_BYTES) -> None:
+        self.size = size
+        self._samples: dict[str, Sample] = {}
+        self._free = cache_bytes
+        self._lock = Lock()
+
+    def read(self, tile: Tile) -> Sample:
+        """Return the tile's sample. Its arrays are shared: do not write to them.
+
+        Raises:
+            TileError: The tile cannot be read.
+        """
+        kept = self._samples.get(tile.name)
+        if kept is not None:
+            return kept
+        sample = pad(Sample(*tile.read()), self.size)
+        with self._lock:
+            if tile.name not in self._samples and sample.nbytes <= self._free:
+                self._samples[tile.name] = sample
+                self._free -= sample.nbytes
+        return sample
+
+
+def pad(sample: Sample, size: int) -> Sample:
+    """Pad a sample at the bottom and right to size x size: bands 0, labels 255, not valid."""
+    rows, cols = sample.labels.shape
+    if (rows, cols) == (size, size):
+        return sample
+    margin = ((0, size - rows), (0, size - cols))
+    return Sample(
+        np.pad(sample.bands, ((0, 0), *margin)),
+        np.pad(sample.labels, margin, constant_values=IGNORE_INDEX),
+        np.pad(sample.valid, margin),
+    )
+
+
+def read_ahead(
+    make: Callable[[Item], Result], items: Iterable[Item], *, workers: int, ahead: int
+) -> Generator[Result, None, None]:
+    """Map ``make`` over ``items`` in threads, in order, at most ``ahead`` results before they are asked for.
+
+    Args:
+        make: Prepares one result; its errors are raised where its result is taken.
+        items: What to prepare, finite or not.
+        workers: Threads.
+        ahead: Results that may wait.
+
+    Yields:
+        Results in the order of the items. Closing the generator waits for the threads and drops what is left.
+    """
+    pending: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(workers, thread_name_prefix="satseg-tiles") as pool:
+        try:
+            for item in items:
+                pending.append(pool.submit(make, item))
+                if len(pending) > ahead:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()

@@ -1,0 +1,95 @@
+"""How far a run has come, and what follows from it: the learning rate and the moments of validation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from satseg.errors import UsageError
+
+DEFAULT_EPOCHS = 40.0
+WARM_UP = 0.05
+POWER = 0.9
+VALIDATIONS = 20
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a run may spend: optimiser steps, or seconds. Exactly one of them is set.
+
+    Everything that changes during a run depends on :meth:`progress` alone, so a run by steps is the same on every
+    machine, and a run by the clock still warms up, decays and ends as it should.
+
+    Args:
+        steps: Optimiser updates in all.
+        seconds: Seconds in all: training, validation and writing.
+    """
+
+    steps: int | None = None
+    seconds: float | None = None
+
+    def progress(self, step: int, elapsed: float, reserved: float = 0.0) -> float:
+        """Return how far the run has come, 0..1; at 1 training ends.
+
+        Args:
+            step: Optimiser updates done.
+            elapsed: Seconds spent, earlier parts of a resumed run included.
+            reserved: Seconds to keep for what follows the last step; counts only in a run by the clock. At most
+                half of its seconds are kept.
+        """
+        if self.steps is not None:
+            return min(step / self.steps, 1.0)
+        assert self.seconds is not None
+        training = self.seconds - min(reserved, self.seconds / 2)
+        return min(elapsed / training, 1.0)
+
+
+def make_budget(
+    *, epochs: float | None, steps: int | None, minutes: float | None, tiles: int, batch_size: int
+) -> Budget:
+    """Turn what the user asked for into a budget.
+
+    Args:
+        epochs: Passes over the training tiles.
+        steps: Optimiser updates.
+        minutes: Minutes for training, validation and writing.
+        tiles: Training tiles: the samples of an epoch.
+        batch_size: Samples of a step.
+
+    Returns:
+        The budget; 40 epochs where nothing was asked for.
+
+    Raises:
+        UsageError: More than one was given, or one that is not above zero.
+    """
+    asked = {"epochs": epochs, "steps": steps, "minutes": minutes}
+    given = {name: value for name, value in asked.items() if value is not None}
+    if len(given) > 1:
+        raise UsageError(f"A run has one budget, not {' and '.join(given)}.", hint="Give only one of them.")
+    for name, value in given.items():
+        if not value > 0:
+            raise UsageError(f"The budget of {value:g} {name} is not above zero.")
+    if minutes is not None:
+        return Budget(seconds=60 * minutes)
+    if steps is not None:
+        return Budget(steps=steps)
+    samples = (DEFAULT_EPOCHS if epochs is None else epochs) * tiles
+    return Budget(steps=max(1, -int(-samples // batch_size)))
+
+
+def learning_rate(peak: float, progress: float) -> float:
+    """Return the learning rate at a progress of 0..1: linear warm-up to ``peak``, then polynomial decay to 0."""
+    if progress < WARM_UP:
+        return peak * (0.01 + 0.99 * progress / WARM_UP)
+    return float(peak * ((1 - progress) / (1 - WARM_UP)) ** POWER)
+
+
+def validation_due(progress: float, last: float, *, epoch_ended: bool) -> bool:
+    """Tell whether to validate now: at the end, and at an epoch's end when 1/20 of the run passed since ``last``.
+
+    Args:
+        progress: Progress now, 0..1.
+        last: Progress at the last validation, 0 before the first.
+        epoch_ended: Whether the step just done was the last of an epoch.
+    """
+    rounding = 1e-9  # 3/20 - 2/20 is a little below 1/20
+    return progress >= 1 or (epoch_ended and progress - last >= 1 / VALIDATIONS - rounding)
