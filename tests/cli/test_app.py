@@ -1,0 +1,167 @@
+"""Exit codes and messages of the command line."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import satseg as package
+from satseg.cli import app
+from satseg.cli.console import Talk
+from satseg.errors import SceneError, UsageError
+from satseg.sample import sample
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
+    """Let ``satseg models`` raise an error."""
+
+    def fail(error: BaseException) -> None:
+        def models() -> None:
+            raise error
+
+        monkeypatch.setattr("satseg.workflows.models.models", models)
+
+    return fail
+
+
+def test_version_is_data(satseg) -> None:
+    assert satseg("--version") == type(satseg("--version"))(0, f"satseg {package.__version__}\n", "")
+
+
+def test_nothing_typed_shows_the_help_as_wrong_usage(satseg) -> None:
+    done = satseg()
+    assert (done.code, done.stdout) == (2, "")
+    assert "predict" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("modles",), "error: No such command 'modles'. Did you mean 'models'?"),
+        (("models", "--jsn"), "error: No such option: --jsn"),
+        (("info",), "error: Missing argument 'FILE'."),
+        (("train", "--steps", "many"), "error: Invalid value for '--steps'"),
+    ],
+)
+def test_wrong_usage_ends_with_2_and_one_message(satseg, words: tuple[str, ...], said: str) -> None:
+    done = satseg(*words)
+    assert (done.code, done.stdout) == (2, "")
+    assert done.stderr.startswith(said)
+    assert "hint: Try 'satseg" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_wrong_usage_points_at_the_help_of_the_command(satseg) -> None:
+    assert "hint: Try 'satseg models --help'." in satseg("models", "--jsn").stderr
+
+
+def test_a_mistyped_network_is_wrong_usage_and_gets_a_proposal(satseg) -> None:
+    done = satseg("train", "--arch", "erfnt")
+    assert (done.code, done.stdout) == (2, "")
+    assert done.stderr == "error: There is no network named 'erfnt'.\nhint: Did you mean erfnet?\n"
+
+
+def test_an_error_of_satseg_ends_with_1_message_and_hint(satseg, failing) -> None:
+    failing(SceneError("x.tif has no band.", hint="Take another."))
+    done = satseg("models")
+    assert (done.code, done.stdout, done.stderr) == (1, "", "error: x.tif has no band.\nhint: Take another.\n")
+
+
+def test_a_usage_error_of_satseg_ends_with_2(satseg, failing) -> None:
+    failing(UsageError("Too many."))
+    assert (satseg("models").code, satseg("models").stderr) == (2, "error: Too many.\n")
+
+
+def test_a_surprise_ends_with_1_and_one_sentence(satseg, failing) -> None:
+    failing(ZeroDivisionError("division\nby zero"))
+    done = satseg("models")
+    assert done.code == 1
+    assert done.stderr == (
+        "error: Something unexpected happened (ZeroDivisionError: division).\n"
+        "hint: Run again with --debug to see where it comes from.\n"
+    )
+
+
+def test_an_error_of_the_system_names_its_file(satseg, failing) -> None:
+    failing(OSError(errno.ENOSPC, "No space left on device", "out.tif"))
+    assert satseg("models").stderr.startswith("error: No space left on device: out.tif.\n")
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("x"), SceneError("x")])
+def test_debug_shows_the_traceback(satseg, failing, error: Exception) -> None:
+    failing(error)
+    done = satseg("models", "--debug")
+    assert done.code == 1
+    assert "Traceback" in done.stderr
+    assert "error: " in done.stderr
+
+
+def test_an_interruption_ends_with_130(satseg, failing) -> None:
+    failing(KeyboardInterrupt())
+    done = satseg("models")
+    assert (done.code, done.stdout, done.stderr) == (130, "", "Interrupted.\n")
+
+
+def test_run_returns_the_code_and_leaves_the_process_alone() -> None:
+    assert app.run(["models", "--jsn"], Talk()) == 2
+
+
+def test_remarks_of_the_rooms_go_to_stderr(satseg, monkeypatch: pytest.MonkeyPatch) -> None:
+    import logging
+
+    def models() -> list[object]:
+        logging.getLogger("satseg").warning("values of %s look odd", "x.tif")
+        logging.getLogger("satseg").info("taking %s", "y")
+        return []
+
+    monkeypatch.setattr("satseg.workflows.models.models", models)
+    assert satseg("models", "--json").stderr == "warning: values of x.tif look odd\ntaking y\n"
+    assert satseg("models", "--json", "--quiet").stderr == "warning: values of x.tif look odd\n"
+
+
+def test_main_puts_the_logger_and_the_signals_back(satseg) -> None:
+    import logging
+
+    logger = logging.getLogger("satseg")
+    before = (list(logger.handlers), logger.level, logger.propagate, signal.getsignal(signal.SIGTERM))
+    satseg("models", "--json")
+    assert (list(logger.handlers), logger.level, logger.propagate, signal.getsignal(signal.SIGTERM)) == before
+
+
+@pytest.mark.parametrize("word", ["models", "--help"])
+def test_a_reader_that_leaves_early_is_no_error(word: str) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "satseg", word], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_killed_command_ends_with_130_and_leaves_nothing_partial(number: signal.Signals, tmp_path: Path) -> None:
+    scene, labels = sample().labelled, sample().labels
+    words = ["tile", scene, "-l", labels, "-o", tmp_path / "tiles", "--size", "64", "--overlap", "48"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "satseg", *map(str, words)],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # shells let background jobs ignore it
+    ) as process:
+        deadline = time.monotonic() + 60
+        while not any(tmp_path.glob(".tiles.satseg/*/images/*")) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        os.kill(process.pid, number)
+        _, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stderr) == (130, "Interrupted.\n")
+    assert list(tmp_path.iterdir()) == []

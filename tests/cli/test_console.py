@@ -1,0 +1,133 @@
+"""What goes to stdout, what goes to stderr, and what is drawn."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from satseg.cli.console import Talk, cell, table
+from satseg.cli.progress import amount, clock
+from satseg.records import ClassScore, ProgressEvent
+
+SCORE = ClassScore(name="roof", iou=0.5, f1=float("nan"), precision=1.0, recall=0.5, pixels=12345)
+
+
+def score_table(score: ClassScore):
+    return table(("class", "px", "IoU"), [(score.name, score.pixels, score.iou)], title="Scores")
+
+
+def terminal(voice: Talk, *, width: int = 120) -> io.StringIO:
+    """Let a voice believe that its stderr is a terminal."""
+    screen = io.StringIO()
+    voice._stderr = Console(file=screen, force_terminal=True, width=width)
+    return screen
+
+
+def test_an_answer_is_data(capsys: pytest.CaptureFixture[str]) -> None:
+    Talk(quiet=True).answer(SCORE, score_table)
+    captured = capsys.readouterr()
+    assert captured.out == "Scores\nclass      px     IoU\nroof   12,345  0.5000\n"
+    assert captured.err == ""
+
+
+def test_a_report_is_talk(capsys: pytest.CaptureFixture[str]) -> None:
+    Talk().report(SCORE, score_table)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "12,345" in captured.err
+
+
+def test_a_quiet_report_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    Talk(quiet=True).report(SCORE, score_table)
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("method", ["answer", "report"])
+def test_json_is_one_line_on_stdout(method: str, capsys: pytest.CaptureFixture[str]) -> None:
+    getattr(Talk(json=True), method)(SCORE, score_table)
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert captured.out.count("\n") == 1
+    assert json.loads(captured.out)["f1"] is None
+
+
+def test_messages_are_not_wrapped_nor_taken_for_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    Talk().error("[red]" + "word " * 60 + "end", hint=":smile: [/]")
+    assert capsys.readouterr().err == "error: [red]" + "word " * 60 + "end\nhint: :smile: [/]\n"
+
+
+def test_colour_follows_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
+    def said() -> str:
+        voice = Talk()
+        screen = terminal(voice)
+        voice.error("x")
+        return screen.getvalue()
+
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert "\x1b[1;31m" in said()
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "31m" not in said()
+
+
+def test_progress_is_drawn_on_a_terminal_with_rate_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    voice = Talk()
+    screen = terminal(voice)
+    for done in (0, 4e6, 8e6):
+        voice.progress(ProgressEvent("Mapping", done, 80e6, "px", "note"))
+    voice._bar._progress.refresh()
+    voice.close()
+    drawn = screen.getvalue()
+    assert all(part in drawn for part in ("Mapping", "8.0 Mpx / 80.0 Mpx", "px/s", "left", "note"))
+
+
+def test_progress_is_not_drawn_into_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+    voice = Talk()
+    voice.progress(ProgressEvent("Mapping", 1, 2, "px"))
+    voice.close()
+    assert capsys.readouterr() == ("", "")
+
+
+def test_progress_is_not_drawn_when_quiet() -> None:
+    voice = Talk(quiet=True)
+    screen = terminal(voice)
+    voice.progress(ProgressEvent("Mapping", 1, 2, "px"))
+    voice.close()
+    assert screen.getvalue() == ""
+
+
+def test_a_bar_that_counts_seconds_shows_no_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    voice = Talk()
+    screen = terminal(voice)
+    voice.progress(ProgressEvent("Training", 0, 600, "s"))
+    voice.progress(ProgressEvent("Training", 60, 600, "s"))
+    voice._bar._progress.refresh()
+    voice.close()
+    assert "1:00 / 10:00" in screen.getvalue()
+    assert "9:00 left" in screen.getvalue()
+    assert "/s" not in screen.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "–"), (float("nan"), "–"), (1234567, "1,234,567"), (0.25, "0.2500"), (True, "yes"), ("a", "a")],
+)
+def test_cells_read_well(value: object, text: str) -> None:
+    assert cell(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [(12_400_000, "px", "12.4 Mpx"), (999, "px", "999 px"), (3000, "step", "3000 step"), (75, "s", "1:15")],
+)
+def test_amounts_carry_their_unit(value: float, unit: str, text: str) -> None:
+    assert amount(value, unit) == text
+
+
+def test_a_clock_shows_hours_only_when_there_are_some() -> None:
+    assert (clock(59.6), clock(3599), clock(3661)) == ("1:00", "59:59", "1:01:01")

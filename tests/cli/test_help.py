@@ -1,0 +1,93 @@
+"""The help: complete, quick, and free of heavy imports."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+import typer
+
+from satseg.cli.app import COMMANDS, app
+
+HEAVY = ("torch", "timm", "geopandas", "pandas", "shapely", "rasterio", "numba", "numpy", "scipy", "matplotlib")
+
+
+def commands() -> Iterator[tuple[str, object]]:
+    yield from typer.main.get_command(app).commands.items()
+
+
+@pytest.mark.parametrize("name", [name for name, _ in commands()])
+def test_every_command_and_every_parameter_has_help(name: str) -> None:
+    command = dict(commands())[name]
+    assert command.help
+    for parameter in command.params:
+        assert parameter.help, f"{name}: {parameter.name}"
+        assert parameter.help.endswith("."), f"{name}: {parameter.name} is no sentence"
+
+
+@pytest.mark.parametrize("name", [name for name, _ in commands()])
+def test_every_command_takes_json_quiet_and_debug(name: str) -> None:
+    options = {option for parameter in dict(commands())[name].params for option in parameter.opts}
+    assert {"--json", "--quiet", "-q", "--debug"} <= options
+
+
+@pytest.mark.parametrize("name", [name for name, _ in commands()])
+def test_options_are_called_like_their_parameters(name: str) -> None:
+    for parameter in dict(commands())[name].params:
+        if parameter.param_type_name == "option":
+            assert f"--{parameter.name.replace('_', '-')}" in parameter.opts
+
+
+def test_the_help_lists_the_commands_in_the_order_of_a_project(satseg: Callable) -> None:
+    text = satseg("--help").stdout
+    places = [text.index(f" {name} ") for name, _ in commands()]
+    assert places == sorted(places)
+    assert [name for name, _ in commands()] == list(COMMANDS)
+
+
+@pytest.mark.parametrize("name", [name for name, _ in commands()])
+def test_help_of_a_command_is_an_answer(name: str, satseg: Callable) -> None:
+    done = satseg(name, "--help")
+    assert (done.code, done.stderr) == (0, "")
+    assert f"satseg {name}" in done.stdout
+
+
+@pytest.mark.parametrize("words", [["--help"], ["predict", "--help"], ["train", "--arch", "nothing"]])
+def test_nothing_heavy_is_imported(words: list[str]) -> None:
+    script = (
+        "import contextlib, io, json, sys\n"
+        "from satseg.cli.app import main\n"
+        "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n"
+        f"    main({words!r})\n"
+        "print(json.dumps(sorted(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert not set(json.loads(done.stdout)) & set(HEAVY)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["predict", "--help"]])
+def test_help_takes_less_than_four_tenths_of_a_second(words: list[str]) -> None:
+    """Processor time, which equals the time on the clock where nothing else runs."""
+
+    def seconds() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, "-m", "satseg", *words], capture_output=True, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    assert min(seconds() for _ in range(5)) < 0.4
+
+
+def test_completion_proposes_commands_options_and_networks(satseg_process: Callable) -> None:
+    def proposals(line: str) -> str:
+        words = line.split(" ")
+        environment = {"_SATSEG_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
+        return satseg_process(env=environment).stdout
+
+    assert proposals("satseg mod").split() == ["models"]
+    assert "--json" in proposals("satseg models --j")
+    assert "erfnet" in proposals("satseg train --arch er")
