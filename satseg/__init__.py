@@ -15,11 +15,15 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from satseg.backend import create_model, list_architectures
     from satseg.errors import SatsegError
+    from satseg.workflows.predict import predict
+    from satseg.workflows.tile import tile
 
 _PUBLIC = {
     "SatsegError": "satseg.errors",
     "create_model": "satseg.backend",
     "list_architectures": "satseg.backend",
+    "predict": "satseg.workflows.predict",
+    "tile": "satseg.workflows.tile",
 }
 
 __all__ = [
@@ -27,6 +31,8 @@ __all__ = [
     "__version__",
     "create_model",
     "list_architectures",
+    "predict",
+    "tile",
 ]
 
 
