@@ -38,8 +38,8 @@ Device = Annotated[
 Precision = Annotated[
     str,
     typer.Option(
-        metavar="PRECISION",
-        help="Precision of the network: auto, fp32, bf16, fp16. auto takes bf16 where the device computes in it.",
+        metavar="NAME",
+        help="What the network computes in: auto, fp32, bf16, fp16. auto takes bf16 where the device has it.",
         rich_help_panel=_RUN,
     ),
 ]
