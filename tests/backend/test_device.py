@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import math
 import os
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -61,6 +64,22 @@ def test_quota_of_both_versions_of_cgroups(tmp_path: Path, line: str, files: dic
 
 def test_no_cgroups_is_no_limit(tmp_path: Path) -> None:
     assert cgroup_quota(tmp_path / "absent", tmp_path) == math.inf
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
+def test_freed_memory_is_used_again_without_faults() -> None:
+    code = """
+import resource, torch
+from satseg.backend.device import reuse_freed_memory
+def use(): return [torch.zeros(16 * 2**20, dtype=torch.uint8) for _ in range(10)]
+assert reuse_freed_memory()
+use(), use()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(5): use()
+faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+assert faults < 4096, faults  # pages of a single one of these fifty
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_processor_is_always_there() -> None:

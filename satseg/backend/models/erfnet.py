@@ -31,8 +31,10 @@ class _Downsampler(nn.Module):
         self.act = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        pooled = self.pool(x[:, : self.pooled])
-        return self.act(self.norm(torch.cat([self.conv(x), pooled], dim=1)))  # (N, out, H/2, W/2)
+        filtered = self.conv(x)
+        # Under autocast a float32 image beside bfloat16 filters would turn the whole residual trunk into float32.
+        pooled = self.pool(x[:, : self.pooled].to(filtered.dtype))
+        return self.act(self.norm(torch.cat([filtered, pooled], dim=1)))  # (N, out, H/2, W/2)
 
 
 class _NonBottleneck1D(nn.Module):

@@ -29,3 +29,15 @@ def test_padding_leaves_the_origin_in_place(size: tuple[int, int]) -> None:
     whole = torch.nn.functional.pad(images, (0, right, 0, bottom), mode="reflect")
     with torch.no_grad():
         assert torch.equal(model(images), model(whole)[..., : size[0], : size[1]])
+
+
+def test_activations_stay_bfloat16_under_autocast() -> None:
+    """One float32 operand would promote the whole residual trunk and slow a training step by a tenth."""
+    model = create_model("erfnet", in_channels=3, num_classes=2)
+    seen = set()
+    for name, layer in model.named_modules():
+        if not list(layer.children()):
+            layer.register_forward_hook(lambda layer, args, output, name=name: seen.add((output.dtype, name)))
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        model(torch.rand(1, 3, 64, 64))
+    assert {name for dtype, name in seen if dtype != torch.bfloat16} == set()
