@@ -73,6 +73,11 @@ class Talk:
         if not self.quiet:
             self._line(message, style)
 
+    def command(self, line: str) -> None:
+        """Show a command line that is about to run, as it would be typed."""
+        self.close()
+        self.say(f"$ {line}", style="bold")
+
     def warn(self, message: str) -> None:
         """Print a warning on stderr."""
         self._line(f"warning: {message}", "yellow")
