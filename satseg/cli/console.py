@@ -183,7 +183,9 @@ def _console(stream: IO[str]) -> Console:
 
 
 def _print(console: Console, tables: Table | Sequence[Table]) -> None:
-    for entry in tables if isinstance(tables, Sequence) else [tables]:
+    for number, entry in enumerate(tables if isinstance(tables, Sequence) else [tables]):
+        if number:
+            console.print()
         if console.is_terminal:
             console.print(entry)
             continue
