@@ -15,24 +15,30 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from satseg.backend import create_model, list_architectures
     from satseg.errors import SatsegError
+    from satseg.workflows.evaluate import evaluate
     from satseg.workflows.predict import predict
     from satseg.workflows.tile import tile
+    from satseg.workflows.train import train
 
 _PUBLIC = {
     "SatsegError": "satseg.errors",
     "create_model": "satseg.backend",
+    "evaluate": "satseg.workflows.evaluate",
     "list_architectures": "satseg.backend",
     "predict": "satseg.workflows.predict",
     "tile": "satseg.workflows.tile",
+    "train": "satseg.workflows.train",
 }
 
 __all__ = [
     "SatsegError",
     "__version__",
     "create_model",
+    "evaluate",
     "list_architectures",
     "predict",
     "tile",
+    "train",
 ]
 
 
