@@ -14,7 +14,7 @@ from satseg import __version__
 from satseg.backend import create_model
 from satseg.classes import ClassTable
 from satseg.errors import CheckpointError, SatsegError, one_line
-from satseg.records import BandSpec, BandStatistics, SceneInfo
+from satseg.records import BandSpec, BandStatistics
 from satseg.staging import staged
 
 if TYPE_CHECKING:
@@ -169,14 +169,18 @@ class Checkpoint:
             raise CheckpointError(f"The weights in {self.path} do not fit {card.arch}: {one_line(error)}.") from error
         return model.eval()
 
-    def check_fits(self, scene: SceneInfo) -> None:
-        """Make sure that a scene holds what the network was trained on.
+    def check_fits(self, theirs: BandSpec, name: str | Path) -> None:
+        """Make sure that a scene or a tile set holds what the network was trained on.
+
+        Args:
+            theirs: What its values mean.
+            name: Where it lies, for the message.
 
         Raises:
             CheckpointError: Number, order, dtype, scale or offset of the bands differ.
         """
-        ours, theirs = self.card.bands, scene.bands
-        where = f"{scene.path} does not fit {self.path}"
+        ours = self.card.bands
+        where = f"{name} does not fit {self.path}"
         if len(theirs) != len(ours):
             raise CheckpointError(
                 f"{where}: it has {_count(len(theirs), 'band')}, the network was trained on {len(ours)} "

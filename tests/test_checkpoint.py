@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from affine import Affine
 
 from satseg.backend import create_model
 from satseg.checkpoint import Checkpoint, ModelCard, save_checkpoint
 from satseg.classes import ClassTable
 from satseg.errors import CheckpointError
-from satseg.records import BandSpec, BandStatistics, SceneInfo
+from satseg.records import BandSpec, BandStatistics
 
 CARD = ModelCard(
     arch="erfnet",
@@ -26,11 +25,6 @@ CARD = ModelCard(
     training={"steps": 3},
     metrics={"mean_iou": 0.5},
 )
-
-
-def scene(**changes: Any) -> SceneInfo:
-    info = SceneInfo("s.tif", 9, 9, CARD.bands, None, False, "EPSG:32632", Affine.identity(), (0.5, 0.5))
-    return replace(info, bands=replace(CARD.bands, **changes))
 
 
 @pytest.fixture(scope="module")
@@ -106,11 +100,11 @@ def test_weights_of_another_network_are_refused(saved: Path, tmp_path: Path) -> 
 )
 def test_a_scene_that_does_not_fit_is_refused(saved: Path, change: dict[str, Any], message: str) -> None:
     with pytest.raises(CheckpointError, match=message):
-        Checkpoint.load(saved).check_fits(scene(**change))
+        Checkpoint.load(saved).check_fits(replace(CARD.bands, **change), "s.tif")
 
 
 def test_bands_without_names_fit_any_name(saved: Path) -> None:
-    Checkpoint.load(saved).check_fits(scene(names=("band_1", "band_2")))
+    Checkpoint.load(saved).check_fits(replace(CARD.bands, names=("band_1", "band_2")), "s.tif")
 
 
 def test_a_newer_format_asks_for_an_update(saved: Path) -> None:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from satseg.evaluation.confusion import ConfusionMatrix, score
+from satseg.prefetch import read_ahead
 from satseg.records import EvaluationReport, Progress, ProgressEvent, no_progress
-from satseg.tiles.batches import Sample, TileReader, read_ahead
+from satseg.tiles.batches import Sample, TileReader
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from satseg.inference.blending import Register, window_positions
 from satseg.inference.network import Network
+from satseg.prefetch import read_ahead
 from satseg.raster.scene import Scene
 from satseg.records import Plan, Progress, ProgressEvent, Rows, no_progress
 
@@ -35,14 +35,15 @@ class Batch:
 
 def predict_rows(
     scene: Scene, network: Network, plan: Plan, *, with_confidence: bool = False, progress: Progress = no_progress
-) -> Iterator[Rows]:
+) -> Generator[Rows, None, None]:
     """Yield the class map of a scene strip by strip, from the top.
 
     Memory holds a few batches and the overlaps of one row of windows, whatever the scene's height. One thread reads
     ahead while the network runs. Windows without valid pixels do not go through the network.
 
     Args:
-        scene: Scene to read. It is used by the reading thread until the iterator is exhausted or closed.
+        scene: Scene to read. A thread reads it until the generator is exhausted or closed: close the generator
+            before the scene.
         network: What classifies.
         plan: Windows, overlaps and batch.
         with_confidence: Whether rows carry the probability of their class.
@@ -54,11 +55,14 @@ def predict_rows(
     register = Register(plan, len(network.classes), network.device, with_confidence=with_confidence)
     total = plan.height * plan.width
     done = 0
-    for batch in _read_ahead(scene, plan):
-        for rows in _blend(batch, network, register, plan.batch_size):
-            done += rows.classes.size
-            yield rows
-        progress(ProgressEvent("Predicting", done, total, "px"))
+    # One worker, since a dataset belongs to one thread.
+    reading = read_ahead(lambda origins: _read_batch(scene, origins, plan), _groups(plan), workers=1, ahead=_READ_AHEAD)
+    with closing(reading) as batches:
+        for batch in batches:
+            for rows in _blend(batch, network, register, plan.batch_size):
+                done += rows.classes.size
+                yield rows
+            progress(ProgressEvent("Predicting", done, total, "px"))
 
 
 def _blend(batch: Batch, network: Network, register: Register, batch_size: int) -> Iterator[Rows]:
@@ -78,23 +82,6 @@ def _forward(batch: Batch, network: Network, batch_size: int, holding: np.ndarra
     # Every forward pass has the full batch: kernels may round differently for another size.
     fill = np.arange(batch_size) % count
     return network.probabilities(batch.images[fill], batch.valid[holding][fill])[:count]
-
-
-def _read_ahead(scene: Scene, plan: Plan) -> Iterator[Batch]:
-    groups = _groups(plan)
-    with ThreadPoolExecutor(1, thread_name_prefix="satseg-read") as reader:  # a dataset belongs to one thread
-        pending: deque[Future[Batch]] = deque()
-        try:
-            for group in islice(groups, _READ_AHEAD):
-                pending.append(reader.submit(_read_batch, scene, group, plan))
-            while pending:
-                batch = pending.popleft().result()
-                for group in islice(groups, 1):
-                    pending.append(reader.submit(_read_batch, scene, group, plan))
-                yield batch
-        finally:
-            for future in pending:
-                future.cancel()
 
 
 def _groups(plan: Plan) -> Iterator[list[tuple[int, int]]]:

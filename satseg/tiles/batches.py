@@ -1,13 +1,10 @@
-"""Tiles in memory: decoded once, padded to one size, read ahead of whoever needs them."""
+"""Tiles in memory: decoded once, padded to one size."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,9 +12,6 @@ from satseg.classes import IGNORE_INDEX
 
 if TYPE_CHECKING:
     from satseg.tiles.tileset import Tile
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 CACHE_BYTES = 2**30
 
@@ -87,31 +81,3 @@ def pad(sample: Sample, size: int) -> Sample:
         np.pad(sample.labels, margin, constant_values=IGNORE_INDEX),
         np.pad(sample.valid, margin),
     )
-
-
-def read_ahead(
-    make: Callable[[Item], Result], items: Iterable[Item], *, workers: int, ahead: int
-) -> Generator[Result, None, None]:
-    """Map ``make`` over ``items`` in threads, in order, at most ``ahead`` results before they are asked for.
-
-    Args:
-        make: Prepares one result; its errors are raised where its result is taken.
-        items: What to prepare, finite or not.
-        workers: Threads.
-        ahead: Results that may wait.
-
-    Yields:
-        Results in the order of the items. Closing the generator waits for the threads and drops what is left.
-    """
-    pending: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(workers, thread_name_prefix="satseg-tiles") as pool:
-        try:
-            for item in items:
-                pending.append(pool.submit(make, item))
-                if len(pending) > ahead:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            for future in pending:
-                future.cancel()

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from satseg.errors import TileError
-from satseg.tiles.batches import TileReader, read_ahead
+from satseg.prefetch import read_ahead
+from satseg.tiles.batches import TileReader
 from satseg.training.augment import Augmentation, draw, turn
 
 if TYPE_CHECKING:
