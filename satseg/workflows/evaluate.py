@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,8 +128,7 @@ def _evaluate_tiles(
             f"{checkpoint.path} knows the classes {', '.join(names)}, but {tile_set.path} holds "
             f"{', '.join(tile_set.classes.names)}."
         )
-    with Scene.open(tiles[0].image, expand_palette=False) as scene:
-        checkpoint.check_fits(scene.info)
+    checkpoint.check_fits(tile_set.bands, tile_set.path)
     reader = TileReader(tile_set.tile_size, cache_bytes=0)
     return score_tiles(network.probabilities, tiles, reader, names=names, batch_size=batch_size, progress=progress)
 
@@ -144,9 +143,9 @@ class _Mapping:
     overlap: int | None
     batch_size: int
 
-    def rows(self, scene: Scene, progress: Progress) -> Iterator[Rows]:
+    def rows(self, scene: Scene, progress: Progress) -> Generator[Rows, None, None]:
         """Map a scene as ``predict`` does."""
-        self.checkpoint.check_fits(scene.info)
+        self.checkpoint.check_fits(scene.info.bands, scene.info.path)
         plan = make_plan(
             scene.info.height,
             scene.info.width,
@@ -170,8 +169,12 @@ def _evaluate_scenes(
     source = open_labels(labels, class_field=class_field, classes=classes)
     confusion = ConfusionMatrix(len(classes))
     for name in scenes:
-        with Scene.open(name) as scene, closing(source.on(scene.info)) as on_grid:
-            count_rows(confusion, mapping.rows(scene, progress), on_grid)
+        with (
+            Scene.open(name) as scene,
+            closing(source.on(scene.info)) as on_grid,
+            closing(mapping.rows(scene, progress)) as rows,
+        ):
+            count_rows(confusion, rows, on_grid)
     return score(confusion.counts, classes.names)
 
 
