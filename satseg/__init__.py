@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from satseg.workflows.predict import predict
     from satseg.workflows.tile import tile
     from satseg.workflows.train import train
+    from satseg.workflows.vectorize import vectorize
 
 _PUBLIC = {
     "SatsegError": "satseg.errors",
@@ -28,6 +29,7 @@ _PUBLIC = {
     "predict": "satseg.workflows.predict",
     "tile": "satseg.workflows.tile",
     "train": "satseg.workflows.train",
+    "vectorize": "satseg.workflows.vectorize",
 }
 
 __all__ = [
@@ -39,6 +41,7 @@ __all__ = [
     "predict",
     "tile",
     "train",
+    "vectorize",
 ]
 
 

@@ -1,0 +1,8 @@
+"""From class maps to polygons: tracing as a planar map, attributes, vector files."""
+
+from __future__ import annotations
+
+from satseg.vectorization.formats import VECTOR_SUFFIXES
+from satseg.vectorization.sink import PolygonSink
+
+__all__ = ["VECTOR_SUFFIXES", "PolygonSink"]

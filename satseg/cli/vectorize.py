@@ -1,0 +1,63 @@
+"""``satseg vectorize``."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from satseg.cli import console, options
+from satseg.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from satseg.records import VectorSummary
+
+
+def vectorize(
+    ctx: typer.Context,
+    raster: Annotated[str, typer.Argument(metavar="RASTER", help="Class raster: one band of class ids.")],
+    output: Annotated[
+        list[str],
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="What to write, by suffix: .gpkg .parquet .fgb .geojson .geojsonl .shp; - is GeoJSONSeq on stdout. "
+            "May be given more than once.",
+        ),
+    ],
+    keep_background: Annotated[
+        bool, typer.Option("--keep-background", help="Make polygons of the background class too.")
+    ] = False,
+    classes: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help="Classes to make polygons of, by name, with commas between."),
+    ] = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Turn a class raster into polygons that share every boundary, without gaps or overlaps."""
+    talk = console.talk(ctx, json=json, quiet=quiet, debug=debug)
+    if json and "-" in output:
+        raise UsageError("--json and -o - would both write to stdout.", hint="Drop one of them.")
+    from satseg.workflows.vectorize import vectorize as run
+
+    summary = run(
+        raster,
+        outputs=output,
+        keep_background=keep_background,
+        classes=[name.strip() for name in classes.split(",")] if classes else None,
+        stream=sys.stdout,
+        progress=talk.progress,
+    )
+    talk.report(summary, _table)
+
+
+def _table(summary: VectorSummary) -> Table:
+    rows = [(name, count, f"{summary.area_m2[name]:,.1f}") for name, count in summary.polygons.items()]
+    title = f"{summary.vertices:,} vertices in {', '.join(summary.paths)}"
+    return console.table(("class", "polygons", "area m2"), rows, title=title)

@@ -1,0 +1,155 @@
+"""Write polygons with GDAL's drivers: GeoPackage, FlatGeobuf, Shapefile."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from queue import Queue
+from threading import Thread
+
+import pyarrow as pa
+import pyogrio
+
+from satseg.errors import OutputError, one_line
+from satseg.vectorization.layer import Layer
+from satseg.vectorization.style import qml, sld
+from satseg.vectorization.table import GEOMETRY, SCHEMA, Batch
+
+EPOCH = "1970-01-01T00:00:00.000Z"
+"""Stands where a format insists on a date, so that equal runs give equal bytes."""
+
+_DRIVERS = {".gpkg": "GPKG", ".fgb": "FlatGeobuf", ".shp": "ESRI Shapefile"}
+_WAITING = 2  # batches between tracer and writer
+_STOP = object()
+_FAIL = object()
+
+
+class _AbortedError(Exception):
+    """The stream ends before its end."""
+
+
+class GDALWriter:
+    """Feed one Arrow stream to GDAL, in a thread of its own, while tracing goes on.
+
+    Args:
+        path: File to write; its suffix names the driver.
+        layer: What is written.
+    """
+
+    def __init__(self, path: Path, layer: Layer) -> None:
+        self._path = path
+        self._layer = layer
+        self._queue: Queue[object] = Queue(_WAITING)
+        self._error: BaseException | None = None
+        self._thread = Thread(target=self._run, name=f"write {path.name}", daemon=True)
+        self._thread.start()
+
+    def write(self, batch: Batch) -> None:
+        """Hand a batch over; waits while the writer is busy."""
+        self._put(batch.to_arrow())
+
+    def close(self) -> None:
+        """Wait for the writer and finish the file."""
+        self._put(_STOP)
+        self._thread.join()
+        self._raise_error()
+        if self._path.suffix.lower() == ".gpkg":
+            finish_geopackage(self._path, self._layer)
+
+    def abort(self) -> None:
+        """Stop the writer."""
+        if self._thread.is_alive():
+            self._queue.put(_FAIL)
+            self._thread.join()
+
+    def _put(self, item: object) -> None:
+        self._raise_error()
+        self._queue.put(item)
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            raise OutputError(
+                f"Cannot write {self._path.name}: {one_line(self._error)}.",
+                hint="Is the disk full, or the polygons too many for the format? GPKG and GeoParquet have room.",
+            ) from self._error
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        while (item := self._queue.get()) is not _STOP:
+            if item is _FAIL:
+                raise _AbortedError
+            yield item
+
+    def _run(self) -> None:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # a missing CRS has been said already
+                self._write_all()
+        except BaseException as error:
+            self._error = error
+            while not isinstance(error, _AbortedError) and self._queue.get() not in (_STOP, _FAIL):
+                pass  # nobody may wait for room in the queue
+
+    def _write_all(self) -> None:
+        driver = _DRIVERS[self._path.suffix.lower()]
+        pyogrio.write_arrow(
+            pa.RecordBatchReader.from_batches(SCHEMA, self._batches()),
+            str(self._path),
+            layer=self._path.stem,
+            driver=driver,
+            geometry_name=GEOMETRY,
+            geometry_type="Polygon",
+            crs=self._layer.crs,
+            encoding="UTF-8" if driver == "ESRI Shapefile" else None,
+            **_options(driver, self._layer),
+        )
+
+
+def _options(driver: str, layer: Layer) -> dict[str, object]:
+    if driver == "GPKG":
+        return {
+            "dataset_metadata": dict(layer.provenance),
+            "layer_options": {"SPATIAL_INDEX": "YES", "GEOMETRY_NAME": "geom"},
+        }
+    if driver == "FlatGeobuf":
+        return {"layer_options": {"DESCRIPTION": json.dumps(dict(layer.provenance))}}
+    return {"layer_options": {"DBF_DATE_LAST_UPDATE": EPOCH[:10], "2GB_LIMIT": "NO"}}
+
+
+def finish_geopackage(path: Path, layer: Layer) -> None:
+    """Add the table from which QGIS takes a layer's colours, and take the dates out.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    try:
+        with sqlite3.connect(path) as connection:
+            _add_style(connection, path.stem, layer)
+            connection.execute("UPDATE gpkg_contents SET last_change = ?", (EPOCH,))
+            if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'gpkg_metadata_reference'").fetchone():
+                connection.execute("UPDATE gpkg_metadata_reference SET timestamp = ?", (EPOCH,))
+        connection.close()
+    except sqlite3.Error as error:
+        raise OutputError(f"Cannot write {path.name}: {one_line(error)}.") from error
+
+
+def _add_style(connection: sqlite3.Connection, table: str, layer: Layer) -> None:
+    connection.execute(
+        "CREATE TABLE layer_styles (id INTEGER PRIMARY KEY AUTOINCREMENT, f_table_catalog TEXT(256), "
+        "f_table_schema TEXT(256), f_table_name TEXT(256), f_geometry_column TEXT(256), styleName TEXT(30), "
+        "styleQML TEXT, styleSLD TEXT, useAsDefault BOOLEAN, description TEXT, owner TEXT(30), ui TEXT(30), "
+        "update_datetime DATETIME)"
+    )
+    connection.execute(
+        "INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, f_geometry_column, styleName, "
+        "styleQML, styleSLD, useAsDefault, description, owner, update_datetime) "
+        "VALUES ('', '', ?, 'geom', 'classes', ?, ?, 1, 'Colours of the classes', '', ?)",
+        (table, qml(layer.classes), sld(layer.classes, table), EPOCH),
+    )
+    connection.execute(
+        "INSERT INTO gpkg_contents (table_name, data_type, identifier, description, last_change, srs_id) "
+        "VALUES ('layer_styles', 'attributes', 'layer_styles', '', ?, 0)",
+        (EPOCH,),
+    )

@@ -1,0 +1,135 @@
+"""Write polygons as GeoJSON and GeoJSONSeq, always in longitude and latitude (OGC:CRS84)."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import warnings
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import pyarrow as pa
+import pyogrio
+from pyproj import CRS, Transformer
+from pyproj.exceptions import ProjError
+
+from satseg.errors import OutputError, one_line
+from satseg.vectorization.layer import Layer
+from satseg.vectorization.table import GEOMETRY, Batch
+
+_CRS84 = "OGC:CRS84"
+_DEGREES_PER_METRE = 1 / 111_000
+
+
+class GeoJSONWriter:
+    """Write features one a line: as they are (GeoJSONSeq), or as the members of a FeatureCollection (GeoJSON).
+
+    Args:
+        target: File to write, or an open text stream, which stays open.
+        layer: What is written.
+        collection: Whether features are wrapped into a FeatureCollection.
+    """
+
+    def __init__(self, target: Path | IO[str], layer: Layer, *, collection: bool) -> None:
+        self._target = target
+        self._collection = collection
+        self._first = True
+        self._digits = _digits(layer)
+        self._to_degrees = _transformer(layer.crs) if layer.crs else None
+        try:
+            self._file = target.open("w", encoding="utf-8", newline="\n") if isinstance(target, Path) else target
+        except OSError as error:
+            raise OutputError(f"Cannot write {target}: {error.strerror}.") from error
+        if collection:
+            head = json.dumps({"type": "FeatureCollection", "provenance": dict(layer.provenance)})
+            self._put(head[:-1] + ', "features": [')
+
+    def write(self, batch: Batch) -> None:
+        """Write a batch of features."""
+        points = batch.points if self._to_degrees is None else _degrees(batch, self._to_degrees)
+        text = _encode(batch.to_arrow(points), self._digits)
+        if self._collection:
+            self._put(("\n" if self._first else ",\n") + ",\n".join(text.splitlines()))
+        else:
+            self._put(text)
+        self._first = False
+
+    def close(self) -> None:
+        """Complete the text; a stream is flushed and stays open."""
+        if self._collection:
+            self._put("\n]}\n")
+        try:
+            self._file.flush()
+            self._close_file()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def abort(self) -> None:
+        """Close the file as it is."""
+        self._close_file()
+
+    def _close_file(self) -> None:
+        if isinstance(self._target, Path):
+            self._file.close()
+
+    def _put(self, text: str) -> None:
+        try:
+            self._file.write(text)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def _failure(self, error: OSError) -> OutputError:
+        name = self._target.name if isinstance(self._target, Path) else "to stdout"
+        return OutputError(f"Cannot write {name}: {one_line(error)}.")
+
+
+def _transformer(crs: str) -> Transformer:
+    try:
+        return Transformer.from_crs(CRS.from_user_input(crs), _CRS84, always_xy=True)
+    except ProjError as error:
+        raise OutputError(
+            f"The map's CRS has no way to longitude and latitude, which GeoJSON needs: {one_line(error)}.",
+            hint="Write .gpkg or .parquet instead; they keep the map's own CRS.",
+        ) from error
+
+
+def _digits(layer: Layer) -> int:
+    """Return decimals that place a vertex to a thousandth of a pixel at least."""
+    pixel = math.sqrt(abs(layer.transform.determinant))
+    if layer.crs and not CRS.from_user_input(layer.crs).is_geographic:
+        pixel *= _DEGREES_PER_METRE
+    return min(15, max(7, 3 - math.floor(math.log10(pixel))))
+
+
+def _degrees(batch: Batch, to_degrees: Transformer) -> np.ndarray:
+    """Return (V, 2) longitude and latitude; a polygon across the antimeridian goes on beyond 180."""
+    lon, lat = to_degrees.transform(batch.points[:, 0], batch.points[:, 1])
+    starts = batch.rings[batch.polygons[:-1]]
+    wide = np.maximum.reduceat(lon, starts) - np.minimum.reduceat(lon, starts) > 180
+    if wide.any():
+        crossing = np.repeat(wide, np.diff(np.append(starts, len(lon))))
+        lon = np.where(crossing & (lon < 0), lon + 360, lon)
+    return np.column_stack([lon, lat])
+
+
+def _encode(rows: pa.RecordBatch, digits: int) -> str:
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pyogrio.write_arrow(
+            pa.Table.from_batches([rows]),
+            buffer,
+            driver="GeoJSONSeq",
+            layer="polygons",
+            geometry_name=GEOMETRY,
+            geometry_type="Polygon",
+            crs=_CRS84,
+            layer_options={"RS": "NO", "COORDINATE_PRECISION": str(digits)},
+        )
+    return buffer.getvalue().decode("utf-8")

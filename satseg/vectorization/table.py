@@ -1,0 +1,102 @@
+"""The attribute table: polygons as Arrow record batches, one row each."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from satseg.vectorization.ground import Ground
+from satseg.vectorization.regions import Regions, to_wkb
+
+if TYPE_CHECKING:
+    from affine import Affine
+
+    from satseg.classes import ClassTable
+
+log = logging.getLogger("satseg")
+
+GEOMETRY = "geometry"
+
+FIELDS = pa.schema(
+    [
+        pa.field("class_id", pa.int32()),
+        pa.field("class_name", pa.string()),
+        pa.field("area_m2", pa.float64()),
+        pa.field("pixels", pa.int64()),
+    ]
+)
+"""Attributes in the order of their columns; the geometry follows as well-known binary."""
+
+SCHEMA = FIELDS.append(pa.field(GEOMETRY, pa.binary()))
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Polygons with their attributes, still as arrays.
+
+    Args:
+        attributes: One column per entry of ``FIELDS``.
+        points: (V, 2) float64 (x, y) in CRS units.
+        rings: (R + 1,) first point of each ring, and the end.
+        polygons: (P + 1,) first ring of each polygon, and the end.
+    """
+
+    attributes: tuple[pa.Array, ...]
+    points: np.ndarray
+    rings: np.ndarray
+    polygons: np.ndarray
+
+    def to_arrow(self, points: np.ndarray | None = None) -> pa.RecordBatch:
+        """Return the rows with geometry; other ``points`` (another CRS) may stand in for its own."""
+        data, ends = to_wkb(self.points if points is None else points, self.rings, self.polygons)
+        buffers = [None, pa.py_buffer(ends.astype(np.int32)), pa.py_buffer(data)]
+        geometry = pa.Array.from_buffers(pa.binary(), len(ends) - 1, buffers)
+        return pa.RecordBatch.from_arrays([*self.attributes, geometry], schema=SCHEMA)
+
+    def bounds(self) -> np.ndarray:
+        """Return (P, 4) left, bottom, right, top of each polygon."""
+        starts = self.rings[self.polygons[:-1]]
+        low = np.minimum.reduceat(self.points, starts)
+        return np.concatenate([low, np.maximum.reduceat(self.points, starts)], axis=1)
+
+
+class AreaColumn:
+    """Areas on the ellipsoid; null, said once, where the raster has no relation to the ground.
+
+    Args:
+        transform: Pixel to CRS coordinates.
+        crs: CRS of the raster, or None.
+    """
+
+    def __init__(self, transform: Affine, crs: str | None) -> None:
+        self._transform = transform
+        self._crs = crs
+        if crs is None:
+            log.warning("The raster has no CRS: polygons are in its own coordinates, and areas are unknown.")
+
+    def measure(self, regions: Regions) -> np.ndarray:
+        """Return (P,) float64 square metres, NaN where unknown."""
+        if self._crs is not None:
+            low, high = regions.corners.min(axis=0), regions.corners.max(axis=0)
+            try:
+                ground = Ground(self._transform, self._crs, columns=(low[0], high[0]), rows=(low[1], high[1]))
+                return ground.areas(regions)
+            except ValueError as error:
+                log.warning("Areas are unknown: %s.", error)
+                self._crs = None
+        return np.full(len(regions), np.nan)
+
+
+def attributes(regions: Regions, areas: np.ndarray, classes: ClassTable) -> tuple[pa.Array, ...]:
+    """Return the attribute columns of polygons whose values are class ids."""
+    names = pa.array(classes.names, pa.string())
+    return (
+        pa.array(regions.values, pa.int32()),
+        names.take(pa.array(regions.values)),
+        pa.array(areas, pa.float64(), mask=np.isnan(areas)),
+        pa.array(regions.pixels, pa.int64()),
+    )

@@ -1,0 +1,161 @@
+"""Turn a class raster into polygons, in one pass from the top."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import rasterio
+from rasterio.windows import Window
+
+from satseg import __version__
+from satseg.classes import IGNORE_INDEX, MAX_CLASSES, ClassTable, MapClass
+from satseg.errors import SceneError, UsageError
+from satseg.raster.gdal import gdal_environment
+from satseg.raster.scene import Scene
+from satseg.raster.windows import strips
+from satseg.raster.writer import read_class_table
+from satseg.records import Progress, ProgressEvent, Rows, VectorSummary, no_progress
+from satseg.vectorization import PolygonSink
+
+log = logging.getLogger("satseg")
+
+STDOUT = "-"
+_STRIP_PIXELS = 2**22
+
+
+def vectorize(
+    raster: str | Path,
+    *,
+    outputs: Sequence[str | Path],
+    keep_background: bool = False,
+    classes: Sequence[str] | None = None,
+    stream: IO[str] | None = None,
+    progress: Progress = no_progress,
+) -> VectorSummary:
+    """Trace the classes of a raster as polygons that share every boundary.
+
+    Class names and colours come from the raster where satseg wrote it, else from its colour table; a raster without
+    either has the classes ``class 0``, ``class 1`` and so on, and no background.
+
+    Args:
+        raster: Class raster: one band of integers 0..254; nodata and 255 become nothing.
+        outputs: Files to write, by suffix: ``.gpkg``, ``.parquet``, ``.fgb``, ``.geojson``, ``.geojsonl``, ``.shp``.
+            ``-`` writes GeoJSONSeq to ``stream``.
+        keep_background: Whether the background class becomes polygons too.
+        classes: Names of the classes to emit, or None for all.
+        stream: Text stream for ``-``.
+        progress: Called as rows are read, in pixels.
+
+    Returns:
+        Polygons and areas per class.
+
+    Raises:
+        SceneError: The raster cannot be opened or read, or holds no classes.
+        UsageError: No output, an unknown suffix or class name.
+        OutputError: An output cannot be written.
+    """
+    names = [str(output) for output in outputs]
+    _check_outputs(names, stream)
+    with gdal_environment(), Scene.open(raster, expand_palette=False) as scene:
+        _check_scene(scene)
+        table, told = _class_table(scene.info.path)
+        with PolygonSink(
+            [Path(name) for name in names if name != STDOUT],
+            stream=stream if STDOUT in names else None,
+            width=scene.info.width,
+            transform=scene.info.transform,
+            crs=scene.info.crs,
+            classes=table,
+            scene=scene.info.path,
+            provenance=_provenance(keep_background, classes),
+            keep_background=keep_background,
+            only=classes,
+        ) as sink:
+            for window in _strips(scene):
+                sink.write(Rows(int(window.row_off), _read(scene, window, table)))
+                done = (window.row_off + window.height) * scene.info.width
+                progress(ProgressEvent("vectorize", done, scene.info.pixels, "px"))
+            summary = sink.close()
+    return summary if told else _without_unseen(summary)
+
+
+def _check_outputs(names: Sequence[str], stream: IO[str] | None) -> None:
+    if not names:
+        raise UsageError("There is no output.", hint="Name one with -o, such as -o out.gpkg.")
+    if names.count(STDOUT) > 1:
+        raise UsageError("The output - is named twice.")
+    if STDOUT in names and stream is None:
+        raise UsageError("The output - needs a text stream.", hint="Pass stream=sys.stdout.")
+
+
+def _check_scene(scene: Scene) -> None:
+    info = scene.info
+    if len(info.bands) != 1:
+        raise SceneError(
+            f"{info.path} has {len(info.bands)} bands; a class raster has one.",
+            hint="Extract the band of classes: gdal_translate -b 1 ...",
+        )
+    if np.dtype(info.bands.dtype).kind not in "iu":
+        raise SceneError(
+            f"{info.path} holds {info.bands.dtype} values; a class raster holds integers.",
+            hint="Convert it first: gdal_translate -ot Byte ...",
+        )
+
+
+def _class_table(path: str) -> tuple[ClassTable, bool]:
+    """Return the classes of a raster, and whether the raster told them."""
+    with rasterio.open(path) as dataset:
+        table = read_class_table(dataset)
+        if table is not None:
+            return table, True
+        table = ClassTable.from_names(f"class {i}" for i in range(MAX_CLASSES))
+        if dataset.colorinterp[0] != rasterio.enums.ColorInterp.palette:
+            return table, False
+        colours = dataset.colormap(1)
+    entries = tuple(
+        MapClass(entry.id, entry.name, "#{:02x}{:02x}{:02x}".format(*colours[entry.id][:3]))
+        if entry.id in colours
+        else entry
+        for entry in table
+    )
+    return ClassTable(entries), False
+
+
+def _strips(scene: Scene) -> list[Window]:
+    """Cut the raster along its blocks into strips of some million pixels."""
+    info = scene.info
+    block = min(scene.block_shape[0], info.height)
+    rows = max(1, _STRIP_PIXELS // (info.width * block)) * block
+    if rows * info.width > 16 * _STRIP_PIXELS:  # blocks as high as the raster
+        rows = max(1, _STRIP_PIXELS // info.width)
+    return strips(info.height, info.width, rows)
+
+
+def _read(scene: Scene, window: Window, table: ClassTable) -> np.ndarray:
+    bands, valid = scene.read(window)
+    values = bands[0]
+    wrong = valid & ((values < 0) | ((values >= len(table)) & (values != IGNORE_INDEX)))
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        raise SceneError(
+            f"{scene.info.path} holds the value {values[row, column]} at row {window.row_off + row}, column {column}; "
+            f"its classes are 0..{len(table) - 1}.",
+        )
+    return np.where(valid, values, IGNORE_INDEX).astype(np.uint8)
+
+
+def _provenance(keep_background: bool, classes: Sequence[str] | None) -> dict[str, str]:
+    words = ["satseg", "vectorize"]
+    words += ["--keep-background"] if keep_background else []
+    words += ["--classes", ",".join(classes)] if classes else []
+    return {"SATSEG_VERSION": __version__, "SATSEG_COMMAND": " ".join(words)}
+
+
+def _without_unseen(summary: VectorSummary) -> VectorSummary:
+    seen = {name: count for name, count in summary.polygons.items() if count}
+    return replace(summary, polygons=seen, area_m2={name: summary.area_m2[name] for name in seen})
