@@ -2,70 +2,15 @@
 
 Romera, Alvarez, Bergasa, Arroyo: "ERFNet: Efficient Residual Factorized ConvNet for Real-time Semantic
 Segmentation", IEEE Transactions on Intelligent Transportation Systems 19(1), 2018 (online 2017). Layers,
-widths, dilations and dropout follow its Table I and section III-B.
+widths, dilations and dropout follow its Table I and section III-B; the residual block is its Figure 2c.
 """
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
+from satseg.backend.nn.factorised import FactorisedResidual, PooledDownsampler, TransposedUpsampler
 from satseg.backend.nn.padding import pad_to_multiple
-
-_EPS = 1e-3  # of every batch normalisation, as the authors trained it
-
-
-class _Downsampler(nn.Module):
-    """Halve the resolution: a strided 3x3 convolution beside a max pooling, concatenated (as in ENet).
-
-    The pooled share is cut at half of the output, which changes nothing in the paper's layers; with more than
-    eight bands it leaves the first layer filters that see all of them.
-    """
-
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__()
-        self.pooled = min(in_channels, out_channels // 2)
-        self.conv = nn.Conv2d(in_channels, out_channels - self.pooled, 3, stride=2, padding=1)
-        self.pool = nn.MaxPool2d(2)
-        self.norm = nn.BatchNorm2d(out_channels, eps=_EPS)
-        self.act = nn.ReLU(inplace=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        filtered = self.conv(x)
-        # Under autocast a float32 image beside bfloat16 filters would turn the whole residual trunk into float32.
-        pooled = self.pool(x[:, : self.pooled].to(filtered.dtype))
-        return self.act(self.norm(torch.cat([filtered, pooled], dim=1)))  # (N, out, H/2, W/2)
-
-
-class _NonBottleneck1D(nn.Module):
-    """Residual block of two factorised 3x3 convolutions, the second one dilated (Figure 2c)."""
-
-    def __init__(self, channels: int, *, dilation: int = 1, dropout: float = 0.0) -> None:
-        super().__init__()
-        self.conv1 = _factorised(channels, dilation=1)
-        self.norm1 = nn.BatchNorm2d(channels, eps=_EPS)
-        self.conv2 = _factorised(channels, dilation=dilation)
-        self.norm2 = nn.BatchNorm2d(channels, eps=_EPS)
-        self.dropout = nn.Dropout2d(dropout)
-        self.act = nn.ReLU(inplace=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.act(self.norm1(self.conv1(x)))
-        y = self.dropout(self.norm2(self.conv2(y)))
-        return self.act(y + x)  # (N, C, H, W)
-
-
-class _Upsampler(nn.Module):
-    """Double the resolution: a strided 3x3 transposed convolution."""
-
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__()
-        self.conv = nn.ConvTranspose2d(in_channels, out_channels, 3, stride=2, padding=1, output_padding=1)
-        self.norm = nn.BatchNorm2d(out_channels, eps=_EPS)
-        self.act = nn.ReLU(inplace=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.act(self.norm(self.conv(x)))  # (N, out, 2H, 2W)
 
 
 class ERFNet(nn.Module):
@@ -79,17 +24,17 @@ class ERFNet(nn.Module):
     def __init__(self, in_channels: int, num_classes: int) -> None:
         super().__init__()
         self.encoder = nn.Sequential(
-            _Downsampler(in_channels, 16),
-            _Downsampler(16, 64),
-            *(_NonBottleneck1D(64, dropout=0.03) for _ in range(5)),
-            _Downsampler(64, 128),
-            *(_NonBottleneck1D(128, dilation=d, dropout=0.3) for d in (2, 4, 8, 16) * 2),
+            PooledDownsampler(in_channels, 16, act=nn.ReLU(inplace=True)),
+            PooledDownsampler(16, 64, act=nn.ReLU(inplace=True)),
+            *(FactorisedResidual(64, dropout=0.03) for _ in range(5)),
+            PooledDownsampler(64, 128, act=nn.ReLU(inplace=True)),
+            *(FactorisedResidual(128, dilation=d, dropout=0.3) for d in (2, 4, 8, 16) * 2),
         )
         self.decoder = nn.Sequential(
-            _Upsampler(128, 64),
-            *(_NonBottleneck1D(64) for _ in range(2)),
-            _Upsampler(64, 16),
-            *(_NonBottleneck1D(16) for _ in range(2)),
+            TransposedUpsampler(128, 64),
+            *(FactorisedResidual(64) for _ in range(2)),
+            TransposedUpsampler(64, 16),
+            *(FactorisedResidual(16) for _ in range(2)),
         )
         self.head = nn.ConvTranspose2d(16, num_classes, 2, stride=2)
 
@@ -120,11 +65,3 @@ def erfnet(*, in_channels: int, num_classes: int) -> ERFNet:
         num_classes: Classes of the output.
     """
     return ERFNet(in_channels, num_classes)
-
-
-def _factorised(channels: int, *, dilation: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(channels, channels, (3, 1), padding=(dilation, 0), dilation=(dilation, 1)),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(channels, channels, (1, 3), padding=(0, dilation), dilation=(1, dilation)),
-    )

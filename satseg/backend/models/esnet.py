@@ -1,0 +1,87 @@
+"""ESNet: ERFNet's kin with larger kernels at fine resolution and parallel dilations at the coarse one.
+
+Wang, Zhou, Xiong, Wu: "ESNet: An Efficient Symmetric Network for Real-time Semantic Segmentation", PRCV 2019,
+arXiv 1906.09826. Layers follow its Table 1, the blocks its Figure 2.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from satseg.backend.nn.factorised import FactorisedResidual, PooledDownsampler, TransposedUpsampler, factorised_conv
+from satseg.backend.nn.padding import pad_to_multiple
+
+
+class _ParallelFactorisedResidual(nn.Module):
+    """PFCU: a factorised convolution, then three of them side by side with different dilations, summed."""
+
+    def __init__(self, channels: int, *, dilations: tuple[int, ...], dropout: float) -> None:
+        super().__init__()
+        self.conv = factorised_conv(channels)
+        self.norm = nn.BatchNorm2d(channels, eps=1e-3)
+        self.branches = nn.ModuleList(factorised_conv(channels, dilation=d) for d in dilations)
+        self.branch_norm = nn.BatchNorm2d(channels, eps=1e-3)  # one for all branches, as the authors have it
+        self.dropout = nn.Dropout2d(dropout)
+        self.act = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        trunk = self.act(self.norm(self.conv(x)))
+        total = x
+        for branch in self.branches:
+            total = total + self.dropout(self.branch_norm(branch(trunk)))
+        return self.act(total)  # (N, C, H, W)
+
+
+class ESNet(nn.Module):
+    """The network of Table 1: encoder to stride 8, decoder back to the input's size.
+
+    Args:
+        in_channels: Bands of the input.
+        num_classes: Classes of the output.
+    """
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(
+            PooledDownsampler(in_channels, 16, act=nn.ReLU(inplace=True)),
+            *(FactorisedResidual(16, kernel=3, dropout=0.03) for _ in range(3)),
+            PooledDownsampler(16, 64, act=nn.ReLU(inplace=True)),
+            *(FactorisedResidual(64, kernel=5, dropout=0.03) for _ in range(2)),
+            PooledDownsampler(64, 128, act=nn.ReLU(inplace=True)),
+            *(_ParallelFactorisedResidual(128, dilations=(2, 5, 9), dropout=0.3) for _ in range(3)),
+        )
+        self.decoder = nn.Sequential(
+            TransposedUpsampler(128, 64),
+            *(FactorisedResidual(64, kernel=5) for _ in range(2)),
+            TransposedUpsampler(64, 16),
+            *(FactorisedResidual(16, kernel=3) for _ in range(2)),
+        )
+        self.head = nn.ConvTranspose2d(16, num_classes, 2, stride=2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits (N, num_classes, H, W) for images (N, in_channels, H, W), H and W of 32 and more."""
+        height, width = images.shape[-2:]
+        features = self.encoder(pad_to_multiple(images, 8))  # (N, 128, H/8, W/8)
+        features = self.decoder(features)  # (N, 16, H/2, W/2)
+        return self.head(features)[..., :height, :width]  # (N, num_classes, H, W)
+
+
+def esnet(*, in_channels: int, num_classes: int) -> ESNet:
+    """Build ESNet: symmetric encoder and decoder of factorised convolutions with parallel dilations.
+
+    Paper: Wang et al., "ESNet: An Efficient Symmetric Network for Real-time Semantic Segmentation", arXiv 1906.09826
+    Year: 2019
+    Encoder: own
+    Parameters: 1,659,071
+    Output stride: 8
+
+    Convolutions are initialised as torch does by default, as the authors trained it; dropout is 0.03 in the first
+    two stages and 0.3 in each dilated branch. Deviations: with more than eight bands the first layer pools only
+    the first eight of them beside its filters, which see all. Sizes that 8 does not divide are mirrored at the
+    right and bottom edge and cut back.
+
+    Args:
+        in_channels: Bands of the input.
+        num_classes: Classes of the output.
+    """
+    return ESNet(in_channels, num_classes)

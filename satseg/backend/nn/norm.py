@@ -1,0 +1,20 @@
+"""Batch normalisation that survives a single value per channel."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """Batch normalisation that falls back to its running statistics where a channel has one value alone.
+
+    That happens in training behind a global pooling with a batch of one, and in the deepest features of small
+    images: one value has no variance, and torch refuses it.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise (N, C, H, W)."""
+        if self.training and x.shape[0] * x.shape[2] * x.shape[3] == 1:
+            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        return super().forward(x)

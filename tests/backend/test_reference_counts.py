@@ -1,0 +1,45 @@
+"""Parameters of variants, and multiply-adds, against the figures measured on reference implementations."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from satseg.backend import create_model
+
+# Options, classes, side of the square image in pixels, multiply-adds in 10^9; 3 bands.
+MULTIPLY_ADDS = [
+    ("enet", {}, 19, 512, 1.961),  # counted from this very layout; published ports differ in layers
+    ("erfnet", {}, 19, 512, 13.302),
+    ("esnet", {}, 19, 512, 12.027),
+    ("espnet", {}, 20, 512, 2.355),
+    ("unet", {}, 19, 512, 192.972),
+    ("unet", {"bilinear": True}, 19, 512, 160.222),
+]
+
+# Options, classes, parameters; what is not the default variant with 19 classes.
+PARAMETERS = [
+    ("espnet", {}, 20, 364_569),
+    ("unet", {"bilinear": True}, 19, 17_264_147),
+]
+
+
+@pytest.mark.parametrize(("arch", "options", "classes", "side", "expected"), MULTIPLY_ADDS)
+def test_multiply_adds_agree_within_two_percent(
+    arch: str, options: dict, classes: int, side: int, expected: float
+) -> None:
+    with torch.device("meta"):
+        model = create_model(arch, in_channels=3, num_classes=classes, **options).eval()
+        images = torch.empty(1, 3, side, side)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(images)
+    assert counter.get_total_flops() / 2e9 == pytest.approx(expected, rel=0.02)  # the counter counts two per pair
+
+
+@pytest.mark.parametrize(("arch", "options", "classes", "expected"), PARAMETERS)
+def test_variant_has_the_parameters_of_its_reference(arch: str, options: dict, classes: int, expected: int) -> None:
+    with torch.device("meta"):
+        model = create_model(arch, in_channels=3, num_classes=classes, **options)
+    named = [(name.split("."), parameter) for name, parameter in model.named_parameters()]
+    assert sum(p.numel() for parts, p in named if not any(part.startswith("aux") for part in parts)) == expected
