@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import pytest
+
+from satseg.errors import UsageError
+from satseg.training.schedule import Budget, learning_rate, make_budget, validation_due
+
+
+def budget(**asked: float) -> Budget:
+    given = {"epochs": None, "steps": None, "minutes": None, **asked}
+    return make_budget(**given, tiles=100, batch_size=8)  # type: ignore[arg-type]
+
+
+def test_epochs_become_steps_that_see_every_tile_so_often() -> None:
+    assert budget(epochs=3) == Budget(steps=38)  # 300 samples of 8
+
+
+def test_a_run_without_a_budget_takes_forty_epochs() -> None:
+    assert budget() == Budget(steps=500)
+
+
+def test_minutes_become_seconds() -> None:
+    assert budget(minutes=2.5) == Budget(seconds=150)
+
+
+@pytest.mark.parametrize("asked", [{"epochs": 1, "steps": 2}, {"steps": 0}, {"minutes": -1}, {"epochs": float("nan")}])
+def test_two_budgets_or_an_empty_one_are_refused(asked: dict[str, float]) -> None:
+    with pytest.raises(UsageError):
+        budget(**asked)
+
+
+def test_progress_by_steps_does_not_look_at_the_clock() -> None:
+    assert Budget(steps=10).progress(5, elapsed=1e9, reserved=1e9) == 0.5
+
+
+def test_progress_by_the_clock_ends_where_the_reserve_begins() -> None:
+    by_clock = Budget(seconds=100)
+    assert by_clock.progress(7, elapsed=45, reserved=10) == 0.5
+    assert by_clock.progress(7, elapsed=90, reserved=10) == 1
+
+
+def test_a_reserve_takes_half_of_the_time_at_most() -> None:
+    assert Budget(seconds=100).progress(7, elapsed=49, reserved=1000) == 0.98
+
+
+def test_the_learning_rate_warms_up_to_its_peak_and_decays_to_zero() -> None:
+    rates = [learning_rate(2.0, i / 1000) for i in range(1001)]
+    assert rates[0] == 0.02
+    assert rates[50] == max(rates) == 2.0
+    assert rates[1000] == 0
+    assert rates[:51] == sorted(rates[:51])
+    assert rates[50:] == sorted(rates[50:], reverse=True)
+
+
+def test_the_decay_is_a_polynomial_of_power_0_9() -> None:
+    assert learning_rate(1.0, 0.525) == pytest.approx(0.5**0.9)
+
+
+def test_validation_is_due_at_the_end_in_any_case() -> None:
+    assert validation_due(1.0, 0.99, epoch_ended=False)
+
+
+def test_validation_waits_for_the_end_of_an_epoch_and_a_twentieth_of_the_run() -> None:
+    assert not validation_due(0.5, 0.1, epoch_ended=False)
+    assert not validation_due(0.14, 0.1, epoch_ended=True)
+    assert validation_due(0.15, 0.1, epoch_ended=True)
+
+
+def test_twenty_epochs_are_validated_twenty_times() -> None:
+    last, validated = 0.0, 0
+    for step in range(1, 141):
+        progress = Budget(steps=140).progress(step, elapsed=0)
+        if validation_due(progress, last, epoch_ended=step % 7 == 0):
+            last, validated = progress, validated + 1
+    assert validated == 20
