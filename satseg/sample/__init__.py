@@ -1,4 +1,4 @@
-"""Three small scenes and their building footprints, shipped with the package; ``ATTRIBUTION.md`` says whose they are."""
+"""Three small scenes and their building footprints; ``ATTRIBUTION.md`` says whose they are."""
 
 from __future__ import annotations
 

@@ -1,0 +1,59 @@
+"""``satseg demo``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from satseg.cli import console, options
+from satseg.cli.evaluate import class_rows
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from satseg.workflows.demo import DemoSummary
+
+
+def demo(
+    ctx: typer.Context,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write.")] = Path("demo"),
+    minutes: Annotated[float, typer.Option(metavar="N", min=0, help="Minutes of training.")] = 3.0,
+    arch: options.Arch = "erfnet",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Run again in the folder of an earlier demo. Runs are kept.")
+    ] = False,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Run the whole path on sample scenes that ship with the package."""
+    talk = console.talk(ctx, json=json, quiet=quiet, debug=debug)
+    from satseg.workflows.demo import demo
+
+    summary = demo(
+        output,
+        minutes=minutes,
+        arch=arch,
+        device=device,
+        threads=threads,
+        overwrite=overwrite,
+        announce=talk.command,
+        progress=talk.progress,
+    )
+    talk.report(summary, _tables)
+    for line in summary.credit:
+        talk.say(line)
+
+
+def _tables(summary: DemoSummary) -> list[Table]:
+    seconds = [(step.name, f"{step.seconds:.1f}") for step in summary.steps]
+    files = [(path, f"{size / 1e6:.1f} MB") for path, size in summary.files.items()]
+    return [
+        console.table(*class_rows(summary.evaluation), title="On the held-out scene"),
+        console.table(("step", "seconds"), seconds),
+        console.table(("file", "size"), files),
+    ]

@@ -1,0 +1,229 @@
+"""Run the whole path on the sample scenes: tile, train, predict, evaluate."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import TypeVar
+
+from satseg.backend import find_architecture
+from satseg.checkpoint import Checkpoint
+from satseg.errors import OutputError, UsageError
+from satseg.records import EvaluationReport, Progress, TrainingSummary, no_progress
+from satseg.runs import next_output
+from satseg.sample import CREDIT, Sample, copy_sample
+from satseg.tiles.tileset import INDEX
+from satseg.workflows.evaluate import evaluate
+from satseg.workflows.predict import predict_scenes
+from satseg.workflows.preview import draw_preview
+from satseg.workflows.tile import tile
+from satseg.workflows.train import train
+
+_Result = TypeVar("_Result")
+
+PREVIEW = "preview.png"
+
+
+@dataclass(frozen=True)
+class DemoStep:
+    """One command of the demo.
+
+    Args:
+        name: Subcommand.
+        command: The command line, as a user types it.
+        seconds: Time it took.
+    """
+
+    name: str
+    command: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class DemoSummary:
+    """What the demo did.
+
+    Args:
+        path: Folder of all that was written.
+        steps: Commands in the order in which they ran.
+        training: How training ended.
+        evaluation: Scores of the map of the held-out scene.
+        files: Bytes of each file a user will want to open.
+        preview: Picture of the unlabelled scene, its classes and its polygons.
+        credit: Whose the scenes and the footprints are.
+    """
+
+    path: str
+    steps: tuple[DemoStep, ...]
+    training: TrainingSummary
+    evaluation: EvaluationReport
+    files: dict[str, int]
+    preview: str
+    credit: tuple[str, ...] = CREDIT
+
+
+def demo(
+    output: str | Path = "demo",
+    *,
+    minutes: float = 3.0,
+    steps: int | None = None,
+    arch: str = "erfnet",
+    device: str = "auto",
+    threads: int | None = None,
+    overwrite: bool = False,
+    announce: Callable[[str], None] = lambda command: None,
+    progress: Progress = no_progress,
+) -> DemoSummary:
+    """Tile, train, predict and evaluate on the sample, each by the command that ``announce`` is told.
+
+    Args:
+        output: Folder to write: ``scenes/``, ``tiles/``, ``runs/``, ``maps/`` and a preview.
+        minutes: Minutes of training.
+        steps: Steps of training, in place of ``minutes``.
+        arch: Network.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        threads: Processor threads; None takes as many as this process may use.
+        overwrite: Run again in the folder of an earlier demo: tiles and maps are replaced, runs stay.
+        announce: Called with each command line before it runs.
+        progress: Told how far each command is.
+
+    Raises:
+        OutputError: ``output`` holds something already, or cannot be written.
+        ArchitectureError: There is no such network.
+        UsageError: ``minutes`` or ``steps`` make no sense.
+    """
+    folder = Path(output)
+    if steps is None and not minutes > 0:
+        raise UsageError(f"Training for {minutes:g} minutes is no training.")
+    title = find_architecture(arch).title
+    _check_free(folder, overwrite)
+    scenes = copy_sample(folder / "scenes")
+    walk = _Walk(folder, scenes, _Machine(device, threads), announce, progress)
+    walk.tile()
+    training = walk.train(arch, minutes, steps)
+    maps = walk.predict(training.best)
+    report = walk.evaluate(maps)
+    note = f"{title}, {training.steps:,} steps of training. Mean IoU on the held-out scene: {report.mean_iou:.3f}"
+    preview = _draw(folder / PREVIEW, scenes, maps, training.best, note)
+    return DemoSummary(
+        path=str(folder),
+        steps=tuple(walk.steps),
+        training=training,
+        evaluation=report,
+        files={str(path): path.stat().st_size for path in [Path(training.best), *maps, preview]},
+        preview=str(preview),
+    )
+
+
+def _check_free(folder: Path, overwrite: bool) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder} is a file.", hint="Choose another folder with -o.")
+    if overwrite or not folder.exists() or not any(folder.iterdir()):
+        return
+    hint = "Choose another folder with -o"
+    if (folder / "tiles" / INDEX).exists():
+        hint += ", or run the demo again in this one with --overwrite"
+    raise OutputError(f"{folder} is not empty.", hint=f"{hint}.")
+
+
+@dataclass(frozen=True)
+class _Machine:
+    """Where the demo computes."""
+
+    device: str
+    threads: int | None
+
+    def words(self) -> list[str]:
+        """Return the options that are not left to their defaults."""
+        words = ["--device", self.device] if self.device != "auto" else []
+        return words + (["--threads", str(self.threads)] if self.threads else [])
+
+
+@dataclass(frozen=True)
+class _Walk:
+    """The commands of the demo, each announced, run and timed."""
+
+    folder: Path
+    scenes: Sample
+    machine: _Machine
+    announce: Callable[[str], None]
+    progress: Progress
+    steps: list[DemoStep] = field(default_factory=list)
+
+    def tile(self) -> None:
+        tiles, labels = self.folder / "tiles", self.scenes.labels
+        again = ["--overwrite"] if tiles.exists() else []
+        with_labels = ["--labels", labels, "-o", tiles, *again]
+        self._step(
+            ["tile", self.scenes.labelled, *with_labels],
+            lambda: tile(
+                [self.scenes.labelled], labels=labels, output=tiles, overwrite=bool(again), progress=self.progress
+            ),
+        )
+
+    def train(self, arch: str, minutes: float, steps: int | None) -> TrainingSummary:
+        tiles, run = self.folder / "tiles", next_output(arch, self.folder / "runs")
+        budget = ["--minutes", f"{minutes:g}"] if steps is None else ["--steps", steps]
+        return self._step(
+            ["train", tiles, "--arch", arch, *budget, "-o", run, *self.machine.words()],
+            lambda: train(
+                tiles,
+                arch=arch,
+                output=run,
+                minutes=minutes if steps is None else None,
+                steps=steps,
+                device=self.machine.device,
+                threads=self.machine.threads,
+                progress=self.progress,
+            ),
+        )
+
+    def predict(self, model: str) -> list[Path]:
+        """Map both scenes that training has not seen; return the held-out one's files, then the unlabelled one's."""
+        scenes = [self.scenes.held_out, self.scenes.unlabelled]
+        outputs = [str(self.folder / "maps" / f"{{stem}}{suffix}") for suffix in (".tif", ".gpkg")]
+        summaries = self._step(
+            ["predict", *scenes, "-m", model, "-o", outputs[0], "-o", outputs[1], *self.machine.words()],
+            lambda: list(
+                predict_scenes(
+                    scenes,
+                    model=model,
+                    outputs=outputs,
+                    device=self.machine.device,
+                    threads=self.machine.threads,
+                    progress=self.progress,
+                )
+            ),
+        )
+        return [Path(path) for summary in summaries for path in summary.outputs]
+
+    def evaluate(self, maps: Sequence[Path]) -> EvaluationReport:
+        classes, labels = maps[0], self.scenes.labels
+        return self._step(
+            ["evaluate", classes, "--labels", labels],
+            lambda: evaluate(classes, labels=labels, progress=self.progress),
+        )
+
+    def _step(self, words: Sequence[object], work: Callable[[], _Result]) -> _Result:
+        command = shlex.join(["satseg", *map(str, words)])
+        self.announce(command)
+        began = perf_counter()
+        result = work()
+        self.steps.append(DemoStep(str(words[0]), command, perf_counter() - began))
+        return result
+
+
+def _draw(path: Path, scenes: Sample, maps: Sequence[Path], model: str, note: str) -> Path:
+    """Draw the scene without labels: there the map is all that is known."""
+    draw_preview(
+        path,
+        scene=scenes.unlabelled,
+        classes=maps[2],
+        polygons=maps[3],
+        table=Checkpoint.load(model).card.classes,
+        notes=[note, ". ".join(CREDIT)],
+    )
+    return path

@@ -1,0 +1,167 @@
+"""The demo: real commands on real scenes, with a few steps of training."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import geopandas
+import pytest
+import rasterio
+import typer
+from PIL import Image
+from rasterio.windows import Window
+
+from satseg.checkpoint import Checkpoint
+from satseg.cli.app import app, run
+from satseg.cli.console import Talk
+from satseg.errors import ArchitectureError, OutputError, UsageError
+from satseg.records import ProgressEvent
+from satseg.sample import CREDIT, Sample, copy_sample
+from satseg.workflows.demo import DemoSummary, demo
+from satseg.workflows.evaluate import evaluate
+
+HELD_OUT = (256, 512)
+STEPS = ["tile", "train", "predict", "evaluate"]
+
+
+def copy_crops(folder: Path) -> Sample:
+    """Stand in for ``copy_sample``: the same scenes, cut to their corners, so that each step takes a second."""
+    copied = copy_sample(folder)
+    for scene, (height, width) in (
+        (copied.labelled, (1024, 768)),
+        (copied.held_out, HELD_OUT),
+        (copied.unlabelled, (256, 256)),
+    ):
+        with rasterio.open(scene) as dataset:
+            pixels, profile = dataset.read(window=Window(0, 0, width, height)), dataset.profile
+        with rasterio.open(scene, "w", **{**profile, "width": width, "height": height}) as dataset:
+            dataset.write(pixels)
+    return copied
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[DemoSummary, list[str], list[ProgressEvent]]:
+    said: list[str] = []
+    events: list[ProgressEvent] = []
+    folder = tmp_path_factory.mktemp("demo") / "my demo"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("satseg.workflows.demo.copy_sample", copy_crops)
+        return demo(folder, steps=2, announce=said.append, progress=events.append), said, events
+
+
+def test_every_command_is_announced_before_it_runs(done) -> None:
+    summary, said, _ = done
+    assert said == [step.command for step in summary.steps]
+    assert [step.name for step in summary.steps] == STEPS
+    assert all(step.seconds > 0 for step in summary.steps)
+
+
+def test_commands_are_ones_that_satseg_takes(done) -> None:
+    for line in done[1]:
+        program, name, *words = shlex.split(line)
+        assert program == "satseg"
+        assert typer.main.get_command(app).commands[name].make_context(name, words).params
+
+
+def test_evaluate_typed_as_announced_gives_the_same_report(done) -> None:
+    summary, said, _ = done
+    _, _, classes, _, labels = shlex.split(said[-1])
+    assert evaluate(classes, labels=labels) == summary.evaluation
+
+
+def test_predict_typed_as_announced_gives_the_same_bytes(done, tmp_path: Path) -> None:
+    summary, said, _ = done
+    words = shlex.split(said[2])[1:]
+    maps = Path(summary.path) / "maps"
+    again = [word.replace(str(maps), str(tmp_path)) for word in words]
+    assert run(again, Talk()) == 0
+    for name in ("town_held_out.tif", "town_unlabelled.tif"):
+        assert (tmp_path / name).read_bytes() == (maps / name).read_bytes()
+
+
+def test_the_network_has_been_trained_by_what_was_announced(done) -> None:
+    summary, said, _ = done
+    assert "--steps 2" in said[1]
+    assert summary.training.steps == 2
+    assert Checkpoint.load(summary.training.best).card.arch == "erfnet"
+
+
+def test_files_exist_and_are_as_large_as_stated(done) -> None:
+    summary, _, _ = done
+    assert {Path(path).name for path in summary.files} == {
+        "best.safetensors",
+        "town_held_out.tif",
+        "town_held_out.gpkg",
+        "town_unlabelled.tif",
+        "town_unlabelled.gpkg",
+        "preview.png",
+    }
+    assert all(Path(path).stat().st_size == size for path, size in summary.files.items())
+
+
+def test_the_held_out_scene_is_scored_pixel_by_pixel(done) -> None:
+    assert done[0].evaluation.pixels == HELD_OUT[0] * HELD_OUT[1]
+
+
+def test_the_preview_is_a_light_picture(done) -> None:
+    summary, _, _ = done
+    with Image.open(summary.preview) as picture:
+        assert picture.width > 2 * picture.height
+    assert Path(summary.preview).stat().st_size < 600_000
+
+
+def test_polygons_can_be_read(done) -> None:
+    folder = Path(done[0].path) / "maps"
+    assert geopandas.read_file(folder / "town_unlabelled.gpkg", layer=0).crs.to_epsg() == 3857
+
+
+def test_the_makers_of_the_sample_are_named(done) -> None:
+    summary, _, _ = done
+    assert summary.credit == CREDIT
+    assert (Path(summary.path) / "scenes" / "ATTRIBUTION.md").is_file()
+
+
+def test_every_long_command_tells_its_progress(done) -> None:
+    assert len({event.task for event in done[2]}) >= 3
+
+
+@pytest.mark.slow
+def test_the_whole_demo_as_a_command(tmp_path: Path) -> None:
+    words = ["-m", "satseg", "demo", "-o", "demo", "--minutes", "0.5", "--json"]
+    done = subprocess.run([sys.executable, *words], cwd=tmp_path, capture_output=True, text=True, check=True)
+    report = json.loads(done.stdout)["evaluation"]
+    assert report["pixels"] == 2048 * 1024
+    assert report["mean_iou"] > 0.4
+    assert [line.split()[2] for line in done.stderr.splitlines() if line.startswith("$ satseg")] == STEPS
+
+
+def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("dear")
+    with pytest.raises(OutputError, match="is not empty") as refused:
+        demo(tmp_path)
+    assert "--overwrite" not in refused.value.hint
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+
+
+def test_a_file_in_the_way_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "demo").write_text("dear")
+    with pytest.raises(OutputError, match="is a file"):
+        demo(tmp_path / "demo")
+
+
+def test_the_folder_of_an_earlier_demo_can_be_used_again(done) -> None:
+    folder = Path(done[0].path)
+    with pytest.raises(OutputError) as refused:
+        demo(folder)
+    assert "--overwrite" in refused.value.hint
+
+
+@pytest.mark.parametrize(("arguments", "error"), [({"minutes": 0}, UsageError), ({"arch": "erfnt"}, ArchitectureError)])
+def test_nonsense_is_refused_before_anything_is_written(arguments: dict, error: type, tmp_path: Path) -> None:
+    with pytest.raises(error):
+        demo(tmp_path / "demo", **arguments)
+    assert not (tmp_path / "demo").exists()

@@ -1,0 +1,88 @@
+"""The picture of a map."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import geopandas
+import numpy as np
+import pytest
+import rasterio
+import shapely
+from PIL import Image
+from rasterio.transform import from_origin
+
+from satseg.classes import ClassTable
+from satseg.workflows.preview import draw_preview
+
+TABLE = ClassTable.from_names(["background", "roof"])
+GRID = {
+    "driver": "GTiff",
+    "width": 64,
+    "height": 64,
+    "crs": "EPSG:32633",
+    "transform": from_origin(500_000, 4_000_000, 2, 2),
+}
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, Path]:
+    """A scene whose right half is a roof, with its map and its polygon."""
+    half = np.zeros((64, 64), dtype=np.uint8)
+    half[:, 32:] = 1
+    with rasterio.open(tmp_path / "scene.tif", "w", dtype="uint8", count=3, **GRID) as scene:
+        scene.write(np.stack([half * 200, half * 10, half * 10]))
+    with rasterio.open(tmp_path / "classes.tif", "w", dtype="uint8", count=1, nodata=255, **GRID) as classes:
+        classes.write(half, 1)
+    roof = shapely.box(500_064, 4_000_000 - 128, 500_128, 4_000_000)
+    frame = geopandas.GeoDataFrame({"class_id": [1]}, geometry=[roof], crs="EPSG:32633")
+    frame.to_file(tmp_path / "polygons.gpkg")
+    frame.iloc[:0].to_file(tmp_path / "none.gpkg")
+    return {
+        name: tmp_path / f"{name}.{suffix}"
+        for name, suffix in [("scene", "tif"), ("classes", "tif"), ("polygons", "gpkg"), ("none", "gpkg")]
+    }
+
+
+def panels(path: Path) -> np.ndarray:
+    """Return the picture as (row, col, rgb), cut to the rows of the panels."""
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("RGB"))[60:-80].astype(int)
+
+
+def draw(files: dict[str, Path], target: Path, polygons: str = "polygons") -> np.ndarray:
+    draw_preview(target, scene=files["scene"], classes=files["classes"], polygons=files[polygons], table=TABLE)
+    return panels(target)
+
+
+def test_each_panel_shows_the_roof_on_its_right(files: dict[str, Path], tmp_path: Path) -> None:
+    picture = draw(files, tmp_path / "preview.png")
+    third = picture.shape[1] // 3
+    row = picture[40]
+    for number, (left, right) in enumerate(
+        [((0, 0, 0), (200, 10, 10)), (TABLE[0].rgb, TABLE[1].rgb), ((255, 255, 255), TABLE[1].rgb)]
+    ):
+        assert np.abs(row[number * third + third // 4] - left).max() <= 8
+        assert np.abs(row[number * third + 3 * third // 4] - right).max() <= 8
+
+
+def test_a_map_without_polygons_is_drawn(files: dict[str, Path], tmp_path: Path) -> None:
+    picture = draw(files, tmp_path / "preview.png", polygons="none")
+    assert (picture[40, -40] == 255).all()
+
+
+def test_equal_maps_give_equal_pictures(files: dict[str, Path], tmp_path: Path) -> None:
+    draw(files, tmp_path / "a.png")
+    draw(files, tmp_path / "b.png")
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_a_scene_of_one_float_band_is_stretched(files: dict[str, Path], tmp_path: Path) -> None:
+    ramp = np.tile(np.linspace(0, 1000, 64, dtype=np.float32), (64, 1))
+    ramp[0, 0] = np.nan
+    with rasterio.open(files["scene"], "w", dtype="float32", count=1, nodata=np.nan, **GRID) as scene:
+        scene.write(ramp, 1)
+    picture = draw(files, tmp_path / "preview.png")
+    row = picture[60, 20 : picture.shape[1] // 3 - 20, 0]
+    assert row[0] < 20
+    assert row[-1] > 235
