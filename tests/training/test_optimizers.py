@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from satseg.training.optimizers import adamw, optimizer_tensors, restore_optimizer
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 3))
+    return net.to(memory_format=torch.channels_last)
+
+
+def update(net: nn.Module, optimizer: torch.optim.Optimizer, seed: int) -> None:
+    images = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
+    optimizer.zero_grad()
+    net(images).square().mean().backward()
+    optimizer.step()
+
+
+def test_norms_and_biases_are_not_decayed() -> None:
+    net = network()
+    decayed, plain = adamw(net, lr=1e-3, weight_decay=0.1).param_groups
+    assert (decayed["weight_decay"], plain["weight_decay"]) == (0.1, 0)
+    assert [tuple(p.shape) for p in decayed["params"]] == [(4, 3, 3, 3), (2, 4, 3, 3)]
+    assert [tuple(p.shape) for p in plain["params"]] == [(4,), (4,), (4,), (2,)]
+
+
+def test_an_optimiser_put_back_goes_on_to_the_bit() -> None:
+    straight, broken = network(), network()
+    first = adamw(straight, lr=1e-2, weight_decay=0.1)
+    for seed in range(6):
+        update(straight, first, seed)
+
+    second = adamw(broken, lr=1e-2, weight_decay=0.1)
+    for seed in range(3):
+        update(broken, second, seed)
+    third = adamw(broken, lr=1e-2, weight_decay=0.1)
+    restore_optimizer(third, optimizer_tensors(second))
+    for seed in range(3, 6):
+        update(broken, third, seed)
+
+    assert all(torch.equal(a, b) for a, b in zip(straight.parameters(), broken.parameters(), strict=True))
+    moments = third.state[broken[0].weight]["exp_avg"]  # type: ignore[index]
+    assert moments.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_parameters_that_are_frozen_are_left_out() -> None:
+    net = network()
+    net[0].requires_grad_(False)  # type: ignore[index]
+    assert [len(g["params"]) for g in adamw(net, lr=1e-3, weight_decay=0.1).param_groups] == [1, 3]
