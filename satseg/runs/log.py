@@ -39,11 +39,11 @@ class RunLog:
         if not self.path.exists():
             return
         lines = self.path.read_text().splitlines(keepends=True)
-        width = lines[0].count(",") if lines else 0
+        cells = list(csv.reader(lines))
         kept = [
             line
-            for line in lines[1:]
-            if line.endswith("\n") and line.count(",") == width and int(line.split(",", 1)[0]) <= step
+            for line, row in zip(lines[1:], cells[1:], strict=True)
+            if line.endswith("\n") and len(row) == len(cells[0]) and int(row[0]) <= step
         ]
         if kept:
             self.path.write_text("".join([lines[0], *kept]))

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from satseg.checkpoint import ModelCard
+from satseg.classes import ClassTable
+from satseg.errors import OutputError, TrainingError
+from satseg.records import BandSpec, BandStatistics
+from satseg.runs import Run, newest_finished, newest_run, next_output
+
+SETTINGS = {"arch": "erfnet", "lr": 0.003, "budget": {"steps": 10}}
+WEIGHTS = {"weight": torch.zeros(2)}
+
+
+def card(step: int) -> ModelCard:
+    return ModelCard(
+        arch="erfnet",
+        classes=ClassTable.from_names(["background", "roof"]),
+        bands=BandSpec(("grey",), "uint8", (1.0,), (0.0,)),
+        statistics=BandStatistics(1, (0.0,), (1.0,), (0.0,), (255.0,)),
+        gsd=None,
+        tile_size=64,
+        training={"steps": step},
+    )
+
+
+def save(run: Run, step: int) -> None:
+    run.save_last(WEIGHTS, card(step), step=step, tensors={"m": torch.tensor(float(step))}, values={"step": step})
+
+
+def test_a_run_begins_with_its_settings_and_ends_with_its_record(tmp_path: Path) -> None:
+    run = Run.start(tmp_path / "a" / "b", SETTINGS)
+    assert (run.started, run.finished, run.resumable) == (True, False, False)
+    save(run, 5)
+    assert run.resumable
+    run.finish({"steps": 5})
+    assert run.finished
+    assert run.read_record() == {"steps": 5}
+    assert sorted(path.name for path in run.path.iterdir()) == ["last.safetensors", "run.json", "settings.json"]
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_a_run_is_never_overwritten(tmp_path: Path, finished: bool) -> None:
+    run = Run.start(tmp_path / "r", SETTINGS)
+    if finished:
+        run.finish({})
+    with pytest.raises(OutputError, match="already holds"):
+        Run.start(tmp_path / "r", SETTINGS)
+
+
+def test_a_run_resumes_with_the_settings_it_was_started_with(tmp_path: Path) -> None:
+    Run.start(tmp_path / "r", SETTINGS)
+    assert Run.resume(tmp_path / "r", SETTINGS).path == tmp_path / "r"
+    with pytest.raises(TrainingError, match=r"lr = 0\.003, not 0\.1"):
+        Run.resume(tmp_path / "r", SETTINGS | {"lr": 0.1})
+
+
+def test_the_state_that_belongs_to_the_last_checkpoint_comes_back(tmp_path: Path) -> None:
+    run = Run.start(tmp_path / "r", SETTINGS)
+    save(run, 5)
+    save(run, 8)
+    checkpoint, tensors, values = run.load_last()
+    assert (checkpoint.card.training["steps"], tensors["m"].item(), values) == (8, 8, {"step": 8})
+    assert [path.name for path in run.path.glob("state-*")] == ["state-8.safetensors"]
+
+
+def test_a_kill_between_state_and_checkpoint_leaves_the_earlier_pair(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run.start(tmp_path / "r", SETTINGS)
+    save(run, 5)
+    monkeypatch.setattr("satseg.runs.folder.save_checkpoint", lambda *args: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        save(run, 8)
+    _, tensors, values = run.load_last()
+    assert (tensors["m"].item(), values) == (5, {"step": 5})
+
+
+def test_runs_are_numbered_by_network(tmp_path: Path) -> None:
+    assert next_output("erfnet", tmp_path / "runs") == tmp_path / "runs" / "erfnet-1"
+    assert newest_run("erfnet", tmp_path / "runs") is None
+    for name in ("erfnet-2", "erfnet-10", "erfnet-old", "unet-30"):
+        (tmp_path / name).mkdir()
+    assert next_output("erfnet", tmp_path) == tmp_path / "erfnet-11"
+    assert newest_run("erfnet", tmp_path) == tmp_path / "erfnet-10"
+
+
+def test_the_newest_finished_run_is_the_one_whose_record_is_latest(tmp_path: Path) -> None:
+    assert newest_finished(tmp_path) is None
+    for second, name in enumerate(("b", "a", "unfinished")):
+        run = Run.start(tmp_path / name, SETTINGS)
+        run.save_best(WEIGHTS, card(1))
+        if name != "unfinished":
+            run.finish({})
+            os.utime(run.record, (second, second))
+    newest = newest_finished(tmp_path)
+    assert newest is not None
+    assert newest.path.name == "a"
