@@ -13,21 +13,17 @@ import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from importlib import import_module
-from importlib.util import find_spec
 from types import FrameType
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 from satseg import __version__
+from satseg.cli import demo, evaluate, info, models, predict, tile, train, vectorize
 from satseg.cli.console import Talk, TalkHandler
 from satseg.errors import SatsegError, UsageError
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
-
-COMMANDS = ("demo", "tile", "train", "evaluate", "predict", "vectorize", "models", "info")
-"""Subcommands in the order of a project; each is the function of the same name in ``satseg/cli/<name>.py``."""
 
 app = typer.Typer(
     name="satseg",
@@ -58,9 +54,17 @@ def satseg(
         raise typer.Exit(WRONG_USAGE)
 
 
-for _name in COMMANDS:
-    if find_spec(f"satseg.cli.{_name}"):
-        app.command(_name)(getattr(import_module(f"satseg.cli.{_name}"), _name))
+for _command in (
+    demo.demo,
+    tile.tile,
+    train.train,
+    evaluate.evaluate,
+    predict.predict,
+    vectorize.vectorize,
+    models.models,
+    info.info,
+):
+    app.command()(_command)
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:

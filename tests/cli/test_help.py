@@ -7,11 +7,13 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import typer
 
-from satseg.cli.app import COMMANDS, app
+import satseg.cli as package
+from satseg.cli.app import app
 
 HEAVY = ("torch", "timm", "geopandas", "pandas", "shapely", "rasterio", "numba", "numpy", "scipy", "matplotlib")
 
@@ -42,11 +44,16 @@ def test_options_are_called_like_their_parameters(name: str) -> None:
             assert f"--{parameter.name.replace('_', '-')}" in parameter.opts
 
 
+def test_every_file_of_a_command_is_registered() -> None:
+    parts = {"__init__", "app", "console", "inputs", "options", "progress"}
+    files = {path.stem for path in Path(package.__file__).parent.glob("*.py")} - parts
+    assert {name for name, _ in commands()} == files
+
+
 def test_the_help_lists_the_commands_in_the_order_of_a_project(satseg: Callable) -> None:
     text = satseg("--help").stdout
     places = [text.index(f" {name} ") for name, _ in commands()]
     assert places == sorted(places)
-    assert [name for name, _ in commands()] == list(COMMANDS)
 
 
 @pytest.mark.parametrize("name", [name for name, _ in commands()])
