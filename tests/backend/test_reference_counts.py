@@ -10,10 +10,13 @@ from satseg.backend import create_model
 
 # Options, classes, side of the square image in pixels, multiply-adds in 10^9; 3 bands.
 MULTIPLY_ADDS = [
+    ("deconvnet", {}, 19, 512, 192.116),
     ("enet", {}, 19, 512, 1.961),  # counted from this very layout; published ports differ in layers
     ("erfnet", {}, 19, 512, 13.302),
     ("esnet", {}, 19, 512, 12.027),
     ("espnet", {}, 20, 512, 2.355),
+    ("fcn32s", {}, 19, 512, 110.80),  # counted from this layout: same padding, references pad the image by 100
+    ("segnet", {}, 19, 512, 162.773),
     ("unet", {}, 19, 512, 192.972),
     ("unet", {"bilinear": True}, 19, 512, 160.222),
 ]

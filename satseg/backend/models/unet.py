@@ -11,6 +11,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from satseg.backend.nn.initialise import he_normal
 from satseg.backend.nn.padding import pad_to_multiple
 
 _WIDTHS = (64, 128, 256, 512, 1024)
@@ -82,7 +83,11 @@ class UNet(nn.Module):
             self.up.append(_Up(below, skip, out, bilinear=bilinear))
             below = out
         self.head = nn.Conv2d(widths[0], num_classes, 1)
-        self.apply(_initialise)
+        he_normal(self)
+        for up in self.up.modules():
+            if isinstance(up, nn.ConvTranspose2d):
+                # Kernel equals stride: each output sees every input channel once, which torch's fan-in does not know.
+                nn.init.normal_(up.weight, std=(2 / up.in_channels) ** 0.5)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, num_classes, H, W) for images (N, in_channels, H, W), H and W of 32 and more."""
@@ -121,15 +126,3 @@ def unet(*, in_channels: int, num_classes: int, bilinear: bool = False, dropout:
         dropout: Share of activations dropped at the end of the contracting path, 0 to below 1.
     """
     return UNet(in_channels, num_classes, bilinear=bilinear, dropout=dropout)
-
-
-def _initialise(module: nn.Module) -> None:
-    if isinstance(module, nn.Conv2d):
-        nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
-    elif isinstance(module, nn.ConvTranspose2d):
-        # Kernel equals stride: each output sees every input channel once, which torch's fan-in does not know.
-        nn.init.normal_(module.weight, std=(2 / module.in_channels) ** 0.5)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)

@@ -1,0 +1,126 @@
+"""FCN: VGG-16 turned into a fully convolutional network, with predictions fused from strides 32, 16 and 8.
+
+Shelhamer, Long, Darrell: "Fully Convolutional Networks for Semantic Segmentation", CVPR 2015, arXiv 1411.4038.
+Layers follow its Figure 3 and sections 4.1 to 4.3.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from satseg.backend.nn.initialise import he_normal, normal
+from satseg.backend.nn.padding import pad_to_multiple
+from satseg.backend.nn.vgg import vgg16_stages
+
+
+class FCN(nn.Module):
+    """The network of Figure 3.
+
+    Args:
+        in_channels: Bands of the input.
+        num_classes: Classes of the output.
+        stride: Stride of the finest prediction: 32, 16 or 8.
+        dropout: Share of activations dropped behind both fully connected layers.
+    """
+
+    def __init__(self, in_channels: int, num_classes: int, *, stride: int, dropout: float) -> None:
+        super().__init__()
+        self.encoder = vgg16_stages(in_channels, norm=False)
+        self.pool = nn.MaxPool2d(2)
+        self.top = nn.Sequential(
+            nn.Conv2d(512, 4096, 7, padding=3),
+            nn.ReLU(inplace=True),
+            nn.Dropout(dropout),
+            nn.Conv2d(4096, 4096, 1),
+            nn.ReLU(inplace=True),
+            nn.Dropout(dropout),
+        )
+        he_normal(self.top)
+        self.score = _score(4096, num_classes)
+        skips = {32: (), 16: (512,), 8: (512, 256)}[stride]  # widths of the pooled features at strides 16, 8
+        self.skip_scores = nn.ModuleList(_score(width, num_classes) for width in skips)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits (N, num_classes, H, W) for images (N, in_channels, H, W), H and W of 32 and more."""
+        height, width = images.shape[-2:]
+        padded = pad_to_multiple(images, 32)
+        x, pooled = padded, []
+        for stage in self.encoder:
+            x = self.pool(stage(x))
+            pooled.append(x)
+        scores = self.score(self.top(x))  # (N, num_classes, H/32, W/32)
+        for score, features in zip(self.skip_scores, pooled[3::-1], strict=False):
+            scores = _enlarge(scores, features) + score(features)
+        return _enlarge(scores, padded)[..., :height, :width]  # (N, num_classes, H, W)
+
+
+def fcn32s(*, in_channels: int, num_classes: int, dropout: float = 0.5) -> FCN:
+    """Build FCN-32s: VGG-16 made fully convolutional, one prediction at stride 32.
+
+    Paper: Shelhamer et al., "Fully Convolutional Networks for Semantic Segmentation", CVPR, arXiv 1411.4038
+    Year: 2015
+    Encoder: own
+    Parameters: 134,338,387
+    Output stride: 32
+
+    Score layers start at zero and dropout of 0.5 follows the two converted layers (section 4.3). Upsampling is fixed
+    bilinear interpolation, as in the authors' published networks. Deviations: the 7x7 layer has same padding in
+    place of 100 pixels of zeros around the image and crops (111 instead of 190 GMAC at 512 px). Sizes that 32
+    does not divide are mirrored at the right and bottom edge and cut back.
+
+    Args:
+        in_channels: Bands of the input.
+        num_classes: Classes of the output.
+        dropout: Share of activations dropped behind both converted layers, 0 to below 1.
+    """
+    return FCN(in_channels, num_classes, stride=32, dropout=dropout)
+
+
+def fcn16s(*, in_channels: int, num_classes: int, dropout: float = 0.5) -> FCN:
+    """Build FCN-16s: FCN-32s with a second prediction from the features at stride 16.
+
+    Paper: Shelhamer et al., "Fully Convolutional Networks for Semantic Segmentation", CVPR, arXiv 1411.4038
+    Year: 2015
+    Encoder: own
+    Parameters: 134,348,134
+    Output stride: 32
+
+    Initialisation, dropout and deviations are those of ``fcn32s``.
+
+    Args:
+        in_channels: Bands of the input.
+        num_classes: Classes of the output.
+        dropout: Share of activations dropped behind both converted layers, 0 to below 1.
+    """
+    return FCN(in_channels, num_classes, stride=16, dropout=dropout)
+
+
+def fcn8s(*, in_channels: int, num_classes: int, dropout: float = 0.5) -> FCN:
+    """Build FCN-8s: FCN-16s with a third prediction from the features at stride 8.
+
+    Paper: Shelhamer et al., "Fully Convolutional Networks for Semantic Segmentation", CVPR, arXiv 1411.4038
+    Year: 2015
+    Encoder: own
+    Parameters: 134,353,017
+    Output stride: 32
+
+    Initialisation, dropout and deviations are those of ``fcn32s``.
+
+    Args:
+        in_channels: Bands of the input.
+        num_classes: Classes of the output.
+        dropout: Share of activations dropped behind both converted layers, 0 to below 1.
+    """
+    return FCN(in_channels, num_classes, stride=8, dropout=dropout)
+
+
+def _score(in_channels: int, num_classes: int) -> nn.Conv2d:
+    conv = nn.Conv2d(in_channels, num_classes, 1)
+    normal(conv, std=0.0)
+    return conv
+
+
+def _enlarge(scores: Tensor, like: Tensor) -> Tensor:
+    # Pixel-centred interpolation is what the authors' fixed bilinear deconvolution computes.
+    return F.interpolate(scores, size=like.shape[-2:], mode="bilinear", align_corners=False)

@@ -1,0 +1,67 @@
+"""SegNet: VGG-16 and its mirror image, which unpools by the places of the encoder's maxima.
+
+Badrinarayanan, Kendall, Cipolla: "SegNet: A Deep Convolutional Encoder-Decoder Architecture for Image
+Segmentation", arXiv 1511.00561, 2015. Layers follow its Figure 2 and section 3.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from satseg.backend.nn.initialise import he_normal
+from satseg.backend.nn.padding import pad_to_multiple
+from satseg.backend.nn.unpool import unpool
+from satseg.backend.nn.vgg import VGG16_DEPTHS, VGG16_WIDTHS, conv_stage, vgg16_stages
+
+
+class SegNet(nn.Module):
+    """The network of Figure 2.
+
+    Args:
+        in_channels: Bands of the input.
+        num_classes: Classes of the output.
+    """
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.encoder = vgg16_stages(in_channels, norm=True)
+        self.pool = nn.MaxPool2d(2, return_indices=True)
+        self.decoder = nn.ModuleList()
+        for i in reversed(range(5)):
+            # The last convolution of a stage gives the width that the next finer unpooling needs.
+            out = VGG16_WIDTHS[max(i - 1, 0)]
+            repeats = VGG16_DEPTHS[i] if i > 0 else 1
+            self.decoder.append(conv_stage([VGG16_WIDTHS[i]] * repeats + [out], norm=True))
+        self.head = nn.Conv2d(VGG16_WIDTHS[0], num_classes, 3, padding=1)
+        he_normal(self)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits (N, num_classes, H, W) for images (N, in_channels, H, W), H and W of 32 and more."""
+        height, width = images.shape[-2:]
+        x, places = pad_to_multiple(images, 32), []
+        for stage in self.encoder:
+            x, indices = self.pool(stage(x))
+            places.append(indices)
+        for stage in self.decoder:  # x: (N, 512, H/32, W/32) at first
+            x = stage(unpool(x, places.pop()))
+        return self.head(x)[..., :height, :width]  # (N, num_classes, H, W)
+
+
+def segnet(*, in_channels: int, num_classes: int) -> SegNet:
+    """Build SegNet: VGG-16 with a mirrored decoder that unpools by the encoder's indices.
+
+    Paper: Badrinarayanan et al., "SegNet: A Deep Convolutional Encoder-Decoder Architecture ...", arXiv 1511.00561
+    Year: 2015
+    Encoder: own
+    Parameters: 29,453,971
+    Output stride: 32
+
+    Every convolution is followed by batch normalisation and ReLU but the classifier, a bare 3x3 convolution, and
+    initialised as He et al. (2015) propose (section 3.2). Sizes that 32 does not divide are mirrored at the right and
+    bottom edge and cut back.
+
+    Args:
+        in_channels: Bands of the input.
+        num_classes: Classes of the output.
+    """
+    return SegNet(in_channels, num_classes)
