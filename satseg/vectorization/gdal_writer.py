@@ -44,6 +44,7 @@ class GDALWriter:
         self._layer = layer
         self._queue: Queue[object] = Queue(_WAITING)
         self._error: BaseException | None = None
+        self._ended = False  # whether the thread has taken the last item
         self._thread = Thread(target=self._run, name=f"write {path.name}", daemon=True)
         self._thread.start()
 
@@ -79,8 +80,10 @@ class GDALWriter:
     def _batches(self) -> Iterator[pa.RecordBatch]:
         while (item := self._queue.get()) is not _STOP:
             if item is _FAIL:
+                self._ended = True
                 raise _AbortedError
             yield item
+        self._ended = True
 
     def _run(self) -> None:
         try:
@@ -89,7 +92,7 @@ class GDALWriter:
                 self._write_all()
         except BaseException as error:
             self._error = error
-            while not isinstance(error, _AbortedError) and self._queue.get() not in (_STOP, _FAIL):
+            while not self._ended and self._queue.get() not in (_STOP, _FAIL):
                 pass  # nobody may wait for room in the queue
 
     def _write_all(self) -> None:

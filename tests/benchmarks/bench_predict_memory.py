@@ -1,0 +1,104 @@
+"""Peak memory of ``predict`` with an oracle model, on a scene and on one with sixteen times the pixels.
+
+Each scene is mapped in a process of its own, to a class raster and to polygons. Prints one JSON line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import rasterio
+import torch
+from affine import Affine
+from rasterio.windows import Window
+from torch import Tensor, nn
+
+from satseg.classes import ClassTable
+from satseg.inference.network import Network
+from satseg.raster.scene import Scene
+from satseg.records import BandStatistics
+from satseg.workflows.predict import Mapper
+
+FIELD = 250  # pixels a side: regions keep their size when the scene grows
+
+
+class Threshold(nn.Module):
+    """Two classes: below and above the middle of the first band."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.cat([-images[:, :1], images[:, :1]], dim=1)
+
+
+def write_scene(path: Path, height: int, width: int) -> None:
+    """Write fields of random brightness, DEFLATE, strips of one row as many writers make them."""
+    rng = np.random.default_rng(0)
+    columns = -(-width // FIELD)
+    profile = {"driver": "GTiff", "count": 1, "dtype": "uint8", "compress": "deflate", "zlevel": 1}
+    grid = {"crs": "EPSG:32645", "transform": Affine(0.5, 0, 300_000, 0, -0.5, 3_000_000)}
+    with rasterio.open(path, "w", height=height, width=width, **profile, **grid) as dataset:
+        for top in range(0, height, FIELD):
+            rows = min(FIELD, height - top)
+            field = np.repeat(rng.choice([40, 200], columns).astype(np.uint8), FIELD)[:width]
+            dataset.write(np.broadcast_to(field, (rows, width)), 1, window=Window(0, top, width, rows))
+
+
+def map_scene(path: Path) -> dict[str, float]:
+    """Map one scene and return seconds and this process's peak memory in MB."""
+    began = time.perf_counter()
+    network = Network(
+        Threshold(),
+        classes=ClassTable.from_names(["background", "bright"]),
+        statistics=BandStatistics(1, (120.0,), (50.0,), (0.0,), (255.0,)),
+        device=torch.device("cpu"),
+    )
+    with Scene.open(path) as scene:
+        summary = Mapper(network, "oracle").map_scene(scene, [path.with_name("map.tif"), path.with_name("map.gpkg")])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"peak_mb": peak, "seconds": time.perf_counter() - began, "polygons": sum((summary.polygons or {}).values())}
+
+
+def measure(height: int, width: int) -> dict[str, float]:
+    """Map a generated scene in a fresh process."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "scene.tif"
+        write_scene(path, height, width)
+        done = subprocess.run([sys.executable, __file__, "--map", path], capture_output=True, text=True, check=True)
+        return json.loads(done.stdout)
+
+
+def main() -> None:
+    """Run both sizes, or one scene in the child process."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--map", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--small", type=int, nargs=2, default=(5_000, 5_000), metavar=("HEIGHT", "WIDTH"))
+    parser.add_argument("--large", type=int, nargs=2, default=(20_000, 20_000), metavar=("HEIGHT", "WIDTH"))
+    arguments = parser.parse_args()
+    if arguments.map:
+        print(json.dumps(map_scene(arguments.map)))
+        return
+    small, large = measure(*arguments.small), measure(*arguments.large)
+    print(
+        json.dumps(
+            {
+                "benchmark": "predict_memory",
+                "baseline": f"peak of the same process on {arguments.small[0]} x {arguments.small[1]}",
+                "size": list(arguments.large),
+                "small": small,
+                "large": large,
+                "extra_mb": large["peak_mb"] - small["peak_mb"],
+                "ratio": large["peak_mb"] / small["peak_mb"],
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,236 @@
+from __future__ import annotations
+
+import io
+import json
+import logging
+from pathlib import Path
+
+import geopandas
+import numpy as np
+import pytest
+import rasterio
+import shapely
+import torch
+from affine import Affine
+from rasterio.features import rasterize
+from torch import Tensor, nn
+
+from satseg.backend import create_model
+from satseg.checkpoint import ModelCard, save_checkpoint
+from satseg.classes import ClassTable
+from satseg.errors import CheckpointError, SatsegError, SceneError, UsageError
+from satseg.inference.network import Network
+from satseg.raster.scene import Scene
+from satseg.records import BandSpec, BandStatistics, ProgressEvent
+from satseg.workflows.predict import Mapper, predict, predict_scenes
+
+GRID = Affine(0.5, 0, 300_000, 0, -0.5, 3_000_000)
+TABLE = ClassTable.from_names(["background", "grey", "bright"])
+
+
+class Thresholds(nn.Module):
+    """The oracle: three classes by the value of the first band."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        value = images[:, :1]
+        return torch.cat([80 - value, 40 - (value - 120).abs(), value - 160], dim=1) * 10
+
+
+def oracle(num_bands: int = 1, *, window: int = 64) -> Mapper:
+    statistics = BandStatistics(1, (0.0,) * num_bands, (1.0,) * num_bands, (0.0,) * num_bands, (255.0,) * num_bands)
+    network = Network(Thresholds(), classes=TABLE, statistics=statistics, device=torch.device("cpu"))
+    return Mapper(network, "oracle", window=window)
+
+
+def write_scene(path: Path, values: np.ndarray, **profile: object) -> Path:
+    options: dict[str, object] = {"driver": "GTiff", "crs": "EPSG:32645", "transform": GRID} | profile
+    with rasterio.open(
+        path, "w", count=1, height=values.shape[0], width=values.shape[1], dtype=values.dtype.name, **options
+    ) as dataset:
+        dataset.write(values, 1)
+    return path
+
+
+def blobs(height: int = 150, width: int = 170) -> np.ndarray:
+    """Connected patches of three levels, some of them touching."""
+    coarse = np.random.default_rng(4).choice([20, 120, 240], (height // 10 + 1, width // 10 + 1))
+    return np.kron(coarse, np.ones((10, 10)))[:height, :width].astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("run") / "best.safetensors"
+    card = ModelCard(
+        arch="erfnet",
+        classes=TABLE,
+        bands=BandSpec(("band_1",), "uint8", (1.0,), (0.0,)),
+        statistics=BandStatistics(9, (120.0,), (80.0,), (0.0,), (255.0,)),
+        gsd=(0.5, 0.5),
+        tile_size=64,
+    )
+    torch.manual_seed(0)
+    save_checkpoint(path, create_model("erfnet", in_channels=1, num_classes=3).state_dict(), card)
+    return path
+
+
+@pytest.mark.parametrize("transform", [GRID, GRID * Affine.rotation(25), Affine(0.5, 0, 300_000, 0, 0.5, 2_999_900)])
+def test_polygons_burnt_back_are_the_class_raster(tmp_path: Path, transform: Affine) -> None:
+    path = write_scene(tmp_path / "scene.tif", blobs(), transform=transform)
+    outputs = [tmp_path / "map.tif", tmp_path / "map.gpkg"]
+    with Scene.open(path) as scene:
+        summary = oracle().map_scene(scene, outputs)
+    with rasterio.open(outputs[0]) as dataset:
+        classes = dataset.read(1)
+    assert (classes == np.digitize(blobs(), [80, 160])).all()
+    frame = geopandas.read_file(outputs[1])
+    assert frame.geometry.is_valid.all()
+    assert shapely.coverage_is_valid(frame.geometry.to_numpy())
+    burnt = rasterize(
+        zip(frame.geometry, frame["class_id"], strict=True), out_shape=classes.shape, transform=transform, fill=0
+    )
+    assert (burnt == classes).all()
+    assert summary.pixels == {
+        "background": int((classes == 0).sum()),
+        "grey": int((classes == 1).sum()),
+        "bright": int((classes == 2).sum()),
+        "nodata": 0,
+    }
+    assert summary.polygons == frame["class_name"].value_counts().reindex(summary.polygons).to_dict()
+
+
+def test_areas_are_those_of_the_pixels(tmp_path: Path) -> None:
+    path = write_scene(tmp_path / "scene.tif", blobs())
+    with Scene.open(path) as scene:
+        summary = oracle().map_scene(scene, [tmp_path / "map.parquet"])
+    frame = geopandas.read_parquet(tmp_path / "map.parquet")
+    bright = frame[frame["class_name"] == "bright"]
+    assert bright["area_m2"].sum() == pytest.approx(summary.pixels["bright"] * 0.25, rel=0.002)
+
+
+def test_equal_runs_give_equal_bytes(tmp_path: Path) -> None:
+    path = write_scene(tmp_path / "scene.tif", blobs())
+    suffixes = (".tif", ".gpkg", ".parquet", ".fgb", ".geojson", ".geojsonl")
+    for name in ("a", "b"):
+        with Scene.open(path) as scene:
+            (tmp_path / name).mkdir()
+            oracle().map_scene(scene, [tmp_path / name / f"map{suffix}" for suffix in suffixes])
+    for suffix in suffixes:
+        assert (tmp_path / "a" / f"map{suffix}").read_bytes() == (tmp_path / "b" / f"map{suffix}").read_bytes(), suffix
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, SceneError("broken")])
+def test_an_interruption_leaves_what_was_there_before(tmp_path: Path, interruption: BaseException) -> None:
+    path = write_scene(tmp_path / "scene.tif", blobs(300, 300))
+    (tmp_path / "map.tif").write_text("before")
+    before = sorted(tmp_path.iterdir())
+
+    def interrupt(event: ProgressEvent) -> None:
+        if event.done > event.total / 2:  # type: ignore[operator]
+            raise interruption
+
+    with Scene.open(path) as scene, pytest.raises((KeyboardInterrupt, SceneError)):
+        oracle().map_scene(scene, [tmp_path / "map.tif", tmp_path / "map.gpkg"], progress=interrupt)
+    assert (tmp_path / "map.tif").read_text() == "before"
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_every_awkward_raster_is_mapped_or_refused_in_one_sentence(tmp_path: Path, shared_data: Path) -> None:
+    for path in sorted((shared_data / "rasters").iterdir()):
+        if path.stat().st_size > 8e6:
+            continue  # a palette image of 60 megapixels: slow, and read in test_scene
+        try:
+            with Scene.open(path) as scene:
+                oracle(len(scene.info.bands), window=512).map_scene(scene, [tmp_path / f"{path.name}.tif"])
+                _, valid = scene.read(_whole(scene))
+        except SceneError as error:
+            assert path.name in error.message
+            assert not (tmp_path / f"{path.name}.tif").exists()
+        else:
+            with rasterio.open(tmp_path / f"{path.name}.tif") as dataset:
+                assert ((dataset.read(1) == 255) == ~valid).all()
+
+
+def _whole(scene: Scene) -> rasterio.windows.Window:
+    return rasterio.windows.Window(0, 0, scene.info.width, scene.info.height)
+
+
+def test_one_scene_with_a_checkpoint(tmp_path: Path, checkpoint: Path) -> None:
+    path = write_scene(tmp_path / "scene.tif", blobs())
+    summary = predict(path, model=checkpoint, outputs=[tmp_path / "map.tif"], window=64)
+    assert sum(summary.pixels.values()) == 150 * 170
+    with rasterio.open(tmp_path / "map.tif") as dataset:
+        tags = dataset.tags()
+    assert tags["SATSEG_MODEL"].startswith("best.safetensors sha256:")
+    assert "--window 64" in tags["SATSEG_COMMAND"]
+
+
+def test_many_scenes_have_an_output_each(tmp_path: Path, checkpoint: Path) -> None:
+    scenes = [write_scene(tmp_path / f"{name}.tif", blobs()) for name in ("a", "b")]
+    output = str(tmp_path / "{stem}_map.tif")
+    assert len(list(predict_scenes(iter(scenes), model=checkpoint, outputs=[output], window=64))) == 2
+    assert (tmp_path / "a_map.tif").exists()
+    assert (tmp_path / "b_map.tif").exists()
+
+
+def test_many_scenes_do_not_overwrite_each_other(tmp_path: Path, checkpoint: Path) -> None:
+    scenes = [write_scene(tmp_path / f"{name}.tif", blobs()) for name in ("a", "b")]
+    with pytest.raises(UsageError, match="would both be written to"):
+        list(predict_scenes(scenes, model=checkpoint, outputs=[tmp_path / "map.tif"], window=64))
+
+
+def test_a_scene_that_fails_does_not_stop_the_others(tmp_path: Path, checkpoint: Path) -> None:
+    good = write_scene(tmp_path / "good.tif", blobs())
+    errors: list[SatsegError] = []
+    found = predict_scenes(
+        [tmp_path / "none.tif", good],
+        model=checkpoint,
+        outputs=[str(tmp_path / "{stem}_map.tif")],
+        window=64,
+        on_error=errors.append,
+    )
+    assert [summary.scene for summary in found] == [str(good)]
+    assert "none.tif does not exist" in errors[0].message
+
+
+def test_polygons_stream_as_geojson_sequence(tmp_path: Path, checkpoint: Path) -> None:
+    path = write_scene(tmp_path / "scene.tif", blobs())
+    stream = io.StringIO()
+    (summary,) = predict_scenes([path], model=checkpoint, outputs=["-"], window=64, stream=stream, keep_background=True)
+    features = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert len(features) == sum((summary.polygons or {}).values()) > 0
+    assert all(-180 <= shapely.geometry.shape(f["geometry"]).bounds[0] <= 180 for f in features)
+
+
+def test_a_scene_that_does_not_fit_is_refused(tmp_path: Path, checkpoint: Path) -> None:
+    path = write_scene(tmp_path / "scene.tif", blobs().astype(np.uint16))
+    with pytest.raises(CheckpointError, match="holds uint16 values, the network was trained on uint8"):
+        predict(path, model=checkpoint, outputs=[tmp_path / "map.tif"])
+    assert not (tmp_path / "map.tif").exists()
+
+
+def test_a_scene_unlike_the_training_scenes_is_remarked(
+    tmp_path: Path, checkpoint: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write_scene(tmp_path / "scene.tif", np.full((80, 80), 3, np.uint8), transform=GRID * Affine.scale(3))
+    with caplog.at_level(logging.WARNING, "satseg"):
+        predict(path, model=checkpoint, outputs=[tmp_path / "map.tif"], window=64)
+    assert "looks unlike the training scenes: band_1 3 ± 0 here, 120 ± 80 in training" in caplog.text
+    assert "has 1.5 m per pixel, the network was trained at 0.5 m" in caplog.text
+
+
+@pytest.mark.parametrize("output", ["map", "map.jpg", "map.tiff.zip"])
+def test_an_output_of_unknown_kind_is_refused_before_any_work(tmp_path: Path, output: str) -> None:
+    with pytest.raises(UsageError, match="has no known suffix"):
+        predict(tmp_path / "none.tif", model=tmp_path / "none", outputs=[tmp_path / output])
+
+
+def test_the_scene_is_not_overwritten(tmp_path: Path, checkpoint: Path) -> None:
+    path = write_scene(tmp_path / "scene.tif", blobs())
+    with pytest.raises(UsageError, match="is the scene itself"):
+        predict(path, model=checkpoint, outputs=[path])
+
+
+def test_without_a_model_and_a_run_it_says_how_to_get_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CheckpointError, match="no checkpoint"):
+        predict("scene.tif", outputs=["map.tif"])
