@@ -1,0 +1,189 @@
+"""The sink: rows in, complete files out, each read back by other programs."""
+
+from __future__ import annotations
+
+import io
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import numpy as np
+import pyarrow.parquet as pq
+import pyogrio
+import pytest
+import shapely
+from affine import Affine
+from planar_checks import NORTH_UP, assert_coverage, burnt
+
+from satseg.classes import ClassTable
+from satseg.errors import OutputError, UsageError
+from satseg.records import Rows, VectorSummary
+from satseg.vectorization import VECTOR_SUFFIXES, PolygonSink
+
+CLASSES = ClassTable.from_names(["background", "building", "road"])
+UTM = "EPSG:32645"
+
+
+def noise(*shape: int, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    values = np.kron(rng.integers(0, 3, (shape[0] // 4, shape[1] // 4)), np.ones((4, 4), dtype=int)).astype(np.uint8)
+    return np.where(rng.random(values.shape) < 0.05, 255, values).astype(np.uint8)
+
+
+def run(
+    paths: list[Path], classes: np.ndarray, *, height: int = 1000, stream: io.StringIO | None = None, **options: Any
+) -> VectorSummary:
+    known = {"transform": NORTH_UP, "crs": UTM, "classes": CLASSES, "scene": "map.tif", "provenance": {"BY": "tests"}}
+    with PolygonSink(paths, stream=stream, width=classes.shape[1], **(known | options)) as sink:
+        for top in range(0, len(classes), height):
+            sink.write(Rows(top, classes[top : top + height]))
+        return sink.close()
+
+
+def read(path: Path) -> geopandas.GeoDataFrame:
+    return geopandas.read_parquet(path) if path.suffix == ".parquet" else geopandas.read_file(path)
+
+
+@pytest.mark.parametrize("suffix", VECTOR_SUFFIXES)
+def test_every_format_reads_back_as_the_map(tmp_path: Path, suffix: str) -> None:
+    path, values = tmp_path / f"out{suffix}", noise(40, 60)
+    summary = run([path], values)
+    table = read(path)
+    geometry = table.geometry.values if not suffix.startswith(".geojson") else table.to_crs(UTM).geometry.values
+    expected = np.where((values == 0) | (values == 255), -1, values.astype(int))
+    np.testing.assert_array_equal(burnt(geometry, table.class_id.to_numpy(), values.shape, NORTH_UP), expected)
+    assert list(table.columns) == ["class_id", "class_name", "area_m2", "pixels", "geometry"]
+    assert table.groupby("class_name").size().to_dict() == summary.polygons
+    assert table.pixels.sum() == (expected >= 0).sum()
+    np.testing.assert_allclose(table.area_m2, table.pixels * 0.25, rtol=5e-3)  # UTM's scale is 1.0004 squared there
+    assert table.crs == ("EPSG:4326" if suffix.startswith(".geojson") else UTM)
+    assert_coverage(table.geometry.values)
+
+
+@pytest.mark.parametrize("suffix", VECTOR_SUFFIXES)
+def test_equal_maps_give_equal_bytes_in_strips_of_any_height(tmp_path: Path, suffix: str) -> None:
+    values, found = noise(40, 60), []
+    for name, height in (("a", 40), ("b", 7), ("c", 1)):
+        (tmp_path / name).mkdir()
+        run([tmp_path / name / f"out{suffix}"], values, height=height)
+        found.append({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()})
+    assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize("suffix", VECTOR_SUFFIXES)
+def test_an_empty_map_gives_an_empty_file(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"out{suffix}"
+    summary = run([path], np.full((5, 6), 255, dtype=np.uint8))
+    assert summary.polygons == {"building": 0, "road": 0}
+    if suffix == ".geojsonl":
+        assert path.read_bytes() == b""
+    elif suffix == ".geojson":
+        assert json.loads(path.read_text())["features"] == []
+    else:
+        assert len(read(path)) == 0
+
+
+@pytest.mark.parametrize("suffix", VECTOR_SUFFIXES)
+def test_without_crs_coordinates_are_the_rasters_own_and_areas_null(
+    tmp_path: Path, suffix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / f"out{suffix}"
+    path.with_suffix(".prj").write_text("stale")
+    summary = run([path], noise(8, 8), crs=None, transform=Affine.identity())
+    table = read(path)
+    assert table.total_bounds.min() >= 0
+    assert table.total_bounds.max() <= 8
+    assert table.area_m2.isna().all()
+    assert np.isnan(list(summary.area_m2.values())).all()
+    assert suffix.startswith(".geojson") or table.crs is None
+    assert sum("no CRS" in record.message for record in caplog.records) == 1
+
+
+def test_several_outputs_and_a_stream_hold_the_same_polygons(tmp_path: Path) -> None:
+    stream, paths = io.StringIO(), [tmp_path / "a.gpkg", tmp_path / "b.parquet"]
+    summary = run(paths, noise(20, 20), stream=stream)
+    features = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert summary.paths == (*map(str, paths), "-")
+    assert len(features) == len(read(paths[0])) == len(read(paths[1])) == sum(summary.polygons.values())
+    vertices = [shapely.get_num_coordinates(shapely.geometry.shape(feature["geometry"])) for feature in features]
+    assert sum(vertices) == summary.vertices
+
+
+def test_background_and_class_choice(tmp_path: Path) -> None:
+    path = tmp_path / "out.gpkg"
+    assert set(run([path], noise(20, 20), keep_background=True).polygons) == {"background", "building", "road"}
+    assert set(run([path], noise(20, 20), only=["road"]).polygons) == {"road"}
+    assert set(read(path).class_name) == {"road"}
+    with pytest.raises(UsageError, match="no class 'tree'"):
+        run([path], noise(20, 20), only=["tree"])
+
+
+def test_geopackage_has_a_spatial_index_and_opens_coloured(tmp_path: Path) -> None:
+    path = tmp_path / "out.gpkg"
+    run([path], noise(20, 20))
+    with sqlite3.connect(path) as connection:
+        qml, table = connection.execute("SELECT styleQML, f_table_name FROM layer_styles WHERE useAsDefault").fetchone()
+        indexed = connection.execute("SELECT count(*) FROM rtree_out_geom").fetchone()[0]
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert table == "out"
+    assert all(",".join(map(str, entry.rgb)) in qml and entry.name in qml for entry in CLASSES)
+    assert indexed == len(read(path))
+    assert pyogrio.read_info(path)["dataset_metadata"]["BY"] == "tests"
+
+
+def test_geoparquet_says_what_it_holds(tmp_path: Path) -> None:
+    path = tmp_path / "out.parquet"
+    run([path], noise(20, 20))
+    metadata = pq.read_metadata(path).metadata
+    column = json.loads(metadata[b"geo"])["columns"]["geometry"]
+    table = read(path)
+    assert column["bbox"] == table.total_bounds.tolist()
+    assert column["covering"]["bbox"]["xmin"] == ["bbox", "xmin"]
+    assert metadata[b"BY"] == b"tests"
+    boxes = pq.read_table(path).column("bbox").to_pylist()
+    assert [tuple(box.values()) for box in boxes] == [tuple(row) for row in table.bounds.to_numpy().tolist()]
+
+
+def test_nothing_appears_when_writing_fails_midway(tmp_path: Path) -> None:
+    path = tmp_path / "out.gpkg"
+    path.write_text("what was there before")
+    options = {"transform": NORTH_UP, "crs": UTM, "classes": CLASSES, "scene": "map.tif", "provenance": {}}
+    with pytest.raises(RuntimeError, match="stop"), PolygonSink([path], width=20, **options) as sink:
+        sink.write(Rows(0, noise(20, 20)))
+        raise RuntimeError("stop")
+    assert path.read_text() == "what was there before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_writer_that_fails_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: Any, **options: Any) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(pyogrio, "write_arrow", fail)
+    with pytest.raises(OutputError, match=r"Cannot write out\.gpkg: No space left on device\."):
+        run([tmp_path / "out.gpkg"], noise(20, 20))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("names", [["out.txt"], ["a.gpkg", "a.gpkg"]])
+def test_unusable_outputs_are_refused_before_anything_is_written(tmp_path: Path, names: list[str]) -> None:
+    with pytest.raises(UsageError):
+        run([tmp_path / name for name in names], noise(4, 4))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_longitudes_go_on_across_the_antimeridian() -> None:
+    stream = io.StringIO()
+    run(
+        [],
+        np.ones((4, 4), dtype=np.uint8),
+        stream=stream,
+        transform=Affine(5000, 0, 8e5, 0, -5000, 6e6),
+        crs="EPSG:32660",
+    )
+    outline = shapely.geometry.shape(json.loads(stream.getvalue())["geometry"])
+    west, _, east, _ = outline.bounds
+    assert outline.is_valid
+    assert east - west < 1

@@ -1,0 +1,122 @@
+"""``satseg vectorize``, as a function and as a command."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import geopandas
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+
+from satseg import vectorize
+from satseg.classes import ClassTable
+from satseg.errors import SatsegError, SceneError, UsageError
+from satseg.raster.scene import Scene
+from satseg.raster.writer import ClassRasterWriter
+from satseg.records import Rows
+
+TRANSFORM = Affine(0.5, 0, 300_000, 0, -0.5, 3_000_000)
+
+
+def write_raster(path: Path, bands: np.ndarray, *, palette: dict | None = None, **options: object) -> Path:
+    bands = bands if bands.ndim == 3 else bands[None]
+    profile = {"driver": "GTiff", "crs": "EPSG:32645", "transform": TRANSFORM, "dtype": bands.dtype} | options
+    with rasterio.open(path, "w", count=len(bands), height=bands.shape[1], width=bands.shape[2], **profile) as dataset:
+        dataset.write(bands)
+        if palette:
+            dataset.write_colormap(1, palette)
+    return path
+
+
+@pytest.fixture
+def classes() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 3, (60, 50)).astype(np.uint8)
+
+
+def test_names_come_from_what_satseg_wrote(tmp_path: Path, classes: np.ndarray) -> None:
+    grid = write_raster(tmp_path / "grid.tif", classes)
+    table = ClassTable.from_names(["background", "building", "road"])
+    with Scene.open(grid) as scene, ClassRasterWriter(tmp_path / "work.tif", scene.info, table, {}) as writer:
+        writer.write(Rows(0, classes))
+        writer.finish(tmp_path / "classes.tif")
+    summary = vectorize(tmp_path / "classes.tif", outputs=[tmp_path / "out.gpkg"])
+    found = geopandas.read_file(tmp_path / "out.gpkg")
+    assert set(summary.polygons) == set(found.class_name) == {"building", "road"}
+    assert found.pixels.sum() == (classes > 0).sum()
+
+
+def test_a_plain_raster_has_numbered_classes_and_no_background(tmp_path: Path, classes: np.ndarray) -> None:
+    path = write_raster(tmp_path / "plain.tif", classes, nodata=2)
+    summary = vectorize(path, outputs=[tmp_path / "out.parquet"])
+    assert set(summary.polygons) == {"class 0", "class 1"}
+    assert geopandas.read_parquet(tmp_path / "out.parquet").pixels.sum() == (classes != 2).sum()
+
+
+def test_colours_come_from_the_colour_table(tmp_path: Path, classes: np.ndarray) -> None:
+    palette = {0: (1, 2, 3, 255), 1: (10, 20, 30, 255), 2: (200, 100, 50, 255)}
+    path = write_raster(tmp_path / "palette.tif", classes, palette=palette, photometric="palette")
+    vectorize(path, outputs=[tmp_path / "out.gpkg"])
+    assert b"200,100,50,255" in (tmp_path / "out.gpkg").read_bytes()
+
+
+def test_the_block_layout_of_the_file_changes_nothing(tmp_path: Path, classes: np.ndarray) -> None:
+    found = []
+    for name, options in {"a": {"blockysize": 1}, "b": {"tiled": True, "blockxsize": 16, "blockysize": 16}}.items():
+        (tmp_path / name).mkdir()
+        path = write_raster(tmp_path / "in.tif", classes, **options)
+        vectorize(path, outputs=[tmp_path / name / "out.gpkg"])
+        found.append((tmp_path / name / "out.gpkg").read_bytes())
+    assert found[0] == found[1]
+
+
+def test_awkward_rasters_are_refused_in_one_sentence(tmp_path: Path, classes: np.ndarray) -> None:
+    rasters = {
+        "two bands": write_raster(tmp_path / "bands.tif", np.stack([classes, classes])),
+        "holds float32 values": write_raster(tmp_path / "float.tif", classes.astype(np.float32)),
+        "holds the value -5": write_raster(tmp_path / "negative.tif", classes.astype(np.int16) - 5),
+    }
+    for path in rasters.values():
+        with pytest.raises(SceneError, match=path.name):
+            vectorize(path, outputs=[tmp_path / "out.gpkg"])
+    with pytest.raises(SceneError, match="does not exist"):
+        vectorize(tmp_path / "none.tif", outputs=[tmp_path / "out.gpkg"])
+    with pytest.raises(UsageError, match="no output"):
+        vectorize(tmp_path / "bands.tif", outputs=[])
+    assert not (tmp_path / "out.gpkg").exists()
+
+
+def test_real_rasters_end_right_or_with_one_sentence(shared_data: Path, tmp_path: Path) -> None:
+    done = []
+    for path in sorted((shared_data / "rasters").iterdir()):
+        if path.suffix == ".xml" or path.name == "cog_cmap.tif":  # the latter is large; benchmarks have it
+            continue
+        try:
+            vectorize(path, outputs=[tmp_path / "out.gpkg"])
+            done.append(path.name)
+        except SatsegError as error:
+            assert error.message.endswith(".")
+            assert "\n" not in error.message
+    assert {"image_colormap.tif", "rotated.tif"} <= set(done)
+
+
+def run(*words: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "satseg", "vectorize", *map(str, words)], capture_output=True, text=True, check=False
+    )
+
+
+def test_the_command_writes_features_or_json_to_stdout(tmp_path: Path, classes: np.ndarray) -> None:
+    path = write_raster(tmp_path / "in.tif", classes)
+    features = run(path, "-o", "-")
+    assert features.returncode == 0, features.stderr
+    assert {json.loads(line)["type"] for line in features.stdout.splitlines()} == {"Feature"}
+    told = run(path, "-o", tmp_path / "out.gpkg", "--json")
+    assert sum(json.loads(told.stdout)["polygons"].values()) == len(features.stdout.splitlines())
+    both = run(path, "-o", "-", "--json")
+    assert both.returncode == 2
+    assert "Traceback" not in both.stderr
