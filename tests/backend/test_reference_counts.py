@@ -10,6 +10,12 @@ from satseg.backend import create_model
 
 # Options, classes, side of the square image in pixels, multiply-adds in 10^9; 3 bands.
 MULTIPLY_ADDS = [
+    ("bisenet", {}, 19, 512, 12.966),
+    ("bisenet", {"encoder": "resnet101s"}, 19, 512, 54.504),
+    ("ddrnet23slim", {}, 19, 512, 4.535),
+    ("ddrnet23", {}, 19, 512, 17.883),
+    ("ddrnet39", {}, 19, 512, 35.140),
+    ("ddrnet39", {"width_multiple": 1.5}, 19, 512, 77.079),
     ("deconvnet", {}, 19, 512, 192.116),
     ("enet", {}, 19, 512, 1.961),  # counted from this very layout; published ports differ in layers
     ("erfnet", {}, 19, 512, 13.302),
@@ -23,8 +29,12 @@ MULTIPLY_ADDS = [
 
 # Options, classes, parameters; what is not the default variant with 19 classes.
 PARAMETERS = [
+    ("bisenet", {"encoder": "resnet101s"}, 19, 47_638_803),
+    ("ddrnet39", {"width_multiple": 1.5}, 19, 70_971_379),
     ("espnet", {}, 20, 364_569),
     ("unet", {"bilinear": True}, 19, 17_264_147),
+    ("unet", {"encoder": "resnet18"}, 19, 14_330_819),
+    ("unet", {"encoder": "resnet50"}, 19, 32_523_715),
 ]
 
 

@@ -11,10 +11,13 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from satseg.backend.nn.encoders import Encoder, build_encoder
 from satseg.backend.nn.initialise import he_normal
 from satseg.backend.nn.padding import pad_to_multiple
+from satseg.errors import ArchitectureError
 
 _WIDTHS = (64, 128, 256, 512, 1024)
+_DECODER_WIDTHS = (256, 128, 64, 32, 16)  # on a backbone
 
 
 class _DoubleConv(nn.Sequential):
@@ -103,7 +106,51 @@ class UNet(nn.Module):
         return self.head(x)[..., :height, :width]  # (N, num_classes, H, W)
 
 
-def unet(*, in_channels: int, num_classes: int, bilinear: bool = False, dropout: float = 0.5) -> UNet:
+class EncoderUNet(nn.Module):
+    """U-Net on a backbone: nearest-neighbour upsampling, skips wherever the backbone has features.
+
+    Args:
+        encoder: Contracting path.
+        num_classes: Classes of the output.
+        dropout: Share of activations dropped at the end of the contracting path.
+    """
+
+    def __init__(self, encoder: Encoder, num_classes: int, *, dropout: float) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.dropout = nn.Dropout(dropout)
+        below, *skips = reversed(encoder.channels)
+        steps = encoder.strides[-1].bit_length() - 1  # doublings back to the input's size
+        self.up = nn.Upsample(scale_factor=2, mode="nearest")
+        self.decoder = nn.ModuleList()
+        for skip, out in zip([*skips, *[0] * (steps - len(skips))], _DECODER_WIDTHS, strict=False):
+            self.decoder.append(_DoubleConv(below + skip, out))
+            below = out
+        self.head = nn.Conv2d(below, num_classes, 3, padding=1)
+        he_normal(self.decoder)
+        he_normal(self.head)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits (N, num_classes, H, W) for images (N, in_channels, H, W), H and W of 32 and more."""
+        height, width = images.shape[-2:]
+        x, *skips = reversed(self.encoder(pad_to_multiple(images, self.encoder.strides[-1])))
+        x = self.dropout(x)  # (N, encoder.channels[-1], H/32, W/32)
+        for i, convs in enumerate(self.decoder):
+            x = self.up(x)
+            x = convs(torch.cat([x, skips[i]], dim=1) if i < len(skips) else x)
+        return self.head(x)[..., :height, :width]  # (N, num_classes, H, W)
+
+
+def unet(
+    *,
+    in_channels: int,
+    num_classes: int,
+    bilinear: bool = False,
+    dropout: float | None = None,
+    encoder: str | None = None,
+    pretrained: bool = False,
+    encoder_weights: str | None = None,
+) -> UNet | EncoderUNet:
     """Build U-Net: encoder and decoder of plain convolutions with skips at every resolution.
 
     Paper: Ronneberger et al., "U-Net: Convolutional Networks for Biomedical Image Segmentation", arXiv 1505.04597
@@ -123,6 +170,22 @@ def unet(*, in_channels: int, num_classes: int, bilinear: bool = False, dropout:
         num_classes: Classes of the output.
         bilinear: Upsample by interpolation with aligned corners instead of transposed convolutions
             (17,264,147 parameters).
-        dropout: Share of activations dropped at the end of the contracting path, 0 to below 1.
+        dropout: Share of activations dropped at the end of the contracting path, 0 to below 1. By default 0.5,
+            and 0 with an encoder.
+        encoder: Backbone of timm as contracting path, with features at strides 2 to 32 or 4 to 32; the decoder is
+            then 256, 128, 64, 32 and 16 wide, with nearest-neighbour upsampling (``resnet18``: 14,330,819 parameters,
+            ``resnet50``: 32,523,715).
+        pretrained: Start the encoder from timm's weights.
+        encoder_weights: File with weights of the encoder, instead of fetching them.
+
+    Raises:
+        ArchitectureError: The encoder cannot serve, or options for another contracting path are given.
     """
-    return UNet(in_channels, num_classes, bilinear=bilinear, dropout=dropout)
+    if encoder is None:
+        if pretrained or encoder_weights:
+            raise ArchitectureError("U-Net's own contracting path has no pretrained weights.", hint="Name an encoder.")
+        return UNet(in_channels, num_classes, bilinear=bilinear, dropout=0.5 if dropout is None else dropout)
+    if bilinear:
+        raise ArchitectureError("U-Net takes either an encoder or bilinear upsampling.", hint="Leave out bilinear.")
+    backbone = build_encoder(encoder, in_channels=in_channels, pretrained=pretrained, weights=encoder_weights)
+    return EncoderUNet(backbone, num_classes, dropout=dropout or 0.0)

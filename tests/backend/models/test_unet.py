@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import pytest
 import torch
 
 from satseg.backend import create_model
+from satseg.errors import ArchitectureError
 
 
 def test_bilinear_variant_has_its_published_size() -> None:
@@ -33,3 +35,20 @@ def test_dropout_acts_in_training_alone() -> None:
         assert not torch.equal(model(images), model(images))
         model.eval()
         assert torch.equal(model(images), model(images))
+
+
+def test_pretrained_weights_need_an_encoder() -> None:
+    with pytest.raises(ArchitectureError, match="own contracting path has no pretrained weights"):
+        create_model("unet", in_channels=3, num_classes=2, pretrained=True)
+
+
+def test_an_encoder_and_bilinear_upsampling_exclude_each_other() -> None:
+    with pytest.raises(ArchitectureError, match="either an encoder or bilinear"):
+        create_model("unet", in_channels=3, num_classes=2, encoder="resnet18", bilinear=True)
+
+
+@pytest.mark.parametrize("encoder", ["resnet18", "convnext_atto"])  # strides 2 to 32, and 4 to 32
+def test_encoder_variant_gives_the_size_of_the_images(encoder: str) -> None:
+    with torch.device("meta"):
+        model = create_model("unet", in_channels=4, num_classes=2, encoder=encoder).eval()
+        assert model(torch.empty(1, 4, 33, 47)).shape == (1, 2, 33, 47)

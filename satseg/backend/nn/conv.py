@@ -1,0 +1,36 @@
+"""Convolution, normalisation and activation as one layer."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from satseg.backend.nn.norm import BatchNorm2d
+
+
+def conv_norm_act(
+    in_channels: int,
+    out_channels: int,
+    kernel: int = 3,
+    *,
+    stride: int = 1,
+    dilation: int = 1,
+    eps: float = 1e-5,
+    momentum: float = 0.1,
+    act: bool = True,
+) -> nn.Sequential:
+    """Return a convolution without bias that keeps the size (over its stride), batch normalisation and ReLU.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        kernel: Side of the kernel, odd.
+        stride: Stride of the convolution.
+        dilation: Dilation of the convolution.
+        eps: Added to the variance in the normalisation.
+        momentum: Share of a batch in the running statistics.
+        act: Whether ReLU follows.
+    """
+    pad = kernel // 2 * dilation
+    conv = nn.Conv2d(in_channels, out_channels, kernel, stride=stride, padding=pad, dilation=dilation, bias=False)
+    norm = BatchNorm2d(out_channels, eps=eps, momentum=momentum)
+    return nn.Sequential(conv, norm, *([nn.ReLU(inplace=True)] if act else []))

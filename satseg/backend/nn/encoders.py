@@ -1,0 +1,105 @@
+"""Backbones of timm behind one protocol: features of falling resolution, any number of bands, chosen output stride."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from satseg.errors import ArchitectureError, one_line
+
+
+class Encoder(nn.Module):
+    """A backbone that returns its features level by level.
+
+    Args:
+        net: Feature extractor of timm.
+
+    Attributes:
+        channels: Channels of each level, finest first.
+        strides: Input pixels per pixel of each level.
+    """
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+        info: Any = net.feature_info
+        self.channels: tuple[int, ...] = tuple(info.channels())
+        self.strides: tuple[int, ...] = tuple(info.reduction())
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Return (N, channels[i], H / strides[i], W / strides[i]) for each level i, sizes rounded up."""
+        return list(self.net(images))
+
+
+def build_encoder(
+    name: str,
+    *,
+    in_channels: int,
+    output_stride: int = 32,
+    multi_grid: Sequence[int] = (),
+    pretrained: bool = False,
+    weights: str | None = None,
+) -> Encoder:
+    """Build a backbone of timm as an encoder.
+
+    In a ResNet every block of a stage that keeps its resolution is dilated alike, the first one too, as in DeepLab and
+    PSPNet; timm alone would give the first block the dilation of the stage before.
+
+    Args:
+        name: Name of the backbone in timm.
+        in_channels: Bands of the input; weights of the first layer are adapted to it.
+        output_stride: Stride of the coarsest level: 8, 16 or 32.
+        multi_grid: Factors on the dilation of the last blocks of the last stage, ResNets alone.
+        pretrained: Start from timm's weights, which are fetched once.
+        weights: File with such weights, instead of fetching them.
+
+    Raises:
+        ArchitectureError: timm has no such backbone, it cannot serve, or its weights cannot be had.
+    """
+    import timm  # takes a second, which networks without a backbone are spared
+
+    if not timm.is_model(name):
+        near = difflib.get_close_matches(name, timm.list_models(), n=3)
+        hint = f"Did you mean {' or '.join(near)}?" if near else "timm.list_models() lists all encoders."
+        raise ArchitectureError(f"timm has no encoder named {name!r}.", hint=hint)
+    options: dict[str, Any] = {"in_chans": in_channels, "features_only": True}
+    if output_stride != 32:
+        options["output_stride"] = output_stride
+    if weights is not None:
+        options["pretrained_cfg_overlay"] = {"file": weights}
+    try:
+        net = timm.create_model(name, pretrained=pretrained or weights is not None, **options)
+    except (OSError, ConnectionError) as error:
+        raise ArchitectureError(
+            f"The weights of the encoder {name} cannot be had: {one_line(error)}.",
+            hint="Give a file with weights of this encoder by --encoder-weights, or train without --pretrained.",
+        ) from error
+    except (TypeError, AssertionError, RuntimeError, KeyError, AttributeError) as error:
+        raise ArchitectureError(
+            f"The encoder {name} cannot give features at output stride {output_stride}: {one_line(error)}."
+        ) from error
+    _dilate(net, output_stride, multi_grid)
+    return Encoder(net)
+
+
+def _dilate(net: nn.Module, output_stride: int, multi_grid: Sequence[int]) -> None:
+    stages = dict(net.named_children())
+    if "layer4" not in stages:
+        return  # not a ResNet: as timm has it
+    for name, rate in (("layer3", 16 // output_stride), ("layer4", 32 // output_stride)):
+        if rate > 1 or (multi_grid and name == "layer4"):
+            blocks = list(stages[name].children())
+            factors = (
+                [1] * (len(blocks) - len(multi_grid)) + list(multi_grid) if name == "layer4" else [1] * len(blocks)
+            )
+            for block, factor in zip(blocks, factors, strict=True):
+                _set_dilation(block, rate * factor)
+
+
+def _set_dilation(block: nn.Module, dilation: int) -> None:
+    for layer in block.modules():
+        if isinstance(layer, nn.Conv2d) and layer.kernel_size == (3, 3):
+            layer.dilation, layer.padding = (dilation, dilation), (dilation, dilation)

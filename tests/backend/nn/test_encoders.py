@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from satseg.backend.nn.encoders import build_encoder
+from satseg.errors import ArchitectureError
+
+
+@pytest.mark.parametrize(
+    ("output_stride", "sides"), [(32, [48, 24, 12, 6, 3]), (16, [48, 24, 12, 6, 6]), (8, [48, 24, 12, 12, 12])]
+)
+def test_levels_have_the_announced_channels_and_strides(output_stride: int, sides: list[int]) -> None:
+    with torch.device("meta"):
+        encoder = build_encoder("resnet18", in_channels=5, output_stride=output_stride)
+        features = encoder(torch.empty(1, 5, 96, 96))
+    assert tuple(f.shape[1] for f in features) == encoder.channels == (64, 64, 128, 256, 512)
+    assert [f.shape[-1] for f in features] == sides == [96 // stride for stride in encoder.strides]
+
+
+def rates(encoder: torch.nn.Module, stage: str) -> list[int]:
+    return [block.conv2.dilation[0] for block in encoder.net[stage]]
+
+
+def test_every_block_of_a_dilated_stage_is_dilated_alike() -> None:
+    with torch.device("meta"):
+        encoder = build_encoder("resnet50", in_channels=3, output_stride=8)
+    assert (rates(encoder, "layer2"), rates(encoder, "layer3"), rates(encoder, "layer4")) == ([1] * 4, [2] * 6, [4] * 3)
+
+
+def test_multi_grid_multiplies_the_dilation_of_the_last_stage() -> None:
+    with torch.device("meta"):
+        encoder = build_encoder("resnet50", in_channels=3, output_stride=16, multi_grid=(1, 2, 4))
+    assert (rates(encoder, "layer3"), rates(encoder, "layer4")) == ([1] * 6, [2, 4, 8])
+
+
+def test_weights_of_a_file_are_loaded_and_the_first_layer_takes_other_bands(tmp_path: Path) -> None:
+    source = timm.create_model("resnet18")
+    save_file(source.state_dict(), tmp_path / "resnet18.safetensors")
+    encoder = build_encoder("resnet18", in_channels=6, weights=str(tmp_path / "resnet18.safetensors"))
+    assert torch.equal(encoder.net["layer3"][1].conv2.weight, source.layer3[1].conv2.weight)
+    # Six bands see each of the three filters twice, halved: the same response to an image given twice.
+    first = encoder.net["conv1"].weight
+    torch.testing.assert_close(first[:, :3], source.conv1.weight / 2)
+    torch.testing.assert_close(first[:, 3:], source.conv1.weight / 2)
+
+
+def test_missing_file_is_one_clear_error() -> None:
+    with pytest.raises(ArchitectureError, match="weights of the encoder resnet18 cannot be had") as caught:
+        build_encoder("resnet18", in_channels=3, weights="absent.safetensors")
+    assert "--encoder-weights" in caught.value.hint
+
+
+def test_unreachable_weights_are_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(*args: object, **options: object) -> None:
+        raise FileNotFoundError("cannot locate the file on the Hub")
+
+    monkeypatch.setattr(timm, "create_model", unreachable)
+    with pytest.raises(ArchitectureError, match="cannot be had: cannot locate the file on the Hub"):
+        build_encoder("resnet18", in_channels=3, pretrained=True)
+
+
+def test_mistyped_encoder_is_answered_with_near_names() -> None:
+    with pytest.raises(ArchitectureError, match="no encoder named 'resnet5O'") as caught:
+        build_encoder("resnet5O", in_channels=3)
+    assert "resnet50" in caught.value.hint
+
+
+def test_encoder_that_cannot_be_dilated_is_refused_in_one_sentence() -> None:
+    with pytest.raises(ArchitectureError, match="densenet121 cannot give features at output stride 8"):
+        build_encoder("densenet121", in_channels=3, output_stride=8)
