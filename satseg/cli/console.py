@@ -129,9 +129,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: st
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(
-        title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=any(columns)
-    )
+    made = Table(title=title, box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=any(columns))
     for index, column in enumerate(columns):
         numbers = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
         made.add_column(Text(column), justify="right" if numbers else "left", overflow="fold")
@@ -186,6 +184,9 @@ def _print(console: Console, tables: Table | Sequence[Table]) -> None:
     for number, entry in enumerate(tables if isinstance(tables, Sequence) else [tables]):
         if number:
             console.print()
+        if entry.title:  # rich would wrap it to the width of the table
+            console.print(entry.title, style="italic", markup=False, highlight=False, soft_wrap=True)
+            entry.title = None
         if console.is_terminal:
             console.print(entry)
             continue

@@ -119,6 +119,7 @@ def _draw_polygons(axes: Axes, shapes: Any, info: SceneInfo, table: ClassTable) 
     if len(shapes):
         colours = [_shade(table[int(c)].rgb, number) for number, c in enumerate(shapes["class_id"])]
         moved.plot(ax=axes, color=colours, edgecolor="#222222", linewidth=0.6, aspect=None)
+    axes.set(xlabel="", ylabel="")  # geopandas names them
     axes.set_xlim(0, info.width)
     axes.set_ylim(info.height, 0)
 

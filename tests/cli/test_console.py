@@ -16,7 +16,9 @@ SCORE = ClassScore(name="roof", iou=0.5, f1=float("nan"), precision=1.0, recall=
 
 
 def score_table(score: ClassScore):
-    return table(("class", "px", "IoU"), [(score.name, score.pixels, score.iou)], title="Scores")
+    return table(
+        ("class", "px", "IoU"), [(score.name, score.pixels, score.iou)], title="Scores of the best of all maps"
+    )
 
 
 def terminal(voice: Talk, *, width: int = 120) -> io.StringIO:
@@ -29,7 +31,7 @@ def terminal(voice: Talk, *, width: int = 120) -> io.StringIO:
 def test_an_answer_is_data(capsys: pytest.CaptureFixture[str]) -> None:
     Talk(quiet=True).answer(SCORE, score_table)
     captured = capsys.readouterr()
-    assert captured.out == "Scores\nclass      px     IoU\nroof   12,345  0.5000\n"
+    assert captured.out == "Scores of the best of all maps\nclass      px     IoU\nroof   12,345  0.5000\n"
     assert captured.err == ""
 
 
