@@ -91,9 +91,8 @@ class BiSeNet(nn.Module):
     def forward_with_aux(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the logits and those of the context path at strides 16 and 8."""
         fused, context = self._features(images)
-        outputs = {
-            f"context{16 >> i}": head(x) for i, (head, x) in enumerate(zip(self.aux_heads, context, strict=True))
-        }
+        scores = [head(x) for head, x in zip(self.aux_heads, context, strict=True)]
+        outputs = {"context16": scores[0], "context8": scores[1]}
         return resize_like(self.head(fused), images, align_corners=True), outputs
 
     def aux_loss(self, outputs: dict[str, Tensor], targets: Tensor) -> Tensor:

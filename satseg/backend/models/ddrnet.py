@@ -135,14 +135,10 @@ class DDRNet(nn.Module):
     def _features(self, images: Tensor) -> tuple[Tensor, Tensor]:
         x = self.stage2(self.stem(images))  # (N, width, H/4, W/4)
         fine = coarse = self.stage3(torch.relu(x))  # (N, 2 width, H/8, W/8)
-        side = fine
-        last = len(self.coarse) - 1
-        for i, (coarse_stage, fine_stage, exchange) in enumerate(
-            zip(self.coarse, self.fine, self.exchange, strict=True)
-        ):
+        for coarse_stage, fine_stage, exchange in zip(self.coarse, self.fine, self.exchange, strict=True):
+            side = fine  # in the end: the output of conv4
             coarse, fine = coarse_stage(torch.relu(coarse)), fine_stage(torch.relu(fine))
             fine, coarse = exchange(fine, coarse)
-            side = fine if i < last else side
         coarse = self.pyramid(self.coarse_last(torch.relu(coarse)))  # (N, 4 width, H/64, W/64)
         fine = self.fine_last(torch.relu(fine))  # (N, 4 width, H/8, W/8)
         return fine + resize_like(coarse, fine), side
@@ -158,8 +154,8 @@ def ddrnet23slim(*, in_channels: int, num_classes: int) -> DDRNet:
     Output stride: 64
 
     Convolutions start from a normal distribution of variance 2 / fan-out, as in the authors' network. A
-    classifier on the fine branch behind conv4 serves training alone, with weight 0.4 (section 4.2). Scores are at stride
-    8 and are interpolated with pixel centres aligned.
+    classifier on the fine branch behind conv4 serves training alone, with weight 0.4 (section 4.2). Scores are at
+    stride 8; interpolation does not align corners, as in the authors' network.
 
     Args:
         in_channels: Bands of the input.

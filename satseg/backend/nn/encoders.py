@@ -89,14 +89,11 @@ def _dilate(net: nn.Module, output_stride: int, multi_grid: Sequence[int]) -> No
     stages = dict(net.named_children())
     if "layer4" not in stages:
         return  # not a ResNet: as timm has it
-    for name, rate in (("layer3", 16 // output_stride), ("layer4", 32 // output_stride)):
-        if rate > 1 or (multi_grid and name == "layer4"):
-            blocks = list(stages[name].children())
-            factors = (
-                [1] * (len(blocks) - len(multi_grid)) + list(multi_grid) if name == "layer4" else [1] * len(blocks)
-            )
-            for block, factor in zip(blocks, factors, strict=True):
-                _set_dilation(block, rate * factor)
+    for name, rate, factors in (("layer3", 16 // output_stride, ()), ("layer4", 32 // output_stride, multi_grid)):
+        blocks = list(stages[name].children())
+        for block, factor in zip(blocks, [1] * (len(blocks) - len(factors)) + list(factors), strict=True):
+            if max(rate, 1) * factor > 1:
+                _set_dilation(block, max(rate, 1) * factor)
 
 
 def _set_dilation(block: nn.Module, dilation: int) -> None:
