@@ -165,8 +165,14 @@ def pixels_column(name: str) -> str:
     return f"pixels_{name}"
 
 
-def write_header(folder: Path, tile_set: TileSet, provenance: Mapping[str, str]) -> None:
-    """Write all of a tile set's description but its index."""
+def write_header(folder: Path, tile_set: TileSet, provenance: Mapping[str, Any]) -> None:
+    """Write all of a tile set's description but its index.
+
+    Args:
+        folder: Folder of the tile set.
+        tile_set: What is described.
+        provenance: Where it comes from, ready for JSON.
+    """
     header = {
         "format": _FORMAT,
         "classes": tile_set.classes.to_dict(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,7 +98,7 @@ def tile(
         found = _find_blocks(infos, source, side=side, size=size, progress=progress)
         splits = assign_splits([entry.labelled for entry in found], shares, seed)
         with staged(output) as folder:
-            cutting = _Cutting(infos, source, found, splits, size, overlap)
+            cutting = _Cutting(infos, source, found, splits, size, overlap, _provenance(labels, side, shares, seed))
             tile_set, skipped = cutting.write(folder, progress)
     summary = _summarise(output, tile_set, len({entry.scene for entry in found}), skipped, source)
     _warn_of_gaps(summary, shares)
@@ -115,6 +115,7 @@ class _Cutting:
     splits: Sequence[str]
     size: int
     overlap: int
+    provenance: Mapping[str, Any]
 
     def write(self, folder: Path, progress: Progress) -> tuple[TileSet, int]:
         """Write all tiles, then the description, then the index; return the set and how many tiles were skipped."""
@@ -133,7 +134,7 @@ class _Cutting:
             tile_size=self.size,
             index=make_index(rows, self.infos[0].crs),
         )
-        write_header(folder, tile_set, {"satseg": __version__})
+        write_header(folder, tile_set, {**self.provenance, "overlap": self.overlap})
         tile_set.index.to_parquet(folder / INDEX)
         return tile_set, skipped
 
@@ -160,6 +161,11 @@ class _Cutting:
 
     def _placements(self, entry: _Block, split: str) -> list[Any]:
         return place_tiles(entry.window, size=self.size, overlap=self.overlap if split == "train" else 0)
+
+
+def _provenance(labels: str | Path, block: int, shares: Sequence[float], seed: int) -> dict[str, Any]:
+    """Return what the tile set was made from, beside the scenes, which its index names."""
+    return {"satseg": __version__, "source": str(labels), "block": block, "shares": list(shares), "seed": seed}
 
 
 def _check_sizes(size: int, overlap: int, block: int | None) -> None:
