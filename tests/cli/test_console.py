@@ -12,13 +12,12 @@ from satseg.cli.console import Talk, cell, table
 from satseg.cli.progress import amount, clock
 from satseg.records import ClassScore, ProgressEvent
 
+TITLE = "Scores of the best map of all"
 SCORE = ClassScore(name="roof", iou=0.5, f1=float("nan"), precision=1.0, recall=0.5, pixels=12345)
 
 
 def score_table(score: ClassScore):
-    return table(
-        ("class", "px", "IoU"), [(score.name, score.pixels, score.iou)], title="Scores of the best of all maps"
-    )
+    return table(("class", "px", "IoU"), [(score.name, score.pixels, score.iou)], title="Scores of the best map of all")
 
 
 def terminal(voice: Talk, *, width: int = 120) -> io.StringIO:
@@ -31,7 +30,7 @@ def terminal(voice: Talk, *, width: int = 120) -> io.StringIO:
 def test_an_answer_is_data(capsys: pytest.CaptureFixture[str]) -> None:
     Talk(quiet=True).answer(SCORE, score_table)
     captured = capsys.readouterr()
-    assert captured.out == "Scores of the best of all maps\nclass      px     IoU\nroof   12,345  0.5000\n"
+    assert captured.out == TITLE + "\nclass      px     IoU\nroof   12,345  0.5000\n"
     assert captured.err == ""
 
 
