@@ -139,14 +139,15 @@ def find(regions: np.ndarray, region: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def join(state: PlanarMap, one: int, two: int) -> None:
+def join(regions: np.ndarray, vertices: np.ndarray, one: int, two: int) -> None:
     """Make one region of two; which slot stands for it follows from the scene alone (the earlier first vertex)."""
-    regions, vertices = state.regions, state.vertices
     one, two = find(regions, one), find(regions, two)
     if one == two:
         return
-    first, second = vertices[regions[one, SEED]], vertices[regions[two, SEED]]
-    if second[Y] < first[Y] or (second[Y] == first[Y] and second[X] < first[X]):
+    first, second = regions[one, SEED], regions[two, SEED]
+    if vertices[second, Y] < vertices[first, Y] or (
+        vertices[second, Y] == vertices[first, Y] and vertices[second, X] < vertices[first, X]
+    ):
         one, two = two, one
     regions[two, PARENT] = one
     regions[one, ACTIVE] += regions[two, ACTIVE]

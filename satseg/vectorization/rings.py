@@ -38,7 +38,9 @@ def emit_closed(state: PlanarMap) -> tuple[np.ndarray, np.ndarray, np.ndarray, n
         Corners (V, 2) int32 as (column, row); first corner of each ring and the end (R + 1,) int64; first ring of each
         polygon and the end (P + 1,) int64; value (P,) int32; pixels (P,) int64.
     """
-    count = state.counters[CLOSED]
+    vertices, pinches, free_vertices = state.vertices, state.pinches, state.free_vertices
+    regions, free_regions, closed, counters = state.regions, state.free_regions, state.closed, state.counters
+    count = counters[CLOSED]
     corners = np.empty((1024, 2), dtype=np.int32)
     rings = np.zeros(count + 16, dtype=np.int64)
     loops = np.empty((64, 2), dtype=np.int32)
@@ -48,38 +50,38 @@ def emit_closed(state: PlanarMap) -> tuple[np.ndarray, np.ndarray, np.ndarray, n
     pixels = np.zeros(count, dtype=np.int64)
     num_rings = 0
     for i in range(count):
-        region = state.regions[state.closed[i]]
-        start, direction, hole = region[SEED], UP, region[HOLES]
+        region = closed[i]
+        start, direction, hole = regions[region, SEED], UP, regions[region, HOLES]
         while start != NONE:
             first = rings[num_rings]
-            corners, end, loops, loop_ends, num_loops = _walk(state, start, direction, corners, first, loops, loop_ends)
+            corners, end, loops, loop_ends, num_loops = _walk(
+                vertices, pinches, free_vertices, counters, start, direction, corners, first, loops, loop_ends
+            )
             rings = _room(rings, num_rings + 2 + num_loops)
             num_rings += 1
             rings[num_rings] = end
-            corners = _room_for_corners(corners, end + (loop_ends[num_loops - 1] if num_loops else 0))
-            for loop in range(num_loops):
-                begin = loop_ends[loop - 1] if loop else 0
-                length = loop_ends[loop] - begin
-                corners[end : end + length] = loops[begin : begin + length]
-                end += length
-                num_rings += 1
-                rings[num_rings] = end
-            while hole != NONE and state.vertices[hole, STATE] & WALKED:
-                hole = state.vertices[hole, NEXT]
+            if num_loops:
+                corners = _append_loops(corners, rings, num_rings, loops, loop_ends, num_loops)
+                num_rings += num_loops
+            while hole != NONE and vertices[hole, STATE] & WALKED:
+                hole = vertices[hole, NEXT]
             start, direction = hole, LEFT
         polygons[i + 1] = num_rings
-        values[i] = region[VALUE]
+        values[i] = regions[region, VALUE]
         for ring in range(polygons[i], num_rings):
             pixels[i] += _twice_area(corners, rings[ring], rings[ring + 1])
         pixels[i] //= 2
-        _free_region(state, state.closed[i])
-    state.counters[CLOSED] = 0
+        _free_region(regions, free_regions, counters, region)
+    counters[CLOSED] = 0
     return corners[: rings[num_rings]], rings[: num_rings + 1], polygons, values, pixels
 
 
 @njit(cache=True, nogil=True)
 def _walk(
-    state: PlanarMap,
+    vertices: np.ndarray,
+    pinches: np.ndarray,
+    free_vertices: np.ndarray,
+    counters: np.ndarray,
     start: int,
     arrived: int,
     corners: np.ndarray,
@@ -93,7 +95,6 @@ def _walk(
         Corners with the ring from ``first`` on; its end; the loops that were split off, each closed; the end of each
         loop; their number.
     """
-    vertices = state.vertices
     end, num_loops = first, 0
     vertex, direction = start, arrived
     while True:
@@ -101,37 +102,39 @@ def _walk(
             corners = _room_for_corners(corners, end + 2)
         corners[end, 0], corners[end, 1] = vertices[vertex, X], vertices[vertex, Y]
         end += 1
-        if vertices[vertex, STATE] & PINCH:
-            place = state.pinches[vertex]
+        state = vertices[vertex, STATE]
+        if state & PINCH:
+            place = pinches[vertex]
             if first <= place < end - 1 and _same(corners, place, end - 1):
                 loops, loop_ends = _split_off(corners, place, end, loops, loop_ends, num_loops)
                 num_loops += 1
                 end = place + 1
             else:
-                state.pinches[vertex] = end - 1
-        direction = _leave(state, vertex, direction)
+                pinches[vertex] = end - 1
+        state -= 1  # one of its sectors is done
+        if direction == LEFT:
+            state |= WALKED
+        vertices[vertex, STATE] = state
+        if state & SECTORS == 0:
+            free_vertices[counters[VERTICES_LEFT]] = vertex
+            counters[VERTICES_LEFT] += 1
+        direction = _leave(vertices, vertex, direction)
         link = vertices[vertex, direction]
         vertex, direction = link >> 2, (link + 2) & 3
         if vertex == start and direction == arrived:
             break
-    corners[end] = corners[first]
+    corners[end, 0], corners[end, 1] = corners[first, 0], corners[first, 1]
     return corners, end + 1, loops, loop_ends, num_loops
 
 
 @njit(cache=True, nogil=True)
-def _leave(state: PlanarMap, vertex: int, direction: int) -> int:
-    """Tick a sector of a vertex off and return the direction that keeps close to the pixel on the right hand."""
-    record = state.vertices[vertex]
-    if direction == LEFT:
-        record[STATE] |= WALKED
-    record[STATE] -= 1
-    if record[STATE] & SECTORS == 0:
-        state.free_vertices[state.counters[VERTICES_LEFT]] = vertex
-        state.counters[VERTICES_LEFT] += 1
-    for turn in (1, 0, 3):
-        if record[(direction + turn) & 3] != NONE:
-            return (direction + turn) & 3
-    return NONE
+def _leave(vertices: np.ndarray, vertex: int, direction: int) -> int:
+    """Return the direction that keeps close to the pixel on the right hand: right, else ahead, else left."""
+    if vertices[vertex, (direction + 1) & 3] != NONE:
+        return (direction + 1) & 3
+    if vertices[vertex, direction] != NONE:
+        return direction
+    return (direction + 3) & 3
 
 
 @njit(cache=True, nogil=True)
@@ -148,12 +151,31 @@ def _split_off(
 
 
 @njit(cache=True, nogil=True)
-def _free_region(state: PlanarMap, region: int) -> None:
+def _append_loops(
+    corners: np.ndarray,
+    rings: np.ndarray,
+    num_rings: int,
+    loops: np.ndarray,
+    loop_ends: np.ndarray,
+    num_loops: int,
+) -> np.ndarray:
+    """Append loops as further rings; ``rings`` has room for them."""
+    end = rings[num_rings]
+    corners = _room_for_corners(corners, end + loop_ends[num_loops - 1])
+    for i in range(loop_ends[num_loops - 1]):
+        corners[end + i, 0], corners[end + i, 1] = loops[i, 0], loops[i, 1]
+    for loop in range(num_loops):
+        rings[num_rings + 1 + loop] = end + loop_ends[loop]
+    return corners
+
+
+@njit(cache=True, nogil=True)
+def _free_region(regions: np.ndarray, free_regions: np.ndarray, counters: np.ndarray, region: int) -> None:
     slot = region
     while True:
-        state.free_regions[state.counters[REGIONS_LEFT]] = slot
-        state.counters[REGIONS_LEFT] += 1
-        slot = state.regions[slot, MEMBER]
+        free_regions[counters[REGIONS_LEFT]] = slot
+        counters[REGIONS_LEFT] += 1
+        slot = regions[slot, MEMBER]
         if slot == region:
             return
 
