@@ -71,12 +71,14 @@ def clock(seconds: float) -> str:
 
 
 class _AmountColumn(ProgressColumn):
-    """Done of total: ``12.4 Mpx / 90.0 Mpx``."""
+    """Done of total: ``12.4 Mpx / 90.0 Mpx``, ``3 / 20 tile``."""
 
     def render(self, task: Task) -> Text:
         unit = task.fields["unit"]
         done = amount(task.completed, unit)
-        return Text(done if task.total is None else f"{done} / {amount(task.total, unit)}")
+        if task.total is None:
+            return Text(done)
+        return Text(f"{done.removesuffix(f' {unit}')} / {amount(task.total, unit)}")
 
 
 class _RateColumn(ProgressColumn):

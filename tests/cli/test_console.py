@@ -101,6 +101,26 @@ def test_progress_is_not_drawn_when_quiet() -> None:
     assert screen.getvalue() == ""
 
 
+def test_a_bar_names_its_unit_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    voice = Talk()
+    screen = terminal(voice)
+    voice.progress(ProgressEvent("Cutting", 3, 20, "tile"))
+    voice._bar._progress.refresh()
+    voice.close()
+    assert "3 / 20 tile" in screen.getvalue()
+
+
+def test_a_new_task_takes_the_place_of_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    voice = Talk()
+    terminal(voice)
+    voice.progress(ProgressEvent("Finding", 20, 20, "tile"))
+    voice.progress(ProgressEvent("Cutting", 1, 20, "tile"))
+    assert [task.description for task in voice._bar._progress.tasks] == ["Cutting"]
+    voice.close()
+
+
 def test_a_bar_that_counts_seconds_shows_no_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
     voice = Talk()

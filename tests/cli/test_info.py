@@ -58,3 +58,14 @@ def test_models_prints_one_json_document(satseg: Callable) -> None:
     found = json.loads(satseg("models", "--json").stdout)
     assert [entry["name"] for entry in found] == [entry.name for entry in list_architectures()]
     assert {"name", "year", "paper", "parameters", "output_stride", "encoder"} <= found[0].keys()
+
+
+def test_info_of_awkward_rasters_is_right_or_one_sentence(satseg: Callable, shared_data: Path) -> None:
+    for path in sorted((shared_data / "rasters").iterdir()):
+        done = satseg("info", path, "--json")
+        assert done.code in (0, 1), path
+        if done.code == 0:
+            assert json.loads(done.stdout)["kind"] == "scene", path
+        else:
+            assert done.stderr.startswith("error: "), path
+            assert "unexpected" not in done.stderr, done.stderr
