@@ -14,9 +14,13 @@ from pathlib import Path
 import pytest
 
 import satseg as package
+from satseg import create_model
+from satseg.checkpoint import ModelCard, save_checkpoint
+from satseg.classes import ClassTable
 from satseg.cli import app
 from satseg.cli.console import Talk
 from satseg.errors import SceneError, UsageError
+from satseg.records import BandSpec, BandStatistics
 from satseg.sample import sample
 
 
@@ -148,10 +152,8 @@ def test_a_reader_that_leaves_early_is_no_error(word: str) -> None:
         assert process.stderr.read() == ""
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_killed_command_ends_with_130_and_leaves_nothing_partial(number: signal.Signals, tmp_path: Path) -> None:
-    scene, labels = sample().labelled, sample().labels
-    words = ["tile", scene, "-l", labels, "-o", tmp_path / "tiles", "--size", "64", "--overlap", "48"]
+def kill_at_work(words: list[object], folder: Path, number: signal.Signals) -> tuple[int, str]:
+    """Send a signal to a command as soon as files appear in its work folder; return its exit code and its stderr."""
     with subprocess.Popen(
         [sys.executable, "-m", "satseg", *map(str, words)],
         stderr=subprocess.PIPE,
@@ -159,9 +161,28 @@ def test_a_killed_command_ends_with_130_and_leaves_nothing_partial(number: signa
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # shells let background jobs ignore it
     ) as process:
         deadline = time.monotonic() + 60
-        while not any(tmp_path.glob(".tiles.satseg/*/images/*")) and time.monotonic() < deadline:
+        while not any(path.is_file() for path in folder.glob(".*.satseg/**/*")) and time.monotonic() < deadline:
             time.sleep(0.02)
         os.kill(process.pid, number)
         _, stderr = process.communicate(timeout=60)
-    assert (process.returncode, stderr) == (130, "Interrupted.\n")
+        return process.returncode, stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_killed_tile_ends_with_130_and_leaves_nothing(number: signal.Signals, tmp_path: Path) -> None:
+    scene, labels = sample().labelled, sample().labels
+    words = ["tile", scene, "-l", labels, "-o", tmp_path / "tiles", "--size", "64", "--overlap", "48"]
+    assert kill_at_work(words, tmp_path, number) == (130, "Interrupted.\n")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_killed_predict_ends_with_130_and_leaves_nothing(tmp_path: Path) -> None:
+    model, maps = tmp_path / "model.safetensors", tmp_path / "maps"
+    bands = BandSpec(("red", "green", "blue"), "uint8", (1.0,) * 3, (0.0,) * 3)
+    statistics = BandStatistics(1, (110.0,) * 3, (45.0,) * 3, (0.0,) * 3, (255.0,) * 3)
+    classes = ClassTable.from_names(["background", "buildings"])
+    card = ModelCard("erfnet", classes, bands, statistics, gsd=(0.132, 0.132), tile_size=256)
+    save_checkpoint(model, create_model("erfnet", in_channels=3, num_classes=2).state_dict(), card)
+    words = ["predict", sample().labelled, "-m", model, "-o", maps / "a.tif", "-o", maps / "a.gpkg"]
+    assert kill_at_work(words, maps, signal.SIGINT) == (130, "Interrupted.\n")
+    assert list(maps.iterdir()) == []
