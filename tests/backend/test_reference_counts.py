@@ -12,6 +12,12 @@ from satseg.backend import create_model
 MULTIPLY_ADDS = [
     ("bisenet", {}, 19, 512, 12.966),
     ("bisenet", {"encoder": "resnet101s"}, 19, 512, 54.504),
+    ("deeplabv1", {}, 19, 512, 125.624),
+    # At 513 px timm's pooling gives the maps of 65 and 33 px that the reference's rounding up gives at 512.
+    ("deeplabv2", {}, 19, 513, 188.258),
+    ("deeplabv3", {}, 19, 513, 70.238),
+    ("deeplabv3", {"output_stride": 8}, 19, 513, 245.768),
+    ("deeplabv3plus", {}, 19, 512, 51.276),  # counted from this layout: its reference decodes with one convolution less
     ("ddrnet23slim", {}, 19, 512, 4.535),
     ("ddrnet23", {}, 19, 512, 17.883),
     ("ddrnet39", {}, 19, 512, 35.140),
@@ -22,6 +28,9 @@ MULTIPLY_ADDS = [
     ("esnet", {}, 19, 512, 12.027),
     ("espnet", {}, 20, 512, 2.355),
     ("fcn32s", {}, 19, 512, 110.80),  # counted from this layout: same padding, references pad the image by 100
+    ("pspnet", {}, 19, 513, 269.727),
+    ("pspnet", {"encoder": "resnet50s"}, 19, 513, 189.706),
+    ("refinenet", {}, 19, 512, 262.823),
     ("segnet", {}, 19, 512, 162.773),
     ("unet", {}, 19, 512, 192.972),
     ("unet", {"bilinear": True}, 19, 512, 160.222),
@@ -31,7 +40,10 @@ MULTIPLY_ADDS = [
 PARAMETERS = [
     ("bisenet", {"encoder": "resnet101s"}, 19, 47_638_803),
     ("ddrnet39", {"width_multiple": 1.5}, 19, 70_971_379),
+    ("deeplabv2", {"multi_scale": True}, 19, 43_901_068),
+    ("deeplabv3", {"output_stride": 8}, 19, 58_040_147),
     ("espnet", {}, 20, 364_569),
+    ("pspnet", {"encoder": "resnet50s"}, 19, 46_715_347),
     ("unet", {"bilinear": True}, 19, 17_264_147),
     ("unet", {"encoder": "resnet18"}, 19, 14_330_819),
     ("unet", {"encoder": "resnet50"}, 19, 32_523_715),

@@ -1,0 +1,70 @@
+"""DeepLab v1: VGG-16 at stride 8, its first fully connected layer a 3x3 convolution with a large field of view.
+
+Chen, Papandreou, Kokkinos, Murphy, Yuille: "Semantic Image Segmentation with Deep Convolutional Nets and Fully
+Connected CRFs", ICLR 2015, arXiv 1412.7062. The variant is DeepLab-LargeFOV of its section 5.2 and Table 2.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from satseg.backend.nn.initialise import he_normal, normal
+from satseg.backend.nn.resize import resize_like
+from satseg.backend.nn.vgg import vgg16_stages
+
+
+class DeepLabV1(nn.Module):
+    """DeepLab-LargeFOV.
+
+    Args:
+        in_channels: Bands of the input.
+        num_classes: Classes of the output.
+        dropout: Share of activations dropped behind both converted layers.
+    """
+
+    def __init__(self, in_channels: int, num_classes: int, *, dropout: float) -> None:
+        super().__init__()
+        self.encoder = vgg16_stages(in_channels, norm=False, last_dilation=2)
+        self.pools = nn.ModuleList(nn.MaxPool2d(3, stride=stride, padding=1) for stride in (2, 2, 2, 1, 1))
+        self.top = nn.Sequential(
+            nn.AvgPool2d(3, stride=1, padding=1),
+            nn.Conv2d(512, 1024, 3, padding=12, dilation=12),
+            nn.ReLU(inplace=True),
+            nn.Dropout(dropout),
+            nn.Conv2d(1024, 1024, 1),
+            nn.ReLU(inplace=True),
+            nn.Dropout(dropout),
+        )
+        self.head = nn.Conv2d(1024, num_classes, 1)
+        he_normal(self.top)
+        normal(self.head, std=0.01)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits (N, num_classes, H, W) for images (N, in_channels, H, W), H and W of 32 and more."""
+        x = images
+        for stage, pool in zip(self.encoder, self.pools, strict=True):
+            x = pool(stage(x))
+        scores = self.head(self.top(x))  # (N, num_classes, H/8, W/8)
+        return resize_like(scores, images, align_corners=True)
+
+
+def deeplabv1(*, in_channels: int, num_classes: int, dropout: float = 0.5) -> DeepLabV1:
+    """Build DeepLab v1: VGG-16 with dilated convolutions and a large field of view.
+
+    Paper: Chen et al., "Semantic Image Segmentation with Deep Convolutional Nets and Fully Connected CRFs", 1412.7062
+    Year: 2014
+    Encoder: own
+    Parameters: 20,503,379
+    Output stride: 8
+
+    Dropout of 0.5 follows both converted layers, the classifier starts from a normal distribution of standard
+    deviation 0.01, and scores are interpolated with aligned corners. The paper starts from VGG-16 trained on
+    ImageNet; without it the convolutions start as He et al. (2015) propose. The fully connected CRF is post-processing
+    and not part of the network.
+
+    Args:
+        in_channels: Bands of the input.
+        num_classes: Classes of the output.
+        dropout: Share of activations dropped behind both converted layers, 0 to below 1.
+    """
+    return DeepLabV1(in_channels, num_classes, dropout=dropout)

@@ -1,0 +1,88 @@
+"""PSPNet: a dilated ResNet, and under the classifier the means of its features over grids of several sizes.
+
+Zhao, Shi, Qi, Wang, Jia: "Pyramid Scene Parsing Network", CVPR 2017, arXiv 1612.01105. Layers follow its Figures 3
+and 4 and section 3.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from satseg.backend.nn.auxiliary import auxiliary_cross_entropy
+from satseg.backend.nn.conv import conv_norm_act
+from satseg.backend.nn.encoders import Encoder, build_encoder
+from satseg.backend.nn.initialise import he_normal
+from satseg.backend.nn.pyramid import PyramidPooling
+from satseg.backend.nn.resize import resize_like
+
+_AUX_WEIGHT = 0.4  # section 3.3
+
+
+class PSPNet(nn.Module):
+    """The network of Figure 3, with the side classifier of Figure 4.
+
+    Args:
+        encoder: Backbone at output stride 8.
+        num_classes: Classes of the output.
+    """
+
+    def __init__(self, encoder: Encoder, num_classes: int) -> None:
+        super().__init__()
+        deepest, deep = encoder.channels[-1], encoder.channels[-2]
+        self.pyramid = PyramidPooling(deepest, deepest // 4)
+        self.head = _head(self.pyramid.out_channels, 512, num_classes)
+        self.aux_head = _head(deep, 256, num_classes)
+        he_normal(self)
+        self.encoder = encoder  # initialised already
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits (N, num_classes, H, W) for images (N, in_channels, H, W), H and W of 32 and more."""
+        features = self.encoder(images)[-1]  # (N, 2048, H/8, W/8)
+        return resize_like(self.head(self.pyramid(features)), images, align_corners=True)
+
+    def forward_with_aux(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the logits, and those of the encoder's last stage but one: ``side`` (N, num_classes, H/8, W/8)."""
+        side, features = self.encoder(images)[-2:]
+        logits = resize_like(self.head(self.pyramid(features)), images, align_corners=True)
+        return logits, {"side": self.aux_head(side)}
+
+    def aux_loss(self, outputs: dict[str, Tensor], targets: Tensor) -> Tensor:
+        """Return 0.4 times the cross-entropy of the side output; targets (N, H, W) int64, 255 ignored."""
+        return auxiliary_cross_entropy(outputs, targets, weight=_AUX_WEIGHT)
+
+
+def pspnet(
+    *,
+    in_channels: int,
+    num_classes: int,
+    encoder: str = "resnet101s",
+    pretrained: bool = False,
+    encoder_weights: str | None = None,
+) -> PSPNet:
+    """Build PSPNet: a dilated ResNet-101 with pyramid pooling of its features over 1, 2, 3 and 6 cells a side.
+
+    Paper: Zhao et al., "Pyramid Scene Parsing Network", CVPR, arXiv 1612.01105
+    Year: 2017
+    Encoder: resnet101s
+    Parameters: 65,707,475
+    Output stride: 8
+
+    The encoder has three 3x3 convolutions as stem (64, 64, 128 channels). A classifier on its last stage but one serves
+    training alone, with weight 0.4 (section 3.3); dropout of channels is 0.1, interpolation aligns corners, as in
+    the authors' code. With encoder ``resnet50s`` it has 46,715,347 parameters.
+
+    Args:
+        in_channels: Bands of the input.
+        num_classes: Classes of the output.
+        encoder: Backbone of timm that can have output stride 8.
+        pretrained: Start the encoder from timm's weights.
+        encoder_weights: File with weights of the encoder, instead of fetching them.
+    """
+    backbone = build_encoder(
+        encoder, in_channels=in_channels, output_stride=8, pretrained=pretrained, weights=encoder_weights
+    )
+    return PSPNet(backbone, num_classes)
+
+
+def _head(in_channels: int, width: int, num_classes: int) -> nn.Sequential:
+    return nn.Sequential(conv_norm_act(in_channels, width, 3), nn.Dropout2d(0.1), nn.Conv2d(width, num_classes, 1))
