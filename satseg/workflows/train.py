@@ -120,12 +120,13 @@ def train(
     with gdal_environment():
         data = _Data.open(tiles, cache_bytes)
         budget = make_budget(epochs=epochs, steps=steps, minutes=minutes, tiles=len(data.train), batch_size=batch_size)
-        run = _open_run(output, recipe, {"budget": asdict(budget), "tiles": data.digest()}, resume=resume)
-        if run.finished:
-            log.info("The run %s is finished already.", run.path)
-            return _recall(run, data)
         with torch.random.fork_rng(range(torch.cuda.device_count())):
-            trainer = _make_trainer(recipe, budget, data, run, where)
+            model = _create(recipe, data.tile_set)  # first of all, since it refuses wrong names and options
+            run = _open_run(output, recipe, {"budget": asdict(budget), "tiles": data.digest()}, resume=resume)
+            if run.finished:
+                log.info("The run %s is finished already.", run.path)
+                return _recall(run, data)
+            trainer = _make_trainer(model, recipe, budget, data, run, where)
             trainer.progress = progress
             trainer.fit(started)
         return _finish(trainer, data)
@@ -178,13 +179,16 @@ def _open_run(output: str | Path | None, recipe: Recipe, more: Mapping[str, Any]
     return run
 
 
-def _make_trainer(recipe: Recipe, budget: Budget, data: _Data, run: Run, device: torch.device) -> Trainer:
-    model, tensors, state = _load_state(run) if run.resumable else (_create(recipe, data), {}, LoopState())
+def _make_trainer(
+    model: nn.Module, recipe: Recipe, budget: Budget, data: _Data, run: Run, device: torch.device
+) -> Trainer:
+    weights, tensors, state = _load_state(run) if run.resumable else (model.state_dict(), {}, LoopState())
+    model.load_state_dict(weights)
     model = model.to(device).to(memory_format=torch.channels_last)
     optimizer = adamw(model, lr=recipe.lr, weight_decay=recipe.weight_decay)
     restore_optimizer(optimizer, tensors)
-    weights = weigh_classes(recipe.class_weights, [tile.pixels for tile in data.train])
-    criterion = CrossEntropyDice(None if weights is None else torch.from_numpy(weights), dice_weight=recipe.dice_weight)
+    rarity = weigh_classes(recipe.class_weights, [tile.pixels for tile in data.train])
+    criterion = CrossEntropyDice(None if rarity is None else torch.from_numpy(rarity), dice_weight=recipe.dice_weight)
     return Trainer(
         model=model,
         optimizer=optimizer,
@@ -208,10 +212,9 @@ def _make_trainer(recipe: Recipe, budget: Budget, data: _Data, run: Run, device:
     )
 
 
-def _create(recipe: Recipe, data: _Data) -> nn.Module:
+def _create(recipe: Recipe, tile_set: TileSet) -> nn.Module:
     """Build the network with fresh weights that depend on the seed alone."""
     torch.manual_seed(recipe.seed)
-    tile_set = data.tile_set
     return create_model(
         recipe.arch,
         in_channels=len(tile_set.bands),
@@ -220,11 +223,11 @@ def _create(recipe: Recipe, data: _Data) -> nn.Module:
     )
 
 
-def _load_state(run: Run) -> tuple[nn.Module, dict[str, Tensor], LoopState]:
+def _load_state(run: Run) -> tuple[dict[str, Tensor], dict[str, Tensor], LoopState]:
     checkpoint, tensors, values = run.load_last()
     state = LoopState(**values)
     log.info("Continuing %s after step %d", run.path, state.step)
-    return checkpoint.build_model(), tensors, state
+    return checkpoint.read_weights(), tensors, state
 
 
 def _make_card(recipe: Recipe, tile_set: TileSet) -> ModelCard:

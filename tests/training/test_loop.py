@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter, sleep
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from satseg.checkpoint import Checkpoint, ModelCard
+from satseg.classes import ClassTable
+from satseg.errors import TrainingError
+from satseg.records import BandSpec, BandStatistics, ClassScore, EvaluationReport, ProgressEvent
+from satseg.runs import Run
+from satseg.tiles.batches import TileReader
+from satseg.training.augment import Augmentation
+from satseg.training.loop import Trainer
+from satseg.training.losses import CrossEntropyDice
+from satseg.training.optimizers import adamw
+from satseg.training.sampling import TrainingBatches
+from satseg.training.schedule import Budget, learning_rate
+
+TABLE = ClassTable.from_names(["background", "bright"])
+
+
+@dataclass(frozen=True)
+class FakeTile:
+    """A float tile whose bright half is class 1; its last row is not valid."""
+
+    number: int
+    weight: float = 1.0
+    bright: float = 1.0
+
+    @property
+    def name(self) -> str:
+        return f"tile-{self.number}"
+
+    def read(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        rng = np.random.default_rng(self.number)
+        labels = (rng.random((8, 8)) < 0.5).astype(np.uint8)
+        bands = np.float32(labels * self.bright + rng.normal(size=(8, 8)) * 0.1)[None]
+        labels[7] = 255
+        return bands, labels, labels != 255
+
+
+def report(miou: float) -> EvaluationReport:
+    scores = tuple(ClassScore(name, miou, miou, miou, miou, 1) for name in TABLE.names)
+    return EvaluationReport(2, miou, miou, miou, miou, scores, ((1, 0), (0, 1)))
+
+
+def make_trainer(
+    folder: Path,
+    budget: Budget,
+    *,
+    validate: Callable[[Any], EvaluationReport] = lambda network: report(0.5),
+    model: nn.Module | None = None,
+    tiles: int = 8,
+    bright: float = 1.0,
+    **more: Any,
+) -> Trainer:
+    torch.manual_seed(0)
+    model = model or nn.Conv2d(1, 2, 1)
+    card = ModelCard(
+        arch="erfnet",
+        classes=TABLE,
+        bands=BandSpec(("grey",), "float32", (1.0,), (0.0,)),
+        statistics=BandStatistics(1, (0.5,), (0.5,), (0.0,), (1.0,)),
+        gsd=None,
+        tile_size=8,
+    )
+    drawn = [FakeTile(i, bright=bright) for i in range(tiles)]
+    batches = TrainingBatches(drawn, TileReader(8), batch_size=2, seed=0, augmentation=Augmentation())  # type: ignore[arg-type]
+    return Trainer(
+        model=model,
+        optimizer=adamw(model, lr=1e-2, weight_decay=0.0),
+        criterion=CrossEntropyDice(),
+        batches=batches,
+        validate=validate,
+        validation_batches=1,
+        fabric=Fabric(accelerator="cpu", devices=1),
+        budget=budget,
+        lr=1e-2,
+        seed=0,
+        run=Run.start(folder, {}),
+        card=card,
+        **more,
+    )
+
+
+def test_the_loss_goes_down(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, Budget(steps=80))
+    trainer.fit(perf_counter())
+    losses = [float(row["loss"]) for row in trainer.run.log.rows()]
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_each_epoch_is_validated_logged_and_saved(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, Budget(steps=12))
+    trainer.fit(perf_counter())
+    rows = trainer.run.log.rows()
+    assert [(row["step"], row["epoch"]) for row in rows] == [("4", "1"), ("8", "2"), ("12", "3")]
+    assert [float(row["lr"]) for row in rows] == pytest.approx(
+        [learning_rate(1e-2, s / 12) for s in (4, 8, 12)], rel=1e-5
+    )
+    assert Checkpoint.load(trainer.run.last).card.training["steps"] == 12
+
+
+def test_best_holds_the_weights_of_the_best_validation(tmp_path: Path) -> None:
+    scores = iter([0.3, 0.9, 0.6])
+    trainer = make_trainer(tmp_path, Budget(steps=12), validate=lambda network: report(next(scores)))
+    state = trainer.fit(perf_counter())
+    best = Checkpoint.load(trainer.run.best).card
+    assert (best.training["steps"], best.metrics["mean_iou"], state.best_miou) == (8, 0.9, 0.9)
+
+
+def test_validation_sees_the_network_in_eval_mode_and_training_goes_on_in_training_mode(tmp_path: Path) -> None:
+    modes = []
+
+    class Watched(nn.Conv2d):
+        def forward(self, images: Tensor) -> Tensor:
+            modes.append(self.training)
+            return super().forward(images)
+
+    def validate(network: Callable[..., Tensor]) -> EvaluationReport:
+        network(np.zeros((1, 1, 8, 8), dtype=np.float32), np.ones((1, 8, 8), dtype=bool))
+        return report(0.5)
+
+    make_trainer(tmp_path, Budget(steps=5), model=Watched(1, 2, 1), validate=validate).fit(perf_counter())
+    assert modes == [True] * 4 + [False] + [True] + [False]
+
+
+def test_validation_sees_normalised_images_whose_invalid_pixels_are_zero(tmp_path: Path) -> None:
+    seen = []
+
+    def validate(network: Callable[..., Tensor]) -> EvaluationReport:
+        raw = np.full((1, 1, 8, 8), 1.5, dtype=np.float32)
+        valid = np.ones((1, 8, 8), dtype=bool)
+        valid[0, 0] = False
+        with torch.no_grad():
+            seen.append(network(raw, valid)[0, 0])
+        return report(0.5)
+
+    trainer = make_trainer(tmp_path, Budget(steps=1), validate=validate)
+    trainer.fit(perf_counter())
+    weight, bias = trainer.model.weight[0, 0, 0, 0], trainer.model.bias[0]  # type: ignore[index]
+    assert torch.allclose(seen[0][1:], weight * 2 + bias)
+    assert torch.allclose(seen[0][0], bias.expand(8))
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_and_tiles(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, Budget(steps=9), tiles=1, bright=np.nan)
+    with pytest.raises(TrainingError, match=r"nan at step 1, on the tiles tile-0, tile-0"):
+        trainer.fit(perf_counter())
+    assert not trainer.run.last.exists()
+
+
+def test_auxiliary_outputs_are_trained_by_the_network_s_own_loss(tmp_path: Path) -> None:
+    class WithAux(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head, self.aux_head = nn.Conv2d(1, 2, 1), nn.Conv2d(1, 2, 1)
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.head(images)
+
+        def forward_with_aux(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+            return self.head(images), {"aux": self.aux_head(images)}
+
+        def aux_loss(self, outputs: dict[str, Tensor], targets: Tensor) -> Tensor:
+            return 0.4 * nn.functional.cross_entropy(outputs["aux"], targets, ignore_index=255)
+
+    model = WithAux()
+    before = model.aux_head.weight.detach().clone()
+    make_trainer(tmp_path, Budget(steps=3), model=model).fit(perf_counter())
+    assert not torch.equal(model.aux_head.weight, before)
+
+
+def test_a_run_by_the_clock_ends_within_its_time_validation_included(tmp_path: Path) -> None:
+    def slow(network: object) -> EvaluationReport:
+        sleep(0.3)
+        return report(0.5)
+
+    started = perf_counter()
+    state = make_trainer(tmp_path, Budget(seconds=3), validate=slow).fit(started)
+    assert 2 < perf_counter() - started < 3
+    assert state.step > 10
+
+
+def test_a_run_by_the_clock_takes_one_step_at_least(tmp_path: Path) -> None:
+    assert make_trainer(tmp_path, Budget(seconds=1e-6)).fit(perf_counter()).step == 1
+
+
+def test_an_interruption_keeps_the_last_step(tmp_path: Path) -> None:
+    def interrupt(event: ProgressEvent) -> None:
+        if event.done == 6:
+            raise KeyboardInterrupt
+
+    trainer = make_trainer(tmp_path, Budget(steps=12), progress=interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(perf_counter())
+    checkpoint, tensors, values = trainer.run.load_last()
+    assert (checkpoint.card.training["steps"], values["step"], values["validated_step"]) == (6, 6, 4)
+    assert torch.equal(checkpoint.read_weights()["weight"], trainer.model.weight)  # type: ignore[arg-type]
+    assert tensors["0.0.step"] == 6
+
+
+def test_progress_tells_steps_or_seconds(tmp_path: Path) -> None:
+    events: list[ProgressEvent] = []
+    make_trainer(tmp_path / "a", Budget(steps=5), progress=events.append).fit(perf_counter())
+    assert [(e.done, e.total, e.unit) for e in events] == [(i, 5, "step") for i in range(1, 6)]
+    assert "best mIoU 0.500" in events[-1].note
+    make_trainer(tmp_path / "b", Budget(seconds=0.2), progress=events.append).fit(perf_counter())
+    assert (events[-1].total, events[-1].unit) == (0.2, "s")

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import geopandas
+import numpy as np
+import pytest
+import rasterio
+import shapely
+from typer.testing import CliRunner
+
+from satseg.checkpoint import Checkpoint
+from satseg.cli.app import app
+from satseg.errors import CheckpointError, LabelError, SceneError, TileError, UsageError
+from satseg.evaluation.confusion import ConfusionMatrix, score
+from satseg.raster.labels import open_labels
+from satseg.raster.scene import Scene
+from satseg.tiles.tileset import TileSet
+from satseg.workflows.evaluate import evaluate
+from satseg.workflows.predict import predict
+from satseg.workflows.tile import tile
+from satseg.workflows.train import train
+
+
+@pytest.fixture(scope="module")
+def run(bright_tiles: Path) -> Path:
+    """A run of a few steps: good enough to be neither right nor wrong everywhere."""
+    output = bright_tiles.parent / "evaluated"
+    train(bright_tiles, output=output, steps=12, batch_size=4, threads=1)
+    return output
+
+
+def write_map(path: Path, like: Path, ids: np.ndarray, **more: object) -> Path:
+    with rasterio.open(like) as source:
+        profile = source.profile | {"count": 1, "dtype": ids.dtype.name, "nodata": 255} | more
+    with rasterio.open(path, "w", **profile) as target:
+        target.write(ids, 1)
+    return path
+
+
+def read(path: Path) -> np.ndarray:
+    with rasterio.open(path) as dataset:
+        return dataset.read(1)
+
+
+def test_a_checkpoint_on_the_val_split_scores_as_it_did_in_training(run: Path, bright_tiles: Path) -> None:
+    report = evaluate(run / "best.safetensors", [bright_tiles], split="val", threads=1)
+    assert report.mean_iou == pytest.approx(
+        Checkpoint.load(run / "best.safetensors").card.metrics["mean_iou"], abs=0.01
+    )
+    assert [entry.name for entry in report.classes] == list(TileSet.open(bright_tiles).classes.names)
+
+
+def test_the_test_split_holds_all_of_its_labelled_pixels(run: Path, bright_tiles: Path) -> None:
+    report = evaluate(run, [bright_tiles], threads=1)
+    assert report.pixels == sum(sum(tile.pixels) for tile in TileSet.open(bright_tiles).tiles("test"))
+
+
+def test_a_scene_scores_as_the_map_that_predict_makes_of_it(run: Path, bright_scene: Path, tmp_path: Path) -> None:
+    labels, classes = bright_scene.parent / "labels.tif", tmp_path / "classes.tif"
+    predict(bright_scene, model=run / "best.safetensors", outputs=[classes], window=128, threads=1)
+    by_map = evaluate(classes, labels=labels)
+    by_network = evaluate(run, [bright_scene], labels=labels, window=128, threads=1)
+    assert by_map == by_network
+    assert by_map.pixels == 256 * 384 - 40 * 40
+
+
+def test_a_class_raster_against_itself_is_right_everywhere(bright_scene: Path) -> None:
+    labels = bright_scene.parent / "labels.tif"
+    report = evaluate(labels, labels=labels)
+    assert (report.global_accuracy, report.mean_iou, report.pixels) == (1, 1, 256 * 384)
+
+
+def test_a_class_raster_against_polygons_is_counted_pixel_by_pixel(bright_scene: Path, tmp_path: Path) -> None:
+    with Scene.open(bright_scene) as scene:
+        transform, info = scene.info.transform, scene.info
+    boxes = [shapely.box(*(transform * (x, y)), *(transform * (x + 30, y + 20))) for x, y in ((5, 9), (200, 100))]
+    geopandas.GeoDataFrame(geometry=boxes, crs=info.crs).to_crs("EPSG:4326").to_file(tmp_path / "roofs.gpkg")
+    ids = np.random.default_rng(0).integers(0, 2, (256, 384)).astype(np.uint8)
+    ids[:10] = 255
+    report = evaluate(write_map(tmp_path / "map.tif", bright_scene, ids), labels=tmp_path / "roofs.gpkg")
+    source = open_labels(tmp_path / "roofs.gpkg")
+    expected = ConfusionMatrix(2)
+    expected.add(source.on(info).read(rasterio.windows.Window(0, 0, 384, 256)), ids)
+    assert report == score(expected.counts, ["background", "roofs"])
+
+
+def test_ids_with_gaps_are_compared_as_they_are(bright_scene: Path, tmp_path: Path) -> None:
+    truth = np.where(read(bright_scene.parent / "labels.tif") == 1, 50, 10).astype(np.uint8)
+    guess = np.where(truth == 50, 50, 20).astype(np.uint8)
+    labels = write_map(tmp_path / "labels.tif", bright_scene, truth)
+    report = evaluate(write_map(tmp_path / "map.tif", bright_scene, guess), labels=labels)
+    assert [entry.name for entry in report.classes] == ["class 10", "class 20", "class 50"]
+    assert [entry.iou for entry in report.classes] == [0, 0, 1]
+
+
+def test_a_map_with_a_class_that_the_labels_do_not_know_is_refused(bright_scene: Path, tmp_path: Path) -> None:
+    with Scene.open(bright_scene) as scene:
+        corner = scene.info.transform * (5, 9)
+    geopandas.GeoDataFrame(geometry=[shapely.Point(corner).buffer(50)], crs="EPSG:32645").to_file(
+        tmp_path / "roofs.gpkg"
+    )
+    classes = write_map(tmp_path / "map.tif", bright_scene, np.full((256, 384), 7, dtype=np.uint8))
+    with pytest.raises(LabelError, match="7 does not exist"):
+        evaluate(classes, labels=tmp_path / "roofs.gpkg")
+
+
+def test_tiles_with_other_classes_or_bands_are_refused(run: Path, bright_scene: Path, tmp_path: Path) -> None:
+    three = np.arange(256 * 384).reshape(256, 384) % 3
+    labels = write_map(tmp_path / "three.tif", bright_scene, three.astype(np.uint8))
+    tile([bright_scene], labels=labels, output=tmp_path / "classes", size=64, overlap=0)
+    with pytest.raises(CheckpointError, match="knows the classes"):
+        evaluate(run, [tmp_path / "classes"], threads=1)
+    labels = bright_scene.parent / "labels.tif"
+    one_band = write_map(tmp_path / "one.tif", bright_scene, three.astype(np.uint16))
+    tile([one_band], labels=labels, output=tmp_path / "bands", size=64, overlap=0)
+    with pytest.raises(CheckpointError, match="1 band"):
+        evaluate(run, [tmp_path / "bands"], threads=1)
+
+
+def test_an_empty_split_is_named_with_the_counts_of_the_others(run: Path, bright_scene: Path, tmp_path: Path) -> None:
+    labels = bright_scene.parent / "labels.tif"
+    tile([bright_scene], labels=labels, output=tmp_path / "tiles", size=64, overlap=0, shares=(0.8, 0.2, 0))
+    with pytest.raises(TileError, match="split test") as caught:
+        evaluate(run, [tmp_path / "tiles"], threads=1)
+    assert "test: 0" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("more", [{}, {"data": ["scene.tif"], "labels": "labels.tif"}])
+def test_a_class_raster_takes_labels_and_no_data(bright_scene: Path, more: dict[str, object]) -> None:
+    with pytest.raises(UsageError, match="no checkpoint"):
+        evaluate(bright_scene, **more)  # type: ignore[arg-type]
+
+
+def test_scenes_are_required_with_labels(run: Path, bright_scene: Path) -> None:
+    with pytest.raises(UsageError, match="no scene"):
+        evaluate(run, labels=bright_scene.parent / "labels.tif", threads=1)
+
+
+def test_a_scene_with_two_bands_is_no_class_raster(bright_scene: Path) -> None:
+    with pytest.raises(SceneError, match="no class raster"):
+        evaluate(bright_scene, labels=bright_scene.parent / "labels.tif")
+
+
+def test_the_command_prints_a_table_or_json(bright_scene: Path) -> None:
+    labels = str(bright_scene.parent / "labels.tif")
+    table = CliRunner().invoke(app, ["evaluate", labels, "--labels", labels])
+    assert table.exit_code == 0
+    assert "1.0000" in table.stdout
+    answer = CliRunner().invoke(app, ["evaluate", labels, "--labels", labels, "--json"])
+    assert json.loads(answer.stdout)["mean_iou"] == 1

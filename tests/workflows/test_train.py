@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import pytest
+import rasterio
+import torch
+
+from satseg.checkpoint import Checkpoint
+from satseg.errors import ArchitectureError, OutputError, TileError, TrainingError, UsageError
+from satseg.records import ProgressEvent, TrainingSummary
+from satseg.tiles.tileset import INDEX, TileSet
+from satseg.workflows.train import train
+
+STEPS = 9  # of 3 tiles: the epochs of 16 tiles end within steps
+
+
+def run(tiles: Path, output: Path, **more: Any) -> TrainingSummary:
+    return train(tiles, output=output, **({"steps": STEPS, "batch_size": 3, "threads": 1} | more))
+
+
+def weights(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / f"{name}.safetensors").read_bytes() for name in ("best", "last")}
+
+
+@pytest.fixture(scope="module")
+def unbroken(bright_tiles: Path) -> Path:
+    """A run from start to end."""
+    output = bright_tiles.parent / "unbroken"
+    run(bright_tiles, output)
+    return output
+
+
+def interrupt_after(step: int) -> Any:
+    def progress(event: ProgressEvent) -> None:
+        if event.done == step:
+            raise KeyboardInterrupt
+
+    return progress
+
+
+def test_two_runs_with_one_seed_give_the_same_bytes(bright_tiles: Path, unbroken: Path, tmp_path: Path) -> None:
+    run(bright_tiles, tmp_path / "again")
+    assert weights(tmp_path / "again") == weights(unbroken)
+
+
+def test_another_seed_gives_other_weights(bright_tiles: Path, unbroken: Path, tmp_path: Path) -> None:
+    run(bright_tiles, tmp_path / "other", seed=1)
+    assert weights(tmp_path / "other")["last"] != weights(unbroken)["last"]
+
+
+@pytest.mark.parametrize("stops", [(4,), (6,), (1, 2, 8)])  # 6: the step that ends an epoch, and 9 the run
+def test_an_interrupted_run_ends_with_the_bytes_of_an_unbroken_one(
+    bright_tiles: Path, unbroken: Path, tmp_path: Path, stops: tuple[int, ...]
+) -> None:
+    output = tmp_path / "broken"
+    for stop in stops:
+        with pytest.raises(KeyboardInterrupt):
+            run(bright_tiles, output, resume=True, progress=interrupt_after(stop))
+        assert not (output / "run.json").exists()
+    summary = run(bright_tiles, output, resume=True)
+    assert weights(output) == weights(unbroken)
+    timeless = [[row.rsplit(",", 2)[0] for row in (f / "log.csv").read_text().splitlines()] for f in (output, unbroken)]
+    assert timeless[0] == timeless[1]
+    assert summary.steps == STEPS
+
+
+def test_a_run_killed_before_its_first_state_starts_anew(bright_tiles: Path, unbroken: Path, tmp_path: Path) -> None:
+    shutil.copytree(unbroken, tmp_path / "killed")
+    for name in ("best.safetensors", "last.safetensors", "log.csv", "run.json"):
+        (tmp_path / "killed" / name).unlink()
+    run(bright_tiles, tmp_path / "killed", resume=True)
+    assert weights(tmp_path / "killed") == weights(unbroken)
+
+
+def test_a_finished_run_is_complete_and_keeps_no_state(unbroken: Path) -> None:
+    found = {path.name for path in unbroken.iterdir()}
+    assert found == {"best.safetensors", "last.safetensors", "log.csv", "run.json", "settings.json"}
+
+
+def test_resuming_a_finished_run_gives_its_summary_again(bright_tiles: Path, unbroken: Path) -> None:
+    before = weights(unbroken)
+    summary = run(bright_tiles, unbroken, resume=True)
+    assert (summary.steps, summary.path, summary.arch) == (STEPS, str(unbroken), "erfnet")
+    assert summary.validation.mean_iou == Checkpoint.load(summary.best).card.metrics["mean_iou"]
+    assert weights(unbroken) == before
+
+
+def test_resuming_with_other_settings_is_refused(bright_tiles: Path, unbroken: Path) -> None:
+    with pytest.raises(TrainingError, match="started with batch_size = 3, not 2"):
+        run(bright_tiles, unbroken, resume=True, batch_size=2)
+
+
+def test_a_run_is_not_overwritten(bright_tiles: Path, unbroken: Path) -> None:
+    with pytest.raises(OutputError, match="already holds a finished run"):
+        run(bright_tiles, unbroken)
+
+
+def test_the_checkpoint_carries_what_its_use_needs(bright_tiles: Path, unbroken: Path) -> None:
+    card, tile_set = Checkpoint.load(unbroken / "last.safetensors").card, TileSet.open(bright_tiles)
+    assert (card.classes, card.bands, card.statistics) == (tile_set.classes, tile_set.bands, tile_set.statistics)
+    assert (card.arch, card.tile_size, card.gsd) == ("erfnet", 64, tile_set.gsd)
+    assert (card.training["steps"], card.training["seed"], card.training["batch_size"]) == (STEPS, 0, 3)
+    assert 0 <= card.metrics["mean_iou"] <= 1
+
+
+def test_the_network_learns(bright_tiles: Path, tmp_path: Path) -> None:
+    summary = run(bright_tiles, tmp_path / "run", steps=60, batch_size=8, device="cpu", precision="32-true")
+    assert summary.validation.mean_iou > 0.9
+
+
+def test_runs_are_numbered_where_no_output_is_given(
+    bright_tiles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(bright_tiles, tmp_path / "tiles")
+    first, second = (train(steps=1, batch_size=2, threads=1) for _ in range(2))
+    assert (first.path, second.path) == ("runs/erfnet-1", "runs/erfnet-2")
+    assert train(steps=1, batch_size=2, threads=1, resume=True).path == "runs/erfnet-2"
+
+
+def test_the_caller_s_random_numbers_are_left_alone(bright_tiles: Path, tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    run(bright_tiles, tmp_path / "run", steps=1)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def edited(tiles: Path, copy: Path, change: Any) -> Path:
+    """Copy a tile set and edit its index, as a user may."""
+    shutil.copytree(tiles, copy)
+    index = geopandas.read_parquet(copy / INDEX)
+    change(index)
+    index.to_parquet(copy / INDEX)
+    return copy
+
+
+def test_without_val_tiles_train_tiles_are_scored_and_the_user_is_warned(
+    bright_tiles: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tiles = edited(
+        bright_tiles, tmp_path / "tiles", lambda i: i.loc.__setitem__((i["split"] == "val", "split"), "test")
+    )
+    summary = run(tiles, tmp_path / "run", steps=1)
+    assert "no val tiles" in caplog.text
+    assert summary.validation.pixels > 0
+
+
+def test_without_train_tiles_nothing_starts(bright_tiles: Path, tmp_path: Path) -> None:
+    tiles = edited(bright_tiles, tmp_path / "tiles", lambda i: i.__setitem__("weight", 0.0))
+    with pytest.raises(TileError, match="no tile to train on"):
+        run(tiles, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_broken_tile_is_named(bright_tiles: Path, tmp_path: Path) -> None:
+    shutil.copytree(bright_tiles, tmp_path / "tiles")
+    image = TileSet.open(tmp_path / "tiles").tiles("train")[3].image
+    image.write_bytes(image.read_bytes()[:200])
+    with pytest.raises(TileError, match=image.stem):
+        run(tmp_path / "tiles", tmp_path / "run")
+
+
+def test_tiles_of_a_scene_smaller_than_a_tile_train_too(tmp_path: Path, bright_scene: Path) -> None:
+    from satseg.workflows.tile import tile
+
+    small = tmp_path / "small.tif"
+    with rasterio.open(bright_scene) as source:
+        profile = source.profile | {"width": 50, "height": 90}
+        window = rasterio.windows.Window(100, 60, 50, 90)
+        with rasterio.open(small, "w", **profile) as target:
+            target.write(source.read(window=window))
+            target.transform = source.window_transform(window)
+    tile(
+        [small],
+        labels=bright_scene.parent / "labels.tif",
+        output=tmp_path / "tiles",
+        size=64,
+        overlap=0,
+        shares=(1, 0, 0),
+    )
+    assert run(tmp_path / "tiles", tmp_path / "run", steps=2).steps == 2
+
+
+def test_an_unknown_network_leaves_no_folder(bright_tiles: Path, tmp_path: Path) -> None:
+    with pytest.raises(ArchitectureError):
+        run(bright_tiles, tmp_path / "run", arch="erfnett")
+    with pytest.raises(ArchitectureError):
+        run(bright_tiles, tmp_path / "run", arch_options={"depth": 3})
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"batch_size": 0}, {"lr": 0.0}, {"class_weights": "some"}, {"minutes": 1.0}, {"seed": -1}]
+)
+def test_wrong_numbers_are_refused(bright_tiles: Path, tmp_path: Path, wrong: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        run(bright_tiles, tmp_path / "run", **wrong)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("rule", ["inverse", "median"])
+def test_class_weights_change_the_loss(bright_tiles: Path, unbroken: Path, tmp_path: Path, rule: str) -> None:
+    run(bright_tiles, tmp_path / "run", class_weights=rule)
+    assert weights(tmp_path / "run")["last"] != weights(unbroken)["last"]
+
+
+def test_libraries_say_nothing_of_their_own(
+    bright_tiles: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run(bright_tiles, tmp_path / "run", steps=1, precision="bf16-mixed")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_ctrl_c_keeps_the_state_and_resume_goes_on(bright_tiles: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "satseg", "train", str(bright_tiles), "-o", str(tmp_path / "run")]
+    command += ["--batch-size", "2", "--threads", "1", "--epochs", "40"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        while not (tmp_path / "run" / "log.csv").exists():
+            assert process.poll() is None
+            time.sleep(0.1)
+        os.kill(process.pid, signal.SIGINT)
+        _, talk = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert str(tmp_path / "run") in talk
+    assert "--resume" in talk
+    settings = json.loads((tmp_path / "run" / "settings.json").read_text())
+    assert settings["budget"]["steps"] == 320
+    assert len(list((tmp_path / "run").glob("state-*.safetensors"))) == 1
