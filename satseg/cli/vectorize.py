@@ -36,6 +36,13 @@ def vectorize(
         str | None,
         typer.Option(metavar="NAMES", help="Classes to make polygons of, by name, with commas between."),
     ] = None,
+    simplify: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LENGTH",
+            help="How far a boundary may move to get along with fewer vertices: 1px, 0.5m. Neighbours keep fitting.",
+        ),
+    ] = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
@@ -51,6 +58,7 @@ def vectorize(
         outputs=output,
         keep_background=keep_background,
         classes=[name.strip() for name in classes.split(",")] if classes else None,
+        simplify=simplify,
         stream=sys.stdout,
         progress=talk.progress,
     )

@@ -27,13 +27,23 @@ X, Y, STATE, NEXT = 4, 5, 6, 7
 VERTEX_COLUMNS = 8
 
 SECTORS = 7
-"""Bits of STATE that count the sectors around the vertex whose regions are not yet emitted."""
-
-WALKED = 8
-"""Flag: the ring that passes above this corner has been walked."""
+"""Bits of STATE that count what still needs the vertex: the sectors around it whose regions are not yet emitted, or,
+once it is dropped, the regions whose lists name it."""
 
 PINCH = 16
 """Flag: four boundaries meet here and two opposite pixels are equal, so a ring may touch itself."""
+
+WALKED = 32
+"""Flag, shifted by a direction: a ring has been walked that reaches the vertex in that direction."""
+
+ANCHOR = 512
+"""Flag: an arc ends here, at a junction or where it leaves a cell of the lattice."""
+
+SEEN = 1024
+"""Flag: the vertex lies inside an arc that has been simplified."""
+
+DROPPED = 2048
+"""Flag: simplified away; its links lead to the vertices that are left on both sides."""
 
 PARENT, ACTIVE, VALUE, SEED, HOLES, LAST_HOLE, MEMBER = 0, 1, 2, 3, 4, 5, 6
 """Columns of a region: union-find parent; runs of pixels at the front; value of its pixels; its first vertex; head and
@@ -41,8 +51,9 @@ tail of the list of hole candidates; next slot in the ring of slots that were jo
 
 REGION_COLUMNS = 8
 
-ROW, VERTICES_LEFT, REGIONS_LEFT, CLOSED = 0, 1, 2, 3
-"""Counters: rows seen, free slots of both tables, regions closed and not yet emitted."""
+ROW, VERTICES_LEFT, REGIONS_LEFT, CLOSED, FRESH, LATTICE = 0, 1, 2, 3, 4, 5
+"""Counters: rows seen, free slots of both tables, regions closed and not yet emitted, vertices in the list of fresh
+ones, side of the lattice's cells in pixels (0: none)."""
 
 
 class PlanarMap(NamedTuple):
@@ -53,40 +64,46 @@ class PlanarMap(NamedTuple):
         labels: (W + 2,) int32 region slot of each pixel of the last row; meaningless where VOID.
         hanging: (W + 1,) int32 vertex from which a vertical boundary hangs down to the front, per column of corners.
         vertices: (N, 8) int32, see the columns above. A link is ``4 * vertex + slot`` by which it is entered.
+        fresh: (N,) int32 vertices of the current band of the lattice, in the order of rows; unused without a lattice.
         pinches: (N,) int64 place of a pinch vertex in the ring that is being walked.
         free_vertices: (N,) int32 stack of unused vertex slots.
         regions: (M, 8) int32, see the columns above.
         free_regions: (M,) int32 stack of unused region slots.
+        pixels: (M,) int64 pixel count of each region slot.
         closed: (M,) int32 regions that have closed, in the order of closing.
-        counters: (4,) int64, see the columns above.
+        counters: (6,) int64, see the columns above.
     """
 
     above: np.ndarray
     labels: np.ndarray
     hanging: np.ndarray
     vertices: np.ndarray
+    fresh: np.ndarray
     pinches: np.ndarray
     free_vertices: np.ndarray
     regions: np.ndarray
     free_regions: np.ndarray
+    pixels: np.ndarray
     closed: np.ndarray
     counters: np.ndarray
 
 
-def new_map(width: int) -> PlanarMap:
-    """Return the empty map of a raster with ``width`` columns."""
+def new_map(width: int, *, lattice: int = 0) -> PlanarMap:
+    """Return the empty map of a raster with ``width`` columns, cut along a lattice of that many pixels if not 0."""
     slots = 4 * (width + 2)
     return PlanarMap(
         above=np.full(width + 2, VOID, dtype=np.int32),
         labels=np.full(width + 2, NONE, dtype=np.int32),
         hanging=np.full(width + 1, NONE, dtype=np.int32),
         vertices=np.empty((slots, VERTEX_COLUMNS), dtype=np.int32),
+        fresh=np.empty(slots, dtype=np.int32),
         pinches=np.zeros(slots, dtype=np.int64),
         free_vertices=np.arange(slots, dtype=np.int32),
         regions=np.empty((slots, REGION_COLUMNS), dtype=np.int32),
         free_regions=np.arange(slots, dtype=np.int32),
+        pixels=np.empty(slots, dtype=np.int64),
         closed=np.empty(slots, dtype=np.int32),
-        counters=np.array([0, slots, slots, 0], dtype=np.int64),
+        counters=np.array([0, slots, slots, 0, 0, lattice], dtype=np.int64),
     )
 
 
@@ -101,23 +118,21 @@ def with_room(state: PlanarMap) -> PlanarMap:
 
 
 def _more_vertices(state: PlanarMap) -> PlanarMap:
-    size = len(state.vertices)
-    vertices = np.empty((2 * size, VERTEX_COLUMNS), dtype=np.int32)
-    vertices[:size] = state.vertices
-    pinches = np.zeros(2 * size, dtype=np.int64)
-    pinches[:size] = state.pinches
     free = _more_slots(state.free_vertices, state.counters, VERTICES_LEFT)
-    return state._replace(vertices=vertices, pinches=pinches, free_vertices=free)
+    tables = {name: _doubled(getattr(state, name)) for name in ("vertices", "fresh", "pinches")}
+    return state._replace(free_vertices=free, **tables)
 
 
 def _more_regions(state: PlanarMap) -> PlanarMap:
-    size = len(state.regions)
-    regions = np.empty((2 * size, REGION_COLUMNS), dtype=np.int32)
-    regions[:size] = state.regions
-    closed = np.empty(2 * size, dtype=np.int32)
-    closed[:size] = state.closed
     free = _more_slots(state.free_regions, state.counters, REGIONS_LEFT)
-    return state._replace(regions=regions, closed=closed, free_regions=free)
+    tables = {name: _doubled(getattr(state, name)) for name in ("regions", "pixels", "closed")}
+    return state._replace(free_regions=free, **tables)
+
+
+def _doubled(table: np.ndarray) -> np.ndarray:
+    larger = np.zeros((2 * len(table), *table.shape[1:]), dtype=table.dtype)
+    larger[: len(table)] = table
+    return larger
 
 
 def _more_slots(free: np.ndarray, counters: np.ndarray, counter: int) -> np.ndarray:

@@ -39,6 +39,12 @@ class Regions:
     def __len__(self) -> int:
         return len(self.values)
 
+    @classmethod
+    def none(cls) -> Regions:
+        """Return no polygons at all."""
+        corners, ends = np.empty((0, 2), dtype=np.int32), np.zeros(1, dtype=np.int64)
+        return cls(corners, ends, ends, np.empty(0, dtype=np.int32), np.empty(0, dtype=np.int64))
+
     def cut(self, first: int, last: int) -> Regions:
         """Return polygons ``first`` to ``last`` (not included), sharing memory with this one."""
         polygons = self.polygons[first : last + 1]

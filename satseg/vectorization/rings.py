@@ -7,6 +7,7 @@ from numba import njit
 
 from satseg.vectorization.planar import (
     CLOSED,
+    DROPPED,
     HOLES,
     LEFT,
     MEMBER,
@@ -39,7 +40,7 @@ def emit_closed(state: PlanarMap) -> tuple[np.ndarray, np.ndarray, np.ndarray, n
         polygon and the end (P + 1,) int64; value (P,) int32; pixels (P,) int64.
     """
     vertices, pinches, free_vertices = state.vertices, state.pinches, state.free_vertices
-    regions, free_regions, closed, counters = state.regions, state.free_regions, state.closed, state.counters
+    regions, closed, counters = state.regions, state.closed, state.counters
     count = counters[CLOSED]
     corners = np.empty((1024, 2), dtype=np.int32)
     rings = np.zeros(count + 16, dtype=np.int64)
@@ -51,7 +52,8 @@ def emit_closed(state: PlanarMap) -> tuple[np.ndarray, np.ndarray, np.ndarray, n
     num_rings = 0
     for i in range(count):
         region = closed[i]
-        start, direction, hole = regions[region, SEED], UP, regions[region, HOLES]
+        hole = regions[region, HOLES]
+        start, direction = _entry(vertices, regions[region, SEED], UP)
         while start != NONE:
             first = rings[num_rings]
             corners, end, loops, loop_ends, num_loops = _walk(
@@ -63,15 +65,15 @@ def emit_closed(state: PlanarMap) -> tuple[np.ndarray, np.ndarray, np.ndarray, n
             if num_loops:
                 corners = _append_loops(corners, rings, num_rings, loops, loop_ends, num_loops)
                 num_rings += num_loops
-            while hole != NONE and vertices[hole, STATE] & WALKED:
+            start = NONE
+            while hole != NONE and start == NONE:
+                start, direction = _entry(vertices, hole, LEFT)
+                if vertices[start, STATE] & (WALKED << direction):
+                    start = NONE
                 hole = vertices[hole, NEXT]
-            start, direction = hole, LEFT
         polygons[i + 1] = num_rings
         values[i] = regions[region, VALUE]
-        for ring in range(polygons[i], num_rings):
-            pixels[i] += _twice_area(corners, rings[ring], rings[ring + 1])
-        pixels[i] //= 2
-        _free_region(regions, free_regions, counters, region)
+        pixels[i] = _free_region(state, region)
     counters[CLOSED] = 0
     return corners[: rings[num_rings]], rings[: num_rings + 1], polygons, values, pixels
 
@@ -111,9 +113,7 @@ def _walk(
                 end = place + 1
             else:
                 pinches[vertex] = end - 1
-        state -= 1  # one of its sectors is done
-        if direction == LEFT:
-            state |= WALKED
+        state = (state | (WALKED << direction)) - 1  # one of its sectors is done
         vertices[vertex, STATE] = state
         if state & SECTORS == 0:
             free_vertices[counters[VERTICES_LEFT]] = vertex
@@ -170,27 +170,45 @@ def _append_loops(
 
 
 @njit(cache=True, nogil=True)
-def _free_region(regions: np.ndarray, free_regions: np.ndarray, counters: np.ndarray, region: int) -> None:
-    slot = region
+def _entry(vertices: np.ndarray, vertex: int, direction: int) -> tuple[int, int]:
+    """Return where a ring is entered that reaches a vertex in a direction; a dropped one leads to the next."""
+    if vertices[vertex, STATE] & DROPPED == 0:
+        return vertex, direction
+    link = vertices[vertex, _leave(vertices, vertex, direction)]
+    return link >> 2, (link + 2) & 3
+
+
+@njit(cache=True, nogil=True)
+def _free_region(state: PlanarMap, region: int) -> int:
+    """Give the slots of a region back, with the dropped vertices that its lists name; return its pixel count."""
+    vertices, regions, counters = state.vertices, state.regions, state.counters
+    hole = regions[region, HOLES]
+    while hole != NONE:
+        _release(vertices, state.free_vertices, counters, hole)
+        hole = vertices[hole, NEXT]
+    pixels, slot = 0, region
     while True:
-        free_regions[counters[REGIONS_LEFT]] = slot
+        _release(vertices, state.free_vertices, counters, regions[slot, SEED])
+        pixels += state.pixels[slot]
+        state.free_regions[counters[REGIONS_LEFT]] = slot
         counters[REGIONS_LEFT] += 1
         slot = regions[slot, MEMBER]
         if slot == region:
-            return
+            return pixels
+
+
+@njit(cache=True, nogil=True)
+def _release(vertices: np.ndarray, free_vertices: np.ndarray, counters: np.ndarray, vertex: int) -> None:
+    if vertices[vertex, STATE] & DROPPED:
+        vertices[vertex, STATE] -= 1
+        if vertices[vertex, STATE] & SECTORS == 0:
+            free_vertices[counters[VERTICES_LEFT]] = vertex
+            counters[VERTICES_LEFT] += 1
 
 
 @njit(cache=True, nogil=True)
 def _same(corners: np.ndarray, one: int, two: int) -> bool:
     return corners[one, 0] == corners[two, 0] and corners[one, 1] == corners[two, 1]
-
-
-@njit(cache=True, nogil=True)
-def _twice_area(corners: np.ndarray, begin: int, end: int) -> int:
-    total = 0
-    for i in range(begin, end - 1):
-        total += np.int64(corners[i, 0]) * corners[i + 1, 1] - np.int64(corners[i + 1, 0]) * corners[i, 1]
-    return total
 
 
 @njit(cache=True, nogil=True)

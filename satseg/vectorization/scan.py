@@ -17,10 +17,13 @@ from numba import njit
 
 from satseg.vectorization.planar import (
     ACTIVE,
+    ANCHOR,
     CLOSED,
     DOWN,
+    FRESH,
     HOLES,
     LAST_HOLE,
+    LATTICE,
     LEFT,
     MEMBER,
     NEXT,
@@ -59,6 +62,7 @@ def scan_rows(state: PlanarMap, rows: np.ndarray, first: int) -> int:
     above, labels, hanging, counters = state.above, state.labels, state.hanging, state.counters
     vertices, free_vertices = state.vertices, state.free_vertices
     regions, free_regions, closed = state.regions, state.free_regions, state.closed
+    fresh, pixels, lattice = state.fresh, state.pixels, counters[LATTICE]
     needed = len(labels)
     for i in range(first, rows.shape[0]):
         if counters[VERTICES_LEFT] < needed or counters[REGIONS_LEFT] < needed:
@@ -67,6 +71,8 @@ def scan_rows(state: PlanarMap, rows: np.ndarray, first: int) -> int:
         from_left = NONE  # vertex at the left end of the horizontal boundary we are on
         run = NONE  # region of the run of equal pixels above that ends at the next boundary going up
         top_left = bottom_left = VOID
+        begin = 0  # column where the current run of equal pixels begins
+        cut_rows = lattice > 0 and y > 0 and y % lattice == 0
         for x in range(rows.shape[1]):
             top_right, bottom_right = above[x + 1], rows[i, x]
             if top_left != top_right or top_right != bottom_right or bottom_left != bottom_right:
@@ -77,14 +83,26 @@ def scan_rows(state: PlanarMap, rows: np.ndarray, first: int) -> int:
                         _end_run(regions, closed, counters, run)
                     run = labels[x]
                 vertex = NONE
-                if right != left or up != down or (up and right):
+                cut_columns = lattice > 0 and x > 0 and x % lattice == 0
+                turns = right != left or up != down or (up and right)
+                if turns or (cut_rows and up) or (cut_columns and right):
                     vertex = _add_vertex(vertices, free_vertices, counters, x, y)
                     _link(vertices, hanging, vertex, x, from_left, up, right, down, left)
-                    vertices[vertex, STATE] = _sectors(top_left, top_right, bottom_right, bottom_left)
+                    anchor = (cut_rows and down) or (cut_columns and right) or (up + right + down + left > 2)
+                    vertices[vertex, STATE] = _sectors(top_left, top_right, bottom_right, bottom_left) + (
+                        ANCHOR if anchor else 0
+                    )
+                    if lattice > 0:
+                        fresh[counters[FRESH]] = vertex
+                        counters[FRESH] += 1
                     if right:
                         from_left = vertex
                         if down and not up and not left and top_left != VOID:
                             _add_hole(regions, vertices, labels[x - 1], vertex)
+                if down:
+                    if bottom_left != VOID:
+                        pixels[labels[x - 1]] += x - begin
+                    begin = x
                 if bottom_right != VOID:
                     if not down:
                         if not right:
@@ -94,6 +112,7 @@ def scan_rows(state: PlanarMap, rows: np.ndarray, first: int) -> int:
                         regions[find(regions, labels[x]), ACTIVE] += 1
                     else:
                         labels[x] = _new_region(regions, free_regions, counters, bottom_right, vertex)
+                        pixels[labels[x]] = 0
             top_left, bottom_left = top_right, bottom_right
             above[x + 1] = bottom_right
         counters[ROW] = y + 1

@@ -42,6 +42,8 @@ class PolygonSink:
         scene: Name of the map, for messages.
         provenance: Where the map comes from, as name and value; stored in every format that has a place for it.
         keep_background: Whether the background class becomes polygons too.
+        tolerance: How far a simplified boundary may be from the pixels' edges, as columns and rows (see
+            :func:`~satseg.vectorization.measures.length_in_pixels`); None keeps the edges.
         only: Names of the classes to emit, or None for all. A background that is named here is kept.
 
     Raises:
@@ -62,6 +64,7 @@ class PolygonSink:
         provenance: Mapping[str, str],
         keep_background: bool = False,
         only: Sequence[str] | None = None,
+        tolerance: tuple[float, float] | None = None,
     ) -> None:
         for path in outputs:
             suffix_of(path)
@@ -73,7 +76,7 @@ class PolygonSink:
         self._classes = classes
         self._lookup = _lookup(classes, keep_background=keep_background, only=only)
         self._areas = AreaColumn(transform, crs)
-        self._tracer = Tracer(width)
+        self._tracer = Tracer(width, tolerance=tolerance)
         self._batches = Batches()
         self._counts = np.zeros(len(classes), dtype=np.int64)
         self._square_metres = np.zeros(len(classes))

@@ -21,6 +21,7 @@ from satseg.raster.windows import strips
 from satseg.raster.writer import read_class_table
 from satseg.records import Progress, ProgressEvent, Rows, VectorSummary, no_progress
 from satseg.vectorization import PolygonSink
+from satseg.vectorization.measures import length_in_pixels
 
 log = logging.getLogger("satseg")
 
@@ -34,6 +35,7 @@ def vectorize(
     outputs: Sequence[str | Path],
     keep_background: bool = False,
     classes: Sequence[str] | None = None,
+    simplify: str | None = None,
     stream: IO[str] | None = None,
     progress: Progress = no_progress,
 ) -> VectorSummary:
@@ -48,6 +50,8 @@ def vectorize(
             ``-`` writes GeoJSONSeq to ``stream``.
         keep_background: Whether the background class becomes polygons too.
         classes: Names of the classes to emit, or None for all.
+        simplify: How far a boundary may move, as ``1px`` or ``0.5m``; neighbours keep fitting exactly. None keeps the
+            pixels' edges.
         stream: Text stream for ``-``.
         progress: Called as rows are read, in pixels.
 
@@ -56,7 +60,7 @@ def vectorize(
 
     Raises:
         SceneError: The raster cannot be opened or read, or holds no classes.
-        UsageError: No output, an unknown suffix or class name.
+        UsageError: No output, an unknown suffix or class name, or not a length.
         OutputError: An output cannot be written.
     """
     names = [str(output) for output in outputs]
@@ -72,9 +76,10 @@ def vectorize(
             crs=scene.info.crs,
             classes=table,
             scene=scene.info.path,
-            provenance=_provenance(keep_background, classes),
+            provenance=_provenance(keep_background=keep_background, classes=classes, simplify=simplify),
             keep_background=keep_background,
             only=classes,
+            tolerance=length_in_pixels(simplify, scene.info.gsd) if simplify else None,
         ) as sink:
             for window in _strips(scene):
                 sink.write(Rows(int(window.row_off), _read(scene, window, table)))
@@ -149,10 +154,13 @@ def _read(scene: Scene, window: Window, table: ClassTable) -> np.ndarray:
     return np.where(valid, values, IGNORE_INDEX).astype(np.uint8)
 
 
-def _provenance(keep_background: bool, classes: Sequence[str] | None) -> dict[str, str]:
+def _provenance(**options: object) -> dict[str, str]:
+    """Return the version and the command with the options that were given, as they are typed."""
     words = ["satseg", "vectorize"]
-    words += ["--keep-background"] if keep_background else []
-    words += ["--classes", ",".join(classes)] if classes else []
+    for name, value in options.items():
+        if value not in (None, False):
+            words.append("--" + name.replace("_", "-"))
+            words += [] if value is True else [",".join(value) if isinstance(value, list | tuple) else str(value)]
     return {"SATSEG_VERSION": __version__, "SATSEG_COMMAND": " ".join(words)}
 
 

@@ -5,9 +5,25 @@ from __future__ import annotations
 import numpy as np
 import shapely
 from affine import Affine
+from hypothesis import strategies as st
 from rasterio.features import rasterize, shapes
 
 NORTH_UP = Affine(0.5, 0, 300_000, 0, -0.5, 3_000_000)
+
+
+@st.composite
+def maps(draw: st.DrawFn, *, side: int = 40) -> np.ndarray:
+    """Class maps of 1..5 classes, -1 for nodata; noise, or blocks with noise on top."""
+    shape = draw(st.tuples(st.integers(1, side), st.integers(1, side)))
+    classes = draw(st.integers(1, 5))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    values = rng.integers(draw(st.sampled_from([0, -1])), classes, shape)
+    if draw(st.booleans()):
+        size = draw(st.integers(2, 8))
+        blocks = rng.integers(0, classes, (shape[0] // size + 1, shape[1] // size + 1))
+        large = np.kron(blocks, np.ones((size, size), dtype=int))[: shape[0], : shape[1]]
+        values = np.where(rng.random(shape) < draw(st.sampled_from([0.02, 0.2])), values, large)
+    return values
 
 
 def without_collinear(polygon: shapely.Polygon) -> shapely.Polygon:

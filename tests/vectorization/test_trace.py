@@ -13,27 +13,12 @@ from planar_checks import (
     as_set,
     assert_coverage,
     burnt,
+    maps,
     traced_by_gdal,
 )
 
 from satseg.vectorization.regions import concatenate
 from satseg.vectorization.trace import Tracer, trace
-
-
-@st.composite
-def maps(draw: st.DrawFn, *, side: int = 40) -> np.ndarray:
-    """Class maps of 1..5 classes, -1 for nodata; noise, or blocks with noise on top."""
-    shape = draw(st.tuples(st.integers(1, side), st.integers(1, side)))
-    classes = draw(st.integers(1, 5))
-    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
-    values = rng.integers(draw(st.sampled_from([0, -1])), classes, shape)
-    if draw(st.booleans()):
-        size = draw(st.integers(2, 8))
-        blocks = rng.integers(0, classes, (shape[0] // size + 1, shape[1] // size + 1))
-        large = np.kron(blocks, np.ones((size, size), dtype=int))[: shape[0], : shape[1]]
-        values = np.where(rng.random(shape) < draw(st.sampled_from([0.02, 0.2])), values, large)
-    return values
-
 
 DIRECTED = {
     "one pixel": [[0]],

@@ -104,6 +104,20 @@ def test_real_rasters_end_right_or_with_one_sentence(shared_data: Path, tmp_path
     assert {"image_colormap.tif", "rotated.tif"} <= set(done)
 
 
+def test_simplify_takes_pixels_and_metres_on_the_ground(tmp_path: Path) -> None:
+    rows, columns = np.mgrid[:80, :80] - 39.5
+    path = write_raster(tmp_path / "disc.tif", (rows**2 + columns**2 < 900).astype(np.uint8))
+    vertices = {
+        length: vectorize(path, outputs=[tmp_path / "out.gpkg"], simplify=length).vertices
+        for length in (None, "1px", "0.5m", "2m")
+    }
+    assert vertices[None] > 4 * vertices["1px"]
+    assert vertices["0.5m"] == vertices["1px"]  # pixels of half a metre, but for UTM's scale
+    assert vertices["2m"] < vertices["1px"]
+    with pytest.raises(UsageError, match="'1 mile' is not a length such as 1px or 0.5m"):
+        vectorize(path, outputs=[tmp_path / "out.gpkg"], simplify="1 mile")
+
+
 def run(*words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "satseg", "vectorize", *map(str, words)], capture_output=True, text=True, check=False

@@ -1,0 +1,249 @@
+"""Simplify the arcs of a planar map, each once, so that neighbours keep fitting exactly.
+
+An arc is cut at junctions and where it crosses the lattice, rows and columns of the scene a fixed number of pixels
+apart. So an arc lies in one cell, and all that lies in a band of cells is simplified when the band's last row has come,
+whatever the height of the strips.
+
+Each arc is thinned by the method of Douglas and Peucker (1973), with two rules that keep the map a map. A shortcut is
+taken only if the area between it and what it replaces holds no raw vertex but its own: then no two shortcuts cross, in
+whatever order they are taken, since of two that cross one would have a vertex in the other's area. And an arc with
+vertices between its ends keeps at least one of them, a closed one three, so no ring collapses.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from satseg.vectorization.planar import (
+    ANCHOR,
+    DOWN,
+    DROPPED,
+    FRESH,
+    LATTICE,
+    NONE,
+    RIGHT,
+    SEEN,
+    STATE,
+    VERTICES_LEFT,
+    PlanarMap,
+    X,
+    Y,
+)
+
+CELL = 128
+"""Side of the lattice's cells in pixels."""
+
+VERTEX, ENTRY, EXIT, COLUMN, LINE, KEPT = 0, 1, 2, 3, 4, 5
+"""Columns of a path: vertex, slot by which it is entered and left, its column and row, whether it stays."""
+
+
+@njit(cache=True, nogil=True)
+def simplify_band(
+    state: PlanarMap, occupied: np.ndarray, top: int, bottom: int, carried: int, scale: np.ndarray
+) -> int:
+    """Simplify all arcs of a band whose last row of corners has been scanned.
+
+    Args:
+        state: Map; its dropped vertices are given back unless a region's list names them.
+        occupied: (rows of the band + 1, W + 1) uint8 workspace; row 0 holds the raw vertices of the row ``top``.
+        top: First row of corners.
+        bottom: Last row of corners, or -1 when the map ends with this band.
+        carried: Number of fresh vertices that stem from the row ``top``, already simplified on their other sides.
+        scale: (2,) float64 tolerances per column and row, as pixels in one tolerance.
+
+    Returns:
+        Number of fresh vertices on the row ``bottom``, carried over to the next band; ``occupied`` is ready for it.
+    """
+    vertices, fresh, counters = state.vertices, state.fresh, state.counters
+    count = counters[FRESH]
+    for i in range(carried, count):
+        occupied[vertices[fresh[i], Y] - top, vertices[fresh[i], X]] = 1
+    path = np.empty((count + 2, 6), dtype=np.int32)
+    todo = np.empty((count + 2, 3), dtype=np.int32)
+    reach = np.empty((2, counters[LATTICE] + 1), dtype=np.int64)
+    for i in range(count):
+        vertex = fresh[i]
+        if vertices[vertex, STATE] & ANCHOR:
+            for slot in range(4):
+                known = i < carried and slot != DOWN
+                ahead = vertices[vertex, Y] == bottom and slot == DOWN
+                if vertices[vertex, slot] == NONE or known or ahead:
+                    continue
+                length = _follow(vertices, vertex, slot, path)
+                if _comes_first(path, length):
+                    _thin(path, length, todo, occupied, top, reach, scale)
+                    _relink(state, path, length)
+    for i in range(carried, count):
+        vertex = fresh[i]
+        if vertices[vertex, STATE] & (ANCHOR | SEEN | DROPPED) == 0:  # the first vertex of a ring without anchors
+            length = _follow(vertices, vertex, RIGHT, path)
+            _thin(path, length, todo, occupied, top, reach, scale)
+            _relink(state, path, length)
+    return _carry(state, occupied, top, bottom, carried) if bottom >= 0 else 0
+
+
+@njit(cache=True, nogil=True)
+def _carry(state: PlanarMap, occupied: np.ndarray, top: int, bottom: int, carried: int) -> int:
+    """Keep what the next band needs to know of the row ``bottom``."""
+    fresh, vertices = state.fresh, state.vertices
+    last = occupied[bottom - top].copy()
+    occupied[:] = 0
+    occupied[0] = last
+    kept = 0
+    for i in range(carried, state.counters[FRESH]):
+        vertex = fresh[i]
+        if vertices[vertex, Y] == bottom and vertices[vertex, STATE] & ANCHOR:
+            fresh[kept] = vertex
+            kept += 1
+    state.counters[FRESH] = kept
+    return kept
+
+
+@njit(cache=True, nogil=True)
+def _follow(vertices: np.ndarray, start: int, slot: int, path: np.ndarray) -> int:
+    """Fill the path from a vertex by one of its slots to the next anchor, or round to itself; return its length."""
+    path[0, VERTEX], path[0, ENTRY], path[0, EXIT] = start, NONE, slot
+    length = 1
+    while True:
+        link = vertices[path[length - 1, VERTEX], path[length - 1, EXIT]]
+        vertex, entry = link >> 2, link & 3
+        path[length, VERTEX], path[length, ENTRY] = vertex, entry
+        length += 1
+        if vertices[vertex, STATE] & ANCHOR or vertex == start:
+            break
+        vertices[vertex, STATE] |= SEEN
+        for exit_slot in range(4):
+            if exit_slot != entry and vertices[vertex, exit_slot] != NONE:
+                path[length - 1, EXIT] = exit_slot
+    for i in range(length):
+        path[i, COLUMN], path[i, LINE] = vertices[path[i, VERTEX], X], vertices[path[i, VERTEX], Y]
+        path[i, KEPT] = 0
+    path[0, KEPT] = path[length - 1, KEPT] = 1
+    return length
+
+
+@njit(cache=True, nogil=True)
+def _comes_first(path: np.ndarray, length: int) -> bool:
+    """Tell whether this is the direction in which the arc is simplified: from the end that comes first in the scene."""
+    end = length - 1
+    if path[0, LINE] != path[end, LINE]:
+        return path[0, LINE] < path[end, LINE]
+    if path[0, COLUMN] != path[end, COLUMN]:
+        return path[0, COLUMN] < path[end, COLUMN]
+    return path[0, EXIT] < path[end, ENTRY]
+
+
+@njit(cache=True, nogil=True)
+def _thin(
+    path: np.ndarray,
+    length: int,
+    todo: np.ndarray,
+    occupied: np.ndarray,
+    top: int,
+    reach: np.ndarray,
+    scale: np.ndarray,
+) -> None:
+    """Mark the vertices that stay."""
+    closed = path[0, VERTEX] == path[length - 1, VERTEX]
+    todo[0, 0], todo[0, 1], todo[0, 2] = 0, length - 1, 2 if closed else 1
+    count = 1
+    while count:
+        count -= 1
+        first, last, splits = todo[count, 0], todo[count, 1], todo[count, 2]
+        if last - first < 2:
+            continue
+        middle, square = _farthest(path, first, last, scale)
+        if splits == 0 and square <= 1.0 and _is_clear(path, first, last, occupied, top, reach):
+            continue
+        path[middle, KEPT] = 1
+        todo[count, 0], todo[count, 1], todo[count, 2] = first, middle, max(splits - 1, 0)
+        todo[count + 1, 0], todo[count + 1, 1], todo[count + 1, 2] = middle, last, max(splits - 1, 0)
+        count += 2
+
+
+@njit(cache=True, nogil=True)
+def _farthest(path: np.ndarray, first: int, last: int, scale: np.ndarray) -> tuple[int, float]:
+    """Return the vertex farthest from the shortcut, and its squared distance in tolerances."""
+    x, y = path[first, COLUMN] * scale[0], path[first, LINE] * scale[1]
+    dx, dy = path[last, COLUMN] * scale[0] - x, path[last, LINE] * scale[1] - y
+    length = dx * dx + dy * dy
+    middle, largest = first + 1, -1.0
+    for i in range(first + 1, last):
+        px, py = path[i, COLUMN] * scale[0] - x, path[i, LINE] * scale[1] - y
+        along = 0.0
+        if length > 0:
+            along = min(max((px * dx + py * dy) / length, 0.0), 1.0)
+        square = (px - along * dx) ** 2 + (py - along * dy) ** 2
+        if square > largest:
+            middle, largest = i, square
+    return middle, largest
+
+
+@njit(cache=True, nogil=True)
+def _is_clear(path: np.ndarray, first: int, last: int, occupied: np.ndarray, top: int, reach: np.ndarray) -> bool:
+    """Tell whether no foreign vertex lies between a shortcut and the path it replaces, or on it.
+
+    Looks at all corners between the two, column by column (row by row where the shortcut is steep).
+    """
+    steep = abs(path[last, LINE] - path[first, LINE]) > abs(path[last, COLUMN] - path[first, COLUMN])
+    u, v = (LINE, COLUMN) if steep else (COLUMN, LINE)
+    low = high = path[first, u]
+    for i in range(first + 1, last + 1):
+        low, high = min(low, path[i, u]), max(high, path[i, u])
+    _reach_of_shortcut(path, first, last, u, v, low, high, reach)
+    for i in range(first, last):
+        for at in range(min(path[i, u], path[i + 1, u]), max(path[i, u], path[i + 1, u]) + 1):
+            reach[0, at - low] = min(reach[0, at - low], path[i, v], path[i + 1, v])
+            reach[1, at - low] = max(reach[1, at - low], path[i, v], path[i + 1, v])
+    own = last - first + 1
+    for at in range(low, high + 1):
+        for across in range(reach[0, at - low], reach[1, at - low] + 1):
+            own -= occupied[at - top, across] if steep else occupied[across - top, at]
+    return own >= 0
+
+
+@njit(cache=True, nogil=True)
+def _reach_of_shortcut(
+    path: np.ndarray, first: int, last: int, u: int, v: int, low: int, high: int, reach: np.ndarray
+) -> None:
+    """Set the reach to the corners that lie on the shortcut itself, exactly."""
+    for at in range(low, high + 1):
+        reach[0, at - low], reach[1, at - low] = 2**31, -1
+    begin, end = (first, last) if path[first, u] <= path[last, u] else (last, first)
+    run = path[end, u] - path[begin, u]
+    for at in range(path[begin, u], path[end, u] + 1):
+        if run > 0:
+            rise = (at - path[begin, u]) * (path[end, v] - path[begin, v])
+            reach[0, at - low] = path[begin, v] - (-rise) // run
+            reach[1, at - low] = path[begin, v] + rise // run
+        else:
+            reach[0, at - low] = reach[1, at - low] = path[begin, v]
+
+
+@njit(cache=True, nogil=True)
+def _relink(state: PlanarMap, path: np.ndarray, length: int) -> None:
+    """Link the vertices that stay with one another, and drop those between them."""
+    vertices = state.vertices
+    before = 0
+    for i in range(1, length):
+        if not path[i, KEPT]:
+            continue
+        back, on = 4 * path[before, VERTEX] + path[before, EXIT], 4 * path[i, VERTEX] + path[i, ENTRY]
+        vertices[path[before, VERTEX], path[before, EXIT]] = on
+        vertices[path[i, VERTEX], path[i, ENTRY]] = back
+        for k in range(before + 1, i):
+            _drop(state, path, k, back, on)
+        before = i
+
+
+@njit(cache=True, nogil=True)
+def _drop(state: PlanarMap, path: np.ndarray, k: int, back: int, on: int) -> None:
+    """Drop a vertex. One that regions begin at or may have holes at stays in the table until they are emitted."""
+    vertices, vertex = state.vertices, path[k, VERTEX]
+    vertices[vertex, path[k, ENTRY]] = back
+    vertices[vertex, path[k, EXIT]] = on
+    vertices[vertex, STATE] |= DROPPED
+    if vertices[vertex, RIGHT] == NONE or vertices[vertex, DOWN] == NONE:
+        state.free_vertices[state.counters[VERTICES_LEFT]] = vertex
+        state.counters[VERTICES_LEFT] += 1

@@ -1,0 +1,105 @@
+"""Simplified maps stay maps: valid, no gap, no overlap, near the pixels, the same in strips of any height."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import shapely
+from affine import Affine
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from planar_checks import assert_coverage, maps
+
+from satseg.vectorization import trace as trace_module
+from satseg.vectorization.regions import concatenate
+from satseg.vectorization.trace import Tracer, trace
+
+PIXELS = Affine(1, 0, 0, 0, -1, 0)
+tolerances = st.sampled_from([0.3, 0.75, 1.0, 1.5, 3.0, 10.0])
+cells = st.sampled_from([2, 3, 5, 16, 128])
+
+
+def check(values: np.ndarray, tolerance: float, cell: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trace_module, "CELL", cell)
+        polygons, found = trace(values, PIXELS, tolerance=(tolerance, tolerance))
+    exact, expected = trace(values, PIXELS)
+    assert sorted(found) == sorted(expected)
+    assert_coverage(polygons)
+    assert (shapely.area(polygons) > 0).all()
+    near = shapely.buffer(shapely.union_all(shapely.boundary(exact)), tolerance + 1e-6)
+    assert shapely.covers(near, shapely.boundary(polygons)).all()
+    if (values >= 0).all():  # no gap opens between the regions of a full map
+        whole = shapely.coverage_union_all(polygons)
+        assert shapely.get_num_geometries(whole) == 1
+        assert shapely.get_num_interior_rings(shapely.get_geometry(whole, 0)) == 0
+
+
+@settings(max_examples=250, deadline=None)
+@given(maps(), tolerances, cells)
+def test_any_map_stays_a_valid_coverage_near_its_pixels(values: np.ndarray, tolerance: float, cell: int) -> None:
+    check(values, tolerance, cell)
+
+
+@pytest.mark.slow
+@settings(max_examples=5000, deadline=None)
+@given(maps(), tolerances, cells)
+def test_thousands_of_maps_stay_valid_coverages(values: np.ndarray, tolerance: float, cell: int) -> None:
+    check(values, tolerance, cell)
+
+
+@settings(max_examples=60, deadline=None)
+@given(maps(), tolerances, cells, st.integers(1, 9))
+def test_strips_of_any_height_give_the_same_arrays(
+    values: np.ndarray, tolerance: float, cell: int, height: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trace_module, "CELL", cell)
+        whole, parts = (Tracer(values.shape[1], tolerance=(tolerance, tolerance)) for _ in range(2))
+        expected = concatenate([whole.push(values), whole.finish()])
+        strips = [parts.push(values[top : top + height]) for top in range(0, len(values), height)]
+        found = concatenate([*strips, parts.finish()])
+    for name in ("corners", "rings", "polygons", "values", "pixels"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+
+
+@settings(max_examples=60, deadline=None)
+@given(maps(), cells)
+def test_pixel_counts_are_those_of_the_map_not_of_the_outline(values: np.ndarray, cell: int) -> None:
+    tracer = Tracer(values.shape[1], tolerance=(1.0, 1.0))
+    regions = concatenate([tracer.push(values), tracer.finish()])
+    present, counts = np.unique(values[values >= 0], return_counts=True)
+    assert [regions.pixels[regions.values == value].sum() for value in present] == counts.tolist()
+
+
+def disc(side: int) -> np.ndarray:
+    rows, columns = np.mgrid[:side, :side] - side / 2 + 0.5
+    return (rows**2 + columns**2 < (0.4 * side) ** 2).astype(np.int32)
+
+
+def test_a_disc_keeps_its_area_with_few_vertices() -> None:
+    exact, _ = trace(disc(200), PIXELS)
+    simple, values = trace(disc(200), PIXELS, tolerance=(1.0, 1.0))
+    inside = values == 1
+    assert shapely.get_num_coordinates(simple[inside]).sum() < 0.15 * shapely.get_num_coordinates(exact).min()
+    assert shapely.area(simple[inside]).sum() == pytest.approx(shapely.area(exact).min(), rel=0.02)
+
+
+def test_tolerance_may_differ_along_rows_and_columns() -> None:
+    bump = np.zeros((20, 40), dtype=np.int32)
+    bump[10:, :], bump[8:10, 15:25] = 1, 1
+    low, _ = trace(bump, PIXELS, tolerance=(1.0, 1.0))
+    high, _ = trace(bump, PIXELS, tolerance=(1.0, 3.0))
+    assert shapely.get_num_coordinates(high).sum() < shapely.get_num_coordinates(low).sum()
+
+
+def test_tables_do_not_grow_along_a_river_as_long_as_the_scene() -> None:
+    rng = np.random.default_rng(0)
+    edge = 30 + np.cumsum(rng.integers(-1, 2, 4000)).clip(-25, 25)
+    river = (np.abs(np.arange(60) - edge[:, None]) < 3).astype(np.int32) - 1
+    tracer = Tracer(60, tolerance=(1.0, 1.0))
+    exact = Tracer(60)
+    for top in range(0, 4000, 100):
+        tracer.push(river[top : top + 100])
+        exact.push(river[top : top + 100])
+    assert len(tracer._state.vertices) <= len(exact._state.vertices) / 2
