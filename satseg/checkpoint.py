@@ -15,7 +15,7 @@ from satseg.backend import create_model
 from satseg.classes import ClassTable
 from satseg.errors import CheckpointError, SatsegError, one_line
 from satseg.records import BandSpec, BandStatistics
-from satseg.staging import staged
+from satseg.staging import set_usual_mode, staged
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -219,6 +219,7 @@ def save_checkpoint(path: str | Path, weights: Mapping[str, Tensor], card: Model
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     with staged(Path(path)) as work:
         save_file(tensors, work, metadata={_HEADER_KEY: replace(card, version=__version__).to_json()})
+        set_usual_mode(work)
 
 
 def _count(number: int, noun: str) -> str:

@@ -56,3 +56,11 @@ def commit(folder: Path, path: Path) -> None:
             os.rename(entry, final)
         else:
             os.replace(entry, final)
+
+
+def set_usual_mode(path: Path) -> None:
+    """Give a file the permissions that this process gives to new files; safetensors makes its files private."""
+    usual = path.with_name(f".{path.name}.mode")
+    usual.touch()
+    path.chmod(usual.stat().st_mode)
+    usual.unlink()

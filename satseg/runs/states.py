@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from satseg.errors import TrainingError
-from satseg.staging import staged
+from satseg.staging import set_usual_mode, staged
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,6 +26,7 @@ def save_state(path: Path, tensors: Mapping[str, Tensor], values: Mapping[str, A
     metadata = {"satseg": json.dumps(values, sort_keys=True)}
     with staged(path) as aside:
         save_file(dict(tensors), aside, metadata=metadata)
+        set_usual_mode(aside)
 
 
 def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -26,6 +26,12 @@ def test_equal_states_are_equal_files(tmp_path: Path) -> None:
     assert (tmp_path / "1.safetensors").read_bytes() == (tmp_path / "2.safetensors").read_bytes()
 
 
+def test_others_may_read_a_state_as_they_may_read_other_files(tmp_path: Path) -> None:
+    save_state(tmp_path / "s.safetensors", TENSORS, VALUES)
+    (tmp_path / "usual").touch()
+    assert (tmp_path / "s.safetensors").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
 def test_a_broken_or_missing_state_is_named(tmp_path: Path) -> None:
     path = tmp_path / "s.safetensors"
     with pytest.raises(TrainingError, match=r"s\.safetensors"):
