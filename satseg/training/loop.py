@@ -112,7 +112,9 @@ class Trainer:
         state, saved = self.state, perf_counter()
         while True:
             done = self._progress()
-            if validation_due(done, state.validated_at, epoch_ended=self.batches.epoch_ended(state.step)):
+            spacing = self.budget.validation_spacing(state.validation_seconds)
+            epoch_ended = self.batches.epoch_ended(state.step)
+            if validation_due(done, state.validated_at, spacing=spacing, epoch_ended=epoch_ended):
                 if state.validated_step < state.step:
                     self._validate(done)
                     done, saved = self._progress(), perf_counter()
@@ -179,12 +181,21 @@ class Trainer:
         with uninterrupted():  # from here to the saved state, or not at all
             seconds_per_step = state.close_period(done)
             card = self._card(report)
-            if state.improve(report.mean_iou, report.confusion):
+            better = state.improve(report.mean_iou, report.confusion)
+            if better:
                 self.run.save_best(self.model.state_dict(), card)
             self.run.log.rewind(state.step - 1)
             self.run.log.add(self._log_row(done, report, seconds_per_step))
             self._save(card)
         state.validation_seconds = perf_counter() - begun
+        log.info(
+            "Step %d, epoch %.1f: loss %.3f, mIoU %.3f%s",
+            state.step,
+            self.batches.epochs(state.step),
+            state.loss,
+            report.mean_iou,
+            " (best so far)" if better else "",
+        )
 
     def _save(self, card: ModelCard | None = None) -> None:
         state = self.state

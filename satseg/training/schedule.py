@@ -42,6 +42,18 @@ class Budget:
         training = self.seconds - min(reserved, self.seconds / 2)
         return min(elapsed / training, 1.0)
 
+    def validation_spacing(self, validation_seconds: float | None) -> float:
+        """Return the progress that has to lie between two validations: 1/20.
+
+        More in a run by the clock whose validations take long: no more than a fifth of its time is spent on them.
+
+        Args:
+            validation_seconds: What the last validation took, None before the first.
+        """
+        if self.seconds is None or validation_seconds is None:
+            return 1 / VALIDATIONS
+        return max(1 / VALIDATIONS, 5 * validation_seconds / self.seconds)
+
 
 def make_budget(
     *, epochs: float | None, steps: int | None, minutes: float | None, tiles: int, batch_size: int
@@ -83,13 +95,14 @@ def learning_rate(peak: float, progress: float) -> float:
     return float(peak * ((1 - progress) / (1 - WARM_UP)) ** POWER)
 
 
-def validation_due(progress: float, last: float, *, epoch_ended: bool) -> bool:
-    """Tell whether to validate now: at the end, and at an epoch's end when 1/20 of the run passed since ``last``.
+def validation_due(progress: float, last: float, *, spacing: float = 1 / VALIDATIONS, epoch_ended: bool) -> bool:
+    """Tell whether to validate now: at the end, and at an epoch's end when enough of the run passed since ``last``.
 
     Args:
         progress: Progress now, 0..1.
         last: Progress at the last validation, 0 before the first.
+        spacing: Progress that has to lie between two validations.
         epoch_ended: Whether the step just done was the last of an epoch.
     """
     rounding = 1e-9  # 3/20 - 2/20 is a little below 1/20
-    return progress >= 1 or (epoch_ended and progress - last >= 1 / VALIDATIONS - rounding)
+    return progress >= 1 or (epoch_ended and progress - last >= spacing - rounding)

@@ -66,8 +66,8 @@ def train(
 ) -> TrainingSummary:
     """Train a network on the train tiles of a tile set, and keep what scores best on its val tiles.
 
-    With a budget of epochs or steps, two runs with the same arguments, threads and device give the same bytes,
-    whether they were interrupted and resumed or not.
+    With a budget of epochs or steps, two runs on a processor with the same arguments and threads give the same bytes,
+    whether they were interrupted and resumed or not. A GPU sums some gradients in no fixed order.
 
     Args:
         tiles: Folder of a tile set.

@@ -73,3 +73,12 @@ def test_twenty_epochs_are_validated_twenty_times() -> None:
         if validation_due(progress, last, epoch_ended=step % 7 == 0):
             last, validated = progress, validated + 1
     assert validated == 20
+
+
+def test_long_validations_are_spread_over_a_run_by_the_clock_only() -> None:
+    assert Budget(seconds=100).validation_spacing(None) == 1 / 20
+    assert Budget(seconds=100).validation_spacing(0.5) == 1 / 20
+    assert Budget(seconds=100).validation_spacing(4) == 0.2
+    assert Budget(steps=100).validation_spacing(4) == 1 / 20
+    assert not validation_due(0.3, 0.2, spacing=0.2, epoch_ended=True)
+    assert validation_due(0.4, 0.2, spacing=0.2, epoch_ended=True)
