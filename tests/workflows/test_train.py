@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ import geopandas
 import pytest
 import rasterio
 import torch
+from typer.testing import CliRunner
 
 from satseg.checkpoint import Checkpoint
+from satseg.cli.app import app
 from satseg.errors import ArchitectureError, OutputError, TileError, TrainingError, UsageError
 from satseg.records import ProgressEvent, TrainingSummary
 from satseg.tiles.tileset import INDEX, TileSet
@@ -220,6 +223,14 @@ def test_libraries_say_nothing_of_their_own(
 ) -> None:
     run(bright_tiles, tmp_path / "run", steps=1, precision="bf16-mixed")
     assert capfd.readouterr() == ("", "")
+
+
+def test_the_command_prints_its_summary_as_json(bright_tiles: Path, tmp_path: Path) -> None:
+    words = ["train", str(bright_tiles), "-o", str(tmp_path / "run"), "--steps", "1", "--batch-size", "2", "--json"]
+    answer = CliRunner().invoke(app, [*words, "--threads", "1"])
+    summary = json.loads(answer.stdout)
+    assert (summary["steps"], summary["path"]) == (1, str(tmp_path / "run"))
+    assert set(summary) == {field.name for field in fields(TrainingSummary)}
 
 
 def test_ctrl_c_keeps_the_state_and_resume_goes_on(bright_tiles: Path, tmp_path: Path) -> None:
