@@ -31,6 +31,11 @@ def images(*shape: int) -> Tensor:
     return torch.rand(shape, generator=torch.Generator().manual_seed(7)) * 2 - 1
 
 
+def assert_near(found: Tensor, expected: Tensor) -> None:
+    """Equal up to rounding; untrained networks may give large logits, so their scale sets the tolerance."""
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3 * max(expected.abs().max().item(), 1e-3))
+
+
 def training_loss(model: nn.Module, batch: Tensor) -> Tensor:
     """The loss as the training loop forms it: the network's own auxiliary loss is added where there is one."""
     targets = torch.zeros(batch.shape[0], *batch.shape[-2:], dtype=torch.int64)
@@ -106,7 +111,7 @@ def test_eval_is_finite_and_deterministic(model: nn.Module, logits: Tensor) -> N
 def test_channels_last_gives_the_same_logits(model: nn.Module, logits: Tensor) -> None:
     batch = images(1, 3, *SMALL).to(memory_format=torch.channels_last)
     with torch.inference_mode():
-        torch.testing.assert_close(model.eval()(batch), logits, rtol=1e-3, atol=1e-4)
+        assert_near(model.eval()(batch), logits)
 
 
 def test_bfloat16_autocast_is_finite(model: nn.Module, logits: Tensor) -> None:
@@ -140,7 +145,7 @@ def test_eval_is_independent_of_the_batch(model: nn.Module) -> None:
     batch = images(2, 3, 96, 96)
     with torch.inference_mode():
         pair, alone = model.eval()(batch), model(batch[:1])
-    torch.testing.assert_close(pair[:1], alone, rtol=1e-3, atol=1e-4)
+    assert_near(pair[:1], alone)
 
 
 @pytest.mark.slow
@@ -159,7 +164,7 @@ def test_export_gives_the_same_logits(model: nn.Module) -> None:
     with torch.inference_mode():
         expected = model.eval()(batch)
     program = torch.export.export(model, (batch,))
-    torch.testing.assert_close(program.module()(batch), expected, rtol=1e-3, atol=1e-4)
+    assert_near(program.module()(batch), expected)
 
 
 @pytest.mark.slow
@@ -168,7 +173,7 @@ def test_compile_captures_one_graph_with_the_same_logits(model: nn.Module) -> No
     torch._dynamo.reset()
     compiled = torch.compile(model.eval(), fullgraph=True, backend="aot_eager")
     with torch.no_grad():
-        torch.testing.assert_close(compiled(batch), model(batch), rtol=1e-3, atol=1e-4)
+        assert_near(compiled(batch), model(batch))
 
 
 def coarsest_stride(model: nn.Module) -> int:

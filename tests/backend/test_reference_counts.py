@@ -8,10 +8,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from satseg.backend import create_model
 
-# Options, classes, side of the square image in pixels, multiply-adds in 10^9; 3 bands.
+# Options, classes, side of the square image or its height and width in pixels, multiply-adds in 10^9; 3 bands.
 MULTIPLY_ADDS = [
     ("bisenet", {}, 19, 512, 12.966),
     ("bisenet", {"encoder": "resnet101s"}, 19, 512, 54.504),
+    ("denseaspp", {}, 19, 512, 154.935),
+    ("denseaspp", {"encoder": "densenet121"}, 19, 512, 38.598),
+    ("icnet", {}, 19, (1025, 2049), 30.584),
     ("deeplabv1", {}, 19, 512, 125.624),
     # At 513 px timm's pooling gives the maps of 65 and 33 px that the reference's rounding up gives at 512.
     ("deeplabv2", {}, 19, 513, 188.258),
@@ -38,6 +41,9 @@ MULTIPLY_ADDS = [
 
 # Options, classes, parameters; what is not the default variant with 19 classes.
 PARAMETERS = [
+    ("denseaspp", {"encoder": "densenet121"}, 19, 8_280_851),
+    ("denseaspp", {"encoder": "densenet169"}, 19, 18_420_675),
+    ("denseaspp", {"encoder": "densenet201"}, 19, 28_639_987),
     ("bisenet", {"encoder": "resnet101s"}, 19, 47_638_803),
     ("ddrnet39", {"width_multiple": 1.5}, 19, 70_971_379),
     ("deeplabv2", {"multi_scale": True}, 19, 43_901_068),
@@ -52,11 +58,11 @@ PARAMETERS = [
 
 @pytest.mark.parametrize(("arch", "options", "classes", "side", "expected"), MULTIPLY_ADDS)
 def test_multiply_adds_agree_within_two_percent(
-    arch: str, options: dict, classes: int, side: int, expected: float
+    arch: str, options: dict, classes: int, side: int | tuple[int, int], expected: float
 ) -> None:
     with torch.device("meta"):
         model = create_model(arch, in_channels=3, num_classes=classes, **options).eval()
-        images = torch.empty(1, 3, side, side)
+        images = torch.empty(1, 3, *(side if isinstance(side, tuple) else (side, side)))
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(images)
     assert counter.get_total_flops() / 2e9 == pytest.approx(expected, rel=0.02)  # the counter counts two per pair

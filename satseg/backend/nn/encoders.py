@@ -59,30 +59,47 @@ def build_encoder(
     Raises:
         ArchitectureError: timm has no such backbone, it cannot serve, or its weights cannot be had.
     """
+    options: dict[str, Any] = {"features_only": True}
+    if output_stride != 32:
+        options["output_stride"] = output_stride
+    net = _create(name, in_channels, pretrained, weights, options)
+    _dilate(net, output_stride, multi_grid)
+    return Encoder(net)
+
+
+def build_classifier(name: str, *, in_channels: int, pretrained: bool = False, weights: str | None = None) -> nn.Module:
+    """Build a backbone of timm with all its layers, for networks that change them; arguments as above.
+
+    Raises:
+        ArchitectureError: timm has no such backbone, or its weights cannot be had.
+    """
+    return _create(name, in_channels, pretrained, weights, {"num_classes": 0})
+
+
+def _create(name: str, in_channels: int, pretrained: bool, weights: str | None, options: dict[str, Any]) -> nn.Module:
     import timm  # takes a second, which networks without a backbone are spared
 
     if not timm.is_model(name):
         near = difflib.get_close_matches(name, timm.list_models(), n=3)
         hint = f"Did you mean {' or '.join(near)}?" if near else "timm.list_models() lists all encoders."
         raise ArchitectureError(f"timm has no encoder named {name!r}.", hint=hint)
-    options: dict[str, Any] = {"in_chans": in_channels, "features_only": True}
-    if output_stride != 32:
-        options["output_stride"] = output_stride
     if weights is not None:
         options["pretrained_cfg_overlay"] = {"file": weights}
     try:
-        net = timm.create_model(name, pretrained=pretrained or weights is not None, **options)
-    except (OSError, ConnectionError) as error:
+        net: nn.Module = timm.create_model(
+            name, pretrained=pretrained or weights is not None, in_chans=in_channels, **options
+        )
+    except OSError as error:
         raise ArchitectureError(
             f"The weights of the encoder {name} cannot be had: {one_line(error)}.",
             hint="Give a file with weights of this encoder by --encoder-weights, or train without --pretrained.",
         ) from error
     except (TypeError, AssertionError, RuntimeError, KeyError, AttributeError) as error:
+        stride = options.get("output_stride", 32)
         raise ArchitectureError(
-            f"The encoder {name} cannot give features at output stride {output_stride}: {one_line(error)}."
+            f"The encoder {name} cannot give features at output stride {stride}: {one_line(error)}."
         ) from error
-    _dilate(net, output_stride, multi_grid)
-    return Encoder(net)
+    return net
 
 
 def _dilate(net: nn.Module, output_stride: int, multi_grid: Sequence[int]) -> None:
