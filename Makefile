@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test test-slow lint types imports bench lock clean
+.PHONY: setup demo test test-slow lint types imports bench readme lock clean
 
 setup: .venv/installed
 
@@ -13,7 +13,7 @@ setup: .venv/installed
 	touch $@
 
 demo: setup
-	$(BIN)/satseg demo -o demo
+	$(BIN)/satseg demo -o demo --overwrite
 
 test: setup
 	$(BIN)/python -m pytest
@@ -33,6 +33,9 @@ imports: setup
 
 bench: setup
 	@for file in tests/benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
+
+readme: setup
+	$(BIN)/python tests/readme_tables.py
 
 lock: setup
 	{ sed -n '/^#/p' requirements.lock; $(BIN)/python -m pip freeze --exclude-editable \

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import math
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import geopandas
@@ -52,7 +54,7 @@ def draw_preview(
     from matplotlib.figure import Figure
 
     picture, info = _read_scene(scene)
-    shapes = geopandas.read_file(polygons, layer=0)  # a GeoPackage may have its styles in a second one
+    shapes = _read_polygons(polygons)
     width, height = _canvas(info.width / info.height)
     figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI)
     titles = ("scene", "classes", f"{len(shapes):,} polygons")
@@ -102,6 +104,13 @@ def _read_classes(path: str | Path) -> np.ndarray:
     with rasterio.open(path) as dataset:
         classes: np.ndarray = dataset.read(1)
     return classes
+
+
+def _read_polygons(path: str | Path) -> Any:
+    """Read a copy: GDAL leaves an ``.aux.xml`` beside a GeoPackage with metadata that it has read."""
+    with TemporaryDirectory() as folder:
+        copy = shutil.copy(path, folder)
+        return geopandas.read_file(copy, layer=0)  # a GeoPackage may have its styles in a second layer
 
 
 def _paint(classes: np.ndarray, table: ClassTable) -> np.ndarray:

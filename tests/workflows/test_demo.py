@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -50,7 +51,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[DemoSummary, list[st
     folder = tmp_path_factory.mktemp("demo") / "my demo"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("satseg.workflows.demo.copy_sample", copy_crops)
-        return demo(folder, steps=2, announce=said.append, progress=events.append), said, events
+        return demo(folder, steps=2, threads=1, announce=said.append, progress=events.append), said, events
 
 
 def test_every_command_is_announced_before_it_runs(done) -> None:
@@ -86,6 +87,7 @@ def test_predict_typed_as_announced_gives_the_same_bytes(done, tmp_path: Path) -
 def test_the_network_has_been_trained_by_what_was_announced(done) -> None:
     summary, said, _ = done
     assert "--steps 2" in said[1]
+    assert said[1].endswith("--threads 1")
     assert summary.training.steps == 2
     assert Checkpoint.load(summary.training.best).card.arch == "erfnet"
 
@@ -114,9 +116,14 @@ def test_the_preview_is_a_light_picture(done) -> None:
     assert Path(summary.preview).stat().st_size < 600_000
 
 
-def test_polygons_can_be_read(done) -> None:
-    folder = Path(done[0].path) / "maps"
-    assert geopandas.read_file(folder / "town_unlabelled.gpkg", layer=0).crs.to_epsg() == 3857
+def test_maps_holds_nothing_else(done) -> None:
+    names = {path.name for path in (Path(done[0].path) / "maps").iterdir()}
+    assert names == {f"town_{name}.{suffix}" for name in ("held_out", "unlabelled") for suffix in ("tif", "gpkg")}
+
+
+def test_polygons_can_be_read(done, tmp_path: Path) -> None:
+    polygons = shutil.copy(Path(done[0].path) / "maps" / "town_unlabelled.gpkg", tmp_path)
+    assert geopandas.read_file(polygons, layer=0).crs.to_epsg() == 3857
 
 
 def test_the_makers_of_the_sample_are_named(done) -> None:

@@ -1,0 +1,43 @@
+"""The tables of the README, made from the code. Run this file (``make readme``) to bring the README up to date."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import typer
+
+from satseg import list_architectures
+from satseg.cli.app import app
+
+README = Path(__file__).resolve().parents[1] / "README.md"
+
+
+def command_rows() -> list[str]:
+    """One row per command: its name and the first line of its help."""
+    commands = typer.main.get_command(app).commands
+    return [f"| `satseg {name}` | {command.help.splitlines()[0]} |" for name, command in commands.items()]
+
+
+def network_rows() -> list[str]:
+    """One row per network: what ``satseg models`` knows of it."""
+    return [
+        f"| `{entry.name}` | {entry.title} | {entry.year} | {entry.parameters:,} | {entry.output_stride} "
+        f"| {entry.encoder} |"
+        for entry in list_architectures()
+    ]
+
+
+def with_rows(text: str, heading: str, rows: list[str]) -> str:
+    """Replace the rows of the table below a heading."""
+    pattern = rf"(\n## {heading}\n.*?\n\|[-|]+\|\n)(?:\|[^\n]*\n)*"
+    return re.sub(pattern, lambda found: found[1] + "".join(f"{row}\n" for row in rows), text, count=1, flags=re.DOTALL)
+
+
+def up_to_date(text: str) -> str:
+    """Return a README whose tables are those of the code."""
+    return with_rows(with_rows(text, "Commands", command_rows()), "Networks", network_rows())
+
+
+if __name__ == "__main__":
+    README.write_text(up_to_date(README.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,0 +1,86 @@
+"""The examples and the three lines of the README run as they stand, on the sample and with a few steps."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import rasterio
+
+from satseg.sample import sample
+
+ROOT = Path(__file__).resolve().parents[1]
+BUDGET = "--steps 3"
+
+
+def keep_to_one_core() -> None:
+    """Two threads of torch that wait for each other on a busy machine are many times slower than one."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+
+def run(words: list[object], folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(
+        [str(word) for word in words],
+        cwd=folder,
+        env={**os.environ, "PATH": path, **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        preexec_fn=keep_to_one_core,
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def crop(source: Path, target: Path, size: int) -> Path:
+    """Write the top left corner of a scene."""
+    window = rasterio.windows.Window(0, 0, size, size)
+    with rasterio.open(source) as scene:
+        profile = {**scene.profile, "width": size, "height": size, "compress": "deflate", "photometric": "rgb"}
+        with rasterio.open(target, "w", **profile) as out:
+            out.write(scene.read(window=window))
+    return target
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")
+def test_pipeline_script(tmp_path: Path) -> None:
+    scene = crop(sample().labelled, tmp_path / "town.tif", 1024)
+    others = [crop(sample().unlabelled, tmp_path / f"{name}.tif", 256) for name in ("east", "west")]
+    done = run([ROOT / "examples" / "pipeline.sh", scene, sample().labels, *others], tmp_path, BUDGET=BUDGET)
+    assert [line.split("\t")[0] for line in done.stdout.splitlines()[-2:]] == [str(path) for path in others]
+    assert {path.name for path in (tmp_path / "maps").iterdir()} == {"east.tif", "east.gpkg", "west.tif", "west.gpkg"}
+
+
+def test_python_api(tmp_path: Path) -> None:
+    done = run([sys.executable, ROOT / "examples" / "python_api.py", tmp_path / "example", 3], tmp_path)
+    assert re.search(r": 0\.\d{3}$", done.stdout)
+
+
+def test_python_api_is_ten_lines() -> None:
+    lines = (ROOT / "examples" / "python_api.py").read_text().splitlines()
+    code = [line for line in lines if line and not line.startswith(('"""', "import sys", "from pathlib"))]
+    assert len(code) <= 10
+
+
+def test_the_three_lines_of_the_readme(tmp_path: Path) -> None:
+    crop(sample().labelled, tmp_path / "scene.tif", 1024)
+    crop(sample().unlabelled, tmp_path / "other.tif", 256)
+    shutil.copy(sample().labels, tmp_path / "buildings.gpkg")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    block = readme.split("Three lines are a whole project.")[1].split("```sh\n")[1].split("```")[0]
+    lines = [shlex.split(line, comments=True) for line in block.splitlines()]
+    assert len(lines) == 3
+    for words in lines:
+        few = shlex.split(BUDGET) if words[1] == "train" else []
+        run([*words, *few], tmp_path)
+    assert (tmp_path / "runs" / "erfnet-1" / "best.safetensors").is_file()
+    assert (tmp_path / "out.gpkg").is_file()
