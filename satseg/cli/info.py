@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -83,17 +84,22 @@ def _pixels(tiles: TileSetInfo) -> Table:
 def _checkpoint(found: CheckpointInfo) -> list[_Row]:
     card = found.card
     return [
-        ("network", " ".join([card.arch, *(f"{key}={value}" for key, value in card.arch_options.items())])),
+        ("network", f"{card.arch} {_settings(card.arch_options)}".rstrip()),
         ("classes", ", ".join(f"{entry.id} {entry.name}" for entry in card.classes)),
         ("tile size", f"{card.tile_size} px"),
         ("ground", _gsd(card.gsd)),
         ("dtype", card.bands.dtype),
-        *(("training", f"{key} {console.cell(value)}") for key, value in card.training.items()),
-        *(("validation", f"{key} {console.cell(value)}") for key, value in card.metrics.items()),
+        ("training", _settings(card.training)),
+        ("validation", _settings(card.metrics)),
         ("written by", f"satseg {card.version}"),
         ("size", f"{found.bytes / 1e6:.1f} MB"),
         ("SHA-256", found.digest),
     ]
+
+
+def _settings(values: Mapping[str, object]) -> str:
+    parts = ((k, f"({_settings(v)})" if isinstance(v, Mapping) else v) for k, v in values.items())
+    return ", ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in parts)
 
 
 def _bands(bands: BandSpec, statistics: BandStatistics | None = None) -> Table:

@@ -43,6 +43,23 @@ def vectorize(
             help="How far a boundary may move to get along with fewer vertices: 1px, 0.5m. Neighbours keep fitting.",
         ),
     ] = None,
+    min_area: Annotated[
+        str | None,
+        typer.Option(
+            "--min-area",
+            metavar="AREA",
+            help="Smallest region to keep: 10m2, 25px. Smaller ones dissolve into the neighbour with the longest "
+            "shared boundary; those next to nothing but nodata or background go.",
+        ),
+    ] = None,
+    fill_holes: Annotated[
+        str | None,
+        typer.Option(
+            "--fill-holes",
+            metavar="AREA",
+            help="Largest hole to fill: 5m2, 25px. Only holes in which no polygon is made.",
+        ),
+    ] = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
@@ -59,6 +76,8 @@ def vectorize(
         keep_background=keep_background,
         classes=[name.strip() for name in classes.split(",")] if classes else None,
         simplify=simplify,
+        min_area=min_area,
+        fill_holes=fill_holes,
         stream=sys.stdout,
         progress=talk.progress,
     )

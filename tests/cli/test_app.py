@@ -14,13 +14,9 @@ from pathlib import Path
 import pytest
 
 import satseg as package
-from satseg import create_model
-from satseg.checkpoint import ModelCard, save_checkpoint
-from satseg.classes import ClassTable
 from satseg.cli import app
 from satseg.cli.console import Talk
 from satseg.errors import SceneError, UsageError
-from satseg.records import BandSpec, BandStatistics
 from satseg.sample import sample
 
 
@@ -176,13 +172,8 @@ def test_a_killed_tile_ends_with_130_and_leaves_nothing(number: signal.Signals, 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_killed_predict_ends_with_130_and_leaves_nothing(tmp_path: Path) -> None:
-    model, maps = tmp_path / "model.safetensors", tmp_path / "maps"
-    bands = BandSpec(("red", "green", "blue"), "uint8", (1.0,) * 3, (0.0,) * 3)
-    statistics = BandStatistics(1, (110.0,) * 3, (45.0,) * 3, (0.0,) * 3, (255.0,) * 3)
-    classes = ClassTable.from_names(["background", "buildings"])
-    card = ModelCard("erfnet", classes, bands, statistics, gsd=(0.132, 0.132), tile_size=256)
-    save_checkpoint(model, create_model("erfnet", in_channels=3, num_classes=2).state_dict(), card)
+def test_a_killed_predict_ends_with_130_and_leaves_nothing(model: Path, tmp_path: Path) -> None:
+    maps = tmp_path / "maps"
     words = ["predict", sample().labelled, "-m", model, "-o", maps / "a.tif", "-o", maps / "a.gpkg"]
     assert kill_at_work(words, maps, signal.SIGINT) == (130, "Interrupted.\n")
     assert list(maps.iterdir()) == []

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,33 @@ def test_info_prints_one_json_document(satseg: Callable) -> None:
     assert found["kind"] == "scene"
     assert (found["scene"]["width"], found["scene"]["height"]) == (2048, 2304)
     assert found["scene"]["transform"][6:] == [0, 0, 1]
+
+
+def test_info_describes_a_checkpoint(satseg: Callable, model: Path) -> None:
+    lines = satseg("info", model).stdout.splitlines()
+    rows = {line[:12].strip(): line[12:] for line in lines}
+    assert rows["network"] == "erfnet"
+    assert rows["classes"] == "0 background, 1 buildings"
+    assert rows["training"] == "augmentation (gain 0.1), steps 7"
+    assert rows["validation"] == "mean_iou 0.25"
+    assert rows["SHA-256"] == sha256(model.read_bytes()).hexdigest()
+
+
+def test_info_of_a_run_describes_its_best_checkpoint(satseg: Callable, model: Path, tmp_path: Path) -> None:
+    shutil.copy(model, tmp_path / "best.safetensors")
+    found = json.loads(satseg("info", tmp_path, "--json").stdout)
+    assert (found["kind"], found["path"]) == ("checkpoint", str(tmp_path / "best.safetensors"))
+    assert found["checkpoint"]["card"]["classes"]["classes"][1]["name"] == "buildings"
+
+
+def test_info_describes_a_tile_set(satseg: Callable, tmp_path: Path) -> None:
+    tiles = tmp_path / "tiles"
+    assert satseg("tile", sample().held_out, "-l", sample().labels, "-o", tiles).code == 0
+    found = json.loads(satseg("info", tiles, "--json").stdout)
+    assert found["kind"] == "tiles"
+    assert sum(found["tiles"]["tiles"].values()) == len(list((tiles / "images").iterdir()))
+    assert found["tiles"]["scenes"] == [str(sample().held_out)]
+    assert "buildings" in satseg("info", tiles).stdout
 
 
 def test_info_of_a_folder_without_anything_is_wrong_usage(satseg: Callable, tmp_path: Path) -> None:
