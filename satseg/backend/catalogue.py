@@ -48,7 +48,7 @@ class Architecture:
         encoder: Default encoder as timm names it, or ``own`` where the paper brings its own.
         parameters: Learnable parameters with 3 input channels and 19 classes, without heads that serve
             training alone.
-        output_stride: Input pixels per pixel of the coarsest spatial features (global pooling aside).
+        output_stride: Input pixels per pixel of the coarsest spatial features (pyramids of poolings aside).
         summary: What is special about it, in one line.
     """
 

@@ -177,7 +177,10 @@ def test_compile_captures_one_graph_with_the_same_logits(model: nn.Module) -> No
 
 
 def coarsest_stride(model: nn.Module) -> int:
-    """Input pixels per pixel of the smallest map that a spatial convolution or a max pooling gives."""
+    """Input pixels per pixel of the smallest map that a spatial convolution or a max pooling gives.
+
+    Convolutions inside pyramids of poolings do not count: they see means of the features.
+    """
     side, sides = 1024, []
 
     def watch(layer: nn.Module, _: object, output: Tensor | tuple[Tensor, ...]) -> None:
@@ -185,8 +188,10 @@ def coarsest_stride(model: nn.Module) -> int:
         if max(kernel) > 1:
             sides.append((output if isinstance(output, Tensor) else output[0]).shape[-1])
 
+    pyramids = [module for module in model.modules() if "Pyramid" in type(module).__name__]
+    pooled = {layer for pyramid in pyramids for layer in pyramid.modules()}
     for layer in model.modules():
-        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.MaxPool2d):
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.MaxPool2d) and layer not in pooled:
             layer.register_forward_hook(watch)
     model.eval()(torch.empty(1, 3, side, side, device="meta"))
     return 2 ** round(math.log2(side / min(sides)))  # maps of 65 or 129 px have stride 8, too

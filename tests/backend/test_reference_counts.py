@@ -14,6 +14,9 @@ MULTIPLY_ADDS = [
     ("bisenet", {"encoder": "resnet101s"}, 19, 512, 54.504),
     ("denseaspp", {}, 19, 512, 154.935),
     ("denseaspp", {"encoder": "densenet121"}, 19, 512, 38.598),
+    ("dfanet", {}, 19, 512, 0.918),
+    ("espnetv2", {}, 19, 512, 1.333),
+    ("espnetv2", {"scale": 1.0}, 19, 512, 0.527),
     ("icnet", {}, 19, (1025, 2049), 30.584),
     ("deeplabv1", {}, 19, 512, 125.624),
     # At 513 px timm's pooling gives the maps of 65 and 33 px that the reference's rounding up gives at 512.
@@ -49,6 +52,10 @@ PARAMETERS = [
     ("deeplabv2", {"multi_scale": True}, 19, 43_901_068),
     ("deeplabv3", {"output_stride": 8}, 19, 58_040_147),
     ("espnet", {}, 20, 364_569),
+    # Published counts (79,452, 232,992 and 467,216) less the slopes that the reference never uses.
+    ("espnetv2", {"scale": 0.5}, 19, 79_452 - (16 + 32 + 64)),
+    ("espnetv2", {"scale": 1.0}, 19, 232_992 - (32 + 64 + 128)),
+    ("espnetv2", {"scale": 1.5}, 19, 467_216 - (64 + 96 + 192)),
     ("pspnet", {"encoder": "resnet50s"}, 19, 46_715_347),
     ("unet", {"bilinear": True}, 19, 17_264_147),
     ("unet", {"encoder": "resnet18"}, 19, 14_330_819),
