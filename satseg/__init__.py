@@ -15,7 +15,10 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from satseg.backend import create_model, list_architectures
     from satseg.errors import SatsegError
+    from satseg.workflows.demo import demo
     from satseg.workflows.evaluate import evaluate
+    from satseg.workflows.info import info
+    from satseg.workflows.models import models
     from satseg.workflows.predict import predict
     from satseg.workflows.tile import tile
     from satseg.workflows.train import train
@@ -24,8 +27,11 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "SatsegError": "satseg.errors",
     "create_model": "satseg.backend",
+    "demo": "satseg.workflows.demo",
     "evaluate": "satseg.workflows.evaluate",
+    "info": "satseg.workflows.info",
     "list_architectures": "satseg.backend",
+    "models": "satseg.workflows.models",
     "predict": "satseg.workflows.predict",
     "tile": "satseg.workflows.tile",
     "train": "satseg.workflows.train",
@@ -36,8 +42,11 @@ __all__ = [
     "SatsegError",
     "__version__",
     "create_model",
+    "demo",
     "evaluate",
+    "info",
     "list_architectures",
+    "models",
     "predict",
     "tile",
     "train",

@@ -50,6 +50,14 @@ def test_every_file_of_a_command_is_registered() -> None:
     assert {name for name, _ in commands()} == files
 
 
+@pytest.mark.parametrize("name", [name for name, _ in commands()])
+def test_every_command_is_a_function_of_the_package(name: str) -> None:
+    import satseg
+
+    assert name in satseg.__all__
+    assert getattr(satseg, name).__module__ == f"satseg.workflows.{name}"
+
+
 def test_the_help_lists_the_commands_in_the_order_of_a_project(satseg: Callable) -> None:
     text = satseg("--help").stdout
     places = [text.index(f" {name} ") for name, _ in commands()]
