@@ -13,6 +13,7 @@ import numpy as np
 from satseg.errors import UsageError
 from satseg.records import Rows, VectorSummary
 from satseg.staging import staged
+from satseg.vectorization.clean import Cleaner
 from satseg.vectorization.formats import open_writer, suffix_of
 from satseg.vectorization.layer import Layer, Writer
 from satseg.vectorization.planar import VOID
@@ -44,6 +45,8 @@ class PolygonSink:
         keep_background: Whether the background class becomes polygons too.
         tolerance: How far a simplified boundary may be from the pixels' edges, as columns and rows (see
             :func:`~satseg.vectorization.measures.length_in_pixels`); None keeps the edges.
+        min_pixels: Regions with fewer pixels dissolve into a neighbour (see :mod:`~satseg.vectorization.clean`).
+        max_hole: Holes of at most that many pixels in which nothing is emitted are filled.
         only: Names of the classes to emit, or None for all. A background that is named here is kept.
 
     Raises:
@@ -65,6 +68,8 @@ class PolygonSink:
         keep_background: bool = False,
         only: Sequence[str] | None = None,
         tolerance: tuple[float, float] | None = None,
+        min_pixels: float = 0,
+        max_hole: float = 0,
     ) -> None:
         for path in outputs:
             suffix_of(path)
@@ -77,6 +82,8 @@ class PolygonSink:
         self._lookup = _lookup(classes, keep_background=keep_background, only=only)
         self._areas = AreaColumn(transform, crs)
         self._tracer = Tracer(width, tolerance=tolerance)
+        cleans = min_pixels > 1 or max_hole >= 1
+        self._cleaner = Cleaner(width, min_pixels=min_pixels, max_hole=max_hole) if cleans else None
         self._batches = Batches()
         self._counts = np.zeros(len(classes), dtype=np.int64)
         self._square_metres = np.zeros(len(classes))
@@ -107,7 +114,8 @@ class PolygonSink:
         assert rows.offset == self._row, "rows must come in order"
         self._row += len(rows.classes)
         for top in range(0, len(rows.classes), ROWS_AT_ONCE):
-            self._emit(self._tracer.push(self._lookup[rows.classes[top : top + ROWS_AT_ONCE]]))
+            values = self._lookup[rows.classes[top : top + ROWS_AT_ONCE]]
+            self._trace(values if self._cleaner is None else self._cleaner.push(values))
 
     def close(self) -> VectorSummary:
         """Complete the outputs and give them their names.
@@ -116,6 +124,8 @@ class PolygonSink:
             OutputError: An output cannot be written.
         """
         try:
+            if self._cleaner is not None:
+                self._trace(self._cleaner.finish())
             self._emit(self._tracer.finish())
             for batch in self._batches.finish():
                 self._write(batch)
@@ -150,6 +160,10 @@ class PolygonSink:
         for path in map(Path, self._paths):
             if path.suffix.lower() == ".shp" and self._crs is None:
                 path.with_suffix(".prj").unlink(missing_ok=True)
+
+    def _trace(self, values: np.ndarray) -> None:
+        if len(values):
+            self._emit(self._tracer.push(values))
 
     def _emit(self, regions: Regions) -> None:
         for batch in self._batches.add(regions):

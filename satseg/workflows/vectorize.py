@@ -21,7 +21,7 @@ from satseg.raster.windows import strips
 from satseg.raster.writer import read_class_table
 from satseg.records import Progress, ProgressEvent, Rows, VectorSummary, no_progress
 from satseg.vectorization import PolygonSink
-from satseg.vectorization.measures import length_in_pixels
+from satseg.vectorization.measures import area_in_pixels, length_in_pixels
 
 log = logging.getLogger("satseg")
 
@@ -36,6 +36,8 @@ def vectorize(
     keep_background: bool = False,
     classes: Sequence[str] | None = None,
     simplify: str | None = None,
+    min_area: str | None = None,
+    fill_holes: str | None = None,
     stream: IO[str] | None = None,
     progress: Progress = no_progress,
 ) -> VectorSummary:
@@ -52,6 +54,9 @@ def vectorize(
         classes: Names of the classes to emit, or None for all.
         simplify: How far a boundary may move, as ``1px`` or ``0.5m``; neighbours keep fitting exactly. None keeps the
             pixels' edges.
+        min_area: Smallest region to keep, as ``10m2`` or ``25px``. Smaller ones dissolve into the neighbour with which
+            they share the longest boundary; those with no neighbour that is emitted go.
+        fill_holes: Largest hole to fill, as ``5m2`` or ``25px``; only holes in which nothing is emitted.
         stream: Text stream for ``-``.
         progress: Called as rows are read, in pixels.
 
@@ -60,7 +65,7 @@ def vectorize(
 
     Raises:
         SceneError: The raster cannot be opened or read, or holds no classes.
-        UsageError: No output, an unknown suffix or class name, or not a length.
+        UsageError: No output, an unknown suffix or class name, or a length or area that is none.
         OutputError: An output cannot be written.
     """
     names = [str(output) for output in outputs]
@@ -76,10 +81,18 @@ def vectorize(
             crs=scene.info.crs,
             classes=table,
             scene=scene.info.path,
-            provenance=_provenance(keep_background=keep_background, classes=classes, simplify=simplify),
+            provenance=_provenance(
+                keep_background=keep_background,
+                classes=classes,
+                simplify=simplify,
+                min_area=min_area,
+                fill_holes=fill_holes,
+            ),
             keep_background=keep_background,
             only=classes,
             tolerance=length_in_pixels(simplify, scene.info.gsd) if simplify else None,
+            min_pixels=area_in_pixels(min_area, scene.info.gsd) if min_area else 0,
+            max_hole=area_in_pixels(fill_holes, scene.info.gsd) if fill_holes else 0,
         ) as sink:
             for window in _strips(scene):
                 sink.write(Rows(int(window.row_off), _read(scene, window, table)))

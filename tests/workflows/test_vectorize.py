@@ -114,8 +114,30 @@ def test_simplify_takes_pixels_and_metres_on_the_ground(tmp_path: Path) -> None:
     assert vertices[None] > 4 * vertices["1px"]
     assert vertices["0.5m"] == vertices["1px"]  # pixels of half a metre, but for UTM's scale
     assert vertices["2m"] < vertices["1px"]
-    with pytest.raises(UsageError, match="'1 mile' is not a length such as 1px or 0.5m"):
+    with pytest.raises(UsageError, match="'1 mile' is not a length such as 1px"):
         vectorize(path, outputs=[tmp_path / "out.gpkg"], simplify="1 mile")
+
+
+def test_min_area_and_fill_holes_clean_the_map(tmp_path: Path) -> None:
+    classes = np.full((30, 30), 255, dtype=np.uint8)
+    classes[5:25, 5:25] = 1
+    classes[10, 10], classes[2, 2], classes[15:17, 15:17] = 2, 2, 255
+    path, out = write_raster(tmp_path / "in.tif", classes, nodata=255), tmp_path / "out.gpkg"
+    assert vectorize(path, outputs=[out]).polygons == {"class 1": 1, "class 2": 2}
+    assert vectorize(path, outputs=[out], min_area="1m2").polygons == {"class 1": 1}
+    assert geopandas.read_file(out).pixels.tolist() == [396]
+    vectorize(path, outputs=[out], min_area="2px", fill_holes="4px", simplify="1px")
+    assert geopandas.read_file(out).pixels.tolist() == [400]
+    assert vectorize(path, outputs=[out], min_area="500px").polygons == {}
+    with pytest.raises(UsageError, match="'10m' is not an area"):
+        vectorize(path, outputs=[out], min_area="10m")
+
+
+def test_metres_need_a_crs(tmp_path: Path, classes: np.ndarray) -> None:
+    path = write_raster(tmp_path / "in.tif", classes, crs=None)
+    for options in ({"simplify": "1m"}, {"min_area": "1m2"}):
+        with pytest.raises(UsageError, match="in metres, but the raster has no CRS"):
+            vectorize(path, outputs=[tmp_path / "out.gpkg"], **options)
 
 
 def run(*words: object) -> subprocess.CompletedProcess[str]:
