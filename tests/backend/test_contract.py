@@ -16,7 +16,7 @@ from satseg.backend.catalogue import read_catalogue
 
 ALL = {architecture.name: architecture for architecture in list_architectures()}
 SMALL = (33, 47)
-SIZES = (SMALL, (97, 65))
+SIZES = ((32, 32), SMALL, (97, 65))
 BANDS = (1, 3, 13)
 CLASSES = 2
 

@@ -17,6 +17,7 @@ MULTIPLY_ADDS = [
     ("dfanet", {}, 19, 512, 0.918),
     ("espnetv2", {}, 19, 512, 1.333),
     ("espnetv2", {"scale": 1.0}, 19, 512, 0.527),
+    ("fasterseg", {}, 19, 512, 3.471),
     ("icnet", {}, 19, (1025, 2049), 30.584),
     ("deeplabv1", {}, 19, 512, 125.624),
     # At 513 px timm's pooling gives the maps of 65 and 33 px that the reference's rounding up gives at 512.

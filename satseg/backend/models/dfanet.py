@@ -101,7 +101,7 @@ class DFANet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, num_classes, H, W) for images (N, in_channels, H, W), H and W of 32 and more."""
         height, width = images.shape[-2:]
-        padded = pad_to_multiple(images, 64)
+        padded = pad_to_multiple(images, 32)
         x = self.stem(padded)  # (N, 8, H/2, W/2)
         features: list[Tensor] = []
         fine, coarse = [], []
@@ -127,7 +127,7 @@ def dfanet(*, in_channels: int, num_classes: int) -> DFANet:
     Stages repeat 4, 6 and 4 times and are 48, 96 and 192 channels wide (Table 1, XceptionA). The paper's 7.8 M for this
     network are most likely megabytes of weights. Convolutions start from a normal distribution of variance
     2 / fan-out; there is no dropout; interpolation aligns corners. Deviation: the classifier with which the paper
-    pre-trains the encoder on ImageNet (193,000 parameters, 2,024,051 with it) is left out. Sizes that 64 does not
+    pre-trains the encoder on ImageNet (193,000 parameters, 2,024,051 with it) is left out. Sizes that 32 does not
     divide are mirrored at the right and bottom edge and cut back.
 
     Args:
