@@ -15,7 +15,7 @@ from satseg.backend.nn.initialise import normal
 from satseg.backend.nn.norm import BatchNorm2d
 from satseg.backend.nn.padding import pad_to_multiple
 from satseg.backend.nn.unpool import unpool
-from satseg.backend.nn.vgg import vgg16_stages
+from satseg.backend.nn.vgg import load_vgg, vgg_stages
 
 _SIDE = 7  # of the first fully connected layer, and of the deconvolution that mirrors it
 _DECODER = ((512, 512, 512, 512), (512, 512, 512, 256), (256, 256, 256, 128), (128, 128, 64), (64, 64, 64))
@@ -27,11 +27,12 @@ class DeconvNet(nn.Module):
     Args:
         in_channels: Bands of the input.
         num_classes: Classes of the output.
+        encoder: A VGG with batch normalisation.
     """
 
-    def __init__(self, in_channels: int, num_classes: int) -> None:
+    def __init__(self, in_channels: int, num_classes: int, *, encoder: str) -> None:
         super().__init__()
-        self.encoder = vgg16_stages(in_channels, norm=True)
+        self.encoder = vgg_stages(encoder, in_channels=in_channels, norm=True)
         self.pool = nn.MaxPool2d(2, return_indices=True)
         self.waist = nn.Sequential(
             *_norm_act(nn.Conv2d(512, 4096, _SIDE)),
@@ -58,12 +59,19 @@ class DeconvNet(nn.Module):
         return self.head(x)[..., :height, :width]  # (N, num_classes, H, W)
 
 
-def deconvnet(*, in_channels: int, num_classes: int) -> DeconvNet:
+def deconvnet(
+    *,
+    in_channels: int,
+    num_classes: int,
+    encoder: str = "vgg16_bn",
+    pretrained: bool = False,
+    encoder_weights: str | None = None,
+) -> DeconvNet:
     """Build DeconvNet: VGG-16 with fully connected layers and a mirrored deconvolution network, the largest of all.
 
     Paper: Noh et al., "Learning Deconvolution Network for Semantic Segmentation", ICCV, arXiv 1505.04366
     Year: 2015
-    Encoder: own
+    Encoder: vgg16_bn
     Parameters: 251,805,523
     Output stride: 32
 
@@ -75,8 +83,13 @@ def deconvnet(*, in_channels: int, num_classes: int) -> DeconvNet:
     Args:
         in_channels: Bands of the input.
         num_classes: Classes of the output.
+        encoder: ``vgg11_bn``, ``vgg13_bn``, ``vgg16_bn`` or ``vgg19_bn``; the decoder stays.
+        pretrained: Start the encoder from timm's weights.
+        encoder_weights: File with weights of the encoder, instead of fetching them.
     """
-    return DeconvNet(in_channels, num_classes)
+    net = DeconvNet(in_channels, num_classes, encoder=encoder)
+    load_vgg(net.encoder, encoder, in_channels=in_channels, pretrained=pretrained, weights=encoder_weights)
+    return net
 
 
 def _norm_act(conv: nn.Conv2d | nn.ConvTranspose2d) -> tuple[nn.Module, ...]:

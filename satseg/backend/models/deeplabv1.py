@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from satseg.backend.nn.initialise import he_normal, normal
 from satseg.backend.nn.resize import resize_like
-from satseg.backend.nn.vgg import vgg16_stages
+from satseg.backend.nn.vgg import load_vgg, vgg_stages
 
 
 class DeepLabV1(nn.Module):
@@ -20,11 +20,12 @@ class DeepLabV1(nn.Module):
         in_channels: Bands of the input.
         num_classes: Classes of the output.
         dropout: Share of activations dropped behind both converted layers.
+        encoder: A VGG without batch normalisation.
     """
 
-    def __init__(self, in_channels: int, num_classes: int, *, dropout: float) -> None:
+    def __init__(self, in_channels: int, num_classes: int, *, dropout: float, encoder: str) -> None:
         super().__init__()
-        self.encoder = vgg16_stages(in_channels, norm=False, last_dilation=2)
+        self.encoder = vgg_stages(encoder, in_channels=in_channels, norm=False, last_dilation=2)
         self.pools = nn.ModuleList(nn.MaxPool2d(3, stride=stride, padding=1) for stride in (2, 2, 2, 1, 1))
         self.top = nn.Sequential(
             nn.AvgPool2d(3, stride=1, padding=1),
@@ -48,12 +49,20 @@ class DeepLabV1(nn.Module):
         return resize_like(scores, images, align_corners=True)
 
 
-def deeplabv1(*, in_channels: int, num_classes: int, dropout: float = 0.5) -> DeepLabV1:
+def deeplabv1(
+    *,
+    in_channels: int,
+    num_classes: int,
+    dropout: float = 0.5,
+    encoder: str = "vgg16",
+    pretrained: bool = False,
+    encoder_weights: str | None = None,
+) -> DeepLabV1:
     """Build DeepLab v1: VGG-16 with dilated convolutions and a large field of view.
 
     Paper: Chen et al., "Semantic Image Segmentation with Deep Convolutional Nets and Fully Connected CRFs", 1412.7062
     Year: 2014
-    Encoder: own
+    Encoder: vgg16
     Parameters: 20,503,379
     Output stride: 8
 
@@ -66,5 +75,10 @@ def deeplabv1(*, in_channels: int, num_classes: int, dropout: float = 0.5) -> De
         in_channels: Bands of the input.
         num_classes: Classes of the output.
         dropout: Share of activations dropped behind both converted layers, 0 to below 1.
+        encoder: ``vgg11``, ``vgg13``, ``vgg16`` or ``vgg19``.
+        pretrained: Start the encoder from timm's weights.
+        encoder_weights: File with weights of the encoder, instead of fetching them.
     """
-    return DeepLabV1(in_channels, num_classes, dropout=dropout)
+    net = DeepLabV1(in_channels, num_classes, dropout=dropout, encoder=encoder)
+    load_vgg(net.encoder, encoder, in_channels=in_channels, pretrained=pretrained, weights=encoder_weights)
+    return net

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from satseg.backend.nn.initialise import he_normal, normal
 from satseg.backend.nn.padding import pad_to_multiple
-from satseg.backend.nn.vgg import vgg16_stages
+from satseg.backend.nn.vgg import load_vgg, vgg_stages
 
 
 class FCN(nn.Module):
@@ -22,11 +22,12 @@ class FCN(nn.Module):
         num_classes: Classes of the output.
         stride: Stride of the finest prediction: 32, 16 or 8.
         dropout: Share of activations dropped behind both fully connected layers.
+        encoder: A VGG without batch normalisation.
     """
 
-    def __init__(self, in_channels: int, num_classes: int, *, stride: int, dropout: float) -> None:
+    def __init__(self, in_channels: int, num_classes: int, *, stride: int, dropout: float, encoder: str) -> None:
         super().__init__()
-        self.encoder = vgg16_stages(in_channels, norm=False)
+        self.encoder = vgg_stages(encoder, in_channels=in_channels, norm=False)
         self.pool = nn.MaxPool2d(2)
         self.top = nn.Sequential(
             nn.Conv2d(512, 4096, 7, padding=3),
@@ -55,12 +56,20 @@ class FCN(nn.Module):
         return _enlarge(scores, padded)[..., :height, :width]  # (N, num_classes, H, W)
 
 
-def fcn32s(*, in_channels: int, num_classes: int, dropout: float = 0.5) -> FCN:
+def fcn32s(
+    *,
+    in_channels: int,
+    num_classes: int,
+    dropout: float = 0.5,
+    encoder: str = "vgg16",
+    pretrained: bool = False,
+    encoder_weights: str | None = None,
+) -> FCN:
     """Build FCN-32s: VGG-16 made fully convolutional, one prediction at stride 32.
 
     Paper: Shelhamer et al., "Fully Convolutional Networks for Semantic Segmentation", CVPR, arXiv 1411.4038
     Year: 2015
-    Encoder: own
+    Encoder: vgg16
     Parameters: 134,338,387
     Output stride: 32
 
@@ -73,16 +82,29 @@ def fcn32s(*, in_channels: int, num_classes: int, dropout: float = 0.5) -> FCN:
         in_channels: Bands of the input.
         num_classes: Classes of the output.
         dropout: Share of activations dropped behind both converted layers, 0 to below 1.
+        encoder: ``vgg11``, ``vgg13``, ``vgg16`` or ``vgg19``.
+        pretrained: Start the encoder from timm's weights.
+        encoder_weights: File with weights of the encoder, instead of fetching them.
     """
-    return FCN(in_channels, num_classes, stride=32, dropout=dropout)
+    net = FCN(in_channels, num_classes, stride=32, dropout=dropout, encoder=encoder)
+    load_vgg(net.encoder, encoder, in_channels=in_channels, pretrained=pretrained, weights=encoder_weights, top=net.top)
+    return net
 
 
-def fcn16s(*, in_channels: int, num_classes: int, dropout: float = 0.5) -> FCN:
+def fcn16s(
+    *,
+    in_channels: int,
+    num_classes: int,
+    dropout: float = 0.5,
+    encoder: str = "vgg16",
+    pretrained: bool = False,
+    encoder_weights: str | None = None,
+) -> FCN:
     """Build FCN-16s: FCN-32s with a second prediction from the features at stride 16.
 
     Paper: Shelhamer et al., "Fully Convolutional Networks for Semantic Segmentation", CVPR, arXiv 1411.4038
     Year: 2015
-    Encoder: own
+    Encoder: vgg16
     Parameters: 134,348,134
     Output stride: 32
 
@@ -92,16 +114,29 @@ def fcn16s(*, in_channels: int, num_classes: int, dropout: float = 0.5) -> FCN:
         in_channels: Bands of the input.
         num_classes: Classes of the output.
         dropout: Share of activations dropped behind both converted layers, 0 to below 1.
+        encoder: ``vgg11``, ``vgg13``, ``vgg16`` or ``vgg19``.
+        pretrained: Start the encoder from timm's weights.
+        encoder_weights: File with weights of the encoder, instead of fetching them.
     """
-    return FCN(in_channels, num_classes, stride=16, dropout=dropout)
+    net = FCN(in_channels, num_classes, stride=16, dropout=dropout, encoder=encoder)
+    load_vgg(net.encoder, encoder, in_channels=in_channels, pretrained=pretrained, weights=encoder_weights, top=net.top)
+    return net
 
 
-def fcn8s(*, in_channels: int, num_classes: int, dropout: float = 0.5) -> FCN:
+def fcn8s(
+    *,
+    in_channels: int,
+    num_classes: int,
+    dropout: float = 0.5,
+    encoder: str = "vgg16",
+    pretrained: bool = False,
+    encoder_weights: str | None = None,
+) -> FCN:
     """Build FCN-8s: FCN-16s with a third prediction from the features at stride 8.
 
     Paper: Shelhamer et al., "Fully Convolutional Networks for Semantic Segmentation", CVPR, arXiv 1411.4038
     Year: 2015
-    Encoder: own
+    Encoder: vgg16
     Parameters: 134,353,017
     Output stride: 32
 
@@ -111,8 +146,13 @@ def fcn8s(*, in_channels: int, num_classes: int, dropout: float = 0.5) -> FCN:
         in_channels: Bands of the input.
         num_classes: Classes of the output.
         dropout: Share of activations dropped behind both converted layers, 0 to below 1.
+        encoder: ``vgg11``, ``vgg13``, ``vgg16`` or ``vgg19``.
+        pretrained: Start the encoder from timm's weights.
+        encoder_weights: File with weights of the encoder, instead of fetching them.
     """
-    return FCN(in_channels, num_classes, stride=8, dropout=dropout)
+    net = FCN(in_channels, num_classes, stride=8, dropout=dropout, encoder=encoder)
+    load_vgg(net.encoder, encoder, in_channels=in_channels, pretrained=pretrained, weights=encoder_weights, top=net.top)
+    return net
 
 
 def _score(in_channels: int, num_classes: int) -> nn.Conv2d:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from satseg.backend.nn.initialise import he_normal
 from satseg.backend.nn.padding import pad_to_multiple
 from satseg.backend.nn.unpool import unpool
-from satseg.backend.nn.vgg import VGG16_DEPTHS, VGG16_WIDTHS, conv_stage, vgg16_stages
+from satseg.backend.nn.vgg import VGG_WIDTHS, conv_stage, load_vgg, vgg_depths, vgg_stages
 
 
 class SegNet(nn.Module):
@@ -20,19 +20,21 @@ class SegNet(nn.Module):
     Args:
         in_channels: Bands of the input.
         num_classes: Classes of the output.
+        encoder: A VGG with batch normalisation; the decoder mirrors it.
     """
 
-    def __init__(self, in_channels: int, num_classes: int) -> None:
+    def __init__(self, in_channels: int, num_classes: int, *, encoder: str) -> None:
         super().__init__()
-        self.encoder = vgg16_stages(in_channels, norm=True)
+        depths = vgg_depths(encoder, norm=True)
+        self.encoder = vgg_stages(encoder, in_channels=in_channels, norm=True)
         self.pool = nn.MaxPool2d(2, return_indices=True)
         self.decoder = nn.ModuleList()
         for i in reversed(range(5)):
             # The last convolution of a stage gives the width that the next finer unpooling needs.
-            out = VGG16_WIDTHS[max(i - 1, 0)]
-            repeats = VGG16_DEPTHS[i] if i > 0 else 1
-            self.decoder.append(conv_stage([VGG16_WIDTHS[i]] * repeats + [out], norm=True))
-        self.head = nn.Conv2d(VGG16_WIDTHS[0], num_classes, 3, padding=1)
+            out = VGG_WIDTHS[max(i - 1, 0)]
+            repeats = depths[i] - (i == 0)
+            self.decoder.append(conv_stage([VGG_WIDTHS[i]] * repeats + [out], norm=True))
+        self.head = nn.Conv2d(VGG_WIDTHS[0], num_classes, 3, padding=1)
         he_normal(self)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -47,12 +49,19 @@ class SegNet(nn.Module):
         return self.head(x)[..., :height, :width]  # (N, num_classes, H, W)
 
 
-def segnet(*, in_channels: int, num_classes: int) -> SegNet:
+def segnet(
+    *,
+    in_channels: int,
+    num_classes: int,
+    encoder: str = "vgg16_bn",
+    pretrained: bool = False,
+    encoder_weights: str | None = None,
+) -> SegNet:
     """Build SegNet: VGG-16 with a mirrored decoder that unpools by the encoder's indices.
 
     Paper: Badrinarayanan et al., "SegNet: A Deep Convolutional Encoder-Decoder Architecture ...", arXiv 1511.00561
     Year: 2015
-    Encoder: own
+    Encoder: vgg16_bn
     Parameters: 29,453,971
     Output stride: 32
 
@@ -63,5 +72,10 @@ def segnet(*, in_channels: int, num_classes: int) -> SegNet:
     Args:
         in_channels: Bands of the input.
         num_classes: Classes of the output.
+        encoder: ``vgg11_bn``, ``vgg13_bn``, ``vgg16_bn`` or ``vgg19_bn``.
+        pretrained: Start the encoder from timm's weights.
+        encoder_weights: File with weights of the encoder, instead of fetching them.
     """
-    return SegNet(in_channels, num_classes)
+    net = SegNet(in_channels, num_classes, encoder=encoder)
+    load_vgg(net.encoder, encoder, in_channels=in_channels, pretrained=pretrained, weights=encoder_weights)
+    return net
