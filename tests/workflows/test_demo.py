@@ -172,3 +172,16 @@ def test_nonsense_is_refused_before_anything_is_written(arguments: dict, error: 
     with pytest.raises(error):
         demo(tmp_path / "demo", **arguments)
     assert not (tmp_path / "demo").exists()
+
+
+def test_a_demo_that_runs_again_replaces_maps_and_keeps_runs(done, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stands last: it replaces what the other tests look at."""
+    monkeypatch.setattr("satseg.workflows.demo.copy_sample", copy_crops)
+    first, folder = done[0].training.best, Path(done[0].path)
+    digest = Checkpoint.load(first).digest
+    again = demo(folder, steps=1, threads=1, overwrite=True)
+    assert "--overwrite" in again.steps[0].command
+    assert Path(again.training.path).name == "erfnet-2"
+    assert Checkpoint.load(first).digest == digest
+    with rasterio.open(folder / "maps" / "town_held_out.tif") as dataset:
+        assert Checkpoint.load(again.training.best).digest in dataset.tags()["SATSEG_MODEL"]
