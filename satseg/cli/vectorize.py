@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def vectorize(
     ctx: typer.Context,
-    raster: Annotated[str, typer.Argument(metavar="RASTER", help="Class raster: one band of class ids.")],
+    raster: Annotated[str, typer.Argument(metavar="RASTER", help="Class raster: one integer per class or instance.")],
     output: Annotated[
         list[str],
         typer.Option(
@@ -29,6 +29,11 @@ def vectorize(
             "May be given more than once.",
         ),
     ],
+    band: Annotated[int | None, typer.Option(metavar="N", help="Band of a raster with several, from 1.")] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(metavar="VALUE", help="Make polygons of all pixels of at least that value; for probabilities."),
+    ] = None,
     keep_background: Annotated[
         bool, typer.Option("--keep-background", help="Make polygons of the background class too.")
     ] = False,
@@ -73,6 +78,8 @@ def vectorize(
     summary = run(
         raster,
         outputs=output,
+        band=band,
+        threshold=threshold,
         keep_background=keep_background,
         classes=[name.strip() for name in classes.split(",")] if classes else None,
         simplify=simplify,

@@ -13,6 +13,7 @@ from threading import Thread
 import pyarrow as pa
 import pyogrio
 
+from satseg.classes import ClassTable
 from satseg.errors import OutputError, one_line
 from satseg.vectorization.layer import Layer
 from satseg.vectorization.style import qml, sld
@@ -129,7 +130,8 @@ def finish_geopackage(path: Path, layer: Layer) -> None:
     """
     try:
         with sqlite3.connect(path) as connection:
-            _add_style(connection, path.stem, layer)
+            if layer.classes is not None:
+                _add_style(connection, path.stem, layer.classes)
             connection.execute("UPDATE gpkg_contents SET last_change = ?", (EPOCH,))
             if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'gpkg_metadata_reference'").fetchone():
                 connection.execute("UPDATE gpkg_metadata_reference SET timestamp = ?", (EPOCH,))
@@ -138,7 +140,7 @@ def finish_geopackage(path: Path, layer: Layer) -> None:
         raise OutputError(f"Cannot write {path.name}: {one_line(error)}.") from error
 
 
-def _add_style(connection: sqlite3.Connection, table: str, layer: Layer) -> None:
+def _add_style(connection: sqlite3.Connection, table: str, classes: ClassTable) -> None:
     connection.execute(
         "CREATE TABLE layer_styles (id INTEGER PRIMARY KEY AUTOINCREMENT, f_table_catalog TEXT(256), "
         "f_table_schema TEXT(256), f_table_name TEXT(256), f_geometry_column TEXT(256), styleName TEXT(30), "
@@ -149,7 +151,7 @@ def _add_style(connection: sqlite3.Connection, table: str, layer: Layer) -> None
         "INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, f_geometry_column, styleName, "
         "styleQML, styleSLD, useAsDefault, description, owner, update_datetime) "
         "VALUES ('', '', ?, 'geom', 'classes', ?, ?, 1, 'Colours of the classes', '', ?)",
-        (table, qml(layer.classes), sld(layer.classes, table), EPOCH),
+        (table, qml(classes), sld(classes, table), EPOCH),
     )
     connection.execute(
         "INSERT INTO gpkg_contents (table_name, data_type, identifier, description, last_change, srs_id) "

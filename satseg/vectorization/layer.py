@@ -20,13 +20,13 @@ class Layer:
     Args:
         transform: Pixel to CRS coordinates of the raster.
         crs: CRS of the polygons, or None.
-        classes: Names and colours.
+        classes: Names and colours, or None where values are ids of their own.
         provenance: Where the polygons come from, as name and value.
     """
 
     transform: Affine
     crs: str | None
-    classes: ClassTable
+    classes: ClassTable | None
     provenance: Mapping[str, str]
 
 

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
     from satseg.classes import ClassTable
 
+ALL = "all"
+"""Stands for the class name in a summary of values that are no classes."""
+
 
 class PolygonSink:
     """Trace rows as they come and write polygons while tracing goes on.
@@ -39,7 +42,8 @@ class PolygonSink:
         width: Columns of the map.
         transform: Pixel (column, row) to CRS coordinates (x, y).
         crs: CRS of the map, or None: coordinates are then those of ``transform``, and areas null.
-        classes: Names and colours; 255 (ignore) is never emitted.
+        classes: Names and colours; 255 (ignore) is never emitted. None where rows hold int32 ids of their own (of
+            instances, say): every id from 0 on is emitted, and named after its value.
         scene: Name of the map, for messages.
         provenance: Where the map comes from, as name and value; stored in every format that has a place for it.
         keep_background: Whether the background class becomes polygons too.
@@ -62,7 +66,7 @@ class PolygonSink:
         width: int,
         transform: Affine,
         crs: str | None,
-        classes: ClassTable,
+        classes: ClassTable | None,
         scene: str,
         provenance: Mapping[str, str],
         keep_background: bool = False,
@@ -79,15 +83,13 @@ class PolygonSink:
         self._transform = transform
         self._crs = crs
         self._classes = classes
-        self._lookup = _lookup(classes, keep_background=keep_background, only=only)
+        self._lookup = _lookup(classes, keep_background=keep_background, only=only) if classes else None
         self._areas = AreaColumn(transform, crs)
         self._tracer = Tracer(width, tolerance=tolerance)
         cleans = min_pixels > 1 or max_hole >= 1
         self._cleaner = Cleaner(width, min_pixels=min_pixels, max_hole=max_hole) if cleans else None
         self._batches = Batches()
-        self._counts = np.zeros(len(classes), dtype=np.int64)
-        self._square_metres = np.zeros(len(classes))
-        self._vertices = 0
+        self._tally = Tally(classes, self._lookup)
         self._row = 0
         self._writers: list[Writer] = []
         self._staging = ExitStack()
@@ -114,7 +116,8 @@ class PolygonSink:
         assert rows.offset == self._row, "rows must come in order"
         self._row += len(rows.classes)
         for top in range(0, len(rows.classes), ROWS_AT_ONCE):
-            values = self._lookup[rows.classes[top : top + ROWS_AT_ONCE]]
+            values = rows.classes[top : top + ROWS_AT_ONCE]
+            values = values if self._lookup is None else self._lookup[values]
             self._trace(values if self._cleaner is None else self._cleaner.push(values))
 
     def close(self) -> VectorSummary:
@@ -137,13 +140,7 @@ class PolygonSink:
         self._open = False
         self._staging.close()
         self._drop_stale_projections()
-        emitted = [entry for entry in self._classes if self._lookup[entry.id] != VOID]
-        return VectorSummary(
-            paths=self._paths,
-            polygons={entry.name: int(self._counts[entry.id]) for entry in emitted},
-            vertices=self._vertices,
-            area_m2={entry.name: float(self._square_metres[entry.id]) for entry in emitted},
-        )
+        return self._tally.summary(self._paths)
 
     def abort(self) -> None:
         """Leave nothing behind; does nothing after :meth:`close`."""
@@ -171,9 +168,7 @@ class PolygonSink:
 
     def _write(self, regions: Regions) -> None:
         areas = self._areas.measure(regions)
-        self._counts += np.bincount(regions.values, minlength=len(self._counts))
-        self._square_metres += np.bincount(regions.values, weights=areas, minlength=len(self._counts))
-        self._vertices += len(regions.corners)
+        self._tally.add(regions, areas)
         batch = Batch(
             attributes=attributes(regions, areas, self._classes),
             points=coordinates(regions, self._transform),
@@ -190,6 +185,38 @@ class PolygonSink:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.abort()
+
+
+class Tally:
+    """Count what is emitted, by class; all in one where there is no class table.
+
+    Args:
+        classes: Class table, or None.
+        lookup: Class id to value in the tracer, VOID where nothing is emitted; None without a class table.
+    """
+
+    def __init__(self, classes: ClassTable | None, lookup: np.ndarray | None) -> None:
+        self._names = {entry.id: entry.name for entry in classes or () if lookup is None or lookup[entry.id] != VOID}
+        self._counts = np.zeros(len(classes or (ALL,)), dtype=np.int64)
+        self._square_metres = np.zeros(len(self._counts))
+        self._vertices = 0
+
+    def add(self, regions: Regions, areas: np.ndarray) -> None:
+        """Add polygons and their areas."""
+        values = regions.values if self._names else np.zeros_like(regions.values)
+        self._counts += np.bincount(values, minlength=len(self._counts))
+        self._square_metres += np.bincount(values, weights=areas, minlength=len(self._counts))
+        self._vertices += len(regions.corners)
+
+    def summary(self, paths: tuple[str, ...]) -> VectorSummary:
+        """Return the record of all that was added."""
+        names = self._names or {0: ALL}
+        return VectorSummary(
+            paths=paths,
+            polygons={name: int(self._counts[i]) for i, name in names.items()},
+            vertices=self._vertices,
+            area_m2={name: float(self._square_metres[i]) for i, name in names.items()},
+        )
 
 
 def _lookup(classes: ClassTable, *, keep_background: bool, only: Sequence[str] | None) -> np.ndarray:

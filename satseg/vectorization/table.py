@@ -91,12 +91,18 @@ class AreaColumn:
         return np.full(len(regions), np.nan)
 
 
-def attributes(regions: Regions, areas: np.ndarray, classes: ClassTable) -> tuple[pa.Array, ...]:
-    """Return the attribute columns of polygons whose values are class ids."""
-    names = pa.array(classes.names, pa.string())
+def attributes(regions: Regions, areas: np.ndarray, classes: ClassTable | None) -> tuple[pa.Array, ...]:
+    """Return the attribute columns; without a class table, names are made of the values."""
     return (
         pa.array(regions.values, pa.int32()),
-        names.take(pa.array(regions.values)),
+        _names(regions.values, classes),
         pa.array(areas, pa.float64(), mask=np.isnan(areas)),
         pa.array(regions.pixels, pa.int64()),
     )
+
+
+def _names(values: np.ndarray, classes: ClassTable | None) -> pa.Array:
+    if classes is not None:
+        return pa.array(classes.names, pa.string()).take(pa.array(values))
+    present, positions = np.unique(values, return_inverse=True)
+    return pa.array([f"class {value}" for value in present], pa.string()).take(pa.array(positions))

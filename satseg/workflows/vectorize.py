@@ -13,7 +13,7 @@ import rasterio
 from rasterio.windows import Window
 
 from satseg import __version__
-from satseg.classes import IGNORE_INDEX, MAX_CLASSES, ClassTable, MapClass
+from satseg.classes import BACKGROUND, IGNORE_INDEX, MAX_CLASSES, ClassTable, MapClass
 from satseg.errors import SceneError, UsageError
 from satseg.raster.gdal import gdal_environment
 from satseg.raster.scene import Scene
@@ -27,12 +27,15 @@ log = logging.getLogger("satseg")
 
 STDOUT = "-"
 _STRIP_PIXELS = 2**22
+_LARGEST_ID = 2**31 - 1
 
 
 def vectorize(
     raster: str | Path,
     *,
     outputs: Sequence[str | Path],
+    band: int | None = None,
+    threshold: float | None = None,
     keep_background: bool = False,
     classes: Sequence[str] | None = None,
     simplify: str | None = None,
@@ -44,10 +47,14 @@ def vectorize(
     """Trace the classes of a raster as polygons that share every boundary.
 
     Class names and colours come from the raster where satseg wrote it, else from its colour table; a raster without
-    either has the classes ``class 0``, ``class 1`` and so on, and no background.
+    either has the classes ``class 0``, ``class 1`` and so on, and no background. Integers of more than 8 bits (ids of
+    instances, say) need no table: each value is a class of its own.
 
     Args:
-        raster: Class raster: one band of integers 0..254; nodata and 255 become nothing.
+        raster: Class raster: one band of integers from 0 on. Nodata, and 255 in a raster of 8 bits, become nothing.
+        band: Band of a raster with several, from 1.
+        threshold: Makes two classes of a raster of any real values: ``class 1`` where they are at least that, and
+            background.
         outputs: Files to write, by suffix: ``.gpkg``, ``.parquet``, ``.fgb``, ``.geojson``, ``.geojsonl``, ``.shp``.
             ``-`` writes GeoJSONSeq to ``stream``.
         keep_background: Whether the background class becomes polygons too.
@@ -70,9 +77,11 @@ def vectorize(
     """
     names = [str(output) for output in outputs]
     _check_outputs(names, stream)
-    with gdal_environment(), Scene.open(raster, expand_palette=False) as scene:
-        _check_scene(scene)
-        table, told = _class_table(scene.info.path)
+    with gdal_environment(), Scene.open(_one_band(raster, band), expand_palette=False) as scene:
+        _check_scene(scene, threshold)
+        table, told = _class_table(scene, threshold)
+        if table is None and classes is not None:
+            raise UsageError(f"{raster} has no classes by name.", hint="Drop --classes.")
         with PolygonSink(
             [Path(name) for name in names if name != STDOUT],
             stream=stream if STDOUT in names else None,
@@ -82,6 +91,8 @@ def vectorize(
             classes=table,
             scene=scene.info.path,
             provenance=_provenance(
+                band=band,
+                threshold=threshold,
                 keep_background=keep_background,
                 classes=classes,
                 simplify=simplify,
@@ -95,7 +106,7 @@ def vectorize(
             max_hole=area_in_pixels(fill_holes, scene.info.gsd) if fill_holes else 0,
         ) as sink:
             for window in _strips(scene):
-                sink.write(Rows(int(window.row_off), _read(scene, window, table)))
+                sink.write(Rows(int(window.row_off), _read(scene, window, table, threshold)))
                 done = (window.row_off + window.height) * scene.info.width
                 progress(ProgressEvent("vectorize", done, scene.info.pixels, "px"))
             summary = sink.close()
@@ -111,26 +122,44 @@ def _check_outputs(names: Sequence[str], stream: IO[str] | None) -> None:
         raise UsageError("The output - needs a text stream.", hint="Pass stream=sys.stdout.")
 
 
-def _check_scene(scene: Scene) -> None:
+def _one_band(raster: str | Path, band: int | None) -> str:
+    """Return the GDAL name of one band of a raster.
+
+    Raises:
+        UsageError: It has no such band.
+    """
+    if band is None:
+        return str(raster)
+    with Scene.open(raster, expand_palette=False) as scene:
+        count = len(scene.info.bands)
+    if not 1 <= band <= count:
+        raise UsageError(f"{raster} has no band {band}; its bands are 1 to {count}.")
+    return f"vrt://{raster}?bands={band}"
+
+
+def _check_scene(scene: Scene, threshold: float | None) -> None:
     info = scene.info
     if len(info.bands) != 1:
         raise SceneError(
-            f"{info.path} has {len(info.bands)} bands; a class raster has one.",
-            hint="Extract the band of classes: gdal_translate -b 1 ...",
+            f"{info.path} has {len(info.bands)} bands; a class raster has one.", hint="Choose one with --band."
         )
-    if np.dtype(info.bands.dtype).kind not in "iu":
+    if threshold is None and np.dtype(info.bands.dtype).kind not in "iu":
         raise SceneError(
             f"{info.path} holds {info.bands.dtype} values; a class raster holds integers.",
-            hint="Convert it first: gdal_translate -ot Byte ...",
+            hint="If they are probabilities, give --threshold.",
         )
 
 
-def _class_table(path: str) -> tuple[ClassTable, bool]:
-    """Return the classes of a raster, and whether the raster told them."""
-    with rasterio.open(path) as dataset:
+def _class_table(scene: Scene, threshold: float | None) -> tuple[ClassTable | None, bool]:
+    """Return the classes of a raster, None where values are ids of their own, and whether the raster told them."""
+    if threshold is not None:
+        return ClassTable.from_names([BACKGROUND, "class 1"]), True
+    with rasterio.open(scene.info.path) as dataset:
         table = read_class_table(dataset)
         if table is not None:
             return table, True
+        if np.dtype(scene.info.bands.dtype).itemsize > 1:
+            return None, True
         table = ClassTable.from_names(f"class {i}" for i in range(MAX_CLASSES))
         if dataset.colorinterp[0] != rasterio.enums.ColorInterp.palette:
             return table, False
@@ -154,17 +183,27 @@ def _strips(scene: Scene) -> list[Window]:
     return strips(info.height, info.width, rows)
 
 
-def _read(scene: Scene, window: Window, table: ClassTable) -> np.ndarray:
+def _read(scene: Scene, window: Window, table: ClassTable | None, threshold: float | None) -> np.ndarray:
+    """Return the rows of a window as a sink takes them: uint8 classes, or int32 ids without a class table."""
     bands, valid = scene.read(window)
     values = bands[0]
-    wrong = valid & ((values < 0) | ((values >= len(table)) & (values != IGNORE_INDEX)))
+    if threshold is not None:
+        return np.where(valid, values >= threshold, IGNORE_INDEX).astype(np.uint8)
+    if table is None:
+        wrong, limit, void = valid & ((values < 0) | (values > _LARGEST_ID)), _LARGEST_ID, -1
+    else:
+        wrong, limit, void = valid & ((values < 0) | (values >= len(table))), len(table) - 1, IGNORE_INDEX
+        wrong &= values != IGNORE_INDEX
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
         raise SceneError(
             f"{scene.info.path} holds the value {values[row, column]} at row {window.row_off + row}, column {column}; "
-            f"its classes are 0..{len(table) - 1}.",
+            f"its classes are 0..{limit}.",
+            hint="If that is nodata, say so in the file: gdal_edit -a_nodata ...",
         )
-    return np.where(valid, values, IGNORE_INDEX).astype(np.uint8)
+    rows = values.astype(np.int32 if table is None else np.uint8)
+    rows[~valid] = void
+    return rows
 
 
 def _provenance(**options: object) -> dict[str, str]:

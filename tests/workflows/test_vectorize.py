@@ -76,7 +76,7 @@ def test_the_block_layout_of_the_file_changes_nothing(tmp_path: Path, classes: n
 
 def test_awkward_rasters_are_refused_in_one_sentence(tmp_path: Path, classes: np.ndarray) -> None:
     rasters = {
-        "two bands": write_raster(tmp_path / "bands.tif", np.stack([classes, classes])),
+        "2 bands": write_raster(tmp_path / "bands.tif", np.stack([classes, classes])),
         "holds float32 values": write_raster(tmp_path / "float.tif", classes.astype(np.float32)),
         "holds the value -5": write_raster(tmp_path / "negative.tif", classes.astype(np.int16) - 5),
     }
@@ -138,6 +138,28 @@ def test_metres_need_a_crs(tmp_path: Path, classes: np.ndarray) -> None:
     for options in ({"simplify": "1m"}, {"min_area": "1m2"}):
         with pytest.raises(UsageError, match="in metres, but the raster has no CRS"):
             vectorize(path, outputs=[tmp_path / "out.gpkg"], **options)
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int16", "int32", "uint32", "int64"])
+def test_ids_of_instances_need_no_class_table(tmp_path: Path, dtype: str) -> None:
+    ids = np.kron(np.arange(30).reshape(5, 6), np.ones((4, 4), dtype=int)).astype(dtype) * 1000
+    path = write_raster(tmp_path / "ids.tif", ids, nodata=3000)
+    summary = vectorize(path, outputs=[tmp_path / "out.gpkg"])
+    found = geopandas.read_file(tmp_path / "out.gpkg")
+    assert summary.polygons == {"all": 29}
+    assert sorted(found.class_id) == [i * 1000 for i in range(30) if i != 3]
+    assert set(found.pixels) == {16}
+    assert found.class_name[0] == f"class {found.class_id[0]}"
+
+
+def test_a_band_and_a_threshold_may_be_chosen(tmp_path: Path, classes: np.ndarray) -> None:
+    probability = np.stack([np.zeros((60, 50)), classes / 2]).astype(np.float32)
+    path = write_raster(tmp_path / "probability.tif", probability)
+    summary = vectorize(path, outputs=[tmp_path / "out.gpkg"], band=2, threshold=0.5)
+    assert list(summary.polygons) == ["class 1"]
+    assert geopandas.read_file(tmp_path / "out.gpkg").pixels.sum() == (classes >= 1).sum()
+    with pytest.raises(UsageError, match=r"has no band 3; its bands are 1 to 2"):
+        vectorize(path, outputs=[tmp_path / "out.gpkg"], band=3)
 
 
 def run(*words: object) -> subprocess.CompletedProcess[str]:
