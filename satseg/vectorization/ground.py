@@ -1,8 +1,8 @@
-"""Areas on the ellipsoid for polygons given in pixels, many at a time.
+"""Areas and perimeters on the ellipsoid for polygons given in pixels, many at a time.
 
-A raster's ground scale (square metres per pixel) varies smoothly, so it is measured on a grid of points by way of
-geocentric positions, which know neither poles nor antimeridian, and interpolated in between. Over each polygon it is a
-polynomial through 3 x 3 points of its bounding box, integrated exactly along straight edges by Green's theorem.
+A raster's ground scale (metres per pixel in each direction) varies smoothly, so it is measured on a grid of points by
+way of geocentric positions, which know neither poles nor antimeridian, and interpolated in between. Over each polygon it
+is a polynomial through 3 x 3 points of its bounding box; areas are integrated along straight edges by Green's theorem.
 """
 
 from __future__ import annotations
@@ -48,27 +48,43 @@ class Ground:
             raise ValueError(str(error)) from error
         across = np.linspace(*columns, _NODES)
         down = np.linspace(*rows, _NODES)
-        scale = _pixel_area(transform, to_degrees, geod, *np.meshgrid(across, down))
-        if not np.isfinite(scale).all():
+        metric = _metric(transform, to_degrees, geod, *np.meshgrid(across, down))
+        if not np.isfinite(metric).all():
             raise ValueError(f"part of the raster lies outside the area where {crs} is defined")
+        scale = np.sqrt(metric[0] * metric[2] - metric[1] ** 2)
         self._scale = RectBivariateSpline(across, down, scale.T, s=0)
+        self._metric = [RectBivariateSpline(across, down, part.T, s=0) for part in metric]
 
     def areas(self, regions: Regions) -> np.ndarray:
         """Return (P,) square metres on the ellipsoid; edges are straight in the raster's CRS."""
         centres, halves = _boxes(regions.corners, regions.rings, regions.polygons)
-        steps = np.array([-1.0, 0.0, 1.0])
-        columns = centres[:, 0, None, None] + halves[:, 0, None, None] * steps[:, None]
-        rows = centres[:, 1, None, None] + halves[:, 1, None, None] * steps
-        scale = self._scale.ev(*np.broadcast_arrays(columns, rows))  # (P, 3 columns, 3 rows)
-        to_powers = np.array([[0.0, 1.0, 0.0], [-0.5, 0.0, 0.5], [0.5, -1.0, 0.5]])
-        powers = to_powers @ scale @ to_powers.T  # (P, i, j): coefficient of u**i * v**j, u and v in -1..1
+        powers = _polynomials(self._scale, centres, halves)
         return _integrate(regions.corners, regions.rings, regions.polygons, centres, halves, powers)
 
+    def perimeters(self, regions: Regions) -> np.ndarray:
+        """Return (P,) metres on the ellipsoid along all rings, holes included."""
+        centres, halves = _boxes(regions.corners, regions.rings, regions.polygons)
+        powers = np.stack([_polynomials(part, centres, halves) for part in self._metric], axis=1)
+        return _measure(regions.corners, regions.rings, regions.polygons, centres, halves, powers)
 
-def _pixel_area(
+
+def _polynomials(spline: RectBivariateSpline, centres: np.ndarray, halves: np.ndarray) -> np.ndarray:
+    """Return (P, 3, 3) coefficients of u**i * v**j over each box, u and v in -1..1 along columns and rows."""
+    steps = np.array([-1.0, 0.0, 1.0])
+    columns = centres[:, 0, None, None] + halves[:, 0, None, None] * steps[:, None]
+    rows = centres[:, 1, None, None] + halves[:, 1, None, None] * steps
+    values = spline.ev(*np.broadcast_arrays(columns, rows))
+    to_powers = np.array([[0.0, 1.0, 0.0], [-0.5, 0.0, 0.5], [0.5, -1.0, 0.5]])
+    return to_powers @ values @ to_powers.T
+
+
+def _metric(
     transform: Affine, to_degrees: Transformer, geod: Geod, columns: np.ndarray, rows: np.ndarray
 ) -> np.ndarray:
-    """Return square metres per pixel at (column, row), NaN where the CRS is not defined."""
+    """Return E, F, G of the squared length E dx**2 + 2 F dx dy + G dy**2 of a step, NaN where the CRS is not defined.
+
+    Steps are in columns and rows, lengths in metres; the first axis of the result is E, F, G.
+    """
     middle = transform * (columns.mean(), rows.mean()), transform * (columns.mean() + 1, rows.mean())
     lon, lat = to_degrees.transform(*np.transpose(middle))
     metres = geod.inv(lon[0], lat[0], lon[1], lat[1])[2] if np.isfinite([*lon, *lat]).all() else np.nan
@@ -79,7 +95,8 @@ def _pixel_area(
     down = _position(transform, to_degrees, geod, columns, rows + step) - _position(
         transform, to_degrees, geod, columns, rows - step
     )
-    return np.linalg.norm(np.cross(along, down), axis=-1) / (2 * step) ** 2
+    products = [(along * along).sum(-1), (along * down).sum(-1), (down * down).sum(-1)]
+    return np.stack(products) / (2 * step) ** 2
 
 
 def _position(
@@ -137,6 +154,38 @@ def _integrate(
                     total += _edge(u, v, to_u, to_v, powers[polygon])
         areas[polygon] = total * half_width * half_height
     return areas
+
+
+@njit(cache=True, nogil=True)
+def _measure(
+    corners: np.ndarray,
+    rings: np.ndarray,
+    polygons: np.ndarray,
+    centres: np.ndarray,
+    halves: np.ndarray,
+    powers: np.ndarray,
+) -> np.ndarray:
+    """Add up the lengths of edges by the metric in the middle of each."""
+    lengths = np.zeros(len(polygons) - 1)
+    for polygon in range(len(polygons) - 1):
+        for ring in range(polygons[polygon], polygons[polygon + 1]):
+            for i in range(rings[ring], rings[ring + 1] - 1):
+                dx, dy = corners[i + 1, 0] - corners[i, 0], corners[i + 1, 1] - corners[i, 1]
+                u = (corners[i, 0] + dx / 2 - centres[polygon, 0]) / halves[polygon, 0]
+                v = (corners[i, 1] + dy / 2 - centres[polygon, 1]) / halves[polygon, 1]
+                square = _value(powers[polygon, 0], u, v) * dx * dx
+                square += 2 * _value(powers[polygon, 1], u, v) * dx * dy
+                square += _value(powers[polygon, 2], u, v) * dy * dy
+                lengths[polygon] += np.sqrt(square)
+    return lengths
+
+
+@njit(cache=True, nogil=True)
+def _value(powers: np.ndarray, u: float, v: float) -> float:
+    total = 0.0
+    for j in range(2, -1, -1):
+        total = total * v + powers[0, j] + u * (powers[1, j] + u * powers[2, j])
+    return total
 
 
 @njit(cache=True, nogil=True)

@@ -18,7 +18,7 @@ from satseg.vectorization.formats import open_writer, suffix_of
 from satseg.vectorization.layer import Layer, Writer
 from satseg.vectorization.planar import VOID
 from satseg.vectorization.regions import Batches, Regions, coordinates
-from satseg.vectorization.table import AreaColumn, Batch, attributes
+from satseg.vectorization.table import Batch, GroundMeasures, attributes
 from satseg.vectorization.trace import ROWS_AT_ONCE, Tracer
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class PolygonSink:
         self._crs = crs
         self._classes = classes
         self._lookup = _lookup(classes, keep_background=keep_background, only=only) if classes else None
-        self._areas = AreaColumn(transform, crs)
+        self._ground = GroundMeasures(transform, crs)
         self._tracer = Tracer(width, tolerance=tolerance)
         cleans = min_pixels > 1 or max_hole >= 1
         self._cleaner = Cleaner(width, min_pixels=min_pixels, max_hole=max_hole) if cleans else None
@@ -167,10 +167,10 @@ class PolygonSink:
             self._write(batch)
 
     def _write(self, regions: Regions) -> None:
-        areas = self._areas.measure(regions)
+        areas, perimeters = self._ground.measure(regions)
         self._tally.add(regions, areas)
         batch = Batch(
-            attributes=attributes(regions, areas, self._classes),
+            attributes=attributes(regions, areas, perimeters, self._classes),
             points=coordinates(regions, self._transform),
             rings=regions.rings,
             polygons=regions.polygons,

@@ -26,6 +26,7 @@ FIELDS = pa.schema(
         pa.field("class_id", pa.int32()),
         pa.field("class_name", pa.string()),
         pa.field("area_m2", pa.float64()),
+        pa.field("perimeter_m", pa.float64()),
         pa.field("pixels", pa.int64()),
     ]
 )
@@ -64,8 +65,8 @@ class Batch:
         return np.concatenate([low, np.maximum.reduceat(self.points, starts)], axis=1)
 
 
-class AreaColumn:
-    """Areas on the ellipsoid; null, said once, where the raster has no relation to the ground.
+class GroundMeasures:
+    """Areas and perimeters on the ellipsoid; null, said once, where the raster has no relation to the ground.
 
     Args:
         transform: Pixel to CRS coordinates.
@@ -78,25 +79,29 @@ class AreaColumn:
         if crs is None:
             log.warning("The raster has no CRS: polygons are in its own coordinates, and areas are unknown.")
 
-    def measure(self, regions: Regions) -> np.ndarray:
-        """Return (P,) float64 square metres, NaN where unknown."""
+    def measure(self, regions: Regions) -> tuple[np.ndarray, np.ndarray]:
+        """Return square metres and metres, (P,) float64 each, NaN where unknown."""
         if self._crs is not None:
             low, high = regions.corners.min(axis=0), regions.corners.max(axis=0)
             try:
                 ground = Ground(self._transform, self._crs, columns=(low[0], high[0]), rows=(low[1], high[1]))
-                return ground.areas(regions)
+                return ground.areas(regions), ground.perimeters(regions)
             except ValueError as error:
                 log.warning("Areas are unknown: %s.", error)
                 self._crs = None
-        return np.full(len(regions), np.nan)
+        unknown = np.full(len(regions), np.nan)
+        return unknown, unknown
 
 
-def attributes(regions: Regions, areas: np.ndarray, classes: ClassTable | None) -> tuple[pa.Array, ...]:
+def attributes(
+    regions: Regions, areas: np.ndarray, perimeters: np.ndarray, classes: ClassTable | None
+) -> tuple[pa.Array, ...]:
     """Return the attribute columns; without a class table, names are made of the values."""
     return (
         pa.array(regions.values, pa.int32()),
         _names(regions.values, classes),
         pa.array(areas, pa.float64(), mask=np.isnan(areas)),
+        pa.array(perimeters, pa.float64(), mask=np.isnan(perimeters)),
         pa.array(regions.pixels, pa.int64()),
     )
 

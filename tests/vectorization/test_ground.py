@@ -24,23 +24,25 @@ PLACES = {
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_areas_equal_geodesic_areas_of_densified_outlines(place: str) -> None:
+def test_areas_and_perimeters_equal_those_of_densified_outlines(place: str) -> None:
     crs, transform = PLACES[place]
     values = np.kron(np.random.default_rng(0).integers(0, 3, (12, 12)), np.ones((5, 5), dtype=int))
     tracer = Tracer(60)
     regions = concatenate([tracer.push(values), tracer.finish()])
-    found = Ground(transform, crs, columns=(0, 60), rows=(0, 60)).areas(regions)
-    np.testing.assert_allclose(found, _geodesic(to_shapely(regions, transform), crs, transform), rtol=1e-6)
+    ground = Ground(transform, crs, columns=(0, 60), rows=(0, 60))
+    areas, perimeters = np.transpose(_geodesic(to_shapely(regions, transform), crs, transform))
+    np.testing.assert_allclose(ground.areas(regions), np.abs(areas), rtol=1e-6)
+    np.testing.assert_allclose(ground.perimeters(regions), perimeters, rtol=1e-5)
 
 
-def _geodesic(polygons: np.ndarray, crs: str, transform: Affine) -> list[float]:
+def _geodesic(polygons: np.ndarray, crs: str, transform: Affine) -> list[tuple[float, float]]:
     step = abs(transform.determinant) ** 0.5 / 5
     source = CRS(crs)
     to_degrees = Transformer.from_crs(source, source.geodetic_crs, always_xy=True)
     outlines = shapely.transform(
         shapely.segmentize(polygons, step), lambda xy: np.column_stack(to_degrees.transform(*xy.T))
     )
-    return [abs(source.get_geod().geometry_area_perimeter(outline)[0]) for outline in outlines]
+    return [source.get_geod().geometry_area_perimeter(outline) for outline in outlines]
 
 
 def test_a_crs_without_relation_to_the_ground_is_refused() -> None:
