@@ -1,8 +1,8 @@
 """Areas and perimeters on the ellipsoid for polygons given in pixels, many at a time.
 
 A raster's ground scale (metres per pixel in each direction) varies smoothly, so it is measured on a grid of points by
-way of geocentric positions, which know neither poles nor antimeridian, and interpolated in between. Over each polygon it
-is a polynomial through 3 x 3 points of its bounding box; areas are integrated along straight edges by Green's theorem.
+way of geocentric positions, which know neither poles nor antimeridian, and interpolated in between. Over each polygon
+it is a polynomial through 3 x 3 points of its bounding box; areas are integrated along edges by Green's theorem.
 """
 
 from __future__ import annotations

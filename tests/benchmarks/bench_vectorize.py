@@ -29,7 +29,7 @@ TRANSFORM = Affine(0.5, 0, 300_000, 0, -0.5, 3_000_000)
 BLOCK = 4096
 
 
-def noise(side: int, *, sigma: float = 6.5, num_classes: int = 5) -> np.ndarray:
+def noise(side: int, *, sigma: float = 5.0, num_classes: int = 5) -> np.ndarray:
     """Return (side, side) uint8: the strongest of several fields of smooth noise, in every pixel."""
     from scipy.ndimage import gaussian_filter
 
@@ -37,7 +37,6 @@ def noise(side: int, *, sigma: float = 6.5, num_classes: int = 5) -> np.ndarray:
     best, classes = np.full((side, side), -np.inf, dtype=np.float32), np.zeros((side, side), dtype=np.uint8)
     for i in range(num_classes):
         field = gaussian_filter(rng.standard_normal((side, side), dtype=np.float32), sigma, mode="wrap")
-        field += 0.12 / sigma * rng.standard_normal((side, side), dtype=np.float32)
         classes[field > best] = i
         np.maximum(best, field, out=best)
     return classes
