@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +14,10 @@ from satseg.errors import ArchitectureError
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Architecture", "create_model", "find_architecture", "list_architectures"]
+__all__ = ["Architecture", "create_model", "find_architecture", "lasting_options", "list_architectures"]
 
 _GIVEN = ("in_channels", "num_classes")
+_STARTING = ("pretrained", "encoder_weights")
 
 
 def list_architectures() -> list[Architecture]:
@@ -59,6 +60,14 @@ def create_model(arch: str, *, in_channels: int, num_classes: int, **options: An
     _check_options(arch, builder, options)
     model: nn.Module = builder(in_channels=in_channels, num_classes=num_classes, **options)
     return model
+
+
+def lasting_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that shape a network, without those that only choose the weights it starts from.
+
+    A network that is built to take weights from a checkpoint has no use for others, which may be out of reach by then.
+    """
+    return {name: value for name, value in options.items() if name not in _STARTING}
 
 
 def _find(arch: str) -> Entry:

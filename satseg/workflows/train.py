@@ -17,7 +17,7 @@ from lightning_fabric.plugins import MixedPrecision
 from torch import Tensor, nn
 
 from satseg import __version__
-from satseg.backend import create_model
+from satseg.backend import create_model, lasting_options
 from satseg.backend.device import available_cores, select_device, select_precision
 from satseg.checkpoint import ModelCard
 from satseg.errors import TileError
@@ -234,7 +234,7 @@ def _make_card(recipe: Recipe, tile_set: TileSet) -> ModelCard:
     training = recipe.to_dict()
     return ModelCard(
         arch=training.pop("arch"),
-        arch_options=training.pop("arch_options"),
+        arch_options=lasting_options(training.pop("arch_options")),
         classes=tile_set.classes,
         bands=tile_set.bands,
         statistics=tile_set.statistics,

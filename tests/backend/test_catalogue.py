@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from satseg.backend import create_model, list_architectures
+from satseg.backend import create_model, lasting_options, list_architectures
 from satseg.backend.catalogue import read_source
 from satseg.errors import ArchitectureError
 
@@ -99,3 +99,8 @@ def test_counts_below_one_are_refused(counts: dict[str, int]) -> None:
 
 def test_every_network_of_the_folder_is_listed() -> None:
     assert {"erfnet", "unet"} <= {architecture.name for architecture in list_architectures()}
+
+
+def test_options_for_starting_weights_do_not_last() -> None:
+    options = {"encoder": "resnet18", "pretrained": True, "encoder_weights": "some.file", "dropout": 0.1}
+    assert lasting_options(options) == {"encoder": "resnet18", "dropout": 0.1}
