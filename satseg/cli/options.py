@@ -13,6 +13,7 @@ from satseg.errors import ArchitectureError, UsageError
 
 _TALK = "What to say"
 _RUN = "How to run"
+_POLYGONS = "How polygons look"
 
 Json = Annotated[
     bool,
@@ -59,6 +60,36 @@ Seed = Annotated[
 BatchSize = Annotated[
     int,
     typer.Option(metavar="N", min=1, help="Images that go through the network at once.", rich_help_panel=_RUN),
+]
+
+KeepBackground = Annotated[
+    bool,
+    typer.Option("--keep-background", help="Make polygons of the background class too.", rich_help_panel=_POLYGONS),
+]
+Simplify = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LENGTH",
+        help="How far a boundary may move to get along with fewer vertices: 1px, 0.5m. Neighbours keep fitting.",
+        rich_help_panel=_POLYGONS,
+    ),
+]
+MinArea = Annotated[
+    str | None,
+    typer.Option(
+        metavar="AREA",
+        help="Smallest region to keep: 10m2, 25px. Smaller ones dissolve into the neighbour with the longest "
+        "shared boundary; those next to nothing but nodata or background go.",
+        rich_help_panel=_POLYGONS,
+    ),
+]
+FillHoles = Annotated[
+    str | None,
+    typer.Option(
+        metavar="AREA",
+        help="Largest hole to fill: 5m2, 25px. Only holes in which no polygon is made.",
+        rich_help_panel=_POLYGONS,
+    ),
 ]
 
 ClassField = Annotated[

@@ -48,9 +48,10 @@ def predict(
         typer.Option(metavar="PX", help="Pixels over which windows are blended. Default: an eighth of the window."),
     ] = None,
     batch_size: options.BatchSize = 4,
-    keep_background: Annotated[
-        bool, typer.Option("--keep-background", help="Make polygons of the background class too.")
-    ] = False,
+    keep_background: options.KeepBackground = False,
+    simplify: options.Simplify = None,
+    min_area: options.MinArea = None,
+    fill_holes: options.FillHoles = None,
     device: options.Device = "auto",
     precision: options.Precision = "auto",
     threads: options.Threads = None,
@@ -75,6 +76,9 @@ def predict(
         overlap=overlap,
         batch_size=batch_size,
         keep_background=keep_background,
+        simplify=simplify,
+        min_area=min_area,
+        fill_holes=fill_holes,
         device=device,
         precision=precision,
         threads=threads,

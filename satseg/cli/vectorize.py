@@ -34,37 +34,14 @@ def vectorize(
         float | None,
         typer.Option(metavar="VALUE", help="Make polygons of all pixels of at least that value; for probabilities."),
     ] = None,
-    keep_background: Annotated[
-        bool, typer.Option("--keep-background", help="Make polygons of the background class too.")
-    ] = False,
+    keep_background: options.KeepBackground = False,
     classes: Annotated[
         str | None,
         typer.Option(metavar="NAMES", help="Classes to make polygons of, by name, with commas between."),
     ] = None,
-    simplify: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LENGTH",
-            help="How far a boundary may move to get along with fewer vertices: 1px, 0.5m. Neighbours keep fitting.",
-        ),
-    ] = None,
-    min_area: Annotated[
-        str | None,
-        typer.Option(
-            "--min-area",
-            metavar="AREA",
-            help="Smallest region to keep: 10m2, 25px. Smaller ones dissolve into the neighbour with the longest "
-            "shared boundary; those next to nothing but nodata or background go.",
-        ),
-    ] = None,
-    fill_holes: Annotated[
-        str | None,
-        typer.Option(
-            "--fill-holes",
-            metavar="AREA",
-            help="Largest hole to fill: 5m2, 25px. Only holes in which no polygon is made.",
-        ),
-    ] = None,
+    simplify: options.Simplify = None,
+    min_area: options.MinArea = None,
+    fill_holes: options.FillHoles = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -29,6 +29,7 @@ from satseg.records import Plan, PredictionSummary, Progress, Rows, SceneInfo, n
 from satseg.runs import newest_finished
 from satseg.staging import staged
 from satseg.vectorization import VECTOR_SUFFIXES, PolygonSink
+from satseg.vectorization.measures import area_in_pixels, length_in_pixels
 
 log = logging.getLogger("satseg")
 
@@ -46,6 +47,23 @@ class Sink(Protocol):
 
 
 @dataclass(frozen=True)
+class PolygonShape:
+    """How a map becomes polygons; lengths and areas are in pixels or on the ground, such as ``1px`` and ``10m2``.
+
+    Args:
+        keep_background: Whether the background class becomes polygons too.
+        simplify: How far a boundary may move to get along with fewer vertices; None keeps the pixels' edges.
+        min_area: Smaller regions dissolve into a neighbour; None keeps all.
+        fill_holes: Holes of at most that area are filled where no polygon is made in them; None keeps all.
+    """
+
+    keep_background: bool = False
+    simplify: str | None = None
+    min_area: str | None = None
+    fill_holes: str | None = None
+
+
+@dataclass(frozen=True)
 class Mapper:
     """A network and how to run it, ready for any number of scenes.
 
@@ -55,7 +73,7 @@ class Mapper:
         window: Side of a window in pixels.
         overlap: Pixels over which windows are blended, or None for an eighth of the window.
         batch_size: Windows per forward pass.
-        keep_background: Whether polygons include the background class.
+        shape: How the map becomes polygons.
     """
 
     network: Network
@@ -63,7 +81,7 @@ class Mapper:
     window: int = 512
     overlap: int | None = None
     batch_size: int = 4
-    keep_background: bool = False
+    shape: PolygonShape = field(default_factory=PolygonShape)
 
     def map_scene(
         self,
@@ -130,7 +148,10 @@ class Mapper:
                 classes=self.network.classes,
                 scene=info.path,
                 provenance=tags,
-                keep_background=self.keep_background,
+                keep_background=self.shape.keep_background,
+                tolerance=length_in_pixels(self.shape.simplify, info.gsd) if self.shape.simplify else None,
+                min_pixels=area_in_pixels(self.shape.min_area, info.gsd) if self.shape.min_area else 0,
+                max_hole=area_in_pixels(self.shape.fill_holes, info.gsd) if self.shape.fill_holes else 0,
             )
         )
         return [*sinks, polygons], polygons
@@ -139,6 +160,10 @@ class Mapper:
         settings = (
             f"--window {plan.window[0]} --overlap {plan.overlap[0]} --batch-size {plan.batch_size} "
             f"--precision {self.network.precision}"
+        )
+        shape = {name: value for name, value in vars(self.shape).items() if value}
+        settings += "".join(
+            f" --{name.replace('_', '-')}" + ("" if value is True else f" {value}") for name, value in shape.items()
         )
         return {
             "SATSEG_VERSION": __version__,
@@ -156,6 +181,9 @@ def predict(
     overlap: int | None = None,
     batch_size: int = 4,
     keep_background: bool = False,
+    simplify: str | None = None,
+    min_area: str | None = None,
+    fill_holes: str | None = None,
     device: str = "auto",
     precision: str = "auto",
     threads: int | None = None,
@@ -175,6 +203,9 @@ def predict(
         overlap: Pixels over which neighbouring windows are blended; None is an eighth of the window.
         batch_size: Windows per forward pass.
         keep_background: Whether polygons include the background class.
+        simplify: How far a boundary may move to get along with fewer vertices: ``1px``, ``0.5m``.
+        min_area: Smallest region to keep, such as ``10m2`` or ``25px``; smaller ones dissolve into a neighbour.
+        fill_holes: Largest hole to fill, such as ``5m2``.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
         threads: Processor threads; None is all that the process may use.
@@ -197,6 +228,9 @@ def predict(
         overlap=overlap,
         batch_size=batch_size,
         keep_background=keep_background,
+        simplify=simplify,
+        min_area=min_area,
+        fill_holes=fill_holes,
         device=device,
         precision=precision,
         threads=threads,
@@ -214,6 +248,9 @@ def predict_scenes(
     overlap: int | None = None,
     batch_size: int = 4,
     keep_background: bool = False,
+    simplify: str | None = None,
+    min_area: str | None = None,
+    fill_holes: str | None = None,
     device: str = "auto",
     precision: str = "auto",
     threads: int | None = None,
@@ -234,6 +271,9 @@ def predict_scenes(
         overlap: See :func:`predict`.
         batch_size: See :func:`predict`.
         keep_background: See :func:`predict`.
+        simplify: See :func:`predict`.
+        min_area: See :func:`predict`.
+        fill_holes: See :func:`predict`.
         device: See :func:`predict`.
         precision: See :func:`predict`.
         threads: See :func:`predict`.
@@ -253,7 +293,8 @@ def predict_scenes(
     checkpoint = Checkpoint.load(_newest_model() if model is None else model)
     network = Network.from_checkpoint(checkpoint, device=where, precision=select_precision(precision, where))
     origin = f"{checkpoint.path.name} sha256:{checkpoint.digest}"
-    mapper = Mapper(network, origin, window, overlap, batch_size, keep_background)
+    shape = PolygonShape(keep_background, simplify, min_area, fill_holes)
+    mapper = Mapper(network, origin, window, overlap, batch_size, shape)
     used: dict[Path, str] = {}
     for scene in scenes:
         try:

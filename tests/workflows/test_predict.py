@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import geopandas
@@ -22,7 +23,7 @@ from satseg.errors import CheckpointError, SatsegError, SceneError, UsageError
 from satseg.inference.network import Network
 from satseg.raster.scene import Scene
 from satseg.records import BandSpec, BandStatistics, ProgressEvent
-from satseg.workflows.predict import Mapper, predict, predict_scenes
+from satseg.workflows.predict import Mapper, PolygonShape, predict, predict_scenes
 
 GRID = Affine(0.5, 0, 300_000, 0, -0.5, 3_000_000)
 TABLE = ClassTable.from_names(["background", "grey", "bright"])
@@ -234,3 +235,15 @@ def test_without_a_model_and_a_run_it_says_how_to_get_one(tmp_path: Path, monkey
     monkeypatch.chdir(tmp_path)
     with pytest.raises(CheckpointError, match="no checkpoint"):
         predict("scene.tif", outputs=["map.tif"])
+
+
+def test_polygons_are_cleaned_and_simplified_while_the_map_streams(tmp_path: Path) -> None:
+    path = write_scene(tmp_path / "scene.tif", blobs())
+    shaped = replace(oracle(), shape=PolygonShape(keep_background=True, simplify="2px", min_area="50m2"))
+    with Scene.open(path) as scene:
+        shaped.map_scene(scene, [tmp_path / "map.gpkg"])
+        oracle().map_scene(scene, [tmp_path / "plain.gpkg"])
+    frame, plain = geopandas.read_file(tmp_path / "map.gpkg"), geopandas.read_file(tmp_path / "plain.gpkg")
+    assert shapely.coverage_is_valid(frame.geometry.to_numpy())
+    assert (frame["pixels"] * 0.25 >= 50).all()
+    assert (plain["pixels"] * 0.25 < 50).any()
