@@ -114,7 +114,7 @@ class GDALWriter:
 def _options(driver: str, layer: Layer) -> dict[str, object]:
     if driver == "GPKG":
         return {
-            "dataset_metadata": dict(layer.provenance),
+            "layer_metadata": dict(layer.provenance),
             "layer_options": {"SPATIAL_INDEX": "YES", "GEOMETRY_NAME": "geom"},
         }
     if driver == "FlatGeobuf":

@@ -369,8 +369,6 @@ def _warn_if_unlike(scene: Scene, checkpoint: Checkpoint) -> None:
     phrases = unlike_training(scene, card.statistics)
     if phrases:
         log.warning("%s looks unlike the training scenes: %s.", scene.info.path, "; ".join(phrases))
-    if scene.info.crs is None:
-        log.warning("%s has no CRS; polygons are in its own coordinates, without areas.", scene.info.path)
     here, trained = scene.info.gsd, card.gsd
     if here and trained and any(abs(a / b - 1) > _GSD_TOLERANCE for a, b in zip(here, trained, strict=True)):
         log.warning("%s has %.3g m per pixel, the network was trained at %.3g m.", scene.info.path, here[0], trained[0])

@@ -131,7 +131,7 @@ def test_geopackage_has_a_spatial_index_and_opens_coloured(tmp_path: Path) -> No
     assert table == "out"
     assert all(",".join(map(str, entry.rgb)) in qml and entry.name in qml for entry in CLASSES)
     assert indexed == len(read(path))
-    assert pyogrio.read_info(path)["dataset_metadata"]["BY"] == "tests"
+    assert pyogrio.read_info(path)["layer_metadata"]["BY"] == "tests"
 
 
 def test_geoparquet_says_what_it_holds(tmp_path: Path) -> None:
