@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import rasterio
 
-CACHE_BYTES = 64 * 2**20
+CACHE_BYTES = 32 * 2**20
 
 
 def gdal_environment(*, threads: int = 1, cache_bytes: int = CACHE_BYTES) -> rasterio.Env:

@@ -70,10 +70,18 @@ class ClassRasterWriter:
     def write(self, rows: Rows) -> None:
         """Take the next rows; they must follow on those written before."""
         assert rows.offset == self._row + len(self._pending), "rows must come in order"
-        self._pending = np.concatenate([self._pending, rows.classes])
-        whole = len(self._pending) // _STRIP_ROWS * _STRIP_ROWS
-        if whole:  # whole blocks only: a block written twice would leave its first version in the file
-            self._flush(whole)
+        classes = rows.classes
+        # Whole blocks only: a block written twice would leave its first version in the file.
+        missing = _STRIP_ROWS - len(self._pending) if len(self._pending) else 0
+        self._pending = np.concatenate([self._pending, classes[:missing]])
+        if len(self._pending) == _STRIP_ROWS:
+            self._flush(self._pending)
+            self._pending = self._pending[:0]
+        classes = classes[missing:]
+        whole = len(classes) // _STRIP_ROWS * _STRIP_ROWS
+        self._flush(classes[:whole])
+        if len(classes) > whole:
+            self._pending = classes[whole:].copy()
 
     def finish(self, cog: Path) -> None:
         """Write what is pending and copy the map to a cloud-optimised GeoTIFF.
@@ -81,7 +89,7 @@ class ClassRasterWriter:
         Raises:
             OutputError: The file cannot be written (disk full, no permission).
         """
-        self._flush(len(self._pending))
+        self._flush(self._pending)
         self.close()
         try:
             rasterio.shutil.copy(
@@ -103,16 +111,15 @@ class ClassRasterWriter:
         except RasterioError as error:
             raise OutputError(f"Cannot write {self.path}: {one_line(error)}.") from error
 
-    def _flush(self, count: int) -> None:
-        if not count:
+    def _flush(self, classes: np.ndarray) -> None:
+        if not len(classes):
             return
-        window = Window(0, self._row, self._width, count)
+        window = Window(0, self._row, self._width, len(classes))
         try:
-            self._dataset.write(self._pending[:count], 1, window=window)
+            self._dataset.write(classes, 1, window=window)
         except RasterioError as error:
             raise OutputError(f"Cannot write {self.path}: {one_line(error)}.") from error
-        self._pending = self._pending[count:].copy()
-        self._row += count
+        self._row += len(classes)
 
     def __enter__(self) -> ClassRasterWriter:
         return self

@@ -113,7 +113,8 @@ class Mapper:
             sinks, polygons = self._open_sinks(stack, info, plan, outputs, stream)
             found = stack.enter_context(closing(predict_rows(scene, self.network, plan, progress=progress)))
             for rows in found:
-                counts += np.bincount(rows.classes.ravel(), minlength=256)
+                for row in rows.classes:  # one at a time: counting widens uint8 to int64
+                    counts += np.bincount(row, minlength=256)
                 for sink in sinks:
                     sink.write(rows)
             vectors = polygons.close() if polygons else None

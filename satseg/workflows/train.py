@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from satseg import __version__
 from satseg.backend import create_model, lasting_options
-from satseg.backend.device import available_cores, select_device, select_precision
+from satseg.backend.device import available_cores, reuse_freed_memory, select_device, select_precision
 from satseg.checkpoint import ModelCard
 from satseg.errors import TileError
 from satseg.evaluation.confusion import score
@@ -117,6 +117,7 @@ def train(
         precision=select_precision(precision, where),
     )
     torch.set_num_threads(threads or available_cores())
+    reuse_freed_memory()
     with gdal_environment():
         data = _Data.open(tiles, cache_bytes)
         budget = make_budget(epochs=epochs, steps=steps, minutes=minutes, tiles=len(data.train), batch_size=batch_size)
