@@ -110,12 +110,17 @@ class Checkpoint:
     def load(cls, path: str | Path) -> Checkpoint:
         """Read the header of a checkpoint.
 
+        Args:
+            path: The file, or the folder of a training run, which stands for its best checkpoint.
+
         Raises:
             CheckpointError: It does not exist, is no safetensors file, or was not written by satseg.
         """
         from safetensors import SafetensorError, safe_open
 
         path = Path(path)
+        if path.is_dir():
+            path = path / "best.safetensors"
         if not path.is_file():
             raise CheckpointError(
                 f"The checkpoint {path} does not exist.", hint="Train one: satseg train TILES --arch erfnet"

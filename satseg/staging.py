@@ -41,7 +41,10 @@ def staged(path: Path) -> Iterator[Path]:
         raise OutputError(f"Cannot write to {path.parent}: {error.strerror}.") from error
     try:
         yield folder / path.name
-        commit(folder, path)
+        try:
+            commit(folder, path)
+        except OSError as error:
+            raise OutputError(f"Cannot write {path}: {error.strerror}.") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -58,3 +58,10 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="Cannot write to"), staged(tmp_path / "file" / "a.txt"):
         pass
+
+
+def test_a_folder_in_the_place_of_a_file_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "a.gpkg"
+    path.mkdir()
+    with pytest.raises(OutputError, match=r"Cannot write .*/a\.gpkg: Is a directory"), staged(path) as work:
+        work.touch()

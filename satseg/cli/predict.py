@@ -68,8 +68,9 @@ def predict(
     from satseg.workflows.predict import predict_scenes
 
     failed: list[SatsegError] = []
+    mapped = 0
     for summary in predict_scenes(
-        inputs.scene_list(scenes),
+        inputs.scene_list(scenes) if inputs.STDIN in scenes else scenes,
         model=model,
         outputs=output,
         window=window,
@@ -87,6 +88,9 @@ def predict(
         progress=talk.progress,
     ):
         talk.report(summary, _table)
+        mapped += 1
+    if not mapped and not failed:
+        raise UsageError("No scene was named on stdin.", hint="Did the command before this one in the pipeline fail?")
     for error in failed:
         talk.error(error.message, hint=error.hint)
     if failed:

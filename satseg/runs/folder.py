@@ -101,6 +101,14 @@ class Run:
         """Whether the folder holds a run at all."""
         return self.settings.exists()
 
+    def read_settings(self) -> dict[str, Any]:
+        """Return what the run was started with.
+
+        Raises:
+            TrainingError: It cannot be read.
+        """
+        return _read_json(self.settings)
+
     @property
     def finished(self) -> bool:
         """Whether the run record is there."""

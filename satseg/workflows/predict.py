@@ -177,7 +177,7 @@ def predict(
     scene: str | Path,
     *,
     model: str | Path | None = None,
-    outputs: Sequence[str | Path],
+    outputs: str | Path | Sequence[str | Path],
     window: int = 512,
     overlap: int | None = None,
     batch_size: int = 4,
@@ -244,7 +244,7 @@ def predict_scenes(
     scenes: Iterable[str | Path],
     *,
     model: str | Path | None = None,
-    outputs: Sequence[str | Path],
+    outputs: str | Path | Sequence[str | Path],
     window: int = 512,
     overlap: int | None = None,
     batch_size: int = 4,
@@ -287,8 +287,12 @@ def predict_scenes(
         UsageError: An output has an unknown suffix, or several scenes would be written to one file.
         SatsegError: As :func:`predict`.
     """
-    names = [str(output) for output in outputs]
+    names = [str(outputs)] if isinstance(outputs, str | Path) else [str(output) for output in outputs]
     _check_outputs(names)
+    if isinstance(scenes, Sequence):
+        claimed: dict[Path, str] = {}
+        for scene in scenes:  # before any work is done
+            _claim_outputs(names, str(scene), claimed)
     torch.set_num_threads(threads or available_cores())
     where = select_device(device)
     checkpoint = Checkpoint.load(_newest_model() if model is None else model)

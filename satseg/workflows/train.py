@@ -87,7 +87,8 @@ def train(
         precision: ``auto``, or a precision as ``satseg.backend.device.select_precision`` takes it.
         threads: Processor threads in all; None takes as many as this process may use.
         cache_bytes: Memory for decoded tiles.
-        resume: Continue the run at ``output`` (None: the newest one of ``arch``), or start it where there is none.
+        resume: Continue the run at ``output`` (None: the newest one of ``arch``) with the budget it was started with,
+            or start it where there is none.
         arch_options: Options of the network.
         progress: Told after every step.
 
@@ -123,6 +124,8 @@ def train(
         budget = make_budget(epochs=epochs, steps=steps, minutes=minutes, tiles=len(data.train), batch_size=batch_size)
         with torch.random.fork_rng(range(torch.cuda.device_count())):
             model = _create(recipe, data.tile_set)  # first of all, since it refuses wrong names and options
+            if resume and (epochs, steps, minutes) == (None, None, None):
+                budget = _started_budget(output, recipe) or budget
             run = _open_run(output, recipe, {"budget": asdict(budget), "tiles": data.digest()}, resume=resume)
             if run.finished:
                 log.info("The run %s is finished already.", run.path)
@@ -165,6 +168,14 @@ class _Data:
         """Score a network on the validation tiles."""
         names = self.tile_set.classes.names
         return score_tiles(network, self.val, self.reader, names=names, batch_size=batch_size)
+
+
+def _started_budget(output: str | Path | None, recipe: Recipe) -> Budget | None:
+    """Return the budget that the run to resume was started with, or None where there is no run."""
+    path = newest_run(recipe.arch) if output is None else Path(output)
+    if path is None or not Run(path).started:
+        return None
+    return Budget(**Run(path).read_settings()["budget"])
 
 
 def _open_run(output: str | Path | None, recipe: Recipe, more: Mapping[str, Any], *, resume: bool) -> Run:

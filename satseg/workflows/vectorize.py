@@ -33,7 +33,7 @@ _LARGEST_ID = 2**31 - 1
 def vectorize(
     raster: str | Path,
     *,
-    outputs: Sequence[str | Path],
+    outputs: str | Path | Sequence[str | Path],
     band: int | None = None,
     threshold: float | None = None,
     keep_background: bool = False,
@@ -75,7 +75,7 @@ def vectorize(
         UsageError: No output, an unknown suffix or class name, or a length or area that is none.
         OutputError: An output cannot be written.
     """
-    names = [str(output) for output in outputs]
+    names = [str(outputs)] if isinstance(outputs, str | Path) else [str(output) for output in outputs]
     _check_outputs(names, stream)
     with gdal_environment(), Scene.open(_one_band(raster, band), expand_palette=False) as scene:
         _check_scene(scene, threshold)

@@ -237,6 +237,18 @@ def test_without_a_model_and_a_run_it_says_how_to_get_one(tmp_path: Path, monkey
         predict("scene.tif", outputs=["map.tif"])
 
 
+def test_outputs_that_collide_are_refused_before_any_scene_is_mapped(tmp_path: Path, checkpoint: Path) -> None:
+    scenes = [write_scene(tmp_path / f"{name}.tif", blobs()) for name in ("a", "b")]
+    with pytest.raises(UsageError, match="would both be written to"):
+        next(predict_scenes(scenes, model=checkpoint, outputs=[tmp_path / "map.tif"], window=64))
+    assert not (tmp_path / "map.tif").exists()
+
+
+def test_a_run_folder_stands_for_its_best_checkpoint(tmp_path: Path, checkpoint: Path) -> None:
+    path = write_scene(tmp_path / "scene.tif", blobs())
+    assert predict(path, model=checkpoint.parent, outputs=tmp_path / "map.tif", window=64).outputs
+
+
 def test_polygons_are_cleaned_and_simplified_while_the_map_streams(tmp_path: Path) -> None:
     path = write_scene(tmp_path / "scene.tif", blobs())
     shaped = replace(oracle(), shape=PolygonShape(keep_background=True, simplify="2px", min_area="50m2"))

@@ -233,6 +233,12 @@ def test_the_command_prints_its_summary_as_json(bright_tiles: Path, tmp_path: Pa
     assert set(summary) == {field.name for field in fields(TrainingSummary)}
 
 
+def test_a_run_goes_on_with_the_budget_it_was_started_with(bright_tiles: Path, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(bright_tiles, tmp_path / "run", progress=interrupt_after(2))
+    assert run(bright_tiles, tmp_path / "run", resume=True, steps=None).steps == STEPS
+
+
 def test_ctrl_c_keeps_the_state_and_resume_goes_on(bright_tiles: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "satseg", "train", str(bright_tiles), "-o", str(tmp_path / "run")]
     command += ["--batch-size", "2", "--threads", "1", "--epochs", "40"]
