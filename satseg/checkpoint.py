@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from satseg import __version__
-from satseg.backend import create_model
+from satseg.backend import Builder, create_model, is_own_file
 from satseg.classes import ClassTable
 from satseg.errors import CheckpointError, SatsegError, one_line
 from satseg.records import BandSpec, BandStatistics
@@ -157,22 +157,37 @@ class Checkpoint:
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f"The weights in {self.path} cannot be read: {one_line(error)}.") from error
 
-    def build_model(self) -> nn.Module:
+    def build_model(self, builder: Builder | None = None) -> nn.Module:
         """Build the network with its weights, in eval mode, on the CPU.
+
+        Args:
+            builder: Function that builds the network, for one that was trained from an own file: a checkpoint is data,
+                and runs no code by itself.
 
         Raises:
             ArchitectureError: This satseg has no such network.
-            CheckpointError: The weights do not fit the network.
+            CheckpointError: The weights do not fit the network, or the function is missing or not needed.
         """
         card = self.card
+        self._check_builder(builder)
         model: nn.Module = create_model(
-            card.arch, in_channels=len(card.bands), num_classes=len(card.classes), **card.arch_options
+            builder or card.arch, in_channels=len(card.bands), num_classes=len(card.classes), **card.arch_options
         )
         try:
             model.load_state_dict(self.read_weights())
         except RuntimeError as error:
             raise CheckpointError(f"The weights in {self.path} do not fit {card.arch}: {one_line(error)}.") from error
         return model.eval()
+
+    def _check_builder(self, builder: Builder | None) -> None:
+        arch = self.card.arch
+        if builder is None and is_own_file(arch):
+            raise CheckpointError(
+                f"{self.path} holds the weights of {arch}, and a checkpoint runs no code by itself.",
+                hint=f"Name the file, if you trust it: --arch path/to/{arch}",
+            )
+        if builder is not None and not is_own_file(arch):
+            raise CheckpointError(f"{self.path} holds {arch}, which needs no file.", hint="Drop --arch.")
 
     def check_fits(self, theirs: BandSpec, name: str | Path) -> None:
         """Make sure that a scene or a tile set holds what the network was trained on.

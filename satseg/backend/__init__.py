@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from satseg.backend.catalogue import Architecture, Entry, read_catalogue
+from satseg.backend.own import Builder, check_contract, is_own_file, recorded_name, run_own_file
 from satseg.errors import ArchitectureError
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Architecture", "create_model", "find_architecture", "lasting_options", "list_architectures"]
+__all__ = [
+    "Architecture",
+    "Builder",
+    "create_model",
+    "find_architecture",
+    "is_own_file",
+    "lasting_options",
+    "list_architectures",
+    "recorded_name",
+    "run_own_file",
+]
 
 _GIVEN = ("in_channels", "num_classes")
 _STARTING = ("pretrained", "encoder_weights")
+_ENCODER = ("encoder", *_STARTING)
 
 
 def list_architectures() -> list[Architecture]:
@@ -38,27 +50,30 @@ def find_architecture(arch: str) -> Architecture:
     return _find(arch).architecture
 
 
-def create_model(arch: str, *, in_channels: int, num_classes: int, **options: Any) -> nn.Module:
+def create_model(arch: str | Builder, *, in_channels: int, num_classes: int, **options: Any) -> nn.Module:
     """Build a network with fresh weights, in training mode, on torch's default device.
 
     Its ``forward`` takes images (N, in_channels, H, W) float32, normalised, with H and W of 32 and more, and
     returns logits (N, num_classes, H, W). Only the file of this network is imported.
 
     Args:
-        arch: Name of a network, as ``list_architectures`` gives it.
+        arch: Name of a network, as ``list_architectures`` gives it, or an own function that builds one.
         in_channels: Bands of the input, 1 or more.
         num_classes: Classes of the output, 1 or more.
         options: Options of this network, as its function in ``backend/models`` documents them.
 
     Raises:
-        ArchitectureError: There is no such network, or it does not take these options or values.
+        ArchitectureError: There is no such network, it does not take these options or values, or an own one breaks
+            the contract above.
     """
-    builder = _builder(_find(arch))
+    builder = _builder(_find(arch)) if isinstance(arch, str) else arch
     for name, value in (("in_channels", in_channels), ("num_classes", num_classes)):
         if value < 1:
             raise ArchitectureError(f"A network needs {name} of 1 or more, not {value}.")
-    _check_options(arch, builder, options)
+    _check_options(builder, options)
     model: nn.Module = builder(in_channels=in_channels, num_classes=num_classes, **options)
+    if not isinstance(arch, str):
+        check_contract(model, in_channels=in_channels, num_classes=num_classes)
     return model
 
 
@@ -81,16 +96,19 @@ def _find(arch: str) -> Entry:
     raise ArchitectureError(f"There is no network named {arch!r}.", hint=hint)
 
 
-def _builder(entry: Entry) -> Callable[..., Any]:
-    builder: Callable[..., Any] = getattr(import_module(entry.module), entry.architecture.name)
+def _builder(entry: Entry) -> Builder:
+    builder: Builder = getattr(import_module(entry.module), entry.architecture.name)
     return builder
 
 
-def _check_options(arch: str, builder: Callable[..., Any], options: dict[str, Any]) -> None:
+def _check_options(builder: Builder, options: dict[str, Any]) -> None:
+    arch = getattr(builder, "__name__", "given")
     taken = [name for name in inspect.signature(builder).parameters if name not in _GIVEN]
     unknown = [name for name in options if name not in taken]
     if not unknown:
         return
     near = difflib.get_close_matches(unknown[0], taken, n=1)
     hint = f"Did you mean {near[0]}?" if near else f"{arch} takes {', '.join(taken) or 'no options'}."
+    if unknown[0] in _ENCODER and "encoder" not in taken:
+        hint = f"{arch} brings its own encoder; `satseg models` names those of the networks that can use another."
     raise ArchitectureError(f"The network {arch} does not take the option {unknown[0]!r}.", hint=hint)

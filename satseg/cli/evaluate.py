@@ -35,6 +35,7 @@ def evaluate(
     ] = None,
     class_field: options.ClassField = None,
     split: Annotated[str, typer.Option(metavar="SPLIT", help="Split of the tile set: train, val, test.")] = "test",
+    arch: options.OwnArch = None,
     window: Annotated[int, typer.Option(metavar="PX", help="Side of the windows the network sees, on scenes.")] = 512,
     overlap: Annotated[
         int | None,
@@ -60,6 +61,7 @@ def evaluate(
         labels=labels,
         class_field=class_field,
         split=split,
+        arch=arch,
         window=window,
         overlap=overlap,
         batch_size=batch_size,

@@ -109,9 +109,11 @@ def _architectures(incomplete: str) -> list[tuple[str, str]]:
 
 
 def _known(arch: str) -> str:
-    """Refuse a name that no network has before anything heavy is imported."""
-    from satseg.backend import find_architecture
+    """Refuse a name that no network has before anything heavy is imported; a file of the user runs later."""
+    from satseg.backend import find_architecture, is_own_file
 
+    if is_own_file(arch):
+        return arch
     try:
         return find_architecture(arch).name
     except ArchitectureError as error:
@@ -122,8 +124,16 @@ Arch = Annotated[
     str,
     typer.Option(
         metavar="NAME",
-        help="Network to train; `satseg models` lists them.",
+        help="Network: one that `satseg models` lists, or path/to/file.py:function, which runs that file.",
         callback=_known,
         autocompletion=_architectures,
+    ),
+]
+OwnArch = Annotated[
+    str | None,
+    typer.Option(
+        "--arch",
+        metavar="FILE:FUNCTION",
+        help="For a checkpoint whose network came from an own file: that file and its function. This runs the file.",
     ),
 ]

@@ -42,6 +42,7 @@ def predict(
             help="Checkpoint. Default: the best one of the newest finished run below runs/.",
         ),
     ] = None,
+    arch: options.OwnArch = None,
     window: Annotated[int, typer.Option(metavar="PX", help="Side of the windows the network sees.")] = 512,
     overlap: Annotated[
         int | None,
@@ -73,6 +74,7 @@ def predict(
         inputs.scene_list(scenes) if inputs.STDIN in scenes else scenes,
         model=model,
         outputs=output,
+        arch=arch,
         window=window,
         overlap=overlap,
         batch_size=batch_size,

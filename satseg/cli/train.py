@@ -17,12 +17,35 @@ if TYPE_CHECKING:
 
 _BUDGET = "How long (one of them; default: 40 epochs)"
 _RECIPE = "How to train"
+_ENCODER = "What the network starts from"
 
 
 def train(
     ctx: typer.Context,
     tiles: Annotated[Path, typer.Argument(metavar="TILES", help="Folder that `satseg tile` wrote.")] = Path("tiles"),
     arch: options.Arch = "erfnet",
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Backbone of timm in place of the network's own, for networks that have one.",
+            rich_help_panel=_ENCODER,
+        ),
+    ] = None,
+    pretrained: Annotated[
+        bool,
+        typer.Option(
+            "--pretrained", help="Start the encoder from timm's weights, fetched once.", rich_help_panel=_ENCODER
+        ),
+    ] = False,
+    encoder_weights: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Start the encoder from weights in a file: .safetensors, or .pth of tensors alone.",
+            rich_help_panel=_ENCODER,
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="DIR", help="Folder of the run. Default: the next runs/<arch>-<n>."),
@@ -74,6 +97,9 @@ def train(
     summary = train(
         tiles,
         arch=arch,
+        encoder=encoder,
+        pretrained=pretrained,
+        encoder_weights=encoder_weights,
         output=output,
         epochs=epochs,
         steps=steps,

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from satseg.backend import Builder
 from satseg.checkpoint import Checkpoint
 from satseg.classes import ClassTable
 from satseg.raster.bands import normalise
@@ -47,10 +48,12 @@ class Network:
         self._model = model.eval().to(device).to(memory_format=torch.channels_last)
 
     @classmethod
-    def from_checkpoint(cls, checkpoint: Checkpoint, *, device: torch.device, precision: str) -> Network:
-        """Build the network of a checkpoint."""
+    def from_checkpoint(
+        cls, checkpoint: Checkpoint, *, device: torch.device, precision: str, builder: Builder | None = None
+    ) -> Network:
+        """Build the network of a checkpoint; ``builder`` is its function where it was trained from an own file."""
         return cls(
-            checkpoint.build_model(),
+            checkpoint.build_model(builder),
             classes=checkpoint.card.classes,
             statistics=checkpoint.card.statistics,
             device=device,

@@ -185,7 +185,7 @@ class Run:
 
 def next_output(arch: str, folder: Path = RUNS) -> Path:
     """Return ``<folder>/<arch>-<n>`` with the smallest n above all that are there."""
-    return folder / f"{arch}-{max(_numbered(arch, folder), default=0) + 1}"
+    return folder / f"{_short(arch)}-{max(_numbered(arch, folder), default=0) + 1}"
 
 
 def newest_run(arch: str, folder: Path = RUNS) -> Path | None:
@@ -202,8 +202,13 @@ def newest_finished(folder: Path = RUNS) -> Run | None:
 
 
 def _numbered(arch: str, folder: Path) -> dict[int, Path]:
-    found = ((re.fullmatch(rf"{re.escape(arch)}-(\d+)", path.name), path) for path in folder.glob(f"{arch}-*"))
+    name = _short(arch)
+    found = ((re.fullmatch(rf"{re.escape(name)}-(\d+)", path.name), path) for path in folder.glob(f"{name}-*"))
     return {int(match[1]): path for match, path in found if match}
+
+
+def _short(arch: str) -> str:
+    return arch.rpartition(":")[2]  # of a network from a file, its function
 
 
 def _write_json(path: Path, value: Any) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import rasterio
 import torch
 
+from satseg.backend import run_own_file
 from satseg.backend.device import available_cores, select_device, select_precision
 from satseg.checkpoint import Checkpoint
 from satseg.classes import MAX_CLASSES, ClassTable
@@ -39,6 +40,7 @@ def evaluate(
     labels: str | Path | None = None,
     class_field: str | None = None,
     split: str = "test",
+    arch: str | None = None,
     window: int = 512,
     overlap: int | None = None,
     batch_size: int = 4,
@@ -62,6 +64,7 @@ def evaluate(
         labels: Vector features in any CRS, or a class raster on any grid.
         class_field: Attribute that names the class of each feature; without it all features are one class.
         split: Split of the tile set.
+        arch: ``path/to/file.py:function`` of a checkpoint that was trained with such a network; this runs the file.
         window: Side of a window in pixels, on scenes.
         overlap: Pixels over which neighbouring windows are blended, on scenes; None is an eighth of the window.
         batch_size: Tiles or windows per forward pass.
@@ -74,6 +77,7 @@ def evaluate(
         The report, over all pixels that are valid and labelled.
 
     Raises:
+        ArchitectureError: The file that ``arch`` names does not build a network.
         CheckpointError: The checkpoint cannot be used, or its bands or classes are not those of the data.
         TileError: The tile set cannot be read, or the split is empty.
         SceneError: A raster cannot be read.
@@ -91,7 +95,10 @@ def evaluate(
             return _evaluate_raster(subject, labels, class_field, progress)
     torch.set_num_threads(threads or available_cores())
     where = select_device(device)
-    network = Network.from_checkpoint(checkpoint, device=where, precision=select_precision(precision, where))
+    builder = run_own_file(arch) if arch else None
+    network = Network.from_checkpoint(
+        checkpoint, device=where, precision=select_precision(precision, where), builder=builder
+    )
     with gdal_environment():
         if labels is None:
             return _evaluate_tiles(checkpoint, network, data, split, batch_size, progress)

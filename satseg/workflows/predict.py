@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from satseg import __version__
+from satseg.backend import run_own_file
 from satseg.backend.device import available_cores, select_device, select_precision
 from satseg.checkpoint import Checkpoint
 from satseg.classes import IGNORE_INDEX
@@ -178,6 +179,7 @@ def predict(
     *,
     model: str | Path | None = None,
     outputs: str | Path | Sequence[str | Path],
+    arch: str | None = None,
     window: int = 512,
     overlap: int | None = None,
     batch_size: int = 4,
@@ -200,6 +202,7 @@ def predict(
         model: Checkpoint; None takes the best one of the newest finished run below ``runs/``.
         outputs: Files to write: ``.tif`` for the class raster (a COG), ``.gpkg``, ``.parquet``, ``.fgb``,
             ``.geojson``, ``.geojsonl`` or ``.shp`` for polygons.
+        arch: ``path/to/file.py:function`` of a checkpoint that was trained with such a network; this runs the file.
         window: Side of a window in pixels.
         overlap: Pixels over which neighbouring windows are blended; None is an eighth of the window.
         batch_size: Windows per forward pass.
@@ -217,6 +220,7 @@ def predict(
 
     Raises:
         SceneError: The scene cannot be read.
+        ArchitectureError: The file that ``arch`` names does not build a network.
         CheckpointError: The checkpoint cannot be used, or the scene does not fit it.
         OutputError: An output cannot be written.
         UsageError: An argument makes no sense.
@@ -225,6 +229,7 @@ def predict(
         [scene],
         model=model,
         outputs=outputs,
+        arch=arch,
         window=window,
         overlap=overlap,
         batch_size=batch_size,
@@ -245,6 +250,7 @@ def predict_scenes(
     *,
     model: str | Path | None = None,
     outputs: str | Path | Sequence[str | Path],
+    arch: str | None = None,
     window: int = 512,
     overlap: int | None = None,
     batch_size: int = 4,
@@ -268,6 +274,7 @@ def predict_scenes(
         stream: Text stream for ``-``.
         on_error: Called for a scene that fails, and the next one follows; None raises.
         model: See :func:`predict`, as for all that is not listed here.
+        arch: See :func:`predict`.
         window: See :func:`predict`.
         overlap: See :func:`predict`.
         batch_size: See :func:`predict`.
@@ -296,7 +303,10 @@ def predict_scenes(
     torch.set_num_threads(threads or available_cores())
     where = select_device(device)
     checkpoint = Checkpoint.load(_newest_model() if model is None else model)
-    network = Network.from_checkpoint(checkpoint, device=where, precision=select_precision(precision, where))
+    builder = run_own_file(arch) if arch else None
+    network = Network.from_checkpoint(
+        checkpoint, device=where, precision=select_precision(precision, where), builder=builder
+    )
     origin = f"{checkpoint.path.name} sha256:{checkpoint.digest}"
     shape = PolygonShape(keep_background, simplify, min_area, fill_holes)
     mapper = Mapper(network, origin, window, overlap, batch_size, shape)

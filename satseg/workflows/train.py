@@ -17,7 +17,7 @@ from lightning_fabric.plugins import MixedPrecision
 from torch import Tensor, nn
 
 from satseg import __version__
-from satseg.backend import create_model, lasting_options
+from satseg.backend import Builder, create_model, is_own_file, lasting_options, recorded_name, run_own_file
 from satseg.backend.device import available_cores, reuse_freed_memory, select_device, select_precision
 from satseg.checkpoint import ModelCard
 from satseg.errors import TileError
@@ -45,6 +45,9 @@ def train(
     tiles: str | Path = "tiles",
     *,
     arch: str = "erfnet",
+    encoder: str | None = None,
+    pretrained: bool = False,
+    encoder_weights: str | Path | None = None,
     output: str | Path | None = None,
     epochs: float | None = None,
     steps: int | None = None,
@@ -71,7 +74,10 @@ def train(
 
     Args:
         tiles: Folder of a tile set.
-        arch: Network; ``satseg.list_architectures`` tells which there are.
+        arch: Network: a name from ``satseg.list_architectures``, or ``path/to/file.py:function``, which runs that file.
+        encoder: Backbone of timm in place of the network's own.
+        pretrained: Start the encoder from timm's weights, which are fetched once.
+        encoder_weights: File with weights of the encoder, instead of fetching them.
         output: Folder of the run; None takes the next free ``runs/<arch>-<n>``.
         epochs: Passes over the train tiles. Without any budget, 40.
         steps: Optimiser updates, in place of ``epochs``.
@@ -89,7 +95,7 @@ def train(
         cache_bytes: Memory for decoded tiles.
         resume: Continue the run at ``output`` (None: the newest one of ``arch``) with the budget it was started with,
             or start it where there is none.
-        arch_options: Options of the network.
+        arch_options: Other options of the network.
         progress: Told after every step.
 
     Returns:
@@ -105,9 +111,15 @@ def train(
     """
     started = perf_counter()
     where = select_device(device)
+    builder = run_own_file(arch) if is_own_file(arch) else arch
+    starting = {
+        "encoder": encoder,
+        "pretrained": pretrained,
+        "encoder_weights": encoder_weights and str(encoder_weights),
+    }
     recipe = Recipe(
-        arch=arch,
-        arch_options=dict(arch_options or {}),
+        arch=recorded_name(arch),
+        arch_options={**(arch_options or {}), **{name: value for name, value in starting.items() if value}},
         batch_size=batch_size,
         lr=lr,
         weight_decay=weight_decay,
@@ -123,7 +135,7 @@ def train(
         data = _Data.open(tiles, cache_bytes)
         budget = make_budget(epochs=epochs, steps=steps, minutes=minutes, tiles=len(data.train), batch_size=batch_size)
         with torch.random.fork_rng(range(torch.cuda.device_count())):
-            model = _create(recipe, data.tile_set)  # first of all, since it refuses wrong names and options
+            model = _create(builder, recipe, data.tile_set)  # first of all, since it refuses wrong names and options
             if resume and (epochs, steps, minutes) == (None, None, None):
                 budget = _started_budget(output, recipe) or budget
             run = _open_run(output, recipe, {"budget": asdict(budget), "tiles": data.digest()}, resume=resume)
@@ -224,11 +236,11 @@ def _make_trainer(
     )
 
 
-def _create(recipe: Recipe, tile_set: TileSet) -> nn.Module:
+def _create(builder: str | Builder, recipe: Recipe, tile_set: TileSet) -> nn.Module:
     """Build the network with fresh weights that depend on the seed alone."""
     torch.manual_seed(recipe.seed)
     return create_model(
-        recipe.arch,
+        builder,
         in_channels=len(tile_set.bands),
         num_classes=len(tile_set.classes),
         **recipe.arch_options,
