@@ -74,6 +74,14 @@ def train(
             metavar="RATE", help="Peak learning rate: it warms up to it and decays to 0.", rich_help_panel=_RECIPE
         ),
     ] = 3e-3,
+    loss: Annotated[
+        str,
+        typer.Option(
+            metavar="SUM",
+            help="What is minimised, such as ce + 0.5*dice: ce, dice, focal, jaccard, lovasz, ohem, relaxed, tversky.",
+            rich_help_panel=_RECIPE,
+        ),
+    ] = "ce + dice",
     class_weights: Annotated[
         str,
         typer.Option(
@@ -106,6 +114,7 @@ def train(
         minutes=minutes,
         batch_size=batch_size,
         lr=lr,
+        loss=loss,
         class_weights=class_weights,
         seed=seed,
         device=device,

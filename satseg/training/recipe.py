@@ -9,6 +9,7 @@ from typing import Any
 from satseg.errors import UsageError
 from satseg.training.augment import Augmentation
 from satseg.training.class_weights import CLASS_WEIGHTS
+from satseg.training.loss import parse_loss
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,8 @@ class Recipe:
         batch_size: Tiles of a step.
         lr: Peak learning rate.
         weight_decay: Of AdamW; norms and biases are not decayed.
-        class_weights: ``none``, ``inverse`` or ``median``, in the cross-entropy.
-        dice_weight: Factor of the Dice loss beside the cross-entropy.
+        loss: What is minimised, as :func:`satseg.training.loss.parse_loss` reads it.
+        class_weights: ``none``, ``inverse`` or ``median``, in the losses of single pixels.
         augmentation: How far samples may be changed.
         seed: Number that all random choices follow from.
         precision: As Lightning Fabric spells it.
@@ -36,8 +37,8 @@ class Recipe:
     batch_size: int = 8
     lr: float = 3e-3
     weight_decay: float = 1e-2
+    loss: str = "ce + dice"
     class_weights: str = "none"
-    dice_weight: float = 1.0
     augmentation: Augmentation = field(default_factory=Augmentation)
     seed: int = 0
     precision: str = "32-true"
@@ -47,9 +48,10 @@ class Recipe:
             raise UsageError(f"A batch needs 1 tile or more, not {self.batch_size}.")
         if not self.lr > 0:
             raise UsageError(f"The learning rate {self.lr:g} is not above zero.")
-        for name in ("weight_decay", "dice_weight", "seed"):
+        for name in ("weight_decay", "seed"):
             if not getattr(self, name) >= 0:
                 raise UsageError(f"The {name.replace('_', ' ')} {getattr(self, name):g} is below zero.")
+        parse_loss(self.loss)
         if self.class_weights not in CLASS_WEIGHTS:
             raise UsageError(
                 f"There is no class weighting {self.class_weights!r}.",

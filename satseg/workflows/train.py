@@ -31,7 +31,7 @@ from satseg.tiles.tileset import Tile, TileSet
 from satseg.training.augment import Augmentation
 from satseg.training.class_weights import class_weights as weigh_classes
 from satseg.training.loop import Network, Trainer
-from satseg.training.losses import CrossEntropyDice
+from satseg.training.loss import Loss
 from satseg.training.optimizers import adamw, restore_optimizer
 from satseg.training.recipe import Recipe
 from satseg.training.sampling import TrainingBatches
@@ -55,8 +55,8 @@ def train(
     batch_size: int = 8,
     lr: float = 3e-3,
     weight_decay: float = 1e-2,
+    loss: str = "ce + dice",
     class_weights: str = "none",
-    dice_weight: float = 1.0,
     augmentation: Augmentation | None = None,
     seed: int = 0,
     device: str = "auto",
@@ -85,8 +85,8 @@ def train(
         batch_size: Tiles of a step.
         lr: Peak learning rate: it warms up to it and decays to 0.
         weight_decay: Of AdamW; norms and biases are not decayed.
-        class_weights: ``none``, ``inverse`` or ``median`` (median frequency), in the cross-entropy.
-        dice_weight: Factor of the Dice loss beside the cross-entropy.
+        loss: What is minimised: a sum of ce, dice, focal, jaccard, lovasz, ohem, relaxed and tversky with factors.
+        class_weights: ``none``, ``inverse`` or ``median`` (median frequency), in the losses of single pixels.
         augmentation: How far samples may be changed; None takes the defaults.
         seed: Number that all random choices follow from.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
@@ -123,8 +123,8 @@ def train(
         batch_size=batch_size,
         lr=lr,
         weight_decay=weight_decay,
+        loss=loss,
         class_weights=class_weights,
-        dice_weight=dice_weight,
         augmentation=augmentation or Augmentation(),
         seed=seed,
         precision=select_precision(precision, where),
@@ -212,7 +212,7 @@ def _make_trainer(
     optimizer = adamw(model, lr=recipe.lr, weight_decay=recipe.weight_decay)
     restore_optimizer(optimizer, tensors)
     rarity = weigh_classes(recipe.class_weights, [tile.pixels for tile in data.train])
-    criterion = CrossEntropyDice(None if rarity is None else torch.from_numpy(rarity), dice_weight=recipe.dice_weight)
+    criterion = Loss(recipe.loss, None if rarity is None else torch.from_numpy(rarity))
     return Trainer(
         model=model,
         optimizer=optimizer,

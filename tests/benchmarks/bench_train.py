@@ -30,7 +30,7 @@ from satseg.tiles.batches import TileReader
 from satseg.tiles.tileset import TileSet
 from satseg.training.augment import Augmentation
 from satseg.training.loop import Trainer
-from satseg.training.losses import CrossEntropyDice
+from satseg.training.loss import Loss
 from satseg.training.optimizers import adamw
 from satseg.training.sampling import Batch, TrainingBatches
 from satseg.training.schedule import Budget
@@ -81,7 +81,7 @@ def seconds_per_step(
     trainer = Trainer(
         model=model,
         optimizer=adamw(model, lr=1e-4, weight_decay=0.0),
-        criterion=CrossEntropyDice(),
+        criterion=Loss("ce + dice"),
         batches=batches(
             tiles.tiles("train"),
             TileReader(tiles.tile_size, cache_bytes=options.cache_mb * 2**20),

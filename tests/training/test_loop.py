@@ -20,7 +20,7 @@ from satseg.runs import Run
 from satseg.tiles.batches import TileReader
 from satseg.training.augment import Augmentation
 from satseg.training.loop import Trainer
-from satseg.training.losses import CrossEntropyDice
+from satseg.training.loss import Loss
 from satseg.training.optimizers import adamw
 from satseg.training.sampling import TrainingBatches
 from satseg.training.schedule import Budget, learning_rate
@@ -78,7 +78,7 @@ def make_trainer(
     return Trainer(
         model=model,
         optimizer=adamw(model, lr=1e-2, weight_decay=0.0),
-        criterion=CrossEntropyDice(),
+        criterion=Loss("ce + dice"),
         batches=batches,
         validate=validate,
         validation_batches=1,

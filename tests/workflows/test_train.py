@@ -204,7 +204,8 @@ def test_an_unknown_network_leaves_no_folder(bright_tiles: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"batch_size": 0}, {"lr": 0.0}, {"class_weights": "some"}, {"minutes": 1.0}, {"seed": -1}]
+    "wrong",
+    [{"batch_size": 0}, {"lr": 0.0}, {"class_weights": "some"}, {"loss": "ce + dise"}, {"minutes": 1.0}, {"seed": -1}],
 )
 def test_wrong_numbers_are_refused(bright_tiles: Path, tmp_path: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError):

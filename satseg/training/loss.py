@@ -1,0 +1,176 @@
+"""What training minimises, as an expression: ``ce + 0.5*dice``, ``focal(gamma=1.5) + lovasz``.
+
+expression = term { "+" term }
+term       = [ number "*" ] loss
+loss       = name [ "(" option "=" number { "," option "=" number } ")" ]
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+from torch import Tensor, nn
+
+from satseg.errors import UsageError
+from satseg.training.devices import Total, alone
+from satseg.training.pixel_losses import cross_entropy, focal, ohem, relaxed
+from satseg.training.region_losses import dice, jaccard, lovasz, tversky
+
+LOSSES: Mapping[str, Callable[..., Tensor]] = {
+    "ce": cross_entropy,
+    "dice": dice,
+    "focal": focal,
+    "jaccard": jaccard,
+    "lovasz": lovasz,
+    "tversky": tversky,
+    "ohem": ohem,
+    "relaxed": relaxed,
+}
+
+_NUMBER = r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+_TOKEN = re.compile(rf"\s*(?:(?P<number>{_NUMBER})|(?P<name>[A-Za-z_]\w*)|(?P<sign>[-+*(),=])|(?P<end>$))")
+
+
+@dataclass(frozen=True)
+class Term:
+    """One summand of a loss.
+
+    Args:
+        factor: What it is multiplied by.
+        name: Which loss, a key of ``LOSSES``.
+        options: Its options.
+    """
+
+    factor: float
+    name: str
+    options: Mapping[str, float] = field(default_factory=dict)
+
+
+class Loss(nn.Module):
+    """A weighted sum of losses.
+
+    Args:
+        expression: Such as ``ce + 0.5*dice``.
+        class_weights: (K,) weights for the losses of single pixels, or None for equal ones.
+        total: Adds up over devices.
+
+    Raises:
+        UsageError: The expression is not one.
+    """
+
+    class_weights: Tensor | None
+
+    def __init__(self, expression: str, class_weights: Tensor | None = None, *, total: Total = alone) -> None:
+        super().__init__()
+        self.register_buffer("class_weights", class_weights)
+        self.terms = parse_loss(expression)
+        self._total = total
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Return the scalar loss of (N, K, H, W) logits against (N, H, W) int64 targets, 255 = ignore."""
+        losses = [
+            term.factor * LOSSES[term.name](logits, targets, self.class_weights, self._total, **term.options)
+            for term in self.terms
+        ]
+        return sum(losses[1:], losses[0])
+
+
+def parse_loss(expression: str) -> tuple[Term, ...]:
+    """Read an expression.
+
+    Raises:
+        UsageError: It is not one; the message names the character where it goes wrong, counted from 1.
+    """
+    return _Reader(expression).terms()
+
+
+class _Reader:
+    """Reads an expression from left to right, one token at a time."""
+
+    def __init__(self, expression: str) -> None:
+        self._text = expression
+        self._next = 0
+        self._advance()
+
+    def terms(self) -> tuple[Term, ...]:
+        found = [self._term()]
+        while self._accept("+"):
+            found.append(self._term())
+        if self._kind != "end":
+            self._fail("'+' or the end")
+        return tuple(found)
+
+    def _term(self) -> Term:
+        factor = 1.0
+        if self._kind == "number":
+            factor = self._number()
+            self._expect("*")
+        at, name = self._at, self._name("a loss")
+        if name not in LOSSES:
+            self._unknown(f"there is no loss {name!r}", at, name, LOSSES)
+        options = self._options(name) if self._accept("(") else {}
+        return Term(factor, name, options)
+
+    def _options(self, loss: str) -> dict[str, float]:
+        taken = [p.name for p in inspect.signature(LOSSES[loss]).parameters.values() if p.kind is p.KEYWORD_ONLY]
+        options: dict[str, float] = {}
+        while True:
+            at, option = self._at, self._name(f"an option of {loss}")
+            if option not in taken:
+                self._unknown(f"{loss} has no option {option!r}", at, option, taken)
+            self._expect("=")
+            options[option] = self._number()
+            if not self._accept(","):
+                break
+        self._expect(")")
+        return options
+
+    def _number(self) -> float:
+        value = self._take("number", "a number")
+        return float(value)
+
+    def _name(self, what: str) -> str:
+        return self._take("name", what)
+
+    def _take(self, kind: str, what: str) -> str:
+        if self._kind != kind:
+            self._fail(what)
+        token = self._token
+        self._advance()
+        return token
+
+    def _accept(self, sign: str) -> bool:
+        if self._token != sign:
+            return False
+        self._advance()
+        return True
+
+    def _expect(self, sign: str) -> None:
+        if not self._accept(sign):
+            self._fail(repr(sign))
+
+    def _advance(self) -> None:
+        found = _TOKEN.match(self._text, self._next)
+        if found is None:
+            self._at = self._next + len(self._text[self._next :]) - len(self._text[self._next :].lstrip())
+            self._kind, self._token = "unknown", self._text[self._at]
+            return
+        self._kind, self._token = str(found.lastgroup), found[found.lastgroup or 0]
+        self._at, self._next = found.start(self._kind), found.end()
+
+    def _fail(self, expected: str) -> NoReturn:
+        found = f"{self._token!r}" if self._token else "nothing"
+        self._raise(f"expected {expected}, found {found}", self._at, "Write it like ce + 0.5*dice.")
+
+    def _unknown(self, problem: str, at: int, name: str, known: Mapping[str, object] | list[str]) -> NoReturn:
+        near = difflib.get_close_matches(name, list(known), n=1)
+        hint = f"Did you mean {near[0]}?" if near else f"Choose from {', '.join(known)}." if known else None
+        self._raise(problem, at, hint)
+
+    def _raise(self, problem: str, at: int, hint: str | None) -> NoReturn:
+        raise UsageError(f"The loss {self._text!r} is wrong at character {at + 1}: {problem}.", hint=hint)

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+from loss_cases import random_case
+from torch import Tensor
+
+from satseg.errors import UsageError
+from satseg.training.loss import LOSSES, Loss, Term, parse_loss
+from satseg.training.pixel_losses import cross_entropy
+from satseg.training.region_losses import dice
+
+WEIGHTS = torch.tensor([1.0, 2.0, 3.0])
+
+
+def test_an_expression_is_read_term_by_term() -> None:
+    assert parse_loss("ce + 0.5*dice") == (Term(1.0, "ce"), Term(0.5, "dice"))
+    assert parse_loss(" 2*focal( gamma = 1.5 )+1e-1 * tversky(alpha=.4,beta=.6)") == (
+        Term(2.0, "focal", {"gamma": 1.5}),
+        Term(0.1, "tversky", {"alpha": 0.4, "beta": 0.6}),
+    )
+
+
+@pytest.mark.parametrize(
+    ("expression", "character", "problem"),
+    [
+        ("", 1, "expected a loss, found nothing"),
+        ("ce +", 5, "expected a loss, found nothing"),
+        ("ce dice", 4, "expected '+' or the end, found 'dice'"),
+        ("ce - dice", 4, "expected '+' or the end, found '-'"),
+        ("2 dice", 3, "expected '*', found 'dice'"),
+        ("ce & dice", 4, "expected '+' or the end, found '&'"),
+        ("ce + dise", 6, "there is no loss 'dise'"),
+        ("focal(2)", 7, "expected an option of focal, found '2'"),
+        ("focal(gama=2)", 7, "focal has no option 'gama'"),
+        ("ce(weight=2)", 4, "ce has no option 'weight'"),
+        ("focal(gamma=two)", 13, "expected a number, found 'two'"),
+        ("focal(gamma=2", 14, "expected ')', found nothing"),
+    ],
+)
+def test_a_wrong_expression_is_refused_at_its_character(expression: str, character: int, problem: str) -> None:
+    with pytest.raises(UsageError, match=f"character {character}: {re.escape(problem)}"):
+        parse_loss(expression)
+
+
+def test_a_misspelt_loss_is_guessed() -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_loss("ce + lovas")
+    assert caught.value.hint == "Did you mean lovasz?"
+
+
+def test_the_sum_is_the_sum_of_its_weighted_terms() -> None:
+    logits, targets = random_case()
+    expected = cross_entropy(logits, targets, WEIGHTS) + 0.25 * dice(logits, targets)
+    assert torch.equal(Loss("ce + 0.25*dice", WEIGHTS)(logits, targets), expected)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+class TestEveryLoss:
+    def test_a_perfect_prediction_costs_nothing(self, name: str, weights: Tensor | None) -> None:
+        targets = torch.tensor([[[0, 1], [2, 255]]])
+        logits = 100.0 * torch.nn.functional.one_hot(targets.clamp(max=2), 3).permute(0, 3, 1, 2)
+        assert Loss(name, weights)(logits, targets).item() == pytest.approx(0, abs=1e-6)
+
+    def test_a_batch_that_is_wholly_ignored_costs_nothing_and_teaches_nothing(
+        self, name: str, weights: Tensor | None
+    ) -> None:
+        logits = torch.randn(2, 3, 4, 4, requires_grad=True)
+        loss = Loss(name, weights)(logits, torch.full((2, 4, 4), 255))
+        loss.backward()
+        assert loss.item() == 0
+        assert logits.grad is not None
+        assert torch.equal(logits.grad, torch.zeros_like(logits))
+
+    def test_ignored_pixels_get_no_gradient_and_all_others_are_finite(self, name: str, weights: Tensor | None) -> None:
+        logits, targets = random_case()
+        logits.requires_grad_()
+        Loss(name, weights)(logits, targets).backward()
+        assert logits.grad is not None
+        ignored = (targets == 255)[:, None].expand_as(logits)
+        assert torch.equal(logits.grad[ignored], torch.zeros_like(logits.grad[ignored]))
+        assert torch.isfinite(logits.grad).all()
+        assert (logits.grad[~ignored] != 0).any()
+
+    def test_what_ignored_pixels_predict_changes_nothing(self, name: str, weights: Tensor | None) -> None:
+        logits, targets = random_case()
+        other = torch.where((targets == 255)[:, None], torch.randn_like(logits), logits)
+        assert torch.equal(Loss(name, weights)(logits, targets), Loss(name, weights)(other, targets))
+
+    def test_a_step_down_the_gradient_lowers_it(self, name: str, weights: Tensor | None) -> None:
+        logits, targets = random_case()
+        logits.requires_grad_()
+        before = Loss(name, weights)(logits, targets)
+        before.backward()
+        assert logits.grad is not None
+        assert Loss(name, weights)(logits - 1e-2 * logits.grad, targets) < before
+
+    def test_bfloat16_logits_are_judged_in_float32(self, name: str, weights: Tensor | None) -> None:
+        logits, targets = random_case()
+        rounded = logits.to(torch.bfloat16)
+        assert Loss(name, weights)(rounded, targets).item() == Loss(name, weights)(rounded.float(), targets).item()
