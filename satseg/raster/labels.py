@@ -1,42 +1,43 @@
-"""Labels: vector features or class rasters, brought onto the grid of a scene."""
+"""Labels: polygons and class rasters, laid over each other and brought onto the grid of a scene."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from types import TracebackType
+from typing import Protocol
 
-import geopandas
 import numpy as np
-import pyogrio
-import rasterio
-import shapely
-from pyogrio.errors import DataLayerError, DataSourceError
-from rasterio.enums import Resampling
-from rasterio.errors import RasterioError
-from rasterio.features import rasterize
-from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from satseg.classes import BACKGROUND, IGNORE_INDEX, MAX_CLASSES, ClassTable
-from satseg.errors import LabelError, one_line
-from satseg.raster.scene import window_transform
-from satseg.raster.windows import strips
+from satseg.errors import LabelError, UsageError
+from satseg.raster.class_map import IGNORE, ClassMap
+from satseg.raster.outlines import UNKNOWN, between_objects, near_outline
+from satseg.raster.raster_labels import RasterLabels, is_raster
+from satseg.raster.vector_labels import VectorLabels
 from satseg.records import SceneInfo
 
-if TYPE_CHECKING:
-    from types import TracebackType
+BOUNDARY = "boundary"
 
-log = logging.getLogger("satseg")
+PixelLength = Callable[[SceneInfo], float]
+"""A length in pixels of a scene."""
+
+_CELL = 512
+_CACHED_BYTES = 512 * 2**20
 
 
-class Labels(Protocol):
-    """Labels on the grid of one scene."""
+class Layer(Protocol):
+    """Labels of one source on the grid of one scene."""
 
-    def read(self, window: Window) -> np.ndarray:
-        """Return (row, col) uint8 class ids of a window of the scene, 255 where unlabelled."""
+    def touch(self) -> bool:
+        """Tell whether the source may hold labels for the scene."""
+        ...
+
+    def objects(self, window: Window, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return object numbers (row, col) int32, 0 where there is none, and the uint8 class id of each number."""
         ...
 
     def close(self) -> None:
@@ -44,231 +45,190 @@ class Labels(Protocol):
         ...
 
 
-class LabelSource(Protocol):
-    """A file of labels, which may serve several scenes."""
+@dataclass(frozen=True)
+class Refinements:
+    """What is done to labels once they lie over each other.
 
-    classes: ClassTable
+    Args:
+        labelled_area: Polygons outside of which nothing is known; None trusts the labels everywhere.
+        ignore_border: Pixels this near to an outline are ignored.
+        boundary: Pixels of an object this near to its outline, and the gaps of at most this width between objects,
+            become a class of their own.
+    """
+
+    labelled_area: VectorLabels | None = None
+    ignore_border: PixelLength | None = None
+    boundary: PixelLength | None = None
+
+
+class LabelSource:
+    """Labels that may serve several scenes.
+
+    What no source covers is background where all of them are polygons; where a class raster is among them, it is
+    unknown.
+
+    Args:
+        layers: Sources; later ones lie on top.
+        classes: Table that class names must be found in; None makes one.
+        class_map: What the layers' names were looked up in; without ``classes``, it decides their order.
+        refinements: What is done to the labels.
+
+    Raises:
+        LabelError: A class is not in ``classes``, or there are too many.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[VectorLabels | RasterLabels],
+        *,
+        classes: ClassTable | None = None,
+        class_map: ClassMap | None = None,
+        refinements: Refinements | None = None,
+    ) -> None:
+        self.layers = tuple(layers)
+        self.refinements = refinements or Refinements()
+        self.only_rasters = all(isinstance(layer, RasterLabels) for layer in layers)
+        self.classes = classes or self._make_table(class_map)
+        self._ids = [self._ids_of(layer) for layer in self.layers]
+
+    @property
+    def path(self) -> str:
+        """Where the labels come from."""
+        return ", ".join(layer.path for layer in self.layers)
+
+    @property
+    def repaired(self) -> int:
+        """Geometries that were invalid and were repaired."""
+        return sum(layer.repaired for layer in self._stores())
+
+    @property
+    def dropped(self) -> int:
+        """Features without a usable polygon."""
+        return sum(layer.dropped for layer in self._stores())
+
+    @property
+    def known_everywhere(self) -> bool:
+        """Whether every pixel of every scene has a label."""
+        vectors = all(isinstance(layer, VectorLabels) for layer in self.layers)
+        ignoring = any((ids == IGNORE_INDEX).any() for ids in self._ids)
+        return vectors and not ignoring and self.refinements.labelled_area is None
 
     def on(self, scene: SceneInfo) -> Labels:
         """Bring the labels onto the grid of a scene.
 
         Raises:
-            LabelError: The two cannot be brought together.
+            LabelError: No label touches the scene, or a raster cannot be brought there.
         """
-        ...
-
-
-def open_labels(
-    path: str | Path, *, class_field: str | None = None, classes: ClassTable | None = None
-) -> VectorSource | RasterSource:
-    """Open labels: whatever GDAL opens as a raster is a class raster, all else is read as features.
-
-    Args:
-        path: A class raster or a vector file.
-        class_field: Attribute that names the class of each feature; without it all features are one class, named
-            like the file.
-        classes: A table that class values must be found in, by name (features) or as ids (rasters). Without it the
-            table is made from the values found.
-
-    Raises:
-        LabelError: The file does not exist, or is neither; the field does not exist; a value is not in ``classes``.
-    """
-    name = str(path)
-    if "://" not in name and not name.startswith("/vsi") and not Path(name).exists():
-        raise LabelError(f"Labels {name} do not exist.")
-    if _is_raster(name):
-        return RasterSource(name, classes=classes)
-    return VectorSource(name, class_field=class_field, classes=classes)
-
-
-@dataclass(frozen=True)
-class Features:
-    """Polygons of one label file, ready to burn.
-
-    Args:
-        geometries: Valid polygons and multipolygons, in the CRS they were stored in.
-        ids: uint8 class id of each.
-        crs: Their CRS, or None.
-        repaired: Geometries that were invalid and were repaired.
-        dropped: Features without a usable polygon.
-    """
-
-    geometries: np.ndarray
-    ids: np.ndarray
-    crs: Any
-    repaired: int
-    dropped: int
-
-
-class VectorSource:
-    """Features of a vector file as labels: what no polygon covers is background.
-
-    Args:
-        path: Any file that OGR opens; its first layer with geometries is used.
-        class_field: Attribute that names the class, or None for one class.
-        classes: Table to look names up in, or None to make one.
-    """
-
-    def __init__(self, path: str, *, class_field: str | None, classes: ClassTable | None) -> None:
-        self.path = path
-        frame = _read_features(path, class_field)
-        values = _class_values(frame, class_field, Path(path).stem)
-        self.classes = classes or _table_of(values, path)
-        self.features = _usable_polygons(frame, self._ids(values, class_field))
-
-    def on(self, scene: SceneInfo) -> BurntLabels:
-        """Reproject the features to the CRS of a scene and index them for burning window by window.
-
-        Raises:
-            LabelError: No feature touches the scene.
-        """
-        geometries = self._in_crs_of(scene)
-        tree = shapely.STRtree(geometries)
-        if not len(tree.query(_footprint(scene))):
+        labels = Labels(
+            self, [(layer.on(scene), ids) for layer, ids in zip(self.layers, self._ids, strict=True)], scene
+        )
+        if not labels.touch():
+            labels.close()
             raise LabelError(
                 f"No label of {self.path} touches the scene {scene.path}.",
                 hint="Check that both cover the same place, and that their CRS are stated rightly.",
             )
-        return BurntLabels(geometries, self.features.ids, tree, scene)
+        return labels
 
-    def _ids(self, values: Sequence[str], class_field: str | None) -> np.ndarray:
-        ids = {name: i for i, name in enumerate(self.classes.names)}
-        unknown = sorted(set(values) - set(ids))
-        if unknown and class_field is None:  # one class for all: it is the one that is not background
-            wanted = [c.id for c in self.classes if c.id != self.classes.background]
-            if len(wanted) == 1:
-                return np.full(len(values), wanted[0], dtype=np.uint8)
-        if unknown:
+    @property
+    def elsewhere(self) -> int:
+        """Class id of pixels that no source covers."""
+        vectors = all(isinstance(layer, VectorLabels) for layer in self.layers)
+        return self.classes.background if vectors and self.classes.background is not None else IGNORE_INDEX
+
+    def _stores(self) -> list[VectorLabels | RasterLabels]:
+        area = self.refinements.labelled_area
+        return [*self.layers, *([] if area is None else [area])]
+
+    def _make_table(self, class_map: ClassMap | None) -> ClassTable:
+        vectors = all(isinstance(layer, VectorLabels) for layer in self.layers)
+        names = [BACKGROUND] if vectors else []
+        names += class_map.classes if class_map is not None else []
+        for layer in self.layers:
+            names += sorted(layer.names, key=_natural_order) if isinstance(layer, VectorLabels) else layer.names
+        names += [BOUNDARY] if self.refinements.boundary is not None else []
+        names = [name for name in dict.fromkeys(names) if name != IGNORE]
+        if BACKGROUND in names:
+            names = [BACKGROUND, *(name for name in names if name != BACKGROUND)] if vectors or class_map else names
+        if len(names) > MAX_CLASSES:
             raise LabelError(
-                f"{self.path} has the class {unknown[0]!r}, which is not among {', '.join(self.classes.names)}.",
-                hint="Name the attribute that holds the class with --class-field." if class_field is None else None,
+                f"{self.path} has {len(names)} different class values; a map has at most {MAX_CLASSES}.",
+                hint="Choose an attribute of classes, not of single objects.",
             )
-        return np.array([ids[value] for value in values], dtype=np.uint8)
+        colours = {name: colour for layer in self.layers for name, colour in _colours(layer).items() if colour}
+        return _recolour(ClassTable.from_names(names), colours)
 
-    def _in_crs_of(self, scene: SceneInfo) -> np.ndarray:
-        features = self.features
-        if features.crs is None or scene.crs is None:
-            if (features.crs is None) != (scene.crs is None):
-                bare = self.path if features.crs is None else scene.path
-                log.warning("%s states no CRS; its coordinates are taken as they are.", bare)
-            return features.geometries
-        series = geopandas.GeoSeries(features.geometries, crs=features.crs)
-        if series.crs == scene.crs:
-            return features.geometries
-        moved = series.to_crs(scene.crs).to_numpy()
-        finite = np.isfinite(shapely.bounds(moved)).all(axis=1)
-        if not finite.all():
-            log.warning("%d labels lie outside what %s can express.", (~finite).sum(), scene.path)
-            moved[~finite] = None
-        return _repair(moved)
-
-
-class BurntLabels:
-    """Polygons burnt into windows of a scene on demand; later features lie on top."""
-
-    def __init__(self, geometries: np.ndarray, ids: np.ndarray, tree: shapely.STRtree, scene: SceneInfo) -> None:
-        self._geometries, self._ids, self._tree, self._scene = geometries, ids, tree, scene
-
-    def read(self, window: Window) -> np.ndarray:
-        """Return (row, col) uint8 class ids: 0 where no polygon covers the pixel's centre."""
-        transform = window_transform(self._scene.transform, window.col_off, window.row_off)
-        shape = (int(window.height), int(window.width))
-        touched = np.sort(self._tree.query(_outline(transform, shape[1], shape[0])))
-        if not len(touched):
-            return np.zeros(shape, dtype=np.uint8)
-        pairs = zip(self._geometries[touched], self._ids[touched].tolist(), strict=True)
-        return np.asarray(rasterize(pairs, out_shape=shape, transform=transform, fill=0, dtype="uint8"))
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-
-class RasterSource:
-    """A class raster as labels; nodata, 255 and what lies outside of it are ignored.
-
-    Values are numbered 0..K-1 in ascending order, so that land-cover codes such as 10, 20, 95 need no gaps.
-
-    Args:
-        path: Raster whose first band holds integers.
-        classes: Table whose ids are the values, or None to make one.
-    """
-
-    repaired = 0
-    dropped = 0
-
-    def __init__(self, path: str, *, classes: ClassTable | None) -> None:
-        self.path = path
-        values, names, colours = _scan_class_raster(path)
-        if classes is not None:
-            if values and values[-1] >= len(classes):
-                raise LabelError(f"{path} holds the value {values[-1]}, but classes end at {len(classes) - 1}.")
-            self.classes, self._values = classes, list(range(len(classes)))
-            return
-        if not values:
-            raise LabelError(f"{path} holds no label: all of it is nodata or 255.")
-        if len(values) > MAX_CLASSES:
-            raise LabelError(f"{path} holds {len(values)} values; a class raster has at most {MAX_CLASSES}.")
-        self._values = values
-        table = ClassTable.from_names([names.get(value, f"class {value}") for value in values])
-        self.classes = _recolour(table, [colours.get(value) for value in values])
-
-    def on(self, scene: SceneInfo) -> WarpedLabels:
-        """Bring the raster onto the grid of a scene by nearest neighbour, where it is not on it already.
-
-        Raises:
-            LabelError: Just one of the two has a CRS and their grids differ.
-        """
-        return WarpedLabels(self.path, self._values, scene)
-
-
-class WarpedLabels:
-    """A class raster read on the grid of a scene."""
-
-    def __init__(self, path: str, values: list[int], scene: SceneInfo) -> None:
-        self._dataset = rasterio.open(path)
-        self._lut_values = np.array(values)
-        self._nodata = self._dataset.nodata
-        same_grid = (
-            self._dataset.shape == (scene.height, scene.width)
-            and self._dataset.transform.almost_equals(scene.transform)
-        )  # fmt: skip
-        self._grid: Any = self._dataset
-        if same_grid:
-            return
-        if self._dataset.crs is None or scene.crs is None:
-            self.close()
-            raise LabelError(
-                f"{path} ({self._dataset.width} x {self._dataset.height} px) is not on the grid of {scene.path} "
-                f"({scene.width} x {scene.height} px), and without a CRS on both it cannot be moved there."
-            )
-        self._grid = WarpedVRT(
-            self._dataset,
-            crs=scene.crs,
-            transform=scene.transform,
-            width=scene.width,
-            height=scene.height,
-            resampling=Resampling.nearest,
-            add_alpha=self._dataset.nodata is None,
+    def _ids_of(self, layer: VectorLabels | RasterLabels) -> np.ndarray:
+        """Return the uint8 class id of each of the layer's names."""
+        ids = {name: i for i, name in enumerate(self.classes.names)} | {IGNORE: IGNORE_INDEX}
+        unknown = [name for name in layer.names if name not in ids]
+        if not unknown:
+            return np.array([ids[name] for name in layer.names], dtype=np.uint8)
+        if isinstance(layer, RasterLabels):
+            return self._values_as_ids(layer)
+        objects = [c.id for c in self.classes if c.id != self.classes.background]
+        if len(layer.names) == 1 and len(objects) == 1 and layer.names[0] == Path(layer.path).stem:
+            return np.array(objects, dtype=np.uint8)  # one class for all: it is the one that is not background
+        raise LabelError(
+            f"{layer.path} has the class {sorted(unknown)[0]!r}, which is not among {', '.join(self.classes.names)}.",
+            hint="Name the attribute that holds the class with --class-field, or the classes with --class-map.",
         )
 
+    def _values_as_ids(self, layer: RasterLabels) -> np.ndarray:
+        """Take the values of a raster for class ids, where its names are none of the table's."""
+        if len(layer.names) != len(layer.values) or layer.values[-1] >= len(self.classes) or layer.values[0] < 0:
+            raise LabelError(
+                f"{layer.path} holds the value {layer.values[-1]}, but classes end at {len(self.classes) - 1}.",
+                hint="Say which value is of which class with --class-map.",
+            )
+        return np.array(layer.values, dtype=np.uint8)
+
+
+class Labels:
+    """Labels on the grid of one scene. Use it as a context manager; not to be shared between threads.
+
+    They are made cell by cell and kept for a while: tiles overlap, and the pixels of a cell do not depend on what is
+    read.
+    """
+
+    def __init__(self, source: LabelSource, layers: Sequence[tuple[Layer, np.ndarray]], scene: SceneInfo) -> None:
+        self._layers = layers
+        self._scene = scene
+        self._source = source
+        refinements = source.refinements
+        self._border = refinements.ignore_border(scene) if refinements.ignore_border else 0.0
+        self._boundary = refinements.boundary(scene) if refinements.boundary else 0.0
+        self._area = None if refinements.labelled_area is None else refinements.labelled_area.on(scene)
+        self._cells: OrderedDict[tuple[int, int], np.ndarray] = OrderedDict()
+        across = -(-scene.width // _CELL)
+        self._kept = min(max(64, 2 * across + 2), _CACHED_BYTES // _CELL**2)
+
+    def touch(self) -> bool:
+        """Tell whether anything is known of the scene."""
+        known = any(layer.touch() for layer, _ in self._layers)
+        return known if self._area is None else self._area.touch()
+
     def read(self, window: Window) -> np.ndarray:
-        """Return (row, col) uint8 class ids, 255 where the raster has none."""
-        try:
-            values = self._grid.read(1, window=window)
-            valid = self._grid.read_masks(1, window=window) > 0
-        except RasterioError as error:
-            raise LabelError(f"{self._dataset.name} cannot be read: {one_line(error)}.") from error
-        ids = np.searchsorted(self._lut_values, values).clip(max=len(self._lut_values) - 1)
-        known = valid & (self._lut_values[ids] == values)
-        return np.where(known, ids, IGNORE_INDEX).astype(np.uint8)
+        """Return (row, col) uint8 class ids of a window inside the scene, 255 where unlabelled."""
+        top, left = int(window.row_off), int(window.col_off)
+        bottom, right = top + int(window.height), left + int(window.width)
+        classes = np.empty((bottom - top, right - left), dtype=np.uint8)
+        for row in range(top // _CELL, -(-bottom // _CELL)):
+            for column in range(left // _CELL, -(-right // _CELL)):
+                cell_top, cell_left = row * _CELL, column * _CELL
+                rows = slice(max(top, cell_top), min(bottom, cell_top + _CELL))
+                columns = slice(max(left, cell_left), min(right, cell_left + _CELL))
+                classes[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = self._cell(
+                    row, column
+                )[rows.start - cell_top : rows.stop - cell_top, columns.start - cell_left : columns.stop - cell_left]
+        return classes
 
     def close(self) -> None:
-        """Close the raster."""
-        if self._grid is not self._dataset:
-            self._grid.close()
-        self._dataset.close()
+        """Release what is open."""
+        for layer, _ in self._layers:
+            layer.close()
 
-    def __enter__(self) -> WarpedLabels:
+    def __enter__(self) -> Labels:
         return self
 
     def __exit__(
@@ -276,62 +236,127 @@ class WarpedLabels:
     ) -> None:
         self.close()
 
+    def _cell(self, row: int, column: int) -> np.ndarray:
+        kept = self._cells.get((row, column))
+        if kept is not None:
+            self._cells.move_to_end((row, column))
+            return kept
+        while len(self._cells) >= self._kept:
+            self._cells.popitem(last=False)
+        made = self._cells[row, column] = self._make_cell(row * _CELL, column * _CELL)
+        return made
 
-def _is_raster(name: str) -> bool:
-    try:
-        with rasterio.open(name) as dataset:
-            return bool(dataset.count)
-    except RasterioError:
-        return False
+    def _make_cell(self, top: int, left: int) -> np.ndarray:
+        margin = int(np.ceil(max(self._border, self._boundary)))
+        height, width = min(_CELL, self._scene.height - top), min(_CELL, self._scene.width - left)
+        window = Window(left - margin, top - margin, width + 2 * margin, height + 2 * margin)
+        objects, classes = self._lay(window)
+        inner = np.s_[margin : margin + height, margin : margin + width]
+        if margin:
+            self._refine(objects, classes)
+        if self._area is not None:
+            covered, _ = self._area.objects(window, np.zeros(len(self._area_names()), dtype=np.uint8))
+            classes[covered == 0] = IGNORE_INDEX
+        return np.ascontiguousarray(classes[inner])
+
+    def _lay(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
+        """Lay the sources over each other: object numbers, unique over all of them, and class ids."""
+        shape = (int(window.height), int(window.width))
+        objects = np.zeros(shape, dtype=np.int32)
+        classes = np.full(shape, self._source.elsewhere, dtype=np.uint8)
+        used = 0
+        for layer, ids in self._layers:
+            mine, class_of = layer.objects(window, ids)
+            covered = mine > 0
+            np.copyto(classes, class_of[mine], where=covered)
+            np.copyto(objects, mine + used, where=covered)
+            used += len(class_of)
+        return objects, classes
+
+    def _refine(self, objects: np.ndarray, classes: np.ndarray) -> None:
+        """Mark outlines in place."""
+        background = self._source.classes.background
+        if background is not None:
+            objects[classes == background] = 0
+        objects[classes == IGNORE_INDEX] = UNKNOWN
+        if self._boundary:
+            edges = near_outline(objects, self._boundary) & (objects > 0)
+            gaps = between_objects(objects, (self._boundary + 1) / 2)
+            classes[edges | gaps] = self._source.classes.names.index(BOUNDARY)
+        if self._border:
+            classes[near_outline(objects, self._border)] = IGNORE_INDEX
+
+    def _area_names(self) -> list[str]:
+        area = self._source.refinements.labelled_area
+        return [] if area is None else area.names
 
 
-def _read_features(path: str, class_field: str | None) -> geopandas.GeoDataFrame:
-    try:
-        layers = pyogrio.list_layers(path)
-        spatial = [name for name, kind in layers if kind is not None]
-        if not spatial:
-            raise LabelError(f"{path} has no layer with geometries.")
-        if len(spatial) > 1:
-            log.warning("%s has %d layers; labels are read from %r.", path, len(spatial), spatial[0])
-        fields = list(pyogrio.read_info(path, layer=spatial[0])["fields"])
-        if class_field is not None and class_field not in fields:
-            raise LabelError(
-                f"{path} has no attribute {class_field!r}.",
-                hint=f"It has {', '.join(fields)}." if fields else "It has no attributes at all.",
+def open_labels(
+    path: str | Path | Sequence[str | Path] | Mapping[str, str],
+    *,
+    class_field: str | None = None,
+    classes: ClassTable | None = None,
+    class_map: ClassMap | None = None,
+    where: str | None = None,
+    burn_order: str = "file",
+    all_touched: bool = False,
+    unlabelled: Iterable[int] = (),
+    labelled_area: str | Path | None = None,
+    ignore_border: PixelLength | None = None,
+    boundary: PixelLength | None = None,
+) -> LabelSource:
+    """Open labels: whatever GDAL opens as a raster is a class raster, all else is read as features.
+
+    Args:
+        path: A class raster or a vector file, several of them from the bottom to the top, or a class raster for each
+            scene by the scene's path.
+        class_field: Attribute that names the class of each feature; without it all features of a file are one class,
+            named like the file.
+        classes: A table that classes must be found in, by name, or as ids where a raster knows no names. Without it
+            the table is made from the values found.
+        class_map: Which value is of which class; without it every value is one.
+        where: Condition in SQL that features must meet.
+        burn_order: What lies on top where polygons of a file overlap, as :class:`VectorLabels` takes it.
+        all_touched: Label all pixels that a polygon touches.
+        unlabelled: Values of class rasters that mean that nobody looked there.
+        labelled_area: Vector file of the polygons outside of which nothing is known.
+        ignore_border: Distance from outlines within which labels are ignored.
+        boundary: Width of the class ``boundary`` along outlines and between touching objects.
+
+    Raises:
+        LabelError: A file does not exist, or is neither; the field does not exist; a value is not in ``classes``.
+        UsageError: There are no labels.
+    """
+    layers: list[VectorLabels | RasterLabels] = []
+    if isinstance(path, Mapping):
+        layers.append(RasterLabels(path, class_map=class_map, unlabelled=unlabelled))
+        path = []
+    for name in [path] if isinstance(path, str | Path) else path:
+        if _exists(str(name)) and is_raster(str(name)):
+            layers.append(RasterLabels(str(name), class_map=class_map, unlabelled=unlabelled))
+        else:
+            layers.append(
+                VectorLabels(
+                    str(name),
+                    class_field=class_field,
+                    class_map=class_map,
+                    where=where,
+                    burn_order=burn_order,
+                    all_touched=all_touched,
+                )
             )
-        columns = [] if class_field is None else [class_field]
-        frame = pyogrio.read_dataframe(path, layer=spatial[0], columns=columns)
-    except LabelError:
-        raise
-    except (DataSourceError, DataLayerError) as error:
-        raise LabelError(f"Labels {path} cannot be read: {one_line(error)}.") from error
-    except (ValueError, RuntimeError, shapely.errors.ShapelyError) as error:
-        raise LabelError(f"Labels {path} hold geometries that cannot be read: {one_line(error)}.") from error
-    if "geometry" not in frame or not len(frame):
-        raise LabelError(f"Labels {path} hold no feature.")
-    return frame
+    if not layers:
+        raise UsageError("There are no labels.", hint="Name them with --labels FILE.")
+    area = VectorLabels(str(labelled_area)) if labelled_area and _exists(str(labelled_area)) else None
+    refinements = Refinements(area, ignore_border, boundary)
+    return LabelSource(layers, classes=classes, class_map=class_map, refinements=refinements)
 
 
-def _class_values(frame: geopandas.GeoDataFrame, class_field: str | None, stem: str) -> list[str]:
-    if class_field is None:
-        return [stem] * len(frame)
-    column = frame[class_field]
-    missing = int(column.isna().sum())
-    if missing:
-        log.warning("%d features have no %s; they are named 'unknown'.", missing, class_field)
-    if column.dtype.kind == "f" and (column.dropna() % 1 == 0).all():  # integers beside nulls come as floats
-        column = column.astype("Int64")
-    return [str(value) for value in column.astype(object).where(column.notna(), "unknown")]
-
-
-def _table_of(values: Sequence[str], path: str) -> ClassTable:
-    names = sorted(set(values) - {BACKGROUND}, key=_natural_order)
-    if len(names) >= MAX_CLASSES:
-        raise LabelError(
-            f"{path} has {len(names)} different class values; a map has at most {MAX_CLASSES - 1}.",
-            hint="Choose an attribute of classes, not of single objects.",
-        )
-    return ClassTable.from_names([BACKGROUND, *names])
+def _exists(name: str) -> bool:
+    file = name.partition("|layername=")[0]
+    if "://" not in file and not file.startswith("/vsi") and not Path(file).exists():
+        raise LabelError(f"Labels {file} do not exist.")
+    return True
 
 
 def _natural_order(name: str) -> tuple[int, float, str]:
@@ -341,85 +366,10 @@ def _natural_order(name: str) -> tuple[int, float, str]:
         return 1, 0.0, name
 
 
-def _usable_polygons(frame: geopandas.GeoDataFrame, ids: np.ndarray) -> Features:
-    raw = frame.geometry.to_numpy()
-    invalid = ~shapely.is_missing(raw) & ~shapely.is_valid(raw)
-    geometries = _repair(raw)
-    usable = ~shapely.is_missing(geometries)
-    dropped = int((~usable).sum())
-    repaired = int((invalid & usable).sum())
-    if not usable.any():
-        kinds = sorted({str(kind) for kind in frame.geometry.geom_type.dropna().unique()})
-        raise LabelError(
-            f"The labels hold no polygon, only {', '.join(kinds)}." if kinds else "The labels hold no geometry.",
-            hint="Labels are areas; buffer points and lines first.",
-        )
-    if repaired or dropped:
-        log.warning(
-            "Labels: %d invalid geometries repaired, %d features without a polygon left out.",
-            repaired,
-            dropped,
-        )
-    return Features(geometries, ids, frame.crs, repaired, dropped)
+def _colours(layer: VectorLabels | RasterLabels) -> Mapping[str, str | None]:
+    return layer.colours if isinstance(layer, RasterLabels) else {}
 
 
-def _repair(geometries: np.ndarray) -> np.ndarray:
-    """Return valid polygons in two dimensions; None where nothing areal is left."""
-    flat: np.ndarray = shapely.force_2d(geometries)
-    broken = ~shapely.is_missing(flat) & ~shapely.is_valid(flat)
-    flat[broken] = shapely.make_valid(flat[broken], method="structure", keep_collapsed=False)
-    mixed = np.flatnonzero(shapely.get_type_id(flat) == shapely.GeometryType.GEOMETRYCOLLECTION)
-    for i in mixed:  # rare: a collection keeps its areal parts
-        parts = shapely.get_parts(shapely.get_parts(flat[i]))
-        flat[i] = shapely.union_all([part for part in parts if part.geom_type == "Polygon"])
-    areal = np.isin(shapely.get_type_id(flat), (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON))
-    flat[~areal | shapely.is_empty(flat)] = None
-    return flat
-
-
-def _scan_class_raster(path: str) -> tuple[list[int], dict[int, str], dict[int, str]]:
-    """Return the values of a class raster without nodata and 255, and its names and colours by value."""
-    seen: set[int] = set()
-    with rasterio.open(path) as dataset:
-        if np.dtype(dataset.dtypes[0]).kind not in "ui":
-            raise LabelError(f"{path} holds {dataset.dtypes[0]} values; a class raster holds integers.")
-        for window in strips(dataset.height, dataset.width, 512):
-            try:
-                values, masks = dataset.read(1, window=window), dataset.read_masks(1, window=window)
-            except RasterioError as error:
-                raise LabelError(f"{path} cannot be read: {one_line(error)}.") from error
-            seen.update(np.unique(values[masks > 0]).tolist())
-            if len(seen) > 4 * MAX_CLASSES:
-                raise LabelError(f"{path} holds hundreds of different values; it does not seem to be a class raster.")
-        names, colours = _names_and_colours(dataset)
-    return sorted(seen - {IGNORE_INDEX}), names, colours
-
-
-def _names_and_colours(dataset: Any) -> tuple[dict[int, str], dict[int, str]]:
-    from satseg.raster.writer import read_class_table
-
-    table = read_class_table(dataset)
-    if table is not None:
-        return {c.id: c.name for c in table}, {c.id: c.colour for c in table}
-    if dataset.colorinterp[0].name != "palette":
-        return {}, {}
-    palette = dataset.colormap(1)
-    return {}, {value: "#{:02x}{:02x}{:02x}".format(*colour[:3]) for value, colour in palette.items()}
-
-
-def _recolour(table: ClassTable, colours: Sequence[str | None]) -> ClassTable:
-    entries = [
-        {"id": entry.id, "name": entry.name, "colour": colour or entry.colour}
-        for entry, colour in zip(table, colours, strict=True)
-    ]
+def _recolour(table: ClassTable, colours: Mapping[str, str]) -> ClassTable:
+    entries = [{"id": c.id, "name": c.name, "colour": colours.get(c.name, c.colour)} for c in table]
     return ClassTable.from_dict({"classes": entries, "background": table.background})
-
-
-def _footprint(scene: SceneInfo) -> Any:
-    return _outline(scene.transform, scene.width, scene.height)
-
-
-def _outline(transform: Any, width: int, height: int) -> Any:
-    """Return the four corners of a grid as a polygon, in CRS coordinates (rotated grids too)."""
-    corners = [(0, 0), (width, 0), (width, height), (0, height)]
-    return shapely.Polygon([transform * corner for corner in corners])

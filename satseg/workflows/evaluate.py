@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -20,10 +21,10 @@ from satseg.evaluation.confusion import ConfusionMatrix, score
 from satseg.evaluation.maps import count_rows, read_rows
 from satseg.evaluation.tiles import score_tiles
 from satseg.inference.network import Network
-from satseg.inference.pipeline import predict_rows
+from satseg.inference.pipeline import Conditions, predict_rows
 from satseg.inference.plan import make_plan
 from satseg.raster.gdal import gdal_environment
-from satseg.raster.labels import RasterSource, open_labels
+from satseg.raster.labels import open_labels
 from satseg.raster.scene import Scene
 from satseg.raster.writer import read_class_table
 from satseg.records import EvaluationReport, Progress, Rows, no_progress
@@ -160,7 +161,8 @@ class _Mapping:
             overlap=self.overlap,
             batch_size=self.batch_size,
         )
-        return predict_rows(scene, self.network, plan, progress=progress)
+        conditions = Conditions(scratch=Path(tempfile.gettempdir()))
+        return predict_rows(lambda: Scene.open(scene.info.path), self.network, plan, conditions, progress=progress)
 
 
 def _evaluate_scenes(
@@ -192,12 +194,12 @@ def _evaluate_raster(
         with rasterio.open(path) as dataset:
             stored = read_class_table(dataset)
         source = open_labels(labels, class_field=class_field, classes=stored)
-        if stored is None and isinstance(source, RasterSource):  # ids as they are, not numbered anew
+        if stored is None and source.only_rasters:  # ids as they are, not numbered anew
             source = open_labels(labels, classes=ClassTable.from_names(f"class {i}" for i in range(MAX_CLASSES)))
         confusion = ConfusionMatrix(len(source.classes))
         with closing(source.on(raster.info)) as on_grid:
             count_rows(confusion, read_rows(raster, progress=progress), on_grid)
-    if stored is None and isinstance(source, RasterSource):
+    if stored is None and source.only_rasters:
         return score(*_used_classes(confusion.counts, source.classes.names))
     return score(confusion.counts, source.classes.names)
 

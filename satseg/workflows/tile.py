@@ -15,7 +15,7 @@ from satseg import __version__
 from satseg.errors import LabelError, OutputError, TileError, UsageError
 from satseg.raster.bands import StatisticsAccumulator
 from satseg.raster.gdal import gdal_environment
-from satseg.raster.labels import Labels, RasterSource, VectorSource, open_labels
+from satseg.raster.labels import Labels, LabelSource, open_labels
 from satseg.raster.scene import Scene
 from satseg.records import Progress, ProgressEvent, SceneInfo, TileSummary, no_progress
 from satseg.staging import staged
@@ -110,7 +110,7 @@ class _Cutting:
     """All that decides where tiles lie and to which split they belong."""
 
     infos: Sequence[SceneInfo]
-    source: VectorSource | RasterSource
+    source: LabelSource
     found: Sequence[_Block]
     splits: Sequence[str]
     size: int
@@ -199,7 +199,7 @@ def _spec(info: SceneInfo) -> str:
 
 
 def _find_blocks(
-    infos: Sequence[SceneInfo], source: VectorSource | RasterSource, *, side: int, size: int, progress: Progress
+    infos: Sequence[SceneInfo], source: LabelSource, *, side: int, size: int, progress: Progress
 ) -> list[_Block]:
     """Return the blocks of all scenes that hold labelled pixels; scenes without labels are left out with a warning."""
     found: list[_Block] = []
@@ -220,11 +220,9 @@ def _find_blocks(
     return found
 
 
-def _labelled_per_block(
-    info: SceneInfo, source: VectorSource | RasterSource, windows: list[Window], progress: Progress
-) -> list[int]:
+def _labelled_per_block(info: SceneInfo, source: LabelSource, windows: list[Window], progress: Progress) -> list[int]:
     with _opened(info, source) as (scene, labels):
-        if not info.has_mask and isinstance(source, VectorSource):
+        if not info.has_mask and source.known_everywhere:
             return [int(window.width * window.height) for window in windows]  # nothing to read for that
         counts = []
         for count in labelled_pixels(scene, labels, windows):
@@ -234,7 +232,7 @@ def _labelled_per_block(
 
 
 @contextmanager
-def _opened(info: SceneInfo, source: VectorSource | RasterSource) -> Iterator[tuple[Scene, Labels]]:
+def _opened(info: SceneInfo, source: LabelSource) -> Iterator[tuple[Scene, Labels]]:
     with ExitStack() as stack:
         scene = stack.enter_context(Scene.open(info.path))
         labels = source.on(info)
@@ -263,19 +261,16 @@ def _in_one_crs(rows: list[dict[str, Any]], infos: Sequence[SceneInfo]) -> list[
     return rows
 
 
-def _summarise(
-    output: Path, tile_set: TileSet, scenes: int, skipped: int, source: VectorSource | RasterSource
-) -> TileSummary:
+def _summarise(output: Path, tile_set: TileSet, scenes: int, skipped: int, source: LabelSource) -> TileSummary:
     counts = tile_set.index["split"].value_counts()
-    features = source.features if isinstance(source, VectorSource) else source
     return TileSummary(
         path=str(output),
         scenes=scenes,
         tiles={split: int(counts.get(split, 0)) for split in SPLITS},
         pixels=tile_set.pixels(),
         skipped=skipped,
-        repaired=features.repaired,
-        dropped=features.dropped,
+        repaired=source.repaired,
+        dropped=source.dropped,
     )
 
 

@@ -1,0 +1,222 @@
+"""Polygons of a vector file, streamed once into an unnamed file on disk, from where those near a place are fetched."""
+
+from __future__ import annotations
+
+import logging
+import mmap
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from tempfile import TemporaryFile
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyogrio
+import shapely
+from pyogrio.errors import DataLayerError, DataSourceError
+from shapely.errors import ShapelyError
+
+from satseg.errors import LabelError, one_line
+
+log = logging.getLogger("satseg")
+
+Bounds = tuple[float, float, float, float]
+"""Left, bottom, right, top in CRS coordinates."""
+
+_BATCH = 8192
+_SIDES = ("left", "bottom", "right", "top")
+_SCHEMA = pa.schema(
+    [*((side, pa.float64()) for side in _SIDES), ("kind", pa.int32()), ("rank", pa.float64()), ("wkb", pa.binary())]
+)
+
+
+@dataclass(frozen=True)
+class Features:
+    """Polygons near a place, in the order of their file.
+
+    Args:
+        geometries: Valid polygons and multipolygons in the CRS of their file.
+        kinds: int32 kind of each, as the reader of the file numbered them.
+        ranks: float64; those of higher rank lie on top.
+    """
+
+    geometries: np.ndarray
+    kinds: np.ndarray
+    ranks: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.geometries)
+
+
+class FeatureStore:
+    """Valid polygons on disk, in the order they came, mapped into memory as the system sees fit.
+
+    A million buildings take some 200 MB of disk and a few megabytes of memory. The file has no name, so that nothing
+    is left of it, however the process ends.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.repaired = 0
+        self.dropped = 0
+        self._file = TemporaryFile(prefix="satseg-labels-")  # noqa: SIM115 - it lives as long as the store
+        self._writer = pa.ipc.new_file(pa.PythonFile(self._file, "w"), _SCHEMA)
+        self._extents: list[Bounds] = []
+        self._batches: list[pa.RecordBatch] = []
+
+    def add(self, geometries: np.ndarray, kinds: np.ndarray, ranks: np.ndarray) -> None:
+        """Add features: geometries are repaired, and those that hold no polygon left out."""
+        repaired = repair(geometries)
+        usable = ~shapely.is_missing(repaired)
+        invalid = ~shapely.is_missing(geometries) & ~shapely.is_valid(geometries)
+        self.dropped += int((~usable).sum())
+        self.repaired += int((invalid & usable).sum())
+        repaired = repaired[usable]
+        if not len(repaired):
+            return
+        bounds = shapely.bounds(repaired)
+        columns = [*bounds.T, kinds[usable], ranks[usable], shapely.to_wkb(repaired)]
+        self._writer.write_batch(pa.record_batch([pa.array(column) for column in columns], schema=_SCHEMA))
+        self._extents.append((*bounds[:, :2].min(axis=0).tolist(), *bounds[:, 2:].max(axis=0).tolist()))
+        self.count += len(repaired)
+
+    def finish(self) -> None:
+        """End adding; from here on features can be fetched."""
+        self._writer.close()
+        self._file.flush()
+        mapped = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+        reader = pa.ipc.open_file(pa.py_buffer(mapped))
+        self._batches = [reader.get_batch(i) for i in range(reader.num_record_batches)]
+
+    def near(self, bounds: Bounds | None = None) -> Iterator[Features]:
+        """Yield the features whose bounds meet ``bounds`` (None: all), some thousand at a time, in their order."""
+        for extent, batch in zip(self._extents, self._batches, strict=True):
+            if bounds is not None and not _meet(extent, bounds):
+                continue
+            sides = [batch.column(side).to_numpy() for side in _SIDES]
+            found = np.arange(len(batch)) if bounds is None else np.flatnonzero(_meet(sides, bounds))
+            if len(found):
+                chosen = batch.take(pa.array(found))
+                wkb = chosen.column("wkb").to_numpy(zero_copy_only=False)
+                yield Features(
+                    shapely.from_wkb(wkb), chosen.column("kind").to_numpy(), chosen.column("rank").to_numpy()
+                )
+
+
+def _meet(sides: Any, bounds: Bounds) -> Any:
+    left, bottom, right, top = sides
+    return (left <= bounds[2]) & (right >= bounds[0]) & (bottom <= bounds[3]) & (top >= bounds[1])
+
+
+@dataclass(frozen=True)
+class VectorLayer:
+    """One layer of a vector file.
+
+    Args:
+        path: File, without the layer.
+        name: Name of the layer.
+        fields: Names of its attributes.
+        crs: CRS, or None.
+    """
+
+    path: str
+    name: str
+    fields: tuple[str, ...]
+    crs: str | None
+
+    @classmethod
+    def open(cls, path: str) -> VectorLayer:
+        """Find the layer: that of ``file.gpkg|layername=roads`` (as QGIS writes it), else the first with geometries.
+
+        Raises:
+            LabelError: It is no vector file, or has no such layer.
+        """
+        file, _, wanted = path.partition("|layername=")
+        with _readable(file):
+            spatial = [str(name) for name, kind in pyogrio.list_layers(file) if kind is not None]
+            if wanted and wanted not in spatial:
+                raise LabelError(f"{file} has no layer {wanted!r} with geometries; it has {', '.join(spatial)}.")
+            if not spatial:
+                raise LabelError(f"{file} has no layer with geometries.")
+            if len(spatial) > 1 and not wanted:
+                log.warning("%s has %d layers; labels are read from %r.", file, len(spatial), spatial[0])
+            name = wanted or spatial[0]
+            info = pyogrio.read_info(file, layer=name)
+        return cls(file, name, tuple(info["fields"]), info["crs"])
+
+    def require(self, field: str) -> None:
+        """Refuse a field that the layer does not have.
+
+        Raises:
+            LabelError: It has no such attribute.
+        """
+        if field not in self.fields:
+            raise LabelError(
+                f"{self.path} has no attribute {field!r}.",
+                hint=f"It has {', '.join(self.fields)}." if self.fields else "It has no attributes at all.",
+            )
+
+    def batches(self, fields: list[str], where: str | None = None) -> Iterator[tuple[np.ndarray, dict[str, list[Any]]]]:
+        """Stream the layer.
+
+        Args:
+            fields: Attributes to read.
+            where: Condition in SQL that features must meet.
+
+        Yields:
+            Geometries in two dimensions, None where there is none, and the attributes by name.
+
+        Raises:
+            LabelError: The file is damaged, or the condition is not understood.
+        """
+        try:
+            with (
+                _readable(self.path),
+                pyogrio.open_arrow(
+                    self.path, layer=self.name, columns=fields, where=where, batch_size=_BATCH, use_pyarrow=True
+                ) as (meta, reader),
+            ):
+                geometry = meta["geometry_name"] or "wkb_geometry"
+                for batch in reader:
+                    wkb = batch.column(geometry).to_numpy(zero_copy_only=False)
+                    yield (
+                        shapely.force_2d(shapely.from_wkb(wkb)),
+                        {field: batch.column(field).to_pylist() for field in fields},
+                    )
+        except LabelError as error:
+            if where is not None:
+                error.hint = f"The condition was --where {where!r}."
+            raise
+
+
+@contextmanager
+def _readable(path: str) -> Iterator[None]:
+    """Say in one sentence what the libraries raise on files that they cannot read."""
+    try:
+        yield
+    except (DataSourceError, DataLayerError) as error:
+        raise LabelError(f"Labels {path} cannot be read: {one_line(error)}.") from error
+    except (ValueError, RuntimeError, OSError, ShapelyError, pa.ArrowException) as error:
+        raise LabelError(f"Labels {path} hold features that cannot be read: {one_line(error)}.") from error
+
+
+def repair(geometries: np.ndarray) -> np.ndarray:
+    """Return valid polygons in two dimensions; None where nothing areal is left."""
+    flat: np.ndarray = shapely.force_2d(geometries)
+    broken = ~shapely.is_missing(flat) & ~shapely.is_valid(flat)
+    flat[broken] = shapely.make_valid(flat[broken], method="structure", keep_collapsed=False)
+    mixed = np.flatnonzero(shapely.get_type_id(flat) == shapely.GeometryType.GEOMETRYCOLLECTION)
+    for i in mixed:  # rare: a collection keeps its areal parts
+        parts = shapely.get_parts(shapely.get_parts(flat[i]))
+        flat[i] = shapely.union_all([part for part in parts if part.geom_type == "Polygon"])
+    areal = np.isin(shapely.get_type_id(flat), (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON))
+    flat[~areal | shapely.is_empty(flat)] = None
+    return flat
+
+
+def reproject(geometries: np.ndarray, transform: Callable[..., Any]) -> np.ndarray:
+    """Return geometries moved by ``transform(x, y)`` and repaired; None where a coordinate has no image."""
+    moved: np.ndarray = shapely.transform(geometries, transform, interleaved=False)
+    moved[~np.isfinite(shapely.bounds(moved)).all(axis=1)] = None
+    return repair(moved)

@@ -1,0 +1,249 @@
+"""Polygons as labels: which class each is of, and which pixels of a scene it covers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import shapely
+from pyproj import CRS, Transformer
+from rasterio.features import rasterize
+from rasterio.windows import Window
+
+from satseg.errors import LabelError
+from satseg.raster.class_map import ClassMap
+from satseg.raster.features import Bounds, FeatureStore, VectorLayer, reproject
+from satseg.raster.scene import window_transform
+from satseg.records import SceneInfo
+
+log = logging.getLogger("satseg")
+
+BURN_ORDERS = ("file", "area", "class")
+_TOO_MANY = 1020  # different values: no classes, but names of single objects
+
+
+class VectorLabels:
+    """The polygons of a vector file, each of a class.
+
+    Args:
+        path: Any file that OGR opens; ``file.gpkg|layername=roads`` names a layer of several.
+        class_field: Attribute that names the class; None puts all features into one class, named like the file.
+        class_map: Which value is of which class; None makes a class of each value.
+        where: Condition in SQL that features must meet.
+        burn_order: What lies on top where polygons overlap: ``file`` (later ones), ``area`` (smaller ones), ``class``
+            (later classes), or an attribute of numbers (higher ones).
+        all_touched: Label all pixels that a polygon touches, not only those whose centre it covers.
+
+    Raises:
+        LabelError: The file cannot be used, has no such field, or no polygon is left.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        class_field: str | None = None,
+        class_map: ClassMap | None = None,
+        where: str | None = None,
+        burn_order: str = "file",
+        all_touched: bool = False,
+    ) -> None:
+        self.path = path
+        self.all_touched = all_touched
+        self.names: list[str] = []
+        self.store = FeatureStore()
+        self._order = burn_order
+        self._map = class_map
+        self._kinds: dict[Any, int] = {}  # raw value to position in names
+        layer = VectorLayer.open(path)
+        self.crs = layer.crs
+        self._read(layer, class_field, where)
+
+    @property
+    def repaired(self) -> int:
+        """Geometries that were invalid and were repaired."""
+        return self.store.repaired
+
+    @property
+    def dropped(self) -> int:
+        """Features without a usable polygon."""
+        return self.store.dropped
+
+    @property
+    def by_class(self) -> bool:
+        """Whether later classes lie on top."""
+        return self._order == "class"
+
+    def on(self, scene: SceneInfo) -> BurntPolygons:
+        """Prepare burning into the grid of a scene."""
+        return BurntPolygons(self, scene)
+
+    def _read(self, layer: VectorLayer, class_field: str | None, where: str | None) -> None:
+        rank = None if self._order in BURN_ORDERS else self._order
+        for field in filter(None, (class_field, rank)):
+            layer.require(field)
+        shapes: set[str] = set()
+        nameless = 0
+        stem = Path(layer.path).stem
+        for geometries, values in layer.batches([f for f in (class_field, rank) if f], where):
+            raw = values[class_field] if class_field else [stem] * len(geometries)
+            nameless += raw.count(None)
+            kinds = np.array([self._kind(value) for value in raw], dtype=np.int32)
+            shapes.update(g.geom_type for g in geometries if g is not None and not g.geom_type.endswith("Polygon"))
+            self.store.add(geometries, kinds, self._ranks(geometries, values[rank] if rank else None))
+        if nameless:
+            log.warning("%d features have no %s; they are named 'unknown'.", nameless, class_field)
+        self._check(layer, where, sorted(shapes))
+        self.store.finish()
+
+    def _kind(self, value: Any) -> int:
+        kind = self._kinds.get(value)
+        if kind is None:
+            if len(self._kinds) >= _TOO_MANY:
+                raise LabelError(
+                    f"{self.path} has more than {_TOO_MANY} different class values.",
+                    hint="Choose an attribute of classes, not of single objects.",
+                )
+            name = _spell(value) if self._map is None else self._map.look_up(_spell(value), self.path)
+            if name not in self.names:
+                self.names.append(name)
+            kind = self._kinds[value] = self.names.index(name)
+        return kind
+
+    def _ranks(self, geometries: np.ndarray, values: list[Any] | None) -> np.ndarray:
+        if self._order == "area":
+            return -np.nan_to_num(shapely.area(geometries))
+        if values is None:
+            return np.zeros(len(geometries))
+        try:
+            return np.array([-np.inf if value is None else float(value) for value in values])
+        except (TypeError, ValueError) as error:
+            raise LabelError(
+                f"The attribute {self._order!r} of {self.path} does not hold numbers to order polygons by."
+            ) from error
+
+    def _check(self, layer: VectorLayer, where: str | None, shapes: Sequence[str]) -> None:
+        store = self.store
+        if not store.count:
+            if not store.dropped:
+                raise LabelError(f"Labels {layer.path} hold no feature{' that meets the condition' if where else ''}.")
+            raise LabelError(
+                f"{layer.path} holds no polygon, only {', '.join(shapes)}."
+                if shapes
+                else f"The features of {layer.path} have no geometry.",
+                hint="Labels are areas; buffer points and lines first.",
+            )
+        if store.repaired or store.dropped:
+            log.warning(
+                "%s: %d invalid geometries repaired, %d features without a polygon left out.",
+                layer.path,
+                store.repaired,
+                store.dropped,
+            )
+
+
+class BurntPolygons:
+    """Polygons burnt into windows of a scene on demand.
+
+    Args:
+        labels: The polygons.
+        scene: The grid.
+    """
+
+    def __init__(self, labels: VectorLabels, scene: SceneInfo) -> None:
+        self._labels, self._scene = labels, scene
+        self._move = _transformer(labels, scene)
+
+    def touch(self) -> bool:
+        """Tell whether a polygon touches the scene."""
+        return any(len(found) for found, _, _ in self._near(Window(0, 0, self._scene.width, self._scene.height)))
+
+    def objects(self, window: Window, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Burn what lies in a window, which may reach beyond the scene.
+
+        Args:
+            window: Pixels of the scene.
+            ids: uint8 class id of each name in ``names``.
+
+        Returns:
+            Number of the object at each pixel's centre, (row, col) int32, 0 where there is none; and the uint8 class
+            id of each object number, whose first entry means nothing.
+        """
+        shape = (int(window.height), int(window.width))
+        parts = list(self._near(window))
+        if not parts:
+            return np.zeros(shape, dtype=np.int32), np.zeros(1, dtype=np.uint8)
+        geometries, kinds, ranks = (np.concatenate(column) for column in zip(*parts, strict=True))
+        classes = ids[kinds]
+        order = np.argsort(classes if self._labels.by_class else ranks, kind="stable")
+        objects = rasterize(
+            zip(geometries[order], range(1, len(order) + 1), strict=True),
+            out_shape=shape,
+            transform=window_transform(self._scene.transform, window.col_off, window.row_off),
+            all_touched=self._labels.all_touched,
+            dtype="int32",
+        )
+        return objects, np.concatenate([[np.uint8(0)], classes[order]])
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def _near(self, window: Window) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Yield geometries in the CRS of the scene that touch a window, their kinds and ranks."""
+        outline = window_outline(self._scene, window)
+        for bounds in self._bounds_in_labels(outline):
+            for features in self._labels.store.near(bounds):
+                moved = features.geometries
+                if self._move is not None:
+                    moved = reproject(moved, self._move.transform)
+                touching = shapely.intersects(outline, moved)
+                if touching.any():
+                    yield moved[touching], features.kinds[touching], features.ranks[touching]
+
+    def _bounds_in_labels(self, outline: Any) -> list[Bounds | None]:
+        """Return where to look for polygons; twice where the window crosses the antimeridian."""
+        left, bottom, right, top = outline.bounds
+        if self._move is None:
+            return [(left, bottom, right, top)]
+        try:
+            found = self._move.transform_bounds(left, bottom, right, top, direction="INVERSE", errcheck=True)
+        except Exception:  # outside of what the CRS of the labels can express: look at all of them
+            return [None]
+        west, south, east, north = found
+        pad_x, pad_y = 0.01 * abs(east - west), 0.01 * (north - south)  # edges are bent between the points looked at
+        south, north = south - pad_y, north + pad_y
+        if west <= east:
+            return [(west - pad_x, south, east + pad_x, north)]
+        return [(west, south, 180.0, north), (-180.0, south, east, north)]
+
+
+def _transformer(labels: VectorLabels, scene: SceneInfo) -> Transformer | None:
+    """Return what moves labels to the CRS of a scene; None where they are in it."""
+    if labels.crs is None or scene.crs is None:
+        if (labels.crs is None) != (scene.crs is None):
+            bare = labels.path if labels.crs is None else scene.path
+            log.warning("%s states no CRS; its coordinates are taken as they are.", bare)
+        return None
+    source, target = CRS.from_user_input(labels.crs), CRS.from_user_input(scene.crs)
+    return None if source == target else Transformer.from_crs(source, target, always_xy=True)
+
+
+def window_outline(scene: SceneInfo, window: Window) -> Any:
+    """Return the four corners of a window as a polygon in the scene's CRS (rotated grids too)."""
+    left, top = window.col_off, window.row_off
+    right, bottom = left + window.width, top + window.height
+    return shapely.Polygon(
+        [scene.transform * corner for corner in [(left, top), (right, top), (right, bottom), (left, bottom)]]
+    )
+
+
+def _spell(value: Any) -> str:
+    """Return an attribute as a class name: whole numbers without a point, nothing as ``unknown``."""
+    if value is None or value != value:
+        return "unknown"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
