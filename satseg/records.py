@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -141,6 +142,8 @@ class Plan:
         batch_size: Windows per forward pass.
         row_starts: First rows of the windows, from the top; the last window ends at the edge.
         column_starts: First columns of the windows, from the left; likewise.
+        streams: Batches that run side by side.
+        threads: Processor threads of each stream.
     """
 
     height: int
@@ -150,12 +153,38 @@ class Plan:
     batch_size: int
     row_starts: tuple[int, ...]
     column_starts: tuple[int, ...]
+    streams: int = 1
+    threads: int = 1
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Plan:
+        """Read what :func:`as_json` and JSON made of one."""
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+        return cls(**values)
 
     @property
     def forwarded(self) -> float:
         """Pixels that go through the network, per pixel of the scene, if every window holds data."""
         windows = len(self.row_starts) * len(self.column_starts)
         return windows * self.window[0] * self.window[1] / (self.height * self.width)
+
+
+CERTAIN = 254
+"""8-bit value of probability 1 in confidences, probabilities and disagreements; 255 is nodata."""
+
+
+class MapLayer(StrEnum):
+    """What a map may hold for each pixel, all uint8 with 255 where not valid.
+
+    ``CLASSES`` are class ids. The others are shares times 254: ``CONFIDENCE`` is the probability of the pixel's class,
+    ``PROBABILITIES`` that of every class (one band each), ``DISAGREEMENT`` how much overlapping windows differ (half
+    the sum over the classes of the difference between their probabilities; 0 outside overlaps).
+    """
+
+    CLASSES = "classes"
+    CONFIDENCE = "confidence"
+    PROBABILITIES = "probabilities"
+    DISAGREEMENT = "disagreement"
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,7 +194,7 @@ class Rows:
     Args:
         offset: Row of the scene where the strip begins.
         classes: (H, W) uint8 class ids, 255 where not valid.
-        confidence: (H, W) uint8, probability of the class times 255; None where not asked for.
+        confidence: (H, W) uint8, probability of the class times 254, 255 where not valid; None where not asked for.
     """
 
     offset: int
@@ -175,7 +204,26 @@ class Rows:
 
 @dataclass(frozen=True)
 class ClassScore:
-    """Scores of one class, each in 0..1 and NaN where it is not defined."""
+    """Scores of one class, each in 0..1 and NaN where it is not defined or was not measured.
+
+    Args:
+        name: Class.
+        iou: Pixels that are the class in labels and map, per pixel that is it in either.
+        f1: Harmonic mean of precision and recall.
+        precision: Right share of the map's pixels of the class.
+        recall: Found share of the labels' pixels of the class.
+        pixels: Pixels of the class in the labels.
+        boundary_f1: Harmonic mean of the two below, over all tiles or blocks together.
+        boundary_precision: Share of the map's boundary pixels that lie within the tolerance of a labelled boundary.
+        boundary_recall: Share of the labels' boundary pixels that lie within the tolerance of a boundary of the map.
+        boundary_iou: IoU of the bands along the inner side of the boundaries (Cheng et al., 2021).
+        object_f1: Harmonic mean of the two below.
+        object_precision: Share of the map's objects that match one of the labels: IoU over 0.5.
+        object_recall: Share of the labels' objects that are matched.
+        label_objects: Objects in the labels.
+        map_objects: Objects in the map.
+        intervals: Confidence interval (low, high) by the name of the score.
+    """
 
     name: str
     iou: float
@@ -183,11 +231,50 @@ class ClassScore:
     precision: float
     recall: float
     pixels: int
+    boundary_f1: float = math.nan
+    boundary_precision: float = math.nan
+    boundary_recall: float = math.nan
+    boundary_iou: float = math.nan
+    object_f1: float = math.nan
+    object_precision: float = math.nan
+    object_recall: float = math.nan
+    label_objects: int = 0
+    map_objects: int = 0
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PlaceScore:
+    """Scores of one tile, or of one block of a scene.
+
+    Args:
+        name: Tile, or scene with the block's first row and column.
+        row: First row in its scene.
+        col: First column in its scene.
+        height: Rows.
+        width: Columns.
+        pixels: Pixels compared.
+        accuracy: Share of them whose class is right.
+        mean_iou: Mean IoU over the classes present in its labels or in its map.
+        iou: IoU of each class, NaN where it is in neither.
+        loss: Mean cross-entropy of the network in nats; NaN where there is no network.
+    """
+
+    name: str
+    row: int
+    col: int
+    height: int
+    width: int
+    pixels: int
+    accuracy: float
+    mean_iou: float
+    iou: tuple[float, ...]
+    loss: float = math.nan
 
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """How well a map agrees with its labels, over all pixels that are not ignored.
+    """How well a map agrees with its labels, over all pixels that are not ignored; NaN where it was not measured.
 
     Args:
         pixels: Pixels compared.
@@ -197,6 +284,14 @@ class EvaluationReport:
         frequency_weighted_iou: IoU weighted by each class's share of the labels.
         classes: Scores per class.
         confusion: (K, K) nested tuples of pixel counts; row: label, column: prediction.
+        kappa: Cohen's kappa: agreement beyond chance, at most 1.
+        boundary_f1: Mean boundary F1 over the classes.
+        bf: Boundary F1 as in the SegNet paper: averaged over the classes of each tile or block, then over those.
+        boundary_iou: Mean boundary IoU over the classes.
+        object_f1: Mean object F1 over the classes other than background.
+        intervals: Confidence interval (low, high) by the name of the score.
+        settings: What was measured and how, such as ``boundary_tolerance`` and the units of ``bootstrap``.
+        worst: Tiles or blocks with the lowest mean IoU, the worst first.
     """
 
     pixels: int
@@ -206,6 +301,14 @@ class EvaluationReport:
     frequency_weighted_iou: float
     classes: tuple[ClassScore, ...]
     confusion: tuple[tuple[int, ...], ...]
+    kappa: float = math.nan
+    boundary_f1: float = math.nan
+    bf: float = math.nan
+    boundary_iou: float = math.nan
+    object_f1: float = math.nan
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    settings: Mapping[str, str | float] = field(default_factory=dict)
+    worst: tuple[PlaceScore, ...] = ()
 
 
 @dataclass(frozen=True)

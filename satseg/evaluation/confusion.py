@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from satseg.classes import IGNORE_INDEX
 from satseg.errors import LabelError
-from satseg.records import ClassScore, EvaluationReport
+from satseg.evaluation.bootstrap import NO_INTERVALS, Intervals
+from satseg.evaluation.tally import Count, class_scores, mean_scores, pixel_tally
+from satseg.records import ClassScore, EvaluationReport, PlaceScore
 
 
 class ConfusionMatrix:
@@ -49,32 +52,55 @@ def score(counts: np.ndarray, names: Sequence[str]) -> EvaluationReport:
         names: K class names.
 
     Returns:
-        The report. A score whose denominator is zero is NaN, and NaN scores do not enter the means.
+        The report, without boundaries and objects. A score whose denominator is zero is NaN, and NaN scores do not
+        enter the means.
     """
     counts = np.asarray(counts, dtype=np.int64)
-    hits = counts.diagonal().astype(np.float64)
-    labelled, predicted = counts.sum(axis=1), counts.sum(axis=0)
-    total = int(counts.sum())
-    iou = _ratio(hits, labelled + predicted - hits)
-    recall = _ratio(hits, labelled)
-    columns = (iou, _ratio(2 * hits, labelled + predicted), _ratio(hits, predicted), recall)
-    scores = zip(names, *(column.tolist() for column in columns), labelled.tolist(), strict=True)
+    return report(counts, pixel_tally(counts), names)
+
+
+def report(
+    counts: np.ndarray,
+    tally: np.ndarray,
+    names: Sequence[str],
+    *,
+    intervals: Intervals = NO_INTERVALS,
+    settings: Mapping[str, str | float] | None = None,
+    worst: Sequence[PlaceScore] = (),
+) -> EvaluationReport:
+    """Put a report together.
+
+    Args:
+        counts: (K, K) int64, row: label, column: prediction.
+        tally: (K, C) counts of pixels, boundaries and objects.
+        names: K class names.
+        intervals: Confidence intervals of the scores.
+        settings: How was measured.
+        worst: The worst places.
+    """
+    by_class = {name: _plain(values) for name, values in class_scores(tally).items()}
+    entries = [
+        ClassScore(
+            name=name,
+            **{key: values[i] for key, values in by_class.items()},
+            pixels=int(tally[i, Count.LABELLED]),
+            label_objects=int(tally[i, Count.LABEL_OBJECTS]),
+            map_objects=int(tally[i, Count.MAP_OBJECTS]),
+            intervals=intervals.classes[i] if intervals.classes else {},
+        )
+        for i, name in enumerate(names)
+    ]
     return EvaluationReport(
-        pixels=total,
-        global_accuracy=float(_ratio(hits.sum(), float(total))),
-        class_average_accuracy=_mean(recall),
-        mean_iou=_mean(iou),
-        frequency_weighted_iou=float(_ratio(np.sum(labelled * np.nan_to_num(iou)), float(total))),
-        classes=tuple(ClassScore(*entry) for entry in scores),
+        pixels=int(counts.sum()),
+        **{name: _plain(value)[0] for name, value in mean_scores(tally).items()},
+        classes=tuple(entries),
         confusion=tuple(tuple(row) for row in counts.tolist()),
+        intervals=intervals.overall,
+        settings=settings or {},
+        worst=tuple(worst),
     )
 
 
-def _ratio(numerator: np.ndarray, denominator: np.ndarray | float) -> np.ndarray:
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.divide(numerator, denominator)
-
-
-def _mean(values: np.ndarray) -> float:
-    defined = values[~np.isnan(values)]
-    return float(defined.mean()) if defined.size else float("nan")
+def _plain(values: np.ndarray) -> list[float]:
+    """Return Python numbers, each NaN the same object: records that hold it then still equal one another."""
+    return [math.nan if math.isnan(value) else value for value in np.atleast_1d(values).tolist()]

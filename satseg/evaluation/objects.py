@@ -1,0 +1,280 @@
+"""Match the objects of a map with those of the labels, while rows come from the top.
+
+An object is a region of connected pixels of one class (four neighbours), or a labelled feature where features are at
+hand. Two objects of a class match when their IoU is over 0.5. The objects of one side share no pixel, so at that
+threshold an object can match one other at most: the matching is one to one without choosing (Kirillov et al.,
+"Panoptic Segmentation", 2019). Pixels that are not compared belong to no object.
+
+Memory is that of the objects that reach the last row, and of those that still may match one of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from scipy.ndimage import label
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from satseg.classes import IGNORE_INDEX
+
+MATCH_IOU = 0.5
+_LATE = np.iinfo(np.int64).max
+
+
+@dataclass(frozen=True, eq=False)
+class Numbered:
+    """The objects of one side in a strip, numbered 1..n together with those carried from above; 0 is none.
+
+    Args:
+        ids: (H, W) numbers.
+        moved: Number that each object carried from above has now, by its number before.
+        classes: (n + 1,) class id of each; of 0 meaningless.
+        open: (n + 1,) bool, whether it may go on below.
+    """
+
+    ids: np.ndarray
+    moved: np.ndarray
+    classes: np.ndarray
+    open: np.ndarray
+
+
+class Side(Protocol):
+    """Objects of the labels, or of the map."""
+
+    def keep(self, kept: np.ndarray) -> None:
+        """Carry on with some objects only.
+
+        Args:
+            kept: (n + 1,) new number of each, 0 for those that are done with.
+        """
+        ...
+
+
+class Regions:
+    """Connected pixels of one class.
+
+    Args:
+        background: Class that has no objects, or None.
+    """
+
+    def __init__(self, background: int | None) -> None:
+        self._without = [IGNORE_INDEX, *([] if background is None else [background])]
+        self._classes = np.zeros(1, dtype=np.uint8)
+        self._last: tuple[np.ndarray, np.ndarray] | None = None
+
+    def number(self, classes: np.ndarray, *, last: bool) -> Numbered:
+        """Take the next rows.
+
+        Args:
+            classes: (H, W) uint8 class ids, 255 where not compared.
+            last: Whether no more rows come.
+        """
+        carried = len(self._classes)
+        ids, found = self._label(classes, carried)
+        merged = self._join(ids, classes, len(found))
+        self._classes = np.zeros(merged.max() + 1, dtype=np.uint8)
+        self._classes[merged] = found
+        ids = merged[ids]
+        open_ = np.zeros(len(self._classes), dtype=bool)
+        open_[ids[-1]] = not last
+        open_[0] = False
+        self._last = ids[-1], classes[-1]
+        return Numbered(ids, merged[:carried], self._classes, open_)
+
+    def keep(self, kept: np.ndarray) -> None:
+        """Carry on with some objects only."""
+        assert self._last is not None
+        self._classes = np.concatenate([self._classes[:1], self._classes[kept > 0]])
+        self._last = kept[self._last[0]], self._last[1]
+
+    def _label(self, classes: np.ndarray, carried: int) -> tuple[np.ndarray, np.ndarray]:
+        """Number the regions of these rows alone after the carried ones; return ids and the classes of all."""
+        ids = np.zeros(classes.shape, dtype=np.int64)
+        found = [self._classes]
+        for number in np.setdiff1d(np.unique(classes), self._without).tolist():
+            inside = classes == number
+            regions, count = label(inside)
+            ids[inside] = regions[inside] + (carried - 1)
+            found.append(np.full(count, number, dtype=np.uint8))
+            carried += count
+        return ids, np.concatenate(found)
+
+    def _join(self, ids: np.ndarray, classes: np.ndarray, count: int) -> np.ndarray:
+        """Return one number for all that hangs together across the seam; 0 stays 0."""
+        if self._last is None:
+            return np.arange(count)
+        above, classes_above = self._last
+        touching = (above > 0) & (ids[0] > 0) & (classes_above == classes[0])
+        pairs = above[touching], ids[0][touching]
+        graph = coo_array((np.ones(len(pairs[0]), dtype=bool), pairs), shape=(count, count))
+        _, merged = connected_components(graph, directed=False)
+        assert merged[0] == 0, "nodes are visited in order"
+        return np.asarray(merged)
+
+
+class Features:
+    """Labelled features, as they were burnt: one object each, wherever its pixels lie.
+
+    Args:
+        classes: (F,) class id of each feature.
+        ends: (F,) first row of the scene below each feature.
+    """
+
+    def __init__(self, classes: np.ndarray, ends: np.ndarray) -> None:
+        self._feature_classes, self._ends = classes, ends
+        self._carried = np.empty(0, dtype=np.int64)
+
+    def number(self, features: np.ndarray, *, end: int, last: bool) -> Numbered:
+        """Take the next rows.
+
+        Args:
+            features: (H, W) numbers of features from 1, 0 where none is or nothing is compared.
+            end: First row of the scene below these.
+            last: Whether no more rows come.
+        """
+        found = np.union1d(self._carried, features)
+        found = found[found > 0]
+        ids = np.searchsorted(found, features) + 1
+        ids[features == 0] = 0
+        moved = np.concatenate([[0], np.searchsorted(found, self._carried) + 1])
+        self._carried = found
+        classes = np.concatenate([[0], self._feature_classes[found - 1]])
+        open_ = np.concatenate([[False], (self._ends[found - 1] > end) & (not last)])
+        return Numbered(ids, moved, classes, open_)
+
+    def keep(self, kept: np.ndarray) -> None:
+        """Carry on with some objects only."""
+        self._carried = self._carried[kept[1:] > 0]
+
+
+@dataclass(frozen=True, eq=False)
+class Finished:
+    """Objects that are complete.
+
+    Args:
+        classes: (n,) class id of each.
+        first: (n,) place of its first pixel in reading order: row * width + column.
+    """
+
+    classes: np.ndarray
+    first: np.ndarray
+
+
+class Matches(NamedTuple):
+    """What a strip completes: objects of labels and map that end in it, and labelled ones that prove to be matched."""
+
+    labels: Finished
+    mapped: Finished
+    matched: Finished
+
+
+class ObjectMatcher:
+    """Match objects strip by strip.
+
+    Args:
+        labels: Objects of the labels.
+        mapped: Objects of the map.
+    """
+
+    def __init__(self, labels: Side, mapped: Side) -> None:
+        self._sides = (_Counted(labels), _Counted(mapped))
+        self._pairs = np.empty((0, 2), dtype=np.int64)  # numbers of a labelled object and of one of the map
+        self._common: np.ndarray = np.empty(0)  # pixels they share
+
+    def add(self, labels: Numbered, mapped: Numbered, *, top: int) -> Matches:
+        """Take the next rows.
+
+        Args:
+            labels: What the side of the labels says of them.
+            mapped: What that of the map says.
+            top: First of these rows.
+        """
+        ended = [side.take(numbered, top) for side, numbered in zip(self._sides, (labels, mapped), strict=True)]
+        self._count_common(labels, mapped)
+        one, other = self._pairs.T
+        labelled, found = self._sides
+        iou = self._common / (labelled.area[one] + found.area[other] - self._common)
+        going = labelled.open[one], found.open[other]
+        final = ~(going[0] | going[1])
+        # Once one of the two has ended, what they share is known, and their IoU can only fall.
+        waiting = (going[0] & going[1]) | (~final & (iou > MATCH_IOU))
+        matched = labelled.finished(one[final & (iou > MATCH_IOU)])
+        self._pairs, self._common = self._pairs[waiting], self._common[waiting]
+        self._pairs = np.stack(
+            [side.keep(numbers) for side, numbers in zip(self._sides, self._pairs.T, strict=True)], axis=1
+        )
+        return Matches(ended[0], ended[1], matched)
+
+    def _count_common(self, labels: Numbered, mapped: Numbered) -> None:
+        same = (labels.ids > 0) & (mapped.ids > 0) & (labels.classes[labels.ids] == mapped.classes[mapped.ids])
+        stride = len(mapped.classes)
+        carried = labels.moved[self._pairs[:, 0]] * stride + mapped.moved[self._pairs[:, 1]]
+        new, count = np.unique(labels.ids[same] * stride + mapped.ids[same], return_counts=True)
+        keys, where = np.unique(np.concatenate([carried, new]), return_inverse=True)
+        self._common = np.bincount(where, weights=np.concatenate([self._common, count]), minlength=len(keys))
+        self._pairs = np.stack(np.divmod(keys, stride), axis=1)
+
+
+class _Counted:
+    """Areas of the objects of one side that may still matter."""
+
+    def __init__(self, side: Side) -> None:
+        self._side = side
+        self.area: np.ndarray = np.zeros(1)
+        self.open = np.zeros(1, dtype=bool)
+        self._first = np.full(1, _LATE)
+        self._ended = np.ones(1, dtype=bool)
+        self._classes = np.zeros(1, dtype=np.uint8)
+
+    def take(self, numbered: Numbered, top: int) -> Finished:
+        """Count the pixels of a strip; return the objects that end in it."""
+        count = len(numbered.classes)
+        pixels = np.bincount(numbered.ids.ravel(), minlength=count)
+        self.area = np.bincount(numbered.moved, weights=self.area, minlength=count) + pixels
+        self.area[0] = 0
+        first = np.full(count, _LATE)
+        np.minimum.at(first, numbered.moved, self._first)
+        flat = numbered.ids.ravel()[::-1]
+        here = np.full(count, _LATE)
+        here[flat] = np.arange(flat.size - 1, -1, -1) + top * numbered.ids.shape[1]  # the last assignment is the first
+        self._first = np.minimum(first, here)
+        before = np.zeros(count, dtype=bool)
+        before[numbered.moved[self._ended]] = True
+        before[0] = True
+        self.open, self._classes, self._ended = numbered.open, numbered.classes, before | ~numbered.open
+        return self.finished(np.flatnonzero(self._ended & ~before & (self.area > 0)))
+
+    def finished(self, numbers: np.ndarray) -> Finished:
+        """Return what is known of some objects."""
+        return Finished(self._classes[numbers], self._first[numbers])
+
+    def keep(self, waiting: np.ndarray) -> np.ndarray:
+        """Drop all objects that are neither open nor in a waiting pair; return the pairs' new numbers."""
+        needed = self.open.copy()
+        needed[waiting] = True
+        needed[0] = True
+        kept = np.where(needed, np.cumsum(needed) - 1, 0)
+        for name in ("area", "open", "_first", "_ended", "_classes"):
+            setattr(self, name, getattr(self, name)[needed])
+        self._side.keep(kept)
+        return np.asarray(kept[waiting])
+
+
+def match_regions(labels: np.ndarray, classes: np.ndarray, background: int | None) -> Matches:
+    """Match the regions of one whole tile; pixels that are ignored in either are compared in none.
+
+    Args:
+        labels: (H, W) uint8 class ids, 255 = ignore.
+        classes: (H, W) uint8 class ids of the map, 255 = nodata.
+        background: Class that has no objects, or None.
+    """
+    compared = (labels != IGNORE_INDEX) & (classes != IGNORE_INDEX)
+    sides = Regions(background), Regions(background)
+    numbered = [
+        side.number(np.where(compared, ids, np.uint8(IGNORE_INDEX)), last=True)
+        for side, ids in zip(sides, (labels, classes), strict=True)
+    ]
+    return ObjectMatcher(*sides).add(*numbered, top=0)

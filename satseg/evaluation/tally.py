@@ -1,0 +1,156 @@
+"""What is counted by class, and the scores that follow from the counts of one place, of all, or of resampled ones.
+
+A tally is a (K, C) float64 array: a row per class, a column per :class:`Count`. Tallies of pieces add up to that of
+the whole, so that everything here streams; float64 counts exactly up to 2**53.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import numpy as np
+
+
+class Count(IntEnum):
+    """Columns of a tally."""
+
+    HITS = 0  # pixels of the class in labels and map
+    LABELLED = 1  # pixels of the class in the labels
+    MAPPED = 2  # pixels of the class in the map
+    LABEL_EDGE = 3  # boundary pixels in the labels
+    LABEL_EDGE_HITS = 4  # those within the tolerance of a boundary of the map
+    MAP_EDGE = 5  # boundary pixels in the map
+    MAP_EDGE_HITS = 6  # those within the tolerance of a boundary of the labels
+    BAND_BOTH = 7  # pixels in the bands of labels and map
+    BAND_EITHER = 8  # pixels in the band of labels or map
+    BF_SUM = 9  # boundary F1 of the class on a place, divided by the number of classes that have one there
+    BF_SHARE = 10  # one, divided likewise
+    LABEL_OBJECTS = 11  # objects in the labels
+    MAP_OBJECTS = 12  # objects in the map
+    MATCHED = 13  # pairs of them that match
+
+
+CLASS_SCORES = (
+    "iou",
+    "f1",
+    "precision",
+    "recall",
+    "boundary_f1",
+    "boundary_precision",
+    "boundary_recall",
+    "boundary_iou",
+    "object_f1",
+    "object_precision",
+    "object_recall",
+)
+MEAN_SCORES = (
+    "global_accuracy",
+    "class_average_accuracy",
+    "mean_iou",
+    "frequency_weighted_iou",
+    "kappa",
+    "boundary_f1",
+    "bf",
+    "boundary_iou",
+    "object_f1",
+)
+
+
+def empty_tally(num_classes: int) -> np.ndarray:
+    """Return a (K, C) float64 tally of nothing."""
+    return np.zeros((num_classes, len(Count)))
+
+
+def pixel_tally(confusion: np.ndarray) -> np.ndarray:
+    """Return the tally of a (K, K) confusion matrix; its columns of boundaries and objects are zero."""
+    tally = empty_tally(len(confusion))
+    tally[:, Count.HITS] = confusion.diagonal()
+    tally[:, Count.LABELLED] = confusion.sum(axis=1)
+    tally[:, Count.MAPPED] = confusion.sum(axis=0)
+    return tally
+
+
+def class_scores(tally: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the scores of each class.
+
+    Args:
+        tally: (..., K, C) tallies.
+
+    Returns:
+        (..., K) float64 for each name of ``CLASS_SCORES``; NaN where the denominator is zero.
+    """
+    n = {column: tally[..., column] for column in Count}
+    boundary_precision = ratio(n[Count.MAP_EDGE_HITS], n[Count.MAP_EDGE])
+    boundary_recall = ratio(n[Count.LABEL_EDGE_HITS], n[Count.LABEL_EDGE])
+    return {
+        "iou": ratio(n[Count.HITS], n[Count.LABELLED] + n[Count.MAPPED] - n[Count.HITS]),
+        "f1": ratio(2 * n[Count.HITS], n[Count.LABELLED] + n[Count.MAPPED]),
+        "precision": ratio(n[Count.HITS], n[Count.MAPPED]),
+        "recall": ratio(n[Count.HITS], n[Count.LABELLED]),
+        "boundary_f1": _harmonic_mean(boundary_precision, boundary_recall),
+        "boundary_precision": boundary_precision,
+        "boundary_recall": boundary_recall,
+        "boundary_iou": ratio(n[Count.BAND_BOTH], n[Count.BAND_EITHER]),
+        "object_f1": ratio(2 * n[Count.MATCHED], n[Count.LABEL_OBJECTS] + n[Count.MAP_OBJECTS]),
+        "object_precision": ratio(n[Count.MATCHED], n[Count.MAP_OBJECTS]),
+        "object_recall": ratio(n[Count.MATCHED], n[Count.LABEL_OBJECTS]),
+    }
+
+
+def mean_scores(tally: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the scores over all classes.
+
+    Args:
+        tally: (..., K, C) tallies.
+
+    Returns:
+        (...) float64 for each name of ``MEAN_SCORES``. Classes whose score is NaN do not enter a mean.
+    """
+    by_class = class_scores(tally)
+    hits, labelled, mapped = (tally[..., column] for column in (Count.HITS, Count.LABELLED, Count.MAPPED))
+    pixels = labelled.sum(axis=-1)
+    accuracy = ratio(hits.sum(axis=-1), pixels)
+    chance = ratio((labelled * mapped).sum(axis=-1), pixels**2)
+    return {
+        "global_accuracy": accuracy,
+        "class_average_accuracy": mean(by_class["recall"]),
+        "mean_iou": mean(by_class["iou"]),
+        "frequency_weighted_iou": ratio((labelled * np.nan_to_num(by_class["iou"])).sum(axis=-1), pixels),
+        "kappa": ratio(accuracy - chance, 1 - chance),
+        "boundary_f1": mean(by_class["boundary_f1"]),
+        "bf": ratio(tally[..., Count.BF_SUM].sum(axis=-1), tally[..., Count.BF_SHARE].sum(axis=-1)),
+        "boundary_iou": mean(by_class["boundary_iou"]),
+        "object_f1": mean(by_class["object_f1"]),
+    }
+
+
+def share_bf(tally: np.ndarray) -> None:
+    """Fill the columns of the SegNet paper's BF of a finished place in: its (K, C) tally is changed.
+
+    The paper averages over the classes present in the labels of an image. A class that is present but has a boundary
+    neither in the labels nor in the map has no boundary F1, and is left out.
+    """
+    present = (tally[:, Count.LABELLED] > 0) & (tally[:, Count.LABEL_EDGE] + tally[:, Count.MAP_EDGE] > 0)
+    if present.any():
+        f1 = class_scores(tally)["boundary_f1"][present]
+        tally[present, Count.BF_SUM] = f1 / present.sum()
+        tally[present, Count.BF_SHARE] = 1 / present.sum()
+
+
+def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """Divide; NaN where the denominator is zero."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(np.equal(denominator, 0), np.nan, np.divide(numerator, denominator))
+
+
+def mean(values: np.ndarray) -> np.ndarray:
+    """Average over the last axis without NaN; NaN where nothing else is there."""
+    defined = ~np.isnan(values)
+    return ratio(np.where(defined, values, 0.0).sum(axis=-1), defined.sum(axis=-1))
+
+
+def _harmonic_mean(precision: np.ndarray, recall: np.ndarray) -> np.ndarray:
+    """Return F1: NaN where none of the two is defined, 0 where just one is: then all is missed, or all is false."""
+    one, other = np.nan_to_num(precision), np.nan_to_num(recall)
+    f1 = np.where(one + other > 0, ratio(2 * one * other, one + other), 0.0)
+    return np.where(np.isnan(precision) & np.isnan(recall), np.nan, f1)

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from oracles import compared, count_objects, patchy
+from scipy.ndimage import label
+from torchmetrics.detection import PanopticQuality
+
+from satseg.evaluation.objects import Features, ObjectMatcher, Regions, match_regions
+from satseg.evaluation.tally import Count, class_scores, empty_tally
+
+
+def counts(parts: tuple, num_classes: int) -> np.ndarray:
+    return np.stack([np.bincount(part.classes, minlength=num_classes) for part in parts], axis=1)
+
+
+def cuts(height: int, seed: int) -> list[tuple[int, int]]:
+    rng = np.random.default_rng(seed)
+    edges = np.unique(np.concatenate([[0, height], rng.integers(1, height, rng.integers(0, 12))])).tolist()
+    return list(pairwise(edges))
+
+
+@pytest.mark.parametrize("background", [None, 0])
+@pytest.mark.parametrize("seed", range(12))
+def test_regions_in_strips_are_those_of_the_whole_compared_each_with_each(seed: int, background: int | None) -> None:
+    labels, classes = compared(*patchy((45, 38), seed, size=1 + seed % 3))
+    sides = Regions(background), Regions(background)
+    matcher = ObjectMatcher(*sides)
+    found = np.zeros((3, 3), dtype=int)
+    for top, end in cuts(45, seed):
+        numbered = [s.number(m[top:end], last=end == 45) for s, m in zip(sides, (labels, classes), strict=True)]
+        found += counts(matcher.add(*numbered, top=top), 3)
+    assert found.tolist() == count_objects(labels, classes, background, 3).tolist()
+    assert counts(match_regions(labels, classes, background), 3).tolist() == found.tolist()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_features_are_matched_as_wholes_also_where_their_pixels_do_not_touch(seed: int) -> None:
+    labels, classes = compared(*patchy((45, 38), seed, size=1.5))
+    regions, _ = label(labels == 1)
+    features = np.where(regions > 0, (regions + 1) // 2, 0)  # two regions are one feature
+    burnt = np.where(features > 0, 1, np.where(labels == 255, 255, 0)).astype(np.uint8)
+    ends = np.array([np.flatnonzero((features == i).any(axis=1)).max() + 1 for i in range(1, features.max() + 1)])
+    sides = Features(np.ones(len(ends), dtype=np.uint8), ends), Regions(0)
+    matcher = ObjectMatcher(*sides)
+    found = np.zeros((3, 3), dtype=int)
+    for top, end in cuts(45, seed):
+        numbered = sides[0].number(features[top:end], end=end, last=end == 45)
+        found += counts(matcher.add(numbered, sides[1].number(classes[top:end], last=end == 45), top=top), 3)
+    guess, m = label(classes == 1)
+    matched = 0
+    for i in range(1, len(ends) + 1):
+        for j in range(1, m + 1):
+            one, other = features == i, guess == j
+            matched += (one & other).sum() / (one | other).sum() > 0.5
+    assert (burnt == 1).any()
+    assert found[1].tolist() == [len(ends), m, matched]
+
+
+def test_an_iou_of_a_half_is_no_match_and_above_it_is() -> None:
+    labels, classes = np.zeros((2, 3, 9), dtype=np.uint8)
+    labels[1, :4] = 1
+    classes[1, :2] = 1
+    assert counts(match_regions(labels, classes, 0), 2)[1].tolist() == [1, 1, 0]
+    classes[1, 2] = 1
+    assert counts(match_regions(labels, classes, 0), 2)[1].tolist() == [1, 1, 1]
+
+
+def test_touching_at_a_corner_is_not_connected() -> None:
+    labels = np.eye(4, dtype=np.uint8)
+    assert counts(match_regions(labels, labels, 0), 2)[1].tolist() == [4, 4, 4]
+
+
+def test_an_object_begins_where_its_first_pixel_is_in_reading_order() -> None:
+    labels = np.zeros((6, 7), dtype=np.uint8)
+    labels[1:5, 2] = labels[4, 2:6] = labels[2:5, 5] = labels[0, 0] = 1
+    sides = Regions(0), Regions(0)
+    matcher = ObjectMatcher(*sides)
+    first: list[int] = []
+    for row in range(6):
+        numbered = [side.number(labels[row : row + 1], last=row == 5) for side in sides]
+        first += matcher.add(*numbered, top=row)[2].first.tolist()
+    assert sorted(first) == [0, 1 * 7 + 2]
+
+
+def test_what_is_carried_does_not_grow_with_the_number_of_rows() -> None:
+    rng = np.random.default_rng(0)
+    sides = Regions(0), Regions(0)
+    matcher = ObjectMatcher(*sides)
+    carried = []
+    for row in range(400):
+        labels, classes = (rng.random((2, 1, 60)) < 0.4).astype(np.uint8)
+        matcher.add(*(s.number(m, last=False) for s, m in zip(sides, (labels, classes), strict=True)), top=row)
+        carried.append(max(len(side._classes) for side in sides))
+    assert max(carried) <= 2 * 60
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_f1_is_the_recognition_quality_of_torchmetrics(seed: int) -> None:
+    labels, classes = compared(*patchy((60, 50), seed, size=2))
+    labels[labels == 255], classes[classes == 255] = 0, 0
+    tally = empty_tally(3)
+    tally[:, Count.LABEL_OBJECTS : Count.MATCHED + 1] = counts(match_regions(labels, classes, 0), 3)
+    pictures = []
+    for ids in (classes, labels):
+        instances = sum(label(ids == number)[0] for number in (1, 2))
+        pictures.append(torch.from_numpy(np.stack([ids, instances], axis=-1).astype(np.int64))[None])
+    metric = PanopticQuality(things={1, 2}, stuffs={0}, return_per_class=True, return_sq_and_rq=True)
+    expected = metric(*pictures)[:, 2]  # by class in the order 1, 2, 0
+    assert class_scores(tally)["object_f1"][1:] == pytest.approx(expected[:2].numpy(), abs=1e-6)
