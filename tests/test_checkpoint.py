@@ -118,3 +118,25 @@ def test_a_garbled_header_is_said() -> None:
     del parts["statistics"]
     with pytest.raises(CheckpointError, match="statistics"):
         ModelCard.from_json(json.dumps(parts))
+
+
+def test_a_checkpoint_of_an_own_file_runs_nothing_by_itself(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "own.safetensors", {}, replace(CARD, arch="net.py:tiny"))
+    with pytest.raises(CheckpointError, match=r"weights of net\.py:tiny, and a checkpoint runs no code") as caught:
+        Checkpoint.load(tmp_path / "own.safetensors").build_model()
+    assert "--arch path/to/net.py:tiny" in caught.value.hint
+
+
+def test_a_checkpoint_of_an_own_file_is_built_by_the_function_that_is_named(tmp_path: Path) -> None:
+    def tiny(*, in_channels: int, num_classes: int) -> torch.nn.Module:
+        return torch.nn.Conv2d(in_channels, num_classes, 1)
+
+    weights = tiny(in_channels=2, num_classes=2).state_dict()
+    save_checkpoint(tmp_path / "own.safetensors", weights, replace(CARD, arch="net.py:tiny"))
+    model = Checkpoint.load(tmp_path / "own.safetensors").build_model(tiny)
+    assert torch.equal(model.weight, weights["weight"])
+
+
+def test_a_file_for_a_network_that_needs_none_is_refused(saved: Path) -> None:
+    with pytest.raises(CheckpointError, match="holds erfnet, which needs no file"):
+        Checkpoint.load(saved).build_model(lambda **options: torch.nn.Identity())

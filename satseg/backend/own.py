@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -33,10 +34,7 @@ def is_own_file(arch: str) -> bool:
 
 def recorded_name(arch: str) -> str:
     """Return what checkpoints and runs call a network: without the folders, for one from a file."""
-    if not is_own_file(arch):
-        return arch
-    path, function = _split(arch)
-    return f"{path.name}:{function}"
+    return re.split(r"[/\\]", arch)[-1] if is_own_file(arch) else arch
 
 
 def run_own_file(arch: str) -> Builder:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from satseg.errors import ArchitectureError, one_line
+from satseg.backend.nn.encoder_weights import load_weights
+from satseg.errors import ArchitectureError
 
 
 class Encoder(nn.Module):
@@ -83,23 +86,37 @@ def _create(name: str, in_channels: int, pretrained: bool, weights: str | None, 
         near = difflib.get_close_matches(name, timm.list_models(), n=3)
         hint = f"Did you mean {' or '.join(near)}?" if near else "timm.list_models() lists all encoders."
         raise ArchitectureError(f"timm has no encoder named {name!r}.", hint=hint)
-    if weights is not None:
-        options["pretrained_cfg_overlay"] = {"file": weights}
+    make = partial(timm.create_model, name, in_chans=in_channels, **options)
+    if not pretrained and weights is None:
+        return _build(name, make, options)
+    with torch.device("meta"):  # says at once whether the encoder can serve at all
+        plain = _build(name, make, options)
+    return load_weights(name, make, plain, weights)
+
+
+def _build(name: str, make: Callable[[], nn.Module], options: dict[str, Any]) -> nn.Module:
+    stride = options.get("output_stride", 32)
     try:
-        net: nn.Module = timm.create_model(
-            name, pretrained=pretrained or weights is not None, in_chans=in_channels, **options
-        )
-    except OSError as error:
-        raise ArchitectureError(
-            f"The weights of the encoder {name} cannot be had: {one_line(error)}.",
-            hint="Give a file with weights of this encoder by --encoder-weights, or train without --pretrained.",
-        ) from error
+        net = make()
     except (TypeError, AssertionError, RuntimeError, KeyError, AttributeError) as error:
-        stride = options.get("output_stride", 32)
         raise ArchitectureError(
-            f"The encoder {name} cannot give features at output stride {stride}: {one_line(error)}."
+            f"The encoder {name} cannot give features at output stride {stride}.",
+            hint="ResNets, Xceptions, MobileNets, EfficientNets and ConvNeXts can.",
         ) from error
+    strides = list(net.feature_info.reduction()) if "features_only" in options else []  # type: ignore[operator, union-attr]
+    if _takes_one_size(name) or ("features_only" in options and len(set(strides)) < 3):
+        raise ArchitectureError(
+            f"The encoder {name} cannot serve: it takes images of one size alone, or gives features at one stride.",
+            hint="Convolutional backbones can: resnet50, convnext_tiny, efficientnet_b0.",
+        )
     return net
+
+
+def _takes_one_size(name: str) -> bool:
+    import timm
+
+    config = timm.get_pretrained_cfg(name)
+    return bool(config and config.fixed_input_size)  # as of most transformers
 
 
 def _dilate(net: nn.Module, output_stride: int, multi_grid: Sequence[int]) -> None:

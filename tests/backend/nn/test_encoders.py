@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -49,21 +51,6 @@ def test_weights_of_a_file_are_loaded_and_the_first_layer_takes_other_bands(tmp_
     torch.testing.assert_close(first[:, 3:], source.conv1.weight / 2)
 
 
-def test_missing_file_is_one_clear_error() -> None:
-    with pytest.raises(ArchitectureError, match="weights of the encoder resnet18 cannot be had") as caught:
-        build_encoder("resnet18", in_channels=3, weights="absent.safetensors")
-    assert "--encoder-weights" in caught.value.hint
-
-
-def test_unreachable_weights_are_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unreachable(*args: object, **options: object) -> None:
-        raise FileNotFoundError("cannot locate the file on the Hub")
-
-    monkeypatch.setattr(timm, "create_model", unreachable)
-    with pytest.raises(ArchitectureError, match="cannot be had: cannot locate the file on the Hub"):
-        build_encoder("resnet18", in_channels=3, pretrained=True)
-
-
 def test_mistyped_encoder_is_answered_with_near_names() -> None:
     with pytest.raises(ArchitectureError, match="no encoder named 'resnet5O'") as caught:
         build_encoder("resnet5O", in_channels=3)
@@ -73,3 +60,45 @@ def test_mistyped_encoder_is_answered_with_near_names() -> None:
 def test_encoder_that_cannot_be_dilated_is_refused_in_one_sentence() -> None:
     with pytest.raises(ArchitectureError, match="densenet121 cannot give features at output stride 8"):
         build_encoder("densenet121", in_channels=3, output_stride=8)
+
+
+def test_weights_of_another_encoder_are_refused(tmp_path: Path) -> None:
+    torch.save(timm.create_model("resnet18").state_dict(), tmp_path / "encoder.pth")
+    with pytest.raises(ArchitectureError, match=r"does not hold the weights of resnet34: it lacks layer1\.2"):
+        build_encoder("resnet34", in_channels=3, weights=str(tmp_path / "encoder.pth"))
+
+
+def test_pickled_code_in_a_file_of_weights_does_not_run(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.mkdir, (str(tmp_path / "ran"),)
+
+    torch.save({"conv1.weight": Evil()}, tmp_path / "evil.pth")
+    with pytest.raises(ArchitectureError, match="holds no weights that can be read"):
+        build_encoder("resnet18", in_channels=3, weights=str(tmp_path / "evil.pth"))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_missing_file_of_weights_is_named() -> None:
+    with pytest.raises(ArchitectureError, match=r"The file nowhere\.pth does not exist"):
+        build_encoder("resnet18", in_channels=3, weights="nowhere.pth")
+
+
+def test_offline_is_one_sentence_with_a_way_out(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def offline(*args: object, **options: object) -> None:
+        logging.getLogger("huggingface_hub.utils").warning("Retrying")
+        raise ConnectionError("Name or service\nnot known.")
+
+    monkeypatch.setattr("timm.models._builder.load_pretrained", offline)
+    with pytest.raises(ArchitectureError, match="encoder resnet18 cannot be had: Name or service not known") as caught:
+        build_encoder("resnet18", in_channels=3, pretrained=True)
+    assert "--encoder-weights" in caught.value.hint
+    assert "Retrying" not in caplog.text
+
+
+def test_transformer_for_one_size_is_refused() -> None:
+    with pytest.raises(ArchitectureError, match="vit_tiny_patch16_224 cannot serve") as caught:
+        build_encoder("vit_tiny_patch16_224", in_channels=3)
+    assert "resnet50" in caught.value.hint

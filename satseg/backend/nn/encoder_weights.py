@@ -1,0 +1,81 @@
+"""Weights that an encoder starts from: those that timm fetches, or a file."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from pickle import UnpicklingError
+
+from torch import Tensor, nn
+
+from satseg.errors import ArchitectureError, one_line
+
+log = logging.getLogger("satseg")
+
+
+def load_weights(name: str, make: Callable[..., nn.Module], plain: nn.Module, path: str | None) -> nn.Module:
+    """Build an encoder with weights; those of the first layer are adapted to its bands.
+
+    Args:
+        name: Name of the encoder in timm, for messages.
+        make: ``timm.create_model`` with all but the arguments that concern weights.
+        plain: The encoder without weights, on any device.
+        path: File with weights as timm names them; None fetches timm's.
+
+    Raises:
+        ArchitectureError: The weights cannot be had, or are not those of this encoder.
+    """
+    if path is None:
+        log.info("Fetching the weights of the encoder %s, unless they are here already", name)
+        source = f"The weights of the encoder {name}"
+        options = {}
+    else:
+        source = f"The weights in {path}"
+        options = {"pretrained_cfg_overlay": {"state_dict": _read(path, name, plain)}}
+    try:
+        with _quiet("timm"), _quiet("huggingface_hub"):  # they say on stderr what we say once
+            return make(pretrained=True, **options)
+    except OSError as error:
+        raise ArchitectureError(
+            f"{source} cannot be had: {one_line(error)}.",
+            hint="Give a file with weights of this encoder by --encoder-weights, or train without --pretrained.",
+        ) from error
+    except RuntimeError as error:
+        raise ArchitectureError(f"{source} cannot be used: {one_line(error)}.") from error
+
+
+def _read(path: str, name: str, plain: nn.Module) -> dict[str, Tensor]:
+    from timm.models import load_state_dict
+
+    if not Path(path).is_file():
+        raise ArchitectureError(f"The file {path} does not exist.")
+    try:
+        state: dict[str, Tensor] = load_state_dict(path, weights_only=True)
+    except (UnpicklingError, RuntimeError, OSError, ValueError, AttributeError) as error:
+        raise ArchitectureError(
+            f"{path} holds no weights that can be read.", hint="It takes .safetensors, or .pth of tensors alone."
+        ) from error
+    # timm loads what fits by name and leaves the rest as it is: a file of another network would go unnoticed.
+    held = {_flat(key) for key in state}
+    lacking = [key for key in plain.state_dict() if _flat(key) not in held and "num_batches" not in key]
+    if lacking:
+        raise ArchitectureError(f"{path} does not hold the weights of {name}: it lacks {lacking[0]}.")
+    return state
+
+
+def _flat(key: str) -> str:
+    """Return a name that is the same in a network of timm and in the extractor of its features."""
+    return key.removeprefix("model.").replace(".", "_")
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
