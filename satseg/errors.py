@@ -3,6 +3,7 @@
     SatsegError                 one clear sentence, and a hint when there is something to do about it
     ├── UsageError              the call itself is wrong (exit code 2)
     ├── SceneError              a raster that cannot be used as it is
+    │   └── ReadError           a stretch of it that cannot be read
     ├── LabelError              labels that cannot be used as they are
     ├── TileError               a tile set that is missing, broken or does not fit
     ├── CheckpointError         a checkpoint that cannot be read or does not fit
@@ -37,6 +38,24 @@ class UsageError(SatsegError):
 
 class SceneError(SatsegError):
     """A raster that cannot be opened, read or used as it is."""
+
+
+class ReadError(SceneError):
+    """A stretch of a raster that cannot be read: the file is damaged there, or the network failed.
+
+    Args:
+        message: As in :class:`SatsegError`.
+        rows: First row that was asked for, and the one after the last.
+        columns: Likewise.
+        hint: As in :class:`SatsegError`.
+    """
+
+    def __init__(
+        self, message: str, *, rows: tuple[int, int], columns: tuple[int, int], hint: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.rows = rows
+        self.columns = columns
 
 
 class LabelError(SatsegError):

@@ -2,26 +2,57 @@
 
 from __future__ import annotations
 
+import os
+import re
+
 import rasterio
 
 CACHE_BYTES = 32 * 2**20
+
+_VIRTUAL = re.compile(r"^(/vsi|[a-z0-9+]{2,}:)", re.IGNORECASE)
+_REMOTE = re.compile(r"/vsi(curl|s3|gs|az|adls|oss|swift|webhdfs)\b|^(https?|ftp|s3|gs|az|oss|swift)://", re.IGNORECASE)
+
+
+def is_remote(name: str) -> bool:
+    """Tell whether GDAL reads a name over the network, also through an archive (``/vsizip//vsicurl/...``)."""
+    return bool(_REMOTE.search(name))
+
+
+def is_local_file(name: str) -> bool:
+    """Tell whether a name is that of a file on this machine: no URL, virtual file system or subdataset."""
+    return not _VIRTUAL.match(name)
 
 
 def gdal_environment(*, threads: int = 1, cache_bytes: int = CACHE_BYTES) -> rasterio.Env:
     """Return a context in which GDAL keeps to a block cache and a number of threads.
 
     GDAL's own default is 5 % of the machine's memory, which on a large node hides that memory grows with the
-    scene.
+    scene. What the user has set in the environment about the network stays.
 
     Args:
         threads: Threads for decoding and encoding compressed blocks.
         cache_bytes: Size of the block cache, shared by all open files.
     """
-    return rasterio.Env(
-        GDAL_CACHEMAX=cache_bytes,
-        GDAL_NUM_THREADS=str(threads),
-        GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR",  # else a remote folder is listed for every scene
-        CPL_VSIL_CURL_ALLOWED_EXTENSIONS="",
-        GDAL_HTTP_MULTIPLEX="YES",
-        VSI_CACHE=True,
-    )
+    network = {name: value for name, value in _NETWORK.items() if name not in os.environ}
+    return rasterio.Env(GDAL_CACHEMAX=cache_bytes, GDAL_NUM_THREADS=str(threads), **network)
+
+
+def opening_environment(name: str) -> rasterio.Env:
+    """Return a context for opening one raster.
+
+    Beside a remote file nothing is looked for, since that takes a request per candidate. Beside a local one, masks,
+    world files and statistics are looked for by name: listing a folder of many scenes is slow.
+    """
+    if "GDAL_DISABLE_READDIR_ON_OPEN" in os.environ:
+        return rasterio.Env()
+    return rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR" if is_remote(name) else "TRUE")
+
+
+_NETWORK = {
+    "GDAL_HTTP_MAX_RETRY": "4",  # of what may pass: timeouts, 429 and 5xx
+    "GDAL_HTTP_RETRY_DELAY": "1",  # seconds, growing with each attempt
+    "GDAL_HTTP_CONNECTTIMEOUT": "30",
+    "GDAL_HTTP_LOW_SPEED_TIME": "60",  # seconds of silence; else a stalled server holds a run for ever
+    "GDAL_HTTP_LOW_SPEED_LIMIT": "1",
+    "GDAL_HTTP_MULTIPLEX": "YES",
+}

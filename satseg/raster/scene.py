@@ -2,70 +2,79 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
-import rasterio
 from affine import Affine
 from pyproj import CRS, Geod, Transformer
 from pyproj.exceptions import ProjError
-from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
-from satseg.errors import SceneError, one_line
+from satseg.errors import ReadError, SceneError, one_line
+from satseg.raster.rasterfile import Band, RasterFile
+from satseg.raster.selection import distinct_names, find_bands, is_generic
 from satseg.records import BandSpec, SceneInfo
 
-_COLOUR_NAMES = {ColorInterp.red: "red", ColorInterp.green: "green", ColorInterp.blue: "blue"}
-_REMOTE = re.compile(r"^(/vsi|[a-z0-9+]{2,}://)")
+_GRID_TOLERANCE = 0.01  # px that corners of stacked files may differ, where coordinates were rounded
 
 
 class Scene:
     """A raster opened for reading. Use it as a context manager; not to be shared between threads.
 
-    Alpha bands are never among its bands: they only decide which pixels are valid. A single band with a colour
-    table is read as its colours (red, green, blue), unless it was opened with ``expand_palette=False``.
+    It may consist of several files of one grid, whose bands are stacked in the order of the files. Alpha bands are
+    never among its bands: they only decide which pixels are valid.
 
     Args:
-        dataset: An open rasterio dataset; the scene closes it.
-        expand_palette: Whether palette indices become colours.
+        files: Open files, at least one; the scene closes them.
+        bands: Bands to read, by number from 1 (counted through all files) or by name; None reads all.
+
+    Attributes:
+        info: What is known of it without reading pixels.
+        remarks: What was done to read it that its user may want to know, in phrases.
+
+    Raises:
+        SceneError: There is no such band, values are complex, or the files do not share a grid.
     """
 
-    def __init__(self, dataset: Any, *, expand_palette: bool = True) -> None:
-        self._dataset = dataset
-        self._bands = [i for i in dataset.indexes if dataset.colorinterp[i - 1] != ColorInterp.alpha]
-        self._palette = _read_palette(dataset) if expand_palette and len(self._bands) == 1 else None
-        self._masked = [i for i in self._bands if MaskFlags.all_valid not in dataset.mask_flag_enums[i - 1]]
-        self.info = _describe(dataset, self._bands, palette=self._palette is not None)
+    def __init__(self, files: Sequence[RasterFile], *, bands: Sequence[str] | None = None) -> None:
+        for other in files[1:]:
+            _check_same_grid(files[0], other)
+        name = scene_name([file.path for file in files])
+        chosen = _choose(files, bands, name)
+        self._runs = [
+            (file, [band.number for _, band in run]) for file, run in groupby(chosen, key=lambda entry: entry[0])
+        ]
+        self._files = files
+        self.remarks = tuple(f"{file.path} is {file.remark}" for file in files if file.remark)
+        self.info = _describe(name, self._runs, [band for _, band in chosen])
 
     @classmethod
-    def open(cls, path: str | Path, *, expand_palette: bool = True) -> Scene:
-        """Open anything that GDAL opens as a raster with at least one band.
+    def open(cls, *paths: str | Path, bands: Sequence[str] | None = None, expand_palette: bool = True) -> Scene:
+        """Open anything that GDAL opens as a raster with at least one image band.
+
+        A file that is placed on the ground by control points is rectified as it is read.
 
         Args:
-            path: File, URL or GDAL name (``/vsicurl/...``, ``s3://...``).
-            expand_palette: Whether palette indices become colours.
+            paths: File, URL or GDAL name (``/vsicurl/...``, ``s3://...``); several are stacked.
+            bands: Bands to read, by number from 1 or by name; None reads all.
+            expand_palette: Whether a single band with a colour table is read as its colours (red, green, blue).
 
         Raises:
-            SceneError: It does not exist, is not a raster, has no usable band, or is placed on the ground only by
-                control points or RPCs.
+            SceneError: A file does not exist, is not a raster, has no usable band, or is placed on the ground by RPCs
+                only; the files do not share a grid; there is no such band.
         """
-        name = str(path)
-        if not _REMOTE.match(name) and not Path(name).exists():
-            raise SceneError(f"{name} does not exist.")
-        try:
-            dataset = rasterio.open(name)
-        except RasterioError as error:
-            raise SceneError(f"{name} cannot be opened as a raster: {one_line(error)}.") from error
-        try:
-            return cls(dataset, expand_palette=expand_palette)
-        except BaseException:
-            dataset.close()
-            raise
+        with ExitStack() as stack:
+            files = [stack.enter_context(closing(RasterFile(path, expand_palette=expand_palette))) for path in paths]
+            scene = cls(files, bands=bands)
+            stack.pop_all()
+        return scene
 
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """Read a window that lies inside the scene.
@@ -75,36 +84,36 @@ class Scene:
             data (by nodata value, alpha, mask band, and not NaN or infinite).
 
         Raises:
-            SceneError: The file is damaged there.
+            ReadError: A file is damaged there, or the network failed.
         """
+        parts = [self._read_run(file, numbers, window) for file, numbers in self._runs]
+        if len(parts) == 1:
+            return parts[0]
+        return np.concatenate([bands for bands, _ in parts]), np.logical_and.reduce([valid for _, valid in parts])
+
+    def _read_run(self, file: RasterFile, numbers: list[int], window: Window) -> tuple[np.ndarray, np.ndarray]:
         try:
-            bands = self._dataset.read(self._bands, window=window)
-            masks = self._dataset.read_masks(self._masked, window=window) if self._masked else None
+            return file.read(numbers, window, self.info.bands.dtype)
         except RasterioError as error:
-            rows = f"rows {int(window.row_off)} to {int(window.row_off + window.height)}"
-            cause = one_line(error)
-            raise SceneError(
-                f"{self.info.path} cannot be read at {rows}: {cause}.",
+            top, left = int(window.row_off), int(window.col_off)
+            rows, columns = (top, top + int(window.height)), (left, left + int(window.width))
+            raise ReadError(
+                f"{file.path} cannot be read at rows {rows[0]} to {rows[1]}: {one_line(error)}.",
+                rows=rows,
+                columns=columns,
                 hint="The file seems damaged or incomplete; copy or download it again.",
             ) from error
-        valid = np.ones(bands.shape[1:], dtype=bool) if masks is None else (masks > 0).all(axis=0)
-        if self._palette is not None:
-            colours = self._palette[bands[0]]  # (row, col, rgba)
-            return np.ascontiguousarray(colours[..., :3].transpose(2, 0, 1)), valid & (colours[..., 3] > 0)
-        bands = bands.astype(self.info.bands.dtype, copy=False)
-        if bands.dtype.kind == "f":
-            valid &= np.isfinite(bands).all(axis=0)
-        return bands, valid
 
     @property
     def block_shape(self) -> tuple[int, int]:
-        """Rows and columns of the blocks in which the file stores its first band."""
-        height, width = self._dataset.block_shapes[0]
-        return int(height), int(width)
+        """Rows and columns of the largest blocks in which its bands are stored."""
+        shapes = [file.block_shape(numbers[0]) for file, numbers in self._runs]
+        return max(height for height, _ in shapes), max(width for _, width in shapes)
 
     def close(self) -> None:
-        """Close the file."""
-        self._dataset.close()
+        """Close its files."""
+        for file in self._files:
+            file.close()
 
     def __enter__(self) -> Scene:
         return self
@@ -113,6 +122,13 @@ class Scene:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def scene_name(paths: Sequence[str]) -> str:
+    """Return what a scene of these files is called in messages."""
+    if len(paths) <= 1:
+        return "".join(paths)
+    return f"{paths[0]} (and {len(paths) - 1} stacked on it)"
 
 
 def window_transform(transform: Affine, column: float, row: float) -> Affine:
@@ -148,55 +164,92 @@ def ground_sampling_distance(crs: str, transform: Affine, width: int, height: in
     return float(metres[0]), float(metres[1])
 
 
-def _describe(dataset: Any, bands: Sequence[int], *, palette: bool) -> SceneInfo:
-    name = dataset.name
-    if not bands:
-        raise SceneError(f"{name} has no image band, only alpha.")
-    dtype = np.result_type(*(dataset.dtypes[i - 1] for i in bands))
-    if dtype.kind not in "uif":
-        raise SceneError(
-            f"{name} holds {dtype.name} values, which are no image.",
-            hint="Convert it to real numbers first (amplitude or intensity).",
-        )
-    _refuse_indirect_georeference(dataset)
+def _choose(files: Sequence[RasterFile], wanted: Sequence[str] | None, name: str) -> list[tuple[RasterFile, Band]]:
+    """Return the bands to read, each with its file."""
+    offered = [(file, band) for file in files for band in file.bands]
+    names = _band_names(files)
+    everything = list(range(len(offered)))
+    chosen = everything if wanted is None else find_bands(names, _band_numbers(files), wanted, name)
+    return [(offered[i][0], replace(offered[i][1], name=names[i])) for i in chosen]
+
+
+def _band_names(files: Sequence[RasterFile]) -> list[str]:
+    """Return a name per band; files that are stacked lend theirs to bands that have none."""
+    if len(files) == 1:
+        return [band.name for band in files[0].bands]
+    names = []
+    for file, label in zip(files, distinct_names([file.path for file in files]), strict=True):
+        labels = [label] if len(file.bands) == 1 else [f"{label}_{band.number}" for band in file.bands]
+        names += [lent if is_generic(band.name) else band.name for band, lent in zip(file.bands, labels, strict=True)]
+    return names
+
+
+def _band_numbers(files: Sequence[RasterFile]) -> list[int]:
+    """Return a number per band: GDAL's own in a single file, counted on through stacked ones."""
+    numbers, before = [], 0
+    for file in files:
+        numbers += [before + band.number for band in file.bands]
+        before += file.count
+    return numbers
+
+
+def _check_same_grid(first: RasterFile, other: RasterFile) -> None:
+    a, b = first.dataset, other.dataset
+    differences = [
+        (a.shape != b.shape, f"{a.width} x {a.height} px and {b.width} x {b.height} px"),
+        (a.crs != b.crs, f"{_crs_name(a.crs) or 'no CRS'} and {_crs_name(b.crs) or 'no CRS'}"),
+        (not _same_corners(a, b), f"their upper left pixels of {_placement(a)} and {_placement(b)}"),
+    ]
+    for differ, how in differences:
+        if differ:
+            raise SceneError(
+                f"{first.path} and {other.path} do not lie on one grid: {how}.",
+                hint="Bring them together first: gdalbuildvrt -separate -resolution highest stack.vrt FILE FILE",
+            )
+
+
+def _same_corners(a: Any, b: Any) -> bool:
+    corners = np.array([(0, 0), (a.width, 0), (0, a.height)], dtype=float).T
+    there = ~a.transform * (b.transform * tuple(corners))
+    return bool(np.abs(np.subtract(there, corners)).max() <= _GRID_TOLERANCE)
+
+
+def _placement(dataset: Any) -> str:
+    transform = dataset.transform
+    return f"{transform.a:.10g} x {transform.e:.10g} at ({transform.c:.10g}, {transform.f:.10g})"
+
+
+def _describe(name: str, runs: Sequence[tuple[RasterFile, Sequence[int]]], bands: Sequence[Band]) -> SceneInfo:
+    dataset = runs[0][0].dataset
+    dtype = _common_dtype(bands, name)
     spec = BandSpec(
-        names=("red", "green", "blue") if palette else tuple(_band_name(dataset, i) for i in bands),
-        dtype="uint8" if palette else dtype.name,
-        scales=(1.0,) * 3 if palette else tuple(float(dataset.scales[i - 1]) for i in bands),
-        offsets=(0.0,) * 3 if palette else tuple(float(dataset.offsets[i - 1]) for i in bands),
+        names=tuple(band.name for band in bands),
+        dtype=dtype.name,
+        scales=tuple(band.scale for band in bands),
+        offsets=tuple(band.offset for band in bands),
     )
     crs = _crs_name(dataset.crs)
-    transform = dataset.transform
     return SceneInfo(
         path=name,
         width=dataset.width,
         height=dataset.height,
         bands=spec,
-        nodata=None if dataset.nodata is None else float(dataset.nodata),
-        has_mask=any(MaskFlags.all_valid not in dataset.mask_flag_enums[i - 1] for i in bands) or dtype.kind == "f",
+        nodata=runs[0][0].nodata,
+        has_mask=any(file.may_lack_data(numbers) for file, numbers in runs) or dtype.kind == "f",
         crs=crs,
-        transform=transform,
-        gsd=ground_sampling_distance(crs, transform, dataset.width, dataset.height) if crs else None,
+        transform=dataset.transform,
+        gsd=ground_sampling_distance(crs, dataset.transform, dataset.width, dataset.height) if crs else None,
     )
 
 
-def _refuse_indirect_georeference(dataset: Any) -> None:
-    """Refuse scenes whose pixels lie on no regular grid: a map of them would be misplaced."""
-    if not dataset.transform.is_identity:
-        return
-    points = len(dataset.gcps[0])
-    if not points and dataset.rpcs is None:
-        return
-    how = f"{points} ground control points" if points else "rational polynomial coefficients (RPC)"
-    raise SceneError(
-        f"{dataset.name} is placed on the ground by {how}, not by a pixel grid.",
-        hint=f"Rectify it first: gdalwarp {'-tps' if points else '-rpc'} {dataset.name} rectified.tif",
-    )
-
-
-def _band_name(dataset: Any, band: int) -> str:
-    description = dataset.descriptions[band - 1]
-    return description or _COLOUR_NAMES.get(dataset.colorinterp[band - 1]) or f"band_{band}"
+def _common_dtype(bands: Sequence[Band], name: str) -> np.dtype[Any]:
+    for band in bands:
+        if band.dtype.startswith("complex"):  # rasterio has complex types that numpy lacks
+            raise SceneError(
+                f"{name} holds {band.dtype} values, which are no image.",
+                hint="Convert it to real numbers first (amplitude or intensity).",
+            )
+    return np.result_type(*(band.dtype for band in bands))
 
 
 def _crs_name(crs: Any) -> str | None:
@@ -204,13 +257,3 @@ def _crs_name(crs: Any) -> str | None:
         return None
     authority = crs.to_authority()
     return ":".join(authority) if authority else str(crs.to_wkt())
-
-
-def _read_palette(dataset: Any) -> np.ndarray | None:
-    """Return the colour table as (256, 4) uint8 RGBA, or None where the band has none."""
-    if dataset.colorinterp[0] != ColorInterp.palette or dataset.dtypes[0] != "uint8":
-        return None
-    palette = np.zeros((256, 4), dtype=np.uint8)
-    for value, colour in dataset.colormap(1).items():
-        palette[value] = colour
-    return palette

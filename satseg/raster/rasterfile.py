@@ -1,0 +1,192 @@
+"""One raster file: its image bands, and which of their pixels are valid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import RasterioError
+from rasterio.windows import Window
+
+from satseg.errors import SceneError, one_line
+from satseg.raster.gdal import is_local_file, opening_environment
+from satseg.raster.rectify import describe_rectification, rectified
+
+_COLOUR_NAMES = {ColorInterp.red: "red", ColorInterp.green: "green", ColorInterp.blue: "blue"}
+_BY_VALUE = [MaskFlags.nodata]
+
+
+@dataclass(frozen=True)
+class Band:
+    """A band that holds image values.
+
+    Args:
+        number: Its number in the file, from 1; of the colour where a palette was expanded.
+        name: Description, colour, or ``band_N``.
+        dtype: Type of its raw values, as rasterio names it.
+        scale: Physical value per raw value.
+        offset: Physical value at 0.
+    """
+
+    number: int
+    name: str
+    dtype: str
+    scale: float
+    offset: float
+
+
+class RasterFile:
+    """A file opened through GDAL, on a regular grid. Not to be shared between threads.
+
+    Alpha bands are never among its bands: they only decide which pixels are valid.
+
+    Args:
+        path: File, URL or GDAL name.
+        expand_palette: Whether a single band with a colour table is read as its colours (red, green, blue).
+
+    Attributes:
+        bands: Image bands in file order.
+        remark: How the file was rectified, or None.
+
+    Raises:
+        SceneError: It does not exist, is not a raster, has no image band, or cannot be put on a grid.
+    """
+
+    def __init__(self, path: str | Path, *, expand_palette: bool = True) -> None:
+        self.path = str(path)
+        with ExitStack() as stack:
+            source = stack.enter_context(_open(self.path))
+            view = rectified(source)
+            self.remark = None if view is None else describe_rectification(source)
+            self.dataset = source if view is None else stack.enter_context(view)
+            colours = self.dataset.colorinterp
+            self._alphas = [i for i in self.dataset.indexes if colours[i - 1] == ColorInterp.alpha]
+            images = [i for i in self.dataset.indexes if i not in self._alphas]
+            if not images:
+                raise SceneError(f"{self.path} has no image band, only alpha.")
+            self._palette = _read_palette(self.dataset) if expand_palette and len(images) == 1 else None
+            self.bands = _colours() if self._palette is not None else tuple(self._describe(i) for i in images)
+            self._flags: list[list[MaskFlags]] = self.dataset.mask_flag_enums
+            self._nodata = [self._nodata_value(i) for i in self.dataset.indexes]
+            self._stack = stack.pop_all()
+
+    @property
+    def count(self) -> int:
+        """Bands that can be asked for by number, alpha bands included."""
+        return len(self.bands) if self._palette is not None else int(self.dataset.count)
+
+    @property
+    def nodata(self) -> float | None:
+        """Nodata value of the first band, or None."""
+        return None if self.dataset.nodata is None else float(self.dataset.nodata)
+
+    def may_lack_data(self, numbers: Sequence[int]) -> bool:
+        """Tell whether pixels of some bands may be invalid for another reason than NaN."""
+        return bool(self._alphas) or any(MaskFlags.all_valid not in self._flags[i - 1] for i in self._stored(numbers))
+
+    def block_shape(self, number: int) -> tuple[int, int]:
+        """Return rows and columns of the blocks in which a band is stored."""
+        height, width = self.dataset.block_shapes[self._stored([number])[0] - 1]
+        return int(height), int(width)
+
+    def read(self, numbers: Sequence[int], window: Window, dtype: str) -> tuple[np.ndarray, np.ndarray]:
+        """Read bands in a window that lies inside the file.
+
+        Args:
+            numbers: Bands, by number.
+            window: What to read.
+            dtype: Type to return; it must hold the values of all these bands.
+
+        Returns:
+            Raw values (band, row, col), and valid (row, col) bool: true where every band holds data.
+
+        Raises:
+            RasterioError: The file is damaged there.
+        """
+        stored = self._stored(numbers)
+        # Alpha comes with the bands: read by itself, it would decode files that store pixels whole a second time.
+        values = self.dataset.read([*stored, *self._alphas], window=window, out_dtype=dtype)
+        bands, alphas = values[: len(stored)], values[len(stored) :]
+        valid = (alphas > 0).all(axis=0)
+        for band, number in zip(bands, stored, strict=True):
+            if self._nodata[number - 1] is not None:
+                valid &= band != self._nodata[number - 1]
+        masked = self._masked(stored)
+        if masked:
+            valid &= (self.dataset.read_masks(masked, window=window) > 0).all(axis=0)
+        if self._palette is not None:
+            colours = self._palette[bands[0]]  # (row, col, rgba)
+            bands = np.ascontiguousarray(colours[..., [i - 1 for i in numbers]].transpose(2, 0, 1), dtype=dtype)
+            valid &= colours[..., 3] > 0
+        if bands.dtype.kind == "f":
+            valid &= np.isfinite(bands).all(axis=0)
+        return bands, valid
+
+    def close(self) -> None:
+        """Close the file."""
+        self._stack.close()
+
+    def _stored(self, numbers: Sequence[int]) -> list[int]:
+        return [1] if self._palette is not None else list(numbers)
+
+    def _masked(self, stored: Sequence[int]) -> list[int]:
+        """Return the bands whose masks only GDAL can tell; one stands for all that share theirs."""
+        told = (MaskFlags.all_valid, MaskFlags.alpha)
+        masked = [i for i in stored if self._flags[i - 1] != _BY_VALUE and not set(told) & set(self._flags[i - 1])]
+        shared = [i for i in masked if MaskFlags.per_dataset in self._flags[i - 1]]
+        return [i for i in dict.fromkeys(masked) if i not in shared[1:]]
+
+    def _nodata_value(self, number: int) -> Any:
+        """Return the nodata value of a band in its own type, or None where it has none or cannot hold it.
+
+        Values are compared here because GDAL's mask of a nodata value would read the band a second time.
+        """
+        nodata = self.dataset.nodatavals[number - 1]
+        if nodata is None or self._flags[number - 1] != _BY_VALUE:
+            return None
+        dtype = np.dtype(self.dataset.dtypes[number - 1])
+        if dtype.kind == "f":
+            with np.errstate(over="ignore"):
+                return dtype.type(nodata)
+        fits = nodata == nodata // 1 and np.iinfo(dtype).min <= nodata <= np.iinfo(dtype).max
+        return int(nodata) if fits else None
+
+    def _describe(self, number: int) -> Band:
+        description = self.dataset.descriptions[number - 1]
+        return Band(
+            number=number,
+            name=description or _COLOUR_NAMES.get(self.dataset.colorinterp[number - 1]) or f"band_{number}",
+            dtype=self.dataset.dtypes[number - 1],
+            scale=float(self.dataset.scales[number - 1]),
+            offset=float(self.dataset.offsets[number - 1]),
+        )
+
+
+def _open(path: str) -> Any:
+    if is_local_file(path) and not Path(path).exists():
+        raise SceneError(f"{path} does not exist.")
+    try:
+        with opening_environment(path):
+            return rasterio.open(path)
+    except RasterioError as error:
+        raise SceneError(f"{path} cannot be opened as a raster: {one_line(error)}.") from error
+
+
+def _colours() -> tuple[Band, ...]:
+    return tuple(Band(i, name, "uint8", 1.0, 0.0) for i, name in enumerate(_COLOUR_NAMES.values(), start=1))
+
+
+def _read_palette(dataset: Any) -> np.ndarray | None:
+    """Return the colour table as (256, 4) uint8 RGBA, or None where the band has none."""
+    if dataset.colorinterp[0] != ColorInterp.palette or dataset.dtypes[0] != "uint8":
+        return None
+    palette = np.zeros((256, 4), dtype=np.uint8)
+    for value, colour in dataset.colormap(1).items():
+        palette[value] = colour
+    return palette
