@@ -71,6 +71,16 @@ def test_python_api_is_ten_lines() -> None:
     assert len(code) <= 10
 
 
+def test_custom_architecture(tmp_path: Path) -> None:
+    scene = crop(sample().labelled, tmp_path / "scene.tif", 512)
+    arch = f"{ROOT / 'examples' / 'custom_architecture.py'}:stripes"
+    run(["satseg", "tile", scene, "--labels", sample().labels, "-o", "tiles"], tmp_path)
+    run(["satseg", "train", "--arch", arch, "--steps", "2"], tmp_path)
+    run(["satseg", "predict", scene, "-m", "runs/stripes-1", "--arch", arch, "-o", "map.tif"], tmp_path)
+    with rasterio.open(tmp_path / "map.tif") as written:
+        assert written.shape == (512, 512)
+
+
 def test_the_three_lines_of_the_readme(tmp_path: Path) -> None:
     crop(sample().labelled, tmp_path / "scene.tif", 1024)
     crop(sample().unlabelled, tmp_path / "other.tif", 256)
