@@ -39,11 +39,13 @@ class Features:
         geometries: Valid polygons and multipolygons in the CRS of their file.
         kinds: int32 kind of each, as the reader of the file numbered them.
         ranks: float64; those of higher rank lie on top.
+        numbers: int64 position of each among all that the store holds.
     """
 
     geometries: np.ndarray
     kinds: np.ndarray
     ranks: np.ndarray
+    numbers: np.ndarray
 
     def __len__(self) -> int:
         return len(self.geometries)
@@ -91,7 +93,9 @@ class FeatureStore:
 
     def near(self, bounds: Bounds | None = None) -> Iterator[Features]:
         """Yield the features whose bounds meet ``bounds`` (None: all), some thousand at a time, in their order."""
+        first = 0
         for extent, batch in zip(self._extents, self._batches, strict=True):
+            first, before = first + len(batch), first
             if bounds is not None and not _meet(extent, bounds):
                 continue
             sides = [batch.column(side).to_numpy() for side in _SIDES]
@@ -99,9 +103,8 @@ class FeatureStore:
             if len(found):
                 chosen = batch.take(pa.array(found))
                 wkb = chosen.column("wkb").to_numpy(zero_copy_only=False)
-                yield Features(
-                    shapely.from_wkb(wkb), chosen.column("kind").to_numpy(), chosen.column("rank").to_numpy()
-                )
+                kinds, ranks = chosen.column("kind").to_numpy(), chosen.column("rank").to_numpy()
+                yield Features(shapely.from_wkb(wkb), kinds, ranks, before + found)
 
 
 def _meet(sides: Any, bounds: Bounds) -> Any:

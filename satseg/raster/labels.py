@@ -97,6 +97,13 @@ class LabelSource:
         return ", ".join(layer.path for layer in self.layers)
 
     @property
+    def polygons(self) -> tuple[VectorLabels, np.ndarray] | None:
+        """The polygons and the uint8 class id of each of their names; None where there are other sources too."""
+        if len(self.layers) == 1 and isinstance(self.layers[0], VectorLabels):
+            return self.layers[0], self._ids[0]
+        return None
+
+    @property
     def repaired(self) -> int:
         """Geometries that were invalid and were repaired."""
         return sum(layer.repaired for layer in self._stores())

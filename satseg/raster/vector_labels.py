@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,21 @@ class VectorLabels:
             )
 
 
+@dataclass(frozen=True, eq=False)
+class BurntFeatures:
+    """The features that were burnt into a window.
+
+    Args:
+        numbers: (n,) int64 position of each in its file, among the features with a polygon.
+        classes: (n,) uint8 class ids.
+        ends: (n,) int64 first row of the scene that lies wholly below each.
+    """
+
+    numbers: np.ndarray
+    classes: np.ndarray
+    ends: np.ndarray
+
+
 class BurntPolygons:
     """Polygons burnt into windows of a scene on demand.
 
@@ -159,7 +175,7 @@ class BurntPolygons:
 
     def touch(self) -> bool:
         """Tell whether a polygon touches the scene."""
-        return any(len(found) for found, _, _ in self._near(Window(0, 0, self._scene.width, self._scene.height)))
+        return any(len(found) for found, *_ in self._near(Window(0, 0, self._scene.width, self._scene.height)))
 
     def objects(self, window: Window, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Burn what lies in a window, which may reach beyond the scene.
@@ -172,11 +188,22 @@ class BurntPolygons:
             Number of the object at each pixel's centre, (row, col) int32, 0 where there is none; and the uint8 class
             id of each object number, whose first entry means nothing.
         """
+        objects, found = self.features(window, ids)
+        return objects, np.concatenate([[np.uint8(0)], found.classes])
+
+    def features(self, window: Window, ids: np.ndarray) -> tuple[np.ndarray, BurntFeatures]:
+        """Burn what lies in a window, as :meth:`objects` does, and say which features these are.
+
+        Returns:
+            Number of the object at each pixel's centre, (row, col) int32, 0 where there is none; and the features, that
+            of object 1 first.
+        """
         shape = (int(window.height), int(window.width))
         parts = list(self._near(window))
         if not parts:
-            return np.zeros(shape, dtype=np.int32), np.zeros(1, dtype=np.uint8)
-        geometries, kinds, ranks = (np.concatenate(column) for column in zip(*parts, strict=True))
+            none = np.empty(0, dtype=np.int64)
+            return np.zeros(shape, dtype=np.int32), BurntFeatures(none, none.astype(np.uint8), none)
+        geometries, kinds, ranks, numbers = (np.concatenate(column) for column in zip(*parts, strict=True))
         classes = ids[kinds]
         order = np.argsort(classes if self._labels.by_class else ranks, kind="stable")
         objects = rasterize(
@@ -186,13 +213,19 @@ class BurntPolygons:
             all_touched=self._labels.all_touched,
             dtype="int32",
         )
-        return objects, np.concatenate([[np.uint8(0)], classes[order]])
+        return objects, BurntFeatures(numbers[order], classes[order], self._ends(geometries[order]))
 
     def close(self) -> None:
         """Nothing is open."""
 
-    def _near(self, window: Window) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Yield geometries in the CRS of the scene that touch a window, their kinds and ranks."""
+    def _ends(self, geometries: np.ndarray) -> np.ndarray:
+        left, bottom, right, top = shapely.bounds(geometries).T
+        corners = np.array([left, left, right, right]), np.array([bottom, top, bottom, top])
+        _, rows = ~self._scene.transform * corners
+        return np.asarray(np.ceil(rows.max(axis=0))).astype(np.int64)
+
+    def _near(self, window: Window) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+        """Yield geometries in the CRS of the scene that touch a window, their kinds, ranks and numbers."""
         outline = window_outline(self._scene, window)
         for bounds in self._bounds_in_labels(outline):
             for features in self._labels.store.near(bounds):
@@ -201,7 +234,8 @@ class BurntPolygons:
                     moved = reproject(moved, self._move.transform)
                 touching = shapely.intersects(outline, moved)
                 if touching.any():
-                    yield moved[touching], features.kinds[touching], features.ranks[touching]
+                    found = (moved, features.kinds, features.ranks, features.numbers)
+                    yield tuple(column[touching] for column in found)
 
     def _bounds_in_labels(self, outline: Any) -> list[Bounds | None]:
         """Return where to look for polygons; twice where the window crosses the antimeridian."""
