@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from satseg.errors import OutputError
@@ -20,9 +20,9 @@ def work_folder(path: Path) -> Path:
 def staged(path: Path) -> Iterator[Path]:
     """Prepare a file or folder aside and move it to its final name when the block ends well.
 
-    Everything that the block leaves in the hidden work folder moves beside ``path`` (a Shapefile has several
-    files), ``path`` itself last. When the block fails, the work folder goes and whatever stood under the final
-    name stays as it was.
+    Everything that the block leaves in its part of the hidden work folder moves beside ``path`` (a Shapefile has
+    several files), ``path`` itself last. When the block fails, that part goes and whatever stood under the final
+    name stays as it was. What else the work folder holds, to resume from, is not touched.
 
     Args:
         path: Final name. Its parent folder is made if it is missing.
@@ -33,7 +33,7 @@ def staged(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: The folder cannot be written.
     """
-    folder = work_folder(path)
+    folder = work_folder(path) / "new"
     try:
         shutil.rmtree(folder, ignore_errors=True)  # left by a run that was killed
         folder.mkdir(parents=True)
@@ -47,6 +47,8 @@ def staged(path: Path) -> Iterator[Path]:
             raise OutputError(f"Cannot write {path}: {error.strerror}.") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):  # it holds something to resume from
+            folder.parent.rmdir()
 
 
 def commit(folder: Path, path: Path) -> None:

@@ -46,12 +46,24 @@ def test_files_beside_the_named_one_come_along(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_run_left_is_cleared(tmp_path: Path) -> None:
-    folder = work_folder(tmp_path / "a.txt")
-    folder.mkdir()
-    (folder / "junk").touch()
+    with staged(tmp_path / "b.txt") as work:
+        left = work_folder(tmp_path / "a.txt") / work.parent.name
+        left.mkdir(parents=True)
+        (left / "rubbish").touch()
+        work.touch()
     with staged(tmp_path / "a.txt") as work:
         work.touch()
-    assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.txt", "b.txt"]
+
+
+def test_what_serves_resuming_stays(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    work_folder(path).mkdir()
+    (work_folder(path) / "journal").touch()
+    with staged(path) as work:
+        work.touch()
+    assert path.exists()
+    assert [entry.name for entry in work_folder(path).iterdir()] == ["journal"]
 
 
 def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:

@@ -1,22 +1,47 @@
-"""Blend overlapping windows into finished rows, keeping no more than the overlaps."""
+"""Blend overlapping windows into finished cells, keeping no more than the overlaps."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from satseg.classes import IGNORE_INDEX
-from satseg.records import Plan, Rows
+from satseg.inference.plan import span, window_positions
+from satseg.raster.spill import SpillStore
+from satseg.records import Plan
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
+_DEVICE_HALOS = 2**30
+
+
+@dataclass(frozen=True, eq=False)
+class Blended:
+    """The part of a window that no later window touches, blended with all earlier ones.
+
+    Args:
+        top: Row of the scene where it begins.
+        left: Column where it begins.
+        probabilities: (K, h, w) float32, summing to 1 over K.
+        valid: (h, w) bool.
+        disagreement: (h, w) float32 in 0..1, or None where not asked for.
+        ends_row: Whether it is the last of its row of windows.
+    """
+
+    top: int
+    left: int
+    probabilities: Tensor
+    valid: np.ndarray
+    disagreement: Tensor | None
+    ends_row: bool
+
+
 class Register:
-    """Take class probabilities window by window, in row-major order, and give back finished rows of classes.
+    """Take class probabilities window by window, in row-major order, and give back what is finished of each.
 
     Where a window overlaps the one before it, the two are cross-faded over ``plan.overlap`` pixels:
     ``(1 - u) * before + u * new``, with ``u`` rising linearly and strictly between 0 and 1; beyond the fade the new
@@ -26,92 +51,112 @@ class Register:
 
     Args:
         plan: Windows of the scene.
-        num_classes: Channels of the probabilities.
-        device: Where the probabilities are; blending stays there, and only classes leave it.
-        with_confidence: Whether rows carry the probability of their class.
+        device: Where the probabilities are; blending stays there.
+        halos: Keeps what lies below a row of windows; wide scenes spill it to disk.
+        first_row: Row of windows to begin with. Its upper overlap is not blended, as if the scene began there.
+        with_disagreement: Whether to measure how much overlapping windows differ.
     """
 
-    def __init__(self, plan: Plan, num_classes: int, device: torch.device, *, with_confidence: bool = False) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        device: torch.device,
+        halos: SpillStore,
+        *,
+        first_row: int = 0,
+        with_disagreement: bool = False,
+    ) -> None:
         self._plan = plan
+        self._device = device
+        self._halos = _Halos(halos, device)
+        self._first_row = first_row
+        self._with_disagreement = with_disagreement
         self._rise_down = _rise(plan.overlap[0], device)[:, None]  # (o, 1)
         self._rise_right = _rise(plan.overlap[1], device)  # (o,)
-        self._below = torch.zeros(num_classes, plan.overlap[0], plan.width, device=device)
         self._right: Tensor | None = None
-        self._windows = window_positions(plan)
-        self._classes = np.empty((0, plan.width), dtype=np.uint8)
-        self._confidence = np.empty((0, plan.width), dtype=np.uint8) if with_confidence else None
+        self._windows = window_positions(plan, first_row=first_row)
 
     @torch.inference_mode()
-    def add(self, probabilities: Tensor | None, valid: np.ndarray) -> Rows | None:
+    def add(self, probabilities: Tensor, valid: np.ndarray) -> Blended:
         """Take the next window.
 
         Args:
-            probabilities: (K, H, W) float32 in 0..1, summing to 1 over K; None for a window without valid pixels.
-                It is overwritten.
-            valid: (H, W) bool; what is not valid becomes 255.
+            probabilities: (K, H, W) float32 in 0..1, summing to 1 over K, or zero throughout for a window without
+                valid pixels. It is overwritten.
+            valid: (H, W) bool.
 
         Returns:
-            The rows above the next row of windows, when this window completes them.
+            The window's finished part: up to where the next windows to the right and below begin.
         """
         row, column = next(self._windows)
-        top, bottom = _span(self._plan.row_starts, row, self._plan.height)
-        left, right = _span(self._plan.column_starts, column, self._plan.width)
+        top, bottom = span(self._plan.row_starts, row, self._plan.height)
+        left, right = span(self._plan.column_starts, column, self._plan.width)
         if column == 0:
-            self._begin_rows(bottom - top)
-        if probabilities is None:
-            probabilities = torch.zeros(len(self._below), *self._plan.window, device=self._below.device)
-        finished = self._fade_down(self._fade_right(probabilities, right - left), row, bottom - top, left, right)
-        inside = valid[: bottom - top, : right - left]
-        self._store(finished, inside, left, right)
-        return Rows(top, self._classes, self._confidence) if right == self._plan.width else None
+            self._right = None
+        differing = torch.zeros(bottom - top, right - left, device=self._device) if self._with_disagreement else None
+        cell = self._fade_right(probabilities, right - left, differing)
+        finished = self._fade_down(cell, row, column, bottom - top, differing)
+        return Blended(
+            top=top,
+            left=left,
+            probabilities=finished,
+            valid=valid[: bottom - top, : right - left],
+            disagreement=differing,
+            ends_row=right == self._plan.width,
+        )
 
-    def _begin_rows(self, count: int) -> None:
-        self._right = None
-        self._classes = np.empty((count, self._plan.width), dtype=np.uint8)
-        if self._confidence is not None:
-            self._confidence = np.empty_like(self._classes)
-
-    def _fade_right(self, probabilities: Tensor, step: int) -> Tensor:
+    def _fade_right(self, probabilities: Tensor, step: int, differing: Tensor | None) -> Tensor:
         """Blend with what the window to the left left here; return the columns that are complete."""
         overlap = self._plan.overlap[1]
-        if self._right is not None:
-            _fade(probabilities[:, :, :overlap], self._right, self._rise_right)
-        self._right = probabilities[:, :, step : step + overlap]
+        if self._right is not None and overlap:
+            _fade(probabilities[:, :, :overlap], self._right, self._rise_right, differing)
+        # A copy: a view would keep the whole window.
+        self._right = probabilities[:, :, step : step + overlap].clone()
         return probabilities[:, :, :step]
 
-    def _fade_down(self, cell: Tensor, row: int, step: int, left: int, right: int) -> Tensor:
+    def _fade_down(self, cell: Tensor, row: int, column: int, step: int, differing: Tensor | None) -> Tensor:
         """Blend with what the row of windows above left here; return the rows that are complete."""
         overlap = self._plan.overlap[0]
-        if row > 0:
-            _fade(cell[:, :overlap], self._below[:, :, left:right], self._rise_down)
-        if row + 1 < len(self._plan.row_starts):
-            self._below[:, :, left:right] = cell[:, step : step + overlap]
+        if row > self._first_row and overlap:
+            _fade(cell[:, :overlap], self._halos.take(column), self._rise_down, differing)
+        if row + 1 < len(self._plan.row_starts) and overlap:
+            self._halos.put(column, cell[:, step : step + overlap])
         return cell[:, :step]
 
-    def _store(self, finished: Tensor, valid: np.ndarray, left: int, right: int) -> None:
-        confidence, classes = finished.max(dim=0)
-        self._classes[:, left:right] = np.where(valid, classes.to(torch.uint8).cpu().numpy(), IGNORE_INDEX)
-        if self._confidence is not None:
-            scaled = (confidence * 255).round().to(torch.uint8).cpu().numpy()
-            self._confidence[:, left:right] = np.where(valid, scaled, 0)
 
+class _Halos:
+    """What lies below a row of windows, by column: on an accelerator while there is room, else in the store."""
 
-def window_positions(plan: Plan) -> Iterator[tuple[int, int]]:
-    """Yield (row, column) of each window in the plan's grid of windows, in the order in which they are blended."""
-    for row in range(len(plan.row_starts)):
-        for column in range(len(plan.column_starts)):
-            yield row, column
+    def __init__(self, store: SpillStore, device: torch.device) -> None:
+        self._store = store
+        self._device = device
+        self._room = 0 if device.type == "cpu" else _DEVICE_HALOS
+        self._here: dict[int, Tensor] = {}
 
+    def put(self, column: int, halo: Tensor) -> None:
+        if halo.nbytes <= self._room:
+            self._here[column] = halo.clone()
+            self._room -= halo.nbytes
+        else:
+            self._store.put(column, halo.contiguous().cpu().numpy())
 
-def _span(starts: tuple[int, ...], index: int, length: int) -> tuple[int, int]:
-    """Return where a window begins and where the next one, or the scene's end, does."""
-    return starts[index], starts[index + 1] if index + 1 < len(starts) else length
+    def take(self, column: int) -> Tensor:
+        if column in self._here:
+            halo = self._here.pop(column)
+            self._room += halo.nbytes
+            return halo
+        return torch.from_numpy(self._store.take(column)).to(self._device)
 
 
 def _rise(overlap: int, device: torch.device) -> Tensor:
     return (torch.arange(overlap, device=device, dtype=torch.float32) + 0.5) / max(overlap, 1)
 
 
-def _fade(new: Tensor, before: Tensor, rise: Tensor) -> None:
-    """Cross-fade in place: ``rise`` is the share of what is new."""
+def _fade(new: Tensor, before: Tensor, rise: Tensor, differing: Tensor | None) -> None:
+    """Cross-fade in place: ``rise`` is the share of what is new. Note where the two differ, if that is asked for."""
+    if differing is not None:
+        rows, columns = (min(a, b) for a, b in zip(differing.shape, new.shape[1:], strict=True))
+        here = differing[:rows, :columns]
+        apart = (new[:, :rows, :columns] - before[:, :rows, :columns]).abs().sum(dim=0) / 2
+        torch.maximum(here, apart, out=here)
     new.mul_(rise).add_(before * (1 - rise))

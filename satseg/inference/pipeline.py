@@ -1,107 +1,332 @@
-"""Stream a scene through a network: read ahead, forward, blend, hand out finished rows."""
+"""Stream a scene through a network: read ahead, forward, blend, hand out finished cells."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import closing
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
 from itertools import islice
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
+import torch
 from rasterio.windows import Window
 from torch import Tensor
 
-from satseg.inference.blending import Register, window_positions
-from satseg.inference.network import Network
-from satseg.prefetch import read_ahead
+from satseg.classes import ClassTable
+from satseg.inference.blending import Blended, Register
+from satseg.inference.decision import Decision
+from satseg.inference.plan import window_positions
+from satseg.inference.timing import Stage, Stopwatch
+from satseg.prefetch import read_ahead, run_ahead
 from satseg.raster.scene import Scene
-from satseg.records import Plan, Progress, ProgressEvent, Rows, no_progress
+from satseg.raster.slabs import ReadFailure, read_windows
+from satseg.raster.spill import SpillStore
+from satseg.records import MapLayer, Plan, Progress, ProgressEvent, Rows, no_progress
 
-_READ_AHEAD = 2
+_AHEAD = 2  # batches that are ready before the network asks for them
+_HALO_SHARE = 0.25  # of the budget; slabs of the scene have the rest
+DEFAULT_BUDGET = 64 * 2**20
+"""Bytes of rows that are kept in memory unless told otherwise. What is spilled stays in the system's cache."""
+_JOINED = 8192  # columns of a cell that is written to disk
+
+
+class Classifier(Protocol):
+    """What turns windows into class probabilities."""
+
+    classes: ClassTable
+    device: torch.device
+
+    def probabilities(self, images: np.ndarray, valid: np.ndarray) -> Tensor:
+        """Return (N, K, H, W) float32 on the device for (N, C, H, W) raw values and (N, H, W) bool."""
+        ...
+
+
+class Area(Protocol):
+    """A part of the scene to which a map is confined."""
+
+    def touches(self, window: Window) -> bool:
+        """Tell whether a window meets it."""
+        ...
+
+    def inside(self, window: Window) -> np.ndarray:
+        """Return (H, W) bool: pixels of the window that lie in it."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """A finished rectangle of a map. Cells come row by row, from left to right.
+
+    Args:
+        top: First row in the scene.
+        left: First column.
+        layers: (band, row, col) uint8 by layer, all of one height and width.
+        ends_row: Whether it reaches the right edge, so that all rows above its bottom are finished.
+    """
+
+    top: int
+    left: int
+    layers: dict[MapLayer, np.ndarray]
+    ends_row: bool
+
+    @property
+    def bottom(self) -> int:
+        """Row after its last one."""
+        return self.top + self.layers[MapLayer.CLASSES].shape[1]
+
+    @property
+    def pixels(self) -> int:
+        """Rows times columns."""
+        return int(self.layers[MapLayer.CLASSES][0].size)
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """How a scene is read while it is mapped; none of it changes the map of a scene that can be read.
+
+    Args:
+        readers: Threads that read and decode.
+        budget: Bytes of rows to keep in memory; more goes to ``scratch``.
+        scratch: Folder for what does not fit.
+        area: Where to map; None is everywhere.
+        on_failure: Told of what cannot be read, which becomes nodata; None ends with the error.
+        stopwatch: Takes the time of each stage.
+    """
+
+    scratch: Path
+    readers: int = 1
+    budget: int = DEFAULT_BUDGET
+    area: Area | None = None
+    on_failure: ReadFailure | None = None
+    stopwatch: Stopwatch | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Windows that were read together, in the order of the plan.
+    """Windows that go through the network together, in the order of the plan.
 
     Args:
         images: (N, C, H, W) raw values of the windows that hold valid pixels; None where none does.
-        valid: (N, H, W) bool of all windows of the batch.
+        valid: (H, W) bool of each window of the batch.
     """
 
     images: np.ndarray | None
-    valid: np.ndarray
+    valid: list[np.ndarray]
+
+    @property
+    def holding(self) -> list[bool]:
+        """Whether each window holds valid pixels."""
+        return [bool(valid.any()) for valid in self.valid]
 
 
-def predict_rows(
-    scene: Scene, network: Network, plan: Plan, *, with_confidence: bool = False, progress: Progress = no_progress
-) -> Generator[Rows, None, None]:
-    """Yield the class map of a scene strip by strip, from the top.
+def predict_cells(
+    open_scene: Callable[[], Scene],
+    network: Classifier,
+    plan: Plan,
+    decision: Decision,
+    conditions: Conditions,
+    *,
+    first_row: int = 0,
+) -> Generator[Cell, None, None]:
+    """Yield the map of a scene cell by cell, row by row from the top.
 
-    Memory holds a few batches and the overlaps of one row of windows, whatever the scene's height. One thread reads
-    ahead while the network runs. Windows without valid pixels do not go through the network.
+    Reading runs in threads of its own, and so does each of the plan's streams of forward passes; the caller's thread
+    blends. Memory holds a few batches and, up to the budget, the rows of the scene and the overlaps that are still
+    needed. Windows without valid pixels do not go through the network.
 
     Args:
-        scene: Scene to read. A thread reads it until the generator is exhausted or closed: close the generator
-            before the scene.
-        network: What classifies.
-        plan: Windows, overlaps and batch.
-        with_confidence: Whether rows carry the probability of their class.
-        progress: Called after each batch, in pixels of the scene.
+        open_scene: Opens the scene; called in several threads.
+        network: What classifies. It is called from several threads if the plan has several streams.
+        plan: Windows, overlaps and batches.
+        decision: How probabilities become classes, and what is kept of them.
+        conditions: Threads, memory and other circumstances.
+        first_row: Row of windows to begin with. The upper overlap of its cells is then not blended with what lies
+            above, so only what comes after :func:`rows_to_repeat` rows of windows is as it would be from the top.
 
     Raises:
         SceneError: The scene cannot be read to its end.
+        OutputError: The scratch folder is full.
     """
-    register = Register(plan, len(network.classes), network.device, with_confidence=with_confidence)
-    total = plan.height * plan.width
-    done = 0
-    # One worker, since a dataset belongs to one thread.
-    reading = read_ahead(lambda origins: _read_batch(scene, origins, plan), _groups(plan), workers=1, ahead=_READ_AHEAD)
-    with closing(reading) as batches:
-        for batch in batches:
-            for rows in _blend(batch, network, register, plan.batch_size):
-                done += rows.classes.size
-                yield rows
-            progress(ProgressEvent("Predicting", done, total, "px"))
+    watch = conditions.stopwatch or Stopwatch()
+    first = first_row * len(plan.column_starts)
+    skipped = first % plan.batch_size  # windows of the first batch that belong to the row above
+    with ExitStack() as stack:
+        halo_budget = int(conditions.budget * _HALO_SHARE)
+        halos = stack.enter_context(SpillStore(halo_budget, conditions.scratch))
+        slabs = stack.enter_context(SpillStore(conditions.budget - halo_budget, conditions.scratch))
+        register = Register(
+            plan,
+            network.device,
+            halos,
+            first_row=first_row,
+            with_disagreement=MapLayer.DISAGREEMENT in decision.layers,
+        )
+        reading = _read(open_scene, plan, conditions, slabs, first=first - skipped, watch=watch)
+        ready = stack.enter_context(closing(run_ahead(reading, ahead=_AHEAD)))
+        forward = _Forward(network, plan, watch)
+        passes = read_ahead(forward, ready, workers=plan.streams, ahead=plan.streams, begin=forward.begin)
+        for valid, probabilities in islice(_unbatch(stack.enter_context(closing(passes))), skipped, None):
+            with watch.time(Stage.BLEND):
+                if probabilities is None:
+                    probabilities = torch.zeros(decision.num_classes, *plan.window, device=network.device)
+                cell = _decide(decision, register.add(probabilities, valid))
+            yield cell
 
 
-def _blend(batch: Batch, network: Network, register: Register, batch_size: int) -> Iterator[Rows]:
-    """Run one batch through the network and yield the rows that it completes."""
-    holding = np.array([window.any() for window in batch.valid])
-    probabilities = iter(_forward(batch, network, batch_size, holding))
-    for valid, holds in zip(batch.valid, holding, strict=True):
-        rows = register.add(next(probabilities) if holds else None, valid)
-        if rows is not None:
-            yield rows
+def predict_rows(
+    open_scene: Callable[[], Scene],
+    network: Classifier,
+    plan: Plan,
+    conditions: Conditions,
+    *,
+    progress: Progress = no_progress,
+) -> Generator[Rows, None, None]:
+    """Yield the classes of a scene strip by strip, each as high as a row of windows and held in memory.
+
+    Args:
+        open_scene: Opens the scene; called in several threads.
+        network: What classifies.
+        plan: Windows, overlaps and batches.
+        conditions: Threads, memory and other circumstances.
+        progress: Called after each strip, in pixels of the scene.
+    """
+    decision = Decision(len(network.classes))
+    with closing(predict_cells(open_scene, network, plan, decision, conditions)) as cells:
+        for cell in join_cells(cells, plan.width):
+            yield Rows(cell.top, cell.layers[MapLayer.CLASSES][0])
+            progress(ProgressEvent("Predicting", cell.bottom * plan.width, plan.height * plan.width, "px"))
 
 
-def _forward(batch: Batch, network: Network, batch_size: int, holding: np.ndarray) -> Iterable[Tensor]:
-    if batch.images is None:
-        return ()
-    count = len(batch.images)
-    # Every forward pass has the full batch: kernels may round differently for another size.
-    fill = np.arange(batch_size) % count
-    return network.probabilities(batch.images[fill], batch.valid[holding][fill])[:count]
+def rows_to_repeat(plan: Plan, first_row: int) -> int:
+    """Return how many rows of windows above ``first_row`` must be run again to go on there as from the top.
+
+    The overlap that a row leaves for the next one is free of what it took from the row above, unless the next one
+    begins within that stretch; only the last row may, since it snaps to the edge.
+    """
+    if first_row < 2:
+        return first_row
+    step = plan.row_starts[first_row] - plan.row_starts[first_row - 1]
+    return 1 if step >= plan.overlap[0] else 2
 
 
-def _groups(plan: Plan) -> Iterator[list[tuple[int, int]]]:
-    """Yield the origins (row, column) of the windows of each batch."""
-    origins = ((plan.row_starts[row], plan.column_starts[column]) for row, column in window_positions(plan))
-    while group := list(islice(origins, plan.batch_size)):
-        yield group
+def join_cells(cells: Iterable[Cell], width: int = _JOINED) -> Iterator[Cell]:
+    """Join cells side by side until they are ``width`` columns wide or end their row: disks like long lines."""
+    joined: list[Cell] = []
+    columns = 0
+    for cell in cells:
+        joined.append(cell)
+        columns += cell.layers[MapLayer.CLASSES].shape[2]
+        if columns >= width or cell.ends_row:
+            layers = {layer: np.concatenate([c.layers[layer] for c in joined], axis=2) for layer in cell.layers}
+            yield replace(joined[0], layers=layers, ends_row=cell.ends_row)
+            joined, columns = [], 0
 
 
-def _read_batch(scene: Scene, origins: list[tuple[int, int]], plan: Plan) -> Batch:
-    images, masks = [], []
-    for top, left in origins:
-        height = min(plan.window[0], plan.height - top)
-        width = min(plan.window[1], plan.width - left)
-        bands, valid = scene.read(Window(left, top, width, height))
-        missing = ((0, plan.window[0] - height), (0, plan.window[1] - width))
-        if valid.any():
-            images.append(_reflect(bands, ((0, 0), *missing)))
-        masks.append(_reflect(valid, missing))
-    return Batch(np.stack(images) if images else None, np.stack(masks))
+class _Forward:
+    """One forward pass, in one of the streams."""
+
+    def __init__(self, network: Classifier, plan: Plan, watch: Stopwatch) -> None:
+        self._network = network
+        self._plan = plan
+        self._watch = watch
+        self._here = threading.local()
+
+    def begin(self) -> None:
+        """Prepare a thread: torch keeps the number of its threads per thread."""
+        torch.set_num_threads(self._plan.threads)
+        if self._network.device.type == "cuda":
+            self._here.stream = torch.cuda.Stream(self._network.device)
+
+    def __call__(self, batch: Batch) -> tuple[Batch, Tensor | None]:
+        if batch.images is None:
+            return batch, None
+        with self._watch.time(Stage.FORWARD):
+            if self._network.device.type == "cuda":
+                return batch, self._on_stream(batch)
+            return batch, self._probabilities(batch)
+
+    def _probabilities(self, batch: Batch) -> Tensor:
+        assert batch.images is not None, "only batches with images are run"
+        count = len(batch.images)
+        # Every forward pass has the full batch: kernels may round differently for another size.
+        fill = np.arange(self._plan.batch_size) % count
+        valid = np.stack([valid for valid, holds in zip(batch.valid, batch.holding, strict=True) if holds])
+        if count < self._plan.batch_size:
+            return self._network.probabilities(batch.images[fill], valid[fill])[:count]
+        return self._network.probabilities(batch.images, valid)
+
+    def _on_stream(self, batch: Batch) -> Tensor:
+        """Run in the thread's own CUDA stream, so that one batch is copied while another one is computed."""
+        with torch.cuda.stream(self._here.stream):
+            probabilities = self._probabilities(batch)
+        self._here.stream.synchronize()
+        # Blending reads it in the default stream; the memory must not be reused before that is done.
+        probabilities.record_stream(torch.cuda.default_stream(self._network.device))
+        return probabilities
+
+
+def _decide(decision: Decision, blended: Blended) -> Cell:
+    return Cell(blended.top, blended.left, decision.decide(blended), blended.ends_row)
+
+
+def _unbatch(passes: Iterable[tuple[Batch, Tensor | None]]) -> Iterator[tuple[np.ndarray, Tensor | None]]:
+    """Yield the valid pixels and the probabilities of each window."""
+    for batch, probabilities in passes:
+        results = iter(() if probabilities is None else probabilities)
+        for valid, holds in zip(batch.valid, batch.holding, strict=True):
+            yield valid, next(results) if holds else None
+
+
+def _read(
+    open_scene: Callable[[], Scene],
+    plan: Plan,
+    conditions: Conditions,
+    store: SpillStore,
+    *,
+    first: int,
+    watch: Stopwatch,
+) -> Generator[Batch, None, None]:
+    """Yield the batches of a plan from window number ``first`` on."""
+    area = conditions.area
+
+    def wanted() -> Iterator[tuple[Window, bool]]:
+        for window in islice(_windows(plan), first, None):
+            yield window, area is None or area.touches(window)
+
+    pixels = read_windows(
+        open_scene,
+        lambda: (window for window, touched in wanted() if touched),
+        store=store,
+        readers=conditions.readers,
+        on_failure=conditions.on_failure,
+    )
+    with closing(pixels):
+        windows = wanted()
+        while group := list(islice(windows, plan.batch_size)):
+            images, masks = [], []
+            with watch.time(Stage.READ):
+                for window, touched in group:
+                    height, width = int(window.height), int(window.width)
+                    valid = np.zeros((height, width), dtype=bool)
+                    missing = ((0, plan.window[0] - height), (0, plan.window[1] - width))
+                    if touched:
+                        read = next(pixels)
+                        valid = np.ones_like(valid) if read.valid is None else read.valid
+                        valid = valid if area is None else valid & area.inside(window)
+                        if valid.any():
+                            images.append(_reflect(read.bands, ((0, 0), *missing)))
+                    masks.append(_reflect(valid, missing))
+            yield Batch(np.stack(images) if images else None, masks)
+
+
+def _windows(plan: Plan) -> Iterator[Window]:
+    """Yield the part of each window that lies in the scene."""
+    for row, column in window_positions(plan):
+        top, left = plan.row_starts[row], plan.column_starts[column]
+        yield Window(left, top, min(plan.window[1], plan.width - left), min(plan.window[0], plan.height - top))
 
 
 def _reflect(array: np.ndarray, missing: tuple[tuple[int, int], ...]) -> np.ndarray:

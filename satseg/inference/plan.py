@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+
 from satseg.errors import UsageError
 from satseg.raster.windows import window_starts
 from satseg.records import Plan
 
 SMALLEST_WINDOW = 32
+LARGEST_SHARE = 0.139
+"""Largest overlap that is taken by itself, as a share of the window: 1.35 pixels are forwarded per pixel of a scene."""
+_SLACK = 0.75  # share of the wanted overlap that does, if it saves a row or column of windows
 _ALIGN = 32
+_NEAR = 3  # sizes tried above and below the given one, each _ALIGN apart
 
 
-def make_plan(height: int, width: int, *, window: int = 512, overlap: int | None = None, batch_size: int = 4) -> Plan:
+def make_plan(
+    height: int,
+    width: int,
+    *,
+    window: int | tuple[int, int] = 512,
+    overlap: int | tuple[int, int] | None = None,
+    batch_size: int = 4,
+    streams: int = 1,
+    threads: int = 1,
+) -> Plan:
     """Cut a scene into windows.
 
     A scene smaller than a window gets a smaller window, the next multiple of 32 px, and is padded to it.
@@ -18,24 +34,20 @@ def make_plan(height: int, width: int, *, window: int = 512, overlap: int | None
     Args:
         height: Rows of the scene.
         width: Columns of the scene.
-        window: Side of a window in pixels.
-        overlap: Pixels over which neighbours are blended; None is an eighth of the window, with which 1.31 pixels are
-            forwarded per pixel of a large scene.
+        window: Side of a window in pixels, or its rows and columns.
+        overlap: Pixels over which neighbours are blended, or along rows and along columns; None is 0.139 of the window.
         batch_size: Windows per forward pass.
+        streams: Batches that run side by side.
+        threads: Processor threads of each stream.
 
     Raises:
         UsageError: The window is too small, the overlap does not fit it, or the batch is empty.
     """
-    if window < SMALLEST_WINDOW:
-        raise UsageError(f"A window of {window} px is too small; networks take {SMALLEST_WINDOW} px and more.")
-    if overlap is None:
-        overlap = window // 8
-    if not 0 <= overlap <= window // 2:
-        raise UsageError(f"An overlap of {overlap} px does not fit a window of {window} px; at most half of it does.")
     if batch_size < 1:
         raise UsageError(f"A batch of {batch_size} windows is none.")
-    rows, columns = min(window, _aligned(height)), min(window, _aligned(width))
-    row_overlap, column_overlap = min(overlap, rows // 2), min(overlap, columns // 2)
+    sides, overlaps = _pair(window), (None, None) if overlap is None else _pair(overlap)
+    rows, row_overlap = _fit_scene(height, sides[0], overlaps[0])
+    columns, column_overlap = _fit_scene(width, sides[1], overlaps[1])
     return Plan(
         height=height,
         width=width,
@@ -44,8 +56,75 @@ def make_plan(height: int, width: int, *, window: int = 512, overlap: int | None
         batch_size=batch_size,
         row_starts=tuple(window_starts(height, rows, rows - row_overlap)),
         column_starts=tuple(window_starts(width, columns, columns - column_overlap)),
+        streams=streams,
+        threads=threads,
     )
 
 
-def _aligned(length: int) -> int:
-    return -(-length // _ALIGN) * _ALIGN
+def wanted_overlap(window: int, receptive_field: int | None) -> int:
+    """Return the overlap to take for a window: what a network sees around a pixel, at most 0.139 of the window.
+
+    Args:
+        window: Side of the window in pixels.
+        receptive_field: Side of the effective receptive field in pixels, or None where it is unknown.
+    """
+    most = int(LARGEST_SHARE * window)
+    return most if receptive_field is None else min(receptive_field, most)
+
+
+def fit_window(length: int, window: int, overlap: int) -> tuple[int, int]:
+    """Choose a window near a given size, and its overlap, so that few pixels along an axis are forwarded twice.
+
+    Windows of a fixed size rarely divide a scene: the last one snaps back and forwards a stretch again. A slightly
+    larger or smaller window, or an overlap down to three quarters of the wanted one, avoids most of that.
+
+    Args:
+        length: Pixels of the scene along the axis.
+        window: Wanted size of a window; the answer is at most three multiples of 32 px away.
+        overlap: Wanted overlap.
+
+    Returns:
+        Window and overlap; the overlap is at least three quarters of the wanted one.
+    """
+    if length <= window:
+        return window, min(overlap, window // 2)
+    share = overlap / window
+    sizes = [window + i * _ALIGN for i in range(-_NEAR, _NEAR + 1) if window + i * _ALIGN >= max(window // 2, 64)]
+    fits = [_fit(length, size, math.ceil(_SLACK * share * size)) for size in sizes]
+    _, size, widest = min(fits, key=lambda fit: (fit[0] * fit[1], abs(fit[1] - window)))
+    return size, min(widest, round(share * size), size // 2)
+
+
+def _fit(length: int, size: int, least: int) -> tuple[int, int, int]:
+    """Return windows needed, their size, and the overlap that spreads them evenly."""
+    if length <= size:
+        return 1, size, 0
+    count = math.ceil((length - least) / (size - least))
+    return count, size, (count * size - length) // (count - 1)
+
+
+def window_positions(plan: Plan, *, first_row: int = 0) -> Iterator[tuple[int, int]]:
+    """Yield (row, column) of each window in the plan's grid of windows, in the order in which they are blended."""
+    for row in range(first_row, len(plan.row_starts)):
+        for column in range(len(plan.column_starts)):
+            yield row, column
+
+
+def span(starts: tuple[int, ...], index: int, length: int) -> tuple[int, int]:
+    """Return where a window begins and where the next one, or the scene's end, does."""
+    return starts[index], starts[index + 1] if index + 1 < len(starts) else length
+
+
+def _fit_scene(length: int, window: int, overlap: int | None) -> tuple[int, int]:
+    if window < SMALLEST_WINDOW:
+        raise UsageError(f"A window of {window} px is too small; networks take {SMALLEST_WINDOW} px and more.")
+    if overlap is None:
+        overlap = wanted_overlap(window, None)
+    if not 0 <= overlap <= window // 2:
+        raise UsageError(f"An overlap of {overlap} px does not fit a window of {window} px; at most half of it does.")
+    size = min(window, -(-length // _ALIGN) * _ALIGN)
+    return size, min(overlap, size // 2)
+
+
+def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else value

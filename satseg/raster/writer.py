@@ -1,133 +1,84 @@
-"""The class raster: rows come in from the top, a cloud-optimised GeoTIFF with colours and names comes out."""
+"""Map files: a finished work raster in, a cloud-optimised GeoTIFF with colours and names out."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
+from xml.etree import ElementTree
 
-import numpy as np
-import rasterio
 import rasterio.shutil
+from rasterio.crs import CRS
 from rasterio.errors import RasterioError
-from rasterio.windows import Window
 
 from satseg.classes import IGNORE_INDEX, ClassTable
 from satseg.errors import OutputError, UsageError, one_line
-from satseg.records import Rows, SceneInfo
+from satseg.raster.rawrows import RawRows
+from satseg.records import CERTAIN, MapLayer, SceneInfo
 
 CLASSES_TAG = "SATSEG_CLASSES"
-_STRIP_ROWS = 64  # small, since a strip is buffered until it is full
 _COG_BLOCK = 512
+_INTEGER, _TEXT = "0", "2"  # column types of GDAL's raster attribute tables
+_NAME, _VALUE = "2", "5"  # and what their columns are used for
 
 
-class ClassRasterWriter:
-    """Write a class map strip by strip.
+@dataclass(frozen=True)
+class _Band:
+    """How one band is described."""
 
-    Rows go to a plain GeoTIFF first; :meth:`finish` copies it into a cloud-optimised one (blocks of 512, overviews by
-    mode, colour table, class names), since that layout needs all rows before its first byte.
+    name: str
+    classes: ClassTable | None = None
+
+
+def write_map(
+    rows: RawRows,
+    path: Path,
+    scene: SceneInfo,
+    classes: ClassTable,
+    tags: Mapping[str, str],
+    *,
+    layer: MapLayer = MapLayer.CLASSES,
+    threads: int = 1,
+) -> None:
+    """Copy a work raster to a cloud-optimised GeoTIFF: blocks of 512, overviews, DEFLATE, BigTIFF when needed.
+
+    A class raster has overviews by mode, the class table as colour table, band metadata and raster attribute table
+    (GDAL keeps the last beside the file, in ``.aux.xml``). Shares (confidence and the like) are scaled to 0..1 by the
+    band's scale, and averaged in overviews.
 
     Args:
-        path: GeoTIFF to write rows to; replaced if it exists.
+        rows: Finished work raster.
+        path: File to write, in the folder of the work raster or above.
         scene: Grid of the map.
-        classes: Names and colours; they are stored as tags and as the colour table.
+        classes: Names and colours.
         tags: Where the map comes from, by tag name.
+        layer: What the raster holds.
+        threads: Threads that compress.
+
+    Raises:
+        OutputError: The file cannot be written (disk full, no permission).
     """
-
-    def __init__(self, path: Path, scene: SceneInfo, classes: ClassTable, tags: Mapping[str, str]) -> None:
-        self.path = path
-        self._width = scene.width
-        self._pending = np.empty((0, scene.width), dtype=np.uint8)
-        self._row = 0
-        try:
-            self._dataset = rasterio.open(
-                path,
-                "w",
-                driver="GTiff",
-                width=scene.width,
-                height=scene.height,
-                count=1,
-                dtype="uint8",
-                nodata=IGNORE_INDEX,
-                crs=scene.crs,
-                transform=scene.transform,
-                tiled=True,
-                blockxsize=_COG_BLOCK,
-                blockysize=_STRIP_ROWS,
-                compress="deflate",
-                zlevel=1,
-                bigtiff="if_safer",
-            )
-        except RasterioError as error:
-            raise OutputError(f"Cannot write {path}: {one_line(error)}.") from error
-        self._dataset.write_colormap(1, _colour_map(classes))
-        self._dataset.update_tags(**tags, **{CLASSES_TAG: json.dumps(classes.to_dict(), ensure_ascii=False)})
-        self._dataset.update_tags(1, **{f"CLASS_{entry.id}": entry.name for entry in classes})
-        self._dataset.set_band_description(1, "class")
-
-    def write(self, rows: Rows) -> None:
-        """Take the next rows; they must follow on those written before."""
-        assert rows.offset == self._row + len(self._pending), "rows must come in order"
-        classes = rows.classes
-        # Whole blocks only: a block written twice would leave its first version in the file.
-        missing = _STRIP_ROWS - len(self._pending) if len(self._pending) else 0
-        self._pending = np.concatenate([self._pending, classes[:missing]])
-        if len(self._pending) == _STRIP_ROWS:
-            self._flush(self._pending)
-            self._pending = self._pending[:0]
-        classes = classes[missing:]
-        whole = len(classes) // _STRIP_ROWS * _STRIP_ROWS
-        self._flush(classes[:whole])
-        if len(classes) > whole:
-            self._pending = classes[whole:].copy()
-
-    def finish(self, cog: Path) -> None:
-        """Write what is pending and copy the map to a cloud-optimised GeoTIFF.
-
-        Raises:
-            OutputError: The file cannot be written (disk full, no permission).
-        """
-        self._flush(self._pending)
-        self.close()
-        try:
-            rasterio.shutil.copy(
-                str(self.path),
-                str(cog),
-                driver="COG",
-                compress="deflate",
-                blocksize=_COG_BLOCK,
-                overview_resampling="mode",
-                bigtiff="if_safer",
-            )
-        except RasterioError as error:
-            raise OutputError(f"Cannot write {cog}: {one_line(error)}.") from error
-
-    def close(self) -> None:
-        """Close the work file as it is."""
-        try:
-            self._dataset.close()
-        except RasterioError as error:
-            raise OutputError(f"Cannot write {self.path}: {one_line(error)}.") from error
-
-    def _flush(self, classes: np.ndarray) -> None:
-        if not len(classes):
-            return
-        window = Window(0, self._row, self._width, len(classes))
-        try:
-            self._dataset.write(classes, 1, window=window)
-        except RasterioError as error:
-            raise OutputError(f"Cannot write {self.path}: {one_line(error)}.") from error
-        self._row += len(classes)
-
-    def __enter__(self) -> ClassRasterWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+    described = path.with_name(f"{path.name}.vrt")
+    tags = {**tags, CLASSES_TAG: json.dumps(classes.to_dict(), ensure_ascii=False)}
+    described.write_bytes(_describe(rows, described, scene, _bands(layer, classes), tags))
+    try:
+        rasterio.shutil.copy(
+            str(described),
+            str(path),
+            driver="COG",
+            compress="deflate",
+            blocksize=_COG_BLOCK,
+            overview_resampling="mode" if layer is MapLayer.CLASSES else "average",
+            bigtiff="if_safer",
+            num_threads=str(threads),
+        )
+    except RasterioError as error:
+        raise OutputError(f"Cannot write {path}: {one_line(error)}.") from error
+    finally:
+        described.unlink(missing_ok=True)
 
 
 def read_class_table(dataset: Any) -> ClassTable | None:
@@ -145,5 +96,71 @@ def read_class_table(dataset: Any) -> ClassTable | None:
         return None
 
 
-def _colour_map(classes: ClassTable) -> dict[int, tuple[int, int, int, int]]:
-    return {entry.id: (*entry.rgb, 255) for entry in classes} | {IGNORE_INDEX: (0, 0, 0, 0)}
+def _bands(layer: MapLayer, classes: ClassTable) -> list[_Band]:
+    if layer is MapLayer.CLASSES:
+        return [_Band("class", classes)]
+    if layer is MapLayer.PROBABILITIES:
+        return [_Band(entry.name) for entry in classes]
+    return [_Band(layer.value)]
+
+
+def _describe(
+    rows: RawRows, described: Path, scene: SceneInfo, bands: Sequence[_Band], tags: Mapping[str, str]
+) -> bytes:
+    """Return a VRT that tells GDAL how to read the work raster, and what to write beside its pixels."""
+    root = ElementTree.Element("VRTDataset", rasterXSize=str(scene.width), rasterYSize=str(scene.height))
+    if scene.crs is not None:
+        # The order of coordinates is that of the transform, (x, y), whatever the authority says.
+        srs = ElementTree.SubElement(root, "SRS", dataAxisToSRSAxisMapping="1,2")
+        srs.text = CRS.from_user_input(scene.crs).to_wkt()
+    if not scene.transform.is_identity:
+        ElementTree.SubElement(root, "GeoTransform").text = ", ".join(map(repr, scene.transform.to_gdal()))
+    _metadata(root, tags)
+    source = os.path.relpath(rows.path, described.parent)
+    for number, band in enumerate(bands, start=1):
+        element = ElementTree.SubElement(
+            root, "VRTRasterBand", dataType="Byte", band=str(number), subClass="VRTRawRasterBand"
+        )
+        ElementTree.SubElement(element, "Description").text = band.name
+        ElementTree.SubElement(element, "NoDataValue").text = str(IGNORE_INDEX)
+        if band.classes is None:
+            ElementTree.SubElement(element, "Scale").text = repr(1 / CERTAIN)
+        else:
+            _describe_classes(element, band.classes)
+        ElementTree.SubElement(element, "SourceFilename", relativeToVRT="1").text = source
+        ElementTree.SubElement(element, "ImageOffset").text = str((number - 1) * scene.width)
+        ElementTree.SubElement(element, "PixelOffset").text = "1"
+        ElementTree.SubElement(element, "LineOffset").text = str(len(bands) * scene.width)
+    return ElementTree.tostring(root, encoding="utf-8")
+
+
+def _describe_classes(element: ElementTree.Element, classes: ClassTable) -> None:
+    _metadata(element, {f"CLASS_{entry.id}": entry.name for entry in classes})
+    ElementTree.SubElement(element, "ColorInterp").text = "Palette"
+    table = ElementTree.SubElement(element, "ColorTable")
+    names = ElementTree.SubElement(element, "CategoryNames")
+    by_id = {entry.id: entry for entry in classes}
+    for value in range(IGNORE_INDEX + 1):
+        rgba = (*by_id[value].rgb, 255) if value in by_id else (0, 0, 0, 0 if value == IGNORE_INDEX else 255)
+        ElementTree.SubElement(table, "Entry", {f"c{i}": str(part) for i, part in enumerate(rgba, start=1)})
+        if value <= max(by_id):
+            ElementTree.SubElement(names, "Category").text = by_id[value].name if value in by_id else ""
+    _attribute_table(element, classes)
+
+
+def _attribute_table(element: ElementTree.Element, classes: ClassTable) -> None:
+    table = ElementTree.SubElement(element, "GDALRasterAttributeTable", tableType="thematic")
+    for index, (name, kind, usage) in enumerate((("Value", _INTEGER, _VALUE), ("Class", _TEXT, _NAME))):
+        field = ElementTree.SubElement(table, "FieldDefn", index=str(index))
+        for tag, text in (("Name", name), ("Type", kind), ("Usage", usage)):
+            ElementTree.SubElement(field, tag).text = text
+    for index, entry in enumerate(classes):
+        row = ElementTree.SubElement(table, "Row", index=str(index))
+        for text in (str(entry.id), entry.name):
+            ElementTree.SubElement(row, "F").text = text
+
+
+def _metadata(element: ElementTree.Element, tags: Mapping[str, str]) -> None:
+    metadata = ElementTree.SubElement(element, "Metadata")
+    for name, value in tags.items():
+        ElementTree.SubElement(metadata, "MDI", key=name).text = value

@@ -1,82 +1,115 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
-from satseg.inference.blending import Register, window_positions
-from satseg.inference.plan import make_plan
+from satseg.inference.blending import Blended, Register
+from satseg.inference.pipeline import rows_to_repeat
+from satseg.inference.plan import make_plan, window_positions
+from satseg.raster.spill import SpillStore
 from satseg.records import Plan
 
+CPU = torch.device("cpu")
 
-def run_register(plan: Plan, field: torch.Tensor, valid: np.ndarray | None = None) -> np.ndarray:
-    """Feed windows of a (K, H, W) field of probabilities; return the classes."""
-    register = Register(plan, len(field), torch.device("cpu"))
+
+@pytest.fixture
+def halos(tmp_path: Path) -> Iterator[SpillStore]:
+    with SpillStore(10_000, tmp_path) as store:
+        yield store
+
+
+def windows(plan: Plan, field: torch.Tensor, first_row: int = 0) -> Iterator[torch.Tensor]:
+    """Cut the windows of a (K, H, W) field, zero beyond its edges."""
     rows, columns = plan.window
     padded = torch.zeros(len(field), plan.height + rows, plan.width + columns)
     padded[:, : plan.height, : plan.width] = field
-    mask = np.zeros(padded.shape[1:], dtype=bool)
-    mask[: plan.height, : plan.width] = True if valid is None else valid
-    strips = []
-    for row, column in window_positions(plan):
-        part = np.s_[
-            plan.row_starts[row] : plan.row_starts[row] + rows,
-            plan.column_starts[column] : plan.column_starts[column] + columns,
-        ]
-        done = register.add(padded[(slice(None), *part)].clone(), mask[part])
-        if done is not None:
-            assert done.offset == sum(map(len, strips))
-            strips.append(done.classes)
-    return np.concatenate(strips)
+    for row, column in window_positions(plan, first_row=first_row):
+        top, left = plan.row_starts[row], plan.column_starts[column]
+        yield padded[:, top : top + rows, left : left + columns].clone()
+
+
+def blend(plan: Plan, field: torch.Tensor, halos: SpillStore, **options: int) -> Iterator[Blended]:
+    register = Register(plan, CPU, halos, **options)  # type: ignore[arg-type]
+    valid = np.ones(plan.window, dtype=bool)
+    for window in windows(plan, field, options.get("first_row", 0)):
+        yield register.add(window, valid)
+
+
+def whole(plan: Plan, cells: Iterator[Blended]) -> torch.Tensor:
+    """Put cells together as (K, H, W); NaN where no cell was."""
+    field: torch.Tensor | None = None
+    for cell in cells:
+        classes, height, width = cell.probabilities.shape
+        field = torch.full((classes, plan.height, plan.width), torch.nan) if field is None else field
+        field[:, cell.top : cell.top + height, cell.left : cell.left + width] = cell.probabilities
+    assert field is not None
+    return field
 
 
 @pytest.mark.parametrize("overlap", [0, 1, 7, 16])
 @pytest.mark.parametrize("height", [1, 31, 32, 33, 47, 63, 64, 65, 96])
 @pytest.mark.parametrize("width", [5, 32, 49, 80, 96])
-def test_one_hot_windows_give_the_class_scene_back(height: int, width: int, overlap: int) -> None:
+def test_one_hot_windows_give_the_class_scene_back(height: int, width: int, overlap: int, halos: SpillStore) -> None:
     scene = torch.from_numpy(np.random.default_rng(height * width).integers(0, 5, (height, width)))
     plan = make_plan(height, width, window=32, overlap=overlap)
     field = torch.nn.functional.one_hot(scene, 5).permute(2, 0, 1).float()
-    assert (run_register(plan, field) == scene.numpy()).all()
+    assert (whole(plan, blend(plan, field, halos)).argmax(0) == scene).all()
 
 
-def test_blended_probabilities_are_a_weighted_mean() -> None:
+def test_blended_probabilities_are_a_weighted_mean(halos: SpillStore) -> None:
     """Windows that agree on every pixel are blended to just that, to rounding."""
     field = torch.rand(3, 100, 90).softmax(0)
     plan = make_plan(100, 90, window=32, overlap=9)
-    register = Register(plan, 3, torch.device("cpu"), with_confidence=True)
-    confidence = []
-    for row, column in window_positions(plan):
-        top, left = plan.row_starts[row], plan.column_starts[column]
-        part = field[:, top : top + 32, left : left + 32].clone()
-        done = register.add(part, np.ones(part.shape[1:], dtype=bool))
-        if done is not None and done.confidence is not None:
-            confidence.append(done.confidence)
-    expected = (field.amax(0) * 255).round().numpy()
-    assert np.abs(np.concatenate(confidence) - expected).max() <= 1
+    torch.testing.assert_close(whole(plan, blend(plan, field, halos)), field)
 
 
-def test_disagreeing_windows_hand_over_in_the_middle_of_the_overlap() -> None:
+def test_disagreeing_windows_hand_over_in_the_middle_of_the_overlap(halos: SpillStore) -> None:
     plan = make_plan(32, 56, window=32, overlap=8)
-    register = Register(plan, 2, torch.device("cpu"))
+    register = Register(plan, CPU, halos, with_disagreement=True)
     left, right = torch.zeros(2, 32, 32), torch.zeros(2, 32, 32)
     left[0], right[1] = 1, 1
     valid = np.ones((32, 32), dtype=bool)
-    assert register.add(left, valid) is None
-    rows = register.add(right, valid)
-    assert rows is not None
-    assert (rows.classes == (np.arange(56) >= 28)).all()
+    first, second = register.add(left, valid), register.add(right, valid)
+    assert (first.left, second.left, first.ends_row, second.ends_row) == (0, 24, False, True)
+    joined = torch.cat([first.probabilities, second.probabilities], dim=2)
+    assert (joined.argmax(0) == (torch.arange(56) >= 28)).all()
+    assert first.disagreement is not None
+    assert second.disagreement is not None
+    apart = torch.cat([first.disagreement, second.disagreement], dim=1)
+    assert (apart == ((torch.arange(56) >= 24) & (torch.arange(56) < 32)).float()).all()
 
 
-def test_invalid_pixels_become_nodata() -> None:
-    valid = np.random.default_rng(0).random((70, 50)) > 0.5
-    plan = make_plan(70, 50, window=32, overlap=8)
-    classes = run_register(plan, torch.ones(1, 70, 50), valid)
-    assert (classes == np.where(valid, 0, 255)).all()
+@pytest.mark.parametrize("height", [200, 193, 161, 165, 177])
+@pytest.mark.parametrize("overlap", [0, 5, 16])
+def test_going_on_in_the_middle_gives_the_same_bytes(height: int, overlap: int, halos: SpillStore) -> None:
+    """Windows that disagree everywhere; the last row of some plans begins within the overlap of the one before."""
+    plan = make_plan(height, 70, window=32, overlap=overlap)
+    noise = torch.rand(3, height, 70).softmax(0)
+    unbroken = whole(plan, _disagreeing(plan, noise, halos, first_row=0))
+    for row in range(1, len(plan.row_starts)):
+        begin = row - rows_to_repeat(plan, row)
+        again = whole(plan, _disagreeing(plan, noise, halos, first_row=begin))
+        done = plan.row_starts[row]
+        assert torch.equal(again[:, done:], unbroken[:, done:])
 
 
-def test_register_state_is_the_overlap_only() -> None:
+def _disagreeing(plan: Plan, field: torch.Tensor, halos: SpillStore, *, first_row: int) -> Iterator[Blended]:
+    register = Register(plan, CPU, halos, first_row=first_row)
+    valid = np.ones(plan.window, dtype=bool)
+    for (row, column), window in zip(
+        window_positions(plan, first_row=first_row), windows(plan, field, first_row), strict=True
+    ):
+        yield register.add(window.roll(row * 7 + column, dims=0) * (0.5 + 0.01 * row), valid)
+
+
+def test_state_is_the_overlap_only(tmp_path: Path) -> None:
     plan = make_plan(10_000, 1_000, window=512, overlap=64)
-    register = Register(plan, 2, torch.device("cpu"))
-    held = sum(t.nbytes for t in vars(register).values() if isinstance(t, torch.Tensor))
-    assert held < 1_000 * 64 * 2 * 4 + 10_000
+    with SpillStore(2**30, tmp_path) as halos:
+        register = Register(plan, CPU, halos)
+        for _ in plan.column_starts:
+            register.add(torch.zeros(2, 512, 512), np.ones((512, 512), dtype=bool))
+        assert halos.held_bytes == 1_000 * 64 * 2 * 4

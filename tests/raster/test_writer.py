@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -8,54 +9,81 @@ import rasterio
 from affine import Affine
 
 from satseg.classes import ClassTable
-from satseg.raster.writer import ClassRasterWriter, read_class_table
-from satseg.records import BandSpec, Rows, SceneInfo
+from satseg.raster.rawrows import RawRows
+from satseg.raster.writer import read_class_table, write_map
+from satseg.records import BandSpec, MapLayer, SceneInfo
 
-TABLE = ClassTable.from_names(["background", "wood", "lake"])
+TABLE = ClassTable.from_names(["background", "wood", "lake & shore"])
+GRID = Affine(2.0, 0, 500_000, 0, -2.0, 5_000_000)
 
 
-def scene(height: int, width: int) -> SceneInfo:
+def write(
+    folder: Path,
+    pixels: np.ndarray,
+    *,
+    layer: MapLayer = MapLayer.CLASSES,
+    crs: str | None = "EPSG:32632",
+    transform: Affine = GRID,
+) -> Path:
+    bands, height, width = pixels.shape
     spec = BandSpec(("gray",), "uint8", (1.0,), (0.0,))
-    grid = Affine(2.0, 0, 500_000, 0, -2.0, 5_000_000)
-    return SceneInfo("s.tif", width, height, spec, None, False, "EPSG:32632", grid, (2.0, 2.0))
-
-
-def write(folder: Path, classes: np.ndarray, heights: list[int]) -> Path:
-    cog = folder / "map.tif"
-    with ClassRasterWriter(folder / "rows.tif", scene(*classes.shape), TABLE, {"SATSEG_MODEL": "m"}) as writer:
-        top = 0
-        for height in heights:
-            writer.write(Rows(top, classes[top : top + height]))
-            top += height
-        writer.finish(cog)
-    return cog
-
-
-@pytest.mark.parametrize("heights", [[1400], [1, 63, 64, 65, 1207], [7] * 200])
-def test_rows_of_any_height_give_the_same_file(tmp_path: Path, heights: list[int]) -> None:
-    classes = np.random.default_rng(0).choice([0, 1, 2, 255], (1400, 600)).astype(np.uint8)
-    (tmp_path / "whole").mkdir()
-    with rasterio.open(write(tmp_path, classes, heights)) as dataset:
-        assert (dataset.read(1) == classes).all()
-    whole = write(tmp_path / "whole", classes, [1400])
-    assert (tmp_path / "map.tif").read_bytes() == whole.read_bytes()
+    info = SceneInfo("s.tif", width, height, spec, None, False, crs, transform, (2.0, 2.0))
+    with RawRows(folder / "rows.raw", height=height, width=width, bands=bands) as rows:
+        rows.write(0, 0, pixels)
+        write_map(rows, folder / "map.tif", info, TABLE, {"SATSEG_MODEL": "m"}, layer=layer)
+    return folder / "map.tif"
 
 
 def test_the_map_is_a_cog_with_colours_names_and_origin(tmp_path: Path) -> None:
-    path = write(tmp_path, np.zeros((1400, 600), dtype=np.uint8), [1400])
-    with rasterio.open(path) as dataset:
+    classes = np.random.default_rng(0).choice([0, 1, 2, 255], (1, 1400, 600)).astype(np.uint8)
+    with rasterio.open(write(tmp_path, classes)) as dataset:
+        assert (dataset.read() == classes).all()
         assert dataset.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
         assert dataset.block_shapes == [(512, 512)]
         assert dataset.overviews(1)
         assert dataset.nodata == 255
+        assert dataset.crs == "EPSG:32632"
+        assert dataset.transform == GRID
         assert dataset.colormap(1)[1] == (*TABLE[1].rgb, 255)
-        assert dataset.tags(1)["CLASS_2"] == "lake"
+        assert dataset.tags(1)["CLASS_2"] == "lake & shore"
         assert dataset.tags()["SATSEG_MODEL"] == "m"
         assert read_class_table(dataset) == TABLE
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["map.tif", "map.tif.aux.xml", "rows.raw"]
+
+
+def test_class_names_stand_in_the_attribute_table(tmp_path: Path) -> None:
+    write(tmp_path, np.zeros((1, 40, 60), dtype=np.uint8))
+    table = ElementTree.parse(tmp_path / "map.tif.aux.xml").find(".//GDALRasterAttributeTable")
+    assert table is not None
+    rows = [[cell.text for cell in row.iter("F")] for row in table.iter("Row")]
+    assert rows == [["0", "background"], ["1", "wood"], ["2", "lake & shore"]]
 
 
 def test_overviews_hold_only_classes_that_are_there(tmp_path: Path) -> None:
-    classes = np.random.default_rng(0).choice([0, 2], (1400, 1200)).astype(np.uint8)
-    path = write(tmp_path, classes, [1400])
-    with rasterio.open(path, overview_level=0) as dataset:
+    classes = np.random.default_rng(0).choice([0, 2], (1, 1400, 1200)).astype(np.uint8)
+    with rasterio.open(write(tmp_path, classes), overview_level=0) as dataset:
         assert set(np.unique(dataset.read(1))) <= {0, 2}
+
+
+def test_probabilities_have_a_band_for_each_class_and_a_scale(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 50, 70)).astype(np.uint8)
+    with rasterio.open(write(tmp_path, pixels, layer=MapLayer.PROBABILITIES)) as dataset:
+        assert (dataset.read() == pixels).all()
+        assert dataset.descriptions == ("background", "wood", "lake & shore")
+        assert dataset.scales == (1 / 254,) * 3
+        assert dataset.nodata == 255
+
+
+@pytest.mark.parametrize(
+    ("crs", "transform"),
+    [
+        (None, Affine.identity()),
+        ("EPSG:4326", Affine(0.1, 0, 8, 0, -0.1, 50)),
+        ("EPSG:32632", GRID * Affine.rotation(30)),
+        (None, Affine(1, 0, 5, 0, 1, 7)),
+    ],
+)
+def test_any_grid_is_kept(tmp_path: Path, crs: str | None, transform: Affine) -> None:
+    with rasterio.open(write(tmp_path, np.ones((1, 33, 47), dtype=np.uint8), crs=crs, transform=transform)) as dataset:
+        assert dataset.crs == crs
+        assert dataset.transform.almost_equals(transform, precision=1e-9)

@@ -22,11 +22,16 @@ from satseg.classes import ClassTable
 from satseg.errors import CheckpointError, SatsegError, SceneError, UsageError
 from satseg.inference.network import Network
 from satseg.raster.scene import Scene
-from satseg.records import BandSpec, BandStatistics, ProgressEvent
-from satseg.workflows.predict import Mapper, PolygonShape, predict, predict_scenes
+from satseg.raster.source import SceneSource
+from satseg.records import BandSpec, BandStatistics, PredictionSummary, Progress, ProgressEvent, no_progress
+from satseg.vectorization.options import PolygonOptions
+from satseg.workflows.mapping import MapOutputs, Mapper
+from satseg.workflows.predict import predict, predict_scenes
+from satseg.workflows.predict_settings import PredictionSettings
 
 GRID = Affine(0.5, 0, 300_000, 0, -0.5, 3_000_000)
 TABLE = ClassTable.from_names(["background", "grey", "bright"])
+SMALL = PredictionSettings(window=64, threads=1)
 
 
 class Thresholds(nn.Module):
@@ -40,7 +45,11 @@ class Thresholds(nn.Module):
 def oracle(num_bands: int = 1, *, window: int = 64) -> Mapper:
     statistics = BandStatistics(1, (0.0,) * num_bands, (1.0,) * num_bands, (0.0,) * num_bands, (255.0,) * num_bands)
     network = Network(Thresholds(), classes=TABLE, statistics=statistics, device=torch.device("cpu"))
-    return Mapper(network, "oracle", window=window)
+    return Mapper(network, "oracle", PredictionSettings(window=window, threads=1))
+
+
+def map_scene(mapper: Mapper, path: Path, *files: Path, progress: Progress = no_progress) -> PredictionSummary:
+    return mapper.map_scene(SceneSource.of(path), MapOutputs.of_files(*files), progress=progress)
 
 
 def write_scene(path: Path, values: np.ndarray, **profile: object) -> Path:
@@ -78,8 +87,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_polygons_burnt_back_are_the_class_raster(tmp_path: Path, transform: Affine) -> None:
     path = write_scene(tmp_path / "scene.tif", blobs(), transform=transform)
     outputs = [tmp_path / "map.tif", tmp_path / "map.gpkg"]
-    with Scene.open(path) as scene:
-        summary = oracle().map_scene(scene, outputs)
+    summary = map_scene(oracle(), path, *outputs)
     with rasterio.open(outputs[0]) as dataset:
         classes = dataset.read(1)
     assert (classes == np.digitize(blobs(), [80, 160])).all()
@@ -101,8 +109,7 @@ def test_polygons_burnt_back_are_the_class_raster(tmp_path: Path, transform: Aff
 
 def test_areas_are_those_of_the_pixels(tmp_path: Path) -> None:
     path = write_scene(tmp_path / "scene.tif", blobs())
-    with Scene.open(path) as scene:
-        summary = oracle().map_scene(scene, [tmp_path / "map.parquet"])
+    summary = map_scene(oracle(), path, tmp_path / "map.parquet")
     frame = geopandas.read_parquet(tmp_path / "map.parquet")
     bright = frame[frame["class_name"] == "bright"]
     assert bright["area_m2"].sum() == pytest.approx(summary.pixels["bright"] * 0.25, rel=0.002)
@@ -112,9 +119,8 @@ def test_equal_runs_give_equal_bytes(tmp_path: Path) -> None:
     path = write_scene(tmp_path / "scene.tif", blobs())
     suffixes = (".tif", ".gpkg", ".parquet", ".fgb", ".geojson", ".geojsonl")
     for name in ("a", "b"):
-        with Scene.open(path) as scene:
-            (tmp_path / name).mkdir()
-            oracle().map_scene(scene, [tmp_path / name / f"map{suffix}" for suffix in suffixes])
+        (tmp_path / name).mkdir()
+        map_scene(oracle(), path, *(tmp_path / name / f"map{suffix}" for suffix in suffixes))
     for suffix in suffixes:
         assert (tmp_path / "a" / f"map{suffix}").read_bytes() == (tmp_path / "b" / f"map{suffix}").read_bytes(), suffix
 
@@ -129,8 +135,8 @@ def test_an_interruption_leaves_what_was_there_before(tmp_path: Path, interrupti
         if event.done > event.total / 2:  # type: ignore[operator]
             raise interruption
 
-    with Scene.open(path) as scene, pytest.raises((KeyboardInterrupt, SceneError)):
-        oracle().map_scene(scene, [tmp_path / "map.tif", tmp_path / "map.gpkg"], progress=interrupt)
+    with pytest.raises((KeyboardInterrupt, SceneError)):
+        map_scene(oracle(), path, tmp_path / "map.tif", tmp_path / "map.gpkg", progress=interrupt)
     assert (tmp_path / "map.tif").read_text() == "before"
     assert sorted(tmp_path.iterdir()) == before
 
@@ -141,8 +147,9 @@ def test_every_awkward_raster_is_mapped_or_refused_in_one_sentence(tmp_path: Pat
             continue  # a palette image of 60 megapixels: slow, and read in test_scene
         try:
             with Scene.open(path) as scene:
-                oracle(len(scene.info.bands), window=512).map_scene(scene, [tmp_path / f"{path.name}.tif"])
+                bands = len(scene.info.bands)
                 _, valid = scene.read(_whole(scene))
+            map_scene(oracle(bands, window=512), path, tmp_path / f"{path.name}.tif")
         except SceneError as error:
             assert path.name in error.message
             assert not (tmp_path / f"{path.name}.tif").exists()
@@ -157,7 +164,7 @@ def _whole(scene: Scene) -> rasterio.windows.Window:
 
 def test_one_scene_with_a_checkpoint(tmp_path: Path, checkpoint: Path) -> None:
     path = write_scene(tmp_path / "scene.tif", blobs())
-    summary = predict(path, model=checkpoint, outputs=[tmp_path / "map.tif"], window=64)
+    summary = predict(path, model=checkpoint, outputs=[tmp_path / "map.tif"], settings=SMALL)
     assert sum(summary.pixels.values()) == 150 * 170
     with rasterio.open(tmp_path / "map.tif") as dataset:
         tags = dataset.tags()
@@ -168,7 +175,7 @@ def test_one_scene_with_a_checkpoint(tmp_path: Path, checkpoint: Path) -> None:
 def test_many_scenes_have_an_output_each(tmp_path: Path, checkpoint: Path) -> None:
     scenes = [write_scene(tmp_path / f"{name}.tif", blobs()) for name in ("a", "b")]
     output = str(tmp_path / "{stem}_map.tif")
-    assert len(list(predict_scenes(iter(scenes), model=checkpoint, outputs=[output], window=64))) == 2
+    assert len(list(predict_scenes(iter(scenes), model=checkpoint, outputs=[output], settings=SMALL))) == 2
     assert (tmp_path / "a_map.tif").exists()
     assert (tmp_path / "b_map.tif").exists()
 
@@ -176,7 +183,7 @@ def test_many_scenes_have_an_output_each(tmp_path: Path, checkpoint: Path) -> No
 def test_many_scenes_do_not_overwrite_each_other(tmp_path: Path, checkpoint: Path) -> None:
     scenes = [write_scene(tmp_path / f"{name}.tif", blobs()) for name in ("a", "b")]
     with pytest.raises(UsageError, match="would both be written to"):
-        list(predict_scenes(scenes, model=checkpoint, outputs=[tmp_path / "map.tif"], window=64))
+        list(predict_scenes(scenes, model=checkpoint, outputs=[tmp_path / "map.tif"], settings=SMALL))
 
 
 def test_a_scene_that_fails_does_not_stop_the_others(tmp_path: Path, checkpoint: Path) -> None:
@@ -186,7 +193,7 @@ def test_a_scene_that_fails_does_not_stop_the_others(tmp_path: Path, checkpoint:
         [tmp_path / "none.tif", good],
         model=checkpoint,
         outputs=[str(tmp_path / "{stem}_map.tif")],
-        window=64,
+        settings=SMALL,
         on_error=errors.append,
     )
     assert [summary.scene for summary in found] == [str(good)]
@@ -196,7 +203,8 @@ def test_a_scene_that_fails_does_not_stop_the_others(tmp_path: Path, checkpoint:
 def test_polygons_stream_as_geojson_sequence(tmp_path: Path, checkpoint: Path) -> None:
     path = write_scene(tmp_path / "scene.tif", blobs())
     stream = io.StringIO()
-    (summary,) = predict_scenes([path], model=checkpoint, outputs=["-"], window=64, stream=stream, keep_background=True)
+    settings = PredictionSettings(window=64, threads=1, polygons=PolygonOptions(keep_background=True))
+    (summary,) = predict_scenes([path], model=checkpoint, outputs=["-"], stream=stream, settings=settings)
     features = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert len(features) == sum((summary.polygons or {}).values()) > 0
     assert all(-180 <= shapely.geometry.shape(f["geometry"]).bounds[0] <= 180 for f in features)
@@ -214,7 +222,7 @@ def test_a_scene_unlike_the_training_scenes_is_remarked(
 ) -> None:
     path = write_scene(tmp_path / "scene.tif", np.full((80, 80), 3, np.uint8), transform=GRID * Affine.scale(3))
     with caplog.at_level(logging.WARNING, "satseg"):
-        predict(path, model=checkpoint, outputs=[tmp_path / "map.tif"], window=64)
+        predict(path, model=checkpoint, outputs=[tmp_path / "map.tif"], settings=SMALL)
     assert "looks unlike the training scenes: band_1 3 ± 0 here, 120 ± 80 in training" in caplog.text
     assert "has 1.5 m per pixel, the network was trained at 0.5 m" in caplog.text
 
@@ -240,21 +248,21 @@ def test_without_a_model_and_a_run_it_says_how_to_get_one(tmp_path: Path, monkey
 def test_outputs_that_collide_are_refused_before_any_scene_is_mapped(tmp_path: Path, checkpoint: Path) -> None:
     scenes = [write_scene(tmp_path / f"{name}.tif", blobs()) for name in ("a", "b")]
     with pytest.raises(UsageError, match="would both be written to"):
-        next(predict_scenes(scenes, model=checkpoint, outputs=[tmp_path / "map.tif"], window=64))
+        next(predict_scenes(scenes, model=checkpoint, outputs=[tmp_path / "map.tif"], settings=SMALL))
     assert not (tmp_path / "map.tif").exists()
 
 
 def test_a_run_folder_stands_for_its_best_checkpoint(tmp_path: Path, checkpoint: Path) -> None:
     path = write_scene(tmp_path / "scene.tif", blobs())
-    assert predict(path, model=checkpoint.parent, outputs=tmp_path / "map.tif", window=64).outputs
+    assert predict(path, model=checkpoint.parent, outputs=tmp_path / "map.tif", settings=SMALL).outputs
 
 
 def test_polygons_are_cleaned_and_simplified_while_the_map_streams(tmp_path: Path) -> None:
     path = write_scene(tmp_path / "scene.tif", blobs())
-    shaped = replace(oracle(), shape=PolygonShape(keep_background=True, simplify="2px", min_area="50m2"))
-    with Scene.open(path) as scene:
-        shaped.map_scene(scene, [tmp_path / "map.gpkg"])
-        oracle().map_scene(scene, [tmp_path / "plain.gpkg"])
+    polygons = PolygonOptions(keep_background=True, simplify="2px", min_area="50m2")
+    shaped = replace(oracle(), settings=PredictionSettings(window=64, threads=1, polygons=polygons))
+    map_scene(shaped, path, tmp_path / "map.gpkg")
+    map_scene(oracle(), path, tmp_path / "plain.gpkg")
     frame, plain = geopandas.read_file(tmp_path / "map.gpkg"), geopandas.read_file(tmp_path / "plain.gpkg")
     assert shapely.coverage_is_valid(frame.geometry.to_numpy())
     assert (frame["pixels"] * 0.25 >= 50).all()

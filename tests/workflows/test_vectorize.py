@@ -16,9 +16,10 @@ from affine import Affine
 from satseg import vectorize
 from satseg.classes import ClassTable
 from satseg.errors import SatsegError, SceneError, UsageError
+from satseg.raster.rawrows import RawRows
 from satseg.raster.scene import Scene
-from satseg.raster.writer import ClassRasterWriter
-from satseg.records import Rows
+from satseg.raster.writer import write_map
+from satseg.vectorization import PolygonOptions
 
 TRANSFORM = Affine(0.5, 0, 300_000, 0, -0.5, 3_000_000)
 
@@ -41,9 +42,10 @@ def classes() -> np.ndarray:
 def test_names_come_from_what_satseg_wrote(tmp_path: Path, classes: np.ndarray) -> None:
     grid = write_raster(tmp_path / "grid.tif", classes)
     table = ClassTable.from_names(["background", "building", "road"])
-    with Scene.open(grid) as scene, ClassRasterWriter(tmp_path / "work.tif", scene.info, table, {}) as writer:
-        writer.write(Rows(0, classes))
-        writer.finish(tmp_path / "classes.tif")
+    height, width = classes.shape
+    with Scene.open(grid) as scene, RawRows(tmp_path / "rows.raw", height=height, width=width) as rows:
+        rows.write(0, 0, classes[None])
+        write_map(rows, tmp_path / "classes.tif", scene.info, table, {})
     summary = vectorize(tmp_path / "classes.tif", outputs=[tmp_path / "out.gpkg"])
     found = geopandas.read_file(tmp_path / "out.gpkg")
     assert set(summary.polygons) == set(found.class_name) == {"building", "road"}
@@ -108,14 +110,14 @@ def test_simplify_takes_pixels_and_metres_on_the_ground(tmp_path: Path) -> None:
     rows, columns = np.mgrid[:80, :80] - 39.5
     path = write_raster(tmp_path / "disc.tif", (rows**2 + columns**2 < 900).astype(np.uint8))
     vertices = {
-        length: vectorize(path, outputs=[tmp_path / "out.gpkg"], simplify=length).vertices
+        length: vectorize(path, outputs=[tmp_path / "out.gpkg"], options=PolygonOptions(simplify=length)).vertices
         for length in (None, "1px", "0.5m", "2m")
     }
     assert vertices[None] > 4 * vertices["1px"]
     assert vertices["0.5m"] == vertices["1px"]  # pixels of half a metre, but for UTM's scale
     assert vertices["2m"] < vertices["1px"]
     with pytest.raises(UsageError, match="'1 mile' is not a length such as 1px"):
-        vectorize(path, outputs=[tmp_path / "out.gpkg"], simplify="1 mile")
+        vectorize(path, outputs=[tmp_path / "out.gpkg"], options=PolygonOptions(simplify="1 mile"))
 
 
 def test_min_area_and_fill_holes_clean_the_map(tmp_path: Path) -> None:
@@ -124,20 +126,20 @@ def test_min_area_and_fill_holes_clean_the_map(tmp_path: Path) -> None:
     classes[10, 10], classes[2, 2], classes[15:17, 15:17] = 2, 2, 255
     path, out = write_raster(tmp_path / "in.tif", classes, nodata=255), tmp_path / "out.gpkg"
     assert vectorize(path, outputs=[out]).polygons == {"class 1": 1, "class 2": 2}
-    assert vectorize(path, outputs=[out], min_area="1m2").polygons == {"class 1": 1}
+    assert vectorize(path, outputs=[out], options=PolygonOptions(min_area="1m2")).polygons == {"class 1": 1}
     assert geopandas.read_file(out).pixels.tolist() == [396]
-    vectorize(path, outputs=[out], min_area="2px", fill_holes="4px", simplify="1px")
+    vectorize(path, outputs=[out], options=PolygonOptions(min_area="2px", fill_holes="4px", simplify="1px"))
     assert geopandas.read_file(out).pixels.tolist() == [400]
-    assert vectorize(path, outputs=[out], min_area="500px").polygons == {}
+    assert vectorize(path, outputs=[out], options=PolygonOptions(min_area="500px")).polygons == {}
     with pytest.raises(UsageError, match="'10m' is not an area"):
-        vectorize(path, outputs=[out], min_area="10m")
+        vectorize(path, outputs=[out], options=PolygonOptions(min_area="10m"))
 
 
 def test_metres_need_a_crs(tmp_path: Path, classes: np.ndarray) -> None:
     path = write_raster(tmp_path / "in.tif", classes, crs=None)
     for options in ({"simplify": "1m"}, {"min_area": "1m2"}):
         with pytest.raises(UsageError, match="in metres, but the raster has no CRS"):
-            vectorize(path, outputs=[tmp_path / "out.gpkg"], **options)
+            vectorize(path, outputs=[tmp_path / "out.gpkg"], options=PolygonOptions(**options))
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "int16", "int32", "uint32", "int64"])

@@ -1,0 +1,105 @@
+"""From blended probabilities to what a map holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from satseg.classes import IGNORE_INDEX, ClassTable
+from satseg.errors import UsageError
+from satseg.inference.blending import Blended
+from satseg.records import CERTAIN, MapLayer
+
+
+@dataclass(frozen=True)
+class Decision:
+    """How probabilities become classes, and what else is kept of them.
+
+    A pixel takes its most probable class. A class with a threshold is given exactly to the pixels where its
+    probability reaches the threshold: it wins there over classes without one, whatever theirs, and elsewhere it is
+    out of the race. Of several that reach theirs, the one with the largest ratio to its threshold wins; where every
+    class has a threshold and none reaches it, the pixel goes to the background, or else to the most probable class.
+
+    Args:
+        num_classes: Classes.
+        thresholds: Class id to least probability, in 0..1.
+        background: Id of the background class, if there is one.
+        layers: What is kept; classes always are.
+    """
+
+    num_classes: int
+    thresholds: Mapping[int, float] = field(default_factory=dict)
+    background: int | None = None
+    layers: frozenset[MapLayer] = frozenset({MapLayer.CLASSES})
+
+    @classmethod
+    def parse(cls, classes: ClassTable, thresholds: tuple[str, ...], layers: frozenset[MapLayer]) -> Decision:
+        """Read thresholds such as ``building=0.7``.
+
+        Raises:
+            UsageError: Not a name and a share, or no such class.
+        """
+        ids = {entry.name: entry.id for entry in classes}
+        found: dict[int, float] = {}
+        for text in thresholds:
+            name, _, value = text.rpartition("=")
+            try:
+                share = float(value)
+            except ValueError:
+                share = -1.0
+            if not name or not 0 < share <= 1:
+                raise UsageError(
+                    f"The threshold {text!r} is not a class and a probability above 0, up to 1.",
+                    hint=f"For example --threshold {classes[len(classes) - 1].name}=0.7",
+                )
+            if name not in ids:
+                raise UsageError(
+                    f"There is no class {name!r} to threshold.", hint=f"The network's classes are {', '.join(ids)}."
+                )
+            found[ids[name]] = share
+        return cls(len(classes), found, classes.background, layers | {MapLayer.CLASSES})
+
+    def bands(self, layer: MapLayer) -> int:
+        """Return how many bands a layer has."""
+        return self.num_classes if layer is MapLayer.PROBABILITIES else 1
+
+    @torch.inference_mode()
+    def decide(self, blended: Blended) -> dict[MapLayer, np.ndarray]:
+        """Return what a map holds of a cell: by layer, (band, row, col) uint8, 255 where not valid."""
+        probabilities = blended.probabilities
+        confidence, classes = self._classes(probabilities)
+        kept = {MapLayer.CLASSES: classes.to(torch.uint8)[None]}
+        if MapLayer.CONFIDENCE in self.layers:
+            kept[MapLayer.CONFIDENCE] = _eight_bits(confidence)[None]
+        if MapLayer.PROBABILITIES in self.layers:
+            kept[MapLayer.PROBABILITIES] = _eight_bits(probabilities)
+        if MapLayer.DISAGREEMENT in self.layers and blended.disagreement is not None:
+            kept[MapLayer.DISAGREEMENT] = _eight_bits(blended.disagreement)[None]
+        return {layer: _masked(values.cpu().numpy(), blended.valid) for layer, values in kept.items()}
+
+    def _classes(self, probabilities: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the probability of the class that a pixel takes, and the class, both (h, w)."""
+        if not self.thresholds:
+            best = probabilities.max(dim=0)
+            return best.values, best.indices
+        score = probabilities.clone()
+        for class_id, threshold in self.thresholds.items():
+            probability = probabilities[class_id]
+            # Reached: above every probability. Not reached: below every one.
+            score[class_id] = torch.where(probability >= threshold, 1 + probability / threshold, probability - 1)
+        classes = score.argmax(dim=0)
+        if len(self.thresholds) == self.num_classes and self.background is not None:
+            classes = torch.where(score.amax(dim=0) < 0, self.background, classes)
+        return probabilities.gather(0, classes[None])[0], classes
+
+
+def _eight_bits(shares: Tensor) -> Tensor:
+    return (shares * CERTAIN).round().clamp(0, CERTAIN).to(torch.uint8)
+
+
+def _masked(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    return values if valid.all() else np.where(valid, values, np.uint8(IGNORE_INDEX))

@@ -1,0 +1,156 @@
+"""A map in progress, on disk: its work rasters, and a journal from which it can be continued after any kill."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from satseg.errors import OutputError
+from satseg.raster.rawrows import RawRows
+from satseg.records import MapLayer
+
+_IDENTITY = "identity.json"
+_ROWS = "rows.log"
+
+
+class ResumeError(OutputError):
+    """A map that cannot be continued, since what it follows from has changed."""
+
+
+class MapWork:
+    """Work rasters of a map, one for each layer, and the number of rows that are finished in all of them.
+
+    Cells may be written in any order below the finished rows. :meth:`commit` makes rows finished: first their bytes are
+    on the disk, then a line with their number is appended to the journal. A line that a kill cut off does not count.
+
+    Args:
+        folder: Work folder; made if it is missing.
+        identity: What the map follows from, as JSON values: scene, model, plan, options.
+        height: Rows of the map.
+        width: Columns of the map.
+        layers: Bands of each layer.
+        resume: Whether to continue what the folder holds; it must have the same identity. False starts anew.
+
+    Raises:
+        OutputError: The folder cannot be written, or what it holds belongs to another map.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        identity: Mapping[str, Any],
+        *,
+        height: int,
+        width: int,
+        layers: Mapping[MapLayer, int],
+        resume: bool = False,
+    ) -> None:
+        self.folder = folder
+        found = stored_identity(folder) if resume else None
+        if found is not None:
+            _check_same(found, identity, folder)
+        try:
+            if found is None:
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir(parents=True)
+                _write_aside(folder / _IDENTITY, json.dumps(identity, indent=1))
+            self._journal = os.open(folder / _ROWS, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        except OSError as error:
+            raise OutputError(f"Cannot write to {folder.parent}: {error.strerror}.") from error
+        self.finished = _finished_rows(folder / _ROWS)
+        # A line that was cut off must not become the beginning of the next one.
+        os.write(self._journal, b"\n")
+        self.rasters = {
+            layer: RawRows(folder / f"{layer.value}.raw", height=height, width=width, bands=bands)
+            for layer, bands in layers.items()
+        }
+
+    def write(self, top: int, left: int, layers: Mapping[MapLayer, np.ndarray]) -> None:
+        """Write a cell: (band, row, col) uint8 for each layer."""
+        for layer, values in layers.items():
+            self.rasters[layer].write(top, left, values)
+
+    def commit(self, rows: int) -> None:
+        """Note that all rows above ``rows`` are finished.
+
+        Raises:
+            OutputError: The disk is full, or failed.
+        """
+        for raster in self.rasters.values():
+            raster.sync()
+        try:
+            os.write(self._journal, f"{rows}\n".encode())
+            os.fsync(self._journal)
+        except OSError as error:
+            raise OutputError(f"Cannot write {self.folder / _ROWS}: {error.strerror}.") from error
+        self.finished = rows
+
+    def close(self) -> None:
+        """Close the files; they stay."""
+        for raster in self.rasters.values():
+            raster.close()
+        if self._journal >= 0:
+            os.close(self._journal)
+            self._journal = -1
+
+    def remove(self) -> None:
+        """Close and delete everything."""
+        self.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self) -> MapWork:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def stored_identity(folder: Path) -> dict[str, Any] | None:
+    """Return what the map in a work folder follows from, or None where there is nothing to continue."""
+    try:
+        found = json.loads((folder / _IDENTITY).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _check_same(found: Mapping[str, Any], wanted: Mapping[str, Any], folder: Path) -> None:
+    expected = json.loads(json.dumps(wanted))  # tuples become lists, as in the file
+    changed = sorted(key for key in {*found, *expected} if found.get(key) != expected.get(key))
+    if not changed:
+        return
+    key = changed[0]
+    more = f" (and {', '.join(changed[1:])})" if changed[1:] else ""
+    raise ResumeError(
+        f"The map begun in {folder} cannot be continued: its {key} was {_brief(found.get(key))}, "
+        f"now it is {_brief(expected.get(key))}{more}.",
+        hint="Run the same command as before, or start again without --resume.",
+    )
+
+
+def _brief(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 120 else f"{text[:117]}..."
+
+
+def _finished_rows(journal: Path) -> int:
+    complete = journal.read_bytes().rpartition(b"\n")[0]
+    return max((int(line) for line in complete.split() if line.isdigit()), default=0)
+
+
+def _write_aside(path: Path, text: str) -> None:
+    aside = path.with_name(f"{path.name}.new")
+    with aside.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(aside, path)

@@ -1,0 +1,356 @@
+"""Map one scene: join the pipeline, the work rasters, the tracer and the files."""
+
+from __future__ import annotations
+
+import logging
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+
+from satseg import __version__
+from satseg.backend.device import available_cores
+from satseg.classes import IGNORE_INDEX
+from satseg.errors import SceneError
+from satseg.inference.decision import Decision
+from satseg.inference.network import Network
+from satseg.inference.pipeline import Conditions, join_cells, predict_cells, rows_to_repeat
+from satseg.inference.plan import fit_window, make_plan, wanted_overlap
+from satseg.inference.timing import Stage, Stopwatch
+from satseg.raster.gdal import gdal_environment
+from satseg.raster.rawrows import RawRows
+from satseg.raster.source import SceneSource
+from satseg.raster.work import MapWork, stored_identity
+from satseg.raster.writer import write_map
+from satseg.records import (
+    MapLayer,
+    Plan,
+    PredictionSummary,
+    Progress,
+    ProgressEvent,
+    SceneInfo,
+    VectorSummary,
+    as_json,
+    no_progress,
+)
+from satseg.staging import staged, work_folder
+from satseg.vectorization import PolygonSink
+from satseg.workflows.following import Follower
+from satseg.workflows.predict_settings import PredictionSettings
+
+log = logging.getLogger("satseg")
+
+_COMMIT_SECONDS = 2.0  # finished rows are noted in the journal at most that often
+
+
+@dataclass(frozen=True)
+class MapOutputs:
+    """Where a map of one scene goes.
+
+    Args:
+        rasters: Files by layer, each a COG.
+        vectors: Files of polygons.
+        stream: Text stream that takes polygons as GeoJSONSeq, or None.
+    """
+
+    rasters: tuple[tuple[MapLayer, Path], ...] = ()
+    vectors: tuple[Path, ...] = ()
+    stream: IO[str] | None = None
+
+    @classmethod
+    def of_files(cls, *files: Path, stream: IO[str] | None = None) -> MapOutputs:
+        """Sort files by suffix: ``.tif`` is the class raster, all others are polygons."""
+        rasters = tuple((MapLayer.CLASSES, path) for path in files if path.suffix.lower() == ".tif")
+        return cls(rasters, tuple(path for path in files if path.suffix.lower() != ".tif"), stream)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files, the class rasters first."""
+        return tuple(path for _, path in self.rasters) + self.vectors
+
+    @property
+    def layers(self) -> frozenset[MapLayer]:
+        """Layers that are written, and classes."""
+        return frozenset({MapLayer.CLASSES, *(layer for layer, _ in self.rasters)})
+
+
+@dataclass(frozen=True)
+class Mapper:
+    """A network and how to run it, ready for any number of scenes.
+
+    Args:
+        network: What classifies.
+        origin: Where it comes from, as outputs name it.
+        settings: How scenes are mapped.
+    """
+
+    network: Network
+    origin: str
+    settings: PredictionSettings = field(default_factory=PredictionSettings)
+
+    def map_scene(
+        self, source: SceneSource, outputs: MapOutputs, *, progress: Progress = no_progress
+    ) -> PredictionSummary:
+        """Map one scene; files appear under their names when all of them are complete.
+
+        Args:
+            source: Scene with the bands that the network was trained on.
+            outputs: Where the map goes.
+            progress: Called as cells are finished, in pixels.
+
+        Raises:
+            SceneError: The scene cannot be read.
+            OutputError: An output cannot be written, or what is to be resumed belongs to another map.
+        """
+        with source.open() as scene:
+            info = scene.info
+        with ExitStack() as stack:
+            folder = stack.enter_context(_work_folder(outputs))
+            return _Mapping(self, source, info, outputs, folder, progress).run()
+
+
+@dataclass(frozen=True)
+class _Mapping:
+    """One scene on its way to its map."""
+
+    mapper: Mapper
+    source: SceneSource
+    info: SceneInfo
+    outputs: MapOutputs
+    folder: Path
+    progress: Progress
+    watch: Stopwatch = field(default_factory=Stopwatch)
+
+    @property
+    def settings(self) -> PredictionSettings:
+        return self.mapper.settings
+
+    def run(self) -> PredictionSummary:
+        began = time.perf_counter()
+        settings, network = self.settings, self.mapper.network
+        plan = self._plan()
+        decision = Decision.parse(network.classes, settings.threshold, self.outputs.layers)
+        layers = {layer: decision.bands(layer) for layer in decision.layers}
+        with ExitStack() as stack:
+            work = stack.enter_context(
+                MapWork(
+                    self.folder,
+                    self._identity(plan, layers),
+                    height=plan.height,
+                    width=plan.width,
+                    layers=layers,
+                    resume=settings.resume,
+                )
+            )
+            stack.enter_context(_kept_for_resuming(work))
+            polygons = self._open_polygons(stack, plan)
+            sieved = stack.enter_context(self._sieved()) if settings.sieve else None
+            follower = Follower(
+                work.rasters,
+                [polygons] if polygons else [],
+                sieved=sieved,
+                sieve=settings.sieve or 0,
+                stopwatch=self.watch,
+            )
+            stack.callback(follower.stop)
+            self._fill(work, plan, decision, follower)
+            follower.finish()
+            rasters = dict(work.rasters) | ({MapLayer.CLASSES: sieved} if sieved else {})
+            vectors = self._write(rasters, plan, polygons)
+            work.remove()
+        return self._summary(plan, follower, vectors, time.perf_counter() - began)
+
+    def _plan(self) -> Plan:
+        """Return the plan of the map that is to be continued, or make one."""
+        stored = stored_identity(self.folder) if self.settings.resume else None
+        if stored is not None and stored.get("settings") == as_json(self.settings.deciding()):
+            return Plan.from_dict(stored["plan"])
+        return choose_plan(self.mapper.network, self.info, self.settings)
+
+    def _identity(self, plan: Plan, layers: Mapping[MapLayer, int]) -> dict[str, Any]:
+        """Return what the pixels of the map follow from."""
+        network = self.mapper.network
+        return {
+            "scene": _fingerprint(self.source, self.info),
+            "model": self.mapper.origin,
+            "settings": as_json(self.settings.deciding()),
+            "plan": as_json(plan),
+            "precision": network.precision,
+            "device": network.device.type,
+            "layers": {layer.value: bands for layer, bands in sorted(layers.items())},
+            "versions": {"satseg": __version__, "torch": torch.__version__},
+        }
+
+    def _fill(self, work: MapWork, plan: Plan, decision: Decision, follower: Follower) -> None:
+        """Compute what is missing of the work rasters; the follower learns of rows as they are finished."""
+        follower.advance(work.finished)
+        if work.finished == plan.height:
+            return
+        row = next(i for i, start in enumerate((*plan.row_starts[1:], plan.height)) if start > work.finished)
+        first = row - rows_to_repeat(plan, row)
+        conditions = Conditions(
+            scratch=self.folder,
+            readers=_readers(self.info),
+            budget=self.settings.memory,
+            on_failure=self._read_failed if self.settings.on_read_error == "nodata" else None,
+            stopwatch=self.watch,
+        )
+        cells = predict_cells(self.source.open, self.mapper.network, plan, decision, conditions, first_row=first)
+        done = work.finished * plan.width
+        noted = time.monotonic()
+        with closing(cells):
+            for cell in join_cells(cells):
+                if cell.top < work.finished:  # it was run again for what it leaves to the rows below
+                    continue
+                with self.watch.time(Stage.WRITE):
+                    work.write(cell.top, cell.left, cell.layers)
+                done += cell.pixels
+                self.progress(ProgressEvent("Predicting", done, self.info.pixels, "px"))
+                if not cell.ends_row:
+                    continue
+                follower.advance(cell.bottom)
+                if cell.bottom == plan.height or time.monotonic() - noted > _COMMIT_SECONDS:
+                    work.commit(cell.bottom)
+                    noted = time.monotonic()
+
+    def _read_failed(self, window: Any, error: SceneError) -> None:
+        log.warning("%s It becomes nodata.", error.message)
+
+    def _open_polygons(self, stack: ExitStack, plan: Plan) -> PolygonSink | None:
+        if not self.outputs.vectors and self.outputs.stream is None:
+            return None
+        sink = stack.enter_context(
+            PolygonSink(
+                self.outputs.vectors,
+                stream=self.outputs.stream,
+                classes=self.mapper.network.classes,
+                provenance=self._provenance(plan),
+                options=self.settings.polygons,
+            )
+        )
+        sink.begin(self.info)
+        return sink
+
+    def _sieved(self) -> RawRows:
+        return RawRows(self.folder / "sieved.raw", height=self.info.height, width=self.info.width)
+
+    def _write(
+        self, rasters: Mapping[MapLayer, RawRows], plan: Plan, polygons: PolygonSink | None
+    ) -> VectorSummary | None:
+        """Complete all outputs; they take their names one right after the other."""
+        tags = self._provenance(plan)
+        threads = plan.streams * plan.threads
+        with ExitStack() as stack:
+            for layer, path in self.outputs.rasters:
+                work = stack.enter_context(staged(path))
+                with self.watch.time(Stage.WRITE), gdal_environment():
+                    classes = self.mapper.network.classes
+                    write_map(rasters[layer], work, self.info, classes, tags, layer=layer, threads=threads)
+            with self.watch.time(Stage.TRACE):
+                return polygons.close() if polygons else None
+
+    def _provenance(self, plan: Plan) -> dict[str, str]:
+        words = [
+            *("--window", f"{plan.window[0]}", "--overlap", f"{plan.overlap[0]}"),
+            *("--batch-size", f"{plan.batch_size}", "--precision", self.mapper.network.precision),
+            *self.settings.words(),
+        ]
+        return {
+            "SATSEG_VERSION": __version__,
+            "SATSEG_COMMAND": f"satseg predict {' '.join(words)}",
+            "SATSEG_MODEL": self.mapper.origin,
+        }
+
+    def _summary(
+        self, plan: Plan, follower: Follower, vectors: VectorSummary | None, seconds: float
+    ) -> PredictionSummary:
+        counts = {entry.name: int(follower.counts[entry.id]) for entry in self.mapper.network.classes}
+        return PredictionSummary(
+            scene=self.info.path,
+            outputs=tuple(str(path) for path in self.outputs.files),
+            pixels={**counts, "nodata": int(follower.counts[IGNORE_INDEX])},
+            polygons=vectors.polygons if vectors else None,
+            seconds=seconds,
+            forwarded=plan.forwarded,
+            plan=plan,
+            stages=self.watch.seconds(streams=plan.streams),
+            peak_memory=peak_memory(),
+        )
+
+
+def choose_plan(network: Network, info: SceneInfo, settings: PredictionSettings) -> Plan:
+    """Cut a scene into windows as the settings ask for."""
+    cores = settings.threads or available_cores()
+    window = network.window or settings.window or 512
+    batch_size = settings.batch_size or 4
+    windows, overlaps = (window, window), (settings.overlap, settings.overlap)
+    if settings.overlap is None:
+        fitted = [fit_window(length, window, wanted_overlap(window, None)) for length in (info.height, info.width)]
+        if network.window is None:
+            windows = fitted[0][0], fitted[1][0]
+        overlaps = fitted[0][1], fitted[1][1]
+    streams, threads = (1, cores) if network.device.type != "cpu" else (cores, 1)
+    return make_plan(
+        info.height,
+        info.width,
+        window=windows,
+        overlap=overlaps,  # type: ignore[arg-type]
+        batch_size=batch_size,
+        streams=streams,
+        threads=threads,
+    )
+
+
+def _fingerprint(source: SceneSource, info: SceneInfo) -> dict[str, Any]:
+    """Return what tells a scene from another one, or from itself after a change, without reading its pixels."""
+    files = [Path(path).stat() for path in source.paths if Path(path).exists()]
+    return {
+        "paths": list(source.paths),
+        "bands": as_json(info.bands),
+        "size": [info.height, info.width],
+        "transform": list(info.transform)[:6],
+        "bytes": [found.st_size for found in files],
+        "changed": [found.st_mtime_ns for found in files],
+    }
+
+
+def peak_memory() -> int:
+    """Return the most bytes of memory that this process has held so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _readers(info: SceneInfo) -> int:
+    """Return how many threads read: decoding takes a core, and waiting for a network takes none."""
+    remote = "://" in info.path or info.path.startswith("/vsi")
+    return 8 if remote else max(1, min(4, available_cores() // 2))
+
+
+@contextmanager
+def _work_folder(outputs: MapOutputs) -> Iterator[Path]:
+    """Yield the hidden folder beside the first file, or a temporary one where there is none."""
+    if outputs.files:
+        yield work_folder(outputs.files[0])
+    else:
+        with tempfile.TemporaryDirectory(prefix="satseg-") as folder:
+            yield Path(folder) / "work"
+
+
+@contextmanager
+def _kept_for_resuming(work: MapWork) -> Iterator[None]:
+    """Keep what is finished when the block fails, and say so; with nothing finished, leave nothing."""
+    try:
+        yield
+    except BaseException:
+        if work.finished:
+            log.warning("The rows finished so far are kept in %s: continue with --resume.", work.folder)
+        else:
+            work.remove()
+        raise

@@ -1,0 +1,98 @@
+"""What users can ask of a prediction, in one record that the command line, the library and other machines share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Literal
+
+from satseg.errors import UsageError
+from satseg.vectorization.options import PolygonOptions
+
+
+@dataclass(frozen=True)
+class PredictionSettings:
+    """How scenes are mapped. Plain values, as they are typed; ``dataclasses.asdict`` gives JSON.
+
+    Args:
+        window: Side of the windows the network sees, in pixels; None probes a few sizes and takes the fastest.
+        overlap: Pixels over which neighbouring windows are blended. None takes what the network sees around a pixel
+            (its effective receptive field), at most 0.139 of the window, and fits windows to the scene.
+        batch_size: Windows per forward pass; None probes.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+        precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+        compile: Whether the network is compiled first, which pays for large scenes.
+        threads: Processor threads in all; None is all that the process may use.
+        memory: Bytes of rows that are kept in memory; more is spilled to disk.
+        tta: Test-time augmentation: ``none``, ``flips`` (4 views) or ``d4`` (8 views).
+        scales: Sizes at which windows are looked at, averaged.
+        threshold: Least probabilities, such as ``building=0.7``; see :class:`~satseg.inference.decision.Decision`.
+        sieve: Regions of fewer pixels dissolve into a neighbour in the class raster; None keeps all.
+        bands: Bands to read, by number or name; None takes those that the network was trained on.
+        gsd: ``model`` resamples a scene whose pixels are over 10 % larger or smaller than the training scenes' while
+            the network looks at it; ``scene`` never does.
+        aoi: Vector file with polygons to which the map is confined, in any CRS.
+        on_read_error: ``fail``, or ``nodata`` for stretches of a scene that cannot be read.
+        resume: Whether to continue a map that was interrupted.
+        skip_existing: Whether scenes whose outputs are all there are passed over.
+        polygons: How the map becomes polygons.
+    """
+
+    window: int | None = 512
+    overlap: int | None = None
+    batch_size: int | None = 4
+    device: str = "auto"
+    precision: str = "auto"
+    compile: bool = False
+    threads: int | None = None
+    memory: int = 64 * 2**20
+    tta: Literal["none", "flips", "d4"] = "none"
+    scales: tuple[float, ...] = (1.0,)
+    threshold: tuple[str, ...] = ()
+    sieve: int | None = None
+    bands: tuple[str, ...] | None = None
+    gsd: Literal["model", "scene"] = "model"
+    aoi: str | None = None
+    on_read_error: Literal["fail", "nodata"] = "fail"
+    resume: bool = False
+    skip_existing: bool = False
+    polygons: PolygonOptions = field(default_factory=PolygonOptions)
+
+    def __post_init__(self) -> None:
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                option = name.replace("_", "-")
+                raise UsageError(
+                    f"--{option} {getattr(self, name)} is unknown.", hint=f"Choose from {', '.join(choices)}."
+                )
+        if self.memory < 1:
+            raise UsageError(f"A memory of {self.memory} bytes is none.")
+
+    def words(self) -> list[str]:
+        """Return what shapes the map and is not at its default, as words of a command line."""
+        words: list[str] = []
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if entry.name in _CIRCUMSTANCES or value == entry.default:
+                continue
+            option = "--" + entry.name.replace("_", "-")
+            if value is True:
+                words.append(option)
+            elif entry.name == "threshold":
+                words += [word for threshold in value for word in (option, threshold)]
+            else:
+                words += [option, ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
+        return [*words, *self.polygons.words()]
+
+    def deciding(self) -> dict[str, object]:
+        """Return the settings that a map's pixels follow from, by name."""
+        left_out = {*_CIRCUMSTANCES, "polygons", "sieve"}
+        return {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name not in left_out}
+
+
+_CHOICES = {
+    "tta": ("none", "flips", "d4"),
+    "gsd": ("model", "scene"),
+    "on_read_error": ("fail", "nodata"),
+}
+# They change how long a map takes, or whether it is made at all, but not the map.
+_CIRCUMSTANCES = frozenset({"memory", "on_read_error", "resume", "skip_existing", "polygons"})
