@@ -1,27 +1,31 @@
 from __future__ import annotations
 
+import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import rasterio
 import torch
 from affine import Affine
+from rasterio.windows import Window
 from torch import Tensor, nn
 
 from satseg.classes import ClassTable
 from satseg.errors import SceneError
+from satseg.inference.decision import Decision
 from satseg.inference.network import Network
-from satseg.inference.pipeline import predict_rows
+from satseg.inference.pipeline import Cell, Conditions, join_cells, predict_cells, predict_rows, rows_to_repeat
 from satseg.inference.plan import make_plan
 from satseg.raster.scene import Scene
-from satseg.records import BandStatistics
+from satseg.records import BandStatistics, MapLayer
 
 
 class OneHot(nn.Module):
     """The oracle: class = raw value of the first band. Counts what it is given."""
 
-    def __init__(self, num_classes: int) -> None:
+    def __init__(self, num_classes: int = 4) -> None:
         super().__init__()
         self.num_classes = num_classes
         self.shapes: list[tuple[int, ...]] = []
@@ -32,11 +36,10 @@ class OneHot(nn.Module):
         return nn.functional.one_hot(classes, self.num_classes).permute(0, 3, 1, 2).float() * 200
 
 
-def oracle(num_classes: int = 4) -> tuple[Network, OneHot]:
-    model = OneHot(num_classes)
+def oracle(model: OneHot) -> Network:
     identity = BandStatistics(1, (0.0,), (1.0,), (0.0,), (255.0,))
-    classes = ClassTable.from_names([f"class {i}" for i in range(num_classes)])
-    return Network(model, classes=classes, statistics=identity, device=torch.device("cpu")), model
+    classes = ClassTable.from_names([f"class {i}" for i in range(model.num_classes)])
+    return Network(model, classes=classes, statistics=identity, device=torch.device("cpu"))
 
 
 def write_scene(path: Path, values: np.ndarray, **profile: object) -> Path:
@@ -49,10 +52,12 @@ def write_scene(path: Path, values: np.ndarray, **profile: object) -> Path:
     return path
 
 
-def map_scene(path: Path, **plan: int) -> np.ndarray:
-    network, _ = oracle()
+def map_scene(path: Path, model: OneHot | None = None, **plan: Any) -> np.ndarray:
+    network = oracle(model or OneHot())
     with Scene.open(path) as scene:
-        rows = list(predict_rows(scene, network, make_plan(scene.info.height, scene.info.width, **plan)))
+        made = make_plan(scene.info.height, scene.info.width, **plan)
+    conditions = Conditions(scratch=path.parent)
+    rows = list(predict_rows(lambda: Scene.open(path), network, made, conditions))
     assert [r.offset for r in rows] == np.cumsum([0, *(len(r.classes) for r in rows)])[:-1].tolist()
     return np.concatenate([r.classes for r in rows])
 
@@ -81,30 +86,115 @@ def test_nodata_and_nan_become_255(tmp_path: Path) -> None:
     assert (map_scene(path, window=32, overlap=4) == np.where(invalid, 255, np.nan_to_num(values))).all()
 
 
+@pytest.mark.parametrize("streams", [1, 3])
+@pytest.mark.parametrize("budget", [0, 10**9])
+def test_streams_and_memory_do_not_change_the_map(tmp_path: Path, streams: int, budget: int) -> None:
+    """Also when what is held of a scene and of its overlaps goes to disk and comes back."""
+    classes = np.random.default_rng(5).integers(0, 4, (200, 5000), dtype=np.uint8)
+    path = write_scene(tmp_path / "scene.tif", classes)
+    plan = make_plan(200, 5000, window=96, overlap=16, batch_size=3, streams=streams)
+    conditions = Conditions(scratch=tmp_path, readers=2, budget=budget)
+    rows = list(predict_rows(lambda: Scene.open(path), oracle(OneHot()), plan, conditions))
+    assert (np.concatenate([r.classes for r in rows]) == classes).all()
+
+
 def test_windows_without_data_do_not_go_through_the_network(tmp_path: Path) -> None:
     values = np.zeros((256, 64), dtype=np.uint8)
     values[:40] = 1
     path = write_scene(tmp_path / "scene.tif", values, nodata=0)
-    network, model = oracle()
-    with Scene.open(path) as scene:
-        list(predict_rows(scene, network, make_plan(256, 64, window=64, overlap=0, batch_size=1)))
+    model = OneHot()
+    map_scene(path, model, window=64, overlap=0, batch_size=1)
     assert model.shapes == [(1, 1, 64, 64)]
 
 
 def test_every_forward_pass_has_the_full_batch(tmp_path: Path) -> None:
     path = write_scene(tmp_path / "scene.tif", np.zeros((64, 64 * 5), dtype=np.uint8))
-    network, model = oracle()
-    with Scene.open(path) as scene:
-        list(predict_rows(scene, network, make_plan(64, 320, window=64, overlap=0, batch_size=4)))
+    model = OneHot()
+    map_scene(path, model, window=64, overlap=0, batch_size=4)
     assert model.shapes == [(4, 1, 64, 64)] * 2
 
 
-def test_a_damaged_scene_ends_with_its_own_error(shared_data: Path) -> None:
+def test_outside_an_area_nothing_is_read_or_mapped(tmp_path: Path) -> None:
+    class Corner:
+        def touches(self, window: Window) -> bool:
+            return bool(window.row_off < 50 and window.col_off < 70)
+
+        def inside(self, window: Window) -> np.ndarray:
+            rows, columns = np.ogrid[: int(window.height), : int(window.width)]
+            return (rows + window.row_off < 50) & (columns + window.col_off < 70)
+
+    path = write_scene(tmp_path / "scene.tif", np.ones((200, 300), dtype=np.uint8))
+    model = OneHot()
+    plan = make_plan(200, 300, window=32, overlap=4, batch_size=1)
+    conditions = Conditions(scratch=tmp_path, area=Corner())
+    rows = list(predict_rows(lambda: Scene.open(path), oracle(model), plan, conditions))
+    expected = np.full((200, 300), 255)
+    expected[:50, :70] = 1
+    assert (np.concatenate([r.classes for r in rows]) == expected).all()
+    assert len(model.shapes) == 2 * 3
+
+
+@pytest.mark.parametrize("row", [1, 2, 3, 6])
+def test_a_map_goes_on_in_the_middle_with_the_same_batches(tmp_path: Path, row: int) -> None:
+    """A network whose answer depends on the whole batch: only the very same batches give the same cells."""
+
+    class Batchwise(OneHot):
+        def forward(self, images: Tensor) -> Tensor:
+            return torch.cat([images, images.mean((0, 1, 2, 3)).expand_as(images)], dim=1) * 0.01
+
+    values = np.random.default_rng(6).integers(0, 255, (230, 150), dtype=np.uint8)
+    path = write_scene(tmp_path / "scene.tif", values)
+    plan = make_plan(230, 150, window=40, overlap=8, batch_size=3)
+    decision = Decision(2, layers=frozenset({MapLayer.CLASSES, MapLayer.CONFIDENCE}))
+
+    def cells(first_row: int) -> list[Cell]:
+        network, conditions = oracle(Batchwise(2)), Conditions(scratch=tmp_path)
+        return list(predict_cells(lambda: Scene.open(path), network, plan, decision, conditions, first_row=first_row))
+
+    done = plan.row_starts[row]
+    unbroken = [cell for cell in cells(0) if cell.top >= done]
+    again = [cell for cell in cells(row - rows_to_repeat(plan, row)) if cell.top >= done]
+    assert [(cell.top, cell.left) for cell in again] == [(cell.top, cell.left) for cell in unbroken]
+    for one, other in zip(again, unbroken, strict=True):
+        assert all((one.layers[layer] == other.layers[layer]).all() for layer in decision.layers)
+
+
+def test_cells_are_joined_until_they_are_wide_or_end_their_row() -> None:
+    def cell(left: int, width: int, ends_row: bool) -> Cell:
+        return Cell(0, left, {MapLayer.CLASSES: np.full((1, 2, width), left, np.uint8)}, ends_row)
+
+    joined = list(join_cells([cell(0, 3, False), cell(3, 3, False), cell(6, 1, True), cell(0, 9, True)], width=5))
+    assert [(one.left, one.layers[MapLayer.CLASSES].shape[2], one.ends_row) for one in joined] == [
+        (0, 6, False),
+        (6, 1, True),
+        (0, 9, True),
+    ]
+    assert joined[0].layers[MapLayer.CLASSES][0, 0].tolist() == [0, 0, 0, 3, 3, 3]
+
+
+@pytest.mark.parametrize("streams", [1, 2])
+def test_a_damaged_scene_ends_with_its_own_error(shared_data: Path, tmp_path: Path, streams: int) -> None:
     identity = BandStatistics(1, (0.0,) * 3, (1.0,) * 3, (0.0,) * 3, (255.0,) * 3)
     classes = ClassTable.from_names(["a", "b"])
     network = Network(OneHot(2), classes=classes, statistics=identity, device=torch.device("cpu"))
-    with (
-        Scene.open(shared_data / "rasters" / "corrupt.tif") as scene,
-        pytest.raises(SceneError, match=r"corrupt.tif cannot be read at rows"),
-    ):
-        list(predict_rows(scene, network, make_plan(scene.info.height, scene.info.width)))
+    path = shared_data / "rasters" / "corrupt.tif"
+    with Scene.open(path) as scene:
+        plan = make_plan(scene.info.height, scene.info.width, streams=streams)
+    before = threading.active_count()
+    with pytest.raises(SceneError, match=r"corrupt.tif cannot be read at rows"):
+        list(predict_rows(lambda: Scene.open(path), network, plan, Conditions(scratch=tmp_path)))
+    assert threading.active_count() == before
+
+
+def test_an_error_of_the_network_ends_all_threads(tmp_path: Path) -> None:
+    class Broken(OneHot):
+        def forward(self, images: Tensor) -> Tensor:
+            if len(self.shapes) == 2:
+                raise RuntimeError("out of memory, say")
+            return super().forward(images)
+
+    path = write_scene(tmp_path / "scene.tif", np.zeros((600, 600), dtype=np.uint8))
+    before = threading.active_count()
+    with pytest.raises(RuntimeError, match="out of memory, say"):
+        map_scene(path, Broken(), window=64, batch_size=2, streams=2)
+    assert threading.active_count() == before
