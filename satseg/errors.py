@@ -4,6 +4,7 @@
     ├── UsageError              the call itself is wrong (exit code 2)
     ├── SceneError              a raster that cannot be used as it is
     │   └── ReadError           a stretch of it that cannot be read
+    ├── AreaError               an area of interest that cannot be used as it is
     ├── LabelError              labels that cannot be used as they are
     ├── TileError               a tile set that is missing, broken or does not fit
     ├── CheckpointError         a checkpoint that cannot be read or does not fit
@@ -56,6 +57,10 @@ class ReadError(SceneError):
         super().__init__(message, hint=hint)
         self.rows = rows
         self.columns = columns
+
+
+class AreaError(SatsegError):
+    """An area of interest that cannot be opened, or does not meet the scene."""
 
 
 class LabelError(SatsegError):

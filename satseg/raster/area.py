@@ -1,0 +1,188 @@
+"""The area of interest: which windows and which pixels of a scene lie in polygons of a vector file."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyogrio
+import shapely
+from pyogrio.errors import DataLayerError, DataSourceError
+from pyproj import CRS, Transformer
+from pyproj.exceptions import ProjError
+from rasterio.features import rasterize
+from rasterio.transform import Affine
+from rasterio.windows import Window
+
+from satseg.errors import AreaError, one_line
+from satseg.raster.features import repair
+from satseg.raster.gdal import is_local_file
+from satseg.records import SceneInfo
+
+log = logging.getLogger("satseg")
+
+_MARGIN = 0.05  # of the scene's extent, around it: edges of its bounds bend in another CRS
+_STEPS = 1000  # pieces of the scene's extent in which edges are bent into its CRS
+_SNAP = 1 / 256  # px
+_LONGEST_EDGE = 8192  # px
+
+
+@dataclass(frozen=True, eq=False)
+class AreaOfInterest:
+    """Polygons that say where to work.
+
+    Args:
+        path: Where they come from.
+        geometries: Valid polygons and multipolygons.
+        crs: Their CRS, as WKT or ``EPSG:...``.
+    """
+
+    path: str
+    geometries: np.ndarray
+    crs: str
+
+    @classmethod
+    def read(cls, path: str | Path) -> AreaOfInterest:
+        """Read all polygons of the first layer with geometries; invalid ones are repaired.
+
+        Args:
+            path: Any file that OGR opens; ``file.gpkg|layername=fields`` names a layer of several.
+
+        Raises:
+            AreaError: It does not exist, cannot be read, states no CRS, or holds no polygon.
+        """
+        name, crs, raw = _read_layer(str(path))
+        geometries = repair(raw)
+        geometries = geometries[~shapely.is_missing(geometries)]
+        if not len(geometries):
+            raise AreaError(f"The area of interest {name} holds no polygon.")
+        if crs is None:
+            raise AreaError(f"The area of interest {name} states no CRS.", hint="Assign it: ogr2ogr -a_srs EPSG:...")
+        return cls(name, geometries, crs)
+
+    def on(self, scene: SceneInfo) -> SceneArea:
+        """Bring the area onto the grid of a scene; straight edges stay straight in the CRS they were drawn in.
+
+        Raises:
+            AreaError: The scene has no CRS, or nothing of the area meets it.
+        """
+        if scene.crs is None:
+            raise AreaError(f"{scene.path} has no CRS, so that {self.path} cannot be found in it.")
+        try:
+            moved = self._in_crs(scene)
+        except ProjError as error:
+            raise AreaError(f"{self.path} cannot be brought to the CRS of {scene.path}: {one_line(error)}.") from error
+        pixels = _in_pixels(moved, scene)
+        if not len(pixels):
+            raise AreaError(
+                f"Nothing of the area of interest {self.path} meets {scene.path}.",
+                hint="Check that both cover the same place, and that their CRS are stated rightly.",
+            )
+        return SceneArea(pixels)
+
+    def _in_crs(self, scene: SceneInfo) -> np.ndarray:
+        source, target = CRS.from_user_input(self.crs), CRS.from_user_input(scene.crs)
+        if source == target:
+            return self.geometries
+        # Only what is near is moved: far from a scene, its projection may bend, fold or end.
+        near, extent = _surroundings(scene, Transformer.from_crs(target, source, always_xy=True), source)
+        geometries = shapely.segmentize(repair(shapely.intersection(self.geometries, near)), extent / _STEPS)
+        forward = Transformer.from_crs(source, target, always_xy=True)
+        moved: np.ndarray = shapely.transform(geometries, forward.transform, interleaved=False)
+        moved[~np.isfinite(shapely.bounds(moved)).all(axis=1)] = None
+        return repair(moved)
+
+
+class SceneArea:
+    """An area on the grid of one scene. It can be pickled.
+
+    Args:
+        polygons: Valid polygons in pixels of the scene (column, row), their vertices at multiples of 1/256.
+    """
+
+    def __init__(self, polygons: np.ndarray) -> None:
+        self._polygons = polygons
+        self._tree = shapely.STRtree(polygons)
+
+    def touches(self, window: Window) -> bool:
+        """Tell whether a part of the area lies in a window or on its edge."""
+        return bool(len(self._near(window)))
+
+    def inside(self, window: Window) -> np.ndarray:
+        """Tell which pixels have their centre in the area.
+
+        A pixel gets the same answer in whatever window it is: vertices lie at multiples of 1/256 px and edges are
+        short, so that moving the origin by whole pixels rounds nothing.
+
+        Returns:
+            (row, col) bool.
+        """
+        shape = (int(window.height), int(window.width))
+        near = self._near(window)
+        if not len(near):
+            return np.zeros(shape, dtype=bool)
+        origin = Affine.translation(int(window.col_off), int(window.row_off))
+        burnt = rasterize(self._polygons[np.sort(near)], out_shape=shape, transform=origin, dtype="uint8")
+        return np.asarray(burnt, dtype=bool)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the polygons in hexadecimal: equal areas on equal grids have equal ones."""
+        return hashlib.sha256(b"".join(shapely.to_wkb(self._polygons))).hexdigest()
+
+    def _near(self, window: Window) -> Any:
+        left, top = window.col_off, window.row_off
+        outline = shapely.box(left, top, left + window.width, top + window.height)
+        return self._tree.query(outline, predicate="intersects")
+
+
+def _read_layer(path: str) -> tuple[str, str | None, np.ndarray]:
+    """Return the name of a vector file, its CRS, and the geometries of a layer."""
+    file, _, wanted = path.partition("|layername=")
+    if is_local_file(file) and not Path(file).exists():
+        raise AreaError(f"The area of interest {file} does not exist.")
+    try:
+        spatial = [str(name) for name, kind in pyogrio.list_layers(file) if kind is not None]
+        if not spatial or (wanted and wanted not in spatial):
+            known = f"; it has {', '.join(spatial)}" if spatial else ""
+            raise AreaError(f"{file} has no layer {f'{wanted!r} ' if wanted else ''}with geometries{known}.")
+        if len(spatial) > 1 and not wanted:
+            log.warning("%s has %d layers; the area of interest is %r.", file, len(spatial), spatial[0])
+        meta, _, wkb, _ = pyogrio.raw.read(file, layer=wanted or spatial[0], columns=[])
+        return file, meta["crs"], shapely.from_wkb(wkb)
+    except (DataSourceError, DataLayerError, ValueError, RuntimeError, shapely.errors.ShapelyError) as error:
+        raise AreaError(f"The area of interest {file} cannot be read: {one_line(error)}.") from error
+
+
+def _surroundings(scene: SceneInfo, backward: Transformer, crs: CRS) -> tuple[Any, float]:
+    """Return where a scene lies in another CRS, with a margin, and its larger extent there."""
+    corners = [scene.transform * corner for corner in _corners(scene)]
+    west, south, east, north = backward.transform_bounds(*shapely.LineString(corners).bounds, errcheck=True)
+    wraps = crs.is_geographic and west > east  # over the antimeridian
+    width = east - west + 360 if wraps else east - west
+    x, y = _MARGIN * width, _MARGIN * (north - south)
+    box = shapely.box(west - x, south - y, (180 if wraps else east) + x, north + y)
+    if wraps:
+        box = shapely.union(box, shapely.box(-180 - x, south - y, east + x, north + y))
+    return box, max(width, north - south)
+
+
+def _in_pixels(geometries: np.ndarray, scene: SceneInfo) -> np.ndarray:
+    """Return polygons in pixels of the scene, cut to it and snapped."""
+    if CRS.from_user_input(scene.crs).is_geographic:  # the same place, counted from the other side
+        turns = [shapely.transform(geometries, lambda xy, turn=turn: np.add(xy, (turn, 0))) for turn in (-360, 0, 360)]
+        geometries = np.concatenate(turns)
+    inverse = ~scene.transform
+    pixels = shapely.transform(geometries, lambda x, y: inverse * (x, y), interleaved=False)
+    cut = shapely.intersection(repair(pixels), shapely.box(-1, -1, scene.width + 1, scene.height + 1))
+    snapped = shapely.set_precision(shapely.segmentize(repair(cut), _LONGEST_EDGE), _SNAP)
+    parts: np.ndarray = shapely.get_parts(repair(snapped))
+    return parts[shapely.intersects(parts, shapely.box(0, 0, scene.width, scene.height))]
+
+
+def _corners(scene: SceneInfo) -> list[tuple[float, float]]:
+    return [(0, 0), (scene.width, 0), (scene.width, scene.height), (0, scene.height)]
