@@ -10,6 +10,7 @@ from satseg.errors import TileError
 from satseg.records import BandStatistics
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 
@@ -62,6 +63,30 @@ class StatisticsAccumulator:
         )
 
 
+class Normaliser:
+    """Bring raw values to what a network sees, by the statistics of its training; ready on one device.
+
+    Args:
+        statistics: Statistics of the training tiles, C bands.
+        device: Where the images are. Statistics lie there once, since each copy of them would wait for a GPU.
+    """
+
+    def __init__(self, statistics: BandStatistics, device: torch.device) -> None:
+        import torch
+
+        self._mean = torch.tensor(statistics.mean, dtype=torch.float32, device=device)[:, None, None]
+        std = torch.tensor(statistics.std, dtype=torch.float32, device=device)[:, None, None]
+        self._std = torch.where(std > 0, std, torch.ones_like(std))
+
+    def __call__(self, images: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Normalise as :func:`normalise` does."""
+        import torch
+
+        # A copy first: torch converts unsigned integers, but does not compute with all of them.
+        normalised = images.to(torch.float32, copy=True).sub_(self._mean).div_(self._std)
+        return normalised if valid is None else normalised.masked_fill_(~valid[:, None], 0)
+
+
 def normalise(images: Tensor, statistics: BandStatistics, valid: Tensor | None = None) -> Tensor:
     """Centre raw values on the training mean and scale them by the training standard deviation.
 
@@ -76,12 +101,4 @@ def normalise(images: Tensor, statistics: BandStatistics, valid: Tensor | None =
     Returns:
         (N, C, H, W) float32 on the same device; 0 is the training mean, and the value of all invalid pixels.
     """
-    import torch
-
-    mean = torch.tensor(statistics.mean, dtype=torch.float32, device=images.device)
-    std = torch.tensor(statistics.std, dtype=torch.float32, device=images.device)
-    std = torch.where(std > 0, std, torch.ones_like(std))
-    normalised = (images.float() - mean[:, None, None]) / std[:, None, None]
-    if valid is None:
-        return normalised
-    return torch.where(valid[:, None], normalised, torch.zeros((), device=images.device))
+    return Normaliser(statistics, images.device)(images, valid)
