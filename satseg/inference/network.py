@@ -1,24 +1,48 @@
-"""A network ready for inference: on its device, in its precision, with its normalisation."""
+"""A network ready for inference: on its device, in its precision, with its normalisation, in all its views."""
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from satseg.backend import Builder
+from satseg.backend import Builder, is_own_file
 from satseg.checkpoint import Checkpoint
 from satseg.classes import ClassTable
-from satseg.raster.bands import normalise
+from satseg.errors import CheckpointError, UsageError, one_line
+from satseg.inference.views import Orientation, Views, mean, resize
+from satseg.raster.bands import Normaliser
 from satseg.records import BandStatistics
 
 _AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+_GSD_TOLERANCE = 1.1
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """One of the models that are averaged.
+
+    Args:
+        model: Normalised images (N, C, H, W) float32 to logits (N, K, H, W), on the network's device.
+        forward: The model, or what a compiler made of it.
+        normalise: Raw values to what this model was trained on.
+        channels: Bands of its images.
+    """
+
+    model: nn.Module
+    forward: Callable[[Tensor], Tensor]
+    normalise: Normaliser
+    channels: int
 
 
 class Network:
-    """Turn raw windows into class probabilities.
+    """Turn raw windows into class probabilities. Several threads may do so at once.
 
     Args:
         model: Any module that obeys the model contract: (N, C, H, W) float32 to logits (N, K, H, W).
@@ -26,9 +50,12 @@ class Network:
         statistics: What its images are normalised with.
         device: Where it runs.
         precision: ``32-true``, ``bf16-mixed`` or ``16-mixed``.
+        views: How it looks at a window.
+        compile: Whether torch compiles it, at the first window of each size.
 
     Attributes:
         window: Side of the windows it must be given, or None where any size will do.
+        global_context: Whether each pixel sees its whole window, so that windows should be as large as training tiles.
     """
 
     def __init__(
@@ -39,45 +66,164 @@ class Network:
         statistics: BandStatistics,
         device: torch.device,
         precision: str = "32-true",
+        views: Views | None = None,
+        compile: bool = False,
     ) -> None:
         self.classes = classes
         self.device = device
         self.precision = precision
-        self.window: int | None = getattr(model, "window", None)
-        self._statistics = statistics
-        self._model = model.eval().to(device).to(memory_format=torch.channels_last)
+        self.views = views or Views()
+        self.window: int | None = None
+        self.global_context = False
+        self._compile = compile
+        self._members: list[Member] = []
+        self.add(model, statistics)
 
     @classmethod
     def from_checkpoint(
-        cls, checkpoint: Checkpoint, *, device: torch.device, precision: str, builder: Builder | None = None
-    ) -> Network:
-        """Build the network of a checkpoint; ``builder`` is its function where it was trained from an own file."""
-        return cls(
-            checkpoint.build_model(builder),
+        cls,
+        checkpoint: Checkpoint,
+        *others: Checkpoint,
+        device: torch.device,
+        precision: str,
+        views: Views | None = None,
+        compile: bool = False,
+        builder: Builder | None = None,
+    ) -> Self:
+        """Build the network of a checkpoint, or of several that are averaged.
+
+        Args:
+            checkpoint: What to build.
+            others: More of the same bands and classes.
+            device: Where it runs.
+            precision: As for the class, like all that is not listed here.
+            views: As for the class.
+            compile: As for the class.
+            builder: Function that builds the networks that were trained from an own file.
+
+        Raises:
+            CheckpointError: Their bands, class tables, pixel sizes or fixed windows differ, or one cannot be built.
+        """
+        for other in others:
+            _check_agree(checkpoint, other)
+        network = cls(
+            checkpoint.build_model(builder if not others or is_own_file(checkpoint.card.arch) else None),
             classes=checkpoint.card.classes,
             statistics=checkpoint.card.statistics,
             device=device,
             precision=precision,
+            views=views,
+            compile=compile,
         )
+        for other in others:
+            network.add(other.build_model(builder if is_own_file(other.card.arch) else None), other.card.statistics)
+        return network
+
+    def add(self, model: nn.Module, statistics: BandStatistics) -> None:
+        """Average with another model from now on; it has the same bands and classes, and statistics of its own.
+
+        Raises:
+            CheckpointError: It needs windows of another size.
+        """
+        window: int | None = getattr(model, "window", None)
+        if self.window and window and self.window != window:
+            raise CheckpointError(f"Networks cannot be averaged that need windows of {self.window} and {window} px.")
+        self.window = self.window or window
+        self.global_context |= getattr(model, "global_context", False)
+        model = model.eval().to(self.device).to(memory_format=torch.channels_last)
+        forward = _compiled(model) if self._compile else model
+        self._members.append(Member(model, forward, Normaliser(statistics, self.device), len(statistics.mean)))
+
+    def resampled(self, rows: float, columns: float) -> Self:
+        """Return the same network for a scene of other pixels: their size over that in training, along each axis."""
+        return self._with(views=replace(self.views, resample=(rows, columns)))
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """The models that are averaged."""
+        return tuple(self._members)
+
+    @property
+    def channels(self) -> int:
+        """Bands of the images."""
+        return self._members[0].channels
 
     @torch.inference_mode()
     def probabilities(self, images: np.ndarray, valid: np.ndarray) -> Tensor:
-        """Run the network on a batch of windows.
+        """Run the network on a batch of windows: the mean over all models, scales and orientations.
 
         Args:
             images: (N, C, H, W) raw values in the dtype of the scene.
-            valid: (N, H, W) bool.
+            valid: (N, H, W) bool; what is not valid is given the training mean.
 
         Returns:
-            (N, K, H, W) float32 on the network's device, in 0..1, summing to 1 over K.
+            (N, K, H, W) float32 on the network's device, in 0..1, summing to 1 over K; the caller's to overwrite.
         """
-        raw = torch.from_numpy(images).to(self.device, non_blocking=True)
-        mask = None if valid.all() else torch.from_numpy(valid).to(self.device, non_blocking=True)
-        inputs = normalise(raw, self._statistics, mask).contiguous(memory_format=torch.channels_last)
+        raw = self._upload(images)
+        mask = None if valid.all() else self._upload(valid)
+        return mean(self._members_views(raw, mask))
+
+    def _members_views(self, raw: Tensor, mask: Tensor | None) -> Iterator[Tensor]:
+        """Yield the probabilities of each model at each scale, over all orientations, in the size of the windows."""
+        height, width = raw.shape[-2:]
+        for member in self._members:
+            inputs = member.normalise(raw, mask)
+            for size in self.views.sizes(height, width):
+                seen = resize(inputs, size)
+                found = mean(self._look(member, seen, orientation) for orientation in self.views.orientations)
+                yield resize(found, (height, width))
+
+    def _look(self, member: Member, images: Tensor, orientation: Orientation) -> Tensor:
+        turned = orientation.turn(images).contiguous(memory_format=torch.channels_last)
         with self._autocast():
-            logits = self._model(inputs)
-        return logits.float().softmax(dim=1)
+            logits = member.forward(turned)
+        # Rows together first: in half precision that moves half the bytes, and softmax would do it anyway.
+        return orientation.turn_back(logits.contiguous().float().softmax(dim=1))
+
+    def _upload(self, array: np.ndarray) -> Tensor:
+        """Copy to the device in the array's own dtype; the processor does not wait for a GPU to take it."""
+        tensor = torch.from_numpy(array)
+        if self.device.type != "cuda":
+            return tensor.to(self.device)
+        return tensor.pin_memory().to(self.device, non_blocking=True)
 
     def _autocast(self) -> AbstractContextManager[None]:
         dtype = _AUTOCAST.get(self.precision)
-        return nullcontext() if dtype is None else torch.autocast(self.device.type, dtype=dtype)
+        # No cache: each weight is used once per pass, and threads would share the cache and empty it on each other.
+        return nullcontext() if dtype is None else torch.autocast(self.device.type, dtype, cache_enabled=False)
+
+    def _with(self, **changes: object) -> Self:
+        changed = copy.copy(self)
+        vars(changed).update(changes)
+        return changed
+
+
+def _compiled(model: nn.Module) -> Callable[[Tensor], Tensor]:
+    compiled = torch.compile(model, dynamic=False)
+
+    def forward(images: Tensor) -> Tensor:
+        try:
+            logits: Tensor = compiled(images)
+        except torch._dynamo.exc.BackendCompilerFailed as error:
+            raise UsageError(
+                f"The network cannot be compiled here: {one_line(error).split(' Set TORCHDYNAMO')[0]}",
+                hint="Leave out --compile, or install a C++ compiler (on a processor) or Triton (on a GPU).",
+            ) from error
+        return logits
+
+    return forward
+
+
+def _check_agree(first: Checkpoint, other: Checkpoint) -> None:
+    first.check_fits(other.card.bands, other.path)
+    if other.card.classes.names != first.card.classes.names:
+        raise CheckpointError(
+            f"{first.path} and {other.path} cannot be averaged: their classes are "
+            f"{', '.join(first.card.classes.names)} and {', '.join(other.card.classes.names)}."
+        )
+    ratios = [a / b for a, b in zip(first.card.gsd or (), other.card.gsd or ())]  # noqa: B905
+    if any(not 1 / _GSD_TOLERANCE <= ratio <= _GSD_TOLERANCE for ratio in ratios):
+        raise CheckpointError(
+            f"{first.path} and {other.path} cannot be averaged: they were trained on pixels of "
+            f"{first.card.gsd} and {other.card.gsd} m."
+        )

@@ -1,0 +1,116 @@
+"""The views of a window that a network is shown, turned and resized, and the way back of its probabilities."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from satseg.errors import UsageError
+from satseg.inference.plan import SMALLEST_WINDOW
+
+_ROWS, _COLUMNS = -2, -1
+_FINEST, _COARSEST = 16.0, 1 / 16
+
+
+@dataclass(frozen=True)
+class Orientation:
+    """One of the eight ways to lay a square down: flipped along some axes, then transposed or not.
+
+    Args:
+        flipped: Axes to flip: -2 for rows, -1 for columns.
+        transposed: Whether rows and columns change places.
+    """
+
+    flipped: tuple[int, ...] = ()
+    transposed: bool = False
+
+    def turn(self, images: Tensor) -> Tensor:
+        """Lay (..., H, W) down this way; (..., W, H) where transposed."""
+        turned = images.flip(self.flipped) if self.flipped else images
+        return turned.transpose(_ROWS, _COLUMNS) if self.transposed else turned
+
+    def turn_back(self, images: Tensor) -> Tensor:
+        """Undo :meth:`turn`, pixel by pixel."""
+        straight = images.transpose(_ROWS, _COLUMNS) if self.transposed else images
+        return straight.flip(self.flipped) if self.flipped else straight
+
+
+_FLIPS = ((), (_COLUMNS,), (_ROWS,), (_ROWS, _COLUMNS))
+ORIENTATIONS = {
+    "none": (Orientation(),),
+    "flips": tuple(Orientation(flipped) for flipped in _FLIPS),
+    "d4": tuple(Orientation(flipped, transposed) for transposed in (False, True) for flipped in _FLIPS),
+}
+"""Orientations by the name of the test-time augmentation: as it is; four flips; the eight symmetries of a square."""
+
+
+@dataclass(frozen=True)
+class Views:
+    """How often a network looks at each window; what it says of all views is averaged with equal weights.
+
+    Args:
+        tta: Test-time augmentation, a key of :data:`ORIENTATIONS`.
+        scales: Factors by which windows are resized, besides ``resample``.
+        resample: Size of a scene's pixel over that of the network's training, along rows and columns: over 1, windows
+            are enlarged to what the network knows.
+
+    Raises:
+        UsageError: There is no such augmentation, no scale at all, or a factor is not between 1/16 and 16.
+    """
+
+    tta: str = "none"
+    scales: tuple[float, ...] = (1.0,)
+    resample: tuple[float, float] = (1.0, 1.0)
+
+    def __post_init__(self) -> None:
+        if self.tta not in ORIENTATIONS:
+            raise UsageError(
+                f"There is no test-time augmentation named {self.tta!r}.", hint=f"There are {', '.join(ORIENTATIONS)}."
+            )
+        if not self.scales:
+            raise UsageError("There is no scale to look at windows in.", hint="Scales are factors such as 0.75,1,1.25.")
+        for factor in (*self.scales, *self.resample):
+            if not _COARSEST <= factor <= _FINEST:  # refuses NaN too
+                raise UsageError(f"Windows cannot be resized by a factor of {factor:g}; it must lie in 1/16 to 16.")
+
+    @property
+    def orientations(self) -> tuple[Orientation, ...]:
+        """How each window is turned."""
+        return ORIENTATIONS[self.tta]
+
+    @property
+    def cost(self) -> float:
+        """Pixels that go through one network per pixel of a window."""
+        return len(self.orientations) * math.prod(self.resample) * sum(scale**2 for scale in self.scales)
+
+    def sizes(self, height: int, width: int) -> list[tuple[int, int]]:
+        """Return rows and columns of a window at each scale, never less than the 32 px that every network takes."""
+        rows, columns = height * self.resample[0], width * self.resample[1]
+        return [
+            (max(SMALLEST_WINDOW, round(rows * scale)), max(SMALLEST_WINDOW, round(columns * scale)))
+            for scale in self.scales
+        ]
+
+
+def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize (N, C, H, W) bilinearly to ``size``; what shrinks is averaged over all that a new pixel covers.
+
+    Each result is a mean with weights that sum to 1, so probabilities stay probabilities.
+    """
+    if tuple(images.shape[-2:]) == size:
+        return images
+    shrinks = any(new < old for new, old in zip(size, images.shape[-2:], strict=True))
+    return F.interpolate(images, size=size, mode="bilinear", antialias=shrinks)
+
+
+def mean(tensors: Iterable[Tensor]) -> Tensor:
+    """Average tensors of one shape as they come; the first one is overwritten, and is the mean where it is alone."""
+    rest = iter(tensors)
+    total, count = next(rest), 1
+    for tensor in rest:
+        total, count = total.add_(tensor), count + 1
+    return total.div_(count) if count > 1 else total
