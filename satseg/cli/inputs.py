@@ -1,4 +1,4 @@
-"""Scenes given on the command line, or one a line on stdin."""
+"""Lists on the command line: scenes, which may come one a line on stdin, and names with commas between."""
 
 from __future__ import annotations
 
@@ -33,3 +33,8 @@ def stdin_is_pipe() -> bool:
         return stat.S_ISFIFO(os.fstat(sys.stdin.fileno()).st_mode)
     except (OSError, ValueError, AttributeError):
         return False
+
+
+def names(text: str | None) -> tuple[str, ...] | None:
+    """Return the names in a text with commas between, or None where there is no text."""
+    return tuple(name.strip() for name in text.split(",")) if text else None

@@ -91,6 +91,25 @@ FillHoles = Annotated[
         rich_help_panel=_POLYGONS,
     ),
 ]
+Attributes = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAMES",
+        help="Columns to write, with commas between, of class_id, class_name, area_m2, perimeter_m, pixels, "
+        "confidence_mean, confidence_min, confidence_p05, scene. Default: all, those of the confidence where it is "
+        "known.",
+        rich_help_panel=_POLYGONS,
+    ),
+]
+Crs = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CRS",
+        help="CRS of the polygons, such as EPSG:4326. Default: that of the map. GeoJSON is in longitude and latitude "
+        "whatever is given.",
+        rich_help_panel=_POLYGONS,
+    ),
+]
 
 ClassField = Annotated[
     str | None,
@@ -120,12 +139,26 @@ def _known(arch: str) -> str:
         raise UsageError(error.message, hint=error.hint) from error
 
 
+def _all_known(archs: list[str]) -> list[str]:
+    return [arch if arch == "all" else _known(arch) for arch in archs]
+
+
 Arch = Annotated[
     str,
     typer.Option(
         metavar="NAME",
         help="Network: one that `satseg models` lists, or path/to/file.py:function, which runs that file.",
         callback=_known,
+        autocompletion=_architectures,
+    ),
+]
+Archs = Annotated[
+    list[str],
+    typer.Option(
+        "--arch",
+        metavar="NAME",
+        help="Network, as `satseg train` takes it; may be given more than once. all takes every one.",
+        callback=_all_known,
         autocompletion=_architectures,
     ),
 ]

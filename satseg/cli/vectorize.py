@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from satseg.cli import console, options
+from satseg.cli import console, inputs, options
 from satseg.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,7 +18,14 @@ if TYPE_CHECKING:
 
 def vectorize(
     ctx: typer.Context,
-    raster: Annotated[str, typer.Argument(metavar="RASTER", help="Class raster: one integer per class or instance.")],
+    rasters: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RASTER...",
+            help="Class rasters: one integer per class or instance. Several go into one layer; - reads their names "
+            "from stdin, one a line.",
+        ),
+    ],
     output: Annotated[
         list[str],
         typer.Option(
@@ -42,6 +49,8 @@ def vectorize(
     simplify: options.Simplify = None,
     min_area: options.MinArea = None,
     fill_holes: options.FillHoles = None,
+    attributes: options.Attributes = None,
+    crs: options.Crs = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
@@ -50,18 +59,23 @@ def vectorize(
     talk = console.talk(ctx, json=json, quiet=quiet, debug=debug)
     if json and "-" in output:
         raise UsageError("--json and -o - would both write to stdout.", hint="Drop one of them.")
+    from satseg.vectorization import PolygonOptions
     from satseg.workflows.vectorize import vectorize as run
 
     summary = run(
-        raster,
+        inputs.scene_list(rasters),
         outputs=output,
         band=band,
         threshold=threshold,
-        keep_background=keep_background,
-        classes=[name.strip() for name in classes.split(",")] if classes else None,
-        simplify=simplify,
-        min_area=min_area,
-        fill_holes=fill_holes,
+        options=PolygonOptions(
+            classes=inputs.names(classes),
+            keep_background=keep_background,
+            min_area=min_area,
+            fill_holes=fill_holes,
+            simplify=simplify,
+            attributes=inputs.names(attributes),
+            crs=crs,
+        ),
         stream=sys.stdout,
         progress=talk.progress,
     )

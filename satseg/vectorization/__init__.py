@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from satseg.vectorization.formats import VECTOR_SUFFIXES
+from satseg.vectorization.options import ATTRIBUTES, PolygonOptions
 from satseg.vectorization.sink import PolygonSink
 
-__all__ = ["VECTOR_SUFFIXES", "PolygonSink"]
+__all__ = ["ATTRIBUTES", "VECTOR_SUFFIXES", "PolygonOptions", "PolygonSink"]

@@ -17,12 +17,20 @@ from satseg.classes import ClassTable
 from satseg.errors import OutputError, one_line
 from satseg.vectorization.layer import Layer
 from satseg.vectorization.style import qml, sld
-from satseg.vectorization.table import GEOMETRY, SCHEMA, Batch
+from satseg.vectorization.table import GEOMETRY, Batch, schema
 
 EPOCH = "1970-01-01T00:00:00.000Z"
 """Stands where a format insists on a date, so that equal runs give equal bytes."""
 
 _DRIVERS = {".gpkg": "GPKG", ".fgb": "FlatGeobuf", ".shp": "ESRI Shapefile"}
+_DBF_NAMES = {
+    "perimeter_m": "perim_m",
+    "confidence_mean": "conf_mean",
+    "confidence_min": "conf_min",
+    "confidence_p05": "conf_p05",
+}
+"""Shapefiles have room for ten letters."""
+
 _WAITING = 2  # batches between tracer and writer
 _STOP = object()
 _FAIL = object()
@@ -44,6 +52,10 @@ class GDALWriter:
         self._path = path
         self._layer = layer
         self._queue: Queue[object] = Queue(_WAITING)
+        self._schema = schema(layer.attributes)
+        if path.suffix.lower() == ".shp":
+            names = [_DBF_NAMES.get(name, name) for name in self._schema.names]
+            self._schema = pa.schema([field.with_name(name) for field, name in zip(self._schema, names, strict=True)])
         self._error: BaseException | None = None
         self._ended = False  # whether the thread has taken the last item
         self._thread = Thread(target=self._run, name=f"write {path.name}", daemon=True)
@@ -51,7 +63,8 @@ class GDALWriter:
 
     def write(self, batch: Batch) -> None:
         """Hand a batch over; waits while the writer is busy."""
-        self._put(batch.to_arrow())
+        rows = batch.to_arrow()
+        self._put(rows.rename_columns(self._schema.names))
 
     def close(self) -> None:
         """Wait for the writer and finish the file."""
@@ -99,7 +112,7 @@ class GDALWriter:
     def _write_all(self) -> None:
         driver = _DRIVERS[self._path.suffix.lower()]
         pyogrio.write_arrow(
-            pa.RecordBatchReader.from_batches(SCHEMA, self._batches()),
+            pa.RecordBatchReader.from_batches(self._schema, self._batches()),
             str(self._path),
             layer=self._path.stem,
             driver=driver,

@@ -9,14 +9,12 @@ import warnings
 from pathlib import Path
 from typing import IO
 
-import numpy as np
 import pyarrow as pa
 import pyogrio
-from pyproj import CRS, Transformer
-from pyproj.exceptions import ProjError
 
 from satseg.errors import OutputError, one_line
 from satseg.vectorization.layer import Layer
+from satseg.vectorization.reproject import Reprojection, parse_crs
 from satseg.vectorization.table import GEOMETRY, Batch
 
 _CRS84 = "OGC:CRS84"
@@ -37,7 +35,9 @@ class GeoJSONWriter:
         self._collection = collection
         self._first = True
         self._digits = _digits(layer)
-        self._to_degrees = _transformer(layer.crs) if layer.crs else None
+        self._to_degrees = (
+            Reprojection(layer.crs, _CRS84, pixel=layer.pixel, metres=layer.metres) if layer.crs else None
+        )
         try:
             self._file = target.open("w", encoding="utf-8", newline="\n") if isinstance(target, Path) else target
         except OSError as error:
@@ -48,8 +48,9 @@ class GeoJSONWriter:
 
     def write(self, batch: Batch) -> None:
         """Write a batch of features."""
-        points = batch.points if self._to_degrees is None else _degrees(batch, self._to_degrees)
-        text = _encode(batch.to_arrow(points), self._digits)
+        if self._to_degrees is not None:
+            batch = self._to_degrees.apply(batch)
+        text = _encode(batch.to_arrow(), self._digits)
         if self._collection:
             self._put(("\n" if self._first else ",\n") + ",\n".join(text.splitlines()))
         else:
@@ -89,33 +90,12 @@ class GeoJSONWriter:
         return OutputError(f"Cannot write {name}: {one_line(error)}.")
 
 
-def _transformer(crs: str) -> Transformer:
-    try:
-        return Transformer.from_crs(CRS.from_user_input(crs), _CRS84, always_xy=True)
-    except ProjError as error:
-        raise OutputError(
-            f"The map's CRS has no way to longitude and latitude, which GeoJSON needs: {one_line(error)}.",
-            hint="Write .gpkg or .parquet instead; they keep the map's own CRS.",
-        ) from error
-
-
 def _digits(layer: Layer) -> int:
     """Return decimals that place a vertex to a thousandth of a pixel at least."""
-    pixel = math.sqrt(abs(layer.transform.determinant))
-    if layer.crs and not CRS.from_user_input(layer.crs).is_geographic:
+    pixel = layer.pixel
+    if layer.crs and not parse_crs(layer.crs).is_geographic:
         pixel *= _DEGREES_PER_METRE
     return min(15, max(7, 3 - math.floor(math.log10(pixel))))
-
-
-def _degrees(batch: Batch, to_degrees: Transformer) -> np.ndarray:
-    """Return (V, 2) longitude and latitude; a polygon across the antimeridian goes on beyond 180."""
-    lon, lat = to_degrees.transform(batch.points[:, 0], batch.points[:, 1])
-    starts = batch.rings[batch.polygons[:-1]]
-    wide = np.maximum.reduceat(lon, starts) - np.minimum.reduceat(lon, starts) > 180
-    if wide.any():
-        crossing = np.repeat(wide, np.diff(np.append(starts, len(lon))))
-        lon = np.where(crossing & (lon < 0), lon + 360, lon)
-    return np.column_stack([lon, lat])
 
 
 def _encode(rows: pa.RecordBatch, digits: int) -> str:

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from affine import Affine
-
     from satseg.classes import ClassTable
     from satseg.vectorization.table import Batch
 
@@ -18,14 +16,18 @@ class Layer:
     """A layer of polygons.
 
     Args:
-        transform: Pixel to CRS coordinates of the raster.
+        attributes: Names of its columns (see :mod:`~satseg.vectorization.options`); the geometry comes last.
         crs: CRS of the polygons, or None.
+        pixel: Side of a pixel of the (first) map in units of the CRS, roughly.
+        metres: The same in metres on the ground; 1 where it is unknown.
         classes: Names and colours, or None where values are ids of their own.
         provenance: Where the polygons come from, as name and value.
     """
 
-    transform: Affine
+    attributes: tuple[str, ...]
     crs: str | None
+    pixel: float
+    metres: float
     classes: ClassTable | None
     provenance: Mapping[str, str]
 

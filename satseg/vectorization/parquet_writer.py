@@ -12,7 +12,7 @@ from pyproj import CRS
 
 from satseg.errors import OutputError, one_line
 from satseg.vectorization.layer import Layer
-from satseg.vectorization.table import GEOMETRY, SCHEMA, Batch
+from satseg.vectorization.table import GEOMETRY, Batch, schema
 
 _ROW_GROUP = 8192
 _BOX = ("xmin", "ymin", "xmax", "ymax")
@@ -33,9 +33,8 @@ class ParquetWriter:
         self._low = np.full(2, np.inf)
         self._high = np.full(2, -np.inf)
         try:
-            self._writer = pq.ParquetWriter(
-                path, SCHEMA.append(pa.field("bbox", _BBOX_TYPE)), compression="zstd", compression_level=3
-            )
+            columns = schema(layer.attributes).append(pa.field("bbox", _BBOX_TYPE))
+            self._writer = pq.ParquetWriter(path, columns, compression="zstd", compression_level=3)
         except (OSError, pa.ArrowException) as error:
             raise OutputError(f"Cannot write {path.name}: {one_line(error)}.") from error
 

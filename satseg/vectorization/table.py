@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,18 +22,22 @@ log = logging.getLogger("satseg")
 
 GEOMETRY = "geometry"
 
-FIELDS = pa.schema(
-    [
-        pa.field("class_id", pa.int32()),
-        pa.field("class_name", pa.string()),
-        pa.field("area_m2", pa.float64()),
-        pa.field("perimeter_m", pa.float64()),
-        pa.field("pixels", pa.int64()),
-    ]
-)
-"""Attributes in the order of their columns; the geometry follows as well-known binary."""
+_TYPES = {
+    "class_id": pa.int32(),
+    "class_name": pa.string(),
+    "area_m2": pa.float64(),
+    "perimeter_m": pa.float64(),
+    "pixels": pa.int64(),
+    "confidence_mean": pa.float32(),
+    "confidence_min": pa.float32(),
+    "confidence_p05": pa.float32(),
+    "scene": pa.string(),
+}
 
-SCHEMA = FIELDS.append(pa.field(GEOMETRY, pa.binary()))
+
+def schema(attributes: Iterable[str]) -> pa.Schema:
+    """Return the columns of a layer; the geometry follows the attributes as well-known binary."""
+    return pa.schema([*((name, _TYPES[name]) for name in attributes), (GEOMETRY, pa.binary())])
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,23 +45,23 @@ class Batch:
     """Polygons with their attributes, still as arrays.
 
     Args:
-        attributes: One column per entry of ``FIELDS``.
+        columns: Attributes by name, (P,) each.
         points: (V, 2) float64 (x, y) in CRS units.
         rings: (R + 1,) first point of each ring, and the end.
         polygons: (P + 1,) first ring of each polygon, and the end.
     """
 
-    attributes: tuple[pa.Array, ...]
+    columns: Mapping[str, pa.Array]
     points: np.ndarray
     rings: np.ndarray
     polygons: np.ndarray
 
-    def to_arrow(self, points: np.ndarray | None = None) -> pa.RecordBatch:
-        """Return the rows with geometry; other ``points`` (another CRS) may stand in for its own."""
-        data, ends = to_wkb(self.points if points is None else points, self.rings, self.polygons)
+    def to_arrow(self) -> pa.RecordBatch:
+        """Return the rows with geometry."""
+        data, ends = to_wkb(self.points, self.rings, self.polygons)
         buffers = [None, pa.py_buffer(ends.astype(np.int32)), pa.py_buffer(data)]
         geometry = pa.Array.from_buffers(pa.binary(), len(ends) - 1, buffers)
-        return pa.RecordBatch.from_arrays([*self.attributes, geometry], schema=SCHEMA)
+        return pa.RecordBatch.from_arrays([*self.columns.values(), geometry], schema=schema(self.columns))
 
     def bounds(self) -> np.ndarray:
         """Return (P, 4) left, bottom, right, top of each polygon."""
@@ -93,17 +98,25 @@ class GroundMeasures:
         return unknown, unknown
 
 
-def attributes(
-    regions: Regions, areas: np.ndarray, perimeters: np.ndarray, classes: ClassTable | None
-) -> tuple[pa.Array, ...]:
-    """Return the attribute columns; without a class table, names are made of the values."""
-    return (
-        pa.array(regions.values, pa.int32()),
-        _names(regions.values, classes),
-        pa.array(areas, pa.float64(), mask=np.isnan(areas)),
-        pa.array(perimeters, pa.float64(), mask=np.isnan(perimeters)),
-        pa.array(regions.pixels, pa.int64()),
-    )
+def columns(
+    regions: Regions,
+    areas: np.ndarray,
+    perimeters: np.ndarray,
+    *,
+    attributes: Iterable[str],
+    classes: ClassTable | None,
+    scene: str,
+) -> dict[str, pa.Array]:
+    """Return the attribute columns that are asked for; without a class table, names are made of the values."""
+    made = {
+        "class_id": lambda: pa.array(regions.values, pa.int32()),
+        "class_name": lambda: _names(regions.values, classes),
+        "area_m2": lambda: pa.array(areas, pa.float64(), mask=np.isnan(areas)),
+        "perimeter_m": lambda: pa.array(perimeters, pa.float64(), mask=np.isnan(perimeters)),
+        "pixels": lambda: pa.array(regions.pixels, pa.int64()),
+        "scene": lambda: pa.repeat(scene, len(regions)),
+    }
+    return {name: made[name]() for name in attributes}
 
 
 def _names(values: np.ndarray, classes: ClassTable | None) -> pa.Array:

@@ -19,8 +19,9 @@ from planar_checks import NORTH_UP, assert_coverage, burnt
 
 from satseg.classes import ClassTable
 from satseg.errors import OutputError, UsageError
-from satseg.records import Rows, VectorSummary
-from satseg.vectorization import VECTOR_SUFFIXES, PolygonSink
+from satseg.raster.scene import ground_sampling_distance
+from satseg.records import BandSpec, Rows, SceneInfo, VectorSummary
+from satseg.vectorization import VECTOR_SUFFIXES, PolygonOptions, PolygonSink
 
 CLASSES = ClassTable.from_names(["background", "building", "road"])
 UTM = "EPSG:32645"
@@ -33,13 +34,24 @@ def noise(*shape: int, seed: int = 0) -> np.ndarray:
 
 
 def run(
-    paths: list[Path], classes: np.ndarray, *, height: int = 1000, stream: io.StringIO | None = None, **options: Any
+    paths: list[Path], values: np.ndarray, *, height: int = 1000, stream: io.StringIO | None = None, **options: Any
 ) -> VectorSummary:
-    known = {"transform": NORTH_UP, "crs": UTM, "classes": CLASSES, "scene": "map.tif", "provenance": {"BY": "tests"}}
-    with PolygonSink(paths, stream=stream, width=classes.shape[1], **(known | options)) as sink:
-        for top in range(0, len(classes), height):
-            sink.write(Rows(top, classes[top : top + height]))
+    scene = scene_info(values.shape, **{name: options.pop(name) for name in ("transform", "crs") if name in options})
+    options["crs"] = options.pop("to_crs", None)
+    known = {"classes": CLASSES, "provenance": {"BY": "tests"}, "options": PolygonOptions(**options)}
+    with PolygonSink(paths, stream=stream, **known) as sink:
+        sink.begin(scene)
+        for top in range(0, len(values), height):
+            sink.write(Rows(top, values[top : top + height]))
         return sink.close()
+
+
+def scene_info(
+    shape: tuple[int, ...], *, transform: Affine = NORTH_UP, crs: str | None = UTM, path: str = "map.tif"
+) -> SceneInfo:
+    gsd = ground_sampling_distance(crs, transform, shape[1], shape[0]) if crs else None
+    bands = BandSpec(("class",), "uint8", (1.0,), (0.0,))
+    return SceneInfo(path, shape[1], shape[0], bands, 255, True, crs, transform, gsd)
 
 
 def read(path: Path) -> geopandas.GeoDataFrame:
@@ -54,8 +66,9 @@ def test_every_format_reads_back_as_the_map(tmp_path: Path, suffix: str) -> None
     geometry = table.geometry.values if not suffix.startswith(".geojson") else table.to_crs(UTM).geometry.values
     expected = np.where((values == 0) | (values == 255), -1, values.astype(int))
     np.testing.assert_array_equal(burnt(geometry, table.class_id.to_numpy(), values.shape, NORTH_UP), expected)
-    perimeter = "perimeter_m"[: 10 if suffix == ".shp" else None]  # DBF has room for ten letters
-    assert list(table.columns) == ["class_id", "class_name", "area_m2", perimeter, "pixels", "geometry"]
+    perimeter = "perim_m" if suffix == ".shp" else "perimeter_m"  # DBF has room for ten letters
+    assert list(table.columns) == ["class_id", "class_name", "area_m2", perimeter, "pixels", "scene", "geometry"]
+    assert set(table.scene) == {"map.tif"}
     assert table.groupby("class_name").size().to_dict() == summary.polygons
     assert table.pixels.sum() == (expected >= 0).sum()
     np.testing.assert_allclose(table.area_m2, table.pixels * 0.25, rtol=5e-3)  # UTM's scale is 1.0004 squared there
@@ -115,10 +128,10 @@ def test_several_outputs_and_a_stream_hold_the_same_polygons(tmp_path: Path) -> 
 def test_background_and_class_choice(tmp_path: Path) -> None:
     path = tmp_path / "out.gpkg"
     assert set(run([path], noise(20, 20), keep_background=True).polygons) == {"background", "building", "road"}
-    assert set(run([path], noise(20, 20), only=["road"]).polygons) == {"road"}
+    assert set(run([path], noise(20, 20), classes=("road",)).polygons) == {"road"}
     assert set(read(path).class_name) == {"road"}
     with pytest.raises(UsageError, match="no class 'tree'"):
-        run([path], noise(20, 20), only=["tree"])
+        run([path], noise(20, 20), classes=("tree",))
 
 
 def test_geopackage_has_a_spatial_index_and_opens_coloured(tmp_path: Path) -> None:
@@ -150,8 +163,8 @@ def test_geoparquet_says_what_it_holds(tmp_path: Path) -> None:
 def test_nothing_appears_when_the_sink_is_left_before_it_is_closed(tmp_path: Path) -> None:
     path = tmp_path / "out.gpkg"
     path.write_text("what was there before")
-    options = {"transform": NORTH_UP, "crs": UTM, "classes": CLASSES, "scene": "map.tif", "provenance": {}}
-    with PolygonSink([path], width=20, **options) as sink:
+    with PolygonSink([path], classes=CLASSES, provenance={}) as sink:
+        sink.begin(scene_info((20, 20)))
         sink.write(Rows(0, noise(20, 20)))
     assert path.read_text() == "what was there before"
     assert list(tmp_path.iterdir()) == [path]
@@ -187,3 +200,52 @@ def test_longitudes_go_on_across_the_antimeridian() -> None:
     west, _, east, _ = outline.bounds
     assert outline.is_valid
     assert east - west < 1
+
+
+def test_several_maps_make_one_layer_that_tells_them_apart(tmp_path: Path) -> None:
+    path, values = tmp_path / "out.gpkg", noise(20, 20)
+    with PolygonSink([path], classes=CLASSES, provenance={}) as sink:
+        for number in range(2):
+            sink.begin(
+                scene_info(values.shape, path=f"{number}.tif", transform=NORTH_UP * Affine.translation(0, number * 30))
+            )
+            sink.write(Rows(0, values))
+            one = sink.end()
+        assert not path.exists()
+        summary = sink.close()
+    table = read(path)
+    assert summary.polygons == {name: 2 * count for name, count in one.polygons.items()}
+    assert table.scene.value_counts().to_dict() == {"0.tif": len(table) // 2, "1.tif": len(table) // 2}
+    assert_coverage(table.geometry.values)
+
+
+def test_maps_in_several_crs_need_one_for_the_layer(tmp_path: Path) -> None:
+    path, values = tmp_path / "out.gpkg", noise(20, 20)
+    scenes = [scene_info(values.shape), scene_info(values.shape, crs="EPSG:32646")]
+
+    def run_all(options: PolygonOptions) -> None:
+        with PolygonSink([path], classes=CLASSES, provenance={}, options=options) as sink:
+            for scene in scenes:
+                sink.begin(scene)
+                sink.write(Rows(0, values))
+                sink.end()
+            sink.close()
+
+    with pytest.raises(UsageError, match=r"in EPSG:32646, but the layer is in EPSG:32645"):
+        run_all(PolygonOptions())
+    assert list(tmp_path.iterdir()) == []
+    run_all(PolygonOptions(crs="EPSG:4326"))
+    table = read(path)
+    assert table.crs == "EPSG:4326"
+    assert_coverage(table.geometry.values)
+    np.testing.assert_allclose(table.to_crs("EPSG:6933").area, table.area_m2, rtol=1e-3)
+
+
+def test_attributes_are_those_asked_for_in_their_order(tmp_path: Path) -> None:
+    run([tmp_path / "out.gpkg"], noise(20, 20), attributes=("pixels", "class_id"))
+    assert list(read(tmp_path / "out.gpkg").columns) == ["pixels", "class_id", "geometry"]
+
+
+def test_a_map_without_crs_cannot_be_reprojected(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="has no CRS to come from"):
+        run([tmp_path / "out.gpkg"], noise(20, 20), crs=None, to_crs="EPSG:4326")

@@ -1,0 +1,64 @@
+"""What users can ask of polygons, in one record that every command passes on as it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from satseg.errors import UsageError
+
+ATTRIBUTES = (
+    "class_id",
+    "class_name",
+    "area_m2",
+    "perimeter_m",
+    "pixels",
+    "confidence_mean",
+    "confidence_min",
+    "confidence_p05",
+    "scene",
+)
+"""Attributes of a polygon, in the order of their columns."""
+
+
+@dataclass(frozen=True)
+class PolygonOptions:
+    """How a map becomes polygons. Plain values, as they are typed; ``dataclasses.asdict`` gives JSON.
+
+    Args:
+        classes: Names of the classes to emit, or None for all. A background that is named here is kept.
+        keep_background: Whether the background class becomes polygons too.
+        min_area: Smallest region to keep, as ``10m2`` or ``25px``. Smaller ones dissolve into the neighbour with which
+            they share the longest boundary; those with no neighbour that is emitted go. None keeps all.
+        fill_holes: Largest hole to fill, as ``5m2`` or ``25px``; only holes in which nothing is emitted. None: no hole.
+        simplify: How far a boundary may move to get along with fewer vertices, as ``1px`` or ``0.5m``; neighbours keep
+            fitting exactly. None keeps the pixels' edges.
+        attributes: Columns to write, of ``ATTRIBUTES``; None writes all that the map can fill.
+        crs: CRS of the polygons, as ``EPSG:4326``; None keeps that of the (first) map. GeoJSON is always in longitude
+            and latitude.
+
+    Raises:
+        UsageError: An attribute is unknown.
+    """
+
+    classes: tuple[str, ...] | None = None
+    keep_background: bool = False
+    min_area: str | None = None
+    fill_holes: str | None = None
+    simplify: str | None = None
+    attributes: tuple[str, ...] | None = None
+    crs: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in self.attributes or ():
+            if name not in ATTRIBUTES:
+                raise UsageError(f"There is no attribute {name!r}.", hint=f"Choose from {', '.join(ATTRIBUTES)}.")
+
+    def words(self) -> list[str]:
+        """Return the options that are not at their defaults, as words of a command line."""
+        words = []
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if value != entry.default:
+                words.append("--" + entry.name.replace("_", "-"))
+                words += [] if value is True else [",".join(value) if isinstance(value, tuple) else str(value)]
+        return words

@@ -1,0 +1,135 @@
+"""One map on its way from rows to polygons with attributes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from satseg.errors import UsageError
+from satseg.records import Rows, SceneInfo
+from satseg.vectorization.clean import Cleaner
+from satseg.vectorization.measures import area_in_pixels, length_in_pixels
+from satseg.vectorization.options import PolygonOptions
+from satseg.vectorization.planar import VOID
+from satseg.vectorization.regions import Batches, Regions, coordinates
+from satseg.vectorization.reproject import Reprojection, same_crs
+from satseg.vectorization.table import Batch, GroundMeasures, columns
+from satseg.vectorization.tally import Tally
+from satseg.vectorization.trace import ROWS_AT_ONCE, Tracer
+
+if TYPE_CHECKING:
+    from satseg.classes import ClassTable
+    from satseg.vectorization.layer import Layer
+
+
+class SceneTracer:
+    """Rows of a map in, its polygons out. Tracing and tabulating may run in different threads.
+
+    Args:
+        scene: The map's grid.
+        classes: Names and colours, or None where rows hold ids of their own.
+        options: How the map becomes polygons.
+
+    Raises:
+        UsageError: A class that is not in the table, or a length or area that is none.
+    """
+
+    def __init__(self, scene: SceneInfo, classes: ClassTable | None, options: PolygonOptions) -> None:
+        lookup = _lookup(classes, options) if classes else None
+        tolerance = length_in_pixels(options.simplify, scene.gsd) if options.simplify else None
+        smallest = area_in_pixels(options.min_area, scene.gsd) if options.min_area else 0
+        hole = area_in_pixels(options.fill_holes, scene.gsd) if options.fill_holes else 0
+        cleans = smallest > 1 or hole >= 1
+        self.tally = Tally(classes, lookup)
+        self._scene = scene
+        self._classes = classes
+        self._lookup = lookup
+        self._cleaner = Cleaner(scene.width, min_pixels=smallest, max_hole=hole) if cleans else None
+        self._tracer = Tracer(scene.width, tolerance=tolerance)
+        self._batches = Batches()
+        self._row = 0
+        self._ground = GroundMeasures(scene.transform, scene.crs)
+        self._reprojection: Reprojection | None = None
+
+    def push(self, rows: Rows) -> Iterator[Regions]:
+        """Take the next rows, which must follow on those before; yield batches of polygons that are complete."""
+        assert rows.offset == self._row, "rows must come in order"
+        self._row += len(rows.classes)
+        for top in range(0, len(rows.classes), ROWS_AT_ONCE):
+            values = rows.classes[top : top + ROWS_AT_ONCE]
+            values = values if self._lookup is None else self._lookup[values]
+            yield from self._trace(values if self._cleaner is None else self._cleaner.push(values))
+
+    def finish(self) -> Iterator[Regions]:
+        """Yield what is left; the map ends here."""
+        if self._cleaner is not None:
+            yield from self._trace(self._cleaner.finish())
+        yield from self._batches.add(self._tracer.finish())
+        yield from self._batches.finish()
+
+    def _trace(self, values: np.ndarray) -> Iterator[Regions]:
+        if len(values):
+            yield from self._batches.add(self._tracer.push(values))
+
+    def tabulate(self, regions: Regions, layer: Layer) -> Batch:
+        """Return polygons with their attributes, in the CRS of the layer, and count them."""
+        areas, perimeters = self._ground.measure(regions)
+        batch = Batch(
+            columns=columns(
+                regions,
+                areas,
+                perimeters,
+                attributes=layer.attributes,
+                classes=self._classes,
+                scene=self._scene.path,
+            ),
+            points=coordinates(regions, self._scene.transform),
+            rings=regions.rings,
+            polygons=regions.polygons,
+        )
+        if not same_crs(self._scene.crs, layer.crs):
+            batch = self._reprojected(batch, layer)
+        self.tally.add(regions.values, areas, len(batch.points))
+        return batch
+
+    def _reprojected(self, batch: Batch, layer: Layer) -> Batch:
+        if self._reprojection is None:
+            assert self._scene.crs is not None
+            assert layer.crs is not None
+            pixel, metres = pixel_size(self._scene, self._scene.crs)
+            self._reprojection = Reprojection(self._scene.crs, layer.crs, pixel=pixel, metres=metres)
+        return self._reprojection.apply(batch)
+
+
+_METRES_PER_DEGREE = 111_000
+
+
+def pixel_size(scene: SceneInfo, crs: str | None) -> tuple[float, float]:
+    """Return the side of a map's pixels, roughly: in units of a CRS, and in metres on the ground (1 if unknown)."""
+    own = math.sqrt(abs(scene.transform.determinant))
+    if scene.gsd is None or crs is None:
+        return own, 1.0
+    metres = math.sqrt(scene.gsd[0] * scene.gsd[1])
+    if same_crs(scene.crs, crs):
+        return own, metres
+    from satseg.vectorization.reproject import parse_crs
+
+    return metres / (_METRES_PER_DEGREE if parse_crs(crs).is_geographic else 1), metres
+
+
+def _lookup(classes: ClassTable, options: PolygonOptions) -> np.ndarray:
+    """Return (256,) int32: class id to value in the tracer, VOID where nothing is emitted."""
+    unknown = [name for name in options.classes or () if name not in classes.names]
+    if unknown:
+        raise UsageError(
+            f"There is no class {unknown[0]!r} in the map.", hint=f"Its classes are {', '.join(classes.names)}."
+        )
+    lookup = np.full(256, VOID, dtype=np.int32)
+    for entry in classes:
+        wanted = entry.id != classes.background or options.keep_background
+        if entry.name in options.classes if options.classes is not None else wanted:
+            lookup[entry.id] = entry.id
+    return lookup

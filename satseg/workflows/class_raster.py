@@ -1,0 +1,150 @@
+"""Rasters of classes, of ids or of probabilities, read strip by strip as a polygon sink takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import rasterio
+from rasterio.windows import Window
+
+from satseg.classes import BACKGROUND, IGNORE_INDEX, MAX_CLASSES, ClassTable, MapClass
+from satseg.errors import SceneError, UsageError
+from satseg.prefetch import read_ahead
+from satseg.raster.scene import Scene
+from satseg.raster.windows import strips
+from satseg.raster.writer import read_class_table
+from satseg.records import Rows, SceneInfo
+
+_STRIP_PIXELS = 2**22
+_LARGEST_ID = 2**31 - 1
+
+
+class ClassRaster:
+    """A raster to make polygons of. Use it as a context manager.
+
+    Args:
+        path: One band of integers from 0 on. Nodata, and 255 in a raster of 8 bits, become nothing.
+        band: Band of a raster with several, from 1.
+        threshold: Makes two classes of any real values: ``class 1`` where they are at least that, and background.
+
+    Raises:
+        SceneError: The raster cannot be opened, or holds no classes.
+        UsageError: It has no such band.
+    """
+
+    def __init__(self, path: str | Path, *, band: int | None = None, threshold: float | None = None) -> None:
+        self._files = ExitStack()
+        self._threshold = threshold
+        self._scene = self._files.enter_context(Scene.open(_one_band(path, band), expand_palette=False))
+        try:
+            self.info: SceneInfo = replace(self._scene.info, path=str(path))
+            _check(self.info, threshold)
+            self.classes, self.told = _class_table(self._scene, threshold)
+            """Classes, None where values are ids of their own, and whether the raster told their names."""
+        except BaseException:
+            self._files.close()
+            raise
+
+    def rows(self) -> Iterator[Rows]:
+        """Yield the rows from the top, each strip read while the one before is used.
+
+        Raises:
+            SceneError: The file is damaged, or holds a value that is no class.
+        """
+        with closing(read_ahead(self._read, _strips(self._scene), workers=1, ahead=1)) as found:
+            yield from found
+
+    def _read(self, window: Window) -> Rows:
+        """Return the rows of a window: uint8 classes, or int32 ids without a class table."""
+        bands, valid = self._scene.read(window)
+        values, top = bands[0], int(window.row_off)
+        if self._threshold is not None:
+            return Rows(top, np.where(valid, values >= self._threshold, IGNORE_INDEX).astype(np.uint8))
+        if self.classes is None:
+            wrong, limit, void = valid & ((values < 0) | (values > _LARGEST_ID)), _LARGEST_ID, -1
+        else:
+            limit, void = len(self.classes) - 1, IGNORE_INDEX
+            wrong = valid & ((values < 0) | (values > limit)) & (values != IGNORE_INDEX)
+        if wrong.any():
+            row, column = np.argwhere(wrong)[0]
+            raise SceneError(
+                f"{self.info.path} holds the value {values[row, column]} at row {top + row}, column {column}; "
+                f"its classes are 0..{limit}.",
+                hint="If that is nodata, say so in the file: gdal_edit -a_nodata ...",
+            )
+        rows = values.astype(np.int32 if self.classes is None else np.uint8)
+        rows[~valid] = void
+        return Rows(top, rows)
+
+    def __enter__(self) -> ClassRaster:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._files.close()
+
+
+def _one_band(raster: str | Path, band: int | None) -> str:
+    """Return the GDAL name of one band of a raster.
+
+    Raises:
+        UsageError: It has no such band.
+    """
+    if band is None:
+        return str(raster)
+    with Scene.open(raster, expand_palette=False) as scene:
+        count = len(scene.info.bands)
+    if not 1 <= band <= count:
+        raise UsageError(f"{raster} has no band {band}; its bands are 1 to {count}.")
+    return f"vrt://{raster}?bands={band}"
+
+
+def _check(info: SceneInfo, threshold: float | None) -> None:
+    if len(info.bands) != 1:
+        raise SceneError(
+            f"{info.path} has {len(info.bands)} bands; a class raster has one.", hint="Choose one with --band."
+        )
+    if threshold is None and np.dtype(info.bands.dtype).kind not in "iu":
+        raise SceneError(
+            f"{info.path} holds {info.bands.dtype} values; a class raster holds integers.",
+            hint="If they are probabilities, give --threshold.",
+        )
+
+
+def _class_table(scene: Scene, threshold: float | None) -> tuple[ClassTable | None, bool]:
+    """Return the classes of a raster, None where values are ids of their own, and whether the raster told them."""
+    if threshold is not None:
+        return ClassTable.from_names([BACKGROUND, "class 1"]), True
+    with rasterio.open(scene.info.path) as dataset:
+        table = read_class_table(dataset)
+        if table is not None:
+            return table, True
+        if np.dtype(scene.info.bands.dtype).itemsize > 1:
+            return None, True
+        table = ClassTable.from_names(f"class {i}" for i in range(MAX_CLASSES))
+        if dataset.colorinterp[0] != rasterio.enums.ColorInterp.palette:
+            return table, False
+        colours = dataset.colormap(1)
+    entries = tuple(
+        MapClass(entry.id, entry.name, "#{:02x}{:02x}{:02x}".format(*colours[entry.id][:3]))
+        if entry.id in colours
+        else entry
+        for entry in table
+    )
+    return ClassTable(entries), False
+
+
+def _strips(scene: Scene) -> list[Window]:
+    """Cut the raster along its blocks into strips of some million pixels."""
+    info = scene.info
+    block = min(scene.block_shape[0], info.height)
+    rows = max(1, _STRIP_PIXELS // (info.width * block)) * block
+    if rows * info.width > 16 * _STRIP_PIXELS:  # blocks as high as the raster
+        rows = max(1, _STRIP_PIXELS // info.width)
+    return strips(info.height, info.width, rows)

@@ -1,0 +1,33 @@
+"""The options in one record: what is wrong is said at once, and what is asked for can be typed again."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import pytest
+
+from satseg.errors import UsageError
+from satseg.vectorization import ATTRIBUTES, PolygonOptions
+from satseg.vectorization.table import schema
+
+
+def test_words_are_what_a_user_would_type() -> None:
+    options = PolygonOptions(classes=("road", "tree"), keep_background=True, simplify="1px")
+    assert options.words() == ["--classes", "road,tree", "--keep-background", "--simplify", "1px"]
+    assert PolygonOptions().words() == []
+
+
+def test_options_survive_json() -> None:
+    options = PolygonOptions(min_area="10m2", crs="EPSG:4326")
+    assert PolygonOptions(**json.loads(json.dumps(asdict(options)))) == options
+
+
+def test_an_unknown_attribute_is_refused_with_those_there_are() -> None:
+    with pytest.raises(UsageError, match="no attribute 'colour'") as caught:
+        PolygonOptions(attributes=("class_id", "colour"))
+    assert all(name in str(caught.value.hint) for name in ATTRIBUTES)
+
+
+def test_every_attribute_has_a_type() -> None:
+    assert schema(ATTRIBUTES).names == [*ATTRIBUTES, "geometry"]
