@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import math
 import resource
+import shutil
 import sys
 import tempfile
 import time
@@ -11,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
 from typing import IO, Any
 
 import torch
@@ -22,8 +26,9 @@ from satseg.errors import SceneError
 from satseg.inference.decision import Decision
 from satseg.inference.network import Network
 from satseg.inference.pipeline import Conditions, join_cells, predict_cells, rows_to_repeat
-from satseg.inference.plan import fit_window, make_plan, wanted_overlap
+from satseg.inference.plan import SMALLEST_WINDOW, fit_window, make_plan, wanted_overlap
 from satseg.inference.timing import Stage, Stopwatch
+from satseg.raster.area import AreaOfInterest, SceneArea
 from satseg.raster.gdal import gdal_environment
 from satseg.raster.rawrows import RawRows
 from satseg.raster.source import SceneSource
@@ -47,6 +52,7 @@ from satseg.workflows.predict_settings import PredictionSettings
 
 log = logging.getLogger("satseg")
 
+_GSD_TOLERANCE = 1.1  # pixels larger or smaller than in training by that factor are let through
 _COMMIT_SECONDS = 2.0  # finished rows are noted in the journal at most that often
 
 
@@ -56,7 +62,7 @@ class MapOutputs:
 
     Args:
         rasters: Files by layer, each a COG.
-        vectors: Files of polygons.
+        vectors: Files of polygons of this scene alone.
         stream: Text stream that takes polygons as GeoJSONSeq, or None.
     """
 
@@ -89,20 +95,28 @@ class Mapper:
         network: What classifies.
         origin: Where it comes from, as outputs name it.
         settings: How scenes are mapped.
+        gsd: Ground metres per pixel of the training scenes along x and y; None where they are unknown.
     """
 
     network: Network
     origin: str
     settings: PredictionSettings = field(default_factory=PredictionSettings)
+    gsd: tuple[float, float] | None = None
 
     def map_scene(
-        self, source: SceneSource, outputs: MapOutputs, *, progress: Progress = no_progress
+        self,
+        source: SceneSource,
+        outputs: MapOutputs,
+        *,
+        shared: SharedLayer | None = None,
+        progress: Progress = no_progress,
     ) -> PredictionSummary:
         """Map one scene; files appear under their names when all of them are complete.
 
         Args:
             source: Scene with the bands that the network was trained on.
             outputs: Where the map goes.
+            shared: Layer that takes the polygons of several scenes, this one among them.
             progress: Called as cells are finished, in pixels.
 
         Raises:
@@ -111,9 +125,95 @@ class Mapper:
         """
         with source.open() as scene:
             info = scene.info
+        area = AreaOfInterest.read(self.settings.aoi).on(info) if self.settings.aoi else None
         with ExitStack() as stack:
-            folder = stack.enter_context(_work_folder(outputs))
-            return _Mapping(self, source, info, outputs, folder, progress).run()
+            folder = shared.work_folder(source) if shared else stack.enter_context(_work_folder(outputs))
+            return _Mapping(self, self._network_for(info), source, info, area, outputs, folder, shared, progress).run()
+
+    def _network_for(self, info: SceneInfo) -> Network:
+        """Return the network, made to look at the scene in pixels of the size it was trained on."""
+        if info.gsd is None or self.gsd is None or self.settings.gsd == "scene":
+            return self.network
+        columns, rows = (here / trained for here, trained in zip(info.gsd, self.gsd, strict=True))
+        if max(abs(math.log(rows)), abs(math.log(columns))) <= math.log(_GSD_TOLERANCE):
+            return self.network
+        log.warning(
+            "%s has %.3g m per pixel and the network was trained at %.3g m: it is shown the scene resampled to that.",
+            info.path,
+            info.gsd[0],
+            self.gsd[0],
+        )
+        return self.network.resampled(rows, columns)
+
+    def share_layer(self, outputs: MapOutputs) -> SharedLayer:
+        """Open a layer for the polygons of several scenes."""
+        sink = PolygonSink(
+            outputs.vectors,
+            stream=outputs.stream,
+            classes=self.network.classes,
+            provenance=self.provenance(),
+            options=self.settings.polygons,
+        )
+        return SharedLayer(sink, outputs.vectors[0] if outputs.vectors else None)
+
+    def provenance(self, plan: Plan | None = None) -> dict[str, str]:
+        """Return what outputs tell of where they come from; no dates, so that equal runs give equal bytes."""
+        words = [] if plan is None else _plan_words(plan)
+        words += ["--precision", self.network.precision, *self.settings.words()]
+        return {
+            "SATSEG_VERSION": __version__,
+            "SATSEG_COMMAND": f"satseg predict {' '.join(words)}",
+            "SATSEG_MODEL": self.origin,
+        }
+
+
+class SharedLayer:
+    """One layer with the polygons of several scenes.
+
+    A scene's polygons are traced when its map is complete, so that one that fails leaves nothing in the layer. The work
+    rasters of all scenes are kept until the layer is complete, to resume from.
+
+    Args:
+        sink: Takes the rows of one scene after the other.
+        path: First file of the layer, or None where polygons go to a stream alone.
+    """
+
+    def __init__(self, sink: PolygonSink, path: Path | None) -> None:
+        self._sink = sink
+        self._scratch = tempfile.TemporaryDirectory(prefix="satseg-") if path is None else None
+        self._folder = work_folder(path) if path else Path(self._scratch.name)  # type: ignore[union-attr]
+
+    def work_folder(self, source: SceneSource) -> Path:
+        """Return the folder in which a scene's map grows."""
+        digest = hashlib.sha256("\n".join(source.paths).encode()).hexdigest()[:8]
+        return self._folder / f"{source.stem}-{digest}"
+
+    def add(self, info: SceneInfo, rasters: dict[MapLayer, RawRows], watch: Stopwatch) -> VectorSummary:
+        """Trace a complete map and return what became of it."""
+        self._sink.begin(info)
+        follower = Follower(rasters, [self._sink], stopwatch=watch)
+        try:
+            follower.advance(info.height)
+            follower.finish()
+        finally:
+            follower.stop()
+        return self._sink.end()
+
+    def close(self) -> VectorSummary:
+        """Complete the layer and give it its name."""
+        summary = self._sink.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+        return summary
+
+    def __enter__(self) -> SharedLayer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._sink.abort()
+        if self._scratch is not None:
+            self._scratch.cleanup()
 
 
 @dataclass(frozen=True)
@@ -121,10 +221,13 @@ class _Mapping:
     """One scene on its way to its map."""
 
     mapper: Mapper
+    network: Network
     source: SceneSource
     info: SceneInfo
+    area: SceneArea | None
     outputs: MapOutputs
     folder: Path
+    shared: SharedLayer | None
     progress: Progress
     watch: Stopwatch = field(default_factory=Stopwatch)
 
@@ -134,9 +237,9 @@ class _Mapping:
 
     def run(self) -> PredictionSummary:
         began = time.perf_counter()
-        settings, network = self.settings, self.mapper.network
+        settings = self.settings
         plan = self._plan()
-        decision = Decision.parse(network.classes, settings.threshold, self.outputs.layers)
+        decision = Decision.parse(self.network.classes, settings.threshold, self.outputs.layers)
         layers = {layer: decision.bands(layer) for layer in decision.layers}
         with ExitStack() as stack:
             work = stack.enter_context(
@@ -164,7 +267,10 @@ class _Mapping:
             follower.finish()
             rasters = dict(work.rasters) | ({MapLayer.CLASSES: sieved} if sieved else {})
             vectors = self._write(rasters, plan, polygons)
-            work.remove()
+            if self.shared is None:
+                work.remove()
+            else:
+                vectors = self.shared.add(self.info, rasters, self.watch)
         return self._summary(plan, follower, vectors, time.perf_counter() - began)
 
     def _plan(self) -> Plan:
@@ -172,18 +278,19 @@ class _Mapping:
         stored = stored_identity(self.folder) if self.settings.resume else None
         if stored is not None and stored.get("settings") == as_json(self.settings.deciding()):
             return Plan.from_dict(stored["plan"])
-        return choose_plan(self.mapper.network, self.info, self.settings)
+        return choose_plan(self.network, self.info, self.settings)
 
     def _identity(self, plan: Plan, layers: Mapping[MapLayer, int]) -> dict[str, Any]:
         """Return what the pixels of the map follow from."""
-        network = self.mapper.network
         return {
             "scene": _fingerprint(self.source, self.info),
             "model": self.mapper.origin,
             "settings": as_json(self.settings.deciding()),
             "plan": as_json(plan),
-            "precision": network.precision,
-            "device": network.device.type,
+            "resample": list(self.network.views.resample),
+            "area": self.area.digest if self.area else None,
+            "precision": self.network.precision,
+            "device": self.network.device.type,
             "layers": {layer.value: bands for layer, bands in sorted(layers.items())},
             "versions": {"satseg": __version__, "torch": torch.__version__},
         }
@@ -199,10 +306,11 @@ class _Mapping:
             scratch=self.folder,
             readers=_readers(self.info),
             budget=self.settings.memory,
+            area=self.area,
             on_failure=self._read_failed if self.settings.on_read_error == "nodata" else None,
             stopwatch=self.watch,
         )
-        cells = predict_cells(self.source.open, self.mapper.network, plan, decision, conditions, first_row=first)
+        cells = predict_cells(self.source.open, self.network, plan, decision, conditions, first_row=first)
         done = work.finished * plan.width
         noted = time.monotonic()
         with closing(cells):
@@ -230,8 +338,8 @@ class _Mapping:
             PolygonSink(
                 self.outputs.vectors,
                 stream=self.outputs.stream,
-                classes=self.mapper.network.classes,
-                provenance=self._provenance(plan),
+                classes=self.network.classes,
+                provenance=self.mapper.provenance(plan),
                 options=self.settings.polygons,
             )
         )
@@ -245,33 +353,21 @@ class _Mapping:
         self, rasters: Mapping[MapLayer, RawRows], plan: Plan, polygons: PolygonSink | None
     ) -> VectorSummary | None:
         """Complete all outputs; they take their names one right after the other."""
-        tags = self._provenance(plan)
+        tags = self.mapper.provenance(plan)
         threads = plan.streams * plan.threads
         with ExitStack() as stack:
             for layer, path in self.outputs.rasters:
                 work = stack.enter_context(staged(path))
                 with self.watch.time(Stage.WRITE), gdal_environment():
-                    classes = self.mapper.network.classes
+                    classes = self.network.classes
                     write_map(rasters[layer], work, self.info, classes, tags, layer=layer, threads=threads)
             with self.watch.time(Stage.TRACE):
                 return polygons.close() if polygons else None
 
-    def _provenance(self, plan: Plan) -> dict[str, str]:
-        words = [
-            *("--window", f"{plan.window[0]}", "--overlap", f"{plan.overlap[0]}"),
-            *("--batch-size", f"{plan.batch_size}", "--precision", self.mapper.network.precision),
-            *self.settings.words(),
-        ]
-        return {
-            "SATSEG_VERSION": __version__,
-            "SATSEG_COMMAND": f"satseg predict {' '.join(words)}",
-            "SATSEG_MODEL": self.mapper.origin,
-        }
-
     def _summary(
         self, plan: Plan, follower: Follower, vectors: VectorSummary | None, seconds: float
     ) -> PredictionSummary:
-        counts = {entry.name: int(follower.counts[entry.id]) for entry in self.mapper.network.classes}
+        counts = {entry.name: int(follower.counts[entry.id]) for entry in self.network.classes}
         return PredictionSummary(
             scene=self.info.path,
             outputs=tuple(str(path) for path in self.outputs.files),
@@ -288,20 +384,20 @@ class _Mapping:
 def choose_plan(network: Network, info: SceneInfo, settings: PredictionSettings) -> Plan:
     """Cut a scene into windows as the settings ask for."""
     cores = settings.threads or available_cores()
-    window = network.window or settings.window or 512
     batch_size = settings.batch_size or 4
-    windows, overlaps = (window, window), (settings.overlap, settings.overlap)
-    if settings.overlap is None:
-        fitted = [fit_window(length, window, wanted_overlap(window, None)) for length in (info.height, info.width)]
-        if network.window is None:
-            windows = fitted[0][0], fitted[1][0]
-        overlaps = fitted[0][1], fitted[1][1]
+    side = network.window or settings.window or 512
+    cut = []
+    for length, factor in zip((info.height, info.width), network.views.resample, strict=True):
+        window = max(SMALLEST_WINDOW, round(side / factor))  # the network sees it enlarged by the factor
+        overlap = wanted_overlap(window, None) if settings.overlap is None else settings.overlap
+        fits = settings.overlap is None and network.window is None
+        cut.append(fit_window(length, window, overlap) if fits else (window, overlap))
     streams, threads = (1, cores) if network.device.type != "cpu" else (cores, 1)
     return make_plan(
         info.height,
         info.width,
-        window=windows,
-        overlap=overlaps,  # type: ignore[arg-type]
+        window=(cut[0][0], cut[1][0]),
+        overlap=(cut[0][1], cut[1][1]),
         batch_size=batch_size,
         streams=streams,
         threads=threads,
@@ -319,6 +415,11 @@ def _fingerprint(source: SceneSource, info: SceneInfo) -> dict[str, Any]:
         "bytes": [found.st_size for found in files],
         "changed": [found.st_mtime_ns for found in files],
     }
+
+
+def _plan_words(plan: Plan) -> list[str]:
+    window, overlap = ("x".join(map(str, sorted(set(pair)))) for pair in (plan.window, plan.overlap))
+    return ["--window", window, "--overlap", overlap, "--batch-size", str(plan.batch_size)]
 
 
 def peak_memory() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -16,6 +17,7 @@ from satseg.checkpoint import Checkpoint
 from satseg.errors import CheckpointError, SatsegError, UsageError
 from satseg.inference.likeness import unlike_training
 from satseg.inference.network import Network
+from satseg.inference.views import Views
 from satseg.raster.gdal import gdal_environment
 from satseg.raster.scene import Scene
 from satseg.raster.selection import select_bands
@@ -29,12 +31,13 @@ from satseg.workflows.predict_settings import PredictionSettings
 log = logging.getLogger("satseg")
 
 STDOUT = "-"
-_GSD_TOLERANCE = 0.1
 
 
 @dataclass(frozen=True)
 class OutputNames:
     """Where maps go, for any number of scenes: ``{stem}`` stands for the scene's file name without suffix.
+
+    Polygons of several scenes go into one layer where the name has no ``{stem}``.
 
     Args:
         outputs: ``.tif`` for the class raster (a COG); ``.gpkg``, ``.parquet``, ``.fgb``, ``.geojson``, ``.geojsonl``
@@ -66,16 +69,24 @@ class OutputNames:
             if Path(name).suffix.lower() != ".tif":
                 raise UsageError(f"The {layer.value} are a raster, and {name} does not end in .tif.")
 
-    def of_scene(self, source: SceneSource, stream: IO[str] | None) -> MapOutputs:
-        """Return the files of one scene."""
+    def of_layer(self, stream: IO[str] | None) -> MapOutputs:
+        """Return where polygons of several scenes go together."""
+        vectors = tuple(Path(name) for name in self.outputs if self._is_layer(name) and name != STDOUT)
+        return MapOutputs(vectors=vectors, stream=stream if STDOUT in self.outputs else None)
+
+    def of_scene(self, source: SceneSource, stream: IO[str] | None, *, alone: bool) -> MapOutputs:
+        """Return the files of one scene; without those that it shares with others, unless it is ``alone``."""
 
         def path(name: str) -> Path:
             return Path(name.replace("{stem}", source.stem))
 
-        files = [path(name) for name in self.outputs if name != STDOUT]
-        sorted_files = MapOutputs.of_files(*files, stream=stream if STDOUT in self.outputs else None)
+        own = [name for name in self.outputs if alone or not self._is_layer(name)]
+        files = MapOutputs.of_files(*(path(name) for name in own if name != STDOUT))
         shares = tuple((layer, path(name)) for layer, name in self._shares())
-        return MapOutputs(sorted_files.rasters + shares, sorted_files.vectors, sorted_files.stream)
+        return MapOutputs(files.rasters + shares, files.vectors, stream if STDOUT in own else None)
+
+    def _is_layer(self, name: str) -> bool:
+        return name == STDOUT or ("{stem}" not in name and Path(name).suffix.lower() != ".tif")
 
     def _shares(self) -> list[tuple[MapLayer, str]]:
         named = {
@@ -90,7 +101,7 @@ def predict(
     scene: str | Path | SceneSource,
     *,
     outputs: str | Path | Sequence[str | Path] | OutputNames,
-    model: str | Path | None = None,
+    model: str | Path | Sequence[str | Path] | None = None,
     arch: str | None = None,
     settings: PredictionSettings | None = None,
     progress: Progress = no_progress,
@@ -104,7 +115,8 @@ def predict(
         scene: Any raster that GDAL opens, with the bands, dtype and scale of the training scenes; a
             :class:`~satseg.raster.source.SceneSource` stacks several files.
         outputs: Files to write, see :class:`OutputNames`.
-        model: Checkpoint; None takes the best one of the newest finished run below ``runs/``.
+        model: Checkpoint, or several that are averaged; None takes the best one of the newest finished run below
+            ``runs/``.
         arch: ``path/to/file.py:function`` of a checkpoint that was trained with such a network; this runs the file.
         settings: How to map; see :class:`~satseg.workflows.predict_settings.PredictionSettings`.
         progress: Called as rows are finished, in pixels.
@@ -127,7 +139,7 @@ def predict_scenes(
     scenes: Iterable[str | Path | SceneSource],
     *,
     outputs: str | Path | Sequence[str | Path] | OutputNames,
-    model: str | Path | None = None,
+    model: str | Path | Sequence[str | Path] | None = None,
     arch: str | None = None,
     settings: PredictionSettings | None = None,
     stream: IO[str] | None = None,
@@ -155,29 +167,38 @@ def predict_scenes(
     """
     names = _output_names(outputs)
     settings = settings or PredictionSettings()
+    alone = isinstance(scenes, Sequence) and len(scenes) == 1
     if isinstance(scenes, Sequence):
         claimed: dict[Path, str] = {}
         for scene in scenes:  # before any work is done
-            _claim_outputs(names, SceneSource.of(scene, bands=settings.bands), None, claimed)
+            _claim_outputs(names, SceneSource.of(scene, bands=settings.bands), None, claimed, alone=alone)
     torch.set_num_threads(settings.threads or available_cores())
-    checkpoint = Checkpoint.load(_newest_model() if model is None else model)
-    mapper = Mapper(_network(checkpoint, arch, settings), _origin(checkpoint), settings)
+    checkpoints = [Checkpoint.load(path) for path in _model_paths(model)]
+    checkpoint = checkpoints[0]
+    network = _network(checkpoints, arch, settings)
+    mapper = Mapper(network, _origin(checkpoints), settings, checkpoint.card.gsd)
+    layer = names.of_layer(stream)
     used: dict[Path, str] = {}
-    for scene in scenes:
-        try:
-            source = SceneSource.of(scene, bands=settings.bands)
-            files = _claim_outputs(names, source, stream, used)
-            if settings.skip_existing and files.files and all(path.exists() for path in files.files):
-                log.info("Skipping %s: its outputs are there.", source.name)
+    with ExitStack() as stack:
+        shares = not alone and (layer.vectors or layer.stream is not None)
+        shared = stack.enter_context(mapper.share_layer(layer)) if shares else None
+        for scene in scenes:
+            try:
+                source = SceneSource.of(scene, bands=settings.bands)
+                files = _claim_outputs(names, source, stream, used, alone=alone)
+                if settings.skip_existing and files.files and all(path.exists() for path in files.files):
+                    log.info("Skipping %s: its outputs are there.", source.name)
+                    continue
+                with gdal_environment():
+                    summary = mapper.map_scene(_fitting(source, checkpoint), files, shared=shared, progress=progress)
+            except SatsegError as error:
+                if on_error is None:
+                    raise
+                on_error(error)
                 continue
-            with gdal_environment():
-                summary = mapper.map_scene(_fitting(source, checkpoint), files, progress=progress)
-        except SatsegError as error:
-            if on_error is None:
-                raise
-            on_error(error)
-            continue
-        yield summary
+            yield summary
+        if shared is not None:
+            shared.close()
 
 
 def _output_names(outputs: str | Path | Sequence[str | Path] | OutputNames) -> OutputNames:
@@ -198,23 +219,33 @@ def _newest_model() -> Path:
     return run.best
 
 
-def _network(checkpoint: Checkpoint, arch: str | None, settings: PredictionSettings) -> Network:
+def _model_paths(model: str | Path | Sequence[str | Path] | None) -> list[str | Path]:
+    if model is None:
+        return [_newest_model()]
+    return [model] if isinstance(model, str | Path) else list(model)
+
+
+def _network(checkpoints: Sequence[Checkpoint], arch: str | None, settings: PredictionSettings) -> Network:
     device = select_device(settings.device)
-    builder = run_own_file(arch) if arch else None
     return Network.from_checkpoint(
-        checkpoint, device=device, precision=select_precision(settings.precision, device), builder=builder
+        *checkpoints,
+        device=device,
+        precision=select_precision(settings.precision, device),
+        views=Views(settings.tta, settings.scales),
+        compile=settings.compile,
+        builder=run_own_file(arch) if arch else None,
     )
 
 
-def _origin(checkpoint: Checkpoint) -> str:
-    return f"{checkpoint.path.name} sha256:{checkpoint.digest}"
+def _origin(checkpoints: Sequence[Checkpoint]) -> str:
+    return ", ".join(f"{checkpoint.path.name} sha256:{checkpoint.digest}" for checkpoint in checkpoints)
 
 
 def _claim_outputs(
-    names: OutputNames, source: SceneSource, stream: IO[str] | None, used: dict[Path, str]
+    names: OutputNames, source: SceneSource, stream: IO[str] | None, used: dict[Path, str], *, alone: bool
 ) -> MapOutputs:
     """Return the outputs of a scene; refuse those that an earlier scene has written, or that are the scene."""
-    outputs = names.of_scene(source, stream)
+    outputs = names.of_scene(source, stream, alone=alone)
     for path in outputs.files:
         if path in used:
             raise UsageError(
@@ -244,10 +275,6 @@ def _fitting(source: SceneSource, checkpoint: Checkpoint) -> SceneSource:
 
 
 def _warn_if_unlike(scene: Scene, checkpoint: Checkpoint) -> None:
-    card = checkpoint.card
-    phrases = unlike_training(scene, card.statistics)
+    phrases = unlike_training(scene, checkpoint.card.statistics)
     if phrases:
         log.warning("%s looks unlike the training scenes: %s.", scene.info.path, "; ".join(phrases))
-    here, trained = scene.info.gsd, card.gsd
-    if here and trained and any(abs(a / b - 1) > _GSD_TOLERANCE for a, b in zip(here, trained, strict=True)):
-        log.warning("%s has %.3g m per pixel, the network was trained at %.3g m.", scene.info.path, here[0], trained[0])

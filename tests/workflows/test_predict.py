@@ -224,7 +224,7 @@ def test_a_scene_unlike_the_training_scenes_is_remarked(
     with caplog.at_level(logging.WARNING, "satseg"):
         predict(path, model=checkpoint, outputs=[tmp_path / "map.tif"], settings=SMALL)
     assert "looks unlike the training scenes: band_1 3 ± 0 here, 120 ± 80 in training" in caplog.text
-    assert "has 1.5 m per pixel, the network was trained at 0.5 m" in caplog.text
+    assert "has 1.5 m per pixel and the network was trained at 0.5 m: it is shown the scene resampled" in caplog.text
 
 
 @pytest.mark.parametrize("output", ["map", "map.jpg", "map.tiff.zip"])
