@@ -1,15 +1,17 @@
-"""Lists on the command line: scenes, which may come one a line on stdin, and names with commas between."""
+"""Values on the command line: scenes, which may come one a line on stdin, names with commas between, sizes, auto."""
 
 from __future__ import annotations
 
 import os
+import re
 import stat
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from satseg.errors import UsageError
 
 STDIN = "-"
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
 
 
 def scene_list(scenes: Sequence[str]) -> Iterator[str]:
@@ -27,6 +29,11 @@ def scene_list(scenes: Sequence[str]) -> Iterator[str]:
             yield scene
 
 
+def scenes(named: Sequence[str]) -> Iterable[str]:
+    """Return the scenes as a list where all are named, and as they come where stdin is among them."""
+    return scene_list(named) if STDIN in named else list(named)
+
+
 def stdin_is_pipe() -> bool:
     """Tell whether this command stands behind another one in a pipeline."""
     try:
@@ -38,3 +45,43 @@ def stdin_is_pipe() -> bool:
 def names(text: str | None) -> tuple[str, ...] | None:
     """Return the names in a text with commas between, or None where there is no text."""
     return tuple(name.strip() for name in text.split(",")) if text else None
+
+
+def factors(text: str, option: str) -> tuple[float, ...]:
+    """Return the numbers in a text with commas between.
+
+    Raises:
+        UsageError: One of them is no number.
+    """
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise UsageError(
+            f"{option} {text} is not a list of numbers.", hint=f"For example {option} 0.75,1,1.25"
+        ) from error
+
+
+def count_or_auto(text: str, option: str) -> int | None:
+    """Return a whole number from 0, or None for ``auto``.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    if text == "auto":
+        return None
+    if not text.isdecimal():
+        raise UsageError(f"{option} {text} is neither a whole number nor auto.")
+    return int(text)
+
+
+def byte_size(text: str, option: str) -> int:
+    """Return bytes for a size such as ``512MB`` or ``4GB`` (powers of ten), ``512MiB`` or ``4GiB`` (powers of two).
+
+    Raises:
+        UsageError: It is no size.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(f"{option} {text} is not a size.", hint=f"For example {option} 512MB or {option} 4GB")
+    number, prefix, binary = match.groups()
+    return int(float(number) * (1024 if binary else 1000) ** " kmgt".index(prefix.lower() or " "))

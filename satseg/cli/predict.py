@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
 
     from satseg.records import PredictionSummary
 
+_MAPS = "What to map, and where to"
+_QUALITY = "How well to look"
+_WINDOWS = "How the scene is cut"
+_RUN = "How to run"
+
 
 def predict(
     ctx: typer.Context,
@@ -23,36 +29,163 @@ def predict(
         typer.Argument(metavar="SCENE...", help="Rasters to map; - reads their names from stdin, one a line."),
     ],
     output: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             "--output",
             "-o",
             metavar="FILE",
             help="What to write, by suffix: .tif is the class raster; .gpkg .parquet .fgb .geojson .geojsonl .shp are "
-            "polygons; - is GeoJSONSeq on stdout. May be given more than once; {stem} is the scene's name.",
+            "polygons; - is GeoJSONSeq on stdout. May be given more than once; {stem} is the scene's name. Polygons "
+            "of several scenes go into one layer where the name has no {stem}.",
         ),
-    ],
+    ] = None,
     model: Annotated[
-        str | None,
+        list[Path] | None,
         typer.Option(
             "--model",
             "-m",
             metavar="FILE",
             envvar="SATSEG_MODEL",
-            help="Checkpoint. Default: the best one of the newest finished run below runs/.",
+            help="Checkpoint; several are averaged. Default: the best one of the newest finished run below runs/.",
         ),
     ] = None,
     arch: options.OwnArch = None,
-    window: Annotated[int, typer.Option(metavar="PX", help="Side of the windows the network sees.")] = 512,
-    overlap: Annotated[
-        int | None,
-        typer.Option(metavar="PX", help="Pixels over which windows are blended. Default: an eighth of the window."),
+    confidence: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Write the probability of each pixel's class (.tif).", rich_help_panel=_MAPS),
     ] = None,
-    batch_size: options.BatchSize = 4,
+    probabilities: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Write the probability of every class, a band each (.tif).", rich_help_panel=_MAPS
+        ),
+    ] = None,
+    disagreement: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Write how much overlapping windows differ (.tif).", rich_help_panel=_MAPS),
+    ] = None,
+    bands: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Bands to read, by number or name, with commas between. Default: those of the training, by name.",
+            rich_help_panel=_MAPS,
+        ),
+    ] = None,
+    stack: Annotated[
+        bool,
+        typer.Option(
+            "--stack", help="The SCENEs are files of one scene: stack their bands in this order.", rich_help_panel=_MAPS
+        ),
+    ] = False,
+    aoi: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Map only inside the polygons of this file, in any CRS.", rich_help_panel=_MAPS
+        ),
+    ] = None,
+    gsd: Annotated[
+        str,
+        typer.Option(
+            metavar="model|scene",
+            help="Whose pixels the network sees where the scene's are over 10 % larger or smaller than in training.",
+            rich_help_panel=_MAPS,
+        ),
+    ] = "model",
+    on_read_error: Annotated[
+        str,
+        typer.Option(
+            metavar="fail|nodata", help="What becomes of stretches that cannot be read.", rich_help_panel=_MAPS
+        ),
+    ] = "fail",
+    skip_existing: Annotated[
+        bool,
+        typer.Option("--skip-existing", help="Pass over scenes whose outputs are all there.", rich_help_panel=_MAPS),
+    ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Continue what was interrupted; it ends with the bytes of an unbroken run.",
+            rich_help_panel=_MAPS,
+        ),
+    ] = False,
+    tta: Annotated[
+        str,
+        typer.Option(
+            metavar="none|flips|d4",
+            help="Look at each window once, in 4 flips, or in all 8 orientations, and average.",
+            rich_help_panel=_QUALITY,
+        ),
+    ] = "none",
+    scales: Annotated[
+        str,
+        typer.Option(
+            metavar="FACTORS",
+            help="Look at each window in these sizes, and average: 0.75,1,1.25.",
+            rich_help_panel=_QUALITY,
+        ),
+    ] = "1",
+    threshold: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CLASS=P",
+            help="Give a class just where its probability is at least P. May be given more than once.",
+            rich_help_panel=_QUALITY,
+        ),
+    ] = None,
+    sieve: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PX",
+            min=1,
+            help="Dissolve regions of fewer pixels in the class raster, and so in the polygons.",
+            rich_help_panel=_QUALITY,
+        ),
+    ] = None,
+    window: Annotated[
+        str,
+        typer.Option(
+            metavar="PX|auto",
+            help="Side of the windows the network sees; auto probes a few and takes the fastest.",
+            rich_help_panel=_WINDOWS,
+        ),
+    ] = "512",
+    overlap: Annotated[
+        str,
+        typer.Option(
+            metavar="PX|auto",
+            help="Pixels over which windows are blended. auto: what the network sees around a pixel, at most 0.139 of "
+            "the window; windows are then fitted to the scene.",
+            rich_help_panel=_WINDOWS,
+        ),
+    ] = "auto",
+    batch_size: Annotated[
+        str,
+        typer.Option(
+            metavar="N|auto",
+            help="Windows that go through the network at once; auto probes.",
+            rich_help_panel=_WINDOWS,
+        ),
+    ] = "4",
+    memory: Annotated[
+        str,
+        typer.Option(
+            metavar="SIZE",
+            help="Rows of a wide scene to keep in memory; more is spilled to disk beside the output.",
+            rich_help_panel=_RUN,
+        ),
+    ] = "64MiB",
+    compile: Annotated[
+        bool,
+        typer.Option("--compile", help="Compile the network first; pays for large scenes.", rich_help_panel=_RUN),
+    ] = False,
     keep_background: options.KeepBackground = False,
     simplify: options.Simplify = None,
     min_area: options.MinArea = None,
     fill_holes: options.FillHoles = None,
+    attributes: options.Attributes = None,
+    crs: options.Crs = None,
     device: options.Device = "auto",
     precision: options.Precision = "auto",
     threads: options.Threads = None,
@@ -62,36 +195,59 @@ def predict(
 ) -> None:
     """Map scenes of any size with a trained network: class rasters and polygons."""
     talk = console.talk(ctx, json=json, quiet=quiet, debug=debug)
-    if json and "-" in output:
+    if json and "-" in (output or ()):
         raise UsageError("--json and -o - would both write to stdout.", hint="Drop one of them.")
-    if model is None and inputs.stdin_is_pipe():
+    if not model and inputs.stdin_is_pipe():
         raise UsageError("In a pipeline the checkpoint must be named.", hint="Give -m FILE, or set SATSEG_MODEL.")
-    from satseg.workflows.predict import predict_scenes
+    from satseg.raster.source import SceneSource
+    from satseg.vectorization.options import PolygonOptions
+    from satseg.workflows.predict import OutputNames, predict_scenes
+    from satseg.workflows.predict_settings import PredictionSettings
 
-    failed: list[SatsegError] = []
-    mapped = 0
-    for summary in predict_scenes(
-        inputs.scene_list(scenes) if inputs.STDIN in scenes else scenes,
-        model=model,
-        outputs=output,
-        arch=arch,
-        window=window,
-        overlap=overlap,
-        batch_size=batch_size,
-        keep_background=keep_background,
-        simplify=simplify,
-        min_area=min_area,
-        fill_holes=fill_holes,
+    settings = PredictionSettings(
+        window=inputs.count_or_auto(window, "--window"),
+        overlap=inputs.count_or_auto(overlap, "--overlap"),
+        batch_size=inputs.count_or_auto(batch_size, "--batch-size"),
         device=device,
         precision=precision,
+        compile=compile,
         threads=threads,
+        memory=inputs.byte_size(memory, "--memory"),
+        tta=tta,  # type: ignore[arg-type]  # checked by the settings, as the choices below
+        scales=inputs.factors(scales, "--scales"),
+        threshold=tuple(threshold or ()),
+        sieve=sieve,
+        bands=inputs.names(bands),
+        gsd=gsd,  # type: ignore[arg-type]
+        aoi=aoi,
+        on_read_error=on_read_error,  # type: ignore[arg-type]
+        resume=resume,
+        skip_existing=skip_existing,
+        polygons=PolygonOptions(
+            keep_background=keep_background,
+            min_area=min_area,
+            fill_holes=fill_holes,
+            simplify=simplify,
+            attributes=inputs.names(attributes),
+            crs=crs,
+        ),
+    )
+    failed: list[SatsegError] = []
+    reported = 0
+    several = len(scenes) > 1 or scenes == [inputs.STDIN]
+    for summary in predict_scenes(
+        [SceneSource(tuple(scenes), settings.bands)] if stack else inputs.scenes(scenes),
+        model=model or None,
+        outputs=OutputNames(tuple(output or ()), confidence, probabilities, disagreement),
+        arch=arch,
+        settings=settings,
         stream=sys.stdout,
-        on_error=failed.append if len(scenes) > 1 or scenes == [inputs.STDIN] else None,
+        on_error=failed.append if several and not stack else None,
         progress=talk.progress,
     ):
         talk.report(summary, _table)
-        mapped += 1
-    if not mapped and not failed:
+        reported += 1
+    if not reported and not failed and not skip_existing:
         raise UsageError("No scene was named on stdin.", hint="Did the command before this one in the pipeline fail?")
     for error in failed:
         talk.error(error.message, hint=error.hint)
@@ -103,5 +259,5 @@ def _table(summary: PredictionSummary) -> Table:
     total = max(sum(summary.pixels.values()), 1)
     polygons = summary.polygons or {}
     rows = [(name, count, f"{count / total:.1%}", polygons.get(name)) for name, count in summary.pixels.items()]
-    title = f"Mapped {summary.scene} in {summary.seconds:.1f} s: {', '.join(summary.outputs)}"
+    title = f"Mapped {summary.scene} in {summary.seconds:.1f} s: {', '.join(summary.outputs) or 'to stdout'}"
     return console.table(("class", "px", "share", "polygons"), rows, title=title)
