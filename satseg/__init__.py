@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from satseg.backend import create_model, list_architectures
     from satseg.errors import SatsegError
+    from satseg.workflows.benchmark import benchmark
     from satseg.workflows.demo import demo
     from satseg.workflows.evaluate import evaluate
     from satseg.workflows.info import info
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _PUBLIC = {
     "SatsegError": "satseg.errors",
+    "benchmark": "satseg.workflows.benchmark",
     "create_model": "satseg.backend",
     "demo": "satseg.workflows.demo",
     "evaluate": "satseg.workflows.evaluate",
@@ -41,6 +43,7 @@ _PUBLIC = {
 __all__ = [
     "SatsegError",
     "__version__",
+    "benchmark",
     "create_model",
     "demo",
     "evaluate",

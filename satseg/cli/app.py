@@ -19,7 +19,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from satseg import __version__
-from satseg.cli import demo, evaluate, info, models, predict, tile, train, vectorize
+from satseg.cli import benchmark, demo, evaluate, info, models, predict, tile, train, vectorize
 from satseg.cli.console import Talk, TalkHandler
 from satseg.errors import SatsegError, UsageError
 
@@ -62,6 +62,7 @@ for _command in (
     predict.predict,
     vectorize.vectorize,
     models.models,
+    benchmark.benchmark,
     info.info,
 ):
     app.command()(_command)

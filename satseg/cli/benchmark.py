@@ -1,0 +1,82 @@
+"""``satseg benchmark``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from satseg.cli import console, options
+from satseg.errors import SatsegError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from satseg.workflows.benchmark import Benchmark
+
+
+def benchmark(
+    ctx: typer.Context,
+    arch: options.Archs,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE.png", help="Picture to draw: speed against parameters."),
+    ] = None,
+    size: Annotated[int, typer.Option(metavar="PX", help="Rows and columns of the images.")] = 512,
+    batch_size: options.BatchSize = 1,
+    in_channels: Annotated[int, typer.Option(metavar="N", min=1, help="Bands of the images.")] = 3,
+    num_classes: Annotated[int, typer.Option(metavar="N", min=1, help="Classes to tell apart.")] = 19,
+    repeats: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Runs to take the median of; fewer where they take over 10 s.")
+    ] = 10,
+    device: options.Device = "auto",
+    precision: options.Precision = "auto",
+    threads: options.Threads = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Measure parameters, multiply-adds, time and memory of networks on this machine."""
+    talk = console.talk(ctx, json=json, quiet=quiet, debug=debug)
+    from satseg.workflows.benchmark import benchmark
+
+    failed: list[SatsegError] = []
+    found = benchmark(
+        arch,
+        output=output,
+        size=size,
+        batch_size=batch_size,
+        in_channels=in_channels,
+        num_classes=num_classes,
+        repeats=repeats,
+        device=device,
+        precision=precision,
+        threads=threads,
+        on_error=failed.append,
+        progress=talk.progress,
+    )
+    talk.answer(found, _table)
+    for error in failed:
+        talk.error(error.message, hint=error.hint)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _table(found: Benchmark) -> Table:
+    from satseg.workflows.benchmark import describe
+
+    columns = ("network", "parameters", "multiply-adds", "inference ms", "MiB", "training step ms", "MiB")
+    rows = [
+        (
+            cost.arch,
+            cost.parameters,
+            f"{cost.multiply_adds / 1e9:.2f} G",
+            f"{cost.inference_ms:.1f}",
+            cost.inference_bytes >> 20,
+            f"{cost.training_ms:.1f}",
+            cost.training_bytes >> 20,
+        )
+        for cost in found.costs
+    ]
+    return console.table(columns, rows, title=describe(found.workload))

@@ -1,0 +1,43 @@
+"""Measure networks in processes of their own: none sees the memory of another, and one that fails takes none along."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from dataclasses import asdict
+
+from satseg.errors import ArchitectureError
+from satseg.profiling.cost import Cost, Workload
+
+
+def measure_apart(arch: str, workload: Workload) -> Cost:
+    """Measure a network in a new process.
+
+    Args:
+        arch: Name of a network, or ``path/to/file.py:function`` as the user named it.
+        workload: What it is given to do.
+
+    Raises:
+        ArchitectureError: There is no such network, or it does not get through the workload.
+    """
+    task = json.dumps({"arch": arch, "workload": asdict(workload)})
+    command = [sys.executable, "-m", "satseg.profiling"]
+    done = subprocess.run(command, input=task, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ArchitectureError(
+            f"The network {arch} cannot be measured at {workload.size} px: {_reason(done)}.",
+            hint="Try a smaller --size or --batch-size.",
+        )
+    answer = json.loads(done.stdout)
+    if "error" in answer:
+        raise ArchitectureError(answer["error"], hint=answer["hint"])
+    return Cost(**answer["cost"])
+
+
+def _reason(done: subprocess.CompletedProcess[str]) -> str:
+    if done.returncode == -signal.SIGKILL:
+        return "its process was killed, which the system does when memory runs out"
+    lines = done.stderr.strip().splitlines() or [f"its process ended with code {done.returncode}"]
+    return lines[-1].rstrip(".")

@@ -1,0 +1,167 @@
+"""Time and memory of a network on this machine, measured in this process."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from satseg.backend import create_model, is_own_file, recorded_name, run_own_file
+from satseg.backend.device import reuse_freed_memory
+from satseg.profiling.counts import count_multiply_adds, count_parameters
+from satseg.profiling.memory import PeakMemory
+
+_AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+_WARM_UP = 2
+_FEWEST = 3
+_PATIENCE = 10.0  # seconds after which no further run is timed
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What a network is given to do.
+
+    Args:
+        size: Rows and columns of the images.
+        batch_size: Images at once.
+        in_channels: Bands of the images.
+        num_classes: Classes of the logits.
+        device: Where it runs, as torch names it.
+        precision: ``32-true``, ``bf16-mixed`` or ``16-mixed``.
+        threads: Processor threads.
+        repeats: Timed runs, at most.
+    """
+
+    size: int = 512
+    batch_size: int = 1
+    in_channels: int = 3
+    num_classes: int = 19
+    device: str = "cpu"
+    precision: str = "32-true"
+    threads: int = 1
+    repeats: int = 10
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a network costs.
+
+    Args:
+        arch: Network.
+        parameters: Learnable values, without what serves training alone.
+        multiply_adds: Of one image.
+        inference_ms: Milliseconds of a forward pass over a batch; median.
+        inference_bytes: Peak memory of that: weights and activations.
+        training_ms: Milliseconds of a training step on a batch; median.
+        training_bytes: Peak memory of that: gradients and optimiser state too.
+    """
+
+    arch: str
+    parameters: int
+    multiply_adds: int
+    inference_ms: float
+    inference_bytes: int
+    training_ms: float
+    training_bytes: int
+
+
+def measure_cost(arch: str, workload: Workload) -> Cost:
+    """Measure a network. Memory is right only in a process that did nothing before.
+
+    A training step is forward pass, cross-entropy with the network's own auxiliary loss, backward pass and AdamW.
+
+    Args:
+        arch: Name of a network, or ``path/to/file.py:function`` as the user named it.
+        workload: What it is given to do.
+
+    Raises:
+        ArchitectureError: There is no such network.
+    """
+    torch.set_num_threads(workload.threads)
+    builder = run_own_file(arch) if is_own_file(arch) else arch
+    shape = {"in_channels": workload.in_channels, "num_classes": workload.num_classes}
+    with torch.device("meta"):
+        plan = create_model(builder, **shape)
+    memory = PeakMemory(torch.device(workload.device))
+    model = create_model(builder, **shape).to(workload.device).to(memory_format=torch.channels_last)
+    images = torch.rand(workload.batch_size, workload.in_channels, workload.size, workload.size).to(workload.device)
+    images = images.contiguous(memory_format=torch.channels_last)
+    inference = _median_ms(_inference(model.eval(), images, workload.precision), workload)
+    inference_bytes = memory.peak()
+    reuse_freed_memory()  # as training does
+    training = _median_ms(_training(model.train(), images, workload), workload)
+    return Cost(
+        arch=recorded_name(arch),
+        parameters=count_parameters(plan),
+        multiply_adds=count_multiply_adds(
+            plan, in_channels=workload.in_channels, height=workload.size, width=workload.size
+        ),
+        inference_ms=inference,
+        inference_bytes=inference_bytes,
+        training_ms=training,
+        training_bytes=memory.peak(),
+    )
+
+
+def _inference(model: nn.Module, images: Tensor, precision: str) -> Callable[[], None]:
+    @torch.inference_mode()
+    def run() -> None:
+        with _autocast(images, precision):
+            model(images)
+
+    return run
+
+
+def _training(model: nn.Module, images: Tensor, workload: Workload) -> Callable[[], None]:
+    targets = torch.randint(workload.num_classes, (len(images), *images.shape[-2:]), device=images.device)
+    optimizer = torch.optim.AdamW(model.parameters())
+    scaler = torch.amp.GradScaler(images.device.type, enabled=workload.precision == "16-mixed")
+
+    def run() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        with _autocast(images, workload.precision):
+            loss = _loss(model, images, targets)
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+
+    return run
+
+
+def _loss(model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
+    forward_with_aux: Callable[..., tuple[Tensor, dict[str, Tensor]]] | None = getattr(model, "forward_with_aux", None)
+    if forward_with_aux is None:
+        return F.cross_entropy(model(images), targets)
+    logits, outputs = forward_with_aux(images)
+    auxiliary: Tensor = model.aux_loss(outputs, targets)  # type: ignore[operator]
+    return F.cross_entropy(logits, targets) + auxiliary
+
+
+def _autocast(images: Tensor, precision: str) -> torch.autocast:
+    return torch.autocast(images.device.type, dtype=_AUTOCAST.get(precision), enabled=precision in _AUTOCAST)
+
+
+def _median_ms(run: Callable[[], None], workload: Workload) -> float:
+    for _ in range(_WARM_UP):
+        run()
+    _finish(workload.device)
+    taken: list[float] = []
+    while len(taken) < workload.repeats and (len(taken) < _FEWEST or sum(taken) < _PATIENCE):
+        began = time.perf_counter()
+        run()
+        _finish(workload.device)
+        taken.append(time.perf_counter() - began)
+    return 1e3 * statistics.median(taken)
+
+
+def _finish(device: str) -> None:
+    """Wait until a GPU has done what it was given."""
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+    elif device == "mps":
+        torch.mps.synchronize()
