@@ -69,11 +69,13 @@ def train(
     ] = None,
     batch_size: options.BatchSize = 8,
     lr: Annotated[
-        float,
+        float | None,
         typer.Option(
-            metavar="RATE", help="Peak learning rate: it warms up to it and decays to 0.", rich_help_panel=_RECIPE
+            metavar="RATE",
+            help="Peak learning rate: it warms up to it and decays. Default: 0.003 with adamw, 0.01 with sgd.",
+            rich_help_panel=_RECIPE,
         ),
-    ] = 3e-3,
+    ] = None,
     loss: Annotated[
         str,
         typer.Option(

@@ -4,8 +4,50 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+
+@dataclass(frozen=True)
+class LogRow:
+    """What is known at a validation.
+
+    Args:
+        step: Updates done.
+        epoch: Passes over the data done, as a fraction.
+        loss: Mean training loss since the validation before.
+        lr: Learning rate.
+        miou: Mean IoU on the val tiles.
+        global_accuracy: Share of their pixels whose class is right.
+        ious: IoU by class name; NaN where it is not defined.
+        pixels_per_second: Pixels trained on in a second, since the validation before.
+        seconds: Seconds spent so far.
+        seconds_left: Seconds that the run will go on at this rate.
+        best: Whether it is the best validation so far.
+    """
+
+    step: int
+    epoch: float
+    loss: float
+    lr: float
+    miou: float
+    global_accuracy: float
+    ious: Mapping[str, float]
+    pixels_per_second: float
+    seconds: float
+    seconds_left: float
+    best: bool
+
+    def scalars(self) -> dict[str, float]:
+        """Return what goes into logs, by name; the step is first, and what depends on the clock is last."""
+        names = ("step", "epoch", "loss", "lr", "miou", "global_accuracy")
+        return {
+            **{name: getattr(self, name) for name in names},
+            **{f"iou {name}": value for name, value in self.ious.items()},
+            "pixels_per_second": self.pixels_per_second,
+            "seconds": self.seconds,
+        }
 
 
 class RunLog:

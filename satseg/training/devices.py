@@ -1,12 +1,18 @@
-"""Sums over all devices of a run, through which gradients flow."""
+"""The devices of a run: how they are launched, and sums over all of them, through which gradients flow."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
 import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins import MixedPrecision
+from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
+
+from satseg.errors import UsageError
 
 Total = Callable[[Tensor], Tensor]
 """Adds up a tensor over all devices."""
@@ -44,3 +50,45 @@ def total_over(devices: int) -> Total:
         return alone
     apply: Total = AllSum.apply
     return apply
+
+
+def process_rank() -> int:
+    """Return the number of this process among those of a run, from 0, before anything is launched.
+
+    torchrun, SLURM and Lightning's own launcher tell it by the environment.
+    """
+    for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"):
+        if os.environ.get(name, "").isdecimal():
+            return int(os.environ[name])
+    return 0
+
+
+def make_fabric(
+    device: torch.device, precision: str, *, devices: int = 1, nodes: int = 1, parts: bool = False
+) -> Fabric:
+    """Return Fabric for the devices of a run; several of them each get a process, and gradients are averaged.
+
+    Args:
+        device: Kind of device; its index counts only where there is one.
+        precision: As Fabric spells it.
+        devices: Devices on each node.
+        nodes: Machines.
+        parts: Whether some parameters may get no gradient in a step.
+
+    Raises:
+        UsageError: Several devices of one name were asked for, or of a kind that is alone.
+    """
+    if devices * nodes > 1 and (device.index is not None or device.type == "mps"):
+        raise UsageError(f"{devices * nodes} devices cannot all be {device}.", hint="Use --device cuda or cpu.")
+    plugins = None if precision == "32-true" else _mixed(device, precision)
+    if devices * nodes == 1:
+        one: list[int] | int = [device.index or 0] if device.type == "cuda" else 1
+        return Fabric(accelerator=device.type, devices=one, plugins=plugins)
+    strategy = DDPStrategy(find_unused_parameters=parts)
+    return Fabric(accelerator=device.type, devices=devices, num_nodes=nodes, strategy=strategy, plugins=plugins)
+
+
+def _mixed(device: torch.device, precision: str) -> MixedPrecision:
+    """Return mixed precision as an object: by name, Fabric announces it on stderr."""
+    scaler = torch.amp.GradScaler(device.type) if precision == "16-mixed" else None
+    return MixedPrecision(precision, device.type, scaler)  # type: ignore[arg-type]

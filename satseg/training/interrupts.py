@@ -13,8 +13,10 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def uninterrupted() -> Iterator[None]:
+def uninterrupted() -> Iterator[list[int]]:
     """Hold Ctrl-C (and SIGTERM, where Python handles it) back until the block ends, then let it act.
+
+    Gives the block a list of the signals that are held back so far.
 
     Weights that were half updated, or norms that saw a batch which the weights did not, could not be continued
     from exactly. Outside the main thread, where Python delivers no signals, this does nothing.
@@ -33,7 +35,7 @@ def uninterrupted() -> Iterator[None]:
     for number in handlers:
         signal.signal(number, remember)
     try:
-        yield
+        yield pending
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)

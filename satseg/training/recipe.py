@@ -1,63 +1,143 @@
-"""How a network is trained: all choices that change its weights, apart from the tiles and the budget."""
+"""How a network is trained: all choices that change its weights, apart from the tiles, the budget and the machine."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+import difflib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from satseg.errors import UsageError
-from satseg.training.augment import Augmentation
+from satseg.training.augment import Augmentation, find_augmentation
 from satseg.training.class_weights import CLASS_WEIGHTS
 from satseg.training.loss import parse_loss
+from satseg.training.optimizers import OPTIMIZERS
+from satseg.training.schedule import SCHEDULES
+
+_NAMES: Mapping[str, Sequence[str]] = {
+    "class_weights": CLASS_WEIGHTS,
+    "optimizer": tuple(OPTIMIZERS),
+    "schedule": SCHEDULES,
+}
+_LEAST = {
+    "batch_size": 1,
+    "accumulate": 1,
+    "weight_decay": 0,
+    "warm_up": 0,
+    "encoder_rate": 0,
+    "freeze_encoder": 0,
+    "clip": 0,
+    "ema": 0,
+    "patience": 0,
+    "seed": 0,
+}
+_BELOW_ONE = ("warm_up", "ema")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """The choices of a run.
+    """The choices of a run: what ``satseg train`` takes as options, its record and its checkpoints tell.
 
     Args:
         arch: Network.
         arch_options: Its options.
-        batch_size: Tiles of a step.
-        lr: Peak learning rate.
-        weight_decay: Of AdamW; norms and biases are not decayed.
+        init_from: Checkpoint whose weights the network starts from, so far as they fit; None starts afresh.
+        batch_size: Tiles at a time on each device.
+        accumulate: Batches whose gradients are averaged for one step.
         loss: What is minimised, as :func:`satseg.training.loss.parse_loss` reads it.
-        class_weights: ``none``, ``inverse`` or ``median``, in the losses of single pixels.
-        augmentation: How far samples may be changed.
+        class_weights: ``none``, ``inverse`` or ``median`` (median frequency), in the losses of single pixels.
+        augment: How far samples may be changed.
+        balance: Draw tiles so that every class comes alike, by the pixels that the index tells of each tile.
+        optimizer: ``adamw`` or ``sgd``, with Nesterov's momentum.
+        lr: Peak learning rate; None takes that of the optimiser.
+        weight_decay: Of weights; norms and biases are not decayed.
+        schedule: ``poly``, ``cosine``, ``one-cycle`` or ``constant``.
+        warm_up: Share of the run in which the learning rate rises to its peak.
+        encoder_rate: Factor on the learning rate of the encoder.
+        freeze_encoder: Epochs in which the encoder is left as it is, running statistics included.
+        freeze_norm: Leave the running statistics of batch norms as they are, and normalise by them.
+        clip: Largest norm of the gradient; 0 does not clip.
+        ema: Decay of the moving average of the weights, which is validated and saved as the best; 0 takes none.
+        patience: Validations without a better score after which the run ends; 0 never ends it.
         seed: Number that all random choices follow from.
         precision: As Lightning Fabric spells it.
+        compile: Compile the network by ``torch.compile``.
 
     Raises:
-        UsageError: A number is out of its range, or there is no such class weighting.
+        UsageError: A number is out of its range, or a name is not known.
     """
 
-    arch: str
+    arch: str = "erfnet"
     arch_options: Mapping[str, Any] = field(default_factory=dict)
+    init_from: str | None = None
     batch_size: int = 8
-    lr: float = 3e-3
-    weight_decay: float = 1e-2
+    accumulate: int = 1
     loss: str = "ce + dice"
     class_weights: str = "none"
-    augmentation: Augmentation = field(default_factory=Augmentation)
+    augment: Augmentation = field(default_factory=Augmentation)
+    balance: bool = False
+    optimizer: str = "adamw"
+    lr: float | None = None
+    weight_decay: float = 1e-2
+    schedule: str = "poly"
+    warm_up: float = 0.05
+    encoder_rate: float = 1.0
+    freeze_encoder: float = 0.0
+    freeze_norm: bool = False
+    clip: float = 5.0
+    ema: float = 0.0
+    patience: int = 0
     seed: int = 0
     precision: str = "32-true"
+    compile: bool = False
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise UsageError(f"A batch needs 1 tile or more, not {self.batch_size}.")
-        if not self.lr > 0:
-            raise UsageError(f"The learning rate {self.lr:g} is not above zero.")
-        for name in ("weight_decay", "seed"):
-            if not getattr(self, name) >= 0:
-                raise UsageError(f"The {name.replace('_', ' ')} {getattr(self, name):g} is below zero.")
+        for name, known in _NAMES.items():
+            _check_name(name, getattr(self, name), known)
+        for name, least in _LEAST.items():
+            if not least <= getattr(self, name) < math.inf:
+                raise UsageError(f"The {_words(name)} {getattr(self, name):g} is below {least}, or infinite.")
+        for name in _BELOW_ONE:
+            if not getattr(self, name) < 1:
+                raise UsageError(f"The {_words(name)} {getattr(self, name):g} is not below 1.")
         parse_loss(self.loss)
-        if self.class_weights not in CLASS_WEIGHTS:
-            raise UsageError(
-                f"There is no class weighting {self.class_weights!r}.",
-                hint=f"Choose from {', '.join(CLASS_WEIGHTS)}.",
-            )
+        if not 0 < self.peak < math.inf:
+            raise UsageError(f"The learning rate {self.peak:g} is not above zero.")
+
+    @classmethod
+    def of(cls, choices: Mapping[str, Any]) -> Recipe:
+        """Make a recipe of choices by name; ``augment`` may be the name of a preset.
+
+        Raises:
+            UsageError: There is no such choice, or its value is not one.
+        """
+        known = [part.name for part in fields(cls)]
+        for name in choices:
+            if name not in known:
+                _check_name("option", name, known)
+        augment = choices.get("augment")
+        if isinstance(augment, str):
+            choices = {**choices, "augment": find_augmentation(augment)}
+        return cls(**choices)
+
+    @property
+    def peak(self) -> float:
+        """Highest learning rate."""
+        return OPTIMIZERS[self.optimizer] if self.lr is None else self.lr
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
-        return asdict(self)
+        return asdict(self) | {"lr": self.peak}
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _check_name(what: str, name: str, known: Sequence[str]) -> None:
+    if name in known:
+        return
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"Did you mean {near[0]}?" if near else f"Choose from {', '.join(known)}."
+    raise UsageError(f"There is no {_words(what)} {name!r}.", hint=hint)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from satseg.errors import UsageError
 
 DEFAULT_EPOCHS = 40.0
-WARM_UP = 0.05
+SCHEDULES = ("poly", "cosine", "one-cycle", "constant")
 POWER = 0.9
 VALIDATIONS = 20
 
@@ -56,7 +57,7 @@ class Budget:
 
 
 def make_budget(
-    *, epochs: float | None, steps: int | None, minutes: float | None, tiles: int, batch_size: int
+    *, epochs: float | None, steps: int | None, minutes: float | None, tiles: int, step_size: int
 ) -> Budget:
     """Turn what the user asked for into a budget.
 
@@ -65,7 +66,7 @@ def make_budget(
         steps: Optimiser updates.
         minutes: Minutes for training, validation and writing.
         tiles: Training tiles: the samples of an epoch.
-        batch_size: Samples of a step.
+        step_size: Samples of a step.
 
     Returns:
         The budget; 40 epochs where nothing was asked for.
@@ -85,14 +86,33 @@ def make_budget(
     if steps is not None:
         return Budget(steps=steps)
     samples = (DEFAULT_EPOCHS if epochs is None else epochs) * tiles
-    return Budget(steps=max(1, -int(-samples // batch_size)))
+    return Budget(steps=max(1, -int(-samples // step_size)))
 
 
-def learning_rate(peak: float, progress: float) -> float:
-    """Return the learning rate at a progress of 0..1: linear warm-up to ``peak``, then polynomial decay to 0."""
-    if progress < WARM_UP:
-        return peak * (0.01 + 0.99 * progress / WARM_UP)
-    return float(peak * ((1 - progress) / (1 - WARM_UP)) ** POWER)
+def learning_rate(peak: float, progress: float, *, schedule: str = "poly", warm_up: float = 0.05) -> float:
+    """Return the learning rate at a progress of 0..1: a warm-up to ``peak``, then a decay.
+
+    Args:
+        peak: Highest learning rate.
+        progress: How far the run is.
+        schedule: ``poly``, to the power of 0.9 (DeepLab); ``cosine``, half a wave; both after a linear warm-up and down
+            to 0; ``one-cycle`` (Smith and Topin 2019), up and down along cosines, from a 25th of the peak to 0;
+            ``constant``, after the warm-up.
+        warm_up: Progress at which the peak is reached.
+    """
+    if progress < warm_up:
+        risen = progress / warm_up
+        low, share = (0.04, _ease(risen)) if schedule == "one-cycle" else (0.01, risen)
+        return peak * (low + (1 - low) * share)
+    left = 1.0 if warm_up >= 1 else (1 - progress) / (1 - warm_up)
+    if schedule == "constant":
+        return peak
+    return float(peak * (left**POWER if schedule == "poly" else _ease(left)))
+
+
+def _ease(share: float) -> float:
+    """Return 0..1 along half a wave of the cosine."""
+    return 0.5 - 0.5 * math.cos(math.pi * share)
 
 
 def validation_due(progress: float, last: float, *, spacing: float = 1 / VALIDATIONS, epoch_ended: bool) -> bool:

@@ -21,6 +21,8 @@ class LoopState:
         loss_sum: Sum of the losses since the last validation.
         trained_seconds: Seconds of the steps since the last validation.
         loss: Mean loss between the last two validations; None before the first.
+        stale: Validations since the best one.
+        best_step: Step of the best validation.
         best_miou: Best validation mIoU so far, -1 before the first.
         best_confusion: (K, K) confusion matrix of the best checkpoint on the validation tiles.
     """
@@ -34,6 +36,8 @@ class LoopState:
     loss_sum: float = 0.0
     trained_seconds: float = 0.0
     loss: float | None = None
+    stale: int = 0
+    best_step: int = 0
     best_miou: float = -1.0
     best_confusion: tuple[tuple[int, ...], ...] = ()
 
@@ -64,7 +68,9 @@ class LoopState:
         """
         value = 0.0 if math.isnan(miou) else miou
         if value <= self.best_miou:
+            self.stale += 1
             return False
+        self.stale, self.best_step = 0, self.step
         self.best_miou, self.best_confusion = value, confusion
         return True
 

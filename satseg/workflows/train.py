@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -13,32 +12,35 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.plugins import MixedPrecision
 from torch import Tensor, nn
 
 from satseg import __version__
 from satseg.backend import Builder, create_model, is_own_file, lasting_options, recorded_name, run_own_file
 from satseg.backend.device import available_cores, reuse_freed_memory, select_device, select_precision
-from satseg.checkpoint import ModelCard
-from satseg.errors import TileError
+from satseg.checkpoint import Checkpoint, ModelCard
+from satseg.errors import CheckpointError
 from satseg.evaluation.confusion import score
-from satseg.evaluation.tiles import score_tiles
 from satseg.raster.gdal import gdal_environment
-from satseg.records import EvaluationReport, Progress, TrainingSummary, no_progress
+from satseg.records import Progress, TrainingSummary, no_progress
 from satseg.runs import Run, newest_run, next_output
-from satseg.tiles.batches import CACHE_BYTES, TileReader
-from satseg.tiles.tileset import Tile, TileSet
-from satseg.training.augment import Augmentation
-from satseg.training.class_weights import class_weights as weigh_classes
-from satseg.training.loop import Network, Trainer
-from satseg.training.loss import Loss
-from satseg.training.optimizers import adamw, restore_optimizer
+from satseg.runs.log import LogRow
+from satseg.tiles.batches import CACHE_BYTES
+from satseg.tiles.tileset import TileSet
+from satseg.training.batch_size import choose_batch_size
+from satseg.training.class_weights import class_weights
+from satseg.training.devices import make_fabric, process_rank
+from satseg.training.learner import Learner
+from satseg.training.loop import Trainer
 from satseg.training.recipe import Recipe
-from satseg.training.sampling import TrainingBatches
+from satseg.training.sampling import Share, TrainingBatches
 from satseg.training.schedule import Budget, make_budget
 from satseg.training.state import LoopState
+from satseg.training.transfer import transfer
+from satseg.workflows.training_data import TrainingData
 
 log = logging.getLogger("satseg")
+
+_READERS = 8  # threads that prepare batches for a GPU, at most
 
 
 def train(
@@ -48,24 +50,23 @@ def train(
     encoder: str | None = None,
     pretrained: bool = False,
     encoder_weights: str | Path | None = None,
+    arch_options: Mapping[str, Any] | None = None,
+    init_from: str | Path | None = None,
     output: str | Path | None = None,
     epochs: float | None = None,
     steps: int | None = None,
     minutes: float | None = None,
-    batch_size: int = 8,
-    lr: float = 3e-3,
-    weight_decay: float = 1e-2,
-    loss: str = "ce + dice",
-    class_weights: str = "none",
-    augmentation: Augmentation | None = None,
-    seed: int = 0,
+    batch_size: int | None = 8,
     device: str = "auto",
+    devices: int = 1,
+    nodes: int = 1,
     precision: str = "auto",
     threads: int | None = None,
     cache_bytes: int = CACHE_BYTES,
     resume: bool = False,
-    arch_options: Mapping[str, Any] | None = None,
     progress: Progress = no_progress,
+    watch: Callable[[LogRow], None] | None = None,
+    **choices: Any,
 ) -> TrainingSummary:
     """Train a network on the train tiles of a tile set, and keep what scores best on its val tiles.
 
@@ -78,25 +79,24 @@ def train(
         encoder: Backbone of timm in place of the network's own.
         pretrained: Start the encoder from timm's weights, which are fetched once.
         encoder_weights: File with weights of the encoder, instead of fetching them.
+        arch_options: Other options of the network.
+        init_from: Checkpoint, or folder of a run, whose weights the network starts from, so far as they fit.
         output: Folder of the run; None takes the next free ``runs/<arch>-<n>``.
         epochs: Passes over the train tiles. Without any budget, 40.
         steps: Optimiser updates, in place of ``epochs``.
         minutes: Minutes in all, in place of ``epochs``.
-        batch_size: Tiles of a step.
-        lr: Peak learning rate: it warms up to it and decays to 0.
-        weight_decay: Of AdamW; norms and biases are not decayed.
-        loss: What is minimised: a sum of ce, dice, focal, jaccard, lovasz, ohem, relaxed and tversky with factors.
-        class_weights: ``none``, ``inverse`` or ``median`` (median frequency), in the losses of single pixels.
-        augmentation: How far samples may be changed; None takes the defaults.
-        seed: Number that all random choices follow from.
+        batch_size: Tiles at a time on each device; None takes as many as fit into memory, 64 at most.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        devices: Devices to train on, on each node. Several of them start this script once more each.
+        nodes: Machines to train on.
         precision: ``auto``, or a precision as ``satseg.backend.device.select_precision`` takes it.
-        threads: Processor threads in all; None takes as many as this process may use.
-        cache_bytes: Memory for decoded tiles.
+        threads: Processor threads in all, on each node; None takes as many as this process may use.
+        cache_bytes: Memory for decoded tiles, on each node.
         resume: Continue the run at ``output`` (None: the newest one of ``arch``) with the budget it was started with,
             or start it where there is none.
-        arch_options: Other options of the network.
         progress: Told after every step.
+        watch: Told after every validation.
+        choices: How to train: fields of :class:`satseg.training.recipe.Recipe` (``loss``, ``lr``, ``augment``, ...).
 
     Returns:
         How the run ended. A finished run that is resumed gives its summary again.
@@ -104,9 +104,10 @@ def train(
     Raises:
         TileError: There is no tile set, or nothing to train on.
         ArchitectureError: There is no such network, or it does not take these options.
+        CheckpointError: There is nothing to start from at ``init_from``, or none of it fits.
         OutputError: The folder holds a run already, or cannot be written.
         TrainingError: The loss is not finite, or the run was started with other settings.
-        UsageError: Arguments contradict each other.
+        UsageError: Arguments contradict each other, or there is no such choice.
         KeyboardInterrupt: After the state was saved.
     """
     started = perf_counter()
@@ -117,84 +118,62 @@ def train(
         "pretrained": pretrained,
         "encoder_weights": encoder_weights and str(encoder_weights),
     }
-    recipe = Recipe(
-        arch=recorded_name(arch),
-        arch_options={**(arch_options or {}), **{name: value for name, value in starting.items() if value}},
-        batch_size=batch_size,
-        lr=lr,
-        weight_decay=weight_decay,
-        loss=loss,
-        class_weights=class_weights,
-        augmentation=augmentation or Augmentation(),
-        seed=seed,
-        precision=select_precision(precision, where),
+    recipe = Recipe.of(
+        {
+            "arch": recorded_name(arch),
+            "arch_options": {**(arch_options or {}), **{name: value for name, value in starting.items() if value}},
+            "init_from": None if init_from is None else str(init_from),
+            "batch_size": 1 if batch_size is None else batch_size,
+            "precision": select_precision(precision, where),
+            **choices,
+        }
     )
-    torch.set_num_threads(threads or available_cores())
+    fabric = make_fabric(where, recipe.precision, devices=devices, nodes=nodes, parts=recipe.freeze_encoder > 0)
+    threads = max(1, (threads or available_cores()) // devices)
+    torch.set_num_threads(threads)
     reuse_freed_memory()
     with gdal_environment():
-        data = _Data.open(tiles, cache_bytes)
-        budget = make_budget(epochs=epochs, steps=steps, minutes=minutes, tiles=len(data.train), batch_size=batch_size)
+        data = TrainingData.open(tiles, cache_bytes // devices)
         with torch.random.fork_rng(range(torch.cuda.device_count())):
             model = _create(builder, recipe, data.tile_set)  # first of all, since it refuses wrong names and options
-            if resume and (epochs, steps, minutes) == (None, None, None):
-                budget = _started_budget(output, recipe) or budget
-            run = _open_run(output, recipe, {"budget": asdict(budget), "tiles": data.digest()}, resume=resume)
+            begun = _begun(output, recipe) if resume else {}
+            if batch_size is None:
+                recipe = replace(recipe, batch_size=begun.get("batch_size") or _fitting(model.to(where), data))
+            share = Share(recipe.batch_size, recipe.accumulate, fabric.world_size, process_rank())
+            budget = make_budget(
+                epochs=epochs, steps=steps, minutes=minutes, tiles=len(data.train), step_size=share.step_size
+            )
+            if begun and (epochs, steps, minutes) == (None, None, None):
+                budget = Budget(**begun["budget"])
+            run = _open_run(output, recipe, budget, share, data, resume=resume)
+            fabric.launch()
+            run = Run(Path(fabric.broadcast(str(run.path))))
             if run.finished:
                 log.info("The run %s is finished already.", run.path)
                 return _recall(run, data)
-            trainer = _make_trainer(model, recipe, budget, data, run, where)
+            trainer = _make_trainer(model, recipe, budget, data, run, fabric)
             trainer.progress = progress
+            trainer.workers = 1 if where.type == "cpu" else max(1, min(threads - 1, _READERS))
+            trainer.watchers = [] if watch is None else [watch]
             trainer.fit(started)
         return _finish(trainer, data)
 
 
-@dataclass(frozen=True)
-class _Data:
-    """The tiles of a run."""
-
-    tile_set: TileSet
-    train: list[Tile]
-    val: list[Tile]
-    reader: TileReader
-
-    @classmethod
-    def open(cls, path: str | Path, cache_bytes: int) -> _Data:
-        tile_set = TileSet.open(path)
-        train = [tile for tile in tile_set.tiles("train") if tile.weight > 0]
-        val = tile_set.tiles("val")
-        if not train:
-            raise TileError(
-                f"The tile set {tile_set.path} has no tile to train on: its split train is empty.",
-                hint="Look at the columns split and weight of its index, or tile again.",
-            )
-        if not val:
-            log.warning("There are no val tiles: scores are of the train tiles, and too good to trust.")
-        return cls(tile_set, train, val or train, TileReader(tile_set.tile_size, cache_bytes=cache_bytes))
-
-    def digest(self) -> str:
-        """Return a hash of which tiles there are and how they are used."""
-        lines = [f"{tile.split} {tile.name} {tile.weight!r} {tile.pixels}" for tile in (*self.train, *self.val)]
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-    def score(self, network: Network, batch_size: int) -> EvaluationReport:
-        """Score a network on the validation tiles."""
-        names = self.tile_set.classes.names
-        return score_tiles(network, self.val, self.reader, names=names, batch_size=batch_size)
-
-
-def _started_budget(output: str | Path | None, recipe: Recipe) -> Budget | None:
-    """Return the budget that the run to resume was started with, or None where there is no run."""
+def _begun(output: str | Path | None, recipe: Recipe) -> dict[str, Any]:
+    """Return the settings that the run to resume was started with, none where there is no run."""
     path = newest_run(recipe.arch) if output is None else Path(output)
-    if path is None or not Run(path).started:
-        return None
-    return Budget(**Run(path).read_settings()["budget"])
+    return {} if path is None or not Run(path).started else Run(path).read_settings()
 
 
-def _open_run(output: str | Path | None, recipe: Recipe, more: Mapping[str, Any], *, resume: bool) -> Run:
-    """Start a run, or open the one to resume."""
-    settings = {**recipe.to_dict(), **more}
+def _open_run(
+    output: str | Path | None, recipe: Recipe, budget: Budget, share: Share, data: TrainingData, *, resume: bool
+) -> Run:
+    """Start a run, or open the one to resume; processes beside the first only guess at its folder."""
+    settings = {**recipe.to_dict(), "devices": share.devices, "budget": asdict(budget), "tiles": data.digest()}
+    path = newest_run(recipe.arch) if output is None else Path(output)
+    if share.rank > 0:
+        return Run(path or Path())
     if resume:
-        path = newest_run(recipe.arch) if output is None else Path(output)
         if path is not None and Run(path).started:
             return Run.resume(path, settings)
         log.info("There is no run to resume; starting one.")
@@ -204,36 +183,56 @@ def _open_run(output: str | Path | None, recipe: Recipe, more: Mapping[str, Any]
 
 
 def _make_trainer(
-    model: nn.Module, recipe: Recipe, budget: Budget, data: _Data, run: Run, device: torch.device
+    model: nn.Module, recipe: Recipe, budget: Budget, data: TrainingData, run: Run, fabric: Fabric
 ) -> Trainer:
-    weights, tensors, state = _load_state(run) if run.resumable else (model.state_dict(), {}, LoopState())
+    weights, tensors, values = _load_state(run) if run.resumable else (_starting_weights(model, recipe), {}, {})
     model.load_state_dict(weights)
-    model = model.to(device).to(memory_format=torch.channels_last)
-    optimizer = adamw(model, lr=recipe.lr, weight_decay=recipe.weight_decay)
-    restore_optimizer(optimizer, tensors)
-    rarity = weigh_classes(recipe.class_weights, [tile.pixels for tile in data.train])
-    criterion = Loss(recipe.loss, None if rarity is None else torch.from_numpy(rarity))
-    return Trainer(
-        model=model,
-        optimizer=optimizer,
-        criterion=criterion.to(device),
-        batches=TrainingBatches(
-            data.train,
-            data.reader,
-            batch_size=recipe.batch_size,
-            seed=recipe.seed,
-            augmentation=recipe.augmentation,
-        ),
-        validate=lambda network: data.score(network, recipe.batch_size),
-        validation_batches=-(-len(data.val) // recipe.batch_size),
-        fabric=_make_fabric(device, recipe.precision),
-        budget=budget,
-        lr=recipe.lr,
+    rarity = class_weights(recipe.class_weights, [tile.pixels for tile in data.train])
+    learner = Learner(model, recipe, data.tile_set.statistics, fabric, rarity)
+    if values:
+        learner.restore(tensors, values)
+    batches = TrainingBatches(
+        data.train,
+        data.reader,
+        share=Share(recipe.batch_size, recipe.accumulate, fabric.world_size, fabric.global_rank),
         seed=recipe.seed,
+        augmentation=recipe.augment,
+        balance=recipe.balance,
+    )
+    return Trainer(
+        learner=learner,
+        batches=batches,
+        validate=lambda network: data.score(network, recipe.batch_size, fabric),
+        validation_batches=-(-len(data.val) // (recipe.batch_size * fabric.world_size)),
+        fabric=fabric,
+        budget=budget,
         run=run,
         card=_make_card(recipe, data.tile_set),
-        state=state,
+        state=LoopState(**values["loop"]) if values else LoopState(),
     )
+
+
+def _starting_weights(model: nn.Module, recipe: Recipe) -> dict[str, Tensor]:
+    """Return the weights of a new run."""
+    if recipe.init_from is not None:
+        source = Checkpoint.load(recipe.init_from)
+        try:
+            log.info("Starting from %s: %s.", source.path, transfer(model, source.read_weights()))
+        except CheckpointError as error:
+            raise CheckpointError(f"{source.path} cannot be started from. {error.message}", hint=error.hint) from error
+    return model.state_dict()
+
+
+def _fitting(model: nn.Module, data: TrainingData) -> int:
+    """Return the tiles that fit into memory at once."""
+    size = choose_batch_size(
+        model,
+        in_channels=len(data.tile_set.bands),
+        size=data.tile_set.tile_size,
+        tiles=len(data.train),
+    )
+    log.info("%d tiles at a time fit into memory.", size)
+    return size
 
 
 def _create(builder: str | Builder, recipe: Recipe, tile_set: TileSet) -> nn.Module:
@@ -247,11 +246,10 @@ def _create(builder: str | Builder, recipe: Recipe, tile_set: TileSet) -> nn.Mod
     )
 
 
-def _load_state(run: Run) -> tuple[dict[str, Tensor], dict[str, Tensor], LoopState]:
+def _load_state(run: Run) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Any]]:
     checkpoint, tensors, values = run.load_last()
-    state = LoopState(**values)
-    log.info("Continuing %s after step %d", run.path, state.step)
-    return checkpoint.read_weights(), tensors, state
+    log.info("Continuing %s after step %d", run.path, values["loop"]["step"])
+    return checkpoint.read_weights(), tensors, values
 
 
 def _make_card(recipe: Recipe, tile_set: TileSet) -> ModelCard:
@@ -268,19 +266,9 @@ def _make_card(recipe: Recipe, tile_set: TileSet) -> ModelCard:
     )
 
 
-def _make_fabric(device: torch.device, precision: str) -> Fabric:
-    """Return Fabric for one device. Mixed precision goes in as an object: by name, Fabric announces it on stderr."""
-    devices = [device.index or 0] if device.type == "cuda" else 1
-    if precision == "32-true":
-        return Fabric(accelerator=device.type, devices=devices, precision="32-true")
-    scaler = torch.amp.GradScaler(device.type) if precision == "16-mixed" else None
-    plugin = MixedPrecision(precision, device.type, scaler)  # type: ignore[arg-type]
-    return Fabric(accelerator=device.type, devices=devices, plugins=[plugin])
-
-
-def _finish(trainer: Trainer, data: _Data) -> TrainingSummary:
+def _finish(trainer: Trainer, data: TrainingData) -> TrainingSummary:
     """Write the run record and return the summary."""
-    run, state = trainer.run, trainer.state
+    run, state, fabric = trainer.run, trainer.state, trainer.fabric
     numbers = {
         "arch": trainer.card.arch,
         "steps": state.step,
@@ -288,11 +276,13 @@ def _finish(trainer: Trainer, data: _Data) -> TrainingSummary:
         "seconds": state.seconds,
         "loss": state.loss,
     }
-    run.finish({"satseg": __version__, **numbers, "confusion": state.best_confusion})
+    if fabric.is_global_zero:
+        run.finish({"satseg": __version__, **numbers, "confusion": state.best_confusion})
+    fabric.barrier()
     return _recall(run, data)
 
 
-def _recall(run: Run, data: _Data) -> TrainingSummary:
+def _recall(run: Run, data: TrainingData) -> TrainingSummary:
     """Read the summary of a finished run from its record."""
     record = run.read_record()
     validation = score(np.array(record["confusion"]), data.tile_set.classes.names)

@@ -1,6 +1,7 @@
-"""Seconds per training step with tiles from disk, and with one batch held in memory: what the loop itself costs.
+"""Seconds per training step with tiles from disk, and with one batch held in memory: what reading and turning cost.
 
-Both run the same Trainer; three passes each, in turns, and the medians of their steps. Prints one JSON line.
+Both run the same Trainer, which augments on the device; three passes each, in turns, and the medians of their steps.
+Prints one JSON line.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ import numpy as np
 import rasterio
 import torch
 from affine import Affine
-from lightning_fabric import Fabric
 
 from satseg.backend import create_model
 from satseg.backend.device import available_cores, select_device, select_precision
@@ -28,11 +28,12 @@ from satseg.records import ProgressEvent
 from satseg.runs import Run
 from satseg.tiles.batches import TileReader
 from satseg.tiles.tileset import TileSet
-from satseg.training.augment import Augmentation
+from satseg.training.augment import PRESETS
+from satseg.training.devices import make_fabric
+from satseg.training.learner import Learner
 from satseg.training.loop import Trainer
-from satseg.training.loss import Loss
-from satseg.training.optimizers import adamw
-from satseg.training.sampling import Batch, TrainingBatches
+from satseg.training.recipe import Recipe
+from satseg.training.sampling import Batch, Share, TrainingBatches
 from satseg.training.schedule import Budget
 from satseg.workflows.tile import tile
 
@@ -72,33 +73,33 @@ def seconds_per_step(
 ) -> float:
     """Train for some steps and return the median time between their ends."""
     device = select_device(options.device)
-    model = create_model(options.arch, in_channels=3, num_classes=2).to(device).to(memory_format=torch.channels_last)
+    recipe = Recipe(
+        options.arch,
+        batch_size=options.batch_size,
+        lr=1e-4,
+        augment=PRESETS[options.augment],
+        precision=select_precision(options.precision, device),
+    )
+    fabric = make_fabric(device, recipe.precision)
+    model = create_model(options.arch, in_channels=3, num_classes=2)
     ends: list[float] = []
 
     def progress(event: ProgressEvent) -> None:
         ends.append(perf_counter())
 
     trainer = Trainer(
-        model=model,
-        optimizer=adamw(model, lr=1e-4, weight_decay=0.0),
-        criterion=Loss("ce + dice"),
+        learner=Learner(model, recipe, tiles.statistics, fabric),
         batches=batches(
             tiles.tiles("train"),
             TileReader(tiles.tile_size, cache_bytes=options.cache_mb * 2**20),
-            batch_size=options.batch_size,
+            share=Share(options.batch_size),
             seed=0,
-            augmentation=Augmentation(),
+            augmentation=recipe.augment,
         ),
         validate=lambda network: score(np.eye(2, dtype=np.int64), tiles.classes.names),
         validation_batches=0,
-        fabric=Fabric(
-            accelerator=device.type,
-            devices=1,
-            precision=select_precision(options.precision, device),  # type: ignore[arg-type]
-        ),
+        fabric=fabric,
         budget=Budget(steps=options.steps + WARM_UP),
-        lr=1e-4,
-        seed=0,
         run=Run.start(output, {}),
         card=ModelCard(options.arch, tiles.classes, tiles.bands, tiles.statistics, tiles.gsd, tiles.tile_size),
         progress=progress,
@@ -113,6 +114,7 @@ def main() -> None:
     parser.add_argument("--arch", default="erfnet")
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--augment", default="light", choices=PRESETS)
     parser.add_argument("--steps", type=int, default=16)
     parser.add_argument("--cache-mb", type=int, default=1024, help="memory for decoded tiles; 0 reads every time")
     parser.add_argument("--device", default="auto")

@@ -15,14 +15,22 @@ from torch import Tensor, nn
 from satseg.checkpoint import Checkpoint, ModelCard
 from satseg.classes import ClassTable
 from satseg.errors import TrainingError
-from satseg.records import BandSpec, BandStatistics, ClassScore, EvaluationReport, ProgressEvent
+from satseg.records import (
+    BandSpec,
+    BandStatistics,
+    ClassScore,
+    EvaluationReport,
+    Progress,
+    ProgressEvent,
+    no_progress,
+)
 from satseg.runs import Run
 from satseg.tiles.batches import TileReader
 from satseg.training.augment import Augmentation
+from satseg.training.learner import Learner
 from satseg.training.loop import Trainer
-from satseg.training.loss import Loss
-from satseg.training.optimizers import adamw
-from satseg.training.sampling import TrainingBatches
+from satseg.training.recipe import Recipe
+from satseg.training.sampling import Share, TrainingBatches
 from satseg.training.schedule import Budget, learning_rate
 
 TABLE = ClassTable.from_names(["background", "bright"])
@@ -61,7 +69,8 @@ def make_trainer(
     model: nn.Module | None = None,
     tiles: int = 8,
     bright: float = 1.0,
-    **more: Any,
+    progress: Progress = no_progress,
+    **choices: Any,
 ) -> Trainer:
     torch.manual_seed(0)
     model = model or nn.Conv2d(1, 2, 1)
@@ -74,21 +83,20 @@ def make_trainer(
         tile_size=8,
     )
     drawn = [FakeTile(i, bright=bright) for i in range(tiles)]
-    batches = TrainingBatches(drawn, TileReader(8), batch_size=2, seed=0, augmentation=Augmentation())  # type: ignore[arg-type]
+    recipe = Recipe(batch_size=2, lr=1e-2, weight_decay=0.0, **choices)
+    share = Share(recipe.batch_size, recipe.accumulate)
+    batches = TrainingBatches(drawn, TileReader(8), share=share, seed=0, augmentation=Augmentation())  # type: ignore[arg-type]
+    fabric = Fabric(accelerator="cpu", devices=1)
     return Trainer(
-        model=model,
-        optimizer=adamw(model, lr=1e-2, weight_decay=0.0),
-        criterion=Loss("ce + dice"),
+        learner=Learner(model, recipe, card.statistics, fabric),
         batches=batches,
         validate=validate,
         validation_batches=1,
-        fabric=Fabric(accelerator="cpu", devices=1),
+        fabric=fabric,
         budget=budget,
-        lr=1e-2,
-        seed=0,
         run=Run.start(folder, {}),
         card=card,
-        **more,
+        progress=progress,
     )
 
 
@@ -147,7 +155,7 @@ def test_validation_sees_normalised_images_whose_invalid_pixels_are_zero(tmp_pat
 
     trainer = make_trainer(tmp_path, Budget(steps=1), validate=validate)
     trainer.fit(perf_counter())
-    weight, bias = trainer.model.weight[0, 0, 0, 0], trainer.model.bias[0]  # type: ignore[index]
+    weight, bias = trainer.learner.model.weight[0, 0, 0, 0], trainer.learner.model.bias[0]  # type: ignore[index]
     assert torch.allclose(seen[0][1:], weight * 2 + bias)
     assert torch.allclose(seen[0][0], bias.expand(8))
 
@@ -204,9 +212,9 @@ def test_an_interruption_keeps_the_last_step(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         trainer.fit(perf_counter())
     checkpoint, tensors, values = trainer.run.load_last()
-    assert (checkpoint.card.training["steps"], values["step"], values["validated_step"]) == (6, 6, 4)
-    assert torch.equal(checkpoint.read_weights()["weight"], trainer.model.weight)  # type: ignore[arg-type]
-    assert tensors["0.0.step"] == 6
+    assert (checkpoint.card.training["steps"], values["loop"]["step"], values["loop"]["validated_step"]) == (6, 6, 4)
+    assert torch.equal(checkpoint.read_weights()["weight"], trainer.learner.model.weight)  # type: ignore[arg-type]
+    assert tensors["optimizer.0.0.step"] == 6
 
 
 def test_progress_tells_steps_or_seconds(tmp_path: Path) -> None:

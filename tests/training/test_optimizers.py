@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from satseg.training.optimizers import adamw, optimizer_tensors, restore_optimizer
+from satseg.training.optimizers import make_optimizer, optimizer_tensors, restore_optimizer
 
 
 def network() -> nn.Module:
@@ -21,7 +21,7 @@ def update(net: nn.Module, optimizer: torch.optim.Optimizer, seed: int) -> None:
 
 def test_norms_and_biases_are_not_decayed() -> None:
     net = network()
-    decayed, plain = adamw(net, lr=1e-3, weight_decay=0.1).param_groups
+    decayed, plain = make_optimizer("adamw", net, lr=1e-3, weight_decay=0.1).param_groups
     assert (decayed["weight_decay"], plain["weight_decay"]) == (0.1, 0)
     assert [tuple(p.shape) for p in decayed["params"]] == [(4, 3, 3, 3), (2, 4, 3, 3)]
     assert [tuple(p.shape) for p in plain["params"]] == [(4,), (4,), (4,), (2,)]
@@ -29,14 +29,14 @@ def test_norms_and_biases_are_not_decayed() -> None:
 
 def test_an_optimiser_put_back_goes_on_to_the_bit() -> None:
     straight, broken = network(), network()
-    first = adamw(straight, lr=1e-2, weight_decay=0.1)
+    first = make_optimizer("adamw", straight, lr=1e-2, weight_decay=0.1)
     for seed in range(6):
         update(straight, first, seed)
 
-    second = adamw(broken, lr=1e-2, weight_decay=0.1)
+    second = make_optimizer("adamw", broken, lr=1e-2, weight_decay=0.1)
     for seed in range(3):
         update(broken, second, seed)
-    third = adamw(broken, lr=1e-2, weight_decay=0.1)
+    third = make_optimizer("adamw", broken, lr=1e-2, weight_decay=0.1)
     restore_optimizer(third, optimizer_tensors(second))
     for seed in range(3, 6):
         update(broken, third, seed)
@@ -49,4 +49,4 @@ def test_an_optimiser_put_back_goes_on_to_the_bit() -> None:
 def test_parameters_that_are_frozen_are_left_out() -> None:
     net = network()
     net[0].requires_grad_(False)  # type: ignore[index]
-    assert [len(g["params"]) for g in adamw(net, lr=1e-3, weight_decay=0.1).param_groups] == [1, 3]
+    assert [len(g["params"]) for g in make_optimizer("adamw", net, lr=1e-3, weight_decay=0.1).param_groups] == [1, 3]

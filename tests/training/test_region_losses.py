@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -57,7 +59,7 @@ def lovasz_extension(errors: np.ndarray, truth: np.ndarray) -> float:
     """Return the Lovász extension of 1 - IoU as an integral over thresholds, its other definition."""
     cuts = np.unique(np.concatenate([[0.0], errors]))
     total = 0.0
-    for low, high in zip(cuts[:-1], cuts[1:], strict=True):
+    for low, high in pairwise(cuts):
         wrong = errors >= high
         total += (high - low) * wrong.sum() / (truth | wrong).sum()
     return total

@@ -1,15 +1,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import pytest
 
 from satseg.errors import TileError
 from satseg.tiles.batches import TileReader
-from satseg.training.augment import SYMMETRIES, Augmentation, turn
-from satseg.training.sampling import TrainingBatches, epoch_order
+from satseg.training.augment import SYMMETRIES, Augmentation, Draw, turn
+from satseg.training.sampling import Share, TrainingBatches, epoch_order
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def make(
 ) -> TrainingBatches:
     tiles = [FakeTile(i, weight) for i, weight in enumerate(weights or [1.0] * count)]
     reader = TileReader(4, cache_bytes=cache_bytes)
-    return TrainingBatches(tiles, reader, batch_size=batch_size, seed=seed, augmentation=Augmentation())  # type: ignore[arg-type]
+    return TrainingBatches(tiles, reader, share=Share(batch_size), seed=seed, augmentation=Augmentation())  # type: ignore[arg-type]
 
 
 def names(batches: TrainingBatches, steps: int) -> list[str]:
@@ -64,8 +64,10 @@ def test_a_batch_depends_on_seed_and_step_alone() -> None:
     other.batch(0)
     first, again = one.batch(5), other.batch(5)
     assert first.names == again.names
-    for part in ("bands", "labels", "valid", "gain", "offset"):
+    for part in ("bands", "labels", "valid"):
         assert np.array_equal(getattr(first, part), getattr(again, part))
+    for part in fields(Draw):
+        assert np.array_equal(getattr(first.draws, part.name), getattr(again.draws, part.name))
 
 
 def test_another_seed_draws_other_batches() -> None:
@@ -91,13 +93,13 @@ def test_images_and_labels_of_a_sample_are_turned_alike() -> None:
 
 def test_a_tile_that_comes_back_in_another_epoch_is_augmented_anew() -> None:
     batches = make(1, batch_size=1)
-    assert len({batches.batch(step).gain.tobytes() for step in range(10)}) == 10
+    assert len({batches.batch(step).draws.gain.tobytes() for step in range(10)}) == 10
 
 
 def test_bands_stay_raw() -> None:
     batch = make(3).batch(0)
     assert batch.bands.dtype == np.uint16
-    assert (batch.bands.shape, batch.labels.shape, batch.gain.shape) == ((4, 2, 4, 4), (4, 4, 4), (4, 2))
+    assert (batch.bands.shape, batch.labels.shape, batch.draws.gain.shape) == ((4, 2, 4, 4), (4, 4, 4), (4, 2))
 
 
 def test_what_is_kept_in_memory_does_not_change_batches() -> None:
@@ -127,7 +129,7 @@ def test_nothing_to_train_on_is_refused(weights: list[float]) -> None:
         TrainingBatches(
             [FakeTile(i, w) for i, w in enumerate(weights)],  # type: ignore[misc]
             TileReader(4),
-            batch_size=2,
+            share=Share(2),
             seed=0,
             augmentation=Augmentation(),
         )

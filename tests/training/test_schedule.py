@@ -8,7 +8,7 @@ from satseg.training.schedule import Budget, learning_rate, make_budget, validat
 
 def budget(**asked: float) -> Budget:
     given = {"epochs": None, "steps": None, "minutes": None, **asked}
-    return make_budget(**given, tiles=100, batch_size=8)  # type: ignore[arg-type]
+    return make_budget(**given, tiles=100, step_size=8)  # type: ignore[arg-type]
 
 
 def test_epochs_become_steps_that_see_every_tile_so_often() -> None:

@@ -1,0 +1,218 @@
+"""A network that learns: one update, its scores' network, and all that continuing needs, as tensors."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from satseg.classes import IGNORE_INDEX
+from satseg.errors import TrainingError, UsageError
+from satseg.raster.bands import normalise
+from satseg.records import BandStatistics
+from satseg.training.averages import Averages
+from satseg.training.devices import total_over
+from satseg.training.loss import Loss
+from satseg.training.optimizers import encoder_of, make_optimizer, optimizer_tensors, restore_optimizer, set_rate
+from satseg.training.prepare import prepare
+from satseg.training.recipe import Recipe
+from satseg.training.sampling import Batch
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+_FAR = 1000.0  # standard deviations: farther out lies no light, but a nodata value that nobody declared
+
+
+class Learner:
+    """A network, its optimiser and its loss, on the devices of a run.
+
+    Args:
+        model: The network; it is moved to the device.
+        recipe: How to train it.
+        statistics: Statistics of the training tiles.
+        fabric: Devices and precision, launched.
+        class_weights: (K,) float32, or None.
+
+    Raises:
+        UsageError: The recipe treats an encoder differently, and the network has none.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        recipe: Recipe,
+        statistics: BandStatistics,
+        fabric: Fabric,
+        class_weights: np.ndarray | None = None,
+    ) -> None:
+        self.recipe = recipe
+        if fabric.world_size > 1 and fabric.device.type == "cuda" and not recipe.freeze_norm:
+            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        self.model = model.to(fabric.device).to(memory_format=torch.channels_last)
+        self.optimizer = make_optimizer(
+            recipe.optimizer,
+            self.model,
+            lr=recipe.peak,
+            weight_decay=recipe.weight_decay,
+            encoder_rate=recipe.encoder_rate,
+        )
+        self._encoder = self._find_encoder()
+        self._averages = Averages(self.model, recipe.ema) if recipe.ema else None
+        self._statistics = statistics
+        self._fabric = fabric
+        self._total = total_over(fabric.world_size)
+        weights = None if class_weights is None else torch.from_numpy(class_weights)
+        self._criterion = Loss(recipe.loss, weights, total=self._total).to(fabric.device)
+        self._with_aux = hasattr(model, "forward_with_aux")
+
+    def setup(self) -> None:
+        """Wrap the network for its devices and precision; once, after :meth:`restore`."""
+        if self.recipe.compile:
+            for name in ("forward", "forward_with_aux"):
+                if hasattr(self.model, name):
+                    setattr(self.model, name, torch.compile(getattr(self.model, name)))
+        self._network, self._optimizer = self._fabric.setup(self.model, self.optimizer)
+        if self._with_aux:
+            self._network.mark_forward_method("forward_with_aux")
+
+    def update(self, batches: Sequence[Batch], *, step: int, epoch: float, lr: float) -> float:
+        """Update the network once by the mean gradient of the batches, and return the mean loss over all devices.
+
+        Args:
+            batches: This process's part of the step.
+            step: Updates done before.
+            epoch: Passes over the data done before.
+            lr: Learning rate.
+
+        Raises:
+            TrainingError: The loss is not finite.
+        """
+        torch.manual_seed(_seed_of(self.recipe.seed, step, self._fabric.global_rank))  # dropout
+        set_rate(self._optimizer, lr)
+        self._network.train()
+        self._freeze(epoch)
+        self._optimizer.zero_grad()
+        value = 0.0
+        for number, batch in enumerate(batches, start=1):
+            with self._fabric.no_backward_sync(self._network, enabled=number < len(batches)):
+                value += self._backward(batch, len(batches), step)
+        if self.recipe.clip:
+            self._fabric.clip_gradients(
+                self._network, self._optimizer, max_norm=self.recipe.clip, error_if_nonfinite=False
+            )
+        self._optimizer.step()
+        if self._averages:
+            self._averages.update(step)
+        return value
+
+    def logits(self, bands: np.ndarray, valid: np.ndarray) -> Tensor:
+        """Return the logits (N, K, S, S) of raw values (N, C, S, S) and valid (N, S, S), in the training precision."""
+        device = self._fabric.device
+        raw, mask = torch.from_numpy(bands).to(device), torch.from_numpy(valid).to(device)
+        images = normalise(raw, self._statistics, mask).contiguous(memory_format=torch.channels_last)
+        with self._fabric.autocast():
+            logits: Tensor = self.model(images)
+        return logits.float()
+
+    @contextmanager
+    def at_its_best(self) -> Iterator[nn.Module]:
+        """Hand out the network in eval mode with the weights to validate and to keep: the averages where there are."""
+        self.model.eval()
+        with self._averages.in_place() if self._averages else nullcontext():
+            yield self.model
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return what continuing needs beside the weights."""
+        parts = {"optimizer": optimizer_tensors(self.optimizer)}
+        if self._averages:
+            parts["ema"] = self._averages.tensors()
+        return {f"{part}.{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
+
+    def values(self) -> dict[str, Any]:
+        """Return what continuing needs beside tensors, ready for JSON."""
+        scaler = self._scaler()
+        return {} if scaler is None else {"scaler": scaler.state_dict()}
+
+    def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        """Put back what :meth:`tensors` and :meth:`values` took; the weights are those of the model already."""
+        parts: dict[str, dict[str, Tensor]] = {"optimizer": {}, "ema": {}}
+        for name, tensor in tensors.items():
+            part, _, rest = name.partition(".")
+            parts[part][rest] = tensor
+        restore_optimizer(self.optimizer, parts["optimizer"])
+        if self._averages:
+            self._averages.restore(parts["ema"])
+        if scaler := self._scaler():
+            scaler.load_state_dict(copy.deepcopy(dict(values["scaler"])))
+
+    def _backward(self, batch: Batch, parts: int, step: int) -> float:
+        """Add the gradient of one batch, one of so many parts of the step, and return its part of the loss."""
+        images, targets = prepare(batch, self._statistics, self._fabric.device)
+        loss = self._loss(images, targets) / parts
+        self._fabric.backward(loss)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"The loss is {value} at step {step + 1}, on the tiles {', '.join(_suspects(batch, images))}.",
+                hint=f"Try a lower learning rate than {self.recipe.peak:g}, and look at the values of these tiles.",
+            )
+        return value
+
+    def _loss(self, images: Tensor, targets: Tensor) -> Tensor:
+        if not self._with_aux:
+            loss: Tensor = self._criterion(self._network(images), targets)
+            return loss
+        logits, outputs = self._network.forward_with_aux(images)
+        aux_loss: Callable[..., Tensor] = getattr(self.model, "aux_loss")  # noqa: B009 - nn.Module types it as Tensor
+        # It is a mean over the pixels that count; together with the other devices', a mean over all of theirs.
+        counted = (targets != IGNORE_INDEX).sum().float()
+        aux = self._total(aux_loss(outputs, targets) * counted) / self._total(counted).clamp(min=1)
+        return self._criterion(logits, targets) + aux
+
+    def _find_encoder(self) -> nn.Module | None:
+        recipe = self.recipe
+        if not recipe.freeze_encoder and recipe.encoder_rate == 1:
+            return None
+        encoder = encoder_of(self.model)
+        if encoder is None:
+            raise UsageError(
+                f"The network {recipe.arch} has no encoder to freeze or to train more slowly.",
+                hint="Leave --encoder-rate and --freeze-encoder away.",
+            )
+        return encoder
+
+    def _freeze(self, epoch: float) -> None:
+        """Hold still what the recipe says; ``train()`` was called just before."""
+        if self.recipe.freeze_encoder and self._encoder:
+            frozen = epoch < self.recipe.freeze_encoder
+            self._encoder.requires_grad_(not frozen)
+            if frozen:
+                self._encoder.eval()
+        if self.recipe.freeze_norm:
+            for module in self.model.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+
+    def _scaler(self) -> torch.amp.GradScaler | None:
+        precision = self._fabric.strategy.precision
+        scaler: torch.amp.GradScaler | None = getattr(precision, "scaler", None)
+        return scaler
+
+
+def _seed_of(seed: int, step: int, rank: int) -> int:
+    entropy = (seed, step, rank) if rank else (seed, step)
+    return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]) >> 1
+
+
+def _suspects(batch: Batch, images: Tensor) -> list[str]:
+    """Return the tiles that hold values which are not finite or far out; all of the batch where none does."""
+    largest = images.flatten(1).abs().amax(dim=1).cpu()
+    found = [name for name, value in zip(batch.names, largest.tolist(), strict=True) if not value < _FAR]
+    return found or list(batch.names)

@@ -1,0 +1,61 @@
+"""What light, sensor and air do to normalised images (N, C, H, W) float32: each sample by its own numbers."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from satseg.records import BandStatistics
+
+
+def bend(images: Tensor, gamma: Tensor, statistics: BandStatistics) -> Tensor:
+    """Apply a gamma curve to each band.
+
+    Raw values are measured from the smallest one of the training tiles, in units of the mean's distance from it, and
+    raised to the power of gamma. So the smallest value and the mean stay where they are, and what lies above the mean
+    spreads (gamma over 1) or gathers (under 1), whatever unit and outliers a band has. Values under the smallest one
+    become it.
+
+    Args:
+        images: (N, C, H, W), normalised by ``statistics``.
+        gamma: (N, C), above zero.
+        statistics: Statistics of the training tiles.
+    """
+    mean, std, low = (torch.tensor(part, device=images.device) for part in _columns(statistics))
+    height = ((mean - low) / torch.where(std > 0, std, 1.0)).float()[:, None, None]  # of the mean, normalised
+    safe = torch.where(height > 0, height, 1.0)
+    bent = safe * ((images / safe + 1).clamp(min=0) ** gamma[..., None, None] - 1)
+    return torch.where(height > 0, bent, images)
+
+
+def adjust(images: Tensor, gain: Tensor, offset: Tensor) -> Tensor:
+    """Multiply bands by ``gain`` (N, C) and add ``offset`` (N, C)."""
+    return torch.addcmul(offset[..., None, None], images, gain[..., None, None])
+
+
+def blur(images: Tensor, sigma: Tensor) -> Tensor:
+    """Blur with Gaussians of standard deviations ``sigma`` (N,), above zero, in pixels; reflected at the edges."""
+    count, bands, height, width = images.shape
+    radius = min(math.ceil(3 * float(sigma.max())), height - 1, width - 1)
+    offsets = torch.arange(-radius, radius + 1, device=images.device)
+    kernels = torch.exp(-0.5 * (offsets / sigma[:, None]) ** 2)  # (N, 2 radius + 1)
+    kernels = (kernels / kernels.sum(1, keepdim=True)).repeat_interleave(bands, 0)[:, None]  # (N C, 1, ...)
+    padded = F.pad(images, (radius, radius, radius, radius), mode="reflect")
+    rows = F.conv2d(padded.flatten(0, 1)[None], kernels[:, :, None], groups=count * bands)
+    return F.conv2d(rows, kernels[..., None], groups=count * bands).view(count, bands, height, width)
+
+
+def add_noise(images: Tensor, std: Tensor, seeds: list[int]) -> Tensor:
+    """Add white noise of standard deviations ``std`` (N,), each sample's from its own seed."""
+    noise = [
+        torch.randn(image.shape, generator=torch.Generator(images.device).manual_seed(seed), device=images.device)
+        for image, seed in zip(images, seeds, strict=True)
+    ]
+    return torch.addcmul(images, torch.stack(noise), std[:, None, None, None])
+
+
+def _columns(statistics: BandStatistics) -> tuple[tuple[float, ...], ...]:
+    return statistics.mean, statistics.std, statistics.minimum

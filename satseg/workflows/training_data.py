@@ -1,0 +1,75 @@
+"""The tiles of a training run."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+
+from satseg.errors import TileError
+from satseg.evaluation.confusion import score
+from satseg.evaluation.tiles import score_tiles
+from satseg.records import EvaluationReport
+from satseg.tiles.batches import TileReader
+from satseg.tiles.tileset import Tile, TileSet
+from satseg.training.devices import total_over
+from satseg.training.loop import Network
+
+log = logging.getLogger("satseg")
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The tiles of a run.
+
+    Args:
+        tile_set: The tile set.
+        train: Tiles to train on.
+        val: Tiles to validate on; those to train on where there are none.
+        reader: Reads and keeps them.
+    """
+
+    tile_set: TileSet
+    train: list[Tile]
+    val: list[Tile]
+    reader: TileReader
+
+    @classmethod
+    def open(cls, path: str | Path, cache_bytes: int) -> TrainingData:
+        """Open a tile set.
+
+        Args:
+            path: Its folder.
+            cache_bytes: Memory for decoded tiles.
+
+        Raises:
+            TileError: There is none, or nothing in it to train on.
+        """
+        tile_set = TileSet.open(path)
+        train = [tile for tile in tile_set.tiles("train") if tile.weight > 0]
+        val = tile_set.tiles("val")
+        if not train:
+            raise TileError(
+                f"The tile set {tile_set.path} has no tile to train on: its split train is empty.",
+                hint="Look at the columns split and weight of its index, or tile again.",
+            )
+        if not val:
+            log.warning("There are no val tiles: scores are of the train tiles, and too good to trust.")
+        return cls(tile_set, train, val or train, TileReader(tile_set.tile_size, cache_bytes=cache_bytes))
+
+    def digest(self) -> str:
+        """Return a hash of which tiles there are and how they are used."""
+        lines = [f"{tile.split} {tile.name} {tile.weight!r} {tile.pixels}" for tile in (*self.train, *self.val)]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+    def score(self, network: Network, batch_size: int, fabric: Fabric) -> EvaluationReport:
+        """Score a network on the validation tiles, of which each process takes its share."""
+        names = self.tile_set.classes.names
+        mine = self.val[fabric.global_rank :: fabric.world_size]
+        report = score_tiles(network, mine, self.reader, names=names, batch_size=batch_size)
+        total = total_over(fabric.world_size)
+        return score(total(torch.tensor(report.confusion, device=fabric.device)).cpu().numpy(), names)
