@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +15,63 @@ from satseg.records import BandStatistics
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """What has to be known of the valid pixels of one piece to merge statistics of many, without loss.
+
+    Args:
+        count: Valid pixels.
+        mean: (B,) float64, mean of each band.
+        squares: (B,) float64, sum of the squared differences from that mean.
+        minimum: (B,) float64.
+        maximum: (B,) float64.
+    """
+
+    count: int
+    mean: np.ndarray
+    squares: np.ndarray
+    minimum: np.ndarray
+    maximum: np.ndarray
+
+    @classmethod
+    def of(cls, bands: np.ndarray, valid: np.ndarray) -> Moments | None:
+        """Take the moments of (band, row, col) raw values; valid is (row, col) bool. None where no pixel is valid."""
+        raw = bands.reshape(len(bands), -1) if valid.all() else bands[:, valid]  # (band, pixel)
+        if not raw.shape[1]:
+            return None
+        values = raw.astype(np.float64)
+        mean = values.mean(axis=1)
+        values -= mean[:, None]
+        squares = np.einsum("bp,bp->b", values, values)
+        return cls(raw.shape[1], mean, squares, raw.min(axis=1).astype(float), raw.max(axis=1).astype(float))
+
+
+def merge_moments(pieces: Sequence[Moments]) -> BandStatistics:
+    """Merge pieces into the statistics of all their pixels; the order of the pieces does not matter to the last bit.
+
+    Sums of squares of large values lose digits; means and squared differences from them do not.
+
+    Raises:
+        TileError: There is no piece.
+    """
+    if not pieces:
+        raise TileError("There is no valid pixel to take band statistics from.")
+    counts = np.array([piece.count for piece in pieces], dtype=np.float64)
+    means = np.array([piece.mean for piece in pieces])  # (piece, band)
+    squares = np.array([piece.squares for piece in pieces])
+    total = math.fsum(counts)
+    mean = np.array([math.fsum(column) / total for column in (counts[:, None] * means).T])
+    between = counts[:, None] * (means - mean) ** 2
+    variance = [math.fsum([*a, *b]) / total for a, b in zip(squares.T, between.T, strict=True)]
+    return BandStatistics(
+        count=int(total),
+        mean=tuple(mean.tolist()),
+        std=tuple(math.sqrt(value) for value in variance),
+        minimum=tuple(np.min([piece.minimum for piece in pieces], axis=0).tolist()),
+        maximum=tuple(np.max([piece.maximum for piece in pieces], axis=0).tolist()),
+    )
 
 
 class StatisticsAccumulator:

@@ -87,6 +87,23 @@ def place_tiles(block: Window, *, size: int, overlap: int) -> list[Placement]:
     ]
 
 
+def place_at_random(block: Window, *, size: int, overlap: int, rng: np.random.Generator) -> list[Placement]:
+    """Lay as many tiles into a block as a grid would have, at random places.
+
+    Args:
+        block: Pixels of the scene.
+        size: Side of a tile; a block smaller than that gives one smaller tile.
+        overlap: Pixels that neighbouring tiles of the grid would share.
+        rng: Source of the places.
+    """
+    height, width = int(block.height), int(block.width)
+    count = len(place_tiles(block, size=size, overlap=overlap))
+    rows = rng.integers(0, max(height - size, 0) + 1, count) + int(block.row_off)
+    columns = rng.integers(0, max(width - size, 0) + 1, count) + int(block.col_off)
+    corners = sorted(set(zip(rows.tolist(), columns.tolist(), strict=True)))
+    return [Placement(Window(left, top, min(size, width), min(size, height)), (0, 0)) for top, left in corners]
+
+
 def _spans(length: int, size: int, overlap: int) -> list[tuple[int, int, int]]:
     """Return start, length and pixels shared with the span before."""
     starts = window_starts(length, size, size - overlap)

@@ -1,28 +1,50 @@
-"""The tile set on disk: ``images/``, ``labels/``, ``tileset.json`` and the index, a GeoParquet table."""
+"""The tile set on disk: ``images/``, ``labels/``, ``tileset.json``, the index and the moments of the tiles.
+
+The index, a GeoParquet table with one row per tile, is the user's: rows may be deleted, moved to another split, or
+given another weight, with QGIS or any other program. Everything downstream goes by it, the statistics of the bands
+too: they are merged from the moments of those tiles that are in train now.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import geopandas
 import numpy as np
+import pandas
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import rasterio
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from satseg.classes import IGNORE_INDEX, ClassTable
 from satseg.errors import SatsegError, TileError, one_line
+from satseg.raster.bands import Moments, merge_moments
 from satseg.raster.scene import Scene
-from satseg.records import BandSpec, BandStatistics
+from satseg.records import BandSpec, BandStatistics, SceneInfo
 from satseg.tiles.layout import SPLITS
+from satseg.tiles.places import Places, outlines, overlapping
+
+log = logging.getLogger("satseg")
 
 INDEX = "index.parquet"
 HEADER = "tileset.json"
-_FORMAT = 1
+MOMENTS = "moments.parquet"
+_FORMAT = 2
+_BATCH = 4096
+_MOMENTS = ("count", "mean", "squares", "minimum", "maximum")
+_MOMENT_SCHEMA = pa.schema(
+    [("tile", pa.string()), ("count", pa.int64()), *((name, pa.list_(pa.float64())) for name in _MOMENTS[1:])]
+)
 _COLUMNS = ("tile", "image", "labels", "scene", "row", "col", "height", "width", "split", "valid_share", "weight")
 
 
@@ -80,7 +102,6 @@ class TileSet:
         path: Its folder.
         classes: Class table of the labels.
         bands: What the values of the images mean.
-        statistics: Of the training tiles, over valid pixels.
         gsd: Ground metres per pixel along x and y, or None without a CRS.
         tile_size: Side of a tile in pixels; a tile is smaller only where its block is.
         index: One row per tile, as the user may have edited it.
@@ -89,7 +110,6 @@ class TileSet:
     path: Path
     classes: ClassTable
     bands: BandSpec
-    statistics: BandStatistics
     gsd: tuple[float, float] | None
     tile_size: int
     index: geopandas.GeoDataFrame
@@ -99,7 +119,7 @@ class TileSet:
         """Open the tile set in a folder.
 
         Raises:
-            TileError: There is none, it is unfinished, or its index lacks columns.
+            TileError: There is none, it is unfinished, or its index makes no sense.
         """
         folder = Path(path)
         if not (folder / INDEX).is_file():
@@ -110,25 +130,47 @@ class TileSet:
         try:
             header = json.loads((folder / HEADER).read_text(encoding="utf-8"))
             index = geopandas.read_parquet(folder / INDEX)
-            tile_set = cls._from_parts(folder, header, index)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            classes = ClassTable.from_dict(header["classes"])
+            _check_index(folder / INDEX, index, classes)
+            tile_set = cls._from_parts(folder, header, classes, index)
+        except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
             raise TileError(f"The tile set {folder} cannot be read: {one_line(error)}.") from error
-        missing = [column for column in _COLUMNS if column not in index]
-        if missing:
-            raise TileError(f"The index {folder / INDEX} lacks the column {missing[0]!r}.")
+        leaks = tile_set.leaks()
+        if leaks:
+            log.warning(
+                "%s: %d train tiles overlap val or test tiles, such as %s; scores will be too good.",
+                folder,
+                len(leaks),
+                leaks[0],
+            )
         return tile_set
 
     @classmethod
-    def _from_parts(cls, folder: Path, header: Mapping[str, Any], index: geopandas.GeoDataFrame) -> TileSet:
+    def _from_parts(
+        cls, folder: Path, header: Mapping[str, Any], classes: ClassTable, index: geopandas.GeoDataFrame
+    ) -> TileSet:
         return cls(
             path=folder,
-            classes=ClassTable.from_dict(header["classes"]),
+            classes=classes,
             bands=BandSpec.from_dict(header["bands"]),
-            statistics=BandStatistics.from_dict(header["statistics"]),
             gsd=tuple(header["gsd"]) if header["gsd"] else None,
             tile_size=int(header["tile_size"]),
             index=index,
         )
+
+    @property
+    def provenance(self) -> list[dict[str, Any]]:
+        """What its tiles were made from, one entry for each time that tiles were added."""
+        return list(json.loads((self.path / HEADER).read_text(encoding="utf-8")).get("provenance", []))
+
+    @cached_property
+    def statistics(self) -> BandStatistics:
+        """Statistics of the raw values over the valid pixels of the tiles that are in train, with a weight above 0.
+
+        Raises:
+            TileError: There is no such tile.
+        """
+        return _statistics(self.path, self.index)
 
     def tiles(self, split: str) -> list[Tile]:
         """Return the tiles of a split, in the order of the index.
@@ -151,6 +193,12 @@ class TileSet:
             pixels=tuple(int(row[pixels_column(name)]) for name in self.classes.names),
         )
 
+    def leaks(self) -> list[str]:
+        """Return the names of train tiles that overlap a val or test tile."""
+        train = self.index[self.index["split"] == "train"]
+        others = self.index[self.index["split"].isin(["val", "test"])]
+        return list(train["tile"][overlapping(places_of(train), places_of(others))])
+
     def pixels(self) -> dict[str, dict[str, int]]:
         """Count labelled pixels by split and class name."""
         return {
@@ -165,26 +213,131 @@ def pixels_column(name: str) -> str:
     return f"pixels_{name}"
 
 
-def write_header(folder: Path, tile_set: TileSet, provenance: Mapping[str, Any]) -> None:
+def write_header(folder: Path, tile_set: TileSet, provenance: Sequence[Mapping[str, Any]]) -> None:
     """Write all of a tile set's description but its index.
 
     Args:
         folder: Folder of the tile set.
         tile_set: What is described.
-        provenance: Where it comes from, ready for JSON.
+        provenance: Where it comes from, ready for JSON; one entry for each time that tiles were added.
     """
     header = {
         "format": _FORMAT,
         "classes": tile_set.classes.to_dict(),
         "bands": asdict(tile_set.bands),
-        "statistics": asdict(tile_set.statistics),
         "gsd": tile_set.gsd,
         "tile_size": tile_set.tile_size,
-        **provenance,
+        "provenance": list(provenance),
     }
     (folder / HEADER).write_text(json.dumps(header, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def make_index(rows: Sequence[Mapping[str, Any]], crs: str | None) -> geopandas.GeoDataFrame:
-    """Make an index of rows that have the index columns, one ``pixels_*`` per class, and ``geometry``."""
-    return geopandas.GeoDataFrame(list(rows), geometry="geometry", crs=crs)
+def make_index(
+    rows: Iterable[Mapping[str, Any]], infos: Sequence[SceneInfo], crs: str | None
+) -> geopandas.GeoDataFrame:
+    """Make an index of rows that have the index columns and one ``pixels_*`` per class.
+
+    Args:
+        rows: One per tile; entries named ``moments`` are left out.
+        infos: The scenes.
+        crs: CRS of the footprints.
+    """
+    columns = (
+        pandas.DataFrame([{key: value for key, value in row.items() if key != "moments"} for row in part])
+        for part in batched(rows, _BATCH)
+    )
+    table = pandas.concat(columns, ignore_index=True)
+    windows = table[["row", "col", "height", "width"]].to_numpy(dtype=np.int64)
+    footprints = np.empty(len(table), dtype=object)
+    for info in infos:
+        mine = (table["scene"] == info.path).to_numpy()
+        footprints[mine] = outlines(info, windows[mine], crs)
+    return geopandas.GeoDataFrame(table, geometry=footprints, crs=crs)
+
+
+def write_moments(folder: Path, rows: Iterable[Mapping[str, Any]], before: Path | None = None) -> None:
+    """Write the moments of tiles, in the order of the rows, which have them as ``moments``.
+
+    Args:
+        folder: Where to write.
+        rows: One per tile.
+        before: Folder of a tile set whose moments come first.
+    """
+    with pq.ParquetWriter(folder / MOMENTS, _MOMENT_SCHEMA) as writer:
+        if before is not None and (before / MOMENTS).is_file():
+            for batch in pq.ParquetFile(before / MOMENTS).iter_batches():
+                writer.write_batch(batch)
+        for part in batched(rows, _BATCH):
+            columns: dict[str, Any] = {"tile": [row["tile"] for row in part]}
+            for position, name in enumerate(_MOMENTS):
+                columns[name] = [row["moments"][position] for row in part]
+            writer.write_table(pa.table(columns, schema=_MOMENT_SCHEMA))
+
+
+def read_moments(folder: Path, names: Sequence[str]) -> dict[str, Moments]:
+    """Return the moments that are on file of the tiles of these names."""
+    if not (folder / MOMENTS).is_file():
+        return {}
+    table = pq.read_table(folder / MOMENTS)
+    table = table.filter(pc.is_in(table["tile"], pa.array(list(names), pa.string())))
+    count, *parts = (table[name].to_pylist() for name in _MOMENTS)
+    rows = zip(table["tile"].to_pylist(), count, *parts, strict=True)
+    return {name: Moments(n, *map(np.array, values)) for name, n, *values in rows}
+
+
+def places_of(index: geopandas.GeoDataFrame) -> Places:
+    """Return where the tiles of an index lie."""
+    windows = index[["row", "col", "height", "width"]].to_numpy(dtype=np.int64)
+    footprints = index.geometry.to_numpy()
+    return Places(index["scene"].to_numpy(dtype=object), windows, footprints, index.crs is not None)
+
+
+def batched(rows: Iterable[Mapping[str, Any]], size: int) -> Iterator[list[Mapping[str, Any]]]:
+    """Yield the rows in lists of ``size``, the last one shorter; Python 3.11 has no ``itertools.batched``."""
+    waiting = iter(rows)
+    while part := list(islice(waiting, size)):
+        yield part
+
+
+def _statistics(folder: Path, index: geopandas.GeoDataFrame) -> BandStatistics:
+    """Merge the moments of the tiles that are trained on; those of tiles that the user added come from their images."""
+    train = index[(index["split"] == "train") & (index["weight"] > 0)]
+    known = read_moments(folder, train["tile"].tolist())
+    pieces = []
+    for name, image in zip(train["tile"], train["image"], strict=True):
+        piece = known.get(name) or _measure(folder / image)
+        pieces += [piece] if piece is not None else []
+    if not pieces:
+        raise TileError(
+            f"The tile set {folder} has no tile to train on: its split train is empty.",
+            hint="Look at the columns split and weight of its index, or tile again.",
+        )
+    return merge_moments(pieces)
+
+
+def _measure(image: Path) -> Moments | None:
+    with Scene.open(image, expand_palette=False) as scene:
+        return Moments.of(*scene.read(Window(0, 0, scene.info.width, scene.info.height)))
+
+
+def _check_index(path: Path, index: geopandas.GeoDataFrame, classes: ClassTable) -> None:
+    """Refuse an index that was edited into something that cannot be used; fill weights that were left empty."""
+    missing = [c for c in (*_COLUMNS, *map(pixels_column, classes.names)) if c not in index]
+    if missing:
+        raise TileError(f"The index {path} lacks the column {missing[0]!r}.")
+    index["weight"] = index["weight"].astype(float).fillna(1.0)
+    if (index["weight"] < 0).any() or not np.isfinite(index["weight"]).all():
+        worst = index["tile"][(index["weight"] < 0) | ~np.isfinite(index["weight"])].iloc[0]
+        raise TileError(f"The weight of the tile {worst} in {path} is not a number of 0 or more.")
+    twice = index["tile"][index["tile"].duplicated()]
+    if len(twice):
+        raise TileError(f"The tile {twice.iloc[0]} stands twice in the index {path}.")
+    others = index["split"][~index["split"].isin(SPLITS)]
+    if len(others):
+        log.warning(
+            "%s: %d tiles are not used, since their split is none of %s: %s.",
+            path,
+            len(others),
+            ", ".join(SPLITS),
+            ", ".join(sorted(map(repr, others.unique()))[:5]),
+        )

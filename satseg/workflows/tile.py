@@ -3,53 +3,70 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from statistics import fmean
+from typing import Any
 
-from rasterio.windows import Window
+import geopandas
+import numpy as np
+import pandas
 
 from satseg import __version__
-from satseg.errors import LabelError, OutputError, TileError, UsageError
-from satseg.raster.bands import StatisticsAccumulator
+from satseg.classes import ClassTable
+from satseg.errors import OutputError, TileError, UsageError
+from satseg.raster.class_map import ClassMap
 from satseg.raster.gdal import gdal_environment
-from satseg.raster.labels import Labels, LabelSource, open_labels
-from satseg.raster.scene import Scene
-from satseg.records import Progress, ProgressEvent, SceneInfo, TileSummary, no_progress
-from satseg.staging import staged
-from satseg.tiles.cut import TileFiles, labelled_pixels
-from satseg.tiles.layout import SPLITS, assign_splits, blocks, choose_block, place_tiles
-from satseg.tiles.tileset import INDEX, TileSet, make_index, write_header
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from satseg.raster.labels import PixelLength, open_labels
+from satseg.records import Progress, SceneInfo, TileSummary, as_json, no_progress
+from satseg.staging import commit
+from satseg.tiles.build import Builder, quotas, resumable
+from satseg.tiles.cut import Worth
+from satseg.tiles.journal import Journal
+from satseg.tiles.layout import SPLITS, choose_block
+from satseg.tiles.places import Places
+from satseg.tiles.plan import Existing, Layout, deal, without_leaks
+from satseg.tiles.regions import Regions
+from satseg.tiles.sources import SceneFiles
+from satseg.tiles.tileset import INDEX, MOMENTS, TileSet, make_index, places_of, write_header, write_moments
+from satseg.vectorization.measures import length_in_pixels
 
 log = logging.getLogger("satseg")
 
 
-@dataclass(frozen=True)
-class _Block:
-    """A block that holds labelled pixels."""
-
-    scene: int
-    window: Window
-    labelled: int
-
-
 def tile(
-    scenes: Iterable[str | Path],
+    scenes: Iterable[str | Path] = (),
     *,
-    labels: str | Path,
+    labels: str | Path | Sequence[str | Path] = (),
     output: str | Path = "tiles",
+    stack: Sequence[str | Path] = (),
+    bands: Sequence[str] | None = None,
     class_field: str | None = None,
+    class_map: str | None = None,
+    where: str | None = None,
+    burn_order: str = "file",
+    all_touched: bool = False,
+    unlabelled: Sequence[int] = (),
+    labelled_area: str | Path | None = None,
+    ignore_border: str | None = None,
+    boundary: str | None = None,
     size: int = 256,
     overlap: int | None = None,
+    sampling: str = "grid",
+    min_valid: float = 0.0,
+    keep_empty: float = 1.0,
+    min_pixels: Mapping[str, int] | None = None,
+    limit: int | None = None,
+    split_by: str = "block",
     block: int | None = None,
+    buffer: str = "0px",
     shares: Sequence[float] = (0.7, 0.15, 0.15),
     seed: int = 0,
+    append: bool = False,
     overwrite: bool = False,
+    resume: bool = False,
     progress: Progress = no_progress,
 ) -> TileSummary:
     """Cut scenes and their labels into training, validation and test tiles.
@@ -59,16 +76,37 @@ def tile(
 
     Args:
         scenes: Rasters with the same bands; anything GDAL opens.
-        labels: Vector features in any CRS, or a class raster.
+        labels: Vector features in any CRS, or a class raster; several lie over each other, the last on top.
         output: Folder to write; it appears when it is complete.
+        stack: Files of one grid that together are a scene, in the order of the bands.
+        bands: Bands to use, by number from 1 or by name; None takes all.
         class_field: Attribute that names the class of each feature; without it all features are one class.
+        class_map: Class by value of the labels, ``residential=building,1=water``; ``*`` is any other value, the class
+            ``ignore`` is neither taught nor scored.
+        where: Condition in SQL that features must meet.
+        burn_order: What lies on top where polygons overlap: ``file`` (later ones), ``area`` (smaller ones), ``class``
+            (later classes), or an attribute of numbers (higher ones).
+        all_touched: Label all pixels that a polygon touches, not only those whose centre it covers.
+        unlabelled: Values of class rasters that mean that nobody looked there.
+        labelled_area: Polygons outside of which nothing is known.
+        ignore_border: Distance from outlines, ``2px`` or ``1m``, within which labels are ignored.
+        boundary: Width of a class of its own, ``3px`` or ``1m``, along outlines and between touching objects.
         size: Side of a tile in pixels.
         overlap: Pixels that neighbouring training tiles share; None is half a tile. Validation and test tiles share
             none.
+        sampling: ``grid``, or ``random``: training tiles anywhere in their block, as many as a grid would have.
+        min_valid: Smallest share of valid pixels of a tile.
+        keep_empty: Share of the training tiles with nothing but background that is kept.
+        min_pixels: Smallest count of pixels by class; a training tile needs that of one of them.
+        limit: Tiles at most, drawn at random, from each split by its labelled area.
+        split_by: ``block``, ``scene``, or ``regions.gpkg:split``, polygons with an attribute of train, val or test.
         block: Side of a block in pixels; None chooses at least two tiles, more where the scenes are large.
+        buffer: Distance, ``64px`` or ``20m``, between training tiles and the others, at least.
         shares: Shares of train, val and test in area.
-        seed: Decides which block goes to which split.
+        seed: Decides which block goes to which split, and all that is drawn at random.
+        append: Add to the tile set at ``output``, with its classes, bands and size.
         overwrite: Replace a tile set that stands at ``output``.
+        resume: Go on where an interrupted call with the same arguments stood.
         progress: Called after each tile.
 
     Returns:
@@ -79,199 +117,257 @@ def tile(
         LabelError: The labels cannot be used, or touch no scene.
         TileError: Scenes differ in their bands, or no tile is left for training.
         OutputError: ``output`` exists already, or cannot be written.
-        UsageError: Sizes contradict each other.
+        UsageError: Arguments contradict each other.
+        KeyboardInterrupt: What was done so far is kept for ``resume``.
     """
+    settings = {name: value for name, value in locals().items() if name not in ("scenes", "progress", "resume")}
     output = Path(output)
-    names = [str(scene) for scene in scenes]
-    overlap = size // 2 if overlap is None else overlap
-    _check_sizes(size, overlap, block)
-    if not names:
-        raise UsageError("There is no scene to tile.")
-    if output.exists() and not overwrite:
-        raise OutputError(
-            f"{output} exists already.", hint="Choose another folder with -o, or replace it with --overwrite."
-        )
+    _check_output(output, append=append, overwrite=overwrite)
     with gdal_environment():
-        source = open_labels(labels, class_field=class_field)
-        infos = _describe_all(names)
-        side = block or choose_block([(info.height, info.width) for info in infos], size)
-        found = _find_blocks(infos, source, side=side, size=size, progress=progress)
-        splits = assign_splits([entry.labelled for entry in found], shares, seed)
-        with staged(output) as folder:
-            cutting = _Cutting(infos, source, found, splits, size, overlap, _provenance(labels, side, shares, seed))
-            tile_set, skipped = cutting.write(folder, progress)
-    summary = _summarise(output, tile_set, len({entry.scene for entry in found}), skipped, source)
-    _warn_of_gaps(summary, shares)
-    return summary
+        base = TileSet.open(output) if append else None
+        sources = _sources(scenes, stack, bands)
+        _check_sizes(size, overlap, block, base)
+        infos = _describe_all(sources, base)
+        source = open_labels(
+            labels,
+            class_field=class_field,
+            classes=None if base is None else base.classes,
+            class_map=None if class_map is None else ClassMap.parse(class_map),
+            where=where,
+            burn_order=burn_order,
+            all_touched=all_touched,
+            unlabelled=unlabelled,
+            labelled_area=labelled_area,
+            ignore_border=_pixels(ignore_border),
+            boundary=_pixels(boundary),
+        )
+        layout = Layout(
+            size=size,
+            overlap=size // 2 if overlap is None else overlap,
+            at_random=sampling == "random",
+            whole_scenes=split_by == "scene",
+            block=block or choose_block([(info.height, info.width) for info in infos], size),
+            buffer=max(_length(buffer, info) for info in infos),
+            shares=tuple(shares),
+            seed=seed,
+        )
+        builder = Builder(
+            sources=sources,
+            infos=infos,
+            names=_unique_names(infos, base),
+            labels=source,
+            layout=layout,
+            worth=Worth(min_valid, keep_empty, _known_classes(min_pixels or {}, source.classes)),
+            regions=None if split_by in ("block", "scene") else Regions.read(split_by),
+            progress=progress,
+        )
+        return _Job(builder, base, limit, _provenance(settings, layout)).run(output, resume=resume)
 
 
 @dataclass(frozen=True)
-class _Cutting:
-    """All that decides where tiles lie and to which split they belong."""
+class _Job:
+    """One tile set to be made, or to be added to.
 
-    infos: Sequence[SceneInfo]
-    source: LabelSource
-    found: Sequence[_Block]
-    splits: Sequence[str]
-    size: int
-    overlap: int
+    Args:
+        builder: What cuts the tiles.
+        base: The tile set to add to, or None.
+        limit: Tiles at most, or None.
+        provenance: What the tiles are made from, ready for JSON.
+    """
+
+    builder: Builder
+    base: TileSet | None
+    limit: int | None
     provenance: Mapping[str, Any]
 
-    def write(self, folder: Path, progress: Progress) -> tuple[TileSet, int]:
-        """Write all tiles, then the description, then the index; return the set and how many tiles were skipped."""
-        for name in ("images", "labels"):
-            (folder / name).mkdir(parents=True)
-        statistics = StatisticsAccumulator(len(self.infos[0].bands))
-        rows, skipped = self._cut_all(folder, statistics, progress)
-        if not any(row["split"] == "train" for row in rows):
+    @property
+    def crs(self) -> str | None:
+        """CRS of the footprints."""
+        if self.base is None:
+            return self.builder.infos[0].crs
+        return None if self.base.index.crs is None else self.base.index.crs.to_wkt()
+
+    def run(self, output: Path, *, resume: bool) -> TileSummary:
+        """Plan, cut, and put the tile set into its place."""
+        builder, infos = self.builder, self.builder.infos
+        existing = self._existing()
+        found = builder.find_blocks()
+        splits = deal(found, infos, builder.layout, existing, self.crs)
+        laid = [p for i, (b, s) in enumerate(zip(found, splits, strict=True)) for p in builder.layout.lay(i, b, s)]
+        planned = without_leaks(laid, infos, builder.layout, existing, self.crs)
+        planned.sort(key=lambda p: (p.scene, int(p.placement.window.row_off), int(p.placement.window.col_off)))
+        plan = {"scenes": as_json(infos), "files": _stamps(self.provenance), **self.provenance}
+        if self.base is not None:
+            plan["before"] = self.base.index[["tile", "split"]].to_dict("list")
+        with resumable(output, as_json(plan), resume=resume) as (folder, journal):
+            builder.cut(folder, planned, quotas(found, splits, planned, self.limit), journal)
+            tile_set = self._write(folder, journal)
+            if self.base is None:
+                commit(folder.parent, output)
+            else:
+                _join(folder, self.base.path)
+            skipped = sum(not journal.holds(number) for number in range(len(planned)) if number in journal)
+        areas = {s: sum(b.labelled for b, given in zip(found, splits, strict=True) if given == s) for s in SPLITS}
+        summary = TileSummary(
+            path=str(output),
+            scenes=len({block.scene for block in found}),
+            tiles=_tiles_by_split(tile_set.index),
+            pixels=tile_set.pixels(),
+            skipped=skipped,
+            repaired=builder.labels.repaired,
+            dropped=builder.labels.dropped,
+            kept_apart=len(laid) - len(planned),
+            overlapping=len(tile_set.leaks()),
+            shares={split: area / sum(areas.values()) for split, area in areas.items()},
+        )
+        _warn_of_gaps(summary, builder.layout.shares if builder.regions is None else (1, 1, 1))
+        return summary
+
+    def _existing(self) -> Existing:
+        if self.base is None:
+            return Existing(Places.of([], [], [], None), np.empty(0, dtype=object))
+        return Existing(places_of(self.base.index), self.base.index["split"].to_numpy(dtype=object))
+
+    def _write(self, folder: Path, journal: Journal) -> TileSet:
+        """Write the description, then the moments, then the index."""
+        builder, base = self.builder, self.base
+        if base is None and not any(row["split"] == "train" for row in journal.rows()):
             raise TileError("No tile is left for training.")
+        if not any(True for _ in journal.rows()):
+            raise TileError("No tile is left.")
+        index = make_index(journal.rows(), builder.infos, self.crs)
+        if base is not None:
+            index = geopandas.GeoDataFrame(pandas.concat([base.index, index], ignore_index=True), crs=base.index.crs)
         tile_set = TileSet(
             path=folder,
-            classes=self.source.classes,
-            bands=self.infos[0].bands,
-            statistics=statistics.finish(),
-            gsd=self.infos[0].gsd,
-            tile_size=self.size,
-            index=make_index(rows, self.infos[0].crs),
+            classes=builder.labels.classes,
+            bands=builder.infos[0].bands,
+            gsd=builder.infos[0].gsd if base is None else base.gsd,
+            tile_size=builder.layout.size,
+            index=index,
         )
-        write_header(folder, tile_set, {**self.provenance, "overlap": self.overlap})
-        tile_set.index.to_parquet(folder / INDEX)
-        return tile_set, skipped
-
-    def _cut_all(
-        self, folder: Path, statistics: StatisticsAccumulator, progress: Progress
-    ) -> tuple[list[dict[str, Any]], int]:
-        rows: list[dict[str, Any]] = []
-        skipped = 0
-        total = sum(len(self._placements(entry, split)) for entry, split in zip(self.found, self.splits, strict=True))
-        names = _unique_names(self.infos)
-        for number, info in enumerate(self.infos):
-            mine = [(b, s) for b, s in zip(self.found, self.splits, strict=True) if b.scene == number]
-            if not mine:
-                continue
-            files = TileFiles(folder, names[number], self.source.classes)
-            with _opened(info, self.source) as (scene, labels):
-                for entry, split in mine:
-                    for placement in self._placements(entry, split):
-                        row = files.cut(scene, labels, placement, split, statistics)
-                        skipped += row is None
-                        rows += [row] if row else []
-                        progress(ProgressEvent("Cutting tiles", len(rows) + skipped, total, "tile"))
-        return _in_one_crs(rows, self.infos), skipped
-
-    def _placements(self, entry: _Block, split: str) -> list[Any]:
-        return place_tiles(entry.window, size=self.size, overlap=self.overlap if split == "train" else 0)
+        write_header(folder, tile_set, [*([] if base is None else base.provenance), self.provenance])
+        write_moments(folder, journal.rows(), before=None if base is None else base.path)
+        index.to_parquet(folder / INDEX)
+        return tile_set
 
 
-def _provenance(labels: str | Path, block: int, shares: Sequence[float], seed: int) -> dict[str, Any]:
-    """Return what the tile set was made from, beside the scenes, which its index names."""
-    return {"satseg": __version__, "source": str(labels), "block": block, "shares": list(shares), "seed": seed}
+def _join(folder: Path, path: Path) -> None:
+    """Move the files of new tiles into a tile set; the index comes last, since all else goes by it."""
+    for kind in ("images", "labels"):
+        for file in sorted((folder / kind).iterdir()):
+            os.replace(file, path / kind / file.name)
+    for name in ("tileset.json", MOMENTS, INDEX):
+        os.replace(folder / name, path / name)
 
 
-def _check_sizes(size: int, overlap: int, block: int | None) -> None:
+def _provenance(settings: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
+    """Return what tiles are made from, beside the scenes, which the index names."""
+    paths = [settings["labels"]] if isinstance(settings["labels"], str | Path) else settings["labels"]
+    labels = ("class_field", "class_map", "where", "burn_order", "all_touched", "unlabelled", "labelled_area")
+    others = ("ignore_border", "boundary", "sampling", "min_valid", "keep_empty", "min_pixels", "limit", "split_by")
+    chosen = {name: settings[name] for name in (*labels, *others) if settings[name]}
+    return as_json({"satseg": __version__, "source": [str(path) for path in paths], **chosen, **asdict(layout)})
+
+
+def _stamps(provenance: Mapping[str, Any]) -> list[tuple[str, int, int]]:
+    """Return size and time of the files that labels come from, as far as they are local."""
+    paths = [Path(str(name)) for name in (*provenance["source"], provenance.get("labelled_area", ""))]
+    return [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in paths if p.is_file()]
+
+
+def _check_output(output: Path, *, append: bool, overwrite: bool) -> None:
+    if append and overwrite:
+        raise UsageError("A tile set is either added to or replaced: --append and --overwrite exclude each other.")
+    if output.exists() and not (append or overwrite):
+        raise OutputError(
+            f"{output} exists already.",
+            hint="Choose another folder with -o, add to it with --append, or replace it with --overwrite.",
+        )
+
+
+def _check_sizes(size: int, overlap: int | None, block: int | None, base: TileSet | None) -> None:
     if size < 32:
         raise UsageError(f"Tiles of {size} px are too small; networks take 32 px and more.")
-    if not 0 <= overlap < size:
+    if overlap is not None and not 0 <= overlap < size:
         raise UsageError(f"An overlap of {overlap} px does not fit tiles of {size} px.")
     if block is not None and block < size:
         raise UsageError(f"A block of {block} px cannot hold a tile of {size} px.")
+    if base is not None and base.tile_size != size:
+        raise UsageError(f"{base.path} has tiles of {base.tile_size} px; tiles of {size} px cannot be added to it.")
 
 
-def _describe_all(names: Sequence[str]) -> list[SceneInfo]:
-    infos = []
-    for name in names:
-        with Scene.open(name) as scene:
-            infos.append(scene.info)
-    first = infos[0]
-    for info in infos[1:]:
-        if info.bands != first.bands:
-            raise TileError(
-                f"{info.path} has {_spec(info)}, but {first.path} has {_spec(first)}.",
-                hint="Scenes of one tile set need the same bands, dtype, scale and offset.",
-            )
-        if info.gsd and first.gsd and abs(info.gsd[0] / first.gsd[0] - 1) > 0.1:
-            log.warning("%s has %.3g m per pixel, %s has %.3g.", info.path, info.gsd[0], first.path, first.gsd[0])
-    return infos
-
-
-def _spec(info: SceneInfo) -> str:
-    return f"{len(info.bands)} bands of {info.bands.dtype} ({', '.join(info.bands.names)})"
-
-
-def _find_blocks(
-    infos: Sequence[SceneInfo], source: LabelSource, *, side: int, size: int, progress: Progress
-) -> list[_Block]:
-    """Return the blocks of all scenes that hold labelled pixels; scenes without labels are left out with a warning."""
-    found: list[_Block] = []
-    reasons: list[LabelError] = []
-    for number, info in enumerate(infos):
-        windows = blocks(info.height, info.width, block=side, size=size)
-        try:
-            counts = _labelled_per_block(info, source, windows, progress)
-        except LabelError as error:
-            log.warning("Skipped: %s", error.message)
-            reasons.append(error)
-            continue
-        found += [_Block(number, window, n) for window, n in zip(windows, counts, strict=True) if n]
-    if not found and reasons:
-        raise reasons[0]
+def _sources(
+    scenes: Iterable[str | Path], stack: Sequence[str | Path], bands: Sequence[str] | None
+) -> list[SceneFiles]:
+    chosen = None if bands is None else tuple(bands)
+    found = [SceneFiles((str(scene),), chosen) for scene in scenes]
+    if stack:
+        found.append(SceneFiles(tuple(map(str, stack)), chosen))
     if not found:
-        raise TileError("No pixel of any scene is both valid and labelled.")
+        raise UsageError("There is no scene to tile.")
     return found
 
 
-def _labelled_per_block(info: SceneInfo, source: LabelSource, windows: list[Window], progress: Progress) -> list[int]:
-    with _opened(info, source) as (scene, labels):
-        if not info.has_mask and source.known_everywhere:
-            return [int(window.width * window.height) for window in windows]  # nothing to read for that
-        counts = []
-        for count in labelled_pixels(scene, labels, windows):
-            counts.append(count)
-            progress(ProgressEvent("Finding labelled blocks", len(counts), len(windows), "block"))
-        return counts
+def _describe_all(sources: Sequence[SceneFiles], base: TileSet | None) -> list[SceneInfo]:
+    infos: list[SceneInfo] = []
+    for source in sources:
+        with source.open() as scene:
+            infos.append(scene.info)
+        _check_alike(infos[-1], infos[0], base)
+    return infos
 
 
-@contextmanager
-def _opened(info: SceneInfo, source: LabelSource) -> Iterator[tuple[Scene, Labels]]:
-    with ExitStack() as stack:
-        scene = stack.enter_context(Scene.open(info.path))
-        labels = source.on(info)
-        stack.callback(labels.close)
-        yield scene, labels
+def _check_alike(info: SceneInfo, first: SceneInfo, base: TileSet | None) -> None:
+    bands, gsd, name = (first.bands, first.gsd, first.path) if base is None else (base.bands, base.gsd, str(base.path))
+    if info.bands != bands:
+        raise TileError(
+            f"{info.path} has {_spell(info.bands)}, but {name} has {_spell(bands)}.",
+            hint="Scenes of one tile set need the same bands, dtype, scale and offset.",
+        )
+    if info.gsd and gsd and abs(info.gsd[0] / gsd[0] - 1) > 0.1:
+        log.warning("%s has %.3g m per pixel, %s has %.3g.", info.path, info.gsd[0], name, gsd[0])
+    if base is not None and (base.index["scene"] == info.path).any():
+        raise TileError(
+            f"{info.path} is in {base.path} already.", hint="Delete its rows from the index first, to cut it anew."
+        )
 
 
-def _unique_names(infos: Sequence[SceneInfo]) -> list[str]:
+def _spell(bands: Any) -> str:
+    return f"{len(bands)} bands of {bands.dtype} ({', '.join(bands.names)})"
+
+
+def _unique_names(infos: Sequence[SceneInfo], base: TileSet | None) -> list[str]:
     """Return a name per scene: its file's stem, numbered where several scenes share it."""
     stems = [Path(info.path).stem for info in infos]
-    return [f"{stem}-{i}" if stems.count(stem) > 1 else stem for i, stem in enumerate(stems)]
+    taken = set() if base is None else {str(tile).rsplit("_", 2)[0] for tile in base.index["tile"]}
+    names: list[str] = []
+    for number, stem in enumerate(stems):
+        name = f"{stem}-{number}" if stems.count(stem) > 1 or stem in taken else stem
+        while name in taken:
+            name = f"{name}-{number}"
+        names.append(name)
+    return names
 
 
-def _in_one_crs(rows: list[dict[str, Any]], infos: Sequence[SceneInfo]) -> list[dict[str, Any]]:
-    """Bring footprints to the CRS of the first scene: a GeoParquet column has one."""
-    import geopandas
-
-    first = infos[0].crs
-    for info in infos[1:]:
-        if info.crs == first or info.crs is None or first is None:
-            continue
-        mine = [row for row in rows if row["scene"] == info.path]
-        moved = geopandas.GeoSeries([row["geometry"] for row in mine], crs=info.crs).to_crs(first)
-        for row, geometry in zip(mine, moved, strict=True):
-            row["geometry"] = geometry
-    return rows
+def _pixels(length: str | None) -> PixelLength | None:
+    return None if length is None else lambda info: fmean(length_in_pixels(length, info.gsd))
 
 
-def _summarise(output: Path, tile_set: TileSet, scenes: int, skipped: int, source: LabelSource) -> TileSummary:
-    counts = tile_set.index["split"].value_counts()
-    return TileSummary(
-        path=str(output),
-        scenes=scenes,
-        tiles={split: int(counts.get(split, 0)) for split in SPLITS},
-        pixels=tile_set.pixels(),
-        skipped=skipped,
-        repaired=source.repaired,
-        dropped=source.dropped,
-    )
+def _length(text: str, info: SceneInfo) -> int:
+    return round(max(length_in_pixels(text, info.gsd)))
+
+
+def _known_classes(counts: Mapping[str, int], classes: ClassTable) -> dict[str, int]:
+    for name in counts:
+        if name not in classes.names:
+            raise UsageError(f"There is no class {name!r} to count; the labels have {', '.join(classes.names)}.")
+    return dict(counts)
+
+
+def _tiles_by_split(index: Any) -> dict[str, int]:
+    counts = index["split"].value_counts()
+    return {split: int(counts.get(split, 0)) for split in SPLITS}
 
 
 def _warn_of_gaps(summary: TileSummary, shares: Sequence[float]) -> None:

@@ -1,0 +1,203 @@
+"""Build a tile set: find the blocks that hold labels, cut their tiles, note each, and go on after an interruption."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from satseg.errors import LabelError, OutputError, SatsegError, TileError
+from satseg.raster.labels import Labels, LabelSource
+from satseg.raster.scene import Scene
+from satseg.records import Progress, ProgressEvent, SceneInfo
+from satseg.staging import work_folder
+from satseg.tiles.cut import Cutter, Planned, Worth
+from satseg.tiles.journal import JOURNAL, Journal
+from satseg.tiles.layout import SPLITS
+from satseg.tiles.plan import Block, Layout, labelled_pixels
+from satseg.tiles.regions import Regions
+from satseg.tiles.sources import SceneFiles
+
+log = logging.getLogger("satseg")
+
+_ORDER = 3  # sub-stream of the seed's randomness: which tiles come first where their number is limited
+
+
+@dataclass(frozen=True)
+class Builder:
+    """All that decides the tiles of a tile set.
+
+    Args:
+        sources: Scenes.
+        infos: What is known of each.
+        names: Unique name of each.
+        labels: Their labels.
+        layout: How tiles are laid out.
+        worth: Which tiles are kept.
+        regions: Polygons that decide splits, or None.
+        progress: Called after each block and tile.
+    """
+
+    sources: Sequence[SceneFiles]
+    infos: Sequence[SceneInfo]
+    names: Sequence[str]
+    labels: LabelSource
+    layout: Layout
+    worth: Worth
+    regions: Regions | None
+    progress: Progress
+
+    def find_blocks(self) -> list[Block]:
+        """Return the blocks that hold labelled pixels; scenes without labels are left out with a warning.
+
+        Raises:
+            LabelError: No label touches any scene.
+            TileError: No pixel is both valid and labelled.
+        """
+        found: list[Block] = []
+        reasons: list[LabelError] = []
+        for number in range(len(self.sources)):
+            try:
+                found += self._labelled_blocks(number)
+            except LabelError as error:
+                log.warning("Skipped: %s", error.message)
+                reasons.append(error)
+        if not found and reasons:
+            raise reasons[0]
+        if not found:
+            raise TileError("No pixel of any scene is both valid and labelled.")
+        return found
+
+    def cut(self, folder: Path, planned: Sequence[Planned], quotas: dict[str, int], journal: Journal) -> None:
+        """Cut tiles until each split has its quota, or there are no more; those in the journal are not cut again.
+
+        Args:
+            folder: Folder of the tile set.
+            planned: Tiles in the order of their scenes' rows.
+            quotas: Tiles at most of each split.
+            journal: Takes what is done.
+        """
+        waiting = self._drawing_order(planned, quotas)
+        kept = dict.fromkeys(quotas, 0)
+        total = sum(min(quota, len(waiting[split])) for split, quota in quotas.items())
+        while True:
+            batch = sorted(n for s in quotas for n in waiting[s][: quotas[s] - kept[s]])
+            if not batch:
+                break
+            for split in quotas:
+                waiting[split] = waiting[split][quotas[split] - kept[split] :]
+            for number in self._cut_batch(folder, planned, batch, journal):
+                kept[planned[number].split] += journal.holds(number)
+                self.progress(ProgressEvent("Cutting tiles", min(len(journal), total), total, "tile"))
+
+    def _drawing_order(self, planned: Sequence[Planned], quotas: dict[str, int]) -> dict[str, list[int]]:
+        """Return the numbers of each split's tiles, shuffled where not all of them may be taken."""
+        rng = np.random.default_rng((self.layout.seed, _ORDER))
+        order = {}
+        for split, quota in quotas.items():
+            numbers = np.flatnonzero([p.split == split for p in planned])
+            order[split] = (rng.permutation(numbers) if quota < len(numbers) else numbers).tolist()
+        return order
+
+    def _cut_batch(
+        self, folder: Path, planned: Sequence[Planned], batch: Sequence[int], journal: Journal
+    ) -> Iterator[int]:
+        """Cut tiles in the given order, and yield the number of each."""
+        for scene_number, group in groupby(batch, key=lambda number: planned[number].scene):
+            numbers = list(group)
+            missing = [number for number in numbers if number not in journal]
+            yield from (number for number in numbers if number in journal)
+            if not missing:
+                continue
+            cutter = Cutter(folder, self.names[scene_number], self.labels.classes, self.worth, self.layout.seed)
+            with self._opened(scene_number) as (scene, labels):
+                for number in missing:
+                    journal.add(number, cutter.cut(scene, labels, planned[number]))
+                    yield number
+
+    def _labelled_blocks(self, number: int) -> list[Block]:
+        info = self.infos[number]
+        parts = self.layout.part(number, info, self.regions)
+        found = []
+        with self._opened(number) as (scene, labels):
+            if not info.has_mask and self.labels.known_everywhere and self.regions is None:
+                return [Block(p.scene, p.window, int(p.window.width * p.window.height)) for p in parts]
+            for done, part in enumerate(parts, start=1):
+                count = labelled_pixels(scene, labels, part)
+                found += [Block(part.scene, part.window, count, part.region)] if count else []
+                self.progress(ProgressEvent("Finding labelled blocks", done, len(parts), "block"))
+        return found
+
+    @contextmanager
+    def _opened(self, number: int) -> Iterator[tuple[Scene, Labels]]:
+        with ExitStack() as stack:
+            scene = stack.enter_context(self.sources[number].open())
+            yield scene, stack.enter_context(self.labels.on(self.infos[number]))
+
+
+def quotas(
+    found: Sequence[Block], splits: Sequence[str], planned: Sequence[Planned], limit: int | None
+) -> dict[str, int]:
+    """Return how many tiles of each split are cut at most.
+
+    Args:
+        found: Blocks.
+        splits: Split of each.
+        planned: All tiles there are.
+        limit: Tiles in all, or None for all; it is parted by labelled area, and each split gets one at least.
+    """
+    if limit is None:
+        return {split: sum(p.split == split for p in planned) for split in SPLITS}
+    areas = {split: sum(b.labelled for b, s in zip(found, splits, strict=True) if s == split) for split in SPLITS}
+    total = sum(areas.values())
+    others = {split: max(1, round(limit * areas[split] / total)) if areas[split] else 0 for split in SPLITS[1:]}
+    return {"train": max(1, limit - sum(others.values())), **others}
+
+
+@contextmanager
+def resumable(output: Path, plan: dict[str, Any], *, resume: bool) -> Iterator[tuple[Path, Journal]]:
+    """Give a folder to build in that an interruption leaves where it is, and the journal of what it holds.
+
+    Args:
+        output: Where the tile set will stand.
+        plan: All that decides the tiles, ready for JSON.
+        resume: Go on with what an interruption left; else it is thrown away.
+
+    Yields:
+        The folder, with ``images`` and ``labels`` in it, and its journal.
+
+    Raises:
+        OutputError: The folder cannot be written, or holds the work of another plan.
+    """
+    work = work_folder(output)
+    folder = work / "new" / output.name
+    try:
+        if not resume:
+            shutil.rmtree(work, ignore_errors=True)
+        for name in ("images", "labels"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"Cannot write to {output.parent}: {error.strerror}.") from error
+    try:
+        with Journal(work / JOURNAL, plan) as journal:
+            if resume:
+                log.info("Going on after %d tiles.", len(journal))
+            yield folder, journal
+    except KeyboardInterrupt:
+        log.info("What was cut so far is in %s; the same command goes on with --resume.", work)
+        raise
+    except OutputError:
+        if not resume:
+            shutil.rmtree(work, ignore_errors=True)
+        raise
+    except SatsegError:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+    shutil.rmtree(work, ignore_errors=True)

@@ -1,0 +1,113 @@
+"""Regions that the user drew: each polygon belongs to a split."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import shapely
+from pyproj import CRS, Transformer
+from rasterio.features import rasterize
+from rasterio.windows import Window
+
+from satseg.errors import LabelError, UsageError
+from satseg.raster.features import VectorLayer, repair, reproject
+from satseg.raster.scene import window_transform
+from satseg.raster.vector_labels import window_outline
+from satseg.records import SceneInfo
+from satseg.tiles.layout import SPLITS
+
+log = logging.getLogger("satseg")
+
+_ROUNDING = 1e-6  # pixels: a region that was drawn along pixels must not take in their neighbours
+
+
+@dataclass(frozen=True)
+class Region:
+    """A polygon on the grid of a scene.
+
+    Args:
+        window: The pixels around it.
+        split: The split of its pixels.
+        shape: The polygon in the CRS of the scene.
+    """
+
+    window: Window
+    split: str
+    shape: Any
+
+    def covers(self, scene: SceneInfo, window: Window) -> np.ndarray:
+        """Tell which pixels of a window have their centre in the region: (row, col) bool."""
+        shape = (int(window.height), int(window.width))
+        if shapely.covers(self.shape, window_outline(scene, window)):
+            return np.ones(shape, dtype=bool)
+        transform = window_transform(scene.transform, window.col_off, window.row_off)
+        return np.asarray(rasterize([(self.shape, 1)], out_shape=shape, transform=transform, dtype="uint8")) > 0
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Polygons with splits, in the CRS of their file."""
+
+    shapes: np.ndarray
+    splits: tuple[str, ...]
+    crs: str | None
+
+    @classmethod
+    def read(cls, text: str) -> Regions:
+        """Read ``regions.gpkg:split``: a vector file, and the attribute that holds train, val or test.
+
+        Raises:
+            UsageError: It names no attribute.
+            LabelError: The file or the attribute cannot be read, or no polygon has a split.
+        """
+        path, colon, field = text.rpartition(":")
+        if not (colon and path and field):
+            raise UsageError(
+                f"--split-by takes block, scene, or a file and its attribute, not {text!r}.",
+                hint="For example: --split-by regions.gpkg:split",
+            )
+        layer = VectorLayer.open(path)
+        layer.require(field)
+        shapes, splits = [], []
+        for geometries, values in layer.batches([field]):
+            shapes += list(repair(geometries))
+            splits += [str(value) for value in values[field]]
+        known = [shape is not None and split in SPLITS for shape, split in zip(shapes, splits, strict=True)]
+        others = sorted({split for split in splits if split not in SPLITS})
+        if others:
+            log.warning("%s: polygons whose %s is %s are not used.", path, field, " or ".join(map(repr, others[:5])))
+        if not any(known):
+            raise LabelError(f"No polygon of {path} has train, val or test for {field!r}.")
+        chosen = np.flatnonzero(known)
+        return cls(np.array(shapes, dtype=object)[chosen], tuple(splits[i] for i in chosen), layer.crs)
+
+    def on(self, scene: SceneInfo) -> list[Region]:
+        """Return the regions that touch a scene, cut to it."""
+        shapes = self.shapes
+        if (
+            self.crs is not None
+            and scene.crs is not None
+            and CRS.from_user_input(self.crs) != CRS.from_user_input(scene.crs)
+        ):
+            shapes = reproject(shapes, Transformer.from_crs(self.crs, scene.crs, always_xy=True).transform)
+        whole = window_outline(scene, Window(0, 0, scene.width, scene.height))
+        found = []
+        for shape, split in zip(shapes, self.splits, strict=True):
+            inside = None if shape is None else shapely.intersection(shape, whole)
+            if inside is not None and inside.area > 0:
+                found.append(Region(_pixels_around(scene, inside), split, shape))
+        return found
+
+
+def _pixels_around(scene: SceneInfo, shape: Any) -> Window:
+    """Return the smallest window that holds a shape."""
+    x, y = shapely.get_coordinates(shape).T
+    columns, rows = ~scene.transform * (x, y)
+    left, right = math.floor(columns.min() + _ROUNDING), math.ceil(columns.max() - _ROUNDING)
+    top, bottom = math.floor(rows.min() + _ROUNDING), math.ceil(rows.max() - _ROUNDING)
+    left, top = max(left, 0), max(top, 0)
+    return Window(left, top, min(right, scene.width) - left, min(bottom, scene.height) - top)
