@@ -323,6 +323,9 @@ class TileSummary:
         skipped: Tiles left out because no pixel was valid and labelled.
         repaired: Label geometries that were invalid and were repaired.
         dropped: Label geometries that could not be used (empty, null, not a polygon).
+        kept_apart: Tiles left out because they overlap tiles of another split, or come too near to them.
+        overlapping: Train tiles that overlap a val or test tile, as counted at the end.
+        shares: Share of the labelled area by split.
     """
 
     path: str
@@ -332,6 +335,9 @@ class TileSummary:
     skipped: int
     repaired: int
     dropped: int
+    kept_apart: int = 0
+    overlapping: int = 0
+    shares: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
