@@ -129,7 +129,7 @@ class Network:
         if self.window and window and self.window != window:
             raise CheckpointError(f"Networks cannot be averaged that need windows of {self.window} and {window} px.")
         self.window = self.window or window
-        self.global_context |= getattr(model, "global_context", False)
+        self.global_context |= has_global_context(model)
         model = model.eval().to(self.device).to(memory_format=torch.channels_last)
         forward = _compiled(model) if self._compile else model
         self._members.append(Member(model, forward, Normaliser(statistics, self.device), len(statistics.mean)))
@@ -196,6 +196,11 @@ class Network:
         changed = copy.copy(self)
         vars(changed).update(changes)
         return changed
+
+
+def has_global_context(model: nn.Module) -> bool:
+    """Tell whether a part of a network says, by its attribute ``global_context``, that it sees the whole window."""
+    return any(getattr(module, "global_context", False) for module in model.modules())
 
 
 def _compiled(model: nn.Module) -> Callable[[Tensor], Tensor]:

@@ -87,6 +87,11 @@ class Views:
         """Pixels that go through one network per pixel of a window."""
         return len(self.orientations) * math.prod(self.resample) * sum(scale**2 for scale in self.scales)
 
+    def span(self, pixels: int) -> tuple[int, int]:
+        """Return the rows and columns of a scene that some pixels of what a network sees cover, at the coarsest scale."""
+        rows, columns = (math.ceil(pixels / (factor * min(self.scales))) for factor in self.resample)
+        return rows, columns
+
     def sizes(self, height: int, width: int) -> list[tuple[int, int]]:
         """Return rows and columns of a window at each scale, never less than the 32 px that every network takes."""
         rows, columns = height * self.resample[0], width * self.resample[1]

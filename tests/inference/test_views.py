@@ -28,6 +28,11 @@ def test_sizes_multiply_scale_and_resampling_along_each_axis() -> None:
     assert views.cost == 2 * 0.75 * 1.25
 
 
+def test_a_coarse_view_spans_more_of_the_scene() -> None:
+    assert Views().span(21) == (21, 21)
+    assert Views(scales=(0.5, 1.0), resample=(2.0, 0.75)).span(21) == (21, 56)
+
+
 def test_no_view_is_smaller_than_networks_take() -> None:
     assert Views(scales=(0.25,)).sizes(64, 256) == [(32, 64)]
 

@@ -22,6 +22,8 @@ _AUX_WEIGHT = 1.0  # section 3.3
 class AttentionRefinement(nn.Module):
     """ARM: a convolution whose channels are weighed by their global means (Figure 2b)."""
 
+    global_context = True
+
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.conv = conv_norm_act(in_channels, out_channels, 3)
@@ -37,6 +39,8 @@ class AttentionRefinement(nn.Module):
 
 class FeatureFusion(nn.Module):
     """FFM: concatenation, 1x1 convolution, and channels weighed by their global means (Figure 2c)."""
+
+    global_context = True
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()

@@ -39,6 +39,8 @@ class _Residual(nn.Module):
 class _Pyramid(nn.Module):
     """DAPPM: poolings of growing windows, each refined on top of the one before (Figure 5, equation 2)."""
 
+    global_context = True
+
     def __init__(self, in_channels: int, width: int, out_channels: int) -> None:
         super().__init__()
         windows = (nn.AvgPool2d(kernel, stride, kernel // 2) for kernel, stride in ((5, 2), (9, 4), (17, 8)))

@@ -45,6 +45,8 @@ class _SeparableBlock(nn.Module):
 class _Attention(nn.Module):
     """Weigh channels by a fully connected layer over their global means (section 3.3)."""
 
+    global_context = True
+
     def __init__(self, channels: int, *, width: int = 1000) -> None:
         super().__init__()
         self.weigh = nn.Sequential(

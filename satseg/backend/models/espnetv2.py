@@ -97,6 +97,8 @@ class _PyramidPooling(nn.Module):
 class _Merge(nn.Module):
     """Bring the encoder's features to the decoder's width, channels weighed by their global means."""
 
+    global_context = True
+
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.weigh = nn.Sequential(

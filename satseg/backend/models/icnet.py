@@ -44,6 +44,8 @@ class _Bottleneck(nn.Module):
 class _PooledSum(nn.Module):
     """Pyramid pooling without parameters: the input plus its means over grids of several sizes."""
 
+    global_context = True
+
     def forward(self, x: Tensor) -> Tensor:
         return x + torch.stack(
             [resize_like(F.adaptive_avg_pool2d(x, side), x, align_corners=True) for side in _BINS]

@@ -24,6 +24,8 @@ class ASPP(nn.Module):
         dropout: Share of activations dropped in the output.
     """
 
+    global_context = True
+
     def __init__(
         self, in_channels: int, width: int, *, rates: Sequence[int], separable: bool = False, dropout: float = 0.1
     ) -> None:
@@ -55,6 +57,8 @@ class PyramidPooling(nn.Module):
         width: Channels of each pooled part.
         bins: Cells along each side of each grid.
     """
+
+    global_context = True
 
     def __init__(self, in_channels: int, width: int, *, bins: Sequence[int] = (1, 2, 3, 6)) -> None:
         super().__init__()
