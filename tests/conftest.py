@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ranged_server import RangedServer
 
 
 @pytest.fixture(scope="session")
@@ -18,6 +19,16 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the test data folder {folder} is absent (set SATSEG_TEST_DATA)")
     return folder
+
+
+@pytest.fixture
+def ranged_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RangedServer]:
+    """A web server for the folder ``ranged_server.folder`` that records which ranges were read."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    folder = tmp_path / "served"
+    folder.mkdir()
+    with RangedServer(folder, tmp_path / "requests.jsonl") as server:
+        yield server
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -15,7 +15,7 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from satseg.errors import SceneError, one_line
-from satseg.raster.gdal import is_local_file, opening_environment
+from satseg.raster.gdal import is_local_file, is_remote, opening_environment
 from satseg.raster.rectify import describe_rectification, rectified
 
 _COLOUR_NAMES = {ColorInterp.red: "red", ColorInterp.green: "green", ColorInterp.blue: "blue"}
@@ -175,7 +175,16 @@ def _open(path: str) -> Any:
         with opening_environment(path):
             return rasterio.open(path)
     except RasterioError as error:
-        raise SceneError(f"{path} cannot be opened as a raster: {one_line(error)}.") from error
+        cause = one_line(error)
+        if "response code: 404" in cause:
+            raise SceneError(f"{path} does not exist: the server answers 404, not found.") from error
+        raise SceneError(f"{path} cannot be opened as a raster: {cause}.", hint=_hint(path, cause)) from error
+
+
+def _hint(path: str, cause: str) -> str | None:
+    if "AWS_NO_SIGN_REQUEST" in cause:
+        return "Set AWS_NO_SIGN_REQUEST=YES for a public bucket, or the keys of AWS for one that is not."
+    return "Check the address, and that the server can be reached from here." if is_remote(path) else None
 
 
 def _colours() -> tuple[Band, ...]:

@@ -18,6 +18,7 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from satseg.errors import ReadError, SceneError, one_line
+from satseg.raster.gdal import is_remote
 from satseg.raster.rasterfile import Band, RasterFile
 from satseg.raster.selection import distinct_names, find_bands, is_generic
 from satseg.records import BandSpec, SceneInfo
@@ -97,11 +98,13 @@ class Scene:
         except RasterioError as error:
             top, left = int(window.row_off), int(window.col_off)
             rows, columns = (top, top + int(window.height)), (left, left + int(window.width))
+            remote = "The server or the network failed; run the command again."
+            local = "The file seems damaged or incomplete; copy or download it again."
             raise ReadError(
                 f"{file.path} cannot be read at rows {rows[0]} to {rows[1]}: {one_line(error)}.",
                 rows=rows,
                 columns=columns,
-                hint="The file seems damaged or incomplete; copy or download it again.",
+                hint=remote if is_remote(file.path) else local,
             ) from error
 
     @property
