@@ -60,12 +60,12 @@ def draw_preview(
     titles = ("scene", "classes", f"{len(shapes):,} polygons")
     left, middle, right = _panels(figure, titles, width, height)
     left.imshow(picture, interpolation="antialiased")
-    middle.imshow(_paint(_read_classes(classes), table), interpolation="antialiased")
+    middle.imshow(paint(_read_classes(classes), table), interpolation="antialiased")
     _draw_polygons(right, shapes, info, table)
-    _legend(middle, table)
+    add_legend(middle, table)
     for line, note in enumerate(reversed(notes)):
         figure.text(_MARGIN / width, (8 + 15 * line) / height, note, fontsize=8, color="#555555")
-    _save(figure, Path(path))
+    save_figure(figure, Path(path))
 
 
 def _canvas(aspect: float) -> tuple[int, int]:
@@ -113,7 +113,7 @@ def _read_polygons(path: str | Path) -> Any:
         return geopandas.read_file(copy, layer=0)  # a GeoPackage may have its styles in a second layer
 
 
-def _paint(classes: np.ndarray, table: ClassTable) -> np.ndarray:
+def paint(classes: np.ndarray, table: ClassTable) -> np.ndarray:
     """Return classes (row, col) in their colours (row, col, rgb); white where there is none."""
     palette = np.full((IGNORE_INDEX + 1, 3), 255, dtype=np.uint8)
     for entry in table:
@@ -139,15 +139,16 @@ def _shade(rgb: tuple[int, int, int], number: int) -> tuple[float, ...]:
     return tuple(part / 255 * (1 - share) + share for part in rgb)
 
 
-def _legend(axes: Axes, table: ClassTable) -> None:
+def add_legend(axes: Axes, table: ClassTable) -> None:
+    """Name the colours of the classes in the lower right corner."""
     from matplotlib.patches import Patch
 
     patches = [Patch(facecolor=entry.colour, label=entry.name) for entry in table]
     axes.legend(handles=patches, loc="lower right", fontsize=8, framealpha=0.9)
 
 
-def _save(figure: Figure, path: Path) -> None:
-    """Write a figure with a palette of 256 colours: photographs take a third of the bytes."""
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG with a palette of 256 colours: photographs take a third of the bytes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
