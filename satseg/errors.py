@@ -9,6 +9,7 @@
     ├── TileError               a tile set that is missing, broken or does not fit
     ├── CheckpointError         a checkpoint that cannot be read or does not fit
     ├── ArchitectureError       an unknown network, or options it does not take
+    ├── ScoreError              a score below what was asked for
     ├── TrainingError           training cannot start, continue or converge
     └── OutputError             a file that cannot be written
 
@@ -77,6 +78,10 @@ class CheckpointError(SatsegError):
 
 class ArchitectureError(SatsegError):
     """An unknown network, or options that the network does not take."""
+
+
+class ScoreError(SatsegError):
+    """A score that falls short of what was asked for."""
 
 
 class TrainingError(SatsegError):

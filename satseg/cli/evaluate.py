@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,11 +15,26 @@ if TYPE_CHECKING:
 
     from satseg.records import EvaluationReport
 
+_MEASURES = "What to measure"
+_OVERALL = {
+    "global_accuracy": "global accuracy",
+    "class_average_accuracy": "class-average accuracy",
+    "mean_iou": "mean IoU",
+    "frequency_weighted_iou": "frequency-weighted IoU",
+    "kappa": "Cohen's kappa",
+    "boundary_f1": "boundary F1",
+    "bf": "BF (mean over tiles or blocks)",
+    "boundary_iou": "boundary IoU",
+    "object_f1": "object F1",
+}
+_LENGTHS = {"boundary_tolerance": "tolerance", "boundary_width": "width of bands"}
+
 
 def evaluate(
     ctx: typer.Context,
     subject: Annotated[
-        str, typer.Argument(metavar="SUBJECT", help="Checkpoint, folder of a training run, or class raster.")
+        str,
+        typer.Argument(metavar="SUBJECT", help="Checkpoint, folder of a training run, class raster, or polygons."),
     ],
     data: Annotated[
         list[str] | None,
@@ -35,6 +51,70 @@ def evaluate(
     ] = None,
     class_field: options.ClassField = None,
     split: Annotated[str, typer.Option(metavar="SPLIT", help="Split of the tile set: train, val, test.")] = "test",
+    rank: Annotated[
+        bool,
+        typer.Option(
+            "--rank",
+            help="Write loss, accuracy and IoU of every tile into the index of the tile set, to find bad labels and "
+            "hard places with QGIS.",
+        ),
+    ] = False,
+    worst: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Name the N tiles, or blocks of scenes, with the lowest mean IoU.")
+    ] = 0,
+    min_miou: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", min=0, max=1, help="End with exit code 1 where the mean IoU is below this."),
+    ] = None,
+    gsd: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LENGTH",
+            help="Pixel size on the ground, such as 0.5m, of a grid on which polygons are compared with polygons. "
+            "Without it their objects are matched exactly, and pixels are not counted.",
+        ),
+    ] = None,
+    boundary_tolerance: Annotated[
+        str,
+        typer.Option(
+            metavar="LENGTH",
+            help="How far apart boundaries may lie and still match: 2px, 0.5m, or % of a tile's or block's diagonal.",
+            rich_help_panel=_MEASURES,
+        ),
+    ] = "0.75%",
+    boundary_width: Annotated[
+        str,
+        typer.Option(
+            metavar="LENGTH", help="Width of the bands of the boundary IoU, likewise.", rich_help_panel=_MEASURES
+        ),
+    ] = "2%",
+    pixels_only: Annotated[
+        bool,
+        typer.Option(
+            "--pixels-only",
+            help="Measure neither boundaries nor objects; faster on large maps.",
+            rich_help_panel=_MEASURES,
+        ),
+    ] = False,
+    block: Annotated[
+        int,
+        typer.Option(
+            metavar="PX",
+            min=1,
+            help="Side of the blocks of a scene that are scored and resampled as tiles are.",
+            rich_help_panel=_MEASURES,
+        ),
+    ] = 512,
+    bootstrap: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Times that tiles or blocks are resampled for confidence intervals; 0 leaves them out.",
+            rich_help_panel=_MEASURES,
+        ),
+    ] = 1000,
+    seed: options.Seed = 0,
     arch: options.OwnArch = None,
     window: Annotated[int, typer.Option(metavar="PX", help="Side of the windows the network sees, on scenes.")] = 512,
     overlap: Annotated[
@@ -51,9 +131,9 @@ def evaluate(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Compare a network, or a map, with labels: accuracy, IoU, F1, precision, recall, confusion matrix."""
+    """Compare a network, a map or polygons with labels: pixels, boundaries and objects, with confidence intervals."""
     talk = console.talk(ctx, json=json, quiet=quiet, debug=debug)
-    from satseg.workflows.evaluate import evaluate
+    from satseg.workflows.evaluate import evaluate, require_miou
 
     report = evaluate(
         subject,
@@ -61,6 +141,15 @@ def evaluate(
         labels=labels,
         class_field=class_field,
         split=split,
+        rank=rank,
+        gsd=gsd,
+        boundary_tolerance=boundary_tolerance,
+        boundary_width=boundary_width,
+        pixels_only=pixels_only,
+        block=block,
+        bootstrap=bootstrap,
+        seed=seed,
+        worst=worst,
         arch=arch,
         window=window,
         overlap=overlap,
@@ -71,6 +160,8 @@ def evaluate(
         progress=talk.progress,
     )
     talk.answer(report, _tables)
+    if min_miou is not None:
+        require_miou(report, min_miou)
 
 
 def class_rows(report: EvaluationReport) -> tuple[Sequence[str], list[tuple[object, ...]]]:
@@ -83,16 +174,58 @@ def class_rows(report: EvaluationReport) -> tuple[Sequence[str], list[tuple[obje
 
 
 def _tables(report: EvaluationReport) -> list[Table]:
-    overall = [
-        ("global accuracy", report.global_accuracy),
-        ("class-average accuracy", report.class_average_accuracy),
-        ("mean IoU", report.mean_iou),
-        ("frequency-weighted IoU", report.frequency_weighted_iou),
+    tables = []
+    if report.pixels:
+        names = [entry.name for entry in report.classes]
+        confusion = [(name, *row) for name, row in zip(names, report.confusion, strict=True)]
+        tables += [
+            _overall(report),
+            console.table(*class_rows(report)),
+            console.table(("label \\ map, px", *names), confusion),
+        ]
+    if "boundary_tolerance" in report.settings:
+        tables.append(_boundaries(report))
+    if "object_iou" in report.settings or not report.pixels:
+        tables.append(_objects(report))
+    if report.worst:
+        tables.append(_worst(report))
+    return tables
+
+
+def _overall(report: EvaluationReport) -> Table:
+    rows: list[tuple[object, ...]] = []
+    for name, words in _OVERALL.items():
+        value = getattr(report, name)
+        if not math.isnan(value):
+            rows.append((words, value, *report.intervals.get(name, (None, None))))
+    if not report.intervals:
+        return console.table(("", ""), [row[:2] for row in rows])
+    return console.table(("", "", "95 % from", "to"), rows)
+
+
+def _boundaries(report: EvaluationReport) -> Table:
+    rows = [(e.name, e.boundary_f1, e.boundary_precision, e.boundary_recall, e.boundary_iou) for e in report.classes]
+    lengths = [f"{words} {_length(report, name)}" for name, words in _LENGTHS.items()]
+    return console.table(
+        ("class", "boundary F1", "precision", "recall", "boundary IoU"), rows, title=f"Boundaries: {', '.join(lengths)}"
+    )
+
+
+def _length(report: EvaluationReport, name: str) -> str:
+    text, pixels = report.settings[name], report.settings.get(f"{name}_px")
+    return f"{text}" if pixels is None else f"{text} of the diagonal ({pixels:.1f} px)"
+
+
+def _objects(report: EvaluationReport) -> Table:
+    rows = [
+        (e.name, e.object_f1, e.object_precision, e.object_recall, e.label_objects, e.map_objects)
+        for e in report.classes
+        if e.label_objects or e.map_objects
     ]
-    names = [entry.name for entry in report.classes]
-    confusion = [(name, *row) for name, row in zip(names, report.confusion, strict=True)]
-    return [
-        console.table(("", ""), overall),
-        console.table(*class_rows(report)),
-        console.table(("label \\ map, px", *names), confusion),
-    ]
+    columns = ("class", "object F1", "precision", "recall", "in labels", "in map")
+    return console.table(columns, rows, title="Objects: IoU over 0.5, one to one")
+
+
+def _worst(report: EvaluationReport) -> Table:
+    rows = [(place.name, place.mean_iou, place.accuracy, place.loss, place.pixels) for place in report.worst]
+    return console.table(("worst", "mean IoU", "accuracy", "loss", "px"), rows)

@@ -1,37 +1,151 @@
-"""Compare class maps with labels, strip by strip."""
+"""Compare class maps with labels, strip by strip and block by block."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from rasterio.windows import Window
 
 from satseg.classes import IGNORE_INDEX
 from satseg.errors import SceneError
+from satseg.evaluation.assessment import Assessment, Place
+from satseg.evaluation.blocks import Band, Strip, bands, columns
+from satseg.evaluation.boundaries import Boundaries
 from satseg.evaluation.confusion import ConfusionMatrix
+from satseg.evaluation.objects import Matches, ObjectMatcher
+from satseg.evaluation.tally import Count, empty_tally
 from satseg.raster.labels import Labels
 from satseg.raster.scene import Scene
 from satseg.raster.windows import strips
-from satseg.records import Progress, ProgressEvent, Rows, no_progress
+from satseg.records import Progress, ProgressEvent, Rows, SceneInfo, no_progress
 
 STRIP_PIXELS = 2**22
 
 
-def count_rows(confusion: ConfusionMatrix, rows: Iterable[Rows], labels: Labels) -> None:
-    """Count the pixels of a class map against labels on the same grid.
+@dataclass(frozen=True, eq=False)
+class MapComparison:
+    """Compare the map of one scene with its labels.
+
+    Memory holds some hundred rows of both, and the objects that reach the last of them.
 
     Args:
-        confusion: What counts.
-        rows: Finished strips of the map, in any order.
-        labels: Labels on the grid of the map.
+        scene: Grid of labels and map.
+        number: Number of the scene among those that are compared.
+        block: Side of the blocks that are scored apart, in pixels.
+        num_classes: Classes K.
+        boundaries: How boundaries are compared, or None.
+        objects: Matches objects, or None.
+    """
+
+    scene: SceneInfo
+    number: int
+    block: int
+    num_classes: int
+    boundaries: Boundaries | None = None
+    objects: ObjectMatcher | None = None
+
+    def run(self, pieces: Iterable[Strip], assessment: Assessment) -> None:
+        """Count a scene.
+
+        Args:
+            pieces: All its rows, in order from the top.
+            assessment: What takes the counts.
+
+        Raises:
+            LabelError: An id is no class.
+        """
+        halo = self.boundaries.halo if self.boundaries else (0, 0)
+        width, height = self.scene.width, self.scene.height
+        row: list[_Block] = []
+        for band in bands(pieces, height, block=self.block, halo=halo[0]):
+            row = row or [_Block(self.num_classes) for _ in range(0, width, self.block)]
+            for block, (haloed, core) in zip(row, columns(width, block=self.block, halo=halo[1]), strict=True):
+                block.add(band, haloed, core, self.boundaries)
+            rows = band.core.stop - band.core.start
+            end = band.top + rows
+            self._match_objects(band, Window(0, band.top, width, rows), assessment)
+            if end % self.block == 0 or end == height:
+                self._finish(row, (end - 1) // self.block, assessment)
+                row = []
+
+    def _finish(self, row: list[_Block], down: int, assessment: Assessment) -> None:
+        top = down * self.block
+        for across, block in enumerate(row):
+            left = across * self.block
+            name = f"{self.scene.path} at row {top}, column {left}"
+            height, width = min(self.block, self.scene.height - top), min(self.block, self.scene.width - left)
+            place = Place(name, top, left, height, width, self._unit(down, across))
+            assessment.add(place, block.confusion.counts, block.tally)
+
+    def _unit(self, down: int, across: int) -> tuple[int, ...]:
+        return self.number, down, across
+
+    def _match_objects(self, band: Band, window: Window, assessment: Assessment) -> None:
+        if self.objects is None:
+            return
+        last = window.row_off + window.height == self.scene.height
+        matches = self.objects.add(band.labels[band.core], band.classes[band.core], window, last=last)
+        for (down, across), tally in self._by_block(matches):
+            assessment.add_objects(self._unit(down, across), tally)
+
+    def _by_block(self, matches: Matches) -> Iterator[tuple[list[int], np.ndarray]]:
+        """Yield the tally of each block in which objects begin that are complete now."""
+        first = np.concatenate([part.first for part in matches])
+        classes = np.concatenate([part.classes for part in matches])
+        names = (Count.LABEL_OBJECTS, Count.MAP_OBJECTS, Count.MATCHED)
+        column = np.repeat(names, [len(part.first) for part in matches])
+        at = np.stack([first // self.scene.width // self.block, first % self.scene.width // self.block], axis=1)
+        places, where = np.unique(at, axis=0, return_inverse=True)
+        tallies = np.zeros((len(places), *empty_tally(self.num_classes).shape))
+        np.add.at(tallies, (where.ravel(), classes, column), 1)
+        yield from zip(places.tolist(), tallies, strict=True)
+
+
+class _Block:
+    """Counts of a block whose rows are still coming."""
+
+    def __init__(self, num_classes: int) -> None:
+        self.confusion = ConfusionMatrix(num_classes)
+        self.tally = empty_tally(num_classes)
+
+    def add(self, band: Band, haloed: slice, core: slice, boundaries: Boundaries | None) -> None:
+        """Count the rows of a band: ``haloed`` are the block's columns with their halo, ``core`` those in them."""
+        labels, classes = band.labels[:, haloed], band.classes[:, haloed]
+        self.confusion.add(labels[band.core, core], classes[band.core, core])
+        if boundaries is not None:
+            self.tally += boundaries.count(labels, classes, len(self.tally), (band.core, core))
+
+
+def beside_labels(rows: Iterable[Rows], labels: Labels) -> Iterator[Strip]:
+    """Put labels beside the rows of a map on the same grid.
 
     Raises:
-        LabelError: The labels cannot be read, or an id is no class.
+        LabelError: The labels cannot be read.
     """
     for strip in rows:
         height, width = strip.classes.shape
-        confusion.add(labels.read(Window(0, strip.offset, width, height)), strip.classes)
+        yield Strip(strip.offset, labels.read(Window(0, strip.offset, width, height)), strip.classes)
+
+
+def read_labels(labels: Labels, grid: SceneInfo, *, progress: Progress = no_progress) -> Iterator[Rows]:
+    """Read labels as the rows of a map, strip by strip, from the top.
+
+    Args:
+        labels: Labels on the grid.
+        grid: The grid.
+        progress: Told after every strip, in pixels.
+
+    Raises:
+        LabelError: The labels cannot be read.
+    """
+    done = 0
+    for window in strips(grid.height, grid.width, max(1, STRIP_PIXELS // grid.width)):
+        rows = Rows(int(window.row_off), labels.read(window))
+        yield rows
+        done += rows.classes.size
+        progress(ProgressEvent("Evaluating", done, grid.pixels, "px"))
 
 
 def read_rows(raster: Scene, *, progress: Progress = no_progress) -> Iterator[Rows]:
@@ -54,8 +168,8 @@ def read_rows(raster: Scene, *, progress: Progress = no_progress) -> Iterator[Ro
         )
     done = 0
     for window in strips(info.height, info.width, max(1, STRIP_PIXELS // info.width)):
-        bands, valid = raster.read(window)
-        ids = np.where(valid, bands[0].astype(np.int64), IGNORE_INDEX)
+        values, valid = raster.read(window)
+        ids = np.where(valid, values[0].astype(np.int64), IGNORE_INDEX)
         if ids.min() < 0 or ids.max() > IGNORE_INDEX:
             raise SceneError(f"{info.path} is no class raster: it holds the values {ids.min()} to {ids.max()}.")
         yield Rows(int(window.row_off), ids.astype(np.uint8))

@@ -11,14 +11,18 @@ Memory is that of the objects that reach the last row, and of those that still m
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
+from rasterio.windows import Window
 from scipy.ndimage import label
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from satseg.classes import IGNORE_INDEX
+
+if TYPE_CHECKING:
+    from satseg.raster.vector_labels import BurntFeatures
 
 MATCH_IOU = 0.5
 _LATE = np.iinfo(np.int64).max
@@ -44,6 +48,16 @@ class Numbered:
 class Side(Protocol):
     """Objects of the labels, or of the map."""
 
+    def number(self, classes: np.ndarray, window: Window, *, last: bool) -> Numbered:
+        """Take the next rows.
+
+        Args:
+            classes: (H, W) uint8 class ids, 255 where not compared.
+            window: These rows in the scene.
+            last: Whether no more rows come.
+        """
+        ...
+
     def keep(self, kept: np.ndarray) -> None:
         """Carry on with some objects only.
 
@@ -61,17 +75,12 @@ class Regions:
     """
 
     def __init__(self, background: int | None) -> None:
-        self._without = [IGNORE_INDEX, *([] if background is None else [background])]
+        self._without = _without(background)
         self._classes = np.zeros(1, dtype=np.uint8)
         self._last: tuple[np.ndarray, np.ndarray] | None = None
 
-    def number(self, classes: np.ndarray, *, last: bool) -> Numbered:
-        """Take the next rows.
-
-        Args:
-            classes: (H, W) uint8 class ids, 255 where not compared.
-            last: Whether no more rows come.
-        """
+    def number(self, classes: np.ndarray, window: Window, *, last: bool) -> Numbered:
+        """Take the next rows."""
         carried = len(self._classes)
         ids, found = self._label(classes, carried)
         merged = self._join(ids, classes, len(found))
@@ -115,39 +124,61 @@ class Regions:
         return np.asarray(merged)
 
 
-class Features:
-    """Labelled features, as they were burnt: one object each, wherever its pixels lie.
+class Burnt(Protocol):
+    """Features on the grid of a scene, as ``satseg.raster`` burns them."""
+
+    def features(self, window: Window, ids: np.ndarray) -> tuple[np.ndarray, BurntFeatures]:
+        """Return which feature is where, and what is known of each."""
+        ...
+
+
+class FeatureObjects:
+    """Features as they were burnt: one object each, wherever its pixels lie.
 
     Args:
-        classes: (F,) class id of each feature.
-        ends: (F,) first row of the scene below each feature.
+        burnt: The features.
+        ids: uint8 class id of each of their names.
+        background: Class that has no objects, or None.
     """
 
-    def __init__(self, classes: np.ndarray, ends: np.ndarray) -> None:
-        self._feature_classes, self._ends = classes, ends
-        self._carried = np.empty(0, dtype=np.int64)
+    def __init__(self, burnt: Burnt, ids: np.ndarray, background: int | None) -> None:
+        self._burnt, self._ids = burnt, ids
+        self._without = _without(background)
+        self._numbers = np.empty(0, dtype=np.int64)  # position in the file of each that is carried
+        self._classes = np.empty(0, dtype=np.uint8)
+        self._ends = np.empty(0, dtype=np.int64)
 
-    def number(self, features: np.ndarray, *, end: int, last: bool) -> Numbered:
-        """Take the next rows.
-
-        Args:
-            features: (H, W) numbers of features from 1, 0 where none is or nothing is compared.
-            end: First row of the scene below these.
-            last: Whether no more rows come.
-        """
-        found = np.union1d(self._carried, features)
-        found = found[found > 0]
-        ids = np.searchsorted(found, features) + 1
-        ids[features == 0] = 0
-        moved = np.concatenate([[0], np.searchsorted(found, self._carried) + 1])
-        self._carried = found
-        classes = np.concatenate([[0], self._feature_classes[found - 1]])
-        open_ = np.concatenate([[False], (self._ends[found - 1] > end) & (not last)])
-        return Numbered(ids, moved, classes, open_)
+    def number(self, classes: np.ndarray, window: Window, *, last: bool) -> Numbered:
+        """Take the next rows."""
+        objects, found = self._burnt.features(window, self._ids)
+        objects[classes == IGNORE_INDEX] = 0
+        seen = np.zeros(len(found.numbers) + 1, dtype=bool)
+        seen[objects] = True
+        seen[1:] &= ~np.isin(found.classes, self._without)
+        here = np.flatnonzero(seen[1:])
+        carried = len(self._numbers)
+        everything = np.concatenate([self._numbers, found.numbers[here]])
+        self._numbers, first, where = np.unique(everything, return_index=True, return_inverse=True)
+        self._classes = np.concatenate([self._classes, found.classes[here]])[first]
+        self._ends = np.concatenate([self._ends, found.ends[here]])[first]
+        renamed = np.zeros(len(seen), dtype=np.int64)
+        renamed[here + 1] = where[carried:] + 1
+        going = (self._ends > window.row_off + window.height) & (not last)
+        return Numbered(
+            renamed[objects],
+            np.concatenate([[0], where[:carried] + 1]),
+            np.concatenate([[np.uint8(0)], self._classes]),
+            np.concatenate([[False], going]),
+        )
 
     def keep(self, kept: np.ndarray) -> None:
         """Carry on with some objects only."""
-        self._carried = self._carried[kept[1:] > 0]
+        needed = kept[1:] > 0
+        self._numbers, self._classes, self._ends = self._numbers[needed], self._classes[needed], self._ends[needed]
+
+
+def _without(background: int | None) -> list[int]:
+    return [IGNORE_INDEX, *([] if background is None else [background])]
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,22 +211,27 @@ class ObjectMatcher:
     """
 
     def __init__(self, labels: Side, mapped: Side) -> None:
-        self._sides = (_Counted(labels), _Counted(mapped))
+        self._sides = (labels, mapped)
+        self._counted = (_Counted(labels), _Counted(mapped))
         self._pairs = np.empty((0, 2), dtype=np.int64)  # numbers of a labelled object and of one of the map
         self._common: np.ndarray = np.empty(0)  # pixels they share
 
-    def add(self, labels: Numbered, mapped: Numbered, *, top: int) -> Matches:
-        """Take the next rows.
+    def add(self, labels: np.ndarray, classes: np.ndarray, window: Window, *, last: bool) -> Matches:
+        """Take the next rows; pixels that are ignored in one of the two are compared in none.
 
         Args:
-            labels: What the side of the labels says of them.
-            mapped: What that of the map says.
-            top: First of these rows.
+            labels: (H, W) uint8 class ids, 255 = ignore.
+            classes: (H, W) uint8 class ids of the map, 255 = nodata.
+            window: These rows in the scene.
+            last: Whether no more rows come.
         """
-        ended = [side.take(numbered, top) for side, numbered in zip(self._sides, (labels, mapped), strict=True)]
-        self._count_common(labels, mapped)
+        ignored = (labels == IGNORE_INDEX) | (classes == IGNORE_INDEX)
+        masked = [np.where(ignored, np.uint8(IGNORE_INDEX), ids) for ids in (labels, classes)]
+        numbered = [side.number(ids, window, last=last) for side, ids in zip(self._sides, masked, strict=True)]
+        ended = [side.take(part, window) for side, part in zip(self._counted, numbered, strict=True)]
+        self._count_common(*numbered)
         one, other = self._pairs.T
-        labelled, found = self._sides
+        labelled, found = self._counted
         iou = self._common / (labelled.area[one] + found.area[other] - self._common)
         going = labelled.open[one], found.open[other]
         final = ~(going[0] | going[1])
@@ -204,7 +240,7 @@ class ObjectMatcher:
         matched = labelled.finished(one[final & (iou > MATCH_IOU)])
         self._pairs, self._common = self._pairs[waiting], self._common[waiting]
         self._pairs = np.stack(
-            [side.keep(numbers) for side, numbers in zip(self._sides, self._pairs.T, strict=True)], axis=1
+            [side.keep(numbers) for side, numbers in zip(self._counted, self._pairs.T, strict=True)], axis=1
         )
         return Matches(ended[0], ended[1], matched)
 
@@ -229,7 +265,7 @@ class _Counted:
         self._ended = np.ones(1, dtype=bool)
         self._classes = np.zeros(1, dtype=np.uint8)
 
-    def take(self, numbered: Numbered, top: int) -> Finished:
+    def take(self, numbered: Numbered, window: Window) -> Finished:
         """Count the pixels of a strip; return the objects that end in it."""
         count = len(numbered.classes)
         pixels = np.bincount(numbered.ids.ravel(), minlength=count)
@@ -239,7 +275,8 @@ class _Counted:
         np.minimum.at(first, numbered.moved, self._first)
         flat = numbered.ids.ravel()[::-1]
         here = np.full(count, _LATE)
-        here[flat] = np.arange(flat.size - 1, -1, -1) + top * numbered.ids.shape[1]  # the last assignment is the first
+        here[flat] = np.arange(flat.size - 1, -1, -1)  # of several assignments the last one stays
+        here[here < _LATE] += int(window.row_off * window.width)
         self._first = np.minimum(first, here)
         before = np.zeros(count, dtype=bool)
         before[numbered.moved[self._ended]] = True
@@ -264,17 +301,12 @@ class _Counted:
 
 
 def match_regions(labels: np.ndarray, classes: np.ndarray, background: int | None) -> Matches:
-    """Match the regions of one whole tile; pixels that are ignored in either are compared in none.
+    """Match the regions of one whole tile.
 
     Args:
         labels: (H, W) uint8 class ids, 255 = ignore.
         classes: (H, W) uint8 class ids of the map, 255 = nodata.
         background: Class that has no objects, or None.
     """
-    compared = (labels != IGNORE_INDEX) & (classes != IGNORE_INDEX)
-    sides = Regions(background), Regions(background)
-    numbered = [
-        side.number(np.where(compared, ids, np.uint8(IGNORE_INDEX)), last=True)
-        for side, ids in zip(sides, (labels, classes), strict=True)
-    ]
-    return ObjectMatcher(*sides).add(*numbered, top=0)
+    matcher = ObjectMatcher(Regions(background), Regions(background))
+    return matcher.add(labels, classes, Window(0, 0, labels.shape[1], labels.shape[0]), last=True)

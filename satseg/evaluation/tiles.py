@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from satseg.classes import IGNORE_INDEX
+from satseg.evaluation.boundaries import Boundaries
 from satseg.evaluation.confusion import ConfusionMatrix, score
+from satseg.evaluation.objects import match_regions
+from satseg.evaluation.tally import Count, empty_tally
 from satseg.prefetch import read_ahead
 from satseg.records import EvaluationReport, Progress, ProgressEvent, no_progress
 from satseg.tiles.batches import Sample, TileReader
@@ -17,9 +23,29 @@ if TYPE_CHECKING:
 
     from satseg.tiles.tileset import Tile
 
+Classify = Callable[[np.ndarray, np.ndarray], "Tensor"]
+"""Maps raw values (N, C, S, S) and valid (N, S, S) bool to scores (N, K, S, S), without gradients."""
+
+
+@dataclass(frozen=True, eq=False)
+class ClassifiedTile:
+    """What a network made of a tile.
+
+    Args:
+        tile: The tile.
+        labels: (S, S) uint8 class ids, 255 = ignore.
+        classes: (S, S) uint8 class ids of the network.
+        loss: Mean cross-entropy over the labelled pixels in nats; NaN where there are none, or none was asked for.
+    """
+
+    tile: Tile
+    labels: np.ndarray
+    classes: np.ndarray
+    loss: float = math.nan
+
 
 def score_tiles(
-    network: Callable[[np.ndarray, np.ndarray], Tensor],
+    network: Classify,
     tiles: Sequence[Tile],
     reader: TileReader,
     *,
@@ -28,11 +54,10 @@ def score_tiles(
     workers: int = 1,
     progress: Progress = no_progress,
 ) -> EvaluationReport:
-    """Classify tiles and compare them with their labels.
+    """Classify tiles and compare them with their labels, pixel by pixel.
 
     Args:
-        network: Maps raw values (N, C, S, S) and valid (N, S, S) bool to scores (N, K, S, S), logits or
-            probabilities, of which the largest wins. Called without gradients.
+        network: What classifies: the largest score wins.
         tiles: Tiles to score.
         reader: Reads them.
         names: K class names.
@@ -44,22 +69,87 @@ def score_tiles(
         TileError: A tile cannot be read.
         LabelError: A label is no class of the network.
     """
+    confusion = ConfusionMatrix(len(names))
+    for found in classify_tiles(network, tiles, reader, batch_size=batch_size, workers=workers, progress=progress):
+        confusion.add(found.labels, found.classes)
+    return score(confusion.counts, names)
+
+
+def classify_tiles(
+    network: Classify,
+    tiles: Sequence[Tile],
+    reader: TileReader,
+    *,
+    batch_size: int,
+    workers: int = 1,
+    with_loss: bool = False,
+    progress: Progress = no_progress,
+) -> Iterator[ClassifiedTile]:
+    """Yield what a network makes of each tile, in order.
+
+    Args:
+        network: What classifies: the largest score wins.
+        tiles: Tiles to classify.
+        reader: Reads them.
+        batch_size: Tiles at a time.
+        workers: Threads that read tiles ahead.
+        with_loss: Whether to measure the loss; the network then returns probabilities.
+        progress: Told after every batch.
+
+    Raises:
+        TileError: A tile cannot be read.
+    """
     import torch
 
-    confusion = ConfusionMatrix(len(names))
     groups = [tiles[first : first + batch_size] for first in range(0, len(tiles), batch_size)]
 
     def read(group: Sequence[Tile]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return stack([reader.read(tile) for tile in group])
 
     done = 0
-    for bands, labels, valid in read_ahead(read, groups, workers=workers, ahead=workers + 1):
+    batches = read_ahead(read, groups, workers=workers, ahead=workers + 1)
+    for group, (bands, labels, valid) in zip(groups, batches, strict=True):
         with torch.inference_mode():
-            classes = network(bands, valid).argmax(dim=1)
-        confusion.add(labels, classes.to(torch.uint8).cpu().numpy())
+            scores = network(bands, valid)
+            classes = scores.argmax(dim=1).to(torch.uint8).cpu().numpy()
+            losses = _losses(scores, labels) if with_loss else [math.nan] * len(group)
+        yield from map(ClassifiedTile, group, labels, classes, losses)
         done += len(labels)
         progress(ProgressEvent("Evaluating", done, len(tiles), "tile"))
-    return score(confusion.counts, names)
+
+
+def tally_tile(
+    found: ClassifiedTile, num_classes: int, *, background: int | None, boundaries: Boundaries | None
+) -> np.ndarray:
+    """Count boundaries and objects of a tile; objects end at its edge.
+
+    Args:
+        found: What a network made of the tile.
+        num_classes: Classes K.
+        background: Class that has no objects, or None.
+        boundaries: How boundaries are compared; None counts neither boundaries nor objects.
+
+    Returns:
+        (K, C) tally without pixels.
+    """
+    if boundaries is None:
+        return empty_tally(num_classes)
+    tally = boundaries.count(found.labels, found.classes, num_classes)
+    matches = match_regions(found.labels, found.classes, background)
+    for column, part in zip((Count.LABEL_OBJECTS, Count.MAP_OBJECTS, Count.MATCHED), matches, strict=True):
+        tally[:, column] = np.bincount(part.classes, minlength=num_classes)
+    return tally
+
+
+def count_pixels(labels: np.ndarray, classes: np.ndarray, num_classes: int) -> np.ndarray:
+    """Return the (K, K) int64 confusion matrix of (H, W) labels and classes, both uint8 with 255 left out.
+
+    Raises:
+        LabelError: An id is no class.
+    """
+    confusion = ConfusionMatrix(num_classes)
+    confusion.add(labels, classes)
+    return confusion.counts
 
 
 def stack(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -67,3 +157,16 @@ def stack(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray, np.ndarray
     parts = ([s.bands for s in samples], [s.labels for s in samples], [s.valid for s in samples])
     bands, labels, valid = (np.stack(part) for part in parts)
     return bands, labels, valid
+
+
+def _losses(probabilities: Tensor, labels: np.ndarray) -> list[float]:
+    """Return the mean of -log p of the label over the labelled pixels of each tile."""
+    import torch
+
+    target = torch.from_numpy(labels.astype(np.int64)).to(probabilities.device)
+    labelled = target != IGNORE_INDEX
+    known = torch.where(labelled, target, 0).clamp_max(probabilities.shape[1] - 1)  # others are refused later
+    chosen = probabilities.float().gather(1, known[:, None])[:, 0]
+    loss = torch.where(labelled, -chosen.clamp_min(torch.finfo(torch.float32).tiny).log(), 0.0)
+    means = loss.sum(dim=(1, 2), dtype=torch.float64) / labelled.sum(dim=(1, 2))
+    return means.tolist()

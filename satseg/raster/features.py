@@ -91,6 +91,14 @@ class FeatureStore:
         reader = pa.ipc.open_file(pa.py_buffer(mapped))
         self._batches = [reader.get_batch(i) for i in range(reader.num_record_batches)]
 
+    @property
+    def extent(self) -> Bounds:
+        """Bounds of all features together."""
+        sides = np.array(self._extents)
+        left, bottom = sides[:, :2].min(axis=0).tolist()
+        right, top = sides[:, 2:].max(axis=0).tolist()
+        return left, bottom, right, top
+
     def near(self, bounds: Bounds | None = None) -> Iterator[Features]:
         """Yield the features whose bounds meet ``bounds`` (None: all), some thousand at a time, in their order."""
         first = 0

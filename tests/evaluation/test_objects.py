@@ -6,11 +6,29 @@ import numpy as np
 import pytest
 import torch
 from oracles import compared, count_objects, patchy
+from rasterio.windows import Window
 from scipy.ndimage import label
 from torchmetrics.detection import PanopticQuality
 
-from satseg.evaluation.objects import Features, ObjectMatcher, Regions, match_regions
+from satseg.evaluation.objects import FeatureObjects, ObjectMatcher, Regions, match_regions
 from satseg.evaluation.tally import Count, class_scores, empty_tally
+from satseg.raster.vector_labels import BurntFeatures
+
+
+class BurntArray:
+    """Features in memory, numbered from 1 where they lie."""
+
+    def __init__(self, features: np.ndarray) -> None:
+        self._features = features
+        self.count = int(features.max())
+
+    def features(self, window: Window, ids: np.ndarray) -> tuple[np.ndarray, BurntFeatures]:
+        part = self._features[window.toslices()[0]]
+        numbers, objects = np.unique(part, return_inverse=True)
+        ends = np.array([np.flatnonzero((self._features == n).any(axis=1)).max() + 1 for n in numbers])
+        offset = int(numbers[0] != 0)
+        kept = numbers > 0
+        return objects + offset, BurntFeatures(numbers[kept], ids[np.ones(kept.sum(), dtype=int)], ends[kept])
 
 
 def counts(parts: tuple, num_classes: int) -> np.ndarray:
@@ -26,13 +44,12 @@ def cuts(height: int, seed: int) -> list[tuple[int, int]]:
 @pytest.mark.parametrize("background", [None, 0])
 @pytest.mark.parametrize("seed", range(12))
 def test_regions_in_strips_are_those_of_the_whole_compared_each_with_each(seed: int, background: int | None) -> None:
-    labels, classes = compared(*patchy((45, 38), seed, size=1 + seed % 3))
-    sides = Regions(background), Regions(background)
-    matcher = ObjectMatcher(*sides)
+    labels, classes = patchy((45, 38), seed, size=1 + seed % 3)
+    matcher = ObjectMatcher(Regions(background), Regions(background))
     found = np.zeros((3, 3), dtype=int)
     for top, end in cuts(45, seed):
-        numbered = [s.number(m[top:end], last=end == 45) for s, m in zip(sides, (labels, classes), strict=True)]
-        found += counts(matcher.add(*numbered, top=top), 3)
+        window = Window(0, top, 38, end - top)
+        found += counts(matcher.add(labels[top:end], classes[top:end], window, last=end == 45), 3)
     assert found.tolist() == count_objects(labels, classes, background, 3).tolist()
     assert counts(match_regions(labels, classes, background), 3).tolist() == found.tolist()
 
@@ -42,22 +59,20 @@ def test_features_are_matched_as_wholes_also_where_their_pixels_do_not_touch(see
     labels, classes = compared(*patchy((45, 38), seed, size=1.5))
     regions, _ = label(labels == 1)
     features = np.where(regions > 0, (regions + 1) // 2, 0)  # two regions are one feature
-    burnt = np.where(features > 0, 1, np.where(labels == 255, 255, 0)).astype(np.uint8)
-    ends = np.array([np.flatnonzero((features == i).any(axis=1)).max() + 1 for i in range(1, features.max() + 1)])
-    sides = Features(np.ones(len(ends), dtype=np.uint8), ends), Regions(0)
-    matcher = ObjectMatcher(*sides)
+    burnt = BurntArray(features)
+    labels = np.where(features > 0, 1, np.where(labels == 255, 255, 0)).astype(np.uint8)
+    matcher = ObjectMatcher(FeatureObjects(burnt, np.uint8([0, 1]), 0), Regions(0))
     found = np.zeros((3, 3), dtype=int)
     for top, end in cuts(45, seed):
-        numbered = sides[0].number(features[top:end], end=end, last=end == 45)
-        found += counts(matcher.add(numbered, sides[1].number(classes[top:end], last=end == 45), top=top), 3)
+        window = Window(0, top, 38, end - top)
+        found += counts(matcher.add(labels[top:end], classes[top:end], window, last=end == 45), 3)
     guess, m = label(classes == 1)
     matched = 0
-    for i in range(1, len(ends) + 1):
+    for i in range(1, burnt.count + 1):
         for j in range(1, m + 1):
             one, other = features == i, guess == j
             matched += (one & other).sum() / (one | other).sum() > 0.5
-    assert (burnt == 1).any()
-    assert found[1].tolist() == [len(ends), m, matched]
+    assert found[1].tolist() == [burnt.count, m, matched]
 
 
 def test_an_iou_of_a_half_is_no_match_and_above_it_is() -> None:
@@ -77,12 +92,11 @@ def test_touching_at_a_corner_is_not_connected() -> None:
 def test_an_object_begins_where_its_first_pixel_is_in_reading_order() -> None:
     labels = np.zeros((6, 7), dtype=np.uint8)
     labels[1:5, 2] = labels[4, 2:6] = labels[2:5, 5] = labels[0, 0] = 1
-    sides = Regions(0), Regions(0)
-    matcher = ObjectMatcher(*sides)
+    matcher = ObjectMatcher(Regions(0), Regions(0))
     first: list[int] = []
     for row in range(6):
-        numbered = [side.number(labels[row : row + 1], last=row == 5) for side in sides]
-        first += matcher.add(*numbered, top=row)[2].first.tolist()
+        part = labels[row : row + 1]
+        first += matcher.add(part, part, Window(0, row, 7, 1), last=row == 5).matched.first.tolist()
     assert sorted(first) == [0, 1 * 7 + 2]
 
 
@@ -93,7 +107,7 @@ def test_what_is_carried_does_not_grow_with_the_number_of_rows() -> None:
     carried = []
     for row in range(400):
         labels, classes = (rng.random((2, 1, 60)) < 0.4).astype(np.uint8)
-        matcher.add(*(s.number(m, last=False) for s, m in zip(sides, (labels, classes), strict=True)), top=row)
+        matcher.add(labels, classes, Window(0, row, 60, 1), last=False)
         carried.append(max(len(side._classes) for side in sides))
     assert max(carried) <= 2 * 60
 

@@ -19,6 +19,7 @@ from satseg.raster.scene import Scene
 from satseg.tiles.tileset import TileSet
 from satseg.workflows.evaluate import evaluate
 from satseg.workflows.predict import predict
+from satseg.workflows.predict_settings import PredictionSettings
 from satseg.workflows.tile import tile
 from satseg.workflows.train import train
 
@@ -59,9 +60,10 @@ def test_the_test_split_holds_all_of_its_labelled_pixels(run: Path, bright_tiles
 
 def test_a_scene_scores_as_the_map_that_predict_makes_of_it(run: Path, bright_scene: Path, tmp_path: Path) -> None:
     labels, classes = bright_scene.parent / "labels.tif", tmp_path / "classes.tif"
-    predict(bright_scene, model=run / "best.safetensors", outputs=[classes], window=128, threads=1)
+    settings = PredictionSettings(window=128, overlap=16, threads=1)
+    predict(bright_scene, model=run / "best.safetensors", outputs=[classes], settings=settings)
     by_map = evaluate(classes, labels=labels)
-    by_network = evaluate(run, [bright_scene], labels=labels, window=128, threads=1)
+    by_network = evaluate(run, [bright_scene], labels=labels, window=128, overlap=16, threads=1)
     assert by_map == by_network
     assert by_map.pixels == 256 * 384 - 40 * 40
 
@@ -83,7 +85,8 @@ def test_a_class_raster_against_polygons_is_counted_pixel_by_pixel(bright_scene:
     source = open_labels(tmp_path / "roofs.gpkg")
     expected = ConfusionMatrix(2)
     expected.add(source.on(info).read(rasterio.windows.Window(0, 0, 384, 256)), ids)
-    assert report == score(expected.counts, ["background", "roofs"])
+    assert report.confusion == score(expected.counts, ["background", "roofs"]).confusion
+    assert (report.classes[1].name, report.classes[1].label_objects) == ("roofs", 2)
 
 
 def test_ids_with_gaps_are_compared_as_they_are(bright_scene: Path, tmp_path: Path) -> None:

@@ -1,0 +1,68 @@
+"""A grid for things that have none: polygons that are compared with polygons."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from affine import Affine
+from pyproj import Transformer
+
+from satseg.errors import UsageError
+from satseg.raster.scene import ground_sampling_distance
+from satseg.raster.vector_labels import VectorLabels
+from satseg.records import BandSpec, SceneInfo
+
+_LARGEST = 2**31 - 1  # rows or columns that GDAL counts
+
+
+def parse_gsd(text: str) -> float:
+    """Return ground metres per pixel from ``0.5m``.
+
+    Raises:
+        UsageError: It is no such length.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*m?\s*", text)
+    if match is None or not float(match[1]) > 0:
+        raise UsageError(f"{text!r} is not a pixel size on the ground such as 0.5m.")
+    return float(match[1])
+
+
+def common_grid(labels: VectorLabels, mapped: VectorLabels, gsd: float) -> SceneInfo:
+    """Return a grid that holds the polygons of two files, in the CRS of the second.
+
+    Args:
+        labels: Polygons in any CRS.
+        mapped: Polygons in the CRS that the grid gets.
+        gsd: Ground metres per pixel at the centre.
+
+    Raises:
+        UsageError: A file states no CRS that relates it to the ground, or the grid would be larger than GDAL counts.
+    """
+    if labels.crs is None or mapped.crs is None:
+        bare = (labels if labels.crs is None else mapped).path
+        raise UsageError(f"{bare} states no CRS, so that its polygons have no size in metres.")
+    mover = Transformer.from_crs(labels.crs, mapped.crs, always_xy=True)
+    boxes = mapped.store.extent, mover.transform_bounds(*labels.store.extent)
+    left, bottom = (min(box[i] for box in boxes) for i in (0, 1))
+    right, top = (max(box[i] for box in boxes) for i in (2, 3))
+    unit = max(right - left, top - bottom) * 1e-4  # short, since a metre is not everywhere as many degrees
+    centre = Affine(unit, 0, (left + right) / 2, 0, -unit, (bottom + top) / 2)
+    metres = ground_sampling_distance(mapped.crs, centre, 0, 0)
+    if metres is None:
+        raise UsageError(f"The CRS of {mapped.path} has no relation to the ground.")
+    across, down = (gsd * unit / length for length in metres)
+    width, height = math.ceil((right - left) / across), math.ceil((top - bottom) / down)
+    if max(width, height) > _LARGEST:
+        raise UsageError(f"With pixels of {gsd:g} m the grid would be {width:,} x {height:,} px.")
+    return SceneInfo(
+        path=f"the grid of {gsd:g} m",
+        width=width,
+        height=height,
+        bands=BandSpec(("class",), "uint8", (1.0,), (0.0,)),
+        nodata=None,
+        has_mask=False,
+        crs=mapped.crs,
+        transform=Affine(across, 0, left, 0, -down, top),
+        gsd=(gsd, gsd),
+    )
