@@ -9,15 +9,21 @@ import typer
 
 from satseg.cli import console, options
 from satseg.cli.evaluate import class_rows
+from satseg.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from satseg.cli.console import Talk
     from satseg.records import TrainingSummary
+    from satseg.runs.log import LogRow
 
-_BUDGET = "How long (one of them; default: 40 epochs)"
-_RECIPE = "How to train"
-_ENCODER = "What the network starts from"
+_BUDGET = "How long (one of the first three; default: 40 epochs)"
+_LOSS = "What to learn"
+_STEPS = "How to step"
+_START = "What the network starts from"
+_RUN = "How to run"
+_WRITE = "What to write besides"
 
 
 def train(
@@ -29,13 +35,13 @@ def train(
         typer.Option(
             metavar="NAME",
             help="Backbone of timm in place of the network's own, for networks that have one.",
-            rich_help_panel=_ENCODER,
+            rich_help_panel=_START,
         ),
     ] = None,
     pretrained: Annotated[
         bool,
         typer.Option(
-            "--pretrained", help="Start the encoder from timm's weights, fetched once.", rich_help_panel=_ENCODER
+            "--pretrained", help="Start the encoder from timm's weights, fetched once.", rich_help_panel=_START
         ),
     ] = False,
     encoder_weights: Annotated[
@@ -43,7 +49,15 @@ def train(
         typer.Option(
             metavar="FILE",
             help="Start the encoder from weights in a file: .safetensors, or .pth of tensors alone.",
-            rich_help_panel=_ENCODER,
+            rich_help_panel=_START,
+        ),
+    ] = None,
+    init_from: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Start from the weights of this checkpoint or run, so far as they fit: other classes, other bands.",
+            rich_help_panel=_START,
         ),
     ] = None,
     output: Annotated[
@@ -67,41 +81,171 @@ def train(
         float | None,
         typer.Option(metavar="N", help="Minutes in all, validation included.", rich_help_panel=_BUDGET),
     ] = None,
-    batch_size: options.BatchSize = 8,
+    patience: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="End after N validations without a better score; 0 never does.",
+            rich_help_panel=_BUDGET,
+        ),
+    ] = 0,
+    batch_size: Annotated[
+        str,
+        typer.Option(
+            metavar="N|auto",
+            help="Tiles at a time on each device; auto takes as many as fit into memory, 64 at most.",
+            rich_help_panel=_STEPS,
+        ),
+    ] = "8",
+    accumulate: Annotated[
+        int,
+        typer.Option(
+            metavar="N", min=1, help="Batches whose gradients are averaged for one step.", rich_help_panel=_STEPS
+        ),
+    ] = 1,
+    optimizer: Annotated[
+        str, typer.Option(metavar="NAME", help="What takes the steps: adamw, sgd.", rich_help_panel=_STEPS)
+    ] = "adamw",
     lr: Annotated[
         float | None,
         typer.Option(
             metavar="RATE",
             help="Peak learning rate: it warms up to it and decays. Default: 0.003 with adamw, 0.01 with sgd.",
-            rich_help_panel=_RECIPE,
+            rich_help_panel=_STEPS,
         ),
     ] = None,
+    schedule: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="How the learning rate decays: poly, cosine, one-cycle, constant.",
+            rich_help_panel=_STEPS,
+        ),
+    ] = "poly",
+    warm_up: Annotated[
+        float,
+        typer.Option(
+            metavar="SHARE",
+            help="Share of the run in which the learning rate rises; one-cycle likes 0.3.",
+            rich_help_panel=_STEPS,
+        ),
+    ] = 0.05,
+    weight_decay: Annotated[
+        float,
+        typer.Option(metavar="DECAY", help="Decay of weights; norms and biases have none.", rich_help_panel=_STEPS),
+    ] = 1e-2,
+    clip: Annotated[
+        float,
+        typer.Option(metavar="NORM", help="Largest norm of the gradient; 0 does not clip.", rich_help_panel=_STEPS),
+    ] = 5.0,
+    encoder_rate: Annotated[
+        float,
+        typer.Option(
+            metavar="FACTOR",
+            help="Factor on the learning rate of the encoder, such as 0.1 for a pretrained one.",
+            rich_help_panel=_STEPS,
+        ),
+    ] = 1.0,
+    freeze_encoder: Annotated[
+        float,
+        typer.Option(
+            metavar="EPOCHS", min=0, help="Epochs in which the encoder is left as it is.", rich_help_panel=_STEPS
+        ),
+    ] = 0.0,
+    freeze_norm: Annotated[
+        bool,
+        typer.Option(
+            "--freeze-norm", help="Leave the running statistics of batch norms as they are.", rich_help_panel=_STEPS
+        ),
+    ] = False,
+    ema: Annotated[
+        float,
+        typer.Option(
+            metavar="DECAY",
+            help="Score and keep a moving average of the weights, such as 0.999; 0 takes the weights themselves.",
+            rich_help_panel=_STEPS,
+        ),
+    ] = 0.0,
     loss: Annotated[
         str,
         typer.Option(
             metavar="SUM",
             help="What is minimised, such as ce + 0.5*dice: ce, dice, focal, jaccard, lovasz, ohem, relaxed, tversky.",
-            rich_help_panel=_RECIPE,
+            rich_help_panel=_LOSS,
         ),
     ] = "ce + dice",
     class_weights: Annotated[
         str,
         typer.Option(
             metavar="RULE",
-            help="How rare classes are weighed in the loss: none, inverse, median.",
-            rich_help_panel=_RECIPE,
+            help="How rare classes are weighed in the losses of single pixels: none, inverse, median.",
+            rich_help_panel=_LOSS,
         ),
     ] = "none",
+    balance: Annotated[
+        bool,
+        typer.Option(
+            "--balance",
+            help="Draw tiles so that every class comes alike, by the pixels that the index tells of each tile.",
+            rich_help_panel=_LOSS,
+        ),
+    ] = False,
+    augment: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="How far tiles are changed: none, light (turns, flips, brightness and contrast), strong (rotation, "
+            "scale, gamma, noise, blur, lost bands and CutMix too).",
+            rich_help_panel=_LOSS,
+        ),
+    ] = "light",
+    pictures: Annotated[
+        bool,
+        typer.Option(
+            "--pictures/--no-pictures",
+            help="Draw curves.png, and tiles.png with the best and worst val tiles, into the run.",
+            rich_help_panel=_WRITE,
+        ),
+    ] = True,
+    show_augment: Annotated[
+        bool,
+        typer.Option(
+            "--show-augment",
+            help="Draw augmented.png, training tiles as the network will see them, into the run.",
+            rich_help_panel=_WRITE,
+        ),
+    ] = False,
+    tensorboard: Annotated[
+        bool,
+        typer.Option(
+            "--tensorboard", help="Write the log as TensorBoard events, into the run.", rich_help_panel=_WRITE
+        ),
+    ] = False,
     seed: options.Seed = 0,
     device: options.Device = "auto",
+    devices: Annotated[
+        int,
+        typer.Option(
+            metavar="N", min=1, help="Devices to train on, a process for each, on each node.", rich_help_panel=_RUN
+        ),
+    ] = 1,
+    nodes: Annotated[int, typer.Option(metavar="N", min=1, help="Machines to train on.", rich_help_panel=_RUN)] = 1,
     precision: options.Precision = "auto",
+    compile: Annotated[
+        bool,
+        typer.Option("--compile", help="Compile the network first, for long runs on a GPU.", rich_help_panel=_RUN),
+    ] = False,
     threads: options.Threads = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
     """Train a network on tiles, and keep the weights that score best on the val tiles."""
-    talk = console.talk(ctx, json=json, quiet=quiet, debug=debug)
+    from satseg.training.devices import process_rank
+
+    first = process_rank() == 0  # the other processes of a run have nothing to add
+    talk = console.talk(ctx, json=json and first, quiet=quiet or not first, debug=debug)
     from satseg.workflows.train import train
 
     summary = train(
@@ -110,22 +254,75 @@ def train(
         encoder=encoder,
         pretrained=pretrained,
         encoder_weights=encoder_weights,
+        init_from=init_from,
         output=output,
         epochs=epochs,
         steps=steps,
         minutes=minutes,
-        batch_size=batch_size,
+        patience=patience,
+        batch_size=_batch_size(batch_size),
+        accumulate=accumulate,
+        optimizer=optimizer,
         lr=lr,
+        schedule=schedule,
+        warm_up=warm_up,
+        weight_decay=weight_decay,
+        clip=clip,
+        encoder_rate=encoder_rate,
+        freeze_encoder=freeze_encoder,
+        freeze_norm=freeze_norm,
+        ema=ema,
         loss=loss,
         class_weights=class_weights,
+        balance=balance,
+        augment=augment,
+        pictures=pictures,
+        show_augment=show_augment,
+        tensorboard=tensorboard,
         seed=seed,
         device=device,
+        devices=devices,
+        nodes=nodes,
         precision=precision,
+        compile=compile,
         threads=threads,
         resume=resume,
         progress=talk.progress,
+        watch=_LiveTable(talk).show,
     )
     talk.report(summary, _tables)
+
+
+def _batch_size(text: str) -> int | None:
+    """Return the number of tiles, None for auto."""
+    if text == "auto":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageError(f"A batch size is a number of tiles, 1 or more, or auto, not {text!r}.")
+    return int(text)
+
+
+class _LiveTable:
+    """Says how a run goes, a line for every validation; the progress bar stays below.
+
+    Args:
+        talk: Where to say it.
+    """
+
+    def __init__(self, talk: Talk) -> None:
+        self._talk = talk
+        self._begun = False
+
+    def show(self, row: LogRow) -> None:
+        """Say the line of a validation."""
+        from satseg.cli.progress import amount, clock
+
+        if not self._begun:
+            self._talk.say(f"{'epoch':>6} {'step':>8} {'loss':>8} {'mIoU':>7} {'rate':>13} {'time left':>10}")
+            self._begun = True
+        rate = f"{amount(row.pixels_per_second, 'px')}/s"
+        numbers = f"{row.epoch:6.1f} {row.step:8,} {row.loss:8.4f} {row.miou:7.4f} {rate:>13}"
+        self._talk.say(f"{numbers} {clock(row.seconds_left):>10}{'  best' if row.best else ''}")
 
 
 def _tables(summary: TrainingSummary) -> list[Table]:

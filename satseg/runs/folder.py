@@ -4,7 +4,10 @@
     log.csv                 one row per validation
     best.safetensors        checkpoint with the best validation mIoU so far
     last.safetensors        checkpoint of the last saved step
+    augmented.png           training samples as the network sees them, on request
+    tensorboard/            the log as events, on request
     state-<step>.safetensors   what resuming from ``last`` needs beside it; gone when the run is finished
+    curves.png, tiles.png   curves of the log; best and worst validation tiles
     run.json                how the run ended, written last: a run without it is not finished
 
 ``last`` names its step, and its state is written before it, so the two fit together at every moment.
@@ -49,6 +52,7 @@ class Run:
         self.settings = path / "settings.json"
         self.record = path / "run.json"
         self.log = RunLog(path / "log.csv")
+        self.events = path / "tensorboard"
 
     @classmethod
     def start(cls, path: Path, settings: Mapping[str, Any]) -> Run:

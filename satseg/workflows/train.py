@@ -24,6 +24,7 @@ from satseg.raster.gdal import gdal_environment
 from satseg.records import Progress, TrainingSummary, no_progress
 from satseg.runs import Run, newest_run, next_output
 from satseg.runs.log import LogRow
+from satseg.runs.scalars import Scalars, check_tensorboard
 from satseg.tiles.batches import CACHE_BYTES
 from satseg.tiles.tileset import TileSet
 from satseg.training.batch_size import choose_batch_size
@@ -37,6 +38,7 @@ from satseg.training.schedule import Budget, make_budget
 from satseg.training.state import LoopState
 from satseg.training.transfer import transfer
 from satseg.workflows.training_data import TrainingData
+from satseg.workflows.training_pictures import SAMPLES, draw_augmented, draw_curves, draw_tiles
 
 log = logging.getLogger("satseg")
 
@@ -64,6 +66,9 @@ def train(
     threads: int | None = None,
     cache_bytes: int = CACHE_BYTES,
     resume: bool = False,
+    pictures: bool = True,
+    show_augment: bool = False,
+    tensorboard: bool = False,
     progress: Progress = no_progress,
     watch: Callable[[LogRow], None] | None = None,
     **choices: Any,
@@ -94,6 +99,9 @@ def train(
         cache_bytes: Memory for decoded tiles, on each node.
         resume: Continue the run at ``output`` (None: the newest one of ``arch``) with the budget it was started with,
             or start it where there is none.
+        pictures: Draw the curves of the run and its best and worst validation tiles into its folder at the end.
+        show_augment: Draw training samples as the network will see them into the folder at the beginning.
+        tensorboard: Write the log as TensorBoard events too.
         progress: Told after every step.
         watch: Told after every validation.
         choices: How to train: fields of :class:`satseg.training.recipe.Recipe` (``loss``, ``lr``, ``augment``, ...).
@@ -111,6 +119,8 @@ def train(
         KeyboardInterrupt: After the state was saved.
     """
     started = perf_counter()
+    if tensorboard:
+        check_tensorboard()
     where = select_device(device)
     builder = run_own_file(arch) if is_own_file(arch) else arch
     starting = {
@@ -154,9 +164,11 @@ def train(
             trainer = _make_trainer(model, recipe, budget, data, run, fabric)
             trainer.progress = progress
             trainer.workers = 1 if where.type == "cpu" else max(1, min(threads - 1, _READERS))
-            trainer.watchers = [] if watch is None else [watch]
+            trainer.watchers = _watchers(trainer, watch, tensorboard=tensorboard)
+            if show_augment and fabric.is_global_zero:
+                _show_augment(trainer, data)
             trainer.fit(started)
-        return _finish(trainer, data)
+        return _finish(trainer, data, pictures=pictures)
 
 
 def _begun(output: str | Path | None, recipe: Recipe) -> dict[str, Any]:
@@ -266,20 +278,63 @@ def _make_card(recipe: Recipe, tile_set: TileSet) -> ModelCard:
     )
 
 
-def _finish(trainer: Trainer, data: TrainingData) -> TrainingSummary:
-    """Write the run record and return the summary."""
-    run, state, fabric = trainer.run, trainer.state, trainer.fabric
-    numbers = {
+def _watchers(
+    trainer: Trainer, watch: Callable[[LogRow], None] | None, *, tensorboard: bool
+) -> list[Callable[[LogRow], None]]:
+    """Return who is told of validations; processes beside the first tell nobody."""
+    watchers = [] if watch is None else [watch]
+    if tensorboard and trainer.fabric.is_global_zero:
+        watchers.append(Scalars(trainer.run.events, trainer.state.step).add)
+    return watchers
+
+
+def _show_augment(trainer: Trainer, data: TrainingData) -> None:
+    batches = [trainer.batches.batch(number) for number in range(-(-SAMPLES // trainer.batches.share.batch_size))]
+    path = trainer.run.path / "augmented.png"
+    draw_augmented(path, batches, data.tile_set)
+    log.info("Training samples as the network sees them: %s", path)
+
+
+def _finish(trainer: Trainer, data: TrainingData, *, pictures: bool) -> TrainingSummary:
+    """Draw the pictures, write the run record, which makes the run a finished one, and return the summary."""
+    run, fabric = trainer.run, trainer.fabric
+    if fabric.is_global_zero:
+        if pictures:
+            _draw(trainer, data)
+        run.finish(_record(trainer, data))
+    fabric.barrier()
+    return _recall(run, data)
+
+
+def _draw(trainer: Trainer, data: TrainingData) -> None:
+    run, learner = trainer.run, trainer.learner
+    draw_curves(run.path / "curves.png", run.log.rows())
+    learner.model.load_state_dict(Checkpoint.load(run.best).read_weights())
+    learner.model.eval()
+    draw_tiles(run.path / "tiles.png", learner.logits, data.val, data.reader, data.tile_set)
+
+
+def _record(trainer: Trainer, data: TrainingData) -> dict[str, Any]:
+    """Return what is known of a run at its end; ``settings`` is all that it was started with."""
+    state = trainer.state
+    patience = trainer.learner.recipe.patience
+    return {
+        "satseg": __version__,
         "arch": trainer.card.arch,
         "steps": state.step,
         "epochs": trainer.batches.epochs(state.step),
         "seconds": state.seconds,
         "loss": state.loss,
+        "ended_by": "patience" if 0 < patience <= state.stale else "budget",
+        "best_step": state.best_step,
+        "best_miou": state.best_miou,
+        "confusion": state.best_confusion,
+        "device": trainer.fabric.device.type,
+        "tile_set": str(data.tile_set.path),
+        "train_tiles": len(data.train),
+        "val_tiles": len(data.val),
+        "settings": trainer.run.read_settings(),
     }
-    if fabric.is_global_zero:
-        run.finish({"satseg": __version__, **numbers, "confusion": state.best_confusion})
-    fabric.barrier()
-    return _recall(run, data)
 
 
 def _recall(run: Run, data: TrainingData) -> TrainingSummary:

@@ -28,7 +28,7 @@ STEPS = 9  # of 3 tiles: the epochs of 16 tiles end within steps
 
 
 def run(tiles: Path, output: Path, **more: Any) -> TrainingSummary:
-    return train(tiles, output=output, **({"steps": STEPS, "batch_size": 3, "threads": 1} | more))
+    return train(tiles, output=output, **({"steps": STEPS, "batch_size": 3, "threads": 1, "pictures": False} | more))
 
 
 def weights(folder: Path) -> dict[str, bytes]:
@@ -126,9 +126,9 @@ def test_runs_are_numbered_where_no_output_is_given(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copytree(bright_tiles, tmp_path / "tiles")
-    first, second = (train(steps=1, batch_size=2, threads=1) for _ in range(2))
+    first, second = (train(steps=1, batch_size=2, threads=1, pictures=False) for _ in range(2))
     assert (first.path, second.path) == ("runs/erfnet-1", "runs/erfnet-2")
-    assert train(steps=1, batch_size=2, threads=1, resume=True).path == "runs/erfnet-2"
+    assert train(steps=1, batch_size=2, threads=1, resume=True, pictures=False).path == "runs/erfnet-2"
 
 
 def test_the_caller_s_random_numbers_are_left_alone(bright_tiles: Path, tmp_path: Path) -> None:
@@ -227,7 +227,18 @@ def test_libraries_say_nothing_of_their_own(
 
 
 def test_the_command_prints_its_summary_as_json(bright_tiles: Path, tmp_path: Path) -> None:
-    words = ["train", str(bright_tiles), "-o", str(tmp_path / "run"), "--steps", "1", "--batch-size", "2", "--json"]
+    words = [
+        "train",
+        str(bright_tiles),
+        "-o",
+        str(tmp_path / "run"),
+        "--steps",
+        "1",
+        "--batch-size",
+        "2",
+        "--json",
+        "--no-pictures",
+    ]
     answer = CliRunner().invoke(app, [*words, "--threads", "1"])
     summary = json.loads(answer.stdout)
     assert (summary["steps"], summary["path"]) == (1, str(tmp_path / "run"))
@@ -242,7 +253,7 @@ def test_a_run_goes_on_with_the_budget_it_was_started_with(bright_tiles: Path, t
 
 def test_ctrl_c_keeps_the_state_and_resume_goes_on(bright_tiles: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "satseg", "train", str(bright_tiles), "-o", str(tmp_path / "run")]
-    command += ["--batch-size", "2", "--threads", "1", "--epochs", "40"]
+    command += ["--no-pictures", "--batch-size", "2", "--threads", "1", "--epochs", "40"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         while not (tmp_path / "run" / "log.csv").exists():
             assert process.poll() is None

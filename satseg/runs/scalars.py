@@ -1,0 +1,41 @@
+"""The log of a run for TensorBoard."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from satseg.errors import UsageError
+from satseg.runs.log import LogRow
+
+
+def check_tensorboard() -> None:
+    """Make sure that events can be written.
+
+    Raises:
+        UsageError: TensorBoard is not installed.
+    """
+    if find_spec("tensorboard") is None:
+        raise UsageError("TensorBoard is not installed.", hint="Install it: pip install 'satseg[tensorboard]'")
+
+
+class Scalars:
+    """Write the numbers of every validation as TensorBoard events.
+
+    Args:
+        path: Folder of the events; those after ``step`` of an earlier part of the run are dropped.
+        step: Updates done so far.
+    """
+
+    def __init__(self, path: Path, step: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(path), purge_step=step + 1)
+
+    def add(self, row: LogRow) -> None:
+        """Write the numbers of a validation; they are on disk when this returns."""
+        numbers = row.scalars()
+        for name, value in numbers.items():
+            if name != "step":
+                self._writer.add_scalar(name.replace(" ", "/"), value, row.step)
+        self._writer.flush()
