@@ -1,8 +1,9 @@
 """Areas and perimeters on the ellipsoid for polygons given in pixels, many at a time.
 
 A raster's ground scale (metres per pixel in each direction) varies smoothly, so it is measured on a grid of points by
-way of geocentric positions, which know neither poles nor antimeridian, and interpolated in between. Over each polygon
-it is a polynomial through 3 x 3 points of its bounding box; areas are integrated along edges by Green's theorem.
+way of geocentric positions, which know neither poles nor antimeridian, and interpolated in between by cubics. Over
+each polygon it is a polynomial through 3 x 3 points of its bounding box; areas are integrated along edges by Green's
+theorem.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import numpy as np
 from numba import njit
 from pyproj import CRS, Geod, Transformer
 from pyproj.exceptions import ProjError
-from scipy.interpolate import RectBivariateSpline
 
 if TYPE_CHECKING:
     from affine import Affine
@@ -48,34 +48,19 @@ class Ground:
             raise ValueError(str(error)) from error
         across = np.linspace(*columns, _NODES)
         down = np.linspace(*rows, _NODES)
-        metric = _metric(transform, to_degrees, geod, *np.meshgrid(across, down))
+        metric = _metric(transform, to_degrees, geod, *np.meshgrid(across, down, indexing="ij"))
         if not np.isfinite(metric).all():
             raise ValueError(f"part of the raster lies outside the area where {crs} is defined")
         scale = np.sqrt(metric[0] * metric[2] - metric[1] ** 2)
-        self._scale = RectBivariateSpline(across, down, scale.T, s=0)
-        self._metric = [RectBivariateSpline(across, down, part.T, s=0) for part in metric]
+        self._nodes = np.stack([scale, *metric], axis=-1)
+        self._grid = np.array([across[0], down[0], across[1] - across[0], down[1] - down[0]])
 
-    def areas(self, regions: Regions) -> np.ndarray:
-        """Return (P,) square metres on the ellipsoid; edges are straight in the raster's CRS."""
-        centres, halves = _boxes(regions.corners, regions.rings, regions.polygons)
-        powers = _polynomials(self._scale, centres, halves)
-        return _integrate(regions.corners, regions.rings, regions.polygons, centres, halves, powers)
+    def measure(self, regions: Regions) -> tuple[np.ndarray, np.ndarray]:
+        """Return (P,) square metres and (P,) metres on the ellipsoid.
 
-    def perimeters(self, regions: Regions) -> np.ndarray:
-        """Return (P,) metres on the ellipsoid along all rings, holes included."""
-        centres, halves = _boxes(regions.corners, regions.rings, regions.polygons)
-        powers = np.stack([_polynomials(part, centres, halves) for part in self._metric], axis=1)
-        return _measure(regions.corners, regions.rings, regions.polygons, centres, halves, powers)
-
-
-def _polynomials(spline: RectBivariateSpline, centres: np.ndarray, halves: np.ndarray) -> np.ndarray:
-    """Return (P, 3, 3) coefficients of u**i * v**j over each box, u and v in -1..1 along columns and rows."""
-    steps = np.array([-1.0, 0.0, 1.0])
-    columns = centres[:, 0, None, None] + halves[:, 0, None, None] * steps[:, None]
-    rows = centres[:, 1, None, None] + halves[:, 1, None, None] * steps
-    values = spline.ev(*np.broadcast_arrays(columns, rows))
-    to_powers = np.array([[0.0, 1.0, 0.0], [-0.5, 0.0, 0.5], [0.5, -1.0, 0.5]])
-    return to_powers @ values @ to_powers.T
+        Edges are straight in the raster's CRS; perimeters go along all rings, holes included.
+        """
+        return _measure(regions.corners, regions.rings, regions.polygons, self._nodes, self._grid)
 
 
 def _metric(
@@ -117,67 +102,84 @@ def _position(
 
 
 @njit(cache=True, nogil=True)
-def _boxes(corners: np.ndarray, rings: np.ndarray, polygons: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the centre and half the size of each polygon's bounding box, (P, 2) as (column, row)."""
-    centres = np.empty((len(polygons) - 1, 2))
-    halves = np.empty((len(polygons) - 1, 2))
-    for polygon in range(len(polygons) - 1):
-        first, end = rings[polygons[polygon]], rings[polygons[polygon] + 1]  # the outer ring holds the others
-        for axis in range(2):
-            low = high = np.float64(corners[first, axis])
-            for i in range(first, end):
-                low, high = min(low, corners[i, axis]), max(high, corners[i, axis])
-            centres[polygon, axis] = (low + high) / 2
-            halves[polygon, axis] = (high - low) / 2
-    return centres, halves
-
-
-@njit(cache=True, nogil=True)
-def _integrate(
-    corners: np.ndarray,
-    rings: np.ndarray,
-    polygons: np.ndarray,
-    centres: np.ndarray,
-    halves: np.ndarray,
-    powers: np.ndarray,
-) -> np.ndarray:
-    areas = np.zeros(len(polygons) - 1)
-    for polygon in range(len(polygons) - 1):
-        (column, row), (half_width, half_height) = centres[polygon], halves[polygon]
-        total = 0.0
-        for ring in range(polygons[polygon], polygons[polygon + 1]):
-            for i in range(rings[ring], rings[ring + 1] - 1):
-                u, v = (corners[i, 0] - column) / half_width, (corners[i, 1] - row) / half_height
-                to_u = (corners[i + 1, 0] - column) / half_width
-                to_v = (corners[i + 1, 1] - row) / half_height
-                if to_v != v:
-                    total += _edge(u, v, to_u, to_v, powers[polygon])
-        areas[polygon] = total * half_width * half_height
-    return areas
-
-
-@njit(cache=True, nogil=True)
 def _measure(
-    corners: np.ndarray,
-    rings: np.ndarray,
-    polygons: np.ndarray,
-    centres: np.ndarray,
-    halves: np.ndarray,
-    powers: np.ndarray,
-) -> np.ndarray:
-    """Add up the lengths of edges by the metric in the middle of each."""
-    lengths = np.zeros(len(polygons) - 1)
-    for polygon in range(len(polygons) - 1):
+    corners: np.ndarray, rings: np.ndarray, polygons: np.ndarray, nodes: np.ndarray, grid: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    count = len(polygons) - 1
+    areas, lengths = np.zeros(count), np.zeros(count)
+    powers, box = np.empty((4, 3, 3)), np.empty(4)
+    for polygon in range(count):
+        first, end = rings[polygons[polygon]], rings[polygons[polygon] + 1]  # the outer ring holds the others
+        _box(corners, first, end, box)
+        _fit(nodes, grid, box, powers)
+        area = 0.0
         for ring in range(polygons[polygon], polygons[polygon + 1]):
             for i in range(rings[ring], rings[ring + 1] - 1):
                 dx, dy = corners[i + 1, 0] - corners[i, 0], corners[i + 1, 1] - corners[i, 1]
-                u = (corners[i, 0] + dx / 2 - centres[polygon, 0]) / halves[polygon, 0]
-                v = (corners[i, 1] + dy / 2 - centres[polygon, 1]) / halves[polygon, 1]
-                square = _value(powers[polygon, 0], u, v) * dx * dx
-                square += 2 * _value(powers[polygon, 1], u, v) * dx * dy
-                square += _value(powers[polygon, 2], u, v) * dy * dy
-                lengths[polygon] += np.sqrt(square)
-    return lengths
+                u, v = (corners[i, 0] - box[0]) / box[2], (corners[i, 1] - box[1]) / box[3]
+                half_du, half_dv = dx / box[2] / 2, dy / box[3] / 2
+                lengths[polygon] += _length(powers, u + half_du, v + half_dv, dx, dy)
+                if dy != 0:
+                    area += _strip(powers[0], u, v, half_du, half_dv)
+        areas[polygon] = area * box[2] * box[3]
+    return areas, lengths
+
+
+@njit(cache=True, nogil=True)
+def _box(corners: np.ndarray, first: int, end: int, box: np.ndarray) -> None:
+    """Fill in the centre (column, row) and half the size of the bounding box of a ring."""
+    for axis in range(2):
+        low = high = corners[first, axis]
+        for i in range(first, end):
+            low, high = min(low, corners[i, axis]), max(high, corners[i, axis])
+        box[axis], box[2 + axis] = (low + high) / 2, (high - low) / 2
+
+
+@njit(cache=True, nogil=True)
+def _fit(nodes: np.ndarray, grid: np.ndarray, box: np.ndarray, powers: np.ndarray) -> None:
+    """Fill in the coefficients of u**i * v**j over a box, u and v in -1..1, for each quantity of the nodes."""
+    values = np.empty((4, 3, 3))
+    across, down = np.empty(4), np.empty(4)
+    for i in range(3):
+        left = _weigh((box[0] + (i - 1) * box[2] - grid[0]) / grid[2], nodes.shape[0], across)
+        for j in range(3):
+            top = _weigh((box[1] + (j - 1) * box[3] - grid[1]) / grid[3], nodes.shape[1], down)
+            values[:, i, j] = 0.0
+            for a in range(4):
+                for b in range(4):
+                    weight = across[a] * down[b]
+                    for k in range(4):
+                        values[k, i, j] += weight * nodes[left + a, top + b, k]
+    for k in range(4):
+        for j in range(3):  # along u, in place
+            low, middle, high = values[k, 0, j], values[k, 1, j], values[k, 2, j]
+            values[k, 0, j], values[k, 1, j], values[k, 2, j] = middle, (high - low) / 2, (low + high) / 2 - middle
+        for i in range(3):  # along v
+            low, middle, high = values[k, i, 0], values[k, i, 1], values[k, i, 2]
+            powers[k, i, 0], powers[k, i, 1], powers[k, i, 2] = middle, (high - low) / 2, (low + high) / 2 - middle
+
+
+@njit(cache=True, nogil=True)
+def _weigh(at: float, count: int, weights: np.ndarray) -> int:
+    """Fill in the weights of the cubic through four of ``count`` nodes around a place; return the first of them."""
+    first = min(max(int(at) - 1, 0), count - 4)
+    for a in range(4):
+        weights[a] = 1.0
+        for b in range(4):
+            if b != a:
+                weights[a] *= (at - first - b) / (a - b)
+    return first
+
+
+@njit(cache=True, nogil=True)
+def _length(powers: np.ndarray, u: float, v: float, dx: float, dy: float) -> float:
+    """Return the length of an edge by the metric in its middle."""
+    if dy == 0:
+        return abs(dx) * np.sqrt(_value(powers[1], u, v))
+    if dx == 0:
+        return abs(dy) * np.sqrt(_value(powers[3], u, v))
+    square = _value(powers[1], u, v) * dx * dx + _value(powers[3], u, v) * dy * dy
+    return np.sqrt(square + 2 * _value(powers[2], u, v) * dx * dy)
 
 
 @njit(cache=True, nogil=True)
@@ -189,14 +191,13 @@ def _value(powers: np.ndarray, u: float, v: float) -> float:
 
 
 @njit(cache=True, nogil=True)
-def _edge(u: float, v: float, to_u: float, to_v: float, powers: np.ndarray) -> float:
-    """Integrate the antiderivative along u of the polynomial over v; three Gauss points are exact here."""
+def _strip(powers: np.ndarray, u: float, v: float, half_du: float, half_dv: float) -> float:
+    """Integrate the polynomial between u = 0 and an edge; three Gauss points are exact here."""
     total = 0.0
     for at, weight in ((-0.7745966692414834, 5.0), (0.0, 8.0), (0.7745966692414834, 5.0)):
-        p = u + (to_u - u) * (1 + at) / 2
-        q = v + (to_v - v) * (1 + at) / 2
+        p, q = u + half_du * (1 + at), v + half_dv * (1 + at)
         value = 0.0
         for j in range(2, -1, -1):
             value = value * q + p * (powers[0, j] + p * (powers[1, j] / 2 + p * powers[2, j] / 3))
         total += weight * value
-    return total * (to_v - v) / 18
+    return total * half_dv / 9

@@ -167,10 +167,13 @@ class PolygonSink:
             classes=self._classes,
             provenance={"SATSEG_SCENE": scene.path, **self._provenance},
         )
-        for path in self._outputs:
-            self._writers.append(open_writer(self._staging.enter_context(staged(path)), self._layer))
-        if self._stream is not None:
-            self._writers.append(open_writer(self._stream, self._layer))
+        works = [self._staging.enter_context(staged(path)) for path in self._outputs]
+        # In the thread of the writers: the drivers take a while to load, and rows can be read meanwhile.
+        self._jobs.append(self._pool.submit(self._open_writers, works, self._layer))
+
+    def _open_writers(self, works: Sequence[Path], layer: Layer) -> None:
+        for target in [*works, *([] if self._stream is None else [self._stream])]:
+            self._writers.append(open_writer(target, layer))
 
     def _submit(self, tracer: SceneTracer, batches: Iterable[Regions]) -> None:
         for regions in batches:

@@ -90,7 +90,7 @@ class GroundMeasures:
             low, high = regions.corners.min(axis=0), regions.corners.max(axis=0)
             try:
                 ground = Ground(self._transform, self._crs, columns=(low[0], high[0]), rows=(low[1], high[1]))
-                return ground.areas(regions), ground.perimeters(regions)
+                return ground.measure(regions)
             except ValueError as error:
                 log.warning("Areas are unknown: %s.", error)
                 self._crs = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from affine import Affine
 
 NO_ROW = -1
+
+_STRIP_ROWS = 256
 
 ROWS_AT_ONCE = 64  # closed regions are handed out this often, so that tables stay small enough for the cache
 
@@ -104,5 +108,10 @@ def trace(
         (P,) shapely polygons and their values (P,) int32, in the order in which regions close.
     """
     tracer = Tracer(values.shape[1], tolerance=tolerance)
-    regions = concatenate([tracer.push(values), tracer.finish()])
-    return to_shapely(regions, transform), regions.values
+    strips = [values[top : top + _STRIP_ROWS] for top in range(0, len(values), _STRIP_ROWS)]
+    polygons, found = [np.empty(0, dtype=object)], [np.empty(0, dtype=np.int32)]
+    with ThreadPoolExecutor(1) as pool:  # compiled code lets go of the interpreter while shapely holds it
+        for regions in chain(pool.map(tracer.push, strips), map(Tracer.finish, [tracer])):
+            polygons.append(to_shapely(regions, transform))
+            found.append(regions.values)
+    return np.concatenate(polygons), np.concatenate(found)

@@ -31,8 +31,9 @@ def test_areas_and_perimeters_equal_those_of_densified_outlines(place: str) -> N
     regions = concatenate([tracer.push(values), tracer.finish()])
     ground = Ground(transform, crs, columns=(0, 60), rows=(0, 60))
     areas, perimeters = np.transpose(_geodesic(to_shapely(regions, transform), crs, transform))
-    np.testing.assert_allclose(ground.areas(regions), np.abs(areas), rtol=1e-6)
-    np.testing.assert_allclose(ground.perimeters(regions), perimeters, rtol=1e-5)
+    found_areas, found_perimeters = ground.measure(regions)
+    np.testing.assert_allclose(found_areas, np.abs(areas), rtol=1e-6)
+    np.testing.assert_allclose(found_perimeters, perimeters, rtol=1e-5)
 
 
 def _geodesic(polygons: np.ndarray, crs: str, transform: Affine) -> list[tuple[float, float]]:
