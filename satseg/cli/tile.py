@@ -2,37 +2,192 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from satseg.cli import console, inputs, options
-from satseg.errors import UsageError
+from satseg.errors import TileError, UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from satseg.cli.console import Talk
     from satseg.records import TileSummary
+    from satseg.tiles.check import TileCheck
+
+_SCENES = "Which scenes"
+_LABELS = "What labels mean"
+_SAMPLING = "Which tiles"
+_SPLITS = "How splits are made"
 
 
 def tile(
     ctx: typer.Context,
     scenes: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(metavar="SCENE...", help="Rasters to cut; - reads their names from stdin, one a line."),
-    ],
+    ] = None,
     labels: Annotated[
-        str,
-        typer.Option("--labels", "-l", metavar="FILE", help="Vector features in any CRS, or a class raster."),
-    ],
+        list[str] | None,
+        typer.Option(
+            "--labels",
+            "-l",
+            metavar="FILE",
+            help="Vector features in any CRS, or a class raster; given again, later ones lie on top.",
+        ),
+    ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write.")] = Path("tiles"),
+    stack: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILES",
+            help="Files of one grid that together are a scene: B02.tif,B03.tif,B04.tif.",
+            rich_help_panel=_SCENES,
+        ),
+    ] = None,
+    pairs: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            metavar="IMAGES MASKS",
+            help="Folder of images and folder of their class rasters, alike in their names; PNG too.",
+            rich_help_panel=_SCENES,
+        ),
+    ] = None,
+    bands: Annotated[
+        str | None,
+        typer.Option(metavar="BANDS", help="Bands to use, by number or name: 4,3,2.", rich_help_panel=_SCENES),
+    ] = None,
+    extra: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Raster that is warped onto the grid of each scene and adds its bands; may be given again.",
+            rich_help_panel=_SCENES,
+        ),
+    ] = None,
+    gsd: Annotated[
+        str | None,
+        typer.Option(metavar="LENGTH", help="Ground resolution to bring scenes to: 0.5m.", rich_help_panel=_SCENES),
+    ] = None,
     class_field: options.ClassField = None,
-    size: Annotated[int, typer.Option(metavar="PX", help="Side of a tile.")] = 256,
+    class_map: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MAP",
+            help="Class by value: residential=building,1=water. * is any other value; the class ignore is neither "
+            "taught nor scored.",
+            rich_help_panel=_LABELS,
+        ),
+    ] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(metavar="SQL", help="Condition that features must meet.", rich_help_panel=_LABELS),
+    ] = None,
+    burn_order: Annotated[
+        str,
+        typer.Option(
+            metavar="ORDER",
+            help="What lies on top where polygons overlap: file (later ones), area (smaller ones), class (later "
+            "classes), or an attribute of numbers (higher ones).",
+            rich_help_panel=_LABELS,
+        ),
+    ] = "file",
+    all_touched: Annotated[
+        bool,
+        typer.Option(
+            "--all-touched",
+            help="Label all pixels that a polygon touches, not only those whose centre it covers.",
+            rich_help_panel=_LABELS,
+        ),
+    ] = False,
+    unlabelled: Annotated[
+        list[int] | None,
+        typer.Option(
+            metavar="VALUE",
+            help="Value of a class raster that means that nobody looked there; may be given again.",
+            rich_help_panel=_LABELS,
+        ),
+    ] = None,
+    labelled_area: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Polygons outside of which nothing is known; without them all that is not labelled is background.",
+            rich_help_panel=_LABELS,
+        ),
+    ] = None,
+    ignore_border: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LENGTH",
+            help="Distance from outlines within which labels are ignored: 2px, 1m.",
+            rich_help_panel=_LABELS,
+        ),
+    ] = None,
+    boundary: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LENGTH",
+            help="Width of a class of its own along outlines and between touching objects: 3px, 1m.",
+            rich_help_panel=_LABELS,
+        ),
+    ] = None,
+    size: Annotated[int, typer.Option(metavar="PX", help="Side of a tile.", rich_help_panel=_SAMPLING)] = 256,
     overlap: Annotated[
         int | None,
         typer.Option(
-            metavar="PX", help="Pixels that neighbouring training tiles share; others share none. Default: half a tile."
+            metavar="PX",
+            help="Pixels that neighbouring training tiles share; others share none. Default: half a tile.",
+            rich_help_panel=_SAMPLING,
+        ),
+    ] = None,
+    sampling: Annotated[
+        str,
+        typer.Option(
+            metavar="HOW",
+            help="grid, or random: training tiles anywhere in their block, as many as a grid would have.",
+            rich_help_panel=_SAMPLING,
+        ),
+    ] = "grid",
+    min_valid: Annotated[
+        float,
+        typer.Option(metavar="SHARE", min=0, max=1, help="Smallest share of valid pixels.", rich_help_panel=_SAMPLING),
+    ] = 0.0,
+    keep_empty: Annotated[
+        float,
+        typer.Option(
+            metavar="SHARE",
+            min=0,
+            max=1,
+            help="Share of the training tiles with nothing but background that is kept.",
+            rich_help_panel=_SAMPLING,
+        ),
+    ] = 1.0,
+    min_pixels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COUNTS",
+            help="Smallest count of pixels by class: building=50,water=10. A training tile needs that of one of them.",
+            rich_help_panel=_SAMPLING,
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Tiles at most, drawn at random.", rich_help_panel=_SAMPLING),
+    ] = None,
+    split: Annotated[
+        str, typer.Option(metavar="SHARES", help="Shares of train, val and test in area.", rich_help_panel=_SPLITS)
+    ] = "0.7,0.15,0.15",
+    split_by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHAT",
+            help="block, scene, or polygons with an attribute of train, val or test: regions.gpkg:split. "
+            "Default: block; scene for --pairs.",
+            rich_help_panel=_SPLITS,
         ),
     ] = None,
     block: Annotated[
@@ -40,12 +195,23 @@ def tile(
         typer.Option(
             metavar="PX",
             help="Side of the blocks that splits are made of. Default: at least two tiles, more for large scenes.",
+            rich_help_panel=_SPLITS,
         ),
     ] = None,
-    split: Annotated[
-        str, typer.Option(metavar="SHARES", help="Shares of train, val and test in area.")
-    ] = "0.7,0.15,0.15",
+    buffer: Annotated[
+        str,
+        typer.Option(
+            metavar="LENGTH",
+            help="Distance between training tiles and the others, at least: 64px, 20m.",
+            rich_help_panel=_SPLITS,
+        ),
+    ] = "0px",
+    append: Annotated[bool, typer.Option("--append", help="Add to the tile set that is there already.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a tile set that is there already.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stood.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Cut nothing: verify the files of the tile set against its index.")
+    ] = False,
     seed: options.Seed = 0,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -53,22 +219,71 @@ def tile(
 ) -> None:
     """Cut scenes and their labels into training, validation and test tiles."""
     talk = console.talk(ctx, json=json, quiet=quiet, debug=debug)
+    if check:
+        return _check(scenes or [], output, talk)
     from satseg.workflows.tile import tile
 
     summary = tile(
-        inputs.scene_list(scenes),
-        labels=labels,
+        inputs.scene_list(scenes or []),
+        labels=labels or [],
         output=output,
+        stack=_words(stack),
+        pairs=pairs,
+        bands=_words(bands) or None,
+        extra=extra or [],
+        gsd=gsd,
         class_field=class_field,
+        class_map=class_map,
+        where=where,
+        burn_order=burn_order,
+        all_touched=all_touched,
+        unlabelled=unlabelled or [],
+        labelled_area=labelled_area,
+        ignore_border=ignore_border,
+        boundary=boundary,
         size=size,
         overlap=overlap,
+        sampling=sampling,
+        min_valid=min_valid,
+        keep_empty=keep_empty,
+        min_pixels=_counts(min_pixels),
+        limit=limit,
+        split_by=split_by,
         block=block,
+        buffer=buffer,
         shares=_shares(split),
         seed=seed,
+        append=append,
         overwrite=overwrite,
+        resume=resume,
         progress=talk.progress,
     )
-    talk.report(summary, _table)
+    talk.report(summary, _tables)
+
+
+def _check(folders: Sequence[str | Path], output: Path, talk: Talk) -> None:
+    from satseg.workflows.check_tiles import check_tiles
+
+    for folder in folders or [output]:
+        found = check_tiles(folder, progress=talk.progress)
+        talk.report(found, _problems)
+        if found.problems:
+            first = found.problems[0]
+            count = f"{len(found.problems)} problem{'s' if len(found.problems) > 1 else ''}"
+            raise TileError(f"{found.path} has {count}; the first: the tile {first.tile} {first.problem}.")
+
+
+def _words(text: str | None) -> list[str]:
+    return [word.strip() for word in (text or "").split(",") if word.strip()]
+
+
+def _counts(text: str | None) -> dict[str, int]:
+    try:
+        return {name: int(count) for name, _, count in (word.rpartition("=") for word in _words(text))}
+    except ValueError:
+        raise UsageError(
+            f"--min-pixels {text!r} is not class=count.", hint="For example: --min-pixels road=50"
+        ) from None
 
 
 def _shares(text: str) -> tuple[float, ...]:
@@ -78,7 +293,26 @@ def _shares(text: str) -> tuple[float, ...]:
         raise UsageError(f"--split {text!r} is not three numbers.", hint="For example: --split 0.7,0.15,0.15") from None
 
 
-def _table(summary: TileSummary) -> Table:
+def _tables(summary: TileSummary) -> list[Table]:
     names = list(summary.pixels["train"])
-    rows = [(split, count, *(summary.pixels[split][name] for name in names)) for split, count in summary.tiles.items()]
-    return console.table(("split", "tiles", *(f"{name} px" for name in names)), rows, title=f"Wrote {summary.path}")
+    rows = [
+        (split, count, f"{summary.shares[split]:.1%}", *(summary.pixels[split][name] for name in names))
+        for split, count in summary.tiles.items()
+    ]
+    checked = [
+        ("train tiles that overlap a val or test tile (checked)", summary.overlapping),
+        ("tiles left out to keep splits apart", summary.kept_apart),
+        ("tiles left out for what they hold", summary.skipped),
+    ]
+    return [
+        console.table(
+            ("split", "tiles", "area", *(f"{name} px" for name in names)), rows, title=f"Wrote {summary.path}"
+        ),
+        console.table(("", ""), checked),
+    ]
+
+
+def _problems(found: TileCheck) -> Table:
+    rows = [(problem.tile, problem.problem) for problem in found.problems]
+    title = f"{found.path}: {found.tiles:,} tiles, {len(rows):,} problems, {found.strays:,} images not in the index"
+    return console.table(("tile", "problem"), rows, title=title)

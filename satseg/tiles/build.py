@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -15,7 +15,6 @@ import numpy as np
 
 from satseg.errors import LabelError, OutputError, SatsegError, TileError
 from satseg.raster.labels import Labels, LabelSource
-from satseg.raster.scene import Scene
 from satseg.records import Progress, ProgressEvent, SceneInfo
 from satseg.staging import work_folder
 from satseg.tiles.cut import Cutter, Planned, Worth
@@ -23,7 +22,7 @@ from satseg.tiles.journal import JOURNAL, Journal
 from satseg.tiles.layout import SPLITS
 from satseg.tiles.plan import Block, Layout, labelled_pixels
 from satseg.tiles.regions import Regions
-from satseg.tiles.sources import SceneFiles
+from satseg.tiles.sources import AnyScene, SceneFiles
 
 log = logging.getLogger("satseg")
 
@@ -136,10 +135,9 @@ class Builder:
         return found
 
     @contextmanager
-    def _opened(self, number: int) -> Iterator[tuple[Scene, Labels]]:
-        with ExitStack() as stack:
-            scene = stack.enter_context(self.sources[number].open())
-            yield scene, stack.enter_context(self.labels.on(self.infos[number]))
+    def _opened(self, number: int) -> Iterator[tuple[AnyScene, Labels]]:
+        with closing(self.sources[number].open()) as scene, self.labels.on(self.infos[number]) as labels:
+            yield scene, labels
 
 
 def quotas(

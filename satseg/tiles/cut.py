@@ -16,9 +16,10 @@ from satseg.classes import IGNORE_INDEX, ClassTable
 from satseg.errors import LabelError, OutputError, one_line
 from satseg.raster.bands import Moments
 from satseg.raster.labels import Labels
-from satseg.raster.scene import Scene, window_transform
+from satseg.raster.scene import window_transform
 from satseg.tiles.layout import Placement
 from satseg.tiles.regions import Region
+from satseg.tiles.sources import AnyScene
 from satseg.tiles.tileset import pixels_column
 
 _KEEP = 1  # sub-stream of the seed's randomness: which empty tiles are kept
@@ -89,7 +90,7 @@ class Cutter:
     worth: Worth
     seed: int
 
-    def cut(self, scene: Scene, labels: Labels, planned: Planned) -> dict[str, Any] | None:
+    def cut(self, scene: AnyScene, labels: Labels, planned: Planned) -> dict[str, Any] | None:
         """Cut one tile.
 
         Returns:
@@ -135,7 +136,7 @@ class Cutter:
             "moments": [moments.count, *(part.tolist() for part in _parts(moments))],
         }
 
-    def _ignore(self, classes: np.ndarray, valid: np.ndarray, planned: Planned, scene: Scene) -> None:
+    def _ignore(self, classes: np.ndarray, valid: np.ndarray, planned: Planned, scene: AnyScene) -> None:
         """Ignore, in place, what is not valid, outside of the region, or counted by an earlier tile."""
         if not valid.all():
             classes[~valid] = IGNORE_INDEX
@@ -155,7 +156,7 @@ class Cutter:
         return dict(zip(self.classes.names, counts.tolist(), strict=False))
 
     def _write(
-        self, name: str, scene: Scene, window: Window, bands: np.ndarray, classes: np.ndarray, valid: np.ndarray
+        self, name: str, scene: AnyScene, window: Window, bands: np.ndarray, classes: np.ndarray, valid: np.ndarray
     ) -> None:
         crs = None if scene.info.crs is None else rasterio.CRS.from_user_input(scene.info.crs)
         grid = {"crs": crs, "transform": window_transform(scene.info.transform, window.col_off, window.row_off)}

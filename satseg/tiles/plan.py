@@ -11,12 +11,12 @@ from rasterio.windows import Window
 
 from satseg.classes import IGNORE_INDEX
 from satseg.raster.labels import Labels
-from satseg.raster.scene import Scene
 from satseg.records import SceneInfo
 from satseg.tiles.cut import Planned
 from satseg.tiles.layout import SPLITS, assign_splits, blocks, place_at_random, place_tiles
 from satseg.tiles.places import Places, follow, overlapping
 from satseg.tiles.regions import Region, Regions
+from satseg.tiles.sources import AnyScene
 
 _PLACE = 2  # sub-stream of the seed's randomness: where random tiles lie
 _CHUNK = 2**22  # pixels that are read at once to count
@@ -68,6 +68,8 @@ class Layout:
         """Part a scene into blocks."""
         if regions is not None:
             return [Block(number, region.window, region=region) for region in regions.on(info)]
+        if self.whole_scenes:
+            return [Block(number, Window(0, 0, info.width, info.height))]
         windows = blocks(info.height, info.width, block=self.block, size=self.size)
         return [Block(number, window) for window in windows]
 
@@ -176,12 +178,12 @@ def without_leaks(
     return [p for p, keep in zip(planned, kept.tolist(), strict=True) if keep]
 
 
-def labelled_pixels(scene: Scene, labels: Labels, block: Block) -> int:
+def labelled_pixels(scene: AnyScene, labels: Labels, block: Block) -> int:
     """Count the pixels of a block that are both valid and labelled."""
     return sum(_count(scene, labels, window, block.region) for window in _chunks(block.window))
 
 
-def _count(scene: Scene, labels: Labels, window: Window, region: Region | None) -> int:
+def _count(scene: AnyScene, labels: Labels, window: Window, region: Region | None) -> int:
     known = labels.read(window) != IGNORE_INDEX
     if scene.info.has_mask:
         known &= scene.read(window)[1]

@@ -181,9 +181,10 @@ class TileSet:
         if split not in SPLITS:
             raise TileError(f"There is no split {split!r}; tile sets have {', '.join(SPLITS)}.")
         rows = self.index[self.index["split"] == split].to_dict("records")
-        return [self._tile(row) for row in rows]
+        return [self.tile(row) for row in rows]
 
-    def _tile(self, row: Mapping[str, Any]) -> Tile:
+    def tile(self, row: Mapping[str, Any]) -> Tile:
+        """Return the tile of a row of the index."""
         return Tile(
             name=row["tile"],
             image=self.path / row["image"],

@@ -29,20 +29,23 @@ from satseg.tiles.layout import SPLITS, choose_block
 from satseg.tiles.places import Places
 from satseg.tiles.plan import Existing, Layout, deal, without_leaks
 from satseg.tiles.regions import Regions
-from satseg.tiles.sources import SceneFiles
+from satseg.tiles.sources import SceneFiles, pair
 from satseg.tiles.tileset import INDEX, MOMENTS, TileSet, make_index, places_of, write_header, write_moments
 from satseg.vectorization.measures import length_in_pixels
 
 log = logging.getLogger("satseg")
 
 
-def tile(
+def tile(  # noqa: PLR0913 - one word each, as on the command line
     scenes: Iterable[str | Path] = (),
     *,
     labels: str | Path | Sequence[str | Path] = (),
     output: str | Path = "tiles",
     stack: Sequence[str | Path] = (),
+    pairs: tuple[str | Path, str | Path] | None = None,
     bands: Sequence[str] | None = None,
+    extra: Sequence[str | Path] = (),
+    gsd: str | None = None,
     class_field: str | None = None,
     class_map: str | None = None,
     where: str | None = None,
@@ -59,7 +62,7 @@ def tile(
     keep_empty: float = 1.0,
     min_pixels: Mapping[str, int] | None = None,
     limit: int | None = None,
-    split_by: str = "block",
+    split_by: str | None = None,
     block: int | None = None,
     buffer: str = "0px",
     shares: Sequence[float] = (0.7, 0.15, 0.15),
@@ -79,7 +82,10 @@ def tile(
         labels: Vector features in any CRS, or a class raster; several lie over each other, the last on top.
         output: Folder to write; it appears when it is complete.
         stack: Files of one grid that together are a scene, in the order of the bands.
+        pairs: Folder of images and folder of their masks, class rasters of the same names; no other labels.
         bands: Bands to use, by number from 1 or by name; None takes all.
+        extra: Rasters that are warped onto the grid of each scene, whose bands follow.
+        gsd: Ground resolution, ``0.5m``, that scenes are brought to.
         class_field: Attribute that names the class of each feature; without it all features are one class.
         class_map: Class by value of the labels, ``residential=building,1=water``; ``*`` is any other value, the class
             ``ignore`` is neither taught nor scored.
@@ -100,6 +106,7 @@ def tile(
         min_pixels: Smallest count of pixels by class; a training tile needs that of one of them.
         limit: Tiles at most, drawn at random, from each split by its labelled area.
         split_by: ``block``, ``scene``, or ``regions.gpkg:split``, polygons with an attribute of train, val or test.
+            None is ``scene`` for pairs, else ``block``.
         block: Side of a block in pixels; None chooses at least two tiles, more where the scenes are large.
         buffer: Distance, ``64px`` or ``20m``, between training tiles and the others, at least.
         shares: Shares of train, val and test in area.
@@ -125,11 +132,13 @@ def tile(
     _check_output(output, append=append, overwrite=overwrite)
     with gdal_environment():
         base = TileSet.open(output) if append else None
-        sources = _sources(scenes, stack, bands)
+        masks = None if pairs is None else pair(*pairs)
+        split_by = split_by or ("block" if masks is None else "scene")
+        sources = _sources([*scenes, *(masks or ())], stack, bands=bands, gsd=_metres(gsd), extra=extra)
         _check_sizes(size, overlap, block, base)
         infos = _describe_all(sources, base)
         source = open_labels(
-            labels,
+            _label_files(labels, masks),
             class_field=class_field,
             classes=None if base is None else base.classes,
             class_map=None if class_map is None else ClassMap.parse(class_map),
@@ -265,7 +274,22 @@ def _provenance(settings: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
     """Return what tiles are made from, beside the scenes, which the index names."""
     paths = [settings["labels"]] if isinstance(settings["labels"], str | Path) else settings["labels"]
     labels = ("class_field", "class_map", "where", "burn_order", "all_touched", "unlabelled", "labelled_area")
-    others = ("ignore_border", "boundary", "sampling", "min_valid", "keep_empty", "min_pixels", "limit", "split_by")
+    paths = paths or [settings["pairs"][1]]
+    others = (
+        "stack",
+        "pairs",
+        "bands",
+        "extra",
+        "gsd",
+        "ignore_border",
+        "boundary",
+        "sampling",
+        "min_valid",
+        "keep_empty",
+        "min_pixels",
+        "limit",
+        "split_by",
+    )
     chosen = {name: settings[name] for name in (*labels, *others) if settings[name]}
     return as_json({"satseg": __version__, "source": [str(path) for path in paths], **chosen, **asdict(layout)})
 
@@ -298,15 +322,41 @@ def _check_sizes(size: int, overlap: int | None, block: int | None, base: TileSe
 
 
 def _sources(
-    scenes: Iterable[str | Path], stack: Sequence[str | Path], bands: Sequence[str] | None
+    scenes: Iterable[str | Path],
+    stack: Sequence[str | Path],
+    *,
+    bands: Sequence[str] | None,
+    gsd: float | None,
+    extra: Sequence[str | Path],
 ) -> list[SceneFiles]:
-    chosen = None if bands is None else tuple(bands)
-    found = [SceneFiles((str(scene),), chosen) for scene in scenes]
-    if stack:
-        found.append(SceneFiles(tuple(map(str, stack)), chosen))
-    if not found:
+    files: list[tuple[str, ...]] = [(str(scene),) for scene in scenes]
+    files += [tuple(map(str, stack))] if stack else []
+    if not files:
         raise UsageError("There is no scene to tile.")
-    return found
+    chosen = None if bands is None else tuple(bands)
+    return [SceneFiles(paths, chosen, gsd, tuple(map(str, extra))) for paths in files]
+
+
+def _label_files(
+    labels: str | Path | Sequence[str | Path], masks: dict[str, str] | None
+) -> list[str | Path] | dict[str, str]:
+    files = [labels] if isinstance(labels, str | Path) else list(labels)
+    if masks is not None and files:
+        raise UsageError("The masks of --pairs are the labels; --labels does not go with them.")
+    return files if masks is None else masks
+
+
+def _metres(text: str | None) -> float | None:
+    if text is None:
+        return None
+    number = text.strip().removesuffix("m")
+    try:
+        metres = float(number)
+    except ValueError:
+        metres = 0.0
+    if not 0 < metres < np.inf:
+        raise UsageError(f"{text!r} is not a ground resolution such as 0.5m.")
+    return metres
 
 
 def _describe_all(sources: Sequence[SceneFiles], base: TileSet | None) -> list[SceneInfo]:

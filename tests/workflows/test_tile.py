@@ -53,7 +53,7 @@ def test_tiles_hold_the_pixels_and_labels_of_the_scene(tmp_path: Path, scene: Pa
     with rasterio.open(scene) as dataset:
         whole = dataset.read()
     for row, record in zip(
-        tiles.index.to_dict("records"), map(tiles._tile, tiles.index.to_dict("records")), strict=True
+        tiles.index.to_dict("records"), map(tiles.tile, tiles.index.to_dict("records")), strict=True
     ):
         bands, classes, valid = record.read()
         part = np.s_[row["row"] : row["row"] + row["height"], row["col"] : row["col"] + row["width"]]

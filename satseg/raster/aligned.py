@@ -1,0 +1,210 @@
+"""Scenes on another grid, and with bands from other rasters: whatever it takes to bring everything onto one grid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import rasterio
+from rasterio.enums import ColorInterp, Resampling
+from rasterio.errors import RasterioError
+from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window
+from scipy import sparse
+
+from satseg.errors import SceneError, one_line
+from satseg.raster.scene import Scene, ground_sampling_distance
+from satseg.records import BandSpec, SceneInfo
+
+_SAME = 0.01  # a ground resolution that differs by less is left as it is
+
+
+class ResampledScene:
+    """A scene at another ground resolution. Use it as a context manager; not to be shared between threads.
+
+    Coarser pixels are the mean of the area they cover, finer ones are interpolated between the centres of the old.
+    Pixels do not depend on the window in which they are read.
+
+    Args:
+        scene: The scene; this one closes it.
+        gsd: Metres per pixel, along x and y alike.
+
+    Raises:
+        SceneError: The scene has no CRS that relates its pixels to the ground.
+    """
+
+    def __init__(self, scene: Scene, gsd: float) -> None:
+        info = scene.info
+        if info.gsd is None:
+            raise SceneError(f"{info.path} cannot be brought to {gsd:g} m per pixel: its ground resolution is unknown.")
+        self._scene = scene
+        width = max(1, round(info.width * info.gsd[0] / gsd))
+        height = max(1, round(info.height * info.gsd[1] / gsd))
+        self._scale = (info.height / height, info.width / width)
+        transform = info.transform * info.transform.scale(info.width / width, info.height / height)
+        found = ground_sampling_distance(str(info.crs), transform, width, height)
+        self.info = replace(info, width=width, height=height, transform=transform, gsd=found)
+
+    def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
+        """Read a window that lies inside the scene, as :meth:`Scene.read` does.
+
+        A pixel is valid where at least half of what it is made from is.
+        """
+        old = self._scene.info
+        top, rows = _weights(int(window.row_off), int(window.height), self._scale[0], old.height)
+        left, columns = _weights(int(window.col_off), int(window.width), self._scale[1], old.width)
+        bands, valid = self._scene.read(Window(left, top, columns.shape[1], rows.shape[1]))
+        share = rows @ valid.astype(np.float64) @ columns.T
+        known = share >= 0.5
+        made = np.zeros((len(bands), *share.shape), dtype=bands.dtype)
+        for band, out in zip(bands, made, strict=True):
+            sums = rows @ np.where(valid, band, 0).astype(np.float64) @ columns.T
+            values = np.divide(sums, share, out=np.zeros_like(sums), where=known)
+            out[...] = np.rint(values) if bands.dtype.kind in "ui" else values
+        return made, known
+
+    def close(self) -> None:
+        """Close the scene."""
+        self._scene.close()
+
+    def __enter__(self) -> ResampledScene:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class ExtendedScene:
+    """A scene with bands of other rasters, warped onto its grid. Use it as a context manager, in one thread.
+
+    Rasters much finer than the scene are averaged, others interpolated; where one of them has no data, no band has.
+
+    Args:
+        scene: The scene; this one closes it.
+        extra: Rasters in any grid and CRS.
+
+    Raises:
+        SceneError: A raster cannot be opened or brought onto the grid.
+    """
+
+    def __init__(self, scene: Scene | ResampledScene, extra: Sequence[str]) -> None:
+        self._scene = scene
+        with ExitStack() as stack:
+            self._grids = [_onto_grid(stack, path, scene.info) for path in extra]
+            self._stack = stack.pop_all()
+        self.info = replace(scene.info, bands=self._all_bands(extra), has_mask=True)
+
+    def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
+        """Read a window that lies inside the scene, as :meth:`Scene.read` does."""
+        bands, valid = self._scene.read(window)
+        parts, valid = [bands], valid.copy()
+        for grid in self._grids:
+            numbers = _images(grid)
+            try:
+                parts.append(grid.read(numbers, window=window))
+                valid &= (grid.read_masks(numbers, window=window) > 0).all(axis=0)
+            except RasterioError as error:
+                raise SceneError(f"{grid.name} cannot be read: {one_line(error)}.") from error
+        made = np.concatenate(parts).astype(self.info.bands.dtype, copy=False)
+        if made.dtype.kind == "f":
+            valid &= np.isfinite(made).all(axis=0)
+        return made, valid
+
+    def close(self) -> None:
+        """Close all files."""
+        self._stack.close()
+        self._scene.close()
+
+    def __enter__(self) -> ExtendedScene:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _all_bands(self, extra: Sequence[str]) -> BandSpec:
+        own = self._scene.info.bands
+        names, dtypes, scales, offsets = list(own.names), [own.dtype], list(own.scales), list(own.offsets)
+        for path, grid in zip(extra, self._grids, strict=True):
+            numbers = _images(grid)
+            stem = Path(path).stem
+            names += [stem] if len(numbers) == 1 else [grid.descriptions[i - 1] or f"{stem}_{i}" for i in numbers]
+            dtypes += [grid.dtypes[i - 1] for i in numbers]
+            scales += [float(grid.scales[i - 1]) for i in numbers]
+            offsets += [float(grid.offsets[i - 1]) for i in numbers]
+        return BandSpec(tuple(names), np.result_type(*dtypes).name, tuple(scales), tuple(offsets))
+
+
+def resampled(scene: Scene, gsd: float | None) -> Scene | ResampledScene:
+    """Bring a scene to a ground resolution in metres per pixel; it is left as it is where it has that already."""
+    have = scene.info.gsd
+    if gsd is None or (have is not None and all(abs(metres / gsd - 1) < _SAME for metres in have)):
+        return scene
+    return ResampledScene(scene, gsd)
+
+
+def _weights(start: int, count: int, scale: float, length: int) -> tuple[int, Any]:
+    """Return the first old pixel that new ones are made from, and the share of each old one in each new one.
+
+    Args:
+        start: First new pixel.
+        count: New pixels.
+        scale: Old pixels per new pixel.
+        length: Old pixels there are.
+    """
+    new = np.arange(start, start + count)
+    if scale > 1:
+        edges = new[:, None] * scale + np.array([0.0, scale])
+        reach = np.arange(int(np.ceil(scale)) + 1)
+        old = np.floor(edges[:, :1]).astype(int) + reach
+        shares = np.clip(np.minimum(edges[:, 1:], old + 1) - np.maximum(edges[:, :1], old), 0, None) / scale
+    else:
+        centres = (new + 0.5) * scale - 0.5
+        old = np.floor(centres).astype(int)[:, None] + np.array([0, 1])
+        shares = 1 - np.abs(centres[:, None] - old)
+    old = old.clip(0, length - 1)
+    first, last = int(old.min()), int(old.max())
+    rows = np.repeat(np.arange(count), old.shape[1])
+    matrix = sparse.csr_array(
+        sparse.coo_array((shares.ravel(), (rows, old.ravel() - first)), shape=(count, last - first + 1))
+    )
+    return first, matrix
+
+
+def _onto_grid(stack: ExitStack, path: str, info: SceneInfo) -> Any:
+    try:
+        dataset = stack.enter_context(rasterio.open(path))
+    except RasterioError as error:
+        raise SceneError(f"{path} cannot be opened as a raster: {one_line(error)}.") from error
+    if dataset.crs is None or info.crs is None:
+        if dataset.shape == (info.height, info.width) and dataset.transform.almost_equals(info.transform):
+            return dataset
+        raise SceneError(
+            f"{path} ({dataset.width} x {dataset.height} px) is not on the grid of {info.path} "
+            f"({info.width} x {info.height} px), and without a CRS on both it cannot be moved there."
+        )
+    theirs = ground_sampling_distance(dataset.crs.to_wkt(), dataset.transform, dataset.width, dataset.height)
+    finer = theirs is not None and info.gsd is not None and theirs[0] < 0.5 * info.gsd[0]
+    return stack.enter_context(
+        WarpedVRT(
+            dataset,
+            crs=info.crs,
+            transform=info.transform,
+            width=info.width,
+            height=info.height,
+            resampling=Resampling.average if finer else Resampling.bilinear,
+            add_alpha=dataset.nodata is None and ColorInterp.alpha not in dataset.colorinterp,
+        )
+    )
+
+
+def _images(grid: Any) -> list[int]:
+    return [i for i in grid.indexes if grid.colorinterp[i - 1] != ColorInterp.alpha]

@@ -1,0 +1,99 @@
+"""Compare the files of a tile set with its index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from satseg.classes import IGNORE_INDEX
+from satseg.errors import SatsegError
+from satseg.raster.bands import Moments
+from satseg.raster.scene import Scene
+from satseg.records import Progress, ProgressEvent, no_progress
+from satseg.tiles.tileset import TileSet, pixels_column, read_moments
+
+_DRIFT = 1e-9  # of a mean: another machine may add in another order
+
+
+@dataclass(frozen=True)
+class TileProblem:
+    """What is wrong with a tile.
+
+    Args:
+        tile: Name of the tile.
+        problem: What is wrong, in a phrase.
+    """
+
+    tile: str
+    problem: str
+
+
+@dataclass(frozen=True)
+class TileCheck:
+    """What a check of a tile set found.
+
+    Args:
+        path: Folder of the tile set.
+        tiles: Tiles that were looked at.
+        problems: What is wrong, in the order of the index.
+        strays: Images in the folder that the index does not name; rows of it may have been deleted.
+    """
+
+    path: str
+    tiles: int
+    problems: tuple[TileProblem, ...]
+    strays: int
+
+
+def check(tile_set: TileSet, *, progress: Progress = no_progress) -> TileCheck:
+    """Read every tile of the index and compare it with its row, and look for overlaps between splits.
+
+    Args:
+        tile_set: What to check.
+        progress: Called after each tile.
+    """
+    index = tile_set.index
+    moments = read_moments(tile_set.path, index["tile"].tolist())
+    problems = []
+    for done, row in enumerate(index.to_dict("records"), start=1):
+        problems += [TileProblem(row["tile"], text) for text in _problems(tile_set, row, moments.get(row["tile"]))]
+        progress(ProgressEvent("Checking tiles", done, len(index), "tile"))
+    problems += [TileProblem(name, "is in train and overlaps a val or test tile") for name in tile_set.leaks()]
+    listed = set(index["image"])
+    strays = sum(f"images/{path.name}" not in listed for path in (tile_set.path / "images").glob("*.tif"))
+    return TileCheck(str(tile_set.path), len(index), tuple(problems), strays)
+
+
+def _problems(tile_set: TileSet, row: Mapping[str, Any], moments: Moments | None) -> Iterator[str]:
+    tile = tile_set.tile(row)
+    try:
+        with Scene.open(tile.image, expand_palette=False) as scene:
+            bands = scene.info.bands
+        values, labels, valid = tile.read()
+    except SatsegError as error:
+        yield error.message.removeprefix(f"Tile {tile.name} ").rstrip(".")
+        return
+    if (bands.dtype, len(bands)) != (tile_set.bands.dtype, len(tile_set.bands)):
+        yield f"holds {len(bands)} bands of {bands.dtype}, not {len(tile_set.bands)} of {tile_set.bands.dtype}"
+        return
+    if labels.shape != (row["height"], row["width"]):
+        yield f"is {labels.shape[1]} x {labels.shape[0]} px, not {row['width']} x {row['height']}"
+    counts = np.bincount(labels.ravel(), minlength=256)
+    unknown = np.flatnonzero(counts[len(tile_set.classes) : IGNORE_INDEX]) + len(tile_set.classes)
+    if len(unknown):
+        yield f"holds the class id {unknown[0]}; ids end at {len(tile_set.classes) - 1}"
+    for entry in tile_set.classes:
+        if counts[entry.id] != row[pixels_column(entry.name)]:
+            yield f"holds {counts[entry.id]} pixels of {entry.name}, not {row[pixels_column(entry.name)]}"
+    found = Moments.of(values, valid)
+    if moments is not None and (found is None or not _alike(found, moments)):
+        yield "holds other values than when it was cut"
+
+
+def _alike(one: Moments, other: Moments) -> bool:
+    if one.count != other.count or not np.array_equal(one.minimum, other.minimum):
+        return False
+    return bool(np.allclose(one.mean, other.mean, rtol=_DRIFT) and np.array_equal(one.maximum, other.maximum))
