@@ -52,7 +52,7 @@ class Refinements:
     Args:
         labelled_area: Polygons outside of which nothing is known; None trusts the labels everywhere.
         ignore_border: Pixels this near to an outline are ignored.
-        boundary: Pixels of an object this near to its outline, and the gaps of at most this width between objects,
+        boundary: Pixels of an object this near to its outline, and those between two objects that are both this near,
             become a class of their own.
     """
 
@@ -288,7 +288,7 @@ class Labels:
         objects[classes == IGNORE_INDEX] = UNKNOWN
         if self._boundary:
             edges = near_outline(objects, self._boundary) & (objects > 0)
-            gaps = between_objects(objects, (self._boundary + 1) / 2)
+            gaps = between_objects(objects, self._boundary)
             classes[edges | gaps] = self._source.classes.names.index(BOUNDARY)
         if self._border:
             classes[near_outline(objects, self._border)] = IGNORE_INDEX

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import geopandas
@@ -10,7 +12,8 @@ import shapely
 from affine import Affine
 from rasterio.windows import Window
 
-from satseg.errors import LabelError
+from satseg.errors import LabelError, UsageError
+from satseg.raster.class_map import ClassMap
 from satseg.raster.labels import open_labels
 from satseg.raster.scene import Scene, ground_sampling_distance
 from satseg.records import BandSpec, SceneInfo
@@ -168,3 +171,182 @@ def test_real_footprints_match_the_documented_share(shared_data: Path) -> None:
         labels = source.on(opened.info)
         share = np.mean([labels.read(Window(0, top, 2048, 512)).mean() for top in range(0, 4096, 512)])
     assert share == pytest.approx(0.44, abs=0.03)
+
+
+def two_kinds(path: Path) -> Path:
+    """A house of 4 x 4 px at the left, a pond of 4 x 4 px at the right, a park that lies over a part of both."""
+    shapes = [box(0, 0, 4, 4), box(10, 0, 14, 4), box(2, 2, 12, 6)]
+    return write(path, shapes, kind=["residential", "1", "park"], level=[2, 3, 1])
+
+
+def test_a_class_map_names_the_classes_in_its_order(tmp_path: Path) -> None:
+    classes = ClassMap.parse("1=water,residential=building,park=background")
+    source = open_labels(two_kinds(tmp_path / "a.gpkg"), class_field="kind", class_map=classes)
+    assert source.classes.names == ("background", "water", "building")
+    assert source.on(scene()).read(WHOLE)[0, [0, 5, 10]].tolist() == [2, 0, 1]
+    assert source.on(scene()).read(WHOLE)[3, 3] == 0
+
+
+def test_what_a_class_map_ignores_is_ignored(tmp_path: Path) -> None:
+    source = open_labels(
+        two_kinds(tmp_path / "a.gpkg"), class_field="kind", class_map=ClassMap.parse("1=water,*=ignore")
+    )
+    assert source.classes.names == ("background", "water")
+    assert source.on(scene()).read(WHOLE)[0, [0, 5, 10]].tolist() == [255, 0, 1]
+    assert not source.known_everywhere
+
+
+def test_a_value_that_no_class_map_names_is_not_guessed(tmp_path: Path) -> None:
+    with pytest.raises(LabelError, match="holds the value 'park', which --class-map does not name") as caught:
+        open_labels(
+            two_kinds(tmp_path / "a.gpkg"), class_field="kind", class_map=ClassMap.parse("1=water,residential=building")
+        )
+    assert "park=ignore" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("text", ["", "water", "1=", "1=a,1=b"])
+def test_a_class_map_that_says_nothing_is_wrong_usage(text: str) -> None:
+    with pytest.raises(UsageError, match="class"):
+        ClassMap.parse(text)
+
+
+def test_a_condition_chooses_features(tmp_path: Path) -> None:
+    source = open_labels(two_kinds(tmp_path / "a.gpkg"), class_field="kind", where="kind <> 'park' AND level > 2")
+    assert source.classes.names == ("background", "1")
+    with pytest.raises(LabelError, match="cannot be read") as caught:
+        open_labels(two_kinds(tmp_path / "b.gpkg"), where="kind = (")
+    assert caught.value.hint == "The condition was --where 'kind = ('."
+    with pytest.raises(LabelError, match="hold no feature that meets the condition"):
+        open_labels(two_kinds(tmp_path / "c.gpkg"), where="level > 9")
+
+
+@pytest.mark.parametrize(
+    ("order", "on_top"), [("file", "park"), ("area", "residential"), ("level", "residential"), ("class", "residential")]
+)
+def test_the_burn_order_decides_what_lies_on_top(tmp_path: Path, order: str, on_top: str) -> None:
+    source = open_labels(two_kinds(tmp_path / "a.gpkg"), class_field="kind", burn_order=order)
+    assert source.classes.names[source.on(scene()).read(WHOLE)[3, 3]] == on_top
+
+
+def test_an_order_by_words_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(LabelError, match=r"'kind' of .* does not hold numbers"):
+        open_labels(two_kinds(tmp_path / "a.gpkg"), burn_order="kind")
+
+
+def test_all_pixels_that_are_touched_can_be_labelled(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.gpkg", [box(3.6, 2.6, 6.4, 4.4)])
+    assert open_labels(path).on(scene()).read(WHOLE).sum() == 2 * 1
+    assert open_labels(path, all_touched=True).on(scene()).read(WHOLE).sum() == 4 * 3
+
+
+def test_later_sources_lie_on_top(tmp_path: Path) -> None:
+    houses = write(tmp_path / "houses.gpkg", [box(0, 0, 4, 4)])
+    ponds = write(tmp_path / "ponds.gpkg", [box(2, 0, 6, 4)])
+    source = open_labels([houses, ponds])
+    assert source.classes.names == ("background", "houses", "ponds")
+    assert source.on(scene()).read(WHOLE)[0, :8].tolist() == [1, 1, 2, 2, 2, 2, 0, 0]
+
+
+def test_polygons_over_a_class_raster_leave_the_rest_of_it_as_it_is(tmp_path: Path) -> None:
+    values = np.full((10, 20), 7, dtype=np.uint8)
+    values[:, 10:] = 0
+    raster = write_raster(tmp_path / "cover.tif", values, nodata=0)
+    source = open_labels([raster, write(tmp_path / "houses.gpkg", [box(8, 0, 12, 10)])])
+    assert source.classes.names == ("class 7", "houses")
+    assert source.on(scene()).read(WHOLE)[0, [0, 8, 11, 12]].tolist() == [0, 1, 1, 255]
+
+
+def test_outside_of_the_labelled_area_nothing_is_known(tmp_path: Path) -> None:
+    houses = write(tmp_path / "houses.gpkg", [box(0, 0, 4, 4)])
+    area = geopandas.GeoSeries([box(2, 0, 9, 10)], crs="EPSG:32632").to_crs("EPSG:4326")
+    area.to_file(tmp_path / "area.geojson")
+    read = open_labels(houses, labelled_area=tmp_path / "area.geojson").on(scene()).read(WHOLE)
+    assert read[0, :11].tolist() == [255, 255, 1, 1, 0, 0, 0, 0, 0, 255, 255]
+
+
+def test_a_scene_without_objects_is_background_where_it_was_looked_at(tmp_path: Path) -> None:
+    houses = write(tmp_path / "houses.gpkg", [box(100, 0, 104, 4)])
+    area = write(tmp_path / "area.gpkg", [box(0, 0, 20, 5)])
+    read = open_labels(houses, labelled_area=area).on(scene()).read(WHOLE)
+    assert (read[:5] == 0).all()
+    assert (read[5:] == 255).all()
+
+
+def pixels(count: float) -> Callable[[SceneInfo], float]:
+    return lambda info: count
+
+
+def test_a_border_is_ignored_on_both_sides_of_outlines(tmp_path: Path) -> None:
+    touching = [box(4, 0, 10, 10), box(10, 0, 16, 10)]
+    read = open_labels(write(tmp_path / "houses.gpkg", touching), ignore_border=pixels(2)).on(scene()).read(WHOLE)
+    i = 255
+    assert read[5].tolist() == [0, 0, i, i, i, i, 1, 1, i, i, i, i, 1, 1, i, i, i, i, 0, 0]
+
+
+def test_a_boundary_is_a_class_inside_of_outlines_and_in_narrow_gaps(tmp_path: Path) -> None:
+    shapes = [box(-5, -5, 6, 15), box(6, -5, 10, 15), box(12, -5, 25, 15)]
+    source = open_labels(write(tmp_path / "houses.gpkg", shapes), boundary=pixels(2))
+    assert source.classes.names == ("background", "houses", "boundary")
+    b = 2
+    assert source.on(scene()).read(WHOLE)[5].tolist() == [1] * 4 + [b] * 2 + [b] * 4 + [b] * 2 + [b] * 2 + [1] * 6
+    wide = open_labels(write(tmp_path / "far.gpkg", [shapes[0], box(11, -5, 25, 15)]), boundary=pixels(1))
+    assert wide.on(scene()).read(WHOLE)[5].tolist() == [1] * 5 + [b] + [0] * 5 + [b] + [1] * 8
+
+
+def test_outlines_do_not_depend_on_where_labels_are_read(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    corners = rng.uniform(-20, 1300, (400, 2))
+    sizes = rng.uniform(6, 80, 400)
+    shapes = [shapely.Point(GRID * at).buffer(size) for at, size in zip(corners, sizes, strict=True)]
+    path = write(tmp_path / "a.gpkg", shapes)
+    large = replace(scene(), width=1300, height=1200)
+    source = open_labels(path, ignore_border=pixels(3), boundary=pixels(2.5))
+    whole = source.on(large).read(Window(0, 0, 1300, 1200))
+    objects, classes = source.on(large)._lay(Window(-9, -9, 1318, 1218))
+    source.on(large)._refine(objects, classes)
+    assert (whole == classes[9:-9, 9:-9]).all()
+    for top, left in ((0, 0), (500, 400), (511, 513), (1000, 1100)):
+        assert (source.on(large).read(Window(left, top, 200, 200)) == whole[top : top + 200, left : left + 200]).all()
+
+
+def test_a_raster_of_0_and_255_is_not_guessed_at(tmp_path: Path) -> None:
+    values = np.zeros((10, 20), dtype=np.uint8)
+    values[2:4] = 255
+    path = write_raster(tmp_path / "mask.tif", values)
+    with pytest.raises(LabelError, match="255 could be a class, or mean unlabelled") as caught:
+        open_labels(path)
+    assert "--unlabelled 255" in (caught.value.hint or "")
+    assert open_labels(path, unlabelled=[255]).on(scene()).read(WHOLE)[[0, 2], 0].tolist() == [0, 255]
+    named = open_labels(path, class_map=ClassMap.parse("0=background,255=road"))
+    assert named.classes.names == ("background", "road")
+    assert named.on(scene()).read(WHOLE)[[0, 2], 0].tolist() == [0, 1]
+
+
+def test_unlabelled_values_are_ignored(tmp_path: Path) -> None:
+    values = np.arange(200, dtype=np.uint8).reshape(10, 20) % 4
+    source = open_labels(write_raster(tmp_path / "a.tif", values), unlabelled=[0, 2])
+    assert source.classes.names == ("class 1", "class 3")
+    assert source.on(scene()).read(WHOLE)[0, :4].tolist() == [255, 0, 255, 1]
+
+
+def test_a_raster_with_other_crs_of_the_same_shape_is_moved(tmp_path: Path) -> None:
+    values = np.arange(200, dtype=np.uint8).reshape(10, 20) % 4
+    path = write_raster(tmp_path / "a.tif", values, crs="EPSG:32633")
+    assert (open_labels(path).on(scene()).read(WHOLE) == 255).all()
+
+
+def test_a_layer_can_be_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.gpkg", [box(0, 0, 1, 1)])
+    geopandas.GeoDataFrame(geometry=[box(5, 5, 7, 7)], crs="EPSG:32632").to_file(path, layer="second")
+    source = open_labels(f"{path}|layername=second")
+    assert np.flatnonzero(source.on(scene()).read(WHOLE)).tolist() == [105, 106, 125, 126]
+    with pytest.raises(LabelError, match=r"no layer 'third' with geometries; it has a, second"):
+        open_labels(f"{path}|layername=third")
+
+
+def test_nothing_is_left_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "scratch"))
+    (tmp_path / "scratch").mkdir()
+    source = open_labels(two_kinds(tmp_path / "a.gpkg"))
+    assert list((tmp_path / "scratch").iterdir()) == []
+    assert source.on(scene()).read(WHOLE).any()
