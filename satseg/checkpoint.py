@@ -14,6 +14,8 @@ from satseg import __version__
 from satseg.backend import Builder, create_model, is_own_file
 from satseg.classes import ClassTable
 from satseg.errors import CheckpointError, SatsegError, one_line
+from satseg.raster.scales import Conversion, same_scale, states_scale
+from satseg.raster.selection import is_generic
 from satseg.records import BandSpec, BandStatistics
 from satseg.staging import set_usual_mode, staged
 
@@ -189,12 +191,15 @@ class Checkpoint:
         if builder is not None and not is_own_file(arch):
             raise CheckpointError(f"{self.path} holds {arch}, which needs no file.", hint="Drop --arch.")
 
-    def check_fits(self, theirs: BandSpec, name: str | Path) -> None:
+    def check_fits(self, theirs: BandSpec, name: str | Path, *, by_name: bool = True, converted: bool = False) -> None:
         """Make sure that a scene or a tile set holds what the network was trained on.
 
         Args:
             theirs: What its values mean.
             name: Where it lies, for the message.
+            by_name: Whether bands must have the names of the training scenes; false where a user chose the bands.
+            converted: Whether values of another stated scale and offset will do, since they are converted
+                (:class:`satseg.raster.scales.Conversion`).
 
         Raises:
             CheckpointError: Number, order, dtype, scale or offset of the bands differ.
@@ -204,23 +209,37 @@ class Checkpoint:
         if len(theirs) != len(ours):
             raise CheckpointError(
                 f"{where}: it has {_count(len(theirs), 'band')}, the network was trained on {len(ours)} "
-                f"({', '.join(ours.names)})."
+                f"({', '.join(ours.names)}).",
+                hint="Choose bands of a scene with --bands, by number or name." if len(theirs) > len(ours) else None,
             )
+        for number, (mine, other) in enumerate(zip(ours.names, theirs.names, strict=True), start=1):
+            told = by_name and not is_generic(mine) and not is_generic(other)
+            if told and mine.casefold() != other.casefold():
+                raise CheckpointError(
+                    f"{where}: its band {number} is {other!r}, the network expects {mine!r} there.",
+                    hint="Choose bands of a scene with --bands, by number or name.",
+                )
+        conversion = Conversion.between(theirs, ours)
+        if converted and conversion and states_scale(ours):
+            return  # physical values, whatever they are stored in
         if theirs.dtype != ours.dtype:
             raise CheckpointError(
                 f"{where}: it holds {theirs.dtype} values, the network was trained on {ours.dtype}.",
                 hint="Values mean something else in another type; bring the scene to the scale of the training scenes.",
             )
-        for number, (mine, other) in enumerate(zip(ours.names, theirs.names, strict=True), start=1):
-            generic = mine.startswith("band_") or other.startswith("band_")
-            if not generic and mine.casefold() != other.casefold():
-                raise CheckpointError(f"{where}: its band {number} is {other!r}, the network expects {mine!r} there.")
-        if (theirs.scales, theirs.offsets) != (ours.scales, ours.offsets):
+        if not same_scale(theirs, ours):
             raise CheckpointError(
-                f"{where}: scale {theirs.scales} and offset {theirs.offsets} differ from {ours.scales} and "
-                f"{ours.offsets} in training.",
-                hint="Rescale it to the training scenes' scale and offset: gdal_translate -unscale, then -a_scale.",
+                f"{where}: it has {_scale(theirs)}, the training scenes had {_scale(ours)}.",
+                hint="State what its values mean (gdal_edit.py -scale ... -offset ...), or bring them to the scale of "
+                "the training scenes.",
             )
+
+
+def _scale(spec: BandSpec) -> str:
+    if not states_scale(spec):
+        return "no scale and offset"
+    scales, offsets = (sorted(set(values)) for values in (spec.scales, spec.offsets))
+    return f"scale {', '.join(f'{v:g}' for v in scales)} and offset {', '.join(f'{v:g}' for v in offsets)}"
 
 
 def save_checkpoint(path: str | Path, weights: Mapping[str, Tensor], card: ModelCard) -> None:

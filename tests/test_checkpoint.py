@@ -95,7 +95,7 @@ def test_weights_of_another_network_are_refused(saved: Path, tmp_path: Path) -> 
         ({"names": ("red",), "scales": (0.1,), "offsets": (0.0,)}, r"it has 1 band, the network was trained on 2"),
         ({"dtype": "uint8"}, r"it holds uint8 values, the network was trained on uint16"),
         ({"names": ("nir", "red")}, r"its band 1 is 'nir', the network expects 'red' there"),
-        ({"scales": (1.0, 1.0)}, r"scale \(1.0, 1.0\)"),
+        ({"scales": (0.5, 0.5)}, r"has scale 0.5 and offset 0, the training scenes had scale 0.1 and offset 0"),
     ],
 )
 def test_a_scene_that_does_not_fit_is_refused(saved: Path, change: dict[str, Any], message: str) -> None:
@@ -105,6 +105,27 @@ def test_a_scene_that_does_not_fit_is_refused(saved: Path, change: dict[str, Any
 
 def test_bands_without_names_fit_any_name(saved: Path) -> None:
     Checkpoint.load(saved).check_fits(replace(CARD.bands, names=("band_1", "band_2")), "s.tif")
+
+
+@pytest.mark.parametrize("change", [{"offsets": (-5.0, -5.0)}, {"scales": (0.5, 0.2), "dtype": "float32"}])
+def test_stated_scales_fit_where_values_are_converted(saved: Path, change: dict[str, Any]) -> None:
+    theirs = replace(CARD.bands, **change)
+    Checkpoint.load(saved).check_fits(theirs, "s.tif", converted=True)
+    with pytest.raises(CheckpointError):
+        Checkpoint.load(saved).check_fits(theirs, "s.tif")
+
+
+def test_a_scene_that_states_no_scale_is_refused_where_training_scenes_did(saved: Path) -> None:
+    unstated = replace(CARD.bands, scales=(1.0, 1.0))
+    with pytest.raises(CheckpointError, match=r"has no scale and offset, the training scenes had scale 0.1"):
+        Checkpoint.load(saved).check_fits(unstated, "s.tif", converted=True)
+
+
+def test_bands_that_a_user_chose_may_have_other_names(saved: Path) -> None:
+    theirs = replace(CARD.bands, names=("B04", "B08"))
+    Checkpoint.load(saved).check_fits(theirs, "s.tif", by_name=False)
+    with pytest.raises(CheckpointError, match="its band 1 is 'B04', the network expects 'red' there"):
+        Checkpoint.load(saved).check_fits(theirs, "s.tif")
 
 
 def test_a_newer_format_asks_for_an_update(saved: Path) -> None:

@@ -18,6 +18,7 @@ from satseg.classes import ClassTable
 from satseg.errors import CheckpointError, UsageError, one_line
 from satseg.inference.views import Orientation, Views, mean, resize
 from satseg.raster.bands import Normaliser
+from satseg.raster.scales import Conversion
 from satseg.records import BandStatistics
 
 _AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
@@ -137,6 +138,16 @@ class Network:
     def resampled(self, rows: float, columns: float) -> Self:
         """Return the same network for a scene of other pixels: their size over that in training, along each axis."""
         return self._with(views=replace(self.views, resample=(rows, columns)))
+
+    def converted(self, conversion: Conversion) -> Self:
+        """Return the same network for a scene whose raw values have another scale or offset than in training."""
+        if conversion.changes_nothing:
+            return self
+        return self._with(_members=[replace(m, normalise=m.normalise.after(conversion)) for m in self._members])
+
+    def eager(self) -> Self:
+        """Return the same network without compilation."""
+        return self._with(_members=[replace(member, forward=member.model) for member in self._members])
 
     @property
     def members(self) -> tuple[Member, ...]:

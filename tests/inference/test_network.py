@@ -18,6 +18,7 @@ from satseg.classes import ClassTable
 from satseg.errors import CheckpointError
 from satseg.inference.network import Network
 from satseg.inference.views import Views
+from satseg.raster.scales import Conversion
 from satseg.records import BandSpec, BandStatistics
 
 CPU = torch.device("cpu")
@@ -254,3 +255,14 @@ except UsageError as error:
     assert said.startswith("The network cannot be compiled here: ")
     assert "compiler" in said
     assert "--compile" in said
+
+
+def test_a_scene_of_another_scale_is_seen_as_if_it_were_stored_like_the_training_scenes() -> None:
+    images = class_image()
+    stored = (images.astype(np.int16) + 3) * 4
+    plain = network()
+    converted = plain.converted(Conversion((0.25,), (-3.0,)))
+    expected = plain.probabilities(images, everywhere(images))
+    assert torch.equal(converted.probabilities(stored, everywhere(images)), expected)
+    assert not torch.equal(plain.probabilities(stored, everywhere(images)), expected)
+    assert plain.converted(Conversion((1.0,), (0.0,))) is plain
