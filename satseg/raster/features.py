@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import mmap
 from collections.abc import Callable, Iterator
@@ -12,9 +13,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pyogrio
 import shapely
 from pyogrio.errors import DataLayerError, DataSourceError
+from pyproj import CRS
 from shapely.errors import ShapelyError
 
 from satseg.errors import LabelError, one_line
@@ -144,6 +147,8 @@ class VectorLayer:
             LabelError: It is no vector file, or has no such layer.
         """
         file, _, wanted = path.partition("|layername=")
+        if _is_parquet(file):  # the GDAL that comes with pyogrio does not read it
+            return cls._open_parquet(file)
         with _readable(file):
             spatial = [str(name) for name, kind in pyogrio.list_layers(file) if kind is not None]
             if wanted and wanted not in spatial:
@@ -155,6 +160,22 @@ class VectorLayer:
             name = wanted or spatial[0]
             info = pyogrio.read_info(file, layer=name)
         return cls(file, name, tuple(info["fields"]), info["crs"])
+
+    @classmethod
+    def _open_parquet(cls, path: str) -> VectorLayer:
+        with _readable(path), pq.ParquetFile(path) as file:
+            names = file.schema_arrow.names
+            described = (file.schema_arrow.metadata or {}).get(b"geo")
+        if described is None:
+            raise LabelError(f"{path} is no GeoParquet file: it does not say which column holds geometries.")
+        geo = json.loads(described)
+        geometry = geo["primary_column"]
+        column = geo["columns"][geometry]
+        if column["encoding"] != "WKB":
+            raise LabelError(f"{path} holds geometries as {column['encoding']}, not as WKB.")
+        crs = column.get("crs", "OGC:CRS84")  # the default of the specification; null is unknown
+        fields = tuple(name for name in names if name != geometry)
+        return cls(path, geometry, fields, None if crs is None else CRS.from_user_input(crs).to_string())
 
     def require(self, field: str) -> None:
         """Refuse a field that the layer does not have.
@@ -181,6 +202,9 @@ class VectorLayer:
         Raises:
             LabelError: The file is damaged, or the condition is not understood.
         """
+        if _is_parquet(self.path):
+            yield from self._parquet_batches(fields, where)
+            return
         try:
             with (
                 _readable(self.path),
@@ -199,6 +223,24 @@ class VectorLayer:
             if where is not None:
                 error.hint = f"The condition was --where {where!r}."
             raise
+
+    def _parquet_batches(self, fields: list[str], where: str | None) -> Iterator[Any]:
+        if where is not None:
+            raise LabelError(
+                f"{self.path} cannot be asked for --where {where!r}: Parquet files are read without SQL.",
+                hint="Convert it to a GeoPackage: ogr2ogr labels.gpkg FILE",
+            )
+        with _readable(self.path), pq.ParquetFile(self.path) as file:
+            for batch in file.iter_batches(_BATCH, columns=[self.name, *fields]):
+                wkb = batch.column(self.name).to_numpy(zero_copy_only=False)
+                yield (
+                    shapely.force_2d(shapely.from_wkb(wkb)),
+                    {field: batch.column(field).to_pylist() for field in fields},
+                )
+
+
+def _is_parquet(path: str) -> bool:
+    return path.endswith((".parquet", ".geoparquet"))
 
 
 @contextmanager

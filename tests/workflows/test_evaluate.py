@@ -1,6 +1,12 @@
 from __future__ import annotations
 
 import json
+import math
+import shutil
+from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 import geopandas
@@ -8,12 +14,16 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
+import torch
 from typer.testing import CliRunner
 
 from satseg.checkpoint import Checkpoint
+from satseg.cli import app as cli
 from satseg.cli.app import app
+from satseg.cli.console import Talk
 from satseg.errors import CheckpointError, LabelError, SceneError, TileError, UsageError
 from satseg.evaluation.confusion import ConfusionMatrix, score
+from satseg.inference.network import Network
 from satseg.raster.labels import open_labels
 from satseg.raster.scene import Scene
 from satseg.tiles.tileset import TileSet
@@ -153,3 +163,186 @@ def test_the_command_prints_a_table_or_json(bright_scene: Path) -> None:
     assert "1.0000" in table.stdout
     answer = CliRunner().invoke(app, ["evaluate", labels, "--labels", labels, "--json"])
     assert json.loads(answer.stdout)["mean_iou"] == 1
+
+
+def test_ranking_writes_the_scores_of_every_tile_into_the_index_and_keeps_what_users_wrote(
+    run: Path, bright_tiles: Path, tmp_path: Path
+) -> None:
+    tiles = tmp_path / "tiles"
+    shutil.copytree(bright_tiles, tiles)
+    index = geopandas.read_parquet(tiles / "index.parquet")
+    index["remark"] = [f"seen {i}" for i in range(len(index))]
+    index.loc[3, "weight"] = 2.5
+    index.to_parquet(tiles / "index.parquet")
+    report = evaluate(run, [tiles], rank=True, worst=100, threads=1)
+    ranked = geopandas.read_parquet(tiles / "index.parquet")
+    assert ranked[index.columns].equals(index)
+    assert ranked.crs == index.crs
+    assert (ranked["ranked_by"] == Checkpoint.load(run / "best.safetensors").digest).all()
+    test = ranked[ranked["split"] == "test"].set_index("tile")
+    assert {place.name for place in report.worst} == set(test.index)
+    for place in report.worst:
+        row = test.loc[place.name]
+        assert (row["mean_iou"], row["accuracy"], row["loss"]) == (place.mean_iou, place.accuracy, place.loss)
+        assert tuple(row[[c for c in ranked if c.startswith("iou_")]]) == place.iou
+    assert report == evaluate(run, [tiles], worst=100, threads=1)
+
+
+def test_the_loss_of_a_tile_is_its_cross_entropy(run: Path, bright_tiles: Path) -> None:
+    checkpoint = Checkpoint.load(run / "best.safetensors")
+    network = Network.from_checkpoint(checkpoint, device=torch.device("cpu"), precision="32-true")
+    (worst,) = evaluate(run, [bright_tiles], worst=1, precision="fp32", threads=1).worst
+    tile = next(t for t in TileSet.open(bright_tiles).tiles("test") if t.name == worst.name)
+    bands, labels, valid = tile.read()
+    probabilities = network.probabilities(bands[None], valid[None])
+    target = torch.from_numpy(labels.astype(np.int64))[None]
+    expected = torch.nn.functional.nll_loss(probabilities.log(), target, ignore_index=255)
+    assert worst.loss == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_ranking_needs_a_checkpoint_and_tiles(bright_scene: Path) -> None:
+    labels = bright_scene.parent / "labels.tif"
+    with pytest.raises(UsageError, match="ranked"):
+        evaluate(labels, labels=labels, rank=True)
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command line ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+def run_command(words: Sequence[str]) -> Done:
+    """Run a command line as ``main`` does."""
+    out, err = StringIO(), StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        code = cli.run(words, Talk())
+    return Done(code, out.getvalue(), err.getvalue())
+
+
+def squares(path: Path, scene: Path, places: list[tuple[int, int, int]], crs: str = "EPSG:32645") -> Path:
+    """Write squares, each given by column, row and side in pixels of the scene."""
+    with Scene.open(scene) as opened:
+        transform = opened.info.transform
+    boxes = [shapely.box(*(transform * (x, y)), *(transform * (x + side, y + side))) for x, y, side in places]
+    frame = geopandas.GeoDataFrame({"class": ["roof"] * len(boxes)}, geometry=boxes, crs="EPSG:32645").to_crs(crs)
+    frame.to_parquet(path) if path.suffix == ".parquet" else frame.to_file(path)
+    return path
+
+
+LABELS = [(10, 10, 20), (60, 10, 20), (100, 100, 40), (140, 100, 40), (300, 200, 30)]
+MAP = [(12, 10, 20), (70, 10, 20), (100, 100, 40), (200, 30, 10)]  # a match, a miss, a match, a false one
+
+
+@pytest.mark.parametrize("suffix", ["gpkg", "parquet", "geojson"])
+def test_polygons_are_matched_with_polygons_object_by_object(suffix: str, bright_scene: Path, tmp_path: Path) -> None:
+    labels = squares(tmp_path / "labels.gpkg", bright_scene, LABELS)
+    mapped = squares(tmp_path / f"map.{suffix}", bright_scene, MAP, crs="EPSG:4326")
+    report = evaluate(mapped, labels=labels)
+    roofs = report.classes[1]
+    assert (roofs.object_precision, roofs.object_recall) == (2 / 4, 2 / 5)
+    assert (roofs.label_objects, roofs.map_objects, report.pixels) == (5, 4, 0)
+    assert report.classes[0].label_objects == 0
+
+
+def test_on_a_common_grid_polygons_score_as_on_the_grid_of_the_scene(bright_scene: Path, tmp_path: Path) -> None:
+    labels, mapped = (squares(tmp_path / f"{n}.gpkg", bright_scene, p) for n, p in (("labels", LABELS), ("map", MAP)))
+    report = evaluate(mapped, labels=labels, gsd="0.5m")
+    burnt = [np.zeros((256, 384), dtype=np.uint8) for _ in range(2)]
+    for ids, places in zip(burnt, (LABELS, MAP), strict=True):
+        for x, y, side in places:
+            ids[y : y + side, x : x + side] = 1
+    exact = ConfusionMatrix(2)
+    exact.add(*burnt)
+    expected = score(exact.counts, "ab")
+    assert report.classes[1].iou == pytest.approx(expected.classes[1].iou, abs=0.01)  # UTM metres are not ground metres
+    assert report.classes[1].object_f1 == 2 * 2 / 9  # touching squares stay two objects
+    assert report.boundary_f1 > 0
+
+
+def test_polygons_are_compared_with_a_class_raster_on_its_grid(bright_scene: Path, tmp_path: Path) -> None:
+    ids = np.zeros((256, 384), dtype=np.uint8)
+    for x, y, side in LABELS:
+        ids[y : y + side, x : x + side] = 7
+    labels = write_map(tmp_path / "labels.tif", bright_scene, ids)
+    mapped = squares(tmp_path / "map.gpkg", bright_scene, MAP)
+    report = evaluate(mapped, labels=labels)
+    assert [entry.name for entry in report.classes] == ["class 0", "class 7"]
+    assert report.pixels == 256 * 384
+    assert report.classes[1].pixels == sum(side**2 for *_, side in LABELS)
+    assert report.classes[1].precision == (18 * 20 + 10 * 20 + 40 * 40) / sum(side**2 for *_, side in MAP)
+    objects = report.classes[1]  # in the raster two touching squares are one region
+    assert (objects.label_objects, objects.map_objects, objects.object_precision) == (4, 4, 1 / 4)
+
+
+def test_labels_that_are_polygons_keep_touching_objects_apart(bright_scene: Path, tmp_path: Path) -> None:
+    labels = squares(tmp_path / "labels.gpkg", bright_scene, LABELS)
+    ids = np.zeros((256, 384), dtype=np.uint8)
+    ids[100:140, 100:140] = 1
+    report = evaluate(write_map(tmp_path / "map.tif", bright_scene, ids), labels=labels)
+    roofs = report.classes[1]
+    assert (roofs.label_objects, roofs.map_objects, roofs.object_recall) == (5, 1, 1 / 5)
+
+
+def test_polygons_of_several_classes_need_the_attribute(bright_scene: Path, tmp_path: Path) -> None:
+    labels = squares(tmp_path / "labels.gpkg", bright_scene, LABELS)
+    report = evaluate(squares(tmp_path / "map.gpkg", bright_scene, MAP), labels=labels, class_field="class")
+    assert [entry.name for entry in report.classes] == ["background", "roof"]
+    assert report.classes[1].map_objects == 4
+
+
+@pytest.mark.parametrize("gsd", ["0m", "x", "-1m"])
+def test_a_grid_without_a_size_is_refused(gsd: str, bright_scene: Path, tmp_path: Path) -> None:
+    labels = squares(tmp_path / "labels.gpkg", bright_scene, LABELS)
+    with pytest.raises(UsageError, match="pixel size"):
+        evaluate(labels, labels=labels, gsd=gsd)
+
+
+def test_a_grid_is_for_polygons_alone(bright_scene: Path) -> None:
+    labels = bright_scene.parent / "labels.tif"
+    with pytest.raises(UsageError, match="--gsd"):
+        evaluate(labels, labels=labels, gsd="1m")
+
+
+def test_pixels_only_measures_neither_boundaries_nor_objects(run: Path, bright_tiles: Path, bright_scene: Path) -> None:
+    labels = bright_scene.parent / "labels.tif"
+    for report in (
+        evaluate(run, [bright_tiles], pixels_only=True, threads=1),
+        evaluate(labels, labels=labels, pixels_only=True),
+    ):
+        assert report.pixels
+        assert math.isnan(report.boundary_f1)
+        assert math.isnan(report.object_f1)
+        assert report.intervals["mean_iou"]
+
+
+def test_tiles_of_one_block_are_resampled_together(run: Path, bright_tiles: Path) -> None:
+    report = evaluate(run, [bright_tiles], threads=1)
+    low, high = report.intervals["mean_iou"]
+    assert low <= report.mean_iou <= high
+    again = evaluate(run, [bright_tiles], seed=1, threads=1)
+    assert again.mean_iou == report.mean_iou
+
+
+def test_the_exit_code_tells_a_mean_iou_that_is_too_low(bright_scene: Path, tmp_path: Path) -> None:
+    labels = bright_scene.parent / "labels.tif"
+    wrong = write_map(tmp_path / "wrong.tif", bright_scene, 1 - read(labels))
+    assert run_command(["evaluate", str(labels), "-l", str(labels), "--min-miou", "1", "--json"]).code == 0
+    done = run_command(["evaluate", str(wrong), "-l", str(labels), "--min-miou", "0.7", "--json"])
+    assert done.code == 1
+    assert json.loads(done.stdout)["mean_iou"] == 0
+    assert done.stderr == "error: The mean IoU is 0.0000; at least 0.7 was asked for.\n"
+
+
+def test_the_table_shows_boundaries_objects_intervals_and_the_worst_places(bright_scene: Path, tmp_path: Path) -> None:
+    labels = bright_scene.parent / "labels.tif"
+    ids = read(labels)
+    ids[:50] = 0
+    wrong = str(write_map(tmp_path / "wrong.tif", bright_scene, ids))
+    text = run_command(["evaluate", wrong, "-l", str(labels), "--worst", "2", "--block", "100"]).stdout
+    for words in ("Cohen's kappa", "95 %", "Boundaries: tolerance 0.75%", "Objects: IoU over 0.5", "worst"):
+        assert words in text
+    assert f"{wrong} at row 0, column" in text

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import geopandas
+import numpy as np
+import pytest
+import shapely
+
+from satseg.evaluation.polygons import PolygonSet, match_polygons
+from satseg.evaluation.tally import Count
+from satseg.raster.vector_labels import VectorLabels
+
+IDS = {"roof": 1, "pool": 2}
+
+
+def polygons(path: Path, boxes: list[tuple[str, shapely.Polygon]], crs: str = "EPSG:32645") -> PolygonSet:
+    frame = geopandas.GeoDataFrame(
+        {"use": [use for use, _ in boxes]}, geometry=[box for _, box in boxes], crs="EPSG:32645"
+    )
+    frame.to_crs(crs).to_file(path)
+    layer = VectorLabels(str(path), class_field="use")
+    return PolygonSet(layer, np.array([IDS[name] for name in layer.names], dtype=np.uint8), 0)
+
+
+def box(x: float, y: float, width: float = 10.0) -> shapely.Polygon:
+    return shapely.box(300_000 + x, 3_000_000 + y, 300_000 + x + width, 3_000_000 + y + 10)
+
+
+def match(tmp_path: Path, labels: list, mapped: list, **kwargs: str) -> list[list[int]]:
+    sets = polygons(tmp_path / "labels.gpkg", labels), polygons(tmp_path / "map.gpkg", mapped, **kwargs)
+    tally = match_polygons(*sets, 3)
+    return tally[:, Count.LABEL_OBJECTS : Count.MATCHED + 1].astype(int).tolist()
+
+
+@pytest.mark.parametrize("crs", ["EPSG:32645", "EPSG:4326", "EPSG:3857"])
+def test_objects_match_by_class_where_their_iou_is_over_a_half(tmp_path: Path, crs: str) -> None:
+    labels = [("roof", box(0, 0)), ("roof", box(20, 0)), ("roof", box(40, 0)), ("pool", box(60, 0))]
+    mapped = [("roof", box(3, 0)), ("roof", box(24, 0)), ("roof", box(60, 0)), ("pool", box(60.5, 0))]
+    # IoU 7/13, 6/14, of another class, 9.5/10.5
+    assert match(tmp_path, labels, mapped, crs=crs) == [[0, 0, 0], [3, 3, 1], [1, 1, 1]]
+
+
+def test_an_iou_of_exactly_a_half_is_no_match(tmp_path: Path) -> None:
+    assert match(tmp_path, [("roof", box(0, 0, 16))], [("roof", box(0, 0, 8))])[1] == [1, 1, 0]
+
+
+def test_overlapping_polygons_match_one_to_one_the_best_pair_first(tmp_path: Path) -> None:
+    labels = [("roof", box(0, 0)), ("roof", box(1, 0))]
+    mapped = [("roof", box(1, 0)), ("roof", box(2.5, 0)), ("roof", box(2, 0))]
+    # label 1 = map 0; label 0 meets only map 0 and 2 over a half, and map 0 is taken
+    assert match(tmp_path, labels, mapped)[1] == [2, 3, 2]
+    assert match(tmp_path, labels[:1], mapped)[1] == [1, 3, 1]
+
+
+def test_many_polygons_are_matched_as_in_one_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    places = [(x, y) for x in range(0, 400, 20) for y in range(0, 400, 20)]
+    labels = [("roof", box(x, y)) for x, y in places]
+    shifts = rng.uniform(0, 6, len(places))
+    mapped = [("roof", box(x + shift, y)) for (x, y), shift in zip(places, shifts, strict=True)]
+    expected = int(((10 - shifts) / (10 + shifts) > 0.5).sum())
+    monkeypatch.setattr("satseg.raster.features._BATCH", 37)
+    assert match(tmp_path, labels, mapped)[1] == [400, 400, expected]
