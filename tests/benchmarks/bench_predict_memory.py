@@ -1,4 +1,4 @@
-"""Peak memory of ``predict`` with an oracle model, on a scene and on one with sixteen times the pixels.
+"""Peak memory of ``predict`` with an oracle model, on a small scene, a large one and a very wide one.
 
 Each scene is mapped in a process of its own, to a class raster and to polygons. Prints one JSON line.
 """
@@ -23,9 +23,10 @@ from torch import Tensor, nn
 
 from satseg.classes import ClassTable
 from satseg.inference.network import Network
-from satseg.raster.scene import Scene
+from satseg.raster.source import SceneSource
 from satseg.records import BandStatistics
-from satseg.workflows.predict import Mapper
+from satseg.workflows.mapping import MapOutputs, Mapper
+from satseg.workflows.predict_settings import PredictionSettings
 
 FIELD = 250  # pixels a side: regions keep their size when the scene grows
 
@@ -59,8 +60,8 @@ def map_scene(path: Path) -> dict[str, float]:
         statistics=BandStatistics(1, (120.0,), (50.0,), (0.0,), (255.0,)),
         device=torch.device("cpu"),
     )
-    with Scene.open(path) as scene:
-        summary = Mapper(network, "oracle").map_scene(scene, [path.with_name("map.tif"), path.with_name("map.gpkg")])
+    outputs = MapOutputs.of_files(path.with_name("map.tif"), path.with_name("map.gpkg"))
+    summary = Mapper(network, "oracle", PredictionSettings(gsd="scene")).map_scene(SceneSource.of(path), outputs)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {"peak_mb": peak, "seconds": time.perf_counter() - began, "polygons": sum((summary.polygons or {}).values())}
 
@@ -79,25 +80,36 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--map", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--small", type=int, nargs=2, default=(5_000, 5_000), metavar=("HEIGHT", "WIDTH"))
-    parser.add_argument("--large", type=int, nargs=2, default=(20_000, 20_000), metavar=("HEIGHT", "WIDTH"))
+    parser.add_argument(
+        "--large",
+        type=int,
+        nargs=2,
+        action="append",
+        metavar=("HEIGHT", "WIDTH"),
+        help="may be given more than once; default: 20000 40000 and 2000 400000",
+    )
     arguments = parser.parse_args()
     if arguments.map:
         print(json.dumps(map_scene(arguments.map)))
         return
-    small, large = measure(*arguments.small), measure(*arguments.large)
-    print(
-        json.dumps(
-            {
-                "benchmark": "predict_memory",
-                "baseline": f"peak of the same process on {arguments.small[0]} x {arguments.small[1]}",
-                "size": list(arguments.large),
-                "small": small,
-                "large": large,
-                "extra_mb": large["peak_mb"] - small["peak_mb"],
-                "ratio": large["peak_mb"] / small["peak_mb"],
-            }
+    small = measure(*arguments.small)
+    for size in arguments.large or [(20_000, 40_000), (2_000, 400_000)]:
+        large = measure(*size)
+        print(
+            json.dumps(
+                {
+                    "benchmark": "predict_memory",
+                    "baseline": f"peak of the same process on {arguments.small[0]} x {arguments.small[1]}",
+                    "size": list(size),
+                    "small": small,
+                    "large": large,
+                    "extra_mb": large["peak_mb"] - small["peak_mb"],
+                    "ratio": large["peak_mb"] / small["peak_mb"],
+                    "bytes_per_column": (large["peak_mb"] - small["peak_mb"]) * 2**20 / (size[1] - arguments.small[1]),
+                }
+            ),
+            flush=True,
         )
-    )
 
 
 if __name__ == "__main__":
