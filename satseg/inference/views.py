@@ -87,8 +87,13 @@ class Views:
         """Pixels that go through one network per pixel of a window."""
         return len(self.orientations) * math.prod(self.resample) * sum(scale**2 for scale in self.scales)
 
+    def window(self, side: int) -> tuple[int, int]:
+        """Return the rows and columns of a scene that a network sees as a square of ``side`` pixels at scale 1."""
+        rows, columns = (max(SMALLEST_WINDOW, round(side / factor)) for factor in self.resample)
+        return rows, columns
+
     def span(self, pixels: int) -> tuple[int, int]:
-        """Return the rows and columns of a scene that some pixels of what a network sees cover, at the coarsest scale."""
+        """Return the rows and columns of a scene that a network sees as that many pixels, at the coarsest scale."""
         rows, columns = (math.ceil(pixels / (factor * min(self.scales))) for factor in self.resample)
         return rows, columns
 
