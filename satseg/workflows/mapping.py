@@ -128,9 +128,9 @@ class Mapper:
         area = AreaOfInterest.read(self.settings.aoi).on(info) if self.settings.aoi else None
         with ExitStack() as stack:
             folder = shared.work_folder(source) if shared else stack.enter_context(_work_folder(outputs))
-            return _Mapping(self, self._network_for(info), source, info, area, outputs, folder, shared, progress).run()
+            return _Mapping(self, self.network_for(info), source, info, area, outputs, folder, shared, progress).run()
 
-    def _network_for(self, info: SceneInfo) -> Network:
+    def network_for(self, info: SceneInfo) -> Network:
         """Return the network, made to look at the scene in pixels of the size it was trained on."""
         if info.gsd is None or self.gsd is None or self.settings.gsd == "scene":
             return self.network

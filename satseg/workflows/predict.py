@@ -190,7 +190,7 @@ def predict_scenes(
                     log.info("Skipping %s: its outputs are there.", source.name)
                     continue
                 with gdal_environment():
-                    summary = mapper.map_scene(_fitting(source, checkpoint), files, shared=shared, progress=progress)
+                    summary = mapper.map_scene(fitting(source, checkpoint), files, shared=shared, progress=progress)
             except SatsegError as error:
                 if on_error is None:
                     raise
@@ -260,7 +260,7 @@ def _claim_outputs(
     return outputs
 
 
-def _fitting(source: SceneSource, checkpoint: Checkpoint) -> SceneSource:
+def fitting(source: SceneSource, checkpoint: Checkpoint) -> SceneSource:
     """Return the source with the bands that the network was trained on; warn where the scene looks unlike those."""
     with source.open() as scene:
         wanted = None if source.bands else select_bands(scene.info.bands, checkpoint.card.bands.names)
