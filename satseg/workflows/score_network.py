@@ -1,0 +1,188 @@
+"""Score a network on the tiles of a tile set, or on scenes as ``predict`` maps them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from satseg.backend import run_own_file
+from satseg.backend.device import available_cores, select_device, select_precision
+from satseg.checkpoint import Checkpoint
+from satseg.errors import CheckpointError, TileError, UsageError
+from satseg.evaluation.assessment import Place, score_place
+from satseg.evaluation.measures import Measures
+from satseg.evaluation.tiles import ClassifiedTile, classify_tiles, count_pixels, tally_tile
+from satseg.inference.network import Network
+from satseg.inference.pipeline import Conditions, predict_rows
+from satseg.raster.labels import open_labels
+from satseg.raster.source import SceneSource
+from satseg.records import EvaluationReport, PlaceScore, Progress, Rows, SceneInfo
+from satseg.tiles.batches import TileReader
+from satseg.tiles.layout import SPLITS
+from satseg.tiles.scores import write_scores
+from satseg.tiles.tileset import TileSet
+from satseg.workflows.compare import Comparison
+from satseg.workflows.mapping import Mapper, choose_plan
+from satseg.workflows.predict import fitting
+from satseg.workflows.predict_settings import PredictionSettings
+
+
+@dataclass(frozen=True)
+class NetworkScoring:
+    """A network that is to be scored.
+
+    Args:
+        checkpoint: Where it comes from.
+        network: What classifies.
+        settings: How it runs.
+        measures: What is measured.
+    """
+
+    checkpoint: Checkpoint
+    network: Network
+    settings: PredictionSettings
+    measures: Measures
+
+    @classmethod
+    def open(cls, path: Path, arch: str | None, settings: PredictionSettings, measures: Measures) -> NetworkScoring:
+        """Load a checkpoint; ``arch`` names the function in a file that built its network, if that is not ours.
+
+        Raises:
+            CheckpointError: It cannot be used.
+            ArchitectureError: The file does not build a network.
+        """
+        checkpoint = Checkpoint.load(path)
+        torch.set_num_threads(settings.threads or available_cores())
+        device = select_device(settings.device)
+        network = Network.from_checkpoint(
+            checkpoint,
+            device=device,
+            precision=select_precision(settings.precision, device),
+            builder=run_own_file(arch) if arch else None,
+        )
+        return cls(checkpoint, network, settings, measures)
+
+    def score_tiles(
+        self, data: Sequence[str | Path], split: str, *, rank: bool, progress: Progress
+    ) -> EvaluationReport:
+        """Score the tiles of a split; with ``rank``, write the scores of the tiles of all splits into the index."""
+        assert self.settings.batch_size is not None
+        tiles = TileScoring.open(self.checkpoint, self.network, data, split, self.settings.batch_size)
+        return tiles.evaluate(self.measures, progress, rank=rank)
+
+    def score_scenes(
+        self, scenes: Sequence[str | Path], labels: str | Path, class_field: str | None, *, progress: Progress
+    ) -> EvaluationReport:
+        """Score the maps of scenes, made as ``predict`` makes them."""
+        if not scenes:
+            raise UsageError("There is no scene to compare with the labels.")
+        source = open_labels(labels, class_field=class_field, classes=self.checkpoint.card.classes)
+        comparison = Comparison.start(source, self.measures)
+        for number, name in enumerate(scenes):
+            scene = fitting(SceneSource.of(name), self.checkpoint)
+            with scene.open() as opened:
+                info = opened.info
+            with closing(self._rows(scene, info, progress)) as rows:
+                comparison.add(number, info, rows)
+        return comparison.report()
+
+    def _rows(self, scene: SceneSource, info: SceneInfo, progress: Progress) -> Generator[Rows, None, None]:
+        mapper = Mapper(self.network, str(self.checkpoint.path), self.settings, self.checkpoint.card.gsd)
+        network = mapper.network_for(info)
+        plan = choose_plan(network, info, self.settings)
+        conditions = Conditions(scratch=Path(tempfile.gettempdir()))
+        return predict_rows(scene.open, network, plan, conditions, progress=progress)
+
+
+@dataclass(frozen=True)
+class TileScoring:
+    """A tile set that a network is scored on.
+
+    Args:
+        checkpoint: Where the network comes from.
+        network: What classifies.
+        tile_set: The tiles.
+        split: Split that is scored.
+        batch_size: Tiles per forward pass.
+    """
+
+    checkpoint: Checkpoint
+    network: Network
+    tile_set: TileSet
+    split: str
+    batch_size: int
+
+    @classmethod
+    def open(
+        cls, checkpoint: Checkpoint, network: Network, data: Sequence[str | Path], split: str, batch_size: int
+    ) -> TileScoring:
+        """Open the tile set and check that network and tiles fit each other."""
+        if len(data) > 1:
+            raise UsageError(f"{len(data)} tile sets were given; one at a time.", hint="For scenes, add --labels FILE.")
+        if split not in SPLITS:
+            raise UsageError(f"There is no split {split!r}; tile sets have {', '.join(SPLITS)}.")
+        tile_set = TileSet.open(data[0] if data else "tiles")
+        if not tile_set.tiles(split):
+            counts = ", ".join(f"{name}: {len(tile_set.tiles(name))}" for name in SPLITS)
+            raise TileError(f"The split {split} of {tile_set.path} is empty.", hint=f"Tiles by split: {counts}.")
+        names = checkpoint.card.classes.names
+        if tile_set.classes.names != names:
+            raise CheckpointError(
+                f"{checkpoint.path} knows the classes {', '.join(names)}, but {tile_set.path} holds "
+                f"{', '.join(tile_set.classes.names)}."
+            )
+        checkpoint.check_fits(tile_set.bands, tile_set.path)
+        return cls(checkpoint, network, tile_set, split, batch_size)
+
+    def evaluate(self, measures: Measures, progress: Progress, *, rank: bool) -> EvaluationReport:
+        """Score the tiles of the split; with ``rank``, write the scores of all tiles into the index."""
+        classes, side = self.tile_set.classes, self.tile_set.tile_size
+        boundaries = measures.boundaries(side, self.tile_set.gsd)
+        assessment = measures.assessment(len(classes))
+        places = self._places()
+        scores: list[PlaceScore] = []
+        for found in self._classify(progress, rank=rank):
+            place = places[found.tile.name]
+            counts = count_pixels(found.labels, found.classes, len(classes))
+            if found.tile.split == self.split:
+                tally = tally_tile(found, len(classes), background=classes.background, boundaries=boundaries)
+                scores.append(assessment.add(place, counts, tally, loss=found.loss))
+            else:
+                scores.append(score_place(place, counts, loss=found.loss))
+        if rank:
+            self._write(scores)
+        return assessment.report(classes.names, measures.settings("tile", side))
+
+    def _classify(self, progress: Progress, *, rank: bool) -> Iterable[ClassifiedTile]:
+        tiles = [tile for name in SPLITS if rank or name == self.split for tile in self.tile_set.tiles(name)]
+        reader = TileReader(self.tile_set.tile_size, cache_bytes=0)
+        return classify_tiles(
+            self.network.probabilities, tiles, reader, batch_size=self.batch_size, with_loss=True, progress=progress
+        )
+
+    def _places(self) -> dict[str, Place]:
+        """Return where each tile lies; the bootstrap draws the tiles of one block together."""
+        index = self.tile_set.index
+        scenes = index["scene"].factorize()[0].tolist()
+        blocks = index["block"].tolist() if "block" in index else range(len(index))
+        columns = (index[name].tolist() for name in ("tile", "row", "col", "height", "width"))
+        return {
+            name: Place(name, row, col, height, width, (scene, int(block)))
+            for name, row, col, height, width, scene, block in zip(*columns, scenes, blocks, strict=True)
+        }
+
+    def _write(self, scores: Sequence[PlaceScore]) -> None:
+        columns: dict[str, list[float] | list[str]] = {
+            "loss": [score.loss for score in scores],
+            "accuracy": [score.accuracy for score in scores],
+            "mean_iou": [score.mean_iou for score in scores],
+        }
+        for number, name in enumerate(self.tile_set.classes.names):
+            columns[f"iou_{name}"] = [score.iou[number] for score in scores]
+        columns["ranked_by"] = [self.checkpoint.digest] * len(scores)
+        write_scores(self.tile_set.path, [score.name for score in scores], columns)
