@@ -227,7 +227,10 @@ def _softmax(scores: Tensor) -> Tensor:
 
 def _exp(exponents: Tensor) -> Tensor:
     """Return the exponential, rounded to float32 from float64: in float32 the ends of rows are computed otherwise."""
-    return exponents.clamp(min=_FAR).double().exp_().float()
+    exponents = exponents.clamp(min=_FAR)
+    if exponents.device.type == "mps":  # has no float64
+        return exponents.exp_()
+    return exponents.double().exp_().float()
 
 
 def _as_probabilities(shares: Tensor, valid: Tensor) -> Tensor:

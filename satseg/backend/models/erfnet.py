@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from satseg.backend.nn.factorised import FactorisedResidual, PooledDownsampler, TransposedUpsampler
+from satseg.backend.nn.factorised import FactorisedResidual, PooledDownsampler, factorised_decoder
 from satseg.backend.nn.padding import pad_to_multiple
 
 
@@ -30,12 +30,7 @@ class ERFNet(nn.Module):
             PooledDownsampler(64, 128, act=nn.ReLU(inplace=True)),
             *(FactorisedResidual(128, dilation=d, dropout=0.3) for d in (2, 4, 8, 16) * 2),
         )
-        self.decoder = nn.Sequential(
-            TransposedUpsampler(128, 64),
-            *(FactorisedResidual(64) for _ in range(2)),
-            TransposedUpsampler(64, 16),
-            *(FactorisedResidual(16) for _ in range(2)),
-        )
+        self.decoder = factorised_decoder(kernel=3)
         self.head = nn.ConvTranspose2d(16, num_classes, 2, stride=2)
 
     def forward(self, images: Tensor) -> Tensor:

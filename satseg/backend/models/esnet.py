@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from satseg.backend.nn.factorised import FactorisedResidual, PooledDownsampler, TransposedUpsampler, factorised_conv
+from satseg.backend.nn.factorised import FactorisedResidual, PooledDownsampler, factorised_conv, factorised_decoder
 from satseg.backend.nn.padding import pad_to_multiple
 
 
@@ -50,12 +50,7 @@ class ESNet(nn.Module):
             PooledDownsampler(64, 128, act=nn.ReLU(inplace=True)),
             *(_ParallelFactorisedResidual(128, dilations=(2, 5, 9), dropout=0.3) for _ in range(3)),
         )
-        self.decoder = nn.Sequential(
-            TransposedUpsampler(128, 64),
-            *(FactorisedResidual(64, kernel=5) for _ in range(2)),
-            TransposedUpsampler(64, 16),
-            *(FactorisedResidual(16, kernel=3) for _ in range(2)),
-        )
+        self.decoder = factorised_decoder(kernel=5)
         self.head = nn.ConvTranspose2d(16, num_classes, 2, stride=2)
 
     def forward(self, images: Tensor) -> Tensor:

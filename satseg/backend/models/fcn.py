@@ -86,9 +86,7 @@ def fcn32s(
         pretrained: Start the encoder from timm's weights.
         encoder_weights: File with weights of the encoder, instead of fetching them.
     """
-    net = FCN(in_channels, num_classes, stride=32, dropout=dropout, encoder=encoder)
-    load_vgg(net.encoder, encoder, in_channels=in_channels, pretrained=pretrained, weights=encoder_weights, top=net.top)
-    return net
+    return _fcn(32, in_channels, num_classes, dropout, encoder, pretrained, encoder_weights)
 
 
 def fcn16s(
@@ -108,19 +106,9 @@ def fcn16s(
     Parameters: 134,348,134
     Output stride: 32
 
-    Initialisation, dropout and deviations are those of ``fcn32s``.
-
-    Args:
-        in_channels: Bands of the input.
-        num_classes: Classes of the output.
-        dropout: Share of activations dropped behind both converted layers, 0 to below 1.
-        encoder: ``vgg11``, ``vgg13``, ``vgg16`` or ``vgg19``.
-        pretrained: Start the encoder from timm's weights.
-        encoder_weights: File with weights of the encoder, instead of fetching them.
+    Arguments, initialisation, dropout and deviations are those of ``fcn32s``.
     """
-    net = FCN(in_channels, num_classes, stride=16, dropout=dropout, encoder=encoder)
-    load_vgg(net.encoder, encoder, in_channels=in_channels, pretrained=pretrained, weights=encoder_weights, top=net.top)
-    return net
+    return _fcn(16, in_channels, num_classes, dropout, encoder, pretrained, encoder_weights)
 
 
 def fcn8s(
@@ -140,18 +128,22 @@ def fcn8s(
     Parameters: 134,353,017
     Output stride: 32
 
-    Initialisation, dropout and deviations are those of ``fcn32s``.
-
-    Args:
-        in_channels: Bands of the input.
-        num_classes: Classes of the output.
-        dropout: Share of activations dropped behind both converted layers, 0 to below 1.
-        encoder: ``vgg11``, ``vgg13``, ``vgg16`` or ``vgg19``.
-        pretrained: Start the encoder from timm's weights.
-        encoder_weights: File with weights of the encoder, instead of fetching them.
+    Arguments, initialisation, dropout and deviations are those of ``fcn32s``.
     """
-    net = FCN(in_channels, num_classes, stride=8, dropout=dropout, encoder=encoder)
-    load_vgg(net.encoder, encoder, in_channels=in_channels, pretrained=pretrained, weights=encoder_weights, top=net.top)
+    return _fcn(8, in_channels, num_classes, dropout, encoder, pretrained, encoder_weights)
+
+
+def _fcn(
+    stride: int,
+    in_channels: int,
+    num_classes: int,
+    dropout: float,
+    encoder: str,
+    pretrained: bool,
+    weights: str | None,
+) -> FCN:
+    net = FCN(in_channels, num_classes, stride=stride, dropout=dropout, encoder=encoder)
+    load_vgg(net.encoder, encoder, in_channels=in_channels, pretrained=pretrained, weights=weights, top=net.top)
     return net
 
 

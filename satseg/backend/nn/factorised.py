@@ -86,3 +86,17 @@ def factorised_conv(channels: int, *, kernel: int = 3, dilation: int = 1) -> nn.
         nn.ReLU(inplace=True),
         nn.Conv2d(channels, channels, (1, kernel), padding=(0, pad), dilation=(1, dilation)),
     )
+
+
+def factorised_decoder(*, kernel: int) -> nn.Sequential:
+    """Return the decoder of ERFNet and ESNet: from 128 channels at stride 8 to 16 at stride 2.
+
+    Args:
+        kernel: Side of the squares that are split at stride 4; it is 3 at stride 2.
+    """
+    return nn.Sequential(
+        TransposedUpsampler(128, 64),
+        *(FactorisedResidual(64, kernel=kernel) for _ in range(2)),
+        TransposedUpsampler(64, 16),
+        *(FactorisedResidual(16) for _ in range(2)),
+    )
