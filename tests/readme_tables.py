@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import typer
 from satseg import list_architectures
 from satseg.cli.app import app
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / "README.md"
+RESULTS = ROOT / "docs" / "results.json"
 
 
 def command_rows() -> list[str]:
@@ -28,6 +31,17 @@ def network_rows() -> list[str]:
     ]
 
 
+def result_rows() -> list[str]:
+    """One row per network that ``tests/benchmarks/train_networks.py`` has trained, best first."""
+    results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else []
+    return [
+        f"| `{row['arch']}` | {row['mean_iou']:.3f} | {' / '.join(f'{iou:.3f}' for iou in row['iou'].values())} "
+        f"| {row['steps']:,} | {row['parameters'] / 1e6:.2f} M | {row['multiply_adds'] / 1e9:.1f} G "
+        f"| {row['inference_ms']:.0f} ms | {row['training_ms']:.0f} ms |"
+        for row in sorted(results, key=lambda row: -row["mean_iou"])
+    ]
+
+
 def with_rows(text: str, heading: str, rows: list[str]) -> str:
     """Replace the rows of the table below a heading."""
     pattern = rf"(\n## {heading}\n.*?\n\|[-|]+\|\n)(?:\|[^\n]*\n)*"
@@ -36,7 +50,9 @@ def with_rows(text: str, heading: str, rows: list[str]) -> str:
 
 def up_to_date(text: str) -> str:
     """Return a README whose tables are those of the code."""
-    return with_rows(with_rows(text, "Commands", command_rows()), "Networks", network_rows())
+    for heading, rows in (("Commands", command_rows()), ("Networks", network_rows()), ("Results", result_rows())):
+        text = with_rows(text, heading, rows)
+    return text
 
 
 if __name__ == "__main__":
