@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from satseg.errors import CheckpointError
 
+LEAST = 0.1  # of the tensors: fewer have the same name and shape by chance
+
 
 @dataclass(frozen=True)
 class Transfer:
@@ -44,14 +46,15 @@ def transfer(model: nn.Module, weights: Mapping[str, Tensor]) -> Transfer:
         weights: State dict of another network.
 
     Raises:
-        CheckpointError: Not a single one fits.
+        CheckpointError: Hardly any fits: it is another architecture.
     """
     own = model.state_dict()
     same = [name for name in own if name in weights]
     fitting = [name for name in same if weights[name].shape == own[name].shape]
-    if not any(own[name].ndim > 1 for name in fitting):
+    if len(fitting) < LEAST * len(own):
         raise CheckpointError(
-            "None of the weights fit this network.", hint="Start from a network of the same architecture and options."
+            f"Only {len(fitting)} of {len(own)} tensors of this network are there in the same shape.",
+            hint="Start from a network of the same architecture and options.",
         )
     with torch.no_grad():
         for name in fitting:

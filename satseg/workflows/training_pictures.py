@@ -122,7 +122,7 @@ def draw_augmented(path: Path, batches: Sequence[Batch], tile_set: TileSet) -> N
         images, targets = prepare(batch, tile_set.statistics, torch.device("cpu"))
         for name, image, labels in zip(batch.names, images.numpy(), targets.numpy(), strict=True):
             panels += [
-                (name, _stretch(image, labels != IGNORE_INDEX)),
+                (name, _stretch(image, (image != 0).any(axis=0))),  # 0 in every band: not valid
                 ("", paint(labels.astype(np.uint8), tile_set.classes)),
             ]
     panels = panels[: 2 * SAMPLES]

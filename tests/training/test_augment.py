@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from satseg.training.augment import SYMMETRIES, Augmentation, draw, turn
+from satseg.errors import UsageError
+from satseg.training.augment import PRESETS, SYMMETRIES, Augmentation, draw, draw_box, find_augmentation, turn
 
 
 def test_the_eight_symmetries_of_a_square_are_all_different() -> None:
@@ -53,3 +54,49 @@ def test_draws_spread_as_told_over_any_number_of_bands() -> None:
 def test_augmentation_can_be_switched_off() -> None:
     drawn = draw(Augmentation(symmetries=False, gain=0, offset=0), 3, np.random.default_rng(0))
     assert (drawn.symmetry, drawn.gain.tolist(), drawn.offset.tolist()) == (0, [1, 1, 1], [0, 0, 0])
+
+
+def test_the_default_recipe_neither_warps_nor_bends_nor_drops() -> None:
+    drawn = draw(PRESETS["light"], 3, np.random.default_rng(0))
+    assert (drawn.angle, drawn.zoom, drawn.noise, drawn.blur) == (0, 1, 0, 0)
+    assert drawn.gamma.tolist() == [1, 1, 1]
+    assert drawn.kept.all()
+
+
+def test_a_share_of_samples_is_warped_within_the_limits() -> None:
+    rng = np.random.default_rng(0)
+    drawn = [draw(Augmentation(warp=0.3, rotation=20, scale=1.25), 1, rng) for _ in range(3000)]
+    warped = [d for d in drawn if d.angle != 0]
+    assert len(warped) / 3000 == pytest.approx(0.3, abs=0.03)
+    assert max(abs(float(d.angle)) for d in warped) == pytest.approx(20, abs=0.1)
+    assert (min(float(d.zoom) for d in warped), max(float(d.zoom) for d in warped)) == pytest.approx(
+        (0.8, 1.25), abs=0.01
+    )
+
+
+def test_one_band_at_least_is_kept() -> None:
+    rng = np.random.default_rng(0)
+    assert all(draw(Augmentation(band_dropout=1.0), bands, rng).kept.all() for bands in (1, 2, 5))
+    assert all(draw(Augmentation(band_dropout=0.9), 2, rng).kept.any() for _ in range(50))
+
+
+def test_boxes_of_cutmix_lie_in_the_tile_and_vary_from_nothing_to_all_of_it() -> None:
+    rng = np.random.default_rng(0)
+    boxes = [draw_box(64, rng) for _ in range(500)]
+    areas = [(rows.stop - rows.start) * (cols.stop - cols.start) / 64**2 for rows, cols in boxes]
+    assert all(0 <= part.start <= part.stop <= 64 for box in boxes for part in box)
+    assert min(areas) < 0.01
+    assert max(areas) > 0.7
+
+
+@pytest.mark.parametrize("wrong", [{"warp": 1.5}, {"cutmix": -0.1}, {"scale": 0.9}, {"noise": -1.0}, {"gain": np.nan}])
+def test_wrong_figures_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(UsageError, match=next(iter(wrong))):
+        Augmentation(**wrong)
+
+
+def test_presets_are_found_by_name_and_guessed() -> None:
+    assert find_augmentation("light") == Augmentation()
+    with pytest.raises(UsageError) as caught:
+        find_augmentation("strng")
+    assert caught.value.hint == "Did you mean strong?"

@@ -25,6 +25,7 @@ from satseg.records import (
     no_progress,
 )
 from satseg.runs import Run
+from satseg.runs.log import LogRow
 from satseg.tiles.batches import TileReader
 from satseg.training.augment import Augmentation
 from satseg.training.learner import Learner
@@ -224,3 +225,37 @@ def test_progress_tells_steps_or_seconds(tmp_path: Path) -> None:
     assert "best mIoU 0.500" in events[-1].note
     make_trainer(tmp_path / "b", Budget(seconds=0.2), progress=events.append).fit(perf_counter())
     assert (events[-1].total, events[-1].unit) == (0.2, "s")
+
+
+def test_a_run_that_gets_no_better_ends_early(tmp_path: Path) -> None:
+    scores = iter([0.3, 0.5, 0.4, 0.5, 0.2])
+    trainer = make_trainer(tmp_path, Budget(steps=400), validate=lambda network: report(next(scores)), patience=3)
+    state = trainer.fit(perf_counter())
+    assert (state.step, state.best_step, state.stale) == (100, 40, 3)  # validated at every twentieth of the run
+    assert Checkpoint.load(trainer.run.last).card.training["steps"] == 100
+
+
+def test_watchers_are_told_every_validation(tmp_path: Path) -> None:
+    rows: list[LogRow] = []
+    trainer = make_trainer(tmp_path, Budget(steps=8))
+    trainer.watchers = [rows.append]
+    trainer.fit(perf_counter())
+    assert [(row.step, row.epoch, row.miou, row.best) for row in rows] == [(4, 1.0, 0.5, True), (8, 2.0, 0.5, False)]
+    assert rows[1].seconds_left == 0 < rows[0].seconds_left
+    assert rows[0].pixels_per_second > 0
+
+
+def test_steps_of_several_batches_see_as_many_samples(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, Budget(steps=4), accumulate=2)
+    trainer.fit(perf_counter())
+    assert [(row["step"], row["epoch"]) for row in trainer.run.log.rows()] == [("2", "1"), ("4", "2")]
+
+
+def test_with_averages_the_best_checkpoint_holds_them_and_the_last_one_the_weights(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, Budget(steps=4), ema=0.9)
+    trainer.fit(perf_counter())
+    best, last = (Checkpoint.load(path).read_weights()["weight"] for path in (trainer.run.best, trainer.run.last))
+    assert torch.equal(last, trainer.learner.model.weight)  # type: ignore[arg-type]
+    with trainer.learner.at_its_best() as model:
+        assert torch.equal(best, model.weight)  # type: ignore[arg-type]
+    assert not torch.equal(best, last)

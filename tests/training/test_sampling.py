@@ -9,7 +9,7 @@ import pytest
 from satseg.errors import TileError
 from satseg.tiles.batches import TileReader
 from satseg.training.augment import SYMMETRIES, Augmentation, Draw, turn
-from satseg.training.sampling import Share, TrainingBatches, epoch_order
+from satseg.training.sampling import Share, TrainingBatches, balanced_weights, epoch_order
 
 
 @dataclass(frozen=True)
@@ -133,3 +133,65 @@ def test_nothing_to_train_on_is_refused(weights: list[float]) -> None:
             seed=0,
             augmentation=Augmentation(),
         )
+
+
+def rebuilt(shares: list[Share], steps: int) -> list[str]:
+    """Return the names of all samples, step by step, each step's batches in order of process and time."""
+    made = [
+        TrainingBatches(
+            [FakeTile(i) for i in range(7)],  # type: ignore[misc]
+            TileReader(4),
+            share=share,
+            seed=0,
+            augmentation=Augmentation(),
+        )
+        for share in shares
+    ]
+    count = steps * shares[0].accumulate
+    return [name for number in range(count) for one in made for name in one.batch(number).names]
+
+
+def test_processes_and_parts_of_a_step_share_the_samples_of_one_larger_batch() -> None:
+    whole = rebuilt([Share(12)], 2)
+    assert rebuilt([Share(6, devices=2, rank=rank) for rank in range(2)], 2) == whole
+    assert rebuilt([Share(4, accumulate=3)], 2) == whole
+    assert rebuilt([Share(2, accumulate=3, devices=2, rank=rank) for rank in range(2)], 2) == whole
+
+
+def test_epochs_count_the_samples_of_all_processes_and_parts() -> None:
+    batches = make(24)
+    batches.share = Share(2, accumulate=3, devices=2)
+    assert (batches.share.step_size, batches.epochs(1)) == (12, 0.5)
+    assert [step for step in range(5) if batches.epoch_ended(step)] == [2, 4]
+
+
+def test_cutmix_takes_a_rectangle_of_another_tile_with_its_labels() -> None:
+    tiles = [FakeTile(i, shape=(8, 8)) for i in range(5)]
+    augmentation = Augmentation(symmetries=False, cutmix=1.0)
+    batches = TrainingBatches(tiles, TileReader(8), share=Share(40), seed=0, augmentation=augmentation)  # type: ignore[arg-type]
+    batch = batches.batch(0)
+    mixed = 0
+    for name, bands, labels in zip(batch.names, batch.bands, batch.labels, strict=True):
+        first, other = (FakeTile(int(part[5:]), shape=(8, 8)).read() for part in name.split(" with "))
+        from_other = bands[0] != first[0][0]
+        assert np.array_equal(bands, np.where(from_other, other[0], first[0]))
+        assert np.array_equal(labels, np.where(from_other, other[1], first[1]))
+        rows, cols = from_other.any(axis=1), from_other.any(axis=0)
+        assert from_other.sum() == rows.sum() * cols.sum()
+        mixed += bool(from_other.any())
+    assert mixed > 20
+    assert np.array_equal(tiles[0].read()[0], FakeTile(0, shape=(8, 8)).read()[0])
+
+
+def test_balanced_weights_draw_every_class_alike() -> None:
+    weights = np.array([1.0, 1.0, 2.0, 1.0])
+    pixels = np.array([[100, 0, 0], [90, 10, 0], [95, 5, 0], [0, 0, 0]])
+    drawn = weights * balanced_weights(weights, pixels.tolist())
+    chance = drawn / drawn.sum()
+    # Drawing a class first - the third has no pixel - and then one of its pixels by the weight of its tile:
+    assert chance == pytest.approx([0.5 * 100 / 380, 0.5 * (90 / 380 + 10 / 20), 0.5 * (190 / 380 + 10 / 20), 0])
+    assert drawn.sum() == pytest.approx(weights.sum())
+
+
+def test_without_any_labelled_pixel_tiles_keep_their_weights() -> None:
+    assert balanced_weights(np.array([1.0, 2.0]), [[0, 0], [0, 0]]).tolist() == [1, 1]

@@ -82,3 +82,25 @@ def test_long_validations_are_spread_over_a_run_by_the_clock_only() -> None:
     assert Budget(steps=100).validation_spacing(4) == 1 / 20
     assert not validation_due(0.3, 0.2, spacing=0.2, epoch_ended=True)
     assert validation_due(0.4, 0.2, spacing=0.2, epoch_ended=True)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "one-cycle", "constant"])
+def test_every_schedule_rises_to_its_peak_and_then_only_falls(schedule: str) -> None:
+    rates = [learning_rate(2.0, i / 1000, schedule=schedule, warm_up=0.3) for i in range(1001)]
+    assert rates[300] == max(rates) == 2.0
+    assert rates[:301] == sorted(rates[:301])
+    assert rates[300:] == sorted(rates[300:], reverse=True)
+    assert rates[1000] == (2.0 if schedule == "constant" else 0)
+
+
+def test_half_way_down_a_cosine_is_half_the_peak() -> None:
+    assert learning_rate(1.0, 0.525, schedule="cosine") == pytest.approx(0.5)
+
+
+def test_one_cycle_starts_at_a_25th_of_the_peak() -> None:
+    assert learning_rate(1.0, 0.0, schedule="one-cycle", warm_up=0.3) == 0.04
+    assert learning_rate(1.0, 0.15, schedule="one-cycle", warm_up=0.3) == pytest.approx(0.52)
+
+
+def test_without_a_warm_up_the_peak_comes_first() -> None:
+    assert learning_rate(1.0, 0.0, warm_up=0.0) == 1.0

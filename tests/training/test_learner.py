@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from satseg.errors import TrainingError, UsageError
+from satseg.records import BandStatistics
+from satseg.training.augment import PRESETS, draw, stack_draws
+from satseg.training.learner import Learner
+from satseg.training.recipe import Recipe
+from satseg.training.sampling import Batch
+
+STATISTICS = BandStatistics(1, (0.0,) * 2, (1.0,) * 2, (-9.0,) * 2, (9.0,) * 2)
+
+
+class Small(nn.Module):
+    """An encoder with a norm, and a head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU())
+        self.head = nn.Conv2d(4, 2, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.encoder(images))
+        return logits
+
+
+def make_learner(model: nn.Module | None = None, **choices: Any) -> Learner:
+    torch.manual_seed(0)
+    recipe = Recipe(**({"lr": 1e-2, "loss": "ce"} | choices))
+    learner = Learner(model or Small(), recipe, STATISTICS, Fabric(accelerator="cpu", devices=1))
+    learner.setup()
+    return learner
+
+
+def make_batch(*seeds: int) -> Batch:
+    samples = [np.random.default_rng(seed).normal(size=(2, 8, 8)).astype(np.float32) for seed in seeds]
+    bands = np.stack(samples)
+    labels = (bands[:, 0] > 0).astype(np.uint8)
+    draws = stack_draws([draw(PRESETS["none"], 2, np.random.default_rng(0)) for _ in seeds])
+    return Batch(tuple(f"tile-{seed}" for seed in seeds), bands, labels, np.ones(labels.shape, dtype=bool), draws)
+
+
+def train(learner: Learner, steps: range, **more: Any) -> list[float]:
+    return [learner.update([make_batch(s, s + 100)], step=s, epoch=s / 4, lr=1e-2, **more) for s in steps]
+
+
+def weights(learner: Learner) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in learner.model.state_dict().items()}
+
+
+def changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> set[str]:
+    return {name for name, tensor in before.items() if not torch.equal(tensor, after[name])}
+
+
+def test_accumulated_batches_step_like_one_larger_batch() -> None:
+    whole, parts = (make_learner(freeze_norm=True, optimizer="sgd") for _ in range(2))
+    loss = whole.update([make_batch(1, 2, 3, 4)], step=0, epoch=0.0, lr=1e-2)
+    again = parts.update([make_batch(1, 2), make_batch(3, 4)], step=0, epoch=0.0, lr=1e-2)
+    assert again == pytest.approx(loss, rel=1e-6)
+    assert all(
+        torch.allclose(a, b, atol=1e-7) for a, b in zip(*(weights(x).values() for x in (whole, parts)), strict=True)
+    )
+
+
+def test_a_frozen_encoder_stands_still_until_its_epochs_are_over() -> None:
+    learner = make_learner(freeze_encoder=1.0)
+    before = weights(learner)
+    train(learner, range(4))
+    assert changed(before, weights(learner)) == {"head.weight", "head.bias"}
+    train(learner, range(4, 6))
+    assert changed(before, weights(learner)) == set(before)
+
+
+def test_frozen_norms_keep_their_statistics_and_learn_scale_and_shift() -> None:
+    learner = make_learner(freeze_norm=True)
+    before = weights(learner)
+    train(learner, range(3))
+    kept = {f"encoder.1.{name}" for name in ("running_mean", "running_var", "num_batches_tracked")}
+    assert changed(before, weights(learner)) == set(before) - kept
+
+
+def test_a_network_without_an_encoder_cannot_have_it_frozen() -> None:
+    with pytest.raises(UsageError, match="no encoder"):
+        make_learner(nn.Conv2d(2, 2, 1), freeze_encoder=1.0)
+    with pytest.raises(UsageError, match="no encoder"):
+        make_learner(nn.Conv2d(2, 2, 1), encoder_rate=0.1)
+
+
+@pytest.mark.parametrize(
+    "choices", [{"ema": 0.9}, {"optimizer": "sgd"}, {"freeze_encoder": 1.0}, {"encoder_rate": 0.1}]
+)
+def test_a_learner_put_back_goes_on_to_the_bit(choices: dict[str, Any]) -> None:
+    straight, first = make_learner(**choices), make_learner(**choices)
+    train(straight, range(6))
+    train(first, range(3))
+    model = Small()
+    model.load_state_dict(weights(first))
+    second = Learner(model, first.recipe, STATISTICS, Fabric(accelerator="cpu", devices=1))
+    second.restore(first.tensors(), first.values())
+    second.setup()
+    train(second, range(3, 6))
+    assert changed(weights(straight), weights(second)) == set()
+    with straight.at_its_best(), second.at_its_best():
+        assert changed(weights(straight), weights(second)) == set()
+
+
+def test_the_best_weights_are_the_averages_where_there_are_some() -> None:
+    learner = make_learner(ema=0.9)
+    train(learner, range(3))
+    own = weights(learner)
+    with learner.at_its_best() as model:
+        assert not model.training
+        assert changed(own, weights(learner)) >= {"head.weight", "encoder.1.running_mean"}
+    assert changed(own, weights(learner)) == set()
+
+
+def test_gradients_are_clipped_unless_told_not_to() -> None:
+    moved = {}
+    for clip in (0.0, 1e-3):
+        learner = make_learner(optimizer="sgd", clip=clip, weight_decay=0.0)
+        before = weights(learner)
+        train(learner, range(1))
+        after = dict(learner.model.named_parameters())
+        moved[clip] = sum((after[name] - before[name]).square().sum() for name in after)
+    assert moved[1e-3].sqrt().item() == pytest.approx(1e-2 * 1e-3 * 1.9, rel=1e-3)  # Nesterov: 1 + momentum
+    assert moved[0.0] > 100 * moved[1e-3]
+
+
+def test_a_loss_that_is_not_finite_names_the_tiles_whose_values_are_not() -> None:
+    batch = make_batch(1, 2, 3)
+    batch.bands[1, 0, 3, 3] = np.inf
+    learner = make_learner()
+    before = weights(learner)
+    with pytest.raises(TrainingError, match=r"at step 8, on the tiles tile-2\."):
+        learner.update([batch], step=7, epoch=0.0, lr=1e-2)
+    assert {name for name in changed(before, weights(learner)) if "running" not in name and "num" not in name} == set()
+
+
+def test_dropout_is_a_function_of_seed_and_step() -> None:
+    model = nn.Sequential(nn.Conv2d(2, 8, 1), nn.Dropout(0.5), nn.Conv2d(8, 2, 1))
+    losses = []
+    for step in (3, 3, 4):
+        learner = make_learner(nn.Sequential(nn.Conv2d(2, 8, 1), nn.Dropout(0.5), nn.Conv2d(8, 2, 1)))
+        learner.model.load_state_dict(model.state_dict())
+        losses.append(learner.update([make_batch(1, 2)], step=step, epoch=0.0, lr=1e-2))
+    assert losses[0] == losses[1] != losses[2]

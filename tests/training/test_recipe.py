@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from satseg.errors import UsageError
+from satseg.training.augment import PRESETS
+from satseg.training.recipe import Recipe
+
+
+def test_the_learning_rate_is_the_optimiser_s_where_none_is_given() -> None:
+    assert (Recipe().peak, Recipe(optimizer="sgd").peak, Recipe(optimizer="sgd", lr=0.1).peak) == (3e-3, 1e-2, 0.1)
+    assert Recipe(optimizer="sgd").to_dict()["lr"] == 1e-2
+
+
+def test_a_preset_is_taken_by_its_name() -> None:
+    assert Recipe.of({"augment": "strong", "lr": 0.1}) == Recipe(augment=PRESETS["strong"], lr=0.1)
+
+
+def test_its_record_is_plain_json() -> None:
+    record = Recipe().to_dict()
+    assert json.loads(json.dumps(record)) == record
+    assert record["augment"]["gain"] == 0.1
+
+
+def test_an_unknown_choice_is_guessed() -> None:
+    with pytest.raises(UsageError, match="no option 'los'") as caught:
+        Recipe.of({"los": "ce"})
+    assert caught.value.hint == "Did you mean loss?"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"batch_size": 0},
+        {"accumulate": 0},
+        {"lr": 0.0},
+        {"lr": float("nan")},
+        {"lr": float("inf")},
+        {"ema": 1.0},
+        {"warm_up": 1.0},
+        {"clip": -1.0},
+        {"patience": -1},
+        {"optimizer": "adam"},
+        {"schedule": "step"},
+        {"class_weights": "some"},
+        {"loss": "ce + dise"},
+    ],
+)
+def test_what_is_out_of_range_or_unknown_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        Recipe(**wrong)

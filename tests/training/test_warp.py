@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as tv
+
+from satseg.training.warp import warp
+
+SIZE = 24
+
+
+def sample(count: int = 1, bands: int = 3) -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(count, bands, SIZE, SIZE, generator=generator)
+    labels = torch.randint(0, 5, (count, SIZE, SIZE), generator=generator).to(torch.uint8)
+    labels[torch.rand(labels.shape, generator=generator) < 0.1] = 255
+    valid = torch.rand(count, SIZE, SIZE, generator=generator) > 0.1
+    return images, labels, valid
+
+
+@pytest.mark.parametrize(("angle", "zoom"), [(17.0, 1.0), (-40.0, 1.3), (91.0, 0.7), (0.0, 1.5), (123.0, 0.9)])
+def test_each_sample_is_warped_as_torchvision_warps_an_image_and_its_mask(angle: float, zoom: float) -> None:
+    images, labels, valid = sample(2)
+    ours = warp(images, labels, valid, torch.tensor([5.0, angle]), torch.tensor([1.1, zoom]))
+    # torchvision turns clockwise.
+    rest = {"angle": -angle, "translate": [0.0, 0.0], "scale": zoom, "shear": [0.0, 0.0]}
+    bands = tv.affine_image(images[1], **rest, interpolation=InterpolationMode.BILINEAR, fill=0.0)
+    mask = tv.affine_mask(labels[1:], **rest, fill=255)
+    inside = tv.affine_mask(torch.ones(1, SIZE, SIZE), **rest, fill=0)[0] > 0
+    assert torch.equal(ours[1][1], mask[0])
+    assert torch.equal(ours[2][1], tv.affine_mask(valid[1:].to(torch.uint8), **rest, fill=0)[0].bool())
+    whole = torch.nn.functional.max_pool2d((~inside)[None].float(), 3, 1, 1)[0] == 0  # four neighbours inside
+    assert torch.allclose(ours[0][1][:, whole], bands[:, whole], atol=1e-5)
+
+
+def test_what_comes_from_outside_is_ignored_and_not_valid() -> None:
+    images, _, _ = sample()
+    labels, valid = torch.ones(1, SIZE, SIZE, dtype=torch.uint8), torch.ones(1, SIZE, SIZE, dtype=torch.bool)
+    _, turned, inside = warp(images, labels, valid, torch.tensor([45.0]), torch.tensor([1.0]))
+    assert torch.equal(turned == 255, ~inside)
+    assert [bool(inside[0, i, i]) for i in (0, SIZE // 2, -1)] == [False, True, False]
+
+
+def test_doing_nothing_changes_nothing() -> None:
+    images, labels, valid = sample()
+    same = warp(images, labels, valid, torch.zeros(1), torch.ones(1))
+    assert torch.allclose(same[0], images, atol=1e-5)
+    assert torch.equal(same[1], labels)
+    assert torch.equal(same[2], valid)
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_a_quarter_turn_is_one(quarters: int) -> None:
+    images, labels, valid = sample()
+    warped = warp(images, labels, valid, torch.tensor([90.0 * quarters]), torch.ones(1))
+    assert torch.allclose(warped[0], torch.rot90(images, quarters, (2, 3)), atol=1e-5)
+    assert torch.equal(warped[1], torch.rot90(labels, quarters, (1, 2)))
