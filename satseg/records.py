@@ -394,7 +394,11 @@ class PredictionSummary:
         pixels: Pixels per class name; ``nodata`` counts those that were not valid.
         polygons: Polygons per class name, or None where no vector file was asked for.
         seconds: From opened scene to closed files.
-        forwarded: Pixels that went through the network, per pixel of the scene.
+        forwarded: Pixels that go through the network, per pixel of the scene.
+        plan: How the scene was cut.
+        stages: Seconds by stage: read, transfer, forward, blend, write, trace, and idle, in which the network waited.
+            Stages run side by side, so they may add up to more than the seconds that passed.
+        peak_memory: Most bytes that this process has held so far.
     """
 
     scene: str
@@ -403,6 +407,9 @@ class PredictionSummary:
     polygons: dict[str, int] | None
     seconds: float
     forwarded: float
+    plan: Plan
+    stages: dict[str, float]
+    peak_memory: int
 
 
 def as_json(value: Any) -> Any:

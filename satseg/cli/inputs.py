@@ -7,6 +7,7 @@ import re
 import stat
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal
 
 from satseg.errors import UsageError
 
@@ -61,14 +62,14 @@ def factors(text: str, option: str) -> tuple[float, ...]:
         ) from error
 
 
-def count_or_auto(text: str, option: str) -> int | None:
-    """Return a whole number from 0, or None for ``auto``.
+def count_or_auto(text: str, option: str) -> int | Literal["auto"]:
+    """Return a whole number from 0, or ``auto``.
 
     Raises:
         UsageError: It is neither.
     """
     if text == "auto":
-        return None
+        return "auto"
     if not text.isdecimal():
         raise UsageError(f"{option} {text} is neither a whole number nor auto.")
     return int(text)

@@ -144,13 +144,14 @@ def predict(
         ),
     ] = None,
     window: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="PX|auto",
-            help="Side of the windows the network sees; auto probes a few and takes the fastest.",
+            help="Side of the windows the network sees; auto tries a few and takes the fastest. Default: 512, or the "
+            "training tiles' for networks that see the whole window.",
             rich_help_panel=_WINDOWS,
         ),
-    ] = "512",
+    ] = None,
     overlap: Annotated[
         str,
         typer.Option(
@@ -161,21 +162,22 @@ def predict(
         ),
     ] = "auto",
     batch_size: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="N|auto",
-            help="Windows that go through the network at once; auto probes.",
+            help="Windows that go through the network at once; auto tries. Default: what suits the device.",
             rich_help_panel=_WINDOWS,
         ),
-    ] = "4",
+    ] = None,
     memory: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="SIZE",
-            help="Rows of a wide scene to keep in memory; more is spilled to disk beside the output.",
+            help="Memory for windows and rows, such as 4GB; rows that do not fit are spilled to disk beside the "
+            "output. Default: 64 MiB of rows, and what windows need.",
             rich_help_panel=_RUN,
         ),
-    ] = "64MiB",
+    ] = None,
     compile: Annotated[
         bool,
         typer.Option("--compile", help="Compile the network first; pays for large scenes.", rich_help_panel=_RUN),
@@ -205,14 +207,14 @@ def predict(
     from satseg.workflows.predict_settings import PredictionSettings
 
     settings = PredictionSettings(
-        window=inputs.count_or_auto(window, "--window"),
+        window=inputs.count_or_auto(window, "--window") if window else None,
         overlap=inputs.count_or_auto(overlap, "--overlap"),
-        batch_size=inputs.count_or_auto(batch_size, "--batch-size"),
+        batch_size=inputs.count_or_auto(batch_size, "--batch-size") if batch_size else None,
         device=device,
         precision=precision,
         compile=compile,
         threads=threads,
-        memory=inputs.byte_size(memory, "--memory"),
+        memory=inputs.byte_size(memory, "--memory") if memory else None,
         tta=tta,  # type: ignore[arg-type]  # checked by the settings, as the choices below
         scales=inputs.factors(scales, "--scales"),
         threshold=tuple(threshold or ()),

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -26,7 +27,6 @@ from satseg.errors import SceneError
 from satseg.inference.decision import Decision
 from satseg.inference.network import Network
 from satseg.inference.pipeline import Conditions, join_cells, predict_cells, rows_to_repeat
-from satseg.inference.plan import SMALLEST_WINDOW, fit_window, make_plan, wanted_overlap
 from satseg.inference.timing import Stage, Stopwatch
 from satseg.raster.area import AreaOfInterest, SceneArea
 from satseg.raster.gdal import gdal_environment
@@ -48,6 +48,7 @@ from satseg.records import (
 from satseg.staging import staged, work_folder
 from satseg.vectorization import PolygonSink
 from satseg.workflows.following import Follower
+from satseg.workflows.planning import Planner
 from satseg.workflows.predict_settings import PredictionSettings
 
 log = logging.getLogger("satseg")
@@ -96,12 +97,19 @@ class Mapper:
         origin: Where it comes from, as outputs name it.
         settings: How scenes are mapped.
         gsd: Ground metres per pixel of the training scenes along x and y; None where they are unknown.
+        tile_size: Side of the training tiles; None where it is unknown.
     """
 
     network: Network
     origin: str
     settings: PredictionSettings = field(default_factory=PredictionSettings)
     gsd: tuple[float, float] | None = None
+    tile_size: int | None = None
+
+    @cached_property
+    def planner(self) -> Planner:
+        """Makes plans for scenes; what it measures serves all of them."""
+        return Planner(self.network, self.settings, tile_size=self.tile_size)
 
     def map_scene(
         self,
@@ -278,7 +286,7 @@ class _Mapping:
         stored = stored_identity(self.folder) if self.settings.resume else None
         if stored is not None and stored.get("settings") == as_json(self.settings.deciding()):
             return Plan.from_dict(stored["plan"])
-        return choose_plan(self.network, self.info, self.settings)
+        return self.mapper.planner.plan(self.info, self.network)
 
     def _identity(self, plan: Plan, layers: Mapping[MapLayer, int]) -> dict[str, Any]:
         """Return what the pixels of the map follow from."""
@@ -305,7 +313,7 @@ class _Mapping:
         conditions = Conditions(
             scratch=self.folder,
             readers=_readers(self.info),
-            budget=self.settings.memory,
+            budget=self.settings.row_budget,
             area=self.area,
             on_failure=self._read_failed if self.settings.on_read_error == "nodata" else None,
             stopwatch=self.watch,
@@ -379,29 +387,6 @@ class _Mapping:
             stages=self.watch.seconds(streams=plan.streams),
             peak_memory=peak_memory(),
         )
-
-
-def choose_plan(network: Network, info: SceneInfo, settings: PredictionSettings) -> Plan:
-    """Cut a scene into windows as the settings ask for."""
-    cores = settings.threads or available_cores()
-    batch_size = settings.batch_size or 4
-    side = network.window or settings.window or 512
-    cut = []
-    for length, factor in zip((info.height, info.width), network.views.resample, strict=True):
-        window = max(SMALLEST_WINDOW, round(side / factor))  # the network sees it enlarged by the factor
-        overlap = wanted_overlap(window, None) if settings.overlap is None else settings.overlap
-        fits = settings.overlap is None and network.window is None
-        cut.append(fit_window(length, window, overlap) if fits else (window, overlap))
-    streams, threads = (1, cores) if network.device.type != "cpu" else (cores, 1)
-    return make_plan(
-        info.height,
-        info.width,
-        window=(cut[0][0], cut[1][0]),
-        overlap=(cut[0][1], cut[1][1]),
-        batch_size=batch_size,
-        streams=streams,
-        threads=threads,
-    )
 
 
 def _fingerprint(source: SceneSource, info: SceneInfo) -> dict[str, Any]:

@@ -176,7 +176,7 @@ def predict_scenes(
     checkpoints = [Checkpoint.load(path) for path in _model_paths(model)]
     checkpoint = checkpoints[0]
     network = _network(checkpoints, arch, settings)
-    mapper = Mapper(network, _origin(checkpoints), settings, checkpoint.card.gsd)
+    mapper = Mapper(network, _origin(checkpoints), settings, checkpoint.card.gsd, checkpoint.card.tile_size)
     layer = names.of_layer(stream)
     used: dict[Path, str] = {}
     with ExitStack() as stack:

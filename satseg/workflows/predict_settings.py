@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from satseg.errors import UsageError
+from satseg.inference.pipeline import DEFAULT_BUDGET
 from satseg.vectorization.options import PolygonOptions
 
 
@@ -14,15 +15,17 @@ class PredictionSettings:
     """How scenes are mapped. Plain values, as they are typed; ``dataclasses.asdict`` gives JSON.
 
     Args:
-        window: Side of the windows the network sees, in pixels; None probes a few sizes and takes the fastest.
-        overlap: Pixels over which neighbouring windows are blended. None takes what the network sees around a pixel
-            (its effective receptive field), at most 0.139 of the window, and fits windows to the scene.
-        batch_size: Windows per forward pass; None probes.
+        window: Side of the windows the network sees, in pixels of its training. ``auto`` tries a few sizes and takes
+            the fastest, within seconds. None is 512, or the training tiles' for networks that see the whole window.
+        overlap: Pixels of the scene over which neighbouring windows are blended. ``auto`` takes what the network sees
+            around a pixel (its effective receptive field), at most 0.139 of the window, and fits windows to the scene.
+        batch_size: Windows per forward pass; ``auto`` tries; None is what fits the device.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
         compile: Whether the network is compiled first, which pays for large scenes.
         threads: Processor threads in all; None is all that the process may use.
-        memory: Bytes of rows that are kept in memory; more is spilled to disk.
+        memory: Bytes that windows (three quarters) and rows (a quarter; more is spilled to disk) may take; None keeps
+            64 MiB of rows, and takes for windows what they need.
         tta: Test-time augmentation: ``none``, ``flips`` (4 views) or ``d4`` (8 views).
         scales: Sizes at which windows are looked at, averaged.
         threshold: Least probabilities, such as ``building=0.7``; see :class:`~satseg.inference.decision.Decision`.
@@ -37,14 +40,14 @@ class PredictionSettings:
         polygons: How the map becomes polygons.
     """
 
-    window: int | None = 512
-    overlap: int | None = None
-    batch_size: int | None = 4
+    window: int | Literal["auto"] | None = None
+    overlap: int | Literal["auto"] = "auto"
+    batch_size: int | Literal["auto"] | None = None
     device: str = "auto"
     precision: str = "auto"
     compile: bool = False
     threads: int | None = None
-    memory: int = 64 * 2**20
+    memory: int | None = None
     tta: Literal["none", "flips", "d4"] = "none"
     scales: tuple[float, ...] = (1.0,)
     threshold: tuple[str, ...] = ()
@@ -64,8 +67,13 @@ class PredictionSettings:
                 raise UsageError(
                     f"--{option} {getattr(self, name)} is unknown.", hint=f"Choose from {', '.join(choices)}."
                 )
-        if self.memory < 1:
+        if self.memory is not None and self.memory < 1:
             raise UsageError(f"A memory of {self.memory} bytes is none.")
+
+    @property
+    def row_budget(self) -> int:
+        """Bytes of rows that are kept in memory."""
+        return DEFAULT_BUDGET if self.memory is None else self.memory // 4
 
     def words(self) -> list[str]:
         """Return what shapes the map and is not at its default, as words of a command line."""

@@ -27,7 +27,7 @@ from satseg.tiles.layout import SPLITS
 from satseg.tiles.scores import write_scores
 from satseg.tiles.tileset import TileSet
 from satseg.workflows.compare import Comparison
-from satseg.workflows.mapping import Mapper, choose_plan
+from satseg.workflows.mapping import Mapper
 from satseg.workflows.predict import fitting
 from satseg.workflows.predict_settings import PredictionSettings
 
@@ -71,7 +71,7 @@ class NetworkScoring:
         self, data: Sequence[str | Path], split: str, *, rank: bool, progress: Progress
     ) -> EvaluationReport:
         """Score the tiles of a split; with ``rank``, write the scores of the tiles of all splits into the index."""
-        assert self.settings.batch_size is not None
+        assert isinstance(self.settings.batch_size, int)
         tiles = TileScoring.open(self.checkpoint, self.network, data, split, self.settings.batch_size)
         return tiles.evaluate(self.measures, progress, rank=rank)
 
@@ -92,9 +92,10 @@ class NetworkScoring:
         return comparison.report()
 
     def _rows(self, scene: SceneSource, info: SceneInfo, progress: Progress) -> Generator[Rows, None, None]:
-        mapper = Mapper(self.network, str(self.checkpoint.path), self.settings, self.checkpoint.card.gsd)
+        card = self.checkpoint.card
+        mapper = Mapper(self.network, str(self.checkpoint.path), self.settings, card.gsd, card.tile_size)
         network = mapper.network_for(info)
-        plan = choose_plan(network, info, self.settings)
+        plan = mapper.planner.plan(info, network)
         conditions = Conditions(scratch=Path(tempfile.gettempdir()))
         return predict_rows(scene.open, network, plan, conditions, progress=progress)
 
