@@ -111,7 +111,7 @@ def evaluate(
 
         settings = PredictionSettings(
             window=window,
-            overlap=overlap,
+            overlap="auto" if overlap is None else overlap,
             batch_size=batch_size,
             device=device,
             precision=precision,
