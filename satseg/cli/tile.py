@@ -296,7 +296,12 @@ def _shares(text: str) -> tuple[float, ...]:
 def _tables(summary: TileSummary) -> list[Table]:
     names = list(summary.pixels["train"])
     rows = [
-        (split, count, f"{summary.shares[split]:.1%}", *(summary.pixels[split][name] for name in names))
+        (
+            split,
+            count,
+            f"{summary.shares[split]:.1%}" if summary.shares else None,
+            *(summary.pixels[split][name] for name in names),
+        )
         for split, count in summary.tiles.items()
     ]
     checked = [

@@ -188,8 +188,8 @@ def resumable(output: Path, plan: dict[str, Any], *, resume: bool) -> Iterator[t
             if resume:
                 log.info("Going on after %d tiles.", len(journal))
             yield folder, journal
-    except KeyboardInterrupt:
-        log.info("What was cut so far is in %s; the same command goes on with --resume.", work)
+    except KeyboardInterrupt as interruption:
+        interruption.args = (f"Interrupted; what was cut so far is in {work}, and --resume goes on with it.",)
         raise
     except OutputError:
         if not resume:

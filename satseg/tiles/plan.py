@@ -73,14 +73,16 @@ class Layout:
         windows = blocks(info.height, info.width, block=self.block, size=self.size)
         return [Block(number, window) for window in windows]
 
-    def lay(self, number: int, block: Block, split: str) -> list[Planned]:
-        """Lay tiles into a block. Only those of train overlap, or lie at random."""
+    def lay(self, number: int, block: Block, split: str, info: SceneInfo) -> list[Planned]:
+        """Lay tiles into a block of a scene. Only those of train overlap, or lie at random."""
         overlap = self.overlap if split == "train" else 0
         if split == "train" and self.at_random:
             rng = np.random.default_rng((self.seed, _PLACE, number))
             placed = place_at_random(block.window, size=self.size, overlap=overlap, rng=rng)
         else:
             placed = place_tiles(block.window, size=self.size, overlap=overlap)
+        if block.region is not None:
+            placed = [placement for placement in placed if block.region.touches(info, placement.window)]
         return [Planned(block.scene, number, split, placement, block.region) for placement in placed]
 
 

@@ -39,6 +39,10 @@ class Region:
     split: str
     shape: Any
 
+    def touches(self, scene: SceneInfo, window: Window) -> bool:
+        """Tell whether the region reaches into a window."""
+        return bool(shapely.area(shapely.intersection(self.shape, window_outline(scene, window))) > 0)
+
     def covers(self, scene: SceneInfo, window: Window) -> np.ndarray:
         """Tell which pixels of a window have their centre in the region: (row, col) bool."""
         shape = (int(window.height), int(window.width))

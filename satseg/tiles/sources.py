@@ -10,6 +10,7 @@ from satseg.errors import UsageError
 from satseg.raster.aligned import ExtendedScene, ResampledScene, resampled
 from satseg.raster.scene import Scene
 from satseg.raster.selection import distinct_names
+from satseg.raster.source import SceneSource
 
 AnyScene = Scene | ResampledScene | ExtendedScene
 
@@ -21,14 +22,12 @@ class SceneFiles:
     """The files of one scene, and what is made of them.
 
     Args:
-        paths: One file, or several of one grid whose bands are stacked.
-        bands: Bands to use, by number or name; None takes all.
+        source: Files and bands of the scene.
         gsd: Ground metres per pixel to bring it to; None leaves it as it is.
         extra: Rasters that are warped onto its grid, whose bands follow.
     """
 
-    paths: tuple[str, ...]
-    bands: tuple[str, ...] | None = None
+    source: SceneSource
     gsd: float | None = None
     extra: tuple[str, ...] = ()
 
@@ -38,7 +37,7 @@ class SceneFiles:
         Raises:
             SceneError: A file cannot be used.
         """
-        scene = Scene.open(*self.paths, bands=self.bands)
+        scene = self.source.open()
         try:
             changed = resampled(scene, self.gsd)
             return ExtendedScene(changed, self.extra) if self.extra else changed

@@ -20,8 +20,9 @@ from satseg.errors import OutputError, TileError, UsageError
 from satseg.raster.class_map import ClassMap
 from satseg.raster.gdal import gdal_environment
 from satseg.raster.labels import PixelLength, open_labels
+from satseg.raster.source import SceneSource
 from satseg.records import Progress, SceneInfo, TileSummary, as_json, no_progress
-from satseg.staging import commit
+from satseg.staging import commit, work_folder
 from satseg.tiles.build import Builder, quotas, resumable
 from satseg.tiles.cut import Worth
 from satseg.tiles.journal import Journal
@@ -129,7 +130,7 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
     """
     settings = {name: value for name, value in locals().items() if name not in ("scenes", "progress", "resume")}
     output = Path(output)
-    _check_output(output, append=append, overwrite=overwrite)
+    _check_output(output, append=append, overwrite=overwrite, resume=resume)
     with gdal_environment():
         base = TileSet.open(output) if append else None
         masks = None if pairs is None else pair(*pairs)
@@ -163,14 +164,17 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
         builder = Builder(
             sources=sources,
             infos=infos,
-            names=_unique_names(infos, base),
+            names=_unique_names([files.source.stem for files in sources], base),
             labels=source,
             layout=layout,
             worth=Worth(min_valid, keep_empty, _known_classes(min_pixels or {}, source.classes)),
             regions=None if split_by in ("block", "scene") else Regions.read(split_by),
             progress=progress,
         )
-        return _Job(builder, base, limit, _provenance(settings, layout)).run(output, resume=resume)
+        provenance = _provenance(settings, layout)
+        if resume and output.exists() and not append and not work_folder(output).exists():
+            return _recall(output, provenance)
+        return _Job(builder, base, limit, provenance).run(output, resume=resume)
 
 
 @dataclass(frozen=True)
@@ -202,7 +206,11 @@ class _Job:
         existing = self._existing()
         found = builder.find_blocks()
         splits = deal(found, infos, builder.layout, existing, self.crs)
-        laid = [p for i, (b, s) in enumerate(zip(found, splits, strict=True)) for p in builder.layout.lay(i, b, s)]
+        laid = [
+            planned
+            for number, (block, split) in enumerate(zip(found, splits, strict=True))
+            for planned in builder.layout.lay(number, block, split, infos[block.scene])
+        ]
         planned = without_leaks(laid, infos, builder.layout, existing, self.crs)
         planned.sort(key=lambda p: (p.scene, int(p.placement.window.row_off), int(p.placement.window.col_off)))
         plan = {"scenes": as_json(infos), "files": _stamps(self.provenance), **self.provenance}
@@ -261,6 +269,27 @@ class _Job:
         return tile_set
 
 
+def _recall(output: Path, provenance: Mapping[str, Any]) -> TileSummary:
+    """Tell what a finished call with the same arguments wrote."""
+    tile_set = TileSet.open(output)
+    if tile_set.provenance != [provenance]:
+        raise OutputError(
+            f"{output} exists already, made with other arguments.",
+            hint="Replace it with --overwrite, without --resume.",
+        )
+    log.info("%s is finished already.", output)
+    return TileSummary(
+        path=str(output),
+        scenes=tile_set.index["scene"].nunique(),
+        tiles=_tiles_by_split(tile_set.index),
+        pixels=tile_set.pixels(),
+        skipped=0,
+        repaired=0,
+        dropped=0,
+        overlapping=len(tile_set.leaks()),
+    )
+
+
 def _join(folder: Path, path: Path) -> None:
     """Move the files of new tiles into a tile set; the index comes last, since all else goes by it."""
     for kind in ("images", "labels"):
@@ -300,10 +329,10 @@ def _stamps(provenance: Mapping[str, Any]) -> list[tuple[str, int, int]]:
     return [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in paths if p.is_file()]
 
 
-def _check_output(output: Path, *, append: bool, overwrite: bool) -> None:
+def _check_output(output: Path, *, append: bool, overwrite: bool, resume: bool) -> None:
     if append and overwrite:
         raise UsageError("A tile set is either added to or replaced: --append and --overwrite exclude each other.")
-    if output.exists() and not (append or overwrite):
+    if output.exists() and not (append or overwrite or resume):
         raise OutputError(
             f"{output} exists already.",
             hint="Choose another folder with -o, add to it with --append, or replace it with --overwrite.",
@@ -329,12 +358,11 @@ def _sources(
     gsd: float | None,
     extra: Sequence[str | Path],
 ) -> list[SceneFiles]:
-    files: list[tuple[str, ...]] = [(str(scene),) for scene in scenes]
-    files += [tuple(map(str, stack))] if stack else []
-    if not files:
+    found = [SceneSource.of(scene, bands=bands) for scene in scenes]
+    found += [SceneSource(tuple(map(str, stack)), None if bands is None else tuple(bands))] if stack else []
+    if not found:
         raise UsageError("There is no scene to tile.")
-    chosen = None if bands is None else tuple(bands)
-    return [SceneFiles(paths, chosen, gsd, tuple(map(str, extra))) for paths in files]
+    return [SceneFiles(source, gsd, tuple(map(str, extra))) for source in found]
 
 
 def _label_files(
@@ -387,9 +415,8 @@ def _spell(bands: Any) -> str:
     return f"{len(bands)} bands of {bands.dtype} ({', '.join(bands.names)})"
 
 
-def _unique_names(infos: Sequence[SceneInfo], base: TileSet | None) -> list[str]:
+def _unique_names(stems: Sequence[str], base: TileSet | None) -> list[str]:
     """Return a name per scene: its file's stem, numbered where several scenes share it."""
-    stems = [Path(info.path).stem for info in infos]
     taken = set() if base is None else {str(tile).rsplit("_", 2)[0] for tile in base.index["tile"]}
     names: list[str] = []
     for number, stem in enumerate(stems):

@@ -9,29 +9,13 @@ import pytest
 import rasterio
 import shapely
 from affine import Affine
+from made_scenes import GRID, write_labels, write_scene
 
 from satseg.errors import LabelError, OutputError, SceneError, TileError, UsageError
 from satseg.raster.bands import StatisticsAccumulator
 from satseg.raster.scene import Scene
 from satseg.tiles.tileset import INDEX, TileSet
 from satseg.workflows.tile import tile
-
-GRID = Affine(0.5, 0, 300_000, 0, -0.5, 3_000_000)
-
-
-def write_scene(path: Path, bands: np.ndarray, **profile: object) -> Path:
-    options: dict[str, object] = {"driver": "GTiff", "crs": "EPSG:32645", "transform": GRID} | profile
-    with rasterio.open(
-        path, "w", count=len(bands), height=bands.shape[1], width=bands.shape[2], dtype=bands.dtype.name, **options
-    ) as dataset:
-        dataset.write(bands)
-    return path
-
-
-def write_labels(path: Path, *boxes: tuple[int, int, int, int]) -> Path:
-    shapes = [shapely.Polygon([GRID * c for c in [(a, b), (c, b), (c, d), (a, d)]]) for a, b, c, d in boxes]
-    geopandas.GeoDataFrame(geometry=shapes, crs="EPSG:32645").to_file(path)
-    return path
 
 
 @pytest.fixture

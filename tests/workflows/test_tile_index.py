@@ -1,0 +1,205 @@
+"""The index is the user's: it is edited, extended and checked, and all else goes by it."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import geopandas
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from made_scenes import GRID, write_labels, write_scene
+
+from satseg.errors import TileError, UsageError
+from satseg.tiles.tileset import INDEX, MOMENTS, TileSet
+from satseg.workflows.check_tiles import check_tiles
+from satseg.workflows.tile import tile
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Path:
+    bands = np.random.default_rng(0).normal(1e4, 3, (2, 256, 384)).astype(np.float32)
+    bands[0, 30:60, 10:90] = np.nan
+    return write_scene(tmp_path / "scene.tif", bands)
+
+
+@pytest.fixture
+def labels(tmp_path: Path) -> Path:
+    return write_labels(tmp_path / "houses.gpkg", *((i, i, i + 20, i + 20) for i in range(0, 380, 40)))
+
+
+@pytest.fixture
+def tiles(tmp_path: Path, scene: Path, labels: Path) -> Path:
+    tile([scene], labels=labels, output=tmp_path / "tiles", size=32, overlap=0, block=64)
+    return tmp_path / "tiles"
+
+
+def edit(folder: Path, change: Callable[[geopandas.GeoDataFrame], geopandas.GeoDataFrame]) -> TileSet:
+    change(geopandas.read_parquet(folder / INDEX)).to_parquet(folder / INDEX)
+    return TileSet.open(folder)
+
+
+def pixels_in_train(tile_set: TileSet) -> np.ndarray:
+    """Return (band, pixel) float64 of all that is trained on."""
+    read = [tile.read() for tile in tile_set.tiles("train") if tile.weight > 0]
+    return np.concatenate([bands[:, valid] for bands, _, valid in read], axis=1).astype(np.float64)
+
+
+def test_statistics_are_those_of_the_valid_pixels_of_what_is_in_train_now(tiles: Path) -> None:
+    def change(index: geopandas.GeoDataFrame) -> geopandas.GeoDataFrame:
+        index = index.sample(frac=1, random_state=3)  # sorted another way
+        train = index.index[index["split"] == "train"]
+        index.loc[train[:10], "split"] = "val"
+        index.loc[index.index[index["split"] == "test"][:4], "split"] = "train"
+        index.loc[train[10:13], "weight"] = 0
+        return index.drop(train[13:20])
+
+    before = TileSet.open(tiles).statistics
+    tile_set = edit(tiles, change)
+    values = pixels_in_train(tile_set)
+    statistics = tile_set.statistics
+    assert statistics != before
+    assert statistics.count == values.shape[1]
+    assert statistics.mean == pytest.approx(values.mean(axis=1), rel=1e-15)
+    assert statistics.std == pytest.approx(values.std(axis=1), rel=1e-12)
+    assert statistics.minimum == tuple(values.min(axis=1))
+    assert statistics.maximum == tuple(values.max(axis=1))
+
+
+def test_statistics_do_not_depend_on_the_order_of_the_index(tiles: Path) -> None:
+    before = TileSet.open(tiles).statistics
+    assert edit(tiles, lambda index: index.sample(frac=1, random_state=1)).statistics == before
+
+
+def test_tiles_that_the_user_added_are_measured(tiles: Path) -> None:
+    before = TileSet.open(tiles).statistics
+    (tiles / MOMENTS).unlink()
+    assert TileSet.open(tiles).statistics == before
+
+
+def test_weights_left_empty_are_one(tiles: Path) -> None:
+    tile_set = edit(tiles, lambda index: index.assign(weight=[None, 2.0] + [1.0] * (len(index) - 2)))
+    assert tile_set.index["weight"].tolist()[:3] == [1.0, 2.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda index: index.assign(weight=-1.0), "weight of the tile .* is not a number of 0 or more"),
+        (lambda index: index.drop(columns="split"), "lacks the column 'split'"),
+        (lambda index: index.drop(columns="pixels_houses"), "lacks the column 'pixels_houses'"),
+        (lambda index: index.assign(tile="one"), "The tile one stands twice"),
+    ],
+)
+def test_an_index_that_makes_no_sense_is_refused(
+    tiles: Path, change: Callable[[geopandas.GeoDataFrame], geopandas.GeoDataFrame], message: str
+) -> None:
+    with pytest.raises(TileError, match=message):
+        edit(tiles, change)
+
+
+def test_tiles_of_other_splits_are_not_used(tiles: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "satseg"):
+        tile_set = edit(tiles, lambda index: index.assign(split=index["split"].replace("test", "later")))
+    assert tile_set.tiles("test") == []
+    assert "their split is none of train, val, test: 'later'" in caplog.text
+
+
+def test_a_leak_that_the_user_made_is_warned_of(
+    tmp_path: Path, scene: Path, labels: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tile([scene], labels=labels, output=tmp_path / "tiles", size=32, block=64)  # train tiles overlap each other
+    names = TileSet.open(tmp_path / "tiles").index.query("split == 'train'")["tile"].tolist()
+    with caplog.at_level(logging.WARNING, "satseg"):
+        moved = edit(
+            tmp_path / "tiles", lambda index: index.assign(split=index["split"].where(index["tile"] != names[0], "val"))
+        )
+    assert "train tiles overlap val or test tiles" in caplog.text
+    found = check_tiles(tmp_path / "tiles").problems
+    assert {problem.tile for problem in found} == set(moved.leaks())
+    assert {problem.problem for problem in found} == {"is in train and overlaps a val or test tile"}
+
+
+def test_a_tile_set_as_it_was_cut_has_no_problem(tiles: Path) -> None:
+    found = check_tiles(tiles)
+    assert found.problems == ()
+    assert found.tiles == len(TileSet.open(tiles).index)
+    assert found.strays == 0
+
+
+def test_every_kind_of_damage_is_found(tiles: Path) -> None:
+    entries = TileSet.open(tiles).tiles("train")
+    entries[0].image.unlink()
+    entries[1].labels.write_bytes(entries[1].labels.read_bytes()[:100])
+    with rasterio.open(entries[2].labels, "r+") as dataset:
+        dataset.write(np.full((32, 32), 9, dtype=np.uint8), 1)
+    with rasterio.open(entries[3].image, "r+") as dataset:
+        dataset.write(dataset.read() + 1)
+    shutil.copy(entries[5].labels, entries[4].labels)
+    edit(tiles, lambda index: index[index["tile"] != entries[6].name])
+    found = check_tiles(tiles)
+    problems: dict[str, list[str]] = {}
+    for problem in found.problems:
+        problems.setdefault(problem.tile, []).append(problem.problem)
+    assert "does not exist" in problems[entries[0].name][0]
+    assert "cannot be read" in problems[entries[1].name][0]
+    assert "holds the class id 9; ids end at 1" in problems[entries[2].name]
+    assert problems[entries[3].name] == ["holds other values than when it was cut"]
+    changed = entries[4].pixels != entries[5].pixels
+    assert (entries[4].name in problems) == changed
+    assert entries[6].name not in problems
+    assert found.strays == 1
+
+
+def test_scenes_are_added_without_touching_what_is_there(tmp_path: Path, tiles: Path, labels: Path) -> None:
+    edit(tiles, lambda index: index.assign(weight=2.0, note="mine").iloc[3:])
+    before = TileSet.open(tiles).index.reset_index(drop=True)
+    other = write_scene(
+        tmp_path / "other.tif",
+        np.random.default_rng(1).normal(2e4, 3, (2, 256, 384)).astype(np.float32),
+        transform=GRID * Affine.translation(200, 64),
+    )
+    summary = tile([other], labels=labels, output=tiles, size=32, block=64, append=True)
+    tile_set = TileSet.open(tiles)
+    assert tile_set.index.iloc[: len(before)].drop(columns="geometry").equals(before.drop(columns="geometry"))
+    assert len(tile_set.index) > len(before)
+    assert summary.tiles == {split: len(tile_set.tiles(split)) for split in ("train", "val", "test")}
+    assert summary.overlapping == 0
+    assert summary.kept_apart > 0  # it lies askew over a part of the first
+    values = pixels_in_train(tile_set)
+    assert tile_set.statistics.mean == pytest.approx(values.mean(axis=1), rel=1e-14)
+    assert tile_set.statistics.std == pytest.approx(values.std(axis=1), rel=1e-12)
+    assert check_tiles(tiles).problems == ()
+    assert [entry["source"] for entry in tile_set.provenance] == [[str(labels)]] * 2
+
+
+def test_what_does_not_fit_is_not_added(tmp_path: Path, tiles: Path, scene: Path, labels: Path) -> None:
+    with pytest.raises(TileError, match=r"scene.tif is in .*tiles already"):
+        tile([scene], labels=labels, output=tiles, size=32, append=True)
+    with pytest.raises(UsageError, match="has tiles of 32 px; tiles of 64 px cannot be added"):
+        tile([scene], labels=labels, output=tiles, size=64, append=True)
+    other = write_scene(tmp_path / "b.tif", np.ones((3, 64, 64), dtype=np.uint8))
+    with pytest.raises(TileError, match=r"b.tif has 3 bands of uint8 .* but .*tiles has 2 bands of float32"):
+        tile([other], labels=labels, output=tiles, size=32, append=True)
+    with pytest.raises(UsageError, match="exclude each other"):
+        tile([scene], labels=labels, output=tiles, append=True, overwrite=True)
+
+
+def test_other_programs_may_rewrite_the_index(tiles: Path) -> None:
+    """QGIS writes no metadata of pandas, and integers as it likes."""
+    import pyarrow.parquet as pq
+
+    before = TileSet.open(tiles)
+    table = pq.read_table(tiles / INDEX)
+    kept = {key: value for key, value in table.schema.metadata.items() if key == b"geo"}
+    as_double = table.schema.get_field_index("row")
+    table = table.set_column(as_double, "row", table["row"].cast("double"))
+    pq.write_table(table.replace_schema_metadata(kept), tiles / INDEX)
+    after = TileSet.open(tiles)
+    assert [t.name for t in after.tiles("train")] == [t.name for t in before.tiles("train")]
+    assert after.statistics == before.statistics
+    assert after.leaks() == []

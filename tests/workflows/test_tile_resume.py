@@ -1,0 +1,148 @@
+"""An interrupted tiling goes on where it stood and ends with the same bytes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_scenes import write_labels, write_scene
+
+from satseg.errors import OutputError, SceneError
+from satseg.records import ProgressEvent
+from satseg.workflows.tile import tile
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Path:
+    bands = np.random.default_rng(0).integers(0, 4000, (2, 300, 420), dtype=np.uint16)
+    return write_scene(tmp_path / "scene.tif", bands)
+
+
+@pytest.fixture
+def labels(tmp_path: Path) -> Path:
+    return write_labels(tmp_path / "houses.gpkg", *((i, i, i + 20, i + 20) for i in range(0, 280, 40)))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+class Stop:
+    """Interrupts once some tiles are cut, as Ctrl-C does."""
+
+    def __init__(self, after: int) -> None:
+        self.after = after
+
+    def __call__(self, event: ProgressEvent) -> None:
+        if event.task == "Cutting tiles" and event.done >= self.after:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("options", [{}, {"limit": 30, "keep_empty": 0.5}, {"sampling": "random", "buffer": "16px"}])
+def test_a_resumed_run_ends_with_the_same_bytes(
+    tmp_path: Path, scene: Path, labels: Path, options: dict[str, object]
+) -> None:
+    tile([scene], labels=labels, output=tmp_path / "whole", size=32, **options)
+    for after in (5, 20):
+        with pytest.raises(KeyboardInterrupt):
+            tile(
+                [scene],
+                labels=labels,
+                output=tmp_path / "tiles",
+                size=32,
+                resume=True,
+                progress=Stop(after),
+                **options,
+            )
+        assert not (tmp_path / "tiles").exists()
+    seen: list[float] = []
+    tile(
+        [scene],
+        labels=labels,
+        output=tmp_path / "tiles",
+        size=32,
+        resume=True,
+        progress=lambda event: seen.append(event.done),
+        **options,
+    )
+    assert contents(tmp_path / "tiles") == contents(tmp_path / "whole")
+    assert not (tmp_path / ".tiles.satseg").exists()
+
+
+def test_what_was_cut_is_not_cut_again(
+    tmp_path: Path, scene: Path, labels: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        tile([scene], labels=labels, output=tmp_path / "tiles", size=32, progress=Stop(50))
+    work = tmp_path / ".tiles.satseg" / "new" / "tiles" / "images"
+    before = {path.name: path.stat().st_mtime_ns for path in work.iterdir()}
+    tile([scene], labels=labels, output=tmp_path / "tiles", size=32, resume=True)
+    after = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "tiles" / "images").iterdir()}
+    assert sum(before[name] == after[name] for name in before) >= 50
+
+
+def test_without_resume_it_starts_anew(tmp_path: Path, scene: Path, labels: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        tile([scene], labels=labels, output=tmp_path / "tiles", size=32, progress=Stop(9))
+    tile([scene], labels=labels, output=tmp_path / "tiles", size=64)
+    tile([scene], labels=labels, output=tmp_path / "whole", size=64)
+    assert contents(tmp_path / "tiles") == contents(tmp_path / "whole")
+
+
+def test_other_arguments_or_labels_are_not_resumed(tmp_path: Path, scene: Path, labels: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        tile([scene], labels=labels, output=tmp_path / "tiles", size=32, progress=Stop(9))
+    with pytest.raises(OutputError, match="an interrupted run with other arguments, scenes or labels"):
+        tile([scene], labels=labels, output=tmp_path / "tiles", size=32, seed=1, resume=True)
+    write_labels(labels, (0, 0, 90, 90))
+    with pytest.raises(OutputError, match="an interrupted run with other arguments, scenes or labels"):
+        tile([scene], labels=labels, output=tmp_path / "tiles", size=32, resume=True)
+    assert (tmp_path / ".tiles.satseg" / "journal.jsonl").exists()
+
+
+def test_a_finished_tile_set_that_is_resumed_is_told_again(tmp_path: Path, scene: Path, labels: Path) -> None:
+    first = tile([scene], labels=labels, output=tmp_path / "tiles", size=32)
+    again = tile([scene], labels=labels, output=tmp_path / "tiles", size=32, resume=True)
+    assert (again.tiles, again.pixels) == (first.tiles, first.pixels)
+    with pytest.raises(OutputError, match="exists already"):
+        tile([scene], labels=labels, output=tmp_path / "tiles", size=64, resume=True)
+
+
+def test_an_append_is_resumed_too(tmp_path: Path, scene: Path, labels: Path) -> None:
+    other = write_scene(tmp_path / "other.tif", np.ones((2, 200, 200), dtype=np.uint16))
+    for name in ("whole", "tiles"):
+        tile([scene], labels=labels, output=tmp_path / name, size=32)
+    tile([other], labels=labels, output=tmp_path / "whole", size=32, append=True)
+    before = contents(tmp_path / "tiles")
+    with pytest.raises(KeyboardInterrupt):
+        tile([other], labels=labels, output=tmp_path / "tiles", size=32, append=True, progress=Stop(9))
+    assert contents(tmp_path / "tiles") == before
+    tile([other], labels=labels, output=tmp_path / "tiles", size=32, append=True, resume=True)
+    assert contents(tmp_path / "tiles") == contents(tmp_path / "whole")
+
+
+def test_bad_input_leaves_nothing_to_resume(tmp_path: Path, shared_data: Path, labels: Path) -> None:
+    with pytest.raises(SceneError):
+        tile([tmp_path / "none.tif"], labels=labels, output=tmp_path / "tiles")
+    assert not (tmp_path / ".tiles.satseg").exists()
+
+
+def test_a_killed_process_is_resumed(tmp_path: Path, scene: Path, labels: Path) -> None:
+    tile([scene], labels=labels, output=tmp_path / "whole", size=32, overlap=24)
+    words = ["tile", scene, "-l", labels, "-o", tmp_path / "tiles", "--size", "32", "--overlap", "24", "--resume", "-q"]
+    command = [sys.executable, "-m", "satseg", *map(str, words)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE)
+    images = tmp_path / ".tiles.satseg" / "new" / "tiles" / "images"
+    while process.poll() is None and (not images.exists() or len(os.listdir(images)) < 40):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not (tmp_path / "tiles").exists()
+    assert subprocess.run(command, check=False).returncode == 0
+    assert contents(tmp_path / "tiles") == contents(tmp_path / "whole")

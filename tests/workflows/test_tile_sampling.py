@@ -1,0 +1,86 @@
+"""Which tiles are worth keeping."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_scenes import write_labels, write_scene
+
+from satseg.errors import UsageError
+from satseg.tiles.tileset import TileSet
+from satseg.workflows.tile import tile
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Path:
+    bands = np.random.default_rng(0).integers(1, 255, (1, 512, 640), dtype=np.uint8)
+    return write_scene(tmp_path / "scene.tif", bands)
+
+
+@pytest.fixture
+def labels(tmp_path: Path) -> Path:
+    """Houses in the upper half, of one and of 100 pixels."""
+    small = [(i, i // 2, i + 1, i // 2 + 1) for i in range(0, 480, 32)]
+    return write_labels(tmp_path / "houses.gpkg", *small, (200, 20, 210, 30), (420, 40, 430, 50))
+
+
+def test_random_tiles_lie_in_their_blocks_anywhere(tmp_path: Path, scene: Path, labels: Path) -> None:
+    grid = tile([scene], labels=labels, output=tmp_path / "grid", size=32, block=128)
+    summary = tile([scene], labels=labels, output=tmp_path / "tiles", size=32, block=128, sampling="random")
+    index = TileSet.open(tmp_path / "tiles").index
+    train = index[index["split"] == "train"]
+    assert 0.9 * grid.tiles["train"] < summary.tiles["train"] <= grid.tiles["train"]
+    assert len(set(train["col"] % 16)) > 8
+    assert (train["row"] // 128 == (train["row"] + 31) // 128).all()
+    assert (train["col"] // 128 == (train["col"] + 31) // 128).all()
+    assert summary.tiles["val"] == grid.tiles["val"]
+    assert summary.overlapping == 0
+
+
+def test_a_share_of_the_empty_tiles_is_kept(tmp_path: Path, scene: Path, labels: Path) -> None:
+    every = tile([scene], labels=labels, output=tmp_path / "all", size=32, block=128)
+    some = tile([scene], labels=labels, output=tmp_path / "some", size=32, block=128, keep_empty=0.25)
+    none = tile([scene], labels=labels, output=tmp_path / "none", size=32, block=128, keep_empty=0)
+    for summary in (some, none):
+        assert summary.pixels["train"]["houses"] == every.pixels["train"]["houses"]
+        assert summary.tiles["val"] == every.tiles["val"]
+        assert summary.pixels["test"] == every.pixels["test"]
+    empty = every.tiles["train"] - none.tiles["train"]
+    assert some.tiles["train"] - none.tiles["train"] == pytest.approx(0.25 * empty, abs=0.07 * empty)
+    assert (TileSet.open(tmp_path / "none").index.query("split == 'train'")["pixels_houses"] > 0).all()
+
+
+def test_a_training_tile_may_need_pixels_of_a_class(tmp_path: Path, scene: Path, labels: Path) -> None:
+    tile([scene], labels=labels, output=tmp_path / "tiles", size=32, block=128, min_pixels={"houses": 50})
+    index = TileSet.open(tmp_path / "tiles").index
+    assert (index.query("split == 'train'")["pixels_houses"] >= 50).all()
+    assert (index.query("split != 'train'")["pixels_houses"] < 50).any()
+    with pytest.raises(UsageError, match="no class 'house' to count; the labels have background, houses"):
+        tile([scene], labels=labels, output=tmp_path / "b", size=32, min_pixels={"house": 50})
+
+
+def test_tiles_need_a_share_of_valid_pixels(tmp_path: Path, labels: Path) -> None:
+    bands = np.ones((1, 256, 256), dtype=np.uint8)
+    bands[:, :, 72:] = 0
+    path = write_scene(tmp_path / "scene.tif", bands, nodata=0)
+    options = {"size": 64, "overlap": 0, "shares": (1, 0, 0)}
+    tile([path], labels=labels, output=tmp_path / "all", **options)
+    tile([path], labels=labels, output=tmp_path / "some", min_valid=0.5, **options)
+    assert sorted(set(TileSet.open(tmp_path / "all").index["valid_share"])) == [0.125, 1.0]
+    assert set(TileSet.open(tmp_path / "some").index["valid_share"]) == {1.0}
+
+
+def test_the_number_of_tiles_is_limited(tmp_path: Path, scene: Path, labels: Path) -> None:
+    summary = tile([scene], labels=labels, output=tmp_path / "tiles", size=32, block=128, limit=40, keep_empty=0)
+    assert sum(summary.tiles.values()) == 40
+    assert summary.tiles["train"] == pytest.approx(0.7 * 40, abs=3)
+    assert (TileSet.open(tmp_path / "tiles").index.query("split == 'train'")["pixels_houses"] > 0).all()
+    again = tile([scene], labels=labels, output=tmp_path / "again", size=32, block=128, limit=40, keep_empty=0)
+    assert again.pixels == summary.pixels
+
+
+def test_fewer_tiles_than_the_limit_are_all_of_them(tmp_path: Path, scene: Path, labels: Path) -> None:
+    every = tile([scene], labels=labels, output=tmp_path / "all", size=64)
+    assert tile([scene], labels=labels, output=tmp_path / "limited", size=64, limit=10_000).tiles == every.tiles
