@@ -95,13 +95,22 @@ class RasterFile:
         height, width = self.dataset.block_shapes[self._stored([number])[0] - 1]
         return int(height), int(width)
 
-    def read(self, numbers: Sequence[int], window: Window, dtype: str) -> tuple[np.ndarray, np.ndarray]:
+    def overview_shape(self, max_side: int) -> tuple[int, int] | None:
+        """Return rows and columns of the finest overview of at most ``max_side`` px a side, or None."""
+        height, width = self.dataset.shape
+        shapes = [(-(-height // factor), -(-width // factor)) for factor in self.dataset.overviews(1)]
+        return max((shape for shape in shapes if max(shape) <= max_side), default=None)
+
+    def read(
+        self, numbers: Sequence[int], window: Window, dtype: str, shape: tuple[int, int] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Read bands in a window that lies inside the file.
 
         Args:
             numbers: Bands, by number.
             window: What to read.
             dtype: Type to return; it must hold the values of all these bands.
+            shape: Rows and columns to return, from an overview of that size; None returns the pixels of the window.
 
         Returns:
             Raw values (band, row, col), and valid (row, col) bool: true where every band holds data.
@@ -111,7 +120,9 @@ class RasterFile:
         """
         stored = self._stored(numbers)
         # Alpha comes with the bands: read by itself, it would decode files that store pixels whole a second time.
-        values = self.dataset.read([*stored, *self._alphas], window=window, out_dtype=dtype)
+        indexes = [*stored, *self._alphas]
+        reduced = shape or (int(window.height), int(window.width))
+        values = self.dataset.read(indexes, window=window, out_dtype=dtype, out_shape=(len(indexes), *reduced))
         bands, alphas = values[: len(stored)], values[len(stored) :]
         valid = (alphas > 0).all(axis=0)
         for band, number in zip(bands, stored, strict=True):
@@ -119,7 +130,8 @@ class RasterFile:
                 valid &= band != self._nodata[number - 1]
         masked = self._masked(stored)
         if masked:
-            valid &= (self.dataset.read_masks(masked, window=window) > 0).all(axis=0)
+            masks = self.dataset.read_masks(masked, window=window, out_shape=(len(masked), *reduced))
+            valid &= (masks > 0).all(axis=0)
         if self._palette is not None:
             colours = self._palette[bands[0]]  # (row, col, rgba)
             bands = np.ascontiguousarray(colours[..., [i - 1 for i in numbers]].transpose(2, 0, 1), dtype=dtype)

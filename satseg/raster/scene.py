@@ -87,14 +87,34 @@ class Scene:
         Raises:
             ReadError: A file is damaged there, or the network failed.
         """
-        parts = [self._read_run(file, numbers, window) for file, numbers in self._runs]
+        return self._read(window, None)
+
+    def read_overview(self, max_side: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """Read the whole scene from its finest overview of at most ``max_side`` px a side.
+
+        Returns:
+            What :meth:`read` returns, in fewer pixels; None where there is no such overview.
+
+        Raises:
+            ReadError: As :meth:`read`.
+        """
+        shapes = {file.overview_shape(max_side) for file, _ in self._runs}
+        shape = shapes.pop()
+        if shape is None or shapes:
+            return None
+        return self._read(Window(0, 0, self.info.width, self.info.height), shape)
+
+    def _read(self, window: Window, shape: tuple[int, int] | None) -> tuple[np.ndarray, np.ndarray]:
+        parts = [self._read_run(file, numbers, window, shape) for file, numbers in self._runs]
         if len(parts) == 1:
             return parts[0]
         return np.concatenate([bands for bands, _ in parts]), np.logical_and.reduce([valid for _, valid in parts])
 
-    def _read_run(self, file: RasterFile, numbers: list[int], window: Window) -> tuple[np.ndarray, np.ndarray]:
+    def _read_run(
+        self, file: RasterFile, numbers: list[int], window: Window, shape: tuple[int, int] | None
+    ) -> tuple[np.ndarray, np.ndarray]:
         try:
-            return file.read(numbers, window, self.info.bands.dtype)
+            return file.read(numbers, window, self.info.bands.dtype, shape)
         except RasterioError as error:
             top, left = int(window.row_off), int(window.col_off)
             rows, columns = (top, top + int(window.height)), (left, left + int(window.width))
@@ -106,6 +126,11 @@ class Scene:
                 columns=columns,
                 hint=remote if is_remote(file.path) else local,
             ) from error
+
+    @property
+    def remote(self) -> bool:
+        """Whether a part of it is read over the network."""
+        return any(is_remote(file.path) for file in self._files)
 
     @property
     def block_shape(self) -> tuple[int, int]:

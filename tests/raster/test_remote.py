@@ -9,29 +9,12 @@ import pytest
 import rasterio
 from ranged_server import RangedServer
 from rasterio.windows import Window
-from scene_files import numbered, write_scene
+from scene_files import block_spans, numbered, write_scene
 
 from satseg.errors import ReadError, SceneError
 from satseg.raster.gdal import gdal_environment, is_local_file, is_remote
 from satseg.raster.scene import Scene
 from satseg.raster.windows import strips
-
-
-def block_spans(path: Path) -> list[tuple[int, int]]:
-    """Where the blocks of a GeoTIFF lie in the file, as (first byte, byte after the last)."""
-    spans = []
-    with rasterio.open(path) as dataset:
-        height, width = dataset.block_shapes[0]
-        for band in dataset.indexes if dataset.interleaving == rasterio.enums.Interleaving.band else [1]:
-            for row in range(-(-dataset.height // height)):
-                for column in range(-(-dataset.width // width)):
-                    item = [
-                        dataset.get_tag_item(f"BLOCK_{what}_{column}_{row}", "TIFF", bidx=band)
-                        for what in ("OFFSET", "SIZE")
-                    ]
-                    if item[0]:
-                        spans.append((int(item[0]), int(item[0]) + int(item[1])))
-    return spans
 
 
 def serve(server: RangedServer, source: Path) -> Path:
