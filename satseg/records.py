@@ -398,6 +398,7 @@ class PredictionSummary:
         plan: How the scene was cut.
         stages: Seconds by stage: read, transfer, forward, blend, write, trace, and idle, in which the network waited.
             Stages run side by side, so they may add up to more than the seconds that passed.
+        shares: The same as shares of their sum.
         peak_memory: Most bytes that this process has held so far.
     """
 
@@ -409,7 +410,37 @@ class PredictionSummary:
     forwarded: float
     plan: Plan
     stages: dict[str, float]
+    shares: dict[str, float]
     peak_memory: int
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What ``satseg predict --dry-run`` expects of one scene.
+
+    Args:
+        scene: Where the scene comes from.
+        size: Rows and columns of the scene.
+        plan: How it will be cut.
+        windows: Windows in all.
+        forwarded: Pixels that go through the network, per pixel of the scene.
+        network_bytes: Memory that forward passes take, by estimate.
+        row_bytes: Memory that rows of the scene and of the map take at most.
+        work_bytes: Disk that the map takes while it is made.
+        output_bytes: Size of all outputs, extrapolated from the middle of the scene.
+        seconds: Time that the network will need, after a short probe.
+    """
+
+    scene: str
+    size: tuple[int, int]
+    plan: Plan
+    windows: int
+    forwarded: float
+    network_bytes: int
+    row_bytes: int
+    work_bytes: int
+    output_bytes: int
+    seconds: float
 
 
 def as_json(value: Any) -> Any:

@@ -14,7 +14,7 @@ from satseg.errors import SatsegError, UsageError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from satseg.records import PredictionSummary
+    from satseg.records import PredictionSummary, Rehearsal
 
 _MAPS = "What to map, and where to"
 _QUALITY = "How well to look"
@@ -107,6 +107,14 @@ def predict(
         typer.Option(
             "--resume",
             help="Continue what was interrupted; it ends with the bytes of an unbroken run.",
+            rich_help_panel=_MAPS,
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Only tell how the scene would be cut, and what that takes: memory, disk, and time after a probe.",
             rich_help_panel=_MAPS,
         ),
     ] = False,
@@ -203,7 +211,7 @@ def predict(
         raise UsageError("In a pipeline the checkpoint must be named.", hint="Give -m FILE, or set SATSEG_MODEL.")
     from satseg.raster.source import SceneSource
     from satseg.vectorization.options import PolygonOptions
-    from satseg.workflows.predict import OutputNames, predict_scenes
+    from satseg.workflows.predict import OutputNames, predict_scenes, rehearse_scenes
     from satseg.workflows.predict_settings import PredictionSettings
 
     settings = PredictionSettings(
@@ -234,13 +242,19 @@ def predict(
             crs=crs,
         ),
     )
+    named = [SceneSource(tuple(scenes), settings.bands)] if stack else inputs.scenes(scenes)
+    names = OutputNames(tuple(output or ()), confidence, probabilities, disagreement)
+    if dry_run:
+        for rehearsal in rehearse_scenes(named, outputs=names, model=model or None, arch=arch, settings=settings):
+            talk.report(rehearsal, _rehearsal_table)
+        return
     failed: list[SatsegError] = []
     reported = 0
     several = len(scenes) > 1 or scenes == [inputs.STDIN]
     for summary in predict_scenes(
-        [SceneSource(tuple(scenes), settings.bands)] if stack else inputs.scenes(scenes),
+        named,
         model=model or None,
-        outputs=OutputNames(tuple(output or ()), confidence, probabilities, disagreement),
+        outputs=names,
         arch=arch,
         settings=settings,
         stream=sys.stdout,
@@ -263,3 +277,22 @@ def _table(summary: PredictionSummary) -> Table:
     rows = [(name, count, f"{count / total:.1%}", polygons.get(name)) for name, count in summary.pixels.items()]
     title = f"Mapped {summary.scene} in {summary.seconds:.1f} s: {', '.join(summary.outputs) or 'to stdout'}"
     return console.table(("class", "px", "share", "polygons"), rows, title=title)
+
+
+def _rehearsal_table(rehearsal: Rehearsal) -> Table:
+    plan = rehearsal.plan
+    rows = [
+        ("windows", f"{rehearsal.windows:,} of {plan.window[0]} x {plan.window[1]} px"),
+        ("overlap", f"{plan.overlap[0]} x {plan.overlap[1]} px"),
+        ("forwarded", f"{rehearsal.forwarded:.2f} px per pixel of the scene"),
+        ("batch", f"{plan.batch_size}, in {plan.streams} streams of {plan.threads} threads"),
+        ("memory", f"about {_size(rehearsal.network_bytes)} for windows, {_size(rehearsal.row_bytes)} for rows"),
+        ("disk", f"{_size(rehearsal.work_bytes)} meanwhile, about {_size(rehearsal.output_bytes)} of outputs"),
+        ("time", f"about {rehearsal.seconds:,.0f} s"),
+    ]
+    title = f"{rehearsal.scene}, {rehearsal.size[0]} x {rehearsal.size[1]} px, would be mapped like this"
+    return console.table(("", ""), rows, title=title)
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB"

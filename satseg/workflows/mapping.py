@@ -31,6 +31,7 @@ from satseg.inference.timing import Stage, Stopwatch
 from satseg.raster.area import AreaOfInterest, SceneArea
 from satseg.raster.gdal import gdal_environment
 from satseg.raster.rawrows import RawRows
+from satseg.raster.room import require_space
 from satseg.raster.source import SceneSource
 from satseg.raster.work import MapWork, stored_identity
 from satseg.raster.writer import write_map
@@ -40,6 +41,7 @@ from satseg.records import (
     PredictionSummary,
     Progress,
     ProgressEvent,
+    Rehearsal,
     SceneInfo,
     VectorSummary,
     as_json,
@@ -50,6 +52,7 @@ from satseg.vectorization import PolygonSink
 from satseg.workflows.following import Follower
 from satseg.workflows.planning import Planner
 from satseg.workflows.predict_settings import PredictionSettings
+from satseg.workflows.rehearsal import needed_space, rehearse
 
 log = logging.getLogger("satseg")
 
@@ -131,12 +134,22 @@ class Mapper:
             SceneError: The scene cannot be read.
             OutputError: An output cannot be written, or what is to be resumed belongs to another map.
         """
+        with ExitStack() as stack:
+            folder = shared.work_folder(source) if shared else stack.enter_context(_work_folder(outputs))
+            return self._prepare(source, outputs, folder, shared, progress).run()
+
+    def rehearse(self, source: SceneSource, outputs: MapOutputs) -> Rehearsal:
+        """Tell what mapping a scene will take, after a short probe; nothing is written."""
+        with _work_folder(outputs) as folder:
+            return self._prepare(source, outputs, folder, None, no_progress).rehearse()
+
+    def _prepare(
+        self, source: SceneSource, outputs: MapOutputs, folder: Path, shared: SharedLayer | None, progress: Progress
+    ) -> _Mapping:
         with source.open() as scene:
             info = scene.info
         area = AreaOfInterest.read(self.settings.aoi).on(info) if self.settings.aoi else None
-        with ExitStack() as stack:
-            folder = shared.work_folder(source) if shared else stack.enter_context(_work_folder(outputs))
-            return _Mapping(self, self.network_for(info), source, info, area, outputs, folder, shared, progress).run()
+        return _Mapping(self, self.network_for(info), source, info, area, outputs, folder, shared, progress)
 
     def network_for(self, info: SceneInfo) -> Network:
         """Return the network, made to look at the scene in pixels of the size it was trained on."""
@@ -248,7 +261,10 @@ class _Mapping:
         settings = self.settings
         plan = self._plan()
         decision = Decision.parse(self.network.classes, settings.threshold, self.outputs.layers)
-        layers = {layer: decision.bands(layer) for layer in decision.layers}
+        layers = self._layers(decision)
+        if not settings.resume:
+            bands = {path: layers[layer] for layer, path in self.outputs.rasters}
+            require_space(needed_space(self.info, layers, bands, self.folder))
         with ExitStack() as stack:
             work = stack.enter_context(
                 MapWork(
@@ -372,10 +388,30 @@ class _Mapping:
             with self.watch.time(Stage.TRACE):
                 return polygons.close() if polygons else None
 
+    def rehearse(self) -> Rehearsal:
+        """Tell what :meth:`run` would take."""
+        plan = self.mapper.planner.plan(self.info, self.network)
+        layers = self._layers(Decision.parse(self.network.classes, self.settings.threshold, self.outputs.layers))
+        with self.source.open() as scene:
+            return rehearse(
+                scene,
+                self.network,
+                plan,
+                self.settings,
+                layers=layers,
+                rasters=len(self.outputs.rasters),
+                vectors=len(self.outputs.vectors),
+            )
+
+    def _layers(self, decision: Decision) -> dict[MapLayer, int]:
+        return {layer: decision.bands(layer) for layer in sorted(decision.layers)}
+
     def _summary(
         self, plan: Plan, follower: Follower, vectors: VectorSummary | None, seconds: float
     ) -> PredictionSummary:
         counts = {entry.name: int(follower.counts[entry.id]) for entry in self.network.classes}
+        stages = self.watch.seconds(streams=plan.streams)
+        together = max(sum(stages.values()), 1e-9)
         return PredictionSummary(
             scene=self.info.path,
             outputs=tuple(str(path) for path in self.outputs.files),
@@ -384,7 +420,8 @@ class _Mapping:
             seconds=seconds,
             forwarded=plan.forwarded,
             plan=plan,
-            stages=self.watch.seconds(streams=plan.streams),
+            stages=stages,
+            shares={stage: seconds / together for stage, seconds in stages.items()},
             peak_memory=peak_memory(),
         )
 

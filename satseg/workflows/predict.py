@@ -22,7 +22,7 @@ from satseg.raster.gdal import gdal_environment
 from satseg.raster.scene import Scene
 from satseg.raster.selection import select_bands
 from satseg.raster.source import SceneSource
-from satseg.records import MapLayer, PredictionSummary, Progress, no_progress
+from satseg.records import MapLayer, PredictionSummary, Progress, Rehearsal, no_progress
 from satseg.runs import newest_finished
 from satseg.vectorization import VECTOR_SUFFIXES
 from satseg.workflows.mapping import MapOutputs, Mapper
@@ -172,11 +172,7 @@ def predict_scenes(
         claimed: dict[Path, str] = {}
         for scene in scenes:  # before any work is done
             _claim_outputs(names, SceneSource.of(scene, bands=settings.bands), None, claimed, alone=alone)
-    torch.set_num_threads(settings.threads or available_cores())
-    checkpoints = [Checkpoint.load(path) for path in _model_paths(model)]
-    checkpoint = checkpoints[0]
-    network = _network(checkpoints, arch, settings)
-    mapper = Mapper(network, _origin(checkpoints), settings, checkpoint.card.gsd, checkpoint.card.tile_size)
+    mapper, checkpoint = _mapper(model, arch, settings)
     layer = names.of_layer(stream)
     used: dict[Path, str] = {}
     with ExitStack() as stack:
@@ -199,6 +195,46 @@ def predict_scenes(
             yield summary
         if shared is not None:
             shared.close()
+
+
+def rehearse_scenes(
+    scenes: Iterable[str | Path | SceneSource],
+    *,
+    outputs: str | Path | Sequence[str | Path] | OutputNames,
+    model: str | Path | Sequence[str | Path] | None = None,
+    arch: str | None = None,
+    settings: PredictionSettings | None = None,
+) -> Iterator[Rehearsal]:
+    """Tell what :func:`predict_scenes` would take for each scene, after a short probe; nothing is written.
+
+    Args:
+        scenes: As in :func:`predict_scenes`, as all the other arguments.
+        outputs: What would be written.
+        model: Checkpoints.
+        arch: File and function of an own network.
+        settings: How scenes would be mapped.
+
+    Raises:
+        SatsegError: As :func:`predict`.
+    """
+    names = _output_names(outputs)
+    settings = settings or PredictionSettings()
+    mapper, checkpoint = _mapper(model, arch, settings)
+    for scene in scenes:
+        source = SceneSource.of(scene, bands=settings.bands)
+        with gdal_environment():
+            yield mapper.rehearse(fitting(source, checkpoint), names.of_scene(source, None, alone=True))
+
+
+def _mapper(
+    model: str | Path | Sequence[str | Path] | None, arch: str | None, settings: PredictionSettings
+) -> tuple[Mapper, Checkpoint]:
+    """Load the network; return it with the first checkpoint, which scenes have to fit."""
+    torch.set_num_threads(settings.threads or available_cores())
+    checkpoints = [Checkpoint.load(path) for path in _model_paths(model)]
+    card = checkpoints[0].card
+    network = _network(checkpoints, arch, settings)
+    return Mapper(network, _origin(checkpoints), settings, card.gsd, card.tile_size), checkpoints[0]
 
 
 def _output_names(outputs: str | Path | Sequence[str | Path] | OutputNames) -> OutputNames:
