@@ -48,6 +48,8 @@ class Conversion:
 
     def statistics(self, trained: BandStatistics) -> BandStatistics:
         """Return statistics of the training scenes as if these had been stored like the scene."""
+        if self.changes_nothing:
+            return trained
 
         def to_scene(values: tuple[float, ...]) -> tuple[float, ...]:
             return tuple((v - shift) / gain for v, gain, shift in zip(values, self.gains, self.shifts, strict=True))

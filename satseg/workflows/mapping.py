@@ -32,10 +32,12 @@ from satseg.raster.area import AreaOfInterest, SceneArea
 from satseg.raster.gdal import gdal_environment
 from satseg.raster.rawrows import RawRows
 from satseg.raster.room import require_space
+from satseg.raster.scales import Conversion
 from satseg.raster.source import SceneSource
 from satseg.raster.work import MapWork, stored_identity
 from satseg.raster.writer import write_map
 from satseg.records import (
+    BandSpec,
     MapLayer,
     Plan,
     PredictionSummary,
@@ -101,6 +103,7 @@ class Mapper:
         settings: How scenes are mapped.
         gsd: Ground metres per pixel of the training scenes along x and y; None where they are unknown.
         tile_size: Side of the training tiles; None where it is unknown.
+        bands: What raw values of the training scenes mean; None takes those of scenes as they are.
     """
 
     network: Network
@@ -108,6 +111,7 @@ class Mapper:
     settings: PredictionSettings = field(default_factory=PredictionSettings)
     gsd: tuple[float, float] | None = None
     tile_size: int | None = None
+    bands: BandSpec | None = None
 
     @cached_property
     def planner(self) -> Planner:
@@ -152,19 +156,27 @@ class Mapper:
         return _Mapping(self, self.network_for(info), source, info, area, outputs, folder, shared, progress)
 
     def network_for(self, info: SceneInfo) -> Network:
-        """Return the network, made to look at the scene in pixels of the size it was trained on."""
+        """Return the network, made to look at the scene in values and pixels like those it was trained on."""
+        network = self._converted(info)
         if info.gsd is None or self.gsd is None or self.settings.gsd == "scene":
-            return self.network
+            return network
         columns, rows = (here / trained for here, trained in zip(info.gsd, self.gsd, strict=True))
         if max(abs(math.log(rows)), abs(math.log(columns))) <= math.log(_GSD_TOLERANCE):
-            return self.network
+            return network
         log.warning(
             "%s has %.3g m per pixel and the network was trained at %.3g m: it is shown the scene resampled to that.",
             info.path,
             info.gsd[0],
             self.gsd[0],
         )
-        return self.network.resampled(rows, columns)
+        return network.resampled(rows, columns)
+
+    def _converted(self, info: SceneInfo) -> Network:
+        conversion = Conversion.between(info.bands, self.bands) if self.bands else None
+        if conversion is None or conversion.changes_nothing:
+            return self.network
+        log.info("%s has another scale or offset than the training scenes: its values are converted.", info.path)
+        return self.network.converted(conversion)
 
     def share_layer(self, outputs: MapOutputs) -> SharedLayer:
         """Open a layer for the polygons of several scenes."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -19,7 +19,7 @@ from satseg.inference.likeness import unlike_training
 from satseg.inference.network import Network
 from satseg.inference.views import Views
 from satseg.raster.gdal import gdal_environment
-from satseg.raster.scene import Scene
+from satseg.raster.scales import Conversion
 from satseg.raster.selection import select_bands
 from satseg.raster.source import SceneSource
 from satseg.records import MapLayer, PredictionSummary, Progress, Rehearsal, no_progress
@@ -234,7 +234,7 @@ def _mapper(
     checkpoints = [Checkpoint.load(path) for path in _model_paths(model)]
     card = checkpoints[0].card
     network = _network(checkpoints, arch, settings)
-    return Mapper(network, _origin(checkpoints), settings, card.gsd, card.tile_size), checkpoints[0]
+    return Mapper(network, _origin(checkpoints), settings, card.gsd, card.tile_size, card.bands), checkpoints[0]
 
 
 def _output_names(outputs: str | Path | Sequence[str | Path] | OutputNames) -> OutputNames:
@@ -297,20 +297,25 @@ def _claim_outputs(
 
 
 def fitting(source: SceneSource, checkpoint: Checkpoint) -> SceneSource:
-    """Return the source with the bands that the network was trained on; warn where the scene looks unlike those."""
+    """Return the source with the bands that the network was trained on; warn where the scene looks unlike those.
+
+    Raises:
+        CheckpointError: It does not hold what the network was trained on.
+    """
+    card = checkpoint.card
+    chosen = source.bands is not None
     with source.open() as scene:
-        wanted = None if source.bands else select_bands(scene.info.bands, checkpoint.card.bands.names)
+        wanted = None if chosen else select_bands(scene.info.bands, card.bands.names)
     if wanted is not None:
-        source = SceneSource(source.paths, wanted, source.expand_palette)
+        log.info("Taking the bands %s of %s.", ", ".join(wanted), source.name)
+        source = replace(source, bands=wanted)
     with source.open() as scene:
         for remark in scene.remarks:
             log.info("%s.", remark)
-        checkpoint.check_fits(scene.info.bands, source.name)
-        _warn_if_unlike(scene, checkpoint)
-    return source
-
-
-def _warn_if_unlike(scene: Scene, checkpoint: Checkpoint) -> None:
-    phrases = unlike_training(scene, checkpoint.card.statistics)
+        bands = scene.info.bands
+        checkpoint.check_fits(bands, source.name, by_name=not chosen, converted=True)
+        conversion = Conversion.between(bands, card.bands)
+        phrases = unlike_training(scene, conversion.statistics(card.statistics) if conversion else card.statistics)
     if phrases:
-        log.warning("%s looks unlike the training scenes: %s.", scene.info.path, "; ".join(phrases))
+        log.warning("%s looks unlike the training scenes: %s.", source.name, "; ".join(phrases))
+    return source

@@ -93,7 +93,7 @@ class NetworkScoring:
 
     def _rows(self, scene: SceneSource, info: SceneInfo, progress: Progress) -> Generator[Rows, None, None]:
         card = self.checkpoint.card
-        mapper = Mapper(self.network, str(self.checkpoint.path), self.settings, card.gsd, card.tile_size)
+        mapper = Mapper(self.network, str(self.checkpoint.path), self.settings, card.gsd, card.tile_size, card.bands)
         network = mapper.network_for(info)
         plan = mapper.planner.plan(info, network)
         conditions = Conditions(scratch=Path(tempfile.gettempdir()))
