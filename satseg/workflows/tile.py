@@ -136,7 +136,7 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
         masks = None if pairs is None else pair(*pairs)
         split_by = split_by or ("block" if masks is None else "scene")
         sources = _sources([*scenes, *(masks or ())], stack, bands=bands, gsd=_metres(gsd), extra=extra)
-        _check_sizes(size, overlap, block, base)
+        _check_sizes(size, overlap, block, sampling, base)
         infos = _describe_all(sources, base)
         source = open_labels(
             _label_files(labels, masks),
@@ -339,11 +339,13 @@ def _check_output(output: Path, *, append: bool, overwrite: bool, resume: bool) 
         )
 
 
-def _check_sizes(size: int, overlap: int | None, block: int | None, base: TileSet | None) -> None:
+def _check_sizes(size: int, overlap: int | None, block: int | None, sampling: str, base: TileSet | None) -> None:
     if size < 32:
         raise UsageError(f"Tiles of {size} px are too small; networks take 32 px and more.")
     if overlap is not None and not 0 <= overlap < size:
         raise UsageError(f"An overlap of {overlap} px does not fit tiles of {size} px.")
+    if sampling not in ("grid", "random"):
+        raise UsageError(f"--sampling takes grid or random, not {sampling!r}.")
     if block is not None and block < size:
         raise UsageError(f"A block of {block} px cannot hold a tile of {size} px.")
     if base is not None and base.tile_size != size:

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import geopandas
+import numpy as np
+import pytest
+import rasterio
+import shapely
+from affine import Affine
+
+GRID = Affine(0.5, 0, 300_000, 0, -0.5, 3_000_000)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """``a.tif`` and ``b.tif`` side by side, ``houses.gpkg`` over both."""
+    for name, offset in (("a", 0), ("b", 128)):
+        values = np.random.default_rng(offset).integers(0, 255, (3, 128, 128), dtype=np.uint8)
+        grid = GRID * Affine.translation(offset, 0)
+        profile = {"count": 3, "height": 128, "width": 128, "dtype": "uint8", "crs": "EPSG:32645", "transform": grid}
+        with rasterio.open(tmp_path / f"{name}.tif", "w", driver="GTiff", **profile) as dataset:
+            dataset.write(values)
+    boxes = [shapely.box(*(GRID * (i, 20)), *(GRID * (i + 20, 90))) for i in range(4, 250, 30)]
+    kinds = ["hut", "barn", "shed"] * 3
+    geopandas.GeoDataFrame({"kind": kinds}, geometry=boxes, crs="EPSG:32645").to_file(tmp_path / "houses.gpkg")
+    return tmp_path
+
+
+def satseg(folder: Path, *words: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "satseg", *words]
+    return subprocess.run(command, cwd=folder, input=stdin, capture_output=True, text=True, check=False)
+
+
+def test_scenes_come_from_stdin_and_options_reach_the_tiles(folder: Path) -> None:
+    done = satseg(
+        folder,
+        *(
+            "tile",
+            "-",
+            "-l",
+            "houses.gpkg",
+            "--class-field",
+            "kind",
+            "--class-map",
+            "hut=building,barn=building,*=ignore",
+        ),
+        *("--size", "32", "--block", "64", "--overlap", "0", "--min-pixels", "building=1", "--bands", "3,1", "--json"),
+        stdin="a.tif\nb.tif\n",
+    )
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert summary["scenes"] == 2
+    assert list(summary["pixels"]["train"]) == ["background", "building"]
+    assert summary["overlapping"] == 0
+    header = json.loads((folder / "tiles" / "tileset.json").read_text())
+    assert header["bands"]["names"] == ["blue", "red"]
+
+
+def test_the_table_says_that_splits_were_checked(folder: Path) -> None:
+    done = satseg(folder, "tile", "a.tif", "-l", "houses.gpkg", "--size", "32", "--block", "64")
+    assert done.returncode == 0, done.stderr
+    assert "train tiles that overlap a val or test tile (checked)  0" in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_check_that_finds_something_fails(folder: Path) -> None:
+    assert satseg(folder, "tile", "a.tif", "-l", "houses.gpkg", "--size", "32", "-q").returncode == 0
+    assert satseg(folder, "tile", "--check").returncode == 0
+    next((folder / "tiles" / "labels").iterdir()).unlink()
+    done = satseg(folder, "tile", "tiles", "--check", "--json")
+    assert done.returncode == 1
+    assert len(json.loads(done.stdout)["problems"]) == 1
+    assert "tiles has 1 problem" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["a.tif"],
+        ["-l", "houses.gpkg"],
+        ["a.tif", "-l", "houses.gpkg", "--class-map", "hut"],
+        ["a.tif", "-l", "houses.gpkg", "--min-pixels", "hut"],
+        ["a.tif", "-l", "houses.gpkg", "--sampling", "often"],
+        ["a.tif", "-l", "houses.gpkg", "--buffer", "wide"],
+        ["a.tif", "-l", "houses.gpkg", "--gsd", "0"],
+        ["a.tif", "-l", "houses.gpkg", "--split-by", "region"],
+    ],
+)
+def test_wrong_usage_is_told_apart_and_leaves_nothing(folder: Path, words: list[str]) -> None:
+    before = sorted(folder.iterdir())
+    done = satseg(folder, "tile", *words)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("error: ")
+    assert sorted(folder.iterdir()) == before

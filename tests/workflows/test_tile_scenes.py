@@ -1,0 +1,182 @@
+"""What scenes are made of: stacks, bands, extra rasters, other resolutions, folders of pairs."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import geopandas
+import numpy as np
+import pytest
+import rasterio
+import shapely
+from affine import Affine
+from made_scenes import GRID, write_labels, write_scene
+from PIL import Image
+
+from satseg.errors import SceneError, UsageError
+from satseg.tiles.tileset import TileSet
+from satseg.workflows.tile import tile
+
+WHOLE = {"size": 64, "overlap": 0, "shares": (1, 0, 0)}
+
+
+@pytest.fixture
+def labels(tmp_path: Path) -> Path:
+    return write_labels(tmp_path / "houses.gpkg", *((i, i, i + 20, i + 20) for i in range(0, 280, 40)))
+
+
+def read(folder: Path) -> np.ndarray:
+    """Return the first tile of a set: (band, row, col)."""
+    return TileSet.open(folder).tiles("train")[0].read()[0]
+
+
+def test_files_are_stacked_and_bands_chosen_by_name(tmp_path: Path, labels: Path) -> None:
+    rng = np.random.default_rng(0)
+    bands = {name: rng.integers(1, 4000, (1, 64, 64), dtype=np.uint16) for name in ("B02", "B03", "B08")}
+    files = [write_scene(tmp_path / f"T45_{name}_10m.tif", values) for name, values in bands.items()]
+    tile(stack=files, labels=labels, output=tmp_path / "tiles", bands=["B08", "b02"], **WHOLE)
+    tile_set = TileSet.open(tmp_path / "tiles")
+    assert tile_set.bands.names == ("B08", "B02")
+    assert tile_set.tiles("train")[0].name == "T45_0_0"
+    assert (read(tmp_path / "tiles") == np.concatenate([bands["B08"], bands["B02"]])).all()
+
+
+def test_extra_rasters_are_brought_onto_the_grid(tmp_path: Path, labels: Path) -> None:
+    scene = write_scene(tmp_path / "scene.tif", np.full((1, 64, 64), 7, dtype=np.uint8))
+    plane = np.add.outer(np.arange(40.0), np.zeros(40))[None].astype(np.float32)  # falls by 1 every 4 pixels
+    grid = GRID * Affine.translation(-16, -16) * Affine.scale(4)
+    height = write_scene(tmp_path / "height.tif", plane, transform=grid, nodata=-1)
+    tile([scene], labels=labels, extra=[height], output=tmp_path / "tiles", **WHOLE)
+    tile_set = TileSet.open(tmp_path / "tiles")
+    assert tile_set.bands.names == ("band_1", "height")
+    assert tile_set.bands.dtype == "float32"
+    image = read(tmp_path / "tiles")
+    assert (image[0] == 7).all()
+    expected = np.add.outer((np.arange(64) + 0.5 + 16) / 4 - 0.5, np.zeros(64))
+    assert image[1] == pytest.approx(expected, abs=1e-5)
+
+
+def test_where_an_extra_raster_has_no_data_no_band_has(tmp_path: Path, labels: Path) -> None:
+    scene = write_scene(tmp_path / "scene.tif", np.full((1, 64, 64), 7, dtype=np.uint8))
+    part = write_scene(tmp_path / "part.tif", np.ones((1, 64, 40), dtype=np.uint8))
+    tile([scene], labels=labels, extra=[part], output=tmp_path / "tiles", **WHOLE)
+    _, classes, valid = TileSet.open(tmp_path / "tiles").tiles("train")[0].read()
+    assert (valid == (np.arange(64) < 40)).all()
+    assert ((classes == 255) == (np.arange(64) >= 40)).all()
+
+
+def test_scenes_are_brought_to_a_ground_resolution(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    fine = rng.integers(0, 4000, (2, 128, 192), dtype=np.uint16)
+    scene = write_scene(tmp_path / "scene.tif", fine)
+    labels = write_labels(tmp_path / "houses.gpkg", (8, 16, 40, 64))
+    tile([scene], labels=labels, gsd="1m", output=tmp_path / "tiles", **(WHOLE | {"size": 96}))
+    tile_set = TileSet.open(tmp_path / "tiles")
+    assert tile_set.gsd == pytest.approx((1, 1), rel=1e-3)
+    bands, classes, _ = tile_set.tiles("train")[0].read()
+    means = fine.reshape(2, 64, 2, 96, 2).mean(axis=(2, 4))
+    assert np.abs(bands - means).max() <= 0.5
+    assert (np.argwhere(classes == 1).min(axis=0) == (8, 4)).all()
+    assert (classes == 1).sum() == 16 * 24
+
+
+def test_resampled_pixels_do_not_depend_on_the_window(tmp_path: Path, labels: Path) -> None:
+    rng = np.random.default_rng(0)
+    fine = rng.normal(0, 1, (1, 300, 300)).astype(np.float32)
+    fine[0, 100:140, 30:80] = np.nan
+    scene = write_scene(tmp_path / "scene.tif", fine)
+    for gsd in ("0.83m", "0.31m"):
+        for name, size in (("whole", 1024), ("parts", 64)):
+            output = tmp_path / f"{name}{gsd}"
+            tile([scene], labels=labels, gsd=gsd, output=output, **(WHOLE | {"size": size}))
+        whole = read(tmp_path / f"whole{gsd}")
+        for entry in TileSet.open(tmp_path / f"parts{gsd}").index.to_dict("records"):
+            part, _, valid = TileSet.open(tmp_path / f"parts{gsd}").tile(entry).read()
+            there = whole[:, entry["row"] : entry["row"] + 64, entry["col"] : entry["col"] + 64]
+            assert (part[:, valid] == there[:, valid]).all()
+
+
+def test_a_resolution_needs_a_crs(tmp_path: Path, labels: Path) -> None:
+    scene = write_scene(tmp_path / "scene.tif", np.ones((1, 64, 64), dtype=np.uint8), crs=None)
+    with pytest.raises(SceneError, match="its ground resolution is unknown"):
+        tile([scene], labels=labels, gsd="1m", output=tmp_path / "tiles")
+    with pytest.raises(UsageError, match="'fine' is not a ground resolution"):
+        tile([scene], labels=labels, gsd="fine", output=tmp_path / "tiles")
+
+
+def test_scale_and_offset_are_kept(tmp_path: Path, shared_data: Path) -> None:
+    scene = shared_data / "rasters" / "cog_scale.tif"
+    with rasterio.open(scene) as dataset:
+        box = shapely.box(*dataset.bounds).buffer(-10)
+        geopandas.GeoDataFrame(geometry=[box], crs=dataset.crs).to_file(tmp_path / "all.gpkg")
+        scales, offsets, dtype = dataset.scales, dataset.offsets, dataset.dtypes[0]
+    tile([scene], labels=tmp_path / "all.gpkg", output=tmp_path / "tiles", limit=6)
+    bands = TileSet.open(tmp_path / "tiles").bands
+    assert (bands.scales, bands.offsets, bands.dtype) == (scales, offsets, dtype)
+
+
+def write_pairs(folder: Path, image: str = "{}.png", mask: str = "{}.png", count: int = 10) -> tuple[Path, Path]:
+    rng = np.random.default_rng(0)
+    for part in ("images", "masks"):
+        (folder / part).mkdir()
+    for number in range(count):
+        truth = rng.integers(0, 3, (48, 64)).astype(np.uint8)
+        picture = np.stack([truth * 80, truth, 255 - truth], axis=-1)
+        Image.fromarray(picture).save(folder / "images" / image.format(number))
+        Image.fromarray(truth).save(folder / "masks" / mask.format(number))
+    return folder / "images", folder / "masks"
+
+
+@pytest.mark.parametrize(("image", "mask"), [("{}.png", "{}.png"), ("photo_{}_a.png", "mask_{}.png")])
+def test_pairs_of_images_and_masks_are_split_by_image(tmp_path: Path, image: str, mask: str) -> None:
+    pairs = write_pairs(tmp_path, image, mask)
+    summary = tile(pairs=pairs, class_map="0=background,1=road,2=ignore", output=tmp_path / "tiles", size=64)
+    assert summary.tiles == {"train": 7, "val": 2, "test": 1} or summary.tiles == {"train": 7, "val": 1, "test": 2}
+    tile_set = TileSet.open(tmp_path / "tiles")
+    assert tile_set.classes.names == ("background", "road")
+    assert tile_set.bands.names == ("red", "green", "blue")
+    for split in ("train", "val", "test"):
+        for entry in tile_set.tiles(split):
+            bands, classes, valid = entry.read()
+            assert valid.all()
+            assert (classes == np.array([0, 1, 255], dtype=np.uint8)[bands[1]]).all()
+
+
+def test_an_image_without_a_mask_is_named(tmp_path: Path) -> None:
+    images, masks = write_pairs(tmp_path, count=3)
+    (masks / "1.png").rename(masks / "7.png")
+    with pytest.raises(UsageError, match=r"1\.png has no mask of its name"):
+        tile(pairs=(images, masks), output=tmp_path / "tiles")
+    with pytest.raises(UsageError, match="There is no folder"):
+        tile(pairs=(images, tmp_path / "none"), output=tmp_path / "tiles")
+    with pytest.raises(UsageError, match="The masks of --pairs are the labels"):
+        tile(pairs=(images, images), labels=masks / "0.png", output=tmp_path / "tiles")
+
+
+def test_all_rasters_that_can_be_tiled_are(tmp_path: Path, shared_data: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever type, mask, palette or grid a scene has: tiles hold what the scene holds."""
+    from satseg.raster.scene import Scene
+
+    caplog.set_level(logging.ERROR)
+    names = ("RGB.byte.tif", "RGBA.uint16.tif", "alpha.tif", "float_raster_with_nodata.tif", "cog_nodata_nan.tif")
+    names += ("image_nan.tif", "cog_rgb_mask.tif", "cog_dateline.tif", "rotated.tif", "image_colormap.tif")
+    for number, name in enumerate(names):
+        path = shared_data / "rasters" / name
+        with Scene.open(path) as scene:
+            info = scene.info
+            corners = [(0, 0), (info.width, 0), (info.width, info.height), (0, info.height)]
+            everything = shapely.Polygon([info.transform * corner for corner in corners])
+            place = tmp_path / f"{number}.gpkg"
+            geopandas.GeoDataFrame(geometry=[everything], crs=info.crs).to_file(place)
+            output = tmp_path / f"tiles{number}"
+            tile([path], labels=place, output=output, size=96, limit=8)
+            tile_set = TileSet.open(output)
+            assert tile_set.bands == info.bands
+            for entry in tile_set.index.to_dict("records"):
+                bands, classes, valid = tile_set.tile(entry).read()
+                window = rasterio.windows.Window(entry["col"], entry["row"], entry["width"], entry["height"])
+                expected, known = scene.read(window)
+                assert (valid == known).all(), name
+                assert (bands[:, valid] == expected[:, known]).all(), name
+                assert set(classes[known].tolist()) <= {1, 255}
