@@ -30,6 +30,7 @@ class Blended:
         valid: (h, w) bool.
         disagreement: (h, w) float32 in 0..1, or None where not asked for.
         ends_row: Whether it is the last of its row of windows.
+        below: (K, overlap, w) float32 that the row of windows below a block is to be blended with; None elsewhere.
     """
 
     top: int
@@ -38,6 +39,7 @@ class Blended:
     valid: np.ndarray
     disagreement: Tensor | None
     ends_row: bool
+    below: Tensor | None = None
 
 
 class Register:
@@ -54,6 +56,8 @@ class Register:
         device: Where the probabilities are; blending stays there.
         halos: Keeps what lies below a row of windows; wide scenes spill it to disk.
         first_row: Row of windows to begin with. Its upper overlap is not blended, as if the scene began there.
+        end_row: Row of windows before which a block ends: what is left for it is handed out instead of kept. None is
+            the end of the scene.
         with_disagreement: Whether to measure how much overlapping windows differ.
     """
 
@@ -64,12 +68,14 @@ class Register:
         halos: SpillStore,
         *,
         first_row: int = 0,
+        end_row: int | None = None,
         with_disagreement: bool = False,
     ) -> None:
         self._plan = plan
         self._device = device
         self._halos = _Halos(halos, device)
         self._first_row = first_row
+        self._end_row = end_row
         self._with_disagreement = with_disagreement
         self._rise_down = _rise(plan.overlap[0], device)[:, None]  # (o, 1)
         self._rise_right = _rise(plan.overlap[1], device)  # (o,)
@@ -95,14 +101,16 @@ class Register:
             self._right = None
         differing = torch.zeros(bottom - top, right - left, device=self._device) if self._with_disagreement else None
         cell = self._fade_right(probabilities, right - left, differing)
-        finished = self._fade_down(cell, row, column, bottom - top, differing)
+        self._fade_down(cell, row, column, differing)
+        below = self._leave_below(cell, row, column, bottom - top)
         return Blended(
             top=top,
             left=left,
-            probabilities=finished,
+            probabilities=cell[:, : bottom - top],
             valid=valid[: bottom - top, : right - left],
             disagreement=differing,
             ends_row=right == self._plan.width,
+            below=below,
         )
 
     def _fade_right(self, probabilities: Tensor, step: int, differing: Tensor | None) -> Tensor:
@@ -114,14 +122,44 @@ class Register:
         self._right = probabilities[:, :, step : step + overlap].clone()
         return probabilities[:, :, :step]
 
-    def _fade_down(self, cell: Tensor, row: int, column: int, step: int, differing: Tensor | None) -> Tensor:
-        """Blend with what the row of windows above left here; return the rows that are complete."""
+    def _fade_down(self, cell: Tensor, row: int, column: int, differing: Tensor | None) -> None:
+        """Blend with what the row of windows above left here."""
         overlap = self._plan.overlap[0]
         if row > self._first_row and overlap:
             _fade(cell[:, :overlap], self._halos.take(column), self._rise_down, differing)
-        if row + 1 < len(self._plan.row_starts) and overlap:
-            self._halos.put(column, cell[:, step : step + overlap])
-        return cell[:, :step]
+
+    def _leave_below(self, cell: Tensor, row: int, column: int, step: int) -> Tensor | None:
+        """Keep what the row of windows below is blended with, or return it at the end of a block."""
+        overlap = self._plan.overlap[0]
+        if row + 1 == len(self._plan.row_starts) or not overlap:
+            return None
+        below = cell[:, step : step + overlap]
+        if row + 1 == self._end_row:
+            return below
+        self._halos.put(column, below)
+        return None
+
+
+class Seam:
+    """Blend the first row of windows of a block with what the block above it left, as one register would have.
+
+    Args:
+        plan: Windows of the scene.
+        halos: Keeps what lies below a block.
+    """
+
+    def __init__(self, plan: Plan, halos: SpillStore) -> None:
+        self._halos = _Halos(halos, torch.device("cpu"))
+        self._rise = _rise(plan.overlap[0], torch.device("cpu"))[:, None]
+
+    def leave(self, column: int, below: Tensor) -> None:
+        """Take what a window of a block's last row leaves below: (K, overlap, w) float32."""
+        self._halos.put(column, below)
+
+    @torch.inference_mode()
+    def close(self, column: int, upper: Blended) -> None:
+        """Blend the upper overlap of a window of a block's first row, in place."""
+        _fade(upper.probabilities, self._halos.take(column), self._rise, upper.disagreement)
 
 
 class _Halos:
@@ -149,7 +187,8 @@ class _Halos:
 
 
 def _rise(overlap: int, device: torch.device) -> Tensor:
-    return (torch.arange(overlap, device=device, dtype=torch.float32) + 0.5) / max(overlap, 1)
+    # Computed on the processor, so that it is the same number for all devices.
+    return ((torch.arange(overlap, dtype=torch.float32) + 0.5) / max(overlap, 1)).to(device)
 
 
 def _fade(new: Tensor, before: Tensor, rise: Tensor, differing: Tensor | None) -> None:
@@ -157,6 +196,9 @@ def _fade(new: Tensor, before: Tensor, rise: Tensor, differing: Tensor | None) -
     if differing is not None:
         rows, columns = (min(a, b) for a, b in zip(differing.shape, new.shape[1:], strict=True))
         here = differing[:rows, :columns]
-        apart = (new[:, :rows, :columns] - before[:, :rows, :columns]).abs().sum(dim=0) / 2
-        torch.maximum(here, apart, out=here)
+        # Class by class: the order in which a reduction adds depends on shapes and devices.
+        apart = torch.zeros_like(here)
+        for one, other in zip(new, before, strict=True):
+            apart += (one[:rows, :columns] - other[:rows, :columns]).abs()
+        torch.maximum(here, apart / 2, out=here)
     new.mul_(rise).add_(before * (1 - rise))

@@ -90,7 +90,9 @@ class Decision:
         for class_id, threshold in self.thresholds.items():
             probability = probabilities[class_id]
             # Reached: above every probability. Not reached: below every one.
-            score[class_id] = torch.where(probability >= threshold, 1 + probability / threshold, probability - 1)
+            # A product, since devices round a division by a number differently.
+            ratio = probability * (1 / threshold)
+            score[class_id] = torch.where(probability >= threshold, 1 + ratio, probability - 1)
         classes = score.argmax(dim=0)
         if len(self.thresholds) == self.num_classes and self.background is not None:
             classes = torch.where(score.amax(dim=0) < 0, self.background, classes)

@@ -151,29 +151,61 @@ def predict_cells(
         OutputError: The scratch folder is full.
     """
     watch = conditions.stopwatch or Stopwatch()
-    first = first_row * len(plan.column_starts)
-    skipped = first % plan.batch_size  # windows of the first batch that belong to the row above
+    disagreement = MapLayer.DISAGREEMENT in decision.layers
+    blended = blend_windows(open_scene, network, plan, conditions, first_row=first_row, with_disagreement=disagreement)
+    with closing(blended):
+        for part in blended:
+            with watch.time(Stage.BLEND):
+                cell = Cell(part.top, part.left, decision.decide(part), part.ends_row)
+            yield cell
+
+
+def blend_windows(
+    open_scene: Callable[[], Scene],
+    network: Classifier,
+    plan: Plan,
+    conditions: Conditions,
+    *,
+    first_row: int = 0,
+    end_row: int | None = None,
+    with_disagreement: bool = False,
+) -> Generator[Blended, None, None]:
+    """Yield the blended probabilities of a scene, or of a block of its rows of windows, window by window.
+
+    Batches are those of the whole plan: one that lies across the border of a block is run whole.
+
+    Args:
+        open_scene: As in :func:`predict_cells`, like all that is not listed here.
+        network: What classifies.
+        plan: Windows, overlaps and batches.
+        conditions: Threads, memory and other circumstances.
+        first_row: Row of windows to begin with.
+        end_row: Row of windows to end before; None is the end of the scene.
+        with_disagreement: Whether to measure how much overlapping windows differ.
+    """
+    watch = conditions.stopwatch or Stopwatch()
+    columns = len(plan.column_starts)
+    first, end = first_row * columns, (len(plan.row_starts) if end_row is None else end_row) * columns
+    begin = first // plan.batch_size * plan.batch_size  # the first batch may begin in the row above
     with ExitStack() as stack:
         halo_budget = int(conditions.budget * _HALO_SHARE)
         halos = stack.enter_context(SpillStore(halo_budget, conditions.scratch))
         slabs = stack.enter_context(SpillStore(conditions.budget - halo_budget, conditions.scratch))
         register = Register(
-            plan,
-            network.device,
-            halos,
-            first_row=first_row,
-            with_disagreement=MapLayer.DISAGREEMENT in decision.layers,
+            plan, network.device, halos, first_row=first_row, end_row=end_row, with_disagreement=with_disagreement
         )
-        reading = _read(open_scene, plan, conditions, slabs, first=first - skipped, watch=watch)
+        batches = range(begin, end, plan.batch_size)
+        reading = _read(open_scene, plan, conditions, slabs, batches, watch=watch)
         ready = stack.enter_context(closing(run_ahead(reading, ahead=_AHEAD)))
         forward = _Forward(network, plan, watch)
         passes = read_ahead(forward, ready, workers=plan.streams, ahead=plan.streams, begin=forward.begin)
-        for valid, probabilities in islice(_unbatch(stack.enter_context(closing(passes))), skipped, None):
+        windows = _unbatch(stack.enter_context(closing(passes)))
+        for valid, probabilities in islice(windows, first - begin, end - begin):
             with watch.time(Stage.BLEND):
                 if probabilities is None:
-                    probabilities = torch.zeros(decision.num_classes, *plan.window, device=network.device)
-                cell = _decide(decision, register.add(probabilities, valid))
-            yield cell
+                    probabilities = torch.zeros(len(network.classes), *plan.window, device=network.device)
+                blended = register.add(probabilities, valid)
+            yield blended
 
 
 def predict_rows(
@@ -268,10 +300,6 @@ class _Forward:
         return probabilities
 
 
-def _decide(decision: Decision, blended: Blended) -> Cell:
-    return Cell(blended.top, blended.left, decision.decide(blended), blended.ends_row)
-
-
 def _unbatch(passes: Iterable[tuple[Batch, Tensor | None]]) -> Iterator[tuple[np.ndarray, Tensor | None]]:
     """Yield the valid pixels and the probabilities of each window."""
     for batch, probabilities in passes:
@@ -285,15 +313,15 @@ def _read(
     plan: Plan,
     conditions: Conditions,
     store: SpillStore,
+    batches: range,
     *,
-    first: int,
     watch: Stopwatch,
 ) -> Generator[Batch, None, None]:
-    """Yield the batches of a plan from window number ``first`` on."""
+    """Yield batches of a plan, given by the numbers of their first windows."""
     area = conditions.area
 
     def wanted() -> Iterator[tuple[Window, bool]]:
-        for window in islice(_windows(plan), first, None):
+        for window in islice(_windows(plan), batches.start, batches.start + len(batches) * plan.batch_size):
             yield window, area is None or area.touches(window)
 
     pixels = read_windows(
