@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -45,3 +46,41 @@ def block_spans(path: Path) -> list[tuple[int, int]]:
             for name in names
         ]
     return [(int(offset), int(offset) + int(size)) for offset, size in places if offset]
+
+
+def write_mosaic(path: Path, sources: list[tuple[str, Path]], *, snap: bool = True) -> Path:
+    """Write a VRT of files with nodata 0 in one CRS, the later ones on top, as ``gdalbuildvrt`` would.
+
+    Args:
+        path: File to write.
+        sources: Name by which the VRT finds each file, and the file.
+        snap: Whether files are moved to whole pixels of the first one's grid.
+    """
+    datasets = [rasterio.open(file) for _, file in sources]
+    first = datasets[0]
+    corners = [~first.transform * (d.transform.c, d.transform.f) for d in datasets]
+    if snap:
+        corners = [(round(x), round(y)) for x, y in corners]
+    left, top = min(math.floor(x) for x, _ in corners), min(math.floor(y) for _, y in corners)
+    width = max(math.ceil(x + d.width) for (x, _), d in zip(corners, datasets, strict=True)) - left
+    height = max(math.ceil(y + d.height) for (_, y), d in zip(corners, datasets, strict=True)) - top
+    bands = []
+    for band, dtype in zip(first.indexes, first.dtypes, strict=True):
+        parts = [
+            f'<ComplexSource><SourceFilename relativeToVRT="0">{name}</SourceFilename><SourceBand>{band}</SourceBand>'
+            f'<SrcRect xOff="0" yOff="0" xSize="{d.width}" ySize="{d.height}"/>'
+            f'<DstRect xOff="{x - left}" yOff="{y - top}" xSize="{d.width}" ySize="{d.height}"/>'
+            "<NODATA>0</NODATA></ComplexSource>"
+            for (name, _), d, (x, y) in zip(sources, datasets, corners, strict=True)
+        ]
+        kind = {"uint8": "Byte", "uint16": "UInt16", "int16": "Int16", "float32": "Float32"}[dtype]
+        bands.append(f'<VRTRasterBand dataType="{kind}" band="{band}"><NoDataValue>0</NoDataValue>{"".join(parts)}')
+    origin = first.transform * Affine.translation(left, top)
+    path.write_text(
+        f'<VRTDataset rasterXSize="{width}" rasterYSize="{height}"><SRS>{first.crs.to_wkt()}</SRS>'
+        f"<GeoTransform>{', '.join(map(repr, origin.to_gdal()))}</GeoTransform>"
+        f"{'</VRTRasterBand>'.join(bands)}</VRTRasterBand></VRTDataset>"
+    )
+    for dataset in datasets:
+        dataset.close()
+    return path
