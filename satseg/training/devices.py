@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from typing import Any
@@ -86,6 +87,17 @@ def make_fabric(
         return Fabric(accelerator=device.type, devices=one, plugins=plugins)
     strategy = DDPStrategy(find_unused_parameters=parts)
     return Fabric(accelerator=device.type, devices=devices, num_nodes=nodes, strategy=strategy, plugins=plugins)
+
+
+def launch(fabric: Fabric) -> None:
+    """Start the other processes and meet them, without what Fabric would say about it on stderr."""
+    talk = logging.getLogger("lightning_fabric")
+    level = talk.level
+    talk.setLevel(logging.WARNING)
+    try:
+        fabric.launch()
+    finally:
+        talk.setLevel(level)
 
 
 def _mixed(device: torch.device, precision: str) -> MixedPrecision:

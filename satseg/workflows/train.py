@@ -29,7 +29,7 @@ from satseg.tiles.batches import CACHE_BYTES
 from satseg.tiles.tileset import TileSet
 from satseg.training.batch_size import choose_batch_size
 from satseg.training.class_weights import class_weights
-from satseg.training.devices import make_fabric, process_rank
+from satseg.training.devices import launch, make_fabric, process_rank
 from satseg.training.learner import Learner
 from satseg.training.loop import Trainer
 from satseg.training.recipe import Recipe
@@ -156,7 +156,7 @@ def train(
             if begun and (epochs, steps, minutes) == (None, None, None):
                 budget = Budget(**begun["budget"])
             run = _open_run(output, recipe, budget, share, data, resume=resume)
-            fabric.launch()
+            launch(fabric)
             run = Run(Path(fabric.broadcast(str(run.path))))
             if run.finished:
                 log.info("The run %s is finished already.", run.path)
