@@ -13,20 +13,52 @@ import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from types import FrameType
 from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from satseg import __version__
 from satseg.cli import benchmark, demo, evaluate, info, models, predict, tile, train, vectorize
 from satseg.cli.console import Talk, TalkHandler
-from satseg.errors import SatsegError, UsageError
+from satseg.errors import CheckpointError, SatsegError, UsageError
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
+
+def _without_types(parameters: list[Any]) -> list[Any]:
+    """Leave the types of flags and arguments out of the help: ``<bool>`` and ``<str>`` tell users nothing."""
+    for parameter in parameters:
+        if isinstance(parameter, TyperArgument):
+            parameter.display_type_rich = lambda ctx: None  # type: ignore[method-assign]
+        elif parameter.is_flag:
+            parameter.metavar = ""
+    return parameters
+
+
+class _Interruption(Exception):  # noqa: N818 - nothing went wrong
+    """Ctrl-C with what the room that it stopped has to say; Typer would turn it into an exit code without words."""
+
+
+class _Command(TyperCommand):
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_types(super().get_params(ctx))
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise _Interruption(str(error)) from error
+
+
+class _Group(TyperGroup):
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_types(super().get_params(ctx))
+
+
 app = typer.Typer(
     name="satseg",
+    cls=_Group,
     help="From georeferenced scenes and a few labels to maps: tile, train, evaluate, predict, vectorize.",
     epilog="`satseg demo` runs the whole path on sample scenes that ship with the package.",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -65,7 +97,7 @@ for _command in (
     benchmark.benchmark,
     info.info,
 ):
-    app.command()(_command)
+    app.command(cls=_Command)(_command)
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
@@ -88,6 +120,8 @@ def run(args: Sequence[str], talk: Talk) -> int:
     except typer.TyperException as error:
         talk.error(error.format_message(), hint=_help_hint(error))
         return WRONG_USAGE
+    except _Interruption as error:
+        return _interrupted(str(error), talk)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except BrokenPipeError:
@@ -96,9 +130,16 @@ def run(args: Sequence[str], talk: Talk) -> int:
         return _failed(error, talk)
     finally:
         talk.close()
-    if code == INTERRUPTED:
+    return _interrupted("", talk) if code == INTERRUPTED else int(code or DONE)
+
+
+def _interrupted(how_to_go_on: str, talk: Talk) -> int:
+    talk.close()
+    if how_to_go_on:
+        talk.warn(how_to_go_on)
+    else:
         talk.say("Interrupted.")
-    return int(code or DONE)
+    return INTERRUPTED
 
 
 def _failed(error: Exception, talk: Talk) -> int:
@@ -106,11 +147,17 @@ def _failed(error: Exception, talk: Talk) -> int:
     if talk.debug:
         sys.stderr.write("".join(traceback.format_exception(error)))
     if isinstance(error, SatsegError):
-        talk.error(error.message, hint=error.hint)
+        talk.error(error.message, hint=_origin_of_model(error, talk) or error.hint)
         return WRONG_USAGE if isinstance(error, UsageError) else FAILED
     hint = None if talk.debug else "Run again with --debug to see where it comes from."
     talk.error(_one_sentence(error), hint=hint)
     return FAILED
+
+
+def _origin_of_model(error: SatsegError, talk: Talk) -> str | None:
+    """Say that a checkpoint was named by the environment, where users may have forgotten that."""
+    variable = talk.came_from("model") if isinstance(error, CheckpointError) else None
+    return f"The checkpoint was named by ${variable}." if variable else None
 
 
 def _one_sentence(error: Exception) -> str:
@@ -139,7 +186,10 @@ def _attended(talk: Talk) -> Iterator[None]:
     logger = logging.getLogger("satseg")
     handler = TalkHandler(talk)
     level, propagate = logger.level, logger.propagate
-    before = signal.signal(signal.SIGTERM, _interrupt)
+    numbers = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell may ignore it for background jobs
+        numbers.append(signal.SIGINT)
+    before = {number: signal.signal(number, talk.interrupt) for number in numbers}
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     logger.propagate = False
@@ -152,8 +202,5 @@ def _attended(talk: Talk) -> Iterator[None]:
         logger.removeHandler(handler)
         logger.setLevel(level)
         logger.propagate = propagate
-        signal.signal(signal.SIGTERM, before)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> Any:
-    raise KeyboardInterrupt
+        for number, earlier in before.items():
+            signal.signal(number, earlier)

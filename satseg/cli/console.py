@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import typer
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from rich.console import Console
     from rich.table import Table
 
@@ -37,6 +40,9 @@ class Talk:
         self.debug = debug
         self._stderr: Console | None = None
         self._bar: Bar | None = None
+        self._context: typer.Context | None = None
+        self._telling = False
+        self._interrupted = False
 
     @property
     def stderr(self) -> Console:
@@ -47,19 +53,21 @@ class Talk:
 
     def answer(self, record: _Record, table: Callable[[_Record], Table | Sequence[Table]]) -> None:
         """Print what the user asked to see on stdout: a table, or JSON with ``--json``."""
-        self.close()
-        if self.json:
-            self.emit(record)
-        else:
-            _print(_console(sys.stdout), table(record))
+        with self._undisturbed():
+            self.close()
+            if self.json:
+                self.emit(record)
+            else:
+                _print(_console(sys.stdout), table(record))
 
     def report(self, record: _Record, table: Callable[[_Record], Table | Sequence[Table]]) -> None:
         """Say what was done: a table on stderr, and with ``--json`` the record on stdout instead."""
-        self.close()
-        if self.json:
-            self.emit(record)
-        elif not self.quiet:
-            _print(self.stderr, table(record))
+        with self._undisturbed():
+            self.close()
+            if self.json:
+                self.emit(record)
+            elif not self.quiet:
+                _print(self.stderr, table(record))
 
     def emit(self, record: Any) -> None:
         """Print a record as one line of JSON on stdout, at once, so that pipes see it."""
@@ -91,6 +99,8 @@ class Talk:
 
     def progress(self, event: ProgressEvent) -> None:
         """Draw how far the work has come: a `Progress` callback. Only on a terminal, and not with ``--quiet``."""
+        if self._interrupted:
+            raise KeyboardInterrupt
         if self.quiet or not self.stderr.is_terminal or self.stderr.is_dumb_terminal:
             return
         if self._bar is None:
@@ -98,6 +108,39 @@ class Talk:
 
             self._bar = Bar(self.stderr)
         self._bar.show(event)
+
+    def interrupt(self, number: int, frame: FrameType | None) -> None:
+        """Stop the work: the handler of SIGINT and SIGTERM.
+
+        While a result is being told, the work behind it is done; the signal then waits for the next piece of work, and
+        is forgotten where there is none.
+        """
+        if not self._telling:
+            raise KeyboardInterrupt
+        self._interrupted = True
+
+    def attend(self, context: typer.Context) -> None:
+        """Take note of the command that is run."""
+        self._context = context
+
+    def came_from(self, parameter: str) -> str | None:
+        """Return the environment variable that a parameter was taken from, if any."""
+        context = self._context
+        if context is None or parameter not in context.params:
+            return None
+        source = context.get_parameter_source(parameter)
+        if source is None or source.name != "ENVIRONMENT":
+            return None
+        named = [entry.envvar for entry in context.command.params if entry.name == parameter]
+        return str(named[0])
+
+    @contextmanager
+    def _undisturbed(self) -> Iterator[None]:
+        self._telling = True
+        try:
+            yield
+        finally:
+            self._telling = False
 
     def close(self) -> None:
         """Take the progress bar away."""
@@ -113,6 +156,7 @@ def talk(ctx: typer.Context, *, json: bool, quiet: bool, debug: bool) -> Talk:
     """Return the voice that ``main()`` put into the context, set to what this command was told."""
     voice = ctx.ensure_object(Talk)
     voice.json, voice.quiet, voice.debug = json, quiet, debug
+    voice.attend(ctx)
     if debug:
         logging.basicConfig(stream=sys.stderr, level=logging.INFO)
     return voice

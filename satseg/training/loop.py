@@ -8,7 +8,6 @@ had happened. All processes of a run take the same steps; the first one writes.
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
@@ -31,8 +30,6 @@ from satseg.training.learner import Learner
 from satseg.training.sampling import Batch, TrainingBatches
 from satseg.training.schedule import Budget, learning_rate, validation_due
 from satseg.training.state import LoopState
-
-log = logging.getLogger("satseg")
 
 SAVE_SECONDS = 600.0  # a kill costs at most this much, however long an epoch is
 
@@ -91,10 +88,12 @@ class Trainer:
         batches = self.batches.ahead(self.state.step, workers=self.workers)
         try:
             self._run(batches)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interruption:
             self._save()
             if self.fabric.is_global_zero:
-                log.warning("Interrupted after step %d; --resume continues from %s.", self.state.step, self.run.path)
+                interruption.args = (
+                    f"Interrupted after step {self.state.step}; --resume continues from {self.run.path}.",
+                )
             raise
         finally:
             batches.close()

@@ -17,6 +17,7 @@ import satseg as package
 from satseg.cli import app
 from satseg.cli.console import Talk
 from satseg.errors import SceneError, UsageError
+from satseg.records import ProgressEvent
 from satseg.sample import sample
 
 
@@ -111,6 +112,52 @@ def test_an_interruption_ends_with_130(satseg, failing) -> None:
     assert (done.code, done.stdout, done.stderr) == (130, "", "Interrupted.\n")
 
 
+def test_an_interruption_that_knows_how_to_go_on_is_told_once(satseg, failing) -> None:
+    failing(KeyboardInterrupt("Interrupted after step 7; --resume continues from runs/x."))
+    done = satseg("models", "--quiet")
+    assert (done.code, done.stderr) == (130, "warning: Interrupted after step 7; --resume continues from runs/x.\n")
+
+
+def interrupt_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Send SIGINT while a result is being told."""
+    tell = Talk.emit
+
+    def emit(self: Talk, record: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        tell(self, record)
+
+    monkeypatch.setattr(Talk, "emit", emit)
+
+
+def test_ctrl_c_while_the_result_is_told_comes_too_late(satseg, monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupt_once(monkeypatch)
+    done = satseg("models", "--json")
+    assert (done.code, done.stderr) == (0, "")
+    assert done.stdout.startswith("[{")
+
+
+def test_ctrl_c_between_two_results_stops_the_work_for_the_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupt_once(monkeypatch)
+    talk = Talk(json=True)
+    before = signal.signal(signal.SIGINT, talk.interrupt)
+    try:
+        talk.report({}, lambda record: [])
+        with pytest.raises(KeyboardInterrupt):
+            talk.progress(ProgressEvent("Predicting", 1, 2, "px"))
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_an_error_about_a_checkpoint_from_the_environment_says_where_it_came_from(
+    satseg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named, missing = tmp_path / "named.safetensors", tmp_path / "missing.safetensors"
+    monkeypatch.setenv("SATSEG_MODEL", str(missing))
+    words = ["predict", sample().held_out, "-o", tmp_path / "a.gpkg"]
+    assert "hint: The checkpoint was named by $SATSEG_MODEL.\n" in satseg(*words).stderr
+    assert "SATSEG_MODEL" not in satseg(*words, "-m", named).stderr
+
+
 def test_run_returns_the_code_and_leaves_the_process_alone() -> None:
     assert app.run(["models", "--jsn"], Talk()) == 2
 
@@ -165,15 +212,18 @@ def kill_at_work(words: list[object], folder: Path, number: signal.Signals) -> t
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_killed_tile_ends_with_130_and_leaves_nothing(number: signal.Signals, tmp_path: Path) -> None:
+def test_a_killed_tile_ends_with_130_and_leaves_what_can_be_resumed(number: signal.Signals, tmp_path: Path) -> None:
     scene, labels = sample().labelled, sample().labels
     words = ["tile", scene, "-l", labels, "-o", tmp_path / "tiles", "--size", "64", "--overlap", "48"]
-    assert kill_at_work(words, tmp_path, number) == (130, "Interrupted.\n")
-    assert list(tmp_path.iterdir()) == []
+    code, stderr = kill_at_work(words, tmp_path, number)
+    assert (code, stderr.count("nterrupted")) == (130, 1)
+    assert list(tmp_path.iterdir()) == [tmp_path / ".tiles.satseg"]
+    assert f"{tmp_path / '.tiles.satseg'}, and --resume goes on" in stderr
 
 
-def test_a_killed_predict_ends_with_130_and_leaves_nothing(model: Path, tmp_path: Path) -> None:
+def test_a_killed_predict_ends_with_130_and_leaves_no_map(model: Path, tmp_path: Path) -> None:
     maps = tmp_path / "maps"
     words = ["predict", sample().labelled, "-m", model, "-o", maps / "a.tif", "-o", maps / "a.gpkg"]
-    assert kill_at_work(words, maps, signal.SIGINT) == (130, "Interrupted.\n")
-    assert list(maps.iterdir()) == []
+    code, stderr = kill_at_work(words, maps, signal.SIGINT)
+    assert (code, stderr.count("nterrupted")) == (130, 1)
+    assert not list(maps.glob("a.*"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import resource
 import subprocess
 import sys
@@ -69,6 +70,12 @@ def test_help_of_a_command_is_an_answer(name: str, satseg: Callable) -> None:
     done = satseg(name, "--help")
     assert (done.code, done.stderr) == (0, "")
     assert f"satseg {name}" in done.stdout
+
+
+@pytest.mark.parametrize("name", [name for name, _ in commands()])
+def test_help_shows_no_types_of_the_language(name: str, satseg: Callable) -> None:
+    for words in ([name, "--help"], ["--help"]):
+        assert not re.search(r"<(bool|str|int|float|list|path)", satseg(*words).stdout)
 
 
 @pytest.mark.parametrize("words", [["--help"], ["predict", "--help"], ["train", "--arch", "nothing"]])
