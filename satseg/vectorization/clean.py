@@ -34,9 +34,11 @@ class Cleaner:
         width: Columns of the map.
         min_pixels: Regions with fewer pixels dissolve.
         max_hole: Holes of at most that many pixels are filled.
+        diagonal: Whether regions are 8-connected; VOID never is.
     """
 
-    def __init__(self, width: int, *, min_pixels: float, max_hole: float) -> None:
+    def __init__(self, width: int, *, min_pixels: float, max_hole: float, diagonal: bool = False) -> None:
+        self._diagonal = diagonal
         self._limits = np.array([min_pixels, max_hole])
         self._waiting = np.empty((0, width), dtype=np.int32)  # rows of values that do not make a block yet
         self._labels = np.empty((0, width), dtype=np.int32)  # rows whose regions are known, oldest first
@@ -60,7 +62,7 @@ class Cleaner:
     def _add(self, values: np.ndarray, *, last: bool) -> np.ndarray:
         known = len(self._labels)
         self._labels = np.concatenate([self._labels, np.empty(values.shape, dtype=np.int32)])
-        self._regions = _label(self._labels, values, known, self._regions)
+        self._regions = _label(self._labels, values, known, self._regions, self._diagonal)
         count = len(self._labels)
         if count:
             borders = (-self._first_row, count - 1 if last else count)
@@ -96,7 +98,7 @@ def _join(regions: np.ndarray, into: int, other: int) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _label(labels: np.ndarray, values: np.ndarray, first: int, regions: np.ndarray) -> np.ndarray:
+def _label(labels: np.ndarray, values: np.ndarray, first: int, regions: np.ndarray, diagonal: bool) -> np.ndarray:
     """Label the rows from ``first`` on, whose values are given; return the table of regions with the new ones."""
     count = len(regions)
     table = np.empty((count + 1024, _COLUMNS), dtype=np.int64)
@@ -112,27 +114,39 @@ def _label(labels: np.ndarray, values: np.ndarray, first: int, regions: np.ndarr
             if x > 0 and values[i, x - 1] == value:
                 region = _find(table, labels[row, x - 1])
             if row > 0:
-                above = _find(table, labels[row - 1, x])
-                if table[above, VALUE] == value:
-                    if region >= 0 and region != above:
-                        older, newer = (above, region) if _begins_first(table, above, region) else (region, above)
-                        _join(table, older, newer)
-                        region = older
-                    else:
-                        region = above
+                reach = 1 if diagonal and value != VOID else 0
+                for at in range(max(x - reach, 0), min(x + reach + 1, values.shape[1])):
+                    region = _join_if_equal(table, region, _find(table, labels[row - 1, at]), value)
             if region < 0:
+                _begin_region(table, count, value, row, x)
                 region = count
                 count += 1
-                table[region, PARENT], table[region, VALUE], table[region, COUNT] = region, value, 0
-                table[region, TOP], table[region, LEFT], table[region, RIGHT] = row, x, x
-                table[region, ROW], table[region, COLUMN] = row, x
-                table[region, OPEN], table[region, SETTLED] = 1, 0
             labels[row, x] = region
             table[region, COUNT] += 1
             table[region, BOTTOM] = row
             table[region, LEFT] = min(table[region, LEFT], x)
             table[region, RIGHT] = max(table[region, RIGHT], x)
     return table[:count]
+
+
+@njit(cache=True, nogil=True)
+def _join_if_equal(regions: np.ndarray, region: int, above: int, value: int) -> int:
+    """Return the region of a pixel (-1: none yet) once it has met one of the row above."""
+    if regions[above, VALUE] != value or region == above:
+        return region
+    if region < 0:
+        return above
+    older, newer = (above, region) if _begins_first(regions, above, region) else (region, above)
+    _join(regions, older, newer)
+    return older
+
+
+@njit(cache=True, nogil=True)
+def _begin_region(regions: np.ndarray, region: int, value: int, row: int, column: int) -> None:
+    regions[region, PARENT], regions[region, VALUE], regions[region, COUNT] = region, value, 0
+    regions[region, TOP], regions[region, LEFT], regions[region, RIGHT] = row, column, column
+    regions[region, ROW], regions[region, COLUMN] = row, column
+    regions[region, OPEN], regions[region, SETTLED] = 1, 0
 
 
 @njit(cache=True, nogil=True)

@@ -117,7 +117,7 @@ class GDALWriter:
             layer=self._path.stem,
             driver=driver,
             geometry_name=GEOMETRY,
-            geometry_type="Polygon",
+            geometry_type=self._layer.geometry_type,
             crs=self._layer.crs,
             encoding="UTF-8" if driver == "ESRI Shapefile" else None,
             **_options(driver, self._layer),

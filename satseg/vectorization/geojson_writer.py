@@ -35,6 +35,7 @@ class GeoJSONWriter:
         self._collection = collection
         self._first = True
         self._digits = _digits(layer)
+        self._geometry_type = layer.geometry_type
         self._to_degrees = (
             Reprojection(layer.crs, _CRS84, pixel=layer.pixel, metres=layer.metres) if layer.crs else None
         )
@@ -50,7 +51,7 @@ class GeoJSONWriter:
         """Write a batch of features."""
         if self._to_degrees is not None:
             batch = self._to_degrees.apply(batch)
-        text = _encode(batch.to_arrow(), self._digits)
+        text = _encode(batch.to_arrow(), self._geometry_type, self._digits)
         if self._collection:
             self._put(("\n" if self._first else ",\n") + ",\n".join(text.splitlines()))
         else:
@@ -98,7 +99,7 @@ def _digits(layer: Layer) -> int:
     return min(15, max(7, 3 - math.floor(math.log10(pixel))))
 
 
-def _encode(rows: pa.RecordBatch, digits: int) -> str:
+def _encode(rows: pa.RecordBatch, geometry_type: str, digits: int) -> str:
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -108,7 +109,7 @@ def _encode(rows: pa.RecordBatch, digits: int) -> str:
             driver="GeoJSONSeq",
             layer="polygons",
             geometry_name=GEOMETRY,
-            geometry_type="Polygon",
+            geometry_type=geometry_type,
             crs=_CRS84,
             layer_options={"RS": "NO", "COORDINATE_PRECISION": str(digits)},
         )

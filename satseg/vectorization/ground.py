@@ -56,11 +56,13 @@ class Ground:
         self._grid = np.array([across[0], down[0], across[1] - across[0], down[1] - down[0]])
 
     def measure(self, regions: Regions) -> tuple[np.ndarray, np.ndarray]:
-        """Return (P,) square metres and (P,) metres on the ellipsoid.
+        """Return (F,) square metres and (F,) metres on the ellipsoid.
 
         Edges are straight in the raster's CRS; perimeters go along all rings, holes included.
         """
-        return _measure(regions.corners, regions.rings, regions.polygons, self._nodes, self._grid)
+        first = regions.features[:-1]
+        found = _measure(regions.corners, regions.rings, regions.polygons, self._nodes, self._grid)
+        return np.add.reduceat(found[0], first), np.add.reduceat(found[1], first)
 
 
 def _metric(

@@ -17,6 +17,7 @@ class Layer:
 
     Args:
         attributes: Names of its columns (see :mod:`~satseg.vectorization.options`); the geometry comes last.
+        multi: Whether geometries are multipolygons.
         crs: CRS of the polygons, or None.
         pixel: Side of a pixel of the (first) map in units of the CRS, roughly.
         metres: The same in metres on the ground; 1 where it is unknown.
@@ -25,11 +26,17 @@ class Layer:
     """
 
     attributes: tuple[str, ...]
+    multi: bool
     crs: str | None
     pixel: float
     metres: float
     classes: ClassTable | None
     provenance: Mapping[str, str]
+
+    @property
+    def geometry_type(self) -> str:
+        """Name of the geometries' type."""
+        return "MultiPolygon" if self.multi else "Polygon"
 
 
 class Writer(Protocol):

@@ -15,9 +15,13 @@ ATTRIBUTES = (
     "confidence_mean",
     "confidence_min",
     "confidence_p05",
+    "region_id",
     "scene",
 )
 """Attributes of a polygon, in the order of their columns."""
+
+CONFIDENCE = frozenset(name for name in ATTRIBUTES if name.startswith("confidence"))
+"""Those that need a map with confidence."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,10 @@ class PolygonOptions:
         min_area: Smallest region to keep, as ``10m2`` or ``25px``. Smaller ones dissolve into the neighbour with which
             they share the longest boundary; those with no neighbour that is emitted go. None keeps all.
         fill_holes: Largest hole to fill, as ``5m2`` or ``25px``; only holes in which nothing is emitted. None: no hole.
+        connectivity: Whether pixels of one region share an edge (4), or a corner is enough (8). With 8 every geometry
+            is a multipolygon: its polygons are those of 4, so nothing overlaps where two regions cross at a corner.
+        max_vertices: A region that has about so many vertices is cut at the next 128th row of the map. Its pieces have
+            the same ``region_id``.
         simplify: How far a boundary may move to get along with fewer vertices, as ``1px`` or ``0.5m``; neighbours keep
             fitting exactly. None keeps the pixels' edges.
         attributes: Columns to write, of ``ATTRIBUTES``; None writes all that the map can fill.
@@ -37,18 +45,24 @@ class PolygonOptions:
             and latitude.
 
     Raises:
-        UsageError: An attribute is unknown.
+        UsageError: An attribute is unknown, or a number makes no sense.
     """
 
     classes: tuple[str, ...] | None = None
     keep_background: bool = False
     min_area: str | None = None
     fill_holes: str | None = None
+    connectivity: int = 4
+    max_vertices: int = 1_000_000
     simplify: str | None = None
     attributes: tuple[str, ...] | None = None
     crs: str | None = None
 
     def __post_init__(self) -> None:
+        if self.connectivity not in (4, 8):
+            raise UsageError(f"A connectivity of {self.connectivity} is unknown.", hint="Choose 4 or 8.")
+        if self.max_vertices < 1:
+            raise UsageError(f"Polygons cannot have {self.max_vertices} vertices.")
         for name in self.attributes or ():
             if name not in ATTRIBUTES:
                 raise UsageError(f"There is no attribute {name!r}.", hint=f"Choose from {', '.join(ATTRIBUTES)}.")

@@ -67,7 +67,7 @@ class ParquetWriter:
         crs = self._layer.crs
         column = {
             "encoding": "WKB",
-            "geometry_types": ["Polygon"],
+            "geometry_types": [self._layer.geometry_type],
             "crs": CRS.from_user_input(crs).to_json_dict() if crs else None,
             "orientation": "counterclockwise",
             "covering": {"bbox": {side: ["bbox", side] for side in _BOX}},

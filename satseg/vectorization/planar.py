@@ -45,15 +45,24 @@ SEEN = 1024
 DROPPED = 2048
 """Flag: simplified away; its links lead to the vertices that are left on both sides."""
 
-PARENT, ACTIVE, VALUE, SEED, HOLES, LAST_HOLE, MEMBER = 0, 1, 2, 3, 4, 5, 6
+TURN = 12
+"""First of two bits of STATE: the slots of a vertex with two of them, one XOR the other; 0 if it has more."""
+
+PARENT, ACTIVE, VALUE, SEED, HOLES, LAST_HOLE, MEMBER, GROUP, PART, FAMILY = range(10)
 """Columns of a region: union-find parent; runs of pixels at the front; value of its pixels; its first vertex; head and
-tail of the list of hole candidates; next slot in the ring of slots that were joined into it."""
+tail of the list of hole candidates; next slot in the ring of slots that were joined into it; union-find parent of the
+features that 8-connected regions make; next slot in the ring of slots of a feature; number of the region that it is a
+piece of, or 0 (the last and the number of runs belong to the whole feature)."""
 
-REGION_COLUMNS = 8
+REGION_COLUMNS = 10
 
-ROW, VERTICES_LEFT, REGIONS_LEFT, CLOSED, FRESH, LATTICE = 0, 1, 2, 3, 4, 5
-"""Counters: rows seen, free slots of both tables, regions closed and not yet emitted, vertices in the list of fresh
-ones, side of the lattice's cells in pixels (0: none)."""
+ROW, VERTICES_LEFT, REGIONS_LEFT, CLOSED, FRESH, LATTICE, FEATURES, FAMILIES = range(8)
+"""Counters: rows seen, free slots of both tables, features closed and not yet emitted, vertices in the list of fresh
+ones, side of the lattice's cells in pixels (0: none), column of regions by which they form features (PARENT, or GROUP
+where they are 8-connected), regions of which there are pieces."""
+
+NO_CONFIDENCE = 255
+"""Value of pixels whose confidence does not count."""
 
 
 class PlanarMap(NamedTuple):
@@ -70,8 +79,11 @@ class PlanarMap(NamedTuple):
         regions: (M, 8) int32, see the columns above.
         free_regions: (M,) int32 stack of unused region slots.
         pixels: (M,) int64 pixel count of each region slot.
-        closed: (M,) int32 regions that have closed, in the order of closing.
-        counters: (6,) int64, see the columns above.
+        outline: (M,) int64 about the number of vertices around each region slot since the last look at it.
+        histograms: (M, 256) uint32 pixels by 8-bit confidence of each region slot; (0, 256) where there is none.
+        closed: (M,) int32 features that have closed, in the order of closing.
+        families: (F,) int32 union-find parent of the regions of which there are pieces.
+        counters: (8,) int64, see the columns above.
     """
 
     above: np.ndarray
@@ -84,12 +96,22 @@ class PlanarMap(NamedTuple):
     regions: np.ndarray
     free_regions: np.ndarray
     pixels: np.ndarray
+    outline: np.ndarray
+    histograms: np.ndarray
     closed: np.ndarray
+    families: np.ndarray
     counters: np.ndarray
 
 
-def new_map(width: int, *, lattice: int = 0) -> PlanarMap:
-    """Return the empty map of a raster with ``width`` columns, cut along a lattice of that many pixels if not 0."""
+def new_map(width: int, *, lattice: int = 0, diagonal: bool = False, confidence: bool = False) -> PlanarMap:
+    """Return the empty map of a raster.
+
+    Args:
+        width: Columns.
+        lattice: Side of the cells in pixels at whose borders arcs end; 0: none.
+        diagonal: Whether regions that touch at a corner form one feature.
+        confidence: Whether histograms of confidence are kept.
+    """
     slots = 4 * (width + 2)
     return PlanarMap(
         above=np.full(width + 2, VOID, dtype=np.int32),
@@ -102,8 +124,11 @@ def new_map(width: int, *, lattice: int = 0) -> PlanarMap:
         regions=np.empty((slots, REGION_COLUMNS), dtype=np.int32),
         free_regions=np.arange(slots, dtype=np.int32),
         pixels=np.empty(slots, dtype=np.int64),
+        outline=np.empty(slots, dtype=np.int64),
+        histograms=np.empty((slots if confidence else 0, 256), dtype=np.uint32),
         closed=np.empty(slots, dtype=np.int32),
-        counters=np.array([0, slots, slots, 0, 0, lattice], dtype=np.int64),
+        families=np.arange(2 * (width + 2), dtype=np.int32),
+        counters=np.array([0, slots, slots, 0, 0, lattice, GROUP if diagonal else PARENT, 0], dtype=np.int64),
     )
 
 
@@ -114,6 +139,9 @@ def with_room(state: PlanarMap) -> PlanarMap:
         state = _more_vertices(state)
     if state.counters[REGIONS_LEFT] < needed:
         state = _more_regions(state)
+    if state.counters[FAMILIES] + needed > len(state.families):
+        known = len(state.families)
+        state = state._replace(families=np.append(state.families, np.arange(known, 2 * known, dtype=np.int32)))
     return state
 
 
@@ -125,7 +153,7 @@ def _more_vertices(state: PlanarMap) -> PlanarMap:
 
 def _more_regions(state: PlanarMap) -> PlanarMap:
     free = _more_slots(state.free_regions, state.counters, REGIONS_LEFT)
-    tables = {name: _doubled(getattr(state, name)) for name in ("regions", "pixels", "closed")}
+    tables = {name: _doubled(getattr(state, name)) for name in ("regions", "pixels", "outline", "histograms", "closed")}
     return state._replace(free_regions=free, **tables)
 
 
@@ -145,27 +173,24 @@ def _more_slots(free: np.ndarray, counters: np.ndarray, counter: int) -> np.ndar
 
 
 @njit(cache=True, nogil=True)
-def find(regions: np.ndarray, region: int) -> int:
-    """Return the slot that stands for the region that ``region`` was joined into."""
-    while regions[region, PARENT] != region:
-        regions[region, PARENT] = regions[regions[region, PARENT], PARENT]
-        region = regions[region, PARENT]
+def find(regions: np.ndarray, region: int, by: int) -> int:
+    """Return the slot that stands for what ``region`` was joined into, by the parents in a column."""
+    while regions[region, by] != region:
+        regions[region, by] = regions[regions[region, by], by]
+        region = regions[region, by]
     return region
 
 
 @njit(cache=True, nogil=True)
-def join(regions: np.ndarray, vertices: np.ndarray, one: int, two: int) -> None:
+def join(state: PlanarMap, one: int, two: int) -> None:
     """Make one region of two; which slot stands for it follows from the scene alone (the earlier first vertex)."""
-    one, two = find(regions, one), find(regions, two)
+    regions, vertices = state.regions, state.vertices
+    one, two = find(regions, one, PARENT), find(regions, two, PARENT)
     if one == two:
         return
-    first, second = regions[one, SEED], regions[two, SEED]
-    if vertices[second, Y] < vertices[first, Y] or (
-        vertices[second, Y] == vertices[first, Y] and vertices[second, X] < vertices[first, X]
-    ):
+    if _begins_first(regions, vertices, two, one):
         one, two = two, one
     regions[two, PARENT] = one
-    regions[one, ACTIVE] += regions[two, ACTIVE]
     regions[one, MEMBER], regions[two, MEMBER] = regions[two, MEMBER], regions[one, MEMBER]
     if regions[two, HOLES] != NONE:
         if regions[one, HOLES] == NONE:
@@ -173,3 +198,58 @@ def join(regions: np.ndarray, vertices: np.ndarray, one: int, two: int) -> None:
         else:
             vertices[regions[one, LAST_HOLE], NEXT] = regions[two, HOLES]
         regions[one, LAST_HOLE] = regions[two, LAST_HOLE]
+    if state.counters[FEATURES] == PARENT:
+        _merge_counts(state, one, two)
+    else:
+        join_features(state, one, two)
+
+
+@njit(cache=True, nogil=True)
+def join_features(state: PlanarMap, one: int, two: int) -> None:
+    """Make one feature of the features of two regions, which stay apart."""
+    regions = state.regions
+    one, two = find(regions, one, GROUP), find(regions, two, GROUP)
+    if one == two:
+        return
+    if _begins_first(regions, state.vertices, two, one):
+        one, two = two, one
+    regions[two, GROUP] = one
+    regions[one, PART], regions[two, PART] = regions[two, PART], regions[one, PART]
+    _merge_counts(state, one, two)
+
+
+@njit(cache=True, nogil=True)
+def _merge_counts(state: PlanarMap, one: int, two: int) -> None:
+    regions = state.regions
+    regions[one, ACTIVE] += regions[two, ACTIVE]
+    state.outline[one] += state.outline[two]
+    state.outline[two] = 0
+    if regions[two, FAMILY]:
+        join_families(state, one, regions[two, FAMILY])
+
+
+@njit(cache=True, nogil=True)
+def join_families(state: PlanarMap, feature: int, family: int) -> None:
+    """Make a feature a piece of a region, which may be a piece of another one already: then the two are one."""
+    regions, families = state.regions, state.families
+    if regions[feature, FAMILY] == 0:
+        regions[feature, FAMILY] = family
+        return
+    one, two = find_family(families, regions[feature, FAMILY]), find_family(families, family)
+    families[max(one, two)] = min(one, two)
+
+
+@njit(cache=True, nogil=True)
+def find_family(families: np.ndarray, family: int) -> int:
+    """Return the number that stands for a region of which there are pieces."""
+    while families[family] != family:
+        family = families[family]
+    return family
+
+
+@njit(cache=True, nogil=True)
+def _begins_first(regions: np.ndarray, vertices: np.ndarray, one: int, two: int) -> bool:
+    first, second = regions[one, SEED], regions[two, SEED]
+    if vertices[first, Y] != vertices[second, Y]:
+        return vertices[first, Y] < vertices[second, Y]
+    return vertices[first, X] < vertices[second, X]

@@ -1,4 +1,4 @@
-"""Polygons of closed regions as ragged arrays, from the tracer to the writers."""
+"""Features of closed regions as ragged arrays, from the tracer to the writers."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from numba import njit
 if TYPE_CHECKING:
     from affine import Affine
 
-BATCH_POLYGONS = 65_536
+BATCH_FEATURES = 65_536
 BATCH_VERTICES = 2**20
 
 
 @dataclass(frozen=True, eq=False)
 class Regions:
-    """Polygons in the order in which their regions closed: by last row, then from left to right.
+    """Features, each of one polygon or several, in the order in which they closed: by last row, then left to right.
 
     Args:
         corners: (V, 2) (column, row) of the vertices, pixel corners counted from the raster's upper left one. Every
@@ -26,48 +26,63 @@ class Regions:
             seen, the others are holes and run counterclockwise.
         rings: (R + 1,) int64 first vertex of each ring, and the end.
         polygons: (P + 1,) int64 first ring of each polygon, and the end.
-        values: (P,) int32 raster value.
-        pixels: (P,) int64 pixel count.
+        features: (F + 1,) int64 first polygon of each feature, and the end.
+        values: (F,) int32 raster value.
+        pixels: (F,) int64 pixel count.
+        confidence: (F, 3) float32 mean, least and 5th percentile of the confidence in 0..1, NaN where unknown.
+        families: (F,) int64 number of the region that a feature is a piece of, 0 where it is no piece.
     """
 
     corners: np.ndarray
     rings: np.ndarray
     polygons: np.ndarray
+    features: np.ndarray
     values: np.ndarray
     pixels: np.ndarray
+    confidence: np.ndarray
+    families: np.ndarray
 
     def __len__(self) -> int:
         return len(self.values)
 
     @classmethod
     def none(cls) -> Regions:
-        """Return no polygons at all."""
-        corners, ends = np.empty((0, 2), dtype=np.int32), np.zeros(1, dtype=np.int64)
-        return cls(corners, ends, ends, np.empty(0, dtype=np.int32), np.empty(0, dtype=np.int64))
+        """Return no features at all."""
+        ends, numbers = np.zeros(1, dtype=np.int64), np.empty(0, dtype=np.int64)
+        corners, confidence = np.empty((0, 2), dtype=np.int32), np.empty((0, 3), dtype=np.float32)
+        return cls(corners, ends, ends, ends, numbers.astype(np.int32), numbers, confidence, numbers)
 
     def cut(self, first: int, last: int) -> Regions:
-        """Return polygons ``first`` to ``last`` (not included), sharing memory with this one."""
-        polygons = self.polygons[first : last + 1]
+        """Return features ``first`` to ``last`` (not included), sharing memory with this one."""
+        features = self.features[first : last + 1]
+        polygons = self.polygons[features[0] : features[-1] + 1]
         rings = self.rings[polygons[0] : polygons[-1] + 1]
         return Regions(
-            corners=self.corners[rings[0] : rings[-1]],
-            rings=rings - rings[0],
-            polygons=polygons - polygons[0],
-            values=self.values[first:last],
-            pixels=self.pixels[first:last],
+            self.corners[rings[0] : rings[-1]],
+            rings - rings[0],
+            polygons - polygons[0],
+            features - features[0],
+            *(part[first:last] for part in (self.values, self.pixels, self.confidence, self.families)),
         )
+
+    def where(self, wanted: np.ndarray) -> Regions:
+        """Return the features for which ``wanted`` (F,) is true."""
+        borders = np.flatnonzero(np.diff(wanted, prepend=False, append=False))
+        return concatenate([Regions.none(), *(self.cut(*run) for run in borders.reshape(-1, 2))])
 
 
 def concatenate(parts: Sequence[Regions]) -> Regions:
-    """Return all polygons of one or more parts in order."""
+    """Return all features of one or more parts in order."""
     if len(parts) == 1:
         return parts[0]
+
+    def joined(name: str) -> np.ndarray:
+        return np.concatenate([getattr(part, name) for part in parts])
+
     return Regions(
-        corners=np.concatenate([part.corners for part in parts]),
-        rings=_chain([part.rings for part in parts]),
-        polygons=_chain([part.polygons for part in parts]),
-        values=np.concatenate([part.values for part in parts]),
-        pixels=np.concatenate([part.pixels for part in parts]),
+        joined("corners"),
+        *(_chain([getattr(part, name) for part in parts]) for name in ("rings", "polygons", "features")),
+        *(joined(name) for name in ("values", "pixels", "confidence", "families")),
     )
 
 
@@ -78,15 +93,15 @@ def _chain(offsets: Sequence[np.ndarray]) -> np.ndarray:
 
 
 class Batches:
-    """Cut a stream of polygons into batches that depend on the polygons only, not on how they arrived."""
+    """Cut a stream of features into batches that depend on the features only, not on how they arrived."""
 
     def __init__(self) -> None:
         self._pending: list[Regions] = []
 
     def add(self, regions: Regions) -> Iterator[Regions]:
-        """Take more polygons; yield the batches that are full."""
+        """Take more features; yield the batches that are full."""
         self._pending.append(regions)
-        if sum(map(len, self._pending)) < BATCH_POLYGONS and (
+        if sum(map(len, self._pending)) < BATCH_FEATURES and (
             sum(len(part.corners) for part in self._pending) < BATCH_VERTICES
         ):
             return
@@ -106,9 +121,9 @@ class Batches:
 
 def _full_batch(regions: Regions, first: int) -> int:
     """Return the end of the batch that begins at ``first``, or 0 if it is not yet full."""
-    ends = regions.rings[regions.polygons]
+    ends = regions.rings[regions.polygons[regions.features]]
     by_vertices = int(np.searchsorted(ends, ends[first] + BATCH_VERTICES))
-    last = min(first + BATCH_POLYGONS, by_vertices)
+    last = min(first + BATCH_FEATURES, by_vertices)
     return last if last <= len(regions) else 0
 
 
@@ -134,48 +149,11 @@ def _coordinates(corners: np.ndarray, rings: np.ndarray, t: np.ndarray, backward
     return out
 
 
-def to_shapely(regions: Regions, transform: Affine) -> np.ndarray:
-    """Return (P,) shapely polygons in CRS units."""
+def to_shapely(regions: Regions, transform: Affine, *, multi: bool = False) -> np.ndarray:
+    """Return (F,) shapely polygons in CRS units; with ``multi`` multipolygons, which may have several parts."""
     import shapely
 
-    points = coordinates(regions, transform)
-    return shapely.from_ragged_array(shapely.GeometryType.POLYGON, points, (regions.rings, regions.polygons))
-
-
-def to_wkb(points: np.ndarray, rings: np.ndarray, polygons: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Encode polygons as well-known binary.
-
-    Args:
-        points: (V, 2) float64 (x, y).
-        rings: (R + 1,) first point of each ring, and the end.
-        polygons: (P + 1,) first ring of each polygon, and the end.
-
-    Returns:
-        All bytes, uint8, one polygon after another; (P + 1,) int64 first byte of each polygon, and the end.
-    """
-    per_ring = 4 + 16 * np.diff(rings)
-    ends = np.concatenate([[0], np.cumsum(per_ring)])[polygons] + 9 * np.arange(len(polygons))
-    data = np.empty(ends[-1], dtype=np.uint8)
-    _fill_wkb(data, ends, points.view(np.uint8).reshape(-1), rings, polygons)
-    return data, ends
-
-
-@njit(cache=True, nogil=True)
-def _fill_wkb(data: np.ndarray, ends: np.ndarray, points: np.ndarray, rings: np.ndarray, polygons: np.ndarray) -> None:
-    for polygon in range(len(polygons) - 1):
-        at = ends[polygon]
-        data[at] = 1  # little endian
-        _put_uint32(data, at + 1, 3)
-        _put_uint32(data, at + 5, polygons[polygon + 1] - polygons[polygon])
-        at += 9
-        for ring in range(polygons[polygon], polygons[polygon + 1]):
-            _put_uint32(data, at, rings[ring + 1] - rings[ring])
-            size = 16 * (rings[ring + 1] - rings[ring])
-            data[at + 4 : at + 4 + size] = points[16 * rings[ring] : 16 * rings[ring + 1]]
-            at += 4 + size
-
-
-@njit(cache=True, nogil=True)
-def _put_uint32(data: np.ndarray, at: int, value: int) -> None:
-    for i in range(4):
-        data[at + i] = (value >> (8 * i)) & 255
+    points, offsets = coordinates(regions, transform), (regions.rings, regions.polygons)
+    if multi:
+        return shapely.from_ragged_array(shapely.GeometryType.MULTIPOLYGON, points, (*offsets, regions.features))
+    return shapely.from_ragged_array(shapely.GeometryType.POLYGON, points, offsets)

@@ -62,7 +62,7 @@ class Reprojection:
         if not (np.isfinite(x).all() and np.isfinite(y).all()):
             raise OutputError(f"Part of the map lies outside the area where {self._name} is defined.")
         if self._wraps:
-            x = _unwrapped(x, rings[batch.polygons[:-1]])
+            x = _unwrapped(x, rings[batch.polygons[batch.features[:-1]]])
         return replace(batch, points=np.column_stack([x, y]), rings=rings)
 
 

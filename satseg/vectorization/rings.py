@@ -5,19 +5,24 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from satseg.records import CERTAIN
 from satseg.vectorization.planar import (
     CLOSED,
     DROPPED,
+    FAMILY,
     HOLES,
     LEFT,
     MEMBER,
     NEXT,
     NONE,
+    PARENT,
+    PART,
     PINCH,
     REGIONS_LEFT,
     SECTORS,
     SEED,
     STATE,
+    TURN,
     UP,
     VALUE,
     VERTICES_LEFT,
@@ -27,55 +32,112 @@ from satseg.vectorization.planar import (
     Y,
 )
 
+_Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
 
 @njit(cache=True, nogil=True)
-def emit_closed(state: PlanarMap) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return the polygons of all closed regions, in the order of closing, and give their slots back.
+def emit_closed(state: PlanarMap) -> _Arrays:
+    """Return the polygons of all closed features, in the order of closing, and give their slots back.
 
     The outer ring comes first and runs clockwise as the raster is seen (rows down), holes counterclockwise; both end
     where they began. A ring that would touch itself at a pixel corner is split there, so all rings are simple.
 
     Returns:
         Corners (V, 2) int32 as (column, row); first corner of each ring and the end (R + 1,) int64; first ring of each
-        polygon and the end (P + 1,) int64; value (P,) int32; pixels (P,) int64.
+        polygon and the end (P + 1,) int64; first polygon of each feature and the end (F + 1,) int64; value (F,) int32;
+        pixels (F,) int64; mean, least and 5th percentile of the confidence (F, 3) float32, NaN where unknown; number
+        of the region that it is a piece of, or 0 (F,) int64.
     """
-    vertices, pinches, free_vertices = state.vertices, state.pinches, state.free_vertices
-    regions, closed, counters = state.regions, state.closed, state.counters
-    count = counters[CLOSED]
-    corners = np.empty((1024, 2), dtype=np.int32)
-    rings = np.zeros(count + 16, dtype=np.int64)
-    loops = np.empty((64, 2), dtype=np.int32)
-    loop_ends = np.empty(16, dtype=np.int64)
-    polygons = np.zeros(count + 1, dtype=np.int64)
-    values = np.empty(count, dtype=np.int32)
-    pixels = np.zeros(count, dtype=np.int64)
-    num_rings = 0
+    regions, count = state.regions, state.counters[CLOSED]
+    corners, rings = np.empty((1024, 2), dtype=np.int32), np.zeros(count + 16, dtype=np.int64)
+    polygons, features = np.zeros(count + 16, dtype=np.int64), np.zeros(count + 1, dtype=np.int64)
+    values, pixels, families = np.empty(count, np.int32), np.zeros(count, np.int64), np.empty(count, np.int64)
+    confidence, histogram = np.full((count, 3), np.nan, dtype=np.float32), np.zeros(256, dtype=np.int64)
+    loops, loop_ends = np.empty((64, 2), dtype=np.int32), np.empty(16, dtype=np.int64)
+    num_rings = num_polygons = 0
     for i in range(count):
-        region = closed[i]
-        hole = regions[region, HOLES]
-        start, direction = _entry(vertices, regions[region, SEED], UP)
-        while start != NONE:
-            first = rings[num_rings]
-            corners, end, loops, loop_ends, num_loops = _walk(
-                vertices, pinches, free_vertices, counters, start, direction, corners, first, loops, loop_ends
-            )
-            rings = _room(rings, num_rings + 2 + num_loops)
-            num_rings += 1
-            rings[num_rings] = end
-            if num_loops:
-                corners = _append_loops(corners, rings, num_rings, loops, loop_ends, num_loops)
-                num_rings += num_loops
-            start = NONE
-            while hole != NONE and start == NONE:
-                start, direction = _entry(vertices, hole, LEFT)
-                if vertices[start, STATE] & (WALKED << direction):
-                    start = NONE
-                hole = vertices[hole, NEXT]
-        polygons[i + 1] = num_rings
-        values[i] = regions[region, VALUE]
-        pixels[i] = _free_region(state, region)
-    counters[CLOSED] = 0
-    return corners[: rings[num_rings]], rings[: num_rings + 1], polygons, values, pixels
+        feature = slot = state.closed[i]
+        values[i], families[i] = regions[feature, VALUE], regions[feature, FAMILY]
+        histogram[:] = 0
+        while True:
+            if regions[slot, PARENT] == slot:
+                corners, rings, num_rings, loops, loop_ends = _emit_rings(
+                    state, slot, corners, rings, num_rings, loops, loop_ends
+                )
+                polygons = _room(polygons, num_polygons + 2)
+                num_polygons += 1
+                polygons[num_polygons] = num_rings
+                pixels[i] += _free_region(state, slot, histogram)
+            slot = regions[slot, PART]
+            if slot == feature:
+                break
+        features[i + 1] = num_polygons
+        if len(state.histograms):
+            _summarise(histogram, confidence[i])
+    state.counters[CLOSED] = 0
+    ends = rings[: num_rings + 1], polygons[: num_polygons + 1], features
+    return corners[: rings[num_rings]], ends[0], ends[1], ends[2], values, pixels, confidence, families
+
+
+@njit(cache=True, nogil=True)
+def _emit_rings(
+    state: PlanarMap,
+    region: int,
+    corners: np.ndarray,
+    rings: np.ndarray,
+    num_rings: int,
+    loops: np.ndarray,
+    loop_ends: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, int, np.ndarray, np.ndarray]:
+    """Append the rings of a region; return the arrays, which may have moved, and the number of rings."""
+    vertices = state.vertices
+    hole = state.regions[region, HOLES]
+    start, direction = _entry(vertices, state.regions[region, SEED], UP)
+    while start != NONE:
+        corners, end, loops, loop_ends, num_loops = _walk(
+            vertices,
+            state.pinches,
+            state.free_vertices,
+            state.counters,
+            start,
+            direction,
+            corners,
+            rings[num_rings],
+            loops,
+            loop_ends,
+        )
+        rings = _room(rings, num_rings + 2 + num_loops)
+        num_rings += 1
+        rings[num_rings] = end
+        if num_loops:
+            corners = _append_loops(corners, rings, num_rings, loops, loop_ends, num_loops)
+            num_rings += num_loops
+        start = NONE
+        while hole != NONE and start == NONE:
+            start, direction = _entry(vertices, hole, LEFT)
+            if vertices[start, STATE] & (WALKED << direction):
+                start = NONE
+            hole = vertices[hole, NEXT]
+    return corners, rings, num_rings, loops, loop_ends
+
+
+@njit(cache=True, nogil=True)
+def _summarise(histogram: np.ndarray, confidence: np.ndarray) -> None:
+    """Fill in mean, minimum and 5th percentile (the least value that a twentieth of the pixels do not exceed)."""
+    count, total, seen = 0, 0, 0
+    for value in range(len(histogram)):
+        count += histogram[value]
+        total += value * histogram[value]
+    if count == 0:
+        return
+    confidence[0] = total / count / CERTAIN
+    for value in range(len(histogram)):
+        if seen == 0 and histogram[value]:
+            confidence[1] = value / CERTAIN
+        seen += histogram[value]
+        if 20 * seen >= count:
+            confidence[2] = value / CERTAIN
+            return
 
 
 @njit(cache=True, nogil=True)
@@ -118,7 +180,8 @@ def _walk(
         if state & SECTORS == 0:
             free_vertices[counters[VERTICES_LEFT]] = vertex
             counters[VERTICES_LEFT] += 1
-        direction = _leave(vertices, vertex, direction)
+        turn = (state >> TURN) & 3  # where two boundaries meet, as nearly everywhere, nothing needs to be decided
+        direction = (direction + 2) & 3 ^ turn if turn else _leave(vertices, vertex, direction)
         link = vertices[vertex, direction]
         vertex, direction = link >> 2, (link + 2) & 3
         if vertex == start and direction == arrived:
@@ -179,7 +242,7 @@ def _entry(vertices: np.ndarray, vertex: int, direction: int) -> tuple[int, int]
 
 
 @njit(cache=True, nogil=True)
-def _free_region(state: PlanarMap, region: int) -> int:
+def _free_region(state: PlanarMap, region: int, histogram: np.ndarray) -> int:
     """Give the slots of a region back, with the dropped vertices that its lists name; return its pixel count."""
     vertices, regions, counters = state.vertices, state.regions, state.counters
     hole = regions[region, HOLES]
@@ -190,6 +253,8 @@ def _free_region(state: PlanarMap, region: int) -> int:
     while True:
         _release(vertices, state.free_vertices, counters, regions[slot, SEED])
         pixels += state.pixels[slot]
+        if len(state.histograms):
+            histogram += state.histograms[slot]
         state.free_regions[counters[REGIONS_LEFT]] = slot
         counters[REGIONS_LEFT] += 1
         slot = regions[slot, MEMBER]

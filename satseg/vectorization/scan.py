@@ -6,7 +6,6 @@ A corner of four pixels is looked at once, when its lower right pixel arrives:
     ------------+-------------        where the two pixels beside them differ
     bottom left | bottom right
 
-Kernels take the arrays of the map one by one: handed on as a tuple, each would be counted in and out at every call.
 All depends on the pixels alone and never on how many rows come at a time.
 """
 
@@ -20,21 +19,28 @@ from satseg.vectorization.planar import (
     ANCHOR,
     CLOSED,
     DOWN,
+    FAMILIES,
+    FAMILY,
+    FEATURES,
     FRESH,
+    GROUP,
     HOLES,
     LAST_HOLE,
     LATTICE,
     LEFT,
     MEMBER,
     NEXT,
+    NO_CONFIDENCE,
     NONE,
     PARENT,
+    PART,
     PINCH,
     REGIONS_LEFT,
     RIGHT,
     ROW,
     SEED,
     STATE,
+    TURN,
     UP,
     VALUE,
     VERTICES_LEFT,
@@ -44,88 +50,131 @@ from satseg.vectorization.planar import (
     Y,
     find,
     join,
+    join_families,
+    join_features,
 )
 
 
 @njit(cache=True, nogil=True)
-def scan_rows(state: PlanarMap, rows: np.ndarray, first: int) -> int:
+def scan_rows(state: PlanarMap, rows: np.ndarray, confidence: np.ndarray, first: int) -> int:
     """Add rows to the map until they are used up or a table has no room for one more.
 
     Args:
         state: Map to extend.
         rows: (H, W + 1) int32 values; the last column is VOID.
+        confidence: (H, W) uint8, ``NO_CONFIDENCE`` where it does not count; unused if the map has no histograms.
         first: Row to begin with.
 
     Returns:
         The first row that was not added.
     """
-    above, labels, hanging, counters = state.above, state.labels, state.hanging, state.counters
-    vertices, free_vertices = state.vertices, state.free_vertices
-    regions, free_regions, closed = state.regions, state.free_regions, state.closed
-    fresh, pixels, lattice = state.fresh, state.pixels, counters[LATTICE]
-    needed = len(labels)
+    needed = len(state.labels)
+    columns = np.empty(needed, dtype=np.int32)
     for i in range(first, rows.shape[0]):
-        if counters[VERTICES_LEFT] < needed or counters[REGIONS_LEFT] < needed:
+        if state.counters[VERTICES_LEFT] < needed or state.counters[REGIONS_LEFT] < needed:
             return i
-        y = counters[ROW]
-        from_left = NONE  # vertex at the left end of the horizontal boundary we are on
-        run = NONE  # region of the run of equal pixels above that ends at the next boundary going up
-        top_left = bottom_left = VOID
-        begin = 0  # column where the current run of equal pixels begins
-        cut_rows = lattice > 0 and y > 0 and y % lattice == 0
-        for x in range(rows.shape[1]):
-            top_right, bottom_right = above[x + 1], rows[i, x]
-            if top_left != top_right or top_right != bottom_right or bottom_left != bottom_right:
-                up, right = top_left != top_right, top_right != bottom_right
-                down, left = bottom_right != bottom_left, bottom_left != top_left
-                if up:
-                    if top_left != VOID:
-                        _end_run(regions, closed, counters, run)
-                    run = labels[x]
-                vertex = NONE
-                cut_columns = lattice > 0 and x > 0 and x % lattice == 0
-                turns = right != left or up != down or (up and right)
-                if turns or (cut_rows and up) or (cut_columns and right):
-                    vertex = _add_vertex(vertices, free_vertices, counters, x, y)
-                    _link(vertices, hanging, vertex, x, from_left, up, right, down, left)
-                    anchor = (cut_rows and down) or (cut_columns and right) or (up + right + down + left > 2)
-                    vertices[vertex, STATE] = _sectors(top_left, top_right, bottom_right, bottom_left) + (
-                        ANCHOR if anchor else 0
-                    )
-                    if lattice > 0:
-                        fresh[counters[FRESH]] = vertex
-                        counters[FRESH] += 1
-                    if right:
-                        from_left = vertex
-                        if down and not up and not left and top_left != VOID:
-                            _add_hole(regions, vertices, labels[x - 1], vertex)
-                if down:
-                    if bottom_left != VOID:
-                        pixels[labels[x - 1]] += x - begin
-                    begin = x
-                if bottom_right != VOID:
-                    if not down:
-                        if not right:
-                            join(regions, vertices, labels[x - 1], labels[x])
-                        labels[x] = labels[x - 1]
-                    elif not right:
-                        regions[find(regions, labels[x]), ACTIVE] += 1
-                    else:
-                        labels[x] = _new_region(regions, free_regions, counters, bottom_right, vertex)
-                        pixels[labels[x]] = 0
-            top_left, bottom_left = top_right, bottom_right
-            above[x + 1] = bottom_right
-        counters[ROW] = y + 1
+        count = _find_corners(state.above, rows[i], columns)
+        _scan_row(state, rows[i], columns[:count])
+        state.above[1:] = rows[i]
+        state.counters[ROW] += 1
+        if len(state.histograms):
+            _count_confidence(state, rows[i], confidence[i])
     return rows.shape[0]
 
 
 @njit(cache=True, nogil=True)
-def _add_vertex(vertices: np.ndarray, free_vertices: np.ndarray, counters: np.ndarray, x: int, y: int) -> int:
+def _find_corners(above: np.ndarray, row: np.ndarray, columns: np.ndarray) -> int:
+    """List the corners around which not all pixels are equal, without a branch; return their number."""
+    count = 0
+    bottom_left = VOID
+    for x in range(len(row)):
+        columns[count] = x
+        count += (above[x] != above[x + 1]) | (above[x + 1] != row[x]) | (bottom_left != row[x])
+        bottom_left = row[x]
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _scan_row(state: PlanarMap, row: np.ndarray, columns: np.ndarray) -> None:
+    """Add a row, given the corners on its upper side that do not lie inside a region."""
+    above, labels, regions, pixels, outline = state.above, state.labels, state.regions, state.pixels, state.outline
+    lattice, diagonal = state.counters[LATTICE], state.counters[FEATURES] == GROUP
+    cut_rows = lattice > 0 and state.counters[ROW] > 0 and state.counters[ROW] % lattice == 0
+    from_left = NONE  # vertex at the left end of the horizontal boundary we are on
+    run = NONE  # region of the run of equal pixels above that ends at the next boundary going up
+    begin = 0  # column where the current run of equal pixels begins
+    for x in columns:
+        top_left, top_right = above[x], above[x + 1]
+        bottom_left, bottom_right = row[x - 1] if x > 0 else VOID, row[x]
+        up, right = top_left != top_right, top_right != bottom_right
+        down, left = bottom_right != bottom_left, bottom_left != top_left
+        cut_columns = lattice > 0 and x > 0 and x % lattice == 0
+        vertex, upper = NONE, labels[x]
+        if right != left or up != down or (up and right) or (cut_rows and up) or (cut_columns and right):
+            ends = (cut_rows and down) or (cut_columns and right)
+            vertex = _add_vertex(state, x, (top_left, top_right, bottom_right, bottom_left), ends)
+            _link(state.vertices, state.hanging, vertex, x, from_left, up, right, down, left)
+            if right:
+                from_left = vertex
+                if down and not up and not left and top_left != VOID:
+                    _add_hole(regions, state.vertices, labels[x - 1], vertex)
+        if down:
+            if bottom_left != VOID:
+                pixels[labels[x - 1]] += x - begin
+            begin = x
+        if bottom_right != VOID:
+            if not down:
+                if not right:
+                    join(state, labels[x - 1], upper)
+                labels[x] = labels[x - 1]
+            elif not right:
+                regions[find(regions, upper, state.counters[FEATURES]), ACTIVE] += 1
+            else:
+                labels[x] = _new_region(state, bottom_right, vertex)
+                if diagonal and top_left == bottom_right:
+                    join_features(state, run, labels[x])
+        if diagonal and up and right and down and top_right == bottom_left and top_right != VOID:
+            join_features(state, upper, labels[x - 1])
+        if vertex != NONE:  # a region has a pixel below half of the corners of its outline
+            outline[labels[x]] += bottom_right != VOID
+            outline[labels[x - 1]] += bottom_left != VOID
+        if up:
+            if top_left != VOID:
+                _end_run(state, run)
+            run = upper
+
+
+@njit(cache=True, nogil=True)
+def _add_vertex(state: PlanarMap, x: int, values: tuple[int, int, int, int], ends: bool) -> int:
+    """Add a vertex between four pixels, clockwise from the upper left; tell whether arcs must end there."""
+    counters, vertices = state.counters, state.vertices
     counters[VERTICES_LEFT] -= 1
-    vertex = free_vertices[counters[VERTICES_LEFT]]
+    vertex = state.free_vertices[counters[VERTICES_LEFT]]
     vertices[vertex, X] = x
-    vertices[vertex, Y] = y
+    vertices[vertex, Y] = counters[ROW]
+    vertices[vertex, STATE] = _state(values, ends)
+    if counters[LATTICE] > 0:
+        state.fresh[counters[FRESH]] = vertex
+        counters[FRESH] += 1
     return vertex
+
+
+@njit(cache=True, nogil=True)
+def _state(values: tuple[int, int, int, int], ends: bool) -> int:
+    """Return the state of a new vertex: how many regions pass it, how it turns, whether one may touch itself there."""
+    top_left, top_right, bottom_right, bottom_left = values
+    up, right = top_left != top_right, top_right != bottom_right
+    down, left = bottom_right != bottom_left, bottom_left != top_left
+    state = (up and top_right != VOID) + (right and bottom_right != VOID)
+    state += (down and bottom_left != VOID) + (left and top_left != VOID)
+    degree = up + right + down + left
+    if degree == 2:
+        return state + (((RIGHT * right) ^ (DOWN * down) ^ (LEFT * left)) << TURN) + (ANCHOR if ends else 0)
+    if degree == 4 and (
+        (top_left == bottom_right and top_left != VOID) or (top_right == bottom_left and top_right != VOID)
+    ):
+        state += PINCH
+    return state + ANCHOR
 
 
 @njit(cache=True, nogil=True)
@@ -155,23 +204,8 @@ def _link(
 
 
 @njit(cache=True, nogil=True)
-def _sectors(top_left: int, top_right: int, bottom_right: int, bottom_left: int) -> int:
-    """Return the state of a new vertex: how many regions pass it, and whether one may touch itself there."""
-    up, right = top_left != top_right, top_right != bottom_right
-    down, left = bottom_right != bottom_left, bottom_left != top_left
-    sectors = (up and top_right != VOID) + (right and bottom_right != VOID)
-    sectors += (down and bottom_left != VOID) + (left and top_left != VOID)
-    if up and right and down and left:
-        if top_left == bottom_right and top_left != VOID:
-            sectors |= PINCH
-        if top_right == bottom_left and top_right != VOID:
-            sectors |= PINCH
-    return sectors
-
-
-@njit(cache=True, nogil=True)
 def _add_hole(regions: np.ndarray, vertices: np.ndarray, region: int, vertex: int) -> None:
-    region = find(regions, region)
+    region = find(regions, region, PARENT)
     vertices[vertex, NEXT] = NONE
     if regions[region, HOLES] == NONE:
         regions[region, HOLES] = vertex
@@ -181,22 +215,82 @@ def _add_hole(regions: np.ndarray, vertices: np.ndarray, region: int, vertex: in
 
 
 @njit(cache=True, nogil=True)
-def _new_region(regions: np.ndarray, free_regions: np.ndarray, counters: np.ndarray, value: int, seed: int) -> int:
+def _new_region(state: PlanarMap, value: int, seed: int) -> int:
+    regions, counters = state.regions, state.counters
     counters[REGIONS_LEFT] -= 1
-    region = free_regions[counters[REGIONS_LEFT]]
-    regions[region, PARENT] = regions[region, MEMBER] = region
+    region = state.free_regions[counters[REGIONS_LEFT]]
+    regions[region, PARENT] = regions[region, MEMBER] = regions[region, GROUP] = regions[region, PART] = region
     regions[region, ACTIVE] = 1
     regions[region, VALUE] = value
     regions[region, SEED] = seed
     regions[region, HOLES] = regions[region, LAST_HOLE] = NONE
+    regions[region, FAMILY] = 0
+    state.pixels[region] = state.outline[region] = 0
+    if len(state.histograms):
+        state.histograms[region] = 0
     return region
 
 
 @njit(cache=True, nogil=True)
-def _end_run(regions: np.ndarray, closed: np.ndarray, counters: np.ndarray, region: int) -> None:
-    """Count off a run of the row above; the region has closed when no run is left at the front."""
-    region = find(regions, region)
-    regions[region, ACTIVE] -= 1
-    if regions[region, ACTIVE] == 0:
-        closed[counters[CLOSED]] = region
-        counters[CLOSED] += 1
+def _end_run(state: PlanarMap, region: int) -> None:
+    """Count off a run of the row above; the feature has closed when no run is left at the front."""
+    feature = find(state.regions, region, state.counters[FEATURES])
+    state.regions[feature, ACTIVE] -= 1
+    if state.regions[feature, ACTIVE] == 0:
+        state.closed[state.counters[CLOSED]] = feature
+        state.counters[CLOSED] += 1
+
+
+@njit(cache=True, nogil=True)
+def _count_confidence(state: PlanarMap, row: np.ndarray, confidence: np.ndarray) -> None:
+    for x in range(len(confidence)):
+        if row[x] != VOID and confidence[x] != NO_CONFIDENCE:
+            state.histograms[state.labels[x], confidence[x]] += 1
+
+
+@njit(cache=True, nogil=True)
+def cut_giants(state: PlanarMap, limit: int, cut: np.ndarray) -> bool:
+    """End features with more vertices than ``limit`` at the last row: what follows below becomes another piece.
+
+    Their pixels of the last row take values that no other pixel has, so that the next row finds a boundary there.
+
+    Args:
+        state: Map.
+        limit: Vertices of the largest feature to go on.
+        cut: (2, W) int32, filled in with the number of the region that goes on below each pixel, or 0; and its value.
+
+    Returns:
+        Whether any was cut; then :func:`hand_on` must follow after the next row.
+    """
+    regions, labels, outline = state.regions, state.labels, state.outline
+    by, width = state.counters[FEATURES], cut.shape[1]
+    cut[:] = 0
+    for x in range(width):
+        feature = find(regions, labels[x], by) if state.above[x + 1] != VOID else NONE
+        if feature != NONE and feature != labels[x]:
+            outline[feature] += outline[labels[x]]
+            outline[labels[x]] = 0
+    any_cut = False
+    for x in range(width):
+        value = state.above[x + 1]
+        feature = find(regions, labels[x], by) if value != VOID else NONE
+        if feature != NONE and outline[feature] > limit:
+            if regions[feature, FAMILY] == 0:
+                state.counters[FAMILIES] += 1
+                regions[feature, FAMILY] = state.counters[FAMILIES]
+            cut[0, x], cut[1, x] = regions[feature, FAMILY], value
+            state.above[x + 1] = VOID - 1 - value
+            any_cut = True
+    return any_cut
+
+
+@njit(cache=True, nogil=True)
+def hand_on(state: PlanarMap, cut: np.ndarray) -> None:
+    """Make what lies below the pixels that were cut off pieces of the same regions."""
+    width, by = cut.shape[1], state.counters[FEATURES]
+    reach = 1 if by == GROUP else 0
+    for x in range(width):
+        if cut[0, x]:
+            for below in range(max(x - reach, 0), min(x + reach + 1, width)):
+                if state.above[below + 1] == cut[1, x]:
+                    join_families(state, find(state.regions, state.labels[below], by), cut[0, x])

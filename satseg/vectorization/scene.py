@@ -11,6 +11,7 @@ import numpy as np
 from satseg.errors import UsageError
 from satseg.records import Rows, SceneInfo
 from satseg.vectorization.clean import Cleaner
+from satseg.vectorization.confidence import ConfidenceQueue
 from satseg.vectorization.measures import area_in_pixels, length_in_pixels
 from satseg.vectorization.options import PolygonOptions
 from satseg.vectorization.planar import VOID
@@ -32,12 +33,15 @@ class SceneTracer:
         scene: The map's grid.
         classes: Names and colours, or None where rows hold ids of their own.
         options: How the map becomes polygons.
+        confidence: Whether rows come with confidence.
 
     Raises:
         UsageError: A class that is not in the table, or a length or area that is none.
     """
 
-    def __init__(self, scene: SceneInfo, classes: ClassTable | None, options: PolygonOptions) -> None:
+    def __init__(
+        self, scene: SceneInfo, classes: ClassTable | None, options: PolygonOptions, *, confidence: bool
+    ) -> None:
         lookup = _lookup(classes, options) if classes else None
         tolerance = length_in_pixels(options.simplify, scene.gsd) if options.simplify else None
         smallest = area_in_pixels(options.min_area, scene.gsd) if options.min_area else 0
@@ -47,8 +51,18 @@ class SceneTracer:
         self._scene = scene
         self._classes = classes
         self._lookup = lookup
-        self._cleaner = Cleaner(scene.width, min_pixels=smallest, max_hole=hole) if cleans else None
-        self._tracer = Tracer(scene.width, tolerance=tolerance)
+        self._cleaner: Cleaner | None = None
+        if cleans:
+            diagonal = options.connectivity == 8
+            self._cleaner = Cleaner(scene.width, min_pixels=smallest, max_hole=hole, diagonal=diagonal)
+        self._queue = ConfidenceQueue() if confidence else None
+        self._tracer = Tracer(
+            scene.width,
+            tolerance=tolerance,
+            diagonal=options.connectivity == 8,
+            confidence=confidence,
+            max_vertices=options.max_vertices,
+        )
         self._batches = Batches()
         self._row = 0
         self._ground = GroundMeasures(scene.transform, scene.crs)
@@ -61,6 +75,9 @@ class SceneTracer:
         for top in range(0, len(rows.classes), ROWS_AT_ONCE):
             values = rows.classes[top : top + ROWS_AT_ONCE]
             values = values if self._lookup is None else self._lookup[values]
+            if self._queue is not None:
+                assert rows.confidence is not None, "all rows of a map have confidence, or none"
+                self._queue.push(values, rows.confidence[top : top + ROWS_AT_ONCE])
             yield from self._trace(values if self._cleaner is None else self._cleaner.push(values))
 
     def finish(self) -> Iterator[Regions]:
@@ -68,20 +85,30 @@ class SceneTracer:
         if self._cleaner is not None:
             yield from self._trace(self._cleaner.finish())
         yield from self._batches.add(self._tracer.finish())
+        for pieces in self._tracer.pieces():
+            yield from self._batches.add(pieces)
         yield from self._batches.finish()
 
     def _trace(self, values: np.ndarray) -> Iterator[Regions]:
         if len(values):
-            yield from self._batches.add(self._tracer.push(values))
+            confidence = self._queue.take(values) if self._queue is not None else None
+            yield from self._batches.add(self._tracer.push(values, confidence))
 
-    def tabulate(self, regions: Regions, layer: Layer) -> Batch:
-        """Return polygons with their attributes, in the CRS of the layer, and count them."""
+    def tabulate(self, regions: Regions, layer: Layer, numbers: np.ndarray) -> Batch:
+        """Return features with their attributes, in the CRS of the layer, and count them.
+
+        Args:
+            regions: Features as :meth:`push` and :meth:`finish` yield them.
+            layer: What they become part of.
+            numbers: (F,) number of the region that a feature is, or is a piece of.
+        """
         areas, perimeters = self._ground.measure(regions)
         batch = Batch(
             columns=columns(
                 regions,
                 areas,
                 perimeters,
+                numbers,
                 attributes=layer.attributes,
                 classes=self._classes,
                 scene=self._scene.path,
@@ -89,6 +116,8 @@ class SceneTracer:
             points=coordinates(regions, self._scene.transform),
             rings=regions.rings,
             polygons=regions.polygons,
+            features=regions.features,
+            multi=layer.multi,
         )
         if not same_crs(self._scene.crs, layer.crs):
             batch = self._reprojected(batch, layer)

@@ -15,7 +15,8 @@ from satseg.records import Rows, SceneInfo, VectorSummary
 from satseg.staging import staged
 from satseg.vectorization.formats import open_writer, suffix_of
 from satseg.vectorization.layer import Layer, Writer
-from satseg.vectorization.options import ATTRIBUTES, PolygonOptions
+from satseg.vectorization.options import ATTRIBUTES, CONFIDENCE, PolygonOptions
+from satseg.vectorization.pieces import RegionNumbers
 from satseg.vectorization.reproject import same_crs
 from satseg.vectorization.scene import SceneTracer, pixel_size
 from satseg.vectorization.tally import total
@@ -75,6 +76,7 @@ class PolygonSink:
         self._provenance = provenance
         self._layer: Layer | None = None
         self._tracer: SceneTracer | None = None
+        self._numbers = RegionNumbers()
         self._done: list[VectorSummary] = []
         self._writers: list[Writer] = []
         self._staging = ExitStack()
@@ -82,8 +84,12 @@ class PolygonSink:
         self._jobs: deque[Future[None]] = deque()
         self._open = True
 
-    def begin(self, scene: SceneInfo) -> None:
+    def begin(self, scene: SceneInfo, *, confidence: bool = False) -> None:
         """Begin a map; the one before must have ended.
+
+        Args:
+            scene: Its grid.
+            confidence: Whether its rows come with confidence.
 
         Raises:
             UsageError: The options do not fit the map, or it is in another CRS than the layer.
@@ -98,9 +104,10 @@ class PolygonSink:
                 f"{scene.path} is in {_name(scene.crs)}, but the layer is in {_name(self._layer.crs)}.",
                 hint="Name the CRS of the layer with --crs, or write a file for each.",
             )
-        self._tracer = SceneTracer(scene, self._classes, self._options)
+        self._tracer = SceneTracer(scene, self._classes, self._options, confidence=confidence)
+        self._numbers.begin()
         if self._layer is None:
-            self._open_layer(scene)
+            self._open_layer(scene, self._attributes(scene, confidence))
 
     def write(self, rows: Rows) -> None:
         """Take the next rows of the map; they must follow on those written before.
@@ -156,11 +163,21 @@ class PolygonSink:
         stopped = InterruptedError()
         self._staging.__exit__(type(stopped), stopped, None)
 
-    def _open_layer(self, scene: SceneInfo) -> None:
+    def _attributes(self, scene: SceneInfo, confidence: bool) -> tuple[str, ...]:
+        """Return the attributes asked for, or all that maps like the first one can fill."""
+        if self._options.attributes is None:
+            return tuple(name for name in ATTRIBUTES if confidence or name not in CONFIDENCE)
+        for name in self._options.attributes:
+            if name in CONFIDENCE and not confidence:
+                raise UsageError(f"{name} is asked for, but {scene.path} comes without confidence.")
+        return self._options.attributes
+
+    def _open_layer(self, scene: SceneInfo, attributes: tuple[str, ...]) -> None:
         crs = self._options.crs or scene.crs
         pixel, metres = pixel_size(scene, crs)
         self._layer = Layer(
-            attributes=self._options.attributes or tuple(name for name in ATTRIBUTES if "confidence" not in name),
+            attributes=attributes,
+            multi=self._options.connectivity == 8,
             crs=crs,
             pixel=pixel,
             metres=metres,
@@ -172,8 +189,10 @@ class PolygonSink:
         self._jobs.append(self._pool.submit(self._open_writers, works, self._layer))
 
     def _open_writers(self, works: Sequence[Path], layer: Layer) -> None:
-        for target in [*works, *([] if self._stream is None else [self._stream])]:
-            self._writers.append(open_writer(target, layer))
+        for path in works:
+            self._writers.append(open_writer(path, layer))
+        if self._stream is not None:
+            self._writers.append(open_writer(self._stream, layer))
 
     def _submit(self, tracer: SceneTracer, batches: Iterable[Regions]) -> None:
         for regions in batches:
@@ -183,7 +202,7 @@ class PolygonSink:
 
     def _tabulate(self, tracer: SceneTracer, regions: Regions) -> None:
         assert self._layer is not None
-        batch = tracer.tabulate(regions, self._layer)
+        batch = tracer.tabulate(regions, self._layer, self._numbers.count(regions.families))
         for writer in self._writers:
             writer.write(batch)
 

@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from satseg.vectorization.ground import Ground
-from satseg.vectorization.regions import Regions, to_wkb
+from satseg.vectorization.regions import Regions
+from satseg.vectorization.wkb import to_wkb
 
 if TYPE_CHECKING:
     from affine import Affine
@@ -31,6 +32,7 @@ _TYPES = {
     "confidence_mean": pa.float32(),
     "confidence_min": pa.float32(),
     "confidence_p05": pa.float32(),
+    "region_id": pa.int64(),
     "scene": pa.string(),
 }
 
@@ -42,32 +44,40 @@ def schema(attributes: Iterable[str]) -> pa.Schema:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Polygons with their attributes, still as arrays.
+    """Features with their attributes, still as arrays.
 
     Args:
-        columns: Attributes by name, (P,) each.
+        columns: Attributes by name, (F,) each.
         points: (V, 2) float64 (x, y) in CRS units.
         rings: (R + 1,) first point of each ring, and the end.
         polygons: (P + 1,) first ring of each polygon, and the end.
+        features: (F + 1,) first polygon of each feature, and the end.
+        multi: Whether geometries are multipolygons.
     """
 
     columns: Mapping[str, pa.Array]
     points: np.ndarray
     rings: np.ndarray
     polygons: np.ndarray
+    features: np.ndarray
+    multi: bool
 
     def to_arrow(self) -> pa.RecordBatch:
         """Return the rows with geometry."""
-        data, ends = to_wkb(self.points, self.rings, self.polygons)
+        data, ends = to_wkb(self.points, self.rings, self.polygons, self.features, multi=self.multi)
         buffers = [None, pa.py_buffer(ends.astype(np.int32)), pa.py_buffer(data)]
         geometry = pa.Array.from_buffers(pa.binary(), len(ends) - 1, buffers)
         return pa.RecordBatch.from_arrays([*self.columns.values(), geometry], schema=schema(self.columns))
 
     def bounds(self) -> np.ndarray:
-        """Return (P, 4) left, bottom, right, top of each polygon."""
-        starts = self.rings[self.polygons[:-1]]
+        """Return (F, 4) left, bottom, right, top of each feature."""
+        starts = self.starts()
         low = np.minimum.reduceat(self.points, starts)
         return np.concatenate([low, np.maximum.reduceat(self.points, starts)], axis=1)
+
+    def starts(self) -> np.ndarray:
+        """Return (F,) the first point of each feature."""
+        return self.rings[self.polygons[self.features[:-1]]]
 
 
 class GroundMeasures:
@@ -85,7 +95,7 @@ class GroundMeasures:
             log.warning("The raster has no CRS: polygons are in its own coordinates, and areas are unknown.")
 
     def measure(self, regions: Regions) -> tuple[np.ndarray, np.ndarray]:
-        """Return square metres and metres, (P,) float64 each, NaN where unknown."""
+        """Return square metres and metres, (F,) float64 each, NaN where unknown."""
         if self._crs is not None:
             low, high = regions.corners.min(axis=0), regions.corners.max(axis=0)
             try:
@@ -102,6 +112,7 @@ def columns(
     regions: Regions,
     areas: np.ndarray,
     perimeters: np.ndarray,
+    numbers: np.ndarray,
     *,
     attributes: Iterable[str],
     classes: ClassTable | None,
@@ -114,9 +125,17 @@ def columns(
         "area_m2": lambda: pa.array(areas, pa.float64(), mask=np.isnan(areas)),
         "perimeter_m": lambda: pa.array(perimeters, pa.float64(), mask=np.isnan(perimeters)),
         "pixels": lambda: pa.array(regions.pixels, pa.int64()),
+        "confidence_mean": lambda: _shares(regions.confidence[:, 0]),
+        "confidence_min": lambda: _shares(regions.confidence[:, 1]),
+        "confidence_p05": lambda: _shares(regions.confidence[:, 2]),
+        "region_id": lambda: pa.array(numbers, pa.int64()),
         "scene": lambda: pa.repeat(scene, len(regions)),
     }
     return {name: made[name]() for name in attributes}
+
+
+def _shares(values: np.ndarray) -> pa.Array:
+    return pa.array(values, pa.float32(), mask=np.isnan(values))
 
 
 def _names(values: np.ndarray, classes: ClassTable | None) -> pa.Array:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from satseg.vectorization.planar import ROW, VOID, new_map, with_room
+from satseg.vectorization.pieces import Pieces
+from satseg.vectorization.planar import FAMILIES, ROW, VOID, find_family, new_map, with_room
 from satseg.vectorization.regions import Regions, concatenate, to_shapely
 from satseg.vectorization.rings import emit_closed
-from satseg.vectorization.scan import scan_rows
+from satseg.vectorization.scan import cut_giants, hand_on, scan_rows
 from satseg.vectorization.simplify import CELL, simplify_band
 
 if TYPE_CHECKING:
@@ -27,67 +29,102 @@ ROWS_AT_ONCE = 64  # closed regions are handed out this often, so that tables st
 class Tracer:
     """Rows in, polygons of closed regions out. Neither depends on the height of the strips.
 
-    Regions are 4-connected pixels of equal value. Vertices lie where a boundary turns and where three or more regions
-    meet; all others are left out, so polygons form a valid coverage, and each is valid by the OGC's rules. So they
-    stay when they are simplified.
+    Regions are 4-connected pixels of equal value, each a feature of one polygon. With ``diagonal``, regions that touch
+    at a corner are one feature of several polygons, which are the same: so where two such features cross at a corner,
+    both hold together and nothing overlaps.
+
+    Vertices lie where a boundary turns and where three or more regions meet; all others are left out, so polygons form
+    a valid coverage, and each is valid by the OGC's rules. So they stay when they are simplified.
 
     Args:
         width: Columns of the raster.
         tolerance: How far a simplified boundary may be from the pixels' edges, as columns and rows; None keeps them.
+        diagonal: Whether regions are 8-connected.
+        confidence: Whether rows come with confidence.
+        max_vertices: Features that have about so many are cut at the next row of the lattice, and :meth:`pieces` hands
+            them out; None cuts none.
     """
 
-    def __init__(self, width: int, *, tolerance: tuple[float, float] | None = None) -> None:
+    def __init__(
+        self,
+        width: int,
+        *,
+        tolerance: tuple[float, float] | None = None,
+        diagonal: bool = False,
+        confidence: bool = False,
+        max_vertices: int | None = None,
+    ) -> None:
         self._width = width
-        self._state = new_map(width, lattice=CELL if tolerance else 0)
+        self._state = new_map(width, lattice=CELL if tolerance else 0, diagonal=diagonal, confidence=confidence)
         self._scale = 1 / np.array(tolerance) if tolerance else None
         self._occupied = np.zeros((CELL + 1, width + 1) if tolerance else 0, dtype=np.uint8)
         self._carried = 0
+        self._max_vertices = max_vertices
+        self._cut = np.zeros((2, width), dtype=np.int32)
+        self._pieces = Pieces()
 
-    def push(self, values: np.ndarray) -> Regions:
+    def push(self, values: np.ndarray, confidence: np.ndarray | None = None) -> Regions:
         """Take the next rows, at least one.
 
         Args:
             values: (H, W) integers that fit into int32; -1 where nothing is to be emitted.
+            confidence: (H, W) uint8, probability times 254; 255 where it does not count.
 
         Returns:
-            Regions that have closed, which may be none.
+            Features that have closed, which may be none.
         """
-        parts = []
-        for top in range(0, len(values), ROWS_AT_ONCE):
-            strip = values[top : top + ROWS_AT_ONCE]
-            rows = np.full((len(strip), self._width + 1), VOID, dtype=np.int32)
-            rows[:, :-1] = strip
-            parts += self._scan(rows)
-        return concatenate(parts)
+        if confidence is None:
+            confidence = np.empty((len(values), 0), dtype=np.uint8)
+        parts, top = [Regions.none()], 0
+        while top < len(values):
+            end = top + ROWS_AT_ONCE - self._row % ROWS_AT_ONCE
+            rows = np.full((len(values[top:end]), self._width + 1), VOID, dtype=np.int32)
+            rows[:, :-1] = values[top:end]
+            parts += self._scan(rows, confidence[top:end])
+            top = end
+        return self._pieces.keep(concatenate(parts))
 
     def finish(self) -> Regions:
-        """Return the regions that reach the last row."""
-        height = int(self._state.counters[ROW])
-        parts = self._scan(np.full((1, self._width + 1), VOID, dtype=np.int32))
+        """Return the features that reach the last row."""
+        height = self._row
+        self._max_vertices = None
+        parts = self._scan(np.full((1, self._width + 1), VOID, dtype=np.int32), np.full((1, 0), 0, dtype=np.uint8))
         if self._scale is not None and height % CELL:
             parts.append(self._emit_band(height - height % CELL, NO_ROW))
-        return concatenate(parts)
+        return self._pieces.keep(concatenate(parts))
 
-    def _scan(self, rows: np.ndarray) -> list[Regions]:
-        """Scan rows; with a lattice, regions come out only after the last row of corners of each band."""
+    def pieces(self) -> Iterator[Regions]:
+        """Yield the pieces of features that were cut, after the end; those of one feature have one family."""
+        families = self._state.families
+        known = np.array([find_family(families, i) for i in range(self._state.counters[FAMILIES] + 1)])
+        return self._pieces.hand_out(known)
+
+    @property
+    def _row(self) -> int:
+        return int(self._state.counters[ROW])
+
+    def _scan(self, rows: np.ndarray, confidence: np.ndarray) -> list[Regions]:
+        """Scan rows, those of the lattice each for itself; to simplify, features come out only after these."""
+        first, at, parts = self._row, 0, [Regions.none()]
+        for row in range(max(first + -first % CELL, CELL), first + len(rows), CELL):
+            self._scan_all(rows[at : row - first], confidence[at : row - first])
+            at = row - first + 1
+            cut = self._max_vertices is not None and cut_giants(self._state, self._max_vertices, self._cut)
+            self._scan_all(rows[at - 1 : at], confidence[at - 1 : at])
+            if cut:
+                hand_on(self._state, self._cut)
+            if self._scale is not None:
+                parts.append(self._emit_band(row - CELL, row))
+        self._scan_all(rows[at:], confidence[at:])
         if self._scale is None:
-            self._scan_all(rows)
-            return [Regions(*emit_closed(self._state))]
-        before = int(self._state.counters[ROW])
-        ends = [row for row in range(before, before + len(rows)) if row and row % CELL == 0]
-        parts = [Regions.none()]
-        for row in ends:
-            self._scan_all(rows[: row + 1 - before])
-            rows, before = rows[row + 1 - before :], row + 1
-            parts.append(self._emit_band(row - CELL, row))
-        self._scan_all(rows)
+            parts.append(Regions(*emit_closed(self._state)))
         return parts
 
-    def _scan_all(self, rows: np.ndarray) -> None:
+    def _scan_all(self, rows: np.ndarray, confidence: np.ndarray) -> None:
         done = 0
         while done < len(rows):
             self._state = with_room(self._state)
-            done = scan_rows(self._state, rows, done)
+            done = scan_rows(self._state, rows, confidence, done)
 
     def _emit_band(self, top: int, bottom: int) -> Regions:
         self._carried = simplify_band(self._state, self._occupied, top, bottom, self._carried, self._scale)

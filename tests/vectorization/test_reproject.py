@@ -19,7 +19,7 @@ from satseg.vectorization.trace import Tracer
 def traced(values: np.ndarray, transform: Affine) -> Batch:
     tracer = Tracer(values.shape[1])
     regions = concatenate([tracer.push(values), tracer.finish()])
-    return Batch({}, coordinates(regions, transform), regions.rings, regions.polygons)
+    return Batch({}, coordinates(regions, transform), regions.rings, regions.polygons, regions.features, multi=False)
 
 
 def polygons(batch: Batch) -> np.ndarray:

@@ -67,7 +67,16 @@ def test_every_format_reads_back_as_the_map(tmp_path: Path, suffix: str) -> None
     expected = np.where((values == 0) | (values == 255), -1, values.astype(int))
     np.testing.assert_array_equal(burnt(geometry, table.class_id.to_numpy(), values.shape, NORTH_UP), expected)
     perimeter = "perim_m" if suffix == ".shp" else "perimeter_m"  # DBF has room for ten letters
-    assert list(table.columns) == ["class_id", "class_name", "area_m2", perimeter, "pixels", "scene", "geometry"]
+    assert list(table.columns) == [
+        "class_id",
+        "class_name",
+        "area_m2",
+        perimeter,
+        "pixels",
+        "region_id",
+        "scene",
+        "geometry",
+    ]
     assert set(table.scene) == {"map.tif"}
     assert table.groupby("class_name").size().to_dict() == summary.polygons
     assert table.pixels.sum() == (expected >= 0).sum()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from typing import Any
+
 import numpy as np
 import pytest
 import shapely
@@ -16,8 +19,10 @@ from planar_checks import (
     maps,
     traced_by_gdal,
 )
+from scipy.ndimage import label
 
-from satseg.vectorization.regions import concatenate
+from satseg.vectorization import trace as trace_module
+from satseg.vectorization.regions import Regions, concatenate, to_shapely
 from satseg.vectorization.trace import Tracer, trace
 
 DIRECTED = {
@@ -70,8 +75,8 @@ def test_strips_of_any_height_give_the_same_arrays(values: np.ndarray, height: i
     expected = concatenate([whole.push(values), whole.finish()])
     strips = [parts.push(values[top : top + height]) for top in range(0, len(values), height)]
     found = concatenate([*strips, parts.finish()])
-    for name in ("corners", "rings", "polygons", "values", "pixels"):
-        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+    for entry in fields(Regions):
+        np.testing.assert_array_equal(getattr(found, entry.name), getattr(expected, entry.name))
 
 
 @settings(max_examples=60, deadline=None)
@@ -108,3 +113,101 @@ def test_tables_do_not_grow_with_the_number_of_rows() -> None:
     for _ in range(40):
         tracer.push(values)
     assert (len(tracer._state.vertices), len(tracer._state.regions)) == before
+
+
+def all_regions(
+    values: np.ndarray, height: int = 1000, confidence: np.ndarray | None = None, **options: Any
+) -> Regions:
+    tracer = Tracer(values.shape[1], confidence=confidence is not None, **options)
+    parts = [
+        tracer.push(values[top : top + height], None if confidence is None else confidence[top : top + height])
+        for top in range(0, len(values), height)
+    ]
+    return concatenate([*parts, tracer.finish(), *tracer.pieces()])
+
+
+def numbered(values: np.ndarray, structure: np.ndarray | None) -> np.ndarray:
+    """Label the regions of a map with scipy; 0 where there is none."""
+    found, count = np.zeros(values.shape, dtype=np.int64), 0
+    for value in np.unique(values[values >= 0]):
+        labels, number = label(values == value, structure)
+        found[labels > 0] = labels[labels > 0] + count
+        count += number
+    return found
+
+
+def assert_equal(found: Regions, expected: Regions) -> None:
+    for entry in fields(Regions):
+        np.testing.assert_array_equal(getattr(found, entry.name), getattr(expected, entry.name))
+
+
+@settings(max_examples=100, deadline=None)
+@given(maps(), st.sampled_from([None, 1.0, 3.0]), st.integers(1, 9))
+def test_eight_connected_features_are_those_of_scipy(values: np.ndarray, tolerance: float | None, height: int) -> None:
+    both = (tolerance, tolerance) if tolerance else None
+    regions = all_regions(values, diagonal=True, tolerance=both)
+    assert_equal(all_regions(values, height, diagonal=True, tolerance=both), regions)
+    expected = numbered(values, np.ones((3, 3)))
+    assert sorted(regions.pixels) == sorted(np.bincount(expected[expected > 0])[1:])
+    assert len(regions) == expected.max()
+    features = to_shapely(regions, NORTH_UP, multi=True)
+    assert shapely.is_valid(features).all()
+    if tolerance is None:
+        where = burnt(features, np.arange(len(features)), values.shape, NORTH_UP)
+        pairs = set(zip(where[values >= 0].tolist(), expected[values >= 0].tolist(), strict=True))
+        assert len(pairs) == len(features)  # one to one
+    parts = shapely.get_parts(features)
+    assert_coverage(parts)
+    polygons = to_shapely(all_regions(values, tolerance=both), NORTH_UP)
+    assert {part.wkb for part in shapely.normalize(parts)} == {one.wkb for one in shapely.normalize(polygons)}
+
+
+@settings(max_examples=60, deadline=None)
+@given(maps(), st.integers(0, 2**32), st.booleans())
+def test_confidence_is_that_of_all_pixels_of_a_feature(values: np.ndarray, seed: int, diagonal: bool) -> None:
+    confidence = np.random.default_rng(seed).integers(200, 256, values.shape).astype(np.uint8)
+    regions = all_regions(values, 7, confidence, diagonal=diagonal)
+    features = to_shapely(regions, NORTH_UP, multi=True)
+    where = burnt(features, np.arange(len(features)), values.shape, NORTH_UP)
+    for i, found in enumerate(regions.confidence):
+        own = np.sort(confidence[(where == i) & (confidence < 255)]) / 254
+        if not len(own):
+            assert np.isnan(found).all()
+            continue
+        expected = [own.mean(), own[0], own[max(0, -(-len(own) // 20) - 1)]]
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    maps(), st.sampled_from([1, 4, 20]), st.sampled_from([2, 5, 16]), st.booleans(), st.booleans(), st.integers(1, 9)
+)
+def test_pieces_of_giants_fit_and_know_each_other(
+    values: np.ndarray, limit: int, cell: int, diagonal: bool, simple: bool, height: int
+) -> None:
+    options = {"diagonal": diagonal, "tolerance": (1.0, 1.0) if simple else None, "max_vertices": limit}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trace_module, "CELL", cell)
+        found = all_regions(values, **options)
+        assert_equal(all_regions(values, height, **options), found)
+    features = to_shapely(found, NORTH_UP, multi=True)
+    assert shapely.is_valid(features).all()
+    assert_coverage(shapely.get_parts(features))
+    assert found.pixels.sum() == (values >= 0).sum()
+    if simple:
+        return
+    expected = numbered(values, np.ones((3, 3)) if diagonal else None)
+    where = burnt(features, np.arange(len(features)), values.shape, NORTH_UP)
+    for family in np.unique(found.families[found.families > 0]):
+        inside = np.isin(where, np.flatnonzero(found.families == family))
+        (number,) = np.unique(expected[inside])
+        assert (inside == (expected == number)).all()
+
+
+def test_a_giant_is_cut_into_pieces_of_bounded_size() -> None:
+    values = (np.arange(60) % 3 > 0) * (np.arange(2000) % 2)[:, None]
+    values[:, ::3] = 1  # ribs that hang on one another
+    whole, pieces = all_regions(values), all_regions(values, max_vertices=5000)
+    assert np.diff(whole.rings[whole.polygons]).max() > 50_000
+    assert np.diff(pieces.rings[pieces.polygons]).max() < 5000 + 128 * 60 * 2
+    assert len(np.unique(pieces.families)) == 2
