@@ -19,6 +19,9 @@ a traceback; Python callers catch ``SatsegError`` or one of its branches.
 
 from __future__ import annotations
 
+import copyreg
+from typing import Any
+
 
 class SatsegError(Exception):
     """Base of all errors that satseg raises on purpose.
@@ -32,6 +35,10 @@ class SatsegError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle without calling ``__init__`` again, whatever arguments a subclass needs."""
+        return copyreg.__newobj__, (type(self), *self.args), vars(self)  # type: ignore[attr-defined]
 
 
 class UsageError(SatsegError):

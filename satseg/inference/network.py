@@ -57,6 +57,7 @@ class Network:
     Attributes:
         window: Side of the windows it must be given, or None where any size will do.
         global_context: Whether each pixel sees its whole window, so that windows should be as large as training tiles.
+        conversion: What raw values are converted by before they are normalised, or None.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Network:
         self.views = views or Views()
         self.window: int | None = None
         self.global_context = False
+        self.conversion: Conversion | None = None
         self._compile = compile
         self._members: list[Member] = []
         self.add(model, statistics)
@@ -143,7 +145,12 @@ class Network:
         """Return the same network for a scene whose raw values have another scale or offset than in training."""
         if conversion.changes_nothing:
             return self
-        return self._with(_members=[replace(m, normalise=m.normalise.after(conversion)) for m in self._members])
+        members = [replace(m, normalise=m.normalise.after(conversion)) for m in self._members]
+        return self._with(_members=members, conversion=conversion)
+
+    def elsewhere(self, device: torch.device) -> Self:
+        """Return what stands for the same network on a device of another machine: not to be run here."""
+        return self._with(device=device)
 
     def eager(self) -> Self:
         """Return the same network without compilation."""

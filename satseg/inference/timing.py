@@ -36,8 +36,17 @@ class Stopwatch:
         try:
             yield
         finally:
-            with self._lock:
-                self._seconds[stage] += time.perf_counter() - began
+            self.add(stage, time.perf_counter() - began)
+
+    def add(self, stage: Stage, seconds: float) -> None:
+        """Count time that was measured elsewhere."""
+        with self._lock:
+            self._seconds[stage] += seconds
+
+    def busy(self) -> dict[str, float]:
+        """Return seconds by stage, as far as there are any."""
+        with self._lock:
+            return {stage.value: seconds for stage, seconds in self._seconds.items() if seconds}
 
     def seconds(self, *, streams: int) -> dict[str, float]:
         """Return seconds by stage.

@@ -1,0 +1,137 @@
+"""Blocks of rows that are mapped apart join to the bytes of one pass."""
+
+from __future__ import annotations
+
+import pickle
+from itertools import chain, pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+from affine import Affine
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rasterio.windows import Window
+from torch import Tensor, nn
+
+from satseg.classes import ClassTable
+from satseg.inference.blocks import count_strips, join_parts, predict_block, row_blocks, strips
+from satseg.inference.decision import Decision
+from satseg.inference.network import Network
+from satseg.inference.pipeline import Cell, Conditions, predict_cells
+from satseg.inference.plan import make_plan
+from satseg.raster.source import SceneSource
+from satseg.records import BandStatistics, MapLayer, Plan
+
+ALL_LAYERS = frozenset(MapLayer)
+
+
+class Moody(nn.Module):
+    """Its answer depends on the whole batch: windows disagree, and only the very same batches give the same cells."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        mood = images.mean((1, 2, 3), keepdim=True) + images.mean() / 7
+        return torch.cat([torch.sin((images + mood) * factor) * 3 for factor in (0.01, 0.031, 0.047)], dim=1)
+
+
+def moody() -> Network:
+    identity = BandStatistics(1, (0.0,), (1.0,), (0.0,), (255.0,))
+    table = ClassTable.from_names(["background", "grey", "bright"])
+    return Network(Moody(), classes=table, statistics=identity, device=torch.device("cpu"))
+
+
+def write_scene(path: Path, height: int, width: int, *, holes: bool = False) -> SceneSource:
+    values = np.random.default_rng(height * width).integers(1, 255, (height, width), dtype=np.uint8)
+    if holes:
+        values[height // 3 : height // 2] = 0
+        values[:, width // 4] = 0
+    profile = {"driver": "GTiff", "crs": "EPSG:32645", "transform": Affine(0.5, 0, 0, 0, -0.5, 0), "nodata": 0}
+    with rasterio.open(path, "w", count=1, height=height, width=width, dtype="uint8", **profile) as dataset:
+        dataset.write(values, 1)
+    return SceneSource.of(path)
+
+
+def in_one_pass(source: SceneSource, plan: Plan, decision: Decision, conditions: Conditions, row: int) -> list[Cell]:
+    return list(predict_cells(source.open, moody(), plan, decision, conditions, first_row=row))
+
+
+def in_blocks(
+    source: SceneSource, plan: Plan, decision: Decision, conditions: Conditions, row: int, rows: int
+) -> list[Cell]:
+    """Map blocks from the bottom up, send them through pickle, and join them."""
+    mapped = []
+    for block in reversed(row_blocks(plan, rows, first_row=row)):
+        parts = predict_block(source.open, moody(), plan, decision, conditions, block, first_row=row)
+        pieces = [pickle.dumps(strip) for strip in strips(parts, plan)]
+        assert len(pieces) == count_strips(plan, block)
+        mapped.append(pieces)
+    parts = (part for pieces in reversed(mapped) for piece in pieces for part in pickle.loads(piece))
+    return list(join_parts(parts, plan, decision, budget=5000, scratch=conditions.scratch))
+
+
+def assert_same(ours: list[Cell], theirs: list[Cell]) -> None:
+    assert [(cell.top, cell.left, cell.ends_row) for cell in ours] == [(c.top, c.left, c.ends_row) for c in theirs]
+    for one, other in zip(ours, theirs, strict=True):
+        assert one.layers.keys() == other.layers.keys()
+        assert all(one.layers[layer].tobytes() == other.layers[layer].tobytes() for layer in other.layers)
+
+
+@pytest.mark.parametrize(
+    ("height", "overlap", "rows", "batch_size", "row"),
+    [
+        (230, 8, 1, 3, 0),
+        (230, 8, 2, 4, 0),
+        (230, 20, 1, 5, 0),
+        (233, 20, 1, 3, 0),  # the last row begins within the overlap of the row before
+        (233, 20, 3, 1, 2),
+        (230, 0, 1, 4, 0),
+        (230, 8, 1, 40, 1),  # a batch of several rows
+        (33, 8, 1, 2, 0),
+        (20, 8, 1, 2, 0),
+    ],
+)
+@pytest.mark.parametrize("thresholds", [{}, {1: 0.5, 2: 0.3}])
+def test_blocks_join_to_the_bytes_of_one_pass(
+    tmp_path: Path, height: int, overlap: int, rows: int, batch_size: int, row: int, thresholds: dict[int, float]
+) -> None:
+    source = write_scene(tmp_path / "scene.tif", height, 107, holes=bool(thresholds))
+    plan = make_plan(height, 107, window=40, overlap=overlap, batch_size=batch_size)
+    decision = Decision(3, thresholds, 0, ALL_LAYERS)
+    conditions = Conditions(scratch=tmp_path)
+    expected = in_one_pass(source, plan, decision, conditions, row)
+    assert_same(in_blocks(source, plan, decision, conditions, row, rows), expected)
+    assert MapLayer.DISAGREEMENT in expected[0].layers
+
+
+def test_blocks_of_an_area_join_to_the_bytes_of_one_pass(tmp_path: Path) -> None:
+    class Disc:
+        def touches(self, window: Window) -> bool:
+            return bool(self.inside(window).any())
+
+        def inside(self, window: Window) -> np.ndarray:
+            rows, columns = np.ogrid[: int(window.height), : int(window.width)]
+            return np.hypot(rows + window.row_off - 90, columns + window.col_off - 60) < 50
+
+    source = write_scene(tmp_path / "scene.tif", 200, 150)
+    plan = make_plan(200, 150, window=40, overlap=10, batch_size=3)
+    decision = Decision(3, layers=ALL_LAYERS)
+    conditions = Conditions(scratch=tmp_path, area=Disc())
+    expected = in_one_pass(source, plan, decision, conditions, 0)
+    assert_same(in_blocks(source, plan, decision, conditions, 0, 2), expected)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(1, 500), st.integers(0, 20), st.integers(1, 5), st.integers(0, 100))
+def test_blocks_cover_all_rows_once_and_may_be_parted(height: int, overlap: int, rows: int, first: int) -> None:
+    plan = make_plan(height, 40, window=40, overlap=overlap)
+    first %= len(plan.row_starts)
+    blocks = row_blocks(plan, rows, first_row=first)
+    assert list(chain(*blocks)) == list(range(first, len(plan.row_starts)))
+    assert all(len(block) == rows for block in blocks[:-1])
+    assert 1 <= len(blocks[-1]) <= rows + 2
+    for above, block in pairwise(blocks):
+        # What the block above leaves does not reach up into the overlap of its own last row of windows.
+        assert plan.row_starts[block.start] - plan.row_starts[above.stop - 1] >= overlap
+        assert len(block) == 1 or plan.row_starts[block.start + 1] - plan.row_starts[block.start] >= overlap
