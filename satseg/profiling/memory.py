@@ -24,6 +24,7 @@ class PeakMemory:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         if device.type == "cuda":
+            torch.zeros(1, device=device)  # there are no statistics before the first tensor
             torch.cuda.reset_peak_memory_stats(device)
         else:
             _load_kernels()
