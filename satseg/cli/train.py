@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -244,7 +245,9 @@ def train(
     """Train a network on tiles, and keep the weights that score best on the val tiles."""
     from satseg.training.devices import process_rank
 
-    first = process_rank() == 0  # the other processes of a run have nothing to add
+    first = process_rank() == 0  # the other processes of a run would say the same once more
+    if not first:
+        logging.getLogger("satseg").setLevel(logging.ERROR)
     talk = console.talk(ctx, json=json and first, quiet=quiet or not first, debug=debug)
     from satseg.workflows.train import train
 

@@ -146,7 +146,10 @@ def train(
         data = TrainingData.open(tiles, cache_bytes // devices)
         with torch.random.fork_rng(range(torch.cuda.device_count())):
             model = _create(builder, recipe, data.tile_set)  # first of all, since it refuses wrong names and options
-            begun = _begun(output, recipe) if resume else {}
+            old = _begun(output, recipe) if resume else None
+            begun = old.read_settings() if old else {}
+            if recipe.init_from is not None and not (old and old.resumable):
+                _start_from(model, recipe.init_from)
             if batch_size is None:
                 recipe = replace(recipe, batch_size=begun.get("batch_size") or _fitting(model.to(where), data))
             share = Share(recipe.batch_size, recipe.accumulate, fabric.world_size, process_rank())
@@ -171,10 +174,10 @@ def train(
         return _finish(trainer, data, pictures=pictures)
 
 
-def _begun(output: str | Path | None, recipe: Recipe) -> dict[str, Any]:
-    """Return the settings that the run to resume was started with, none where there is no run."""
+def _begun(output: str | Path | None, recipe: Recipe) -> Run | None:
+    """Return the run to resume, None where there is none."""
     path = newest_run(recipe.arch) if output is None else Path(output)
-    return {} if path is None or not Run(path).started else Run(path).read_settings()
+    return None if path is None or not Run(path).started else Run(path)
 
 
 def _open_run(
@@ -197,7 +200,7 @@ def _open_run(
 def _make_trainer(
     model: nn.Module, recipe: Recipe, budget: Budget, data: TrainingData, run: Run, fabric: Fabric
 ) -> Trainer:
-    weights, tensors, values = _load_state(run) if run.resumable else (_starting_weights(model, recipe), {}, {})
+    weights, tensors, values = _load_state(run) if run.resumable else (model.state_dict(), {}, {})
     model.load_state_dict(weights)
     rarity = class_weights(recipe.class_weights, [tile.pixels for tile in data.train])
     learner = Learner(model, recipe, data.tile_set.statistics, fabric, rarity)
@@ -224,15 +227,13 @@ def _make_trainer(
     )
 
 
-def _starting_weights(model: nn.Module, recipe: Recipe) -> dict[str, Tensor]:
-    """Return the weights of a new run."""
-    if recipe.init_from is not None:
-        source = Checkpoint.load(recipe.init_from)
-        try:
-            log.info("Starting from %s: %s.", source.path, transfer(model, source.read_weights()))
-        except CheckpointError as error:
-            raise CheckpointError(f"{source.path} cannot be started from. {error.message}", hint=error.hint) from error
-    return model.state_dict()
+def _start_from(model: nn.Module, path: str) -> None:
+    """Copy what fits of a checkpoint's weights into a network, and say what does not."""
+    source = Checkpoint.load(path)
+    try:
+        log.info("Starting from %s: %s.", source.path, transfer(model, source.read_weights()))
+    except CheckpointError as error:
+        raise CheckpointError(f"{source.path} cannot be started from. {error.message}", hint=error.hint) from error
 
 
 def _fitting(model: nn.Module, data: TrainingData) -> int:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,15 @@ import geopandas
 import pytest
 import rasterio
 import torch
+from PIL import Image
 from typer.testing import CliRunner
 
-from satseg.checkpoint import Checkpoint
+from satseg import create_model
+from satseg.checkpoint import Checkpoint, ModelCard, save_checkpoint
+from satseg.classes import ClassTable
 from satseg.cli.app import app
-from satseg.errors import ArchitectureError, OutputError, TileError, TrainingError, UsageError
-from satseg.records import ProgressEvent, TrainingSummary
+from satseg.errors import ArchitectureError, CheckpointError, OutputError, TileError, TrainingError, UsageError
+from satseg.records import BandSpec, BandStatistics, ProgressEvent, TrainingSummary
 from satseg.tiles.tileset import INDEX, TileSet
 from satseg.workflows.train import train
 
@@ -266,3 +269,163 @@ def test_ctrl_c_keeps_the_state_and_resume_goes_on(bright_tiles: Path, tmp_path:
     settings = json.loads((tmp_path / "run" / "settings.json").read_text())
     assert settings["budget"]["steps"] == 320
     assert len(list((tmp_path / "run").glob("state-*.safetensors"))) == 1
+
+
+def test_pictures_show_the_run_and_its_tiles(bright_tiles: Path, tmp_path: Path) -> None:
+    run(bright_tiles, tmp_path / "run", steps=6, pictures=True, show_augment=True, augment="strong")
+    for name, (columns, rows) in {"curves": (1000, 320), "tiles": (1080, 400), "augmented": (1440, 760)}.items():
+        with Image.open(tmp_path / "run" / f"{name}.png") as picture:
+            assert picture.size == (columns, rows), name
+            assert len(picture.getcolors()) > 10
+
+
+def test_the_run_record_tells_what_was_asked_for_and_how_it_ended(bright_tiles: Path, tmp_path: Path) -> None:
+    run(bright_tiles, tmp_path / "run", loss="focal", ema=0.9, patience=7)
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    settings = record["settings"]
+    assert (settings["loss"], settings["ema"], settings["patience"], settings["lr"]) == ("focal", 0.9, 7, 3e-3)
+    assert (settings["budget"], settings["devices"]) == ({"steps": STEPS, "seconds": None}, 1)
+    assert (record["steps"], record["ended_by"], record["train_tiles"], record["val_tiles"]) == (STEPS, "budget", 16, 4)
+    assert record["best_miou"] == Checkpoint.load(tmp_path / "run").card.metrics["mean_iou"]
+    assert record["best_step"] == Checkpoint.load(tmp_path / "run").card.training["steps"]
+
+
+def test_a_run_of_all_choices_is_resumed_to_the_bit(bright_tiles: Path, tmp_path: Path) -> None:
+    choices: dict[str, Any] = {
+        "ema": 0.95,
+        "accumulate": 2,
+        "batch_size": 2,
+        "augment": "strong",
+        "balance": True,
+        "schedule": "one-cycle",
+        "encoder_rate": 0.1,
+        "freeze_encoder": 1.5,
+        "optimizer": "sgd",
+        "loss": "ce + 0.5*lovasz",
+    }
+    run(bright_tiles, tmp_path / "unbroken", **choices)
+    for stop in (3, 7):
+        with pytest.raises(KeyboardInterrupt):
+            run(bright_tiles, tmp_path / "broken", resume=True, progress=interrupt_after(stop), **choices)
+    run(bright_tiles, tmp_path / "broken", resume=True, **choices)
+    assert weights(tmp_path / "broken") == weights(tmp_path / "unbroken")
+
+
+@pytest.fixture
+def wider(tmp_path: Path, bright_tiles: Path) -> Path:
+    """A checkpoint of an ERFNet with other bands and more classes than the tiles have."""
+    names = ["water", "forest", "field", "town", "road"]
+    card = replace(
+        card_of(bright_tiles),
+        classes=ClassTable.from_names(names),
+        bands=BandSpec(("red", "green", "blue"), "uint8", (1.0,) * 3, (0.0,) * 3),
+        statistics=BandStatistics(1, (110.0,) * 3, (45.0,) * 3, (0.0,) * 3, (255.0,) * 3),
+    )
+    torch.manual_seed(7)
+    path = tmp_path / "wider.safetensors"
+    save_checkpoint(path, create_model("erfnet", in_channels=3, num_classes=5).state_dict(), card)
+    return path
+
+
+def card_of(tiles: Path) -> ModelCard:
+    tile_set = TileSet.open(tiles)
+    parts = (tile_set.classes, tile_set.bands, tile_set.statistics, tile_set.gsd, tile_set.tile_size)
+    return ModelCard("erfnet", *parts)
+
+
+def test_a_run_starts_from_what_fits_of_another_network_and_lists_the_rest(
+    bright_tiles: Path, tmp_path: Path, wider: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", "satseg"):
+        run(bright_tiles, tmp_path / "run", steps=1, lr=1e-9, init_from=wider)
+    theirs, ours = (Checkpoint.load(path).read_weights() for path in (wider, tmp_path / "run" / "last.safetensors"))
+    fitting = [name for name in ours if ours[name].shape == theirs[name].shape and "running" not in name]
+    assert all(torch.allclose(ours[n].float(), theirs[n].float(), atol=1e-6) for n in fitting if "batches" not in n)
+    told = next(message for message in caplog.messages if message.startswith("Starting from"))
+    differing = [name for name in ours if ours[name].shape != theirs[name].shape]
+    assert differing
+    assert all(f"{name} {tuple(theirs[name].shape)} for {tuple(ours[name].shape)}" in told for name in differing)
+
+
+def test_a_run_that_was_begun_needs_its_source_no_more(bright_tiles: Path, tmp_path: Path, wider: Path) -> None:
+    run(bright_tiles, tmp_path / "unbroken", init_from=wider)
+    with pytest.raises(KeyboardInterrupt):
+        run(bright_tiles, tmp_path / "broken", init_from=wider, progress=interrupt_after(4))
+    wider.rename(tmp_path / "elsewhere")
+    run(bright_tiles, tmp_path / "broken", init_from=wider, resume=True)
+    assert weights(tmp_path / "broken") == weights(tmp_path / "unbroken")
+
+
+def test_a_source_that_fits_nowhere_is_refused(bright_tiles: Path, tmp_path: Path, wider: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"wider\.safetensors cannot be started from"):
+        run(bright_tiles, tmp_path / "run", arch="enet", init_from=wider)
+    with pytest.raises(CheckpointError, match="does not exist"):
+        run(bright_tiles, tmp_path / "other", init_from=tmp_path / "absent.safetensors")
+    assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_batch_size_that_is_left_open_is_chosen_once(bright_tiles: Path, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(bright_tiles, tmp_path / "run", batch_size=None, steps=2, progress=interrupt_after(1))
+    chosen = json.loads((tmp_path / "run" / "settings.json").read_text())["batch_size"]
+    assert chosen == 16  # as many as there are tiles
+    assert run(bright_tiles, tmp_path / "run", batch_size=None, steps=2, resume=True).epochs == 2
+
+
+def test_unknown_choices_are_refused(bright_tiles: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no option 'learning_rate'"):
+        run(bright_tiles, tmp_path / "run", learning_rate=0.1)
+
+
+def test_the_table_has_a_line_for_every_validation(bright_tiles: Path, tmp_path: Path) -> None:
+    words = ["train", str(bright_tiles), "-o", str(tmp_path / "run"), "--steps", "4", "--batch-size", "8"]
+    answer = CliRunner().invoke(app, [*words, "--threads", "1", "--no-pictures"])
+    lines = [line.split() for line in answer.stderr.splitlines()]
+    assert ["epoch", "step", "loss", "mIoU", "rate", "time", "left"] in lines
+    rows = [line for line in lines if len(line) >= 7 and line[1] in ("2", "4") and line[0] in ("1.0", "2.0")]
+    assert [(row[0], row[1], row[6]) for row in rows][-1][:2] == ("2.0", "4")
+    assert rows[0][-1] == "best"
+
+
+@pytest.mark.parametrize("text", ["0", "-3", "many", "2.5"])
+def test_a_wrong_batch_size_is_wrong_usage(bright_tiles: Path, tmp_path: Path, text: str) -> None:
+    answer = CliRunner().invoke(app, ["train", str(bright_tiles), "-o", str(tmp_path / "run"), "--batch-size", text])
+    assert isinstance(answer.exception, UsageError)
+    assert repr(text) in answer.exception.message
+
+
+def test_without_tensorboard_the_user_is_told_how_to_get_it(
+    bright_tiles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("satseg.runs.scalars.find_spec", lambda name: None)
+    with pytest.raises(UsageError) as caught:
+        run(bright_tiles, tmp_path / "run", tensorboard=True)
+    assert "satseg[tensorboard]" in str(caught.value.hint)
+    assert not (tmp_path / "run").exists()
+
+
+def test_tensorboard_reads_what_the_log_says(bright_tiles: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    with pytest.raises(KeyboardInterrupt):
+        run(bright_tiles, tmp_path / "run", batch_size=8, tensorboard=True, progress=interrupt_after(5))
+    run(bright_tiles, tmp_path / "run", batch_size=8, tensorboard=True, resume=True)
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    events.Reload()
+    rows = [line.split(",") for line in (tmp_path / "run" / "log.csv").read_text().splitlines()]
+    assert [event.step for event in events.Scalars("loss")] == [int(row[0]) for row in rows[1:]]
+    assert [event.value for event in events.Scalars("miou")] == pytest.approx([float(row[4]) for row in rows[1:]], 1e-5)
+
+
+@pytest.mark.slow
+def test_a_compiled_network_learns_alike_and_its_checkpoint_is_an_ordinary_one(
+    bright_tiles: Path, unbroken: Path, tmp_path: Path
+) -> None:
+    run(bright_tiles, tmp_path / "run", compile=True)
+    paths = (unbroken, tmp_path / "run")
+    plain, compiled = (Checkpoint.load(path / "last.safetensors").read_weights() for path in paths)
+    assert set(plain) == set(compiled)
+    rows = [(path / "log.csv").read_text().splitlines()[1].split(",") for path in paths]
+    assert float(rows[1][2]) == pytest.approx(float(rows[0][2]), rel=1e-2)
