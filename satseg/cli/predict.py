@@ -190,6 +190,25 @@ def predict(
         bool,
         typer.Option("--compile", help="Compile the network first; pays for large scenes.", rich_help_panel=_RUN),
     ] = False,
+    engine: Annotated[
+        str,
+        typer.Option(
+            metavar="local|ray",
+            help="Who runs the network: this process, or the workers of a Ray cluster: that which RAY_ADDRESS names or "
+            "which runs here, else one is started. Needs satseg\\[ray].",
+            rich_help_panel=_RUN,
+        ),
+    ] = "local",
+    devices: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Spread each scene over that many GPUs, or groups of processor cores. Default: one, and with --engine "
+            "ray all there are. Needs satseg\\[ray].",
+            rich_help_panel=_RUN,
+        ),
+    ] = None,
     keep_background: options.KeepBackground = False,
     simplify: options.Simplify = None,
     min_area: options.MinArea = None,
@@ -222,6 +241,8 @@ def predict(
         precision=precision,
         compile=compile,
         threads=threads,
+        engine=engine,  # type: ignore[arg-type]
+        devices=devices,
         memory=inputs.byte_size(memory, "--memory") if memory else None,
         tta=tta,  # type: ignore[arg-type]  # checked by the settings, as the choices below
         scales=inputs.factors(scales, "--scales"),

@@ -27,6 +27,7 @@ from satseg.errors import SceneError
 from satseg.inference.decision import Decision
 from satseg.inference.network import Network
 from satseg.inference.pipeline import Conditions, join_cells, predict_cells, rows_to_repeat
+from satseg.inference.ray_engine import RayEngine
 from satseg.inference.timing import Stage, Stopwatch
 from satseg.raster.area import AreaOfInterest, SceneArea
 from satseg.raster.gdal import gdal_environment
@@ -104,6 +105,7 @@ class Mapper:
         gsd: Ground metres per pixel of the training scenes along x and y; None where they are unknown.
         tile_size: Side of the training tiles; None where it is unknown.
         bands: What raw values of the training scenes mean; None takes those of scenes as they are.
+        engine: Workers that have the network; None runs it in this process.
     """
 
     network: Network
@@ -112,11 +114,13 @@ class Mapper:
     gsd: tuple[float, float] | None = None
     tile_size: int | None = None
     bands: BandSpec | None = None
+    engine: RayEngine | None = None
 
     @cached_property
     def planner(self) -> Planner:
         """Makes plans for scenes; what it measures serves all of them."""
-        return Planner(self.network, self.settings, tile_size=self.tile_size)
+        cores, ask = (None, None) if self.engine is None else (self.engine.cores, self.engine.ask)
+        return Planner(self.network, self.settings, tile_size=self.tile_size, cores=cores, ask=ask)
 
     def map_scene(
         self,
@@ -346,7 +350,8 @@ class _Mapping:
             on_failure=self._read_failed if self.settings.on_read_error == "nodata" else None,
             stopwatch=self.watch,
         )
-        cells = predict_cells(self.source.open, self.network, plan, decision, conditions, first_row=first)
+        predict = self.mapper.engine.predict_cells if self.mapper.engine else predict_cells
+        cells = predict(self.source.open, self.network, plan, decision, conditions, first_row=first)
         done = work.finished * plan.width
         noted = time.monotonic()
         with closing(cells):
@@ -422,7 +427,8 @@ class _Mapping:
         self, plan: Plan, follower: Follower, vectors: VectorSummary | None, seconds: float
     ) -> PredictionSummary:
         counts = {entry.name: int(follower.counts[entry.id]) for entry in self.network.classes}
-        stages = self.watch.seconds(streams=plan.streams)
+        engine = self.mapper.engine
+        stages = self.watch.seconds(streams=engine.streams(plan) if engine else plan.streams)
         together = max(sum(stages.values()), 1e-9)
         return PredictionSummary(
             scene=self.info.path,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from functools import cached_property
+from collections.abc import Callable
+from functools import cached_property, partial
+from typing import Any
 
 from satseg.backend.device import available_cores
 from satseg.inference.network import Network
@@ -28,13 +30,24 @@ class Planner:
         network: What will run, at the pixel size of its training.
         settings: What was asked for.
         tile_size: Side of the training tiles: the window of networks that see the whole window. None if unknown.
+        cores: Processor cores where it will run; None is what the settings allow here.
+        ask: Has the network measured where it will run: calls a function with it. None is here.
     """
 
-    def __init__(self, network: Network, settings: PredictionSettings, *, tile_size: int | None = None) -> None:
+    def __init__(
+        self,
+        network: Network,
+        settings: PredictionSettings,
+        *,
+        tile_size: int | None = None,
+        cores: int | None = None,
+        ask: Callable[[Callable[[Network], Any]], Any] | None = None,
+    ) -> None:
         self._network = network
         self._settings = settings
         self._tile_size = tile_size
-        self._cores = settings.threads or available_cores()
+        self._cores = cores or settings.threads or available_cores()
+        self._ask = ask or (lambda function: function(network))
         self._tunings: dict[str, Tuning] = {}
 
     def plan(self, info: SceneInfo, network: Network) -> Plan:
@@ -95,15 +108,16 @@ class Planner:
     def _tune(self, dtype: str, window: int | None, batch_size: int | None) -> Tuning:
         if dtype not in self._tunings:
             memory = self._settings.memory
-            found = tune(
-                self._network,
+            measure = partial(
+                tune,
                 dtype=dtype,
-                overlap=lambda side: wanted_overlap(side, self._receptive_field),
+                overlap=partial(wanted_overlap, receptive_field=self._receptive_field),
                 window=window,
                 batch_size=batch_size,
                 cores=self._cores,
                 memory=None if memory is None else int(memory * _NETWORK_SHARE),
             )
+            found: Tuning = self._ask(measure)
             log.info(
                 "Fastest of %d ways that were tried in %.1f s: windows of %d px, batches of %d, %d streams of %d "
                 "threads: %.2f million pixels a second.",
@@ -138,7 +152,7 @@ class Planner:
         """What the network sees around a pixel, in pixels of the training."""
         if self._network.global_context:
             return None
-        side = effective_receptive_field(self._network)
+        side: int | None = self._ask(effective_receptive_field)
         window = self._fixed_window()
         if side is not None and window is not None and side > LARGEST_SHARE * window:
             log.info(

@@ -17,6 +17,7 @@ from satseg.checkpoint import Checkpoint
 from satseg.errors import CheckpointError, SatsegError, UsageError
 from satseg.inference.likeness import unlike_training
 from satseg.inference.network import Network
+from satseg.inference.ray_engine import RayEngine
 from satseg.inference.views import Views
 from satseg.raster.gdal import gdal_environment
 from satseg.raster.scales import Conversion
@@ -27,6 +28,7 @@ from satseg.runs import newest_finished
 from satseg.vectorization import VECTOR_SUFFIXES
 from satseg.workflows.mapping import MapOutputs, Mapper
 from satseg.workflows.predict_settings import PredictionSettings
+from satseg.workflows.spreading import open_engine, send
 
 log = logging.getLogger("satseg")
 
@@ -172,10 +174,13 @@ def predict_scenes(
         claimed: dict[Path, str] = {}
         for scene in scenes:  # before any work is done
             _claim_outputs(names, SceneSource.of(scene, bands=settings.bands), None, claimed, alone=alone)
-    mapper, checkpoint = _mapper(model, arch, settings)
     layer = names.of_layer(stream)
     used: dict[Path, str] = {}
     with ExitStack() as stack:
+        engine = open_engine(settings)
+        if engine is not None:
+            stack.enter_context(engine)
+        mapper, checkpoint = _mapper(model, arch, settings, engine)
         shares = not alone and (layer.vectors or layer.stream is not None)
         shared = stack.enter_context(mapper.share_layer(layer)) if shares else None
         for scene in scenes:
@@ -207,6 +212,8 @@ def rehearse_scenes(
 ) -> Iterator[Rehearsal]:
     """Tell what :func:`predict_scenes` would take for each scene, after a short probe; nothing is written.
 
+    The probe runs in this process, and its time is that of this process alone, whatever engine was chosen.
+
     Args:
         scenes: As in :func:`predict_scenes`, as all the other arguments.
         outputs: What would be written.
@@ -219,7 +226,7 @@ def rehearse_scenes(
     """
     names = _output_names(outputs)
     settings = settings or PredictionSettings()
-    mapper, checkpoint = _mapper(model, arch, settings)
+    mapper, checkpoint = _mapper(model, arch, settings, None)
     for scene in scenes:
         source = SceneSource.of(scene, bands=settings.bands)
         with gdal_environment():
@@ -227,14 +234,18 @@ def rehearse_scenes(
 
 
 def _mapper(
-    model: str | Path | Sequence[str | Path] | None, arch: str | None, settings: PredictionSettings
+    model: str | Path | Sequence[str | Path] | None,
+    arch: str | None,
+    settings: PredictionSettings,
+    engine: RayEngine | None,
 ) -> tuple[Mapper, Checkpoint]:
     """Load the network; return it with the first checkpoint, which scenes have to fit."""
     torch.set_num_threads(settings.threads or available_cores())
     checkpoints = [Checkpoint.load(path) for path in _model_paths(model)]
     card = checkpoints[0].card
-    network = _network(checkpoints, arch, settings)
-    return Mapper(network, _origin(checkpoints), settings, card.gsd, card.tile_size, card.bands), checkpoints[0]
+    network = _network(checkpoints, arch, settings) if engine is None else send(checkpoints, arch, settings, engine)
+    mapper = Mapper(network, _origin(checkpoints), settings, card.gsd, card.tile_size, card.bands, engine)
+    return mapper, checkpoints[0]
 
 
 def _output_names(outputs: str | Path | Sequence[str | Path] | OutputNames) -> OutputNames:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from satseg.errors import UsageError
 from satseg.inference.pipeline import DEFAULT_BUDGET
+from satseg.inference.plan import SMALLEST_WINDOW
 from satseg.vectorization.options import PolygonOptions
 
 
@@ -24,6 +25,10 @@ class PredictionSettings:
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
         compile: Whether the network is compiled first, which pays for large scenes.
         threads: Processor threads in all; None is all that the process may use.
+        engine: ``local``, or ``ray`` for all workers of a Ray cluster; see
+            :class:`~satseg.inference.ray_engine.RayEngine`.
+        devices: Number of workers, one per GPU or group of processor cores; more than one on this machine is Ray, too.
+            None is one here, and all there are on a cluster.
         memory: Bytes that windows (three quarters) and rows (a quarter; more is spilled to disk) may take; None keeps
             64 MiB of rows, and takes for windows what they need.
         tta: Test-time augmentation: ``none``, ``flips`` (4 views) or ``d4`` (8 views).
@@ -47,6 +52,8 @@ class PredictionSettings:
     precision: str = "auto"
     compile: bool = False
     threads: int | None = None
+    engine: Literal["local", "ray"] = "local"
+    devices: int | None = None
     memory: int | None = None
     tta: Literal["none", "flips", "d4"] = "none"
     scales: tuple[float, ...] = (1.0,)
@@ -67,8 +74,15 @@ class PredictionSettings:
                 raise UsageError(
                     f"--{option} {getattr(self, name)} is unknown.", hint=f"Choose from {', '.join(choices)}."
                 )
+        if isinstance(self.window, int) and self.window < SMALLEST_WINDOW:
+            raise UsageError(f"A window of {self.window} px is too small; networks take {SMALLEST_WINDOW} px and more.")
         if self.memory is not None and self.memory < 1:
             raise UsageError(f"A memory of {self.memory} bytes is none.")
+
+    @property
+    def spreads(self) -> bool:
+        """Whether other processes than this one run the network."""
+        return self.engine == "ray" or (self.devices or 1) > 1
 
     @property
     def row_budget(self) -> int:
@@ -98,9 +112,10 @@ class PredictionSettings:
 
 
 _CHOICES = {
+    "engine": ("local", "ray"),
     "tta": ("none", "flips", "d4"),
     "gsd": ("model", "scene"),
     "on_read_error": ("fail", "nodata"),
 }
 # They change how long a map takes, or whether it is made at all, but not the map.
-_CIRCUMSTANCES = frozenset({"memory", "on_read_error", "resume", "skip_existing", "polygons"})
+_CIRCUMSTANCES = frozenset({"memory", "engine", "devices", "on_read_error", "resume", "skip_existing", "polygons"})

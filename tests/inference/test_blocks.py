@@ -8,49 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import rasterio
-import torch
-from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from moody import assert_same, moody, write_scene
 from rasterio.windows import Window
-from torch import Tensor, nn
 
-from satseg.classes import ClassTable
 from satseg.inference.blocks import count_strips, join_parts, predict_block, row_blocks, strips
 from satseg.inference.decision import Decision
-from satseg.inference.network import Network
 from satseg.inference.pipeline import Cell, Conditions, predict_cells
 from satseg.inference.plan import make_plan
 from satseg.raster.source import SceneSource
-from satseg.records import BandStatistics, MapLayer, Plan
+from satseg.records import MapLayer, Plan
 
 ALL_LAYERS = frozenset(MapLayer)
-
-
-class Moody(nn.Module):
-    """Its answer depends on the whole batch: windows disagree, and only the very same batches give the same cells."""
-
-    def forward(self, images: Tensor) -> Tensor:
-        mood = images.mean((1, 2, 3), keepdim=True) + images.mean() / 7
-        return torch.cat([torch.sin((images + mood) * factor) * 3 for factor in (0.01, 0.031, 0.047)], dim=1)
-
-
-def moody() -> Network:
-    identity = BandStatistics(1, (0.0,), (1.0,), (0.0,), (255.0,))
-    table = ClassTable.from_names(["background", "grey", "bright"])
-    return Network(Moody(), classes=table, statistics=identity, device=torch.device("cpu"))
-
-
-def write_scene(path: Path, height: int, width: int, *, holes: bool = False) -> SceneSource:
-    values = np.random.default_rng(height * width).integers(1, 255, (height, width), dtype=np.uint8)
-    if holes:
-        values[height // 3 : height // 2] = 0
-        values[:, width // 4] = 0
-    profile = {"driver": "GTiff", "crs": "EPSG:32645", "transform": Affine(0.5, 0, 0, 0, -0.5, 0), "nodata": 0}
-    with rasterio.open(path, "w", count=1, height=height, width=width, dtype="uint8", **profile) as dataset:
-        dataset.write(values, 1)
-    return SceneSource.of(path)
 
 
 def in_one_pass(source: SceneSource, plan: Plan, decision: Decision, conditions: Conditions, row: int) -> list[Cell]:
@@ -69,13 +39,6 @@ def in_blocks(
         mapped.append(pieces)
     parts = (part for pieces in reversed(mapped) for piece in pieces for part in pickle.loads(piece))
     return list(join_parts(parts, plan, decision, budget=5000, scratch=conditions.scratch))
-
-
-def assert_same(ours: list[Cell], theirs: list[Cell]) -> None:
-    assert [(cell.top, cell.left, cell.ends_row) for cell in ours] == [(c.top, c.left, c.ends_row) for c in theirs]
-    for one, other in zip(ours, theirs, strict=True):
-        assert one.layers.keys() == other.layers.keys()
-        assert all(one.layers[layer].tobytes() == other.layers[layer].tobytes() for layer in other.layers)
 
 
 @pytest.mark.parametrize(
