@@ -182,9 +182,16 @@ def find(regions: np.ndarray, region: int, by: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def join(state: PlanarMap, one: int, two: int) -> None:
+def join(
+    regions: np.ndarray,
+    vertices: np.ndarray,
+    outline: np.ndarray,
+    families: np.ndarray,
+    counters: np.ndarray,
+    one: int,
+    two: int,
+) -> None:
     """Make one region of two; which slot stands for it follows from the scene alone (the earlier first vertex)."""
-    regions, vertices = state.regions, state.vertices
     one, two = find(regions, one, PARENT), find(regions, two, PARENT)
     if one == two:
         return
@@ -198,40 +205,39 @@ def join(state: PlanarMap, one: int, two: int) -> None:
         else:
             vertices[regions[one, LAST_HOLE], NEXT] = regions[two, HOLES]
         regions[one, LAST_HOLE] = regions[two, LAST_HOLE]
-    if state.counters[FEATURES] == PARENT:
-        _merge_counts(state, one, two)
+    if counters[FEATURES] == PARENT:
+        _merge_counts(regions, outline, families, one, two)
     else:
-        join_features(state, one, two)
+        join_features(regions, vertices, outline, families, one, two)
 
 
 @njit(cache=True, nogil=True)
-def join_features(state: PlanarMap, one: int, two: int) -> None:
+def join_features(
+    regions: np.ndarray, vertices: np.ndarray, outline: np.ndarray, families: np.ndarray, one: int, two: int
+) -> None:
     """Make one feature of the features of two regions, which stay apart."""
-    regions = state.regions
     one, two = find(regions, one, GROUP), find(regions, two, GROUP)
     if one == two:
         return
-    if _begins_first(regions, state.vertices, two, one):
+    if _begins_first(regions, vertices, two, one):
         one, two = two, one
     regions[two, GROUP] = one
     regions[one, PART], regions[two, PART] = regions[two, PART], regions[one, PART]
-    _merge_counts(state, one, two)
+    _merge_counts(regions, outline, families, one, two)
 
 
 @njit(cache=True, nogil=True)
-def _merge_counts(state: PlanarMap, one: int, two: int) -> None:
-    regions = state.regions
+def _merge_counts(regions: np.ndarray, outline: np.ndarray, families: np.ndarray, one: int, two: int) -> None:
     regions[one, ACTIVE] += regions[two, ACTIVE]
-    state.outline[one] += state.outline[two]
-    state.outline[two] = 0
+    outline[one] += outline[two]
+    outline[two] = 0
     if regions[two, FAMILY]:
-        join_families(state, one, regions[two, FAMILY])
+        join_families(regions, families, one, regions[two, FAMILY])
 
 
 @njit(cache=True, nogil=True)
-def join_families(state: PlanarMap, feature: int, family: int) -> None:
+def join_families(regions: np.ndarray, families: np.ndarray, feature: int, family: int) -> None:
     """Make a feature a piece of a region, which may be a piece of another one already: then the two are one."""
-    regions, families = state.regions, state.families
     if regions[feature, FAMILY] == 0:
         regions[feature, FAMILY] = family
         return

@@ -48,13 +48,14 @@ def emit_closed(state: PlanarMap) -> _Arrays:
         pixels (F,) int64; mean, least and 5th percentile of the confidence (F, 3) float32, NaN where unknown; number
         of the region that it is a piece of, or 0 (F,) int64.
     """
-    regions, count = state.regions, state.counters[CLOSED]
+    regions, vertices, pinches, counters = state.regions, state.vertices, state.pinches, state.counters
+    free, count = state.free_vertices, counters[CLOSED]
     corners, rings = np.empty((1024, 2), dtype=np.int32), np.zeros(count + 16, dtype=np.int64)
     polygons, features = np.zeros(count + 16, dtype=np.int64), np.zeros(count + 1, dtype=np.int64)
     values, pixels, families = np.empty(count, np.int32), np.zeros(count, np.int64), np.empty(count, np.int64)
     confidence, histogram = np.full((count, 3), np.nan, dtype=np.float32), np.zeros(256, dtype=np.int64)
     loops, loop_ends = np.empty((64, 2), dtype=np.int32), np.empty(16, dtype=np.int64)
-    num_rings = num_polygons = 0
+    num_rings, num_polygons, histograms = 0, 0, state.histograms
     for i in range(count):
         feature = slot = state.closed[i]
         values[i], families[i] = regions[feature, VALUE], regions[feature, FAMILY]
@@ -62,26 +63,32 @@ def emit_closed(state: PlanarMap) -> _Arrays:
         while True:
             if regions[slot, PARENT] == slot:
                 corners, rings, num_rings, loops, loop_ends = _emit_rings(
-                    state, slot, corners, rings, num_rings, loops, loop_ends
+                    regions, vertices, pinches, free, counters, slot, corners, rings, num_rings, loops, loop_ends
                 )
                 polygons = _room(polygons, num_polygons + 2)
                 num_polygons += 1
                 polygons[num_polygons] = num_rings
-                pixels[i] += _free_region(state, slot, histogram)
+                pixels[i] += _free_region(
+                    regions, vertices, free, counters, state.free_regions, state.pixels, histograms, slot, histogram
+                )
             slot = regions[slot, PART]
             if slot == feature:
                 break
         features[i + 1] = num_polygons
-        if len(state.histograms):
+        if len(histograms):
             _summarise(histogram, confidence[i])
-    state.counters[CLOSED] = 0
+    counters[CLOSED] = 0
     ends = rings[: num_rings + 1], polygons[: num_polygons + 1], features
     return corners[: rings[num_rings]], ends[0], ends[1], ends[2], values, pixels, confidence, families
 
 
 @njit(cache=True, nogil=True)
 def _emit_rings(
-    state: PlanarMap,
+    regions: np.ndarray,
+    vertices: np.ndarray,
+    pinches: np.ndarray,
+    free_vertices: np.ndarray,
+    counters: np.ndarray,
     region: int,
     corners: np.ndarray,
     rings: np.ndarray,
@@ -90,21 +97,12 @@ def _emit_rings(
     loop_ends: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, int, np.ndarray, np.ndarray]:
     """Append the rings of a region; return the arrays, which may have moved, and the number of rings."""
-    vertices = state.vertices
-    hole = state.regions[region, HOLES]
-    start, direction = _entry(vertices, state.regions[region, SEED], UP)
+    hole = regions[region, HOLES]
+    start, direction = _entry(vertices, regions[region, SEED], UP)
     while start != NONE:
+        first = rings[num_rings]
         corners, end, loops, loop_ends, num_loops = _walk(
-            vertices,
-            state.pinches,
-            state.free_vertices,
-            state.counters,
-            start,
-            direction,
-            corners,
-            rings[num_rings],
-            loops,
-            loop_ends,
+            vertices, pinches, free_vertices, counters, start, direction, corners, first, loops, loop_ends
         )
         rings = _room(rings, num_rings + 2 + num_loops)
         num_rings += 1
@@ -242,24 +240,37 @@ def _entry(vertices: np.ndarray, vertex: int, direction: int) -> tuple[int, int]
 
 
 @njit(cache=True, nogil=True)
-def _free_region(state: PlanarMap, region: int, histogram: np.ndarray) -> int:
-    """Give the slots of a region back, with the dropped vertices that its lists name; return its pixel count."""
-    vertices, regions, counters = state.vertices, state.regions, state.counters
+def _free_region(
+    regions: np.ndarray,
+    vertices: np.ndarray,
+    free_vertices: np.ndarray,
+    counters: np.ndarray,
+    free_regions: np.ndarray,
+    pixels: np.ndarray,
+    histograms: np.ndarray,
+    region: int,
+    histogram: np.ndarray,
+) -> int:
+    """Give the slots of a region back, with the dropped vertices that its lists name.
+
+    Returns:
+        Its pixel count; its confidence is added to ``histogram``.
+    """
     hole = regions[region, HOLES]
     while hole != NONE:
-        _release(vertices, state.free_vertices, counters, hole)
+        _release(vertices, free_vertices, counters, hole)
         hole = vertices[hole, NEXT]
-    pixels, slot = 0, region
+    count, slot = 0, region
     while True:
-        _release(vertices, state.free_vertices, counters, regions[slot, SEED])
-        pixels += state.pixels[slot]
-        if len(state.histograms):
-            histogram += state.histograms[slot]
-        state.free_regions[counters[REGIONS_LEFT]] = slot
+        _release(vertices, free_vertices, counters, regions[slot, SEED])
+        count += pixels[slot]
+        if len(histograms):
+            histogram += histograms[slot]
+        free_regions[counters[REGIONS_LEFT]] = slot
         counters[REGIONS_LEFT] += 1
         slot = regions[slot, MEMBER]
         if slot == region:
-            return pixels
+            return count
 
 
 @njit(cache=True, nogil=True)

@@ -6,7 +6,8 @@ A corner of four pixels is looked at once, when its lower right pixel arrives:
     ------------+-------------        where the two pixels beside them differ
     bottom left | bottom right
 
-All depends on the pixels alone and never on how many rows come at a time.
+Kernels that run often take the arrays of the map one by one: handed on as a tuple, each would be counted in and out at
+every call. All depends on the pixels alone and never on how many rows come at a time.
 """
 
 from __future__ import annotations
@@ -98,8 +99,10 @@ def _find_corners(above: np.ndarray, row: np.ndarray, columns: np.ndarray) -> in
 def _scan_row(state: PlanarMap, row: np.ndarray, columns: np.ndarray) -> None:
     """Add a row, given the corners on its upper side that do not lie inside a region."""
     above, labels, regions, pixels, outline = state.above, state.labels, state.regions, state.pixels, state.outline
-    lattice, diagonal = state.counters[LATTICE], state.counters[FEATURES] == GROUP
-    cut_rows = lattice > 0 and state.counters[ROW] > 0 and state.counters[ROW] % lattice == 0
+    vertices, free_vertices, hanging, fresh = state.vertices, state.free_vertices, state.hanging, state.fresh
+    free_regions, closed, families, counters = state.free_regions, state.closed, state.families, state.counters
+    lattice, by, histograms = counters[LATTICE], counters[FEATURES], state.histograms
+    cut_rows = lattice > 0 and counters[ROW] > 0 and counters[ROW] % lattice == 0
     from_left = NONE  # vertex at the left end of the horizontal boundary we are on
     run = NONE  # region of the run of equal pixels above that ends at the next boundary going up
     begin = 0  # column where the current run of equal pixels begins
@@ -112,12 +115,13 @@ def _scan_row(state: PlanarMap, row: np.ndarray, columns: np.ndarray) -> None:
         vertex, upper = NONE, labels[x]
         if right != left or up != down or (up and right) or (cut_rows and up) or (cut_columns and right):
             ends = (cut_rows and down) or (cut_columns and right)
-            vertex = _add_vertex(state, x, (top_left, top_right, bottom_right, bottom_left), ends)
-            _link(state.vertices, state.hanging, vertex, x, from_left, up, right, down, left)
+            bits = _state(top_left, top_right, bottom_right, bottom_left) | (ANCHOR if ends else 0)
+            vertex = _add_vertex(vertices, free_vertices, fresh, counters, x, bits)
+            _link(vertices, hanging, vertex, x, from_left, up, right, down, left)
             if right:
                 from_left = vertex
                 if down and not up and not left and top_left != VOID:
-                    _add_hole(regions, state.vertices, labels[x - 1], vertex)
+                    _add_hole(regions, vertices, labels[x - 1], vertex)
         if down:
             if bottom_left != VOID:
                 pixels[labels[x - 1]] += x - begin
@@ -125,51 +129,52 @@ def _scan_row(state: PlanarMap, row: np.ndarray, columns: np.ndarray) -> None:
         if bottom_right != VOID:
             if not down:
                 if not right:
-                    join(state, labels[x - 1], upper)
+                    join(regions, vertices, outline, families, counters, labels[x - 1], upper)
                 labels[x] = labels[x - 1]
             elif not right:
-                regions[find(regions, upper, state.counters[FEATURES]), ACTIVE] += 1
+                regions[find(regions, upper, by), ACTIVE] += 1
             else:
-                labels[x] = _new_region(state, bottom_right, vertex)
-                if diagonal and top_left == bottom_right:
-                    join_features(state, run, labels[x])
-        if diagonal and up and right and down and top_right == bottom_left and top_right != VOID:
-            join_features(state, upper, labels[x - 1])
+                labels[x] = _new_region(regions, free_regions, counters, bottom_right, vertex)
+                pixels[labels[x]] = outline[labels[x]] = 0
+                histograms[labels[x] : labels[x] + 1] = 0  # none where there is no confidence
+                if by == GROUP and top_left == bottom_right:
+                    join_features(regions, vertices, outline, families, run, labels[x])
+        if by == GROUP and up and right and down and top_right == bottom_left and top_right != VOID:
+            join_features(regions, vertices, outline, families, upper, labels[x - 1])
         if vertex != NONE:  # a region has a pixel below half of the corners of its outline
             outline[labels[x]] += bottom_right != VOID
             outline[labels[x - 1]] += bottom_left != VOID
         if up:
             if top_left != VOID:
-                _end_run(state, run)
+                _end_run(regions, closed, counters, run)
             run = upper
 
 
 @njit(cache=True, nogil=True)
-def _add_vertex(state: PlanarMap, x: int, values: tuple[int, int, int, int], ends: bool) -> int:
-    """Add a vertex between four pixels, clockwise from the upper left; tell whether arcs must end there."""
-    counters, vertices = state.counters, state.vertices
+def _add_vertex(
+    vertices: np.ndarray, free_vertices: np.ndarray, fresh: np.ndarray, counters: np.ndarray, x: int, state: int
+) -> int:
     counters[VERTICES_LEFT] -= 1
-    vertex = state.free_vertices[counters[VERTICES_LEFT]]
+    vertex = free_vertices[counters[VERTICES_LEFT]]
     vertices[vertex, X] = x
     vertices[vertex, Y] = counters[ROW]
-    vertices[vertex, STATE] = _state(values, ends)
+    vertices[vertex, STATE] = state
     if counters[LATTICE] > 0:
-        state.fresh[counters[FRESH]] = vertex
+        fresh[counters[FRESH]] = vertex
         counters[FRESH] += 1
     return vertex
 
 
 @njit(cache=True, nogil=True)
-def _state(values: tuple[int, int, int, int], ends: bool) -> int:
+def _state(top_left: int, top_right: int, bottom_right: int, bottom_left: int) -> int:
     """Return the state of a new vertex: how many regions pass it, how it turns, whether one may touch itself there."""
-    top_left, top_right, bottom_right, bottom_left = values
     up, right = top_left != top_right, top_right != bottom_right
     down, left = bottom_right != bottom_left, bottom_left != top_left
     state = (up and top_right != VOID) + (right and bottom_right != VOID)
     state += (down and bottom_left != VOID) + (left and top_left != VOID)
     degree = up + right + down + left
     if degree == 2:
-        return state + (((RIGHT * right) ^ (DOWN * down) ^ (LEFT * left)) << TURN) + (ANCHOR if ends else 0)
+        return state + (((RIGHT * right) ^ (DOWN * down) ^ (LEFT * left)) << TURN)
     if degree == 4 and (
         (top_left == bottom_right and top_left != VOID) or (top_right == bottom_left and top_right != VOID)
     ):
@@ -215,30 +220,26 @@ def _add_hole(regions: np.ndarray, vertices: np.ndarray, region: int, vertex: in
 
 
 @njit(cache=True, nogil=True)
-def _new_region(state: PlanarMap, value: int, seed: int) -> int:
-    regions, counters = state.regions, state.counters
+def _new_region(regions: np.ndarray, free_regions: np.ndarray, counters: np.ndarray, value: int, seed: int) -> int:
     counters[REGIONS_LEFT] -= 1
-    region = state.free_regions[counters[REGIONS_LEFT]]
+    region = free_regions[counters[REGIONS_LEFT]]
     regions[region, PARENT] = regions[region, MEMBER] = regions[region, GROUP] = regions[region, PART] = region
     regions[region, ACTIVE] = 1
     regions[region, VALUE] = value
     regions[region, SEED] = seed
     regions[region, HOLES] = regions[region, LAST_HOLE] = NONE
     regions[region, FAMILY] = 0
-    state.pixels[region] = state.outline[region] = 0
-    if len(state.histograms):
-        state.histograms[region] = 0
     return region
 
 
 @njit(cache=True, nogil=True)
-def _end_run(state: PlanarMap, region: int) -> None:
+def _end_run(regions: np.ndarray, closed: np.ndarray, counters: np.ndarray, region: int) -> None:
     """Count off a run of the row above; the feature has closed when no run is left at the front."""
-    feature = find(state.regions, region, state.counters[FEATURES])
-    state.regions[feature, ACTIVE] -= 1
-    if state.regions[feature, ACTIVE] == 0:
-        state.closed[state.counters[CLOSED]] = feature
-        state.counters[CLOSED] += 1
+    feature = find(regions, region, counters[FEATURES])
+    regions[feature, ACTIVE] -= 1
+    if regions[feature, ACTIVE] == 0:
+        closed[counters[CLOSED]] = feature
+        counters[CLOSED] += 1
 
 
 @njit(cache=True, nogil=True)
@@ -293,4 +294,6 @@ def hand_on(state: PlanarMap, cut: np.ndarray) -> None:
         if cut[0, x]:
             for below in range(max(x - reach, 0), min(x + reach + 1, width)):
                 if state.above[below + 1] == cut[1, x]:
-                    join_families(state, find(state.regions, state.labels[below], by), cut[0, x])
+                    join_families(
+                        state.regions, state.families, find(state.regions, state.labels[below], by), cut[0, x]
+                    )
