@@ -90,7 +90,8 @@ def make_fabric(
 
 
 def launch(fabric: Fabric) -> None:
-    """Start the other processes and meet them, without what Fabric would say about it on stderr."""
+    """Start the other processes and meet them, without what Fabric would say and set besides."""
+    threads = torch.get_num_threads()
     talk = logging.getLogger("lightning_fabric")
     level = talk.level
     talk.setLevel(logging.WARNING)
@@ -98,6 +99,7 @@ def launch(fabric: Fabric) -> None:
         fabric.launch()
     finally:
         talk.setLevel(level)
+        torch.set_num_threads(threads)
 
 
 def _mixed(device: torch.device, precision: str) -> MixedPrecision:
