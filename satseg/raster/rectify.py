@@ -23,7 +23,8 @@ def rectified(dataset: Any) -> Any:
         dataset: An open rasterio dataset; it must stay open as long as the view.
 
     Raises:
-        SceneError: It is placed by RPCs, which need a terrain model, or its control points state no CRS.
+        SceneError: It is placed by RPCs, which need a terrain model, or its control points state no CRS or jump in
+            longitude.
     """
     if not dataset.transform.is_identity:
         return None
@@ -39,6 +40,12 @@ def rectified(dataset: Any) -> Any:
         raise SceneError(
             f"The {len(points)} ground control points of {dataset.name} state no CRS.",
             hint=f"Rectify it first: gdalwarp -s_srs EPSG:... {dataset.name} rectified.tif",
+        )
+    longitudes = [point.x for point in points]
+    if crs.is_geographic and max(longitudes) - min(longitudes) > 180:
+        raise SceneError(
+            f"The ground control points of {dataset.name} jump over the antimeridian.",
+            hint="State them anew with longitudes that go on past 180 (181 for -179): gdal_translate -gcp ...",
         )
     knows_outside = dataset.nodata is not None or ColorInterp.alpha in dataset.colorinterp
     try:

@@ -85,6 +85,14 @@ def test_points_without_a_crs_are_refused_with_the_remedy(tmp_path: Path) -> Non
     assert "gdalwarp" in str(caught.value.hint)
 
 
+def test_points_on_both_sides_of_the_antimeridian_are_refused_with_the_remedy(tmp_path: Path) -> None:
+    grid = Affine(20, 0, -179.9, 0, -0.01, 10)
+    path = placed_by_points(tmp_path / "a.tif", numbered(1, HEIGHT, WIDTH), grid, crs="EPSG:4326")
+    with pytest.raises(SceneError, match="jump over the antimeridian") as caught:
+        Scene.open(path)
+    assert "181 for -179" in str(caught.value.hint)
+
+
 def test_a_radar_scene_is_placed_to_a_pixel_and_told_so(shared_data: Path) -> None:
     path = shared_data / "rasters" / "cog_gcps.tif"
     with rasterio.open(path) as dataset:

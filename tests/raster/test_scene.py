@@ -64,6 +64,47 @@ def test_alpha_is_a_mask_and_not_a_band(tmp_path: Path) -> None:
     assert valid.tolist() == [[False, True], [True, False]]
 
 
+def test_alpha_counts_beside_any_number_of_bands(tmp_path: Path) -> None:
+    bands = np.full((6, 2, 2), 9, dtype=np.uint16)  # five bands of a drone camera; GDAL's masks know RGBA only
+    bands[5] = [[0, 65535], [1, 0]]
+    path = write(tmp_path / "a.tif", bands, photometric="minisblack")
+    with rasterio.open(path, "r+") as dataset:
+        dataset.colorinterp = [*[ColorInterp.gray] * 5, ColorInterp.alpha]
+    values, valid = read_all(path)
+    assert values.shape == (5, 2, 2)
+    assert valid.tolist() == [[False, True], [True, False]]
+    with Scene.open(path) as scene, pytest.raises(SceneError, match="no image band number 6"):
+        assert scene.info.has_mask
+        Scene.open(path, bands=["6"])
+
+
+def test_nodata_that_a_type_cannot_hold_masks_nothing(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", np.array([[[0, 241]]], dtype=np.uint8))
+    text = (
+        f'<VRTDataset rasterXSize="2" rasterYSize="1"><VRTRasterBand dataType="Byte" band="1">'
+        f"<NoDataValue>-9999</NoDataValue><SimpleSource><SourceFilename>{path}</SourceFilename>"
+        f"<SourceBand>1</SourceBand></SimpleSource></VRTRasterBand></VRTDataset>"
+    )
+    (tmp_path / "a.vrt").write_text(text)
+    assert read_all(tmp_path / "a.vrt")[1].all()
+
+
+def test_bands_of_one_file_may_have_masks_of_their_own(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", np.ones((2, 1, 3), dtype=np.uint8))
+    masks = write(tmp_path / "m.tif", np.array([[[0, 255, 255]], [[255, 255, 0]]], dtype=np.uint8))
+    bands = "".join(
+        f'<VRTRasterBand dataType="Byte" band="{i}"><SimpleSource><SourceFilename>{path}</SourceFilename>'
+        f'<SourceBand>{i}</SourceBand></SimpleSource><MaskBand><VRTRasterBand dataType="Byte"><SimpleSource>'
+        f"<SourceFilename>{masks}</SourceFilename><SourceBand>{i}</SourceBand></SimpleSource></VRTRasterBand></MaskBand>"
+        "</VRTRasterBand>"
+        for i in (1, 2)
+    )
+    (tmp_path / "a.vrt").write_text(f'<VRTDataset rasterXSize="3" rasterYSize="1">{bands}</VRTDataset>')
+    assert read_all(tmp_path / "a.vrt")[1].tolist() == [[False, True, False]]
+    with Scene.open(tmp_path / "a.vrt", bands=["2"]) as scene:
+        assert scene.read(Window(0, 0, 3, 1))[1].tolist() == [[True, True, False]]
+
+
 def test_an_internal_mask_decides_what_is_valid(tmp_path: Path) -> None:
     mask = np.array([[True, False], [False, True]])
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
@@ -128,10 +169,12 @@ def test_what_is_no_raster_is_said(tmp_path: Path) -> None:
         Scene.open(tmp_path / "a.tif")
 
 
-def test_complex_values_are_refused(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.tif", np.zeros((1, 2, 2), dtype=np.complex64))
-    with pytest.raises(SceneError, match="complex64"):
-        Scene.open(path)
+@pytest.mark.parametrize("dtype", ["complex64", "complex_int16"])
+def test_complex_values_are_refused(tmp_path: Path, dtype: str) -> None:
+    with rasterio.open(tmp_path / "a.tif", "w", driver="GTiff", count=1, height=2, width=2, dtype=dtype):
+        pass
+    with pytest.raises(SceneError, match=dtype):
+        Scene.open(tmp_path / "a.tif")
 
 
 def test_rpcs_are_refused_with_the_remedy(shared_data: Path) -> None:
