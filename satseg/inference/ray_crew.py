@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from satseg.errors import SatsegError, one_line
 from satseg.inference.network import Network
+from satseg.inference.ray_cluster import Post
 from satseg.inference.ray_worker import Kind, NetworkFactory, Worker
 
 log = logging.getLogger("satseg")
@@ -17,28 +18,6 @@ Answer = TypeVar("Answer")
 
 _PATIENCE = 30.0  # seconds without a worker before that is said
 _MOST_DEATHS = 3  # of workers, one after the other, before their network is there
-
-
-@dataclass(frozen=True)
-class Post:
-    """What a worker is given of its machine.
-
-    Args:
-        device: ``cpu`` or ``cuda``; with ``cuda``, one GPU.
-        cores: Processor cores.
-    """
-
-    device: str
-    cores: int
-
-    def __str__(self) -> str:
-        return "one GPU each" if self.device == "cuda" else f"{self.cores} cores each"
-
-    def options(self) -> dict[str, Any]:
-        """Return what Ray is to reserve, spread over the machines."""
-        # A GPU is scarcer than the cores beside it: those are not reserved.
-        resources = {"num_gpus": 1, "num_cpus": 0} if self.device == "cuda" else {"num_cpus": self.cores}
-        return {**resources, "scheduling_strategy": "SPREAD"}
 
 
 @dataclass(eq=False)

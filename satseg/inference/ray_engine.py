@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import logging
-import os
 from bisect import insort
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from types import ModuleType, TracebackType
+from types import TracebackType
 from typing import Any, TypeVar
 
 from satseg.backend.device import available_cores
-from satseg.errors import SatsegError, UsageError, one_line
+from satseg.errors import SatsegError, one_line
 from satseg.inference.blocks import Part, count_strips, join_parts, row_blocks
 from satseg.inference.decision import Decision
 from satseg.inference.network import Network
 from satseg.inference.pipeline import Cell, Conditions
-from satseg.inference.ray_crew import Crew, Member, Post, own_error
+from satseg.inference.ray_cluster import connect, import_ray, posts
+from satseg.inference.ray_crew import Crew, Member, own_error
 from satseg.inference.ray_worker import Job, NetworkFactory, Report, streams
 from satseg.inference.timing import Stage
 from satseg.raster.scene import Scene
@@ -33,8 +33,6 @@ _AHEAD = 3  # blocks per worker that are under way or wait to be written
 _BLOCKS_PER_WORKER = 4  # at least, so that they end at about the same time
 _BLOCK_BYTES = 64 * 2**20  # of a map in one block, about
 _MOST_ATTEMPTS = 3
-_GROUP = 8  # cores of a worker without a GPU, at most
-_STORE_BYTES = 2 * 2**30  # of finished blocks in memory, where Ray is started here; more is spilled to disk
 
 
 class RayEngine:
@@ -71,11 +69,11 @@ class RayEngine:
         precision: str = "auto",
         threads: int | None = None,
     ) -> None:
-        self._ray: Any = _import_ray()
+        self._ray: Any = import_ray()
         self._connected_here = not self._ray.is_initialized()
         try:
             if self._connected_here:
-                _connect(self._ray, cores=max(threads or available_cores(), devices or 1), alone=alone)
+                connect(self._ray, cores=max(threads or available_cores(), devices or 1), alone=alone)
             post, self._workers = posts(self._ray.nodes(), device, devices)
             log.info("Ray: %d workers, %s.", self._workers, post)
             self._crew = Crew(self._ray, post, self._workers, precision=precision)
@@ -285,71 +283,3 @@ def block_rows(plan: Plan, decision: Decision, workers: int) -> int:
     bands = sum(decision.bands(layer) for layer in decision.layers)
     row_bytes = (plan.window[0] - plan.overlap[0]) * plan.width * bands
     return max(1, min(share, _BLOCK_BYTES // row_bytes))
-
-
-def _import_ray() -> ModuleType:
-    try:
-        import ray
-        import ray.exceptions
-    except ImportError as error:
-        raise SatsegError("Ray is not installed.", hint="Install it: pip install 'satseg[ray]'") from error
-    module: ModuleType = ray
-    return module
-
-
-def _connect(ray: Any, *, cores: int, alone: bool) -> None:
-    """Connect to a cluster, or start Ray on this machine."""
-    quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
-    if not alone:
-        address = os.environ.get("RAY_ADDRESS", "auto")
-        try:
-            ray.init(address=address, **quiet)
-            return
-        except ConnectionError as error:
-            if address != "auto":
-                raise SatsegError(
-                    f"There is no Ray cluster at {address}, which RAY_ADDRESS names.",
-                    hint="Start one there (ray start --head), or unset RAY_ADDRESS.",
-                ) from error
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to anybody
-    ray.init(
-        address="local",
-        num_cpus=cores,
-        include_dashboard=False,
-        object_store_memory=_STORE_BYTES,
-        _node_ip_address="127.0.0.1",
-        **quiet,
-    )
-
-
-def posts(nodes: list[dict[str, Any]], device: str, devices: int | None) -> tuple[Post, int]:
-    """Return what each worker is given of a cluster's machines, and how many workers there are.
-
-    Args:
-        nodes: What ``ray.nodes()`` tells.
-        device: ``auto``, ``cuda`` or ``cpu``.
-        devices: Number of workers, or None.
-
-    Raises:
-        UsageError: There is no such device.
-        SatsegError: The cluster has nothing to compute with.
-    """
-    alive = [node["Resources"] for node in nodes if node["Alive"]]
-    gpus = int(sum(node.get("GPU", 0) for node in alive))
-    cores = [int(node["CPU"]) for node in alive if node.get("CPU", 0) >= 1]
-    if device not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"Ray gives no worker the device {device!r}.", hint="Take --device auto, cuda or cpu.")
-    if device == "cuda" and not gpus:
-        raise UsageError("No machine of the Ray cluster has a GPU.", hint="Take --device cpu.")
-    if device != "cpu" and gpus:
-        return Post("cuda", max(1, sum(cores) // gpus)), devices or gpus
-    if not cores:
-        raise SatsegError("No machine of the Ray cluster has a GPU or a processor core to give.")
-    group = _largest_group(cores, devices) if devices else min(_GROUP, *cores)
-    return Post("cpu", group), devices or sum(count // group for count in cores)
-
-
-def _largest_group(cores: list[int], count: int) -> int:
-    """Return the most cores that each of ``count`` workers can have; 1 where there are more workers than cores."""
-    groups = range(max(cores), 0, -1)
-    return next((group for group in groups if sum(node // group for node in cores) >= count), 1)

@@ -1,0 +1,123 @@
+"""The Ray cluster: how to reach it, and what its machines have to give."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from satseg.errors import SatsegError, UsageError
+
+_GROUP = 8  # cores of a worker without a GPU, at most
+_STORE_BYTES = 2 * 2**30  # of finished blocks in memory, where Ray is started here; more is spilled to disk
+
+
+@dataclass(frozen=True)
+class Post:
+    """What a worker is given of its machine.
+
+    Args:
+        device: ``cpu`` or ``cuda``; with ``cuda``, one GPU.
+        cores: Processor cores.
+    """
+
+    device: str
+    cores: int
+
+    def __str__(self) -> str:
+        return "one GPU each" if self.device == "cuda" else f"{self.cores} cores each"
+
+    def options(self) -> dict[str, Any]:
+        """Return what Ray is to reserve, spread over the machines."""
+        # A GPU is scarcer than the cores beside it: those are not reserved.
+        resources = {"num_gpus": 1, "num_cpus": 0} if self.device == "cuda" else {"num_cpus": self.cores}
+        return {**resources, "scheduling_strategy": "SPREAD"}
+
+
+def import_ray() -> ModuleType:
+    """Import Ray, which not everybody has.
+
+    Raises:
+        SatsegError: It is not installed.
+    """
+    try:
+        import ray
+        import ray.exceptions
+    except ImportError as error:
+        raise SatsegError("Ray is not installed.", hint="Install it: pip install 'satseg[ray]'") from error
+    module: ModuleType = ray
+    return module
+
+
+def connect(ray: Any, *, cores: int, alone: bool) -> None:
+    """Connect to a cluster, or start Ray on this machine.
+
+    Args:
+        ray: The module.
+        cores: Processor cores that Ray may give away, where it is started here.
+        alone: Whether to start it here, whatever clusters there are.
+
+    Raises:
+        SatsegError: ``RAY_ADDRESS`` names no cluster.
+    """
+    quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
+    if not alone:
+        address = os.environ.get("RAY_ADDRESS", "auto")
+        try:
+            ray.init(address=address, **quiet)
+            return
+        except ConnectionError as error:
+            if address != "auto":
+                raise SatsegError(
+                    f"There is no Ray cluster at {address}, which RAY_ADDRESS names.",
+                    hint="Start one there (ray start --head), or unset RAY_ADDRESS.",
+                ) from error
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to anybody
+    ray.init(
+        address="local",
+        num_cpus=cores,
+        include_dashboard=False,
+        object_store_memory=_STORE_BYTES,
+        _node_ip_address="127.0.0.1",
+        **quiet,
+    )
+
+
+def posts(nodes: list[dict[str, Any]], device: str, devices: int | None) -> tuple[Post, int]:
+    """Return what each worker is given of a cluster's machines, and how many workers there are.
+
+    Args:
+        nodes: What ``ray.nodes()`` tells.
+        device: ``auto``, ``cuda`` or ``cpu``.
+        devices: Number of workers, or None.
+
+    Raises:
+        UsageError: There is no such device, or there are fewer.
+        SatsegError: The cluster has nothing to compute with.
+    """
+    alive = [node["Resources"] for node in nodes if node["Alive"]]
+    gpus = int(sum(node.get("GPU", 0) for node in alive))
+    cores = [int(node["CPU"]) for node in alive if node.get("CPU", 0) >= 1]
+    if device not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"Ray gives no worker the device {device!r}.", hint="Take --device auto, cuda or cpu.")
+    if device == "cuda" and not gpus:
+        raise UsageError("No machine of the Ray cluster has a GPU.", hint="Take --device cpu.")
+    if device != "cpu" and gpus:
+        if devices and devices > gpus:
+            raise UsageError(
+                f"{devices} devices were asked for, and there are {gpus} GPUs.",
+                hint=f"Take --devices {gpus}, or --device cpu.",
+            )
+        return Post("cuda", max(1, sum(cores) // gpus)), devices or gpus
+    if not cores:
+        raise SatsegError("No machine of the Ray cluster has a GPU or a processor core to give.")
+    group = _largest_group(cores, devices) if devices else min(_GROUP, *cores)
+    return Post("cpu", group), devices or sum(count // group for count in cores)
+
+
+def _largest_group(cores: list[int], count: int) -> int:
+    """Return the most cores that each of ``count`` workers can have; 1 where there are more workers than cores."""
+    groups = range(max(cores), 0, -1)
+    return next((group for group in groups if sum(node // group for node in cores) >= count), 1)
