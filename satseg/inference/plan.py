@@ -80,7 +80,7 @@ def fit_window(length: int, window: int, overlap: int) -> tuple[int, int]:
 
     Args:
         length: Pixels of the scene along the axis.
-        window: Wanted size of a window; the answer is at most three multiples of 32 px away.
+        window: Wanted size of a window; the answer is at most three times 32 px, or a quarter of it, away.
         overlap: Wanted overlap.
 
     Returns:
@@ -89,7 +89,7 @@ def fit_window(length: int, window: int, overlap: int) -> tuple[int, int]:
     if length <= window:
         return window, min(overlap, window // 2)
     share = overlap / window
-    sizes = [window + i * _ALIGN for i in range(-_NEAR, _NEAR + 1) if window + i * _ALIGN >= max(window // 2, 64)]
+    sizes = [window + i * _ALIGN for i in range(-_NEAR, _NEAR + 1) if abs(i) * _ALIGN <= window // 4]
     fits = [_fit(length, size, math.ceil(_SLACK * share * size)) for size in sizes]
     _, size, widest = min(fits, key=lambda fit: (fit[0] * fit[1], abs(fit[1] - window)))
     return size, min(widest, round(share * size), size // 2)

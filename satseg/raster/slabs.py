@@ -19,7 +19,8 @@ from satseg.records import SceneInfo
 
 _SLAB_ROWS = 256  # at least, so that strips of a row each are read many at a time
 _CHUNK = 2048  # columns that a slab has at least
-_READ_BYTES = 16 * 2**20  # read at once, where the blocks allow
+_SLAB_BYTES = 2**17  # bytes that a slab has about at least, so that few are held
+_READ_BYTES = 2**20  # read at once, where the blocks allow
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +66,8 @@ class SlabGrid:
             return cls(rows, block_columns * -(-_CHUNK // block_columns), 1)
         fitting = _READ_BYTES // (pixel * info.width)  # rows of full width
         rows = block_rows * max(min(fitting, _SLAB_ROWS) // block_rows, 1)
-        return cls(rows, _CHUNK, -(-info.width // _CHUNK))
+        columns = max(_CHUNK, _SLAB_BYTES // (rows * pixel))
+        return cls(rows, columns, -(-info.width // columns))
 
     def covering(self, window: Window) -> list[tuple[int, int]]:
         """Return (row, column) of the slabs that a window touches, in reading order."""

@@ -16,7 +16,7 @@ from satseg.records import MapLayer, Rows
 from satseg.vectorization.clean import Cleaner
 from satseg.vectorization.planar import VOID
 
-_STRIP_BYTES = 2**20
+_STRIP_BYTES = 2**18
 _STRIP_ROWS = 64
 
 

@@ -21,7 +21,7 @@ from typing import IO, Any
 import torch
 
 from satseg import __version__
-from satseg.backend.device import available_cores
+from satseg.backend.device import available_cores, release_freed_memory
 from satseg.classes import IGNORE_INDEX
 from satseg.errors import SceneError
 from satseg.inference.decision import Decision
@@ -60,6 +60,7 @@ from satseg.workflows.rehearsal import needed_space, rehearse
 log = logging.getLogger("satseg")
 
 _GSD_TOLERANCE = 1.1  # pixels larger or smaller than in training by that factor are let through
+_RELEASE_SECONDS = 0.25
 _COMMIT_SECONDS = 2.0  # finished rows are noted in the journal at most that often
 
 
@@ -353,7 +354,7 @@ class _Mapping:
         predict = self.mapper.engine.predict_cells if self.mapper.engine else predict_cells
         cells = predict(self.source.open, self.network, plan, decision, conditions, first_row=first)
         done = work.finished * plan.width
-        noted = time.monotonic()
+        noted = released = time.monotonic()
         with closing(cells):
             for cell in join_cells(cells):
                 if cell.top < work.finished:  # it was run again for what it leaves to the rows below
@@ -362,6 +363,9 @@ class _Mapping:
                     work.write(cell.top, cell.left, cell.layers)
                 done += cell.pixels
                 self.progress(ProgressEvent("Predicting", done, self.info.pixels, "px"))
+                if time.monotonic() - released > _RELEASE_SECONDS:
+                    release_freed_memory()
+                    released = time.monotonic()
                 if not cell.ends_row:
                     continue
                 follower.advance(cell.bottom)

@@ -131,7 +131,7 @@ def test_threads_end_when_reading_is_given_up(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("block", "rows", "together"),
-    [((1, 9000), 256, 5), ((512, 512), 512, 1), ((128, 128), 256, 1), ((300, 9000), 300, 5)],
+    [((1, 9000), 38, 5), ((512, 512), 512, 1), ((128, 128), 256, 1), ((300, 9000), 300, 5)],
 )
 def test_slabs_are_made_of_whole_blocks(shared_data: Path, block: tuple[int, int], rows: int, together: int) -> None:
     with Scene.open(shared_data / "rasters" / "RGB.byte.tif") as scene:
