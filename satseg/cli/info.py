@@ -7,28 +7,42 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from satseg.classes import IGNORE_INDEX
 from satseg.cli import console, options
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from satseg.raster.features import VectorLayer
     from satseg.records import BandSpec, BandStatistics, SceneInfo
-    from satseg.workflows.info import CheckpointInfo, FileInfo, TileSetInfo
+    from satseg.workflows.info import CheckpointInfo, ClassRasterInfo, FileInfo, RunInfo, TileSetInfo
 
 _Row = tuple[str, object]
+
+_KINDS = {
+    "scene": "scene",
+    "classes": "class raster",
+    "polygons": "polygons",
+    "tiles": "tile set",
+    "checkpoint": "checkpoint",
+    "run": "training run",
+}
 
 
 def info(
     ctx: typer.Context,
     file: Annotated[
         str,
-        typer.Argument(metavar="FILE", help="A scene, the folder of a tile set or of a training run, or a checkpoint."),
+        typer.Argument(
+            metavar="FILE",
+            help="A scene, a class raster, polygons, the folder of a tile set or of a training run, or a checkpoint.",
+        ),
     ],
     json: options.Json = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Show what a scene, a tile set or a checkpoint is."""
+    """Show what a scene, a map, a tile set, a checkpoint or a training run is."""
     talk = console.talk(ctx, json=json, quiet=quiet, debug=debug)
     from satseg.workflows.info import info
 
@@ -38,20 +52,47 @@ def info(
 def _tables(found: FileInfo) -> list[Table]:
     if found.scene:
         return [_rows(found, _scene(found.scene)), _bands(found.scene.bands)]
+    if found.classes:
+        return [_rows(found, _scene(found.classes.scene)), _shares(found.classes)]
+    if found.polygons:
+        return [_rows(found, _polygons(found.polygons))]
     if found.tiles:
         return [
             _rows(found, _tiles(found.tiles)),
             _pixels(found.tiles),
             _bands(found.tiles.bands, found.tiles.statistics),
         ]
-    assert found.checkpoint
+    state = _run(found.run) if found.run else []
+    if not found.checkpoint:
+        return [_rows(found, state)]
     card = found.checkpoint.card
-    return [_rows(found, _checkpoint(found.checkpoint)), _bands(card.bands, card.statistics)]
+    return [_rows(found, [*_checkpoint(found.checkpoint), *state]), _bands(card.bands, card.statistics)]
 
 
 def _rows(found: FileInfo, rows: list[_Row]) -> Table:
-    named = {"scene": "scene", "tiles": "tile set", "checkpoint": "checkpoint"}[found.kind]
-    return console.table(("", ""), [(named, found.path), *rows])
+    return console.table(("", ""), [(_KINDS[found.kind], found.path), *rows])
+
+
+def _run(run: RunInfo) -> list[_Row]:
+    state = "finished" if run.finished else "unfinished; train --resume goes on with it"
+    rows: list[_Row] = [("run", state), ("steps", run.steps), ("last validation", run.mean_iou)]
+    return [("network", run.arch), *rows]
+
+
+def _polygons(layer: VectorLayer) -> list[_Row]:
+    return [
+        ("layer", layer.name),
+        ("features", layer.count if layer.count >= 0 else None),
+        ("CRS", layer.crs),
+        ("attributes", ", ".join(layer.fields) or None),
+    ]
+
+
+def _shares(found: ClassRasterInfo) -> Table:
+    rows = [(e.id, e.name, e.colour, found.shares[e.name]) for e in found.classes]
+    rows.append((IGNORE_INDEX, "nodata", "", found.shares["nodata"]))
+    counted = "share of pixels" if found.exact else "share of pixels, from an overview"
+    return console.table(("id", "class", "colour", counted), rows)
 
 
 def _scene(scene: SceneInfo) -> list[_Row]:

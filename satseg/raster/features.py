@@ -132,12 +132,14 @@ class VectorLayer:
         name: Name of the layer.
         fields: Names of its attributes.
         crs: CRS, or None.
+        count: Features, whether they have a polygon or not; negative where the file does not tell.
     """
 
     path: str
     name: str
     fields: tuple[str, ...]
     crs: str | None
+    count: int
 
     @classmethod
     def open(cls, path: str) -> VectorLayer:
@@ -159,13 +161,14 @@ class VectorLayer:
                 log.warning("%s has %d layers; labels are read from %r.", file, len(spatial), spatial[0])
             name = wanted or spatial[0]
             info = pyogrio.read_info(file, layer=name)
-        return cls(file, name, tuple(info["fields"]), info["crs"])
+        return cls(file, name, tuple(info["fields"]), info["crs"], int(info["features"]))
 
     @classmethod
     def _open_parquet(cls, path: str) -> VectorLayer:
         with _readable(path), pq.ParquetFile(path) as file:
             names = file.schema_arrow.names
             described = (file.schema_arrow.metadata or {}).get(b"geo")
+            count = file.metadata.num_rows
         if described is None:
             raise LabelError(f"{path} is no GeoParquet file: it does not say which column holds geometries.")
         geo = json.loads(described)
@@ -175,7 +178,7 @@ class VectorLayer:
             raise LabelError(f"{path} holds geometries as {column['encoding']}, not as WKB.")
         crs = column.get("crs", "OGC:CRS84")  # the default of the specification; null is unknown
         fields = tuple(name for name in names if name != geometry)
-        return cls(path, geometry, fields, None if crs is None else CRS.from_user_input(crs).to_string())
+        return cls(path, geometry, fields, None if crs is None else CRS.from_user_input(crs).to_string(), count)
 
     def require(self, field: str) -> None:
         """Refuse a field that the layer does not have.

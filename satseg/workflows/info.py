@@ -1,20 +1,31 @@
-"""Say what a file is: a scene, a tile set or a checkpoint."""
+"""Say what a file is: a scene, a map, polygons, a tile set, a checkpoint or a training run."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
 
 from satseg.checkpoint import Checkpoint, ModelCard
-from satseg.classes import ClassTable
-from satseg.errors import SceneError, UsageError
+from satseg.classes import IGNORE_INDEX, ClassTable
+from satseg.errors import LabelError, SceneError, UsageError
+from satseg.raster.features import VectorLayer
 from satseg.raster.gdal import gdal_environment
 from satseg.raster.scene import Scene
+from satseg.raster.windows import strips
+from satseg.raster.writer import read_class_table
 from satseg.records import BandSpec, BandStatistics, SceneInfo
+from satseg.runs import Run
 from satseg.tiles.layout import SPLITS
 from satseg.tiles.tileset import INDEX, TileSet
 
-BEST = "best.safetensors"
+_VECTORS = (".gpkg", ".geojson", ".geojsonl", ".json", ".shp", ".fgb", ".parquet", ".kml", ".gml")
+_COUNTED_PIXELS = 2**26  # a second or so
+_OVERVIEW_SIDE = 4096
+_STRIP_ROWS = 512
 
 
 @dataclass(frozen=True)
@@ -58,44 +69,97 @@ class CheckpointInfo:
 
 
 @dataclass(frozen=True)
-class FileInfo:
-    """What a file or folder is. Of the last three fields the one that ``kind`` names is filled.
+class ClassRasterInfo:
+    """What a class raster that satseg wrote holds.
 
     Args:
-        path: The scene, tile set or checkpoint that was looked at.
-        kind: ``scene``, ``tiles`` or ``checkpoint``.
+        scene: Its grid.
+        classes: Its class table.
+        shares: Share of the pixels by class name, and of those that are ``nodata``.
+        exact: Whether all pixels were counted; else an overview was.
+    """
+
+    scene: SceneInfo
+    classes: ClassTable
+    shares: dict[str, float]
+    exact: bool
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """How far a training run is.
+
+    Args:
+        path: Its folder.
+        arch: Network.
+        finished: Whether it ended by itself.
+        steps: Updates done at the last validation; 0 before the first.
+        mean_iou: Of that validation, None before the first.
+        settings: What it was started with.
+    """
+
+    path: str
+    arch: str
+    finished: bool
+    steps: int
+    mean_iou: float | None
+    settings: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """What a file or folder is. Of the fields below ``kind`` the one that it names is filled.
+
+    Args:
+        path: What was looked at.
+        kind: ``scene``, ``classes``, ``polygons``, ``tiles``, ``checkpoint`` or ``run``.
         scene: A raster that GDAL opens.
+        classes: A class raster that satseg wrote.
+        polygons: A layer of a vector file.
         tiles: A folder that ``satseg tile`` wrote.
         checkpoint: A file that ``satseg train`` wrote.
+        run: A folder of a training run; filled for its best checkpoint too, which is what is described once there is
+            one.
     """
 
     path: str
     kind: str
     scene: SceneInfo | None = None
+    classes: ClassRasterInfo | None = None
+    polygons: VectorLayer | None = None
     tiles: TileSetInfo | None = None
     checkpoint: CheckpointInfo | None = None
+    run: RunInfo | None = None
 
 
 def info(path: str | Path) -> FileInfo:
-    """Describe a scene, a tile set, a checkpoint, or the best checkpoint of a training run.
+    """Describe a scene, a class raster, polygons, a tile set, a checkpoint or a training run.
 
     Args:
-        path: A raster (anything GDAL opens), the folder of a tile set or of a training run, or a checkpoint.
+        path: A raster (anything GDAL opens), a vector file, the folder of a tile set or of a training run, or a
+            checkpoint.
 
     Raises:
         SceneError: It is a raster that cannot be used.
+        LabelError: It is a vector file that cannot be used.
         TileError: It is a tile set that cannot be read.
         CheckpointError: It is a checkpoint that cannot be read.
+        TrainingError: It is a training run that cannot be read.
         UsageError: It is a folder that holds none of these.
     """
     place = Path(path)
     if (place / INDEX).is_file():
         return FileInfo(str(path), "tiles", tiles=_describe_tiles(place))
-    if (place / BEST).is_file():
-        place = place / BEST
+    run = Run(place)
+    progress = _describe_run(run) if run.started else None
+    if run.best.is_file():
+        return FileInfo(str(run.best), "checkpoint", checkpoint=_describe_checkpoint(run.best), run=progress)
+    if progress is not None:
+        return FileInfo(str(path), "run", run=progress)
     if place.suffix == ".safetensors":
         return FileInfo(str(place), "checkpoint", checkpoint=_describe_checkpoint(place))
-    return FileInfo(str(path), "scene", scene=_describe_scene(path))
+    with gdal_environment():
+        return _describe_file(str(path))
 
 
 def _describe_tiles(folder: Path) -> TileSetInfo:
@@ -117,11 +181,58 @@ def _describe_checkpoint(path: Path) -> CheckpointInfo:
     return CheckpointInfo(card=found.card, digest=found.digest, bytes=path.stat().st_size)
 
 
-def _describe_scene(path: str | Path) -> SceneInfo:
+def _describe_run(run: Run) -> RunInfo:
+    settings = run.read_settings()
+    rows = run.log.rows()
+    return RunInfo(
+        path=str(run.path),
+        arch=str(settings.get("arch")),
+        finished=run.finished,
+        steps=int(rows[-1]["step"]) if rows else 0,
+        mean_iou=float(rows[-1]["miou"]) if rows else None,
+        settings=settings,
+    )
+
+
+def _describe_file(path: str) -> FileInfo:
     try:
-        with gdal_environment(), Scene.open(path) as scene:
-            return scene.info
+        return _describe_raster(path)
     except SceneError as error:
         if Path(path).is_dir():
             raise UsageError(f"The folder {path} holds no tile set, no training run and no scene.") from error
-        raise
+        layer = _open_layer(path)
+        if layer is None:
+            raise
+        return FileInfo(path, "polygons", polygons=layer)
+
+
+def _open_layer(path: str) -> VectorLayer | None:
+    """Open a vector file; None where it is none, and a raster that cannot be used is the better guess."""
+    try:
+        return VectorLayer.open(path)
+    except LabelError:
+        if Path(path).exists() and Path(path).suffix.lower() in _VECTORS:
+            raise
+        return None
+
+
+def _describe_raster(path: str) -> FileInfo:
+    with Scene.open(path, expand_palette=False) as scene:
+        with rasterio.open(path) as dataset:
+            table = read_class_table(dataset)
+        if table is not None and len(scene.info.bands) == 1:
+            return FileInfo(path, "classes", classes=_count_classes(scene, table))
+    with Scene.open(path) as scene:
+        return FileInfo(path, "scene", scene=scene.info)
+
+
+def _count_classes(scene: Scene, table: ClassTable) -> ClassRasterInfo:
+    info = scene.info
+    exact = info.pixels <= _COUNTED_PIXELS
+    overview = None if exact else scene.read_overview(_OVERVIEW_SIDE)
+    pieces = (scene.read(w) for w in strips(info.height, info.width, _STRIP_ROWS)) if overview is None else [overview]
+    counts = np.zeros(256, dtype=np.int64)
+    for bands, valid in pieces:
+        counts += np.bincount(np.where(valid, bands[0], IGNORE_INDEX).ravel(), minlength=256)[:256]
+    shares = dict(zip(table.names, (counts / counts.sum()).tolist(), strict=False))
+    return ClassRasterInfo(info, table, {**shares, "nodata": counts[IGNORE_INDEX] / counts.sum()}, overview is None)

@@ -7,10 +7,17 @@ import shutil
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import rasterio
+from affine import Affine
 
 from satseg import list_architectures
+from satseg.classes import ClassTable
+from satseg.raster.writer import CLASSES_TAG
+from satseg.runs import Run
 from satseg.sample import sample
 
 
@@ -89,12 +96,129 @@ def test_models_prints_one_json_document(satseg: Callable) -> None:
     assert {"name", "year", "paper", "parameters", "output_stride", "encoder"} <= found[0].keys()
 
 
-def test_info_of_awkward_rasters_is_right_or_one_sentence(satseg: Callable, shared_data: Path) -> None:
-    for path in sorted((shared_data / "rasters").iterdir()):
+def write_classes(path: Path, ids: np.ndarray, *, overviews: bool = False) -> Path:
+    """Write a class raster as satseg does: with a colour table and its own class table."""
+    table = ClassTable.from_names(["background", "roof", "road"])
+    profile: dict[str, Any] = {
+        "driver": "GTiff",
+        "height": ids.shape[0],
+        "width": ids.shape[1],
+        "count": 1,
+        "dtype": "uint8",
+    }
+    with rasterio.open(
+        path, "w", nodata=255, crs="EPSG:32645", transform=Affine(1, 0, 3e5, 0, -1, 3e6), **profile
+    ) as t:
+        t.write(ids, 1)
+        t.write_colormap(1, {entry.id: (*entry.rgb, 255) for entry in table})
+        t.update_tags(**{CLASSES_TAG: json.dumps(table.to_dict())})
+        if overviews:
+            t.build_overviews([2, 4], rasterio.enums.Resampling.mode)
+    return path
+
+
+def test_info_describes_a_class_raster_by_its_classes(satseg: Callable, tmp_path: Path) -> None:
+    ids = np.zeros((40, 50), dtype=np.uint8)
+    ids[:10], ids[10:14], ids[39] = 1, 2, 255
+    path = write_classes(tmp_path / "classes.tif", ids)
+    found = json.loads(satseg("info", path, "--json").stdout)
+    assert found["kind"] == "classes"
+    assert found["classes"]["shares"] == {"background": 25 / 40, "roof": 10 / 40, "road": 4 / 40, "nodata": 1 / 40}
+    assert found["classes"]["exact"]
+    text = satseg("info", path).stdout
+    assert "class raster" in text
+    assert "0.2500" in text
+
+
+def test_info_counts_large_class_rasters_in_an_overview(
+    satseg: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = np.zeros((400, 400), dtype=np.uint8)
+    ids[:100] = 1
+    path = write_classes(tmp_path / "classes.tif", ids, overviews=True)
+    monkeypatch.setattr("satseg.workflows.info._COUNTED_PIXELS", 1000)
+    found = json.loads(satseg("info", path, "--json").stdout)["classes"]
+    assert (found["shares"]["roof"], found["exact"]) == (0.25, False)
+    assert "from an overview" in satseg("info", path).stdout
+
+
+def test_info_describes_polygons(satseg: Callable) -> None:
+    found = json.loads(satseg("info", sample().labels, "--json").stdout)
+    assert found["kind"] == "polygons"
+    assert found["polygons"]["count"] > 100
+    assert found["polygons"]["crs"] == "EPSG:3857"
+    assert f"{found['polygons']['count']:,}" in satseg("info", sample().labels).stdout
+
+
+def test_info_tells_how_far_an_unfinished_run_is(satseg: Callable, model: Path, tmp_path: Path) -> None:
+    run = Run.start(tmp_path / "run", {"arch": "erfnet"})
+    assert "unfinished" in satseg("info", run.path).stdout
+    run.log.add({"step": 12, "miou": 0.5})
+    found = json.loads(satseg("info", run.path, "--json").stdout)
+    assert (found["kind"], found["run"]["steps"], found["run"]["mean_iou"]) == ("run", 12, 0.5)
+    shutil.copy(model, run.best)
+    found = json.loads(satseg("info", run.path, "--json").stdout)
+    assert (found["kind"], found["run"]["finished"]) == ("checkpoint", False)
+    assert "unfinished" in satseg("info", run.path).stdout
+
+
+def awkward(folder: Path) -> list[Path]:
+    """Return the files of a folder of the test data and of the folders in it."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    assert files
+    return files
+
+
+def check(done: Any, path: Path) -> None:
+    """Accept a result, or one sentence."""
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert done.code in (0, 1), (path, done)
+    assert len(errors) == done.code, (path, done)
+    assert "unexpected" not in done.stderr, (path, done)
+    assert "Traceback" not in done.stderr, (path, done)
+    if done.code == 0:
+        json.loads(done.stdout)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Path:
+    """A class raster of the whole world, one pixel in four of class 1."""
+    ids = np.tile(np.uint8([[0, 1], [0, 0]]), (32, 64))
+    transform = Affine(360 / 128, 0, -180, 0, -180 / 64, 90)
+    profile = {"driver": "GTiff", "height": 64, "width": 128, "count": 1, "dtype": "uint8", "crs": "EPSG:4326"}
+    with rasterio.open(tmp_path / "world.tif", "w", transform=transform, **profile) as target:
+        target.write(ids, 1)
+    return tmp_path / "world.tif"
+
+
+@pytest.mark.parametrize("folder", ["rasters", "vectors"])
+def test_info_of_awkward_files_is_right_or_one_sentence(folder: str, satseg: Callable, shared_data: Path) -> None:
+    kinds = set()
+    for path in awkward(shared_data / folder):
         done = satseg("info", path, "--json")
-        assert done.code in (0, 1), path
-        if done.code == 0:
-            assert json.loads(done.stdout)["kind"] == "scene", path
-        else:
-            assert done.stderr.startswith("error: "), path
-            assert "unexpected" not in done.stderr, done.stderr
+        check(done, path)
+        kinds |= {json.loads(done.stdout)["kind"]} if done.code == 0 else set()
+    assert kinds == {{"rasters": "scene", "vectors": "polygons"}[folder]}
+
+
+def test_tile_of_awkward_scenes_gives_tiles_or_one_sentence(
+    satseg: Callable, shared_data: Path, world: Path, tmp_path: Path
+) -> None:
+    for number, path in enumerate(awkward(shared_data / "rasters")):
+        words = [path, "-l", world, "-o", tmp_path / f"{number}", "--limit", 3, "--json"]
+        check(satseg("tile", *words), path)
+
+
+def test_tile_and_evaluate_with_awkward_labels_give_a_result_or_one_sentence(
+    satseg: Callable, shared_data: Path, world: Path, tmp_path: Path
+) -> None:
+    for number, path in enumerate(awkward(shared_data / "vectors")):
+        check(satseg("tile", world, "-l", path, "-o", tmp_path / f"{number}", "--size", 32, "--json"), path)
+        check(satseg("evaluate", world, "-l", path, "--bootstrap", 9, "--json"), path)
+        check(satseg("evaluate", path, "-l", path, "--json"), path)
+
+
+@pytest.mark.slow
+def test_evaluate_of_awkward_rasters_gives_a_result_or_one_sentence(satseg: Callable, shared_data: Path) -> None:
+    for path in awkward(shared_data / "rasters"):
+        check(satseg("evaluate", path, "-l", path, "--bootstrap", 9, "--json"), path)
