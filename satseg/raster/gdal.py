@@ -37,15 +37,15 @@ def gdal_environment(*, threads: int = 1, cache_bytes: int = CACHE_BYTES) -> ras
     return rasterio.Env(GDAL_CACHEMAX=cache_bytes, GDAL_NUM_THREADS=str(threads), **network)
 
 
-def opening_environment(name: str) -> rasterio.Env:
-    """Return a context for opening one raster.
+def looking_beside(*, remote: bool) -> rasterio.Env:
+    """Return a context for opening files: what GDAL looks for beside them.
 
-    Beside a remote file nothing is looked for, since that takes a request per candidate. Beside a local one, masks,
-    world files and statistics are looked for by name: listing a folder of many scenes is slow.
+    Beside remote files nothing, since that takes a request per candidate. Beside local ones, masks, world files and
+    statistics are looked for by name: listing a folder of many scenes is slow.
     """
     if "GDAL_DISABLE_READDIR_ON_OPEN" in os.environ:
         return rasterio.Env()
-    return rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR" if is_remote(name) else "TRUE")
+    return rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR" if remote else "TRUE")
 
 
 _NETWORK = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from satseg.errors import SceneError, one_line
-from satseg.raster.gdal import is_local_file, is_remote, opening_environment
+from satseg.raster.gdal import is_local_file, is_remote, looking_beside
 from satseg.raster.rectify import describe_rectification, rectified
 
 _COLOUR_NAMES = {ColorInterp.red: "red", ColorInterp.green: "green", ColorInterp.blue: "blue"}
@@ -53,6 +53,7 @@ class RasterFile:
     Attributes:
         bands: Image bands in file order.
         remark: How the file was rectified, or None.
+        remote: Whether it is read over the network, or a part of it that a VRT names.
 
     Raises:
         SceneError: It does not exist, is not a raster, has no image band, or cannot be put on a grid.
@@ -62,6 +63,7 @@ class RasterFile:
         self.path = str(path)
         with ExitStack() as stack:
             source = stack.enter_context(_open(self.path))
+            self.remote = is_remote(self.path) or (source.driver == "VRT" and any(map(is_remote, source.files)))
             view = rectified(source)
             self.remark = None if view is None else describe_rectification(source)
             self.dataset = source if view is None else stack.enter_context(view)
@@ -118,11 +120,21 @@ class RasterFile:
         Raises:
             RasterioError: The file is damaged there.
         """
+        with looking_beside(remote=True) if self.remote else nullcontext():  # a VRT opens its files when they are read
+            return self._read(numbers, window, dtype, shape or (int(window.height), int(window.width)))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._stack.close()
+
+    def _read(
+        self, numbers: Sequence[int], window: Window, dtype: str, shape: tuple[int, int]
+    ) -> tuple[np.ndarray, np.ndarray]:
         stored = self._stored(numbers)
         # Alpha comes with the bands: read by itself, it would decode files that store pixels whole a second time.
         indexes = [*stored, *self._alphas]
-        reduced = shape or (int(window.height), int(window.width))
-        values = self.dataset.read(indexes, window=window, out_dtype=dtype, out_shape=(len(indexes), *reduced))
+        stored_as = dtype if self._palette is None else "uint8"
+        values = self.dataset.read(indexes, window=window, out_dtype=stored_as, out_shape=(len(indexes), *shape))
         bands, alphas = values[: len(stored)], values[len(stored) :]
         valid = (alphas > 0).all(axis=0)
         for band, number in zip(bands, stored, strict=True):
@@ -130,7 +142,7 @@ class RasterFile:
                 valid &= band != self._nodata[number - 1]
         masked = self._masked(stored)
         if masked:
-            masks = self.dataset.read_masks(masked, window=window, out_shape=(len(masked), *reduced))
+            masks = self.dataset.read_masks(masked, window=window, out_shape=(len(masked), *shape))
             valid &= (masks > 0).all(axis=0)
         if self._palette is not None:
             colours = self._palette[bands[0]]  # (row, col, rgba)
@@ -139,10 +151,6 @@ class RasterFile:
         if bands.dtype.kind == "f":
             valid &= np.isfinite(bands).all(axis=0)
         return bands, valid
-
-    def close(self) -> None:
-        """Close the file."""
-        self._stack.close()
 
     def _stored(self, numbers: Sequence[int]) -> list[int]:
         return [1] if self._palette is not None else list(numbers)
@@ -184,7 +192,7 @@ def _open(path: str) -> Any:
     if is_local_file(path) and not Path(path).exists():
         raise SceneError(f"{path} does not exist.")
     try:
-        with opening_environment(path):
+        with looking_beside(remote=is_remote(path)):
             return rasterio.open(path)
     except RasterioError as error:
         cause = one_line(error)

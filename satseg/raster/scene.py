@@ -18,7 +18,6 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from satseg.errors import ReadError, SceneError, one_line
-from satseg.raster.gdal import is_remote
 from satseg.raster.rasterfile import Band, RasterFile
 from satseg.raster.selection import distinct_names, find_bands, is_generic
 from satseg.records import BandSpec, SceneInfo
@@ -124,13 +123,13 @@ class Scene:
                 f"{file.path} cannot be read at rows {rows[0]} to {rows[1]}: {one_line(error)}.",
                 rows=rows,
                 columns=columns,
-                hint=remote if is_remote(file.path) else local,
+                hint=remote if file.remote else local,
             ) from error
 
     @property
     def remote(self) -> bool:
         """Whether a part of it is read over the network."""
-        return any(is_remote(file.path) for file in self._files)
+        return any(file.remote for file in self._files)
 
     @property
     def block_shape(self) -> tuple[int, int]:

@@ -102,6 +102,15 @@ def test_stacked_files_have_a_common_type_and_each_its_nodata(tmp_path: Path) ->
     assert valid.tolist() == [[False, True], [False, True]]
 
 
+def test_the_colours_of_a_palette_can_be_stacked_and_chosen(tmp_path: Path) -> None:
+    indices, height = np.array([[[0, 1]]], dtype=np.uint8), np.array([[[1.5, 2.5]]], dtype=np.float32)
+    a, b = write_scene(tmp_path / "a.tif", indices), write_scene(tmp_path / "b.tif", height, names=("height",))
+    with rasterio.open(a, "r+") as dataset:
+        dataset.write_colormap(1, {0: (1, 2, 3), 1: (4, 5, 6)})
+    values, _ = read(SceneSource((str(a), str(b)), ("blue", "height", "1")))
+    assert values.tolist() == [[[3.0, 6.0]], [[1.5, 2.5]], [[1.0, 4.0]]]
+
+
 @pytest.mark.parametrize(
     ("profile", "difference"),
     [
