@@ -213,6 +213,7 @@ def tile(
         bool, typer.Option("--check", help="Cut nothing: verify the files of the tile set against its index.")
     ] = False,
     seed: options.Seed = 0,
+    threads: options.Threads = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
@@ -256,6 +257,7 @@ def tile(
         append=append,
         overwrite=overwrite,
         resume=resume,
+        threads=threads,
         progress=talk.progress,
     )
     talk.report(summary, _tables)

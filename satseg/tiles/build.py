@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import groupby
@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from satseg.errors import LabelError, OutputError, SatsegError, TileError
+from satseg.prefetch import read_ahead
 from satseg.raster.labels import Labels, LabelSource
 from satseg.records import Progress, ProgressEvent, SceneInfo
 from satseg.staging import work_folder
-from satseg.tiles.cut import Cutter, Planned, Worth
+from satseg.tiles.cut import Cutter, Piece, Planned, Worth, writing_environment
 from satseg.tiles.journal import JOURNAL, Journal
 from satseg.tiles.layout import SPLITS
 from satseg.tiles.plan import Block, Layout, labelled_pixels
@@ -25,6 +26,9 @@ from satseg.tiles.regions import Regions
 from satseg.tiles.sources import AnyScene, SceneFiles
 
 log = logging.getLogger("satseg")
+
+_Task = tuple[Cutter, Piece]
+_Row = tuple[int, dict[str, Any] | None]
 
 _ORDER = 3  # sub-stream of the seed's randomness: which tiles come first where their number is limited
 
@@ -41,6 +45,7 @@ class Builder:
         layout: How tiles are laid out.
         worth: Which tiles are kept.
         regions: Polygons that decide splits, or None.
+        threads: Threads that write, beside the one that reads; 1 does both in one.
         progress: Called after each block and tile.
     """
 
@@ -51,6 +56,7 @@ class Builder:
     layout: Layout
     worth: Worth
     regions: Regions | None
+    threads: int
     progress: Progress
 
     def find_blocks(self) -> list[Block]:
@@ -108,18 +114,37 @@ class Builder:
     def _cut_batch(
         self, folder: Path, planned: Sequence[Planned], batch: Sequence[int], journal: Journal
     ) -> Iterator[int]:
-        """Cut tiles in the given order, and yield the number of each."""
-        for scene_number, group in groupby(batch, key=lambda number: planned[number].scene):
-            numbers = list(group)
-            missing = [number for number in numbers if number not in journal]
-            yield from (number for number in numbers if number in journal)
-            if not missing:
-                continue
-            cutter = Cutter(folder, self.names[scene_number], self.labels.classes, self.worth, self.layout.seed)
+        """Cut tiles in the given order, and yield the number of each; those in the journal come first."""
+        yield from (number for number in batch if number in journal)
+        pieces = self._read(folder, planned, [number for number in batch if number not in journal])
+
+        def write(task: _Task) -> _Row:
+            cutter, piece = task
+            return piece.number, cutter.write(piece)
+
+        for number, row in self._map(write, pieces):
+            journal.add(number, row)
+            yield number
+
+    def _map(self, write: Callable[[_Task], _Row], tasks: Iterator[_Task]) -> Iterator[_Row]:
+        """Write in threads while this one reads; the order of results is that of the tasks."""
+        if self.threads == 1:
+            with writing_environment():
+                yield from map(write, tasks)
+            return
+
+        def begin() -> None:
+            writing_environment().__enter__()  # it belongs to the thread, and ends with it
+
+        yield from read_ahead(write, tasks, workers=self.threads, ahead=self.threads + 1, begin=begin)
+
+    def _read(self, folder: Path, planned: Sequence[Planned], numbers: Sequence[int]) -> Iterator[_Task]:
+        for scene_number, group in groupby(numbers, key=lambda number: planned[number].scene):
+            name, info = self.names[scene_number], self.infos[scene_number]
+            cutter = Cutter(folder, name, info, self.labels.classes, self.worth, self.layout.seed)
             with self._opened(scene_number) as (scene, labels):
-                for number in missing:
-                    journal.add(number, cutter.cut(scene, labels, planned[number]))
-                    yield number
+                for number in group:
+                    yield cutter, cutter.read(scene, labels, number, planned[number])
 
     def _labelled_blocks(self, number: int) -> list[Block]:
         info = self.infos[number]

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import rasterio
 from rasterio.errors import RasterioError
-from rasterio.windows import Window
 
 from satseg.classes import IGNORE_INDEX, ClassTable
 from satseg.errors import LabelError, OutputError, one_line
 from satseg.raster.bands import Moments
+from satseg.raster.gdal import CACHE_BYTES
 from satseg.raster.labels import Labels
 from satseg.raster.scene import window_transform
+from satseg.records import SceneInfo
 from satseg.tiles.layout import Placement
 from satseg.tiles.regions import Region
 from satseg.tiles.sources import AnyScene
@@ -72,96 +73,124 @@ class Planned:
     region: Region | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """A tile that has been read, but not written.
+
+    Args:
+        number: Its number in the plan.
+        planned: Where it lies.
+        bands: (B, H, W) raw values.
+        valid: (H, W) bool.
+        classes: (H, W) uint8 class ids, 255 where they do not count.
+    """
+
+    number: int
+    planned: Planned
+    bands: np.ndarray
+    valid: np.ndarray
+    classes: np.ndarray
+
+
 class Cutter:
-    """Write the tiles of one scene below a folder.
+    """Cut the tiles of one scene: read them in one thread, write them in any.
 
     Args:
         folder: Folder of the tile set, with ``images`` and ``labels`` in it.
-        scene_name: First part of the tiles' names, unique among the scenes of the set.
+        name: First part of the tiles' names, unique among the scenes of the set.
+        info: The scene.
         classes: Class table of the labels.
         worth: Which tiles are kept.
         seed: Decides which empty tiles are kept.
     """
 
-    folder: Path
-    scene_name: str
-    classes: ClassTable
-    worth: Worth
-    seed: int
+    def __init__(self, folder: Path, name: str, info: SceneInfo, classes: ClassTable, worth: Worth, seed: int) -> None:
+        self._folder = folder
+        self._name = name
+        self._info = info
+        self._crs = None if info.crs is None else rasterio.CRS.from_user_input(info.crs)
+        self._classes = classes
+        self._background = None if classes.background is None else classes.names[classes.background]
+        self._worth = worth
+        self._seed = seed
 
-    def cut(self, scene: AnyScene, labels: Labels, planned: Planned) -> dict[str, Any] | None:
-        """Cut one tile.
-
-        Returns:
-            The tile's row of the index, ready for JSON, its moments under ``moments``; None, and nothing written,
-            where it is not worth keeping.
+    def read(self, scene: AnyScene, labels: Labels, number: int, planned: Planned) -> Piece:
+        """Read one tile; ignore what is not valid, outside of its region, or counted by an earlier tile.
 
         Raises:
             SceneError: The scene cannot be read.
-            LabelError: The labels cannot be read, or hold an id that is no class.
-            OutputError: A file cannot be written.
+            LabelError: The labels cannot be read.
         """
         window = planned.placement.window
         bands, valid = scene.read(window)
         classes = labels.read(window)
-        self._ignore(classes, valid, planned, scene)
-        pixels = self._count(classes)
-        share = float(np.count_nonzero(valid)) / valid.size
-        corner = (int(window.row_off), int(window.col_off))
-        background = None if self.classes.background is None else self.classes.names[self.classes.background]
+        if not valid.all():
+            classes[~valid] = IGNORE_INDEX
+        if planned.region is not None:
+            classes[~planned.region.covers(self._info, window)] = IGNORE_INDEX
+        if planned.split != "train":
+            rows, columns = planned.placement.counted_before
+            classes[:rows] = IGNORE_INDEX
+            classes[:, :columns] = IGNORE_INDEX
+        return Piece(number, planned, bands, valid, classes)
+
+    def write(self, piece: Piece) -> dict[str, Any] | None:
+        """Write one tile.
+
+        Returns:
+            Its row of the index, ready for JSON, its moments under ``moments``; None, and nothing written, where it is
+            not worth keeping.
+
+        Raises:
+            LabelError: The labels hold an id that is no class.
+            OutputError: A file cannot be written.
+        """
+        window = piece.planned.placement.window
+        row, col = int(window.row_off), int(window.col_off)
+        pixels = self._count(piece.classes)
+        share = float(np.count_nonzero(piece.valid)) / piece.valid.size
 
         def draw() -> float:
-            return float(np.random.default_rng((self.seed, _KEEP, planned.scene, *corner)).random())
+            return float(np.random.default_rng((self._seed, _KEEP, piece.planned.scene, row, col)).random())
 
-        moments = Moments.of(bands, valid)
-        if moments is None or not self.worth.keeps(planned.split, share, pixels, background, draw):
+        if not self._worth.keeps(piece.planned.split, share, pixels, self._background, draw):
             return None
-        name = f"{self.scene_name}_{corner[0]}_{corner[1]}"
-        self._write(name, scene, window, bands, classes, valid)
+        name = f"{self._name}_{row}_{col}"
+        grid = {"crs": self._crs, "transform": window_transform(self._info.transform, col, row)}
+        image, labels = f"images/{name}.tif", f"labels/{name}.tif"
+        _write(self._folder / image, piece.bands, grid, valid=piece.valid, names=self._info.bands.names)
+        _write(self._folder / labels, piece.classes[None], grid | {"nodata": IGNORE_INDEX})
+        moments = Moments.of(piece.bands, piece.valid)
+        assert moments is not None  # a pixel is labelled, hence valid
         return {
             "tile": name,
-            "image": f"images/{name}.tif",
-            "labels": f"labels/{name}.tif",
-            "scene": scene.info.path,
-            "block": planned.block,
-            "row": corner[0],
-            "col": corner[1],
+            "image": image,
+            "labels": labels,
+            "scene": self._info.path,
+            "block": piece.planned.block,
+            "row": row,
+            "col": col,
             "height": int(window.height),
             "width": int(window.width),
-            "split": planned.split,
+            "split": piece.planned.split,
             "valid_share": share,
             "weight": 1.0,
             **{pixels_column(name): count for name, count in pixels.items()},
             "moments": [moments.count, *(part.tolist() for part in _parts(moments))],
         }
 
-    def _ignore(self, classes: np.ndarray, valid: np.ndarray, planned: Planned, scene: AnyScene) -> None:
-        """Ignore, in place, what is not valid, outside of the region, or counted by an earlier tile."""
-        if not valid.all():
-            classes[~valid] = IGNORE_INDEX
-        if planned.region is not None:
-            classes[~planned.region.covers(scene.info, planned.placement.window)] = IGNORE_INDEX
-        if planned.split != "train":
-            rows, columns = planned.placement.counted_before
-            classes[:rows] = IGNORE_INDEX
-            classes[:, :columns] = IGNORE_INDEX
-
     def _count(self, classes: np.ndarray) -> dict[str, int]:
         counts = np.bincount(classes.ravel(), minlength=256)
-        unknown = np.flatnonzero(counts[len(self.classes) : IGNORE_INDEX])
+        unknown = np.flatnonzero(counts[len(self._classes) : IGNORE_INDEX])
         if len(unknown):
-            value = len(self.classes) + int(unknown[0])
-            raise LabelError(f"The labels hold the class id {value}; ids end at {len(self.classes) - 1}.")
-        return dict(zip(self.classes.names, counts.tolist(), strict=False))
+            value = len(self._classes) + int(unknown[0])
+            raise LabelError(f"The labels hold the class id {value}; ids end at {len(self._classes) - 1}.")
+        return dict(zip(self._classes.names, counts.tolist(), strict=False))
 
-    def _write(
-        self, name: str, scene: AnyScene, window: Window, bands: np.ndarray, classes: np.ndarray, valid: np.ndarray
-    ) -> None:
-        crs = None if scene.info.crs is None else rasterio.CRS.from_user_input(scene.info.crs)
-        grid = {"crs": crs, "transform": window_transform(scene.info.transform, window.col_off, window.row_off)}
-        _write(self.folder / "images" / f"{name}.tif", bands, grid, valid=valid, names=scene.info.bands.names)
-        _write(self.folder / "labels" / f"{name}.tif", classes[None], grid | {"nodata": IGNORE_INDEX})
+
+def writing_environment() -> rasterio.Env:
+    """Return the context that tiles are written in: masks belong into their files."""
+    return rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES, GDAL_NUM_THREADS="1", GDAL_TIFF_INTERNAL_MASK=True)
 
 
 def _parts(moments: Moments) -> tuple[np.ndarray, ...]:
@@ -182,10 +211,7 @@ def _write(
     profile["photometric"] = "rgb" if names == ("red", "green", "blue") and bands.dtype == np.uint8 else "minisblack"
     predictor = 3 if bands.dtype.kind == "f" else 2
     try:
-        with (
-            rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
-            rasterio.open(path, "w", driver="GTiff", zlevel=1, predictor=predictor, **profile, **grid) as dataset,
-        ):
+        with rasterio.open(path, "w", driver="GTiff", zlevel=1, predictor=predictor, **profile, **grid) as dataset:
             dataset.write(bands)
             dataset.descriptions = names or dataset.descriptions
             if valid is not None and not valid.all():

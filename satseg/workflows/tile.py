@@ -15,6 +15,7 @@ import numpy as np
 import pandas
 
 from satseg import __version__
+from satseg.backend.device import available_cores
 from satseg.classes import ClassTable
 from satseg.errors import OutputError, TileError, UsageError
 from satseg.raster.class_map import ClassMap
@@ -35,6 +36,8 @@ from satseg.tiles.tileset import INDEX, MOMENTS, TileSet, make_index, places_of,
 from satseg.vectorization.measures import length_in_pixels
 
 log = logging.getLogger("satseg")
+
+_MOST_THREADS = 8  # more would wait for each other: a part of every write holds the interpreter
 
 
 def tile(  # noqa: PLR0913 - one word each, as on the command line
@@ -71,6 +74,7 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
     append: bool = False,
     overwrite: bool = False,
     resume: bool = False,
+    threads: int | None = None,
     progress: Progress = no_progress,
 ) -> TileSummary:
     """Cut scenes and their labels into training, validation and test tiles.
@@ -115,6 +119,7 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
         append: Add to the tile set at ``output``, with its classes, bands and size.
         overwrite: Replace a tile set that stands at ``output``.
         resume: Go on where an interrupted call with the same arguments stood.
+        threads: Threads that write tiles; None takes as many as this process may use. The bytes do not depend on it.
         progress: Called after each tile.
 
     Returns:
@@ -128,7 +133,7 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
         UsageError: Arguments contradict each other.
         KeyboardInterrupt: What was done so far is kept for ``resume``.
     """
-    settings = {name: value for name, value in locals().items() if name not in ("scenes", "progress", "resume")}
+    settings = {name: value for name, value in locals().items() if name not in ("scenes", "threads", "progress")}
     output = Path(output)
     _check_output(output, append=append, overwrite=overwrite, resume=resume)
     with gdal_environment():
@@ -169,6 +174,7 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
             layout=layout,
             worth=Worth(min_valid, keep_empty, _known_classes(min_pixels or {}, source.classes)),
             regions=None if split_by in ("block", "scene") else Regions.read(split_by),
+            threads=threads or min(available_cores(), _MOST_THREADS),
             progress=progress,
         )
         provenance = _provenance(settings, layout)
