@@ -263,7 +263,7 @@ def predict(
             crs=crs,
         ),
     )
-    named = [SceneSource(tuple(scenes), settings.bands)] if stack else inputs.scenes(scenes)
+    named = [SceneSource(tuple(inputs.scene_list(scenes)), settings.bands)] if stack else inputs.scenes(scenes)
     names = OutputNames(tuple(output or ()), confidence, probabilities, disagreement)
     if dry_run:
         for rehearsal in rehearse_scenes(named, outputs=names, model=model or None, arch=arch, settings=settings):
