@@ -80,7 +80,6 @@ def connect(ray: Any, *, cores: int, alone: bool) -> None:
         num_cpus=cores,
         include_dashboard=False,
         object_store_memory=_STORE_BYTES,
-        _node_ip_address="127.0.0.1",
         **quiet,
     )
 
