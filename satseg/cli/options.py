@@ -91,13 +91,38 @@ FillHoles = Annotated[
         rich_help_panel=_POLYGONS,
     ),
 ]
+Connectivity = Annotated[
+    int,
+    typer.Option(
+        metavar="4|8",
+        help="Whether pixels of one region share an edge (4), or a corner is enough (8, makes multipolygons).",
+        rich_help_panel=_POLYGONS,
+    ),
+]
+MaxVertices = Annotated[
+    int,
+    typer.Option(
+        metavar="N",
+        help="A region with about so many vertices is cut at the next 128th row; its pieces share their region_id.",
+        rich_help_panel=_POLYGONS,
+    ),
+]
+Smooth = Annotated[
+    bool,
+    typer.Option(
+        "--smooth",
+        help="Round the corners of boundaries, by half a pixel or the length of --simplify at most. Neighbours keep "
+        "fitting.",
+        rich_help_panel=_POLYGONS,
+    ),
+]
 Attributes = Annotated[
     str | None,
     typer.Option(
         metavar="NAMES",
         help="Columns to write, with commas between, of class_id, class_name, area_m2, perimeter_m, pixels, "
-        "confidence_mean, confidence_min, confidence_p05, scene. Default: all, those of the confidence where it is "
-        "known.",
+        "confidence_mean, confidence_min, confidence_p05, region_id, scene. Default: all, those of the confidence "
+        "where it is known.",
         rich_help_panel=_POLYGONS,
     ),
 ]

@@ -40,6 +40,8 @@ class PolygonOptions:
             the same ``region_id``.
         simplify: How far a boundary may move to get along with fewer vertices, as ``1px`` or ``0.5m``; neighbours keep
             fitting exactly. None keeps the pixels' edges.
+        smooth: Whether corners of boundaries are rounded, by half a pixel, or by the length of ``simplify``, at most;
+            neighbours keep fitting exactly.
         attributes: Columns to write, of ``ATTRIBUTES``; None writes all that the map can fill.
         crs: CRS of the polygons, as ``EPSG:4326``; None keeps that of the (first) map. GeoJSON is always in longitude
             and latitude.
@@ -55,6 +57,7 @@ class PolygonOptions:
     connectivity: int = 4
     max_vertices: int = 1_000_000
     simplify: str | None = None
+    smooth: bool = False
     attributes: tuple[str, ...] | None = None
     crs: str | None = None
 

@@ -48,6 +48,9 @@ DROPPED = 2048
 TURN = 12
 """First of two bits of STATE: the slots of a vertex with two of them, one XOR the other; 0 if it has more."""
 
+ROUND = 1 << 30
+"""Flag: the corner may be rounded. Rings are handed out with it in their columns."""
+
 PARENT, ACTIVE, VALUE, SEED, HOLES, LAST_HOLE, MEMBER, GROUP, PART, FAMILY = range(10)
 """Columns of a region: union-find parent; runs of pixels at the front; value of its pixels; its first vertex; head and
 tail of the list of hole candidates; next slot in the ring of slots that were joined into it; union-find parent of the
@@ -56,10 +59,10 @@ piece of, or 0 (the last and the number of runs belong to the whole feature)."""
 
 REGION_COLUMNS = 10
 
-ROW, VERTICES_LEFT, REGIONS_LEFT, CLOSED, FRESH, LATTICE, FEATURES, FAMILIES = range(8)
+ROW, VERTICES_LEFT, REGIONS_LEFT, CLOSED, FRESH, LATTICE, FEATURES, FAMILIES, ROUNDS = range(9)
 """Counters: rows seen, free slots of both tables, features closed and not yet emitted, vertices in the list of fresh
 ones, side of the lattice's cells in pixels (0: none), column of regions by which they form features (PARENT, or GROUP
-where they are 8-connected), regions of which there are pieces."""
+where they are 8-connected), regions of which there are pieces, flag of corners to be rounded (ROUND or 0)."""
 
 NO_CONFIDENCE = 255
 """Value of pixels whose confidence does not count."""
@@ -83,7 +86,7 @@ class PlanarMap(NamedTuple):
         histograms: (M, 256) uint32 pixels by 8-bit confidence of each region slot; (0, 256) where there is none.
         closed: (M,) int32 features that have closed, in the order of closing.
         families: (F,) int32 union-find parent of the regions of which there are pieces.
-        counters: (8,) int64, see the columns above.
+        counters: (9,) int64, see the columns above.
     """
 
     above: np.ndarray
@@ -103,7 +106,9 @@ class PlanarMap(NamedTuple):
     counters: np.ndarray
 
 
-def new_map(width: int, *, lattice: int = 0, diagonal: bool = False, confidence: bool = False) -> PlanarMap:
+def new_map(
+    width: int, *, lattice: int = 0, diagonal: bool = False, confidence: bool = False, rounds: bool = False
+) -> PlanarMap:
     """Return the empty map of a raster.
 
     Args:
@@ -111,8 +116,10 @@ def new_map(width: int, *, lattice: int = 0, diagonal: bool = False, confidence:
         lattice: Side of the cells in pixels at whose borders arcs end; 0: none.
         diagonal: Whether regions that touch at a corner form one feature.
         confidence: Whether histograms of confidence are kept.
+        rounds: Whether corners are to be rounded.
     """
     slots = 4 * (width + 2)
+    by, flag = GROUP if diagonal else PARENT, ROUND if rounds else 0
     return PlanarMap(
         above=np.full(width + 2, VOID, dtype=np.int32),
         labels=np.full(width + 2, NONE, dtype=np.int32),
@@ -128,7 +135,7 @@ def new_map(width: int, *, lattice: int = 0, diagonal: bool = False, confidence:
         histograms=np.empty((slots if confidence else 0, 256), dtype=np.uint32),
         closed=np.empty(slots, dtype=np.int32),
         families=np.arange(2 * (width + 2), dtype=np.int32),
-        counters=np.array([0, slots, slots, 0, 0, lattice, GROUP if diagonal else PARENT, 0], dtype=np.int64),
+        counters=np.array([0, slots, slots, 0, 0, lattice, by, 0, flag], dtype=np.int64),
     )
 
 

@@ -21,8 +21,8 @@ class Regions:
     """Features, each of one polygon or several, in the order in which they closed: by last row, then left to right.
 
     Args:
-        corners: (V, 2) (column, row) of the vertices, pixel corners counted from the raster's upper left one. Every
-            ring ends where it began; the first ring of a polygon is its outer one and runs clockwise as the raster is
+        corners: (V, 2) (column, row) of the vertices, pixel corners counted from the raster's upper left one; int32, or
+            float64 where they are rounded. Every ring ends where it began; the first ring of a polygon is its outer one and runs clockwise as the raster is
             seen, the others are holes and run counterclockwise.
         rings: (R + 1,) int64 first vertex of each ring, and the end.
         polygons: (P + 1,) int64 first ring of each polygon, and the end.
@@ -73,6 +73,7 @@ class Regions:
 
 def concatenate(parts: Sequence[Regions]) -> Regions:
     """Return all features of one or more parts in order."""
+    parts = [part for part in parts if len(part)] or parts[:1]  # an empty one may have corners of another type
     if len(parts) == 1:
         return parts[0]
 

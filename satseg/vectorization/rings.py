@@ -19,6 +19,7 @@ from satseg.vectorization.planar import (
     PART,
     PINCH,
     REGIONS_LEFT,
+    ROUND,
     SECTORS,
     SEED,
     STATE,
@@ -43,7 +44,8 @@ def emit_closed(state: PlanarMap) -> _Arrays:
     where they began. A ring that would touch itself at a pixel corner is split there, so all rings are simple.
 
     Returns:
-        Corners (V, 2) int32 as (column, row); first corner of each ring and the end (R + 1,) int64; first ring of each
+        Corners (V, 2) int32 as (column, row), with the flag ROUND in columns; first corner of each ring and the end
+        (R + 1,) int64; first ring of each
         polygon and the end (P + 1,) int64; first polygon of each feature and the end (F + 1,) int64; value (F,) int32;
         pixels (F,) int64; mean, least and 5th percentile of the confidence (F, 3) float32, NaN where unknown; number
         of the region that it is a piece of, or 0 (F,) int64.
@@ -162,9 +164,9 @@ def _walk(
     while True:
         if end + 2 >= len(corners):
             corners = _room_for_corners(corners, end + 2)
-        corners[end, 0], corners[end, 1] = vertices[vertex, X], vertices[vertex, Y]
-        end += 1
         state = vertices[vertex, STATE]
+        corners[end, 0], corners[end, 1] = vertices[vertex, X] | (state & ROUND), vertices[vertex, Y]
+        end += 1
         if state & PINCH:
             place = pinches[vertex]
             if first <= place < end - 1 and _same(corners, place, end - 1):

@@ -38,6 +38,7 @@ from satseg.vectorization.planar import (
     PINCH,
     REGIONS_LEFT,
     RIGHT,
+    ROUNDS,
     ROW,
     SEED,
     STATE,
@@ -116,6 +117,8 @@ def _scan_row(state: PlanarMap, row: np.ndarray, columns: np.ndarray) -> None:
         if right != left or up != down or (up and right) or (cut_rows and up) or (cut_columns and right):
             ends = (cut_rows and down) or (cut_columns and right)
             bits = _state(top_left, top_right, bottom_right, bottom_left) | (ANCHOR if ends else 0)
+            if bits & ANCHOR == 0 and lattice == 0:  # with a lattice, simplifying decides
+                bits |= counters[ROUNDS]
             vertex = _add_vertex(vertices, free_vertices, fresh, counters, x, bits)
             _link(vertices, hanging, vertex, x, from_left, up, right, down, left)
             if right:

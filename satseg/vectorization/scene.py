@@ -60,6 +60,7 @@ class SceneTracer:
             scene.width,
             tolerance=tolerance,
             diagonal=options.connectivity == 8,
+            smooth=options.smooth,
             confidence=confidence,
             max_vertices=options.max_vertices,
         )

@@ -23,6 +23,8 @@ from satseg.vectorization.planar import (
     LATTICE,
     NONE,
     RIGHT,
+    ROUND,
+    ROUNDS,
     SEEN,
     STATE,
     VERTICES_LEFT,
@@ -30,6 +32,7 @@ from satseg.vectorization.planar import (
     X,
     Y,
 )
+from satseg.vectorization.smooth import foot
 
 CELL = 128
 """Side of the lattice's cells in pixels."""
@@ -74,12 +77,14 @@ def simplify_band(
                 if _comes_first(path, length):
                     _thin(path, length, todo, occupied, top, reach, scale)
                     _relink(state, path, length)
+                    _mark_round(state, path, length, occupied, top, scale)
     for i in range(carried, count):
         vertex = fresh[i]
         if vertices[vertex, STATE] & (ANCHOR | SEEN | DROPPED) == 0:  # the first vertex of a ring without anchors
             length = _follow(vertices, vertex, RIGHT, path)
             _thin(path, length, todo, occupied, top, reach, scale)
             _relink(state, path, length)
+            _mark_round(state, path, length, occupied, top, scale)
     return _carry(state, occupied, top, bottom, carried) if bottom >= 0 else 0
 
 
@@ -247,3 +252,47 @@ def _drop(state: PlanarMap, path: np.ndarray, k: int, back: int, on: int) -> Non
     if vertices[vertex, RIGHT] == NONE or vertices[vertex, DOWN] == NONE:
         state.free_vertices[state.counters[VERTICES_LEFT]] = vertex
         state.counters[VERTICES_LEFT] += 1
+
+
+@njit(cache=True, nogil=True)
+def _mark_round(
+    state: PlanarMap, path: np.ndarray, length: int, occupied: np.ndarray, top: int, scale: np.ndarray
+) -> None:
+    """Mark the corners that stay and can be rounded: what is cut off holds no raw vertex of another arc.
+
+    What is cut off a corner is bounded by the arc on two sides, so another arc could only get into it, and out again
+    through the third side, by a vertex of its own.
+    """
+    if state.counters[ROUNDS] == 0:
+        return
+    kept = np.flatnonzero(path[:length, KEPT])
+    for k in range(1, len(kept) - 1):
+        if _corner_is_clear(path, kept[k - 1], kept[k], kept[k + 1], occupied, top, scale):
+            state.vertices[path[kept[k], VERTEX], STATE] |= ROUND
+
+
+@njit(cache=True, nogil=True)
+def _corner_is_clear(
+    path: np.ndarray, before: int, at: int, after: int, occupied: np.ndarray, top: int, scale: np.ndarray
+) -> bool:
+    px, py = path[at, COLUMN], path[at, LINE]
+    ax, ay = foot(px, py, path[before, COLUMN], path[before, LINE], scale[0], scale[1])
+    bx, by = foot(px, py, path[after, COLUMN], path[after, LINE], scale[0], scale[1])
+    foreign = 0
+    for x in range(int(np.floor(min(ax, bx, px))), int(np.ceil(max(ax, bx, px))) + 1):
+        for y in range(int(np.floor(min(ay, by, py))), int(np.ceil(max(ay, by, py))) + 1):
+            if 0 <= y - top < occupied.shape[0] and 0 <= x < occupied.shape[1]:
+                foreign += occupied[y - top, x] and _is_inside(x - px, y - py, ax - px, ay - py, bx - px, by - py)
+    for i in range(before, after + 1):
+        foreign -= _is_inside(path[i, COLUMN] - px, path[i, LINE] - py, ax - px, ay - py, bx - px, by - py)
+    return foreign <= 0
+
+
+@njit(cache=True, nogil=True)
+def _is_inside(x: float, y: float, ax: float, ay: float, bx: float, by: float) -> bool:
+    """Tell whether a point lies in a triangle whose third corner is the origin, or on its border."""
+    whole = ax * by - ay * bx
+    if whole == 0:
+        return False
+    u, v = (x * by - y * bx) / whole, (ax * y - ay * x) / whole
+    return u >= -1e-9 and v >= -1e-9 and u + v <= 1 + 1e-9

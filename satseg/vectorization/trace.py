@@ -15,6 +15,7 @@ from satseg.vectorization.regions import Regions, concatenate, to_shapely
 from satseg.vectorization.rings import emit_closed
 from satseg.vectorization.scan import cut_giants, hand_on, scan_rows
 from satseg.vectorization.simplify import CELL, simplify_band
+from satseg.vectorization.smooth import smooth as smooth_corners
 
 if TYPE_CHECKING:
     from affine import Affine
@@ -40,6 +41,7 @@ class Tracer:
         width: Columns of the raster.
         tolerance: How far a simplified boundary may be from the pixels' edges, as columns and rows; None keeps them.
         diagonal: Whether regions are 8-connected.
+        smooth: Whether corners are rounded, by half a pixel or by the tolerance.
         confidence: Whether rows come with confidence.
         max_vertices: Features that have about so many are cut at the next row of the lattice, and :meth:`pieces` hands
             them out; None cuts none.
@@ -51,13 +53,17 @@ class Tracer:
         *,
         tolerance: tuple[float, float] | None = None,
         diagonal: bool = False,
+        smooth: bool = False,
         confidence: bool = False,
         max_vertices: int | None = None,
     ) -> None:
         self._width = width
-        self._state = new_map(width, lattice=CELL if tolerance else 0, diagonal=diagonal, confidence=confidence)
+        self._state = new_map(
+            width, lattice=CELL if tolerance else 0, diagonal=diagonal, confidence=confidence, rounds=smooth
+        )
         self._scale = 1 / np.array(tolerance) if tolerance else None
         self._occupied = np.zeros((CELL + 1, width + 1) if tolerance else 0, dtype=np.uint8)
+        self._radius = (self._scale if self._scale is not None else np.full(2, 2.0)) if smooth else None
         self._carried = 0
         self._max_vertices = max_vertices
         self._cut = np.zeros((2, width), dtype=np.int32)
@@ -117,7 +123,7 @@ class Tracer:
                 parts.append(self._emit_band(row - CELL, row))
         self._scan_all(rows[at:], confidence[at:])
         if self._scale is None:
-            parts.append(Regions(*emit_closed(self._state)))
+            parts.append(self._emit())
         return parts
 
     def _scan_all(self, rows: np.ndarray, confidence: np.ndarray) -> None:
@@ -128,11 +134,15 @@ class Tracer:
 
     def _emit_band(self, top: int, bottom: int) -> Regions:
         self._carried = simplify_band(self._state, self._occupied, top, bottom, self._carried, self._scale)
-        return Regions(*emit_closed(self._state))
+        return self._emit()
+
+    def _emit(self) -> Regions:
+        regions = Regions(*emit_closed(self._state))
+        return regions if self._radius is None else smooth_corners(regions, self._radius)
 
 
 def trace(
-    values: np.ndarray, transform: Affine, *, tolerance: tuple[float, float] | None = None
+    values: np.ndarray, transform: Affine, *, tolerance: tuple[float, float] | None = None, smooth: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
     """Trace a raster in memory.
 
@@ -140,11 +150,12 @@ def trace(
         values: (H, W) integers that fit into int32; -1 where nothing is to be emitted.
         transform: Pixel (column, row) to CRS coordinates (x, y).
         tolerance: How far a simplified boundary may be from the pixels' edges, as columns and rows; None keeps them.
+        smooth: Whether corners are rounded.
 
     Returns:
         (P,) shapely polygons and their values (P,) int32, in the order in which regions close.
     """
-    tracer = Tracer(values.shape[1], tolerance=tolerance)
+    tracer = Tracer(values.shape[1], tolerance=tolerance, smooth=smooth)
     strips = [values[top : top + _STRIP_ROWS] for top in range(0, len(values), _STRIP_ROWS)]
     polygons, found = [np.empty(0, dtype=object)], [np.empty(0, dtype=np.int32)]
     with ThreadPoolExecutor(1) as pool:  # compiled code lets go of the interpreter while shapely holds it

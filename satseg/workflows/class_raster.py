@@ -18,7 +18,7 @@ from satseg.prefetch import read_ahead
 from satseg.raster.scene import Scene
 from satseg.raster.windows import strips
 from satseg.raster.writer import read_class_table
-from satseg.records import Rows, SceneInfo
+from satseg.records import CERTAIN, Rows, SceneInfo
 
 _STRIP_PIXELS = 2**22
 _LARGEST_ID = 2**31 - 1
@@ -31,13 +31,21 @@ class ClassRaster:
         path: One band of integers from 0 on. Nodata, and 255 in a raster of 8 bits, become nothing.
         band: Band of a raster with several, from 1.
         threshold: Makes two classes of any real values: ``class 1`` where they are at least that, and background.
+        confidence: Raster of the same size: probabilities in 0..1, or uint8 shares of 254 as satseg writes them.
 
     Raises:
-        SceneError: The raster cannot be opened, or holds no classes.
+        SceneError: A raster cannot be opened, holds no classes or confidence, or both do not fit.
         UsageError: It has no such band.
     """
 
-    def __init__(self, path: str | Path, *, band: int | None = None, threshold: float | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        band: int | None = None,
+        threshold: float | None = None,
+        confidence: str | Path | None = None,
+    ) -> None:
         self._files = ExitStack()
         self._threshold = threshold
         self._scene = self._files.enter_context(Scene.open(_one_band(path, band), expand_palette=False))
@@ -46,6 +54,10 @@ class ClassRaster:
             _check(self.info, threshold)
             self.classes, self.told = _class_table(self._scene, threshold)
             """Classes, None where values are ids of their own, and whether the raster told their names."""
+            self.confidence = None if confidence is None else self._files.enter_context(Scene.open(confidence))
+            """Confidence of the pixels, or None."""
+            if self.confidence is not None:
+                _check_confidence(self.confidence.info, self.info)
         except BaseException:
             self._files.close()
             raise
@@ -63,8 +75,10 @@ class ClassRaster:
         """Return the rows of a window: uint8 classes, or int32 ids without a class table."""
         bands, valid = self._scene.read(window)
         values, top = bands[0], int(window.row_off)
+        confidence = None if self.confidence is None else _read_confidence(self.confidence, window)
         if self._threshold is not None:
-            return Rows(top, np.where(valid, values >= self._threshold, IGNORE_INDEX).astype(np.uint8))
+            classes = np.where(valid, values >= self._threshold, IGNORE_INDEX).astype(np.uint8)
+            return Rows(top, classes, confidence)
         if self.classes is None:
             wrong, limit, void = valid & ((values < 0) | (values > _LARGEST_ID)), _LARGEST_ID, -1
         else:
@@ -79,7 +93,7 @@ class ClassRaster:
             )
         rows = values.astype(np.int32 if self.classes is None else np.uint8)
         rows[~valid] = void
-        return Rows(top, rows)
+        return Rows(top, rows, confidence)
 
     def __enter__(self) -> ClassRaster:
         return self
@@ -115,6 +129,26 @@ def _check(info: SceneInfo, threshold: float | None) -> None:
             f"{info.path} holds {info.bands.dtype} values; a class raster holds integers.",
             hint="If they are probabilities, give --threshold.",
         )
+
+
+def _check_confidence(confidence: SceneInfo, classes: SceneInfo) -> None:
+    if (confidence.width, confidence.height) != (classes.width, classes.height):
+        raise SceneError(
+            f"{confidence.path} has {confidence.width} x {confidence.height} pixels, but {classes.path} has "
+            f"{classes.width} x {classes.height}."
+        )
+    if len(confidence.bands) != 1 or (confidence.bands.dtype != "uint8" and "float" not in confidence.bands.dtype):
+        raise SceneError(
+            f"{confidence.path} is no confidence: it has {len(confidence.bands)} bands of {confidence.bands.dtype}.",
+            hint="Give one band of probabilities in 0..1, or of uint8 with 254 for certain.",
+        )
+
+
+def _read_confidence(scene: Scene, window: Window) -> np.ndarray:
+    """Return (H, W) uint8 shares of 254, 255 where there is none."""
+    bands, valid = scene.read(window)
+    shares = bands[0] if bands.dtype == np.uint8 else np.rint(np.where(valid, bands[0], 0).clip(0, 1) * CERTAIN)
+    return np.where(valid, shares, IGNORE_INDEX).astype(np.uint8)
 
 
 def _class_table(scene: Scene, threshold: float | None) -> tuple[ClassTable | None, bool]:

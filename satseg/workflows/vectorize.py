@@ -24,6 +24,7 @@ def vectorize(
     outputs: str | Path | Iterable[str | Path],
     band: int | None = None,
     threshold: float | None = None,
+    confidence: str | Path | Iterable[str | Path] | None = None,
     options: PolygonOptions | None = None,
     stream: IO[str] | None = None,
     progress: Progress = no_progress,
@@ -39,6 +40,8 @@ def vectorize(
         band: Band of rasters with several, from 1.
         threshold: Makes two classes of rasters of any real values: ``class 1`` where they are at least that, and
             background.
+        confidence: Raster for each of the rasters, of the same size, that says how certain each pixel's class is:
+            probabilities in 0..1, or uint8 shares of 254 as satseg writes them.
         outputs: Files to write, by suffix: ``.gpkg``, ``.parquet``, ``.fgb``, ``.geojson``, ``.geojsonl``, ``.shp``.
             ``-`` writes GeoJSONSeq to ``stream``. Nothing is written unless all rasters went well.
         options: How the map becomes polygons.
@@ -55,14 +58,17 @@ def vectorize(
         OutputError: An output cannot be written.
     """
     inputs = _listed(rasters)
+    sure = [None] * len(inputs) if confidence is None else _listed(confidence)
+    if len(sure) != len(inputs):
+        raise UsageError(f"There are {len(inputs)} rasters, but {len(sure)} with confidence.")
     names = [str(output) for output in _listed(outputs)]
     _check_names(inputs, names, stream)
     options = options or PolygonOptions()
     told, sink = False, None
     try:
         with gdal_environment():
-            for path in inputs:
-                with ClassRaster(path, band=band, threshold=threshold) as raster:
+            for path, beside in zip(inputs, sure, strict=True):
+                with ClassRaster(path, band=band, threshold=threshold, confidence=beside) as raster:
                     if sink is None:
                         classes, told = raster.classes, raster.told
                         sink = _open_sink(names, stream, classes, options, inputs, _words(band, threshold))
@@ -77,7 +83,7 @@ def vectorize(
 
 
 def _trace(raster: ClassRaster, sink: PolygonSink, progress: Progress) -> None:
-    sink.begin(raster.info)
+    sink.begin(raster.info, confidence=raster.confidence is not None)
     for rows in raster.rows():
         sink.write(rows)
         done = (rows.offset + len(rows.classes)) * raster.info.width

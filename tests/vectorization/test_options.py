@@ -31,3 +31,11 @@ def test_an_unknown_attribute_is_refused_with_those_there_are() -> None:
 
 def test_every_attribute_has_a_type() -> None:
     assert schema(ATTRIBUTES).names == [*ATTRIBUTES, "geometry"]
+
+
+def test_the_help_lists_every_attribute() -> None:
+    from satseg.cli import options
+
+    (option,) = options.Attributes.__metadata__
+    listed = option.help.split(" of ")[1].split(". Default")[0]
+    assert listed == ", ".join(ATTRIBUTES)

@@ -74,6 +74,35 @@ def test_pixel_counts_are_those_of_the_map_not_of_the_outline(values: np.ndarray
     assert [regions.pixels[regions.values == value].sum() for value in present] == counts.tolist()
 
 
+@settings(max_examples=150, deadline=None)
+@given(maps(), st.sampled_from([None, 0.5, 1.0, 3.0, 10.0]), cells)
+def test_smoothed_maps_stay_valid_coverages(values: np.ndarray, tolerance: float | None, cell: int) -> None:
+    check_smooth(values, tolerance, cell)
+
+
+@pytest.mark.slow
+@settings(max_examples=5000, deadline=None)
+@given(maps(), st.sampled_from([None, 0.5, 1.0, 3.0, 10.0]), cells)
+def test_thousands_of_smoothed_maps_stay_valid_coverages(
+    values: np.ndarray, tolerance: float | None, cell: int
+) -> None:
+    check_smooth(values, tolerance, cell)
+
+
+def check_smooth(values: np.ndarray, tolerance: float | None, cell: int) -> None:
+    both = (tolerance, tolerance) if tolerance else None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trace_module, "CELL", cell)
+        polygons, found = trace(values, PIXELS, tolerance=both, smooth=True)
+        rough, expected = trace(values, PIXELS, tolerance=both)
+    assert sorted(found) == sorted(expected)
+    assert_coverage(polygons)
+    assert (shapely.area(polygons) > 0).all()
+    edges = shapely.STRtree(shapely.get_parts(shapely.boundary(rough)))
+    points = shapely.points(shapely.get_coordinates(polygons)) if len(polygons) else []
+    assert not len(points) or edges.query_nearest(points, return_distance=True)[1].max() <= (tolerance or 0.5)
+
+
 def disc(side: int) -> np.ndarray:
     rows, columns = np.mgrid[:side, :side] - side / 2 + 0.5
     return (rows**2 + columns**2 < (0.4 * side) ** 2).astype(np.int32)
@@ -105,3 +134,10 @@ def test_tables_do_not_grow_along_a_river_as_long_as_the_scene() -> None:
         tracer.push(river[top : top + 100])
         exact.push(river[top : top + 100])
     assert len(tracer._state.vertices) <= len(exact._state.vertices) / 2
+
+
+def test_a_smooth_disc_is_round() -> None:
+    (exact, _), (rounded, values) = (trace(disc(60), PIXELS, smooth=smooth) for smooth in (False, True))
+    assert shapely.length(exact).min() == pytest.approx(8 * 24, rel=0.03)  # as long as the square around it
+    assert 2 * np.pi * 24 < shapely.length(rounded[values == 1])[0] < 0.9 * shapely.length(exact).min()
+    assert shapely.area(rounded[values == 1])[0] == pytest.approx(np.pi * 24**2, rel=0.01)

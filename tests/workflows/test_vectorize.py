@@ -180,3 +180,42 @@ def test_the_command_writes_features_or_json_to_stdout(tmp_path: Path, classes: 
     both = run(path, "-o", "-", "--json")
     assert both.returncode == 2
     assert "Traceback" not in both.stderr
+
+
+def test_confidence_comes_from_a_raster_beside(tmp_path: Path, classes: np.ndarray) -> None:
+    path = write_raster(tmp_path / "in.tif", np.kron(classes[:6, :5], np.ones((10, 10))).astype(np.uint8))
+    shares = np.random.default_rng(0).integers(0, 255, (60, 50)).astype(np.uint8)
+    beside = {
+        "uint8": write_raster(tmp_path / "shares.tif", shares, nodata=255),
+        "real": write_raster(tmp_path / "real.tif", shares / np.float32(254)),
+    }
+    found = {}
+    for name, confidence in beside.items():
+        vectorize(path, outputs=tmp_path / f"{name}.parquet", confidence=confidence)
+        found[name] = geopandas.read_parquet(tmp_path / f"{name}.parquet")
+    assert found["uint8"].equals(found["real"])
+    table = found["uint8"]
+    np.testing.assert_allclose(np.average(table.confidence_mean, weights=table.pixels), shares.mean() / 254, rtol=1e-6)
+    assert (table.confidence_min <= table.confidence_p05).all()
+    assert (table.confidence_p05 < table.confidence_mean).all()
+    small = write_raster(tmp_path / "small.tif", shares[:9])
+    with pytest.raises(SceneError, match="has 50 x 9 pixels, but"):
+        vectorize(path, outputs=tmp_path / "out.gpkg", confidence=small)
+    with pytest.raises(UsageError, match="comes without confidence"):
+        vectorize(path, outputs=tmp_path / "out.gpkg", options=PolygonOptions(attributes=("confidence_mean",)))
+
+
+def test_several_rasters_make_one_layer_or_none(tmp_path: Path, classes: np.ndarray) -> None:
+    paths = [write_raster(tmp_path / f"{name}.tif", classes) for name in "ab"]
+    out = tmp_path / "out.gpkg"
+    summary = vectorize(paths, outputs=out)
+    table = geopandas.read_file(out)
+    assert table.scene.nunique() == 2
+    assert len(table) == table.region_id.nunique() == sum(summary.polygons.values())
+    before = out.read_bytes()
+    ids = write_raster(tmp_path / "ids.tif", classes.astype(np.int32))
+    with pytest.raises(SceneError, match=r"ids\.tif has not the classes of .*a\.tif"):
+        vectorize([paths[0], ids], outputs=out)
+    assert out.read_bytes() == before
+    vectorize(paths, outputs=out)
+    assert out.read_bytes() == before
