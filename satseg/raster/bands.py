@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from satseg.raster.scales import Conversion
 
 
+_EXACT = 2**21  # squares of 16-bit values that add up below 2**53
+
+
 @dataclass(frozen=True, eq=False)
 class Moments:
     """What has to be known of the valid pixels of one piece to merge statistics of many, without loss.
@@ -43,11 +46,34 @@ class Moments:
         raw = bands.reshape(len(bands), -1) if valid.all() else bands[:, valid]  # (band, pixel)
         if not raw.shape[1]:
             return None
-        values = raw.astype(np.float64)
-        mean = values.mean(axis=1)
-        values -= mean[:, None]
-        squares = np.einsum("bp,bp->b", values, values)
+        mean, squares = _exact_sums(raw) if raw.dtype.kind in "ui" and raw.dtype.itemsize <= 2 else _sums(raw)
         return cls(raw.shape[1], mean, squares, raw.min(axis=1).astype(float), raw.max(axis=1).astype(float))
+
+
+def _exact_sums(raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and sum of squared differences of integers of at most 16 bits, each rounded once.
+
+    Their squares add up in float64 without rounding as long as a band has fewer than two million pixels; the rest is
+    done with Python's integers.
+    """
+    count = raw.shape[1]
+    sums = [0] * len(raw)
+    squares = [0] * len(raw)
+    for first in range(0, count, _EXACT):
+        values = raw[:, first : first + _EXACT].astype(np.float64)
+        for band, row in enumerate(values):
+            sums[band] += int(row.sum())
+            squares[band] += int(row @ row)
+    mean = np.array([total / count for total in sums])
+    return mean, np.array([(count * q - s * s) / count for q, s in zip(squares, sums, strict=True)])
+
+
+def _sums(raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and sum of squared differences of each band."""
+    values = raw.astype(np.float64)
+    mean = values.mean(axis=1)
+    values -= mean[:, None]
+    return mean, np.einsum("bp,bp->b", values, values)
 
 
 def merge_moments(pieces: Sequence[Moments]) -> BandStatistics:

@@ -268,11 +268,12 @@ class Labels:
 
     def _lay(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """Lay the sources over each other: object numbers, unique over all of them, and class ids."""
-        shape = (int(window.height), int(window.width))
-        objects = np.zeros(shape, dtype=np.int32)
-        classes = np.full(shape, self._source.elsewhere, dtype=np.uint8)
-        used = 0
-        for layer, ids in self._layers:
+        first, *others = self._layers
+        objects, class_of = first[0].objects(window, first[1])
+        class_of[0] = self._source.elsewhere
+        classes = np.take(class_of, objects)
+        used = len(class_of)
+        for layer, ids in others:
             mine, class_of = layer.objects(window, ids)
             covered = mine > 0
             np.copyto(classes, class_of[mine], where=covered)

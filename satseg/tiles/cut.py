@@ -23,6 +23,7 @@ from satseg.tiles.regions import Region
 from satseg.tiles.sources import AnyScene
 from satseg.tiles.tileset import pixels_column
 
+_FEW = 16
 _KEEP = 1  # sub-stream of the seed's randomness: which empty tiles are kept
 
 
@@ -180,12 +181,16 @@ class Cutter:
         }
 
     def _count(self, classes: np.ndarray) -> dict[str, int]:
-        counts = np.bincount(classes.ravel(), minlength=256)
-        unknown = np.flatnonzero(counts[len(self._classes) : IGNORE_INDEX])
-        if len(unknown):
-            value = len(self._classes) + int(unknown[0])
+        if len(self._classes) <= _FEW:  # a look for each is quicker than counting all
+            counts = [int(np.count_nonzero(classes == entry.id)) for entry in self._classes]
+            known = sum(counts) + int(np.count_nonzero(classes == IGNORE_INDEX))
+        else:
+            counts = np.bincount(classes.ravel(), minlength=IGNORE_INDEX + 1).tolist()
+            known = sum(counts[: len(self._classes)]) + counts[IGNORE_INDEX]
+        if known < classes.size:
+            value = int(classes[(classes >= len(self._classes)) & (classes < IGNORE_INDEX)].min())
             raise LabelError(f"The labels hold the class id {value}; ids end at {len(self._classes) - 1}.")
-        return dict(zip(self._classes.names, counts.tolist(), strict=False))
+        return dict(zip(self._classes.names, counts, strict=False))
 
 
 def writing_environment() -> rasterio.Env:

@@ -234,45 +234,39 @@ def write_header(folder: Path, tile_set: TileSet, provenance: Sequence[Mapping[s
 
 
 def make_index(
-    rows: Iterable[Mapping[str, Any]], infos: Sequence[SceneInfo], crs: str | None
+    folder: Path,
+    rows: Iterable[dict[str, Any]],
+    infos: Sequence[SceneInfo],
+    *,
+    crs: str | None,
+    before: Path | None = None,
 ) -> geopandas.GeoDataFrame:
-    """Make an index of rows that have the index columns and one ``pixels_*`` per class.
+    """Write the moments of tiles, and make the index of their rows.
 
     Args:
-        rows: One per tile; entries named ``moments`` are left out.
+        folder: Where to write the moments.
+        rows: One per tile: the columns of the index, and ``moments``.
         infos: The scenes.
         crs: CRS of the footprints.
+        before: Folder of a tile set whose moments come first.
     """
-    columns = (
-        pandas.DataFrame([{key: value for key, value in row.items() if key != "moments"} for row in part])
-        for part in batched(rows, _BATCH)
-    )
-    table = pandas.concat(columns, ignore_index=True)
+    parts = []
+    with pq.ParquetWriter(folder / MOMENTS, _MOMENT_SCHEMA) as writer:
+        if before is not None and (before / MOMENTS).is_file():
+            for batch in pq.ParquetFile(before / MOMENTS).iter_batches():
+                writer.write_batch(batch)
+        for part in batched(rows, _BATCH):
+            moments = [row.pop("moments") for row in part]
+            columns = [[row["tile"] for row in part], *(list(column) for column in zip(*moments, strict=True))]
+            writer.write_table(pa.table(columns, schema=_MOMENT_SCHEMA))
+            parts.append(pandas.DataFrame(part))
+    table = pandas.concat(parts, ignore_index=True)
     windows = table[["row", "col", "height", "width"]].to_numpy(dtype=np.int64)
     footprints = np.empty(len(table), dtype=object)
     for info in infos:
         mine = (table["scene"] == info.path).to_numpy()
         footprints[mine] = outlines(info, windows[mine], crs)
     return geopandas.GeoDataFrame(table, geometry=footprints, crs=crs)
-
-
-def write_moments(folder: Path, rows: Iterable[Mapping[str, Any]], before: Path | None = None) -> None:
-    """Write the moments of tiles, in the order of the rows, which have them as ``moments``.
-
-    Args:
-        folder: Where to write.
-        rows: One per tile.
-        before: Folder of a tile set whose moments come first.
-    """
-    with pq.ParquetWriter(folder / MOMENTS, _MOMENT_SCHEMA) as writer:
-        if before is not None and (before / MOMENTS).is_file():
-            for batch in pq.ParquetFile(before / MOMENTS).iter_batches():
-                writer.write_batch(batch)
-        for part in batched(rows, _BATCH):
-            columns: dict[str, Any] = {"tile": [row["tile"] for row in part]}
-            for position, name in enumerate(_MOMENTS):
-                columns[name] = [row["moments"][position] for row in part]
-            writer.write_table(pa.table(columns, schema=_MOMENT_SCHEMA))
 
 
 def read_moments(folder: Path, names: Sequence[str]) -> dict[str, Moments]:
@@ -293,7 +287,7 @@ def places_of(index: geopandas.GeoDataFrame) -> Places:
     return Places(index["scene"].to_numpy(dtype=object), windows, footprints, index.crs is not None)
 
 
-def batched(rows: Iterable[Mapping[str, Any]], size: int) -> Iterator[list[Mapping[str, Any]]]:
+def batched(rows: Iterable[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
     """Yield the rows in lists of ``size``, the last one shorter; Python 3.11 has no ``itertools.batched``."""
     waiting = iter(rows)
     while part := list(islice(waiting, size)):

@@ -32,7 +32,7 @@ from satseg.tiles.places import Places
 from satseg.tiles.plan import Existing, Layout, deal, without_leaks
 from satseg.tiles.regions import Regions
 from satseg.tiles.sources import SceneFiles, pair
-from satseg.tiles.tileset import INDEX, MOMENTS, TileSet, make_index, places_of, write_header, write_moments
+from satseg.tiles.tileset import INDEX, MOMENTS, TileSet, make_index, places_of, write_header
 from satseg.vectorization.measures import length_in_pixels
 
 log = logging.getLogger("satseg")
@@ -258,7 +258,8 @@ class _Job:
             raise TileError("No tile is left for training.")
         if not any(True for _ in journal.rows()):
             raise TileError("No tile is left.")
-        index = make_index(journal.rows(), builder.infos, self.crs)
+        before = None if base is None else base.path
+        index = make_index(folder, journal.rows(), builder.infos, crs=self.crs, before=before)
         if base is not None:
             index = geopandas.GeoDataFrame(pandas.concat([base.index, index], ignore_index=True), crs=base.index.crs)
         tile_set = TileSet(
@@ -270,7 +271,6 @@ class _Job:
             index=index,
         )
         write_header(folder, tile_set, [*([] if base is None else base.provenance), self.provenance])
-        write_moments(folder, journal.rows(), before=None if base is None else base.path)
         index.to_parquet(folder / INDEX)
         return tile_set
 

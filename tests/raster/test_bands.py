@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from satseg.errors import TileError
-from satseg.raster.bands import StatisticsAccumulator, normalise
+from satseg.raster.bands import Moments, StatisticsAccumulator, merge_moments, normalise
 from satseg.records import BandStatistics
 
 
@@ -51,3 +53,29 @@ def test_invalid_pixels_become_zero_even_if_nan() -> None:
     statistics = BandStatistics(9, (10.0,), (5.0,), (0.0,), (20.0,))
     images = torch.tensor([[[[float("nan"), 20.0]]]])
     assert normalise(images, statistics, torch.tensor([[[False, True]]])).tolist() == [[[[0.0, 2.0]]]]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16])
+def test_moments_of_integers_are_rounded_once(dtype: type) -> None:
+    limits = np.iinfo(dtype)
+    bands = np.random.default_rng(0).integers(limits.max - 200, limits.max, (2, 70, 90), endpoint=True, dtype=dtype)
+    valid = np.random.default_rng(1).random((70, 90)) < 0.7
+    moments = Moments.of(bands, valid)
+    for band, values in enumerate(bands[:, valid].tolist()):
+        mean = Fraction(sum(values), len(values))
+        assert moments.mean[band] == float(mean)
+        assert moments.squares[band] == float(sum((value - mean) ** 2 for value in values))
+
+
+def test_moments_of_large_values_keep_their_digits() -> None:
+    bands = (1e9 + np.random.default_rng(0).random((1, 50, 40))).astype(np.float64)
+    pieces = [Moments.of(bands[:, top : top + 7], np.ones((7, 40), dtype=bool)) for top in range(0, 49, 7)]
+    merged = merge_moments([piece for piece in pieces if piece])
+    assert merged.std[0] == pytest.approx(bands[0, :49].std(), rel=1e-9)
+    assert merged == merge_moments(list(reversed(pieces)))
+
+
+def test_moments_of_nothing_are_none() -> None:
+    assert Moments.of(np.ones((1, 4, 4)), np.zeros((4, 4), dtype=bool)) is None
+    with pytest.raises(TileError, match="no valid pixel"):
+        merge_moments([])
