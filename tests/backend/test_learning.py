@@ -1,0 +1,114 @@
+"""Every network can learn: it overfits one fixed batch of four tiles of the sample."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import geopandas
+import pytest
+import rasterio
+import torch
+import torch.nn.functional as F
+from rasterio.features import rasterize
+from rasterio.windows import Window
+from torch import Tensor, nn
+
+from satseg.backend import create_model, list_architectures
+from satseg.sample import sample
+
+SIDE = 128
+CORNERS = ((256, 256), (256, 1280), (1280, 512), (1792, 1536))  # row and column; half of these pixels are buildings
+
+# Learning rate of AdamW, and updates within which it must be done: about half as many again as were needed.
+QUICK = {
+    "bisenet": (1e-3, 14),
+    "ddrnet23slim": (1e-3, 20),
+    "espnet": (1e-2, 40),
+    "fasterseg": (1e-3, 18),
+    "icnet": (1e-3, 24),
+}
+SLOW = {
+    "ddrnet23": (3e-4, 21),
+    "ddrnet39": (3e-4, 26),
+    "deconvnet": (3e-4, 40),
+    "deeplabv1": (3e-4, 69),
+    "deeplabv2": (3e-4, 40),
+    "deeplabv3": (3e-4, 15),
+    "deeplabv3plus": (3e-4, 14),
+    "denseaspp": (3e-4, 10),
+    "dfanet": (3e-3, 100),
+    "enet": (5e-3, 70),
+    "erfnet": (2e-3, 95),
+    "esnet": (3e-3, 60),
+    "espnetv2": (5e-3, 35),
+    "fcn16s": (1e-4, 90),
+    "fcn32s": (1e-4, 90),
+    "fcn8s": (1e-4, 90),
+    "pspnet": (3e-4, 40),
+    "refinenet": (3e-4, 40),
+    "segnet": (3e-4, 30),
+    "unet": (3e-4, 21),
+}
+# Dropout of half the features keeps the old networks from learning four tiles by heart, as it is meant to.
+OPTIONS = {arch: {"dropout": 0.0} for arch in ("deeplabv1", "fcn16s", "fcn32s", "fcn8s")}
+CASES = [
+    *(pytest.param(arch, *recipe, id=arch) for arch, recipe in QUICK.items()),
+    *(pytest.param(arch, *recipe, id=arch, marks=pytest.mark.slow) for arch, recipe in SLOW.items()),
+]
+
+
+@pytest.fixture(scope="module")
+def batch() -> tuple[Tensor, Tensor]:
+    """Four tiles, standardised (4, 3, 128, 128), and their labels (4, 128, 128): 1 is a building."""
+    images, labels = [], []
+    with rasterio.open(sample().labelled) as scene:
+        footprints = geopandas.read_file(sample().labels).to_crs(scene.crs).geometry
+        for row, column in CORNERS:
+            window = Window(column, row, SIDE, SIDE)
+            images.append(torch.from_numpy(scene.read((1, 2, 3), window=window)).float())
+            burnt = rasterize(footprints, (SIDE, SIDE), transform=scene.window_transform(window))
+            labels.append(torch.from_numpy(burnt).long())
+    return (torch.stack(images) - 110) / 47, torch.stack(labels)
+
+
+@pytest.fixture(autouse=True)
+def one_thread_for_quick_ones(request: pytest.FixtureRequest) -> Iterator[None]:
+    threads = torch.get_num_threads()
+    if request.node.get_closest_marker("slow") is None:
+        torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def losses(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the cross-entropy of the logits, and what training minimises: with the network's auxiliary loss."""
+    if not hasattr(model, "forward_with_aux"):
+        loss = F.cross_entropy(model(images), labels)
+        return loss, loss
+    logits, outputs = model.forward_with_aux(images)
+    loss = F.cross_entropy(logits, labels)
+    return loss, loss + model.aux_loss(outputs, labels)
+
+
+@pytest.mark.parametrize(("arch", "lr", "updates"), CASES)
+def test_network_overfits_one_batch(arch: str, lr: float, updates: int, batch: tuple[Tensor, Tensor]) -> None:
+    torch.manual_seed(0)
+    model = create_model(arch, in_channels=3, num_classes=2, **OPTIONS.get(arch, {})).train()
+    model.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(model.parameters(), lr)
+    found: list[float] = []
+    for _ in range(updates + 1):
+        loss, total = losses(model, *batch)
+        found.append(loss.item())
+        # A quarter of the initial loss, or of that of even odds, where fresh logits are large and the loss with them.
+        if found[-1] <= min(found[0], math.log(2)) / 4:
+            return
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+    pytest.fail(f"{arch} got from {found[0]:.3f} to {min(found):.3f} in {updates} updates")
+
+
+def test_every_network_is_asked_to_learn() -> None:
+    assert sorted([*QUICK, *SLOW]) == [entry.name for entry in list_architectures()]
