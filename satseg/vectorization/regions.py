@@ -22,8 +22,8 @@ class Regions:
 
     Args:
         corners: (V, 2) (column, row) of the vertices, pixel corners counted from the raster's upper left one; int32, or
-            float64 where they are rounded. Every ring ends where it began; the first ring of a polygon is its outer one and runs clockwise as the raster is
-            seen, the others are holes and run counterclockwise.
+            float64 where they are rounded. Every ring ends where it began; the first ring of a polygon is its outer one
+            and runs clockwise as the raster is seen, the others are holes and run counterclockwise.
         rings: (R + 1,) int64 first vertex of each ring, and the end.
         polygons: (P + 1,) int64 first ring of each polygon, and the end.
         features: (F + 1,) int64 first polygon of each feature, and the end.

@@ -45,10 +45,9 @@ def emit_closed(state: PlanarMap) -> _Arrays:
 
     Returns:
         Corners (V, 2) int32 as (column, row), with the flag ROUND in columns; first corner of each ring and the end
-        (R + 1,) int64; first ring of each
-        polygon and the end (P + 1,) int64; first polygon of each feature and the end (F + 1,) int64; value (F,) int32;
-        pixels (F,) int64; mean, least and 5th percentile of the confidence (F, 3) float32, NaN where unknown; number
-        of the region that it is a piece of, or 0 (F,) int64.
+        (R + 1,) int64; first ring of each polygon and the end (P + 1,) int64; first polygon of each feature and the end
+        (F + 1,) int64; value (F,) int32; pixels (F,) int64; mean, least and 5th percentile of the confidence (F, 3)
+        float32, NaN where unknown; number of the region that it is a piece of, or 0 (F,) int64.
     """
     regions, vertices, pinches, counters = state.regions, state.vertices, state.pinches, state.counters
     free, count = state.free_vertices, counters[CLOSED]
