@@ -16,13 +16,16 @@ from rasterio.windows import Window
 
 from satseg.errors import LabelError
 from satseg.raster.class_map import ClassMap
-from satseg.raster.features import Bounds, FeatureStore, VectorLayer, reproject
+from satseg.raster.features import Bounds, FeatureStore, VectorLayer, repair, reproject
 from satseg.raster.scene import window_transform
 from satseg.records import SceneInfo
 
 log = logging.getLogger("satseg")
 
 BURN_ORDERS = ("file", "area", "class")
+_MANY = 2000  # vertices
+_SURROUNDINGS = 0.1  # of a window, on each side
+_Columns = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 _TOO_MANY = 1020  # different values: no classes, but names of single objects
 
 
@@ -188,7 +191,7 @@ class BurntPolygons:
             Number of the object at each pixel's centre, (row, col) int32, 0 where there is none; and the uint8 class
             id of each object number, whose first entry means nothing.
         """
-        objects, found = self.features(window, ids)
+        objects, found = self._burn(window, ids, list(self._near(window, cut=True)))
         return objects, np.concatenate([[np.uint8(0)], found.classes])
 
     def features(self, window: Window, ids: np.ndarray) -> tuple[np.ndarray, BurntFeatures]:
@@ -198,8 +201,13 @@ class BurntPolygons:
             Number of the object at each pixel's centre, (row, col) int32, 0 where there is none; and the features, that
             of object 1 first.
         """
+        return self._burn(window, ids, list(self._near(window)))
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def _burn(self, window: Window, ids: np.ndarray, parts: Sequence[_Columns]) -> tuple[np.ndarray, BurntFeatures]:
         shape = (int(window.height), int(window.width))
-        parts = list(self._near(window))
         if not parts:
             none = np.empty(0, dtype=np.int64)
             return np.zeros(shape, dtype=np.int32), BurntFeatures(none, none.astype(np.uint8), none)
@@ -215,21 +223,22 @@ class BurntPolygons:
         )
         return objects, BurntFeatures(numbers[order], classes[order], self._ends(geometries[order]))
 
-    def close(self) -> None:
-        """Nothing is open."""
-
     def _ends(self, geometries: np.ndarray) -> np.ndarray:
         left, bottom, right, top = shapely.bounds(geometries).T
         corners = np.array([left, left, right, right]), np.array([bottom, top, bottom, top])
         _, rows = ~self._scene.transform * corners
         return np.asarray(np.ceil(rows.max(axis=0))).astype(np.int64)
 
-    def _near(self, window: Window) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
-        """Yield geometries in the CRS of the scene that touch a window, their kinds, ranks and numbers."""
+    def _near(self, window: Window, *, cut: bool = False) -> Iterator[_Columns]:
+        """Yield geometries in the CRS of the scene that touch a window, their kinds, ranks and numbers.
+
+        With ``cut``, polygons of very many vertices are cut to the surroundings of the window first: else those of a
+        whole country would be moved and burnt anew for every window.
+        """
         outline = window_outline(self._scene, window)
         for bounds in self._bounds_in_labels(outline):
             for features in self._labels.store.near(bounds):
-                moved = features.geometries
+                moved = _cut(features.geometries, bounds) if cut and bounds is not None else features.geometries
                 if self._move is not None:
                     moved = reproject(moved, self._move.transform)
                 touching = shapely.intersects(outline, moved)
@@ -252,6 +261,18 @@ class BurntPolygons:
         if west <= east:
             return [(west - pad_x, south, east + pad_x, north)]
         return [(west, south, 180.0, north), (-180.0, south, east, north)]
+
+
+def _cut(geometries: np.ndarray, bounds: Bounds) -> np.ndarray:
+    """Cut polygons of many vertices to a rectangle that is larger than ``bounds`` on all sides."""
+    many = shapely.get_num_coordinates(geometries) > _MANY
+    if not many.any():
+        return geometries
+    left, bottom, right, top = bounds
+    x, y = _SURROUNDINGS * (right - left), _SURROUNDINGS * (top - bottom)
+    made = geometries.copy()
+    made[many] = repair(shapely.clip_by_rect(geometries[many], left - x, bottom - y, right + x, top + y))
+    return made
 
 
 def _transformer(labels: VectorLabels, scene: SceneInfo) -> Transformer | None:

@@ -344,6 +344,22 @@ def test_a_layer_can_be_named(tmp_path: Path) -> None:
         open_labels(f"{path}|layername=third")
 
 
+def test_a_polygon_of_a_whole_country_is_burnt_in_parts(tmp_path: Path) -> None:
+    angles = np.linspace(0, 2 * np.pi, 40_000)
+    radius = 900 + 80 * np.sin(37 * angles) + 3 * np.sin(9000 * angles)
+    coast = np.stack([1000 + radius * np.cos(angles), 1000 + radius * np.sin(angles)], axis=-1)
+    country = shapely.make_valid(shapely.Polygon([GRID * corner for corner in coast.tolist()]))
+    large = replace(scene(), width=2000, height=2000)
+    for name, crs in (("a", "EPSG:32632"), ("b", "EPSG:4326")):
+        shape = geopandas.GeoSeries([country], crs="EPSG:32632").to_crs(crs)
+        source = open_labels(write(tmp_path / f"{name}.gpkg", shape.tolist(), crs))
+        read = source.on(large).read(Window(0, 0, 2000, 2000))
+        layer = source.layers[0].on(large)
+        whole, _ = layer.features(Window(0, 0, 2000, 2000), np.array([1], dtype=np.uint8))
+        assert (read == (whole > 0)).mean() > 1 - 1e-6
+        assert 0.5 < read.mean() < 0.8
+
+
 def test_nothing_is_left_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "scratch"))
     (tmp_path / "scratch").mkdir()
