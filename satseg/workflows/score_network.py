@@ -127,6 +127,8 @@ class TileScoring:
             raise UsageError(f"{len(data)} tile sets were given; one at a time.", hint="For scenes, add --labels FILE.")
         if split not in SPLITS:
             raise UsageError(f"There is no split {split!r}; tile sets have {', '.join(SPLITS)}.")
+        if data and Path(data[0]).is_file():
+            raise UsageError(f"{data[0]} is no folder of a tile set.", hint="For a scene, add --labels FILE.")
         tile_set = TileSet.open(data[0] if data else "tiles")
         if not tile_set.tiles(split):
             counts = ", ".join(f"{name}: {len(tile_set.tiles(name))}" for name in SPLITS)

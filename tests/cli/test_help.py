@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import resource
 import subprocess
@@ -113,3 +114,14 @@ def test_completion_proposes_commands_options_and_networks(satseg_process: Calla
     assert proposals("satseg mod").split() == ["models"]
     assert "--json" in proposals("satseg models --j")
     assert "erfnet" in proposals("satseg train --arch er")
+
+
+@pytest.mark.parametrize(
+    ("shell", "environment"),
+    [("zsh", {}), ("fish", {"_TYPER_COMPLETE_FISH_ACTION": "get-args"}), ("powershell", {})],
+)
+def test_completion_speaks_to_other_shells_too(
+    shell: str, environment: dict[str, str], satseg_process: Callable
+) -> None:
+    words = {"_SATSEG_COMPLETE": f"complete_{shell}", "_TYPER_COMPLETE_ARGS": "satseg mod"}
+    assert "models" in satseg_process(env=os.environ | words | environment).stdout
