@@ -69,7 +69,7 @@ def deeplabv1(
     Dropout of 0.5 follows both converted layers, the classifier starts from a normal distribution of standard
     deviation 0.01, and scores are interpolated with aligned corners. The paper starts from VGG-16 trained on
     ImageNet; without it the convolutions start as He et al. (2015) propose. The fully connected CRF is post-processing
-    and not part of the network.
+    (``satseg predict --crf``) and not part of the network.
 
     Args:
         in_channels: Bands of the input.
