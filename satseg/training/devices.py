@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision
-from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
 
 from satseg.errors import UsageError
@@ -64,9 +63,7 @@ def process_rank() -> int:
     return 0
 
 
-def make_fabric(
-    device: torch.device, precision: str, *, devices: int = 1, nodes: int = 1, parts: bool = False
-) -> Fabric:
+def make_fabric(device: torch.device, precision: str, *, devices: int = 1, nodes: int = 1) -> Fabric:
     """Return Fabric for the devices of a run; several of them each get a process, and gradients are averaged.
 
     Args:
@@ -74,19 +71,19 @@ def make_fabric(
         precision: As Fabric spells it.
         devices: Devices on each node.
         nodes: Machines.
-        parts: Whether some parameters may get no gradient in a step.
 
     Raises:
-        UsageError: Several devices of one name were asked for, or of a kind that is alone.
+        UsageError: Several devices of one name were asked for, of a kind that is alone, or more than there are.
     """
+    if device.type == "cuda" and devices > torch.cuda.device_count():
+        raise UsageError(f"There are no {devices} GPUs here: torch finds {torch.cuda.device_count()}.")
     if devices * nodes > 1 and (device.index is not None or device.type == "mps"):
         raise UsageError(f"{devices * nodes} devices cannot all be {device}.", hint="Use --device cuda or cpu.")
     plugins = None if precision == "32-true" else _mixed(device, precision)
     if devices * nodes == 1:
         one: list[int] | int = [device.index or 0] if device.type == "cuda" else 1
         return Fabric(accelerator=device.type, devices=one, plugins=plugins)
-    strategy = DDPStrategy(find_unused_parameters=parts)
-    return Fabric(accelerator=device.type, devices=devices, num_nodes=nodes, strategy=strategy, plugins=plugins)
+    return Fabric(accelerator=device.type, devices=devices, num_nodes=nodes, strategy="ddp", plugins=plugins)
 
 
 def launch(fabric: Fabric) -> None:

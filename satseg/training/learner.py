@@ -97,12 +97,14 @@ class Learner:
         torch.manual_seed(_seed_of(self.recipe.seed, step, self._fabric.global_rank))  # dropout
         set_rate(self._optimizer, lr)
         self._network.train()
-        self._freeze(epoch)
+        frozen = self._freeze(epoch)
         self._optimizer.zero_grad()
         value = 0.0
         for number, batch in enumerate(batches, start=1):
             with self._fabric.no_backward_sync(self._network, enabled=number < len(batches)):
                 value += self._backward(batch, len(batches), step)
+        for parameter in frozen:
+            parameter.grad = None
         if self.recipe.clip:
             self._fabric.clip_gradients(
                 self._network, self._optimizer, max_norm=self.recipe.clip, error_if_nonfinite=False
@@ -188,17 +190,20 @@ class Learner:
             )
         return encoder
 
-    def _freeze(self, epoch: float) -> None:
-        """Hold still what the recipe says; ``train()`` was called just before."""
-        if self.recipe.freeze_encoder and self._encoder:
-            frozen = epoch < self.recipe.freeze_encoder
-            self._encoder.requires_grad_(not frozen)
-            if frozen:
-                self._encoder.eval()
+    def _freeze(self, epoch: float) -> list[nn.Parameter]:
+        """Hold still what the recipe says, and return what is not to move; ``train()`` was called just before."""
         if self.recipe.freeze_norm:
             for module in self.model.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()
+        if self._encoder is None or not self.recipe.freeze_encoder:
+            return []
+        frozen = epoch < self.recipe.freeze_encoder
+        if frozen:
+            self._encoder.eval()
+        if self._fabric.world_size == 1:  # several processes wait for the gradient of everything
+            self._encoder.requires_grad_(not frozen)
+        return list(self._encoder.parameters()) if frozen else []
 
     def _scaler(self) -> torch.amp.GradScaler | None:
         precision = self._fabric.strategy.precision

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from satseg.classes import IGNORE_INDEX
 from satseg.errors import TileError
 from satseg.prefetch import read_ahead
 from satseg.tiles.batches import Sample, TileReader
@@ -141,15 +142,25 @@ class TrainingBatches:
     def _sample(self, number: int) -> tuple[str, Sample, Draw]:
         epoch, position = divmod(number, len(self.tiles))
         tile = self.tiles[self._order(epoch)[position]]
-        name, sample = tile.name, self.reader.read(tile)
+        name, sample = tile.name, self._read(tile)
         drawn = draw(self.augmentation, len(sample.bands), np.random.default_rng((self.seed, epoch, AUGMENT, position)))
         sample = _turned(sample, int(drawn.symmetry))
         rng = np.random.default_rng((self.seed, epoch, MIX, position))
         if rng.random() < self.augmentation.cutmix:
             other = self.tiles[self._order(epoch)[rng.integers(len(self.tiles))]]
-            sample = _mixed(sample, self.reader.read(other), draw_box(self.reader.size, rng))
+            sample = _mixed(sample, self._read(other), draw_box(self.reader.size, rng))
             name = f"{name} with {other.name}"
         return name, sample, drawn
+
+    def _read(self, tile: Tile) -> Sample:
+        sample = self.reader.read(tile)
+        largest = int(sample.labels[sample.labels != IGNORE_INDEX].max(initial=0))
+        if largest >= len(tile.pixels):
+            raise TileError(
+                f"The labels {tile.labels} hold the class {largest}, but there are {len(tile.pixels)} classes, from 0.",
+                hint=f"Set what is of no class to {IGNORE_INDEX}, or tile again with a class for it.",
+            )
+        return sample
 
     def _order(self, epoch: int) -> np.ndarray:
         """Return the tile of each position of an epoch, (T,) indices."""

@@ -123,55 +123,58 @@ def train(
         check_tensorboard()
     where = select_device(device)
     builder = run_own_file(arch) if is_own_file(arch) else arch
-    starting = {
-        "encoder": encoder,
-        "pretrained": pretrained,
-        "encoder_weights": encoder_weights and str(encoder_weights),
-    }
     recipe = Recipe.of(
         {
             "arch": recorded_name(arch),
-            "arch_options": {**(arch_options or {}), **{name: value for name, value in starting.items() if value}},
+            "arch_options": {**(arch_options or {}), **_encoder_options(encoder, pretrained, encoder_weights)},
             "init_from": None if init_from is None else str(init_from),
             "batch_size": 1 if batch_size is None else batch_size,
             "precision": select_precision(precision, where),
             **choices,
         }
     )
-    fabric = make_fabric(where, recipe.precision, devices=devices, nodes=nodes, parts=recipe.freeze_encoder > 0)
+    fabric = make_fabric(where, recipe.precision, devices=devices, nodes=nodes)
     threads = max(1, (threads or available_cores()) // devices)
     torch.set_num_threads(threads)
     reuse_freed_memory()
-    with gdal_environment():
+    with gdal_environment(), torch.random.fork_rng(range(torch.cuda.device_count())):
         data = TrainingData.open(tiles, cache_bytes // devices)
-        with torch.random.fork_rng(range(torch.cuda.device_count())):
-            model = _create(builder, recipe, data.tile_set)  # first of all, since it refuses wrong names and options
-            old = _begun(output, recipe) if resume else None
-            begun = old.read_settings() if old else {}
-            if recipe.init_from is not None and not (old and old.resumable):
-                _start_from(model, recipe.init_from)
-            if batch_size is None:
-                recipe = replace(recipe, batch_size=begun.get("batch_size") or _fitting(model.to(where), data))
-            share = Share(recipe.batch_size, recipe.accumulate, fabric.world_size, process_rank())
-            budget = make_budget(
-                epochs=epochs, steps=steps, minutes=minutes, tiles=len(data.train), step_size=share.step_size
-            )
-            if begun and (epochs, steps, minutes) == (None, None, None):
-                budget = Budget(**begun["budget"])
-            run = _open_run(output, recipe, budget, share, data, resume=resume)
-            launch(fabric)
-            run = Run(Path(fabric.broadcast(str(run.path))))
-            if run.finished:
-                log.info("The run %s is finished already.", run.path)
-                return _recall(run, data)
-            trainer = _make_trainer(model, recipe, budget, data, run, fabric)
-            trainer.progress = progress
-            trainer.workers = 1 if where.type == "cpu" else max(1, min(threads - 1, _READERS))
-            trainer.watchers = _watchers(trainer, watch, tensorboard=tensorboard)
-            if show_augment and fabric.is_global_zero:
-                _show_augment(trainer, data)
-            trainer.fit(started)
+        model = _create(builder, recipe, data.tile_set)  # first of all, since it refuses wrong names and options
+        old = _begun(output, recipe) if resume else None
+        if recipe.init_from is not None and not (old and old.resumable):
+            _start_from(model, recipe.init_from)
+        if batch_size is None:
+            recipe = replace(recipe, batch_size=_fitting(model.to(where), data, old))
+        share = Share(recipe.batch_size, recipe.accumulate, fabric.world_size, process_rank())
+        budget = _budget(epochs, steps, minutes, len(data.train), share, old)
+        run = _open_run(output, recipe, budget, share, data, resume=resume)
+        launch(fabric)
+        run = Run(Path(fabric.broadcast(str(run.path))))
+        if run.finished:
+            log.info("The run %s is finished already.", run.path)
+            return _recall(run, data)
+        trainer = _make_trainer(model, recipe, budget, data, run, fabric)
+        trainer.workers = 1 if where.type == "cpu" else max(1, min(threads - 1, _READERS))
+        trainer.progress, trainer.watchers = progress, _watchers(trainer, watch, tensorboard=tensorboard)
+        if show_augment and fabric.is_global_zero:
+            _show_augment(trainer, data)
+        trainer.fit(started)
         return _finish(trainer, data, pictures=pictures)
+
+
+def _encoder_options(encoder: str | None, pretrained: bool, weights: str | Path | None) -> dict[str, Any]:
+    """Return the options of a network that choose its encoder, without those that were not given."""
+    options = {"encoder": encoder, "pretrained": pretrained, "encoder_weights": weights and str(weights)}
+    return {name: value for name, value in options.items() if value}
+
+
+def _budget(
+    epochs: float | None, steps: int | None, minutes: float | None, tiles: int, share: Share, old: Run | None
+) -> Budget:
+    """Return what was asked for; where nothing was, what the run to resume was started with."""
+    if old and (epochs, steps, minutes) == (None, None, None):
+        return Budget(**old.read_settings()["budget"])
+    return make_budget(epochs=epochs, steps=steps, minutes=minutes, tiles=tiles, step_size=share.step_size)
 
 
 def _begun(output: str | Path | None, recipe: Recipe) -> Run | None:
@@ -236,8 +239,10 @@ def _start_from(model: nn.Module, path: str) -> None:
         raise CheckpointError(f"{source.path} cannot be started from. {error.message}", hint=error.hint) from error
 
 
-def _fitting(model: nn.Module, data: TrainingData) -> int:
-    """Return the tiles that fit into memory at once."""
+def _fitting(model: nn.Module, data: TrainingData, old: Run | None) -> int:
+    """Return the tiles that fit into memory at once, or that did when the run to resume was started."""
+    if old:
+        return int(old.read_settings()["batch_size"])
     size = choose_batch_size(
         model,
         in_channels=len(data.tile_set.bands),

@@ -1,7 +1,8 @@
 """Train with several recipes for some minutes each on one tile set, and score each on tiles that it never saw.
 
 Prints one JSON line per recipe as soon as it is done, so a screening can be cut short; recipes whose run is finished
-already are not trained again. Needs the machine alone: a run by the clock gets what the machine gives it.
+already are not trained again. Needs the machine alone: a run by the clock gets what the machine gives it. Without a
+tile set, two recipes are tried for two steps on the sample, which only shows that the screening works.
 
     python tests/benchmarks/bench_recipes.py TILES --minutes 3 --output runs/screening
     python tests/benchmarks/bench_recipes.py TILES --minutes 10 --only default,ema --output runs/confirming
@@ -13,12 +14,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from satseg import SatsegError, evaluate, train
+from satseg import SatsegError, evaluate, tile, train
 from satseg.records import as_json
+from satseg.sample import sample
 
 RECIPES: dict[str, dict[str, Any]] = {
     "default": {},
@@ -69,7 +72,7 @@ def screen(name: str, choices: dict[str, Any], options: argparse.Namespace) -> d
 def main() -> None:
     """Screen and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("tiles", type=Path)
+    parser.add_argument("tiles", type=Path, nargs="?")
     parser.add_argument("--minutes", type=float, default=3.0, help="for each recipe, validation included")
     parser.add_argument("--steps", type=int, help="instead of minutes")
     parser.add_argument("--recipes", type=Path, help="JSON: what differs from the default recipe, by name")
@@ -78,6 +81,22 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("runs/screening"))
     parser.add_argument("--threads", type=int)
     options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        if options.tiles is None:
+            use_sample(options, Path(folder))
+        screen_all(options)
+
+
+def use_sample(options: argparse.Namespace, folder: Path) -> None:
+    """Cut tiles of the sample, and ask for little."""
+    scenes = sample()
+    tile([scenes.labelled], labels=scenes.labels, output=folder / "tiles")
+    options.tiles, options.output = folder / "tiles", folder / "runs"
+    options.steps, options.only = options.steps or 2, options.only or "default,strong"
+
+
+def screen_all(options: argparse.Namespace) -> None:
+    """Screen recipe by recipe and print each as soon as it is done."""
     recipes = json.loads(options.recipes.read_text()) if options.recipes else RECIPES
     for name in options.only.split(",") if options.only else recipes:
         try:

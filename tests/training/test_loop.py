@@ -44,6 +44,7 @@ class FakeTile:
     number: int
     weight: float = 1.0
     bright: float = 1.0
+    pixels: tuple[int, ...] = (28, 28)
 
     @property
     def name(self) -> str:

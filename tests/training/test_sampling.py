@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,8 @@ class FakeTile:
     number: int
     weight: float = 1.0
     shape: tuple[int, int] = (4, 4)
+    pixels: tuple[int, ...] = (6, 5, 5)
+    labels: Path = Path("labels.tif")
 
     @property
     def name(self) -> str:
@@ -195,3 +198,10 @@ def test_balanced_weights_draw_every_class_alike() -> None:
 
 def test_without_any_labelled_pixel_tiles_keep_their_weights() -> None:
     assert balanced_weights(np.array([1.0, 2.0]), [[0, 0], [0, 0]]).tolist() == [1, 1]
+
+
+def test_labels_of_a_class_that_there_is_not_name_their_file() -> None:
+    tiles = [FakeTile(0, pixels=(8, 8), labels=Path("labels/tile-0.tif"))]
+    batches = TrainingBatches(tiles, TileReader(4), share=Share(1), seed=0, augmentation=Augmentation())  # type: ignore[arg-type]
+    with pytest.raises(TileError, match=r"labels/tile-0\.tif hold the class 2, but there are 2 classes"):
+        batches.batch(0)
