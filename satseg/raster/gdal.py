@@ -55,4 +55,5 @@ _NETWORK = {
     "GDAL_HTTP_LOW_SPEED_TIME": "60",  # seconds of silence; else a stalled server holds a run for ever
     "GDAL_HTTP_LOW_SPEED_LIMIT": "1",
     "GDAL_HTTP_MULTIPLEX": "YES",
+    "CPL_VSIL_CURL_CACHE_SIZE": str(64 * 2**20),  # what GDAL reads ahead is kept until it is used; 16 MB are too few
 }

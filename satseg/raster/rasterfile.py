@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, closing, nullcontext, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -93,9 +94,32 @@ class RasterFile:
         return bool(self._alphas) or any(MaskFlags.all_valid not in self._flags[i - 1] for i in self._stored(numbers))
 
     def block_shape(self, number: int) -> tuple[int, int]:
-        """Return rows and columns of the blocks in which a band is stored."""
-        height, width = self.dataset.block_shapes[self._stored([number])[0] - 1]
-        return int(height), int(width)
+        """Return rows and columns of the blocks in which a band is stored; for a VRT, at least those of its files."""
+        rows, columns = self.dataset.block_shapes[self._stored([number])[0] - 1]
+        beneath = self._blocks_beneath or (0, 0)
+        return max(int(rows), beneath[0]), max(int(columns), beneath[1])
+
+    @property
+    def cache_bytes(self) -> int:
+        """Bytes of blocks to keep so that reading from the top decodes none twice.
+
+        That is nothing where reads are of whole blocks. Blocks of a VRT's files lie anywhere on its grid, and those on
+        the border of two reads are kept for the second one: two rows of blocks, and one for what sticks out.
+        """
+        if self._blocks_beneath is None:
+            return 0
+        pixel = sum(np.dtype(dtype).itemsize for dtype in self.dataset.dtypes)
+        return 3 * self._blocks_beneath[0] * int(self.dataset.width) * pixel
+
+    @cached_property
+    def _blocks_beneath(self) -> tuple[int, int] | None:
+        """Rows and columns of the blocks in the first file of a VRT; None for other files."""
+        if self.dataset.driver != "VRT":
+            return None
+        for name in self.dataset.files[1:]:
+            with suppress(SceneError), closing(RasterFile(name, expand_palette=False)) as first:
+                return first.block_shape(1)
+        return None
 
     def overview_shape(self, max_side: int) -> tuple[int, int] | None:
         """Return rows and columns of the finest overview of at most ``max_side`` px a side, or None."""

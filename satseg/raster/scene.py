@@ -18,10 +18,12 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from satseg.errors import ReadError, SceneError, one_line
+from satseg.raster.gdal import CACHE_BYTES
 from satseg.raster.rasterfile import Band, RasterFile
 from satseg.raster.selection import distinct_names, find_bands, is_generic
 from satseg.records import BandSpec, SceneInfo
 
+_LARGEST_CACHE = 512 * 2**20
 _GRID_TOLERANCE = 0.01  # px that corners of stacked files may differ, where coordinates were rounded
 
 
@@ -136,6 +138,11 @@ class Scene:
         """Rows and columns of the largest blocks in which its bands are stored."""
         shapes = [file.block_shape(numbers[0]) for file, numbers in self._runs]
         return max(height for height, _ in shapes), max(width for _, width in shapes)
+
+    @property
+    def cache_bytes(self) -> int:
+        """Bytes that GDAL's block cache needs so that reading from the top decodes no block twice."""
+        return min(max(CACHE_BYTES, sum(file.cache_bytes for file, _ in self._runs)), _LARGEST_CACHE)
 
     def close(self) -> None:
         """Close its files."""

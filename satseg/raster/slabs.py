@@ -181,7 +181,7 @@ class _Reader:
 
     def _read(self, scene: Scene, window: Window) -> tuple[np.ndarray, np.ndarray]:
         try:
-            with gdal_environment():
+            with gdal_environment(cache_bytes=scene.cache_bytes):
                 return scene.read(window)
         except SceneError as error:
             if self.on_failure is None:

@@ -12,7 +12,7 @@ from rasterio.windows import Window
 from scene_files import block_spans, numbered, write_mosaic, write_scene
 
 from satseg.errors import ReadError, SceneError
-from satseg.raster.gdal import gdal_environment
+from satseg.raster.gdal import CACHE_BYTES, gdal_environment
 from satseg.raster.scene import Scene
 from satseg.raster.source import SceneSource
 from satseg.raster.windows import strips
@@ -81,6 +81,19 @@ def test_a_mosaic_of_remote_files_fetches_each_block_once(
     assert asked == {f"/{file.name}" for file in files} | (set() if local else {"/m.vrt"})
     on_disk = write_mosaic(ranged_server.folder / "disk.vrt", [(str(file), file) for file in files])
     assert (np.concatenate(parts, axis=1) == read_all(SceneSource((str(on_disk),)))[0]).all()
+
+
+def test_a_mosaic_is_read_in_blocks_of_its_files_with_a_cache_for_those_on_borders(tmp_path: Path) -> None:
+    bands = np.zeros((2, 600, 3000), dtype=np.uint16)
+    file = write_scene(tmp_path / "a.tif", bands, tiled=True, blockxsize=512, blockysize=256)
+    mosaic = write_mosaic(tmp_path / "m.vrt", [(str(file), file)])
+    with Scene.open(mosaic) as scene, Scene.open(file) as plain:
+        assert scene.block_shape == plain.block_shape == (256, 512)
+        assert plain.cache_bytes == scene.cache_bytes == CACHE_BYTES
+    wide = mosaic.read_text().replace('rasterXSize="3000"', 'rasterXSize="90000"')
+    (tmp_path / "wide.vrt").write_text(wide)
+    with Scene.open(tmp_path / "wide.vrt") as scene:
+        assert scene.cache_bytes == 3 * 256 * 90_000 * 2 * 2
 
 
 def test_a_mosaic_whose_file_is_gone_is_a_read_error(tmp_path: Path) -> None:
