@@ -14,6 +14,7 @@ import torch
 from satseg.inference.blending import Blended, Seam
 from satseg.inference.decision import Decision
 from satseg.inference.pipeline import Cell, Classifier, Conditions, blend_windows
+from satseg.inference.plan import span
 from satseg.inference.timing import Stage, Stopwatch
 from satseg.raster.scene import Scene
 from satseg.raster.spill import SpillStore
@@ -57,19 +58,20 @@ class Part:
 def row_blocks(plan: Plan, rows: int, *, first_row: int = 0) -> list[range]:
     """Cut the rows of windows of a plan into blocks that are mapped apart.
 
-    What a row of windows leaves below must not depend on the row above it, since that may lie in another block. It
-    does where the last row snaps to the edge and begins within the overlap of the row before it: then these two rows
-    and the one above them stay together.
+    What a block leaves below must not depend on the block above it. It would where a block begins with a row within
+    whose upper overlap the next row begins already, as the last one may; or the scene ends.
 
     Args:
         plan: Windows of the scene.
-        rows: Rows of windows of a block; the last block may have two more.
+        rows: Rows of windows of a block; a block may have more to avoid that, and the last one fewer.
         first_row: Row of windows to begin with.
     """
     count = len(plan.row_starts)
-    snaps = count > 1 and plan.row_starts[-1] - plan.row_starts[-2] < plan.overlap[0]
-    latest = count - (3 if snaps else 1)
-    starts = [first_row, *(row for row in range(first_row + rows, count, rows) if row <= latest)]
+    starts = [first_row]
+    for row in range(first_row + 1, count):
+        top, bottom = span(plan.row_starts, row, plan.height)
+        if row - starts[-1] >= rows and bottom - top >= plan.overlap[0]:
+            starts.append(row)
     return [range(start, end) for start, end in pairwise([*starts, count])]
 
 

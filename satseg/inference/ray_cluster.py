@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -66,7 +70,8 @@ def connect(ray: Any, *, cores: int, alone: bool) -> None:
     if not alone:
         address = os.environ.get("RAY_ADDRESS", "auto")
         try:
-            ray.init(address=address, **quiet)
+            with _own_sigterm():
+                ray.init(address=address, **quiet)
             return
         except ConnectionError as error:
             if address != "auto":
@@ -75,13 +80,17 @@ def connect(ray: Any, *, cores: int, alone: bool) -> None:
                     hint="Start one there (ray start --head), or unset RAY_ADDRESS.",
                 ) from error
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to anybody
-    ray.init(
-        address="local",
-        num_cpus=cores,
-        include_dashboard=False,
-        object_store_memory=_STORE_BYTES,
-        **quiet,
-    )
+    with _own_sigterm():
+        ray.init(address="local", num_cpus=cores, include_dashboard=False, object_store_memory=_STORE_BYTES, **quiet)
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keep the handler of SIGTERM, which Ray replaces as it starts."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
 
 
 def posts(nodes: list[dict[str, Any]], device: str, devices: int | None) -> tuple[Post, int]:

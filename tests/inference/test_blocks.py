@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pickle
-from itertools import chain, pairwise
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from rasterio.windows import Window
 from satseg.inference.blocks import count_strips, join_parts, predict_block, row_blocks, strips
 from satseg.inference.decision import Decision
 from satseg.inference.pipeline import Cell, Conditions, predict_cells
-from satseg.inference.plan import make_plan
+from satseg.inference.plan import make_plan, span
 from satseg.raster.source import SceneSource
 from satseg.records import MapLayer, Plan
 
@@ -68,6 +69,22 @@ def test_blocks_join_to_the_bytes_of_one_pass(
     assert MapLayer.DISAGREEMENT in expected[0].layers
 
 
+@pytest.mark.parametrize(
+    ("height", "starts"),
+    [
+        (205, (0, 32, 64, 96, 128, 160, 192)),  # steps within the overlap throughout; the end within it, too
+        (173, (0, 64, 128, 160)),
+        (140, (0, 64, 128)),
+    ],
+)
+def test_blocks_of_any_plan_join_to_the_bytes_of_one_pass(tmp_path: Path, height: int, starts: tuple[int, ...]) -> None:
+    source = write_scene(tmp_path / "scene.tif", height, 107)
+    plan = replace(make_plan(height, 107, window=(128, 64), overlap=(40, 10)), row_starts=starts)
+    decision, conditions = Decision(3, layers=ALL_LAYERS), Conditions(scratch=tmp_path)
+    expected = in_one_pass(source, plan, decision, conditions, 0)
+    assert_same(in_blocks(source, plan, decision, conditions, 0, 1), expected)
+
+
 def test_blocks_of_an_area_join_to_the_bytes_of_one_pass(tmp_path: Path) -> None:
     class Disc:
         def touches(self, window: Window) -> bool:
@@ -92,9 +109,8 @@ def test_blocks_cover_all_rows_once_and_may_be_parted(height: int, overlap: int,
     first %= len(plan.row_starts)
     blocks = row_blocks(plan, rows, first_row=first)
     assert list(chain(*blocks)) == list(range(first, len(plan.row_starts)))
-    assert all(len(block) == rows for block in blocks[:-1])
-    assert 1 <= len(blocks[-1]) <= rows + 2
-    for above, block in pairwise(blocks):
-        # What the block above leaves does not reach up into the overlap of its own last row of windows.
-        assert plan.row_starts[block.start] - plan.row_starts[above.stop - 1] >= overlap
-        assert len(block) == 1 or plan.row_starts[block.start + 1] - plan.row_starts[block.start] >= overlap
+    assert all(len(block) >= rows for block in blocks[:-1])
+    for block in blocks[1:]:  # else what its first row leaves below would lack the block above
+        top, bottom = span(plan.row_starts, block.start, plan.height)
+        assert bottom - top >= overlap
+    assert all(len(block) == rows for block in blocks[:-2])  # just the last row snaps
