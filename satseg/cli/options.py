@@ -62,6 +62,14 @@ BatchSize = Annotated[
     typer.Option(metavar="N", min=1, help="Images that go through the network at once.", rich_help_panel=_RUN),
 ]
 
+Classes = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAMES",
+        help="Classes to make polygons of, by name, with commas between.",
+        rich_help_panel=_POLYGONS,
+    ),
+]
 KeepBackground = Annotated[
     bool,
     typer.Option("--keep-background", help="Make polygons of the background class too.", rich_help_panel=_POLYGONS),

@@ -142,6 +142,14 @@ def predict(
             rich_help_panel=_QUALITY,
         ),
     ] = None,
+    crf: Annotated[
+        bool,
+        typer.Option(
+            "--crf",
+            help="Pull boundaries to the edges of the image by a dense CRF, in a second pass; for coarse networks.",
+            rich_help_panel=_QUALITY,
+        ),
+    ] = False,
     sieve: Annotated[
         int | None,
         typer.Option(
@@ -209,8 +217,12 @@ def predict(
             rich_help_panel=_RUN,
         ),
     ] = None,
+    classes: options.Classes = None,
     keep_background: options.KeepBackground = False,
+    connectivity: options.Connectivity = 4,
     simplify: options.Simplify = None,
+    smooth: options.Smooth = False,
+    max_vertices: options.MaxVertices = 1_000_000,
     min_area: options.MinArea = None,
     fill_holes: options.FillHoles = None,
     attributes: options.Attributes = None,
@@ -247,6 +259,7 @@ def predict(
         tta=tta,  # type: ignore[arg-type]  # checked by the settings, as the choices below
         scales=inputs.factors(scales, "--scales"),
         threshold=tuple(threshold or ()),
+        crf=crf,
         sieve=sieve,
         bands=inputs.names(bands),
         gsd=gsd,  # type: ignore[arg-type]
@@ -255,10 +268,14 @@ def predict(
         resume=resume,
         skip_existing=skip_existing,
         polygons=PolygonOptions(
+            classes=inputs.names(classes),
             keep_background=keep_background,
             min_area=min_area,
             fill_holes=fill_holes,
+            connectivity=connectivity,
             simplify=simplify,
+            smooth=smooth,
+            max_vertices=max_vertices,
             attributes=inputs.names(attributes),
             crs=crs,
         ),

@@ -162,14 +162,14 @@ class Normaliser:
     def __init__(self, statistics: BandStatistics, device: torch.device) -> None:
         import torch
 
-        self._statistics = statistics
+        self.statistics = statistics
         self._mean = torch.tensor(statistics.mean, dtype=torch.float32, device=device)[:, None, None]
         std = torch.tensor(statistics.std, dtype=torch.float32, device=device)[:, None, None]
         self._std = torch.where(std > 0, std, torch.ones_like(std))
 
     def after(self, conversion: Conversion) -> Normaliser:
         """Return what does the same to raw values of a scene that would have to be converted first."""
-        return Normaliser(conversion.statistics(self._statistics), self._mean.device)
+        return Normaliser(conversion.statistics(self.statistics), self._mean.device)
 
     def __call__(self, images: Tensor, valid: Tensor | None = None) -> Tensor:
         """Normalise as :func:`normalise` does."""

@@ -51,14 +51,18 @@ class RawRows:
             for band, line in enumerate(bands):
                 self._write((row * self.bands + band) * self.width + left, line.data)
 
-    def read(self, top: int, bottom: int) -> np.ndarray:
-        """Return rows ``top`` to ``bottom`` as (band, row, col) uint8; what was never written is 0."""
-        lines = np.zeros((bottom - top, self.bands, self.width), dtype=np.uint8)
-        data = lines.reshape(-1).data
-        offset = top * self.bands * self.width
-        done = 0
-        while done < len(data) and (got := os.preadv(self._file, [data[done:]], offset + done)):
-            done += got
+    def read(self, top: int, bottom: int, left: int = 0, right: int | None = None) -> np.ndarray:
+        """Return rows ``top`` to ``bottom``, columns ``left`` to ``right``, as (band, row, col) uint8.
+
+        What was never written is 0.
+        """
+        right = self.width if right is None else right
+        lines = np.zeros((bottom - top, self.bands, right - left), dtype=np.uint8)
+        if right - left == self.width:
+            self._read(top * self.bands * self.width, lines.reshape(-1).data)
+        else:
+            for number, line in enumerate(lines.reshape(-1, right - left), start=top * self.bands):
+                self._read(number * self.width + left, line.data)
         return lines.transpose(1, 0, 2)
 
     def sync(self) -> None:
@@ -73,6 +77,11 @@ class RawRows:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+
+    def _read(self, offset: int, data: memoryview) -> None:
+        done = 0
+        while done < len(data) and (got := os.preadv(self._file, [data[done:]], offset + done)):
+            done += got
 
     def _write(self, offset: int, data: memoryview) -> None:
         done = 0

@@ -10,9 +10,9 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -26,7 +26,7 @@ from satseg.classes import IGNORE_INDEX
 from satseg.errors import SceneError
 from satseg.inference.decision import Decision
 from satseg.inference.network import Network
-from satseg.inference.pipeline import Conditions, join_cells, predict_cells, rows_to_repeat
+from satseg.inference.pipeline import Cell, Conditions, join_cells, predict_cells, rows_to_repeat
 from satseg.inference.ray_engine import RayEngine
 from satseg.inference.timing import Stage, Stopwatch
 from satseg.raster.area import AreaOfInterest, SceneArea
@@ -55,11 +55,15 @@ from satseg.vectorization import PolygonSink
 from satseg.workflows.following import Follower
 from satseg.workflows.planning import Planner
 from satseg.workflows.predict_settings import PredictionSettings
+from satseg.workflows.refining import refined_cells
 from satseg.workflows.rehearsal import needed_space, rehearse
 
 log = logging.getLogger("satseg")
 
 _GSD_TOLERANCE = 1.1  # pixels larger or smaller than in training by that factor are let through
+Cells = Callable[[int], Generator[Cell, None, None]]
+"""Gives the cells of a map from a number of finished rows on."""
+
 _RELEASE_SECONDS = 0.25
 _COMMIT_SECONDS = 2.0  # finished rows are noted in the journal at most that often
 
@@ -304,7 +308,10 @@ class _Mapping:
                 stopwatch=self.watch,
             )
             stack.callback(follower.stop)
-            self._fill(work, plan, decision, follower)
+            if settings.crf:
+                self._fill(work, plan, self._refined_cells(stack, plan, decision), follower)
+            else:
+                self._fill(work, plan, self._network_cells(plan, decision), follower)
             follower.finish()
             rasters = dict(work.rasters) | ({MapLayer.CLASSES: sieved} if sieved else {})
             vectors = self._write(rasters, plan, polygons)
@@ -336,13 +343,8 @@ class _Mapping:
             "versions": {"satseg": __version__, "torch": torch.__version__},
         }
 
-    def _fill(self, work: MapWork, plan: Plan, decision: Decision, follower: Follower) -> None:
-        """Compute what is missing of the work rasters; the follower learns of rows as they are finished."""
-        follower.advance(work.finished)
-        if work.finished == plan.height:
-            return
-        row = next(i for i, start in enumerate((*plan.row_starts[1:], plan.height)) if start > work.finished)
-        first = row - rows_to_repeat(plan, row)
+    def _network_cells(self, plan: Plan, decision: Decision) -> Cells:
+        """Return what gives the cells of the map from a number of finished rows on."""
         conditions = Conditions(
             scratch=self.folder,
             readers=_readers(self.info),
@@ -352,10 +354,43 @@ class _Mapping:
             stopwatch=self.watch,
         )
         predict = self.mapper.engine.predict_cells if self.mapper.engine else predict_cells
-        cells = predict(self.source.open, self.network, plan, decision, conditions, first_row=first)
+
+        def cells(finished: int) -> Generator[Cell, None, None]:
+            row = next(i for i, start in enumerate((*plan.row_starts[1:], plan.height)) if start > finished)
+            first = row - rows_to_repeat(plan, row)
+            return predict(self.source.open, self.network, plan, decision, conditions, first_row=first)
+
+        return cells
+
+    def _refined_cells(self, stack: ExitStack, plan: Plan, decision: Decision) -> Cells:
+        """Map the whole scene first; return what gives the cells of the refined map."""
+        kept = decision.layers - {MapLayer.CONFIDENCE} | {MapLayer.PROBABILITIES}
+        plain = replace(decision, thresholds={}, layers=kept)
+        layers = self._layers(plain)
+        work = stack.enter_context(
+            MapWork(
+                self.folder / "network",
+                self._identity(plan, layers),
+                height=plan.height,
+                width=plan.width,
+                layers=layers,
+                resume=self.settings.resume,
+            )
+        )
+        self._fill(work, plan, self._network_cells(plan, plain), None)
+        scene = stack.enter_context(closing(self.source.open()))
+        statistics = self.network.members[0].normalise.statistics
+        return refined_cells(work.rasters, scene, decision, statistics=statistics, device=self.network.device)
+
+    def _fill(self, work: MapWork, plan: Plan, cells_after: Cells, follower: Follower | None) -> None:
+        """Compute what is missing of the work rasters; the follower learns of rows as they are finished."""
+        if follower:
+            follower.advance(work.finished)
+        if work.finished == plan.height:
+            return
         done = work.finished * plan.width
         noted = released = time.monotonic()
-        with closing(cells):
+        with closing(cells_after(work.finished)) as cells:
             for cell in join_cells(cells):
                 if cell.top < work.finished:  # it was run again for what it leaves to the rows below
                     continue
@@ -368,7 +403,8 @@ class _Mapping:
                     released = time.monotonic()
                 if not cell.ends_row:
                     continue
-                follower.advance(cell.bottom)
+                if follower:
+                    follower.advance(cell.bottom)
                 if cell.bottom == plan.height or time.monotonic() - noted > _COMMIT_SECONDS:
                     work.commit(cell.bottom)
                     noted = time.monotonic()

@@ -34,6 +34,7 @@ class PredictionSettings:
         tta: Test-time augmentation: ``none``, ``flips`` (4 views) or ``d4`` (8 views).
         scales: Sizes at which windows are looked at, averaged.
         threshold: Least probabilities, such as ``building=0.7``; see :class:`~satseg.inference.decision.Decision`.
+        crf: Whether a dense CRF refines the probabilities in a second pass (:mod:`~satseg.inference.crf`).
         sieve: Regions of fewer pixels dissolve into a neighbour in the class raster; None keeps all.
         bands: Bands to read, by number or name; None takes those that the network was trained on.
         gsd: ``model`` resamples a scene whose pixels are over 10 % larger or smaller than the training scenes' while
@@ -58,6 +59,7 @@ class PredictionSettings:
     tta: Literal["none", "flips", "d4"] = "none"
     scales: tuple[float, ...] = (1.0,)
     threshold: tuple[str, ...] = ()
+    crf: bool = False
     sieve: int | None = None
     bands: tuple[str, ...] | None = None
     gsd: Literal["model", "scene"] = "model"
