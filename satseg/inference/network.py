@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from satseg.backend import Builder, is_own_file
+from satseg.backend import Builder, find_architecture, is_own_file
 from satseg.checkpoint import Checkpoint
 from satseg.classes import ClassTable
 from satseg.errors import CheckpointError, UsageError, one_line
@@ -23,6 +23,7 @@ from satseg.records import BandStatistics
 
 _AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 _GSD_TOLERANCE = 1.1
+_MOST_STRIDE = 32  # some networks pool further, for context that has no fine grain
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +57,8 @@ class Network:
 
     Attributes:
         window: Side of the windows it must be given, or None where any size will do.
+        stride: Pixels per cell of its coarsest features, at most 32. Windows that begin at multiples of it cut the
+            scene into the same cells, and agree.
         global_context: Whether each pixel sees its whole window, so that windows should be as large as training tiles.
         conversion: What raw values are converted by before they are normalised, or None.
     """
@@ -76,6 +79,7 @@ class Network:
         self.precision = precision
         self.views = views or Views()
         self.window: int | None = None
+        self.stride = _MOST_STRIDE
         self.global_context = False
         self.conversion: Conversion | None = None
         self._compile = compile
@@ -120,6 +124,7 @@ class Network:
         )
         for other in others:
             network.add(other.build_model(builder if is_own_file(other.card.arch) else None), other.card.statistics)
+        network.stride = max(_stride(one.card.arch) for one in (checkpoint, *others))
         return network
 
     def add(self, model: nn.Module, statistics: BandStatistics) -> None:
@@ -214,6 +219,11 @@ class Network:
         changed = copy.copy(self)
         vars(changed).update(changes)
         return changed
+
+
+def _stride(arch: str) -> int:
+    """Return the output stride of an architecture; the largest common one where nothing is known of it."""
+    return _MOST_STRIDE if is_own_file(arch) else min(find_architecture(arch).output_stride, _MOST_STRIDE)
 
 
 def has_global_context(model: nn.Module) -> bool:

@@ -26,10 +26,12 @@ def make_plan(
     batch_size: int = 4,
     streams: int = 1,
     threads: int = 1,
+    align: int = 1,
 ) -> Plan:
     """Cut a scene into windows.
 
-    A scene smaller than a window gets a smaller window, the next multiple of 32 px, and is padded to it.
+    A scene smaller than a window gets a smaller window, the next multiple of 32 px, and is padded to it. The last
+    window ends at the scene's edge, or less than ``align`` pixels beyond it.
 
     Args:
         height: Rows of the scene.
@@ -39,6 +41,8 @@ def make_plan(
         batch_size: Windows per forward pass.
         streams: Batches that run side by side.
         threads: Processor threads of each stream.
+        align: What windows begin at multiples of: the stride of the network. Then a pixel lies at the same place of its
+            features' grid in all windows; if not, two to four times as many pixels depend on the plan.
 
     Raises:
         UsageError: The window is too small, the overlap does not fit it, or the batch is empty.
@@ -54,8 +58,8 @@ def make_plan(
         window=(rows, columns),
         overlap=(row_overlap, column_overlap),
         batch_size=batch_size,
-        row_starts=tuple(window_starts(height, rows, rows - row_overlap)),
-        column_starts=tuple(window_starts(width, columns, columns - column_overlap)),
+        row_starts=_starts(height, rows, row_overlap, align),
+        column_starts=_starts(width, columns, column_overlap, align),
         streams=streams,
         threads=threads,
     )
@@ -72,7 +76,7 @@ def wanted_overlap(window: int, receptive_field: int | None) -> int:
     return most if receptive_field is None else min(receptive_field, most)
 
 
-def fit_window(length: int, window: int, overlap: int) -> tuple[int, int]:
+def fit_window(length: int, window: int, overlap: int, *, align: int = 1, resize: bool = True) -> tuple[int, int]:
     """Choose a window near a given size, and its overlap, so that few pixels along an axis are forwarded twice.
 
     Windows of a fixed size rarely divide a scene: the last one snaps back and forwards a stretch again. A slightly
@@ -82,6 +86,8 @@ def fit_window(length: int, window: int, overlap: int) -> tuple[int, int]:
         length: Pixels of the scene along the axis.
         window: Wanted size of a window; the answer is at most three times 32 px, or a quarter of it, away.
         overlap: Wanted overlap.
+        align: What windows begin at multiples of, as for :func:`make_plan`.
+        resize: Whether the window may be of another size than wanted.
 
     Returns:
         Window and overlap; the overlap is at least three quarters of the wanted one.
@@ -89,18 +95,34 @@ def fit_window(length: int, window: int, overlap: int) -> tuple[int, int]:
     if length <= window:
         return window, min(overlap, window // 2)
     share = overlap / window
-    sizes = [window + i * _ALIGN for i in range(-_NEAR, _NEAR + 1) if abs(i) * _ALIGN <= window // 4]
-    fits = [_fit(length, size, math.ceil(_SLACK * share * size)) for size in sizes]
+    near = _NEAR if resize else 0
+    sizes = [window + i * _ALIGN for i in range(-near, near + 1) if abs(i) * _ALIGN <= window // 4]
+    fits = [_fit(length, size, math.ceil(_SLACK * share * size), align) for size in sizes]
     _, size, widest = min(fits, key=lambda fit: (fit[0] * fit[1], abs(fit[1] - window)))
     return size, min(widest, round(share * size), size // 2)
 
 
-def _fit(length: int, size: int, least: int) -> tuple[int, int, int]:
+def _fit(length: int, size: int, least: int, align: int) -> tuple[int, int, int]:
     """Return windows needed, their size, and the overlap that spreads them evenly."""
     if length <= size:
         return 1, size, 0
-    count = math.ceil((length - least) / (size - least))
-    return count, size, (count * size - length) // (count - 1)
+    room = _up(length - size, align)
+    steps = math.ceil(room / _step(size, least, align))
+    return steps + 1, size, size - _up(math.ceil(room / steps), align)
+
+
+def _starts(length: int, size: int, overlap: int, align: int) -> tuple[int, ...]:
+    beyond = (size - length) % align if length > size else 0
+    return tuple(window_starts(length + beyond, size, _step(size, overlap, align)))
+
+
+def _step(size: int, overlap: int, align: int) -> int:
+    """Return the largest aligned step that leaves an overlap; windows too small for one are not aligned."""
+    return (size - overlap) // align * align or size - overlap
+
+
+def _up(length: int, align: int) -> int:
+    return -(-length // align) * align
 
 
 def window_positions(plan: Plan, *, first_row: int = 0) -> Iterator[tuple[int, int]]:
@@ -122,7 +144,7 @@ def _fit_scene(length: int, window: int, overlap: int | None) -> tuple[int, int]
         overlap = wanted_overlap(window, None)
     if not 0 <= overlap <= window // 2:
         raise UsageError(f"An overlap of {overlap} px does not fit a window of {window} px; at most half of it does.")
-    size = min(window, -(-length // _ALIGN) * _ALIGN)
+    size = min(window, _up(length, _ALIGN))
     return size, min(overlap, size // 2)
 
 

@@ -76,6 +76,7 @@ class Planner:
             batch_size=batch_size,
             streams=streams,
             threads=threads,
+            align=_align(network),
         )
 
     @property
@@ -142,7 +143,7 @@ class Planner:
             zip((info.height, info.width), network.views.window(side), strict=True)
         ):
             overlap = wanted_overlap(window, None if seen is None else seen[axis])
-            window, overlap = fit_window(length, window, overlap) if fits else (window, overlap)
+            window, overlap = fit_window(length, window, overlap, align=_align(network), resize=fits)
             sides.append(max(window, SMALLEST_WINDOW))
             overlaps.append(overlap)
         return (sides[0], sides[1]), (overlaps[0], overlaps[1])
@@ -162,3 +163,8 @@ class Planner:
                 LARGEST_SHARE,
             )
         return side
+
+
+def _align(network: Network) -> int:
+    """Return what windows should begin at multiples of; pixels that are resampled fall between the cells anyway."""
+    return network.stride if network.views.resample == (1.0, 1.0) else 1

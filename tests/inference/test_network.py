@@ -211,6 +211,11 @@ def test_checkpoints_are_averaged(tmp_path: Path) -> None:
     assert torch.equal(both.probabilities(images, everywhere(images)), expected)
 
 
+def test_the_stride_is_that_of_the_architecture(tmp_path: Path) -> None:
+    file = checkpoint(tmp_path / "one.safetensors")
+    assert Network.from_checkpoint(file, device=CPU, precision="32-true").stride == 8
+
+
 def test_checkpoints_of_other_classes_are_refused_by_name(tmp_path: Path) -> None:
     one, two = checkpoint(tmp_path / "one.safetensors"), checkpoint(tmp_path / "two.safetensors", "acb")
     with pytest.raises(CheckpointError, match=r"one\.safetensors and .*two\.safetensors .* a, b, c and a, c, b"):

@@ -78,6 +78,30 @@ def test_the_map_does_not_depend_on_the_plan(tmp_path: Path) -> None:
     assert all((one == maps[0]).all() for one in maps)
 
 
+class Cells(OneHot):
+    """Class = largest value in a cell of 8 x 8 px: a network with an output stride."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        largest = nn.functional.max_pool2d(images, 8).repeat_interleave(8, 2).repeat_interleave(8, 3)
+        return super().forward(largest)
+
+
+@pytest.mark.parametrize("plan", [{"window": 64, "overlap": 9}, {"window": 80, "overlap": 20}, {"window": 48}])
+def test_windows_that_begin_at_multiples_of_the_stride_see_the_same_cells(tmp_path: Path, plan: dict[str, int]) -> None:
+    values = np.random.default_rng(4).choice(4, (152, 176), p=(0.97, 0.01, 0.01, 0.01)).astype(np.uint8)
+    path = write_scene(tmp_path / "scene.tif", values)
+    expected = values.reshape(19, 8, 22, 8).max(axis=(1, 3)).repeat(8, 0).repeat(8, 1)
+    assert (map_scene(path, Cells(), align=8, **plan) == expected).all()
+    assert (map_scene(path, Cells(), align=1, **plan) != expected).any()
+
+
+@pytest.mark.parametrize("shape", [(65, 129), (100, 191), (77, 200)])
+def test_windows_may_end_beyond_the_scene(tmp_path: Path, shape: tuple[int, int]) -> None:
+    classes = np.random.default_rng(1).integers(0, 4, shape, dtype=np.uint8)
+    path = write_scene(tmp_path / "scene.tif", classes)
+    assert (map_scene(path, window=64, overlap=8, align=16) == classes).all()
+
+
 def test_nodata_and_nan_become_255(tmp_path: Path) -> None:
     values = np.random.default_rng(3).integers(0, 4, (80, 80)).astype(np.float32)
     values[10:20], values[30, 5:50] = np.nan, -9999

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from satseg.errors import UsageError
@@ -42,3 +44,23 @@ def test_fixed_values_are_honoured() -> None:
 def test_what_makes_no_sense_is_refused(options: dict[str, int]) -> None:
     with pytest.raises(UsageError):
         make_plan(100, 100, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("align", [8, 16, 32])
+@pytest.mark.parametrize("length", [700, 999, 1024, 2013, 5000])
+def test_windows_begin_at_multiples_of_the_stride(length: int, align: int) -> None:
+    size, overlap = fit_window(length, 256, 35, align=align)
+    plan = make_plan(length, length, window=size, overlap=overlap, align=align)
+    assert all(start % align == 0 for start in plan.row_starts)
+    assert 0 <= plan.row_starts[-1] + size - length < align
+    assert all(size - (below - above) >= overlap for above, below in pairwise(plan.row_starts))
+
+
+def test_alignment_keeps_the_overlap_that_was_asked_for() -> None:
+    plan = make_plan(2000, 2000, window=512, overlap=71, align=16)
+    assert plan.overlap == (71, 71)
+    assert plan.row_starts[1] == 432
+
+
+def test_a_window_of_a_fixed_size_stays_of_that_size() -> None:
+    assert fit_window(5000, 256, 35, align=32, resize=False)[0] == 256
