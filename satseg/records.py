@@ -140,7 +140,7 @@ class Plan:
         window: Rows and columns of every window; beyond the edge of a small scene it is padded by reflection.
         overlap: Rows and columns over which neighbouring windows are blended.
         batch_size: Windows per forward pass.
-        row_starts: First rows of the windows, from the top; the last window ends at the edge.
+        row_starts: First rows of the windows, from the top; the last window ends at the edge, or a few pixels beyond.
         column_starts: First columns of the windows, from the left; likewise.
         streams: Batches that run side by side.
         threads: Processor threads of each stream.
