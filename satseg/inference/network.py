@@ -206,9 +206,11 @@ class Network:
     def _upload(self, array: np.ndarray) -> Tensor:
         """Copy to the device in the array's own dtype; the processor does not wait for a GPU to take it."""
         tensor = torch.from_numpy(array)
-        if self.device.type != "cuda":
-            return tensor.to(self.device)
-        return tensor.pin_memory().to(self.device, non_blocking=True)
+        if self.device.type != "cpu" and tensor.dtype == torch.float64:
+            tensor = tensor.float()  # what it is normalised in; Apple's GPUs do not know float64
+        if self.device.type == "cuda":
+            tensor = tensor.pin_memory()
+        return tensor.to(self.device, non_blocking=self.device.type == "cuda")
 
     def _autocast(self) -> AbstractContextManager[None]:
         dtype = _AUTOCAST.get(self.precision)
