@@ -125,13 +125,13 @@ def train(
         ),
     ] = "poly",
     warm_up: Annotated[
-        float,
+        float | None,
         typer.Option(
             metavar="SHARE",
-            help="Share of the run in which the learning rate rises; one-cycle likes 0.3.",
+            help="Share of the run in which the learning rate rises. Default: 0.05, with one-cycle 0.3.",
             rich_help_panel=_STEPS,
         ),
-    ] = 0.05,
+    ] = None,
     weight_decay: Annotated[
         float,
         typer.Option(metavar="DECAY", help="Decay of weights; norms and biases have none.", rich_help_panel=_STEPS),

@@ -194,7 +194,7 @@ class Trainer:
 
     def _rate(self, done: float) -> float:
         recipe = self.learner.recipe
-        return learning_rate(recipe.peak, done, schedule=recipe.schedule, warm_up=recipe.warm_up)
+        return learning_rate(recipe.peak, done, schedule=recipe.schedule, warm_up=recipe.rise)
 
     def _tell(self, loss: float) -> None:
         best = f", best mIoU {self.state.best_miou:.3f}" if self.state.best_miou >= 0 else ""

@@ -18,21 +18,18 @@ from satseg.training.schedule import SCHEDULES
 _NAMES: Mapping[str, Sequence[str]] = {
     "class_weights": CLASS_WEIGHTS,
     "optimizer": tuple(OPTIMIZERS),
-    "schedule": SCHEDULES,
+    "schedule": tuple(SCHEDULES),
 }
 _LEAST = {
     "batch_size": 1,
     "accumulate": 1,
     "weight_decay": 0,
-    "warm_up": 0,
     "encoder_rate": 0,
     "freeze_encoder": 0,
     "clip": 0,
-    "ema": 0,
     "patience": 0,
     "seed": 0,
 }
-_BELOW_ONE = ("warm_up", "ema")
 
 
 @dataclass(frozen=True)
@@ -53,7 +50,7 @@ class Recipe:
         lr: Peak learning rate; None takes that of the optimiser.
         weight_decay: Of weights; norms and biases are not decayed.
         schedule: ``poly``, ``cosine``, ``one-cycle`` or ``constant``.
-        warm_up: Share of the run in which the learning rate rises to its peak.
+        warm_up: Share of the run in which the learning rate rises to its peak; None takes that of the schedule.
         encoder_rate: Factor on the learning rate of the encoder.
         freeze_encoder: Epochs in which the encoder is left as it is, running statistics included.
         freeze_norm: Leave the running statistics of batch norms as they are, and normalise by them.
@@ -81,7 +78,7 @@ class Recipe:
     lr: float | None = None
     weight_decay: float = 1e-2
     schedule: str = "poly"
-    warm_up: float = 0.05
+    warm_up: float | None = None
     encoder_rate: float = 1.0
     freeze_encoder: float = 0.0
     freeze_norm: bool = False
@@ -98,9 +95,9 @@ class Recipe:
         for name, least in _LEAST.items():
             if not least <= getattr(self, name) < math.inf:
                 raise UsageError(f"The {_words(name)} {getattr(self, name):g} is below {least}, or infinite.")
-        for name in _BELOW_ONE:
-            if not getattr(self, name) < 1:
-                raise UsageError(f"The {_words(name)} {getattr(self, name):g} is not below 1.")
+        for name, share in (("ema", self.ema), ("warm_up", self.rise)):
+            if not 0 <= share < 1:
+                raise UsageError(f"The {_words(name)} {share:g} is not in 0..1, 1 excluded.")
         parse_loss(self.loss)
         if not 0 < self.peak < math.inf:
             raise UsageError(f"The learning rate {self.peak:g} is not above zero.")
@@ -126,9 +123,14 @@ class Recipe:
         """Highest learning rate."""
         return OPTIMIZERS[self.optimizer] if self.lr is None else self.lr
 
+    @property
+    def rise(self) -> float:
+        """Share of the run in which the learning rate rises."""
+        return SCHEDULES[self.schedule] if self.warm_up is None else self.warm_up
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
-        return asdict(self) | {"lr": self.peak}
+        return asdict(self) | {"lr": self.peak, "warm_up": self.rise}
 
 
 def _words(name: str) -> str:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from satseg.errors import UsageError
 
 DEFAULT_EPOCHS = 40.0
-SCHEDULES = ("poly", "cosine", "one-cycle", "constant")
+SCHEDULES = {"poly": 0.05, "cosine": 0.05, "one-cycle": 0.3, "constant": 0.05}
+"""Names, and the warm-up that each takes where none is given."""
+
 POWER = 0.9
 VALIDATIONS = 20
 

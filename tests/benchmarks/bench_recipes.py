@@ -37,7 +37,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "balance": {"balance": True},
     "median": {"class_weights": "median"},
     "cosine": {"schedule": "cosine"},
-    "one-cycle": {"schedule": "one-cycle", "warm_up": 0.3},
+    "one-cycle": {"schedule": "one-cycle"},
     "batch-4": {"batch_size": 4},
     "batch-16": {"batch_size": 16},
     "unet-resnet18": {"arch": "unet", "encoder": "resnet18"},

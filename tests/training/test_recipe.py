@@ -15,6 +15,15 @@ def test_the_learning_rate_is_the_optimiser_s_where_none_is_given() -> None:
     assert Recipe(optimizer="sgd").to_dict()["lr"] == 1e-2
 
 
+def test_the_warm_up_is_the_schedule_s_where_none_is_given() -> None:
+    assert (Recipe().rise, Recipe(schedule="one-cycle").rise, Recipe(schedule="one-cycle", warm_up=0.1).rise) == (
+        0.05,
+        0.3,
+        0.1,
+    )
+    assert Recipe(schedule="one-cycle").to_dict()["warm_up"] == 0.3
+
+
 def test_a_preset_is_taken_by_its_name() -> None:
     assert Recipe.of({"augment": "strong", "lr": 0.1}) == Recipe(augment=PRESETS["strong"], lr=0.1)
 
