@@ -50,6 +50,8 @@ def evaluate(
         typer.Option("--labels", "-l", metavar="FILE", help="Vector features in any CRS, or a class raster."),
     ] = None,
     class_field: options.ClassField = None,
+    class_map: options.ClassMap = None,
+    where: options.Where = None,
     split: Annotated[str, typer.Option(metavar="SPLIT", help="Split of the tile set: train, val, test.")] = "test",
     rank: Annotated[
         bool,
@@ -140,6 +142,8 @@ def evaluate(
         list(inputs.scene_list(data or [])),
         labels=labels,
         class_field=class_field,
+        class_map=class_map,
+        where=where,
         split=split,
         rank=rank,
         gsd=gsd,

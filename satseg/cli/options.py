@@ -14,6 +14,7 @@ from satseg.errors import ArchitectureError, UsageError
 _TALK = "What to say"
 _RUN = "How to run"
 _POLYGONS = "How polygons look"
+_LABELS = "What labels mean"
 
 Json = Annotated[
     bool,
@@ -149,7 +150,21 @@ ClassField = Annotated[
     typer.Option(
         metavar="FIELD",
         help="Attribute of the vector labels that names the class. Without it all labels are of one class.",
+        rich_help_panel=_LABELS,
     ),
+]
+ClassMap = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MAP",
+        help="Class by value: residential=building,1=water. * is any other value; the class ignore is neither "
+        "taught nor scored.",
+        rich_help_panel=_LABELS,
+    ),
+]
+Where = Annotated[
+    str | None,
+    typer.Option(metavar="SQL", help="Condition that features must meet.", rich_help_panel=_LABELS),
 ]
 
 

@@ -73,19 +73,8 @@ def tile(
         typer.Option(metavar="LENGTH", help="Ground resolution to bring scenes to: 0.5m.", rich_help_panel=_SCENES),
     ] = None,
     class_field: options.ClassField = None,
-    class_map: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MAP",
-            help="Class by value: residential=building,1=water. * is any other value; the class ignore is neither "
-            "taught nor scored.",
-            rich_help_panel=_LABELS,
-        ),
-    ] = None,
-    where: Annotated[
-        str | None,
-        typer.Option(metavar="SQL", help="Condition that features must meet.", rich_help_panel=_LABELS),
-    ] = None,
+    class_map: options.ClassMap = None,
+    where: options.Where = None,
     burn_order: Annotated[
         str,
         typer.Option(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,11 @@ from satseg.evaluation.bootstrap import NO_INTERVALS, Bootstrap
 from satseg.evaluation.confusion import report
 from satseg.evaluation.tally import class_scores, mean_scores, pixel_tally, share_bf
 from satseg.records import EvaluationReport, PlaceScore
+
+FEW_UNITS = 8
+"""Blocks below which confidence intervals come with a warning."""
+
+log = logging.getLogger("satseg")
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,7 @@ class Assessment:
         self._number_of_worst = worst
         self._worst: list[tuple[float, int, PlaceScore]] = []
         self._places = 0
+        self._units: set[tuple[int, ...]] = set()
 
     def add(self, place: Place, counts: np.ndarray, tally: np.ndarray, *, loss: float = math.nan) -> PlaceScore:
         """Count a finished place.
@@ -69,6 +76,8 @@ class Assessment:
         self.add_objects(place.unit, tally)
         score = score_place(place, counts, loss=loss)
         self._places += 1
+        if score.pixels:
+            self._units.add(place.unit)
         if self._number_of_worst and not math.isnan(score.mean_iou):
             heapq.heappush(self._worst, (-score.mean_iou, -self._places, score))
             if len(self._worst) > self._number_of_worst:
@@ -88,7 +97,14 @@ class Assessment:
             names: K class names.
             settings: How was measured.
         """
-        intervals = self._bootstrap.intervals() if self._bootstrap is not None else NO_INTERVALS
+        intervals, settings = NO_INTERVALS, dict(settings or {})
+        if self._bootstrap is not None:
+            intervals = self._bootstrap.intervals()
+            settings["units"] = len(self._units)
+            if len(self._units) < FEW_UNITS:
+                log.warning(
+                    "The confidence intervals rest on %d blocks only; they may be too narrow.", len(self._units)
+                )
         worst = [score for *_, score in sorted(self._worst, reverse=True)]
         return report(self.counts, self.tally, names, intervals=intervals, settings=settings, worst=worst)
 

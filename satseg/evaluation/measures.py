@@ -66,7 +66,7 @@ class Measures:
         """Say what was measured.
 
         Args:
-            unit: What the places are that were scored apart and resampled.
+            unit: What was resampled as a whole.
             side: Their side in pixels; None where there was no grid.
         """
         settings: dict[str, str | float] = {}
@@ -76,9 +76,8 @@ class Measures:
             return settings
         if not self.pixels_only:
             settings |= self._lengths(side)
-        settings["unit"] = unit
         if self.bootstrap:
-            settings |= {"confidence": CONFIDENCE, "bootstrap": self.bootstrap, "seed": self.seed}
+            settings |= {"confidence": CONFIDENCE, "bootstrap": self.bootstrap, "seed": self.seed, "unit": unit}
         return settings
 
     def _lengths(self, side: int) -> dict[str, str | float]:

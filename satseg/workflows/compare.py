@@ -18,6 +18,7 @@ from satseg.evaluation.maps import MapComparison, beside_labels, read_labels, re
 from satseg.evaluation.measures import Measures
 from satseg.evaluation.objects import FeatureObjects, ObjectMatcher, Regions, Side
 from satseg.evaluation.polygons import PolygonSet, match_polygons
+from satseg.raster.class_map import ClassMap
 from satseg.raster.features import VectorLayer
 from satseg.raster.labels import LabelSource, open_labels
 from satseg.raster.raster_labels import RasterLabels
@@ -26,10 +27,42 @@ from satseg.raster.writer import read_class_table
 from satseg.records import EvaluationReport, Progress, Rows, SceneInfo
 from satseg.workflows.grid import common_grid, parse_gsd
 
-OWN_FIELD = "class"
+OWN_FIELD = "class_name"
 """Attribute in which satseg writes the class of its polygons."""
 
 _NAMELESS = "class {}"
+
+
+@dataclass(frozen=True)
+class LabelReading:
+    """How labels are read.
+
+    Args:
+        path: Vector features or a class raster.
+        class_field: Attribute that names the class of each feature; None puts all of them into one.
+        class_map: Class by value, as text; None makes a class of each value.
+        where: Condition in SQL that features must meet.
+    """
+
+    path: str | Path
+    class_field: str | None = None
+    class_map: str | None = None
+    where: str | None = None
+
+    def open(self, classes: ClassTable | None = None) -> LabelSource:
+        """Open them; their classes must be found in ``classes``, if that is given.
+
+        Raises:
+            LabelError: They cannot be used.
+            UsageError: The class map is none.
+        """
+        return open_labels(
+            self.path,
+            class_field=self.class_field,
+            class_map=None if self.class_map is None else ClassMap.parse(self.class_map),
+            where=self.where,
+            classes=classes,
+        )
 
 
 @dataclass(frozen=True)
@@ -90,35 +123,32 @@ class Comparison:
         return FeatureObjects(layer.on(grid), ids, background)
 
 
-def compare_raster(
-    path: str, labels: str | Path, class_field: str | None, measures: Measures, progress: Progress
-) -> EvaluationReport:
+def compare_raster(path: str, labels: LabelReading, measures: Measures, progress: Progress) -> EvaluationReport:
     """Compare a class raster with labels.
 
     Args:
         path: The class raster.
-        labels: Vector features or a class raster.
-        class_field: Attribute that names the class of each feature.
+        labels: The labels.
         measures: What is measured.
         progress: Told how far it is.
     """
     with Scene.open(path, expand_palette=False) as raster:
-        source = _labels_for(raster, labels, class_field)
+        source = _labels_for(raster, labels)
         comparison = Comparison.start(source, measures)
         comparison.add(0, raster.info, read_rows(raster, progress=progress))
     return _without_unused(comparison.report()) if _is_nameless(source) else comparison.report()
 
 
-def _labels_for(raster: Scene, labels: str | Path, class_field: str | None) -> LabelSource:
+def _labels_for(raster: Scene, labels: LabelReading) -> LabelSource:
     """Open labels with the classes of the map where it names them, else with their own."""
     with rasterio.open(raster.info.path) as dataset:
         stored = read_class_table(dataset)
-    source = open_labels(labels, class_field=class_field, classes=stored)
+    source = labels.open(stored)
     (layer,) = source.layers
-    if stored is not None or not isinstance(layer, RasterLabels):
+    if stored is not None or labels.class_map is not None or not isinstance(layer, RasterLabels):
         return source
     largest = max(_largest_id(raster), layer.values[-1])  # ids as they are, not numbered anew
-    return open_labels(labels, classes=ClassTable.from_names(_NAMELESS.format(i) for i in range(largest + 1)))
+    return labels.open(ClassTable.from_names(_NAMELESS.format(i) for i in range(largest + 1)))
 
 
 def _is_nameless(source: LabelSource) -> bool:
@@ -142,24 +172,23 @@ def _without_unused(found: EvaluationReport) -> EvaluationReport:
 
 
 def compare_polygons(
-    path: str, labels: str | Path, class_field: str | None, gsd: str | None, measures: Measures, progress: Progress
+    path: str, labels: LabelReading, gsd: str | None, measures: Measures, progress: Progress
 ) -> EvaluationReport:
     """Compare polygons with labels.
 
     Args:
         path: The polygons.
-        labels: Vector features or a class raster.
-        class_field: Attribute that names the class of each feature.
+        labels: The labels.
         gsd: Ground metres per pixel of a grid for both, as text, where both are polygons; None matches objects alone.
         measures: What is measured.
         progress: Told how far it is.
     """
-    source = open_labels(labels, class_field=class_field)
+    source = labels.open()
     if source.classes.background is None:  # what no polygon covers must be some class: the lowest value
-        source = open_labels(labels, class_field=class_field, classes=replace(source.classes, background=0))
-    mapped = open_labels(path, class_field=_field_of(path, class_field), classes=source.classes)
+        source = labels.open(replace(source.classes, background=0))
+    mapped = open_labels(path, class_field=_field_of(path, labels.class_field), classes=source.classes)
     if source.polygons is None and gsd is not None:
-        raise UsageError(f"--gsd is for polygons that are compared with polygons; {labels} is a raster.")
+        raise UsageError(f"--gsd is for polygons that are compared with polygons; {labels.path} is a raster.")
     if source.polygons is not None and gsd is None:
         return _match_polygons(source, mapped, measures, progress)
     comparison = Comparison.start(source, measures)

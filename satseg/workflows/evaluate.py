@@ -12,7 +12,7 @@ from satseg.raster.gdal import gdal_environment
 from satseg.raster.raster_labels import is_raster
 from satseg.records import EvaluationReport, Progress, no_progress
 from satseg.runs import Run
-from satseg.workflows.compare import compare_polygons, compare_raster
+from satseg.workflows.compare import LabelReading, compare_polygons, compare_raster
 from satseg.workflows.predict_settings import PredictionSettings
 
 
@@ -22,6 +22,8 @@ def evaluate(
     *,
     labels: str | Path | None = None,
     class_field: str | None = None,
+    class_map: str | None = None,
+    where: str | None = None,
     split: str = "test",
     rank: bool = False,
     gsd: str | None = None,
@@ -59,7 +61,9 @@ def evaluate(
         data: One folder of a tile set, ``tiles`` if empty; with ``labels``, one or more scenes. Empty for a map.
         labels: Vector features in any CRS, or a class raster on any grid.
         class_field: Attribute that names the class of each feature; without it all features are one class. Polygons
-            that are evaluated may have it in the attribute ``class``, where satseg writes it.
+            that are evaluated may have it in the attribute ``class_name``, where satseg writes it.
+        class_map: Class by value of the labels, as ``tile`` takes it: ``residential=building,1=water``.
+        where: Condition in SQL that features of the labels must meet.
         split: Split of the tile set.
         rank: Write loss, accuracy and IoU of every tile, whatever its split, into the index of the tile set.
         gsd: Ground metres per pixel, such as ``0.5m``, of the grid on which polygons are compared with polygons.
@@ -101,10 +105,11 @@ def evaluate(
             f"{subject} is no checkpoint; a map is compared with labels, and with nothing else.",
             hint="Name them: satseg evaluate classes.tif --labels FILE",
         )
+    reading = None if labels is None else LabelReading(labels, class_field, class_map, where)
     with gdal_environment():
         if checkpoint is None:
-            assert labels is not None
-            return _evaluate_map(str(subject), labels, class_field, gsd, measures, progress)
+            assert reading is not None
+            return _evaluate_map(str(subject), reading, gsd, measures, progress)
         if gsd is not None:
             raise UsageError("--gsd is for polygons that are compared with polygons.")
         from satseg.workflows.score_network import NetworkScoring  # torch is slow to import, and maps need none
@@ -118,9 +123,9 @@ def evaluate(
             threads=threads,
         )
         scoring = NetworkScoring.open(checkpoint, arch, settings, measures)
-        if labels is None:
+        if reading is None:
             return scoring.score_tiles(data, split, rank=rank, progress=progress)
-        return scoring.score_scenes(data, labels, class_field, progress=progress)
+        return scoring.score_scenes(data, reading, progress=progress)
 
 
 def require_miou(found: EvaluationReport, least: float) -> None:
@@ -143,13 +148,13 @@ def _checkpoint_of(subject: Path) -> Path | None:
 
 
 def _evaluate_map(
-    subject: str, labels: str | Path, class_field: str | None, gsd: str | None, measures: Measures, progress: Progress
+    subject: str, labels: LabelReading, gsd: str | None, measures: Measures, progress: Progress
 ) -> EvaluationReport:
     if not is_raster(subject) and _is_vector(subject):
-        return compare_polygons(subject, labels, class_field, gsd, measures, progress)
+        return compare_polygons(subject, labels, gsd, measures, progress)
     if gsd is not None:
         raise UsageError("--gsd is for polygons that are compared with polygons.")
-    return compare_raster(subject, labels, class_field, measures, progress)
+    return compare_raster(subject, labels, measures, progress)
 
 
 def _is_vector(path: str) -> bool:

@@ -19,14 +19,13 @@ from satseg.evaluation.measures import Measures
 from satseg.evaluation.tiles import ClassifiedTile, classify_tiles, count_pixels, tally_tile
 from satseg.inference.network import Network
 from satseg.inference.pipeline import Conditions, predict_rows
-from satseg.raster.labels import open_labels
 from satseg.raster.source import SceneSource
 from satseg.records import EvaluationReport, PlaceScore, Progress, Rows, SceneInfo
 from satseg.tiles.batches import TileReader
 from satseg.tiles.layout import SPLITS
 from satseg.tiles.scores import write_scores
 from satseg.tiles.tileset import TileSet
-from satseg.workflows.compare import Comparison
+from satseg.workflows.compare import Comparison, LabelReading
 from satseg.workflows.mapping import Mapper
 from satseg.workflows.predict import fitting
 from satseg.workflows.predict_settings import PredictionSettings
@@ -76,12 +75,12 @@ class NetworkScoring:
         return tiles.evaluate(self.measures, progress, rank=rank)
 
     def score_scenes(
-        self, scenes: Sequence[str | Path], labels: str | Path, class_field: str | None, *, progress: Progress
+        self, scenes: Sequence[str | Path], labels: LabelReading, *, progress: Progress
     ) -> EvaluationReport:
         """Score the maps of scenes, made as ``predict`` makes them."""
         if not scenes:
             raise UsageError("There is no scene to compare with the labels.")
-        source = open_labels(labels, class_field=class_field, classes=self.checkpoint.card.classes)
+        source = labels.open(self.checkpoint.card.classes)
         comparison = Comparison.start(source, self.measures)
         for number, name in enumerate(scenes):
             scene = fitting(SceneSource.of(name), self.checkpoint)
@@ -159,7 +158,8 @@ class TileScoring:
                 scores.append(score_place(place, counts, loss=found.loss))
         if rank:
             self._write(scores)
-        return assessment.report(classes.names, measures.settings("tile", side))
+        unit = "block of tiles" if "block" in self.tile_set.index else "tile"
+        return assessment.report(classes.names, measures.settings(unit, side))
 
     def _classify(self, progress: Progress, *, rank: bool) -> Iterable[ClassifiedTile]:
         tiles = [tile for name in SPLITS if rank or name == self.split for tile in self.tile_set.tiles(name)]

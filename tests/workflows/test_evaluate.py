@@ -18,6 +18,7 @@ import torch
 from typer.testing import CliRunner
 
 from satseg.checkpoint import Checkpoint
+from satseg.classes import ClassTable
 from satseg.cli import app as cli
 from satseg.cli.app import app
 from satseg.cli.console import Talk
@@ -32,6 +33,7 @@ from satseg.workflows.predict import predict
 from satseg.workflows.predict_settings import PredictionSettings
 from satseg.workflows.tile import tile
 from satseg.workflows.train import train
+from satseg.workflows.vectorize import vectorize
 
 
 @pytest.fixture(scope="module")
@@ -228,7 +230,7 @@ def squares(path: Path, scene: Path, places: list[tuple[int, int, int]], crs: st
     with Scene.open(scene) as opened:
         transform = opened.info.transform
     boxes = [shapely.box(*(transform * (x, y)), *(transform * (x + side, y + side))) for x, y, side in places]
-    frame = geopandas.GeoDataFrame({"class": ["roof"] * len(boxes)}, geometry=boxes, crs="EPSG:32645").to_crs(crs)
+    frame = geopandas.GeoDataFrame({"class_name": ["roof"] * len(boxes)}, geometry=boxes, crs="EPSG:32645").to_crs(crs)
     frame.to_parquet(path) if path.suffix == ".parquet" else frame.to_file(path)
     return path
 
@@ -289,7 +291,7 @@ def test_labels_that_are_polygons_keep_touching_objects_apart(bright_scene: Path
 
 def test_polygons_of_several_classes_need_the_attribute(bright_scene: Path, tmp_path: Path) -> None:
     labels = squares(tmp_path / "labels.gpkg", bright_scene, LABELS)
-    report = evaluate(squares(tmp_path / "map.gpkg", bright_scene, MAP), labels=labels, class_field="class")
+    report = evaluate(squares(tmp_path / "map.gpkg", bright_scene, MAP), labels=labels, class_field="class_name")
     assert [entry.name for entry in report.classes] == ["background", "roof"]
     assert report.classes[1].map_objects == 4
 
@@ -346,3 +348,60 @@ def test_the_table_shows_boundaries_objects_intervals_and_the_worst_places(brigh
     for words in ("Cohen's kappa", "95 %", "Boundaries: tolerance 0.75%", "Objects: IoU over 0.5", "worst"):
         assert words in text
     assert f"{wrong} at row 0, column" in text
+
+
+def test_polygons_that_vectorize_made_agree_with_the_raster_that_they_came_from(
+    bright_scene: Path, tmp_path: Path
+) -> None:
+    ids = np.kron(np.random.default_rng(1).integers(0, 3, (16, 24)), np.ones((16, 16))).astype(np.uint8)
+    raster = write_map(tmp_path / "map.tif", bright_scene, ids)
+    with rasterio.open(raster, "r+") as dataset:
+        table = ClassTable.from_names(["background", "roof", "road"])
+        dataset.update_tags(SATSEG_CLASSES=json.dumps(table.to_dict()))
+    vectorize(raster, outputs=tmp_path / "map.gpkg")
+    report = evaluate(tmp_path / "map.gpkg", labels=raster, class_field="use")
+    assert [entry.name for entry in report.classes] == ["background", "roof", "road"]
+    assert (report.mean_iou, report.kappa, report.boundary_f1, report.bf) == (1, 1, 1, 1)
+    assert (report.boundary_iou, report.object_f1) == (1, 1)
+    assert (
+        report.classes[1].map_objects
+        == geopandas.read_file(tmp_path / "map.gpkg", layer="map")["class_name"].eq("roof").sum()
+    )
+
+
+def test_labels_are_read_by_map_and_condition(bright_scene: Path, tmp_path: Path) -> None:
+    labels = squares(tmp_path / "labels.gpkg", bright_scene, LABELS)
+    ids = np.zeros((256, 384), dtype=np.uint8)
+    ids[10:30, 10:30] = 1
+    mapped = write_map(tmp_path / "map.tif", bright_scene, ids)
+    report = evaluate(mapped, labels=labels, class_field="class_name", class_map="roof=building", where="fid = 1")
+    assert [entry.name for entry in report.classes] == ["background", "building"]
+    assert report.mean_iou == 1
+
+
+def test_intervals_from_few_blocks_come_with_a_warning(bright_scene: Path, caplog: pytest.LogCaptureFixture) -> None:
+    labels = bright_scene.parent / "labels.tif"
+    report = evaluate(labels, labels=labels)
+    assert report.settings["units"] == 1
+    assert "rest on 1 blocks only" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--boundary-tolerance", "3"],
+        ["--boundary-width", "-1px"],
+        ["--block", "0"],
+        ["--bootstrap", "-1"],
+        ["--min-miou", "2"],
+        ["--gsd", "1m"],
+        ["--rank"],
+        ["--class-map", "x"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_values_are_wrong_usage(words: list[str], bright_scene: Path) -> None:
+    labels = str(bright_scene.parent / "labels.tif")
+    done = run_command(["evaluate", labels, "-l", labels, *words])
+    assert (done.code, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: ")
