@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import rasterio
 
 from satseg.errors import LabelError, OutputError, SatsegError, TileError
 from satseg.prefetch import read_ahead
+from satseg.raster.gdal import CACHE_BYTES
 from satseg.raster.labels import Labels, LabelSource
 from satseg.records import Progress, ProgressEvent, SceneInfo
 from satseg.staging import work_folder
@@ -27,6 +29,8 @@ from satseg.tiles.sources import AnyScene, SceneFiles
 
 log = logging.getLogger("satseg")
 
+_BLOCK_ROWS = 512  # most files have no higher blocks
+_MOST_CACHE = 2**28
 _Task = tuple[Cutter, Piece]
 _Row = tuple[int, dict[str, Any] | None]
 
@@ -70,7 +74,8 @@ class Builder:
         reasons: list[LabelError] = []
         for number in range(len(self.sources)):
             try:
-                found += self._labelled_blocks(number)
+                with self._cache(number):
+                    found += self._labelled_blocks(number)
             except LabelError as error:
                 log.warning("Skipped: %s", error.message)
                 reasons.append(error)
@@ -142,7 +147,7 @@ class Builder:
         for scene_number, group in groupby(numbers, key=lambda number: planned[number].scene):
             name, info = self.names[scene_number], self.infos[scene_number]
             cutter = Cutter(folder, name, info, self.labels.classes, self.worth, self.layout.seed)
-            with self._opened(scene_number) as (scene, labels):
+            with self._cache(scene_number), self._opened(scene_number) as (scene, labels):
                 for number in group:
                     yield cutter, cutter.read(scene, labels, number, planned[number])
 
@@ -158,6 +163,16 @@ class Builder:
                 found += [Block(part.scene, part.window, count, part.region)] if count else []
                 self.progress(ProgressEvent("Finding labelled blocks", done, len(parts), "block"))
         return found
+
+    def _cache(self, number: int) -> rasterio.Env:
+        """Give GDAL's cache room for a row of tiles, so that a block of the file is decoded once and not for each tile.
+
+        Files that store rows as a whole would else be decoded as many times as a row has tiles.
+        """
+        info = self.infos[number]
+        rows = (self.layout.size + _BLOCK_ROWS) * info.width
+        needed = rows * len(info.bands) * np.dtype(info.bands.dtype).itemsize
+        return rasterio.Env(GDAL_CACHEMAX=min(max(needed, CACHE_BYTES), _MOST_CACHE))
 
     @contextmanager
     def _opened(self, number: int) -> Iterator[tuple[AnyScene, Labels]]:

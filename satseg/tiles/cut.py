@@ -14,7 +14,6 @@ from rasterio.errors import RasterioError
 from satseg.classes import IGNORE_INDEX, ClassTable
 from satseg.errors import LabelError, OutputError, one_line
 from satseg.raster.bands import Moments
-from satseg.raster.gdal import CACHE_BYTES
 from satseg.raster.labels import Labels
 from satseg.raster.scene import window_transform
 from satseg.records import SceneInfo
@@ -195,7 +194,7 @@ class Cutter:
 
 def writing_environment() -> rasterio.Env:
     """Return the context that tiles are written in: masks belong into their files."""
-    return rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES, GDAL_NUM_THREADS="1", GDAL_TIFF_INTERNAL_MASK=True)
+    return rasterio.Env(GDAL_NUM_THREADS="1", GDAL_TIFF_INTERNAL_MASK=True)
 
 
 def _parts(moments: Moments) -> tuple[np.ndarray, ...]:

@@ -142,7 +142,7 @@ def test_a_killed_process_is_resumed(tmp_path: Path, scene: Path, labels: Path) 
     while process.poll() is None and (not images.exists() or len(os.listdir(images)) < 40):
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    assert process.wait() == -signal.SIGKILL, process.stderr.read() if process.stderr else None
     assert not (tmp_path / "tiles").exists()
     assert subprocess.run(command, check=False).returncode == 0
     assert contents(tmp_path / "tiles") == contents(tmp_path / "whole")
