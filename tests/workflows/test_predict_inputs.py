@@ -6,12 +6,14 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
+import geopandas
 import numpy as np
 import pytest
 import rasterio
+import shapely
 import torch
 from ranged_server import RangedServer
-from scene_files import GRID, write_mosaic, write_scene
+from scene_files import GRID, block_spans, write_mosaic, write_scene
 
 from satseg.backend import create_model
 from satseg.checkpoint import ModelCard, save_checkpoint
@@ -140,3 +142,20 @@ def test_a_remote_mosaic_maps_like_one_file(
     assert (class_map(url, checkpoint) == expected).all()
     for file in (left, right):
         assert ranged_server.times_fetched(file.name).max() == 1
+
+
+def test_nothing_is_fetched_beside_the_area_of_interest(
+    ranged_server: RangedServer, tmp_path: Path, checkpoint: Path
+) -> None:
+    bands = np.random.default_rng(0).integers(500, 3000, (2, 1024, 128)).astype(np.uint16)
+    path = plain_scene(ranged_server.folder / "scene.tif", bands, tiled=True, blockxsize=128, blockysize=128)
+    foot = shapely.Polygon([GRID * corner for corner in [(5, 900), (90, 900), (90, 1000), (5, 1000)]])
+    geopandas.GeoSeries([foot], crs="EPSG:32632").to_crs("EPSG:4326").to_file(tmp_path / "area.geojson")
+    classes = class_map(ranged_server.url("scene.tif"), checkpoint, aoi=str(tmp_path / "area.geojson"))
+    inside = np.zeros(classes.shape, dtype=bool)
+    inside[900:1000, 5:90] = True
+    assert ((classes != 255) == inside).all()
+    times = ranged_server.times_fetched("scene.tif")
+    fetched = [bool(times[start:stop].min()) for start, stop in block_spans(path)]
+    assert fetched == [False] * 6 + [True] * 2
+    assert times.max() == 1
