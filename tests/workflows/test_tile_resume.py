@@ -87,6 +87,11 @@ def test_what_was_cut_is_not_cut_again(
     assert sum(before[name] == after[name] for name in before) >= 50
 
 
+def test_an_interruption_says_how_to_go_on(tmp_path: Path, scene: Path, labels: Path) -> None:
+    with pytest.raises(KeyboardInterrupt, match=r"with --resume continues from .*\.tiles\.satseg"):
+        tile([scene], labels=labels, output=tmp_path / "tiles", size=32, progress=Stop(9))
+
+
 def test_without_resume_it_starts_anew(tmp_path: Path, scene: Path, labels: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         tile([scene], labels=labels, output=tmp_path / "tiles", size=32, progress=Stop(9))
