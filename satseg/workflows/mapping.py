@@ -196,7 +196,7 @@ class Mapper:
             provenance=self.provenance(),
             options=self.settings.polygons,
         )
-        return SharedLayer(sink, outputs.vectors[0] if outputs.vectors else None)
+        return SharedLayer(sink, outputs.vectors)
 
     def provenance(self, plan: Plan | None = None) -> dict[str, str]:
         """Return what outputs tell of where they come from; no dates, so that equal runs give equal bytes."""
@@ -217,13 +217,14 @@ class SharedLayer:
 
     Args:
         sink: Takes the rows of one scene after the other.
-        path: First file of the layer, or None where polygons go to a stream alone.
+        paths: Files of the layer; none where polygons go to a stream alone.
     """
 
-    def __init__(self, sink: PolygonSink, path: Path | None) -> None:
+    def __init__(self, sink: PolygonSink, paths: tuple[Path, ...]) -> None:
+        self.paths = paths
         self._sink = sink
-        self._scratch = tempfile.TemporaryDirectory(prefix="satseg-") if path is None else None
-        self._folder = work_folder(path) if path else Path(self._scratch.name)  # type: ignore[union-attr]
+        self._scratch = None if paths else tempfile.TemporaryDirectory(prefix="satseg-")
+        self._folder = Path(self._scratch.name) if self._scratch else work_folder(paths[0])
 
     def work_folder(self, source: SceneSource) -> Path:
         """Return the folder in which a scene's map grows."""
@@ -232,7 +233,7 @@ class SharedLayer:
 
     def add(self, info: SceneInfo, rasters: dict[MapLayer, RawRows], watch: Stopwatch) -> VectorSummary:
         """Trace a complete map and return what became of it."""
-        self._sink.begin(info)
+        self._sink.begin(info, confidence=MapLayer.CONFIDENCE in rasters)
         follower = Follower(rasters, [self._sink], stopwatch=watch)
         try:
             follower.advance(info.height)
@@ -277,11 +278,18 @@ class _Mapping:
     def settings(self) -> PredictionSettings:
         return self.mapper.settings
 
+    @property
+    def _kept(self) -> frozenset[MapLayer]:
+        """Layers that are written, or that attributes of polygons are taken from."""
+        wanted = self.settings.polygons.attributes or ()
+        sure = any(name.startswith("confidence") for name in wanted)
+        return self.outputs.layers | ({MapLayer.CONFIDENCE} if sure else frozenset())
+
     def run(self) -> PredictionSummary:
         began = time.perf_counter()
         settings = self.settings
         plan = self._plan()
-        decision = Decision.parse(self.network.classes, settings.threshold, self.outputs.layers)
+        decision = Decision.parse(self.network.classes, settings.threshold, self._kept)
         layers = self._layers(decision)
         if not settings.resume:
             bands = {path: layers[layer] for layer, path in self.outputs.rasters}
@@ -424,7 +432,7 @@ class _Mapping:
                 options=self.settings.polygons,
             )
         )
-        sink.begin(self.info)
+        sink.begin(self.info, confidence=MapLayer.CONFIDENCE in self._kept)
         return sink
 
     def _sieved(self) -> RawRows:
@@ -448,7 +456,7 @@ class _Mapping:
     def rehearse(self) -> Rehearsal:
         """Tell what :meth:`run` would take."""
         plan = self.mapper.planner.plan(self.info, self.network)
-        layers = self._layers(Decision.parse(self.network.classes, self.settings.threshold, self.outputs.layers))
+        layers = self._layers(Decision.parse(self.network.classes, self.settings.threshold, self._kept))
         with self.source.open() as scene:
             return rehearse(
                 scene,
@@ -472,7 +480,7 @@ class _Mapping:
         together = max(sum(stages.values()), 1e-9)
         return PredictionSummary(
             scene=self.info.path,
-            outputs=tuple(str(path) for path in self.outputs.files),
+            outputs=tuple(map(str, (*self.outputs.files, *(self.shared.paths if self.shared else ())))),
             pixels={**counts, "nodata": int(follower.counts[IGNORE_INDEX])},
             polygons=vectors.polygons if vectors else None,
             seconds=seconds,

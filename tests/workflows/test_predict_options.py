@@ -23,7 +23,9 @@ from satseg.inference.network import Network
 from satseg.inference.views import Views
 from satseg.raster.source import SceneSource
 from satseg.records import BandStatistics, MapLayer, ProgressEvent
+from satseg.vectorization.options import PolygonOptions
 from satseg.workflows.mapping import MapOutputs, Mapper
+from satseg.workflows.predict import predict_scenes
 from satseg.workflows.predict_settings import PredictionSettings
 
 GRID = Affine(0.5, 0, 300_000, 0, -0.5, 3_000_000)
@@ -265,3 +267,36 @@ def test_a_crf_refines_in_a_second_pass_and_can_be_continued(tmp_path: Path) -> 
         mapper(crf=True, resume=True).map_scene(SceneSource.of(scene), MapOutputs(layers), progress=interrupt)
     mapper(crf=True, resume=True).map_scene(SceneSource.of(scene), MapOutputs(layers))
     assert {path: path.read_bytes() for _, path in layers} == unbroken
+
+
+def test_polygons_tell_how_sure_they_are_when_that_is_asked_for(tmp_path: Path) -> None:
+    scene = write_scene(tmp_path / "scene.tif", np.full((70, 80), 255, np.uint8))
+    wanted = PolygonOptions(attributes=("class_name", "confidence_mean", "confidence_min"))
+    mapper(polygons=wanted).map_scene(SceneSource.of(scene), MapOutputs.of_files(tmp_path / "map.parquet"))
+    frame = geopandas.read_parquet(tmp_path / "map.parquet")
+    assert list(frame.columns[:3]) == ["class_name", "confidence_mean", "confidence_min"]
+    assert frame["confidence_mean"].tolist() == pytest.approx([0.8], abs=0.5 / 254)
+    mapper().map_scene(SceneSource.of(scene), MapOutputs.of_files(tmp_path / "plain.parquet"))
+    assert not any("confidence" in name for name in geopandas.read_parquet(tmp_path / "plain.parquet").columns)
+
+
+def test_polygons_of_many_scenes_go_into_one_layer_without_those_that_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scenes = [write_scene(tmp_path / f"{name}.tif", ramp(60 + 10 * i)) for i, name in enumerate("ab")]
+    monkeypatch.setattr("satseg.workflows.predict._mapper", lambda *_: (mapper(), None))
+    monkeypatch.setattr("satseg.workflows.predict.fitting", lambda source, _: source)
+    errors: list[SatsegError] = []
+    found = predict_scenes(
+        [scenes[0], tmp_path / "none.tif", scenes[1]],
+        outputs=[tmp_path / "all.gpkg", str(tmp_path / "{stem}_map.tif")],
+        settings=PredictionSettings(window=64, threads=1),
+        on_error=errors.append,
+    )
+    assert [Path(summary.scene).stem for summary in found] == ["a", "b"]
+    assert len(errors) == 1
+    frame = geopandas.read_file(tmp_path / "all.gpkg", layer="all")
+    assert set(frame["scene"]) == {str(path) for path in scenes}
+    assert (frame["region_id"].value_counts() == 1).all()
+    expected = ["a.tif", "a_map.tif", "a_map.tif.aux.xml", "all.gpkg", "b.tif", "b_map.tif", "b_map.tif.aux.xml"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == expected
