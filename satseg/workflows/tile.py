@@ -21,7 +21,6 @@ from satseg.errors import OutputError, TileError, UsageError
 from satseg.raster.class_map import ClassMap
 from satseg.raster.gdal import gdal_environment
 from satseg.raster.labels import PixelLength, open_labels
-from satseg.raster.source import SceneSource
 from satseg.records import Progress, SceneInfo, TileSummary, as_json, no_progress
 from satseg.staging import commit, work_folder
 from satseg.tiles.build import Builder, quotas, resumable
@@ -31,9 +30,10 @@ from satseg.tiles.layout import SPLITS, choose_block
 from satseg.tiles.places import Places
 from satseg.tiles.plan import Existing, Layout, deal, without_leaks
 from satseg.tiles.regions import Regions
-from satseg.tiles.sources import SceneFiles, pair
+from satseg.tiles.sources import pair
 from satseg.tiles.tileset import INDEX, MOMENTS, TileSet, make_index, places_of, write_header
 from satseg.vectorization.measures import length_in_pixels
+from satseg.workflows.tile_scenes import describe_all, find_scenes, label_files, parse_gsd, unique_names
 
 log = logging.getLogger("satseg")
 
@@ -140,11 +140,11 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
         base = TileSet.open(output) if append else None
         masks = None if pairs is None else pair(*pairs)
         split_by = split_by or ("block" if masks is None else "scene")
-        sources = _sources([*scenes, *(masks or ())], stack, bands=bands, gsd=_metres(gsd), extra=extra)
+        sources = find_scenes([*scenes, *(masks or ())], stack, bands=bands, gsd=parse_gsd(gsd), extra=extra)
         _check_sizes(size, overlap, block, sampling, base)
-        infos = _describe_all(sources, base)
+        infos = describe_all(sources, base)
         source = open_labels(
-            _label_files(labels, masks),
+            label_files(labels, masks),
             class_field=class_field,
             classes=None if base is None else base.classes,
             class_map=None if class_map is None else ClassMap.parse(class_map),
@@ -169,7 +169,7 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
         builder = Builder(
             sources=sources,
             infos=infos,
-            names=_unique_names([files.source.stem for files in sources], base),
+            names=unique_names([files.source.stem for files in sources], base),
             labels=source,
             layout=layout,
             worth=Worth(min_valid, keep_empty, _known_classes(min_pixels or {}, source.classes)),
@@ -356,83 +356,6 @@ def _check_sizes(size: int, overlap: int | None, block: int | None, sampling: st
         raise UsageError(f"A block of {block} px cannot hold a tile of {size} px.")
     if base is not None and base.tile_size != size:
         raise UsageError(f"{base.path} has tiles of {base.tile_size} px; tiles of {size} px cannot be added to it.")
-
-
-def _sources(
-    scenes: Iterable[str | Path],
-    stack: Sequence[str | Path],
-    *,
-    bands: Sequence[str] | None,
-    gsd: float | None,
-    extra: Sequence[str | Path],
-) -> list[SceneFiles]:
-    found = [SceneSource.of(scene, bands=bands) for scene in scenes]
-    found += [SceneSource(tuple(map(str, stack)), None if bands is None else tuple(bands))] if stack else []
-    if not found:
-        raise UsageError("There is no scene to tile.")
-    return [SceneFiles(source, gsd, tuple(map(str, extra))) for source in found]
-
-
-def _label_files(
-    labels: str | Path | Sequence[str | Path], masks: dict[str, str] | None
-) -> list[str | Path] | dict[str, str]:
-    files = [labels] if isinstance(labels, str | Path) else list(labels)
-    if masks is not None and files:
-        raise UsageError("The masks of --pairs are the labels; --labels does not go with them.")
-    return files if masks is None else masks
-
-
-def _metres(text: str | None) -> float | None:
-    if text is None:
-        return None
-    number = text.strip().removesuffix("m")
-    try:
-        metres = float(number)
-    except ValueError:
-        metres = 0.0
-    if not 0 < metres < np.inf:
-        raise UsageError(f"{text!r} is not a ground resolution such as 0.5m.")
-    return metres
-
-
-def _describe_all(sources: Sequence[SceneFiles], base: TileSet | None) -> list[SceneInfo]:
-    infos: list[SceneInfo] = []
-    for source in sources:
-        with source.open() as scene:
-            infos.append(scene.info)
-        _check_alike(infos[-1], infos[0], base)
-    return infos
-
-
-def _check_alike(info: SceneInfo, first: SceneInfo, base: TileSet | None) -> None:
-    bands, gsd, name = (first.bands, first.gsd, first.path) if base is None else (base.bands, base.gsd, str(base.path))
-    if info.bands != bands:
-        raise TileError(
-            f"{info.path} has {_spell(info.bands)}, but {name} has {_spell(bands)}.",
-            hint="Scenes of one tile set need the same bands, dtype, scale and offset.",
-        )
-    if info.gsd and gsd and abs(info.gsd[0] / gsd[0] - 1) > 0.1:
-        log.warning("%s has %.3g m per pixel, %s has %.3g.", info.path, info.gsd[0], name, gsd[0])
-    if base is not None and (base.index["scene"] == info.path).any():
-        raise TileError(
-            f"{info.path} is in {base.path} already.", hint="Delete its rows from the index first, to cut it anew."
-        )
-
-
-def _spell(bands: Any) -> str:
-    return f"{len(bands)} bands of {bands.dtype} ({', '.join(bands.names)})"
-
-
-def _unique_names(stems: Sequence[str], base: TileSet | None) -> list[str]:
-    """Return a name per scene: its file's stem, numbered where several scenes share it."""
-    taken = set() if base is None else {str(tile).rsplit("_", 2)[0] for tile in base.index["tile"]}
-    names: list[str] = []
-    for number, stem in enumerate(stems):
-        name = f"{stem}-{number}" if stems.count(stem) > 1 or stem in taken else stem
-        while name in taken:
-            name = f"{name}-{number}"
-        names.append(name)
-    return names
 
 
 def _pixels(length: str | None) -> PixelLength | None:

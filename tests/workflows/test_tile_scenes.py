@@ -14,7 +14,7 @@ from affine import Affine
 from made_scenes import GRID, write_labels, write_scene
 from PIL import Image
 
-from satseg.errors import SceneError, UsageError
+from satseg.errors import SceneError, TileError, UsageError
 from satseg.tiles.tileset import TileSet
 from satseg.workflows.tile import tile
 
@@ -180,3 +180,20 @@ def test_all_rasters_that_can_be_tiled_are(tmp_path: Path, shared_data: Path, ca
                 assert (valid == known).all(), name
                 assert (bands[:, valid] == expected[:, known]).all(), name
                 assert set(classes[known].tolist()) <= {1, 255}
+
+
+def test_scenes_of_other_scales_are_refused(tmp_path: Path, labels: Path) -> None:
+    scenes = [write_scene(tmp_path / f"{name}.tif", np.ones((1, 64, 64), dtype=np.uint16)) for name in "ab"]
+    with rasterio.open(scenes[1], "r+") as dataset:
+        dataset.offsets = (-0.1,)
+    with pytest.raises(TileError, match=r"b\.tif has other scales or offsets than .*a\.tif: scale 1, offset -0\.1"):
+        tile(scenes, labels=labels, output=tmp_path / "tiles", size=32)
+
+
+def test_scenes_of_one_name_are_told_apart(tmp_path: Path, labels: Path) -> None:
+    scenes = []
+    for folder, name in (("x", "a"), ("y", "a"), ("z", "a-1")):
+        (tmp_path / folder).mkdir()
+        scenes.append(write_scene(tmp_path / folder / f"{name}.tif", np.ones((1, 64, 64), dtype=np.uint8)))
+    tile(scenes, labels=labels, output=tmp_path / "tiles", **WHOLE)
+    assert sorted(TileSet.open(tmp_path / "tiles").index["tile"]) == ["a-0_0_0", "a-1-2_0_0", "a-1_0_0"]
