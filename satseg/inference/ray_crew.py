@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from satseg.errors import SatsegError, one_line
+from satseg.errors import SatsegError
 from satseg.inference.network import Network
 from satseg.inference.ray_cluster import Post
 from satseg.inference.ray_worker import Kind, NetworkFactory, Worker
@@ -163,7 +163,7 @@ class Crew:
         self._deaths += 1
         if self._deaths >= _MOST_DEATHS:
             raise SatsegError(
-                f"Workers of the Ray cluster die as they start: {one_line(error)}.",
+                f"Workers of the Ray cluster die as they start: {brief(error)}.",
                 hint="All machines need this satseg, and enough memory for the network.",
             ) from error
         self._coming.remove(member)
@@ -180,4 +180,9 @@ class Crew:
 def own_error(error: Any) -> BaseException:
     """Return the exception that a worker's code has raised, out of that of Ray."""
     cause = error.cause
-    return cause if isinstance(cause, BaseException) else SatsegError(f"A worker failed: {one_line(error)}.")
+    return cause if isinstance(cause, BaseException) else SatsegError(f"A worker failed: {brief(error)}.")
+
+
+def brief(error: BaseException) -> str:
+    """Return the first line of what Ray says; a traceback or details of its processes follow."""
+    return next(iter(str(error).splitlines()), type(error).__name__).strip().rstrip(".")

@@ -12,13 +12,13 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from satseg.backend.device import available_cores
-from satseg.errors import SatsegError, one_line
+from satseg.errors import SatsegError
 from satseg.inference.blocks import Part, count_strips, join_parts, row_blocks
 from satseg.inference.decision import Decision
 from satseg.inference.network import Network
 from satseg.inference.pipeline import Cell, Conditions
 from satseg.inference.ray_cluster import connect, import_ray, posts
-from satseg.inference.ray_crew import Crew, Member, own_error
+from satseg.inference.ray_crew import Crew, Member, brief, own_error
 from satseg.inference.ray_worker import Job, NetworkFactory, Report, streams
 from satseg.inference.timing import Stage
 from satseg.raster.scene import Scene
@@ -263,7 +263,7 @@ class _Blocks:
         top, bottom = self._plan.row_starts[block.start], self._plan.row_starts[block.stop - 1] + self._plan.window[0]
         self._finished[number] = SatsegError(
             f"Rows {top} to {min(bottom, self._plan.height)} of the scene failed on {_MOST_ATTEMPTS} workers one after "
-            f"the other, at last with: {one_line(error)}.",
+            f"the other, at last with: {brief(error)}.",
             hint="Workers that die often lack memory: take a smaller --window or --batch-size.",
         )
         return None
