@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -188,6 +188,7 @@ def blend_windows(
     first, end = first_row * columns, (len(plan.row_starts) if end_row is None else end_row) * columns
     begin = first // plan.batch_size * plan.batch_size  # the first batch may begin in the row above
     with ExitStack() as stack:
+        stack.enter_context(_single_thread())
         halo_budget = int(conditions.budget * _HALO_SHARE)
         halos = stack.enter_context(SpillStore(halo_budget, conditions.scratch))
         slabs = stack.enter_context(SpillStore(conditions.budget - halo_budget, conditions.scratch))
@@ -298,6 +299,17 @@ class _Forward:
         # Blending reads it in the default stream; the memory must not be reused before that is done.
         probabilities.record_stream(torch.cuda.default_stream(self._network.device))
         return probabilities
+
+
+@contextmanager
+def _single_thread() -> Iterator[None]:
+    """Let torch compute without helpers in this thread: blending is light, and every core has its stream."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _unbatch(passes: Iterable[tuple[Batch, Tensor | None]]) -> Iterator[tuple[np.ndarray, Tensor | None]]:
