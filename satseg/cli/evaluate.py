@@ -39,7 +39,7 @@ def evaluate(
     data: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="DATA...",
+            metavar="DATA",
             help="For a checkpoint: a tile set (default: tiles), or with --labels scenes; - reads their names from "
             "stdin.",
             show_default=False,

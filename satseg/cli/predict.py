@@ -26,7 +26,7 @@ def predict(
     ctx: typer.Context,
     scenes: Annotated[
         list[str],
-        typer.Argument(metavar="SCENE...", help="Rasters to map; - reads their names from stdin, one a line."),
+        typer.Argument(metavar="SCENE", help="Rasters to map; - reads their names from stdin, one a line."),
     ],
     output: Annotated[
         list[str] | None,

@@ -28,7 +28,7 @@ def tile(
     ctx: typer.Context,
     scenes: Annotated[
         list[str] | None,
-        typer.Argument(metavar="SCENE...", help="Rasters to cut; - reads their names from stdin, one a line."),
+        typer.Argument(metavar="SCENE", help="Rasters to cut; - reads their names from stdin, one a line."),
     ] = None,
     labels: Annotated[
         list[str] | None,

@@ -21,7 +21,7 @@ def vectorize(
     rasters: Annotated[
         list[str],
         typer.Argument(
-            metavar="RASTER...",
+            metavar="RASTER",
             help="Class rasters: one integer per class or instance. Several go into one layer; - reads their names "
             "from stdin, one a line.",
         ),
