@@ -28,6 +28,7 @@ Bounds = tuple[float, float, float, float]
 """Left, bottom, right, top in CRS coordinates."""
 
 _BATCH = 8192
+AREAL = (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON)
 _SIDES = ("left", "bottom", "right", "top")
 _SCHEMA = pa.schema(
     [*((side, pa.float64()) for side in _SIDES), ("kind", pa.int32()), ("rank", pa.float64()), ("wkb", pa.binary())]
@@ -72,19 +73,23 @@ class FeatureStore:
 
     def add(self, geometries: np.ndarray, kinds: np.ndarray, ranks: np.ndarray) -> None:
         """Add features: geometries are repaired, and those that hold no polygon left out."""
-        repaired = repair(geometries)
-        usable = ~shapely.is_missing(repaired)
-        invalid = ~shapely.is_missing(geometries) & ~shapely.is_valid(geometries)
-        self.dropped += int((~usable).sum())
-        self.repaired += int((invalid & usable).sum())
-        repaired = repaired[usable]
-        if not len(repaired):
+        valid = shapely.is_valid(geometries)
+        sound = valid & np.isin(shapely.get_type_id(geometries), AREAL) & ~shapely.is_empty(geometries)
+        if not sound.all():
+            mended = repair(geometries[~sound])
+            self.dropped += int(shapely.is_missing(mended).sum())
+            self.repaired += int((~shapely.is_missing(mended) & ~valid[~sound]).sum())
+            geometries = geometries.copy()
+            geometries[~sound] = mended
+        usable = ~shapely.is_missing(geometries)
+        geometries = geometries[usable]
+        if not len(geometries):
             return
-        bounds = shapely.bounds(repaired)
-        columns = [*bounds.T, kinds[usable], ranks[usable], shapely.to_wkb(repaired)]
+        bounds = shapely.bounds(geometries)
+        columns = [*bounds.T, kinds[usable], ranks[usable], shapely.to_wkb(geometries)]
         self._writer.write_batch(pa.record_batch([pa.array(column) for column in columns], schema=_SCHEMA))
         self._extents.append((*bounds[:, :2].min(axis=0).tolist(), *bounds[:, 2:].max(axis=0).tolist()))
-        self.count += len(repaired)
+        self.count += len(geometries)
 
     def finish(self) -> None:
         """End adding; from here on features can be fetched."""
@@ -219,7 +224,7 @@ class VectorLayer:
                 for batch in reader:
                     wkb = batch.column(geometry).to_numpy(zero_copy_only=False)
                     yield (
-                        shapely.force_2d(shapely.from_wkb(wkb)),
+                        _parse(wkb),
                         {field: batch.column(field).to_pylist() for field in fields},
                     )
         except LabelError as error:
@@ -237,9 +242,14 @@ class VectorLayer:
             for batch in file.iter_batches(_BATCH, columns=[self.name, *fields]):
                 wkb = batch.column(self.name).to_numpy(zero_copy_only=False)
                 yield (
-                    shapely.force_2d(shapely.from_wkb(wkb)),
+                    _parse(wkb),
                     {field: batch.column(field).to_pylist() for field in fields},
                 )
+
+
+def _parse(wkb: np.ndarray) -> np.ndarray:
+    geometries: np.ndarray = shapely.from_wkb(wkb)
+    return shapely.force_2d(geometries) if shapely.has_z(geometries).any() else geometries
 
 
 def _is_parquet(path: str) -> bool:
@@ -266,8 +276,7 @@ def repair(geometries: np.ndarray) -> np.ndarray:
     for i in mixed:  # rare: a collection keeps its areal parts
         parts = shapely.get_parts(shapely.get_parts(flat[i]))
         flat[i] = shapely.union_all([part for part in parts if part.geom_type == "Polygon"])
-    areal = np.isin(shapely.get_type_id(flat), (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON))
-    flat[~areal | shapely.is_empty(flat)] = None
+    flat[~np.isin(shapely.get_type_id(flat), AREAL) | shapely.is_empty(flat)] = None
     return flat
 
 

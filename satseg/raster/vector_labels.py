@@ -16,7 +16,7 @@ from rasterio.windows import Window
 
 from satseg.errors import LabelError
 from satseg.raster.class_map import ClassMap
-from satseg.raster.features import Bounds, FeatureStore, VectorLayer, repair, reproject
+from satseg.raster.features import AREAL, Bounds, FeatureStore, VectorLayer, repair, reproject
 from satseg.raster.scene import window_transform
 from satseg.records import SceneInfo
 
@@ -96,7 +96,8 @@ class VectorLabels:
             raw = values[class_field] if class_field else [stem] * len(geometries)
             nameless += raw.count(None)
             kinds = np.array([self._kind(value) for value in raw], dtype=np.int32)
-            shapes.update(g.geom_type for g in geometries if g is not None and not g.geom_type.endswith("Polygon"))
+            others = ~np.isin(shapely.get_type_id(geometries), (*AREAL, shapely.GeometryType.MISSING))
+            shapes.update(shape.geom_type for shape in geometries[others])
             self.store.add(geometries, kinds, self._ranks(geometries, values[rank] if rank else None))
         if nameless:
             log.warning("%d features have no %s; they are named 'unknown'.", nameless, class_field)
