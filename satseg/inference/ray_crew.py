@@ -70,11 +70,25 @@ class Crew:
             self._load(member)
 
     def ask(self, function: Callable[[Network], Answer]) -> Answer:
-        """Ask the first worker that has its network."""
-        while not self.ready:
-            self.wait([])
-        answer: Answer = self._result(self.ready[0].handle.ask.remote(function))
-        return answer
+        """Ask the first worker that has its network, and another one where it dies over the answer.
+
+        Raises:
+            SatsegError: Several died over it.
+        """
+        for _ in range(_MOST_DEATHS):
+            while not self.ready:
+                self.wait([])
+            member = self.ready[0]
+            try:
+                answer: Answer = self._result(member.handle.ask.remote(function))
+                return answer
+            except self._ray.exceptions.RayError as error:
+                self.replace(member)
+                last = brief(error)
+        raise SatsegError(
+            f"{_MOST_DEATHS} workers died while the network was measured: {last}.",
+            hint="Fix --window, --overlap and --batch-size, so that nothing needs measuring; or give it more --memory.",
+        )
 
     def idlest(self) -> Member | None:
         """Return the worker with the fewest blocks, if there is one at all."""
