@@ -12,7 +12,7 @@ from satseg.records import Plan
 SMALLEST_WINDOW = 32
 LARGEST_SHARE = 0.139
 """Largest overlap that is taken by itself, as a share of the window: 1.35 pixels are forwarded per pixel of a scene."""
-_SLACK = 0.75  # share of the wanted overlap that does, if it saves a row or column of windows
+_SLACK = 0.75  # share of a held overlap that does, if it saves a row or column of windows
 _ALIGN = 32
 _NEAR = 3  # sizes tried above and below the given one, each _ALIGN apart
 
@@ -80,7 +80,8 @@ def fit_window(length: int, window: int, overlap: int, *, align: int = 1, resize
     """Choose a window near a given size, and its overlap, so that few pixels along an axis are forwarded twice.
 
     Windows of a fixed size rarely divide a scene: the last one snaps back and forwards a stretch again. A slightly
-    larger or smaller window, or an overlap down to three quarters of the wanted one, avoids most of that.
+    larger or smaller window avoids most of that, and so does a little less of an overlap that was held to 0.139 of the
+    window anyway: down to three quarters. Where there is room for it, the overlap is wider than wanted, up to 0.139.
 
     Args:
         length: Pixels of the scene along the axis.
@@ -90,16 +91,17 @@ def fit_window(length: int, window: int, overlap: int, *, align: int = 1, resize
         resize: Whether the window may be of another size than wanted.
 
     Returns:
-        Window and overlap; the overlap is at least three quarters of the wanted one.
+        Window and overlap.
     """
     if length <= window:
         return window, min(overlap, window // 2)
-    share = overlap / window
+    held = overlap >= int(LARGEST_SHARE * window)
     near = _NEAR if resize else 0
     sizes = [window + i * _ALIGN for i in range(-near, near + 1) if abs(i) * _ALIGN <= window // 4]
-    fits = [_fit(length, size, math.ceil(_SLACK * share * size), align) for size in sizes]
+    least = {size: math.ceil(_SLACK * LARGEST_SHARE * size) if held else min(overlap, size // 2) for size in sizes}
+    fits = [_fit(length, size, least[size], align) for size in sizes]
     _, size, widest = min(fits, key=lambda fit: (fit[0] * fit[1], abs(fit[1] - window)))
-    return size, min(widest, round(share * size), size // 2)
+    return size, min(widest, max(least[size], int(LARGEST_SHARE * size)), size // 2)
 
 
 def _fit(length: int, size: int, least: int, align: int) -> tuple[int, int, int]:
