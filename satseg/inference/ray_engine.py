@@ -115,7 +115,7 @@ class RayEngine:
             network: How the workers' network looks at this scene; it is not run here.
             plan: Windows, overlaps and batches.
             decision: How probabilities become classes, and what is kept of them.
-            conditions: As there; readers are the workers' own affair.
+            conditions: As there; readers and budget are those of each worker.
             first_row: Row of windows to begin with.
 
         Raises:
@@ -129,6 +129,7 @@ class RayEngine:
             plan=plan,
             decision=decision,
             area=conditions.area,
+            readers=conditions.readers,
             budget=conditions.budget,
             tolerant=conditions.on_failure is not None,
             first_row=first_row,

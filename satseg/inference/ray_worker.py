@@ -80,6 +80,7 @@ class Job:
         plan: Windows, overlaps and batches.
         decision: How probabilities become classes, and what is kept of them.
         area: Where to map; None is everywhere.
+        readers: Threads of a worker that read and decode.
         budget: Bytes of rows that a worker keeps in memory.
         tolerant: Whether stretches that cannot be read become nodata.
         first_row: Row of windows to begin with.
@@ -91,6 +92,7 @@ class Job:
     plan: Plan
     decision: Decision
     area: Area | None
+    readers: int
     budget: int
     tolerant: bool
     first_row: int
@@ -145,7 +147,7 @@ class Worker:
         failures: list[tuple[Window, SceneError]] = []
         conditions = Conditions(
             scratch=Path(tempfile.gettempdir()),
-            readers=max(1, min(4, self._cores // 2)),
+            readers=job.readers,
             budget=job.budget,
             area=job.area,
             on_failure=(lambda window, error: failures.append((window, error))) if job.tolerant else None,
