@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas
 import shapely
 from pyproj import CRS, Transformer
 from rasterio.windows import Window
@@ -53,13 +54,17 @@ class Places:
         rows = np.array(
             [(int(w.row_off), int(w.col_off), int(w.height), int(w.width)) for w in windows], dtype=np.int64
         ).reshape(-1, 4)
-        chosen = np.array(numbers, dtype=np.int64)
-        footprints = np.empty(len(rows), dtype=object)
-        for number, info in enumerate(infos):
-            mine = chosen == number
-            footprints[mine] = outlines(info, rows[mine], crs)
-        names = np.array([info.path for info in infos], dtype=object)[chosen]
-        return cls(names, rows, footprints, crs is not None)
+        names = np.array([info.path for info in infos], dtype=object)[np.array(numbers, dtype=np.int64)]
+        return cls(names, rows, footprints_of(infos, names, rows, crs), crs is not None)
+
+
+def footprints_of(infos: Sequence[SceneInfo], scenes: np.ndarray, windows: np.ndarray, crs: str | None) -> np.ndarray:
+    """Return windows (N, 4) of scenes, given by their paths (N,), as polygons in a CRS; None leaves those of scenes."""
+    found = np.empty(len(windows), dtype=object)
+    by_path = {info.path: info for info in infos}
+    for path, mine in pandas.Series(scenes).groupby(scenes).indices.items():
+        found[mine] = outlines(by_path[path], windows[mine], crs)
+    return found
 
 
 def outlines(info: SceneInfo, windows: np.ndarray, crs: str | None) -> np.ndarray:
@@ -94,12 +99,13 @@ def overlapping(places: Places, others: Places, *, margin: int = 0) -> np.ndarra
 
 
 def _within_scenes(places: Places, others: Places, margin: int) -> np.ndarray:
+    """Compare windows in one plane, in which every scene has a strip of its own."""
+    codes = pandas.factorize(np.concatenate([places.scenes, others.scenes]))[0]
+    shifts = codes * (int(max(places.windows.max(), others.windows.max())) * 2 + 2 * margin + 2)
+    mine = _boxes(places.windows, -0.25, shifts[: len(places)])
+    tree = shapely.STRtree(_boxes(others.windows, margin - 0.25, shifts[len(places) :]))
     found = np.zeros(len(places), dtype=bool)
-    for scene in np.unique(others.scenes.astype(str)):
-        mine = np.flatnonzero(places.scenes == scene)
-        if len(mine):
-            tree = shapely.STRtree(_boxes(others.windows[others.scenes == scene], margin - 0.25))
-            found[mine[tree.query(_boxes(places.windows[mine], -0.25), predicate="intersects")[0]]] = True
+    found[tree.query(mine, predicate="intersects")[0]] = True
     return found
 
 
@@ -119,8 +125,9 @@ def _between_scenes(places: Places, others: Places, margin: int) -> np.ndarray:
     return found
 
 
-def _boxes(windows: np.ndarray, grow: float) -> Any:
+def _boxes(windows: np.ndarray, grow: float, shifts: np.ndarray) -> Any:
     top, left, height, width = windows.T
+    left = left + shifts
     return shapely.box(left - grow, top - grow, left + width + grow, top + height + grow)
 
 

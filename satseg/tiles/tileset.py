@@ -32,7 +32,7 @@ from satseg.raster.bands import Moments, merge_moments
 from satseg.raster.scene import Scene
 from satseg.records import BandSpec, BandStatistics, SceneInfo
 from satseg.tiles.layout import SPLITS
-from satseg.tiles.places import Places, outlines, overlapping
+from satseg.tiles.places import Places, footprints_of, overlapping
 
 log = logging.getLogger("satseg")
 
@@ -262,10 +262,7 @@ def make_index(
             parts.append(pandas.DataFrame(part))
     table = pandas.concat(parts, ignore_index=True)
     windows = table[["row", "col", "height", "width"]].to_numpy(dtype=np.int64)
-    footprints = np.empty(len(table), dtype=object)
-    for info in infos:
-        mine = (table["scene"] == info.path).to_numpy()
-        footprints[mine] = outlines(info, windows[mine], crs)
+    footprints = footprints_of(infos, table["scene"].to_numpy(dtype=object), windows, crs)
     return geopandas.GeoDataFrame(table, geometry=footprints, crs=crs)
 
 
