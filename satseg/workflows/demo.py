@@ -18,6 +18,7 @@ from satseg.sample import CREDIT, Sample, copy_sample
 from satseg.tiles.tileset import INDEX
 from satseg.workflows.evaluate import evaluate
 from satseg.workflows.predict import predict_scenes
+from satseg.workflows.predict_settings import PredictionSettings
 from satseg.workflows.preview import draw_preview
 from satseg.workflows.tile import tile
 from satseg.workflows.train import train
@@ -192,8 +193,7 @@ class _Walk:
                     scenes,
                     model=model,
                     outputs=outputs,
-                    device=self.machine.device,
-                    threads=self.machine.threads,
+                    settings=PredictionSettings(device=self.machine.device, threads=self.machine.threads),
                     progress=self.progress,
                 )
             ),
