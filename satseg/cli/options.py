@@ -125,6 +125,15 @@ Smooth = Annotated[
         rich_help_panel=_POLYGONS,
     ),
 ]
+Regularize = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LENGTH",
+        help="Make outlines right-angled, with sides of at least that length: 2m, 10px. For one class, of buildings "
+        "say. They no longer fit their neighbours: overlaps are cut away, and gaps may open.",
+        rich_help_panel=_POLYGONS,
+    ),
+]
 Attributes = Annotated[
     str | None,
     typer.Option(

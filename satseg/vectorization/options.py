@@ -42,6 +42,9 @@ class PolygonOptions:
             fitting exactly. None keeps the pixels' edges.
         smooth: Whether corners of boundaries are rounded, by half a pixel, or by the length of ``simplify``, at most;
             neighbours keep fitting exactly.
+        regularize: Shortest side, as ``2m`` or ``10px``, of right-angled outlines for one class, of buildings say. They
+            no longer fit their neighbours; overlaps are cut from the smaller one. All outlines of a map are held until
+            its end.
         attributes: Columns to write, of ``ATTRIBUTES``; None writes all that the map can fill.
         crs: CRS of the polygons, as ``EPSG:4326``; None keeps that of the (first) map. GeoJSON is always in longitude
             and latitude.
@@ -58,12 +61,17 @@ class PolygonOptions:
     max_vertices: int = 1_000_000
     simplify: str | None = None
     smooth: bool = False
+    regularize: str | None = None
     attributes: tuple[str, ...] | None = None
     crs: str | None = None
 
     def __post_init__(self) -> None:
         if self.connectivity not in (4, 8):
             raise UsageError(f"A connectivity of {self.connectivity} is unknown.", hint="Choose 4 or 8.")
+        if self.regularize and (self.connectivity == 8 or self.simplify or self.smooth):
+            raise UsageError(
+                "--regularize makes outlines of its own.", hint="Drop --simplify, --smooth and --connectivity 8."
+            )
         if self.max_vertices < 1:
             raise UsageError(f"Polygons cannot have {self.max_vertices} vertices.")
         for name in self.attributes or ():

@@ -16,7 +16,8 @@ from satseg.vectorization.measures import area_in_pixels, length_in_pixels
 from satseg.vectorization.options import PolygonOptions
 from satseg.vectorization.planar import VOID
 from satseg.vectorization.regions import Batches, Regions, coordinates
-from satseg.vectorization.reproject import Reprojection, same_crs
+from satseg.vectorization.regularize import regularized
+from satseg.vectorization.reproject import Reprojection, parse_crs, same_crs
 from satseg.vectorization.table import Batch, GroundMeasures, columns
 from satseg.vectorization.tally import Tally
 from satseg.vectorization.trace import ROWS_AT_ONCE, Tracer
@@ -43,6 +44,8 @@ class SceneTracer:
         self, scene: SceneInfo, classes: ClassTable | None, options: PolygonOptions, *, confidence: bool
     ) -> None:
         lookup = _lookup(classes, options) if classes else None
+        if options.regularize and lookup is not None and (lookup != VOID).sum() > 1:
+            raise UsageError("Only one class can be regularized.", hint="Name it, such as --classes building.")
         tolerance = length_in_pixels(options.simplify, scene.gsd) if options.simplify else None
         smallest = area_in_pixels(options.min_area, scene.gsd) if options.min_area else 0
         hole = area_in_pixels(options.fill_holes, scene.gsd) if options.fill_holes else 0
@@ -65,6 +68,8 @@ class SceneTracer:
             max_vertices=options.max_vertices,
         )
         self._batches = Batches()
+        self._shortest = length_in_pixels(options.regularize, scene.gsd) if options.regularize else None
+        self._held: list[Regions] = []  # outlines to be regularized, which need their neighbours
         self._row = 0
         self._ground = GroundMeasures(scene.transform, scene.crs)
         self._reprojection: Reprojection | None = None
@@ -85,15 +90,23 @@ class SceneTracer:
         """Yield what is left; the map ends here."""
         if self._cleaner is not None:
             yield from self._trace(self._cleaner.finish())
-        yield from self._batches.add(self._tracer.finish())
+        yield from self._hand_on(self._tracer.finish())
         for pieces in self._tracer.pieces():
-            yield from self._batches.add(pieces)
+            yield from self._hand_on(pieces)
+        if self._shortest is not None:
+            yield from self._batches.add(regularized(self._held, self._shortest))
         yield from self._batches.finish()
 
     def _trace(self, values: np.ndarray) -> Iterator[Regions]:
         if len(values):
             confidence = self._queue.take(values) if self._queue is not None else None
-            yield from self._batches.add(self._tracer.push(values, confidence))
+            yield from self._hand_on(self._tracer.push(values, confidence))
+
+    def _hand_on(self, regions: Regions) -> Iterator[Regions]:
+        if self._shortest is None:
+            yield from self._batches.add(regions)
+        elif len(regions):
+            self._held.append(regions)
 
     def tabulate(self, regions: Regions, layer: Layer, numbers: np.ndarray) -> Batch:
         """Return features with their attributes, in the CRS of the layer, and count them.
@@ -145,8 +158,6 @@ def pixel_size(scene: SceneInfo, crs: str | None) -> tuple[float, float]:
     metres = math.sqrt(scene.gsd[0] * scene.gsd[1])
     if same_crs(scene.crs, crs):
         return own, metres
-    from satseg.vectorization.reproject import parse_crs
-
     return metres / (_METRES_PER_DEGREE if parse_crs(crs).is_geographic else 1), metres
 
 
