@@ -90,6 +90,8 @@ class LabelSource:
         self.only_rasters = all(isinstance(layer, RasterLabels) for layer in layers)
         self.classes = classes or self._make_table(class_map)
         self._ids = [self._ids_of(layer) for layer in self.layers]
+        if self.refinements.boundary is not None and BOUNDARY not in self.classes.names:
+            raise LabelError(f"There is no class {BOUNDARY!r} among {', '.join(self.classes.names)}.")
 
     @property
     def path(self) -> str:

@@ -178,6 +178,8 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
             progress=progress,
         )
         provenance = _provenance(settings, layout)
+        if base is not None:
+            _warn_of_changes(base, provenance)
         if resume and output.exists() and not append and not work_folder(output).exists():
             return _recall(output, provenance)
         return _Job(builder, base, limit, provenance).run(output, resume=resume)
@@ -327,6 +329,16 @@ def _provenance(settings: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
     )
     chosen = {name: settings[name] for name in (*labels, *others) if settings[name]}
     return as_json({"satseg": __version__, "source": [str(path) for path in paths], **chosen, **asdict(layout)})
+
+
+def _warn_of_changes(base: TileSet, provenance: Mapping[str, Any]) -> None:
+    """Warn where tiles that are added will mean something else than those that are there."""
+    before = base.provenance[0] if base.provenance else {}
+    for name in ("bands", "gsd", "class_map", "all_touched", "ignore_border", "boundary"):
+        if before.get(name) != provenance.get(name):
+            option = name.replace("_", "-")
+            then, now = (entry.get(name, "none") for entry in (before, provenance))
+            log.warning("%s was made with --%s %s; these tiles are made with %s.", base.path, option, then, now)
 
 
 def _stamps(provenance: Mapping[str, Any]) -> list[tuple[str, int, int]]:

@@ -24,5 +24,6 @@ def write_scene(path: Path, bands: np.ndarray, **profile: object) -> Path:
 
 def write_labels(path: Path, *boxes: tuple[int, int, int, int]) -> Path:
     shapes = [shapely.Polygon([GRID * c for c in [(a, b), (c, b), (c, d), (a, d)]]) for a, b, c, d in boxes]
+    path.parent.mkdir(exist_ok=True)
     geopandas.GeoDataFrame(geometry=shapes, crs="EPSG:32645").to_file(path)
     return path

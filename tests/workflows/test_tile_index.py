@@ -14,7 +14,7 @@ import rasterio
 from affine import Affine
 from made_scenes import GRID, write_labels, write_scene
 
-from satseg.errors import TileError, UsageError
+from satseg.errors import LabelError, TileError, UsageError
 from satseg.tiles.tileset import INDEX, MOMENTS, TileSet
 from satseg.workflows.check_tiles import check_tiles
 from satseg.workflows.tile import tile
@@ -187,6 +187,19 @@ def test_what_does_not_fit_is_not_added(tmp_path: Path, tiles: Path, scene: Path
         tile([other], labels=labels, output=tiles, size=32, append=True)
     with pytest.raises(UsageError, match="exclude each other"):
         tile([scene], labels=labels, output=tiles, append=True, overwrite=True)
+
+
+def test_tiles_that_are_added_with_other_options_are_warned_of(
+    tmp_path: Path, tiles: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    far = Affine.translation(5000, 0)
+    other = write_scene(tmp_path / "b.tif", np.ones((2, 64, 64), dtype=np.float32), transform=GRID * far)
+    labels = write_labels(tmp_path / "far" / "houses.gpkg", (5000, 0, 5020, 20))
+    with pytest.raises(LabelError, match="no class 'boundary' among background, houses"):
+        tile([other], labels=labels, output=tiles, size=32, append=True, boundary="2px")
+    with caplog.at_level(logging.WARNING, "satseg"):
+        tile([other], labels=labels, output=tiles, size=32, append=True, ignore_border="1px")
+    assert "was made with --ignore-border none; these tiles are made with 1px" in caplog.text
 
 
 def test_other_programs_may_rewrite_the_index(tiles: Path) -> None:
