@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from rasterio.windows import Window
 
 from satseg.errors import UsageError
-from satseg.tiles.layout import assign_splits, blocks, choose_block, place_tiles
+from satseg.tiles.layout import assign_splits, blocks, choose_block, place_at_random, place_tiles
 
 sizes = st.integers(1, 900)
 
@@ -21,9 +22,10 @@ def test_blocks_part_the_scene(height: int, width: int, size: int, factor: int) 
     assert (covered == 1).all()
 
 
+@settings(deadline=None)
 @given(sizes, sizes, st.integers(32, 128), st.data())
 def test_tiles_cover_their_block_and_stay_inside(height: int, width: int, size: int, data: st.DataObject) -> None:
-    overlap = data.draw(st.integers(0, size - 1))
+    overlap = data.draw(st.integers(0, size - 8))
     (block,) = blocks(height, width, block=10_000, size=size)
     covered = np.zeros((height, width), dtype=int)
     for placement in place_tiles(block, size=size, overlap=overlap):
@@ -79,3 +81,16 @@ def test_val_comes_before_test_where_blocks_are_few() -> None:
 def test_shares_that_make_no_sense_are_refused(shares: tuple[float, ...]) -> None:
     with pytest.raises(UsageError, match="Shares of train, val and test"):
         assign_splits([1], shares, 0)
+
+
+def test_random_tiles_lie_in_their_block_and_depend_on_the_seed() -> None:
+    block = Window(100, 200, 300, 150)
+    placed = [place_at_random(block, size=64, overlap=32, rng=np.random.default_rng(seed)) for seed in (0, 0, 1)]
+    assert placed[0] == placed[1] != placed[2]
+    for placement in placed[0]:
+        window = placement.window
+        assert (window.width, window.height) == (64, 64)
+        assert 100 <= window.col_off <= 336
+        assert 200 <= window.row_off <= 286
+    (small,) = place_at_random(Window(5, 6, 40, 200), size=256, overlap=128, rng=np.random.default_rng(0))
+    assert small.window == Window(5, 6, 40, 200)
