@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ from satseg.records import MapLayer
 
 _IDENTITY = "identity.json"
 _ROWS = "rows.log"
+_LOCK = "lock"
 
 
 class ResumeError(OutputError):
@@ -39,7 +41,8 @@ class MapWork:
         resume: Whether to continue what the folder holds; it must have the same identity. False starts anew.
 
     Raises:
-        OutputError: The folder cannot be written, or what it holds belongs to another map.
+        OutputError: The folder cannot be written, another process works in it, or what it holds belongs to another
+            map.
     """
 
     def __init__(
@@ -53,20 +56,23 @@ class MapWork:
         resume: bool = False,
     ) -> None:
         self.folder = folder
+        self._lock = _lock(folder)
         found = stored_identity(folder) if resume else None
-        if found is not None:
-            _check_same(found, identity, folder)
         try:
-            if found is None:
-                shutil.rmtree(folder, ignore_errors=True)
-                folder.mkdir(parents=True)
+            if found is not None:
+                _check_same(found, identity, folder)
+            else:
+                _clear(folder)
                 _write_aside(folder / _IDENTITY, json.dumps(identity, indent=1))
             self._journal = os.open(folder / _ROWS, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-        except OSError as error:
-            raise OutputError(f"Cannot write to {folder.parent}: {error.strerror}.") from error
-        self.finished = _finished_rows(folder / _ROWS)
-        # A line that was cut off must not become the beginning of the next one.
-        os.write(self._journal, b"\n")
+        except BaseException as error:
+            os.close(self._lock)
+            if isinstance(error, OSError):
+                raise OutputError(f"Cannot write to {folder.parent}: {error.strerror}.") from error
+            raise
+        complete = (folder / _ROWS).read_bytes().rpartition(b"\n")
+        os.ftruncate(self._journal, len(complete[0] + complete[1]))  # a line that was cut off goes
+        self.finished = max(map(int, complete[0].split()), default=0)
         self.rasters = {
             layer: RawRows(folder / f"{layer.value}.raw", height=height, width=width, bands=bands)
             for layer, bands in layers.items()
@@ -98,6 +104,7 @@ class MapWork:
             raster.close()
         if self._journal >= 0:
             os.close(self._journal)
+            os.close(self._lock)
             self._journal = -1
 
     def remove(self) -> None:
@@ -112,6 +119,34 @@ class MapWork:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _lock(folder: Path) -> int:
+    """Make the folder and keep other processes out of it, for as long as the returned file is open."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise OutputError(f"Cannot write to {folder.parent}: {error.strerror}.") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(lock)
+        raise OutputError(
+            f"Another process is making the map in {folder} at this moment.",
+            hint="Wait for it, or name another output.",
+        ) from error
+    except OSError:  # a file system without locks
+        pass
+    return lock
+
+
+def _clear(folder: Path) -> None:
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            shutil.rmtree(entry, ignore_errors=True)
+        elif entry.name != _LOCK:
+            entry.unlink()
 
 
 def stored_identity(folder: Path) -> dict[str, Any] | None:
@@ -140,11 +175,6 @@ def _check_same(found: Mapping[str, Any], wanted: Mapping[str, Any], folder: Pat
 def _brief(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 120 else f"{text[:117]}..."
-
-
-def _finished_rows(journal: Path) -> int:
-    complete = journal.read_bytes().rpartition(b"\n")[0]
-    return max((int(line) for line in complete.split() if line.isdigit()), default=0)
 
 
 def _write_aside(path: Path, text: str) -> None:

@@ -88,7 +88,7 @@ def unbroken(scene: Path) -> dict[str, bytes]:
 def test_a_map_that_was_interrupted_is_continued(
     scene: Path, unbroken: dict[str, bytes], tmp_path: Path, share: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("satseg.workflows.mapping._COMMIT_SECONDS", 0)
+    monkeypatch.setattr("satseg.workflows.scene_mapping._COMMIT_SECONDS", 0)
     forwarded: list[float] = []
 
     def interrupt(event: ProgressEvent) -> None:
@@ -120,7 +120,7 @@ def test_a_plan_or_scene_that_changed_is_noticed(scene: Path, tmp_path: Path) ->
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("satseg.workflows.mapping._COMMIT_SECONDS", 0)
+        patch.setattr("satseg.workflows.scene_mapping._COMMIT_SECONDS", 0)
         mapper().map_scene(SceneSource.of(scene), outputs(tmp_path), progress=interrupt)
     with pytest.raises(OutputError, match=r"its plan was .* now it is"):
         mapper(window=96).map_scene(SceneSource.of(scene), outputs(tmp_path))
@@ -164,9 +164,9 @@ def test_kills_at_random_moments_leave_the_bytes_of_an_unbroken_run(tmp_path: Pa
 
 
 if __name__ == "__main__":
-    import satseg.workflows.mapping
+    import satseg.workflows.scene_mapping
 
-    satseg.workflows.mapping._COMMIT_SECONDS = 0.02
+    satseg.workflows.scene_mapping._COMMIT_SECONDS = 0.02
     made = mapper()
     (Path(sys.argv[2]) / "ready").touch()
     made.map_scene(SceneSource.of(sys.argv[1]), outputs(Path(sys.argv[2])))

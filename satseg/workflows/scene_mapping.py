@@ -1,0 +1,341 @@
+"""Map one scene: join the pipeline, the work rasters, the tracer and the files."""
+
+from __future__ import annotations
+
+import logging
+import resource
+import sys
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from satseg import __version__
+from satseg.backend.device import release_freed_memory
+from satseg.classes import IGNORE_INDEX
+from satseg.errors import SceneError
+from satseg.inference.decision import Decision
+from satseg.inference.network import Network
+from satseg.inference.pipeline import Cell, Conditions, join_cells, predict_cells, rows_to_repeat
+from satseg.inference.timing import Stage, Stopwatch
+from satseg.raster.area import SceneArea
+from satseg.raster.gdal import gdal_environment
+from satseg.raster.rawrows import RawRows
+from satseg.raster.room import require_space
+from satseg.raster.source import SceneSource
+from satseg.raster.work import MapWork, stored_identity
+from satseg.raster.writer import write_map
+from satseg.records import (
+    MapLayer,
+    Plan,
+    PredictionSummary,
+    Progress,
+    ProgressEvent,
+    Rehearsal,
+    SceneInfo,
+    VectorSummary,
+    as_json,
+)
+from satseg.staging import staged
+from satseg.vectorization import PolygonSink
+from satseg.workflows.following import Follower
+from satseg.workflows.predict_settings import PredictionSettings
+from satseg.workflows.refining import refined_cells
+from satseg.workflows.rehearsal import needed_space, rehearse
+from satseg.workflows.shared_layer import SharedLayer
+
+if TYPE_CHECKING:
+    from satseg.workflows.mapping import MapOutputs, Mapper
+
+log = logging.getLogger("satseg")
+
+Cells = Callable[[int], Generator[Cell, None, None]]
+"""Gives the cells of a map from a number of finished rows on."""
+
+_RELEASE_SECONDS = 0.25  # memory that was freed is handed back at most that often
+_COMMIT_SECONDS = 2.0  # and finished rows are noted in the journal
+
+
+@dataclass(frozen=True)
+class SceneMapping:
+    """One scene on its way to its map.
+
+    Args:
+        mapper: The network's origin, its settings and its planner.
+        network: The network as it looks at this scene.
+        source: Opens the scene.
+        info: What is known of it.
+        area: Where to map; None is everywhere.
+        outputs: Where the map goes.
+        folder: Work folder.
+        shared: Layer of several scenes that takes the polygons, or None.
+        progress: Called as cells are finished, in pixels.
+        readers: Threads that read the scene.
+    """
+
+    mapper: Mapper
+    network: Network
+    source: SceneSource
+    info: SceneInfo
+    area: SceneArea | None
+    outputs: MapOutputs
+    folder: Path
+    shared: SharedLayer | None
+    progress: Progress
+    readers: int
+    watch: Stopwatch = field(default_factory=Stopwatch)
+
+    @property
+    def settings(self) -> PredictionSettings:
+        """What was asked for."""
+        return self.mapper.settings
+
+    @property
+    def _kept(self) -> frozenset[MapLayer]:
+        """Layers that are written, or that attributes of polygons are taken from."""
+        wanted = self.settings.polygons.attributes or ()
+        sure = any(name.startswith("confidence") for name in wanted)
+        return self.outputs.layers | ({MapLayer.CONFIDENCE} if sure else frozenset())
+
+    def run(self) -> PredictionSummary:
+        """Make the map."""
+        began = time.perf_counter()
+        settings = self.settings
+        plan = self._plan()
+        decision = Decision.parse(self.network.classes, settings.threshold, self._kept)
+        layers = self._layers(decision)
+        if not settings.resume:
+            bands = {path: layers[layer] for layer, path in self.outputs.rasters}
+            require_space(needed_space(self.info, layers, bands, self.folder))
+        with ExitStack() as stack:
+            work = stack.enter_context(
+                MapWork(
+                    self.folder,
+                    self._identity(plan, layers),
+                    height=plan.height,
+                    width=plan.width,
+                    layers=layers,
+                    resume=settings.resume,
+                )
+            )
+            stack.enter_context(_kept_for_resuming(work))
+            polygons = self._open_polygons(stack, plan)
+            sieved = stack.enter_context(self._sieved()) if settings.sieve else None
+            follower = Follower(
+                work.rasters,
+                [polygons] if polygons else [],
+                sieved=sieved,
+                sieve=settings.sieve or 0,
+                stopwatch=self.watch,
+            )
+            stack.callback(follower.stop)
+            if settings.crf:
+                self._fill(work, plan, self._refined_cells(stack, plan, decision), follower)
+            else:
+                self._fill(work, plan, self._network_cells(plan, decision), follower)
+            follower.finish()
+            rasters = dict(work.rasters) | ({MapLayer.CLASSES: sieved} if sieved else {})
+            vectors = self._write(rasters, plan, polygons)
+            if self.shared is None:
+                work.remove()
+            else:
+                vectors = self.shared.add(self.info, rasters, self.watch)
+        return self._summary(plan, follower, vectors, time.perf_counter() - began)
+
+    def _plan(self) -> Plan:
+        """Return the plan of the map that is to be continued, or make one."""
+        stored = stored_identity(self.folder) if self.settings.resume else None
+        if stored is not None and stored.get("settings") == as_json(self.settings.deciding()):
+            return Plan.from_dict(stored["plan"])
+        return self.mapper.planner.plan(self.info, self.network)
+
+    def _identity(self, plan: Plan, layers: Mapping[MapLayer, int]) -> dict[str, Any]:
+        """Return what the pixels of the map follow from."""
+        return {
+            "scene": _fingerprint(self.source, self.info),
+            "model": self.mapper.origin,
+            "settings": as_json(self.settings.deciding()),
+            "plan": as_json(plan),
+            "resample": list(self.network.views.resample),
+            "area": self.area.digest if self.area else None,
+            "precision": self.network.precision,
+            "device": self.network.device.type,
+            "layers": {layer.value: bands for layer, bands in sorted(layers.items())},
+            "versions": {"satseg": __version__, "torch": torch.__version__},
+        }
+
+    def _network_cells(self, plan: Plan, decision: Decision) -> Cells:
+        """Return what gives the cells of the map from a number of finished rows on."""
+        conditions = Conditions(
+            scratch=self.folder,
+            readers=self.readers,
+            budget=self.settings.row_budget,
+            area=self.area,
+            on_failure=self._read_failed if self.settings.on_read_error == "nodata" else None,
+            stopwatch=self.watch,
+        )
+        predict = self.mapper.engine.predict_cells if self.mapper.engine else predict_cells
+
+        def cells(finished: int) -> Generator[Cell, None, None]:
+            row = next(i for i, start in enumerate((*plan.row_starts[1:], plan.height)) if start > finished)
+            first = row - rows_to_repeat(plan, row)
+            return predict(self.source.open, self.network, plan, decision, conditions, first_row=first)
+
+        return cells
+
+    def _refined_cells(self, stack: ExitStack, plan: Plan, decision: Decision) -> Cells:
+        """Map the whole scene first; return what gives the cells of the refined map."""
+        kept = decision.layers - {MapLayer.CONFIDENCE} | {MapLayer.PROBABILITIES}
+        plain = replace(decision, thresholds={}, layers=kept)
+        layers = self._layers(plain)
+        work = stack.enter_context(
+            MapWork(
+                self.folder / "network",
+                self._identity(plan, layers),
+                height=plan.height,
+                width=plan.width,
+                layers=layers,
+                resume=self.settings.resume,
+            )
+        )
+        self._fill(work, plan, self._network_cells(plan, plain), None)
+        scene = stack.enter_context(closing(self.source.open()))
+        statistics = self.network.members[0].normalise.statistics
+        return refined_cells(work.rasters, scene, decision, statistics=statistics, device=self.network.device)
+
+    def _fill(self, work: MapWork, plan: Plan, cells_after: Cells, follower: Follower | None) -> None:
+        """Compute what is missing of the work rasters; the follower learns of rows as they are finished."""
+        if follower:
+            follower.advance(work.finished)
+        if work.finished == plan.height:
+            return
+        done = work.finished * plan.width
+        noted = released = time.monotonic()
+        with closing(cells_after(work.finished)) as cells:
+            for cell in join_cells(cells):
+                if cell.top < work.finished:  # it was run again for what it leaves to the rows below
+                    continue
+                with self.watch.time(Stage.WRITE):
+                    work.write(cell.top, cell.left, cell.layers)
+                done += cell.pixels
+                self.progress(ProgressEvent("Predicting", done, self.info.pixels, "px"))
+                if time.monotonic() - released > _RELEASE_SECONDS:
+                    release_freed_memory()
+                    released = time.monotonic()
+                if not cell.ends_row:
+                    continue
+                if follower:
+                    follower.advance(cell.bottom)
+                if cell.bottom == plan.height or time.monotonic() - noted > _COMMIT_SECONDS:
+                    work.commit(cell.bottom)
+                    noted = time.monotonic()
+
+    def _read_failed(self, window: Any, error: SceneError) -> None:
+        log.warning("%s It becomes nodata.", error.message)
+
+    def _open_polygons(self, stack: ExitStack, plan: Plan) -> PolygonSink | None:
+        if not self.outputs.vectors and self.outputs.stream is None:
+            return None
+        sink = stack.enter_context(
+            PolygonSink(
+                self.outputs.vectors,
+                stream=self.outputs.stream,
+                classes=self.network.classes,
+                provenance=self.mapper.provenance(plan),
+                options=self.settings.polygons,
+            )
+        )
+        sink.begin(self.info, confidence=MapLayer.CONFIDENCE in self._kept)
+        return sink
+
+    def _sieved(self) -> RawRows:
+        return RawRows(self.folder / "sieved.raw", height=self.info.height, width=self.info.width)
+
+    def _write(
+        self, rasters: Mapping[MapLayer, RawRows], plan: Plan, polygons: PolygonSink | None
+    ) -> VectorSummary | None:
+        """Complete all outputs; they take their names one right after the other."""
+        tags = self.mapper.provenance(plan)
+        threads = plan.streams * plan.threads
+        with ExitStack() as stack:
+            for layer, path in self.outputs.rasters:
+                work = stack.enter_context(staged(path))
+                with self.watch.time(Stage.WRITE), gdal_environment():
+                    classes = self.network.classes
+                    write_map(rasters[layer], work, self.info, classes, tags, layer=layer, threads=threads)
+            with self.watch.time(Stage.TRACE):
+                return polygons.close() if polygons else None
+
+    def rehearse(self) -> Rehearsal:
+        """Tell what :meth:`run` would take."""
+        plan = self.mapper.planner.plan(self.info, self.network)
+        layers = self._layers(Decision.parse(self.network.classes, self.settings.threshold, self._kept))
+        with self.source.open() as scene:
+            return rehearse(
+                scene,
+                self.network,
+                plan,
+                self.settings,
+                layers=layers,
+                rasters=len(self.outputs.rasters),
+                vectors=len(self.outputs.vectors),
+            )
+
+    def _layers(self, decision: Decision) -> dict[MapLayer, int]:
+        return {layer: decision.bands(layer) for layer in sorted(decision.layers)}
+
+    def _summary(
+        self, plan: Plan, follower: Follower, vectors: VectorSummary | None, seconds: float
+    ) -> PredictionSummary:
+        counts = {entry.name: int(follower.counts[entry.id]) for entry in self.network.classes}
+        engine = self.mapper.engine
+        stages = self.watch.seconds(streams=engine.streams(plan) if engine else plan.streams)
+        together = max(sum(stages.values()), 1e-9)
+        return PredictionSummary(
+            scene=self.info.path,
+            outputs=tuple(map(str, (*self.outputs.files, *(self.shared.paths if self.shared else ())))),
+            pixels={**counts, "nodata": int(follower.counts[IGNORE_INDEX])},
+            polygons=vectors.polygons if vectors else None,
+            seconds=seconds,
+            forwarded=plan.forwarded,
+            plan=plan,
+            stages=stages,
+            shares={stage: seconds / together for stage, seconds in stages.items()},
+            peak_memory=peak_memory(),
+        )
+
+
+def _fingerprint(source: SceneSource, info: SceneInfo) -> dict[str, Any]:
+    """Return what tells a scene from another one, or from itself after a change, without reading its pixels."""
+    files = [Path(path).stat() for path in source.paths if Path(path).exists()]
+    return {
+        "paths": list(source.paths),
+        "bands": as_json(info.bands),
+        "size": [info.height, info.width],
+        "transform": list(info.transform)[:6],
+        "bytes": [found.st_size for found in files],
+        "changed": [found.st_mtime_ns for found in files],
+    }
+
+
+def peak_memory() -> int:
+    """Return the most bytes of memory that this process has held so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+@contextmanager
+def _kept_for_resuming(work: MapWork) -> Iterator[None]:
+    """Keep what is finished when the block fails, and say so; with nothing finished, leave nothing."""
+    try:
+        yield
+    except BaseException:
+        if work.finished:
+            log.warning("The rows finished so far are kept in %s: continue with --resume.", work.folder)
+        else:
+            work.remove()
+        raise

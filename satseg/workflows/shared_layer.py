@@ -1,0 +1,67 @@
+"""One layer of polygons for the maps of several scenes."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from pathlib import Path
+from types import TracebackType
+
+from satseg.inference.timing import Stopwatch
+from satseg.raster.rawrows import RawRows
+from satseg.raster.source import SceneSource
+from satseg.records import MapLayer, SceneInfo, VectorSummary
+from satseg.staging import work_folder
+from satseg.vectorization import PolygonSink
+from satseg.workflows.following import Follower
+
+
+class SharedLayer:
+    """One layer with the polygons of several scenes.
+
+    A scene's polygons are traced when its map is complete, so that one that fails leaves nothing in the layer. The work
+    rasters of all scenes are kept until the layer is complete, to resume from.
+
+    Args:
+        sink: Takes the rows of one scene after the other.
+        paths: Files of the layer; none where polygons go to a stream alone.
+    """
+
+    def __init__(self, sink: PolygonSink, paths: tuple[Path, ...]) -> None:
+        self.paths = paths
+        self._sink = sink
+        self._scratch = None if paths else tempfile.TemporaryDirectory(prefix="satseg-")
+        self._folder = Path(self._scratch.name) if self._scratch else work_folder(paths[0])
+
+    def work_folder(self, source: SceneSource) -> Path:
+        """Return the folder in which a scene's map grows."""
+        digest = hashlib.sha256("\n".join(source.paths).encode()).hexdigest()[:8]
+        return self._folder / f"{source.stem}-{digest}"
+
+    def add(self, info: SceneInfo, rasters: dict[MapLayer, RawRows], watch: Stopwatch) -> VectorSummary:
+        """Trace a complete map and return what became of it."""
+        self._sink.begin(info, confidence=MapLayer.CONFIDENCE in rasters)
+        follower = Follower(rasters, [self._sink], stopwatch=watch)
+        try:
+            follower.advance(info.height)
+            follower.finish()
+        finally:
+            follower.stop()
+        return self._sink.end()
+
+    def close(self) -> VectorSummary:
+        """Complete the layer and give it its name."""
+        summary = self._sink.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+        return summary
+
+    def __enter__(self) -> SharedLayer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._sink.abort()
+        if self._scratch is not None:
+            self._scratch.cleanup()
