@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from shapely import Polygon
 
 _THINNED = 0.5  # share of the shortest side by which outlines are thinned before sides are told apart
+_STRAIGHT = 0.15  # the same to find the building's directions: pixels' edges have none of their own
 _LEAST_IOU = 0.75
 _RECTANGLE_IOU = 0.9
 
@@ -110,8 +111,7 @@ def _squared(rough: Polygon, thin: Polygon, shortest: float) -> Polygon | None:
     """Return a polygon with right angles only, which may be invalid, or None where there is none."""
     import shapely
 
-    points = shapely.get_coordinates(thin.exterior)
-    angle = _direction(points)
+    angle = _direction(shapely.get_coordinates(shapely.simplify(rough.exterior, _STRAIGHT * shortest)))
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     rings = [_square_ring(shapely.get_coordinates(ring) @ turn, shortest) for ring in (thin.exterior, *thin.interiors)]
     if rings[0] is None:
@@ -120,10 +120,10 @@ def _squared(rough: Polygon, thin: Polygon, shortest: float) -> Polygon | None:
 
 
 def _direction(points: np.ndarray) -> float:
-    """Return the mean direction of edges modulo a right angle, in radians."""
+    """Return the direction of edges modulo a right angle, in radians; long ones count for more."""
     steps = np.diff(points, axis=0)
     lengths, angles = np.hypot(*steps.T), np.arctan2(steps[:, 1], steps[:, 0])
-    return float(np.angle((lengths * np.exp(4j * angles)).sum())) / 4
+    return float(np.angle((lengths**2 * np.exp(4j * angles)).sum())) / 4
 
 
 def _square_ring(points: np.ndarray, shortest: float) -> np.ndarray | None:

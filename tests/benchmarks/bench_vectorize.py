@@ -138,6 +138,15 @@ table.to_file({out!r}, driver='GPKG')
 }
 
 
+PROBE = """
+import atexit
+def tell():
+    peak = next(line for line in open('/proc/self/status') if line.startswith('VmHWM'))
+    open({path!r}, 'w').write(peak.split()[1])
+atexit.register(tell)
+"""
+
+
 def whole_command(side: int, words: list[str]) -> dict[str, object]:
     """Compare whole processes from class raster to GeoPackage, start-up included."""
     found: dict[str, Any] = {"pixels": side * side, "options": words}
@@ -170,14 +179,16 @@ def growth(small: int, large: int) -> dict[str, object]:
 
 
 def _process(code: str, **environment: str) -> tuple[float, float]:
-    """Return seconds and peak memory in MB of a fresh Python process."""
-    probe = "import resource, sys\n{}"
-    began = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-c", probe.format(code)], env={**os.environ, **environment})
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"a measured process failed with status {status}")
-    return time.perf_counter() - began, usage.ru_maxrss / (1 if sys.platform == "darwin" else 1024)
+    """Return seconds and peak memory in MB of a fresh Python process.
+
+    The process says itself what it took: what the system reports of a child includes this process before the fork.
+    """
+    with tempfile.NamedTemporaryFile("r") as told:
+        began = time.perf_counter()
+        words = [sys.executable, "-c", PROBE.format(path=told.name) + code]
+        if status := subprocess.run(words, env={**os.environ, **environment}, check=False).returncode:
+            raise SystemExit(f"a measured process failed with status {status}")
+        return time.perf_counter() - began, float(told.read()) / 1024
 
 
 def compilation() -> dict[str, object]:
