@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import io
 import json
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import geopandas
 import numpy as np
@@ -12,11 +13,14 @@ import rasterio
 import shapely
 from affine import Affine
 
+if TYPE_CHECKING:
+    from conftest import Outcome
+
 GRID = Affine(0.5, 0, 300_000, 0, -0.5, 3_000_000)
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """``a.tif`` and ``b.tif`` side by side, ``houses.gpkg`` over both."""
     for name, offset in (("a", 0), ("b", 128)):
         values = np.random.default_rng(offset).integers(0, 255, (3, 128, 128), dtype=np.uint8)
@@ -27,17 +31,15 @@ def folder(tmp_path: Path) -> Path:
     boxes = [shapely.box(*(GRID * (i, 20)), *(GRID * (i + 20, 90))) for i in range(4, 250, 30)]
     kinds = ["hut", "barn", "shed"] * 3
     geopandas.GeoDataFrame({"kind": kinds}, geometry=boxes, crs="EPSG:32645").to_file(tmp_path / "houses.gpkg")
+    monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def satseg(folder: Path, *words: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "satseg", *words]
-    return subprocess.run(command, cwd=folder, input=stdin, capture_output=True, text=True, check=False)
-
-
-def test_scenes_come_from_stdin_and_options_reach_the_tiles(folder: Path) -> None:
+def test_scenes_come_from_stdin_and_options_reach_the_tiles(
+    folder: Path, satseg: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("a.tif\nb.tif\n"))
     done = satseg(
-        folder,
         *(
             "tile",
             "-",
@@ -49,9 +51,8 @@ def test_scenes_come_from_stdin_and_options_reach_the_tiles(folder: Path) -> Non
             "hut=building,barn=building,*=ignore",
         ),
         *("--size", "32", "--block", "64", "--overlap", "0", "--min-pixels", "building=1", "--bands", "3,1", "--json"),
-        stdin="a.tif\nb.tif\n",
     )
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.stderr
     summary = json.loads(done.stdout)
     assert summary["scenes"] == 2
     assert list(summary["pixels"]["train"]) == ["background", "building"]
@@ -60,19 +61,19 @@ def test_scenes_come_from_stdin_and_options_reach_the_tiles(folder: Path) -> Non
     assert header["bands"]["names"] == ["blue", "red"]
 
 
-def test_the_table_says_that_splits_were_checked(folder: Path) -> None:
-    done = satseg(folder, "tile", "a.tif", "-l", "houses.gpkg", "--size", "32", "--block", "64")
-    assert done.returncode == 0, done.stderr
+def test_the_table_says_that_splits_were_checked(folder: Path, satseg: Callable[..., Outcome]) -> None:
+    done = satseg("tile", "a.tif", "-l", "houses.gpkg", "--size", "32", "--block", "64")
+    assert done.code == 0, done.stderr
     assert "train tiles that overlap a val or test tile (checked)  0" in done.stderr
     assert done.stdout == ""
 
 
-def test_a_check_that_finds_something_fails(folder: Path) -> None:
-    assert satseg(folder, "tile", "a.tif", "-l", "houses.gpkg", "--size", "32", "-q").returncode == 0
-    assert satseg(folder, "tile", "--check").returncode == 0
+def test_a_check_that_finds_something_fails(folder: Path, satseg: Callable[..., Outcome]) -> None:
+    assert satseg("tile", "a.tif", "-l", "houses.gpkg", "--size", "32", "-q").code == 0
+    assert satseg("tile", "--check").code == 0
     next((folder / "tiles" / "labels").iterdir()).unlink()
-    done = satseg(folder, "tile", "tiles", "--check", "--json")
-    assert done.returncode == 1
+    done = satseg("tile", "tiles", "--check", "--json")
+    assert done.code == 1
     assert len(json.loads(done.stdout)["problems"]) == 1
     assert "tiles has 1 problem" in done.stderr
 
@@ -90,9 +91,11 @@ def test_a_check_that_finds_something_fails(folder: Path) -> None:
         ["a.tif", "-l", "houses.gpkg", "--split-by", "region"],
     ],
 )
-def test_wrong_usage_is_told_apart_and_leaves_nothing(folder: Path, words: list[str]) -> None:
+def test_wrong_usage_is_told_apart_and_leaves_nothing(
+    folder: Path, satseg: Callable[..., Outcome], words: list[str]
+) -> None:
     before = sorted(folder.iterdir())
-    done = satseg(folder, "tile", *words)
-    assert done.returncode == 2, done.stderr
+    done = satseg("tile", *words)
+    assert done.code == 2, done.stderr
     assert done.stderr.startswith("error: ")
     assert sorted(folder.iterdir()) == before
