@@ -101,5 +101,6 @@ def vectorize(
 
 def _table(summary: VectorSummary) -> Table:
     rows = [(name, count, f"{summary.area_m2[name]:,.1f}") for name, count in summary.polygons.items()]
-    title = f"{summary.vertices:,} vertices in {', '.join(summary.paths)}"
+    names = ["stdout" if path == "-" else path for path in summary.paths]
+    title = f"{summary.vertices:,} vertices in {', '.join(names)}"
     return console.table(("class", "polygons", "area m2"), rows, title=title)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 import warnings
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from satseg.errors import OutputError, one_line
 from satseg.vectorization.layer import Layer
 from satseg.vectorization.style import qml, sld
 from satseg.vectorization.table import GEOMETRY, Batch, schema
+
+log = logging.getLogger("satseg")
 
 EPOCH = "1970-01-01T00:00:00.000Z"
 """Stands where a format insists on a date, so that equal runs give equal bytes."""
@@ -55,6 +58,11 @@ class GDALWriter:
         self._schema = schema(layer.attributes)
         if path.suffix.lower() == ".shp":
             names = [_DBF_NAMES.get(name, name) for name in self._schema.names]
+            log.info(
+                "%s: a Shapefile ends at 2 GB, and its field names at ten letters: %s.",
+                path.name,
+                ", ".join(f"{old} is {new}" for old, new in zip(self._schema.names, names, strict=True) if old != new),
+            )
             self._schema = pa.schema([field.with_name(name) for field, name in zip(self._schema, names, strict=True)])
         self._error: BaseException | None = None
         self._ended = False  # whether the thread has taken the last item

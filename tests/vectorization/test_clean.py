@@ -13,24 +13,26 @@ from satseg.vectorization import clean
 from satseg.vectorization.clean import Cleaner
 
 
-def cleaned(values: np.ndarray, *, smallest: float = 0, hole: float = 0, strip: int = 1000) -> np.ndarray:
-    cleaner = Cleaner(values.shape[1], min_pixels=smallest, max_hole=hole)
+def cleaned(
+    values: np.ndarray, *, smallest: float = 0, hole: float = 0, strip: int = 1000, diagonal: bool = False
+) -> np.ndarray:
+    cleaner = Cleaner(values.shape[1], min_pixels=smallest, max_hole=hole, diagonal=diagonal)
     parts = [cleaner.push(values[top : top + strip].astype(np.int32)) for top in range(0, len(values), strip)]
     return np.concatenate([*parts, cleaner.finish()])
 
 
-def components(values: np.ndarray) -> np.ndarray:
+def components(values: np.ndarray, diagonal: bool = False) -> np.ndarray:
     found, count = np.full(values.shape, -1), 0
     for value in np.unique(values[values >= 0]):
-        numbered, number = label(values == value)
+        numbered, number = label(values == value, np.ones((3, 3)) if diagonal else None)
         found[numbered > 0] = numbered[numbered > 0] - 1 + count
         count += number
     return found
 
 
-def twin(values: np.ndarray, smallest: float) -> np.ndarray:
+def twin(values: np.ndarray, smallest: float, diagonal: bool) -> np.ndarray:
     """Dissolve the smallest region of the whole map again and again."""
-    regions = components(values)
+    regions = components(values, diagonal)
     numbers = [n for n in np.unique(regions) if n >= 0]
     value = {n: values[regions == n][0] for n in numbers}
     first = {n: np.flatnonzero(regions == n)[0] for n in numbers}
@@ -60,9 +62,10 @@ def twin(values: np.ndarray, smallest: float) -> np.ndarray:
 
 
 @settings(max_examples=200, deadline=None)
-@given(maps(side=16), st.sampled_from([2, 4, 9, 30]))
-def test_small_regions_dissolve_as_in_the_twin(values: np.ndarray, smallest: int) -> None:
-    np.testing.assert_array_equal(cleaned(values, smallest=smallest), twin(values, smallest))
+@given(maps(side=16), st.sampled_from([2, 4, 9, 30]), st.booleans())
+def test_small_regions_dissolve_as_in_the_twin(values: np.ndarray, smallest: int, diagonal: bool) -> None:
+    found = cleaned(values, smallest=smallest, diagonal=diagonal)
+    np.testing.assert_array_equal(found, twin(values, smallest, diagonal))
 
 
 @settings(max_examples=100, deadline=None)
