@@ -116,34 +116,30 @@ def _scan_row(state: PlanarMap, row: np.ndarray, columns: np.ndarray) -> None:
         vertex, upper = NONE, labels[x]
         if right != left or up != down or (up and right) or (cut_rows and up) or (cut_columns and right):
             ends = (cut_rows and down) or (cut_columns and right)
-            bits = _state(top_left, top_right, bottom_right, bottom_left) | (ANCHOR if ends else 0)
-            if bits & ANCHOR == 0 and lattice == 0:  # with a lattice, simplifying decides
-                bits |= counters[ROUNDS]
-            vertex = _add_vertex(vertices, free_vertices, fresh, counters, x, bits)
+            state_bits = _state(top_left, top_right, bottom_right, bottom_left) | (ANCHOR if ends else 0)
+            vertex = _add_vertex(vertices, free_vertices, fresh, counters, x, state_bits)
             _link(vertices, hanging, vertex, x, from_left, up, right, down, left)
-            if right:
-                from_left = vertex
-                if down and not up and not left and top_left != VOID:
-                    _add_hole(regions, vertices, labels[x - 1], vertex)
+            from_left = vertex if right else from_left
+            if right and down and not up and not left and top_left != VOID:
+                _add_hole(regions, vertices, labels[x - 1], vertex)
         if down:
-            if bottom_left != VOID:
-                pixels[labels[x - 1]] += x - begin
+            pixels[labels[x - 1]] += x - begin if bottom_left != VOID else 0
             begin = x
         if bottom_right != VOID:
-            if not down:
-                if not right:
-                    join(regions, vertices, outline, families, counters, labels[x - 1], upper)
-                labels[x] = labels[x - 1]
-            elif not right:
+            if not down and not right:
+                join(regions, vertices, outline, families, counters, labels[x - 1], upper)
+            labels[x] = labels[x - 1] if not down else upper
+            if down and right:
+                labels[x] = _new_region(
+                    regions, free_regions, pixels, outline, histograms, counters, bottom_right, vertex
+                )
+            elif down:
                 regions[find(regions, upper, by), ACTIVE] += 1
-            else:
-                labels[x] = _new_region(regions, free_regions, counters, bottom_right, vertex)
-                pixels[labels[x]] = outline[labels[x]] = 0
-                histograms[labels[x] : labels[x] + 1] = 0  # none where there is no confidence
-                if by == GROUP and top_left == bottom_right:
-                    join_features(regions, vertices, outline, families, run, labels[x])
-        if by == GROUP and up and right and down and top_right == bottom_left and top_right != VOID:
-            join_features(regions, vertices, outline, families, upper, labels[x - 1])
+        if by == GROUP and up and right and down and left:
+            if top_left == bottom_right != VOID:
+                join_features(regions, vertices, outline, families, run, labels[x])
+            if top_right == bottom_left != VOID:
+                join_features(regions, vertices, outline, families, upper, labels[x - 1])
         if vertex != NONE:  # a region has a pixel below half of the corners of its outline
             outline[labels[x]] += bottom_right != VOID
             outline[labels[x - 1]] += bottom_left != VOID
@@ -162,6 +158,8 @@ def _add_vertex(
     vertices[vertex, X] = x
     vertices[vertex, Y] = counters[ROW]
     vertices[vertex, STATE] = state
+    if counters[LATTICE] == 0 and state & ANCHOR == 0:
+        vertices[vertex, STATE] |= counters[ROUNDS]  # with a lattice, simplifying decides
     if counters[LATTICE] > 0:
         fresh[counters[FRESH]] = vertex
         counters[FRESH] += 1
@@ -223,7 +221,16 @@ def _add_hole(regions: np.ndarray, vertices: np.ndarray, region: int, vertex: in
 
 
 @njit(cache=True, nogil=True)
-def _new_region(regions: np.ndarray, free_regions: np.ndarray, counters: np.ndarray, value: int, seed: int) -> int:
+def _new_region(
+    regions: np.ndarray,
+    free_regions: np.ndarray,
+    pixels: np.ndarray,
+    outline: np.ndarray,
+    histograms: np.ndarray,
+    counters: np.ndarray,
+    value: int,
+    seed: int,
+) -> int:
     counters[REGIONS_LEFT] -= 1
     region = free_regions[counters[REGIONS_LEFT]]
     regions[region, PARENT] = regions[region, MEMBER] = regions[region, GROUP] = regions[region, PART] = region
@@ -232,6 +239,8 @@ def _new_region(regions: np.ndarray, free_regions: np.ndarray, counters: np.ndar
     regions[region, SEED] = seed
     regions[region, HOLES] = regions[region, LAST_HOLE] = NONE
     regions[region, FAMILY] = 0
+    pixels[region] = outline[region] = 0
+    histograms[region : region + 1] = 0  # none where there is no confidence
     return region
 
 
