@@ -139,8 +139,8 @@ def test_bad_input_leaves_nothing_to_resume(tmp_path: Path, shared_data: Path, l
 
 
 def test_a_killed_process_is_resumed(tmp_path: Path, scene: Path, labels: Path) -> None:
-    tile([scene], labels=labels, output=tmp_path / "whole", size=32, overlap=24)
-    words = ["tile", scene, "-l", labels, "-o", tmp_path / "tiles", "--size", "32", "--overlap", "24", "--resume", "-q"]
+    tile([scene], labels=labels, output=tmp_path / "whole", size=32, overlap=20)
+    words = ["tile", scene, "-l", labels, "-o", tmp_path / "tiles", "--size", "32", "--overlap", "20", "--resume", "-q"]
     command = [sys.executable, "-m", "satseg", *map(str, words)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE)
     images = tmp_path / ".tiles.satseg" / "new" / "tiles" / "images"

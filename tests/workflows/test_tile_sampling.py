@@ -27,8 +27,8 @@ def labels(tmp_path: Path) -> Path:
 
 
 def test_random_tiles_lie_in_their_blocks_anywhere(tmp_path: Path, scene: Path, labels: Path) -> None:
-    grid = tile([scene], labels=labels, output=tmp_path / "grid", size=32, block=128)
-    summary = tile([scene], labels=labels, output=tmp_path / "tiles", size=32, block=128, sampling="random")
+    grid = tile([scene], labels=labels, output=tmp_path / "grid", size=32, overlap=0, block=128)
+    summary = tile([scene], labels=labels, output=tmp_path / "tiles", size=32, overlap=0, block=128, sampling="random")
     index = TileSet.open(tmp_path / "tiles").index
     train = index[index["split"] == "train"]
     assert 0.9 * grid.tiles["train"] < summary.tiles["train"] <= grid.tiles["train"]
@@ -40,9 +40,9 @@ def test_random_tiles_lie_in_their_blocks_anywhere(tmp_path: Path, scene: Path, 
 
 
 def test_a_share_of_the_empty_tiles_is_kept(tmp_path: Path, scene: Path, labels: Path) -> None:
-    every = tile([scene], labels=labels, output=tmp_path / "all", size=32, block=128)
-    some = tile([scene], labels=labels, output=tmp_path / "some", size=32, block=128, keep_empty=0.25)
-    none = tile([scene], labels=labels, output=tmp_path / "none", size=32, block=128, keep_empty=0)
+    every = tile([scene], labels=labels, output=tmp_path / "all", size=32, overlap=0, block=128)
+    some = tile([scene], labels=labels, output=tmp_path / "some", size=32, overlap=0, block=128, keep_empty=0.25)
+    none = tile([scene], labels=labels, output=tmp_path / "none", size=32, overlap=0, block=128, keep_empty=0)
     for summary in (some, none):
         assert summary.pixels["train"]["houses"] == every.pixels["train"]["houses"]
         assert summary.tiles["val"] == every.tiles["val"]
@@ -53,7 +53,7 @@ def test_a_share_of_the_empty_tiles_is_kept(tmp_path: Path, scene: Path, labels:
 
 
 def test_a_training_tile_may_need_pixels_of_a_class(tmp_path: Path, scene: Path, labels: Path) -> None:
-    tile([scene], labels=labels, output=tmp_path / "tiles", size=32, block=128, min_pixels={"houses": 50})
+    tile([scene], labels=labels, output=tmp_path / "tiles", size=32, overlap=0, block=128, min_pixels={"houses": 50})
     index = TileSet.open(tmp_path / "tiles").index
     assert (index.query("split == 'train'")["pixels_houses"] >= 50).all()
     assert (index.query("split != 'train'")["pixels_houses"] < 50).any()

@@ -87,13 +87,13 @@ def test_resampled_pixels_do_not_depend_on_the_window(tmp_path: Path, labels: Pa
     fine[0, 100:140, 30:80] = np.nan
     scene = write_scene(tmp_path / "scene.tif", fine)
     for gsd in ("0.83m", "0.31m"):
-        for name, size in (("whole", 1024), ("parts", 64)):
+        for name, size in (("whole", 1024), ("parts", 128)):
             output = tmp_path / f"{name}{gsd}"
             tile([scene], labels=labels, gsd=gsd, output=output, **(WHOLE | {"size": size}))
         whole = read(tmp_path / f"whole{gsd}")
         for entry in TileSet.open(tmp_path / f"parts{gsd}").index.to_dict("records"):
             part, _, valid = TileSet.open(tmp_path / f"parts{gsd}").tile(entry).read()
-            there = whole[:, entry["row"] : entry["row"] + 64, entry["col"] : entry["col"] + 64]
+            there = whole[:, entry["row"] : entry["row"] + 128, entry["col"] : entry["col"] + 128]
             assert (part[:, valid] == there[:, valid]).all()
 
 
@@ -170,7 +170,7 @@ def test_all_rasters_that_can_be_tiled_are(tmp_path: Path, shared_data: Path, ca
             place = tmp_path / f"{number}.gpkg"
             geopandas.GeoDataFrame(geometry=[everything], crs=info.crs).to_file(place)
             output = tmp_path / f"tiles{number}"
-            tile([path], labels=place, output=output, size=96, limit=8)
+            tile([path], labels=place, output=output, size=96, limit=4)
             tile_set = TileSet.open(output)
             assert tile_set.bands == info.bands
             for entry in tile_set.index.to_dict("records"):

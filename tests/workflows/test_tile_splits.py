@@ -50,7 +50,7 @@ def test_a_buffer_keeps_training_away_from_the_others(tmp_path: Path, scene: Pat
 
 def test_a_buffer_can_be_given_in_metres(tmp_path: Path, scene: Path, labels: Path) -> None:
     for name, buffer in (("a", "10m"), ("b", "20px")):  # half a metre a pixel
-        tile([scene], labels=labels, output=tmp_path / name, size=32, block=128, buffer=buffer)
+        tile([scene], labels=labels, output=tmp_path / name, size=32, overlap=0, block=128, buffer=buffer)
     assert list(TileSet.open(tmp_path / "a").index["tile"]) == list(TileSet.open(tmp_path / "b").index["tile"])
 
 
@@ -70,7 +70,7 @@ def test_whole_scenes_can_be_dealt(tmp_path: Path) -> None:
 
 def test_scenes_of_the_same_ground_get_the_same_splits(tmp_path: Path, scene: Path, labels: Path) -> None:
     later = write_scene(tmp_path / "later.tif", np.ones((1, 512, 640), dtype=np.uint8))
-    summary = tile([scene, later], labels=labels, output=tmp_path / "tiles", size=32, block=128)
+    summary = tile([scene, later], labels=labels, output=tmp_path / "tiles", size=64, block=128)
     index = TileSet.open(tmp_path / "tiles").index
     by_place = index.groupby(["row", "col"])["split"].nunique()
     assert len(set(index["scene"])) == 2
@@ -81,7 +81,7 @@ def test_scenes_of_the_same_ground_get_the_same_splits(tmp_path: Path, scene: Pa
 def test_scenes_that_overlap_askew_do_not_leak(tmp_path: Path, scene: Path, labels: Path) -> None:
     askew = GRID * Affine.translation(200, 60) * Affine.rotation(7)
     other = write_scene(tmp_path / "askew.tif", np.ones((1, 400, 400), dtype=np.uint8), transform=askew)
-    summary = tile([scene, other], labels=labels, output=tmp_path / "tiles", size=32, block=96)
+    summary = tile([scene, other], labels=labels, output=tmp_path / "tiles", size=32, overlap=8, block=96)
     index = TileSet.open(tmp_path / "tiles").index
     train = shapely.union_all(index.geometry[index["split"] == "train"].to_numpy())
     rest = index.geometry[index["split"] != "train"].to_numpy()
