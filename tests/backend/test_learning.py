@@ -20,7 +20,7 @@ from satseg.sample import sample
 SIDE = 128
 CORNERS = ((256, 256), (256, 1280), (1280, 512), (1792, 1536))  # row and column; half of these pixels are buildings
 
-# Learning rate of AdamW, and updates within which it must be done: about half as many again as were needed.
+# Learning rate of AdamW, and updates within which it must be done; it stops as soon as it is.
 QUICK = {
     "bisenet": (1e-3, 14),
     "ddrnet23slim": (1e-3, 20),
@@ -31,9 +31,9 @@ QUICK = {
 SLOW = {
     "ddrnet23": (3e-4, 21),
     "ddrnet39": (3e-4, 26),
-    "deconvnet": (3e-4, 40),
+    "deconvnet": (3e-4, 15),
     "deeplabv1": (3e-4, 69),
-    "deeplabv2": (3e-4, 40),
+    "deeplabv2": (3e-4, 10),
     "deeplabv3": (3e-4, 15),
     "deeplabv3plus": (3e-4, 14),
     "denseaspp": (3e-4, 10),
@@ -42,11 +42,11 @@ SLOW = {
     "erfnet": (2e-3, 95),
     "esnet": (3e-3, 60),
     "espnetv2": (5e-3, 35),
-    "fcn16s": (1e-4, 90),
-    "fcn32s": (1e-4, 90),
-    "fcn8s": (1e-4, 90),
-    "pspnet": (3e-4, 40),
-    "refinenet": (3e-4, 40),
+    "fcn16s": (1e-4, 120),
+    "fcn32s": (1e-4, 120),
+    "fcn8s": (1e-4, 120),
+    "pspnet": (3e-4, 18),
+    "refinenet": (5e-5, 100),
     "segnet": (3e-4, 30),
     "unet": (3e-4, 21),
 }
