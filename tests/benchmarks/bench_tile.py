@@ -1,7 +1,8 @@
 """``tile`` against plain GDAL, and its memory: scenes of two sizes, and a million polygons.
 
-The plain side reads the same windows of the same scene through rasterio and writes the same files, byte by byte; its
-labels are burnt before the clock starts. Every measurement is a process of its own. Prints one JSON line each.
+The plain side burns the labels of the whole scene at once, reads the same windows through rasterio and writes the same
+files, byte by byte; a second ratio leaves its burning out. Every measurement is a process of its own. Prints one JSON
+line each.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import repeat
 from pathlib import Path
 
 import geopandas
@@ -23,6 +25,7 @@ import pyogrio
 import rasterio
 import shapely
 from affine import Affine
+from rasterio.features import rasterize
 from rasterio.windows import Window
 
 from satseg.prefetch import read_ahead
@@ -69,10 +72,13 @@ def run_tile(folder: Path, **options: object) -> dict[str, float]:
 def run_plain(folder: Path, threads: int = 1) -> dict[str, float]:
     """Read the windows of the tile set and write its files again, with nothing but rasterio and a pool of threads."""
     rows = geopandas.read_parquet(folder / "tiles" / "index.parquet").to_dict("records")
-    labels = [rasterio.open(folder / "tiles" / row["labels"]).read() for row in rows]
     for part in ("images", "labels"):
         (folder / "plain" / part).mkdir(parents=True)
     began = time.perf_counter()
+    with rasterio.open(folder / "scene.tif") as scene:
+        shapes = pyogrio.read_dataframe(folder / "houses.gpkg").geometry
+        burnt = rasterize(zip(shapes, repeat(1)), out_shape=scene.shape, transform=scene.transform, dtype="uint8")
+    burning = time.perf_counter() - began
 
     def write(task: tuple[dict, dict, np.ndarray, np.ndarray]) -> None:
         row, grid, picture, classes = task
@@ -83,17 +89,17 @@ def run_plain(folder: Path, threads: int = 1) -> dict[str, float]:
     with gdal_environment(), rasterio.open(folder / "scene.tif") as scene:
 
         def tasks() -> Iterator[tuple[dict, dict, np.ndarray, np.ndarray]]:
-            for row, classes in zip(rows, labels, strict=True):
+            for row in rows:
                 window = Window(row["col"], row["row"], row["width"], row["height"])
                 grid = {"crs": scene.crs, "transform": scene.window_transform(window)}
-                yield row, grid, scene.read(window=window), classes
+                yield row, grid, scene.read(window=window), burnt[window.toslices()][None]
 
         if threads == 1:
             deque(map(write, tasks()), maxlen=0)
         else:
             begin = gdal_environment().__enter__
             deque(read_ahead(write, tasks(), workers=threads, ahead=threads + 1, begin=begin), maxlen=0)
-    return {"seconds": time.perf_counter() - began, "tiles": len(rows)}
+    return {"seconds": time.perf_counter() - began, "burning_seconds": burning, "tiles": len(rows)}
 
 
 def write_plain(
@@ -166,9 +172,10 @@ def compare_speed(folder: Path, side: int, threads: int, repeats: int) -> dict[s
         ours.append(measure(f"tile{suffix}", folder))
         plain.append(measure(f"plain{suffix}", folder))
     seconds, baseline = min(run["seconds"] for run in ours), min(run["seconds"] for run in plain)
+    copying = min(run["seconds"] - run["burning_seconds"] for run in plain)
     return {
         "benchmark": "tile",
-        "baseline": "rasterio reads the same windows and writes the same files, labels burnt beforehand",
+        "baseline": "rasterio burns all labels at once, reads the same windows and writes the same files",
         "size": [side, side],
         "threads": threads,
         "tiles": ours[0]["tiles"],
@@ -176,6 +183,7 @@ def compare_speed(folder: Path, side: int, threads: int, repeats: int) -> dict[s
         "seconds": seconds,
         "baseline_seconds": baseline,
         "ratio": seconds / baseline,
+        "ratio_without_burning": seconds / copying,
     }
 
 
