@@ -13,7 +13,6 @@ from satseg.raster.raster_labels import is_raster
 from satseg.records import EvaluationReport, Progress, no_progress
 from satseg.runs import Run
 from satseg.workflows.compare import LabelReading, compare_polygons, compare_raster
-from satseg.workflows.predict_settings import PredictionSettings
 
 
 def evaluate(
@@ -112,7 +111,9 @@ def evaluate(
             return _evaluate_map(str(subject), reading, gsd, measures, progress)
         if gsd is not None:
             raise UsageError("--gsd is for polygons that are compared with polygons.")
-        from satseg.workflows.score_network import NetworkScoring  # torch is slow to import, and maps need none
+        # Torch is slow to import and large, and maps need none of it.
+        from satseg.workflows.predict_settings import PredictionSettings
+        from satseg.workflows.score_network import NetworkScoring
 
         settings = PredictionSettings(
             window=window,

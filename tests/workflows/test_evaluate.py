@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import subprocess
+import sys
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -405,3 +407,8 @@ def test_wrong_values_are_wrong_usage(words: list[str], bright_scene: Path) -> N
     done = run_command(["evaluate", labels, "-l", labels, *words])
     assert (done.code, done.stdout) == (2, "")
     assert done.stderr.startswith("error: ")
+
+
+def test_maps_are_compared_without_importing_torch() -> None:
+    script = "import sys, satseg.workflows.evaluate; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
