@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from satseg.errors import UsageError
+from satseg.errors import OutputError, UsageError
 from satseg.records import Rows, SceneInfo
 from satseg.vectorization.clean import Cleaner
 from satseg.vectorization.confidence import ConfidenceQueue
@@ -87,7 +87,13 @@ class SceneTracer:
             yield from self._trace(values if self._cleaner is None else self._cleaner.push(values))
 
     def finish(self) -> Iterator[Regions]:
-        """Yield what is left; the map ends here."""
+        """Yield what is left; the map ends here.
+
+        Raises:
+            OutputError: Rows are missing.
+        """
+        if self._row != self._scene.height:
+            raise OutputError(f"{self._scene.path} ended after {self._row} of {self._scene.height} rows.")
         if self._cleaner is not None:
             yield from self._trace(self._cleaner.finish())
         yield from self._hand_on(self._tracer.finish())

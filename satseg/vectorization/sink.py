@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING
 
-from satseg.errors import UsageError
+from satseg.errors import OutputError, UsageError
 from satseg.records import Rows, SceneInfo, VectorSummary
 from satseg.staging import staged
 from satseg.vectorization.formats import open_writer, suffix_of
@@ -93,9 +93,10 @@ class PolygonSink:
 
         Raises:
             UsageError: The options do not fit the map, or it is in another CRS than the layer.
-            OutputError: An output cannot be written.
+            OutputError: An output cannot be written, or the map before has not ended.
         """
-        assert self._tracer is None, "the map before must have ended"
+        if self._tracer is not None:
+            raise OutputError("The map before has not ended, so that the layer would be incomplete.")
         crs = self._options.crs
         if crs is not None and scene.crs is None:
             raise UsageError(f"{scene.path} has no CRS to come from.", hint="Drop --crs.")

@@ -74,7 +74,7 @@ def test_pixel_counts_are_those_of_the_map_not_of_the_outline(values: np.ndarray
     assert [regions.pixels[regions.values == value].sum() for value in present] == counts.tolist()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(maps(), st.sampled_from([None, 0.5, 1.0, 3.0, 10.0]), cells)
 def test_smoothed_maps_stay_valid_coverages(values: np.ndarray, tolerance: float | None, cell: int) -> None:
     check_smooth(values, tolerance, cell)

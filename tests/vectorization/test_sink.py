@@ -271,3 +271,15 @@ def test_regularized_buildings_are_one_class_and_valid(tmp_path: Path) -> None:
     apart = ones < others
     common = shapely.intersection(table.geometry.values[ones[apart]], table.geometry.values[others[apart]])
     assert shapely.area(common).max(initial=0) < 1e-9
+
+
+def test_a_map_that_breaks_off_spoils_the_layer(tmp_path: Path) -> None:
+    values = noise(20, 20)
+    with PolygonSink([tmp_path / "out.gpkg"], classes=CLASSES, provenance={}) as sink:
+        sink.begin(scene_info(values.shape))
+        sink.write(Rows(0, values[:10]))
+        with pytest.raises(OutputError, match="The map before has not ended"):
+            sink.begin(scene_info(values.shape))
+        with pytest.raises(OutputError, match=r"map\.tif ended after 10 of 20 rows"):
+            sink.close()
+    assert list(tmp_path.iterdir()) == []

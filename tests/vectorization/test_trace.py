@@ -141,7 +141,7 @@ def assert_equal(found: Regions, expected: Regions) -> None:
         np.testing.assert_array_equal(getattr(found, entry.name), getattr(expected, entry.name))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(maps(), st.sampled_from([None, 1.0, 3.0]), st.integers(1, 9))
 def test_eight_connected_features_are_those_of_scipy(values: np.ndarray, tolerance: float | None, height: int) -> None:
     both = (tolerance, tolerance) if tolerance else None
@@ -178,7 +178,7 @@ def test_confidence_is_that_of_all_pixels_of_a_feature(values: np.ndarray, seed:
         np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     maps(), st.sampled_from([1, 4, 20]), st.sampled_from([2, 5, 16]), st.booleans(), st.booleans(), st.integers(1, 9)
 )
