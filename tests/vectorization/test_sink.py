@@ -283,3 +283,19 @@ def test_a_map_that_breaks_off_spoils_the_layer(tmp_path: Path) -> None:
         with pytest.raises(OutputError, match=r"map\.tif ended after 10 of 20 rows"):
             sink.close()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", VECTOR_SUFFIXES)
+def test_every_format_takes_multipolygons_and_confidence(tmp_path: Path, suffix: str) -> None:
+    path, values = tmp_path / f"out{suffix}", noise(20, 20)
+    sink = PolygonSink([path], classes=CLASSES, provenance={}, options=PolygonOptions(connectivity=8, crs="EPSG:4326"))
+    with sink:
+        sink.begin(scene_info(values.shape), confidence=True)
+        sink.write(Rows(0, values, np.full(values.shape, 127, dtype=np.uint8)))
+        sink.close()
+    table = read(path)
+    lowest = "conf_min" if suffix == ".shp" else "confidence_min"
+    assert set(table[lowest]) == {0.5}
+    assert table.geometry.is_valid.all()
+    assert (table.geometry.count_geometries() > 1).any()
+    assert_coverage(table.geometry.explode().values)
