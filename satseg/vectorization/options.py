@@ -66,6 +66,9 @@ class PolygonOptions:
     crs: str | None = None
 
     def __post_init__(self) -> None:
+        for name in ("classes", "attributes"):  # JSON makes lists of tuples
+            value = getattr(self, name)
+            object.__setattr__(self, name, None if value is None else tuple(value))
         if self.connectivity not in (4, 8):
             raise UsageError(f"A connectivity of {self.connectivity} is unknown.", hint="Choose 4 or 8.")
         if self.regularize and (self.connectivity == 8 or self.simplify or self.smooth):

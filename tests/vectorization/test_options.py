@@ -19,7 +19,7 @@ def test_words_are_what_a_user_would_type() -> None:
 
 
 def test_options_survive_json() -> None:
-    options = PolygonOptions(min_area="10m2", crs="EPSG:4326")
+    options = PolygonOptions(min_area="10m2", crs="EPSG:4326", classes=("road",))
     assert PolygonOptions(**json.loads(json.dumps(asdict(options)))) == options
 
 
