@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import takewhile
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -227,7 +228,8 @@ class _Blocks:
         """Give workers what to do, and take note of what they have done."""
         self._give_out()
         for reference in self._crew.wait(list(self._running), timeout=timeout):
-            self._take_note(reference)
+            if reference in self._running:
+                self._take_note(self._running[reference].member)
 
     def _give_out(self) -> None:
         while self._waiting and self._waiting[0] < self._current + _AHEAD * max(len(self._crew.ready), 1):
@@ -240,20 +242,30 @@ class _Blocks:
             member.blocks += 1
             self._running[report] = _Attempt(number, member, strips)
 
-    def _take_note(self, reference: Any) -> None:
-        attempt = self._running.pop(reference)
-        attempt.member.blocks -= 1
-        try:
-            report: Report = self._ray.get(reference)
-        except self._ray.exceptions.RayTaskError as error:
-            # Raised when it is the block's turn: what lies above is still good.
-            self._finished[attempt.number] = own_error(error)
-        except self._ray.exceptions.RayError as error:
-            self._crew.replace(attempt.member)
-            self._try_again(attempt.number, error)
-        else:
-            self._finished[attempt.number] = attempt.strips
-            self._tell(report)
+    def _take_note(self, member: Member) -> None:
+        """See what a worker has done. It maps one block after the other, so just the first one can have killed it."""
+        given = self._given_to(member)
+        done, _ = self._ray.wait(given, num_returns=len(given), timeout=0)
+        for reference in takewhile(lambda reference: reference in done, given):
+            attempt = self._running.pop(reference)
+            member.blocks -= 1
+            try:
+                report: Report = self._ray.get(reference)
+            except self._ray.exceptions.RayTaskError as error:
+                # Raised when it is the block's turn: what lies above is still good.
+                self._finished[attempt.number] = own_error(error)
+            except self._ray.exceptions.RayError as error:
+                self._crew.replace(member)
+                for other in self._given_to(member):
+                    insort(self._waiting, self._running.pop(other).number)
+                return self._try_again(attempt.number, error)
+            else:
+                self._finished[attempt.number] = attempt.strips
+                self._tell(report)
+        return None
+
+    def _given_to(self, member: Member) -> list[Any]:
+        return [reference for reference, attempt in self._running.items() if attempt.member is member]
 
     def _try_again(self, number: int, error: Exception) -> None:
         self._failures[number] += 1

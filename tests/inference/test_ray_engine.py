@@ -7,69 +7,35 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from moody import Moody, assert_same, moody, network_of, write_scene
+from pretended_ray import PretendedRay
+from rasterio.windows import Window
 
-from satseg.errors import ReadError, SatsegError, UsageError
+from satseg.errors import ReadError, SatsegError
 from satseg.inference.decision import Decision
 from satseg.inference.network import Network
 from satseg.inference.pipeline import Cell, Conditions, predict_cells
 from satseg.inference.plan import make_plan
-from satseg.inference.ray_cluster import Post, posts
 from satseg.inference.ray_engine import RayEngine, block_rows
 from satseg.inference.ray_worker import Kind
 from satseg.inference.timing import Stopwatch
+from satseg.raster.scene import Scene
 from satseg.raster.source import SceneSource
 from satseg.records import MapLayer, Plan
 
 ALL_LAYERS = frozenset(MapLayer)
 DECISION = Decision(3, {1: 0.5}, 0, ALL_LAYERS)
-
-
-def node(cpus: float, gpus: float = 0) -> dict[str, Any]:
-    return {"Alive": True, "Resources": {"CPU": cpus, "GPU": gpus} if gpus else {"CPU": cpus}}
-
-
-DEAD = {"Alive": False, "Resources": {"CPU": 64.0, "GPU": 8.0}}
-
-
-@pytest.mark.parametrize(
-    ("nodes", "device", "devices", "expected"),
-    [
-        ([node(16)], "auto", None, (Post("cpu", 8), 2)),
-        ([node(4), node(8)], "auto", None, (Post("cpu", 4), 3)),
-        ([node(2)], "auto", 2, (Post("cpu", 1), 2)),
-        ([node(8), node(5)], "cpu", 3, (Post("cpu", 4), 3)),
-        ([node(2)], "cpu", 5, (Post("cpu", 1), 5)),
-        ([node(64, 8), DEAD], "auto", None, (Post("cuda", 8), 8)),
-        ([node(64, 8)], "cuda", 4, (Post("cuda", 8), 4)),
-        ([node(64, 8)], "cpu", 2, (Post("cpu", 32), 2)),
-        ([node(0), node(16, 2)], "auto", None, (Post("cuda", 8), 2)),
-    ],
-)
-def test_workers_follow_from_the_machines(
-    nodes: list[dict[str, Any]], device: str, devices: int | None, expected: tuple[Post, int]
-) -> None:
-    assert posts(nodes, device, devices) == expected
-
-
-def test_devices_that_are_not_there_are_refused() -> None:
-    with pytest.raises(UsageError, match="No machine of the Ray cluster has a GPU"):
-        posts([node(8), DEAD], "cuda", None)
-    with pytest.raises(UsageError, match="3 devices were asked for, and there are 2 GPUs"):
-        posts([node(8, 2)], "auto", 3)
-    with pytest.raises(UsageError, match="'mps'"):
-        posts([node(8)], "mps", None)
-    with pytest.raises(SatsegError, match="has a GPU or a processor core"):
-        posts([DEAD], "auto", None)
 
 
 def test_blocks_are_shares_of_a_scene_that_are_not_too_large() -> None:
@@ -91,13 +57,6 @@ def test_kinds_name_what_differs() -> None:
         "device NVIDIA T4 instead of NVIDIA A100",
         "precision 16-mixed instead of bf16-mixed",
     ]
-
-
-def test_without_ray_its_absence_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(SatsegError, match="Ray is not installed") as caught:
-        RayEngine()
-    assert caught.value.hint == "Install it: pip install 'satseg[ray]'"
 
 
 class Deadly(Moody):
@@ -164,6 +123,127 @@ def there(engine: RayEngine, source: SceneSource, plan: Plan, conditions: Condit
     return list(engine.predict_cells(source.open, moody(), plan, DECISION, conditions, first_row=first_row))
 
 
+@pytest.fixture
+def pretend(monkeypatch: pytest.MonkeyPatch) -> Callable[..., PretendedRay]:
+    """Put a pretended Ray in the place of the real one."""
+
+    def use(**options: Any) -> PretendedRay:
+        ray = PretendedRay([1, 1, 1], **options)
+        monkeypatch.delenv("RAY_ADDRESS", raising=False)
+        monkeypatch.setitem(sys.modules, "ray", ray)
+        monkeypatch.setitem(sys.modules, "ray.exceptions", ray.exceptions)
+        return ray
+
+    return use
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_order_blocks_end_in_and_whoever_dies_the_map_is_the_same(
+    pretend: Callable[..., PretendedRay], scene: SceneSource, plan: Plan, tmp_path: Path, seed: int
+) -> None:
+    ray = pretend(seed=seed, deadly={2, 7, 13, 20}, lossy=0.05)
+    conditions = Conditions(scratch=tmp_path, stopwatch=Stopwatch())
+    with RayEngine(precision="fp32") as engine:
+        engine.load(moody)
+        ours = there(engine, scene, plan, conditions, seed)
+        assert conditions.stopwatch is not None
+        assert conditions.stopwatch.busy()["forward"] > 0
+        assert_same(ours, here(scene, plan, conditions, seed))
+    assert len(ray.actors) == 3 + 4  # four have died
+    assert all(actor.dead for actor in ray.actors)
+    assert not ray.is_initialized()
+
+
+def test_a_scene_that_is_given_up_does_not_hold_up_the_next_one(
+    pretend: Callable[..., PretendedRay], scene: SceneSource, plan: Plan, tmp_path: Path
+) -> None:
+    pretend()
+    conditions = Conditions(scratch=tmp_path)
+    with RayEngine(precision="fp32") as engine:
+        engine.load(moody)
+        for _ in range(3):
+            with closing(engine.predict_cells(scene.open, moody(), plan, DECISION, conditions)) as cells:
+                assert len(list(islice(cells, 3))) == 3
+        assert_same(there(engine, scene, plan, conditions), here(scene, plan, conditions))
+
+
+def test_blocks_are_not_mapped_far_ahead_of_what_is_written(
+    pretend: Callable[..., PretendedRay], scene: SceneSource, plan: Plan, tmp_path: Path
+) -> None:
+    ray = pretend()
+    given: list[range] = []
+    with RayEngine(precision="fp32") as engine:
+        engine.load(moody)
+        monitored = [actor._made for actor in ray.actors]
+        for worker in monitored:
+            worker.map_block = lambda job, block, real=worker.map_block: given.append(block) or real(job, block)
+        for cell in engine.predict_cells(scene.open, moody(), plan, DECISION, Conditions(scratch=tmp_path)):
+            row = plan.row_starts.index(cell.top)
+            assert all(block.start < row + 3 * 3 + 1 for block in given)
+    assert len(given) == len(plan.row_starts)
+
+
+def test_a_block_that_kills_whoever_has_it_ends_with_a_clear_error(
+    pretend: Callable[..., PretendedRay], scene: SceneSource, plan: Plan, tmp_path: Path
+) -> None:
+    pretend(deadly=range(1, 100))
+    with RayEngine(precision="fp32") as engine:
+        engine.load(moody)
+        with pytest.raises(SatsegError, match=r"^Rows 0 to 40 of the scene failed on 3 workers .*: The actor died\.$"):
+            there(engine, scene, plan, Conditions(scratch=tmp_path))
+
+
+def test_what_lies_above_a_damaged_stretch_is_still_mapped(
+    pretend: Callable[..., PretendedRay], scene: SceneSource, plan: Plan, tmp_path: Path
+) -> None:
+    pretend()
+    conditions = Conditions(scratch=tmp_path)
+    broken = partial(open_damaged, scene)
+    with RayEngine(precision="fp32") as engine:
+        engine.load(moody)
+        done: list[Cell] = []
+        with pytest.raises(ReadError, match="It is damaged there") as caught:
+            for cell in engine.predict_cells(broken, moody(), plan, DECISION, conditions):
+                done.append(cell)
+        assert caught.value.rows == (512, 700)
+        whole = here(scene, plan, conditions)
+        assert_same(done, whole[: len(done)])
+        assert done[-1].bottom > 300
+        told: list[ReadError] = []
+        tolerant = replace(conditions, on_failure=lambda window, error: told.append(error))
+        cells = list(engine.predict_cells(broken, moody(), plan, DECISION, tolerant))
+    assert told
+    assert (cells[-1].layers[MapLayer.CLASSES] == 255).all()
+    assert not all((cell.layers[MapLayer.CLASSES] == 255).all() for cell in cells)
+
+
+def open_damaged(source: SceneSource) -> Scene:
+    """Open a scene that cannot be read below row 512."""
+
+    def read(window: Window) -> tuple[np.ndarray, np.ndarray]:
+        if window.row_off + window.height > 512:
+            raise ReadError("It is damaged there.", rows=(512, 700), columns=(0, 150))
+        return whole(window)
+
+    scene = source.open()
+    whole, scene.read = scene.read, read  # type: ignore[method-assign]
+    return scene
+
+
+def test_workers_of_another_kind_are_warned_about(
+    pretend: Callable[..., PretendedRay], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    kinds = iter([Kind("a GPU", "bf16-mixed", host="here"), Kind("an old GPU", "16-mixed", host="there")] * 2)
+    monkeypatch.setattr(Kind, "here", lambda device, precision: next(kinds))
+    pretend(seed=3)
+    with RayEngine(devices=2) as engine:
+        engine.load(moody)
+        for _ in range(2):
+            engine._crew.wait([])
+    assert "The worker on" in caplog.text
+    assert "the map may differ in single pixels" in caplog.text
+
+
 @pytest.mark.slow
 def test_two_machines_give_the_bytes_of_one(cluster: Any, scene: SceneSource, plan: Plan, tmp_path: Path) -> None:
     conditions = Conditions(scratch=tmp_path, stopwatch=Stopwatch())
@@ -171,14 +251,15 @@ def test_two_machines_give_the_bytes_of_one(cluster: Any, scene: SceneSource, pl
         engine.load(moody)
         assert (engine.device, engine.cores, engine.precision) == ("cpu", 1, "32-true")
         assert engine.ask(lambda network: network.precision) == "32-true"
-        assert_same(there(engine, scene, plan, conditions), here(scene, plan, conditions))
+        ours = there(engine, scene, plan, conditions)
+        assert conditions.stopwatch is not None
+        assert conditions.stopwatch.busy()["forward"] > 0
+        assert_same(ours, here(scene, plan, conditions))
         first = 5
         assert_same(there(engine, scene, plan, conditions, first), here(scene, plan, conditions, first))
         with closing(engine.predict_cells(scene.open, moody(), plan, DECISION, conditions)) as cells:
             assert len(list(islice(cells, 3))) == 3  # a scene that is given up does not hold up the next one
         assert_same(there(engine, scene, plan, conditions), here(scene, plan, conditions))
-    assert conditions.stopwatch is not None
-    assert conditions.stopwatch.busy()["forward"] > 0
 
 
 @pytest.mark.slow
