@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -50,6 +50,15 @@ def total_over(devices: int) -> Total:
         return alone
     apply: Total = AllSum.apply
     return apply
+
+
+def gather(names: Sequence[str]) -> list[str]:
+    """Return the names of all processes, in their order; every process has to ask."""
+    if not torch.distributed.is_initialized():
+        return list(names)
+    parts: list[Sequence[str]] = [()] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(parts, list(names))
+    return [name for part in parts for name in part]
 
 
 def process_rank() -> int:

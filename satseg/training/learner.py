@@ -17,7 +17,7 @@ from satseg.errors import TrainingError, UsageError
 from satseg.raster.bands import normalise
 from satseg.records import BandStatistics
 from satseg.training.averages import Averages
-from satseg.training.devices import total_over
+from satseg.training.devices import gather, total_over
 from satseg.training.loss import Loss
 from satseg.training.optimizers import encoder_of, make_optimizer, optimizer_tensors, restore_optimizer, set_rate
 from satseg.training.prepare import prepare
@@ -160,9 +160,10 @@ class Learner:
         loss = self._loss(images, targets) / parts
         self._fabric.backward(loss)
         value = float(loss.detach())
-        if not math.isfinite(value):
+        if not math.isfinite(value):  # in every process: it is the loss of all of them
+            names = gather(_suspects(batch, images)) or gather(batch.names)
             raise TrainingError(
-                f"The loss is {value} at step {step + 1}, on the tiles {', '.join(_suspects(batch, images))}.",
+                f"The loss is {value} at step {step + 1}, on the tiles {', '.join(names)}.",
                 hint=f"Try a lower learning rate than {self.recipe.peak:g}, and look at the values of these tiles.",
             )
         return value
@@ -217,7 +218,6 @@ def _seed_of(seed: int, step: int, rank: int) -> int:
 
 
 def _suspects(batch: Batch, images: Tensor) -> list[str]:
-    """Return the tiles that hold values which are not finite or far out; all of the batch where none does."""
+    """Return the tiles that hold values which are not finite or far out."""
     largest = images.flatten(1).abs().amax(dim=1).cpu()
-    found = [name for name, value in zip(batch.names, largest.tolist(), strict=True) if not value < _FAR]
-    return found or list(batch.names)
+    return [name for name, value in zip(batch.names, largest.tolist(), strict=True) if not value < _FAR]

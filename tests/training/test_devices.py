@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from satseg.errors import UsageError
-from satseg.training.devices import make_fabric, process_rank, total_over
+from satseg.training.devices import gather, make_fabric, process_rank, total_over
 
 
 @pytest.mark.parametrize("name", ["cuda:1", "mps"])
@@ -37,3 +37,7 @@ def test_a_process_knows_its_number_from_its_launcher(
 def test_the_sum_over_one_device_is_the_tensor_itself() -> None:
     tensor = torch.ones(3)
     assert total_over(1)(tensor) is tensor
+
+
+def test_the_names_of_one_process_are_its_own() -> None:
+    assert gather(("tile-1", "tile-2")) == ["tile-1", "tile-2"]
