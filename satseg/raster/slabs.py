@@ -19,6 +19,7 @@ from satseg.records import SceneInfo
 
 _SLAB_ROWS = 256  # at least, so that strips of a row each are read many at a time
 _CHUNK = 2048  # columns that a slab has at least
+_LEAST_ROWS = 8
 _SLAB_BYTES = 2**17  # bytes that a slab has about at least, so that few are held
 _READ_BYTES = 2**20  # read at once, where the blocks allow
 
@@ -64,7 +65,8 @@ class SlabGrid:
         if block_columns < info.width:
             rows = block_rows * max(_SLAB_ROWS // block_rows, 1)
             return cls(rows, block_columns * -(-_CHUNK // block_columns), 1)
-        fitting = _READ_BYTES // (pixel * info.width)  # rows of full width
+        # Not too few rows: a window would be put together from so many slabs that memory does not hold them at once.
+        fitting = max(_READ_BYTES // (pixel * info.width), _LEAST_ROWS)
         rows = block_rows * max(min(fitting, _SLAB_ROWS) // block_rows, 1)
         columns = max(_CHUNK, _SLAB_BYTES // (rows * pixel))
         return cls(rows, columns, -(-info.width // columns))
