@@ -93,15 +93,27 @@ def test_two_processes_learn_as_one_with_twice_the_batch(
 
 
 @pytest.mark.slow
+def test_a_loss_that_is_not_finite_stops_all_processes_and_names_the_tiles_of_all(
+    bright_tiles: Path, network: str, tmp_path: Path
+) -> None:
+    words = ("--arch", network, "--steps", 9, "--batch-size", 2, "--devices", 2, "--lr", 1e30, "--clip", 0)
+    line = command(bright_tiles, tmp_path / "run", *words)
+    done = subprocess.run(line, env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode != 0
+    found = [line for line in done.stderr.splitlines() if line.startswith("error: The loss is")]
+    assert found
+    assert all(line == found[0] for line in found)
+    assert found[0].count("scene_") == 4
+
+
+@pytest.mark.slow
 def test_ctrl_c_stops_all_processes_after_the_same_step_and_they_go_on_as_if_nothing_had_happened(
     bright_tiles: Path, network: str, tmp_path: Path
 ) -> None:
     words = ("--arch", network, "--steps", 400, "--batch-size", 4, "--devices", 2, "--threads", 2, "--resume")
     run(bright_tiles, tmp_path / "unbroken", *words)
     line = command(bright_tiles, tmp_path / "broken", *words)
-    with subprocess.Popen(
-        line, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True, start_new_session=True
-    ) as process:
+    with subprocess.Popen(line, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
         while not (tmp_path / "broken" / "log.csv").exists():
             assert process.poll() is None
             time.sleep(0.05)
