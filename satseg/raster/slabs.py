@@ -19,7 +19,7 @@ from satseg.records import SceneInfo
 
 _SLAB_ROWS = 256  # at least, so that strips of a row each are read many at a time
 _CHUNK = 2048  # columns that a slab has at least
-_LEAST_ROWS = 8
+_LEAST_ROWS = 4
 _SLAB_BYTES = 2**17  # bytes that a slab has about at least, so that few are held
 _READ_BYTES = 2**20  # read at once, where the blocks allow
 
@@ -111,7 +111,7 @@ def read_windows(
         grid = SlabGrid.for_scene(scene.info, scene.block_shape)
         read = _Reader(handles, grid, on_failure)
         slabs = stack.enter_context(
-            closing(read_ahead(read, _needed(grid, windows()), workers=readers, ahead=2 * readers))
+            closing(read_ahead(read, _needed(grid, windows()), workers=readers, ahead=readers))
         )
         held: dict[int, set[int]] = {}
         for window in windows():

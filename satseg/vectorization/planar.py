@@ -118,7 +118,7 @@ def new_map(
         confidence: Whether histograms of confidence are kept.
         rounds: Whether corners are to be rounded.
     """
-    slots = 4 * (width + 2)
+    slots = width + 1024  # tables grow where a map needs more
     by, flag = GROUP if diagonal else PARENT, ROUND if rounds else 0
     return PlanarMap(
         above=np.full(width + 2, VOID, dtype=np.int32),

@@ -56,7 +56,7 @@ log = logging.getLogger("satseg")
 Cells = Callable[[int], Generator[Cell, None, None]]
 """Gives the cells of a map from a number of finished rows on."""
 
-_RELEASE_SECONDS = 0.25  # memory that was freed is handed back at most that often
+_RELEASE_SECONDS = 0.05  # memory that was freed is handed back at most that often
 _COMMIT_SECONDS = 2.0  # and finished rows are noted in the journal
 
 
@@ -261,6 +261,7 @@ class SceneMapping:
         """Complete all outputs; they take their names one right after the other."""
         tags = self.mapper.provenance(plan)
         threads = plan.streams * plan.threads
+        release_freed_memory()
         with ExitStack() as stack:
             for layer, path in self.outputs.rasters:
                 work = stack.enter_context(staged(path))

@@ -71,7 +71,7 @@ def measure(height: int, width: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "scene.tif"
         write_scene(path, height, width)
-        done = subprocess.run([sys.executable, __file__, "--map", path], capture_output=True, text=True, check=True)
+        done = subprocess.run([sys.executable, __file__, "--map", path], stdout=subprocess.PIPE, text=True, check=True)
         return json.loads(done.stdout)
 
 
