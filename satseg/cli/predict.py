@@ -289,24 +289,26 @@ def predict(
     failed: list[SatsegError] = []
     reported = 0
     several = len(scenes) > 1 or scenes == [inputs.STDIN]
-    for summary in predict_scenes(
-        named,
-        model=model or None,
-        outputs=names,
-        arch=arch,
-        settings=settings,
-        stream=sys.stdout,
-        on_error=failed.append if several and not stack else None,
-        progress=talk.progress,
-    ):
-        talk.report(summary, _table)
-        reported += 1
-    if not reported and not failed and not skip_existing:
-        raise UsageError("No scene was named on stdin.", hint="Did the command before this one in the pipeline fail?")
-    for error in failed:
-        talk.error(error.message, hint=error.hint)
+    try:
+        for summary in predict_scenes(
+            named,
+            model=model or None,
+            outputs=names,
+            arch=arch,
+            settings=settings,
+            stream=sys.stdout,
+            on_error=failed.append if several and not stack else None,
+            progress=talk.progress,
+        ):
+            talk.report(summary, _table)
+            reported += 1
+    finally:
+        for error in failed:
+            talk.error(error.message, hint=error.hint)
     if failed:
         raise typer.Exit(1)
+    if not reported and not skip_existing:
+        raise UsageError("No scene was named on stdin.", hint="Did the command before this one in the pipeline fail?")
 
 
 def _table(summary: PredictionSummary) -> Table:

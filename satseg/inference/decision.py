@@ -60,6 +60,8 @@ class Decision:
                 raise UsageError(
                     f"There is no class {name!r} to threshold.", hint=f"The network's classes are {', '.join(ids)}."
                 )
+            if ids[name] in found:
+                raise UsageError(f"The class {name!r} has two thresholds.")
             found[ids[name]] = share
         return cls(len(classes), found, classes.background, layers | {MapLayer.CLASSES})
 

@@ -208,7 +208,11 @@ def _speed(network: Network, images: np.ndarray, setting: Setting, *, cold: bool
 
     # torch takes the number of threads for each new thread from the last call in any.
     with _torch_threads(setting.threads), ThreadPoolExecutor(setting.streams) as pool:
-        running = [pool.submit(run) for _ in range(setting.streams)]
+        try:
+            running = [pool.submit(run) for _ in range(setting.streams)]
+        except BaseException:  # no thread to be had: those that wait would do so for ever
+            start.abort()
+            raise
         return sum(stream.result() for stream in running)
 
 

@@ -110,9 +110,7 @@ def read_windows(
         scene = handles.get()
         grid = SlabGrid.for_scene(scene.info, scene.block_shape)
         read = _Reader(handles, grid, on_failure)
-        slabs = stack.enter_context(
-            closing(read_ahead(read, _needed(grid, windows()), workers=readers, ahead=readers))
-        )
+        slabs = stack.enter_context(closing(read_ahead(read, _needed(grid, windows()), workers=readers, ahead=readers)))
         held: dict[int, set[int]] = {}
         for window in windows():
             _drop_above(store, held, int(window.row_off) // grid.rows)
@@ -188,9 +186,23 @@ class _Reader:
         except SceneError as error:
             if self.on_failure is None:
                 raise
+            return self._salvage(scene, window, error)
+
+    def _salvage(self, scene: Scene, window: Window, error: SceneError) -> tuple[np.ndarray, np.ndarray]:
+        """Read a stretch that is damaged block by block; what cannot be read is invalid."""
+        assert self.on_failure is not None, "else the error ends the reading"
+        top, left, height, width = (int(v) for v in (window.row_off, window.col_off, window.height, window.width))
+        rows, columns = (min(size, length) for size, length in zip(scene.block_shape, (height, width), strict=True))
+        bands = np.zeros((len(scene.info.bands), height, width), scene.info.bands.dtype)
+        valid = np.zeros((height, width), dtype=bool)
+        if (rows, columns) == (height, width):
             self.on_failure(window, error)
-            shape = int(window.height), int(window.width)
-            return np.zeros((len(scene.info.bands), *shape), scene.info.bands.dtype), np.zeros(shape, bool)
+            return bands, valid
+        for y in range(0, height, rows):
+            for x in range(0, width, columns):
+                block = Window(left + x, top + y, min(columns, width - x), min(rows, height - y))
+                bands[:, y : y + rows, x : x + columns], valid[y : y + rows, x : x + columns] = self._read(scene, block)
+        return bands, valid
 
 
 def _put(store: SpillStore, key: tuple[int, int], pixels: Pixels) -> None:

@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -70,9 +70,8 @@ class MapWork:
             if isinstance(error, OSError):
                 raise OutputError(f"Cannot write to {folder.parent}: {error.strerror}.") from error
             raise
-        complete = (folder / _ROWS).read_bytes().rpartition(b"\n")
-        os.ftruncate(self._journal, len(complete[0] + complete[1]))  # a line that was cut off goes
-        self.finished = max(map(int, complete[0].split()), default=0)
+        self.finished, length = _read_journal(folder / _ROWS)
+        os.ftruncate(self._journal, length)  # a line that was cut off goes
         self.rasters = {
             layer: RawRows(folder / f"{layer.value}.raw", height=height, width=width, bands=bands)
             for layer, bands in layers.items()
@@ -158,18 +157,39 @@ def stored_identity(folder: Path) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
+def has_finished_rows(folder: Path) -> bool:
+    """Tell whether a work folder, or a part of it, holds anything to continue from."""
+    return any(_read_journal(journal)[0] for journal in folder.rglob(_ROWS))
+
+
+def _read_journal(path: Path) -> tuple[int, int]:
+    """Return the number of finished rows, and the length of the journal up to its last whole line."""
+    lines, newline, _ = path.read_bytes().rpartition(b"\n")
+    return max(map(int, lines.split()), default=0), len(lines + newline)
+
+
 def _check_same(found: Mapping[str, Any], wanted: Mapping[str, Any], folder: Path) -> None:
     expected = json.loads(json.dumps(wanted))  # tuples become lists, as in the file
-    changed = sorted(key for key in {*found, *expected} if found.get(key) != expected.get(key))
+    changed = list(_differences(found, expected))
     if not changed:
         return
-    key = changed[0]
-    more = f" (and {', '.join(changed[1:])})" if changed[1:] else ""
+    name, before, now = changed[0]
+    more = f" (and {', '.join(other for other, *_ in changed[1:])})" if changed[1:] else ""
     raise ResumeError(
-        f"The map begun in {folder} cannot be continued: its {key} was {_brief(found.get(key))}, "
-        f"now it is {_brief(expected.get(key))}{more}.",
+        f"The map begun in {folder} cannot be continued: its {name} was {_brief(before)}, "
+        f"now it is {_brief(now)}{more}.",
         hint="Run the same command as before, or start again without --resume.",
     )
+
+
+def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any], of: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Yield name, value found and value wanted wherever two identities differ."""
+    for key in sorted({*found, *wanted}, key=lambda name: (name != "settings", name)):  # what the user has said first
+        before, now = found.get(key), wanted.get(key)
+        if isinstance(before, dict) and isinstance(now, dict):
+            yield from _differences(before, now, of=f"{of}{key} ")
+        elif before != now:
+            yield f"{of}{key}", before, now
 
 
 def _brief(value: Any) -> str:

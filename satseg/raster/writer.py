@@ -11,6 +11,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import rasterio.shutil
+from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.errors import RasterioError
 
@@ -63,8 +64,8 @@ def write_map(
     """
     described = path.with_name(f"{path.name}.vrt")
     tags = {**tags, CLASSES_TAG: json.dumps(classes.to_dict(), ensure_ascii=False)}
-    described.write_bytes(_describe(rows, described, scene, _bands(layer, classes), tags))
     try:
+        described.write_bytes(_describe(rows, described, scene, _bands(layer, classes), tags))
         rasterio.shutil.copy(
             str(described),
             str(path),
@@ -75,7 +76,7 @@ def write_map(
             bigtiff="if_safer",
             num_threads=str(threads),
         )
-    except RasterioError as error:
+    except (RasterioError, CPLE_BaseError, OSError) as error:
         raise OutputError(f"Cannot write {path}: {one_line(error)}.") from error
     finally:
         described.unlink(missing_ok=True)
@@ -116,7 +117,7 @@ def _describe(
     if not scene.transform.is_identity:
         ElementTree.SubElement(root, "GeoTransform").text = ", ".join(map(repr, scene.transform.to_gdal()))
     _metadata(root, tags)
-    source = os.path.relpath(rows.path, described.parent)
+    source = os.path.relpath(rows.path.resolve(), described.parent.resolve())
     for number, band in enumerate(bands, start=1):
         element = ElementTree.SubElement(
             root, "VRTRasterBand", dataType="Byte", band=str(number), subClass="VRTRawRasterBand"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -14,7 +15,8 @@ import torch
 from satseg.backend import run_own_file
 from satseg.backend.device import available_cores, select_device, select_precision
 from satseg.checkpoint import Checkpoint
-from satseg.errors import CheckpointError, SatsegError, UsageError
+from satseg.errors import CheckpointError, OutputError, ReadError, SatsegError, UsageError
+from satseg.inference.decision import Decision
 from satseg.inference.likeness import unlike_training
 from satseg.inference.network import Network
 from satseg.inference.ray_engine import RayEngine
@@ -170,23 +172,31 @@ def predict_scenes(
     names = _output_names(outputs)
     settings = settings or PredictionSettings()
     alone = isinstance(scenes, Sequence) and len(scenes) == 1
-    if isinstance(scenes, Sequence):
-        claimed: dict[Path, str] = {}
-        for scene in scenes:  # before any work is done
-            _claim_outputs(names, SceneSource.of(scene, bands=settings.bands), None, claimed, alone=alone)
     layer = names.of_layer(stream)
-    used: dict[Path, str] = {}
+    shares = not alone and (bool(layer.vectors) or layer.stream is not None)
+    if shares and settings.skip_existing:
+        raise UsageError(
+            "With --skip-existing, polygons of several scenes cannot go into one layer: it is written anew.",
+            hint="Put {stem} into the output's name: -o 'maps/{stem}.gpkg'",
+        )
+    inputs = _model_paths(model) + [path for path in (settings.aoi,) if path]
+    if isinstance(scenes, Sequence):
+        claims = _Claims(names, inputs, alone=alone)
+        for scene in scenes:  # before any work is done
+            claims.take(SceneSource.of(scene, bands=settings.bands), None)
+    claims = _Claims(names, inputs, alone=alone)
     with ExitStack() as stack:
         engine = open_engine(settings)
         if engine is not None:
             stack.enter_context(engine)
-        mapper, checkpoint = _mapper(model, arch, settings, engine)
-        shares = not alone and (layer.vectors or layer.stream is not None)
+        stack.callback(torch.set_num_threads, torch.get_num_threads())
+        mapper, checkpoint = _mapper(inputs[: len(inputs) - bool(settings.aoi)], arch, settings, engine)
         shared = stack.enter_context(mapper.share_layer(layer)) if shares else None
+        mapped = 0
         for scene in scenes:
             try:
                 source = SceneSource.of(scene, bands=settings.bands)
-                files = _claim_outputs(names, source, stream, used, alone=alone)
+                files = claims.take(source, stream)
                 if settings.skip_existing and files.files and all(path.exists() for path in files.files):
                     log.info("Skipping %s: its outputs are there.", source.name)
                     continue
@@ -197,8 +207,9 @@ def predict_scenes(
                     raise
                 on_error(error)
                 continue
+            mapped += 1
             yield summary
-        if shared is not None:
+        if shared is not None and mapped:
             shared.close()
 
 
@@ -226,25 +237,31 @@ def rehearse_scenes(
     """
     names = _output_names(outputs)
     settings = settings or PredictionSettings()
-    mapper, checkpoint = _mapper(model, arch, settings, None)
-    for scene in scenes:
-        source = SceneSource.of(scene, bands=settings.bands)
-        with gdal_environment():
-            yield mapper.rehearse(fitting(source, checkpoint), names.of_scene(source, None, alone=True))
+    models = _model_paths(model)
+    claims = _Claims(names, models, alone=isinstance(scenes, Sequence) and len(scenes) == 1)
+    with ExitStack() as stack:
+        stack.callback(torch.set_num_threads, torch.get_num_threads())
+        mapper, checkpoint = _mapper(models, arch, settings, None)
+        for scene in scenes:
+            source = SceneSource.of(scene, bands=settings.bands)
+            claims.take(source, None)
+            with gdal_environment():
+                yield mapper.rehearse(fitting(source, checkpoint), names.of_scene(source, None, alone=True))
 
 
 def _mapper(
-    model: str | Path | Sequence[str | Path] | None,
+    models: Sequence[str | Path],
     arch: str | None,
     settings: PredictionSettings,
     engine: RayEngine | None,
 ) -> tuple[Mapper, Checkpoint]:
     """Load the network; return it with the first checkpoint, which scenes have to fit."""
     torch.set_num_threads(settings.threads or available_cores())
-    checkpoints = [Checkpoint.load(path) for path in _model_paths(model)]
+    checkpoints = [Checkpoint.load(path) for path in models]
     card = checkpoints[0].card
+    Decision.parse(card.classes, settings.threshold, frozenset())  # before any scene is looked at
     network = _network(checkpoints, arch, settings) if engine is None else send(checkpoints, arch, settings, engine)
-    mapper = Mapper(network, _origin(checkpoints), settings, card.gsd, card.tile_size, card.bands, engine)
+    mapper = Mapper(network, _origin(checkpoints, arch), settings, card.gsd, card.tile_size, card.bands, engine)
     return mapper, checkpoints[0]
 
 
@@ -284,27 +301,69 @@ def _network(checkpoints: Sequence[Checkpoint], arch: str | None, settings: Pred
     )
 
 
-def _origin(checkpoints: Sequence[Checkpoint]) -> str:
-    return ", ".join(f"{checkpoint.path.name} sha256:{checkpoint.digest}" for checkpoint in checkpoints)
+def _origin(checkpoints: Sequence[Checkpoint], arch: str | None) -> str:
+    origins = [f"{checkpoint.path.name} sha256:{checkpoint.digest}" for checkpoint in checkpoints]
+    if arch:
+        file = Path(arch.rpartition(":")[0])
+        origins.append(f"{file.name} sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}")
+    return ", ".join(origins)
 
 
-def _claim_outputs(
-    names: OutputNames, source: SceneSource, stream: IO[str] | None, used: dict[Path, str], *, alone: bool
-) -> MapOutputs:
-    """Return the outputs of a scene; refuse those that an earlier scene has written, or that are the scene."""
-    outputs = names.of_scene(source, stream, alone=alone)
-    for path in outputs.files:
-        if path in used:
+class _Claims:
+    """Who writes where: no file is written twice, and none that is read.
+
+    Args:
+        names: Outputs of all scenes.
+        inputs: Files that are read besides the scenes.
+        alone: Whether there is but one scene.
+    """
+
+    def __init__(self, names: OutputNames, inputs: Sequence[str | Path], *, alone: bool) -> None:
+        self._names = names
+        self._alone = alone
+        self._read = {Path(path).resolve() for path in inputs}
+        self._written: dict[Path, str] = {}
+        self._layer = [] if alone else [path.resolve() for path in names.of_layer(None).vectors]
+        self._seen: set[tuple[str, ...]] = set()
+
+    def take(self, source: SceneSource, stream: IO[str] | None) -> MapOutputs:
+        """Return the outputs of a scene.
+
+        Raises:
+            UsageError: An output is that of an earlier scene, or an input.
+            OutputError: An output cannot be written where it is wanted.
+        """
+        if self._layer and source.paths in self._seen:
+            raise UsageError(f"{source.name} is named twice, and its polygons would be twice in {self._layer[0].name}.")
+        self._seen.add(source.paths)
+        outputs = self._names.of_scene(source, stream, alone=self._alone)
+        read = self._read | {Path(path).resolve() for path in source.paths}
+        for path in outputs.files:
+            self._check_free(path, source.name)
+            self._written[path.resolve()] = source.name
+        for path in (*outputs.files, *self._layer):
+            if path.resolve() in read:
+                raise UsageError(f"The output {path} is read, too: it would be overwritten.")
+            _check_writable(path)
+        return outputs
+
+    def _check_free(self, path: Path, scene: str) -> None:
+        earlier = self._written.get(path.resolve())
+        if earlier == scene or path.resolve() in self._layer:
+            raise UsageError(f"The output {path} is named twice.")
+        if earlier is not None:
             raise UsageError(
-                f"{source.name} and {used[path]} would both be written to {path}."
-                if used[path] != source.name
-                else f"The output {path} is named twice.",
+                f"{scene} and {earlier} would both be written to {path}.",
                 hint="Put {stem} into the output's name: -o 'maps/{stem}.gpkg'",
             )
-        if path.exists() and any(Path(scene).exists() and path.samefile(scene) for scene in source.paths):
-            raise UsageError(f"The output {path} is the scene itself.")
-        used[path] = source.name
-    return outputs
+
+
+def _check_writable(path: Path) -> None:
+    if path.is_dir():
+        raise OutputError(f"The output {path} is a folder.")
+    above = next(folder for folder in path.resolve().parents if folder.exists())
+    if not above.is_dir():
+        raise OutputError(f"The output {path} would lie in {above}, which is no folder.")
 
 
 def fitting(source: SceneSource, checkpoint: Checkpoint) -> SceneSource:
@@ -326,7 +385,11 @@ def fitting(source: SceneSource, checkpoint: Checkpoint) -> SceneSource:
         bands = scene.info.bands
         checkpoint.check_fits(bands, source.name, by_name=not chosen, converted=True)
         conversion = Conversion.between(bands, card.bands)
-        phrases = unlike_training(scene, conversion.statistics(card.statistics) if conversion else card.statistics)
+        statistics = conversion.statistics(card.statistics) if conversion else card.statistics
+        try:
+            phrases = unlike_training(scene, statistics)
+        except ReadError:  # mapping will say so, or make nodata of it
+            phrases = []
     if phrases:
         log.warning("%s looks unlike the training scenes: %s.", source.name, "; ".join(phrases))
     return source

@@ -27,7 +27,7 @@ from satseg.raster.gdal import gdal_environment
 from satseg.raster.rawrows import RawRows
 from satseg.raster.room import require_space
 from satseg.raster.source import SceneSource
-from satseg.raster.work import MapWork, stored_identity
+from satseg.raster.work import MapWork, has_finished_rows, stored_identity
 from satseg.raster.writer import write_map
 from satseg.records import (
     MapLayer,
@@ -122,7 +122,7 @@ class SceneMapping:
                     resume=settings.resume,
                 )
             )
-            stack.enter_context(_kept_for_resuming(work))
+            stack.enter_context(_kept_for_resuming(work, named=bool(self.outputs.files) or self.shared is not None))
             polygons = self._open_polygons(stack, plan)
             sieved = stack.enter_context(self._sieved()) if settings.sieve else None
             follower = Follower(
@@ -312,7 +312,7 @@ class SceneMapping:
 
 def _fingerprint(source: SceneSource, info: SceneInfo) -> dict[str, Any]:
     """Return what tells a scene from another one, or from itself after a change, without reading its pixels."""
-    files = [Path(path).stat() for path in source.paths if Path(path).exists()]
+    files = [Path(path).stat() for path in source.local_files()]
     return {
         "paths": list(source.paths),
         "bands": as_json(info.bands),
@@ -330,13 +330,13 @@ def peak_memory() -> int:
 
 
 @contextmanager
-def _kept_for_resuming(work: MapWork) -> Iterator[None]:
-    """Keep what is finished when the block fails, and say so; with nothing finished, leave nothing."""
+def _kept_for_resuming(work: MapWork, *, named: bool) -> Iterator[None]:
+    """Keep what is finished when the block fails, and say so; with nothing finished, or no name, leave nothing."""
     try:
         yield
     except BaseException:
-        if work.finished:
-            log.warning("The rows finished so far are kept in %s: continue with --resume.", work.folder)
-        else:
+        if not has_finished_rows(work.folder):
             work.remove()
+        elif named:
+            log.warning("The rows finished so far are kept in %s: continue with --resume.", work.folder)
         raise

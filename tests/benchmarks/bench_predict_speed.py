@@ -196,8 +196,8 @@ def main() -> None:
     parser.add_argument("--plain", type=int, default=2048, help="side of the scene for the plain way, 0 to skip")
     parser.add_argument("--passes", type=int, default=200, help="bare forward passes to measure; more are extrapolated")
     parser.add_argument("--precision", default="auto")
-    parser.add_argument("--window", type=int, default=512)
-    parser.add_argument("--batch-size", type=int, default=4)
+    parser.add_argument("--window", type=int, help="default: predict's")
+    parser.add_argument("--batch-size", type=int, help="default: predict's")
     arguments = parser.parse_args()
     settings = PredictionSettings(
         window=arguments.window, batch_size=arguments.batch_size, precision=arguments.precision, gsd="scene"

@@ -19,14 +19,14 @@ from torch import Tensor, nn
 from satseg.backend import create_model
 from satseg.checkpoint import ModelCard, save_checkpoint
 from satseg.classes import ClassTable
-from satseg.errors import CheckpointError, SatsegError, SceneError, UsageError
+from satseg.errors import CheckpointError, OutputError, SatsegError, SceneError, UsageError
 from satseg.inference.network import Network
 from satseg.raster.scene import Scene
 from satseg.raster.source import SceneSource
 from satseg.records import BandSpec, BandStatistics, PredictionSummary, Progress, ProgressEvent, no_progress
 from satseg.vectorization.options import PolygonOptions
 from satseg.workflows.mapping import MapOutputs, Mapper
-from satseg.workflows.predict import predict, predict_scenes
+from satseg.workflows.predict import OutputNames, predict, predict_scenes
 from satseg.workflows.predict_settings import PredictionSettings
 
 GRID = Affine(0.5, 0, 300_000, 0, -0.5, 3_000_000)
@@ -235,7 +235,7 @@ def test_an_output_of_unknown_kind_is_refused_before_any_work(tmp_path: Path, ou
 
 def test_the_scene_is_not_overwritten(tmp_path: Path, checkpoint: Path) -> None:
     path = write_scene(tmp_path / "scene.tif", blobs())
-    with pytest.raises(UsageError, match="is the scene itself"):
+    with pytest.raises(UsageError, match="is read, too: it would be overwritten"):
         predict(path, model=checkpoint, outputs=[path])
 
 
@@ -267,3 +267,46 @@ def test_polygons_are_cleaned_and_simplified_while_the_map_streams(tmp_path: Pat
     assert shapely.coverage_is_valid(frame.geometry.to_numpy())
     assert (frame["pixels"] * 0.25 >= 50).all()
     assert (plain["pixels"] * 0.25 < 50).any()
+
+
+def test_no_output_is_written_twice_or_over_an_input(tmp_path: Path, checkpoint: Path) -> None:
+    path = write_scene(tmp_path / "scene.tif", blobs())
+    twice = OutputNames((str(tmp_path / "map.tif"),), confidence=str(tmp_path / "x" / ".." / "map.tif"))
+    with pytest.raises(UsageError, match="is named twice"):
+        predict(path, model=checkpoint, outputs=twice, settings=SMALL)
+    with pytest.raises(UsageError, match="is read, too"):
+        predict(path, model=checkpoint, outputs="area.gpkg", settings=replace(SMALL, aoi="area.gpkg"))
+    (tmp_path / "folder.tif").mkdir()
+    with pytest.raises(OutputError, match="is a folder"):
+        predict(path, model=checkpoint, outputs=tmp_path / "folder.tif", settings=SMALL)
+    with pytest.raises(OutputError, match="which is no folder"):
+        predict(path, model=checkpoint, outputs=path / "map.tif", settings=SMALL)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["folder.tif", "scene.tif"]
+
+
+def test_a_layer_of_several_scenes_takes_each_once_and_all_anew(tmp_path: Path, checkpoint: Path) -> None:
+    scenes = [write_scene(tmp_path / f"{name}.tif", blobs()) for name in ("a", "b")]
+    with pytest.raises(UsageError, match=r"would be twice in all\.gpkg"):
+        list(predict_scenes([*scenes, scenes[0]], model=checkpoint, outputs=tmp_path / "all.gpkg", settings=SMALL))
+    passing = replace(SMALL, skip_existing=True)
+    with pytest.raises(UsageError, match="cannot go into one layer"):
+        list(predict_scenes(scenes, model=checkpoint, outputs=tmp_path / "all.gpkg", settings=passing))
+
+
+def test_scenes_whose_outputs_are_there_can_be_passed_over(tmp_path: Path, checkpoint: Path) -> None:
+    scenes = [write_scene(tmp_path / f"{name}.tif", blobs()) for name in ("a", "b")]
+    (tmp_path / "a_map.tif").write_text("there")
+    passing = replace(SMALL, skip_existing=True)
+    outputs = str(tmp_path / "{stem}_map.tif")
+    found = predict_scenes(scenes, model=checkpoint, outputs=outputs, settings=passing)
+    assert [summary.scene for summary in found] == [str(scenes[1])]
+    assert (tmp_path / "a_map.tif").read_text() == "there"
+
+
+def test_without_any_scene_that_can_be_mapped_there_is_no_layer(tmp_path: Path, checkpoint: Path) -> None:
+    errors: list[SatsegError] = []
+    scenes = [tmp_path / "none.tif", tmp_path / "nowhere.tif"]
+    layer = tmp_path / "all.gpkg"
+    assert not list(predict_scenes(scenes, model=checkpoint, outputs=layer, settings=SMALL, on_error=errors.append))
+    assert [error.message.split()[-1] for error in errors] == ["exist.", "exist."]
+    assert not list(tmp_path.iterdir())
