@@ -86,8 +86,9 @@ class Planner:
     def _way(self, info: SceneInfo) -> tuple[int, int, int, int]:
         """Return the window, the batch size, the streams and their threads."""
         window, batch_size = self._fixed_window(), self._settings.batch_size
-        if window is None or batch_size == "auto":
-            found = self._tune(info.bands.dtype, window, None if batch_size == "auto" else batch_size)
+        limited = self._settings.memory is not None  # only trying tells what a network takes
+        if window is None or batch_size == "auto" or limited:
+            found = self._tune(info.bands.dtype, window, batch_size if isinstance(batch_size, int) else None)
             return found.window, found.batch_size, found.streams, found.threads
         if batch_size is None:
             kind = "cpu" if self._network.device.type == "cpu" else "cuda"

@@ -143,12 +143,14 @@ class SceneMapping:
             if self.shared is None:
                 work.remove()
             else:
-                vectors = self.shared.add(self.info, rasters, self.watch)
+                vectors = self.shared.add(self.source, self.info, rasters, self.watch)
         return self._summary(plan, follower, vectors, time.perf_counter() - began)
 
     def _plan(self) -> Plan:
         """Return the plan of the map that is to be continued, or make one."""
         stored = stored_identity(self.folder) if self.settings.resume else None
+        if self.settings.resume and stored is None:
+            log.info("There is nothing to resume in %s: the map begins anew.", self.folder)
         if stored is not None and stored.get("settings") == as_json(self.settings.deciding()):
             return Plan.from_dict(stored["plan"])
         return self.mapper.planner.plan(self.info, self.network)

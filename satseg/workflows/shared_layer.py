@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -31,6 +32,7 @@ class SharedLayer:
     def __init__(self, sink: PolygonSink, paths: tuple[Path, ...]) -> None:
         self.paths = paths
         self._sink = sink
+        self._added: list[Path] = []
         self._scratch = None if paths else tempfile.TemporaryDirectory(prefix="satseg-")
         self._folder = Path(self._scratch.name) if self._scratch else work_folder(paths[0])
 
@@ -39,7 +41,9 @@ class SharedLayer:
         digest = hashlib.sha256("\n".join(source.paths).encode()).hexdigest()[:8]
         return self._folder / f"{source.stem}-{digest}"
 
-    def add(self, info: SceneInfo, rasters: dict[MapLayer, RawRows], watch: Stopwatch) -> VectorSummary:
+    def add(
+        self, source: SceneSource, info: SceneInfo, rasters: dict[MapLayer, RawRows], watch: Stopwatch
+    ) -> VectorSummary:
         """Trace a complete map and return what became of it."""
         self._sink.begin(info, confidence=MapLayer.CONFIDENCE in rasters)
         follower = Follower(rasters, [self._sink], stopwatch=watch)
@@ -48,12 +52,16 @@ class SharedLayer:
             follower.finish()
         finally:
             follower.stop()
+        self._added.append(self.work_folder(source))
         return self._sink.end()
 
     def close(self) -> VectorSummary:
         """Complete the layer and give it its name."""
         summary = self._sink.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        for folder in self._added:  # what failed stays, to be resumed
+            shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):
+            self._folder.rmdir()
         return summary
 
     def __enter__(self) -> SharedLayer:
