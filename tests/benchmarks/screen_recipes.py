@@ -4,9 +4,9 @@ Prints one JSON line per recipe as soon as it is done, so a screening can be cut
 already are not trained again. Needs the machine alone: a run by the clock gets what the machine gives it. Without a
 tile set, two recipes are tried for two steps on the sample, which only shows that the screening works.
 
-    python tests/benchmarks/bench_recipes.py TILES --minutes 3 --output runs/screening
-    python tests/benchmarks/bench_recipes.py TILES --minutes 10 --only default,ema --output runs/confirming
-    python tests/benchmarks/bench_recipes.py TILES --recipes mine.json
+    python tests/benchmarks/screen_recipes.py TILES --minutes 3 --output runs/screening
+    python tests/benchmarks/screen_recipes.py TILES --minutes 10 --only default,ema --output runs/confirming
+    python tests/benchmarks/screen_recipes.py TILES --recipes mine.json
 """
 
 from __future__ import annotations
