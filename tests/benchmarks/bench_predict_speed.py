@@ -65,7 +65,7 @@ def bare_forward(network: Network, scene: Path, plan: Plan, *, most: int) -> flo
     member = network.members[0]
     with Scene.open(scene) as opened:
         windows = [opened.read(Window(left, top, *plan.window[::-1]))[0] for top, left in origins[: plan.batch_size]]
-    normalised = member.normalise(torch.from_numpy(np.stack(windows)), None)
+    normalised = member.normalise(torch.from_numpy(np.stack(windows)).to(network.device), None)
     images = normalised.contiguous(memory_format=torch.channels_last)
     dtype = AUTOCAST.get(network.precision)
 
@@ -76,10 +76,18 @@ def bare_forward(network: Network, scene: Path, plan: Plan, *, most: int) -> flo
 
     with ThreadPoolExecutor(plan.streams, initializer=lambda: torch.set_num_threads(plan.threads)) as pool:
         list(pool.map(forward, range(2 * plan.streams)))
+        wait_for(network.device)
         count = min(passes, most)
         began = time.perf_counter()
         list(pool.map(forward, range(count)))
+        wait_for(network.device)
         return (time.perf_counter() - began) * passes / count
+
+
+def wait_for(device: torch.device) -> None:
+    """Wait until a GPU has done what it was asked for; a processor has."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def plain_way(network: Network, scene: Path) -> tuple[np.ndarray, float]:
@@ -96,9 +104,8 @@ def plain_way(network: Network, scene: Path) -> tuple[np.ndarray, float]:
         for top in range(0, height - size + 1, step):
             for left in range(0, width - size + 1, step):
                 window = pixels[None, :, top : top + size, left : left + size]
-                total[:, top : top + size, left : left + size] += member.model(member.normalise(window, None))[
-                    0
-                ].softmax(0)
+                logits = member.model(member.normalise(window.to(network.device), None))[0]
+                total[:, top : top + size, left : left + size] += logits.softmax(0).cpu()
                 count[top : top + size, left : left + size] += 1
         classes = (total / count).argmax(0).to(torch.uint8).numpy()
     return classes, time.perf_counter() - began
