@@ -171,19 +171,34 @@ class Network:
         """Bands of the images."""
         return self._members[0].channels
 
-    @torch.inference_mode()
     def probabilities(self, images: np.ndarray, valid: np.ndarray) -> Tensor:
-        """Run the network on a batch of windows: the mean over all models, scales and orientations.
+        """Upload a batch of windows and classify it, as the two methods below do."""
+        return self.classify(*self.upload(images, valid))
+
+    @torch.inference_mode()
+    def upload(self, images: np.ndarray, valid: np.ndarray) -> tuple[Tensor, Tensor | None]:
+        """Copy a batch of windows to the device as it is; on a GPU, in the current stream and without waiting.
 
         Args:
             images: (N, C, H, W) raw values in the dtype of the scene.
             valid: (N, H, W) bool; what is not valid is given the training mean.
 
         Returns:
+            Raw values, and valid pixels or None where all are.
+        """
+        return self._upload(images), None if valid.all() else self._upload(valid)
+
+    @torch.inference_mode()
+    def classify(self, raw: Tensor, mask: Tensor | None) -> Tensor:
+        """Run the network on a batch of windows: the mean over all models, scales and orientations.
+
+        Args:
+            raw: (N, C, H, W) raw values on the device.
+            mask: (N, H, W) bool on the device, None where all pixels are valid.
+
+        Returns:
             (N, K, H, W) float32 on the network's device, in 0..1, summing to 1 over K; the caller's to overwrite.
         """
-        raw = self._upload(images)
-        mask = None if valid.all() else self._upload(valid)
         return mean(self._members_views(raw, mask))
 
     def _members_views(self, raw: Tensor, mask: Tensor | None) -> Iterator[Tensor]:

@@ -39,8 +39,12 @@ class Classifier(Protocol):
     classes: ClassTable
     device: torch.device
 
-    def probabilities(self, images: np.ndarray, valid: np.ndarray) -> Tensor:
-        """Return (N, K, H, W) float32 on the device for (N, C, H, W) raw values and (N, H, W) bool."""
+    def upload(self, images: np.ndarray, valid: np.ndarray) -> tuple[Tensor, Tensor | None]:
+        """Return (N, C, H, W) raw values and (N, H, W) bool on the device; None where all pixels are valid."""
+        ...
+
+    def classify(self, raw: Tensor, mask: Tensor | None) -> Tensor:
+        """Return (N, K, H, W) float32 on the device for what was uploaded."""
         ...
 
 
@@ -268,37 +272,43 @@ class _Forward:
         self._here = threading.local()
 
     def begin(self) -> None:
-        """Prepare a thread: torch keeps the number of its threads per thread."""
+        """Prepare a thread: torch keeps the number of its threads, and its current stream on a GPU, per thread."""
         torch.set_num_threads(self._plan.threads)
         if self._network.device.type == "cuda":
+            # With a stream for each thread, one batch is copied while another one is computed.
             self._here.stream = torch.cuda.Stream(self._network.device)
+            torch.cuda.set_stream(self._here.stream)
 
     def __call__(self, batch: Batch) -> tuple[Batch, Tensor | None]:
         if batch.images is None:
             return batch, None
+        count = len(batch.images)
+        images, valid = self._filled(batch)
+        with self._watch.time(Stage.TRANSFER):
+            uploaded = self._network.upload(images, valid)
+            self._wait()
         with self._watch.time(Stage.FORWARD):
-            if self._network.device.type == "cuda":
-                return batch, self._on_stream(batch)
-            return batch, self._probabilities(batch)
+            probabilities = self._network.classify(*uploaded)[:count]
+            self._wait()
+        if probabilities.is_cuda:
+            # Blending reads it in the default stream; the memory must not be reused before that is done.
+            probabilities.record_stream(torch.cuda.default_stream(self._network.device))
+        return batch, probabilities
 
-    def _probabilities(self, batch: Batch) -> Tensor:
+    def _filled(self, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+        """Return images and valid pixels of a full batch: kernels may round differently for another size."""
         assert batch.images is not None, "only batches with images are run"
         count = len(batch.images)
-        # Every forward pass has the full batch: kernels may round differently for another size.
-        fill = np.arange(self._plan.batch_size) % count
         valid = np.stack([valid for valid, holds in zip(batch.valid, batch.holding, strict=True) if holds])
-        if count < self._plan.batch_size:
-            return self._network.probabilities(batch.images[fill], valid[fill])[:count]
-        return self._network.probabilities(batch.images, valid)
+        if count == self._plan.batch_size:
+            return batch.images, valid
+        fill = np.arange(self._plan.batch_size) % count
+        return batch.images[fill], valid[fill]
 
-    def _on_stream(self, batch: Batch) -> Tensor:
-        """Run in the thread's own CUDA stream, so that one batch is copied while another one is computed."""
-        with torch.cuda.stream(self._here.stream):
-            probabilities = self._probabilities(batch)
-        self._here.stream.synchronize()
-        # Blending reads it in the default stream; the memory must not be reused before that is done.
-        probabilities.record_stream(torch.cuda.default_stream(self._network.device))
-        return probabilities
+    def _wait(self) -> None:
+        """Wait for this thread's stream; the others go on."""
+        if self._network.device.type == "cuda":
+            self._here.stream.synchronize()
 
 
 @contextmanager

@@ -98,13 +98,14 @@ def tune(
         cores: Processor threads in all.
         largest: Side of the largest window that makes sense, if that is known: a small scene needs no larger one.
         memory: Bytes that the streams may hold, or None for no limit.
-        seconds: No trial is begun that would probably end later. The first one always is.
+        seconds: No trial is begun that would probably end later, counted from the end of a first pass, in which a
+            GPU loads its libraries. The first trial always is.
 
     Raises:
         SatsegError: Memory does not suffice for the smallest setting that the arguments allow.
     """
     began = time.perf_counter()
-    bench = _Bench(network.eager(), dtype, overlap, memory, began + seconds)
+    bench = _Bench(network.eager(), dtype, overlap, memory, seconds)
     ways = _ways(network.device, cores)
     windows = (window,) if window else _windows(largest)
     first = batch_size or BATCHES[0]
@@ -120,15 +121,15 @@ class _Bench:
     """Where settings are tried, as long as there is time."""
 
     def __init__(
-        self, network: Network, dtype: str, overlap: Callable[[int], int], memory: int | None, deadline: float
+        self, network: Network, dtype: str, overlap: Callable[[int], int], memory: int | None, seconds: float
     ) -> None:
         self.tried: list[Trial] = []
         self._network = network
         self._dtype = dtype
         self._overlap = overlap
         self._limit = memory
-        self._deadline = deadline
         self._bytes_per_pixel = self._measure_memory()
+        self._deadline = time.perf_counter() + seconds
 
     def first_that_fits(self, settings: Iterable[Setting]) -> Trial:
         """Try settings until one has enough memory."""
@@ -237,9 +238,12 @@ def _torch_threads(count: int) -> Iterator[None]:
 
 
 def _ways(device: torch.device, cores: int) -> list[tuple[int, int]]:
-    """List streams and threads of each, from many streams of one thread to one of all; a GPU is fed by one."""
+    """List streams and threads of each, from many streams of one thread to one of all.
+
+    A GPU has two: it computes one batch while the other one is copied to it.
+    """
     if device.type != "cpu":
-        return [(1, cores)]
+        return [(2, max(1, cores // 2))]
     threads = [1]
     while threads[-1] * 4 < cores:
         threads.append(threads[-1] * 4)

@@ -104,18 +104,18 @@ class Recipe:
 
     @classmethod
     def of(cls, choices: Mapping[str, Any]) -> Recipe:
-        """Make a recipe of choices by name; ``augment`` may be the name of a preset.
+        """Make a recipe of choices by name; ``augment`` may be the name of a preset, or what differs from ``light``.
 
         Raises:
             UsageError: There is no such choice, or its value is not one.
         """
-        known = [part.name for part in fields(cls)]
         for name in choices:
-            if name not in known:
-                _check_name("option", name, known)
+            _check_name("option", name, [part.name for part in fields(cls)])
         augment = choices.get("augment")
         if isinstance(augment, str):
             choices = {**choices, "augment": find_augmentation(augment)}
+        elif isinstance(augment, Mapping):
+            choices = {**choices, "augment": _augmentation(augment)}
         return cls(**choices)
 
     @property
@@ -131,6 +131,12 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
         return asdict(self) | {"lr": self.peak, "warm_up": self.rise}
+
+
+def _augmentation(changes: Mapping[str, Any]) -> Augmentation:
+    for name in changes:
+        _check_name("augmentation", name, [part.name for part in fields(Augmentation)])
+    return Augmentation(**changes)
 
 
 def _words(name: str) -> str:

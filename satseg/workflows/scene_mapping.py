@@ -137,9 +137,10 @@ class SceneMapping:
                 self._fill(work, plan, self._refined_cells(stack, plan, decision), follower)
             else:
                 self._fill(work, plan, self._network_cells(plan, decision), follower)
-            follower.finish()
+            if sieved:
+                follower.finish()
             rasters = dict(work.rasters) | ({MapLayer.CLASSES: sieved} if sieved else {})
-            vectors = self._write(rasters, plan, polygons)
+            vectors = self._write(rasters, plan, polygons, follower)
             if self.shared is None:
                 work.remove()
             else:
@@ -258,9 +259,12 @@ class SceneMapping:
         return RawRows(self.folder / "sieved.raw", height=self.info.height, width=self.info.width)
 
     def _write(
-        self, rasters: Mapping[MapLayer, RawRows], plan: Plan, polygons: PolygonSink | None
+        self, rasters: Mapping[MapLayer, RawRows], plan: Plan, polygons: PolygonSink | None, follower: Follower
     ) -> VectorSummary | None:
-        """Complete all outputs; they take their names one right after the other."""
+        """Complete all outputs; they take their names one right after the other.
+
+        Rasters are written while polygons are still traced: a fast GPU is far ahead of the tracer by now.
+        """
         tags = self.mapper.provenance(plan)
         threads = plan.streams * plan.threads
         release_freed_memory()
@@ -270,6 +274,7 @@ class SceneMapping:
                 with self.watch.time(Stage.WRITE), gdal_environment():
                     classes = self.network.classes
                     write_map(rasters[layer], work, self.info, classes, tags, layer=layer, threads=threads)
+            follower.finish()
             with self.watch.time(Stage.TRACE):
                 return polygons.close() if polygons else None
 

@@ -1,7 +1,9 @@
 """How much a map depends on how its scene was cut: the share of pixels that change between plans of ``predict``.
 
-Maps one scene with windows of several sizes, and compares each map with that of the largest windows. Pixels that change
-should be those of which the network is not sure, so their probabilities are told too. Prints one JSON line.
+Maps one scene with windows of several sizes, and compares each map with that of the largest windows; with windows as
+large as the scene, that is one pass over all of it. The plain way (float32, windows of 512 px, half of them
+overlapping, all counting alike) is compared with it as well. Pixels that change should be those of which the network
+is not sure, so their probabilities are told. Prints one JSON line.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
+from bench_predict_speed import load, plain_way
 
 from satseg.records import PredictionSummary
 from satseg.sample import sample
@@ -22,6 +25,7 @@ from satseg.workflows.tile import tile
 from satseg.workflows.train import train
 
 NODATA = 255
+PLAIN_WINDOW = 512
 
 
 def train_on_sample(folder: Path, arch: str, minutes: float) -> str:
@@ -70,6 +74,13 @@ def main() -> None:
                 "changed": round(changed.sum() / valid.sum(), 6),
                 "probability_where_changed": round(float(np.median(sure[changed])), 3) if changed.any() else None,
             }
+            if window == PLAIN_WINDOW:
+                plain, _ = plain_way(load(Path(model), "fp32"), options.scene)
+                against = {"reference": plain != reference, "predict": plain != classes}
+                plans[window]["plain_way"] = {
+                    f"changed_from_{name}": round((found & valid).sum() / valid.sum(), 6)
+                    for name, found in against.items()
+                }
     found = {
         "scene": options.scene.name,
         "pixels": int(valid.sum()),

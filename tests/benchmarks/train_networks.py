@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -65,10 +66,11 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--arch", action="append")
     parser.add_argument("--no-cost", action="store_true", help="leave costs for later")
+    parser.add_argument("--folder", type=Path, help="where tiles and runs are kept; default: a temporary one")
     parser.add_argument("-o", "--output", type=Path, default=RESULTS)
     args = parser.parse_args()
     rows = json.loads(args.output.read_text()) if args.output.exists() else []
-    with tempfile.TemporaryDirectory() as folder:
+    with nullcontext(args.folder) if args.folder else tempfile.TemporaryDirectory() as folder:
         tiles = Path(folder) / "tiles"
         tile([args.data / "scene_train.tif"], labels=args.data / "buildings.gpkg", output=tiles)
         for arch in args.arch or ARCHS:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -28,10 +29,17 @@ def test_a_preset_is_taken_by_its_name() -> None:
     assert Recipe.of({"augment": "strong", "lr": 0.1}) == Recipe(augment=PRESETS["strong"], lr=0.1)
 
 
-def test_its_record_is_plain_json() -> None:
+def test_an_augmentation_is_taken_by_what_differs_from_light() -> None:
+    assert Recipe.of({"augment": {"gain": 0.3}}).augment == replace(PRESETS["light"], gain=0.3)
+    with pytest.raises(UsageError, match="no augmentation 'gian'"):
+        Recipe.of({"augment": {"gian": 0.3}})
+
+
+def test_its_record_is_plain_json_and_makes_it_again() -> None:
     record = Recipe().to_dict()
     assert json.loads(json.dumps(record)) == record
     assert record["augment"]["gain"] == 0.1
+    assert Recipe.of(record).to_dict() == record
 
 
 def test_an_unknown_choice_is_guessed() -> None:
