@@ -37,7 +37,7 @@ def result_rows() -> list[str]:
     return [
         f"| `{row['arch']}` | {row['mean_iou']:.3f} | {' / '.join(f'{iou:.3f}' for iou in row['iou'].values())} "
         f"| {row['steps']:,} | {row['parameters'] / 1e6:.2f} M | {row['multiply_adds'] / 1e9:.1f} G "
-        f"| {row['inference_ms']:.0f} ms | {row['training_ms']:.0f} ms |"
+        f"| {row['inference_ms']:.1f} ms | {row['training_ms']:.0f} ms |"
         for row in sorted(results, key=lambda row: -row["mean_iou"])
     ]
 
