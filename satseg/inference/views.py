@@ -13,7 +13,8 @@ from satseg.errors import UsageError
 from satseg.inference.plan import SMALLEST_WINDOW
 
 _ROWS, _COLUMNS = -2, -1
-_FINEST, _COARSEST = 16.0, 1 / 16
+FINEST, COARSEST = 16.0, 1 / 16
+"""Factors by which windows may be resized, at most and at least."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Views:
         if not self.scales:
             raise UsageError("There is no scale to look at windows in.", hint="Scales are factors such as 0.75,1,1.25.")
         for factor in (*self.scales, *self.resample):
-            if not _COARSEST <= factor <= _FINEST:  # refuses NaN too
+            if not COARSEST <= factor <= FINEST:  # refuses NaN too
                 raise UsageError(f"Windows cannot be resized by a factor of {factor:g}; it must lie in 1/16 to 16.")
 
     @property

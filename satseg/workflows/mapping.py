@@ -14,8 +14,10 @@ from typing import IO
 
 from satseg import __version__
 from satseg.backend.device import available_cores
+from satseg.errors import SceneError
 from satseg.inference.network import Network
 from satseg.inference.ray_engine import RayEngine
+from satseg.inference.views import COARSEST, FINEST
 from satseg.raster.area import AreaOfInterest
 from satseg.raster.scales import Conversion
 from satseg.raster.source import SceneSource
@@ -149,6 +151,12 @@ class Mapper:
         columns, rows = (here / trained for here, trained in zip(info.gsd, self.gsd, strict=True))
         if max(abs(math.log(rows)), abs(math.log(columns))) <= math.log(_GSD_TOLERANCE):
             return network
+        if not all(COARSEST <= ratio <= FINEST for ratio in (rows, columns)):
+            raise SceneError(
+                f"{info.path} has {info.gsd[0]:.3g} m per pixel and the network was trained at {self.gsd[0]:.3g} m: "
+                f"too far apart to resample the scene, which goes up to a factor of {FINEST:g}.",
+                hint="Take a scene of finer pixels, or show it to the network as it is: --gsd scene.",
+            )
         log.warning(
             "%s has %.3g m per pixel and the network was trained at %.3g m: it is shown the scene resampled to that.",
             info.path,

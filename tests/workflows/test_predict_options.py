@@ -173,6 +173,13 @@ def test_coarser_pixels_than_in_training_are_shown_enlarged(tmp_path: Path) -> N
     assert set(seen) == {(64, 64), (128, 128)}  # windows, and what measured the receptive field
 
 
+def test_pixels_far_from_those_in_training_are_refused_with_the_way_out(tmp_path: Path) -> None:
+    scene = write_scene(tmp_path / "scene.tif", np.zeros((64, 64), np.uint8), transform=GRID * Affine.scale(60))
+    with pytest.raises(SceneError, match=r"30 m per pixel .* trained at 0\.5 m: too far apart") as caught:
+        classes_of(replace(mapper(), gsd=(0.5, 0.5)), scene, tmp_path)
+    assert "--gsd scene" in caught.value.hint
+
+
 def test_what_cannot_be_read_fails_or_becomes_nodata(
     tmp_path: Path, shared_data: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
