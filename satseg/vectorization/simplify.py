@@ -73,11 +73,12 @@ def simplify_band(
                 ahead = vertices[vertex, Y] == bottom and slot == DOWN
                 if vertices[vertex, slot] == NONE or known or ahead:
                     continue
+                if vertices[vertices[vertex, slot] >> 2, STATE] & (ANCHOR | SEEN):  # nothing to thin, or done before
+                    continue
                 length = _follow(vertices, vertex, slot, path)
-                if _comes_first(path, length):
-                    _thin(path, length, todo, occupied, top, reach, scale)
-                    _relink(state, path, length)
-                    _mark_round(state, path, length, occupied, top, scale)
+                _thin(path, length, todo, occupied, top, reach, scale)
+                _relink(state, path, length)
+                _mark_round(state, path, length, occupied, top, scale)
     for i in range(carried, count):
         vertex = fresh[i]
         if vertices[vertex, STATE] & (ANCHOR | SEEN | DROPPED) == 0:  # the first vertex of a ring without anchors
@@ -126,17 +127,6 @@ def _follow(vertices: np.ndarray, start: int, slot: int, path: np.ndarray) -> in
         path[i, KEPT] = 0
     path[0, KEPT] = path[length - 1, KEPT] = 1
     return length
-
-
-@njit(cache=True, nogil=True)
-def _comes_first(path: np.ndarray, length: int) -> bool:
-    """Tell whether this is the direction in which the arc is simplified: from the end that comes first in the scene."""
-    end = length - 1
-    if path[0, LINE] != path[end, LINE]:
-        return path[0, LINE] < path[end, LINE]
-    if path[0, COLUMN] != path[end, COLUMN]:
-        return path[0, COLUMN] < path[end, COLUMN]
-    return path[0, EXIT] < path[end, ENTRY]
 
 
 @njit(cache=True, nogil=True)
