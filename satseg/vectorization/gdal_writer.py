@@ -151,6 +151,7 @@ def finish_geopackage(path: Path, layer: Layer) -> None:
     """
     try:
         with sqlite3.connect(path) as connection:
+            connection.execute("PRAGMA synchronous = OFF")  # the file is staged; waiting for the disk takes seconds
             if layer.classes is not None:
                 _add_style(connection, path.stem, layer.classes)
             connection.execute("UPDATE gpkg_contents SET last_change = ?", (EPOCH,))

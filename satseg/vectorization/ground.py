@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _NODES = 65
 _STEP_M = 50.0  # of the central differences: large against rounding, small against the curvature of the ellipsoid
+_GAUSS = 0.6**0.5  # place of the outer two of three Gauss points
 
 
 class Ground:
@@ -52,7 +53,7 @@ class Ground:
         if not np.isfinite(metric).all():
             raise ValueError(f"part of the raster lies outside the area where {crs} is defined")
         scale = np.sqrt(metric[0] * metric[2] - metric[1] ** 2)
-        self._nodes = np.stack([scale, *metric], axis=-1)
+        self._nodes = np.stack([scale, *metric])
         self._grid = np.array([across[0], down[0], across[1] - across[0], down[1] - down[0]])
 
     def measure(self, regions: Regions) -> tuple[np.ndarray, np.ndarray]:
@@ -109,21 +110,25 @@ def _measure(
 ) -> tuple[np.ndarray, np.ndarray]:
     count = len(polygons) - 1
     areas, lengths = np.zeros(count), np.zeros(count)
-    powers, box = np.empty((4, 3, 3)), np.empty(4)
+    powers, box, weights = np.empty((4, 3, 3)), np.empty(4), np.empty((2, 3, 5))
     for polygon in range(count):
         first, end = rings[polygons[polygon]], rings[polygons[polygon] + 1]  # the outer ring holds the others
         _box(corners, first, end, box)
-        _fit(nodes, grid, box, powers)
-        area = 0.0
+        _fit(nodes, grid, box, powers, weights)
+        area, length = 0.0, 0.0
+        per_column, per_row = 1 / box[2], 1 / box[3]
         for ring in range(polygons[polygon], polygons[polygon + 1]):
             for i in range(rings[ring], rings[ring + 1] - 1):
                 dx, dy = corners[i + 1, 0] - corners[i, 0], corners[i + 1, 1] - corners[i, 1]
-                u, v = (corners[i, 0] - box[0]) / box[2], (corners[i, 1] - box[1]) / box[3]
-                half_du, half_dv = dx / box[2] / 2, dy / box[3] / 2
-                lengths[polygon] += _length(powers, u + half_du, v + half_dv, dx, dy)
-                if dy != 0:
-                    area += _strip(powers[0], u, v, half_du, half_dv)
-        areas[polygon] = area * box[2] * box[3]
+                half_du, half_dv = dx * per_column / 2, dy * per_row / 2
+                u = (corners[i, 0] - box[0]) * per_column + half_du  # of its middle
+                v = (corners[i, 1] - box[1]) * per_row + half_dv
+                length += _length(powers, u, v, dx, dy)
+                if dx == 0:
+                    area += _column(powers, u, v, half_dv)
+                elif dy != 0:
+                    area += _strip(powers, u, v, half_du, half_dv)
+        lengths[polygon], areas[polygon] = length, area * box[2] * box[3]
     return areas, lengths
 
 
@@ -138,68 +143,92 @@ def _box(corners: np.ndarray, first: int, end: int, box: np.ndarray) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _fit(nodes: np.ndarray, grid: np.ndarray, box: np.ndarray, powers: np.ndarray) -> None:
+def _fit(nodes: np.ndarray, grid: np.ndarray, box: np.ndarray, powers: np.ndarray, weights: np.ndarray) -> None:
     """Fill in the coefficients of u**i * v**j over a box, u and v in -1..1, for each quantity of the nodes."""
-    values = np.empty((4, 3, 3))
-    across, down = np.empty(4), np.empty(4)
-    for i in range(3):
-        left = _weigh((box[0] + (i - 1) * box[2] - grid[0]) / grid[2], nodes.shape[0], across)
-        for j in range(3):
-            top = _weigh((box[1] + (j - 1) * box[3] - grid[1]) / grid[3], nodes.shape[1], down)
-            values[:, i, j] = 0.0
-            for a in range(4):
-                for b in range(4):
-                    weight = across[a] * down[b]
-                    for k in range(4):
-                        values[k, i, j] += weight * nodes[left + a, top + b, k]
+    for axis in range(2):
+        for i in range(3):
+            at = (box[axis] + (i - 1) * box[2 + axis] - grid[axis]) / grid[2 + axis]
+            _weigh(at, nodes.shape[1 + axis], weights[axis, i])
     for k in range(4):
-        for j in range(3):  # along u, in place
-            low, middle, high = values[k, 0, j], values[k, 1, j], values[k, 2, j]
-            values[k, 0, j], values[k, 1, j], values[k, 2, j] = middle, (high - low) / 2, (low + high) / 2 - middle
-        for i in range(3):  # along v
-            low, middle, high = values[k, i, 0], values[k, i, 1], values[k, i, 2]
+        for i in range(3):
+            low, middle = _interpolate(nodes, k, weights, i, 0), _interpolate(nodes, k, weights, i, 1)
+            high = _interpolate(nodes, k, weights, i, 2)
             powers[k, i, 0], powers[k, i, 1], powers[k, i, 2] = middle, (high - low) / 2, (low + high) / 2 - middle
+        for j in range(3):
+            low, middle, high = powers[k, 0, j], powers[k, 1, j], powers[k, 2, j]
+            powers[k, 0, j], powers[k, 1, j], powers[k, 2, j] = middle, (high - low) / 2, (low + high) / 2 - middle
 
 
 @njit(cache=True, nogil=True)
-def _weigh(at: float, count: int, weights: np.ndarray) -> int:
-    """Fill in the weights of the cubic through four of ``count`` nodes around a place; return the first of them."""
-    first = min(max(int(at) - 1, 0), count - 4)
+def _interpolate(nodes: np.ndarray, k: int, weights: np.ndarray, i: int, j: int) -> float:
+    """Return quantity ``k`` at column ``i`` and row ``j`` of the 3 x 3 points of a box."""
+    left, top, value = int(weights[0, i, 4]), int(weights[1, j, 4]), 0.0
     for a in range(4):
-        weights[a] = 1.0
+        along = 0.0
         for b in range(4):
-            if b != a:
-                weights[a] *= (at - first - b) / (a - b)
-    return first
+            along += weights[1, j, b] * nodes[k, left + a, top + b]
+        value += weights[0, i, a] * along
+    return value
+
+
+@njit(cache=True, nogil=True)
+def _weigh(at: float, count: int, weights: np.ndarray) -> None:
+    """Fill in Lagrange's weights of the cubic through four of ``count`` nodes around a place, and the first of them."""
+    first = min(max(int(at) - 1, 0), count - 4)
+    t = at - first
+    weights[0] = (t - 1) * (t - 2) * (3 - t) / 6
+    weights[1] = t * (t - 2) * (t - 3) / 2
+    weights[2] = t * (t - 1) * (3 - t) / 2
+    weights[3] = t * (t - 1) * (t - 2) / 6
+    weights[4] = first
 
 
 @njit(cache=True, nogil=True)
 def _length(powers: np.ndarray, u: float, v: float, dx: float, dy: float) -> float:
     """Return the length of an edge by the metric in its middle."""
     if dy == 0:
-        return abs(dx) * np.sqrt(_value(powers[1], u, v))
+        return abs(dx) * np.sqrt(_value(powers, 1, u, v))
     if dx == 0:
-        return abs(dy) * np.sqrt(_value(powers[3], u, v))
-    square = _value(powers[1], u, v) * dx * dx + _value(powers[3], u, v) * dy * dy
-    return np.sqrt(square + 2 * _value(powers[2], u, v) * dx * dy)
+        return abs(dy) * np.sqrt(_value(powers, 3, u, v))
+    square = _value(powers, 1, u, v) * dx * dx + _value(powers, 3, u, v) * dy * dy
+    return np.sqrt(square + 2 * _value(powers, 2, u, v) * dx * dy)
 
 
 @njit(cache=True, nogil=True)
-def _value(powers: np.ndarray, u: float, v: float) -> float:
-    total = 0.0
-    for j in range(2, -1, -1):
-        total = total * v + powers[0, j] + u * (powers[1, j] + u * powers[2, j])
-    return total
+def _value(powers: np.ndarray, k: int, u: float, v: float) -> float:
+    """Return quantity ``k`` at a place. Without a loop, which would have the array counted in and out at every call."""
+    constant, linear = _factor(powers, k, 0, u), _factor(powers, k, 1, u)
+    return constant + v * (linear + v * _factor(powers, k, 2, u))
+
+
+@njit(cache=True, nogil=True)
+def _factor(powers: np.ndarray, k: int, j: int, u: float) -> float:
+    """Return the factor of v**j in quantity ``k``."""
+    return powers[k, 0, j] + u * (powers[k, 1, j] + u * powers[k, 2, j])
+
+
+@njit(cache=True, nogil=True)
+def _across(powers: np.ndarray, j: int, u: float) -> float:
+    """Integrate the factor of v**j in the first quantity, the ground area, from 0 to u."""
+    return u * (powers[0, 0, j] + u * (powers[0, 1, j] / 2 + u * powers[0, 2, j] / 3))
+
+
+@njit(cache=True, nogil=True)
+def _column(powers: np.ndarray, u: float, v: float, half_dv: float) -> float:
+    """Integrate the ground area between u = 0 and an edge along a column, given its middle."""
+    square = v * v + half_dv * half_dv / 3  # the mean of v**2
+    return 2 * half_dv * (_across(powers, 0, u) + v * _across(powers, 1, u) + square * _across(powers, 2, u))
 
 
 @njit(cache=True, nogil=True)
 def _strip(powers: np.ndarray, u: float, v: float, half_du: float, half_dv: float) -> float:
-    """Integrate the polynomial between u = 0 and an edge; three Gauss points are exact here."""
-    total = 0.0
-    for at, weight in ((-0.7745966692414834, 5.0), (0.0, 8.0), (0.7745966692414834, 5.0)):
-        p, q = u + half_du * (1 + at), v + half_dv * (1 + at)
-        value = 0.0
-        for j in range(2, -1, -1):
-            value = value * q + p * (powers[0, j] + p * (powers[1, j] / 2 + p * powers[2, j] / 3))
-        total += weight * value
-    return total * half_dv / 9
+    """Integrate the ground area between u = 0 and any edge, given its middle; three Gauss points are exact here."""
+    du, dv = half_du * _GAUSS, half_dv * _GAUSS
+    ends = _row(powers, u - du, v - dv) + _row(powers, u + du, v + dv)
+    return (5 * ends + 8 * _row(powers, u, v)) * half_dv / 9
+
+
+@njit(cache=True, nogil=True)
+def _row(powers: np.ndarray, u: float, v: float) -> float:
+    """Integrate the ground area from 0 to u along a row."""
+    return _across(powers, 0, u) + v * (_across(powers, 1, u) + v * _across(powers, 2, u))

@@ -152,6 +152,12 @@ def with_room(state: PlanarMap) -> PlanarMap:
     return state
 
 
+def sort_free_slots(state: PlanarMap) -> None:
+    """Have slots taken in ascending order, so that what is near in the raster is near in memory."""
+    for stack, left in ((state.free_vertices, VERTICES_LEFT), (state.free_regions, REGIONS_LEFT)):
+        stack[: state.counters[left]][::-1].sort()  # slots are taken from the end
+
+
 def _more_vertices(state: PlanarMap) -> PlanarMap:
     free = _more_slots(state.free_vertices, state.counters, VERTICES_LEFT)
     tables = {name: _doubled(getattr(state, name)) for name in ("vertices", "fresh", "pinches")}

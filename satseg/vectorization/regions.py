@@ -98,20 +98,24 @@ class Batches:
 
     def __init__(self) -> None:
         self._pending: list[Regions] = []
+        self._features = self._vertices = 0
 
     def add(self, regions: Regions) -> Iterator[Regions]:
         """Take more features; yield the batches that are full."""
+        if not len(regions):
+            return
         self._pending.append(regions)
-        if sum(map(len, self._pending)) < BATCH_FEATURES and (
-            sum(len(part.corners) for part in self._pending) < BATCH_VERTICES
-        ):
+        self._features += len(regions)
+        self._vertices += len(regions.corners)
+        if self._features < BATCH_FEATURES and self._vertices < BATCH_VERTICES:
             return
         waiting = concatenate(self._pending)
         first = 0
         while last := _full_batch(waiting, first):
             yield waiting.cut(first, last)
             first = last
-        self._pending = [waiting.cut(first, len(waiting))]
+        rest = waiting.cut(first, len(waiting))
+        self._pending, self._features, self._vertices = [rest], len(rest), len(rest.corners)
 
     def finish(self) -> Iterator[Regions]:
         """Yield what is left, if anything."""

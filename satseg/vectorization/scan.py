@@ -6,8 +6,9 @@ A corner of four pixels is looked at once, when its lower right pixel arrives:
     ------------+-------------        where the two pixels beside them differ
     bottom left | bottom right
 
-Kernels that run often take the arrays of the map one by one: handed on as a tuple, each would be counted in and out at
-every call. All depends on the pixels alone and never on how many rows come at a time.
+Kernels that run often take the arrays of the map one by one, and as few as possible: numba counts each array that is
+handed on in and out at every call, also those inside a tuple. All depends on the pixels alone and never on how many
+rows come at a time.
 """
 
 from __future__ import annotations
@@ -104,6 +105,7 @@ def _scan_row(state: PlanarMap, row: np.ndarray, columns: np.ndarray) -> None:
     free_regions, closed, families, counters = state.free_regions, state.closed, state.families, state.counters
     lattice, by, histograms = counters[LATTICE], counters[FEATURES], state.histograms
     cut_rows = lattice > 0 and counters[ROW] > 0 and counters[ROW] % lattice == 0
+    rounds = counters[ROUNDS] if lattice == 0 else 0  # with a lattice, simplifying decides
     from_left = NONE  # vertex at the left end of the horizontal boundary we are on
     run = NONE  # region of the run of equal pixels above that ends at the next boundary going up
     begin = 0  # column where the current run of equal pixels begins
@@ -115,11 +117,18 @@ def _scan_row(state: PlanarMap, row: np.ndarray, columns: np.ndarray) -> None:
         cut_columns = lattice > 0 and x > 0 and x % lattice == 0
         vertex, upper = NONE, labels[x]
         if right != left or up != down or (up and right) or (cut_rows and up) or (cut_columns and right):
-            ends = (cut_rows and down) or (cut_columns and right)
-            state_bits = _state(top_left, top_right, bottom_right, bottom_left) | (ANCHOR if ends else 0)
-            vertex = _add_vertex(vertices, free_vertices, fresh, counters, x, state_bits)
-            _link(vertices, hanging, vertex, x, from_left, up, right, down, left)
-            from_left = vertex if right else from_left
+            flags = _flags(top_left, top_right, bottom_right, bottom_left)
+            flags |= ANCHOR if (cut_rows and down) or (cut_columns and right) else 0
+            flags |= rounds if flags & ANCHOR == 0 else 0
+            counters[VERTICES_LEFT] -= 1
+            vertex = free_vertices[counters[VERTICES_LEFT]]
+            _put_vertex(vertices, vertex, x, counters[ROW], flags)
+            _link(vertices, vertex, hanging[x] if up else NONE, from_left if left else NONE, right, down)
+            if lattice > 0:
+                fresh[counters[FRESH]] = vertex
+                counters[FRESH] += 1
+            hanging[x] = vertex  # read only where a boundary goes down
+            from_left = vertex
             if right and down and not up and not left and top_left != VOID:
                 _add_hole(regions, vertices, labels[x - 1], vertex)
         if down:
@@ -144,30 +153,19 @@ def _scan_row(state: PlanarMap, row: np.ndarray, columns: np.ndarray) -> None:
             outline[labels[x]] += bottom_right != VOID
             outline[labels[x - 1]] += bottom_left != VOID
         if up:
-            if top_left != VOID:
-                _end_run(regions, closed, counters, run)
+            if top_left != VOID and _end_run(regions, run, by) == 0:
+                closed[counters[CLOSED]] = find(regions, run, by)
+                counters[CLOSED] += 1
             run = upper
 
 
 @njit(cache=True, nogil=True)
-def _add_vertex(
-    vertices: np.ndarray, free_vertices: np.ndarray, fresh: np.ndarray, counters: np.ndarray, x: int, state: int
-) -> int:
-    counters[VERTICES_LEFT] -= 1
-    vertex = free_vertices[counters[VERTICES_LEFT]]
-    vertices[vertex, X] = x
-    vertices[vertex, Y] = counters[ROW]
-    vertices[vertex, STATE] = state
-    if counters[LATTICE] == 0 and state & ANCHOR == 0:
-        vertices[vertex, STATE] |= counters[ROUNDS]  # with a lattice, simplifying decides
-    if counters[LATTICE] > 0:
-        fresh[counters[FRESH]] = vertex
-        counters[FRESH] += 1
-    return vertex
+def _put_vertex(vertices: np.ndarray, vertex: int, column: int, row: int, flags: int) -> None:
+    vertices[vertex, X], vertices[vertex, Y], vertices[vertex, STATE] = column, row, flags
 
 
 @njit(cache=True, nogil=True)
-def _state(top_left: int, top_right: int, bottom_right: int, bottom_left: int) -> int:
+def _flags(top_left: int, top_right: int, bottom_right: int, bottom_left: int) -> int:
     """Return the state of a new vertex: how many regions pass it, how it turns, whether one may touch itself there."""
     up, right = top_left != top_right, top_right != bottom_right
     down, left = bottom_right != bottom_left, bottom_left != top_left
@@ -184,29 +182,17 @@ def _state(top_left: int, top_right: int, bottom_right: int, bottom_left: int) -
 
 
 @njit(cache=True, nogil=True)
-def _link(
-    vertices: np.ndarray,
-    hanging: np.ndarray,
-    vertex: int,
-    x: int,
-    from_left: int,
-    up: bool,
-    right: bool,
-    down: bool,
-    left: bool,
-) -> None:
+def _link(vertices: np.ndarray, vertex: int, above: int, before: int, right: bool, down: bool) -> None:
     """Link a new vertex with those above and to the left; those to the right and below will link themselves."""
     vertices[vertex, UP] = vertices[vertex, LEFT] = NONE
     vertices[vertex, RIGHT] = 0 if right else NONE
     vertices[vertex, DOWN] = 0 if down else NONE
-    if up:
-        vertices[vertex, UP] = 4 * hanging[x] + DOWN
-        vertices[hanging[x], DOWN] = 4 * vertex + UP
-    if left:
-        vertices[vertex, LEFT] = 4 * from_left + RIGHT
-        vertices[from_left, RIGHT] = 4 * vertex + LEFT
-    if down:
-        hanging[x] = vertex
+    if above != NONE:
+        vertices[vertex, UP] = 4 * above + DOWN
+        vertices[above, DOWN] = 4 * vertex + UP
+    if before != NONE:
+        vertices[vertex, LEFT] = 4 * before + RIGHT
+        vertices[before, RIGHT] = 4 * vertex + LEFT
 
 
 @njit(cache=True, nogil=True)
@@ -245,13 +231,11 @@ def _new_region(
 
 
 @njit(cache=True, nogil=True)
-def _end_run(regions: np.ndarray, closed: np.ndarray, counters: np.ndarray, region: int) -> None:
-    """Count off a run of the row above; the feature has closed when no run is left at the front."""
-    feature = find(regions, region, counters[FEATURES])
+def _end_run(regions: np.ndarray, region: int, by: int) -> int:
+    """Count off a run of the row above; the feature has closed when none is left at the front."""
+    feature = find(regions, region, by)
     regions[feature, ACTIVE] -= 1
-    if regions[feature, ACTIVE] == 0:
-        closed[counters[CLOSED]] = feature
-        counters[CLOSED] += 1
+    return regions[feature, ACTIVE]
 
 
 @njit(cache=True, nogil=True)

@@ -80,7 +80,7 @@ class SceneTracer:
         self._row += len(rows.classes)
         for top in range(0, len(rows.classes), ROWS_AT_ONCE):
             values = rows.classes[top : top + ROWS_AT_ONCE]
-            values = values if self._lookup is None else self._lookup[values]
+            values = values if self._lookup is None else np.take(self._lookup, values, mode="clip")  # the fastest way
             if self._queue is not None:
                 assert rows.confidence is not None, "all rows of a map have confidence, or none"
                 self._queue.push(values, rows.confidence[top : top + ROWS_AT_ONCE])

@@ -58,7 +58,7 @@ def simplify_band(
     Returns:
         Number of fresh vertices on the row ``bottom``, carried over to the next band; ``occupied`` is ready for it.
     """
-    vertices, fresh, counters = state.vertices, state.fresh, state.counters
+    vertices, fresh, counters, free_vertices = state.vertices, state.fresh, state.counters, state.free_vertices
     count = counters[FRESH]
     for i in range(carried, count):
         occupied[vertices[fresh[i], Y] - top, vertices[fresh[i], X]] = 1
@@ -73,18 +73,19 @@ def simplify_band(
                 ahead = vertices[vertex, Y] == bottom and slot == DOWN
                 if vertices[vertex, slot] == NONE or known or ahead:
                     continue
+                if vertices[vertices[vertex, slot] >> 2, STATE] & (ANCHOR | SEEN):  # nothing to thin, or done before
+                    continue
                 length = _follow(vertices, vertex, slot, path)
-                if _comes_first(path, length):
-                    _thin(path, length, todo, occupied, top, reach, scale)
-                    _relink(state, path, length)
-                    _mark_round(state, path, length, occupied, top, scale)
+                _thin(path, length, todo, occupied, top, reach, scale)
+                _relink(vertices, free_vertices, counters, path, length)
+                _mark_round(vertices, counters, path, length, occupied, top, scale)
     for i in range(carried, count):
         vertex = fresh[i]
         if vertices[vertex, STATE] & (ANCHOR | SEEN | DROPPED) == 0:  # the first vertex of a ring without anchors
             length = _follow(vertices, vertex, RIGHT, path)
             _thin(path, length, todo, occupied, top, reach, scale)
-            _relink(state, path, length)
-            _mark_round(state, path, length, occupied, top, scale)
+            _relink(vertices, free_vertices, counters, path, length)
+            _mark_round(vertices, counters, path, length, occupied, top, scale)
     return _carry(state, occupied, top, bottom, carried) if bottom >= 0 else 0
 
 
@@ -126,17 +127,6 @@ def _follow(vertices: np.ndarray, start: int, slot: int, path: np.ndarray) -> in
         path[i, KEPT] = 0
     path[0, KEPT] = path[length - 1, KEPT] = 1
     return length
-
-
-@njit(cache=True, nogil=True)
-def _comes_first(path: np.ndarray, length: int) -> bool:
-    """Tell whether this is the direction in which the arc is simplified: from the end that comes first in the scene."""
-    end = length - 1
-    if path[0, LINE] != path[end, LINE]:
-        return path[0, LINE] < path[end, LINE]
-    if path[0, COLUMN] != path[end, COLUMN]:
-        return path[0, COLUMN] < path[end, COLUMN]
-    return path[0, EXIT] < path[end, ENTRY]
 
 
 @njit(cache=True, nogil=True)
@@ -227,9 +217,10 @@ def _reach_of_shortcut(
 
 
 @njit(cache=True, nogil=True)
-def _relink(state: PlanarMap, path: np.ndarray, length: int) -> None:
+def _relink(
+    vertices: np.ndarray, free_vertices: np.ndarray, counters: np.ndarray, path: np.ndarray, length: int
+) -> None:
     """Link the vertices that stay with one another, and drop those between them."""
-    vertices = state.vertices
     before = 0
     for i in range(1, length):
         if not path[i, KEPT]:
@@ -238,37 +229,51 @@ def _relink(state: PlanarMap, path: np.ndarray, length: int) -> None:
         vertices[path[before, VERTEX], path[before, EXIT]] = on
         vertices[path[i, VERTEX], path[i, ENTRY]] = back
         for k in range(before + 1, i):
-            _drop(state, path, k, back, on)
+            _drop(vertices, free_vertices, counters, path, k, back, on)
         before = i
 
 
 @njit(cache=True, nogil=True)
-def _drop(state: PlanarMap, path: np.ndarray, k: int, back: int, on: int) -> None:
+def _drop(
+    vertices: np.ndarray,
+    free_vertices: np.ndarray,
+    counters: np.ndarray,
+    path: np.ndarray,
+    k: int,
+    back: int,
+    on: int,
+) -> None:
     """Drop a vertex. One that regions begin at or may have holes at stays in the table until they are emitted."""
-    vertices, vertex = state.vertices, path[k, VERTEX]
+    vertex = path[k, VERTEX]
     vertices[vertex, path[k, ENTRY]] = back
     vertices[vertex, path[k, EXIT]] = on
     vertices[vertex, STATE] |= DROPPED
     if vertices[vertex, RIGHT] == NONE or vertices[vertex, DOWN] == NONE:
-        state.free_vertices[state.counters[VERTICES_LEFT]] = vertex
-        state.counters[VERTICES_LEFT] += 1
+        free_vertices[counters[VERTICES_LEFT]] = vertex
+        counters[VERTICES_LEFT] += 1
 
 
 @njit(cache=True, nogil=True)
 def _mark_round(
-    state: PlanarMap, path: np.ndarray, length: int, occupied: np.ndarray, top: int, scale: np.ndarray
+    vertices: np.ndarray,
+    counters: np.ndarray,
+    path: np.ndarray,
+    length: int,
+    occupied: np.ndarray,
+    top: int,
+    scale: np.ndarray,
 ) -> None:
     """Mark the corners that stay and can be rounded: what is cut off holds no raw vertex of another arc.
 
     What is cut off a corner is bounded by the arc on two sides, so another arc could only get into it, and out again
     through the third side, by a vertex of its own.
     """
-    if state.counters[ROUNDS] == 0:
+    if counters[ROUNDS] == 0:
         return
     kept = np.flatnonzero(path[:length, KEPT])
     for k in range(1, len(kept) - 1):
         if _corner_is_clear(path, kept[k - 1], kept[k], kept[k + 1], occupied, top, scale):
-            state.vertices[path[kept[k], VERTEX], STATE] |= ROUND
+            vertices[path[kept[k], VERTEX], STATE] |= ROUND
 
 
 @njit(cache=True, nogil=True)

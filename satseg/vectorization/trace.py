@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from satseg.vectorization.pieces import Pieces
-from satseg.vectorization.planar import FAMILIES, ROW, VOID, find_family, new_map, with_room
+from satseg.vectorization.planar import FAMILIES, ROW, VOID, find_family, new_map, sort_free_slots, with_room
 from satseg.vectorization.regions import Regions, concatenate, to_shapely
 from satseg.vectorization.rings import emit_closed
 from satseg.vectorization.scan import cut_giants, hand_on, scan_rows
@@ -24,7 +24,7 @@ NO_ROW = -1
 
 _STRIP_ROWS = 256
 
-ROWS_AT_ONCE = 64  # closed regions are handed out this often, so that tables stay small enough for the cache
+ROWS_AT_ONCE = 16  # closed regions are handed out this often, so that tables stay small enough for the cache
 
 
 class Tracer:
@@ -138,6 +138,7 @@ class Tracer:
 
     def _emit(self) -> Regions:
         regions = Regions(*emit_closed(self._state))
+        sort_free_slots(self._state)
         return regions if self._radius is None else smooth_corners(regions, self._radius)
 
 
