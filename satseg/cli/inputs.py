@@ -7,9 +7,13 @@ import re
 import stat
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal
+from itertools import chain
+from typing import TYPE_CHECKING, Literal
 
 from satseg.errors import UsageError
+
+if TYPE_CHECKING:
+    from satseg.raster.source import SceneSource
 
 STDIN = "-"
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
@@ -30,9 +34,15 @@ def scene_list(scenes: Sequence[str]) -> Iterator[str]:
             yield scene
 
 
-def scenes(named: Sequence[str]) -> Iterable[str]:
-    """Return the scenes as a list where all are named, and as they come where stdin is among them."""
-    return scene_list(named) if STDIN in named else list(named)
+def scenes(named: Sequence[str], stacked: Sequence[SceneSource]) -> Iterable[str | SceneSource]:
+    """Return the scenes as a list where all are named, and as they come where stdin is among them; stacks come last.
+
+    Raises:
+        UsageError: There is none.
+    """
+    if not named and not stacked:
+        raise UsageError("There is no scene to map.", hint="Name one: satseg predict scene.tif -o map.tif")
+    return chain(scene_list(named), stacked) if STDIN in named else [*named, *stacked]
 
 
 def stdin_is_pipe() -> bool:

@@ -25,9 +25,9 @@ _RUN = "How to run"
 def predict(
     ctx: typer.Context,
     scenes: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(metavar="SCENE", help="Rasters to map; - reads their names from stdin, one a line."),
-    ],
+    ] = None,
     output: Annotated[
         list[str] | None,
         typer.Option(
@@ -73,11 +73,13 @@ def predict(
         ),
     ] = None,
     stack: Annotated[
-        bool,
+        list[str] | None,
         typer.Option(
-            "--stack", help="The SCENEs are files of one scene: stack their bands in this order.", rich_help_panel=_MAPS
+            metavar="FILES",
+            help="Files of one grid that together are a scene: B04.tif,B08.tif. May be given more than once.",
+            rich_help_panel=_MAPS,
         ),
-    ] = False,
+    ] = None,
     aoi: Annotated[
         str | None,
         typer.Option(
@@ -282,7 +284,9 @@ def predict(
             crs=crs,
         ),
     )
-    named = [SceneSource(tuple(inputs.scene_list(scenes)), settings.bands)] if stack else inputs.scenes(scenes)
+    named = inputs.scenes(
+        scenes or [], [SceneSource(inputs.names(files) or (), settings.bands) for files in stack or []]
+    )
     names = OutputNames(tuple(output or ()), confidence, probabilities, disagreement)
     if dry_run:
         for rehearsal in rehearse_scenes(named, outputs=names, model=model or None, arch=arch, settings=settings):
@@ -290,7 +294,7 @@ def predict(
         return
     failed: list[SatsegError] = []
     reported = 0
-    several = len(scenes) > 1 or scenes == [inputs.STDIN]
+    several = not isinstance(named, list) or len(named) > 1
     try:
         for summary in predict_scenes(
             named,
@@ -299,7 +303,7 @@ def predict(
             arch=arch,
             settings=settings,
             stream=sys.stdout,
-            on_error=failed.append if several and not stack else None,
+            on_error=failed.append if several else None,
             progress=talk.progress,
         ):
             talk.report(summary, _table)

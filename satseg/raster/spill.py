@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 import tempfile
 from collections import OrderedDict
@@ -14,8 +13,7 @@ from types import TracebackType
 import numpy as np
 
 from satseg.errors import OutputError
-
-_OWN_PAGES = 2**16  # bytes
+from satseg.pages import own_pages
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ class SpillStore:
     def put(self, key: Hashable, array: np.ndarray) -> None:
         """Keep a copy of an array, in place of what the key held before."""
         self.drop(key)
-        held = _pages(array.shape, array.dtype)
+        held = own_pages(array.shape, array.dtype)
         held[...] = array
         self._hold(key, held)
 
@@ -129,7 +127,7 @@ class SpillStore:
 
     def _load(self, slot: _Slot) -> np.ndarray:
         assert self._file is not None, "what is spilled has a file"
-        array = _pages(slot.shape, slot.dtype)
+        array = own_pages(slot.shape, slot.dtype)
         data = array.reshape(-1).view(np.uint8).data
         done = 0
         while done < len(data):
@@ -149,15 +147,3 @@ class SpillStore:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _pages(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Return an array in pages of its own, which go back to the system at once when it is dropped.
-
-    From the C library's heap, arrays that live long between others that do not leave holes: measured, several times
-    the budget.
-    """
-    size = int(np.prod(shape)) * dtype.itemsize
-    if size < _OWN_PAGES:
-        return np.empty(shape, dtype)
-    return np.frombuffer(mmap.mmap(-1, size), dtype).reshape(shape)

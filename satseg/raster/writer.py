@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from rasterio.errors import RasterioError
 
 from satseg.classes import IGNORE_INDEX, ClassTable
 from satseg.errors import OutputError, UsageError, one_line
+from satseg.raster.overviews import write_overviews
 from satseg.raster.rawrows import RawRows
 from satseg.records import CERTAIN, MapLayer, SceneInfo
 
@@ -62,24 +64,26 @@ def write_map(
     Raises:
         OutputError: The file cannot be written (disk full, no permission).
     """
-    described = path.with_name(f"{path.name}.vrt")
+    bands = _bands(layer, classes)
     tags = {**tags, CLASSES_TAG: json.dumps(classes.to_dict(), ensure_ascii=False)}
     try:
-        described.write_bytes(_describe(rows, described, scene, _bands(layer, classes), tags))
-        rasterio.shutil.copy(
-            str(described),
-            str(path),
-            driver="COG",
-            compress="deflate",
-            blocksize=_COG_BLOCK,
-            overview_resampling="mode" if layer is MapLayer.CLASSES else "average",
-            bigtiff="if_safer",
-            num_threads=str(threads),
-        )
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+            halves = write_overviews(rows, Path(folder), layer=layer, smallest=_COG_BLOCK)
+            levels = [_describe_overview(half) for half in halves]
+            described = Path(folder) / "map.vrt"
+            described.write_bytes(_describe(rows, described, scene, bands, tags, levels))
+            rasterio.shutil.copy(
+                str(described),
+                str(path),
+                driver="COG",
+                compress="deflate",
+                blocksize=_COG_BLOCK,
+                overviews="FORCE_USE_EXISTING",
+                bigtiff="if_safer",
+                num_threads=str(threads),
+            )
     except (RasterioError, CPLE_BaseError, OSError) as error:
         raise OutputError(f"Cannot write {path}: {one_line(error)}.") from error
-    finally:
-        described.unlink(missing_ok=True)
 
 
 def read_class_table(dataset: Any) -> ClassTable | None:
@@ -106,10 +110,15 @@ def _bands(layer: MapLayer, classes: ClassTable) -> list[_Band]:
 
 
 def _describe(
-    rows: RawRows, described: Path, scene: SceneInfo, bands: Sequence[_Band], tags: Mapping[str, str]
+    rows: RawRows,
+    described: Path,
+    scene: SceneInfo,
+    bands: Sequence[_Band],
+    tags: Mapping[str, str],
+    levels: Sequence[Path],
 ) -> bytes:
     """Return a VRT that tells GDAL how to read the work raster, and what to write beside its pixels."""
-    root = ElementTree.Element("VRTDataset", rasterXSize=str(scene.width), rasterYSize=str(scene.height))
+    root = _dataset(rows)
     if scene.crs is not None:
         # The order of coordinates is that of the transform, (x, y), whatever the authority says.
         srs = ElementTree.SubElement(root, "SRS", dataAxisToSRSAxisMapping="1,2")
@@ -117,22 +126,45 @@ def _describe(
     if not scene.transform.is_identity:
         ElementTree.SubElement(root, "GeoTransform").text = ", ".join(map(repr, scene.transform.to_gdal()))
     _metadata(root, tags)
-    source = os.path.relpath(rows.path.resolve(), described.parent.resolve())
     for number, band in enumerate(bands, start=1):
-        element = ElementTree.SubElement(
-            root, "VRTRasterBand", dataType="Byte", band=str(number), subClass="VRTRawRasterBand"
-        )
+        element = _raw_band(root, number, rows, described)
         ElementTree.SubElement(element, "Description").text = band.name
-        ElementTree.SubElement(element, "NoDataValue").text = str(IGNORE_INDEX)
         if band.classes is None:
             ElementTree.SubElement(element, "Scale").text = repr(1 / CERTAIN)
         else:
             _describe_classes(element, band.classes)
-        ElementTree.SubElement(element, "SourceFilename", relativeToVRT="1").text = source
-        ElementTree.SubElement(element, "ImageOffset").text = str((number - 1) * scene.width)
-        ElementTree.SubElement(element, "PixelOffset").text = "1"
-        ElementTree.SubElement(element, "LineOffset").text = str(len(bands) * scene.width)
+        for level in levels:
+            overview = ElementTree.SubElement(element, "Overview")
+            ElementTree.SubElement(overview, "SourceFilename", relativeToVRT="1").text = level.name
+            ElementTree.SubElement(overview, "SourceBand").text = str(number)
     return ElementTree.tostring(root, encoding="utf-8")
+
+
+def _describe_overview(rows: RawRows) -> Path:
+    """Write a VRT beside an overview that tells GDAL how to read it."""
+    described = rows.path.with_suffix(".vrt")
+    root = _dataset(rows)
+    for number in range(1, rows.bands + 1):
+        _raw_band(root, number, rows, described)
+    described.write_bytes(ElementTree.tostring(root, encoding="utf-8"))
+    return described
+
+
+def _dataset(rows: RawRows) -> ElementTree.Element:
+    return ElementTree.Element("VRTDataset", rasterXSize=str(rows.width), rasterYSize=str(rows.height))
+
+
+def _raw_band(root: ElementTree.Element, number: int, rows: RawRows, described: Path) -> ElementTree.Element:
+    element = ElementTree.SubElement(
+        root, "VRTRasterBand", dataType="Byte", band=str(number), subClass="VRTRawRasterBand"
+    )
+    ElementTree.SubElement(element, "NoDataValue").text = str(IGNORE_INDEX)
+    source = os.path.relpath(rows.path.resolve(), described.parent.resolve())
+    ElementTree.SubElement(element, "SourceFilename", relativeToVRT="1").text = source
+    ElementTree.SubElement(element, "ImageOffset").text = str((number - 1) * rows.width)
+    ElementTree.SubElement(element, "PixelOffset").text = "1"
+    ElementTree.SubElement(element, "LineOffset").text = str(rows.bands * rows.width)
+    return element
 
 
 def _describe_classes(element: ElementTree.Element, classes: ClassTable) -> None:

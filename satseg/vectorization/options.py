@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from satseg.errors import UsageError
+from satseg.vectorization.measures import area_in_pixels, length_in_pixels
 
 ATTRIBUTES = (
     "class_id",
@@ -22,6 +23,8 @@ ATTRIBUTES = (
 
 CONFIDENCE = frozenset(name for name in ATTRIBUTES if name.startswith("confidence"))
 """Those that need a map with confidence."""
+
+_ANY_GSD = (1.0, 1.0)  # values are looked at before there is a map
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class PolygonOptions:
             and latitude.
 
     Raises:
-        UsageError: An attribute is unknown, or a number makes no sense.
+        UsageError: An attribute is unknown, or a number, a length or an area makes no sense.
     """
 
     classes: tuple[str, ...] | None = None
@@ -77,6 +80,10 @@ class PolygonOptions:
             )
         if self.max_vertices < 1:
             raise UsageError(f"Polygons cannot have {self.max_vertices} vertices.")
+        for text in filter(None, (self.simplify, self.regularize)):
+            length_in_pixels(text, _ANY_GSD)
+        for text in filter(None, (self.min_area, self.fill_holes)):
+            area_in_pixels(text, _ANY_GSD)
         for name in self.attributes or ():
             if name not in ATTRIBUTES:
                 raise UsageError(f"There is no attribute {name!r}.", hint=f"Choose from {', '.join(ATTRIBUTES)}.")

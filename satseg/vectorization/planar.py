@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from satseg.pages import own_pages
+
 VOID = -1
 """Value of pixels that belong to no emitted region: nodata, outside, classes left out."""
 
@@ -118,22 +120,22 @@ def new_map(
         confidence: Whether histograms of confidence are kept.
         rounds: Whether corners are to be rounded.
     """
-    slots = width + 1024  # tables grow where a map needs more
+    slots = 2 * (width + 1024)  # for the worst two rows; tables grow where a map needs more
     by, flag = GROUP if diagonal else PARENT, ROUND if rounds else 0
     return PlanarMap(
         above=np.full(width + 2, VOID, dtype=np.int32),
         labels=np.full(width + 2, NONE, dtype=np.int32),
         hanging=np.full(width + 1, NONE, dtype=np.int32),
-        vertices=np.empty((slots, VERTEX_COLUMNS), dtype=np.int32),
-        fresh=np.empty(slots, dtype=np.int32),
-        pinches=np.zeros(slots, dtype=np.int64),
+        vertices=own_pages((slots, VERTEX_COLUMNS), dtype=np.int32),
+        fresh=own_pages(slots, dtype=np.int32),
+        pinches=own_pages(slots, dtype=np.int64),
         free_vertices=np.arange(slots, dtype=np.int32),
-        regions=np.empty((slots, REGION_COLUMNS), dtype=np.int32),
+        regions=own_pages((slots, REGION_COLUMNS), dtype=np.int32),
         free_regions=np.arange(slots, dtype=np.int32),
-        pixels=np.empty(slots, dtype=np.int64),
-        outline=np.empty(slots, dtype=np.int64),
-        histograms=np.empty((slots if confidence else 0, 256), dtype=np.uint32),
-        closed=np.empty(slots, dtype=np.int32),
+        pixels=own_pages(slots, dtype=np.int64),
+        outline=own_pages(slots, dtype=np.int64),
+        histograms=own_pages((slots if confidence else 0, 256), dtype=np.uint32),
+        closed=own_pages(slots, dtype=np.int32),
         families=np.arange(2 * (width + 2), dtype=np.int32),
         counters=np.array([0, slots, slots, 0, 0, lattice, by, 0, flag], dtype=np.int64),
     )
@@ -171,7 +173,7 @@ def _more_regions(state: PlanarMap) -> PlanarMap:
 
 
 def _doubled(table: np.ndarray) -> np.ndarray:
-    larger = np.zeros((2 * len(table), *table.shape[1:]), dtype=table.dtype)
+    larger = own_pages((2 * len(table), *table.shape[1:]), dtype=table.dtype)
     larger[: len(table)] = table
     return larger
 

@@ -35,7 +35,7 @@ class TileSetInfo:
     Args:
         classes: Class table of its labels.
         bands: What the values of its images mean.
-        statistics: Of the training tiles, over valid pixels.
+        statistics: Of the training tiles, over valid pixels; None where no tile is trained on.
         gsd: Ground metres per pixel along x and y, or None without a CRS.
         tile_size: Side of a tile in pixels.
         scenes: Scenes that it was cut from.
@@ -45,7 +45,7 @@ class TileSetInfo:
 
     classes: ClassTable
     bands: BandSpec
-    statistics: BandStatistics
+    statistics: BandStatistics | None
     gsd: tuple[float, float] | None
     tile_size: int
     scenes: tuple[str, ...]
@@ -164,10 +164,11 @@ def info(path: str | Path) -> FileInfo:
 
 def _describe_tiles(folder: Path) -> TileSetInfo:
     found = TileSet.open(folder)
+    trains = bool(((found.index["split"] == "train") & (found.index["weight"] > 0)).any())
     return TileSetInfo(
         classes=found.classes,
         bands=found.bands,
-        statistics=found.statistics,
+        statistics=found.statistics if trains else None,
         gsd=found.gsd,
         tile_size=found.tile_size,
         scenes=tuple(found.index["scene"].unique()),

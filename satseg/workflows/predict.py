@@ -15,7 +15,7 @@ import torch
 from satseg.backend import run_own_file
 from satseg.backend.device import available_cores, select_device, select_precision
 from satseg.checkpoint import Checkpoint
-from satseg.errors import CheckpointError, OutputError, ReadError, SatsegError, UsageError
+from satseg.errors import CheckpointError, OutputError, ReadError, SatsegError, SceneError, UsageError
 from satseg.inference.decision import Decision
 from satseg.inference.likeness import unlike_training
 from satseg.inference.network import Network
@@ -25,9 +25,10 @@ from satseg.raster.gdal import gdal_environment
 from satseg.raster.scales import Conversion
 from satseg.raster.selection import select_bands
 from satseg.raster.source import SceneSource
-from satseg.records import MapLayer, PredictionSummary, Progress, Rehearsal, no_progress
+from satseg.records import MapLayer, PredictionSummary, Progress, Rehearsal, SceneInfo, no_progress
 from satseg.runs import newest_finished
 from satseg.vectorization import VECTOR_SUFFIXES
+from satseg.vectorization.reproject import same_crs
 from satseg.workflows.mapping import MapOutputs, Mapper
 from satseg.workflows.predict_settings import PredictionSettings
 from satseg.workflows.spreading import open_engine, send
@@ -180,11 +181,12 @@ def predict_scenes(
             hint="Put {stem} into the output's name: -o 'maps/{stem}.gpkg'",
         )
     inputs = _model_paths(model) + [path for path in (settings.aoi,) if path]
+    one_crs = shares and settings.polygons.crs is None
     if isinstance(scenes, Sequence):
-        claims = _Claims(names, inputs, alone=alone)
+        claims = _Claims(names, inputs, alone=alone, one_crs=one_crs)
         for scene in scenes:  # before any work is done
             claims.take(SceneSource.of(scene, bands=settings.bands), None)
-    claims = _Claims(names, inputs, alone=alone)
+    claims = _Claims(names, inputs, alone=alone, one_crs=one_crs and not isinstance(scenes, Sequence))
     with ExitStack() as stack:
         engine = open_engine(settings)
         if engine is not None:
@@ -316,21 +318,24 @@ class _Claims:
         names: Outputs of all scenes.
         inputs: Files that are read besides the scenes.
         alone: Whether there is but one scene.
+        one_crs: Whether all scenes must be in one CRS, since their polygons go into one layer.
     """
 
-    def __init__(self, names: OutputNames, inputs: Sequence[str | Path], *, alone: bool) -> None:
+    def __init__(self, names: OutputNames, inputs: Sequence[str | Path], *, alone: bool, one_crs: bool = False) -> None:
         self._names = names
         self._alone = alone
         self._read = {Path(path).resolve() for path in inputs}
         self._written: dict[Path, str] = {}
         self._layer = [] if alone else [path.resolve() for path in names.of_layer(None).vectors]
         self._seen: set[tuple[str, ...]] = set()
+        self._one_crs = one_crs
+        self._first: SceneInfo | None = None
 
     def take(self, source: SceneSource, stream: IO[str] | None) -> MapOutputs:
         """Return the outputs of a scene.
 
         Raises:
-            UsageError: An output is that of an earlier scene, or an input.
+            UsageError: An output is that of an earlier scene, or an input; or the scene is in another CRS.
             OutputError: An output cannot be written where it is wanted.
         """
         if self._layer and source.paths in self._seen:
@@ -345,7 +350,23 @@ class _Claims:
             if path.resolve() in read:
                 raise UsageError(f"The output {path} is read, too: it would be overwritten.")
             _check_writable(path)
+        if self._one_crs:
+            self._check_crs(source)
         return outputs
+
+    def _check_crs(self, source: SceneSource) -> None:
+        try:
+            with gdal_environment(), source.open() as scene:
+                info = scene.info
+        except SceneError:  # that is said when its turn comes
+            return
+        self._first = self._first or info
+        if not same_crs(info.crs, self._first.crs):
+            raise UsageError(
+                f"{info.path} is in {info.crs or 'no CRS'}, but {self._first.path} in {self._first.crs or 'no CRS'}, "
+                "and their polygons would go into one layer.",
+                hint="Name the CRS of the layer with --crs, or put {stem} into its name: -o 'maps/{stem}.gpkg'",
+            )
 
     def _check_free(self, path: Path, scene: str) -> None:
         earlier = self._written.get(path.resolve())

@@ -92,6 +92,9 @@ def needed_space(
         # Classes compress to a tenth at the very worst; shares hardly at all.
         share = 0.1 if bands == 1 else 1.0
         needed[path.parent] = needed.get(path.parent, 0) + round(info.pixels * bands * share * _OVERVIEWS)
+    if rasters:  # overviews lie plain beside a raster while it is written, those of one after the other
+        largest = max(rasters, key=lambda path: rasters[path])
+        needed[largest.parent] += round(info.pixels * rasters[largest] * (_OVERVIEWS - 1))
     return needed
 
 

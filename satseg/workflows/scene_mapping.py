@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from satseg import __version__
-from satseg.backend.device import release_freed_memory
+from satseg.backend.device import release_freed_memory, share_heap
 from satseg.classes import IGNORE_INDEX
 from satseg.errors import SceneError
 from satseg.inference.decision import Decision
@@ -104,6 +104,7 @@ class SceneMapping:
     def run(self) -> PredictionSummary:
         """Make the map."""
         began = time.perf_counter()
+        share_heap()
         settings = self.settings
         plan = self._plan()
         decision = Decision.parse(self.network.classes, settings.threshold, self._kept)
@@ -122,7 +123,8 @@ class SceneMapping:
                     resume=settings.resume,
                 )
             )
-            stack.enter_context(_kept_for_resuming(work, named=bool(self.outputs.files) or self.shared is not None))
+            # A shared layer says for all of its scenes what is kept.
+            stack.enter_context(_kept_for_resuming(work, named=bool(self.outputs.files) and self.shared is None))
             polygons = self._open_polygons(stack, plan)
             sieved = stack.enter_context(self._sieved()) if settings.sieve else None
             follower = Follower(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import shutil
 import tempfile
 from contextlib import suppress
@@ -12,10 +13,13 @@ from types import TracebackType
 from satseg.inference.timing import Stopwatch
 from satseg.raster.rawrows import RawRows
 from satseg.raster.source import SceneSource
+from satseg.raster.work import has_finished_rows
 from satseg.records import MapLayer, SceneInfo, VectorSummary
 from satseg.staging import work_folder
 from satseg.vectorization import PolygonSink
 from satseg.workflows.following import Follower
+
+log = logging.getLogger("satseg")
 
 
 class SharedLayer:
@@ -73,3 +77,5 @@ class SharedLayer:
         self._sink.abort()
         if self._scratch is not None:
             self._scratch.cleanup()
+        elif has_finished_rows(self._folder):
+            log.warning("The maps begun so far are kept in %s: continue with --resume.", self._folder)

@@ -9,6 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import geopandas
 import numpy as np
 import pytest
 import rasterio
@@ -61,6 +62,17 @@ def test_info_describes_a_tile_set(satseg: Callable, tmp_path: Path) -> None:
     assert sum(found["tiles"]["tiles"].values()) == len(list((tiles / "images").iterdir()))
     assert found["tiles"]["scenes"] == [str(sample().held_out)]
     assert "buildings" in satseg("info", tiles).stdout
+
+
+def test_info_describes_a_tile_set_without_train_tiles(satseg: Callable, tmp_path: Path) -> None:
+    tiles = tmp_path / "tiles"
+    assert satseg("tile", sample().held_out, "-l", sample().labels, "-o", tiles).code == 0
+    index = geopandas.read_parquet(tiles / "index.parquet")
+    index.assign(split="test").to_parquet(tiles / "index.parquet")
+    found = json.loads(satseg("info", tiles, "--json").stdout)["tiles"]
+    assert (found["tiles"]["train"], found["statistics"]) == (0, None)
+    assert found["tiles"]["test"] > 0
+    assert satseg("info", tiles).code == 0
 
 
 def test_info_of_a_folder_without_anything_is_wrong_usage(satseg: Callable, tmp_path: Path) -> None:

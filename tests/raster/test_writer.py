@@ -24,13 +24,14 @@ def write(
     layer: MapLayer = MapLayer.CLASSES,
     crs: str | None = "EPSG:32632",
     transform: Affine = GRID,
+    threads: int = 1,
 ) -> Path:
     bands, height, width = pixels.shape
     spec = BandSpec(("gray",), "uint8", (1.0,), (0.0,))
     info = SceneInfo("s.tif", width, height, spec, None, False, crs, transform, (2.0, 2.0))
     with RawRows(folder / "rows.raw", height=height, width=width, bands=bands) as rows:
         rows.write(0, 0, pixels)
-        write_map(rows, folder / "map.tif", info, TABLE, {"SATSEG_MODEL": "m"}, layer=layer)
+        write_map(rows, folder / "map.tif", info, TABLE, {"SATSEG_MODEL": "m"}, layer=layer, threads=threads)
     return folder / "map.tif"
 
 
@@ -63,6 +64,26 @@ def test_overviews_hold_only_classes_that_are_there(tmp_path: Path) -> None:
     classes = np.random.default_rng(0).choice([0, 2], (1, 1400, 1200)).astype(np.uint8)
     with rasterio.open(write(tmp_path, classes), overview_level=0) as dataset:
         assert set(np.unique(dataset.read(1))) <= {0, 2}
+
+
+def test_overviews_halve_the_map_down_to_a_block(tmp_path: Path) -> None:
+    classes = np.zeros((1, 1400, 2600), dtype=np.uint8)
+    classes[:, :, 1300:] = 1
+    path = write(tmp_path, classes)
+    with rasterio.open(path) as dataset:
+        assert dataset.overviews(1) == [2, 4, 8]
+    with rasterio.open(path, overview_level=2) as dataset:
+        assert dataset.shape == (175, 325)
+        assert dataset.colormap(1)[1] == (*TABLE[1].rgb, 255)
+        assert dataset.nodata == 255
+        assert (dataset.read(1) == (np.arange(325) > 162)).all()
+
+
+def test_equal_maps_have_equal_bytes_with_any_number_of_threads(tmp_path: Path) -> None:
+    classes = np.random.default_rng(0).choice([0, 1, 2, 255], (1, 1400, 600)).astype(np.uint8)
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+    assert write(tmp_path / "one", classes).read_bytes() == write(tmp_path / "other", classes, threads=2).read_bytes()
 
 
 def test_probabilities_have_a_band_for_each_class_and_a_scale(tmp_path: Path) -> None:

@@ -29,6 +29,14 @@ def test_an_unknown_attribute_is_refused_with_those_there_are() -> None:
     assert all(name in str(caught.value.hint) for name in ATTRIBUTES)
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"simplify": "x"}, {"regularize": "2m2"}, {"min_area": "3m"}, {"fill_holes": "-1px"}]
+)
+def test_a_length_or_area_that_is_none_is_refused_before_there_is_a_map(wrong: dict[str, str]) -> None:
+    with pytest.raises(UsageError, match=f"'{next(iter(wrong.values()))}' is not an? (length|area)"):
+        PolygonOptions(**wrong)
+
+
 def test_every_attribute_has_a_type() -> None:
     assert schema(ATTRIBUTES).names == [*ATTRIBUTES, "geometry"]
 

@@ -293,6 +293,31 @@ def test_a_layer_of_several_scenes_takes_each_once_and_all_anew(tmp_path: Path, 
         list(predict_scenes(scenes, model=checkpoint, outputs=tmp_path / "all.gpkg", settings=passing))
 
 
+def test_scenes_of_several_crs_are_refused_for_one_layer_before_any_is_mapped(tmp_path: Path, checkpoint: Path) -> None:
+    scenes = [write_scene(tmp_path / f"{name}.tif", blobs()) for name in ("a", "b")]
+    with rasterio.open(scenes[1], "r+") as dataset:
+        dataset.crs = "EPSG:32633"
+    done: list[ProgressEvent] = []
+    options = {"model": checkpoint, "outputs": tmp_path / "all.gpkg", "settings": SMALL, "progress": done.append}
+    with pytest.raises(UsageError, match=r"b\.tif is in EPSG:32633, but .*a\.tif in EPSG:"):
+        list(predict_scenes(scenes, **options))
+    failed: list[SatsegError] = []
+    assert len(list(predict_scenes(iter(scenes), on_error=failed.append, **options))) == 1
+    assert "b.tif is in EPSG:32633" in failed[0].message
+
+
+def test_an_interruption_in_the_second_scene_of_a_layer_names_what_resuming_uses(
+    tmp_path: Path, checkpoint: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    scenes = [write_scene(tmp_path / f"{name}.tif", blobs()) for name in ("a", "b")]
+    found = predict_scenes(scenes, model=checkpoint, outputs=tmp_path / "all.gpkg", settings=SMALL)
+    next(found)
+    with pytest.raises(KeyboardInterrupt):
+        found.throw(KeyboardInterrupt)
+    told = [record.message for record in caplog.records if "--resume" in record.message]
+    assert told == [f"The maps begun so far are kept in {tmp_path / '.all.gpkg.satseg'}: continue with --resume."]
+
+
 def test_scenes_whose_outputs_are_there_can_be_passed_over(tmp_path: Path, checkpoint: Path) -> None:
     scenes = [write_scene(tmp_path / f"{name}.tif", blobs()) for name in ("a", "b")]
     (tmp_path / "a_map.tif").write_text("there")
