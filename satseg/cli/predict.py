@@ -192,7 +192,7 @@ def predict(
         typer.Option(
             metavar="SIZE",
             help="Memory for windows and rows, such as 4GB; rows that do not fit are spilled to disk beside the "
-            "output. Default: 24 MiB of rows, and what windows need.",
+            "output. Default: 12 MiB of rows, and what windows need.",
             rich_help_panel=_RUN,
         ),
     ] = None,

@@ -28,9 +28,9 @@ from satseg.records import MapLayer, Plan, Progress, ProgressEvent, Rows, no_pro
 
 _AHEAD = 2  # batches that are ready before the network asks for them
 _HALO_SHARE = 0.25  # of the budget; slabs of the scene have the rest
-DEFAULT_BUDGET = 24 * 2**20
+DEFAULT_BUDGET = 12 * 2**20
 """Bytes of rows that are kept in memory unless told otherwise. What is spilled stays in the system's cache."""
-_JOINED = 8192  # columns of a cell that is written to disk
+_JOINED = 4096  # columns of a cell that is written to disk
 
 
 class Classifier(Protocol):

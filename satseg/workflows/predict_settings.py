@@ -30,7 +30,7 @@ class PredictionSettings:
         devices: Number of workers, one per GPU or group of processor cores; more than one on this machine is Ray, too.
             None is one here, and all there are on a cluster.
         memory: Bytes that windows (three quarters) and rows (a quarter; more is spilled to disk) may take; None keeps
-            24 MiB of rows, and takes for windows what they need. With it, batches are found by trying.
+            12 MiB of rows, and takes for windows what they need. With it, batches are found by trying.
         tta: Test-time augmentation: ``none``, ``flips`` (4 views) or ``d4`` (8 views).
         scales: Sizes at which windows are looked at, averaged.
         threshold: Least probabilities, such as ``building=0.7``; see :class:`~satseg.inference.decision.Decision`.
