@@ -49,6 +49,11 @@ class _Command(TyperCommand):
             return super().invoke(ctx)
         except KeyboardInterrupt as error:
             raise _Interruption(str(error)) from error
+        except SystemError as error:
+            # Raised within compiled code, the interruption comes out as what the interpreter makes of it.
+            if isinstance(error.__cause__, KeyboardInterrupt):
+                raise _Interruption(str(error.__cause__)) from error
+            raise
 
 
 class _Group(TyperGroup):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +22,8 @@ from satseg.vectorization.smooth import smooth as smooth_corners
 
 if TYPE_CHECKING:
     from affine import Affine
+
+log = logging.getLogger("satseg")
 
 NO_ROW = -1
 
@@ -57,6 +62,7 @@ class Tracer:
         confidence: bool = False,
         max_vertices: int | None = None,
     ) -> None:
+        _tell_of_compiling()
         self._width = width
         self._state = new_map(
             width, lattice=CELL if tolerance else 0, diagonal=diagonal, confidence=confidence, rounds=smooth
@@ -140,6 +146,13 @@ class Tracer:
         regions = Regions(*emit_closed(self._state))
         sort_free_slots(self._state)
         return regions if self._radius is None else smooth_corners(regions, self._radius)
+
+
+@cache
+def _tell_of_compiling() -> None:
+    """Say once why the first map takes longer, where numba keeps no compiled code of the tracer yet."""
+    if not any(Path(scan_rows.stats.cache_path).glob("scan.scan_rows-*.nbi")):
+        log.info("The tracer is compiled for this processor, once: that takes up to a minute.")
 
 
 def trace(

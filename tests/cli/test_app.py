@@ -112,6 +112,14 @@ def test_an_interruption_ends_with_130(satseg, failing) -> None:
     assert (done.code, done.stdout, done.stderr) == (130, "", "Interrupted.\n")
 
 
+def test_an_interruption_of_compiled_code_is_one(satseg, failing) -> None:
+    error = SystemError("<built-in> returned a result with an exception set")
+    error.__cause__ = KeyboardInterrupt()
+    failing(error)
+    done = satseg("models")
+    assert (done.code, done.stdout, done.stderr) == (130, "", "Interrupted.\n")
+
+
 def test_an_interruption_that_knows_how_to_go_on_is_told_once(satseg, failing) -> None:
     failing(KeyboardInterrupt("Interrupted after step 7; --resume continues from runs/x."))
     done = satseg("models", "--quiet")

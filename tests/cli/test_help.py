@@ -93,16 +93,18 @@ def test_nothing_heavy_is_imported(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize("words", [["--help"], ["predict", "--help"]])
-def test_help_takes_less_than_four_tenths_of_a_second(words: list[str]) -> None:
-    """Processor time, which equals the time on the clock where nothing else runs."""
+def test_help_costs_little_more_than_the_libraries_that_print_it(words: list[str]) -> None:
+    """Processor time, as a ratio: 1.6 and 3 were measured. With torch it would be 20."""
 
-    def seconds() -> float:
+    def seconds(*arguments: str) -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, "-m", "satseg", *words], capture_output=True, check=True)
+        subprocess.run([sys.executable, *arguments], capture_output=True, check=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    assert min(seconds() for _ in range(5)) < 0.4
+    libraries = ("-c", "import typer.rich_utils, rich.markdown, rich.traceback")
+    pairs = [(seconds("-m", "satseg", *words), seconds(*libraries)) for _ in range(5)]
+    assert min(pair[0] for pair in pairs) < 5 * min(pair[1] for pair in pairs)
 
 
 def test_completion_proposes_commands_options_and_networks(satseg_process: Callable) -> None:
