@@ -12,6 +12,8 @@ from satseg.cli import console, inputs, options
 from satseg.errors import SatsegError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.table import Table
 
     from satseg.records import PredictionSummary, Rehearsal
@@ -293,19 +295,27 @@ def predict(
             talk.report(rehearsal, _rehearsal_table)
         return
     failed: list[SatsegError] = []
-    reported = 0
     several = not isinstance(named, list) or len(named) > 1
+    maps = predict_scenes(
+        named,
+        model=model or None,
+        outputs=names,
+        arch=arch,
+        settings=settings,
+        stream=sys.stdout,
+        on_error=failed.append if several else None,
+        progress=talk.progress,
+    )
+    _report(talk, maps, failed, none_is_wrong=not skip_existing)
+
+
+def _report(
+    talk: console.Talk, maps: Iterator[PredictionSummary], failed: list[SatsegError], *, none_is_wrong: bool
+) -> None:
+    """Tell of maps as they come, and at the end of the scenes that have none; these make the exit code 1."""
+    reported = 0
     try:
-        for summary in predict_scenes(
-            named,
-            model=model or None,
-            outputs=names,
-            arch=arch,
-            settings=settings,
-            stream=sys.stdout,
-            on_error=failed.append if several else None,
-            progress=talk.progress,
-        ):
+        for summary in maps:
             talk.report(summary, _table)
             reported += 1
     finally:
@@ -313,7 +323,7 @@ def predict(
             talk.error(error.message, hint=error.hint)
     if failed:
         raise typer.Exit(1)
-    if not reported and not skip_existing:
+    if not reported and none_is_wrong:
         raise UsageError("No scene was named on stdin.", hint="Did the command before this one in the pipeline fail?")
 
 
