@@ -187,7 +187,9 @@ def _broken_pipe() -> int:
 
 @contextmanager
 def _attended(talk: Talk) -> Iterator[None]:
-    """Show the remarks of the ``satseg`` logger, and let SIGTERM clean up as Ctrl-C does."""
+    """Show the remarks of the ``satseg`` logger, keep GDAL's own off stderr, let SIGTERM clean up as Ctrl-C does."""
+    # What matters of it is raised, and said once by us. GDAL looks here before it says something for the first time.
+    os.environ.setdefault("CPL_LOG", os.devnull)
     logger = logging.getLogger("satseg")
     handler = TalkHandler(talk)
     level, propagate = logger.level, logger.propagate

@@ -45,6 +45,21 @@ def scenes(named: Sequence[str], stacked: Sequence[SceneSource]) -> Iterable[str
     return chain(scene_list(named), stacked) if STDIN in named else [*named, *stacked]
 
 
+def stacked_files(text: str) -> tuple[str, ...]:
+    """Return the files of one scene.
+
+    Raises:
+        UsageError: It is one file alone, or one has no name.
+    """
+    files = tuple(name.strip() for name in text.split(","))
+    if len(files) < 2 or not all(files):
+        raise UsageError(
+            f"--stack {text!r} does not name the files of a scene.",
+            hint="Put commas between them, and no spaces: --stack B04.tif,B08.tif",
+        )
+    return files
+
+
 def stdin_is_pipe() -> bool:
     """Tell whether this command stands behind another one in a pipeline."""
     try:

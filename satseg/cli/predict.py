@@ -286,9 +286,8 @@ def predict(
             crs=crs,
         ),
     )
-    named = inputs.scenes(
-        scenes or [], [SceneSource(inputs.names(files) or (), settings.bands) for files in stack or []]
-    )
+    stacks = [SceneSource(inputs.stacked_files(files), settings.bands) for files in stack or []]
+    named = inputs.scenes(scenes or [], stacks)
     names = OutputNames(tuple(output or ()), confidence, probabilities, disagreement)
     if dry_run:
         for rehearsal in rehearse_scenes(named, outputs=names, model=model or None, arch=arch, settings=settings):

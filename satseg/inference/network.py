@@ -172,7 +172,15 @@ class Network:
         return self._members[0].channels
 
     def probabilities(self, images: np.ndarray, valid: np.ndarray) -> Tensor:
-        """Upload a batch of windows and classify it, as the two methods below do."""
+        """Upload a batch of windows and classify it, as the two methods below do.
+
+        Args:
+            images: (N, C, H, W) raw values in the dtype of the scene.
+            valid: (N, H, W) bool; what is not valid is given the training mean.
+
+        Returns:
+            (N, K, H, W) float32 on the network's device, in 0..1, summing to 1 over K; the caller's to overwrite.
+        """
         return self.classify(*self.upload(images, valid))
 
     @torch.inference_mode()

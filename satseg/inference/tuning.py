@@ -240,10 +240,10 @@ def _torch_threads(count: int) -> Iterator[None]:
 def _ways(device: torch.device, cores: int) -> list[tuple[int, int]]:
     """List streams and threads of each, from many streams of one thread to one of all.
 
-    A GPU has two: it computes one batch while the other one is copied to it.
+    A GPU has two, so that it computes one batch while the other one is copied to it, or one where memory is short.
     """
     if device.type != "cpu":
-        return [(2, max(1, cores // 2))]
+        return [(2, max(1, cores // 2)), (1, cores)]
     threads = [1]
     while threads[-1] * 4 < cores:
         threads.append(threads[-1] * 4)

@@ -82,6 +82,8 @@ def write_map(
                 bigtiff="if_safer",
                 num_threads=str(threads),
             )
+    except OutputError as error:  # of an overview, whose own file is gone by now
+        raise OutputError(f"Cannot write {path}: {one_line(error.__cause__ or error)}.") from error
     except (RasterioError, CPLE_BaseError, OSError) as error:
         raise OutputError(f"Cannot write {path}: {one_line(error)}.") from error
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import sqlite3
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from queue import Queue
 from threading import Thread
@@ -37,7 +35,6 @@ _DBF_NAMES = {
 """Shapefiles have room for ten letters."""
 
 _WAITING = 2  # batches between tracer and writer
-_LOG = "CPL_LOG"  # GDAL's setting: file that errors go to which nobody catches
 _STOP = object()
 _FAIL = object()
 
@@ -112,7 +109,7 @@ class GDALWriter:
 
     def _run(self) -> None:
         try:
-            with _silent(), warnings.catch_warnings():
+            with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # a missing CRS has been said already
                 self._write_all()
         except BaseException as error:
@@ -133,21 +130,6 @@ class GDALWriter:
             encoding="UTF-8" if driver == "ESRI Shapefile" else None,
             **_options(driver, self._layer),
         )
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Keep GDAL from printing on stderr what goes wrong while it closes a file; of the rest pyogrio makes exceptions.
-
-    GDAL opens its log when it has something to say for the first time, and keeps it open.
-    """
-    before = pyogrio.get_gdal_config_option(_LOG)
-    if before is None:
-        pyogrio.set_gdal_config_options({_LOG: os.devnull})
-    try:
-        yield
-    finally:
-        pyogrio.set_gdal_config_options({_LOG: before})
 
 
 def _options(driver: str, layer: Layer) -> dict[str, object]:

@@ -151,7 +151,8 @@ class Tracer:
 @cache
 def _tell_of_compiling() -> None:
     """Say once why the first map takes longer, where numba keeps no compiled code of the tracer yet."""
-    if not any(Path(scan_rows.stats.cache_path).glob("scan.scan_rows-*.nbi")):
+    kept = getattr(scan_rows, "stats", None)  # numba can be told not to compile
+    if kept is not None and not any(Path(kept.cache_path).glob("scan.scan_rows-*.nbi")):
         log.info("The tracer is compiled for this processor, once: that takes up to a minute.")
 
 

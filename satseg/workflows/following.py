@@ -68,14 +68,14 @@ class Follower:
 
     def advance(self, rows: int) -> None:
         """Tell that all rows above ``rows`` are finished; raise what went wrong meanwhile."""
-        self._raise()
+        self.check()
         self._news.put(rows)
 
     def finish(self) -> None:
         """Wait until all that was told of is passed on; the map ends there."""
         self._news.put(None)
         self._thread.join()
-        self._raise()
+        self.check()
 
     def stop(self) -> None:
         """End the thread at its next strip, whatever is left."""
@@ -83,7 +83,8 @@ class Follower:
         self._news.put(None)
         self._thread.join()
 
-    def _raise(self) -> None:
+    def check(self) -> None:
+        """Raise what went wrong meanwhile."""
         if self._error is not None:
             raise self._error
 

@@ -151,12 +151,13 @@ class Mapper:
         columns, rows = (here / trained for here, trained in zip(info.gsd, self.gsd, strict=True))
         if max(abs(math.log(rows)), abs(math.log(columns))) <= math.log(_GSD_TOLERANCE):
             return network
-        if not all(COARSEST <= ratio <= FINEST for ratio in (rows, columns)):
-            raise SceneError(
-                f"{info.path} has {info.gsd[0]:.3g} m per pixel and the network was trained at {self.gsd[0]:.3g} m: "
-                f"too far apart to resample the scene, which goes up to a factor of {FINEST:g}.",
-                hint="Take a scene of finer pixels, or show it to the network as it is: --gsd scene.",
-            )
+        for here, trained in zip(info.gsd, self.gsd, strict=True):
+            if not COARSEST <= here / trained <= FINEST:
+                raise SceneError(
+                    f"{info.path} has {here:.3g} m per pixel and the network was trained at {trained:.3g} m: "
+                    f"too far apart to resample the scene, which goes up to a factor of {FINEST:g}.",
+                    hint="Take a scene whose pixels are nearer to those, or show it as it is: --gsd scene.",
+                )
         log.warning(
             "%s has %.3g m per pixel and the network was trained at %.3g m: it is shown the scene resampled to that.",
             info.path,

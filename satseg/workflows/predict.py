@@ -13,9 +13,9 @@ from typing import IO
 import torch
 
 from satseg.backend import run_own_file
-from satseg.backend.device import available_cores, select_device, select_precision
+from satseg.backend.device import available_cores, select_device, select_precision, share_heap
 from satseg.checkpoint import Checkpoint
-from satseg.errors import CheckpointError, OutputError, ReadError, SatsegError, SceneError, UsageError
+from satseg.errors import CheckpointError, ReadError, SatsegError, UsageError
 from satseg.inference.decision import Decision
 from satseg.inference.likeness import unlike_training
 from satseg.inference.network import Network
@@ -25,10 +25,10 @@ from satseg.raster.gdal import gdal_environment
 from satseg.raster.scales import Conversion
 from satseg.raster.selection import select_bands
 from satseg.raster.source import SceneSource
-from satseg.records import MapLayer, PredictionSummary, Progress, Rehearsal, SceneInfo, no_progress
+from satseg.records import MapLayer, PredictionSummary, Progress, Rehearsal, no_progress
 from satseg.runs import newest_finished
 from satseg.vectorization import VECTOR_SUFFIXES
-from satseg.vectorization.reproject import same_crs
+from satseg.workflows.claims import Claims
 from satseg.workflows.mapping import MapOutputs, Mapper
 from satseg.workflows.predict_settings import PredictionSettings
 from satseg.workflows.spreading import open_engine, send
@@ -170,6 +170,7 @@ def predict_scenes(
         UsageError: An output has an unknown suffix, or several scenes would be written to one file.
         SatsegError: As :func:`predict`.
     """
+    share_heap()
     names = _output_names(outputs)
     settings = settings or PredictionSettings()
     alone = isinstance(scenes, Sequence) and len(scenes) == 1
@@ -183,10 +184,10 @@ def predict_scenes(
     inputs = _model_paths(model) + [path for path in (settings.aoi,) if path]
     one_crs = shares and settings.polygons.crs is None
     if isinstance(scenes, Sequence):
-        claims = _Claims(names, inputs, alone=alone, one_crs=one_crs)
+        claims = Claims(names, inputs, alone=alone, one_crs=one_crs)
         for scene in scenes:  # before any work is done
             claims.take(SceneSource.of(scene, bands=settings.bands), None)
-    claims = _Claims(names, inputs, alone=alone, one_crs=one_crs and not isinstance(scenes, Sequence))
+    claims = Claims(names, inputs, alone=alone)
     with ExitStack() as stack:
         engine = open_engine(settings)
         if engine is not None:
@@ -240,7 +241,7 @@ def rehearse_scenes(
     names = _output_names(outputs)
     settings = settings or PredictionSettings()
     models = _model_paths(model)
-    claims = _Claims(names, models, alone=isinstance(scenes, Sequence) and len(scenes) == 1)
+    claims = Claims(names, models, alone=isinstance(scenes, Sequence) and len(scenes) == 1)
     with ExitStack() as stack:
         stack.callback(torch.set_num_threads, torch.get_num_threads())
         mapper, checkpoint = _mapper(models, arch, settings, None)
@@ -309,82 +310,6 @@ def _origin(checkpoints: Sequence[Checkpoint], arch: str | None) -> str:
         file = Path(arch.rpartition(":")[0])
         origins.append(f"{file.name} sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}")
     return ", ".join(origins)
-
-
-class _Claims:
-    """Who writes where: no file is written twice, and none that is read.
-
-    Args:
-        names: Outputs of all scenes.
-        inputs: Files that are read besides the scenes.
-        alone: Whether there is but one scene.
-        one_crs: Whether all scenes must be in one CRS, since their polygons go into one layer.
-    """
-
-    def __init__(self, names: OutputNames, inputs: Sequence[str | Path], *, alone: bool, one_crs: bool = False) -> None:
-        self._names = names
-        self._alone = alone
-        self._read = {Path(path).resolve() for path in inputs}
-        self._written: dict[Path, str] = {}
-        self._layer = [] if alone else [path.resolve() for path in names.of_layer(None).vectors]
-        self._seen: set[tuple[str, ...]] = set()
-        self._one_crs = one_crs
-        self._first: SceneInfo | None = None
-
-    def take(self, source: SceneSource, stream: IO[str] | None) -> MapOutputs:
-        """Return the outputs of a scene.
-
-        Raises:
-            UsageError: An output is that of an earlier scene, or an input; or the scene is in another CRS.
-            OutputError: An output cannot be written where it is wanted.
-        """
-        if self._layer and source.paths in self._seen:
-            raise UsageError(f"{source.name} is named twice, and its polygons would be twice in {self._layer[0].name}.")
-        self._seen.add(source.paths)
-        outputs = self._names.of_scene(source, stream, alone=self._alone)
-        read = self._read | {Path(path).resolve() for path in source.paths}
-        for path in outputs.files:
-            self._check_free(path, source.name)
-            self._written[path.resolve()] = source.name
-        for path in (*outputs.files, *self._layer):
-            if path.resolve() in read:
-                raise UsageError(f"The output {path} is read, too: it would be overwritten.")
-            _check_writable(path)
-        if self._one_crs:
-            self._check_crs(source)
-        return outputs
-
-    def _check_crs(self, source: SceneSource) -> None:
-        try:
-            with gdal_environment(), source.open() as scene:
-                info = scene.info
-        except SceneError:  # that is said when its turn comes
-            return
-        self._first = self._first or info
-        if not same_crs(info.crs, self._first.crs):
-            raise UsageError(
-                f"{info.path} is in {info.crs or 'no CRS'}, but {self._first.path} in {self._first.crs or 'no CRS'}, "
-                "and their polygons would go into one layer.",
-                hint="Name the CRS of the layer with --crs, or put {stem} into its name: -o 'maps/{stem}.gpkg'",
-            )
-
-    def _check_free(self, path: Path, scene: str) -> None:
-        earlier = self._written.get(path.resolve())
-        if earlier == scene or path.resolve() in self._layer:
-            raise UsageError(f"The output {path} is named twice.")
-        if earlier is not None:
-            raise UsageError(
-                f"{scene} and {earlier} would both be written to {path}.",
-                hint="Put {stem} into the output's name: -o 'maps/{stem}.gpkg'",
-            )
-
-
-def _check_writable(path: Path) -> None:
-    if path.is_dir():
-        raise OutputError(f"The output {path} is a folder.")
-    above = next(folder for folder in path.resolve().parents if folder.exists())
-    if not above.is_dir():
-        raise OutputError(f"The output {path} would lie in {above}, which is no folder.")
 
 
 def fitting(source: SceneSource, checkpoint: Checkpoint) -> SceneSource:

@@ -63,7 +63,7 @@ def rehearse(
         forwarded=plan.forwarded,
         network_bytes=probe.memory,
         row_bytes=min(settings.row_budget, _row_bytes(info, plan, len(network.classes))),
-        work_bytes=work_bytes(info, layers),
+        work_bytes=work_bytes(info, layers) + _plain_overviews(info, max(layers.values()) if rasters else 0),
         output_bytes=round(
             info.pixels * (rasters * per_pixel * _OVERVIEWS + vectors * _corner_share(classes) * _VERTEX_BYTES)
         ),
@@ -94,8 +94,13 @@ def needed_space(
         needed[path.parent] = needed.get(path.parent, 0) + round(info.pixels * bands * share * _OVERVIEWS)
     if rasters:  # overviews lie plain beside a raster while it is written, those of one after the other
         largest = max(rasters, key=lambda path: rasters[path])
-        needed[largest.parent] += round(info.pixels * rasters[largest] * (_OVERVIEWS - 1))
+        needed[largest.parent] += _plain_overviews(info, rasters[largest])
     return needed
+
+
+def _plain_overviews(info: SceneInfo, bands: int) -> int:
+    """Return the bytes of the overviews of a raster that are not compressed yet."""
+    return round(info.pixels * bands * (_OVERVIEWS - 1))
 
 
 def _row_bytes(info: SceneInfo, plan: Plan, num_classes: int) -> int:

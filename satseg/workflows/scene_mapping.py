@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from satseg import __version__
-from satseg.backend.device import release_freed_memory, share_heap
+from satseg.backend.device import release_freed_memory
 from satseg.classes import IGNORE_INDEX
 from satseg.errors import SceneError
 from satseg.inference.decision import Decision
@@ -104,7 +104,6 @@ class SceneMapping:
     def run(self) -> PredictionSummary:
         """Make the map."""
         began = time.perf_counter()
-        share_heap()
         settings = self.settings
         plan = self._plan()
         decision = Decision.parse(self.network.classes, settings.threshold, self._kept)
@@ -272,6 +271,7 @@ class SceneMapping:
         release_freed_memory()
         with ExitStack() as stack:
             for layer, path in self.outputs.rasters:
+                follower.check()
                 work = stack.enter_context(staged(path))
                 with self.watch.time(Stage.WRITE), gdal_environment():
                     classes = self.network.classes

@@ -95,6 +95,25 @@ def test_fixed_values_are_kept() -> None:
     assert set(model.shapes[1:]) == {(3, 1, 96, 96)}  # the first one tells the memory
 
 
+def test_no_trial_is_begun_that_would_end_too_late() -> None:
+    """Windows of 384 px are expected to take 0.35 s, those of 512 px 0.52 s."""
+    found = tuned(Paced(dict.fromkeys(tuning.WINDOWS, MEGA)), seconds=0.4)
+    assert [trial.window for trial in found.tried] == [256, 384]
+
+
+def test_a_slow_first_pass_takes_no_time_from_the_trials() -> None:
+    class Starting(Paced):
+        def forward(self, images: Tensor) -> Tensor:
+            CLOCK.now += 0 if self.shapes else 60
+            return super().forward(images)
+
+    assert len(tuned(Starting({}), seconds=2.0).tried) > 1
+
+
+def test_a_gpu_has_one_stream_where_memory_does_not_suffice_for_two() -> None:
+    assert tuning._ways(torch.device("cuda"), 4) == [(2, 2), (1, 4)]
+
+
 def test_no_time_means_the_first_trial_only() -> None:
     assert len(tuned(Paced({}), seconds=0.0).tried) == 1
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import json
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -301,36 +299,3 @@ def test_every_format_takes_multipolygons_and_confidence(tmp_path: Path, suffix:
     assert table.geometry.is_valid.all()
     assert (table.geometry.count_geometries() > 1).any()
     assert_coverage(table.geometry.explode().values)
-
-
-_FULL_DISK = """
-import resource, signal, sys
-from pathlib import Path
-import numpy as np
-from affine import Affine
-from satseg.classes import ClassTable
-from satseg.errors import OutputError
-from satseg.records import BandSpec, Rows, SceneInfo
-from satseg.vectorization import PolygonSink
-
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
-grid = (Affine(2, 0, 0, 0, -2, 0), (2.0, 2.0))
-info = SceneInfo("s.tif", 400, 400, BandSpec(("g",), "uint8", (1.0,), (0.0,)), None, False, "EPSG:32632", *grid)
-classes = ClassTable.from_names(["background", "wood"])
-try:
-    with PolygonSink([Path(sys.argv[1])], classes=classes, provenance={}) as sink:
-        sink.begin(info)
-        sink.write(Rows(0, np.indices((400, 400)).sum(0).astype(np.uint8) % 2))
-        sink.close()
-except OutputError as error:
-    print(error.message)
-"""
-
-
-def test_a_full_disk_is_said_once_and_not_by_gdal(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", _FULL_DISK, str(tmp_path / "out.gpkg")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert done.stdout.startswith("Cannot write out.gpkg: ")
-    assert done.stderr == ""
-    assert not (tmp_path / "out.gpkg").exists()

@@ -219,3 +219,23 @@ def test_several_rasters_make_one_layer_or_none(tmp_path: Path, classes: np.ndar
     assert out.read_bytes() == before
     vectorize(paths, outputs=out)
     assert out.read_bytes() == before
+
+
+_FULL_DISK = """
+import resource, signal, sys
+from satseg.cli.app import main
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+main(["vectorize", *sys.argv[1:]])
+"""
+
+
+def test_a_full_disk_is_said_once_and_not_by_gdal(tmp_path: Path) -> None:
+    path = write_raster(tmp_path / "checkers.tif", np.indices((400, 400)).sum(0).astype(np.uint8) % 2 + 1)
+    vectorize(path, outputs=tmp_path / "before.gpkg")  # what is compiled would not fit on that disk either
+    command = [sys.executable, "-c", _FULL_DISK, str(path), "-o", str(tmp_path / "out.gpkg")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: Cannot write out.gpkg: ")
+    assert len(done.stderr.splitlines()) <= 2  # with a hint
+    assert not (tmp_path / "out.gpkg").exists()
