@@ -152,7 +152,7 @@ def _failed(error: Exception, talk: Talk) -> int:
     if talk.debug:
         sys.stderr.write("".join(traceback.format_exception(error)))
     if isinstance(error, SatsegError):
-        talk.error(error.message, hint=_origin_of_model(error, talk) or error.hint)
+        talk.error(error.message, hint=" ".join(filter(None, (_origin_of_model(error, talk), error.hint))) or None)
         return WRONG_USAGE if isinstance(error, UsageError) else FAILED
     hint = None if talk.debug else "Run again with --debug to see where it comes from."
     talk.error(_one_sentence(error), hint=hint)

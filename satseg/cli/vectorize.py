@@ -39,7 +39,10 @@ def vectorize(
     band: Annotated[int | None, typer.Option(metavar="N", help="Band of a raster with several, from 1.")] = None,
     threshold: Annotated[
         float | None,
-        typer.Option(metavar="VALUE", help="Make polygons of all pixels of at least that value; for probabilities."),
+        typer.Option(
+            metavar="VALUE",
+            help="Make polygons of all pixels of at least that value (after the band's scale); for probabilities.",
+        ),
     ] = None,
     confidence: Annotated[
         list[str] | None,

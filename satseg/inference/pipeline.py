@@ -113,16 +113,18 @@ class Batch:
     """Windows that go through the network together, in the order of the plan.
 
     Args:
-        images: (N, C, H, W) raw values of the windows that hold valid pixels; None where none does.
-        valid: (H, W) bool of each window of the batch.
+        images: (N, C, H, W) raw values of the windows that hold pixels to map; None where none does.
+        seen: (N, H, W) bool, valid pixels of these, in the area or not: the map inside does not depend on its outline.
+        valid: (H, W) bool of each window of the batch: pixels to map.
     """
 
     images: np.ndarray | None
+    seen: np.ndarray | None
     valid: list[np.ndarray]
 
     @property
     def holding(self) -> list[bool]:
-        """Whether each window holds valid pixels."""
+        """Whether each window holds pixels to map."""
         return [bool(valid.any()) for valid in self.valid]
 
 
@@ -298,12 +300,12 @@ class _Forward:
     def _filled(self, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
         """Return images and valid pixels of a full batch: kernels may round differently for another size."""
         assert batch.images is not None, "only batches with images are run"
+        assert batch.seen is not None, "images come with it"
         count = len(batch.images)
-        valid = np.stack([valid for valid, holds in zip(batch.valid, batch.holding, strict=True) if holds])
         if count == self._plan.batch_size:
-            return batch.images, valid
+            return batch.images, batch.seen
         fill = np.arange(self._plan.batch_size) % count
-        return batch.images[fill], valid[fill]
+        return batch.images[fill], batch.seen[fill]
 
     def _wait(self) -> None:
         """Wait for this thread's stream; the others go on."""
@@ -356,7 +358,7 @@ def _read(
     with closing(pixels):
         windows = wanted()
         while group := list(islice(windows, plan.batch_size)):
-            images, masks = [], []
+            images, seen, masks = [], [], []
             with watch.time(Stage.READ):
                 for window, touched in group:
                     height, width = int(window.height), int(window.width)
@@ -364,12 +366,13 @@ def _read(
                     missing = ((0, plan.window[0] - height), (0, plan.window[1] - width))
                     if touched:
                         read = next(pixels)
-                        valid = np.ones_like(valid) if read.valid is None else read.valid
-                        valid = valid if area is None else valid & area.inside(window)
+                        holds = np.ones_like(valid) if read.valid is None else read.valid
+                        valid = holds if area is None else holds & area.inside(window)
                         if valid.any():
                             images.append(_reflect(read.bands, ((0, 0), *missing)))
+                            seen.append(_reflect(holds, missing))
                     masks.append(_reflect(valid, missing))
-            yield Batch(np.stack(images) if images else None, masks)
+            yield Batch(np.stack(images) if images else None, np.stack(seen) if seen else None, masks)
 
 
 def _windows(plan: Plan) -> Iterator[Window]:

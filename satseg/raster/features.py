@@ -172,7 +172,7 @@ class VectorLayer:
     def _open_parquet(cls, path: str) -> VectorLayer:
         with _readable(path), pq.ParquetFile(path) as file:
             names = file.schema_arrow.names
-            described = (file.schema_arrow.metadata or {}).get(b"geo")
+            described = (file.metadata.metadata or {}).get(b"geo")  # the schema has it only where no other is kept
             count = file.metadata.num_rows
         if described is None:
             raise LabelError(f"{path} is no GeoParquet file: it does not say which column holds geometries.")

@@ -79,9 +79,12 @@ class Claims:
         if earlier == scene or path.resolve() in self._layer:
             raise UsageError(f"The output {path} is named twice.")
         if earlier is not None:
+            named = any("{stem}" in name for name in self._names.outputs)
             raise UsageError(
                 f"{scene} and {earlier} would both be written to {path}.",
-                hint="Put {stem} into the output's name: -o 'maps/{stem}.gpkg'",
+                hint="Map scenes of one name apart, each into a folder of its own."
+                if named
+                else "Put {stem} into the output's name: -o 'maps/{stem}.gpkg'",
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -30,7 +31,9 @@ class ClassRaster:
     Args:
         path: One band of integers from 0 on. Nodata, and 255 in a raster of 8 bits, become nothing.
         band: Band of a raster with several, from 1.
-        threshold: Makes two classes of any real values: ``class 1`` where they are at least that, and background.
+        threshold: Makes two classes of any real values: one where they are at least that, named like the band, and
+            background. Where the band has a scale or an offset, as satseg's shares of 8 bits have, values are those
+            after them.
         confidence: Raster of the same size: probabilities in 0..1, or uint8 shares of 254 as satseg writes them.
 
     Raises:
@@ -77,7 +80,9 @@ class ClassRaster:
         values, top = bands[0], int(window.row_off)
         confidence = None if self.confidence is None else _read_confidence(self.confidence, window)
         if self._threshold is not None:
-            classes = np.where(valid, values >= self._threshold, IGNORE_INDEX).astype(np.uint8)
+            (scale,), (offset,) = self.info.bands.scales, self.info.bands.offsets
+            reached = values * scale + offset >= self._threshold
+            classes = np.where(valid, reached, IGNORE_INDEX).astype(np.uint8)
             return Rows(top, classes, confidence)
         if self.classes is None:
             wrong, limit, void = valid & ((values < 0) | (values > _LARGEST_ID)), _LARGEST_ID, -1
@@ -129,6 +134,11 @@ def _check(info: SceneInfo, threshold: float | None) -> None:
             f"{info.path} holds {info.bands.dtype} values; a class raster holds integers.",
             hint="If they are probabilities, give --threshold.",
         )
+    if threshold is None and (info.bands.scales, info.bands.offsets) != ((1.0,), (0.0,)):
+        raise SceneError(
+            f"{info.path} holds values with a scale or an offset; a class raster holds plain integers.",
+            hint="If they are probabilities, give --threshold; as confidence of another raster, --confidence.",
+        )
 
 
 def _check_confidence(confidence: SceneInfo, classes: SceneInfo) -> None:
@@ -154,7 +164,8 @@ def _read_confidence(scene: Scene, window: Window) -> np.ndarray:
 def _class_table(scene: Scene, threshold: float | None) -> tuple[ClassTable | None, bool]:
     """Return the classes of a raster, None where values are ids of their own, and whether the raster told them."""
     if threshold is not None:
-        return ClassTable.from_names([BACKGROUND, "class 1"]), True
+        (name,) = scene.info.bands.names
+        return ClassTable.from_names([BACKGROUND, _class_name(name)]), True
     with rasterio.open(scene.info.path) as dataset:
         table = read_class_table(dataset)
         if table is not None:
@@ -172,6 +183,11 @@ def _class_table(scene: Scene, threshold: float | None) -> tuple[ClassTable | No
         for entry in table
     )
     return ClassTable(entries), False
+
+
+def _class_name(band: str) -> str:
+    """Return what the pixels are that reach a threshold."""
+    return "class 1" if band == BACKGROUND or re.fullmatch(r"band_\d+", band) else band
 
 
 def _strips(scene: Scene) -> list[Window]:

@@ -38,8 +38,8 @@ def vectorize(
     Args:
         rasters: Class rasters: one band of integers from 0 on. Nodata, and 255 in a raster of 8 bits, become nothing.
         band: Band of rasters with several, from 1.
-        threshold: Makes two classes of rasters of any real values: ``class 1`` where they are at least that, and
-            background.
+        threshold: Makes two classes of rasters of any real values: one where they are at least that (after scale and
+            offset, where the band has any), named like the band, and background.
         confidence: Raster for each of the rasters, of the same size, that says how certain each pixel's class is:
             probabilities in 0..1, or uint8 shares of 254 as satseg writes them.
         outputs: Files to write, by suffix: ``.gpkg``, ``.parquet``, ``.fgb``, ``.geojson``, ``.geojsonl``, ``.shp``.
@@ -98,6 +98,9 @@ def _listed(names: str | Path | Iterable[str | Path]) -> list[str | Path]:
 def _check_names(rasters: list[str | Path], names: list[str], stream: IO[str] | None) -> None:
     if not rasters:
         raise UsageError("There is no raster.")
+    for raster in rasters:
+        if rasters.count(raster) > 1:
+            raise UsageError(f"{raster} is named twice, and its polygons would be twice in the layer.")
     if not names:
         raise UsageError("There is no output.", hint="Name one with -o, such as -o out.gpkg.")
     if names.count(STDOUT) > 1:

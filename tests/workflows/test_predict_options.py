@@ -16,6 +16,7 @@ import torch
 from affine import Affine
 from ranged_server import RangedServer
 from torch import Tensor, nn
+from torch.nn import functional
 
 from satseg.classes import ClassTable
 from satseg.errors import AreaError, OutputError, SatsegError, SceneError, UsageError
@@ -139,6 +140,26 @@ def test_an_area_of_interest_in_any_crs_confines_the_map(tmp_path: Path) -> None
     inside = np.zeros(found.shape, dtype=bool)
     inside[40:200, 40:140] = True
     assert ((found != 255) == inside).mean() > 0.995  # straight edges are not the same lines in both
+
+
+def test_the_map_inside_an_area_does_not_depend_on_its_outline(tmp_path: Path) -> None:
+    """The network sees what lies around a pixel, in the area or not."""
+
+    class Around(Levels):
+        def forward(self, images: Tensor) -> Tensor:
+            return super().forward(functional.avg_pool2d(images, 15, stride=1, padding=7))
+
+    scene = write_scene(tmp_path / "scene.tif", np.random.default_rng(0).choice([0, 250], (150, 170)).astype(np.uint8))
+    outline = shapely.box(*(GRID * (40, 130)), *(GRID * (120, 30)))
+    geopandas.GeoSeries([outline], crs="EPSG:32645").to_file(tmp_path / "area.gpkg")
+    statistics = BandStatistics(1, (0.0,), (1.0,), (0.0,), (255.0,))
+    network = Network(Around(), classes=TABLE, statistics=statistics, device=torch.device("cpu"))
+    whole = classes_of(replace(mapper(), network=network), scene, tmp_path)
+    inside = classes_of(replace(mapper(aoi=str(tmp_path / "area.gpkg")), network=network), scene, tmp_path)
+    assert len(np.unique(whole)) > 1
+    assert (inside[30:130, 40:120] == whole[30:130, 40:120]).all()
+    inside[30:130, 40:120] = 255
+    assert (inside == 255).all()
 
 
 def test_an_area_elsewhere_is_refused(tmp_path: Path) -> None:

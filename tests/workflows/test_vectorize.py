@@ -16,6 +16,7 @@ from affine import Affine
 from satseg import vectorize
 from satseg.classes import ClassTable
 from satseg.errors import SatsegError, SceneError, UsageError
+from satseg.raster.features import VectorLayer
 from satseg.raster.rawrows import RawRows
 from satseg.raster.scene import Scene
 from satseg.raster.writer import write_map
@@ -162,6 +163,35 @@ def test_a_band_and_a_threshold_may_be_chosen(tmp_path: Path, classes: np.ndarra
     assert geopandas.read_file(tmp_path / "out.gpkg").pixels.sum() == (classes >= 1).sum()
     with pytest.raises(UsageError, match=r"has no band 3; its bands are 1 to 2"):
         vectorize(path, outputs=[tmp_path / "out.gpkg"], band=3)
+
+
+def test_shares_of_8_bits_have_the_threshold_of_what_they_stand_for(tmp_path: Path, classes: np.ndarray) -> None:
+    path = tmp_path / "shares.tif"
+    shares = np.stack([254 - 100 * classes, 100 * classes]).astype(np.uint8)
+    write_raster(path, shares)
+    with rasterio.open(path, "r+") as dataset:
+        dataset.scales, dataset.descriptions = (1 / 254, 1 / 254), ("background", "wood")
+    summary = vectorize(path, outputs=tmp_path / "out.gpkg", band=2, threshold=0.5)
+    assert list(summary.polygons) == ["wood"]
+    assert geopandas.read_file(tmp_path / "out.gpkg", layer="out").pixels.sum() == (shares[1] >= 127).sum()
+    with pytest.raises(SceneError, match="with a scale or an offset") as caught:
+        vectorize(path, outputs=tmp_path / "out.gpkg", band=2)
+    assert "--threshold" in caught.value.hint
+
+
+def test_polygons_of_every_format_are_labels_again(tmp_path: Path, classes: np.ndarray) -> None:
+    path = write_raster(tmp_path / "classes.tif", classes)
+    files = [tmp_path / f"out.{suffix}" for suffix in ("gpkg", "parquet", "fgb", "geojson", "geojsonl", "shp")]
+    count = sum(vectorize(path, outputs=files).polygons.values())
+    layers = [VectorLayer.open(str(file)) for file in files]
+    assert [sum(len(shapes) for shapes, _ in layer.batches([])) for layer in layers] == [count] * len(files)
+    assert all("class_name" in layer.fields for layer in layers)
+
+
+def test_a_raster_that_is_named_twice_is_refused(tmp_path: Path, classes: np.ndarray) -> None:
+    path = write_raster(tmp_path / "a.tif", classes)
+    with pytest.raises(UsageError, match="is named twice"):
+        vectorize([path, path], outputs=tmp_path / "out.gpkg")
 
 
 def run(*words: object) -> subprocess.CompletedProcess[str]:
