@@ -217,7 +217,7 @@ def tile(
         inputs.scene_list(scenes or []),
         labels=labels or [],
         output=output,
-        stack=_words(stack),
+        stack=inputs.stacked_files(stack) if stack else (),
         pairs=pairs,
         bands=_words(bands) or None,
         extra=extra or [],

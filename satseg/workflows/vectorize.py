@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -98,9 +99,9 @@ def _listed(names: str | Path | Iterable[str | Path]) -> list[str | Path]:
 def _check_names(rasters: list[str | Path], names: list[str], stream: IO[str] | None) -> None:
     if not rasters:
         raise UsageError("There is no raster.")
-    for raster in rasters:
-        if rasters.count(raster) > 1:
-            raise UsageError(f"{raster} is named twice, and its polygons would be twice in the layer.")
+    (first, count), *_ = Counter(map(str, rasters)).most_common(1)
+    if count > 1:
+        raise UsageError(f"{first} is named twice, and its polygons would be twice in the layer.")
     if not names:
         raise UsageError("There is no output.", hint="Name one with -o, such as -o out.gpkg.")
     if names.count(STDOUT) > 1:

@@ -99,3 +99,9 @@ def test_wrong_usage_is_told_apart_and_leaves_nothing(
     assert done.code == 2, done.stderr
     assert done.stderr.startswith("error: ")
     assert sorted(folder.iterdir()) == before
+
+
+def test_a_stack_has_two_files_or_more(satseg: Callable[..., Outcome], folder: Path) -> None:
+    done = satseg("tile", "--stack", "a.tif", "-l", "houses.gpkg")
+    assert done.code == 2
+    assert "does not name the files of a scene" in done.stderr

@@ -27,3 +27,12 @@ def write_labels(path: Path, *boxes: tuple[int, int, int, int]) -> Path:
     path.parent.mkdir(exist_ok=True)
     geopandas.GeoDataFrame(geometry=shapes, crs="EPSG:32645").to_file(path)
     return path
+
+
+def write_map(path: Path, like: Path, ids: np.ndarray, **more: object) -> Path:
+    """Write class ids (row, col) on the grid of another raster."""
+    with rasterio.open(like) as source:
+        profile = source.profile | {"count": 1, "dtype": ids.dtype.name, "nodata": 255} | more
+    with rasterio.open(path, "w", **profile) as target:
+        target.write(ids, 1)
+    return path

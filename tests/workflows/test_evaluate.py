@@ -17,10 +17,10 @@ import pytest
 import rasterio
 import shapely
 import torch
+from made_scenes import write_map
 from typer.testing import CliRunner
 
 from satseg.checkpoint import Checkpoint
-from satseg.classes import ClassTable
 from satseg.cli import app as cli
 from satseg.cli.app import app
 from satseg.cli.console import Talk
@@ -35,7 +35,6 @@ from satseg.workflows.predict import predict
 from satseg.workflows.predict_settings import PredictionSettings
 from satseg.workflows.tile import tile
 from satseg.workflows.train import train
-from satseg.workflows.vectorize import vectorize
 
 
 @pytest.fixture(scope="module")
@@ -44,14 +43,6 @@ def run(bright_tiles: Path) -> Path:
     output = bright_tiles.parent / "evaluated"
     train(bright_tiles, output=output, steps=12, batch_size=4, threads=1)
     return output
-
-
-def write_map(path: Path, like: Path, ids: np.ndarray, **more: object) -> Path:
-    with rasterio.open(like) as source:
-        profile = source.profile | {"count": 1, "dtype": ids.dtype.name, "nodata": 255} | more
-    with rasterio.open(path, "w", **profile) as target:
-        target.write(ids, 1)
-    return path
 
 
 def read(path: Path) -> np.ndarray:
@@ -227,90 +218,6 @@ def run_command(words: Sequence[str]) -> Done:
     return Done(code, out.getvalue(), err.getvalue())
 
 
-def squares(path: Path, scene: Path, places: list[tuple[int, int, int]], crs: str = "EPSG:32645") -> Path:
-    """Write squares, each given by column, row and side in pixels of the scene."""
-    with Scene.open(scene) as opened:
-        transform = opened.info.transform
-    boxes = [shapely.box(*(transform * (x, y)), *(transform * (x + side, y + side))) for x, y, side in places]
-    frame = geopandas.GeoDataFrame({"class_name": ["roof"] * len(boxes)}, geometry=boxes, crs="EPSG:32645").to_crs(crs)
-    frame.to_parquet(path) if path.suffix == ".parquet" else frame.to_file(path)
-    return path
-
-
-LABELS = [(10, 10, 20), (60, 10, 20), (100, 100, 40), (140, 100, 40), (300, 200, 30)]
-MAP = [(12, 10, 20), (70, 10, 20), (100, 100, 40), (200, 30, 10)]  # a match, a miss, a match, a false one
-
-
-@pytest.mark.parametrize("suffix", ["gpkg", "parquet", "geojson"])
-def test_polygons_are_matched_with_polygons_object_by_object(suffix: str, bright_scene: Path, tmp_path: Path) -> None:
-    labels = squares(tmp_path / "labels.gpkg", bright_scene, LABELS)
-    mapped = squares(tmp_path / f"map.{suffix}", bright_scene, MAP, crs="EPSG:4326")
-    report = evaluate(mapped, labels=labels)
-    roofs = report.classes[1]
-    assert (roofs.object_precision, roofs.object_recall) == (2 / 4, 2 / 5)
-    assert (roofs.label_objects, roofs.map_objects, report.pixels) == (5, 4, 0)
-    assert report.classes[0].label_objects == 0
-
-
-def test_on_a_common_grid_polygons_score_as_on_the_grid_of_the_scene(bright_scene: Path, tmp_path: Path) -> None:
-    labels, mapped = (squares(tmp_path / f"{n}.gpkg", bright_scene, p) for n, p in (("labels", LABELS), ("map", MAP)))
-    report = evaluate(mapped, labels=labels, gsd="0.5m")
-    burnt = [np.zeros((256, 384), dtype=np.uint8) for _ in range(2)]
-    for ids, places in zip(burnt, (LABELS, MAP), strict=True):
-        for x, y, side in places:
-            ids[y : y + side, x : x + side] = 1
-    exact = ConfusionMatrix(2)
-    exact.add(*burnt)
-    expected = score(exact.counts, "ab")
-    assert report.classes[1].iou == pytest.approx(expected.classes[1].iou, abs=0.01)  # UTM metres are not ground metres
-    assert report.classes[1].object_f1 == 2 * 2 / 9  # touching squares stay two objects
-    assert report.boundary_f1 > 0
-
-
-def test_polygons_are_compared_with_a_class_raster_on_its_grid(bright_scene: Path, tmp_path: Path) -> None:
-    ids = np.zeros((256, 384), dtype=np.uint8)
-    for x, y, side in LABELS:
-        ids[y : y + side, x : x + side] = 7
-    labels = write_map(tmp_path / "labels.tif", bright_scene, ids)
-    mapped = squares(tmp_path / "map.gpkg", bright_scene, MAP)
-    report = evaluate(mapped, labels=labels)
-    assert [entry.name for entry in report.classes] == ["class 0", "class 7"]
-    assert report.pixels == 256 * 384
-    assert report.classes[1].pixels == sum(side**2 for *_, side in LABELS)
-    assert report.classes[1].precision == (18 * 20 + 10 * 20 + 40 * 40) / sum(side**2 for *_, side in MAP)
-    objects = report.classes[1]  # in the raster two touching squares are one region
-    assert (objects.label_objects, objects.map_objects, objects.object_precision) == (4, 4, 1 / 4)
-
-
-def test_labels_that_are_polygons_keep_touching_objects_apart(bright_scene: Path, tmp_path: Path) -> None:
-    labels = squares(tmp_path / "labels.gpkg", bright_scene, LABELS)
-    ids = np.zeros((256, 384), dtype=np.uint8)
-    ids[100:140, 100:140] = 1
-    report = evaluate(write_map(tmp_path / "map.tif", bright_scene, ids), labels=labels)
-    roofs = report.classes[1]
-    assert (roofs.label_objects, roofs.map_objects, roofs.object_recall) == (5, 1, 1 / 5)
-
-
-def test_polygons_of_several_classes_need_the_attribute(bright_scene: Path, tmp_path: Path) -> None:
-    labels = squares(tmp_path / "labels.gpkg", bright_scene, LABELS)
-    report = evaluate(squares(tmp_path / "map.gpkg", bright_scene, MAP), labels=labels, class_field="class_name")
-    assert [entry.name for entry in report.classes] == ["background", "roof"]
-    assert report.classes[1].map_objects == 4
-
-
-@pytest.mark.parametrize("gsd", ["0m", "x", "-1m"])
-def test_a_grid_without_a_size_is_refused(gsd: str, bright_scene: Path, tmp_path: Path) -> None:
-    labels = squares(tmp_path / "labels.gpkg", bright_scene, LABELS)
-    with pytest.raises(UsageError, match="pixel size"):
-        evaluate(labels, labels=labels, gsd=gsd)
-
-
-def test_a_grid_is_for_polygons_alone(bright_scene: Path) -> None:
-    labels = bright_scene.parent / "labels.tif"
-    with pytest.raises(UsageError, match="--gsd"):
-        evaluate(labels, labels=labels, gsd="1m")
-
-
 def test_pixels_only_measures_neither_boundaries_nor_objects(run: Path, bright_tiles: Path, bright_scene: Path) -> None:
     labels = bright_scene.parent / "labels.tif"
     for report in (
@@ -350,35 +257,6 @@ def test_the_table_shows_boundaries_objects_intervals_and_the_worst_places(brigh
     for words in ("Cohen's kappa", "95 %", "Boundaries: tolerance 0.75%", "Objects: IoU over 0.5", "worst"):
         assert words in text
     assert f"{wrong} at row 0, column" in text
-
-
-def test_polygons_that_vectorize_made_agree_with_the_raster_that_they_came_from(
-    bright_scene: Path, tmp_path: Path
-) -> None:
-    ids = np.kron(np.random.default_rng(1).integers(0, 3, (16, 24)), np.ones((16, 16))).astype(np.uint8)
-    raster = write_map(tmp_path / "map.tif", bright_scene, ids)
-    with rasterio.open(raster, "r+") as dataset:
-        table = ClassTable.from_names(["background", "roof", "road"])
-        dataset.update_tags(SATSEG_CLASSES=json.dumps(table.to_dict()))
-    vectorize(raster, outputs=tmp_path / "map.gpkg")
-    report = evaluate(tmp_path / "map.gpkg", labels=raster, class_field="use")
-    assert [entry.name for entry in report.classes] == ["background", "roof", "road"]
-    assert (report.mean_iou, report.kappa, report.boundary_f1, report.bf) == (1, 1, 1, 1)
-    assert (report.boundary_iou, report.object_f1) == (1, 1)
-    assert (
-        report.classes[1].map_objects
-        == geopandas.read_file(tmp_path / "map.gpkg", layer="map")["class_name"].eq("roof").sum()
-    )
-
-
-def test_labels_are_read_by_map_and_condition(bright_scene: Path, tmp_path: Path) -> None:
-    labels = squares(tmp_path / "labels.gpkg", bright_scene, LABELS)
-    ids = np.zeros((256, 384), dtype=np.uint8)
-    ids[10:30, 10:30] = 1
-    mapped = write_map(tmp_path / "map.tif", bright_scene, ids)
-    report = evaluate(mapped, labels=labels, class_field="class_name", class_map="roof=building", where="fid = 1")
-    assert [entry.name for entry in report.classes] == ["background", "building"]
-    assert report.mean_iou == 1
 
 
 def test_intervals_from_few_blocks_come_with_a_warning(bright_scene: Path, caplog: pytest.LogCaptureFixture) -> None:
