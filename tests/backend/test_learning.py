@@ -43,7 +43,7 @@ SLOW = {
     "esnet": (3e-3, 60),
     "espnetv2": (5e-3, 35),
     "fcn16s": (1e-4, 120),
-    "fcn32s": (1e-4, 120),
+    "fcn32s": (1e-4, 50),
     "fcn8s": (1e-4, 120),
     "pspnet": (3e-4, 18),
     "refinenet": (5e-5, 100),
@@ -52,6 +52,8 @@ SLOW = {
 }
 # Dropout of half the features keeps the old networks from learning four tiles by heart, as it is meant to.
 OPTIONS = {arch: {"dropout": 0.0} for arch in ("deeplabv1", "fcn16s", "fcn32s", "fcn8s")}
+# Sixteen logits a tile, interpolated, cannot draw these outlines to a quarter: what they can is asked for instead.
+COARSE = {"fcn32s": 32}
 CASES = [
     *(pytest.param(arch, *recipe, id=arch) for arch, recipe in QUICK.items()),
     *(pytest.param(arch, *recipe, id=arch, marks=pytest.mark.slow) for arch, recipe in SLOW.items()),
@@ -91,18 +93,35 @@ def losses(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Te
     return loss, loss + model.aux_loss(outputs, labels)
 
 
+def lowest_loss(labels: Tensor, stride: int) -> float:
+    """Return the least cross-entropy that logits at a stride can have, interpolated to the labels: a convex problem."""
+    sides = [side // stride for side in labels.shape[-2:]]
+    logits = torch.zeros(len(labels), 2, *sides, requires_grad=True)
+    optimizer = torch.optim.LBFGS([logits], max_iter=500, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(F.interpolate(logits, labels.shape[-2:], mode="bilinear"), labels)
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    return closure().item()
+
+
 @pytest.mark.parametrize(("arch", "lr", "updates"), CASES)
 def test_network_overfits_one_batch(arch: str, lr: float, updates: int, batch: tuple[Tensor, Tensor]) -> None:
     torch.manual_seed(0)
     model = create_model(arch, in_channels=3, num_classes=2, **OPTIONS.get(arch, {})).train()
     model.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(model.parameters(), lr)
+    floor = lowest_loss(batch[1], COARSE[arch]) if arch in COARSE else 0.0
     found: list[float] = []
     for _ in range(updates + 1):
         loss, total = losses(model, *batch)
         found.append(loss.item())
         # A quarter of the initial loss, or of that of even odds, where fresh logits are large and the loss with them.
-        if found[-1] <= min(found[0], math.log(2)) / 4:
+        if found[-1] <= max(min(found[0], math.log(2)) / 4, 1.05 * floor):
             return
         optimizer.zero_grad()
         total.backward()
