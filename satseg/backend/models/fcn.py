@@ -30,8 +30,6 @@ class FCN(nn.Module):
         self.encoder = vgg_stages(encoder, in_channels=in_channels, norm=False)
         self.pool = nn.MaxPool2d(2)
         self.top = nn.Sequential(
-            # Padded apart: oneDNN takes twenty times as long for gradients where it pads maps smaller than the kernel.
-            nn.ZeroPad2d(3),
             nn.Conv2d(512, 4096, 7),
             nn.ReLU(inplace=True),
             nn.Dropout(dropout),
@@ -52,7 +50,8 @@ class FCN(nn.Module):
         for stage in self.encoder:
             x = self.pool(stage(x))
             pooled.append(x)
-        scores = self.score(self.top(x))  # (N, num_classes, H/32, W/32)
+        # Padded apart: oneDNN takes twenty times as long for gradients where it pads maps smaller than the kernel.
+        scores = self.score(self.top(F.pad(x, (3, 3, 3, 3))))  # (N, num_classes, H/32, W/32)
         for score, features in zip(self.skip_scores, pooled[3::-1], strict=False):
             scores = _enlarge(scores, features) + score(features)
         return _enlarge(scores, padded)[..., :height, :width]  # (N, num_classes, H, W)
