@@ -245,7 +245,7 @@ def train(
     """Train a network on tiles, and keep the weights that score best on the val tiles."""
     from satseg.training.devices import process_rank
 
-    first = process_rank() == 0  # the other processes of a run would say the same once more
+    first = process_rank(devices, nodes) == 0  # the other processes of a run would say the same once more
     if not first:
         logging.getLogger("satseg").setLevel(logging.ERROR)
     talk = console.talk(ctx, json=json and first, quiet=quiet or not first, debug=debug)

@@ -192,6 +192,25 @@ def next_output(arch: str, folder: Path = RUNS) -> Path:
     return folder / f"{_short(arch)}-{max(_numbered(arch, folder), default=0) + 1}"
 
 
+def claim_output(arch: str, folder: Path = RUNS) -> Path:
+    """Make the folder that :func:`next_output` names; of several runs that start at once, each gets its own.
+
+    Raises:
+        OutputError: It cannot be made.
+    """
+    while True:
+        path = next_output(arch, folder)
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            if not folder.is_dir():
+                raise OutputError(f"Cannot write to {path}: {folder} is no folder.") from None
+        except OSError as error:
+            raise OutputError(f"Cannot write to {path}: {error.strerror}.") from error
+        else:
+            return path
+
+
 def newest_run(arch: str, folder: Path = RUNS) -> Path | None:
     """Return the run of ``arch`` with the highest number, finished or not; None where there is none."""
     numbers = _numbered(arch, folder)

@@ -22,7 +22,7 @@ from satseg.errors import CheckpointError
 from satseg.evaluation.confusion import score
 from satseg.raster.gdal import gdal_environment
 from satseg.records import Progress, TrainingSummary, no_progress
-from satseg.runs import Run, newest_run, next_output
+from satseg.runs import Run, claim_output, newest_run
 from satseg.runs.log import LogRow
 from satseg.runs.scalars import Scalars, check_tensorboard
 from satseg.tiles.batches import CACHE_BYTES
@@ -145,7 +145,7 @@ def train(
             _start_from(model, recipe.init_from)
         if batch_size is None:
             recipe = replace(recipe, batch_size=_fitting(model.to(where), data, old))
-        share = Share(recipe.batch_size, recipe.accumulate, fabric.world_size, process_rank())
+        share = Share(recipe.batch_size, recipe.accumulate, fabric.world_size, process_rank(devices, nodes))
         budget = _budget(epochs, steps, minutes, len(data.train), share, old)
         run = _open_run(output, recipe, budget, share, data, resume=resume)
         launch(fabric)
@@ -195,7 +195,7 @@ def _open_run(
         if path is not None and Run(path).started:
             return Run.resume(path, settings)
         log.info("There is no run to resume; starting one.")
-    run = Run.start(next_output(recipe.arch) if output is None else Path(output), settings)
+    run = Run.start(claim_output(recipe.arch) if output is None else Path(output), settings)
     log.info("Training %s in %s", recipe.arch, run.path)
     return run
 

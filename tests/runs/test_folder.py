@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from satseg.checkpoint import ModelCard
 from satseg.classes import ClassTable
 from satseg.errors import OutputError, TrainingError
 from satseg.records import BandSpec, BandStatistics
-from satseg.runs import Run, newest_finished, newest_run, next_output
+from satseg.runs import Run, claim_output, newest_finished, newest_run, next_output
 
 SETTINGS = {"arch": "erfnet", "lr": 0.003, "budget": {"steps": 10}}
 WEIGHTS = {"weight": torch.zeros(2)}
@@ -100,3 +101,16 @@ def test_the_newest_finished_run_is_the_one_whose_record_is_latest(tmp_path: Pat
     newest = newest_finished(tmp_path)
     assert newest is not None
     assert newest.path.name == "a"
+
+
+def test_runs_that_start_at_once_get_folders_of_their_own(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        claimed = list(pool.map(lambda _: claim_output("erfnet", tmp_path / "runs"), range(16)))
+    assert {path.name for path in claimed} == {f"erfnet-{number}" for number in range(1, 17)}
+    assert all(path.is_dir() for path in claimed)
+
+
+def test_a_file_where_the_runs_should_go_is_an_output_error(tmp_path: Path) -> None:
+    (tmp_path / "runs").touch()
+    with pytest.raises(OutputError, match="runs"):
+        claim_output("erfnet", tmp_path / "runs")

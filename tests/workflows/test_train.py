@@ -74,6 +74,23 @@ def test_a_finished_run_is_complete_and_keeps_no_state(unbroken: Path) -> None:
     assert found == {"best.safetensors", "last.safetensors", "log.csv", "run.json", "settings.json"}
 
 
+@pytest.mark.parametrize(
+    "ranks", [{"RANK": "1"}, {"LOCAL_RANK": "1", "WORLD_SIZE": "4"}, {"SLURM_PROCID": "2", "SLURM_NTASKS": "3"}]
+)
+def test_one_of_several_runs_that_a_launcher_packs_together_is_a_whole_run(
+    bright_tiles: Path, tmp_path: Path, ranks: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, value in ranks.items():
+        monkeypatch.setenv(name, value)
+    words = ["train", str(bright_tiles), "--steps", "1", "--batch-size", "1", "--device", "cpu", "--json"]
+    done = CliRunner().invoke(app, [*words, "--no-pictures"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["path"] == "runs/erfnet-1"
+    found = {path.name for path in (tmp_path / "runs" / "erfnet-1").iterdir()}
+    assert found == {"best.safetensors", "last.safetensors", "log.csv", "run.json", "settings.json"}
+
+
 def test_resuming_a_finished_run_gives_its_summary_again(bright_tiles: Path, unbroken: Path) -> None:
     before = weights(unbroken)
     summary = run(bright_tiles, unbroken, resume=True)
