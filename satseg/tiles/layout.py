@@ -6,7 +6,8 @@ test tile, whatever the overlap.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
 
@@ -37,16 +38,29 @@ def choose_block(shapes: Sequence[tuple[int, int]], size: int) -> int:
     """Choose the side of blocks: the largest power of two times ``size`` that still gives two dozen of them.
 
     Larger blocks keep look-alike neighbours in one split; too few blocks make the shares coarse and the scores
-    noisy. Never under two tiles, since a block of one tile would be a split at random.
+    noisy. Never under two tiles, since a block of one tile would be a split at random. Blocks count by their area, so
+    that a large scene is parted though small ones beside it are many; those that are whole scenes grow no further.
 
     Args:
         shapes: Rows and columns of each scene.
         size: Side of a tile in pixels.
     """
+    distinct = Counter(shapes)
+    largest = max(max(shape) for shape in distinct)
     block = 2 * size
-    while sum(len(blocks(*shape, block=2 * block, size=size)) for shape in shapes) >= _ENOUGH_BLOCKS:
+    while block < largest and _effective_count(distinct, 2 * block, size) >= _ENOUGH_BLOCKS:
         block *= 2
     return block
+
+
+def _effective_count(shapes: Mapping[tuple[int, int], int], block: int, size: int) -> float:
+    """Return how many blocks of one area would be as even as those of these scenes (the inverse Simpson index)."""
+    area = squares = 0.0
+    for (height, width), count in shapes.items():
+        rows, columns = (np.diff(_cuts(length, block, size)).astype(float) for length in (height, width))
+        area += count * rows.sum() * columns.sum()
+        squares += count * (rows**2).sum() * (columns**2).sum()
+    return area**2 / squares
 
 
 def blocks(height: int, width: int, *, block: int, size: int) -> list[Window]:

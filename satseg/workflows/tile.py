@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import geopandas
@@ -16,12 +15,11 @@ import pandas
 
 from satseg import __version__
 from satseg.backend.device import available_cores
-from satseg.classes import ClassTable
 from satseg.errors import OutputError, TileError, UsageError
 from satseg.raster.class_map import ClassMap
 from satseg.raster.gdal import gdal_environment
-from satseg.raster.labels import PixelLength, open_labels
-from satseg.records import Progress, SceneInfo, TileSummary, as_json, no_progress
+from satseg.raster.labels import open_labels
+from satseg.records import Progress, TileSummary, as_json, no_progress
 from satseg.staging import commit, work_folder
 from satseg.tiles.build import Builder, quotas, resumable
 from satseg.tiles.cut import Worth
@@ -32,8 +30,8 @@ from satseg.tiles.plan import Existing, Layout, deal, without_leaks
 from satseg.tiles.regions import Regions
 from satseg.tiles.sources import pair
 from satseg.tiles.tileset import INDEX, MOMENTS, TileSet, make_index, places_of, write_header
-from satseg.vectorization.measures import length_in_pixels
 from satseg.workflows.tile_scenes import describe_all, find_scenes, label_files, parse_gsd, unique_names
+from satseg.workflows.tile_settings import by_number, check_sizes, known_classes, length, pixels
 
 log = logging.getLogger("satseg")
 
@@ -141,8 +139,8 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
         masks = None if pairs is None else pair(*pairs)
         split_by = split_by or ("block" if masks is None else "scene")
         sources = find_scenes([*scenes, *(masks or ())], stack, bands=bands, gsd=parse_gsd(gsd), extra=extra)
-        _check_sizes(size, overlap, block, sampling, base)
-        infos = describe_all(sources, base)
+        check_sizes(size, overlap, block, sampling, base)
+        sources, infos = describe_all(sources, base, by_number=by_number(bands))
         source = open_labels(
             label_files(labels, masks),
             class_field=class_field,
@@ -153,8 +151,8 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
             all_touched=all_touched,
             unlabelled=unlabelled,
             labelled_area=labelled_area,
-            ignore_border=_pixels(ignore_border),
-            boundary=_pixels(boundary),
+            ignore_border=pixels(ignore_border),
+            boundary=pixels(boundary),
         )
         layout = Layout(
             size=size,
@@ -162,7 +160,7 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
             at_random=sampling == "random",
             whole_scenes=split_by == "scene",
             block=block or choose_block([(info.height, info.width) for info in infos], size),
-            buffer=max(_length(buffer, info) for info in infos),
+            buffer=max(length(buffer, info) for info in infos),
             shares=tuple(shares),
             seed=seed,
         )
@@ -172,7 +170,7 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
             names=unique_names([files.source.stem for files in sources], base),
             labels=source,
             layout=layout,
-            worth=Worth(min_valid, keep_empty, _known_classes(min_pixels or {}, source.classes)),
+            worth=Worth(min_valid, keep_empty, known_classes(min_pixels or {}, source.classes)),
             regions=None if split_by in ("block", "scene") else Regions.read(split_by),
             threads=threads or min(available_cores(), _MOST_THREADS),
             progress=progress,
@@ -355,34 +353,6 @@ def _check_output(output: Path, *, append: bool, overwrite: bool, resume: bool) 
             f"{output} exists already.",
             hint="Choose another folder with -o, add to it with --append, or replace it with --overwrite.",
         )
-
-
-def _check_sizes(size: int, overlap: int | None, block: int | None, sampling: str, base: TileSet | None) -> None:
-    if size < 32:
-        raise UsageError(f"Tiles of {size} px are too small; networks take 32 px and more.")
-    if overlap is not None and not 0 <= overlap < size:
-        raise UsageError(f"An overlap of {overlap} px does not fit tiles of {size} px.")
-    if sampling not in ("grid", "random"):
-        raise UsageError(f"--sampling takes grid or random, not {sampling!r}.")
-    if block is not None and block < size:
-        raise UsageError(f"A block of {block} px cannot hold a tile of {size} px.")
-    if base is not None and base.tile_size != size:
-        raise UsageError(f"{base.path} has tiles of {base.tile_size} px; tiles of {size} px cannot be added to it.")
-
-
-def _pixels(length: str | None) -> PixelLength | None:
-    return None if length is None else lambda info: fmean(length_in_pixels(length, info.gsd))
-
-
-def _length(text: str, info: SceneInfo) -> int:
-    return round(max(length_in_pixels(text, info.gsd)))
-
-
-def _known_classes(counts: Mapping[str, int], classes: ClassTable) -> dict[str, int]:
-    for name in counts:
-        if name not in classes.names:
-            raise UsageError(f"There is no class {name!r} to count; the labels have {', '.join(classes.names)}.")
-    return dict(counts)
 
 
 def _tiles_by_split(index: Any) -> dict[str, int]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from satseg.errors import TileError, UsageError
 from satseg.raster.scales import same_scale
+from satseg.raster.selection import select_bands
 from satseg.raster.source import SceneSource
 from satseg.records import BandSpec, SceneInfo
 from satseg.tiles.sources import SceneFiles
@@ -70,43 +73,102 @@ def parse_gsd(text: str | None) -> float | None:
     return metres
 
 
-def describe_all(sources: Sequence[SceneFiles], base: TileSet | None) -> list[SceneInfo]:
+def describe_all(
+    sources: Sequence[SceneFiles], base: TileSet | None, *, by_number: bool = False
+) -> tuple[list[SceneFiles], list[SceneInfo]]:
     """Describe scenes that go into one tile set.
+
+    Bands of the same names in another order are put into the order of the first scene. Where names differ otherwise,
+    bands go by their order; those that scenes name in several ways are called by their number.
 
     Args:
         sources: The scenes.
         base: The tile set that they are added to, or None.
+        by_number: Whether bands were chosen by number: then their names do not matter.
+
+    Returns:
+        The scenes, with their bands in one order, and what is known of each.
 
     Raises:
         SceneError: A scene cannot be used.
-        TileError: Their bands differ from each other or from those of the tile set, or one is in it already.
+        TileError: Their bands differ in number, dtype or scale, from each other or from those of the tile set, or one
+            is in it already.
     """
+    chosen: list[SceneFiles] = []
     infos: list[SceneInfo] = []
+    known = frozenset() if base is None else frozenset(base.index["scene"])
     for source in sources:
-        with source.open() as scene:
-            infos.append(scene.info)
-        _check_alike(infos[-1], infos[0], base)
-    return infos
+        source, info = _describe(source, None if not infos else infos[0].bands, base, by_number=by_number)
+        if base is not None and info.path in known:
+            raise TileError(
+                f"{info.path} is in {base.path} already.", hint="Delete its rows from the index first, to cut it anew."
+            )
+        chosen.append(source)
+        infos.append(info)
+        _check_alike(info, infos[0], base)
+    return chosen, _named_alike(infos, base, by_number=by_number)
+
+
+def _describe(
+    source: SceneFiles, first: BandSpec | None, base: TileSet | None, *, by_number: bool
+) -> tuple[SceneFiles, SceneInfo]:
+    with source.open() as scene:
+        info = scene.info
+    wanted = first if base is None else base.bands
+    if by_number or wanted is None or sorted(_folded(info.bands)) != sorted(_folded(wanted)):
+        return source, info
+    order = select_bands(info.bands, wanted.names)
+    if order is None or source.extra:
+        return source, info
+    source = replace(source, source=replace(source.source, bands=order))
+    with source.open() as scene:
+        return source, scene.info
 
 
 def _check_alike(info: SceneInfo, first: SceneInfo, base: TileSet | None) -> None:
     bands, gsd, name = (first.bands, first.gsd, first.path) if base is None else (base.bands, base.gsd, str(base.path))
-    if (info.bands.names, info.bands.dtype) == (bands.names, bands.dtype) and not same_scale(info.bands, bands):
+    if (len(info.bands), info.bands.dtype) != (len(bands), bands.dtype):
+        raise TileError(
+            f"{info.path} has {_spell(info.bands)}, but {name} has {_spell(bands)}.",
+            hint="Scenes of one tile set need as many bands and one dtype; --bands chooses among bands.",
+        )
+    if not same_scale(info.bands, bands):
         raise TileError(
             f"{info.path} has other scales or offsets than {name}: {_scales(info.bands)} against {_scales(bands)}.",
             hint="Bring them to one scale first, for example with gdal_translate -unscale.",
         )
-    if (info.bands.names, info.bands.dtype) != (bands.names, bands.dtype):
-        raise TileError(
-            f"{info.path} has {_spell(info.bands)}, but {name} has {_spell(bands)}.",
-            hint="Scenes of one tile set need the same bands and dtype; --bands chooses among them.",
-        )
     if info.gsd and gsd and abs(info.gsd[0] / gsd[0] - 1) > 0.1:
         log.warning("%s has %.3g m per pixel, %s has %.3g.", info.path, info.gsd[0], name, gsd[0])
-    if base is not None and (base.index["scene"] == info.path).any():
-        raise TileError(
-            f"{info.path} is in {base.path} already.", hint="Delete its rows from the index first, to cut it anew."
+
+
+def _named_alike(infos: Sequence[SceneInfo], base: TileSet | None, *, by_number: bool) -> list[SceneInfo]:
+    """Give all scenes one name for each band, and warn where theirs differ."""
+    names, whose = (infos[0].bands.names, infos[0].path) if base is None else (base.bands.names, str(base.path))
+    folded = tuple(name.casefold() for name in names)
+    other = [info for info in infos if _folded(info.bands) != folded]
+    shuffled = [info for info in other if sorted(_folded(info.bands)) == sorted(folded)]
+    example = next(iter(shuffled or ([] if by_number else other)), None)
+    if example is not None:
+        log.warning(
+            "The bands of %d scenes are named otherwise than those of %s (%s), such as %s (%s); "
+            "they go by their order.",
+            len(other),
+            whose,
+            ", ".join(names),
+            example.path,
+            ", ".join(example.bands.names),
         )
+    if base is None and other:
+        columns = zip(*(_folded(info.bands) for info in infos), strict=True)
+        names = tuple(
+            name if len(set(column)) == 1 else f"band_{number}"
+            for number, (name, column) in enumerate(zip(names, columns, strict=True), start=1)
+        )
+    return [replace(info, bands=replace(info.bands, names=names)) for info in infos]
+
+
+def _folded(bands: BandSpec) -> tuple[str, ...]:
+    return tuple(name.casefold() for name in bands.names)
 
 
 def _scales(bands: BandSpec) -> str:
@@ -120,9 +182,10 @@ def _spell(bands: BandSpec) -> str:
 def unique_names(stems: Sequence[str], base: TileSet | None) -> list[str]:
     """Return a name per scene: its file's stem, numbered where several scenes share it."""
     taken = set() if base is None else {str(tile).rsplit("_", 2)[0] for tile in base.index["tile"]}
+    shared = Counter(stems)
     names: list[str] = []
     for number, stem in enumerate(stems):
-        name = f"{stem}-{number}" if stems.count(stem) > 1 else stem
+        name = f"{stem}-{number}" if shared[stem] > 1 else stem
         while name in taken:
             name = f"{name}-{number}"
         names.append(name)

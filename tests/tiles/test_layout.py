@@ -57,6 +57,24 @@ def test_blocks_grow_with_the_scenes_but_stay_two_dozen() -> None:
     assert len(blocks(20_000, 20_000, block=2 * side, size=256)) < 24
 
 
+@settings(deadline=None)
+@given(st.lists(st.tuples(sizes, sizes), min_size=1, max_size=60), st.sampled_from([32, 64, 256]))
+def test_blocks_are_chosen_for_any_scenes(shapes: list[tuple[int, int]], size: int) -> None:
+    side = choose_block(shapes, size)
+    assert side >= 2 * size
+    assert side < 2 * max(2 * size, max(map(max, shapes)))  # no larger than it takes to hold any scene
+
+
+def test_many_small_scenes_are_blocks_each() -> None:
+    assert choose_block([(64, 64)] * 1000, 32) == 64
+    assert choose_block([(452, 413)] * 24, 64) == 512
+
+
+def test_many_small_scenes_leave_a_large_one_in_parts() -> None:
+    side = choose_block([(64, 64)] * 1000 + [(20_000, 20_000)], 64)
+    assert len(blocks(20_000, 20_000, block=side, size=64)) >= 24
+
+
 @given(st.lists(st.integers(1, 1000), min_size=40, max_size=80), st.integers(0, 99))
 def test_shares_are_met_in_area(areas: list[int], seed: int) -> None:
     splits = assign_splits(areas, (0.7, 0.15, 0.15), seed)

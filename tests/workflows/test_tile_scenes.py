@@ -197,3 +197,52 @@ def test_scenes_of_one_name_are_told_apart(tmp_path: Path, labels: Path) -> None
         scenes.append(write_scene(tmp_path / folder / f"{name}.tif", np.ones((1, 64, 64), dtype=np.uint8)))
     tile(scenes, labels=labels, output=tmp_path / "tiles", **WHOLE)
     assert sorted(TileSet.open(tmp_path / "tiles").index["tile"]) == ["a-0_0_0", "a-1-2_0_0", "a-1_0_0"]
+
+
+def named_chips(folder: Path, **names: tuple[str, ...]) -> list[Path]:
+    """Write a scene below the last one, on its right, for each entry, with these names of its bands; band k holds k."""
+    scenes = []
+    for number, (stem, words) in enumerate(names.items()):
+        grid = GRID * Affine.translation(64 * number, 64 * number)
+        values = np.arange(1, len(words) + 1, dtype=np.uint8)[:, None, None] * np.ones((1, 64, 64), dtype=np.uint8)
+        scenes.append(write_scene(folder / f"{stem}.tif", values, transform=grid, photometric="minisblack"))
+        with rasterio.open(scenes[-1], "r+") as dataset:
+            dataset.descriptions = words
+    return scenes
+
+
+def test_bands_named_by_their_chip_go_by_number(tmp_path: Path, labels: Path, caplog: pytest.LogCaptureFixture) -> None:
+    scenes = named_chips(tmp_path, one=("one-r", "one-g", "nir"), two=("two-r", "two-g", "NIR"))
+    with caplog.at_level(logging.WARNING, "satseg"):
+        tile(scenes, labels=labels, bands=["1", "3"], output=tmp_path / "numbered", **WHOLE)
+        assert "named otherwise" not in caplog.text
+        tile(scenes, labels=labels, output=tmp_path / "tiles", **WHOLE)
+    assert TileSet.open(tmp_path / "numbered").bands.names == ("band_1", "nir")
+    assert TileSet.open(tmp_path / "tiles").bands.names == ("band_1", "band_2", "nir")
+    assert "The bands of 1 scenes are named otherwise than those of" in caplog.text
+
+
+def test_bands_of_the_same_names_are_put_into_one_order(tmp_path: Path, labels: Path) -> None:
+    scenes = named_chips(tmp_path, one=("blue", "green", "red"), two=("Red", "Green", "Blue"))
+    tile(scenes, labels=labels, output=tmp_path / "tiles", **WHOLE)
+    tile_set = TileSet.open(tmp_path / "tiles")
+    assert tile_set.bands.names == ("blue", "green", "red")
+    values = {entry.name: entry.read()[0][:, 0, 0].tolist() for entry in tile_set.tiles("train")}
+    assert values == {"one_0_0": [1, 2, 3], "two_0_0": [3, 2, 1]}
+
+
+def test_bands_chosen_by_number_keep_their_order_but_a_shuffle_is_warned_of(
+    tmp_path: Path, labels: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    scenes = named_chips(tmp_path, one=("blue", "red"), two=("red", "blue"))
+    with caplog.at_level(logging.WARNING, "satseg"):
+        tile(scenes, labels=labels, bands=["1", "2"], output=tmp_path / "tiles", **WHOLE)
+    assert all(entry.read()[0][:, 0, 0].tolist() == [1, 2] for entry in TileSet.open(tmp_path / "tiles").tiles("train"))
+    assert "they go by their order" in caplog.text
+
+
+def test_chips_named_otherwise_are_added_under_the_names_of_the_set(tmp_path: Path, labels: Path) -> None:
+    one, two = named_chips(tmp_path, one=("blue", "red"), two=("two-1", "two-2"))
+    tile([one], labels=labels, output=tmp_path / "tiles", **WHOLE)
+    tile([two], labels=labels, output=tmp_path / "tiles", append=True, **WHOLE)
+    assert TileSet.open(tmp_path / "tiles").bands.names == ("blue", "red")
