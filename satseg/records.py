@@ -255,7 +255,7 @@ class PlaceScore:
         width: Columns.
         pixels: Pixels compared.
         accuracy: Share of them whose class is right.
-        mean_iou: Mean IoU over the classes present in its labels or in its map.
+        mean_iou: Mean IoU over the classes present in its labels.
         iou: IoU of each class, NaN where it is in neither.
         loss: Mean cross-entropy of the network in nats; NaN where there is no network.
     """
@@ -277,18 +277,19 @@ class EvaluationReport:
     """How well a map agrees with its labels, over all pixels that are not ignored; NaN where it was not measured.
 
     Args:
-        pixels: Pixels compared.
-        global_accuracy: Share of pixels whose class is right.
+        pixels: Pixels compared: those that have a class in the labels and in the map.
+        global_accuracy: Share of the labelled pixels whose class is right.
         class_average_accuracy: Mean recall over the classes present in the labels.
-        mean_iou: Mean IoU over the classes present in labels or predictions.
+        mean_iou: Mean IoU over the classes present in the labels.
         frequency_weighted_iou: IoU weighted by each class's share of the labels.
         classes: Scores per class.
         confusion: (K, K) nested tuples of pixel counts; row: label, column: prediction.
         kappa: Cohen's kappa: agreement beyond chance, at most 1.
-        boundary_f1: Mean boundary F1 over the classes.
+        boundary_f1: Mean boundary F1 over the classes present in the labels.
         bf: Boundary F1 as in the SegNet paper: averaged over the classes of each tile or block, then over those.
-        boundary_iou: Mean boundary IoU over the classes.
-        object_f1: Mean object F1 over the classes other than background.
+        boundary_iou: Mean boundary IoU over the classes present in the labels.
+        object_f1: Mean object F1 over the classes other than background that have objects in the labels.
+        left_out: Labelled pixels for which the map has no class (its nodata); they count as missed.
         intervals: Confidence interval (low, high) by the name of the score.
         settings: What was measured and how, such as ``boundary_tolerance`` and the units of ``bootstrap``.
         worst: Tiles or blocks with the lowest mean IoU, the worst first.
@@ -306,6 +307,7 @@ class EvaluationReport:
     bf: float = math.nan
     boundary_iou: float = math.nan
     object_f1: float = math.nan
+    left_out: int = 0
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     settings: Mapping[str, str | float] = field(default_factory=dict)
     worst: tuple[PlaceScore, ...] = ()

@@ -202,6 +202,8 @@ def _overall(report: EvaluationReport) -> Table:
         value = getattr(report, name)
         if not math.isnan(value):
             rows.append((words, value, *report.intervals.get(name, (None, None))))
+    if report.left_out:
+        rows.append(("labelled px that the map leaves out (missed)", report.left_out, None, None))
     if not report.intervals:
         return console.table(("", ""), [row[:2] for row in rows])
     return console.table(("", "", "95 % from", "to"), rows)

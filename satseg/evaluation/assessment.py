@@ -61,22 +61,31 @@ class Assessment:
         self._places = 0
         self._units: set[tuple[int, ...]] = set()
 
-    def add(self, place: Place, counts: np.ndarray, tally: np.ndarray, *, loss: float = math.nan) -> PlaceScore:
+    def add(
+        self,
+        place: Place,
+        counts: np.ndarray,
+        tally: np.ndarray,
+        *,
+        left_out: np.ndarray | int = 0,
+        loss: float = math.nan,
+    ) -> PlaceScore:
         """Count a finished place.
 
         Args:
             place: Where it is.
             counts: (K, K) int64 pixels, row: label, column: prediction.
             tally: (K, C) counts of boundaries and objects; its columns of pixels are empty.
+            left_out: (K,) labelled pixels for which the map has no class; they are missed.
             loss: Mean cross-entropy of the network there.
         """
-        tally = tally + pixel_tally(counts)
+        tally = tally + pixel_tally(counts, left_out)
         share_bf(tally)
         self.counts += counts
         self.add_objects(place.unit, tally)
-        score = score_place(place, counts, loss=loss)
+        score = score_place(place, counts, left_out=left_out, loss=loss)
         self._places += 1
-        if score.pixels:
+        if score.pixels or np.any(left_out):
             self._units.add(place.unit)
         if self._number_of_worst and not math.isnan(score.mean_iou):
             heapq.heappush(self._worst, (-score.mean_iou, -self._places, score))
@@ -109,9 +118,11 @@ class Assessment:
         return report(self.counts, self.tally, names, intervals=intervals, settings=settings, worst=worst)
 
 
-def score_place(place: Place, counts: np.ndarray, *, loss: float = math.nan) -> PlaceScore:
-    """Return the scores of a place from its (K, K) pixel counts."""
-    tally = pixel_tally(counts)
+def score_place(
+    place: Place, counts: np.ndarray, *, left_out: np.ndarray | int = 0, loss: float = math.nan
+) -> PlaceScore:
+    """Return the scores of a place from its (K, K) pixel counts and the (K,) pixels that its map leaves out."""
+    tally = pixel_tally(counts, left_out)
     overall = mean_scores(tally)
     return PlaceScore(
         name=place.name,

@@ -23,25 +23,29 @@ class ConfusionMatrix:
 
     def __init__(self, num_classes: int) -> None:
         self.counts = np.zeros((num_classes, num_classes), dtype=np.int64)  # (label, prediction)
+        self.left_out = np.zeros(num_classes, dtype=np.int64)  # by label: pixels for which the map has no class
 
     def add(self, labels: np.ndarray, classes: np.ndarray) -> None:
         """Count the pixels of one piece.
 
         Args:
             labels: uint8 class ids of any shape; 255 = ignore. Ids must be below K.
-            classes: Predicted uint8 class ids of the same shape; pixels that are 255 (nodata) are left out too.
+            classes: Predicted uint8 class ids of the same shape; 255 (nodata) where the map leaves a pixel out.
 
         Raises:
             LabelError: An id is K or more, and not 255.
         """
         num_classes = len(self.counts)
-        counted = (labels != IGNORE_INDEX) & (classes != IGNORE_INDEX)
-        labels, classes = labels[counted], classes[counted]
-        largest = max(labels.max(initial=0), classes.max(initial=0))
+        labelled = labels != IGNORE_INDEX
+        labels, classes = labels[labelled], classes[labelled]
+        mapped = classes != IGNORE_INDEX
+        missed, labels, classes = labels[~mapped], labels[mapped], classes[mapped]
+        largest = max(ids.max(initial=0) for ids in (missed, labels, classes))
         if largest >= num_classes:
             raise LabelError(f"Class id {largest} does not exist: there are {num_classes} classes, from 0 on.")
         pairs = labels.astype(np.intp) * num_classes + classes
         self.counts += np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
+        self.left_out += np.bincount(missed, minlength=num_classes)
 
 
 def score(counts: np.ndarray, names: Sequence[str]) -> EvaluationReport:
@@ -52,8 +56,8 @@ def score(counts: np.ndarray, names: Sequence[str]) -> EvaluationReport:
         names: K class names.
 
     Returns:
-        The report, without boundaries and objects. A score whose denominator is zero is NaN, and NaN scores do not
-        enter the means.
+        The report, without boundaries and objects. A score whose denominator is zero is NaN; the means are over the
+        classes present in the labels.
     """
     counts = np.asarray(counts, dtype=np.int64)
     return report(counts, pixel_tally(counts), names)
@@ -72,7 +76,7 @@ def report(
 
     Args:
         counts: (K, K) int64, row: label, column: prediction.
-        tally: (K, C) counts of pixels, boundaries and objects.
+        tally: (K, C) counts of pixels, boundaries and objects; labelled pixels that the map leaves out are among them.
         names: K class names.
         intervals: Confidence intervals of the scores.
         settings: How was measured.
@@ -92,6 +96,7 @@ def report(
     ]
     return EvaluationReport(
         pixels=int(counts.sum()),
+        left_out=max(0, int(tally[:, Count.LABELLED].sum()) - int(counts.sum())),
         **{name: _plain(value)[0] for name, value in mean_scores(tally).items()},
         classes=tuple(entries),
         confusion=tuple(tuple(row) for row in counts.tolist()),

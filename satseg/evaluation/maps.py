@@ -77,7 +77,7 @@ class MapComparison:
             name = f"{self.scene.path} at row {top}, column {left}"
             height, width = min(self.block, self.scene.height - top), min(self.block, self.scene.width - left)
             place = Place(name, top, left, height, width, self._unit(down, across))
-            assessment.add(place, block.confusion.counts, block.tally)
+            assessment.add(place, block.confusion.counts, block.tally, left_out=block.confusion.left_out)
 
     def _unit(self, down: int, across: int) -> tuple[int, ...]:
         return self.number, down, across

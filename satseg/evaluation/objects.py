@@ -3,7 +3,8 @@
 An object is a region of connected pixels of one class (four neighbours), or a labelled feature where features are at
 hand. Two objects of a class match when their IoU is over 0.5. The objects of one side share no pixel, so at that
 threshold an object can match one other at most: the matching is one to one without choosing (Kirillov et al.,
-"Panoptic Segmentation", 2019). Pixels that are not compared belong to no object.
+"Panoptic Segmentation", 2019). Pixels without a label belong to no object; objects of the labels that the map leaves
+out are missed.
 
 Memory is that of the objects that reach the last row, and of those that still may match one of them.
 """
@@ -217,7 +218,7 @@ class ObjectMatcher:
         self._common: np.ndarray = np.empty(0)  # pixels they share
 
     def add(self, labels: np.ndarray, classes: np.ndarray, window: Window, *, last: bool) -> Matches:
-        """Take the next rows; pixels that are ignored in one of the two are compared in none.
+        """Take the next rows; where the labels ignore a pixel, it belongs to no object of the map either.
 
         Args:
             labels: (H, W) uint8 class ids, 255 = ignore.
@@ -225,8 +226,7 @@ class ObjectMatcher:
             window: These rows in the scene.
             last: Whether no more rows come.
         """
-        ignored = (labels == IGNORE_INDEX) | (classes == IGNORE_INDEX)
-        masked = [np.where(ignored, np.uint8(IGNORE_INDEX), ids) for ids in (labels, classes)]
+        masked = (labels, np.where(labels == IGNORE_INDEX, np.uint8(IGNORE_INDEX), classes))
         numbered = [side.number(ids, window, last=last) for side, ids in zip(self._sides, masked, strict=True)]
         ended = [side.take(part, window) for side, part in zip(self._counted, numbered, strict=True)]
         self._count_common(*numbered)

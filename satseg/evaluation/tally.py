@@ -15,7 +15,7 @@ class Count(IntEnum):
     """Columns of a tally."""
 
     HITS = 0  # pixels of the class in labels and map
-    LABELLED = 1  # pixels of the class in the labels
+    LABELLED = 1  # pixels of the class in the labels, also where the map leaves them out: those are missed
     MAPPED = 2  # pixels of the class in the map
     LABEL_EDGE = 3  # boundary pixels in the labels
     LABEL_EDGE_HITS = 4  # those within the tolerance of a boundary of the map
@@ -61,11 +61,16 @@ def empty_tally(num_classes: int) -> np.ndarray:
     return np.zeros((num_classes, len(Count)))
 
 
-def pixel_tally(confusion: np.ndarray) -> np.ndarray:
-    """Return the tally of a (K, K) confusion matrix; its columns of boundaries and objects are zero."""
+def pixel_tally(confusion: np.ndarray, left_out: np.ndarray | int = 0) -> np.ndarray:
+    """Return the tally of a confusion matrix; its columns of boundaries and objects are zero.
+
+    Args:
+        confusion: (K, K) pixel counts, row: label, column: prediction.
+        left_out: (K,) labelled pixels for which the map has no class.
+    """
     tally = empty_tally(len(confusion))
     tally[:, Count.HITS] = confusion.diagonal()
-    tally[:, Count.LABELLED] = confusion.sum(axis=1)
+    tally[:, Count.LABELLED] = confusion.sum(axis=1) + left_out
     tally[:, Count.MAPPED] = confusion.sum(axis=0)
     return tally
 
@@ -100,27 +105,32 @@ def class_scores(tally: np.ndarray) -> dict[str, np.ndarray]:
 def mean_scores(tally: np.ndarray) -> dict[str, np.ndarray]:
     """Return the scores over all classes.
 
+    A mean is over the classes that the labels hold, those of objects over the classes that have objects there. A class
+    that only the map holds does not enter it: its false pixels are missed in the classes that they were taken from,
+    and one of them would else cost as much as a class that is wrong everywhere.
+
     Args:
         tally: (..., K, C) tallies.
 
     Returns:
-        (...) float64 for each name of ``MEAN_SCORES``. Classes whose score is NaN do not enter a mean.
+        (...) float64 for each name of ``MEAN_SCORES``. Classes whose score is NaN do not enter a mean either.
     """
     by_class = class_scores(tally)
     hits, labelled, mapped = (tally[..., column] for column in (Count.HITS, Count.LABELLED, Count.MAPPED))
+    absent = labelled == 0
     pixels = labelled.sum(axis=-1)
     accuracy = ratio(hits.sum(axis=-1), pixels)
     chance = ratio((labelled * mapped).sum(axis=-1), pixels**2)
     return {
         "global_accuracy": accuracy,
-        "class_average_accuracy": mean(by_class["recall"]),
-        "mean_iou": mean(by_class["iou"]),
+        "class_average_accuracy": mean(by_class["recall"], absent),
+        "mean_iou": mean(by_class["iou"], absent),
         "frequency_weighted_iou": ratio((labelled * np.nan_to_num(by_class["iou"])).sum(axis=-1), pixels),
         "kappa": ratio(accuracy - chance, 1 - chance),
-        "boundary_f1": mean(by_class["boundary_f1"]),
+        "boundary_f1": mean(by_class["boundary_f1"], absent),
         "bf": ratio(tally[..., Count.BF_SUM].sum(axis=-1), tally[..., Count.BF_SHARE].sum(axis=-1)),
-        "boundary_iou": mean(by_class["boundary_iou"]),
-        "object_f1": mean(by_class["object_f1"]),
+        "boundary_iou": mean(by_class["boundary_iou"], absent),
+        "object_f1": mean(by_class["object_f1"], tally[..., Count.LABEL_OBJECTS] == 0),
     }
 
 
@@ -143,9 +153,9 @@ def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
         return np.where(np.equal(denominator, 0), np.nan, np.divide(numerator, denominator))
 
 
-def mean(values: np.ndarray) -> np.ndarray:
-    """Average over the last axis without NaN; NaN where nothing else is there."""
-    defined = ~np.isnan(values)
+def mean(values: np.ndarray, absent: np.ndarray) -> np.ndarray:
+    """Average over the last axis without NaN and what is absent; NaN where nothing else is there."""
+    defined = ~np.isnan(values) & ~absent
     return ratio(np.where(defined, values, 0.0).sum(axis=-1), defined.sum(axis=-1))
 
 

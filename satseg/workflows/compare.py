@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ import numpy as np
 import rasterio
 
 from satseg.classes import IGNORE_INDEX, ClassTable
-from satseg.errors import UsageError
+from satseg.errors import LabelError, UsageError
 from satseg.evaluation.assessment import Assessment
 from satseg.evaluation.confusion import report
 from satseg.evaluation.maps import MapComparison, beside_labels, read_labels, read_rows
@@ -26,6 +27,8 @@ from satseg.raster.scene import Scene
 from satseg.raster.writer import read_class_table
 from satseg.records import EvaluationReport, Progress, Rows, SceneInfo
 from satseg.workflows.grid import common_grid, parse_gsd
+
+log = logging.getLogger("satseg")
 
 OWN_FIELD = "class_name"
 """Attribute in which satseg writes the class of its polygons."""
@@ -108,12 +111,23 @@ class Comparison:
             comparison.run(beside_labels(rows, on_grid), self.assessment)
 
     def report(self) -> EvaluationReport:
-        """Return the scores of all maps."""
-        side = self.measures.block
-        return self.assessment.report(self.source.classes.names, self.measures.settings(f"block of {side} px", side))
+        """Return the scores of all maps.
 
-    def _matcher(self, grid: SceneInfo, mapped: LabelSource | None) -> ObjectMatcher:
-        return ObjectMatcher(self._side(self.source, grid), self._side(mapped, grid))
+        Raises:
+            LabelError: No pixel has a class in both, so that there is nothing to say.
+        """
+        side = self.measures.block
+        found = self.assessment.report(self.source.classes.names, self.measures.settings(f"block of {side} px", side))
+        if not found.pixels:
+            raise LabelError(
+                f"No pixel was compared: the map has no class for any of the {found.left_out:,} labelled pixels."
+                if found.left_out
+                else f"No pixel was compared: the labels {self.source.path} say nothing where the map lies.",
+                hint="Check that both cover the same place, and that their CRS and nodata values are stated rightly.",
+            )
+        if found.left_out:
+            log.warning("The map has no class for %d labelled px (nodata); they count as missed.", found.left_out)
+        return found
 
     def _side(self, source: LabelSource | None, grid: SceneInfo) -> Side:
         background = self.source.classes.background

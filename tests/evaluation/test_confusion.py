@@ -28,10 +28,11 @@ def test_pieces_add_up_to_the_whole() -> None:
     assert whole.counts[1, 2] == ((labels == 1) & (classes == 2)).sum()
 
 
-def test_ignored_labels_and_nodata_of_the_map_are_left_out() -> None:
+def test_ignored_labels_are_left_out_and_pixels_that_the_map_leaves_out_are_counted() -> None:
     confusion = ConfusionMatrix(2)
     confusion.add(np.uint8([255, 0, 1, 255]), np.uint8([0, 255, 1, 255]))
     assert confusion.counts.tolist() == [[0, 0], [0, 1]]
+    assert confusion.left_out.tolist() == [1, 0]
 
 
 def test_the_largest_class_table_fits() -> None:
@@ -66,9 +67,10 @@ def test_f1_is_the_harmonic_mean_of_precision_and_recall() -> None:
         assert entry.f1 == pytest.approx(2 * entry.precision * entry.recall / (entry.precision + entry.recall))
 
 
-def test_a_class_that_is_only_predicted_counts_in_the_mean_iou_but_not_in_the_mean_recall() -> None:
+def test_the_means_are_over_the_classes_that_the_labels_hold() -> None:
     report = score(np.array([[3, 1], [0, 0]]), ["a", "b"])
-    assert report.mean_iou == (3 / 4 + 0) / 2
+    assert report.mean_iou == 3 / 4
+    assert report.classes[1].iou == 0
     assert report.class_average_accuracy == 3 / 4
     assert math.isnan(report.classes[1].recall)
     assert report.classes[1].precision == 0
@@ -79,6 +81,12 @@ def test_a_class_that_nobody_saw_counts_nowhere() -> None:
     assert (report.mean_iou, report.class_average_accuracy, report.frequency_weighted_iou) == (1, 1, 1)
     assert math.isnan(report.classes[1].iou)
     assert math.isnan(report.classes[1].f1)
+
+
+def test_one_false_pixel_of_an_absent_class_does_not_make_the_better_map_the_worse_one() -> None:
+    better = np.array([[95, 4, 1], [4, 96, 0], [0, 0, 0]])
+    worse = np.array([[60, 40, 0], [40, 60, 0], [0, 0, 0]])
+    assert score(better, "abc").mean_iou > 2 * score(worse, "abc").mean_iou
 
 
 def test_no_pixel_at_all_gives_no_score() -> None:

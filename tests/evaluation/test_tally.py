@@ -62,6 +62,32 @@ def test_pixel_scores_are_those_of_torchmetrics(pixels: tuple[np.ndarray, np.nda
     assert [entry.f1 for entry in report.classes] == pytest.approx(expected, abs=1e-6)
 
 
+def test_means_without_absent_classes_are_those_of_scikit_learn_over_the_labels_that_are_there(
+    pixels: tuple[np.ndarray, np.ndarray],
+) -> None:
+    labels, classes = pixels
+    there = labels != 2  # the map still holds class 2 here and there
+    labels, classes = labels[there], classes[there]
+    assert (classes == 2).any()
+    report = score(metrics.confusion_matrix(labels, classes, labels=[0, 1, 2]), "abc")
+    expected = metrics.jaccard_score(labels, classes, labels=[0, 1], average="macro")
+    assert report.mean_iou == pytest.approx(expected, abs=1e-12)
+
+
+def test_pixels_that_the_map_leaves_out_are_missed_as_a_class_of_their_own_would_be() -> None:
+    labels, classes = patchy((70, 60), 3)
+    confusion = ConfusionMatrix(3)
+    confusion.add(labels, classes)
+    scores = class_scores(pixel_tally(confusion.counts, confusion.left_out))
+    labelled = labels != 255
+    truth, guess = labels[labelled], np.where(classes == 255, 3, classes)[labelled]
+    assert confusion.left_out.sum() == (guess == 3).sum() > 0
+    known = {"labels": [0, 1, 2], "average": None}
+    assert scores["iou"] == pytest.approx(metrics.jaccard_score(truth, guess, **known), abs=1e-12)
+    assert scores["recall"] == pytest.approx(metrics.recall_score(truth, guess, **known), abs=1e-12)
+    assert scores["precision"] == pytest.approx(metrics.precision_score(truth, guess, **known), abs=1e-12)
+
+
 def test_kappa_by_hand() -> None:
     scores = mean_scores(pixel_tally(np.array([[20, 5], [10, 15]])))
     assert scores["kappa"] == pytest.approx((0.7 - 0.5) / (1 - 0.5))
