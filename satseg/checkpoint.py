@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from satseg import __version__
-from satseg.backend import Builder, create_model, is_own_file
+from satseg.backend import Builder, create_model, is_own_file, lasting_options
 from satseg.classes import ClassTable
-from satseg.errors import CheckpointError, SatsegError, one_line
+from satseg.errors import CheckpointError, SatsegError, UsageError, one_line
+from satseg.fields import FieldError, Fields, parse_json, shown
 from satseg.raster.scales import Conversion, same_scale, states_scale
 from satseg.raster.selection import is_generic
 from satseg.records import BandSpec, BandStatistics
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 _HEADER_KEY = "satseg"
+_LARGEST_TILE = 65_536  # pixels a side
+_LONGEST_ARCH = 1000  # characters
+_PICKLED = "It takes what satseg train writes: best.safetensors or last.safetensors of a run."
 
 
 @dataclass(frozen=True)
@@ -70,30 +74,51 @@ class ModelCard:
 
     @classmethod
     def from_json(cls, text: str) -> ModelCard:
-        """Read what :meth:`to_json` wrote.
+        """Read what :meth:`to_json` wrote, or others did: nothing in it is believed before it was looked at.
 
         Raises:
-            CheckpointError: A part is missing, or it was written by a newer format or another normalisation.
+            CheckpointError: An entry is missing or holds what it may not, or it was written by a newer format or
+                another normalisation.
         """
         try:
-            parts = json.loads(text)
-            if parts["format"] > FORMAT:
-                raise CheckpointError(
-                    f"It has format {parts['format']}, and this satseg reads up to {FORMAT}.", hint="Update satseg."
-                )
-            if parts["normalisation"] != cls.normalisation:
-                raise CheckpointError(f"Its normalisation {parts['normalisation']!r} is not known.")
-            plain = ("arch", "arch_options", "normalisation", "training", "metrics", "version")
-            return cls(
-                **{name: parts[name] for name in plain},
-                classes=ClassTable.from_dict(parts["classes"]),
-                bands=BandSpec.from_dict(parts["bands"]),
-                statistics=BandStatistics.from_dict(parts["statistics"]),
-                gsd=tuple(parts["gsd"]) if parts["gsd"] else None,
-                tile_size=int(parts["tile_size"]),
+            return cls._from_fields(Fields(parse_json(text)))
+        except (FieldError, UsageError) as error:
+            raise CheckpointError(f"Its header is wrong: {one_line(error)}.") from error
+
+    @classmethod
+    def _from_fields(cls, fields: Fields) -> ModelCard:
+        if (number := fields.whole("format", least=1)) > FORMAT:
+            raise CheckpointError(
+                f"It has format {number}, and this satseg reads up to {FORMAT}.", hint="Update satseg."
             )
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"Its header lacks or garbles {one_line(error)}.") from error
+        bands = BandSpec.from_dict(fields.value("bands"))
+        gsd = fields.numbers("gsd", 2, above=0) if fields.holds("gsd") else None
+        return cls(
+            arch=fields.text("arch", longest=_LONGEST_ARCH),
+            arch_options=_read_options(fields),
+            classes=ClassTable.from_dict(fields.value("classes")),
+            bands=bands,
+            statistics=BandStatistics.from_dict(fields.value("statistics"), len(bands)),
+            gsd=(gsd[0], gsd[1]) if gsd else None,
+            tile_size=fields.whole("tile_size", least=1, most=_LARGEST_TILE),
+            normalisation=fields.choice("normalisation", [cls.normalisation]),
+            training=fields.plain("training"),
+            metrics=fields.scores("metrics"),
+            version=fields.text("version", longest=_LONGEST_ARCH),
+        )
+
+
+def _read_options(fields: Fields) -> dict[str, Any]:
+    """Return the options of the network: plain values, none of which overrides its bands or fetches weights."""
+    options = fields.plain("arch_options")
+    for name, value in options.items():
+        if name in ("in_channels", "num_classes"):
+            raise FieldError(f"arch_options.{name} is {shown(value)}, but bands and classes decide that")
+        if not isinstance(value, bool | int | float | str | None):
+            raise FieldError(f"arch_options.{name} is {shown(value)}, not a plain value")
+    if starting := options.keys() - lasting_options(options).keys():
+        raise FieldError(f"arch_options.{min(starting)} would fetch weights, and a checkpoint has its own")
+    return options
 
 
 @dataclass(frozen=True)
@@ -124,14 +149,13 @@ class Checkpoint:
         if path.is_dir():
             path = path / "best.safetensors"
         if not path.is_file():
-            raise CheckpointError(
-                f"The checkpoint {path} does not exist.", hint="Train one: satseg train TILES --arch erfnet"
-            )
+            state = "is not a file" if path.exists() else "does not exist"
+            raise CheckpointError(f"The checkpoint {path} {state}.", hint="Train one: satseg train TILES --arch erfnet")
         try:
             with safe_open(path, framework="pt") as file:
                 header = (file.metadata() or {}).get(_HEADER_KEY)
         except (SafetensorError, OSError) as error:
-            raise CheckpointError(f"{path} is not a safetensors file: {one_line(error)}.") from error
+            raise CheckpointError(f"{path} is not a safetensors file: {one_line(error)}.", hint=_PICKLED) from error
         if header is None:
             raise CheckpointError(f"{path} holds weights, but was not written by satseg.")
         try:
@@ -149,15 +173,22 @@ class Checkpoint:
         """Read all weights, on the CPU.
 
         Raises:
-            CheckpointError: The file is cut off or damaged.
+            CheckpointError: The file is cut off or damaged, or holds weights that are not finite.
         """
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         try:
-            return load_file(self.path)
-        except (SafetensorError, OSError) as error:
+            weights = load_file(self.path)
+        except (SafetensorError, OSError, KeyError) as error:  # KeyError: of a type that torch lacks
             raise CheckpointError(f"The weights in {self.path} cannot be read: {one_line(error)}.") from error
+        for name, tensor in weights.items():
+            if tensor.is_floating_point() and not bool(tensor.float().isfinite().all()):
+                raise CheckpointError(
+                    f"The weights in {self.path} are not finite: {name} holds NaN or infinite values.",
+                    hint="Its training went astray; train again with a lower learning rate.",
+                )
+        return weights
 
     def build_model(self, builder: Builder | None = None) -> nn.Module:
         """Build the network with its weights, in eval mode, on the CPU.
@@ -167,19 +198,44 @@ class Checkpoint:
                 and runs no code by itself.
 
         Raises:
-            ArchitectureError: This satseg has no such network.
-            CheckpointError: The weights do not fit the network, or the function is missing or not needed.
+            CheckpointError: This satseg has no such network, it does not take these options, the weights do not fit
+                it, or the function is missing or not needed.
+            ArchitectureError: The function fails, or builds no network.
         """
-        card = self.card
         self._check_builder(builder)
-        model: nn.Module = create_model(
-            builder or card.arch, in_channels=len(card.bands), num_classes=len(card.classes), **card.arch_options
-        )
-        try:
-            model.load_state_dict(self.read_weights())
-        except RuntimeError as error:
-            raise CheckpointError(f"The weights in {self.path} do not fit {card.arch}: {one_line(error)}.") from error
+        model = self._create(builder)
+        weights = self.read_weights()
+        self._check_weights(model, weights)
+        model.load_state_dict(weights)
         return model.eval()
+
+    def _create(self, builder: Builder | None) -> nn.Module:
+        card = self.card
+        made = {"in_channels": len(card.bands), "num_classes": len(card.classes), **card.arch_options}
+        if builder is not None:
+            return create_model(builder, **made)
+        try:
+            return create_model(card.arch, **made)
+        except SatsegError as error:
+            raise CheckpointError(f"{self.path} cannot be used. {error.message}", hint=error.hint) from error
+
+    def _check_weights(self, model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+        """Compare names, shapes and kinds of numbers; torch would list every difference."""
+        own = model.state_dict()
+        wrong = [
+            *(f"{name} is missing" for name in own if name not in weights),
+            *(f"{name} is unknown to it" for name in weights if name not in own),
+            *(
+                f"{name} is {_kind(weights[name])}, not {_kind(own[name])}"
+                for name in own
+                if name in weights and not _fits(weights[name], own[name])
+            ),
+        ]
+        if wrong:
+            more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+            card = self.card
+            made = f"{card.arch} of {_count(len(card.bands), 'band')} and {len(card.classes)} classes"
+            raise CheckpointError(f"The weights in {self.path} do not fit {made}: {wrong[0]}{more}.")
 
     def _check_builder(self, builder: Builder | None) -> None:
         arch = self.card.arch
@@ -233,6 +289,16 @@ class Checkpoint:
                 hint="State what its values mean (gdal_edit.py -scale ... -offset ...), or bring them to the scale of "
                 "the training scenes.",
             )
+
+
+def _fits(theirs: Tensor, ours: Tensor) -> bool:
+    """Tell whether a tensor can be loaded; floats may have been stored with fewer or more digits."""
+    alike = theirs.dtype == ours.dtype or (theirs.is_floating_point() and ours.is_floating_point())
+    return theirs.shape == ours.shape and alike
+
+
+def _kind(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
 
 
 def _scale(spec: BandSpec) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import colorsys
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from satseg.errors import UsageError
+from satseg.fields import FieldError, Fields
 
 IGNORE_INDEX = 255
 """Label of pixels that count neither in a loss nor in a metric, and nodata of every class raster."""
@@ -53,7 +54,7 @@ class ClassTable:
 
     Raises:
         UsageError: Ids are not 0..K-1, there are none or more than 255, a name stands twice, or a colour
-            is not ``#rrggbb``.
+            is not ``#rrggbb``, or the background is none of them.
     """
 
     classes: tuple[MapClass, ...]
@@ -72,6 +73,8 @@ class ClassTable:
         for entry in self.classes:
             if not re.fullmatch(r"#[0-9a-fA-F]{6}", entry.colour):
                 raise UsageError(f"The colour of class {entry.name!r} is {entry.colour!r}, not #rrggbb.")
+        if self.background is not None and not 0 <= self.background < len(self.classes):
+            raise UsageError(f"The background is class {self.background}, but ids end at {len(self.classes) - 1}.")
 
     @classmethod
     def from_names(cls, names: Iterable[str]) -> ClassTable:
@@ -85,17 +88,22 @@ class ClassTable:
         return cls(classes, background=names.index(BACKGROUND) if BACKGROUND in names else None)
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> ClassTable:
+    def from_dict(cls, data: Any, name: str = "classes") -> ClassTable:
         """Read what :meth:`to_dict` wrote.
 
         Raises:
-            UsageError: The entries do not form a class table.
+            UsageError: The entries, all of which is called ``name``, do not form a class table.
         """
         try:
-            classes = tuple(MapClass(int(c["id"]), str(c["name"]), str(c["colour"])) for c in data["classes"])
-            return cls(classes, background=data.get("background"))
-        except (KeyError, TypeError, ValueError) as error:
+            fields = Fields(data, name)
+            classes = tuple(
+                MapClass(entry.whole("id"), entry.text("name"), entry.text("colour"))
+                for entry in fields.parts("classes")
+            )
+            background = fields.whole("background") if fields.holds("background") else None
+        except FieldError as error:
             raise UsageError(f"Not a class table: {error}.") from error
+        return cls(classes, background=background)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists, strings and numbers, ready for JSON."""

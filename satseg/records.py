@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from satseg.fields import FieldError, Fields, shown
+
 if TYPE_CHECKING:
     from affine import Affine
 
@@ -42,6 +44,11 @@ def no_progress(event: ProgressEvent) -> None:
     """Ignore progress: the default where nobody watches."""
 
 
+_SIZES = {"uint": (8, 16, 32, 64), "int": (8, 16, 32, 64), "float": (16, 32, 64)}
+DTYPES = tuple(f"{kind}{bits}" for kind, sizes in _SIZES.items() for bits in sizes)
+"""Names of the types of raw values."""
+
+
 @dataclass(frozen=True)
 class BandSpec:
     """What the values of an image mean: a network trained on one spec does not fit another.
@@ -59,13 +66,21 @@ class BandSpec:
     offsets: tuple[float, ...]
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> BandSpec:
-        """Read what ``dataclasses.asdict`` and JSON made of one."""
+    def from_dict(cls, data: Any, name: str = "bands") -> BandSpec:
+        """Read what ``dataclasses.asdict`` and JSON made of one.
+
+        Raises:
+            FieldError: An entry of it, which is called ``name``, is missing, or holds what it may not.
+        """
+        fields = Fields(data, name)
+        names = fields.texts("names")
+        if not names:
+            raise FieldError(f"{name}.names is empty")
         return cls(
-            names=tuple(data["names"]),
-            dtype=str(data["dtype"]),
-            scales=tuple(map(float, data["scales"])),
-            offsets=tuple(map(float, data["offsets"])),
+            names=names,
+            dtype=fields.choice("dtype", DTYPES),
+            scales=fields.numbers("scales", len(names)),
+            offsets=fields.numbers("offsets", len(names)),
         )
 
     def __len__(self) -> int:
@@ -124,10 +139,23 @@ class BandStatistics:
     maximum: tuple[float, ...]
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> BandStatistics:
-        """Read what ``dataclasses.asdict`` and JSON made of one."""
-        mean, std, minimum, maximum = (tuple(map(float, data[k])) for k in ("mean", "std", "minimum", "maximum"))
-        return cls(count=int(data["count"]), mean=mean, std=std, minimum=minimum, maximum=maximum)
+    def from_dict(cls, data: Any, bands: int, name: str = "statistics") -> BandStatistics:
+        """Read what ``dataclasses.asdict`` and JSON made of one for so many bands.
+
+        Raises:
+            FieldError: An entry of it, which is called ``name``, is missing, or holds what it may not.
+        """
+        fields = Fields(data, name)
+        minimum, maximum = fields.numbers("minimum", bands), fields.numbers("maximum", bands)
+        if any(low > high for low, high in zip(minimum, maximum, strict=True)):
+            raise FieldError(f"{name}.minimum is {shown(minimum)}, above the maximum {shown(maximum)}")
+        return cls(
+            count=fields.whole("count"),
+            mean=fields.numbers("mean", bands),
+            std=fields.numbers("std", bands, least=0),
+            minimum=minimum,
+            maximum=maximum,
+        )
 
 
 @dataclass(frozen=True)

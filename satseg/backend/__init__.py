@@ -6,11 +6,12 @@ import difflib
 import inspect
 from collections.abc import Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from satseg.backend.catalogue import Architecture, Entry, read_catalogue
-from satseg.backend.own import Builder, check_contract, is_own_file, recorded_name, run_own_file
-from satseg.errors import ArchitectureError
+from satseg.backend.own import Builder, build_own, failure_in_own_file, is_own_file, recorded_name, run_own_file
+from satseg.errors import ArchitectureError, one_line
+from satseg.fields import shown
 
 if TYPE_CHECKING:
     from torch import nn
@@ -19,6 +20,7 @@ __all__ = [
     "Architecture",
     "Builder",
     "create_model",
+    "failure_in_own_file",
     "find_architecture",
     "is_own_file",
     "lasting_options",
@@ -71,9 +73,13 @@ def create_model(arch: str | Builder, *, in_channels: int, num_classes: int, **o
         if value < 1:
             raise ArchitectureError(f"A network needs {name} of 1 or more, not {value}.")
     _check_options(builder, options)
-    model: nn.Module = builder(in_channels=in_channels, num_classes=num_classes, **options)
     if not isinstance(arch, str):
-        check_contract(model, in_channels=in_channels, num_classes=num_classes)
+        return build_own(builder, in_channels=in_channels, num_classes=num_classes, options=options)
+    _check_types(builder, options)
+    try:
+        model: nn.Module = builder(in_channels=in_channels, num_classes=num_classes, **options)
+    except (ValueError, RuntimeError) as error:  # of a value out of range; of a network that memory cannot hold
+        raise ArchitectureError(f"{arch} cannot be built{_with(options)}: {one_line(error)}.") from error
     return model
 
 
@@ -101,9 +107,33 @@ def _builder(entry: Entry) -> Builder:
     return builder
 
 
+def _with(options: Mapping[str, Any]) -> str:
+    return " with " + ", ".join(f"{name}={value!r}" for name, value in options.items()) if options else ""
+
+
+def _check_types(builder: Builder, options: Mapping[str, Any]) -> None:
+    """Refuse values of another type than a network of ours declares."""
+    declared = get_type_hints(builder)
+    for name, value in options.items():
+        types = get_args(declared[name]) or (declared[name],)
+        if float in types:
+            types = (*types, int)
+        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+            named = " or ".join(kind.__name__.replace("NoneType", "None") for kind in types)
+            raise ArchitectureError(
+                f"The network {builder.__name__} takes the option {name} as {named}, not {shown(value)}."
+            )
+
+
 def _check_options(builder: Builder, options: dict[str, Any]) -> None:
     arch = getattr(builder, "__name__", "given")
-    taken = [name for name in inspect.signature(builder).parameters if name not in _GIVEN]
+    try:
+        parameters = inspect.signature(builder).parameters
+    except ValueError:  # written in C
+        return
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    taken = [name for name in parameters if name not in _GIVEN]
     unknown = [name for name in options if name not in taken]
     if not unknown:
         return

@@ -131,7 +131,7 @@ def run(args: Sequence[str], talk: Talk) -> int:
         code = INTERRUPTED
     except BrokenPipeError:
         return _broken_pipe()
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # sys.exit() of a user's network: Typer hands its own exits back
         return _failed(error, talk)
     finally:
         talk.close()
@@ -147,15 +147,17 @@ def _interrupted(how_to_go_on: str, talk: Talk) -> int:
     return INTERRUPTED
 
 
-def _failed(error: Exception, talk: Talk) -> int:
+def _failed(error: BaseException, talk: Talk) -> int:
     talk.close()
     if talk.debug:
         sys.stderr.write("".join(traceback.format_exception(error)))
     if isinstance(error, SatsegError):
         talk.error(error.message, hint=" ".join(filter(None, (_origin_of_model(error, talk), error.hint))) or None)
         return WRONG_USAGE if isinstance(error, UsageError) else FAILED
+    from satseg.backend import failure_in_own_file
+
     hint = None if talk.debug else "Run again with --debug to see where it comes from."
-    talk.error(_one_sentence(error), hint=hint)
+    talk.error(failure_in_own_file(error) or _one_sentence(error), hint=hint)
     return FAILED
 
 
@@ -165,7 +167,7 @@ def _origin_of_model(error: SatsegError, talk: Talk) -> str | None:
     return f"The checkpoint was named by ${variable}." if variable else None
 
 
-def _one_sentence(error: Exception) -> str:
+def _one_sentence(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {error.filename}." if error.filename else f"{error.strerror}."
     if isinstance(error, MemoryError):

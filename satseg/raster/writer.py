@@ -18,6 +18,7 @@ from rasterio.errors import RasterioError
 
 from satseg.classes import IGNORE_INDEX, ClassTable
 from satseg.errors import OutputError, UsageError, one_line
+from satseg.fields import FieldError, parse_json
 from satseg.raster.overviews import write_overviews
 from satseg.raster.rawrows import RawRows
 from satseg.records import CERTAIN, MapLayer, SceneInfo
@@ -98,8 +99,8 @@ def read_class_table(dataset: Any) -> ClassTable | None:
     if stored is None:
         return None
     try:
-        return ClassTable.from_dict(json.loads(stored))
-    except (UsageError, ValueError):
+        return ClassTable.from_dict(parse_json(stored))
+    except (UsageError, FieldError):
         return None
 
 
