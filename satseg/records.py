@@ -98,10 +98,11 @@ class SceneInfo:
         bands: The bands that serve as input, in file order; alpha and mask bands are not among them.
         nodata: Nodata value, or None.
         has_mask: Whether some pixels may be invalid (nodata, alpha, mask band, NaN).
-        crs: ``EPSG:...`` or WKT, or None where the raster has none.
+        crs: ``EPSG:...`` or WKT, or None where the raster has none, or is not placed by a geotransform.
         transform: Pixel (column, row) to CRS coordinates (x, y).
         gsd: Ground metres per pixel along x and along y, measured on the ellipsoid at the scene's centre;
             None without a CRS.
+        doubt: What seems wrong with the place that its file states, as a phrase that goes on from its name, or None.
     """
 
     path: str
@@ -113,6 +114,7 @@ class SceneInfo:
     crs: str | None
     transform: Affine
     gsd: tuple[float, float] | None
+    doubt: str | None = None
 
     @property
     def pixels(self) -> int:

@@ -13,12 +13,13 @@ import numpy as np
 import rasterio
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.errors import RasterioError
-from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 from scipy import sparse
 
 from satseg.errors import SceneError, one_line
-from satseg.raster.scene import Scene, ground_sampling_distance
+from satseg.geo.grid import Grid, ground_sampling_distance
+from satseg.raster.regrid import on_grid_of
+from satseg.raster.scene import Scene
 from satseg.records import BandSpec, SceneInfo
 
 _SAME = 0.01  # a ground resolution that differs by less is left as it is
@@ -184,26 +185,11 @@ def _onto_grid(stack: ExitStack, path: str, info: SceneInfo) -> Any:
         dataset = stack.enter_context(rasterio.open(path))
     except RasterioError as error:
         raise SceneError(f"{path} cannot be opened as a raster: {one_line(error)}.") from error
-    if dataset.crs is None or info.crs is None:
-        if dataset.shape == (info.height, info.width) and dataset.transform.almost_equals(info.transform):
-            return dataset
-        raise SceneError(
-            f"{path} ({dataset.width} x {dataset.height} px) is not on the grid of {info.path} "
-            f"({info.width} x {info.height} px), and without a CRS on both it cannot be moved there."
-        )
-    theirs = ground_sampling_distance(dataset.crs.to_wkt(), dataset.transform, dataset.width, dataset.height)
-    finer = theirs is not None and info.gsd is not None and theirs[0] < 0.5 * info.gsd[0]
-    return stack.enter_context(
-        WarpedVRT(
-            dataset,
-            crs=info.crs,
-            transform=info.transform,
-            width=info.width,
-            height=info.height,
-            resampling=Resampling.average if finer else Resampling.bilinear,
-            add_alpha=dataset.nodata is None and ColorInterp.alpha not in dataset.colorinterp,
-        )
-    )
+    grid = Grid.of(dataset)
+    theirs = grid.crs and ground_sampling_distance(grid.crs, grid.transform, grid.width, grid.height)
+    finer = theirs and info.gsd is not None and theirs[0] < 0.5 * info.gsd[0]
+    view = on_grid_of(dataset, info, resampling=Resampling.average if finer else Resampling.bilinear, error=SceneError)
+    return view if view is dataset else stack.enter_context(view)
 
 
 def _images(grid: Any) -> list[int]:

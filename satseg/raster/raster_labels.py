@@ -9,12 +9,12 @@ import numpy as np
 import rasterio
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
-from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from satseg.classes import IGNORE_INDEX, MAX_CLASSES, ClassTable
 from satseg.errors import LabelError, one_line
 from satseg.raster.class_map import ClassMap
+from satseg.raster.regrid import on_grid_of
 from satseg.raster.windows import strips
 from satseg.records import SceneInfo
 
@@ -131,7 +131,7 @@ class WarpedLabels:
         self._dataset = _opened(path)
         self._grid: Any = self._dataset
         try:
-            self._bring_onto(scene)
+            self._grid = on_grid_of(self._dataset, scene, resampling=Resampling.nearest, error=LabelError)
         except BaseException:
             self.close()
             raise
@@ -175,27 +175,6 @@ class WarpedLabels:
         if self._grid is not self._dataset:
             self._grid.close()
         self._dataset.close()
-
-    def _bring_onto(self, scene: SceneInfo) -> None:
-        dataset = self._dataset
-        same_shape = dataset.shape == (scene.height, scene.width)
-        same_crs = dataset.crs is None or scene.crs is None or dataset.crs == rasterio.CRS.from_user_input(scene.crs)
-        if same_shape and same_crs and dataset.transform.almost_equals(scene.transform):
-            return
-        if dataset.crs is None or scene.crs is None:
-            raise LabelError(
-                f"{dataset.name} ({dataset.width} x {dataset.height} px) is not on the grid of {scene.path} "
-                f"({scene.width} x {scene.height} px), and without a CRS on both it cannot be moved there."
-            )
-        self._grid = WarpedVRT(
-            dataset,
-            crs=scene.crs,
-            transform=scene.transform,
-            width=scene.width,
-            height=scene.height,
-            resampling=Resampling.nearest,
-            add_alpha=dataset.nodata is None,
-        )
 
 
 def is_raster(name: str) -> bool:

@@ -16,6 +16,8 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from satseg.errors import SceneError, one_line
+from satseg.geo.crs import crs_of_raster
+from satseg.geo.grid import Grid, doubt
 from satseg.raster.gdal import is_local_file, is_remote, looking_beside
 from satseg.raster.rectify import describe_rectification, rectified
 
@@ -53,7 +55,9 @@ class RasterFile:
 
     Attributes:
         bands: Image bands in file order.
+        grid: Where its pixels lie.
         remark: How the file was rectified, or None.
+        doubt: What seems wrong with the place that it states, or None.
         remote: Whether it is read over the network, or a part of it that a VRT names.
 
     Raises:
@@ -68,6 +72,8 @@ class RasterFile:
             view = rectified(source)
             self.remark = None if view is None else describe_rectification(source)
             self.dataset = source if view is None else stack.enter_context(view)
+            self.grid = Grid.of(self.dataset)
+            self.doubt = doubt(self.grid, crs_of_raster(self.dataset))
             colours = self.dataset.colorinterp
             self._alphas = [i for i in self.dataset.indexes if colours[i - 1] == ColorInterp.alpha]
             images = [i for i in self.dataset.indexes if i not in self._alphas]

@@ -12,19 +12,18 @@ from typing import Any
 
 import numpy as np
 from affine import Affine
-from pyproj import CRS, Geod, Transformer
-from pyproj.exceptions import ProjError
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from satseg.errors import ReadError, SceneError, one_line
+from satseg.geo.crs import same_crs
+from satseg.geo.grid import Grid, ground_sampling_distance, same_grid
 from satseg.raster.gdal import CACHE_BYTES
 from satseg.raster.rasterfile import Band, RasterFile
 from satseg.raster.selection import distinct_names, find_bands, is_generic
 from satseg.records import BandSpec, SceneInfo
 
 _LARGEST_CACHE = 512 * 2**20
-_GRID_TOLERANCE = 0.01  # px that corners of stacked files may differ, where coordinates were rounded
 
 
 class Scene:
@@ -170,34 +169,6 @@ def window_transform(transform: Affine, column: float, row: float) -> Affine:
     return transform * Affine.translation(column, row)
 
 
-def ground_sampling_distance(crs: str, transform: Affine, width: int, height: int) -> tuple[float, float] | None:
-    """Measure metres per pixel along x and along y on the ellipsoid, at the centre of a raster.
-
-    Args:
-        crs: CRS of the raster.
-        transform: Pixel to CRS coordinates.
-        width: Columns.
-        height: Rows.
-
-    Returns:
-        Metres between the centre and the next pixel along a row, and along a column; None where the CRS has no
-        relation to the ground.
-    """
-    columns = np.array([0.0, 1.0, 0.0]) + width / 2
-    rows = np.array([0.0, 0.0, 1.0]) + height / 2
-    try:
-        source = CRS.from_user_input(crs)
-        to_degrees = Transformer.from_crs(source, source.geodetic_crs, always_xy=True)
-        lon, lat = to_degrees.transform(*(transform * (columns, rows)))
-        geod = source.get_geod() or Geod(ellps="WGS84")
-        _, _, metres = geod.inv(lon[[0, 0]], lat[[0, 0]], lon[1:], lat[1:])
-    except (ProjError, TypeError, AttributeError):
-        return None
-    if not np.isfinite(metres).all() or (metres <= 0).any():
-        return None
-    return float(metres[0]), float(metres[1])
-
-
 def _choose(files: Sequence[RasterFile], wanted: Sequence[str] | None, name: str) -> list[tuple[RasterFile, Band]]:
     """Return the bands to read, each with its file."""
     offered = [(file, band) for file in files for band in file.bands]
@@ -228,33 +199,29 @@ def _band_numbers(files: Sequence[RasterFile]) -> list[int]:
 
 
 def _check_same_grid(first: RasterFile, other: RasterFile) -> None:
-    a, b = first.dataset, other.dataset
-    differences = [
-        (a.shape != b.shape, f"{a.width} x {a.height} px and {b.width} x {b.height} px"),
-        (a.crs != b.crs, f"{_crs_name(a.crs) or 'no CRS'} and {_crs_name(b.crs) or 'no CRS'}"),
-        (not _same_corners(a, b), f"their upper left pixels of {_placement(a)} and {_placement(b)}"),
-    ]
-    for differ, how in differences:
-        if differ:
-            raise SceneError(
-                f"{first.path} and {other.path} do not lie on one grid: {how}.",
-                hint="Bring them together first: gdalbuildvrt -separate -resolution highest stack.vrt FILE FILE",
-            )
+    a, b = first.grid, other.grid
+    if same_grid(a, b) and (a.crs is None) == (b.crs is None):
+        return
+    if (a.width, a.height) != (b.width, b.height):
+        how = f"{a.width} x {a.height} px and {b.width} x {b.height} px"
+    elif not same_crs(a.crs, b.crs):
+        how = f"{a.crs or 'no CRS'} and {b.crs or 'no CRS'}"
+    else:
+        how = f"their upper left pixels of {_placement(a)} and {_placement(b)}"
+    raise SceneError(
+        f"{first.path} and {other.path} do not lie on one grid: {how}.",
+        hint="Bring them together first: gdalbuildvrt -separate -resolution highest stack.vrt FILE FILE",
+    )
 
 
-def _same_corners(a: Any, b: Any) -> bool:
-    corners = np.array([(0, 0), (a.width, 0), (0, a.height)], dtype=float).T
-    there = ~a.transform * (b.transform * tuple(corners))
-    return bool(np.abs(np.subtract(there, corners)).max() <= _GRID_TOLERANCE)
-
-
-def _placement(dataset: Any) -> str:
-    transform = dataset.transform
+def _placement(grid: Grid) -> str:
+    transform = grid.transform
     return f"{transform.a:.10g} x {transform.e:.10g} at ({transform.c:.10g}, {transform.f:.10g})"
 
 
 def _describe(name: str, runs: Sequence[tuple[RasterFile, Sequence[int]]], bands: Sequence[Band]) -> SceneInfo:
-    dataset = runs[0][0].dataset
+    file = runs[0][0]
+    grid = file.grid
     dtype = _common_dtype(bands, name)
     spec = BandSpec(
         names=tuple(band.name for band in bands),
@@ -262,17 +229,17 @@ def _describe(name: str, runs: Sequence[tuple[RasterFile, Sequence[int]]], bands
         scales=tuple(band.scale for band in bands),
         offsets=tuple(band.offset for band in bands),
     )
-    crs = _crs_name(dataset.crs)
     return SceneInfo(
         path=name,
-        width=dataset.width,
-        height=dataset.height,
+        width=grid.width,
+        height=grid.height,
         bands=spec,
-        nodata=runs[0][0].nodata,
+        nodata=file.nodata,
         has_mask=any(file.may_lack_data(numbers) for file, numbers in runs) or dtype.kind == "f",
-        crs=crs,
-        transform=dataset.transform,
-        gsd=ground_sampling_distance(crs, dataset.transform, dataset.width, dataset.height) if crs else None,
+        crs=grid.crs,
+        transform=grid.transform,
+        gsd=ground_sampling_distance(grid.crs, grid.transform, grid.width, grid.height) if grid.crs else None,
+        doubt=file.doubt,
     )
 
 
@@ -284,10 +251,3 @@ def _common_dtype(bands: Sequence[Band], name: str) -> np.dtype[Any]:
                 hint="Convert it to real numbers first (amplitude or intensity).",
             )
     return np.result_type(*(band.dtype for band in bands))
-
-
-def _crs_name(crs: Any) -> str | None:
-    if crs is None or not crs.to_wkt():
-        return None
-    authority = crs.to_authority()
-    return ":".join(authority) if authority else str(crs.to_wkt())

@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyogrio
 
 from satseg.errors import OutputError, one_line
+from satseg.geo.crs import metres_per_unit
 from satseg.vectorization.layer import Layer
-from satseg.vectorization.reproject import Reprojection, parse_crs
+from satseg.vectorization.reproject import Reprojection
 from satseg.vectorization.table import GEOMETRY, Batch
 
 _CRS84 = "OGC:CRS84"
@@ -94,8 +95,8 @@ class GeoJSONWriter:
 def _digits(layer: Layer) -> int:
     """Return decimals that place a vertex to a thousandth of a pixel at least."""
     pixel = layer.pixel
-    if layer.crs and not parse_crs(layer.crs).is_geographic:
-        pixel *= _DEGREES_PER_METRE
+    if layer.crs:
+        pixel *= metres_per_unit(layer.crs) * _DEGREES_PER_METRE
     return min(15, max(7, 3 - math.floor(math.log10(pixel))))
 
 

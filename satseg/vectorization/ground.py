@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numba import njit
-from pyproj import CRS, Geod, Transformer
+from pyproj import Geod, Transformer
 from pyproj.exceptions import ProjError
+
+from satseg.geo.crs import geodesic
 
 if TYPE_CHECKING:
     from affine import Affine
@@ -39,12 +41,8 @@ class Ground:
     """
 
     def __init__(self, transform: Affine, crs: str, *, columns: tuple[int, int], rows: tuple[int, int]) -> None:
-        source = CRS.from_user_input(crs)
-        geod = source.get_geod()
-        if geod is None or source.geodetic_crs is None:
-            raise ValueError(f"{crs} does not relate to the ground")
         try:
-            to_degrees = Transformer.from_crs(source, source.geodetic_crs, always_xy=True)
+            to_degrees, geod = geodesic(crs)
         except ProjError as error:
             raise ValueError(str(error)) from error
         across = np.linspace(*columns, _NODES)

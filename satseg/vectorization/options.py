@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from satseg.errors import UsageError
+from satseg.geo.crs import parse_map_crs
 from satseg.vectorization.measures import area_in_pixels, length_in_pixels
 
 ATTRIBUTES = (
@@ -53,7 +54,7 @@ class PolygonOptions:
             and latitude.
 
     Raises:
-        UsageError: An attribute is unknown, or a number, a length or an area makes no sense.
+        UsageError: An attribute or the CRS is unknown, or a number, a length or an area makes no sense.
     """
 
     classes: tuple[str, ...] | None = None
@@ -84,6 +85,8 @@ class PolygonOptions:
             length_in_pixels(text, _ANY_GSD)
         for text in filter(None, (self.min_area, self.fill_holes)):
             area_in_pixels(text, _ANY_GSD)
+        if self.crs is not None:
+            parse_map_crs(self.crs)
         for name in self.attributes or ():
             if name not in ATTRIBUTES:
                 raise UsageError(f"There is no attribute {name!r}.", hint=f"Choose from {', '.join(ATTRIBUTES)}.")

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numba import njit
-from pyproj import CRS, Transformer
+from pyproj import Transformer
 from pyproj.exceptions import ProjError
 
-from satseg.errors import OutputError, UsageError, one_line
+from satseg.errors import OutputError, one_line
+from satseg.geo.crs import parse_crs, parse_map_crs
 
 if TYPE_CHECKING:
     from satseg.vectorization.table import Batch
@@ -33,18 +34,18 @@ class Reprojection:
         metres: The same in metres on the ground.
 
     Raises:
-        UsageError: ``dst_crs`` is no CRS.
+        UsageError: ``dst_crs`` is no CRS that polygons can be in.
         OutputError: There is no way between the two.
     """
 
     def __init__(self, src_crs: str, dst_crs: str, *, pixel: float, metres: float) -> None:
-        target = parse_crs(dst_crs)
+        target = parse_map_crs(dst_crs)
         self._wraps = target.is_geographic
         self._name = dst_crs
         # An edge of length L bends by about L**2 / (8 R), since parallels and meridians do by 1 / R.
         self._longest = pixel * max(1.0, (8 * _BEND * _EARTH_RADIUS / metres) ** 0.5)
         try:
-            self._transformer = Transformer.from_crs(CRS.from_user_input(src_crs), target, always_xy=True)
+            self._transformer = Transformer.from_crs(parse_crs(src_crs), target, always_xy=True)
         except ProjError as error:
             raise OutputError(
                 f"There is no way from the map's CRS to {dst_crs}: {one_line(error)}.",
@@ -64,23 +65,6 @@ class Reprojection:
         if self._wraps:
             x = _unwrapped(x, rings[batch.polygons[batch.features[:-1]]])
         return replace(batch, points=np.column_stack([x, y]), rings=rings)
-
-
-def parse_crs(name: str) -> CRS:
-    """Return a CRS by its name.
-
-    Raises:
-        UsageError: It is none.
-    """
-    try:
-        return CRS.from_user_input(name)
-    except ProjError as error:
-        raise UsageError(f"{name!r} is no CRS that PROJ knows.", hint="Name one such as EPSG:4326.") from error
-
-
-def same_crs(one: str | None, two: str | None) -> bool:
-    """Tell whether two names stand for one CRS; None is the same as None only."""
-    return one == two or (one is not None and two is not None and bool(parse_crs(one) == parse_crs(two)))
 
 
 def _unwrapped(longitudes: np.ndarray, starts: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from satseg.errors import OutputError, UsageError
+from satseg.geo.crs import metres_per_unit, same_crs
 from satseg.records import Rows, SceneInfo
 from satseg.vectorization.clean import Cleaner
 from satseg.vectorization.confidence import ConfidenceQueue
@@ -17,7 +18,7 @@ from satseg.vectorization.options import PolygonOptions
 from satseg.vectorization.planar import VOID
 from satseg.vectorization.regions import Batches, Regions, coordinates
 from satseg.vectorization.regularize import regularized
-from satseg.vectorization.reproject import Reprojection, parse_crs, same_crs
+from satseg.vectorization.reproject import Reprojection
 from satseg.vectorization.table import Batch, GroundMeasures, columns
 from satseg.vectorization.tally import Tally
 from satseg.vectorization.trace import ROWS_AT_ONCE, Tracer
@@ -153,9 +154,6 @@ class SceneTracer:
         return self._reprojection.apply(batch)
 
 
-_METRES_PER_DEGREE = 111_000
-
-
 def pixel_size(scene: SceneInfo, crs: str | None) -> tuple[float, float]:
     """Return the side of a map's pixels, roughly: in units of a CRS, and in metres on the ground (1 if unknown)."""
     own = math.sqrt(abs(scene.transform.determinant))
@@ -164,7 +162,7 @@ def pixel_size(scene: SceneInfo, crs: str | None) -> tuple[float, float]:
     metres = math.sqrt(scene.gsd[0] * scene.gsd[1])
     if same_crs(scene.crs, crs):
         return own, metres
-    return metres / (_METRES_PER_DEGREE if parse_crs(crs).is_geographic else 1), metres
+    return metres / metres_per_unit(crs), metres
 
 
 def _lookup(classes: ClassTable, options: PolygonOptions) -> np.ndarray:

@@ -11,13 +11,13 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING
 
 from satseg.errors import OutputError, UsageError
+from satseg.geo.crs import same_crs
 from satseg.records import Rows, SceneInfo, VectorSummary
 from satseg.staging import staged
 from satseg.vectorization.formats import open_writer, suffix_of
 from satseg.vectorization.layer import Layer, Writer
 from satseg.vectorization.options import ATTRIBUTES, CONFIDENCE, PolygonOptions
 from satseg.vectorization.pieces import RegionNumbers
-from satseg.vectorization.reproject import same_crs
 from satseg.vectorization.scene import SceneTracer, pixel_size
 from satseg.vectorization.tally import total
 

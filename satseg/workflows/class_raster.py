@@ -15,6 +15,7 @@ from rasterio.windows import Window
 
 from satseg.classes import BACKGROUND, IGNORE_INDEX, MAX_CLASSES, ClassTable, MapClass
 from satseg.errors import SceneError, UsageError
+from satseg.geo.grid import Grid, same_grid
 from satseg.prefetch import read_ahead
 from satseg.raster.scene import Scene
 from satseg.raster.windows import strips
@@ -146,6 +147,13 @@ def _check_confidence(confidence: SceneInfo, classes: SceneInfo) -> None:
         raise SceneError(
             f"{confidence.path} has {confidence.width} x {confidence.height} pixels, but {classes.path} has "
             f"{classes.width} x {classes.height}."
+        )
+    grids = Grid.of_scene(confidence), Grid.of_scene(classes)
+    if all(grid.placed for grid in grids) and not same_grid(*grids):
+        raise SceneError(
+            f"{confidence.path} and {classes.path} have as many pixels, but do not lie in one place "
+            f"({confidence.crs or 'no CRS'} and {classes.crs or 'no CRS'}).",
+            hint="Give the confidence that was made with these classes.",
         )
     if len(confidence.bands) != 1 or (confidence.bands.dtype != "uint8" and "float" not in confidence.bands.dtype):
         raise SceneError(

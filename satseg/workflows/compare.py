@@ -147,6 +147,8 @@ def compare_raster(path: str, labels: LabelReading, measures: Measures, progress
         progress: Told how far it is.
     """
     with Scene.open(path, expand_palette=False) as raster:
+        if raster.info.doubt:
+            log.warning("%s %s.", path, raster.info.doubt)
         source = _labels_for(raster, labels)
         comparison = Comparison.start(source, measures)
         comparison.add(0, raster.info, read_rows(raster, progress=progress))

@@ -9,7 +9,7 @@ from affine import Affine
 from pyproj import Transformer
 
 from satseg.errors import UsageError
-from satseg.raster.scene import ground_sampling_distance
+from satseg.geo.grid import ground_sampling_distance
 from satseg.raster.vector_labels import VectorLabels
 from satseg.records import BandSpec, SceneInfo
 

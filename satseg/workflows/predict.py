@@ -328,6 +328,8 @@ def fitting(source: SceneSource, checkpoint: Checkpoint) -> SceneSource:
     with source.open() as scene:
         for remark in scene.remarks:
             log.info("%s.", remark)
+        if scene.info.doubt:
+            log.warning("%s %s.", source.name, scene.info.doubt)
         bands = scene.info.bands
         checkpoint.check_fits(bands, source.name, by_name=not chosen, converted=True)
         conversion = Conversion.between(bands, card.bands)

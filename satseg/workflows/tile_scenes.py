@@ -103,6 +103,8 @@ def describe_all(
             raise TileError(
                 f"{info.path} is in {base.path} already.", hint="Delete its rows from the index first, to cut it anew."
             )
+        if info.doubt:
+            log.warning("%s %s.", info.path, info.doubt)
         chosen.append(source)
         infos.append(info)
         _check_alike(info, infos[0], base)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
@@ -15,6 +16,8 @@ from satseg.raster.gdal import gdal_environment
 from satseg.records import Progress, ProgressEvent, VectorSummary, no_progress
 from satseg.vectorization import PolygonOptions, PolygonSink
 from satseg.workflows.class_raster import ClassRaster
+
+log = logging.getLogger("satseg")
 
 STDOUT = "-"
 
@@ -84,6 +87,8 @@ def vectorize(
 
 
 def _trace(raster: ClassRaster, sink: PolygonSink, progress: Progress) -> None:
+    if raster.info.doubt:
+        log.warning("%s %s.", raster.info.path, raster.info.doubt)
     sink.begin(raster.info, confidence=raster.confidence is not None)
     for rows in raster.rows():
         sink.write(rows)

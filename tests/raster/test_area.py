@@ -15,8 +15,8 @@ from rasterio.windows import Window
 from scene_files import GRID
 
 from satseg.errors import AreaError
+from satseg.geo.grid import ground_sampling_distance
 from satseg.raster.area import AreaOfInterest
-from satseg.raster.scene import ground_sampling_distance
 from satseg.records import BandSpec, SceneInfo
 
 HEIGHT, WIDTH = 40, 60

@@ -13,9 +13,10 @@ from affine import Affine
 from rasterio.windows import Window
 
 from satseg.errors import LabelError, UsageError
+from satseg.geo.grid import ground_sampling_distance
 from satseg.raster.class_map import ClassMap
 from satseg.raster.labels import open_labels
-from satseg.raster.scene import Scene, ground_sampling_distance
+from satseg.raster.scene import Scene
 from satseg.records import BandSpec, SceneInfo
 
 GRID = Affine(2.0, 0, 500_000, 0, -2.0, 5_000_000)

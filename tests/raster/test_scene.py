@@ -10,7 +10,8 @@ from rasterio.enums import ColorInterp
 from rasterio.windows import Window
 
 from satseg.errors import SceneError
-from satseg.raster.scene import Scene, ground_sampling_distance
+from satseg.geo.grid import ground_sampling_distance
+from satseg.raster.scene import Scene
 
 GRID = Affine(2.0, 0, 500_000, 0, -2.0, 5_000_000)
 

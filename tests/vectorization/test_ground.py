@@ -20,6 +20,8 @@ PLACES = {
     "around the south pole": ("EPSG:3031", Affine(100, 0, -3000, 0, -100, 3000)),
     "across the antimeridian": ("EPSG:32660", Affine(100, 0, 700_000, 0, -100, 6e6)),
     "feet": ("EPSG:2263", Affine(10, 0, 9e5, 0, -10, 2e5)),
+    "metres on a datum of grads": ("EPSG:27572", Affine(10, 0, 600_000, 0, -10, 2_428_000)),
+    "grads from Paris": ("EPSG:4807", Affine(0.001, 0, 2, 0, -0.001, 54)),
 }
 
 
@@ -39,9 +41,10 @@ def test_areas_and_perimeters_equal_those_of_densified_outlines(place: str) -> N
 def _geodesic(polygons: np.ndarray, crs: str, transform: Affine) -> list[tuple[float, float]]:
     step = abs(transform.determinant) ** 0.5 / 5
     source = CRS(crs)
-    to_degrees = Transformer.from_crs(source, source.geodetic_crs, always_xy=True)
+    to_native = Transformer.from_crs(source, source.geodetic_crs, always_xy=True)
+    unit = np.degrees(source.geodetic_crs.axis_info[0].unit_conversion_factor)
     outlines = shapely.transform(
-        shapely.segmentize(polygons, step), lambda xy: np.column_stack(to_degrees.transform(*xy.T))
+        shapely.segmentize(polygons, step), lambda xy: unit * np.column_stack(to_native.transform(*xy.T))
     )
     return [source.get_geod().geometry_area_perimeter(outline) for outline in outlines]
 

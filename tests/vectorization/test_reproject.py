@@ -10,8 +10,9 @@ from planar_checks import assert_coverage
 from pyproj import Transformer
 
 from satseg.errors import OutputError, UsageError
+from satseg.geo.crs import same_crs
 from satseg.vectorization.regions import concatenate, coordinates
-from satseg.vectorization.reproject import Reprojection, same_crs
+from satseg.vectorization.reproject import Reprojection
 from satseg.vectorization.table import Batch
 from satseg.vectorization.trace import Tracer
 

@@ -19,7 +19,7 @@ from planar_checks import NORTH_UP, assert_coverage, burnt
 
 from satseg.classes import ClassTable
 from satseg.errors import OutputError, UsageError
-from satseg.raster.scene import ground_sampling_distance
+from satseg.geo.grid import ground_sampling_distance
 from satseg.records import BandSpec, Rows, SceneInfo, VectorSummary
 from satseg.vectorization import VECTOR_SUFFIXES, PolygonOptions, PolygonSink
 

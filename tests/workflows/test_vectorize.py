@@ -231,6 +231,9 @@ def test_confidence_comes_from_a_raster_beside(tmp_path: Path, classes: np.ndarr
     small = write_raster(tmp_path / "small.tif", shares[:9])
     with pytest.raises(SceneError, match="has 50 x 9 pixels, but"):
         vectorize(path, outputs=tmp_path / "out.gpkg", confidence=small)
+    elsewhere = write_raster(tmp_path / "elsewhere.tif", shares, transform=TRANSFORM * Affine.translation(1, 0))
+    with pytest.raises(SceneError, match="do not lie in one place"):
+        vectorize(path, outputs=tmp_path / "out.gpkg", confidence=elsewhere)
     with pytest.raises(UsageError, match="comes without confidence"):
         vectorize(path, outputs=tmp_path / "out.gpkg", options=PolygonOptions(attributes=("confidence_mean",)))
 

@@ -1,0 +1,1 @@
+"""Places on the ground: coordinate reference systems, grids, and the ways between them."""

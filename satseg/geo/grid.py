@@ -1,0 +1,155 @@
+"""Grids of rasters: where their pixels lie, and whether two of them are one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from affine import Affine
+from pyproj.exceptions import ProjError
+
+from satseg.geo.crs import crs_of_raster, full_turn, geodesic, is_geographic, parse_crs, same_crs
+from satseg.records import SceneInfo
+
+_TOLERANCE = 0.01  # px that corners of one grid may differ, where coordinates were rounded
+_BEYOND = 1.0  # units past a pole: grids that count their cells by centres reach over it by half a cell
+_FAR = 15.0  # degrees outside of the area of use of a CRS, from which a place is doubted
+_LONG = 20  # characters of a name
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The pixels of a raster and their place on the ground.
+
+    Args:
+        width: Columns.
+        height: Rows.
+        transform: Pixel (column, row) to CRS coordinates (x, y); the identity where it is not placed.
+        crs: ``EPSG:...`` or WKT; None where it states none or is not placed.
+    """
+
+    width: int
+    height: int
+    transform: Affine
+    crs: str | None
+
+    @classmethod
+    def of(cls, dataset: Any) -> Grid:
+        """Return the grid of an open rasterio dataset. A CRS without a geotransform says nothing: it counts as none."""
+        placed = not dataset.transform.is_identity
+        return cls(dataset.width, dataset.height, dataset.transform, crs_of_raster(dataset) if placed else None)
+
+    @classmethod
+    def of_scene(cls, scene: SceneInfo) -> Grid:
+        """Return the grid of a scene."""
+        return cls(scene.width, scene.height, scene.transform, scene.crs)
+
+    @property
+    def placed(self) -> bool:
+        """Whether it says where its pixels lie."""
+        return not self.transform.is_identity
+
+    def corners(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return x and y of the upper left, upper right, lower right and lower left corner, (4,) float64 each."""
+        columns = np.array([0.0, self.width, self.width, 0.0])
+        rows = np.array([0.0, 0.0, self.height, self.height])
+        x, y = self.transform * (columns, rows)
+        return np.asarray(x), np.asarray(y)
+
+
+def misfit(one: Grid, other: Grid) -> float:
+    """Return by how many pixels of ``one`` the corners of two grids of one CRS and shape differ at most."""
+    there = ~one.transform * turned_towards(other, one).corners()
+    here = ~one.transform * one.corners()
+    return float(np.abs(np.subtract(there, here)).max())
+
+
+def same_grid(one: Grid, other: Grid) -> bool:
+    """Tell whether two rasters have the same pixels: shape, place and, where both state one, CRS."""
+    if (one.width, one.height) != (other.width, other.height):
+        return False
+    if one.crs is not None and other.crs is not None and not same_crs(one.crs, other.crs):
+        return False
+    return misfit(one, other) <= _TOLERANCE
+
+
+def turned_towards(grid: Grid, other: Grid) -> Grid:
+    """Return a grid whose longitudes count on the same turn of the globe as another's (258 for -102)."""
+    if not (is_geographic(grid.crs) and is_geographic(other.crs)):
+        return grid
+    assert grid.crs is not None
+    assert other.crs is not None
+    turn, turn_there = full_turn(grid.crs), full_turn(other.crs)
+    turns = round(other.corners()[0].mean() / turn_there - grid.corners()[0].mean() / turn)
+    moved = Affine.translation(turns * turn, 0) * grid.transform
+    return Grid(grid.width, grid.height, moved, grid.crs)
+
+
+def ground_sampling_distance(crs: str, transform: Affine, width: int, height: int) -> tuple[float, float] | None:
+    """Measure metres per pixel along x and along y on the ellipsoid, at the centre of a raster.
+
+    Args:
+        crs: CRS of the raster.
+        transform: Pixel to CRS coordinates.
+        width: Columns.
+        height: Rows.
+
+    Returns:
+        Metres between the centre and the next pixel along a row, and along a column; None where the CRS has no
+        relation to the ground.
+    """
+    columns = np.array([0.0, 1.0, 0.0]) + width / 2
+    rows = np.array([0.0, 0.0, 1.0]) + height / 2
+    try:
+        to_degrees, geod = geodesic(crs)
+        lon, lat = to_degrees.transform(*(transform * (columns, rows)))
+        _, _, metres = geod.inv(lon[[0, 0]], lat[[0, 0]], lon[1:], lat[1:])
+    except ProjError:
+        return None
+    if not np.isfinite(metres).all() or (metres <= 0).any():
+        return None
+    return float(metres[0]), float(metres[1])
+
+
+def doubt(grid: Grid, stated: str | None) -> str | None:
+    """Say what is wrong with the place that a raster states, with the numbers; None where it may be right.
+
+    Args:
+        grid: Its grid.
+        stated: The CRS that its file states.
+    """
+    if grid.crs is None:
+        unplaced = f"is not georeferenced: it states {_short(stated)}, but has no geotransform" if stated else None
+        return unplaced and f"{unplaced}; its pixels have neither place nor size on the ground"
+    problem = _misplaced(grid, grid.crs)
+    return problem and f"{problem}: it seems to be georeferenced wrongly, and what is measured on the ground is too"
+
+
+def _misplaced(grid: Grid, crs: str) -> str | None:
+    x, y = grid.corners()
+    where = f"lies at x {x.min():.10g} to {x.max():.10g} and y {y.min():.10g} to {y.max():.10g}"
+    if is_geographic(crs):
+        turn = full_turn(crs)
+        beyond = (np.abs(y) > turn / 4 + _BEYOND).any() or (np.abs(x) > 2 * turn).any()
+        return f"{where}, which are no longitudes and latitudes (metres labelled as degrees?)" if beyond else None
+    try:
+        to_degrees, _ = geodesic(crs)
+    except ProjError:
+        return None
+    lon, lat = to_degrees.transform(x, y)
+    if not np.isfinite([lon, lat]).all():
+        return f"{where}, where {_short(crs)} is not defined"
+    area = parse_crs(crs).area_of_use
+    if area is None:
+        return None
+    east = (float(np.mean(lon)) - area.west) % 360
+    aside = max(0.0, min(east - (area.east - area.west) % 360, 360 - east)) if area.east - area.west < 360 else 0.0
+    above = max(area.south - float(np.mean(lat)), float(np.mean(lat)) - area.north, 0.0)
+    if max(aside, above) <= _FAR:
+        return None
+    return f"{where}, which is {max(aside, above):.0f} degrees from where {_short(crs)} is used ({area.name})"
+
+
+def _short(crs: str) -> str:
+    return crs if len(crs) < _LONG else parse_crs(crs).name

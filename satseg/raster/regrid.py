@@ -1,0 +1,55 @@
+"""Bring a raster onto the grid of a scene."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rasterio.enums import ColorInterp, Resampling
+from rasterio.errors import RasterioError
+from rasterio.vrt import WarpedVRT
+
+from satseg.errors import SatsegError, one_line
+from satseg.geo.crs import is_local, same_crs
+from satseg.geo.grid import Grid, same_grid, turned_towards
+from satseg.records import SceneInfo
+
+
+def on_grid_of(dataset: Any, scene: SceneInfo, *, resampling: Resampling, error: type[SatsegError]) -> Any:
+    """Return a raster on the grid of a scene: itself where it lies on it to a hundredth of a pixel, else warped.
+
+    Where it says of no pixel that it is nodata, the view gets an alpha band, which is 0 outside of the raster.
+
+    Args:
+        dataset: An open rasterio dataset; it must stay open as long as the view.
+        scene: The grid.
+        resampling: How values are computed where pixels lie elsewhere.
+        error: What to raise.
+
+    Raises:
+        SatsegError: It lies on another grid, and nothing says where one of the two is.
+    """
+    grid, target = Grid.of(dataset), Grid.of_scene(scene)
+    if same_grid(grid, target):
+        return dataset
+    if grid.crs is None or target.crs is None:
+        raise error(
+            f"{dataset.name} ({grid.width} x {grid.height} px) is not on the grid of {scene.path} "
+            f"({target.width} x {target.height} px), and without a CRS on both it cannot be moved there."
+        )
+    if (is_local(grid.crs) or is_local(target.crs)) and not same_crs(grid.crs, target.crs):
+        local, other = (dataset.name, scene.path) if is_local(grid.crs) else (scene.path, dataset.name)
+        raise error(f"{local} is in local coordinates, and nothing says where these lie in the CRS of {other}.")
+    moved = turned_towards(grid, target)
+    try:
+        return WarpedVRT(
+            dataset,
+            src_transform=moved.transform,
+            crs=target.crs,
+            transform=target.transform,
+            width=target.width,
+            height=target.height,
+            resampling=resampling,
+            add_alpha=dataset.nodata is None and ColorInterp.alpha not in dataset.colorinterp,
+        )
+    except RasterioError as cause:
+        raise error(f"{dataset.name} cannot be brought onto the grid of {scene.path}: {one_line(cause)}.") from cause

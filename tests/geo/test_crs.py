@@ -1,0 +1,130 @@
+"""CRS: names only where they are exact, units, and what relates to the ground."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from pyproj import CRS, Geod, Transformer
+from rasterio.enums import WktVersion
+
+from satseg.errors import UsageError
+from satseg.geo.crs import crs_name, full_turn, geodesic, is_local, metres_per_unit, parse_map_crs, same_crs
+from satseg.geo.grid import ground_sampling_distance
+from satseg.raster.scene import Scene
+from tests.scene_files import numbered, write_scene
+
+_UNDEFINED = 'LOCAL_CS["Undefined Cartesian SRS",UNIT["Meter",1],AXIS["Easting",EAST],AXIS["Northing",NORTH]]'
+_LOCAL = 'LOCAL_CS["Local Coordinates (m)",UNIT["metre",1]]'
+
+
+def _shifted(code: int, shift: str) -> str:
+    """Return the WKT of a CRS with a datum shift of its own."""
+    wkt = CRS.from_epsg(code).to_wkt("WKT1_GDAL")
+    end = wkt.index("]]", wkt.index("SPHEROID")) + 2
+    return f"{wkt[:end]},TOWGS84[{shift}]{wkt[end:]}"
+
+
+@pytest.mark.parametrize("code", [4326, 32633, 31468, 2154, 2263, 27572, 4807, 5514, 3067, 7415, 2193])
+def test_a_definition_that_is_an_authoritys_is_called_by_its_code(code: int) -> None:
+    in_gdal = rasterio.CRS.from_epsg(code)
+
+    assert crs_name(in_gdal.to_wkt()) == f"EPSG:{code}"
+    assert crs_name(in_gdal.to_wkt(version=WktVersion.WKT2_2019)) == f"EPSG:{code}"
+
+
+@pytest.mark.parametrize("code", [31468, 28405])
+def test_the_order_of_axes_does_not_matter(code: int) -> None:
+    name = crs_name(CRS.from_epsg(code).to_wkt("WKT1_ESRI"))  # always easting first
+
+    assert same_crs(name, f"EPSG:{code}")
+
+
+def test_a_datum_shift_of_its_own_is_kept() -> None:
+    name = crs_name(_shifted(31468, "1598.1,73.7,1418.2,0.202,0.045,-2.455,6.7"))
+
+    assert name is not None
+    here, there = (
+        Transformer.from_crs(crs, 4326, always_xy=True).transform(4468000, 5333000) for crs in (name, "EPSG:31468")
+    )
+    assert Geod(ellps="WGS84").inv(*here, *there)[2] > 200
+    assert not same_crs(name, "EPSG:31468")
+
+
+@pytest.mark.parametrize(
+    "definition", ["+proj=utm +zone=33 +ellps=intl +units=m", "+proj=utm +zone=33 +ellps=bessel +units=m"]
+)
+def test_another_datum_of_much_the_same_projection_keeps_its_definition(definition: str) -> None:
+    name = crs_name(definition)
+
+    assert name is not None
+    assert not name.startswith("EPSG")
+    assert CRS(name) == CRS(definition)
+
+
+def test_a_scene_keeps_the_datum_shift_of_its_file(tmp_path: Path) -> None:
+    crs = rasterio.CRS.from_wkt(_shifted(31468, "1598.1,73.7,1418.2,0.202,0.045,-2.455,6.7"))
+    path = write_scene(tmp_path / "scene.vrt.tif", numbered(1, 4, 4), crs=crs)
+    vrt = tmp_path / "scene.vrt"
+    vrt.write_text(
+        f'<VRTDataset rasterXSize="4" rasterYSize="4"><SRS>{crs.to_wkt().replace(chr(34), "&quot;")}</SRS>'
+        "<GeoTransform>4468000, 2, 0, 5333000, 0, -2</GeoTransform>"
+        '<VRTRasterBand dataType="UInt16" band="1"><SimpleSource>'
+        f'<SourceFilename relativeToVRT="1">{path.name}</SourceFilename></SimpleSource></VRTRasterBand></VRTDataset>'
+    )
+
+    with Scene.open(vrt) as scene:
+        assert scene.info.crs is not None
+        assert CRS(scene.info.crs).is_bound
+        assert scene.info.gsd == pytest.approx((2, 2), rel=1e-3)
+
+
+def test_undefined_is_no_crs_and_local_is_local() -> None:
+    assert crs_name(_UNDEFINED) is None
+    assert is_local(crs_name(_LOCAL))
+    assert not is_local("EPSG:32633")
+    assert not is_local(None)
+
+
+@pytest.mark.parametrize("name", ["EPSG:4978", "EPSG:5773", _LOCAL])
+def test_polygons_are_only_put_where_they_have_a_place(name: str) -> None:
+    with pytest.raises(UsageError, match="polygons have no place") as caught:
+        parse_map_crs(name)
+    assert caught.value.hint
+
+
+def test_units_are_those_of_the_crs() -> None:
+    assert full_turn("EPSG:4326") == 360
+    assert full_turn("EPSG:4807") == 400  # grads
+    assert metres_per_unit("EPSG:2263") == pytest.approx(1200 / 3937)  # feet of the US survey
+    assert metres_per_unit("EPSG:4326") == pytest.approx(111_195, rel=1e-4)
+    assert metres_per_unit("EPSG:4807") == pytest.approx(0.9 * 111_195, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("crs", "centre", "unit", "expected"),
+    [
+        ("EPSG:27572", (600000, 2428000), 0.5, 0.5),  # Lambert of Paris: metres, its degrees are grads
+        ("EPSG:32631", (452000, 5412000), 0.5, 0.5),
+        ("EPSG:2263", (990000, 212000), 1.0, 1200 / 3937),
+    ],
+)
+def test_pixels_have_their_size_on_the_ground(
+    crs: str, centre: tuple[float, float], unit: float, expected: float
+) -> None:
+    found = ground_sampling_distance(crs, Affine(unit, 0, centre[0], 0, -unit, centre[1]), 10, 10)
+
+    assert found == pytest.approx((expected, expected), rel=1e-3)
+
+
+def test_grads_from_paris_are_converted() -> None:
+    lon, lat = geodesic("EPSG:4807")[0].transform(np.array([2.0]), np.array([54.0]))
+    found = ground_sampling_distance("EPSG:4807", Affine(1e-5, 0, 0, 0, -1e-5, 54.0), 10, 10)
+
+    assert (lon[0], lat[0]) == pytest.approx((1.8, 48.6))
+    assert found is not None
+    assert found[1] == pytest.approx(0.9 * 111_190 * 1e-5, rel=2e-3)
+    assert found[0] == pytest.approx(found[1] * np.cos(np.radians(48.6)), rel=6e-3)
