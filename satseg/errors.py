@@ -9,6 +9,7 @@
     ├── TileError               a tile set that is missing, broken or does not fit
     ├── CheckpointError         a checkpoint that cannot be read or does not fit
     ├── ArchitectureError       an unknown network, or options it does not take
+    ├── NetworkError            a network whose output cannot be used
     ├── ScoreError              a score below what was asked for
     ├── TrainingError           training cannot start, continue or converge
     └── OutputError             a file that cannot be written
@@ -85,6 +86,10 @@ class CheckpointError(SatsegError):
 
 class ArchitectureError(SatsegError):
     """An unknown network, or options that the network does not take."""
+
+
+class NetworkError(SatsegError):
+    """A network whose output cannot be used."""
 
 
 class ScoreError(SatsegError):

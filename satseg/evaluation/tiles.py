@@ -98,6 +98,7 @@ def classify_tiles(
 
     Raises:
         TileError: A tile cannot be read.
+        NetworkError: What the network says of a valid pixel is not finite.
     """
     import torch
 
@@ -111,11 +112,24 @@ def classify_tiles(
     for group, (bands, labels, valid) in zip(groups, batches, strict=True):
         with torch.inference_mode():
             scores = network(bands, valid)
+            _check_finite(scores, valid, group)
             classes = scores.argmax(dim=1).to(torch.uint8).cpu().numpy()
             losses = _losses(scores, labels) if with_loss else [math.nan] * len(group)
         yield from map(ClassifiedTile, group, labels, classes, losses)
         done += len(labels)
         progress(ProgressEvent("Evaluating", done, len(tiles), "tile"))
+
+
+def _check_finite(scores: Tensor, valid: np.ndarray, tiles: Sequence[Tile]) -> None:
+    """Refuse NaN at a valid pixel: it would be read as the first class."""
+    from satseg.backend.finite import first_not_finite, not_finite
+
+    if scores.sum().isfinite():
+        return
+    found = first_not_finite(scores, valid)
+    if found is not None:
+        number, row, column = found
+        raise not_finite(f"row {row}, column {column} of the tile {tiles[number].name}")
 
 
 def tally_tile(

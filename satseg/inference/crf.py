@@ -21,7 +21,7 @@ from torch import Tensor
 
 from satseg.errors import UsageError
 from satseg.inference.blending import Blended
-from satseg.raster.bands import normalise
+from satseg.raster.bands import Normaliser, upload
 from satseg.records import BandStatistics
 
 BLOCK = 512
@@ -140,13 +140,14 @@ def refined_blocks(
     Yields:
         Refined probabilities of each block, without its halo.
     """
+    to_deviations = Normaliser(statistics, device)
     for top in range(first_row * block, height, block):
         for left in range(0, width, block):
             inner = Window(left, top, min(block, width - left), min(block, height - top))
             outer = _with_halo(inner, crf.halo, height, width)
             bands, valid = read_image(outer)
             mask = torch.from_numpy(np.ascontiguousarray(valid)).to(device)
-            image = normalise(torch.from_numpy(bands).to(device)[None], statistics, mask[None])[0]
+            image = to_deviations(upload(bands, device)[None], mask[None])[0]
             stored = torch.from_numpy(read_probabilities(outer)).to(device, torch.float32)
             refined = _as_probabilities(stored, mask)
             if valid.any():

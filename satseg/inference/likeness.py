@@ -7,6 +7,7 @@ from rasterio.windows import Window
 
 from satseg.raster.bands import Moments, merge_moments
 from satseg.raster.scene import Scene
+from satseg.raster.values import ValueRange
 from satseg.records import BandStatistics
 
 _SIDE = 256
@@ -32,7 +33,8 @@ def unlike_training(scene: Scene, statistics: BandStatistics) -> list[str]:
         A phrase with numbers for each band whose mean lies more than two training standard deviations off, or whose
         spread is over four times larger or smaller; empty where all is alike or nothing is valid.
     """
-    pieces = _overview(scene) if scene.remote else _sample(scene)
+    values = ValueRange.of(statistics)  # others become nodata, which is told apart
+    pieces = _overview(scene, values) if scene.remote else _sample(scene, values)
     if not pieces:
         return []
     here = merge_moments(pieces)
@@ -48,13 +50,13 @@ def unlike_training(scene: Scene, statistics: BandStatistics) -> list[str]:
     return phrases
 
 
-def _overview(scene: Scene) -> list[Moments]:
+def _overview(scene: Scene, values: ValueRange) -> list[Moments]:
     found = scene.read_overview(_OVERVIEW_SIDE)
-    piece = None if found is None else Moments.of(*found)
+    piece = None if found is None else _moments(*found, values)
     return [] if piece is None else [piece]
 
 
-def _sample(scene: Scene) -> list[Moments]:
+def _sample(scene: Scene, values: ValueRange) -> list[Moments]:
     info = scene.info
     block = min(scene.block_shape[0], info.height), min(scene.block_shape[1], info.width)
     places = _PLACES if block[0] * block[1] * np.dtype(info.bands.dtype).itemsize <= _LARGE_BLOCK else 1
@@ -62,8 +64,12 @@ def _sample(scene: Scene) -> list[Moments]:
     pieces = []
     for top in _spread(info.height - height, block[0], places):
         for left in _spread(info.width - width, width if block[1] == info.width else block[1], places):
-            pieces.append(Moments.of(*scene.read(Window(left, top, width, height))))
+            pieces.append(_moments(*scene.read(Window(left, top, width, height)), values))
     return [piece for piece in pieces if piece is not None]
+
+
+def _moments(bands: np.ndarray, valid: np.ndarray, values: ValueRange) -> Moments | None:
+    return Moments.of(bands, values.measured(bands, valid))
 
 
 def _spread(room: int, step: int, places: int) -> list[int]:

@@ -17,8 +17,9 @@ from satseg.checkpoint import Checkpoint
 from satseg.classes import ClassTable
 from satseg.errors import CheckpointError, UsageError, one_line
 from satseg.inference.views import Orientation, Views, mean, resize
-from satseg.raster.bands import Normaliser
+from satseg.raster.bands import Normaliser, upload
 from satseg.raster.scales import Conversion
+from satseg.raster.values import ValueRange
 from satseg.records import BandStatistics
 
 _AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
@@ -167,6 +168,11 @@ class Network:
         return tuple(self._members)
 
     @property
+    def values(self) -> ValueRange:
+        """Raw values of a scene that count as measured, for all models."""
+        return ValueRange.shared(member.normalise.values for member in self._members)
+
+    @property
     def channels(self) -> int:
         """Bands of the images."""
         return self._members[0].channels
@@ -224,16 +230,17 @@ class Network:
         with self._autocast():
             logits = member.forward(turned)
         # Rows together first: in half precision that moves half the bytes, and softmax would do it anyway.
-        return orientation.turn_back(logits.contiguous().float().softmax(dim=1))
+        logits = logits.contiguous().float()
+        shares = logits.softmax(dim=1)
+        # Softmax turns -inf into a plain 0: what is not finite anywhere is NaN in the first class from here on.
+        shares[:, 0] += logits.sum(dim=1) * 0
+        return orientation.turn_back(shares)
 
     def _upload(self, array: np.ndarray) -> Tensor:
         """Copy to the device in the array's own dtype; the processor does not wait for a GPU to take it."""
-        tensor = torch.from_numpy(array)
-        if self.device.type != "cpu" and tensor.dtype == torch.float64:
-            tensor = tensor.float()  # what it is normalised in; Apple's GPUs do not know float64
         if self.device.type == "cuda":
-            tensor = tensor.pin_memory()
-        return tensor.to(self.device, non_blocking=self.device.type == "cuda")
+            return torch.from_numpy(array).pin_memory().to(self.device, non_blocking=True)
+        return upload(array, self.device)
 
     def _autocast(self) -> AbstractContextManager[None]:
         dtype = _AUTOCAST.get(self.precision)

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import compress, islice
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +15,7 @@ import torch
 from rasterio.windows import Window
 from torch import Tensor
 
+from satseg.backend.finite import first_not_finite, not_finite
 from satseg.classes import ClassTable
 from satseg.inference.blending import Blended, Register
 from satseg.inference.decision import Decision
@@ -22,8 +23,9 @@ from satseg.inference.plan import window_positions
 from satseg.inference.timing import Stage, Stopwatch
 from satseg.prefetch import read_ahead, run_ahead
 from satseg.raster.scene import Scene
-from satseg.raster.slabs import ReadFailure, read_windows
+from satseg.raster.slabs import OddValues, ReadFailure, read_windows
 from satseg.raster.spill import SpillStore
+from satseg.raster.values import ValueRange
 from satseg.records import MapLayer, Plan, Progress, ProgressEvent, Rows, no_progress
 
 _AHEAD = 2  # batches that are ready before the network asks for them
@@ -97,6 +99,8 @@ class Conditions:
         scratch: Folder for what does not fit.
         area: Where to map; None is everywhere.
         on_failure: Told of what cannot be read, which becomes nodata; None ends with the error.
+        values: Values that count as measured; pixels with others become nodata. None takes all.
+        on_odd: Told of those others, in a reading thread.
         stopwatch: Takes the time of each stage.
     """
 
@@ -105,6 +109,8 @@ class Conditions:
     budget: int = DEFAULT_BUDGET
     area: Area | None = None
     on_failure: ReadFailure | None = None
+    values: ValueRange | None = None
+    on_odd: OddValues | None = None
     stopwatch: Stopwatch | None = None
 
 
@@ -116,11 +122,13 @@ class Batch:
         images: (N, C, H, W) raw values of the windows that hold pixels to map; None where none does.
         seen: (N, H, W) bool, valid pixels of these, in the area or not: the map inside does not depend on its outline.
         valid: (H, W) bool of each window of the batch: pixels to map.
+        windows: Part of each window of the batch that lies in the scene.
     """
 
     images: np.ndarray | None
     seen: np.ndarray | None
     valid: list[np.ndarray]
+    windows: list[Window]
 
     @property
     def holding(self) -> list[bool]:
@@ -154,6 +162,7 @@ def predict_cells(
 
     Raises:
         SceneError: The scene cannot be read to its end.
+        NetworkError: What the network says of a valid pixel is not finite.
         OutputError: The scratch folder is full.
     """
     watch = conditions.stopwatch or Stopwatch()
@@ -291,7 +300,10 @@ class _Forward:
             self._wait()
         with self._watch.time(Stage.FORWARD):
             probabilities = self._network.classify(*uploaded)[:count]
+            sums = probabilities[:, 0].sum(dim=(1, 2))  # NaN where any is: a look at each pixel would take longer
             self._wait()
+            if not sums.isfinite().all():
+                _check_finite(batch, probabilities)
         if probabilities.is_cuda:
             # Blending reads it in the default stream; the memory must not be reused before that is done.
             probabilities.record_stream(torch.cuda.default_stream(self._network.device))
@@ -311,6 +323,20 @@ class _Forward:
         """Wait for this thread's stream; the others go on."""
         if self._network.device.type == "cuda":
             self._here.stream.synchronize()
+
+
+def _check_finite(batch: Batch, probabilities: Tensor) -> None:
+    """Refuse NaN at a valid pixel: it would be read as the first class."""
+    found = first_not_finite(probabilities, batch.seen)
+    if found is None:
+        return
+    number, row, column = found
+    window = list(compress(batch.windows, batch.holding))[number]
+    top, left = int(window.row_off), int(window.col_off)
+    raise not_finite(
+        f"row {top + row}, column {left + column} of the scene, "
+        f"in the window of {window.height} x {window.width} px at row {top}, column {left}"
+    )
 
 
 @contextmanager
@@ -354,6 +380,8 @@ def _read(
         store=store,
         readers=conditions.readers,
         on_failure=conditions.on_failure,
+        values=conditions.values,
+        on_odd=conditions.on_odd,
     )
     with closing(pixels):
         windows = wanted()
@@ -372,7 +400,12 @@ def _read(
                             images.append(_reflect(read.bands, ((0, 0), *missing)))
                             seen.append(_reflect(holds, missing))
                     masks.append(_reflect(valid, missing))
-            yield Batch(np.stack(images) if images else None, np.stack(seen) if seen else None, masks)
+            yield Batch(
+                np.stack(images) if images else None,
+                np.stack(seen) if seen else None,
+                masks,
+                [window for window, _ in group],
+            )
 
 
 def _windows(plan: Plan) -> Iterator[Window]:

@@ -288,6 +288,9 @@ class _Blocks:
         if self._conditions.on_failure is not None:
             for window, error in report.failures:
                 self._conditions.on_failure(window, error)
+        if self._conditions.on_odd is not None:
+            for odd in report.odd:
+                self._conditions.on_odd(odd)
 
 
 def block_rows(plan: Plan, decision: Decision, workers: int) -> int:

@@ -23,6 +23,7 @@ from satseg.inference.timing import Stopwatch
 from satseg.raster.gdal import gdal_environment
 from satseg.raster.scales import Conversion
 from satseg.raster.scene import Scene
+from satseg.raster.values import Oddity
 from satseg.records import Plan
 
 Answer = TypeVar("Answer")
@@ -105,10 +106,12 @@ class Report:
     Args:
         seconds: By stage.
         failures: Stretches that could not be read and became nodata.
+        odd: Values that cannot have been measured and became nodata.
     """
 
     seconds: dict[str, float]
     failures: list[tuple[Window, SceneError]]
+    odd: list[Oddity]
 
 
 class Worker:
@@ -145,12 +148,15 @@ class Worker:
         if job.conversion is not None:
             network = network.converted(job.conversion)
         failures: list[tuple[Window, SceneError]] = []
+        odd: list[Oddity] = []
         conditions = Conditions(
             scratch=Path(tempfile.gettempdir()),
             readers=job.readers,
             budget=job.budget,
             area=job.area,
             on_failure=(lambda window, error: failures.append((window, error))) if job.tolerant else None,
+            values=network.values,
+            on_odd=odd.append,
             stopwatch=Stopwatch(),
         )
         plan = replace(job.plan, streams=streams(job.plan, self._device.type, self._cores))
@@ -160,7 +166,7 @@ class Worker:
             )
             yield from strips(parts, plan)
         assert conditions.stopwatch is not None, "it was given one"
-        yield Report(conditions.stopwatch.busy(), failures)
+        yield Report(conditions.stopwatch.busy(), failures, odd)
 
 
 def streams(plan: Plan, device: str, cores: int) -> int:

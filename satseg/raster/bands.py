@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from satseg.errors import TileError
+from satseg.raster.values import ValueRange
 from satseg.records import BandStatistics
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 
 _EXACT = 2**21  # squares of 16-bit values that add up below 2**53
+_SEEN = 1e-4  # standard deviations by which a rounded mean may be off
+_FARTHEST = 65_504.0  # the largest number of half precision
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +45,11 @@ class Moments:
 
     @classmethod
     def of(cls, bands: np.ndarray, valid: np.ndarray) -> Moments | None:
-        """Take the moments of (band, row, col) raw values; valid is (row, col) bool. None where no pixel is valid."""
+        """Take the moments of (band, row, col) raw values; valid is (row, col) bool. None where no pixel is valid.
+
+        Values that cannot have been measured are left out: one of -3.4e38 would be all that the others are seen by.
+        """
+        valid = ValueRange().measured(bands, valid)
         raw = bands.reshape(len(bands), -1) if valid.all() else bands[:, valid]  # (band, pixel)
         if not raw.shape[1]:
             return None
@@ -157,42 +164,109 @@ class Normaliser:
 
     Args:
         statistics: Statistics of the training tiles, C bands.
-        device: Where the images are. Statistics lie there once, since each copy of them would wait for a GPU.
+        device: Where the images go. Statistics lie there once, since each copy of them would wait for a GPU.
+
+    Attributes:
+        statistics: As given.
+        values: Raw values that count as measured; a pixel with any other is treated as invalid.
     """
 
     def __init__(self, statistics: BandStatistics, device: torch.device) -> None:
         import torch
 
         self.statistics = statistics
-        self._mean = torch.tensor(statistics.mean, dtype=torch.float32, device=device)[:, None, None]
-        std = torch.tensor(statistics.std, dtype=torch.float32, device=device)[:, None, None]
-        self._std = torch.where(std > 0, std, torch.ones_like(std))
+        self.values = ValueRange.of(statistics)
+        self._device = device
+        mean = torch.tensor(statistics.mean, dtype=torch.float64)[:, None, None]
+        std = torch.tensor(statistics.std, dtype=torch.float64)[:, None, None]
+        std = torch.where(std > 0, std, torch.ones_like(std))
+        self._mean, self._std = mean.to(device, torch.float32), std.to(device, torch.float32)
+        rest = mean - mean.float()
+        # What the mean loses in float32 is taken off, too, where that can be seen.
+        self._rest = rest.to(device, torch.float32) if bool((rest.abs() > _SEEN * std).any()) else None
+        host = _host_of(device)
+        self._exact_mean, self._exact_std = mean.to(host), std.to(host)
 
     def after(self, conversion: Conversion) -> Normaliser:
         """Return what does the same to raw values of a scene that would have to be converted first."""
-        return Normaliser(conversion.statistics(self.statistics), self._mean.device)
+        return Normaliser(conversion.statistics(self.statistics), self._device)
 
     def __call__(self, images: Tensor, valid: Tensor | None = None) -> Tensor:
         """Normalise as :func:`normalise` does."""
+        normalised = self._centred(images)
+        if images.dtype in _narrow():
+            return normalised if valid is None else normalised.masked_fill_(~valid[:, None], 0)
+        measured = normalised.abs().amax(dim=1) <= _FARTHEST  # not so for NaN
+        if valid is not None:
+            measured &= valid
+        return normalised.masked_fill_(~measured[:, None], 0)
+
+    def _centred(self, images: Tensor) -> Tensor:
+        """Return the values in standard deviations from the mean, float32 on the device."""
         import torch
 
-        # A copy first: torch converts unsigned integers, but does not compute with all of them.
-        normalised = images.to(torch.float32, copy=True).sub_(self._mean).div_(self._std)
-        return normalised if valid is None else normalised.masked_fill_(~valid[:, None], 0)
+        # Copies first: torch converts unsigned integers, but does not compute with all of them.
+        if images.dtype in _wide():
+            exact = images.to(torch.float64, copy=True).sub_(self._exact_mean).div_(self._exact_std)
+            return exact.to(torch.float32).to(self._device)
+        centred = images.to(torch.float32, copy=True).sub_(self._mean)  # exact where it cancels out (Sterbenz)
+        if self._rest is not None:
+            centred.sub_(self._rest)
+        return centred.div_(self._std)
 
 
 def normalise(images: Tensor, statistics: BandStatistics, valid: Tensor | None = None) -> Tensor:
     """Centre raw values on the training mean and scale them by the training standard deviation.
 
     It never looks at the image at hand, so a pixel gets the same value in whatever window it is read. A band that
-    was constant in training is centred only.
+    was constant in training is centred only. Differences of large values are kept: the mean of types that float32
+    cannot hold is taken off in float64.
 
     Args:
-        images: (N, C, H, W) raw values of any real dtype, on any device; NaN only where not valid.
+        images: (N, C, H, W) raw values of any real dtype, on any device; NaN and infinity are not valid.
         statistics: Statistics of the training tiles, C bands.
         valid: (N, H, W) bool, or None where every pixel is valid.
 
     Returns:
-        (N, C, H, W) float32 on the same device; 0 is the training mean, and the value of all invalid pixels.
+        (N, C, H, W) float32 on the same device; 0 is the training mean, and the value of all invalid pixels. A pixel is
+        invalid, too, where a value cannot have been measured (see :class:`~satseg.raster.values.ValueRange`).
     """
     return Normaliser(statistics, images.device)(images, valid)
+
+
+def upload(array: np.ndarray, device: torch.device) -> Tensor:
+    """Copy raw values to a device as they are, for :class:`Normaliser`.
+
+    Apple's GPUs do not know float64: what has to be centred in it stays on the processor until then.
+    """
+    import torch
+
+    tensor = torch.from_numpy(array)
+    return tensor.to(_host_of(device) if tensor.dtype in _wide() else device)
+
+
+def constant_bands(statistics: BandStatistics, names: Sequence[str]) -> list[str]:
+    """Return a phrase for each band that has but one value in all training tiles, and so tells a network nothing."""
+    pairs = zip(names, statistics.minimum, statistics.maximum, strict=True)
+    return [f"{name} is {low:.9g} everywhere" for name, low, high in pairs if low == high]
+
+
+def _wide() -> tuple[torch.dtype, ...]:
+    """Return the types whose values float32 does not hold exactly."""
+    import torch
+
+    return torch.int32, torch.uint32, torch.int64, torch.uint64, torch.float64
+
+
+def _narrow() -> tuple[torch.dtype, ...]:
+    """Return the types that are taken as they are, see :class:`~satseg.raster.values.ValueRange`."""
+    import torch
+
+    return torch.uint8, torch.int8, torch.uint16, torch.int16
+
+
+def _host_of(device: torch.device) -> torch.device:
+    """Return where float64 is computed for a device."""
+    import torch
+
+    return torch.device("cpu") if device.type == "mps" else device

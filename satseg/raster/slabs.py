@@ -15,6 +15,7 @@ from satseg.prefetch import read_ahead
 from satseg.raster.gdal import gdal_environment
 from satseg.raster.scene import Scene
 from satseg.raster.spill import SpillStore
+from satseg.raster.values import Oddity, ValueRange
 from satseg.records import SceneInfo
 
 _SLAB_ROWS = 256  # at least, so that strips of a row each are read many at a time
@@ -39,6 +40,9 @@ class Pixels:
 
 ReadFailure = Callable[[Window, SceneError], None]
 """Told of a stretch of the scene that cannot be read, when it is to become nodata."""
+
+OddValues = Callable[[Oddity], None]
+"""Told of values that cannot have been measured, once for each stretch of the scene that is read."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,8 @@ def read_windows(
     store: SpillStore,
     readers: int = 1,
     on_failure: ReadFailure | None = None,
+    values: ValueRange | None = None,
+    on_odd: OddValues | None = None,
 ) -> Generator[Pixels, None, None]:
     """Yield the pixels of windows, reading each block of the file at most once, ahead and in threads.
 
@@ -97,6 +103,8 @@ def read_windows(
         readers: Threads that read and decode.
         on_failure: Called in a reading thread where the file cannot be read, and the stretch counts as invalid; None
             raises.
+        values: Values that count as measured; pixels with others are invalid. None takes all.
+        on_odd: Called in a reading thread where there are others.
 
     Yields:
         Pixels of each window, in the given order. Close the generator to end the threads.
@@ -109,7 +117,7 @@ def read_windows(
         stack.callback(handles.close)
         scene = handles.get()
         grid = SlabGrid.for_scene(scene.info, scene.block_shape)
-        read = _Reader(handles, grid, on_failure)
+        read = _Reader(handles, grid, on_failure, values or ValueRange(), on_odd)
         slabs = stack.enter_context(closing(read_ahead(read, _needed(grid, windows()), workers=readers, ahead=readers)))
         held: dict[int, set[int]] = {}
         for window in windows():
@@ -164,6 +172,8 @@ class _Reader:
     handles: _Handles
     grid: SlabGrid
     on_failure: ReadFailure | None
+    values: ValueRange
+    on_odd: OddValues | None
 
     def __call__(self, place: tuple[int, int]) -> list[tuple[tuple[int, int], Pixels]]:
         scene, grid = self.handles.get(), self.grid
@@ -171,6 +181,9 @@ class _Reader:
         height = min(grid.rows, scene.info.height - top)
         width = min(grid.columns * grid.together, scene.info.width - left)
         bands, valid = self._read(scene, Window(left, top, width, height))
+        valid, odd = self.values.check(bands, valid, top, left)
+        if odd is not None and self.on_odd is not None:
+            self.on_odd(odd)
         slabs = []
         for offset in range(0, width, grid.columns):
             part = np.s_[..., offset : offset + grid.columns]

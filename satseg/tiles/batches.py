@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -9,9 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from satseg.classes import IGNORE_INDEX
+from satseg.raster.values import ValueRange
 
 if TYPE_CHECKING:
     from satseg.tiles.tileset import Tile
+
+log = logging.getLogger("satseg")
 
 CACHE_BYTES = 2**30
 
@@ -45,10 +49,14 @@ class TileReader:
     Args:
         size: Rows and columns S of every sample; smaller tiles are padded at the bottom and right as not valid.
         cache_bytes: Memory for decoded tiles; 0 reads from disk every time.
+        values: Values that count as measured; pixels with others are not valid, and the first tile that holds some is
+            warned of. None takes all but what no band can hold.
     """
 
-    def __init__(self, size: int, *, cache_bytes: int = CACHE_BYTES) -> None:
+    def __init__(self, size: int, *, cache_bytes: int = CACHE_BYTES, values: ValueRange | None = None) -> None:
         self.size = size
+        self._values = values or ValueRange()
+        self._warned = False
         self._samples: dict[str, Sample] = {}
         self._free = cache_bytes
         self._lock = Lock()
@@ -62,12 +70,24 @@ class TileReader:
         kept = self._samples.get(tile.name)
         if kept is not None:
             return kept
-        sample = pad(Sample(*tile.read()), self.size)
+        sample = pad(self._measured(tile, Sample(*tile.read())), self.size)
         with self._lock:
             if tile.name not in self._samples and sample.nbytes <= self._free:
                 self._samples[tile.name] = sample
                 self._free -= sample.nbytes
         return sample
+
+    def _measured(self, tile: Tile, sample: Sample) -> Sample:
+        """Return a sample whose valid pixels were all measured."""
+        valid, odd = self._values.check(sample.bands, sample.valid, 0, 0)
+        if odd is None:
+            return sample
+        if not self._warned:
+            self._warned = True
+            names = tuple(f"band {number + 1}" for number in range(len(sample.bands)))
+            log.warning("%s", odd.tell(f"The tile {tile.name}", names, "They are ignored, as are those of other tiles"))
+        bands = np.where(valid, sample.bands, sample.bands.dtype.type(0))
+        return Sample(bands, np.where(valid, sample.labels, np.uint8(IGNORE_INDEX)), valid)
 
 
 def pad(sample: Sample, size: int) -> Sample:

@@ -18,6 +18,7 @@ from satseg.errors import LabelError, OutputError, SatsegError, TileError
 from satseg.prefetch import read_ahead
 from satseg.raster.gdal import CACHE_BYTES
 from satseg.raster.labels import Labels, LabelSource
+from satseg.raster.values import Oddity
 from satseg.records import Progress, ProgressEvent, SceneInfo
 from satseg.staging import work_folder
 from satseg.tiles.cut import Cutter, Piece, Planned, Worth, writing_environment
@@ -150,6 +151,8 @@ class Builder:
             with self._cache(scene_number), self._opened(scene_number) as (scene, labels):
                 for number in group:
                     yield cutter, cutter.read(scene, labels, number, planned[number])
+            if odd := Oddity.merge(cutter.odd):
+                log.warning("%s", odd.tell(info.path, info.bands.names, "They count as nodata"))
 
     def _labelled_blocks(self, number: int) -> list[Block]:
         info = self.infos[number]

@@ -16,6 +16,7 @@ from satseg.errors import LabelError, OutputError, one_line
 from satseg.raster.bands import Moments
 from satseg.raster.labels import Labels
 from satseg.raster.scene import window_transform
+from satseg.raster.values import Oddity, ValueRange
 from satseg.records import SceneInfo
 from satseg.tiles.layout import Placement
 from satseg.tiles.regions import Region
@@ -102,6 +103,9 @@ class Cutter:
         classes: Class table of the labels.
         worth: Which tiles are kept.
         seed: Decides which empty tiles are kept.
+
+    Attributes:
+        odd: Values that no band can hold, as they were met; their pixels are not valid.
     """
 
     def __init__(self, folder: Path, name: str, info: SceneInfo, classes: ClassTable, worth: Worth, seed: int) -> None:
@@ -113,6 +117,7 @@ class Cutter:
         self._background = None if classes.background is None else classes.names[classes.background]
         self._worth = worth
         self._seed = seed
+        self.odd: set[Oddity] = set()
 
     def read(self, scene: AnyScene, labels: Labels, number: int, planned: Planned) -> Piece:
         """Read one tile; ignore what is not valid, outside of its region, or counted by an earlier tile.
@@ -123,6 +128,9 @@ class Cutter:
         """
         window = planned.placement.window
         bands, valid = scene.read(window)
+        valid, odd = ValueRange().check(bands, valid, int(window.row_off), int(window.col_off))
+        if odd is not None:
+            self.odd.add(odd)
         classes = labels.read(window)
         if not valid.all():
             classes[~valid] = IGNORE_INDEX

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from satseg.classes import IGNORE_INDEX
 from satseg.errors import TrainingError, UsageError
-from satseg.raster.bands import normalise
+from satseg.raster.bands import Normaliser, upload
 from satseg.records import BandStatistics
 from satseg.training.averages import Averages
 from satseg.training.devices import gather, total_over
@@ -117,8 +117,8 @@ class Learner:
     def logits(self, bands: np.ndarray, valid: np.ndarray) -> Tensor:
         """Return the logits (N, K, S, S) of raw values (N, C, S, S) and valid (N, S, S), in the training precision."""
         device = self._fabric.device
-        raw, mask = torch.from_numpy(bands).to(device), torch.from_numpy(valid).to(device)
-        images = normalise(raw, self._statistics, mask).contiguous(memory_format=torch.channels_last)
+        images = Normaliser(self._statistics, device)(upload(bands, device), torch.from_numpy(valid).to(device))
+        images = images.contiguous(memory_format=torch.channels_last)
         with self._fabric.autocast():
             logits: Tensor = self.model(images)
         return logits.float()
@@ -164,7 +164,8 @@ class Learner:
             names = gather(_suspects(batch, images)) or gather(batch.names)
             raise TrainingError(
                 f"The loss is {value} at step {step + 1}, on the tiles {', '.join(names)}.",
-                hint=f"Try a lower learning rate than {self.recipe.peak:g}, and look at the values of these tiles.",
+                hint=f"Try a lower learning rate than {self.recipe.peak:g}, and look at the values of these tiles. "
+                "With --precision fp16, large values overflow: take bf16 or fp32.",
             )
         return value
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from satseg.raster.bands import normalise
+from satseg.raster.bands import Normaliser, upload
 from satseg.records import BandStatistics
 from satseg.training.augment import Draw
 from satseg.training.radiometry import add_noise, adjust, bend, blur
@@ -28,8 +28,9 @@ def prepare(batch: Batch, statistics: BandStatistics, device: torch.device) -> t
         Images (N, C, S, S) float32 in channels-last order, 0 where not valid, which is the training mean; and targets
         (N, S, S) int64, 255 = ignore.
     """
-    bands, labels, valid = (torch.from_numpy(part).to(device) for part in (batch.bands, batch.labels, batch.valid))
-    images, draws = normalise(bands, statistics, valid), batch.draws
+    bands = upload(batch.bands, device)
+    labels, valid = (torch.from_numpy(part).to(device) for part in (batch.labels, batch.valid))
+    images, draws = Normaliser(statistics, device)(bands, valid), batch.draws
     images, labels, valid = _move(images, labels, valid, draws)
     images = _light(images, draws, statistics)
     images = images * valid[:, None]

@@ -24,8 +24,9 @@ def bend(images: Tensor, gamma: Tensor, statistics: BandStatistics) -> Tensor:
         gamma: (N, C), above zero.
         statistics: Statistics of the training tiles.
     """
-    mean, std, low = (torch.tensor(part, device=images.device) for part in _columns(statistics))
-    height = ((mean - low) / torch.where(std > 0, std, 1.0)).float()[:, None, None]  # of the mean, normalised
+    # In float64, on the processor: in float32 a mean near 1e9 is as low as the smallest value.
+    mean, std, low = (torch.tensor(part, dtype=torch.float64) for part in _columns(statistics))
+    height = ((mean - low) / torch.where(std > 0, std, 1.0)).float().to(images.device)[:, None, None]  # normalised
     safe = torch.where(height > 0, height, 1.0)
     bent = safe * ((images / safe + 1).clamp(min=0) ** gamma[..., None, None] - 1)
     return torch.where(height > 0, bent, images)

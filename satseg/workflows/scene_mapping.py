@@ -27,6 +27,7 @@ from satseg.raster.gdal import gdal_environment
 from satseg.raster.rawrows import RawRows
 from satseg.raster.room import require_space
 from satseg.raster.source import SceneSource
+from satseg.raster.values import Oddity
 from satseg.raster.work import MapWork, has_finished_rows, stored_identity
 from satseg.raster.writer import write_map
 from satseg.records import (
@@ -75,6 +76,8 @@ class SceneMapping:
         shared: Layer of several scenes that takes the polygons, or None.
         progress: Called as cells are finished, in pixels.
         readers: Threads that read the scene.
+        watch: Takes the time of each stage.
+        odd: Values that cannot have been measured, as they are met; workers may meet the same ones.
     """
 
     mapper: Mapper
@@ -88,6 +91,7 @@ class SceneMapping:
     progress: Progress
     readers: int
     watch: Stopwatch = field(default_factory=Stopwatch)
+    odd: set[Oddity] = field(default_factory=set)
 
     @property
     def settings(self) -> PredictionSettings:
@@ -138,6 +142,7 @@ class SceneMapping:
                 self._fill(work, plan, self._refined_cells(stack, plan, decision), follower)
             else:
                 self._fill(work, plan, self._network_cells(plan, decision), follower)
+            self._tell_odd()
             if sieved:
                 follower.finish()
             rasters = dict(work.rasters) | ({MapLayer.CLASSES: sieved} if sieved else {})
@@ -180,6 +185,8 @@ class SceneMapping:
             budget=self.settings.row_budget,
             area=self.area,
             on_failure=self._read_failed if self.settings.on_read_error == "nodata" else None,
+            values=self.network.values,
+            on_odd=self.odd.add,
             stopwatch=self.watch,
         )
         predict = self.mapper.engine.predict_cells if self.mapper.engine else predict_cells
@@ -240,6 +247,11 @@ class SceneMapping:
 
     def _read_failed(self, window: Any, error: SceneError) -> None:
         log.warning("%s It becomes nodata.", error.message)
+
+    def _tell_odd(self) -> None:
+        found = Oddity.merge(self.odd)
+        if found is not None:
+            log.warning("%s", found.tell(self.info.path, self.info.bands.names, "They become nodata"))
 
     def _open_polygons(self, stack: ExitStack, plan: Plan) -> PolygonSink | None:
         if not self.outputs.vectors and self.outputs.stream is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
@@ -20,6 +21,7 @@ from satseg.evaluation.tiles import ClassifiedTile, classify_tiles, count_pixels
 from satseg.inference.network import Network
 from satseg.inference.pipeline import Conditions, predict_rows
 from satseg.raster.source import SceneSource
+from satseg.raster.values import Oddity
 from satseg.records import EvaluationReport, PlaceScore, Progress, Rows, SceneInfo
 from satseg.tiles.batches import TileReader
 from satseg.tiles.layout import SPLITS
@@ -29,6 +31,8 @@ from satseg.workflows.compare import Comparison, LabelReading
 from satseg.workflows.mapping import Mapper
 from satseg.workflows.predict import fitting
 from satseg.workflows.predict_settings import PredictionSettings
+
+log = logging.getLogger("satseg")
 
 
 @dataclass(frozen=True)
@@ -95,8 +99,12 @@ class NetworkScoring:
         mapper = Mapper(self.network, str(self.checkpoint.path), self.settings, card.gsd, card.tile_size, card.bands)
         network = mapper.network_for(info)
         plan = mapper.planner.plan(info, network)
-        conditions = Conditions(scratch=Path(tempfile.gettempdir()))
-        return predict_rows(scene.open, network, plan, conditions, progress=progress)
+        odd: set[Oddity] = set()
+        conditions = Conditions(scratch=Path(tempfile.gettempdir()), values=network.values, on_odd=odd.add)
+        with closing(predict_rows(scene.open, network, plan, conditions, progress=progress)) as rows:
+            yield from rows
+        if found := Oddity.merge(odd):
+            log.warning("%s", found.tell(info.path, info.bands.names, "The map has no class there"))
 
 
 @dataclass(frozen=True)
@@ -163,7 +171,7 @@ class TileScoring:
 
     def _classify(self, progress: Progress, *, rank: bool) -> Iterable[ClassifiedTile]:
         tiles = [tile for name in SPLITS if rank or name == self.split for tile in self.tile_set.tiles(name)]
-        reader = TileReader(self.tile_set.tile_size, cache_bytes=0)
+        reader = TileReader(self.tile_set.tile_size, cache_bytes=0, values=self.network.values)
         return classify_tiles(
             self.network.probabilities, tiles, reader, batch_size=self.batch_size, with_loss=True, progress=progress
         )

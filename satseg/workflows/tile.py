@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import pandas
 from satseg import __version__
 from satseg.backend.device import available_cores
 from satseg.errors import OutputError, TileError, UsageError
+from satseg.raster.bands import constant_bands
 from satseg.raster.class_map import ClassMap
 from satseg.raster.gdal import gdal_environment
 from satseg.raster.labels import open_labels
@@ -243,6 +244,7 @@ class _Job:
             overlapping=len(tile_set.leaks()),
             shares={split: area / sum(areas.values()) for split, area in areas.items()},
         )
+        _warn_of_constant_bands(replace(tile_set, path=output))
         _warn_of_gaps(summary, builder.layout.shares if builder.regions is None else (1, 1, 1))
         return summary
 
@@ -358,6 +360,13 @@ def _check_output(output: Path, *, append: bool, overwrite: bool, resume: bool) 
 def _tiles_by_split(index: Any) -> dict[str, int]:
     counts = index["split"].value_counts()
     return {split: int(counts.get(split, 0)) for split in SPLITS}
+
+
+def _warn_of_constant_bands(tile_set: TileSet) -> None:
+    if not len(tile_set.index[tile_set.index["split"] == "train"]):
+        return
+    for phrase in constant_bands(tile_set.statistics, tile_set.bands.names):
+        log.warning("In the train tiles, %s: a network learns nothing of this band. Leave it out with --bands.", phrase)
 
 
 def _warn_of_gaps(summary: TileSummary, shares: Sequence[float]) -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from satseg.errors import NetworkError
 from satseg.evaluation.confusion import ConfusionMatrix
 from satseg.evaluation.tiles import score_tiles
 from satseg.records import ProgressEvent
@@ -55,3 +56,17 @@ def test_progress_counts_tiles() -> None:
         (6, 7, "tile"),
         (7, 7, "tile"),
     ]
+
+
+def test_scores_that_are_not_finite_are_refused_with_the_tile_and_the_place() -> None:
+    def mad(bands: np.ndarray, valid: np.ndarray) -> Tensor:
+        scores = as_painted(bands, valid).float()
+        scores[1, 2, 3, 4] = torch.nan
+        return scores
+
+    row, column = 3, 4
+    asked = [tile for tile in TILES if tile.shape == (8, 8)]
+    known = next(i for i in range(1, len(asked)) if asked[i].read()[2][row, column])
+    tiles = [asked[0], asked[known]]
+    with pytest.raises(NetworkError, match=f"at row 3, column 4 of the tile {tiles[1].name}"):
+        score_tiles(mad, tiles, TileReader(8), names="abc", batch_size=2)  # type: ignore[arg-type]

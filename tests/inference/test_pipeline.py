@@ -13,12 +13,13 @@ from rasterio.windows import Window
 from torch import Tensor, nn
 
 from satseg.classes import ClassTable
-from satseg.errors import SceneError
+from satseg.errors import NetworkError, SceneError
 from satseg.inference.decision import Decision
 from satseg.inference.network import Network
 from satseg.inference.pipeline import Cell, Conditions, join_cells, predict_cells, predict_rows, rows_to_repeat
 from satseg.inference.plan import make_plan
 from satseg.raster.scene import Scene
+from satseg.raster.values import Oddity
 from satseg.records import BandStatistics, MapLayer
 
 
@@ -222,3 +223,69 @@ def test_an_error_of_the_network_ends_all_threads(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="out of memory, say"):
         map_scene(path, Broken(), window=64, batch_size=2, streams=2)
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_values_that_were_never_measured_become_nodata_and_change_nothing_else(tmp_path: Path, batch_size: int) -> None:
+    classes = np.random.default_rng(3).integers(0, 4, (100, 150)).astype(np.float32)
+    values, odd = classes.copy(), [(7, 9), (63, 64), (99, 149)]
+    for number, place in enumerate(odd):
+        values[place] = (-3.4028235e38, 9.97e36, 1e10)[number]
+    path = write_scene(tmp_path / "scene.tif", values)
+    network, found = oracle(OneHot()), set[Oddity]()
+    with Scene.open(path) as scene:
+        plan = make_plan(scene.info.height, scene.info.width, window=64, overlap=8, batch_size=batch_size)
+    conditions = Conditions(scratch=tmp_path, values=network.values, on_odd=found.add)
+    rows = list(predict_rows(lambda: Scene.open(path), network, plan, conditions))
+    for place in odd:
+        classes[place] = 255
+    assert (np.concatenate([r.classes for r in rows]) == classes).all()
+    assert Oddity.merge(found) == Oddity(3, float(np.float32(-3.4028235e38)), 0, 7, 9)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("class_id", [0, 3])
+def test_a_network_that_is_not_finite_at_a_valid_pixel_is_refused_with_the_place(
+    tmp_path: Path, value: float, class_id: int
+) -> None:
+    class Mad(OneHot):
+        def forward(self, images: Tensor) -> Tensor:
+            logits = super().forward(images)
+            logits[:, class_id] = torch.where(images[:, 0] == 77, value, logits[:, class_id])
+            return logits
+
+    values = np.zeros((100, 150), dtype=np.uint8)
+    values[70, 100] = 77
+    path = write_scene(tmp_path / "scene.tif", values)
+    with pytest.raises(
+        NetworkError, match="not a finite number at row 70, column 100 of the scene, in the window"
+    ) as e:
+        map_scene(path, Mad(), window=64, overlap=8, batch_size=4)
+    assert "--precision fp16" in e.value.hint
+    map_scene(write_scene(tmp_path / "void.tif", values, nodata=77), Mad(), window=64)  # nobody asks it there
+
+
+def test_half_precision_that_overflows_is_refused_and_not_mapped(tmp_path: Path) -> None:
+    class Growing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.grow = nn.Conv2d(1, 4, 1)
+            nn.init.constant_(self.grow.weight, 1000.0)
+
+        def forward(self, images: Tensor) -> Tensor:
+            logits: Tensor = self.grow(images)
+            return logits
+
+    path = write_scene(tmp_path / "scene.tif", np.full((40, 40), 200, dtype=np.uint8))
+    identity = BandStatistics(1, (0.0,), (1.0,), (0.0,), (255.0,))
+    table = ClassTable.from_names(list("abcd"))
+    for precision in ("16-mixed", "bf16-mixed", "32-true"):
+        network = Network(
+            Growing(), classes=table, statistics=identity, device=torch.device("cpu"), precision=precision
+        )
+        rows = predict_rows(lambda: Scene.open(path), network, make_plan(40, 40), Conditions(scratch=tmp_path))
+        if precision == "16-mixed":
+            with pytest.raises(NetworkError, match="row 0, column 0"):
+                list(rows)
+        else:
+            assert len(list(rows)) == 1

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from satseg.errors import TileError
-from satseg.raster.bands import Moments, StatisticsAccumulator, merge_moments, normalise
+from satseg.raster.bands import Moments, StatisticsAccumulator, constant_bands, merge_moments, normalise
 from satseg.records import BandStatistics
 
 
@@ -79,3 +79,44 @@ def test_moments_of_nothing_are_none() -> None:
     assert Moments.of(np.ones((1, 4, 4)), np.zeros((4, 4), dtype=bool)) is None
     with pytest.raises(TileError, match="no valid pixel"):
         merge_moments([])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "base"),
+    [(np.float32, 1e9), (np.float64, 1e15), (np.uint32, 4e9), (np.int32, -2e9), (np.int64, 1e12), (np.uint16, 6e4)],
+)
+def test_differences_of_large_values_are_kept(dtype: type, base: float) -> None:
+    values = (base + np.arange(-500, 500) * (64 if dtype is np.float32 else 1)).astype(dtype)
+    mean, std = float(base) + 13.37, float(values.astype(np.float64).std())
+    statistics = BandStatistics(9, (mean,), (std,), (0.0,), (0.0,))
+    found = normalise(torch.from_numpy(values)[None, None, None], statistics)[0, 0, 0].numpy()
+    expected = (values.astype(np.float64) - mean) / std
+    assert np.abs(found - expected).max() < (1e-4 if dtype is np.uint16 else 1e-6)
+
+
+@pytest.mark.parametrize("odd", [-3.4028235e38, 1e37, float("inf"), float("nan")])
+def test_a_pixel_with_a_value_out_of_range_becomes_the_mean_in_all_bands(odd: float) -> None:
+    statistics = BandStatistics(9, (10.0, 10.0), (5.0, 1e-3), (0.0,) * 2, (20.0,) * 2)
+    images = torch.tensor([[[[15.0, 15.0]], [[odd, 10.0]]]])
+    assert normalise(images, statistics).tolist() == [[[[0.0, 1.0]], [[0.0, 0.0]]]]
+    alone = torch.tensor([[True, False]])[None]
+    assert normalise(images, statistics, alone).tolist() == [[[[0.0, 0.0]], [[0.0, 0.0]]]]
+
+
+def test_types_that_float32_holds_are_normalised_in_it_and_no_pixel_of_them_is_left_out() -> None:
+    statistics = BandStatistics(9, (1000.0,), (1e-3,), (0.0,), (20.0,))
+    found = normalise(torch.tensor([[[[65535]]]], dtype=torch.uint16), statistics)
+    assert found.item() == pytest.approx(64_535_000, rel=1e-6)
+
+
+def test_moments_leave_out_what_no_band_can_hold() -> None:
+    bands = np.array([[[1, 3, -3.4e38], [2, 2, 2]], [[5, 5, 5], [5, 9.97e36, 5]]], dtype=np.float32)
+    found = Moments.of(bands, np.ones((2, 3), dtype=bool))
+    assert found is not None
+    assert (found.count, found.mean.tolist(), found.minimum.tolist()) == (4, [2.0, 5.0], [1.0, 5.0])
+    assert Moments.of(np.full((1, 1, 2), -3.4e38, dtype=np.float32), np.ones((1, 2), dtype=bool)) is None
+
+
+def test_constant_bands_are_named_with_their_value() -> None:
+    statistics = BandStatistics(9, (10.0, 4e9), (5.0, 0.0), (0.0, 4e9), (20.0, 4e9))
+    assert constant_bands(statistics, ("red", "nir")) == ["nir is 4e+09 everywhere"]

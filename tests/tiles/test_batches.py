@@ -3,7 +3,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+import pytest
 
+from satseg.raster.values import ValueRange
 from satseg.tiles.batches import TileReader
 
 
@@ -45,3 +47,22 @@ def test_a_small_tile_is_padded_as_not_valid_and_ignored() -> None:
     assert (sample.bands[:, 5:] == 0).all()
     assert sample.valid[:5].all()
     assert not sample.valid[5:].any()
+
+
+def test_pixels_out_of_range_are_ignored_and_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    class Odd(FakeTile):
+        def read(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            bands, labels, valid = super().read()
+            bands = bands.astype(np.float32)
+            bands[1, 2, 3], bands[0, 0, 0] = -3.4e38, 99
+            return bands, labels, valid
+
+    reader = TileReader(8, values=ValueRange((0.0,) * 3, (9.0,) * 3))
+    with caplog.at_level("WARNING", "satseg"):
+        samples = [reader.read(Odd(name)) for name in "ab"]  # type: ignore[arg-type]
+    for sample in samples:
+        assert np.argwhere(~sample.valid).tolist() == [[0, 0], [2, 3]]
+        assert (sample.labels == 255).sum() == 2
+        assert np.abs(sample.bands).max() == 1
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith("The tile a: 2 px hold values far out of range, such as 99 in band 1 at row 0")

@@ -133,14 +133,32 @@ def test_gradients_are_clipped_unless_told_not_to() -> None:
     assert moved[0.0] > 100 * moved[1e-3]
 
 
-def test_a_loss_that_is_not_finite_names_the_tiles_whose_values_are_not() -> None:
+def test_a_loss_that_is_not_finite_names_the_tiles_whose_values_are_far_out() -> None:
+    class Exploding(Small):
+        def forward(self, images: Tensor) -> Tensor:
+            logits = super().forward(images)
+            return logits * (images[:, :1] / 100).exp()
+
     batch = make_batch(1, 2, 3)
-    batch.bands[1, 0, 3, 3] = np.inf
-    learner = make_learner()
+    batch.bands[1, 0, 3, 3] = 20_000
+    learner = make_learner(Exploding())
     before = weights(learner)
-    with pytest.raises(TrainingError, match=r"at step 8, on the tiles tile-2\."):
+    with pytest.raises(TrainingError, match=r"at step 8, on the tiles tile-2\.") as caught:
         learner.update([batch], step=7, epoch=0.0, lr=1e-2)
+    assert "--precision fp16" in caught.value.hint
     assert {name for name in changed(before, weights(learner)) if "running" not in name and "num" not in name} == set()
+
+
+@pytest.mark.parametrize("odd", [-3.4028235e38, float("inf"), float("nan")])
+def test_values_out_of_range_teach_what_invalid_pixels_teach(odd: float) -> None:
+    learners = make_learner(), make_learner()
+    for learner, value in zip(learners, (odd, 0.0), strict=True):
+        batch = make_batch(1, 2, 3)
+        batch.bands[1, :, 3, 3] = value
+        batch.valid[1, 3, 3] = value == odd
+        learner.update([batch], step=0, epoch=0.0, lr=1e-2)
+        assert np.isfinite(learner.logits(batch.bands, batch.valid).detach().numpy()).all()
+    assert changed(*(weights(learner) for learner in learners)) == set()
 
 
 def test_dropout_is_a_function_of_seed_and_step() -> None:

@@ -1,0 +1,106 @@
+"""A nodata value that the file does not declare is noticed from tiles to maps: all is as if it had been declared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from made_scenes import write_labels, write_scene
+from training_runs import run, weights
+
+from satseg.tiles.tileset import TileSet
+from satseg.workflows.evaluate import evaluate
+from satseg.workflows.predict import predict
+from satseg.workflows.predict_settings import PredictionSettings
+from satseg.workflows.tile import tile
+
+VALUE = -3.4028234663852886e38
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two folders, with the value declared and not: a scene, its labels, tiles and a short run on them."""
+    rng = np.random.default_rng(0)
+    bands = rng.normal(0.2, 0.05, (2, 128, 192)).astype(np.float32)
+    bands[:, 30:60, 40:90] += 0.3
+    bands[0, 64, 70] = bands[1, 10:14, 150] = VALUE
+    made = []
+    for name, profile in (("declared", {"nodata": VALUE}), ("not", {})):
+        folder = tmp_path_factory.mktemp(name)
+        scene = write_scene(folder / "scene.tif", bands, **profile)
+        labels = write_labels(folder / "labels.gpkg", (40, 30, 90, 60))
+        tile([scene], labels=labels, output=folder / "tiles", size=32, overlap=0, block=32)
+        run(folder / "tiles", folder / "run", steps=2)
+        made.append(folder)
+    return made[0], made[1]
+
+
+def test_statistics_and_samples_are_those_of_measured_pixels(folders: tuple[Path, Path]) -> None:
+    declared, undeclared = (TileSet.open(folder / "tiles") for folder in folders)
+    assert undeclared.statistics == declared.statistics
+    assert min(undeclared.statistics.minimum) > -1
+    for split in ("train", "val", "test"):
+        for one, other in zip(declared.tiles(split), undeclared.tiles(split), strict=True):
+            assert all((a == b).all() for a, b in zip(one.read(), other.read(), strict=True))
+
+
+def test_training_ends_with_the_same_weights(folders: tuple[Path, Path]) -> None:
+    one, other = (weights(folder / "run") for folder in folders)
+    assert one == other
+
+
+@pytest.mark.parametrize("settings", [{}, {"tta": "flips", "scales": (0.5,)}, {"crf": True}])
+def test_maps_are_the_same_and_say_what_was_left_out(
+    folders: tuple[Path, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture, settings: dict[str, object]
+) -> None:
+    maps = []
+    for folder in folders:
+        caplog.clear()
+        predict(
+            folder / "scene.tif",
+            outputs=tmp_path / "map.tif",
+            model=folder / "run",
+            settings=PredictionSettings(window=64, overlap=16, threads=1, **settings),  # type: ignore[arg-type]
+        )
+        with rasterio.open(tmp_path / "map.tif") as dataset:
+            maps.append(dataset.read(1))
+    assert (maps[0] == maps[1]).all()
+    assert (maps[1] == 255).sum() == 5
+    (told,) = [line for line in caplog.messages if "out of range" in line]
+    assert "5 px hold values far out of range, such as -3.40282347e+38 in band_2 at row 10, column 150" in told
+    assert "gdal_edit.py -a_nodata -3.40282347e+38" in told
+
+
+def test_scores_are_the_same(folders: tuple[Path, Path]) -> None:
+    for inputs in ([], ["scene.tif"]):
+        declared, undeclared = (
+            evaluate(
+                folder / "run" / "best.safetensors",
+                [folder / name for name in inputs] or [folder / "tiles"],
+                labels=folder / "labels.gpkg" if inputs else None,
+                threads=1,
+            )
+            for folder in folders
+        )
+        assert undeclared.confusion == declared.confusion
+
+
+def test_cutting_tiles_says_what_was_left_out(folders: tuple[Path, Path], caplog: pytest.LogCaptureFixture) -> None:
+    _, folder = folders
+    tile([folder / "scene.tif"], labels=folder / "labels.gpkg", output=folder / "again", size=64, overlap=0, block=64)
+    (told,) = [line for line in caplog.messages if "out of range" in line]
+    assert "scene.tif: 5 px hold values far out of range" in told
+
+
+def test_a_band_that_is_constant_in_training_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    bands = np.random.default_rng(0).integers(0, 4000, (2, 96, 96), dtype=np.uint16)
+    bands[1] = 7
+    scene = write_scene(tmp_path / "scene.tif", bands)
+    labels = write_labels(tmp_path / "labels.gpkg", (10, 10, 50, 50))
+    tile([scene], labels=labels, output=tmp_path / "tiles", size=32, overlap=0, block=32)
+    assert any("band_2 is 7 everywhere" in line for line in caplog.messages)
+    caplog.clear()
+    run(tmp_path / "tiles", tmp_path / "run", steps=1)
+    assert any("band_2 is 7 everywhere" in line for line in caplog.messages)
