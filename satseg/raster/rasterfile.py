@@ -19,6 +19,7 @@ from satseg.errors import SceneError, one_line
 from satseg.geo.crs import crs_of_raster
 from satseg.geo.grid import Grid, doubt
 from satseg.raster.gdal import is_local_file, is_remote, looking_beside
+from satseg.raster.orientation import refuse_turned
 from satseg.raster.rectify import describe_rectification, rectified
 
 _COLOUR_NAMES = {ColorInterp.red: "red", ColorInterp.green: "green", ColorInterp.blue: "blue"}
@@ -61,7 +62,7 @@ class RasterFile:
         remote: Whether it is read over the network, or a part of it that a VRT names.
 
     Raises:
-        SceneError: It does not exist, is not a raster, has no image band, or cannot be put on a grid.
+        SceneError: It does not exist, is not a raster, has no image band, is stored turned, or cannot be put on a grid.
     """
 
     def __init__(self, path: str | Path, *, expand_palette: bool = True) -> None:
@@ -69,6 +70,7 @@ class RasterFile:
         with ExitStack() as stack:
             source = stack.enter_context(_open(self.path))
             self.remote = is_remote(self.path) or (source.driver == "VRT" and any(map(is_remote, source.files)))
+            refuse_turned(source, SceneError)
             view = rectified(source)
             self.remark = None if view is None else describe_rectification(source)
             self.dataset = source if view is None else stack.enter_context(view)

@@ -11,6 +11,7 @@ from rasterio.vrt import WarpedVRT
 from satseg.errors import SatsegError, one_line
 from satseg.geo.crs import is_local, same_crs
 from satseg.geo.grid import Grid, same_grid, turned_towards
+from satseg.raster.orientation import refuse_turned
 from satseg.records import SceneInfo
 
 
@@ -26,8 +27,9 @@ def on_grid_of(dataset: Any, scene: SceneInfo, *, resampling: Resampling, error:
         error: What to raise.
 
     Raises:
-        SatsegError: It lies on another grid, and nothing says where one of the two is.
+        SatsegError: It is stored turned, or lies on another grid, and nothing says where one of the two is.
     """
+    refuse_turned(dataset, error)
     grid, target = Grid.of(dataset), Grid.of_scene(scene)
     if same_grid(grid, target):
         return dataset
