@@ -112,7 +112,7 @@ MaxVertices = Annotated[
     int,
     typer.Option(
         metavar="N",
-        help="A region with about so many vertices is cut at the next 128th row; its pieces share their region_id.",
+        help="A region with more vertices is cut at the next 128th row; its pieces share their region_id.",
         rich_help_panel=_POLYGONS,
     ),
 ]

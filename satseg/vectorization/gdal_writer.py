@@ -6,7 +6,7 @@ import json
 import logging
 import sqlite3
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from queue import Queue
 from threading import Thread
@@ -14,11 +14,11 @@ from threading import Thread
 import pyarrow as pa
 import pyogrio
 
-from satseg.classes import ClassTable
+from satseg.classes import MapClass
 from satseg.errors import OutputError, one_line
 from satseg.vectorization.layer import Layer
 from satseg.vectorization.style import qml, sld
-from satseg.vectorization.table import GEOMETRY, Batch, schema
+from satseg.vectorization.table import CLASS, GEOMETRY, Batch, schema
 
 log = logging.getLogger("satseg")
 
@@ -66,12 +66,15 @@ class GDALWriter:
             self._schema = pa.schema([field.with_name(name) for field, name in zip(self._schema, names, strict=True)])
         self._error: BaseException | None = None
         self._ended = False  # whether the thread has taken the last item
+        self._present: set[int] = set()  # ids of classes that have been written
         self._thread = Thread(target=self._run, name=f"write {path.name}", daemon=True)
         self._thread.start()
 
     def write(self, batch: Batch) -> None:
         """Hand a batch over; waits while the writer is busy."""
         rows = batch.to_arrow()
+        if CLASS in rows.schema.names:
+            self._present.update(rows.column(CLASS).unique().to_pylist())
         self._put(rows.rename_columns(self._schema.names))
 
     def close(self) -> None:
@@ -80,7 +83,7 @@ class GDALWriter:
         self._thread.join()
         self._raise_error()
         if self._path.suffix.lower() == ".gpkg":
-            finish_geopackage(self._path, self._layer)
+            finish_geopackage(self._path, styled_classes(self._layer, self._present))
 
     def abort(self) -> None:
         """Stop the writer."""
@@ -140,11 +143,22 @@ def _options(driver: str, layer: Layer) -> dict[str, object]:
         }
     if driver == "FlatGeobuf":
         return {"layer_options": {"DESCRIPTION": json.dumps(dict(layer.provenance))}}
-    return {"layer_options": {"DBF_DATE_LAST_UPDATE": EPOCH[:10], "2GB_LIMIT": "NO"}}
+    return {"layer_options": {"DBF_DATE_LAST_UPDATE": EPOCH[:10], "2GB_LIMIT": "NO", "SPATIAL_INDEX": "YES"}}
 
 
-def finish_geopackage(path: Path, layer: Layer) -> None:
+def styled_classes(layer: Layer, present: set[int]) -> list[MapClass]:
+    """Return the classes that a style shows: those that are in the layer, and those that somebody named."""
+    if layer.classes is None or CLASS not in layer.attributes:
+        return []
+    return [entry for entry in layer.classes if entry.id in present or entry.name != f"class {entry.id}"]
+
+
+def finish_geopackage(path: Path, classes: Sequence[MapClass]) -> None:
     """Add the table from which QGIS takes a layer's colours, and take the dates out.
+
+    Args:
+        path: File with one layer.
+        classes: What the style shows; nothing is added where there are none.
 
     Raises:
         OutputError: The file cannot be written.
@@ -152,8 +166,8 @@ def finish_geopackage(path: Path, layer: Layer) -> None:
     try:
         with sqlite3.connect(path) as connection:
             connection.execute("PRAGMA synchronous = OFF")  # the file is staged; waiting for the disk takes seconds
-            if layer.classes is not None:
-                _add_style(connection, path.stem, layer.classes)
+            if classes:
+                _add_style(connection, path.stem, classes)
             connection.execute("UPDATE gpkg_contents SET last_change = ?", (EPOCH,))
             if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'gpkg_metadata_reference'").fetchone():
                 connection.execute("UPDATE gpkg_metadata_reference SET timestamp = ?", (EPOCH,))
@@ -162,7 +176,7 @@ def finish_geopackage(path: Path, layer: Layer) -> None:
         raise OutputError(f"Cannot write {path.name}: {one_line(error)}.") from error
 
 
-def _add_style(connection: sqlite3.Connection, table: str, classes: ClassTable) -> None:
+def _add_style(connection: sqlite3.Connection, table: str, classes: Sequence[MapClass]) -> None:
     connection.execute(
         "CREATE TABLE layer_styles (id INTEGER PRIMARY KEY AUTOINCREMENT, f_table_catalog TEXT(256), "
         "f_table_schema TEXT(256), f_table_name TEXT(256), f_geometry_column TEXT(256), styleName TEXT(30), "

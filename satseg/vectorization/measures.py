@@ -9,6 +9,9 @@ from satseg.errors import UsageError
 Gsd = tuple[float, float] | None
 """Ground metres per pixel along x and along y, or None where they are unknown."""
 
+_LEAST, _MOST = 1e-12, 1e30
+"""What is smaller is 0, what is larger is refused: their squares and reciprocals would overflow."""
+
 _NUMBER = r"(\d+(?:\.\d*)?|\.\d+)\s*"
 
 
@@ -50,7 +53,10 @@ def _parse(text: str, units: tuple[str, str], what: str) -> tuple[float, str]:
     match = re.fullmatch(_NUMBER + f"({'|'.join(units)})", text.strip())
     if match is None:
         raise UsageError(f"{text!r} is not {what}.")
-    return float(match[1]), match[2]
+    number = float(match[1])
+    if not number < _MOST:
+        raise UsageError(f"{text!r} is not {what}: it is larger than any map.")
+    return (number if number > _LEAST else 0.0), match[2]
 
 
 def _known(text: str, gsd: Gsd) -> tuple[float, float]:

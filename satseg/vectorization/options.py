@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
+
+import numpy as np
 
 from satseg.errors import UsageError
 from satseg.geo.crs import parse_map_crs
-from satseg.vectorization.measures import area_in_pixels, length_in_pixels
+from satseg.vectorization.measures import Gsd, area_in_pixels, length_in_pixels
 
 ATTRIBUTES = (
     "class_id",
@@ -32,6 +35,8 @@ _ANY_GSD = (1.0, 1.0)  # values are looked at before there is a map
 class PolygonOptions:
     """How a map becomes polygons. Plain values, as they are typed; ``dataclasses.asdict`` gives JSON.
 
+    A length or an area of 0 is none: what it belongs to is off.
+
     Args:
         classes: Names of the classes to emit, or None for all. A background that is named here is kept.
         keep_background: Whether the background class becomes polygons too.
@@ -40,8 +45,9 @@ class PolygonOptions:
         fill_holes: Largest hole to fill, as ``5m2`` or ``25px``; only holes in which nothing is emitted. None: no hole.
         connectivity: Whether pixels of one region share an edge (4), or a corner is enough (8). With 8 every geometry
             is a multipolygon: its polygons are those of 4, so nothing overlaps where two regions cross at a corner.
-        max_vertices: A region that has about so many vertices is cut at the next 128th row of the map. Its pieces have
-            the same ``region_id``.
+        max_vertices: A region that has more vertices is cut at the next 128th row of the map, so that no piece has more
+            than these and those of 129 rows of corners, two a corner. Pieces have the same ``region_id``. Vertices are
+            counted before ``simplify`` takes some away; what ``smooth`` adds is counted.
         simplify: How far a boundary may move to get along with fewer vertices, as ``1px`` or ``0.5m``; neighbours keep
             fitting exactly. None keeps the pixels' edges.
         smooth: Whether corners of boundaries are rounded, by half a pixel, or by the length of ``simplify``, at most;
@@ -75,21 +81,27 @@ class PolygonOptions:
             object.__setattr__(self, name, None if value is None else tuple(value))
         if self.connectivity not in (4, 8):
             raise UsageError(f"A connectivity of {self.connectivity} is unknown.", hint="Choose 4 or 8.")
+        for name in ("simplify", "regularize"):
+            self._drop_zero(name, length_in_pixels)
+        for name in ("min_area", "fill_holes"):
+            self._drop_zero(name, area_in_pixels)
         if self.regularize and (self.connectivity == 8 or self.simplify or self.smooth):
             raise UsageError(
                 "--regularize makes outlines of its own.", hint="Drop --simplify, --smooth and --connectivity 8."
             )
         if self.max_vertices < 1:
             raise UsageError(f"Polygons cannot have {self.max_vertices} vertices.")
-        for text in filter(None, (self.simplify, self.regularize)):
-            length_in_pixels(text, _ANY_GSD)
-        for text in filter(None, (self.min_area, self.fill_holes)):
-            area_in_pixels(text, _ANY_GSD)
         if self.crs is not None:
             parse_map_crs(self.crs)
         for name in self.attributes or ():
             if name not in ATTRIBUTES:
                 raise UsageError(f"There is no attribute {name!r}.", hint=f"Choose from {', '.join(ATTRIBUTES)}.")
+
+    def _drop_zero(self, name: str, in_pixels: Callable[[str, Gsd], float | tuple[float, float]]) -> None:
+        """Make a length or an area of 0 None; it is looked at before there is a map."""
+        text = getattr(self, name)
+        if text is not None and not np.any(in_pixels(text, _ANY_GSD)):
+            object.__setattr__(self, name, None)
 
     def words(self) -> list[str]:
         """Return the options that are not at their defaults, as words of a command line."""

@@ -84,7 +84,8 @@ class PlanarMap(NamedTuple):
         regions: (M, 8) int32, see the columns above.
         free_regions: (M,) int32 stack of unused region slots.
         pixels: (M,) int64 pixel count of each region slot.
-        outline: (M,) int64 about the number of vertices around each region slot since the last look at it.
+        outline: (M,) int64 vertices around each feature, at the slot that stands for it; those of the last row may be
+            at the slot of the first pixel of a run.
         histograms: (M, 256) uint32 pixels by 8-bit confidence of each region slot; (0, 256) where there is none.
         closed: (M,) int32 features that have closed, in the order of closing.
         families: (F,) int32 union-find parent of the regions of which there are pieces.

@@ -99,7 +99,12 @@ def _find_corners(above: np.ndarray, row: np.ndarray, columns: np.ndarray) -> in
 
 @njit(cache=True, nogil=True)
 def _scan_row(state: PlanarMap, row: np.ndarray, columns: np.ndarray) -> None:
-    """Add a row, given the corners on its upper side that do not lie inside a region."""
+    """Add a row, given the corners on its upper side that do not lie inside a region.
+
+    Vertices are counted by runs: those on the upper side of a run when it ends, for the region of its first pixel; what
+    has gathered there and those on its lower side when the run above ends, for the feature that it belongs to by then.
+    So all vertices of a feature are known at the slot that stands for it but those on the upper side of the last row.
+    """
     above, labels, regions, pixels, outline = state.above, state.labels, state.regions, state.pixels, state.outline
     vertices, free_vertices, hanging, fresh = state.vertices, state.free_vertices, state.hanging, state.fresh
     free_regions, closed, families, counters = state.free_regions, state.closed, state.families, state.counters
@@ -109,6 +114,8 @@ def _scan_row(state: PlanarMap, row: np.ndarray, columns: np.ndarray) -> None:
     from_left = NONE  # vertex at the left end of the horizontal boundary we are on
     run = NONE  # region of the run of equal pixels above that ends at the next boundary going up
     begin = 0  # column where the current run of equal pixels begins
+    label = NONE  # region of its first pixel
+    corners_above = corners_below = 0  # vertices around the run above so far, and around the current one
     for x in columns:
         top_left, top_right = above[x], above[x + 1]
         bottom_left, bottom_right = row[x - 1] if x > 0 else VOID, row[x]
@@ -131,9 +138,14 @@ def _scan_row(state: PlanarMap, row: np.ndarray, columns: np.ndarray) -> None:
             from_left = vertex
             if right and down and not up and not left and top_left != VOID:
                 _add_hole(regions, vertices, labels[x - 1], vertex)
+        if vertex != NONE:
+            corners_above += left and top_left != VOID
+            corners_below += down and bottom_left != VOID
         if down:
-            pixels[labels[x - 1]] += x - begin if bottom_left != VOID else 0
-            begin = x
+            if bottom_left != VOID:
+                pixels[labels[x - 1]] += x - begin
+                outline[label] += corners_below
+            begin, corners_below = x, 0
         if bottom_right != VOID:
             if not down and not right:
                 join(regions, vertices, outline, families, counters, labels[x - 1], upper)
@@ -149,14 +161,23 @@ def _scan_row(state: PlanarMap, row: np.ndarray, columns: np.ndarray) -> None:
                 join_features(regions, vertices, outline, families, run, labels[x])
             if top_right == bottom_left != VOID:
                 join_features(regions, vertices, outline, families, upper, labels[x - 1])
-        if vertex != NONE:  # a region has a pixel below half of the corners of its outline
-            outline[labels[x]] += bottom_right != VOID
-            outline[labels[x - 1]] += bottom_left != VOID
+        if down:
+            label = labels[x]
         if up:
-            if top_left != VOID and _end_run(regions, run, by) == 0:
-                closed[counters[CLOSED]] = find(regions, run, by)
-                counters[CLOSED] += 1
-            run = upper
+            if top_left != VOID:
+                feature = find(regions, run, by)
+                if feature != run:  # it has been joined into another one since its corners were counted
+                    corners_above += outline[run]
+                    outline[run] = 0
+                outline[feature] += corners_above
+                regions[feature, ACTIVE] -= 1
+                if regions[feature, ACTIVE] == 0:
+                    closed[counters[CLOSED]] = feature
+                    counters[CLOSED] += 1
+            run, corners_above = upper, 0
+        if vertex != NONE:
+            corners_above += up and top_right != VOID
+            corners_below += right and bottom_right != VOID
 
 
 @njit(cache=True, nogil=True)
@@ -231,14 +252,6 @@ def _new_region(
 
 
 @njit(cache=True, nogil=True)
-def _end_run(regions: np.ndarray, region: int, by: int) -> int:
-    """Count off a run of the row above; the feature has closed when none is left at the front."""
-    feature = find(regions, region, by)
-    regions[feature, ACTIVE] -= 1
-    return regions[feature, ACTIVE]
-
-
-@njit(cache=True, nogil=True)
 def _count_confidence(state: PlanarMap, row: np.ndarray, confidence: np.ndarray) -> None:
     for x in range(len(confidence)):
         if row[x] != VOID and confidence[x] != NO_CONFIDENCE:
@@ -253,7 +266,7 @@ def cut_giants(state: PlanarMap, limit: int, cut: np.ndarray) -> bool:
 
     Args:
         state: Map.
-        limit: Vertices of the largest feature to go on.
+        limit: Most vertices of a feature that goes on.
         cut: (2, W) int32, filled in with the number of the region that goes on below each pixel, or 0; and its value.
 
     Returns:
@@ -276,7 +289,7 @@ def cut_giants(state: PlanarMap, limit: int, cut: np.ndarray) -> bool:
                 state.counters[FAMILIES] += 1
                 regions[feature, FAMILY] = state.counters[FAMILIES]
             cut[0, x], cut[1, x] = regions[feature, FAMILY], value
-            state.above[x + 1] = VOID - 1 - value
+            state.above[x + 1] = VOID - 1 - feature  # not of the value: the largest has no counterpart below VOID
             any_cut = True
     return any_cut
 

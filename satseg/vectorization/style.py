@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape, quoteattr
 
 if TYPE_CHECKING:
-    from satseg.classes import ClassTable, MapClass
+    from satseg.classes import MapClass
 
 _OUTLINE = "#404040"
 
 
-def qml(classes: ClassTable) -> str:
+def qml(classes: Iterable[MapClass]) -> str:
     """Return a QGIS style that colours polygons by ``class_id``."""
     categories = "".join(
         f'<category render="true" symbol="{entry.id}" type="long" value="{entry.id}" label={quoteattr(entry.name)}/>'
@@ -42,7 +43,7 @@ def _symbol(entry: MapClass) -> str:
     )
 
 
-def sld(classes: ClassTable, layer: str) -> str:
+def sld(classes: Iterable[MapClass], layer: str) -> str:
     """Return the same style in the OGC's language, for other programs."""
     rules = "".join(
         f"<se:Rule><se:Name>{escape(entry.name)}</se:Name>"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("satseg")
 
-GEOMETRY = "geometry"
+CLASS, GEOMETRY = "class_id", "geometry"
 
 _TYPES = {
     "class_id": pa.int32(),

@@ -29,6 +29,8 @@ NO_ROW = -1
 
 _STRIP_ROWS = 256
 
+_MOST_VERTICES = 2**62  # compiled code counts in 64 bits
+
 ROWS_AT_ONCE = 16  # closed regions are handed out this often, so that tables stay small enough for the cache
 
 
@@ -48,8 +50,8 @@ class Tracer:
         diagonal: Whether regions are 8-connected.
         smooth: Whether corners are rounded, by half a pixel or by the tolerance.
         confidence: Whether rows come with confidence.
-        max_vertices: Features that have about so many are cut at the next row of the lattice, and :meth:`pieces` hands
-            them out; None cuts none.
+        max_vertices: Features that have more are cut at the next row of the lattice, and :meth:`pieces` hands them out;
+            None cuts none. Counted before they are simplified; a corner that may be rounded counts as three.
     """
 
     def __init__(
@@ -71,7 +73,7 @@ class Tracer:
         self._occupied = np.zeros((CELL + 1, width + 1) if tolerance else 0, dtype=np.uint8)
         self._radius = (self._scale if self._scale is not None else np.full(2, 2.0)) if smooth else None
         self._carried = 0
-        self._max_vertices = max_vertices
+        self._max_vertices = _limit(max_vertices, smooth)
         self._cut = np.zeros((2, width), dtype=np.int32)
         self._pieces = Pieces()
 
@@ -146,6 +148,12 @@ class Tracer:
         regions = Regions(*emit_closed(self._state))
         sort_free_slots(self._state)
         return regions if self._radius is None else smooth_corners(regions, self._radius)
+
+
+def _limit(max_vertices: int | None, smooth: bool) -> int | None:
+    if max_vertices is None:
+        return None
+    return min(max_vertices // (3 if smooth else 1), _MOST_VERTICES)  # a rounded corner is three vertices
 
 
 @cache

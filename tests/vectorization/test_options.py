@@ -37,6 +37,27 @@ def test_a_length_or_area_that_is_none_is_refused_before_there_is_a_map(wrong: d
         PolygonOptions(**wrong)
 
 
+@pytest.mark.parametrize("name", ["simplify", "regularize", "min_area", "fill_holes"])
+@pytest.mark.parametrize("number", ["0", "0.00", "0.0000000000000000000000001"])
+def test_a_length_or_area_of_0_is_none(name: str, number: str) -> None:
+    for unit in ("px", "m2" if name in ("min_area", "fill_holes") else "m"):
+        assert PolygonOptions(**{name: number + unit}) == PolygonOptions()
+    PolygonOptions(regularize="0m", simplify="1px")  # nothing that would get into the way
+
+
+@pytest.mark.parametrize("name", ["simplify", "regularize", "min_area", "fill_holes"])
+@pytest.mark.parametrize("number", ["-1", "nan", "inf", "-0", "1e400", "9" * 40, ""])
+def test_what_is_no_number_or_too_large_a_one_is_refused(name: str, number: str) -> None:
+    with pytest.raises(UsageError, match=r"is not an? (length|area) such as"):
+        PolygonOptions(**{name: number + "px"})
+
+
+@pytest.mark.parametrize("crs", ["EPSG:4978", "EPSG:5773", 'LOCAL_CS["site",UNIT["metre",1]]', "EPSG:999999", ""])
+def test_a_crs_in_which_polygons_have_no_place_is_refused_before_there_is_a_map(crs: str) -> None:
+    with pytest.raises(UsageError, match=r"in which polygons have no place|is no CRS"):
+        PolygonOptions(crs=crs)
+
+
 def test_every_attribute_has_a_type() -> None:
     assert schema(ATTRIBUTES).names == [*ATTRIBUTES, "geometry"]
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sqlite3
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -299,3 +301,35 @@ def test_every_format_takes_multipolygons_and_confidence(tmp_path: Path, suffix:
     assert table.geometry.is_valid.all()
     assert (table.geometry.count_geometries() > 1).any()
     assert_coverage(table.geometry.explode().values)
+
+
+def test_a_style_shows_classes_that_occur_or_have_a_name(tmp_path: Path) -> None:
+    path, nameless = tmp_path / "out.gpkg", ClassTable.from_names([*(f"class {i}" for i in range(200)), "water"])
+
+    def style(values: np.ndarray, **options: Any) -> list[str] | None:
+        with PolygonSink([path], classes=nameless, provenance={}, options=PolygonOptions(**options)) as sink:
+            sink.begin(scene_info(values.shape))
+            sink.write(Rows(0, values))
+            sink.close()
+        with sqlite3.connect(path) as connection:
+            if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'layer_styles'").fetchone():
+                return None
+            qml, sld = connection.execute("SELECT styleQML, styleSLD FROM layer_styles").fetchone()
+        names = re.findall(r'label="([^"]*)"', qml)
+        assert names == re.findall(r"<se:Rule><se:Name>([^<]*)", sld)
+        return names
+
+    values = np.array([[3, 3, 7], [255, 190, 190]], dtype=np.uint8)
+    assert style(values) == ["class 3", "class 7", "class 190", "water"]
+    assert style(np.full((2, 2), 255, dtype=np.uint8)) == ["water"]
+    assert style(values, attributes=("pixels",)) is None  # nothing to tell classes apart by
+
+
+def test_a_shapefile_has_a_spatial_index_of_all_its_features(tmp_path: Path) -> None:
+    run([tmp_path / "out.shp"], noise(80, 80))
+    table = read(tmp_path / "out.shp")
+    count = struct.unpack("<i", (tmp_path / "out.qix").read_bytes()[8:12])[0]  # the header: SQT, byte order, version
+    assert count == len(table)
+    box = tuple(table.geometry.iloc[-1].bounds)
+    found = geopandas.read_file(tmp_path / "out.shp", bbox=box)
+    assert len(found) == shapely.intersects(table.geometry.values, shapely.box(*box)).sum()

@@ -204,10 +204,51 @@ def test_pieces_of_giants_fit_and_know_each_other(
         assert (inside == (expected == number)).all()
 
 
-def test_a_giant_is_cut_into_pieces_of_bounded_size() -> None:
+def vertices(regions: Regions) -> np.ndarray:
+    """Return the number of vertices of each feature, the one at which a ring closes once."""
+    rings = regions.polygons[regions.features]
+    return np.diff(regions.rings[rings] - rings)
+
+
+@settings(max_examples=100, deadline=None)
+@given(maps(), st.sampled_from([1, 4, 20, 60]), st.sampled_from([2, 5, 16]), st.booleans(), st.booleans())
+def test_what_is_larger_than_the_limit_is_cut_at_the_next_row_of_the_lattice_and_nothing_else(
+    values: np.ndarray, limit: int, cell: int, diagonal: bool, smooth: bool
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trace_module, "CELL", cell)
+        found = all_regions(values, diagonal=diagonal, smooth=smooth, max_vertices=limit)
+    whole = all_regions(values, diagonal=diagonal)
+    assert vertices(found).max(initial=0) <= limit + (3 if smooth else 1) * 2 * (cell + 1) * (values.shape[1] + 1)
+    cut = len(np.unique(found.families[found.families > 0]))
+    assert cut <= (vertices(whole) > limit // (3 if smooth else 1)).sum()
+
+
+@pytest.mark.parametrize("diagonal", [False, True])
+@pytest.mark.parametrize("value", [1, 2**31 - 1])
+def test_a_giant_is_cut_into_pieces_of_bounded_size(value: int, diagonal: bool) -> None:
     values = (np.arange(60) % 3 > 0) * (np.arange(2000) % 2)[:, None]
     values[:, ::3] = 1  # ribs that hang on one another
-    whole, pieces = all_regions(values), all_regions(values, max_vertices=5000)
-    assert np.diff(whole.rings[whole.polygons]).max() > 50_000
-    assert np.diff(pieces.rings[pieces.polygons]).max() < 5000 + 128 * 60 * 2
+    values *= value
+    options = {"diagonal": diagonal}
+    whole, pieces = all_regions(values, **options), all_regions(values, max_vertices=5000, **options)
+    assert vertices(whole).max() > 50_000
+    assert vertices(pieces).max() <= 5000 + 2 * 129 * 61
     assert len(np.unique(pieces.families)) == 2
+
+
+def test_slots_that_were_joined_into_others_count() -> None:
+    values = np.zeros((900, 64), dtype=int)
+    values[::2, 1:-1:4] = 1  # pits between which the region begins again and again
+    values[1::2, 3:-1:4] = 1
+    pieces = all_regions(values, max_vertices=2000)
+    assert vertices(all_regions(values)).max() > 40_000
+    assert vertices(pieces).max() <= 2000 + 2 * 129 * 65
+
+
+def test_a_checkerboard_of_two_features_is_cut() -> None:
+    values = np.indices((700, 50)).sum(axis=0) % 2
+    pieces = all_regions(values, diagonal=True, max_vertices=3000)
+    assert vertices(all_regions(values, diagonal=True)).max() > 60_000
+    assert vertices(pieces).max() <= 3000 + 2 * 129 * 51
+    assert np.unique(pieces.families).tolist() == [1, 2]
