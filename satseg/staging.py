@@ -9,11 +9,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from satseg.errors import OutputError
+from satseg.outputs.claim import claimed, joined, work_folder
+from satseg.outputs.families import family, needs_family, relatives
+from satseg.outputs.geopackage import settle
 
+__all__ = ["claimed", "commit", "restore", "set_usual_mode", "staged", "work_folder"]
 
-def work_folder(path: Path) -> Path:
-    """Return the hidden folder beside ``path`` in which it is prepared."""
-    return path.parent / f".{path.name}.satseg"
+_OLD, _WHOLE = "old", "replaced"  # what was there before, while it is being put aside and when all of it is
 
 
 @contextmanager
@@ -21,8 +23,8 @@ def staged(path: Path) -> Iterator[Path]:
     """Prepare a file or folder aside and move it to its final name when the block ends well.
 
     Everything that the block leaves in its part of the hidden work folder moves beside ``path`` (a Shapefile has
-    several files), ``path`` itself last. When the block fails, that part goes and whatever stood under the final
-    name stays as it was. What else the work folder holds, to resume from, is not touched.
+    several files). When the block fails, that part goes and whatever stood under the final name stays as it was. What
+    else the work folder holds, to resume from, is not touched. Meanwhile no other run can write the same output.
 
     Args:
         path: Final name. Its parent folder is made if it is missing.
@@ -31,41 +33,87 @@ def staged(path: Path) -> Iterator[Path]:
         The path to write to: same name, in the work folder.
 
     Raises:
-        OutputError: The folder cannot be written.
+        OutputError: The folder cannot be written, or another run writes the same output.
     """
-    folder = work_folder(path) / "new"
-    try:
-        shutil.rmtree(folder, ignore_errors=True)  # left by a run that was killed
-        folder.mkdir(parents=True)
-    except OSError as error:
-        raise OutputError(f"Cannot write to {path.parent}: {error.strerror}.") from error
-    try:
-        yield folder / path.name
+    with joined(path):
+        folder = work_folder(path) / "new"
+        restore(path)
         try:
-            commit(folder, path)
+            shutil.rmtree(folder, ignore_errors=True)  # left by a run that was killed
+            folder.mkdir(parents=True)
         except OSError as error:
-            raise OutputError(f"Cannot write {path}: {error.strerror}.") from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        with suppress(OSError):  # it holds something to resume from
-            folder.parent.rmdir()
+            raise OutputError(f"Cannot write to {path.parent}: {error.strerror}.") from error
+        try:
+            yield folder / path.name
+            commit(folder, path)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def commit(folder: Path, path: Path) -> None:
-    """Move all that ``folder`` holds beside ``path``, the entry named like ``path`` last."""
-    for entry in sorted(folder.iterdir(), key=lambda entry: (entry.name == path.name, entry.name)):
-        final = path.parent / entry.name
-        if entry.is_dir() and final.exists():
-            replaced = folder / f"{entry.name}.replaced"
-            os.rename(final, replaced)
-            os.rename(entry, final)
-        else:
-            os.replace(entry, final)
+    """Put what a folder holds in the place of a file or folder and its family, at a stroke as near as can be.
+
+    First the family of the old file is put aside: at every moment the old file may lack what belongs to it, but the new
+    one never meets it. Then the new file takes its name, and its own family follows. Only a file that says nothing
+    without its family comes last, after the old one has gone. A kill in between is mended by :func:`restore`.
+
+    Args:
+        folder: What takes the place; the part ``new`` of the work folder of ``path``.
+        path: Final name of the entry that is named like it.
+
+    Raises:
+        OutputError: Something cannot be moved, and what was there before is back; or another program has it open.
+    """
+    if path.suffix.lower() == ".gpkg":
+        settle(path)
+    try:
+        _drop_old(path)
+        _put_aside(folder, path)
+        entries = sorted(folder.iterdir(), key=lambda entry: (entry.name != path.name, entry.name))
+        for entry in reversed(entries) if needs_family(path) else entries:
+            os.replace(entry, path.parent / entry.name)
+    except OSError as error:
+        restore(path)
+        raise OutputError(f"Cannot write {path}: {error.strerror}.") from error
+    _drop_old(path)
+
+
+def restore(path: Path) -> None:
+    """Put back what a kill has caught while it was being replaced, unless its successor was in its place already."""
+    if (work_folder(path) / "new" / path.name).exists():
+        for part in (_WHOLE, _OLD):
+            _put_back(path, work_folder(path) / part)
+    _drop_old(path)
+
+
+def _put_aside(folder: Path, path: Path) -> None:
+    old = work_folder(path) / _OLD
+    old.mkdir()
+    if (needs_family(path) and path.is_file()) or (path.is_dir() and (folder / path.name).is_dir()):
+        os.replace(path, old / path.name)
+    for relative in relatives(path):
+        os.replace(relative, old / relative.name)
+    os.replace(old, work_folder(path) / _WHOLE)
+
+
+def _put_back(path: Path, old: Path) -> None:
+    if not old.is_dir():
+        return
+    with suppress(OSError):
+        for file in family(path) if old.name == _WHOLE else ():
+            file.unlink(missing_ok=True)  # of the new one
+        for entry in list(old.iterdir()):
+            os.replace(entry, path.parent / entry.name)
+
+
+def _drop_old(path: Path) -> None:
+    for part in (_WHOLE, _OLD):
+        shutil.rmtree(work_folder(path) / part, ignore_errors=True)
 
 
 def set_usual_mode(path: Path) -> None:
     """Give a file the permissions that this process gives to new files; safetensors makes its files private."""
-    usual = path.with_name(f".{path.name}.mode")
+    usual = path.with_name(f".{path.name[:99]}.mode")
     usual.touch()
     path.chmod(usual.stat().st_mode)
     usual.unlink()

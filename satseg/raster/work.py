@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from satseg.errors import OutputError
+from satseg.outputs.claim import clear
 from satseg.raster.rawrows import RawRows
 from satseg.records import MapLayer
 
 _IDENTITY = "identity.json"
 _ROWS = "rows.log"
-_LOCK = "lock"
 
 
 class ResumeError(OutputError):
@@ -28,6 +27,8 @@ class ResumeError(OutputError):
 
 class MapWork:
     """Work rasters of a map, one for each layer, and the number of rows that are finished in all of them.
+
+    Whoever makes the map claims its outputs, and with them this folder (:func:`satseg.outputs.claim.claimed`).
 
     Cells may be written in any order below the finished rows. :meth:`commit` makes rows finished: first their bytes are
     on the disk, then a line with their number is appended to the journal. A line that a kill cut off does not count.
@@ -41,8 +42,7 @@ class MapWork:
         resume: Whether to continue what the folder holds; it must have the same identity. False starts anew.
 
     Raises:
-        OutputError: The folder cannot be written, another process works in it, or what it holds belongs to another
-            map.
+        OutputError: The folder cannot be written, or what it holds belongs to another map.
     """
 
     def __init__(
@@ -56,20 +56,17 @@ class MapWork:
         resume: bool = False,
     ) -> None:
         self.folder = folder
-        self._lock = _lock(folder)
         found = stored_identity(folder) if resume else None
+        if found is not None:
+            _check_same(found, identity, folder)
         try:
-            if found is not None:
-                _check_same(found, identity, folder)
-            else:
-                _clear(folder)
+            if found is None:
+                folder.mkdir(parents=True, exist_ok=True)
+                clear(folder)
                 _write_aside(folder / _IDENTITY, json.dumps(identity, indent=1))
             self._journal = os.open(folder / _ROWS, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-        except BaseException as error:
-            os.close(self._lock)
-            if isinstance(error, OSError):
-                raise OutputError(f"Cannot write to {folder.parent}: {error.strerror}.") from error
-            raise
+        except OSError as error:
+            raise OutputError(f"Cannot write to {folder.parent}: {error.strerror}.") from error
         self.finished, length = _read_journal(folder / _ROWS)
         os.ftruncate(self._journal, length)  # a line that was cut off goes
         self.rasters = {
@@ -103,13 +100,14 @@ class MapWork:
             raster.close()
         if self._journal >= 0:
             os.close(self._journal)
-            os.close(self._lock)
             self._journal = -1
 
     def remove(self) -> None:
-        """Close and delete everything."""
+        """Close and delete everything; the folder stays while it holds the lock of whoever claimed it."""
         self.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        with suppress(OSError):
+            clear(self.folder)
+            self.folder.rmdir()
 
     def __enter__(self) -> MapWork:
         return self
@@ -118,34 +116,6 @@ class MapWork:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _lock(folder: Path) -> int:
-    """Make the folder and keep other processes out of it, for as long as the returned file is open."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        raise OutputError(f"Cannot write to {folder.parent}: {error.strerror}.") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(lock)
-        raise OutputError(
-            f"Another process is making the map in {folder} at this moment.",
-            hint="Wait for it, or name another output.",
-        ) from error
-    except OSError:  # a file system without locks
-        pass
-    return lock
-
-
-def _clear(folder: Path) -> None:
-    for entry in folder.iterdir():
-        if entry.is_dir():
-            shutil.rmtree(entry, ignore_errors=True)
-        elif entry.name != _LOCK:
-            entry.unlink()
 
 
 def stored_identity(folder: Path) -> dict[str, Any] | None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -15,12 +14,13 @@ import numpy as np
 import rasterio
 
 from satseg.errors import LabelError, OutputError, SatsegError, TileError
+from satseg.outputs.claim import clear
 from satseg.prefetch import read_ahead
 from satseg.raster.gdal import CACHE_BYTES
 from satseg.raster.labels import Labels, LabelSource
 from satseg.raster.values import Oddity
 from satseg.records import Progress, ProgressEvent, SceneInfo
-from satseg.staging import work_folder
+from satseg.staging import claimed, restore, work_folder
 from satseg.tiles.cut import Cutter, Piece, Planned, Worth, writing_environment
 from satseg.tiles.journal import JOURNAL, Journal
 from satseg.tiles.layout import SPLITS
@@ -215,30 +215,39 @@ def resumable(output: Path, plan: dict[str, Any], *, resume: bool) -> Iterator[t
         The folder, with ``images`` and ``labels`` in it, and its journal.
 
     Raises:
-        OutputError: The folder cannot be written, or holds the work of another plan.
+        OutputError: The folder cannot be written, another run makes it at this moment, or it holds the work of
+            another plan.
     """
     work = work_folder(output)
     folder = work / "new" / output.name
+    with claimed(output):
+        try:
+            restore(output)
+            if not resume:
+                clear(work)
+            for name in ("images", "labels"):
+                (folder / name).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"Cannot write to {output.parent}: {error.strerror}.") from error
+        with _kept_for_resuming(work, resume=resume):
+            with Journal(work / JOURNAL, plan) as journal:
+                if resume:
+                    log.info("Going on after %d tiles.", len(journal))
+                yield folder, journal
+            with suppress(OSError):
+                clear(work)
+
+
+@contextmanager
+def _kept_for_resuming(work: Path, *, resume: bool) -> Iterator[None]:
+    """Keep what was cut when the block is interrupted, and say so; drop it when the block fails for good."""
     try:
-        if not resume:
-            shutil.rmtree(work, ignore_errors=True)
-        for name in ("images", "labels"):
-            (folder / name).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"Cannot write to {output.parent}: {error.strerror}.") from error
-    try:
-        with Journal(work / JOURNAL, plan) as journal:
-            if resume:
-                log.info("Going on after %d tiles.", len(journal))
-            yield folder, journal
+        yield
     except KeyboardInterrupt as interruption:
         interruption.args = (f"Interrupted; what was cut so far is in {work}, and --resume goes on with it.",)
         raise
-    except OutputError:
-        if not resume:
-            shutil.rmtree(work, ignore_errors=True)
+    except SatsegError as error:
+        if not (resume and isinstance(error, OutputError)):
+            with suppress(OSError):
+                clear(work)
         raise
-    except SatsegError:
-        shutil.rmtree(work, ignore_errors=True)
-        raise
-    shutil.rmtree(work, ignore_errors=True)

@@ -150,7 +150,6 @@ class PolygonSink:
         self._open = False
         self._pool.shutdown()
         self._staging.close()
-        self._drop_stale_projections()
         return total(self._done, self._paths)
 
     def abort(self) -> None:
@@ -206,12 +205,6 @@ class PolygonSink:
         batch = tracer.tabulate(regions, self._layer, self._numbers.count(regions.families))
         for writer in self._writers:
             writer.write(batch)
-
-    def _drop_stale_projections(self) -> None:
-        """A Shapefile without CRS must not take one over from the file that it replaces."""
-        for path in self._outputs:
-            if path.suffix.lower() == ".shp" and self._layer is not None and self._layer.crs is None:
-                path.with_suffix(".prj").unlink(missing_ok=True)
 
     def __enter__(self) -> PolygonSink:
         return self

@@ -31,7 +31,7 @@ from satseg.records import (
     SceneInfo,
     no_progress,
 )
-from satseg.staging import work_folder
+from satseg.staging import claimed, work_folder
 from satseg.vectorization import PolygonSink
 from satseg.workflows.planning import Planner
 from satseg.workflows.predict_settings import PredictionSettings
@@ -122,9 +122,10 @@ class Mapper:
 
         Raises:
             SceneError: The scene cannot be read.
-            OutputError: An output cannot be written, or what is to be resumed belongs to another map.
+            OutputError: An output cannot be written, another run makes it at this moment, or what is to be resumed
+                belongs to another map.
         """
-        with ExitStack() as stack:
+        with claimed(*outputs.files), ExitStack() as stack:
             folder = shared.work_folder(source) if shared else stack.enter_context(_work_folder(outputs))
             return self._prepare(source, outputs, folder, shared, progress).run()
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import shutil
 import tempfile
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -15,11 +16,13 @@ from satseg.raster.rawrows import RawRows
 from satseg.raster.source import SceneSource
 from satseg.raster.work import has_finished_rows
 from satseg.records import MapLayer, SceneInfo, VectorSummary
-from satseg.staging import work_folder
+from satseg.staging import claimed, work_folder
 from satseg.vectorization import PolygonSink
 from satseg.workflows.following import Follower
 
 log = logging.getLogger("satseg")
+
+_MOST_LETTERS = 50  # of a scene's name; file systems take 255 bytes
 
 
 class SharedLayer:
@@ -30,11 +33,16 @@ class SharedLayer:
 
     Args:
         sink: Takes the rows of one scene after the other.
-        paths: Files of the layer; none where polygons go to a stream alone.
+        paths: Files of the layer; none where polygons go to a stream alone. They are claimed until the block ends.
+
+    Raises:
+        OutputError: Another run makes one of them at this moment.
     """
 
     def __init__(self, sink: PolygonSink, paths: tuple[Path, ...]) -> None:
         self.paths = paths
+        self._claims = ExitStack()
+        self._claims.enter_context(claimed(*paths))
         self._sink = sink
         self._added: list[Path] = []
         self._scratch = None if paths else tempfile.TemporaryDirectory(prefix="satseg-")
@@ -42,8 +50,8 @@ class SharedLayer:
 
     def work_folder(self, source: SceneSource) -> Path:
         """Return the folder in which a scene's map grows."""
-        digest = hashlib.sha256("\n".join(source.paths).encode()).hexdigest()[:8]
-        return self._folder / f"{source.stem}-{digest}"
+        digest = hashlib.sha256(os.fsencode("\n".join(source.paths))).hexdigest()[:8]
+        return self._folder / f"{source.stem[:_MOST_LETTERS]}-{digest}"
 
     def add(
         self, source: SceneSource, info: SceneInfo, rasters: dict[MapLayer, RawRows], watch: Stopwatch
@@ -74,8 +82,9 @@ class SharedLayer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._sink.abort()
-        if self._scratch is not None:
-            self._scratch.cleanup()
-        elif has_finished_rows(self._folder):
-            log.warning("The maps begun so far are kept in %s: continue with --resume.", self._folder)
+        with self._claims:
+            self._sink.abort()
+            if self._scratch is not None:
+                self._scratch.cleanup()
+            elif has_finished_rows(self._folder):
+                log.warning("The maps begun so far are kept in %s: continue with --resume.", self._folder)

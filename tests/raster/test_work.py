@@ -56,12 +56,6 @@ def test_another_map_is_not_continued(tmp_path: Path) -> None:
     assert stored_identity(tmp_path / "w") == {"scene": "b", "plan": [1, 2]}
 
 
-def test_two_processes_do_not_make_the_same_map(tmp_path: Path) -> None:
-    with work(tmp_path / "w"), pytest.raises(OutputError, match="Another process is making the map"):
-        work(tmp_path / "w", resume=False)
-    work(tmp_path / "w").close()
-
-
 def test_what_is_removed_is_gone(tmp_path: Path) -> None:
     work(tmp_path / "w").remove()
     assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,60 @@
+"""The files that belong to a file: what readers open beside it, by its format.
+
+A file that is replaced takes its family along. Else an index, a journal, a mask or pyramids of the file that was there
+before would be read together with the new one. What users make themselves stays: styles (``.qml``, ``.sld``) and
+descriptions (``.qmd``, ``.shp.xml``), from which no reader takes geometries, values or places.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_BESIDE_ANY = (".aux.xml",)  # GDAL's own notes: statistics, histograms, metadata, georeference
+_APPENDED = {
+    ".gpkg": ("-wal", "-shm", "-journal"),
+    ".tif": (".ovr", ".msk", ".msk.ovr", ".ovr.msk", ".ovr.aux.xml", ".msk.aux.xml", ".vat.dbf", ".vat.cpg"),
+}
+"""What is appended to the whole name, by suffix."""
+
+_SHAPEFILE = "shx dbf prj cpg cst qpj qix sbn sbx fbn fbx ain aih ixs mxs idm ind"
+_REPLACED = {
+    ".shp": tuple(f".{ending}" for ending in _SHAPEFILE.split()),
+    ".tif": (".tfw", ".tifw", ".wld"),
+    ".png": (".pgw", ".pngw", ".wld"),
+}
+"""What stands in place of the suffix, by suffix."""
+
+_LONGEST = {".gpkg": "-journal", ".tif": ".aux.xml"}
+"""What is written beside a file and makes its name longer, by suffix."""
+
+
+def family(path: Path) -> list[Path]:
+    """Return the names of all files that readers would open together with a file, whether they exist or not.
+
+    Suffixes are in lower and in upper case. The file itself is not among them.
+    """
+    suffix = _known(path.suffix)
+    appended = [path.with_name(path.name + end) for end in (*_BESIDE_ANY, *_APPENDED.get(suffix, ()))]
+    ends = _REPLACED.get(suffix, ())
+    replaced = [path.with_suffix(end) for ending in ends for end in (ending, ending.upper())]
+    return appended + replaced
+
+
+def relatives(path: Path) -> list[Path]:
+    """Return those of the :func:`family` that exist, broken links included."""
+    return [file for file in family(path) if file.is_symlink() or file.is_file()]
+
+
+def longest_name(path: Path) -> str:
+    """Return the longest of the names that are written along with a file, its own included."""
+    return path.name + _LONGEST.get(_known(path.suffix), "")
+
+
+def needs_family(path: Path) -> bool:
+    """Tell whether a file says something else, or nothing, without its family: a Shapefile without its table."""
+    return _known(path.suffix) == ".shp"
+
+
+def _known(suffix: str) -> str:
+    suffix = suffix.lower()
+    return ".tif" if suffix == ".tiff" else suffix

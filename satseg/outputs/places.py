@@ -1,0 +1,86 @@
+"""Where files lie, whatever they are called: through links, and on file systems that ignore case."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable, Iterable
+from functools import lru_cache
+from pathlib import Path
+
+from satseg.outputs.families import family
+
+
+def places(path: Path) -> set[Hashable]:
+    """Return what identifies a file and its family: equal names and links to one file have one of these in common.
+
+    A file that exists is known by its number (inode), so that hard links are found out; any file by the number of the
+    folder above it that exists, and the names from there on.
+    """
+    found: set[Hashable] = set()
+    for member in (path, *family(path)):
+        found |= _places_of(member)
+    return found
+
+
+def is_within(path: Path, folder: Path) -> bool:
+    """Tell whether a file is the folder or lies in it, at any depth."""
+    try:
+        wanted = folder.stat()
+    except OSError:
+        return False
+    resolved = _resolved(path)
+    return any(os.path.samestat(wanted, above.stat()) for above in (resolved, *resolved.parents) if above.exists())
+
+
+def meets(paths: Iterable[Path], others: Iterable[Path]) -> bool:
+    """Tell whether one of the files, or of their families, is one of the others."""
+    found = set().union(*map(places, others))
+    return any(not found.isdisjoint(places(path)) for path in paths)
+
+
+def _places_of(path: Path) -> set[Hashable]:
+    path = _resolved(path)
+    found: set[Hashable] = set()
+    try:
+        status = path.stat()
+        found.add((status.st_dev, status.st_ino))
+    except OSError:  # it does not exist
+        pass
+    above = next(folder for folder in path.parents if folder.exists())
+    parts = path.relative_to(above).parts
+    status = above.stat()
+    ignored = ignores_case(str(above), status.st_mtime_ns)
+    found.add((status.st_dev, status.st_ino, *(part.casefold() if ignored else part for part in parts)))
+    return found
+
+
+def _resolved(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):  # a link to itself
+        return path.absolute()
+
+
+@lru_cache(maxsize=256)
+def ignores_case(folder: str, changed: int = 0) -> bool:
+    """Tell whether names in a folder are the same in capitals, by an entry that it has.
+
+    Args:
+        folder: The folder. Where nothing in it has letters, the folder's own name tells.
+        changed: When it was changed last.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            names = (entry.name for entry in entries)
+            name = next((name for name in names if name.swapcase() != name), None)
+    except OSError:
+        name = None
+    if name is None:
+        if folder == os.path.dirname(folder):
+            return False
+        return ignores_case(os.path.dirname(folder))
+    here, other = os.path.join(folder, name), os.path.join(folder, name.swapcase())
+    try:
+        return os.path.samefile(here, other) and not os.path.islink(other)
+    except OSError:
+        return False

@@ -1,0 +1,90 @@
+"""Can an output be written at all? Asked before any work, rather than found out at its end."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from satseg.errors import OutputError
+from satseg.outputs.claim import work_folder
+from satseg.outputs.families import longest_name, relatives
+from satseg.outputs.geopackage import check_replaceable
+
+
+def check_file(path: Path) -> None:
+    """Refuse an output file that cannot be written, or that would destroy what is not satseg's to replace.
+
+    Args:
+        path: The file; it need not exist, and neither need the folders above it. Nothing is written.
+
+    Raises:
+        OutputError: It says what stands in the way.
+    """
+    if path.is_dir():
+        raise OutputError(f"The output {path} is a folder.")
+    if path.exists() and not path.is_file():
+        raise OutputError(f"The output {path} is no plain file.")
+    _check_place(path)
+    for file in (path, *relatives(path)):
+        _check_removable(file)
+    if path.suffix.lower() == ".gpkg":
+        check_replaceable(path)
+
+
+def check_folder(path: Path) -> None:
+    """Refuse an output folder that cannot be written.
+
+    Raises:
+        OutputError: It says what stands in the way.
+    """
+    if path.exists() and not path.is_dir():
+        raise OutputError(f"The output {path} is a file.", hint="Choose another folder with -o.")
+    _check_place(path)
+    if path.is_dir() and not os.access(path, os.W_OK | os.X_OK):
+        raise OutputError(f"The folder {path} may not be written to.", hint="Choose another one with -o.")
+
+
+def _check_place(path: Path) -> None:
+    above = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
+    if not above.is_dir():
+        raise OutputError(f"The output {path} would lie in {above}, which is no folder.")
+    if not os.access(above, os.W_OK | os.X_OK):
+        reason = "is on a file system that is read-only" if _is_read_only(above) else "may not be written to"
+        raise OutputError(
+            f"The output {path} would lie in {above}, which {reason}.", hint="Choose another folder for it."
+        )
+    limit = _longest_name(above)
+    names = {*path.absolute().relative_to(above).parts, longest_name(path), work_folder(path).name}
+    longest = max((os.fsencode(name) for name in names), key=len)
+    if len(longest) > limit:
+        raise OutputError(
+            f"The name {path.name} is too long: with what belongs to it, it has {len(longest)} bytes, and {above} "
+            f"takes {limit}.",
+            hint="Choose a shorter name.",
+        )
+
+
+def _check_removable(file: Path) -> None:
+    """In a folder like /tmp, only the owner of a file may replace it."""
+    try:
+        owner, folder = file.lstat().st_uid, file.parent.stat()
+    except OSError:
+        return
+    sticky = folder.st_mode & stat.S_ISVTX
+    if sticky and os.geteuid() not in (0, owner, folder.st_uid):
+        raise OutputError(f"{file} belongs to another user and cannot be replaced.", hint="Choose another name.")
+
+
+def _is_read_only(folder: Path) -> bool:
+    try:
+        return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
+
+
+def _longest_name(folder: Path) -> int:
+    try:
+        return os.pathconf(folder, "PC_NAME_MAX")
+    except (OSError, ValueError):
+        return 255

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from satseg.errors import OutputError
+from satseg.outputs.claim import LOCK, claimed, joined, work_folder
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from satseg.outputs.claim import claimed
+with claimed(*map(Path, sys.argv[1:])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+LATE = """
+import fcntl, sys
+from pathlib import Path
+from satseg.outputs.claim import claimed
+flock, waited = fcntl.flock, []
+def late(lock, kind):
+    if not waited:
+        waited.append(print("opened", flush=True))
+        sys.stdin.readline()
+    flock(lock, kind)
+fcntl.flock = late
+with claimed(Path(sys.argv[1])):
+    print("held", Path(sys.argv[2]).exists())
+"""
+
+
+def hold(*paths: Path) -> subprocess.Popen[bytes]:
+    process = subprocess.Popen([sys.executable, "-c", HOLDER, *map(str, paths)], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"held\n"
+    return process
+
+
+def test_the_second_run_is_told_who_has_the_output(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.tif", tmp_path / "b.gpkg"
+    process = hold(first, second)
+    try:
+        for claim in (claimed, joined):
+            with pytest.raises(OutputError, match=rf"b\.gpkg is being made .* by process {process.pid} \(") as refused:
+                claim(second).__enter__()
+            assert refused.value.hint is not None
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_claim_ends_with_its_process(tmp_path: Path) -> None:
+    process = hold(tmp_path / "a.tif")
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    with claimed(tmp_path / "a.tif"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_one_output_is_taken_none_is_claimed(tmp_path: Path) -> None:
+    with claimed(tmp_path / "b"):
+        with pytest.raises(OutputError, match="b is being made"), claimed(tmp_path / "a", tmp_path / "b"):
+            pass
+        with claimed(tmp_path / "a"):
+            pass
+
+
+def test_a_claim_of_this_process_is_joined_and_not_taken_twice(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    with claimed(path):
+        with joined(path):
+            pass
+        with pytest.raises(OutputError, match="a is being made"), claimed(path):
+            pass
+        assert (work_folder(path) / LOCK).exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_that_was_deleted_is_not_taken_for_held(tmp_path: Path) -> None:
+    """Whoever opened the lock before it was deleted must not share the output with those who come later."""
+    path, folder = tmp_path / "a", work_folder(tmp_path / "a")
+    with claimed(path):
+        other = subprocess.Popen(
+            [sys.executable, "-c", LATE, str(path), str(folder / LOCK)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"opened\n"
+    assert not folder.exists()
+    assert other.communicate(b"\n")[0] == b"held True\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_serves_resuming_stays_without_the_lock(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    with claimed(path):
+        (work_folder(path) / "journal").touch()
+    assert os.listdir(work_folder(path)) == ["journal"]
+
+
+def test_a_stale_lock_is_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    work_folder(path).mkdir()
+    (work_folder(path) / LOCK).write_bytes(b"not JSON \xff")
+    with claimed(path):
+        pass
+    assert not work_folder(path).exists()
+
+
+@pytest.mark.parametrize("name", ["a" * 246 + ".fgb", "ä" * 125 + ".fgb", os.fsdecode(b"\xff" * 251 + b".fgb")])
+def test_work_folders_of_long_names_fit_and_differ(tmp_path: Path, name: str) -> None:
+    folder = work_folder(tmp_path / name)
+    assert len(os.fsencode(folder.name)) <= 255
+    assert folder.name != work_folder(tmp_path / f"b{name[1:]}").name
+    with claimed(tmp_path / name):
+        assert folder.is_dir()
+
+
+def test_short_names_show_in_the_work_folder(tmp_path: Path) -> None:
+    assert work_folder(tmp_path / "map.tif") == tmp_path / ".map.tif.satseg"

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from satseg.outputs.families import family, longest_name, relatives
+
+
+@pytest.mark.parametrize(
+    ("name", "beside"),
+    [
+        ("a.gpkg", {"a.gpkg-wal", "a.gpkg-shm", "a.gpkg-journal", "a.gpkg.aux.xml"}),
+        ("a.tif", {"a.tif.ovr", "a.tif.msk", "a.tif.msk.ovr", "a.tif.aux.xml", "a.tif.vat.dbf", "a.tfw", "a.wld"}),
+        ("A.TIF", {"A.TIF.aux.xml", "A.TFW"}),
+        ("a.shp", {"a.shx", "a.dbf", "a.prj", "a.cpg", "a.qix", "a.sbn", "a.sbx", "a.CPG"}),
+        ("a.b.shp", {"a.b.dbf"}),
+        ("a.fgb", {"a.fgb.aux.xml"}),
+    ],
+)
+def test_files_that_are_read_with_a_file_are_its_family(tmp_path: Path, name: str, beside: set[str]) -> None:
+    path = tmp_path / name
+    assert beside <= {file.name for file in family(path)}
+    for file in beside:
+        (tmp_path / file).touch()
+    assert beside <= {file.name for file in relatives(path)}
+
+
+@pytest.mark.parametrize("name", ["a.qml", "a.sld", "a.qmd", "a.shp.xml", "a.tif.xml", "a.txt", "a.gpkg", "a.tab"])
+def test_what_users_make_is_no_family(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    assert [relatives(tmp_path / other) for other in ("a.shp", "a.tif", "a.parquet", "a.geojson")] == [[]] * 4
+
+
+def test_names_grow_by_what_is_written_beside(tmp_path: Path) -> None:
+    assert longest_name(tmp_path / "a.gpkg") == "a.gpkg-journal"
+    assert longest_name(tmp_path / "a.shp") == "a.shp"

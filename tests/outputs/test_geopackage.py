@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from pathlib import Path
+
+import geopandas
+import pyogrio
+import pytest
+from shapely import Point
+
+from satseg.errors import OutputError
+from satseg.outputs.geopackage import check_replaceable, foreign_tables, settle
+
+
+def write(path: Path, layer: str, *, own: bool, append: bool = False, value: str = "as written") -> None:
+    frame = geopandas.GeoDataFrame({"name": [value]}, geometry=[Point(1, 2)], crs="EPSG:32633")
+    metadata = {"SATSEG_VERSION": "1"} if own else {"TITLE": "mine"}
+    pyogrio.write_dataframe(frame, path, layer=layer, append=append, layer_metadata=metadata)
+
+
+def crashed(path: Path) -> None:
+    """Leave a GeoPackage with an edit that stands in its journal alone."""
+    write(path, "map", own=True)
+    copy = path.parent / "copy"
+    copy.mkdir()
+    with sqlite3.connect(path, isolation_level=None) as database:
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA wal_autocheckpoint = 0")
+        database.execute("CREATE TABLE notes (note)")
+        for file in sorted(path.parent.glob("a.gpkg*")):
+            shutil.copy(file, copy)
+    database.close()
+    for file in copy.iterdir():
+        file.replace(path.parent / file.name)
+    copy.rmdir()
+
+
+def test_what_a_crash_left_in_the_journal_is_brought_in(tmp_path: Path) -> None:
+    path = tmp_path / "a.gpkg"
+    crashed(path)
+    assert (tmp_path / "a.gpkg-wal").exists()
+    settle(path)
+    assert list(tmp_path.iterdir()) == [path]
+    assert foreign_tables(path) == ["notes"]
+
+
+@pytest.mark.parametrize("mode", ["WAL", "DELETE"])
+def test_a_geopackage_that_is_open_is_not_replaced(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / "a.gpkg"
+    write(path, "map", own=True)
+    database = sqlite3.connect(path, isolation_level=None)
+    database.execute(f"PRAGMA journal_mode = {mode}")
+    database.execute("BEGIN" if mode == "WAL" else "BEGIN IMMEDIATE")
+    database.execute("SELECT * FROM gpkg_contents").fetchall()
+    with pytest.raises(OutputError, match=r"Another program has .*a\.gpkg open"):
+        check_replaceable(path)
+    database.close()
+    check_replaceable(path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_layers_of_others_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.gpkg"
+    write(path, "map", own=True)
+    check_replaceable(path)
+    for name in ("roads", "rivers"):
+        write(path, name, own=False, append=True)
+    before = path.read_bytes()
+    assert foreign_tables(path) == ["rivers", "roads"]
+    with pytest.raises(OutputError, match=r"a\.gpkg holds what satseg did not write, .* lost: rivers, roads\."):
+        check_replaceable(path)
+    assert path.read_bytes() == before
+
+
+def test_a_project_of_qgis_is_somebody_elses(tmp_path: Path) -> None:
+    path = tmp_path / "a.gpkg"
+    write(path, "map", own=True)
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE qgis_projects (name TEXT)")
+    database.close()
+    assert foreign_tables(path) == ["qgis_projects"]
+
+
+@pytest.mark.parametrize("content", [b"", b"no database", None])
+def test_what_is_no_database_is_replaced(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "a #?%.gpkg"
+    if content is not None:
+        path.write_bytes(content)
+    check_replaceable(path)
+    assert list(tmp_path.iterdir()) == ([] if content is None else [path])
