@@ -204,10 +204,18 @@ class Checkpoint:
         """
         self._check_builder(builder)
         model = self._create(builder)
+        self.load_into(model)
+        return model.eval()
+
+    def load_into(self, model: nn.Module) -> None:
+        """Give a network the weights.
+
+        Raises:
+            CheckpointError: They cannot be read, or do not fit it.
+        """
         weights = self.read_weights()
         self._check_weights(model, weights)
         model.load_state_dict(weights)
-        return model.eval()
 
     def _create(self, builder: Builder | None) -> nn.Module:
         card = self.card

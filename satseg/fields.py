@@ -52,6 +52,10 @@ class Fields:
             raise FieldError(f"{self._full(name)} is missing")
         return self._entries[name]
 
+    def entries(self) -> dict[str, Any]:
+        """Return all entries, whatever they are."""
+        return dict(self._entries)
+
     def holds(self, name: str) -> bool:
         """Tell whether an entry is there and not null."""
         return self._entries.get(name) is not None
@@ -119,6 +123,17 @@ class Fields:
             limit = f" of {least:g} or more" if least > -math.inf else f" above {above:g}" if above > -math.inf else ""
             raise self._wrong(name, values, f"finite numbers{limit}")
         return tuple(map(float, values))
+
+    def counts(self, name: str) -> tuple[tuple[int, ...], ...]:
+        """Return a square table of counts."""
+        rows = self._list(name)
+        if not all(isinstance(row, list | tuple) and len(row) == len(rows) for row in rows):
+            raise self._wrong(name, rows, "a square table")
+        if not all(
+            isinstance(count, int) and not isinstance(count, bool) and count >= 0 for row in rows for count in row
+        ):
+            raise self._wrong(name, rows, "a table of counts")
+        return tuple(map(tuple, rows))
 
     def scores(self, name: str) -> dict[str, float]:
         """Return numbers by name; NaN stands for what is not defined."""

@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from satseg.checkpoint import Checkpoint, ModelCard, save_checkpoint
-from satseg.errors import OutputError, TrainingError
+from satseg.errors import CheckpointError, OutputError, TrainingError
+from satseg.fields import FieldError, Fields, parse_json
 from satseg.records import as_json
 from satseg.runs.log import RunLog
 from satseg.runs.states import load_state, save_state
@@ -160,7 +161,11 @@ class Run:
             TrainingError: The state cannot be read.
         """
         checkpoint = Checkpoint.load(self.last)
-        tensors, values = load_state(self._state(int(checkpoint.card.training["steps"])))
+        try:
+            step = Fields(checkpoint.card.training, "training").whole("steps")
+        except FieldError as error:
+            raise CheckpointError(f"{self.last} cannot be used. Its header is wrong: {error}.") from error
+        tensors, values = load_state(self._state(step))
         return checkpoint, tensors, values
 
     def finish(self, record: Mapping[str, Any]) -> None:
@@ -241,6 +246,7 @@ def _write_json(path: Path, value: Any) -> None:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(path.read_text()))
-    except (OSError, ValueError) as error:
-        raise TrainingError(f"{path} cannot be read: {error}.") from error
+        return Fields(parse_json(path.read_bytes())).entries()
+    except (OSError, FieldError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise TrainingError(f"{path} cannot be read: {reason}.") from error

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+import io
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from satseg.errors import TrainingError, one_line
 
 
 @dataclass(frozen=True)
@@ -63,31 +66,49 @@ class RunLog:
     def add(self, row: Mapping[str, Any]) -> None:
         """Append a row; floats get six significant digits."""
         new = not self.path.exists()
-        with self.path.open("a", newline="") as file:
+        with self.path.open("a", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             if new:
                 writer.writerow(row)
             writer.writerow(f"{v:.6g}" if isinstance(v, float) else v for v in row.values())
 
     def rows(self) -> list[dict[str, str]]:
-        """Return all rows, as text by column."""
+        """Return all rows, as text by column, without a last one that a kill cut short.
+
+        Raises:
+            TrainingError: It cannot be read, or a cell is no number.
+        """
         if not self.path.exists():
             return []
-        with self.path.open(newline="") as file:
-            return list(csv.DictReader(file))
+        try:
+            text = self.path.read_bytes().decode()
+            lines = list(csv.reader(io.StringIO(text[: text.rfind("\n") + 1]), strict=True))
+            columns, rows = (lines[0], lines[1:]) if lines else ([], [])
+            for row in rows:
+                _check(columns, row)
+        except (OSError, ValueError, csv.Error) as error:
+            raise TrainingError(f"{self.path} cannot be read: {one_line(error)}.") from error
+        return [dict(zip(columns, row, strict=True)) for row in rows]
 
     def rewind(self, step: int) -> None:
-        """Drop the rows after ``step``, and a last one that a kill cut short."""
-        if not self.path.exists():
+        """Drop the rows after ``step``, and a last one that a kill cut short.
+
+        Raises:
+            TrainingError: It cannot be read, or a cell is no number.
+        """
+        kept = [row for row in self.rows() if int(row["step"]) <= step]
+        if not kept:
+            self.path.unlink(missing_ok=True)
             return
-        lines = self.path.read_text().splitlines(keepends=True)
-        cells = list(csv.reader(lines))
-        kept = [
-            line
-            for line, row in zip(lines[1:], cells[1:], strict=True)
-            if line.endswith("\n") and len(row) == len(cells[0]) and int(row[0]) <= step
-        ]
-        if kept:
-            self.path.write_text("".join([lines[0], *kept]))
-        else:
-            self.path.unlink()
+        with self.path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(kept[0])
+            writer.writerows(row.values() for row in kept)
+
+
+def _check(columns: Sequence[str], row: Sequence[str]) -> None:
+    if "step" not in columns or len(row) != len(columns):
+        raise ValueError(f"the row {','.join(row)[:60]} does not fit the columns {','.join(columns)[:60]}")
+    int(row[columns.index("step")])
+    for value in row:
+        float(value)

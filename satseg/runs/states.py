@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from satseg.errors import TrainingError
+from satseg.fields import Fields, parse_json
 from satseg.staging import set_usual_mode, staged
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
     try:
         with safe_open(path, framework="pt") as file:
-            values = json.loads((file.metadata() or {})["satseg"])
+            values = Fields(parse_json((file.metadata() or {}).get("satseg", ""))).entries()
             return {name: file.get_tensor(name) for name in file.keys()}, values  # noqa: SIM118
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise TrainingError(

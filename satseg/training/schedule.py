@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from satseg.errors import UsageError
+from satseg.fields import Fields
 
 DEFAULT_EPOCHS = 40.0
 SCHEDULES = {"poly": 0.05, "cosine": 0.05, "one-cycle": 0.3, "constant": 0.05}
@@ -29,6 +31,18 @@ class Budget:
 
     steps: int | None = None
     seconds: float | None = None
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Budget:
+        """Read what ``dataclasses.asdict`` and JSON made of one.
+
+        Raises:
+            FieldError: It has neither steps nor seconds, or none of them.
+        """
+        fields = Fields(data, "budget")
+        if fields.holds("steps"):
+            return cls(steps=fields.whole("steps", least=1))
+        return cls(seconds=fields.number("seconds", least=0))
 
     def progress(self, step: int, elapsed: float, reserved: float = 0.0) -> float:
         """Return how far the run has come, 0..1; at 1 training ends.

@@ -6,6 +6,8 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from satseg.fields import Fields
+
 
 @dataclass
 class LoopState:
@@ -40,6 +42,30 @@ class LoopState:
     best_step: int = 0
     best_miou: float = -1.0
     best_confusion: tuple[tuple[int, ...], ...] = ()
+
+    @classmethod
+    def from_dict(cls, data: Any) -> LoopState:
+        """Read what :meth:`to_dict` and JSON made of one.
+
+        Raises:
+            FieldError: An entry is missing, or holds what it may not.
+        """
+        fields = Fields(data, "loop")
+        return cls(
+            step=fields.whole("step"),
+            seconds=fields.number("seconds", least=0),
+            step_seconds=fields.number("step_seconds", least=0),
+            validated_step=fields.whole("validated_step"),
+            validated_at=fields.number("validated_at", least=0),
+            validation_seconds=fields.number("validation_seconds") if fields.holds("validation_seconds") else None,
+            loss_sum=fields.number("loss_sum"),
+            trained_seconds=fields.number("trained_seconds", least=0),
+            loss=fields.number("loss") if fields.holds("loss") else None,
+            stale=fields.whole("stale"),
+            best_step=fields.whole("best_step"),
+            best_miou=fields.number("best_miou", least=-1),
+            best_confusion=fields.counts("best_confusion"),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain numbers and lists, ready for JSON, which keeps every digit of them."""

@@ -190,7 +190,7 @@ def _describe_run(run: Run) -> RunInfo:
         arch=str(settings.get("arch")),
         finished=run.finished,
         steps=int(rows[-1]["step"]) if rows else 0,
-        mean_iou=float(rows[-1]["miou"]) if rows else None,
+        mean_iou=float(rows[-1].get("miou", "nan")) if rows else None,
         settings=settings,
     )
 

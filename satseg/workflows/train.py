@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from time import perf_counter
@@ -18,8 +19,9 @@ from satseg import __version__
 from satseg.backend import Builder, create_model, is_own_file, lasting_options, recorded_name, run_own_file
 from satseg.backend.device import available_cores, reuse_freed_memory, select_device, select_precision
 from satseg.checkpoint import Checkpoint, ModelCard
-from satseg.errors import CheckpointError
+from satseg.errors import CheckpointError, TrainingError, one_line
 from satseg.evaluation.confusion import score
+from satseg.fields import Fields
 from satseg.raster.gdal import gdal_environment
 from satseg.records import Progress, TrainingSummary, no_progress
 from satseg.runs import Run, claim_output, newest_run
@@ -173,7 +175,8 @@ def _budget(
 ) -> Budget:
     """Return what was asked for; where nothing was, what the run to resume was started with."""
     if old and (epochs, steps, minutes) == (None, None, None):
-        return Budget(**old.read_settings()["budget"])
+        with _told(old.settings):
+            return Budget.from_dict(old.read_settings().get("budget"))
     return make_budget(epochs=epochs, steps=steps, minutes=minutes, tiles=tiles, step_size=share.step_size)
 
 
@@ -203,12 +206,12 @@ def _open_run(
 def _make_trainer(
     model: nn.Module, recipe: Recipe, budget: Budget, data: TrainingData, run: Run, fabric: Fabric
 ) -> Trainer:
-    weights, tensors, values = _load_state(run) if run.resumable else (model.state_dict(), {}, {})
-    model.load_state_dict(weights)
     rarity = class_weights(recipe.class_weights, [tile.pixels for tile in data.train])
+    if run.resumable:
+        checkpoint, tensors, values = run.load_last()
+        checkpoint.load_into(model)
     learner = Learner(model, recipe, data.tile_set.statistics, fabric, rarity)
-    if values:
-        learner.restore(tensors, values)
+    state = _restore(run, learner, tensors, values) if run.resumable else LoopState()
     batches = TrainingBatches(
         data.train,
         data.reader,
@@ -226,7 +229,7 @@ def _make_trainer(
         budget=budget,
         run=run,
         card=_make_card(recipe, data.tile_set),
-        state=LoopState(**values["loop"]) if values else LoopState(),
+        state=state,
     )
 
 
@@ -242,7 +245,8 @@ def _start_from(model: nn.Module, path: str) -> None:
 def _fitting(model: nn.Module, data: TrainingData, old: Run | None) -> int:
     """Return the tiles that fit into memory at once, or that did when the run to resume was started."""
     if old:
-        return int(old.read_settings()["batch_size"])
+        with _told(old.settings):
+            return Fields(old.read_settings()).whole("batch_size", least=1)
     size = choose_batch_size(
         model,
         in_channels=len(data.tile_set.bands),
@@ -264,10 +268,25 @@ def _create(builder: str | Builder, recipe: Recipe, tile_set: TileSet) -> nn.Mod
     )
 
 
-def _load_state(run: Run) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Any]]:
-    checkpoint, tensors, values = run.load_last()
-    log.info("Continuing %s after step %d", run.path, values["loop"]["step"])
-    return checkpoint.read_weights(), tensors, values
+def _restore(run: Run, learner: Learner, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> LoopState:
+    """Put the state of the optimiser back, and return where the loop stood."""
+    with _told(run.last):
+        learner.restore(tensors, values)
+        state = LoopState.from_dict(values.get("loop"))
+    log.info("Continuing %s after step %d", run.path, state.step)
+    return state
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Say which file of a run holds what it may not: somebody edited it, or it belongs to another run."""
+    try:
+        yield
+    except (KeyError, IndexError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+        raise TrainingError(
+            f"The run cannot be continued from {path}: {one_line(error)}.",
+            hint="Start the run again without --resume, into another folder.",
+        ) from error
 
 
 def _make_card(recipe: Recipe, tile_set: TileSet) -> ModelCard:
@@ -345,7 +364,14 @@ def _record(trainer: Trainer, data: TrainingData) -> dict[str, Any]:
 
 def _recall(run: Run, data: TrainingData) -> TrainingSummary:
     """Read the summary of a finished run from its record."""
-    record = run.read_record()
-    validation = score(np.array(record["confusion"]), data.tile_set.classes.names)
-    numbers = {name: record[name] for name in ("arch", "steps", "epochs", "seconds", "loss")}
-    return TrainingSummary(path=str(run.path), best=str(run.best), last=str(run.last), validation=validation, **numbers)
+    with _told(run.record):
+        record = Fields(run.read_record())
+        return TrainingSummary(
+            path=str(run.path),
+            best=str(run.best),
+            last=str(run.last),
+            arch=record.text("arch"),
+            steps=record.whole("steps"),
+            **{name: record.number(name) for name in ("epochs", "seconds", "loss")},
+            validation=score(np.array(record.counts("confusion")), data.tile_set.classes.names),
+        )

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from satseg.errors import TrainingError
 from satseg.runs.log import RunLog
 
 
@@ -36,3 +37,27 @@ def test_rewinding_to_the_start_leaves_no_file(log: RunLog) -> None:
     assert not log.path.exists()
     assert log.rows() == []
     log.rewind(0)
+
+
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe", b"step,loss\n10\n", b"step,loss\nten,0.5\n", b"loss\n0.5\n", b"step,loss\n1,0\0\n"]
+)
+def test_a_log_that_was_edited_is_told(log: RunLog, content: bytes) -> None:
+    log.path.write_bytes(content)
+    for ask in (log.rows, lambda: log.rewind(5)):
+        with pytest.raises(TrainingError, match=r"log\.csv cannot be read"):
+            ask()
+
+
+def test_a_log_that_was_killed_before_its_first_row_is_empty(log: RunLog) -> None:
+    for content in (b"", b"step,lo"):
+        log.path.write_bytes(content)
+        assert log.rows() == []
+    log.rewind(5)
+    assert not log.path.exists()
+
+
+def test_rewinding_keeps_the_bytes_of_what_stays(log: RunLog) -> None:
+    before = log.path.read_bytes()
+    log.rewind(100)
+    assert log.path.read_bytes() == before

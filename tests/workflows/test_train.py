@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -23,6 +24,7 @@ from satseg.checkpoint import Checkpoint
 from satseg.cli.app import app
 from satseg.errors import ArchitectureError, OutputError, TileError, TrainingError, UsageError
 from satseg.records import TrainingSummary
+from satseg.runs.states import load_state, save_state
 from satseg.tiles.tileset import INDEX, TileSet
 from satseg.workflows.train import train
 
@@ -89,6 +91,48 @@ def test_one_of_several_runs_that_a_launcher_packs_together_is_a_whole_run(
     assert json.loads(done.stdout)["path"] == "runs/erfnet-1"
     found = {path.name for path in (tmp_path / "runs" / "erfnet-1").iterdir()}
     assert found == {"best.safetensors", "last.safetensors", "log.csv", "run.json", "settings.json"}
+
+
+GARBLED = [b"", b"[]", b"null", b"{", b'{"a": 1}', b"\xff\xfe\0", b"[" * 50_000, b'{"steps": "many", "arch": 5}']
+
+
+@pytest.mark.parametrize("content", GARBLED)
+@pytest.mark.parametrize("name", ["run.json", "settings.json"])
+def test_a_record_that_was_edited_is_told_with_its_file(
+    bright_tiles: Path, unbroken: Path, tmp_path: Path, name: str, content: bytes
+) -> None:
+    shutil.copytree(unbroken, tmp_path / "edited")
+    (tmp_path / "edited" / name).write_bytes(content)
+    with pytest.raises(TrainingError, match=rf"edited.*{re.escape(name)}|edited was started with"):
+        train(bright_tiles, output=tmp_path / "edited", resume=True, batch_size=3, threads=1)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"step": -1}, r"loop\.step is -1, not a whole number"),
+        ({"best_confusion": [[1, 2]]}, r"loop\.best_confusion is .*, not a square table"),
+        ({"loss_sum": float("nan")}, r"loop\.loss_sum is NaN, not a finite number"),
+        ({"seconds": None}, r"loop\.seconds is null"),
+    ],
+)
+def test_a_state_that_was_edited_is_told_and_left_as_it_is(
+    bright_tiles: Path, tmp_path: Path, change: dict[str, Any], said: str
+) -> None:
+    output = tmp_path / "broken"
+    with pytest.raises(KeyboardInterrupt):
+        run(bright_tiles, output, resume=True, progress=interrupt_after(2))
+    (state,) = output.glob("state-*")
+    tensors, values = load_state(state)
+    save_state(state, tensors, {**values, "loop": {**values["loop"], **change}})
+    before = {path: path.read_bytes() for path in output.iterdir()}
+    with pytest.raises(TrainingError, match=said):
+        run(bright_tiles, output, resume=True)
+    save_state(state, {"optimizer.9.9.step": torch.zeros(1), "other.x": torch.zeros(1)}, values)
+    with pytest.raises(TrainingError, match="cannot be continued from"):
+        run(bright_tiles, output, resume=True)
+    before.pop(state)
+    assert all(path.read_bytes() == content for path, content in before.items())
 
 
 def test_resuming_a_finished_run_gives_its_summary_again(bright_tiles: Path, unbroken: Path) -> None:
