@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-import rasterio
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
@@ -18,6 +17,7 @@ from scipy import sparse
 
 from satseg.errors import SceneError, one_line
 from satseg.geo.grid import Grid, ground_sampling_distance
+from satseg.raster.names import open_raster, printable
 from satseg.raster.regrid import on_grid_of
 from satseg.raster.scene import Scene
 from satseg.records import BandSpec, SceneInfo
@@ -136,7 +136,7 @@ class ExtendedScene:
         names, dtypes, scales, offsets = list(own.names), [own.dtype], list(own.scales), list(own.offsets)
         for path, grid in zip(extra, self._grids, strict=True):
             numbers = _images(grid)
-            stem = Path(path).stem
+            stem = printable(Path(path).stem)
             names += [stem] if len(numbers) == 1 else [grid.descriptions[i - 1] or f"{stem}_{i}" for i in numbers]
             dtypes += [grid.dtypes[i - 1] for i in numbers]
             scales += [float(grid.scales[i - 1]) for i in numbers]
@@ -182,7 +182,7 @@ def _weights(start: int, count: int, scale: float, length: int) -> tuple[int, An
 
 def _onto_grid(stack: ExitStack, path: str, info: SceneInfo) -> Any:
     try:
-        dataset = stack.enter_context(rasterio.open(path))
+        dataset = stack.enter_context(open_raster(path))
     except RasterioError as error:
         raise SceneError(f"{path} cannot be opened as a raster: {one_line(error)}.") from error
     grid = Grid.of(dataset)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,9 @@ from rasterio.features import rasterize
 from rasterio.transform import Affine
 from rasterio.windows import Window
 
-from satseg.errors import AreaError, one_line
-from satseg.raster.features import repair
-from satseg.raster.gdal import is_local_file
+from satseg.errors import AreaError, LabelError, one_line
+from satseg.raster.features import VectorLayer, is_parquet, repair
+from satseg.raster.names import is_local_file, split_layer, vector_name
 from satseg.records import SceneInfo
 
 log = logging.getLogger("satseg")
@@ -142,20 +143,38 @@ class SceneArea:
 
 def _read_layer(path: str) -> tuple[str, str | None, np.ndarray]:
     """Return the name of a vector file, its CRS, and the geometries of a layer."""
-    file, _, wanted = path.partition("|layername=")
-    if is_local_file(file) and not Path(file).exists():
+    file, wanted = split_layer(path)
+    if is_local_file(file) and not os.path.exists(file):
         raise AreaError(f"The area of interest {file} does not exist.")
+    if is_parquet(file):
+        return _read_parquet(file)
     try:
-        spatial = [str(name) for name, kind in pyogrio.list_layers(file) if kind is not None]
-        if not spatial or (wanted and wanted not in spatial):
-            known = f"; it has {', '.join(spatial)}" if spatial else ""
-            raise AreaError(f"{file} has no layer {f'{wanted!r} ' if wanted else ''}with geometries{known}.")
-        if len(spatial) > 1 and not wanted:
-            log.warning("%s has %d layers; the area of interest is %r.", file, len(spatial), spatial[0])
-        meta, _, wkb, _ = pyogrio.raw.read(file, layer=wanted or spatial[0], columns=[])
-        return file, meta["crs"], shapely.from_wkb(wkb)
+        with vector_name(file) as spelt:
+            return file, *_read_polygons(file, spelt, wanted)
     except (DataSourceError, DataLayerError, ValueError, RuntimeError, shapely.errors.ShapelyError) as error:
         raise AreaError(f"The area of interest {file} cannot be read: {one_line(error)}.") from error
+
+
+def _read_polygons(file: str, spelt: str, wanted: str | None) -> tuple[str | None, np.ndarray]:
+    """Return the CRS and the geometries of a layer; ``spelt`` is what pyogrio calls the file."""
+    spatial = [str(name) for name, kind in pyogrio.list_layers(spelt) if kind is not None]
+    if not spatial or (wanted and wanted not in spatial):
+        known = f"; it has {', '.join(spatial)}" if spatial else ""
+        raise AreaError(f"{file} has no layer {f'{wanted!r} ' if wanted else ''}with geometries{known}.")
+    if len(spatial) > 1 and not wanted:
+        log.warning("%s has %d layers; the area of interest is %r.", file, len(spatial), spatial[0])
+    meta, _, wkb, _ = pyogrio.raw.read(spelt, layer=wanted or spatial[0], columns=[])
+    return meta["crs"], shapely.from_wkb(wkb)
+
+
+def _read_parquet(file: str) -> tuple[str, str | None, np.ndarray]:
+    """As :func:`_read_layer`, of GeoParquet, which the GDAL that comes with pyogrio does not read."""
+    try:
+        layer = VectorLayer.open(file)
+        parts = [geometries for geometries, _ in layer.batches([])]
+    except LabelError as error:
+        raise AreaError(f"The area of interest {file} cannot be read: {error.message}", hint=error.hint) from error
+    return file, layer.crs, np.concatenate(parts) if parts else np.empty(0, dtype=object)
 
 
 def _surroundings(scene: SceneInfo, backward: Transformer, crs: CRS) -> tuple[Any, float]:

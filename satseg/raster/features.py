@@ -6,7 +6,7 @@ import json
 import logging
 import mmap
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from tempfile import TemporaryFile
 from typing import Any
@@ -21,6 +21,7 @@ from pyproj import CRS
 from shapely.errors import ShapelyError
 
 from satseg.errors import LabelError, one_line
+from satseg.raster.names import is_local_file, split_layer, vector_name
 
 log = logging.getLogger("satseg")
 
@@ -153,11 +154,11 @@ class VectorLayer:
         Raises:
             LabelError: It is no vector file, or has no such layer.
         """
-        file, _, wanted = path.partition("|layername=")
-        if _is_parquet(file):  # the GDAL that comes with pyogrio does not read it
+        file, wanted = split_layer(path)
+        if is_parquet(file):  # the GDAL that comes with pyogrio does not read it
             return cls._open_parquet(file)
-        with _readable(file):
-            spatial = [str(name) for name, kind in pyogrio.list_layers(file) if kind is not None]
+        with _readable(file), vector_name(file) as spelt:
+            spatial = [str(name) for name, kind in pyogrio.list_layers(spelt) if kind is not None]
             if wanted and wanted not in spatial:
                 raise LabelError(f"{file} has no layer {wanted!r} with geometries; it has {', '.join(spatial)}.")
             if not spatial:
@@ -165,12 +166,12 @@ class VectorLayer:
             if len(spatial) > 1 and not wanted:
                 log.warning("%s has %d layers; labels are read from %r.", file, len(spatial), spatial[0])
             name = wanted or spatial[0]
-            info = pyogrio.read_info(file, layer=name)
+            info = pyogrio.read_info(spelt, layer=name)
         return cls(file, name, tuple(info["fields"]), info["crs"], int(info["features"]))
 
     @classmethod
     def _open_parquet(cls, path: str) -> VectorLayer:
-        with _readable(path), pq.ParquetFile(path) as file:
+        with _readable(path), _parquet(path) as file:
             names = file.schema_arrow.names
             described = (file.metadata.metadata or {}).get(b"geo")  # the schema has it only where no other is kept
             count = file.metadata.num_rows
@@ -210,14 +211,15 @@ class VectorLayer:
         Raises:
             LabelError: The file is damaged, or the condition is not understood.
         """
-        if _is_parquet(self.path):
+        if is_parquet(self.path):
             yield from self._parquet_batches(fields, where)
             return
         try:
             with (
                 _readable(self.path),
+                vector_name(self.path) as spelt,
                 pyogrio.open_arrow(
-                    self.path, layer=self.name, columns=fields, where=where, batch_size=_BATCH, use_pyarrow=True
+                    spelt, layer=self.name, columns=fields, where=where, batch_size=_BATCH, use_pyarrow=True
                 ) as (meta, reader),
             ):
                 geometry = meta["geometry_name"] or "wkb_geometry"
@@ -238,7 +240,7 @@ class VectorLayer:
                 f"{self.path} cannot be asked for --where {where!r}: Parquet files are read without SQL.",
                 hint="Convert it to a GeoPackage: ogr2ogr labels.gpkg FILE",
             )
-        with _readable(self.path), pq.ParquetFile(self.path) as file:
+        with _readable(self.path), _parquet(self.path) as file:
             for batch in file.iter_batches(_BATCH, columns=[self.name, *fields]):
                 wkb = batch.column(self.name).to_numpy(zero_copy_only=False)
                 yield (
@@ -252,8 +254,17 @@ def _parse(wkb: np.ndarray) -> np.ndarray:
     return shapely.force_2d(geometries) if shapely.has_z(geometries).any() else geometries
 
 
-def _is_parquet(path: str) -> bool:
-    return path.endswith((".parquet", ".geoparquet"))
+def is_parquet(path: str) -> bool:
+    """Tell whether a vector file is GeoParquet, by its name."""
+    return path.lower().endswith((".parquet", ".geoparquet"))
+
+
+@contextmanager
+def _parquet(path: str) -> Iterator[pq.ParquetFile]:
+    """Open a file under exactly its name, which pyarrow would take for a URI or a pattern; it may be a URI, too."""
+    with ExitStack() as stack:
+        source = stack.enter_context(open(path, "rb")) if is_local_file(path) else path
+        yield stack.enter_context(pq.ParquetFile(source))
 
 
 @contextmanager

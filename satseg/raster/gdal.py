@@ -3,24 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 
 import rasterio
 
 CACHE_BYTES = 32 * 2**20
-
-_VIRTUAL = re.compile(r"^(/vsi|[a-z0-9+_]{2,}:)", re.IGNORECASE)
-_REMOTE = re.compile(r"/vsi(curl|s3|gs|az|adls|oss|swift|webhdfs)\b|^(https?|ftp|s3|gs|az|oss|swift)://", re.IGNORECASE)
-
-
-def is_remote(name: str) -> bool:
-    """Tell whether GDAL reads a name over the network, also through an archive (``/vsizip//vsicurl/...``)."""
-    return not is_local_file(name) and bool(_REMOTE.search(name))
-
-
-def is_local_file(name: str) -> bool:
-    """Tell whether a name is that of a file on this machine: no URL, virtual file system or subdataset."""
-    return not _VIRTUAL.match(name)
 
 
 def gdal_environment(*, threads: int = 1, cache_bytes: int = CACHE_BYTES) -> rasterio.Env:

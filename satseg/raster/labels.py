@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from rasterio.windows import Window
 from satseg.classes import BACKGROUND, IGNORE_INDEX, MAX_CLASSES, ClassTable
 from satseg.errors import LabelError, UsageError
 from satseg.raster.class_map import IGNORE, ClassMap
+from satseg.raster.names import is_local_file, printable, split_layer
 from satseg.raster.outlines import UNKNOWN, between_objects, near_outline
 from satseg.raster.raster_labels import RasterLabels, is_raster
 from satseg.raster.vector_labels import VectorLabels
@@ -176,7 +178,7 @@ class LabelSource:
         if isinstance(layer, RasterLabels):
             return self._values_as_ids(layer)
         objects = [c.id for c in self.classes if c.id != self.classes.background]
-        if len(layer.names) == 1 and len(objects) == 1 and layer.names[0] == Path(layer.path).stem:
+        if len(layer.names) == 1 and len(objects) == 1 and layer.names[0] == printable(Path(layer.path).stem):
             return np.array(objects, dtype=np.uint8)  # one class for all: it is the one that is not background
         raise LabelError(
             f"{layer.path} has the class {sorted(unknown)[0]!r}, which is not among {', '.join(self.classes.names)}.",
@@ -363,8 +365,8 @@ def open_labels(
 
 
 def _exists(name: str) -> bool:
-    file = name.partition("|layername=")[0]
-    if "://" not in file and not file.startswith("/vsi") and not Path(file).exists():
+    file, _ = split_layer(name)
+    if is_local_file(file) and not os.path.exists(file):
         raise LabelError(f"Labels {file} do not exist.")
     return True
 

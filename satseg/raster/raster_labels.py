@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
-import rasterio
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
@@ -14,6 +13,7 @@ from rasterio.windows import Window
 from satseg.classes import IGNORE_INDEX, MAX_CLASSES, ClassTable
 from satseg.errors import LabelError, one_line
 from satseg.raster.class_map import ClassMap
+from satseg.raster.names import open_raster
 from satseg.raster.regrid import on_grid_of
 from satseg.raster.windows import strips
 from satseg.records import SceneInfo
@@ -180,7 +180,7 @@ class WarpedLabels:
 def is_raster(name: str) -> bool:
     """Tell whether GDAL opens a file as a raster with a band."""
     try:
-        with rasterio.open(name) as dataset:
+        with open_raster(name) as dataset:
             return bool(dataset.count)
     except RasterioError:
         return False
@@ -188,7 +188,7 @@ def is_raster(name: str) -> bool:
 
 def _opened(path: str) -> Any:
     try:
-        return rasterio.open(path)
+        return open_raster(path)
     except RasterioError as error:
         raise LabelError(f"{path} cannot be opened as a raster: {one_line(error)}.") from error
 

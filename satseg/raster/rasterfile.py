@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import ExitStack, closing, nullcontext, suppress
 from dataclasses import dataclass
@@ -10,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
@@ -18,7 +18,8 @@ from rasterio.windows import Window
 from satseg.errors import SceneError, one_line
 from satseg.geo.crs import crs_of_raster
 from satseg.geo.grid import Grid, doubt
-from satseg.raster.gdal import is_local_file, is_remote, looking_beside
+from satseg.raster.gdal import looking_beside
+from satseg.raster.names import is_local_file, is_remote, open_raster
 from satseg.raster.orientation import refuse_turned
 from satseg.raster.rectify import describe_rectification, rectified
 
@@ -221,11 +222,11 @@ class RasterFile:
 
 
 def _open(path: str) -> Any:
-    if is_local_file(path) and not Path(path).exists():
+    if is_local_file(path) and not os.path.exists(path):
         raise SceneError(f"{path} does not exist.")
     try:
         with looking_beside(remote=is_remote(path)):
-            return rasterio.open(path)
+            return open_raster(path)
     except RasterioError as error:
         cause = one_line(error)
         if "response code: 404" in cause:

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-import rasterio
-
 from satseg.errors import UsageError
-from satseg.raster.gdal import is_local_file
+from satseg.raster.local_files import local_files
+from satseg.raster.names import is_local_file
 from satseg.raster.scene import Scene, scene_name
 from satseg.raster.selection import common_words
 
@@ -53,18 +52,8 @@ class SceneSource:
         return Scene.open(*self.paths, bands=self.bands, expand_palette=self.expand_palette)
 
     def local_files(self) -> list[Path]:
-        """Return the files on this machine that the scene is made of, those behind mosaics included, sorted."""
-        found: set[Path] = set()
-        waiting = [path for path in self.paths if is_local_file(path)]
-        while waiting:
-            path = Path(waiting.pop())
-            if path in found or not path.is_file():
-                continue
-            found.add(path)
-            if path.suffix.lower() == ".vrt":
-                with rasterio.open(path) as mosaic:
-                    waiting += [file for file in mosaic.files if is_local_file(file)]
-        return sorted(found)
+        """Return the files on this machine that the scene is made of, sorted: see :func:`local_files`."""
+        return sorted({file for path in self.paths for file in local_files(path)})
 
     @property
     def name(self) -> str:

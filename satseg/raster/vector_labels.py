@@ -17,6 +17,7 @@ from rasterio.windows import Window
 from satseg.errors import LabelError
 from satseg.raster.class_map import ClassMap
 from satseg.raster.features import AREAL, Bounds, FeatureStore, VectorLayer, repair, reproject
+from satseg.raster.names import printable
 from satseg.raster.scene import window_transform
 from satseg.records import SceneInfo
 
@@ -91,7 +92,7 @@ class VectorLabels:
             layer.require(field)
         shapes: set[str] = set()
         nameless = 0
-        stem = Path(layer.path).stem
+        stem = printable(Path(layer.path).stem)
         for geometries, values in layer.batches([f for f in (class_field, rank) if f], where):
             raw = values[class_field] if class_field else [stem] * len(geometries)
             nameless += raw.count(None)

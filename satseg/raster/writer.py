@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from rasterio.errors import RasterioError
 from satseg.classes import IGNORE_INDEX, ClassTable
 from satseg.errors import OutputError, UsageError, one_line
 from satseg.fields import FieldError, parse_json
+from satseg.raster.names import plain_target
 from satseg.raster.overviews import write_overviews
 from satseg.raster.rawrows import RawRows
 from satseg.records import CERTAIN, MapLayer, SceneInfo
@@ -68,14 +68,15 @@ def write_map(
     bands = _bands(layer, classes)
     tags = {**tags, CLASSES_TAG: json.dumps(classes.to_dict(), ensure_ascii=False)}
     try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        with plain_target(path) as target, tempfile.TemporaryDirectory(dir=target.parent) as folder:
             halves = write_overviews(rows, Path(folder), layer=layer, smallest=_COG_BLOCK)
             levels = [_describe_overview(half) for half in halves]
-            described = Path(folder) / "map.vrt"
-            described.write_bytes(_describe(rows, described, scene, bands, tags, levels))
+            described, source = Path(folder) / "map.vrt", Path(folder) / "map.raw"
+            source.symlink_to(rows.path.resolve())
+            described.write_bytes(_describe(rows, source.name, scene, bands, tags, levels))
             rasterio.shutil.copy(
                 str(described),
-                str(path),
+                str(target),
                 driver="COG",
                 compress="deflate",
                 blocksize=_COG_BLOCK,
@@ -114,13 +115,16 @@ def _bands(layer: MapLayer, classes: ClassTable) -> list[_Band]:
 
 def _describe(
     rows: RawRows,
-    described: Path,
+    source: str,
     scene: SceneInfo,
     bands: Sequence[_Band],
     tags: Mapping[str, str],
     levels: Sequence[Path],
 ) -> bytes:
-    """Return a VRT that tells GDAL how to read the work raster, and what to write beside its pixels."""
+    """Return a VRT that tells GDAL how to read the work raster, and what to write beside its pixels.
+
+    ``source`` is what the work raster is called in the folder of the VRT.
+    """
     root = _dataset(rows)
     if scene.crs is not None:
         # The order of coordinates is that of the transform, (x, y), whatever the authority says.
@@ -130,7 +134,7 @@ def _describe(
         ElementTree.SubElement(root, "GeoTransform").text = ", ".join(map(repr, scene.transform.to_gdal()))
     _metadata(root, tags)
     for number, band in enumerate(bands, start=1):
-        element = _raw_band(root, number, rows, described)
+        element = _raw_band(root, number, rows, source)
         ElementTree.SubElement(element, "Description").text = band.name
         if band.classes is None:
             ElementTree.SubElement(element, "Scale").text = repr(1 / CERTAIN)
@@ -148,7 +152,7 @@ def _describe_overview(rows: RawRows) -> Path:
     described = rows.path.with_suffix(".vrt")
     root = _dataset(rows)
     for number in range(1, rows.bands + 1):
-        _raw_band(root, number, rows, described)
+        _raw_band(root, number, rows, rows.path.name)
     described.write_bytes(ElementTree.tostring(root, encoding="utf-8"))
     return described
 
@@ -157,12 +161,11 @@ def _dataset(rows: RawRows) -> ElementTree.Element:
     return ElementTree.Element("VRTDataset", rasterXSize=str(rows.width), rasterYSize=str(rows.height))
 
 
-def _raw_band(root: ElementTree.Element, number: int, rows: RawRows, described: Path) -> ElementTree.Element:
+def _raw_band(root: ElementTree.Element, number: int, rows: RawRows, source: str) -> ElementTree.Element:
     element = ElementTree.SubElement(
         root, "VRTRasterBand", dataType="Byte", band=str(number), subClass="VRTRawRasterBand"
     )
     ElementTree.SubElement(element, "NoDataValue").text = str(IGNORE_INDEX)
-    source = os.path.relpath(rows.path.resolve(), described.parent.resolve())
     ElementTree.SubElement(element, "SourceFilename", relativeToVRT="1").text = source
     ElementTree.SubElement(element, "ImageOffset").text = str((number - 1) * rows.width)
     ElementTree.SubElement(element, "PixelOffset").text = "1"

@@ -22,13 +22,13 @@ import pandas
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import rasterio
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from satseg.classes import IGNORE_INDEX, ClassTable
 from satseg.errors import SatsegError, TileError, one_line
 from satseg.raster.bands import Moments, merge_moments
+from satseg.raster.names import open_raster
 from satseg.raster.scene import Scene
 from satseg.records import BandSpec, BandStatistics, SceneInfo
 from satseg.tiles.layout import SPLITS
@@ -82,7 +82,7 @@ class Tile:
             with Scene.open(self.image, expand_palette=False) as scene:
                 window = Window(0, 0, scene.info.width, scene.info.height)
                 bands, valid = scene.read(window)
-            with rasterio.open(self.labels) as dataset:
+            with open_raster(self.labels) as dataset:
                 labels = dataset.read(1)
         except (SatsegError, RasterioError) as error:
             raise TileError(f"Tile {self.name} cannot be read: {one_line(error)}.") from error

@@ -7,6 +7,7 @@ import logging
 import sqlite3
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from queue import Queue
 from threading import Thread
@@ -16,6 +17,7 @@ import pyogrio
 
 from satseg.classes import MapClass
 from satseg.errors import OutputError, one_line
+from satseg.raster.names import layer_name, plain_target
 from satseg.vectorization.layer import Layer
 from satseg.vectorization.style import qml, sld
 from satseg.vectorization.table import CLASS, GEOMETRY, Batch, schema
@@ -82,8 +84,6 @@ class GDALWriter:
         self._put(_STOP)
         self._thread.join()
         self._raise_error()
-        if self._path.suffix.lower() == ".gpkg":
-            finish_geopackage(self._path, styled_classes(self._layer, self._present))
 
     def abort(self) -> None:
         """Stop the writer."""
@@ -122,17 +122,21 @@ class GDALWriter:
 
     def _write_all(self) -> None:
         driver = _DRIVERS[self._path.suffix.lower()]
-        pyogrio.write_arrow(
-            pa.RecordBatchReader.from_batches(self._schema, self._batches()),
-            str(self._path),
-            layer=self._path.stem,
-            driver=driver,
-            geometry_name=GEOMETRY,
-            geometry_type=self._layer.geometry_type,
-            crs=self._layer.crs,
-            encoding="UTF-8" if driver == "ESRI Shapefile" else None,
-            **_options(driver, self._layer),
-        )
+        with plain_target(self._path) as target:
+            pyogrio.write_arrow(
+                pa.RecordBatchReader.from_batches(self._schema, self._batches()),
+                str(target),
+                layer=layer_name(self._path.stem),
+                driver=driver,
+                geometry_name=GEOMETRY,
+                geometry_type=self._layer.geometry_type,
+                crs=self._layer.crs,
+                encoding="UTF-8" if driver == "ESRI Shapefile" else None,
+                **_options(driver, self._layer),
+            )
+            if driver == "GPKG":
+                classes = styled_classes(self._layer, self._present)
+                _finish_geopackage(target, layer_name(self._path.stem), classes)
 
 
 def _options(driver: str, layer: Layer) -> dict[str, object]:
@@ -153,27 +157,21 @@ def styled_classes(layer: Layer, present: set[int]) -> list[MapClass]:
     return [entry for entry in layer.classes if entry.id in present or entry.name != f"class {entry.id}"]
 
 
-def finish_geopackage(path: Path, classes: Sequence[MapClass]) -> None:
+def _finish_geopackage(path: Path, table: str, classes: Sequence[MapClass]) -> None:
     """Add the table from which QGIS takes a layer's colours, and take the dates out.
 
     Args:
         path: File with one layer.
+        table: Name of the layer.
         classes: What the style shows; nothing is added where there are none.
-
-    Raises:
-        OutputError: The file cannot be written.
     """
-    try:
-        with sqlite3.connect(path) as connection:
-            connection.execute("PRAGMA synchronous = OFF")  # the file is staged; waiting for the disk takes seconds
-            if classes:
-                _add_style(connection, path.stem, classes)
-            connection.execute("UPDATE gpkg_contents SET last_change = ?", (EPOCH,))
-            if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'gpkg_metadata_reference'").fetchone():
-                connection.execute("UPDATE gpkg_metadata_reference SET timestamp = ?", (EPOCH,))
-        connection.close()
-    except sqlite3.Error as error:
-        raise OutputError(f"Cannot write {path.name}: {one_line(error)}.") from error
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("PRAGMA synchronous = OFF")  # the file is staged; waiting for the disk takes seconds
+        if classes:
+            _add_style(connection, table, classes)
+        connection.execute("UPDATE gpkg_contents SET last_change = ?", (EPOCH,))
+        if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'gpkg_metadata_reference'").fetchone():
+            connection.execute("UPDATE gpkg_metadata_reference SET timestamp = ?", (EPOCH,))
 
 
 def _add_style(connection: sqlite3.Connection, table: str, classes: Sequence[MapClass]) -> None:

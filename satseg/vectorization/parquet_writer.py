@@ -34,7 +34,8 @@ class ParquetWriter:
         self._high = np.full(2, -np.inf)
         try:
             columns = schema(layer.attributes).append(pa.field("bbox", _BBOX_TYPE))
-            self._writer = pq.ParquetWriter(path, columns, compression="zstd", compression_level=3)
+            self._file = path.open("wb")  # pyarrow may take a name for a URI
+            self._writer = pq.ParquetWriter(self._file, columns, compression="zstd", compression_level=3)
         except (OSError, pa.ArrowException) as error:
             raise OutputError(f"Cannot write {path.name}: {one_line(error)}.") from error
 
@@ -56,12 +57,14 @@ class ParquetWriter:
         try:
             self._writer.add_key_value_metadata(metadata)
             self._writer.close()
+            self._file.close()
         except (OSError, pa.ArrowException) as error:
             raise OutputError(f"Cannot write {self._path.name}: {one_line(error)}.") from error
 
     def abort(self) -> None:
         """Close the file as it is."""
         self._writer.close()
+        self._file.close()
 
     def _geo(self) -> dict[str, object]:
         crs = self._layer.crs

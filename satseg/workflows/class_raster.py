@@ -17,6 +17,7 @@ from satseg.classes import BACKGROUND, IGNORE_INDEX, MAX_CLASSES, ClassTable, Ma
 from satseg.errors import SceneError, UsageError
 from satseg.geo.grid import Grid, same_grid
 from satseg.prefetch import read_ahead
+from satseg.raster.names import open_raster
 from satseg.raster.scene import Scene
 from satseg.raster.windows import strips
 from satseg.raster.writer import read_class_table
@@ -52,11 +53,11 @@ class ClassRaster:
     ) -> None:
         self._files = ExitStack()
         self._threshold = threshold
-        self._scene = self._files.enter_context(Scene.open(_one_band(path, band), expand_palette=False))
+        self._scene = self._files.enter_context(Scene.open(path, bands=_one_band(path, band), expand_palette=False))
         try:
             self.info: SceneInfo = replace(self._scene.info, path=str(path))
             _check(self.info, threshold)
-            self.classes, self.told = _class_table(self._scene, threshold)
+            self.classes, self.told = _class_table(self._scene, band or 1, threshold)
             """Classes, None where values are ids of their own, and whether the raster told their names."""
             self.confidence = None if confidence is None else self._files.enter_context(Scene.open(confidence))
             """Confidence of the pixels, or None."""
@@ -110,19 +111,19 @@ class ClassRaster:
         self._files.close()
 
 
-def _one_band(raster: str | Path, band: int | None) -> str:
-    """Return the GDAL name of one band of a raster.
+def _one_band(raster: str | Path, band: int | None) -> list[str] | None:
+    """Return the choice of one band of a raster; None is no choice.
 
     Raises:
         UsageError: It has no such band.
     """
     if band is None:
-        return str(raster)
+        return None
     with Scene.open(raster, expand_palette=False) as scene:
         count = len(scene.info.bands)
     if not 1 <= band <= count:
         raise UsageError(f"{raster} has no band {band}; its bands are 1 to {count}.")
-    return f"vrt://{raster}?bands={band}"
+    return [str(band)]
 
 
 def _check(info: SceneInfo, threshold: float | None) -> None:
@@ -169,21 +170,21 @@ def _read_confidence(scene: Scene, window: Window) -> np.ndarray:
     return np.where(valid, shares, IGNORE_INDEX).astype(np.uint8)
 
 
-def _class_table(scene: Scene, threshold: float | None) -> tuple[ClassTable | None, bool]:
+def _class_table(scene: Scene, band: int, threshold: float | None) -> tuple[ClassTable | None, bool]:
     """Return the classes of a raster, None where values are ids of their own, and whether the raster told them."""
     if threshold is not None:
         (name,) = scene.info.bands.names
         return ClassTable.from_names([BACKGROUND, _class_name(name)]), True
-    with rasterio.open(scene.info.path) as dataset:
+    with open_raster(scene.info.path) as dataset:
         table = read_class_table(dataset)
         if table is not None:
             return table, True
         if np.dtype(scene.info.bands.dtype).itemsize > 1:
             return None, True
         table = ClassTable.from_names(f"class {i}" for i in range(MAX_CLASSES))
-        if dataset.colorinterp[0] != rasterio.enums.ColorInterp.palette:
+        if dataset.colorinterp[band - 1] != rasterio.enums.ColorInterp.palette:
             return table, False
-        colours = dataset.colormap(1)
+        colours = dataset.colormap(band)
     entries = tuple(
         MapClass(entry.id, entry.name, "#{:02x}{:02x}{:02x}".format(*colours[entry.id][:3]))
         if entry.id in colours

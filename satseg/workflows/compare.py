@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import rasterio
 
 from satseg.classes import IGNORE_INDEX, ClassTable
 from satseg.errors import LabelError, UsageError
@@ -22,6 +21,7 @@ from satseg.evaluation.polygons import PolygonSet, match_polygons
 from satseg.raster.class_map import ClassMap
 from satseg.raster.features import VectorLayer
 from satseg.raster.labels import LabelSource, open_labels
+from satseg.raster.names import open_raster
 from satseg.raster.raster_labels import RasterLabels
 from satseg.raster.scene import Scene
 from satseg.raster.writer import read_class_table
@@ -157,7 +157,7 @@ def compare_raster(path: str, labels: LabelReading, measures: Measures, progress
 
 def _labels_for(raster: Scene, labels: LabelReading) -> LabelSource:
     """Open labels with the classes of the map where it names them, else with their own."""
-    with rasterio.open(raster.info.path) as dataset:
+    with open_raster(raster.info.path) as dataset:
         stored = read_class_table(dataset)
     source = labels.open(stored)
     (layer,) = source.layers

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 
 from satseg.checkpoint import Checkpoint, ModelCard
 from satseg.classes import IGNORE_INDEX, ClassTable
 from satseg.errors import LabelError, SceneError, UsageError
 from satseg.raster.features import VectorLayer
 from satseg.raster.gdal import gdal_environment
+from satseg.raster.names import open_raster
 from satseg.raster.scene import Scene
 from satseg.raster.windows import strips
 from satseg.raster.writer import read_class_table
@@ -219,7 +219,7 @@ def _open_layer(path: str) -> VectorLayer | None:
 
 def _describe_raster(path: str) -> FileInfo:
     with Scene.open(path, expand_palette=False) as scene:
-        with rasterio.open(path) as dataset:
+        with open_raster(path) as dataset:
             table = read_class_table(dataset)
         if table is not None and len(scene.info.bands) == 1:
             return FileInfo(path, "classes", classes=_count_classes(scene, table))

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import geopandas
 import numpy as np
-import rasterio
 from rasterio.windows import Window
 
 from satseg.classes import IGNORE_INDEX, ClassTable
+from satseg.raster.names import open_raster
 from satseg.raster.scene import Scene
 from satseg.records import SceneInfo
 from satseg.staging import staged
@@ -101,7 +101,7 @@ def _read_scene(path: str | Path) -> tuple[np.ndarray, SceneInfo]:
 
 
 def _read_classes(path: str | Path) -> np.ndarray:
-    with rasterio.open(path) as dataset:
+    with open_raster(path) as dataset:
         classes: np.ndarray = dataset.read(1)
     return classes
 

@@ -12,7 +12,8 @@ from rasterio.windows import Window
 from scene_files import block_spans, numbered, write_scene
 
 from satseg.errors import ReadError, SceneError
-from satseg.raster.gdal import gdal_environment, is_local_file, is_remote
+from satseg.raster.gdal import gdal_environment
+from satseg.raster.names import is_local_file, is_remote
 from satseg.raster.scene import Scene
 from satseg.raster.windows import strips
 
@@ -123,7 +124,8 @@ def test_what_lies_beside_a_local_file_is_used(tmp_path: Path, sidecar: str) -> 
         with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), rasterio.open(path, "r+") as dataset:
             dataset.write_mask(np.eye(4, dtype=bool))
     else:
-        (tmp_path / sidecar).write_text("<PAMDataset><SRS>EPSG:32632</SRS></PAMDataset>")
+        place = "<GeoTransform>7, 2, 0, 9, 0, -2</GeoTransform>"
+        (tmp_path / sidecar).write_text(f"<PAMDataset><SRS>EPSG:32632</SRS>{place}</PAMDataset>")
     assert (tmp_path / sidecar).exists()
     with gdal_environment(), Scene.open(path) as scene:
         _, valid = scene.read(Window(0, 0, 4, 4))
