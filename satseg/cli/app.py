@@ -131,7 +131,9 @@ def run(args: Sequence[str], talk: Talk) -> int:
         code = INTERRUPTED
     except BrokenPipeError:
         return _broken_pipe()
-    except (Exception, SystemExit) as error:  # sys.exit() of a user's network: Typer hands its own exits back
+    except SystemExit as error:
+        return _left(error, talk)
+    except Exception as error:
         return _failed(error, talk)
     finally:
         talk.close()
@@ -145,6 +147,15 @@ def _interrupted(how_to_go_on: str, talk: Talk) -> int:
     else:
         talk.say("Interrupted.")
     return INTERRUPTED
+
+
+def _left(error: SystemExit, talk: Talk) -> int:
+    """Take sys.exit() for a failure where a network of the user calls it; rich does where nobody reads its help."""
+    from satseg.backend import failure_in_own_file
+
+    if failure_in_own_file(error):
+        return _failed(error, talk)
+    return error.code if isinstance(error.code, int) else FAILED
 
 
 def _failed(error: BaseException, talk: Talk) -> int:

@@ -97,6 +97,12 @@ def test_an_error_of_the_system_names_its_file(satseg, failing) -> None:
     assert satseg("models").stderr.startswith("error: No space left on device: out.tif.\n")
 
 
+def test_a_library_that_leaves_keeps_its_exit_code_without_words(satseg, failing) -> None:
+    failing(SystemExit(1))  # as rich does where nobody reads the help that it prints
+    done = satseg("models")
+    assert (done.code, done.stdout, done.stderr) == (1, "", "")
+
+
 @pytest.mark.parametrize("error", [ZeroDivisionError("x"), SceneError("x")])
 def test_debug_shows_the_traceback(satseg, failing, error: Exception) -> None:
     failing(error)
