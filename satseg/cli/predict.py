@@ -159,7 +159,8 @@ def predict(
         typer.Option(
             metavar="PX",
             min=1,
-            help="Dissolve regions of fewer pixels in the class raster, and so in the polygons.",
+            help="Dissolve regions of fewer pixels in the class raster, and so in the polygons. Pixels that get "
+            "another class have no confidence.",
             rich_help_panel=_QUALITY,
         ),
     ] = None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -36,7 +36,9 @@ class Follower:
     Args:
         rasters: Work rasters by layer.
         sinks: What takes the rows.
-        sieved: Work raster for classes in which small regions are dissolved; sinks then get those. None: as they are.
+        sieved: Work rasters for classes in which small regions are dissolved, and for confidence where that is kept;
+            sinks then get those. A pixel that another class was given has no confidence: what the network said was of
+            the class that it had. Empty: all as it is.
         sieve: Regions of fewer pixels dissolve.
         stopwatch: Takes the time.
     """
@@ -46,15 +48,15 @@ class Follower:
         rasters: dict[MapLayer, RawRows],
         sinks: Sequence[Sink],
         *,
-        sieved: RawRows | None = None,
+        sieved: Mapping[MapLayer, RawRows] | None = None,
         sieve: int = 0,
         stopwatch: Stopwatch,
     ) -> None:
         self._rasters = rasters
         self._sinks = sinks
-        self._sieved = sieved
+        self._sieved = sieved or {}
         width = rasters[MapLayer.CLASSES].width
-        self._cleaner = Cleaner(width, min_pixels=sieve, max_hole=0) if sieved is not None else None
+        self._cleaner = Cleaner(width, min_pixels=sieve, max_hole=0) if sieved else None
         self._strip = max(1, min(_STRIP_ROWS, _STRIP_BYTES // width))
         self._watch = stopwatch
         self._read = self._passed = 0
@@ -114,20 +116,30 @@ class Follower:
     def _pass_on(self, values: np.ndarray) -> None:
         """Hand (H, W) classes to the sinks: uint8, or int32 with VOID for nodata where they come from the sieve."""
         for part in _strips(values, self._strip):
+            confidence = self._read_layer(MapLayer.CONFIDENCE, len(part))
             classes = part
-            if self._sieved is not None:
-                classes = np.where(part == VOID, IGNORE_INDEX, part).astype(np.uint8)
-                self._sieved.write(self._passed, 0, classes[None])
+            if self._sieved:
+                classes, confidence = self._sieve(part, confidence)
             self.counts += np.bincount(classes.ravel(), minlength=256)
-            confidence = self._rasters.get(MapLayer.CONFIDENCE)
-            rows = Rows(
-                self._passed,
-                classes,
-                None if confidence is None else confidence.read(self._passed, self._passed + len(classes))[0],
-            )
             for sink in self._sinks:
-                sink.write(rows)
+                sink.write(Rows(self._passed, classes, confidence))
             self._passed += len(classes)
+
+    def _sieve(self, values: np.ndarray, confidence: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+        """Write what the sieve made of the next rows, and return it: classes and confidence, (H, W) uint8."""
+        classes = np.where(values == VOID, IGNORE_INDEX, values).astype(np.uint8)
+        self._sieved[MapLayer.CLASSES].write(self._passed, 0, classes[None])
+        if confidence is None:
+            return classes, None
+        kept = classes == self._read_layer(MapLayer.CLASSES, len(classes))
+        confidence = np.where(kept, confidence, np.uint8(IGNORE_INDEX))
+        self._sieved[MapLayer.CONFIDENCE].write(self._passed, 0, confidence[None])
+        return classes, confidence
+
+    def _read_layer(self, layer: MapLayer, rows: int) -> np.ndarray | None:
+        """Return a layer of the next rows as the network left it, None where it is not kept."""
+        raster = self._rasters.get(layer)
+        return None if raster is None else raster.read(self._passed, self._passed + rows)[0]
 
 
 def _strips(values: np.ndarray, rows: int) -> Iterator[np.ndarray]:

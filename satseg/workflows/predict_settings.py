@@ -35,7 +35,9 @@ class PredictionSettings:
         scales: Sizes at which windows are looked at, averaged.
         threshold: Least probabilities, such as ``building=0.7``; see :class:`~satseg.inference.decision.Decision`.
         crf: Whether a dense CRF refines the probabilities in a second pass (:mod:`~satseg.inference.crf`).
-        sieve: Regions of fewer pixels dissolve into a neighbour in the class raster; None keeps all.
+        sieve: Regions of fewer pixels dissolve into a neighbour in the class raster; None keeps all. What the network
+            said was of the class that a pixel had, so one that gets another class has no confidence: nodata in the
+            confidence raster, and not counted in attributes of polygons.
         bands: Bands to read, by number or name; None takes those that the network was trained on.
         gsd: ``model`` resamples a scene whose pixels are over 10 % larger or smaller than the training scenes' while
             the network looks at it; ``scene`` never does.

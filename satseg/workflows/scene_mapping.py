@@ -129,7 +129,7 @@ class SceneMapping:
             # A shared layer says for all of its scenes what is kept.
             stack.enter_context(_kept_for_resuming(work, named=bool(self.outputs.files) and self.shared is None))
             polygons = self._open_polygons(stack, plan)
-            sieved = stack.enter_context(self._sieved()) if settings.sieve else None
+            sieved = self._sieved(stack, layers)
             follower = Follower(
                 work.rasters,
                 [polygons] if polygons else [],
@@ -145,7 +145,7 @@ class SceneMapping:
             self._tell_odd()
             if sieved:
                 follower.finish()
-            rasters = dict(work.rasters) | ({MapLayer.CLASSES: sieved} if sieved else {})
+            rasters = dict(work.rasters) | sieved
             vectors = self._write(rasters, plan, polygons, follower)
             if self.shared is None:
                 work.remove()
@@ -268,8 +268,15 @@ class SceneMapping:
         sink.begin(self.info, confidence=MapLayer.CONFIDENCE in self._kept)
         return sink
 
-    def _sieved(self) -> RawRows:
-        return RawRows(self.folder / "sieved.raw", height=self.info.height, width=self.info.width)
+    def _sieved(self, stack: ExitStack, layers: Mapping[MapLayer, int]) -> dict[MapLayer, RawRows]:
+        """Open work rasters for what a sieve changes; none where there is no sieve."""
+        changed = [layer for layer in (MapLayer.CLASSES, MapLayer.CONFIDENCE) if layer in layers]
+        return {
+            layer: stack.enter_context(
+                RawRows(self.folder / f"sieved-{layer.value}.raw", height=self.info.height, width=self.info.width)
+            )
+            for layer in (changed if self.settings.sieve else ())
+        }
 
     def _write(
         self, rasters: Mapping[MapLayer, RawRows], plan: Plan, polygons: PolygonSink | None, follower: Follower

@@ -337,3 +337,46 @@ def test_polygons_of_many_scenes_go_into_one_layer_without_those_that_fail(
     assert (frame["region_id"].value_counts() == 1).all()
     expected = ["a.tif", "a_map.tif", "a_map.tif.aux.xml", "all.gpkg", "b.tif", "b_map.tif", "b_map.tif.aux.xml"]
     assert sorted(path.name for path in tmp_path.iterdir()) == expected
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_pixels_that_a_sieve_gives_to_another_class_have_no_confidence(tmp_path: Path, *, shared: bool) -> None:
+    values = np.full((90, 100), 10, np.uint8)  # background, 0.77
+    values[10:12, 10:12] = 250  # bright, 4 px that dissolve
+    values[40:50, 40:50] = 220  # bright, 100 px that stay
+    values[44, 44] = 10  # background, 1 px in it
+    scene = write_scene(tmp_path / "scene.tif", values)
+    layers = ((MapLayer.CLASSES, tmp_path / "map.tif"), (MapLayer.CONFIDENCE, tmp_path / "sure.tif"))
+    made = mapper(sieve=9, polygons=PolygonOptions(keep_background=True))
+    if shared:
+        with made.share_layer(MapOutputs(vectors=(tmp_path / "map.parquet",))) as layer:
+            made.map_scene(SceneSource.of(scene), MapOutputs(layers), shared=layer)
+            layer.close()
+    else:
+        made.map_scene(SceneSource.of(scene), MapOutputs(layers, (tmp_path / "map.parquet",)))
+    with rasterio.open(tmp_path / "map.tif") as classes, rasterio.open(tmp_path / "sure.tif") as sure:
+        found, confidence = classes.read(1), sure.read(1)
+    dissolved = np.zeros(values.shape, dtype=bool)
+    dissolved[10:12, 10:12] = dissolved[44, 44] = True
+    stays = (values == 220) | (dissolved & (values == 10))
+    assert (found == np.where(stays, 2, 0)).all()
+    bright = 0.8 * values / 255
+    own = np.maximum(bright, 0.8 - bright)
+    assert (confidence[dissolved] == 255).all()
+    assert np.abs(confidence[~dissolved] / 254 - own[~dissolved]).max() <= 0.5 / 254 + 1e-6
+    table = geopandas.read_parquet(tmp_path / "map.parquet").set_index("class_name")
+    for name, part in (("background", (found == 0) & ~dissolved), ("bright", (found == 2) & ~dissolved)):
+        assert table.loc[name, "confidence_mean"] == pytest.approx(own[part].mean(), abs=0.5 / 254)
+        assert table.loc[name, "confidence_min"] == pytest.approx(own[part].min(), abs=0.5 / 254)
+
+
+@pytest.mark.parametrize("settings", [{"threshold": ("grey=0.19", "bright=0.7")}, {"crf": True}])
+def test_confidence_is_the_probability_of_the_class_that_is_written(tmp_path: Path, settings: dict[str, Any]) -> None:
+    scene = write_scene(tmp_path / "scene.tif", np.random.default_rng(0).integers(0, 255, (70, 80)).astype(np.uint8))
+    layers = tuple((layer, tmp_path / f"{layer.value}.tif") for layer in MapLayer if layer != MapLayer.DISAGREEMENT)
+    mapper(**settings).map_scene(SceneSource.of(scene), MapOutputs(layers))
+    read = {layer: rasterio.open(path).read() for layer, path in layers}
+    classes = read[MapLayer.CLASSES]
+    assert len(np.unique(classes)) > 1
+    own = np.take_along_axis(read[MapLayer.PROBABILITIES], classes.astype(int), axis=0)
+    assert (own == read[MapLayer.CONFIDENCE]).all()
