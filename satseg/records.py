@@ -356,7 +356,8 @@ class TileSummary:
         repaired: Label geometries that were invalid and were repaired.
         dropped: Label geometries that could not be used (empty, null, not a polygon).
         kept_apart: Tiles left out because they overlap tiles of another split, or come too near to them.
-        overlapping: Train tiles that overlap a val or test tile, as counted at the end.
+        overlapping: Tiles that overlap a tile of another split, as counted at the end.
+        unplaced: Scenes that could not be compared with others, since nobody knows where they lie.
         shares: Share of the labelled area by split.
     """
 
@@ -369,6 +370,7 @@ class TileSummary:
     dropped: int
     kept_apart: int = 0
     overlapping: int = 0
+    unplaced: int = 0
     shares: dict[str, float] = field(default_factory=dict)
 
 

@@ -296,7 +296,8 @@ def _tables(summary: TileSummary) -> list[Table]:
         for split, count in summary.tiles.items()
     ]
     checked = [
-        ("train tiles that overlap a val or test tile (checked)", summary.overlapping),
+        ("tiles that overlap a tile of another split (checked)", summary.overlapping),
+        *([("scenes without a CRS, whose overlap nobody can check", summary.unplaced)] if summary.unplaced else []),
         ("tiles left out to keep splits apart", summary.kept_apart),
         ("tiles left out for what they hold", summary.skipped),
     ]

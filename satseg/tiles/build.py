@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -159,11 +159,9 @@ class Builder:
         parts = self.layout.part(number, info, self.regions)
         found = []
         with self._opened(number) as (scene, labels):
-            if not info.has_mask and self.labels.known_everywhere and self.regions is None:
-                return [Block(p.scene, p.window, int(p.window.width * p.window.height)) for p in parts]
             for done, part in enumerate(parts, start=1):
-                count = labelled_pixels(scene, labels, part)
-                found += [Block(part.scene, part.window, count, part.region)] if count else []
+                pixels = labelled_pixels(scene, labels, part, len(self.labels.classes))
+                found += [replace(part, pixels=pixels)] if any(pixels) else []
                 self.progress(ProgressEvent("Finding labelled blocks", done, len(parts), "block"))
         return found
 

@@ -61,7 +61,11 @@ def check(tile_set: TileSet, *, progress: Progress = no_progress) -> TileCheck:
     for done, row in enumerate(index.to_dict("records"), start=1):
         problems += [TileProblem(row["tile"], text) for text in _problems(tile_set, row, moments.get(row["tile"]))]
         progress(ProgressEvent("Checking tiles", done, len(index), "tile"))
-    problems += [TileProblem(name, "is in train and overlaps a val or test tile") for name in tile_set.leaks()]
+    splits = dict(zip(index["tile"], index["split"], strict=True))
+    problems += [
+        TileProblem(one, f"is in {splits[one]} and overlaps {other}, which is in {splits[other]}")
+        for one, other in tile_set.leaks().items()
+    ]
     listed = set(index["image"])
     strays = sum(f"images/{path.name}" not in listed for path in (tile_set.path / "images").glob("*.tif"))
     return TileCheck(str(tile_set.path), len(index), tuple(problems), strays)

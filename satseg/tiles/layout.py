@@ -125,28 +125,95 @@ def _spans(length: int, size: int, overlap: int) -> list[tuple[int, int, int]]:
     return [(start, min(size, length), shared) for start, shared in zip(starts, before, strict=True)]
 
 
-def assign_splits(areas: Sequence[int], shares: Sequence[float], seed: int) -> list[str]:
-    """Deal blocks to train, val and test so that their areas come close to the shares.
+def assign_splits(
+    areas: Sequence[int], shares: Sequence[float], seed: int, *, pixels: np.ndarray | None = None
+) -> list[str]:
+    """Deal blocks to train, val and test so that their areas come close to the shares, and each gets every class.
+
+    First each split is given a block of every class that it lacks, the rarest class first, as long as its share has
+    room for it. Then the split that is farthest from its share is given a block of the class that it is shortest of.
 
     Args:
         areas: Labelled pixels of each block, all positive.
         shares: Shares of train, val and test; they are scaled to a sum of 1.
         seed: Decides which block goes where.
+        pixels: (N, K) those of each class; None does not look at classes.
 
     Returns:
         The split of each block. Every split with a share gets a block as long as there are enough; val comes before
         test.
 
     Raises:
-        UsageError: A share is negative, or train has none.
+        UsageError: Shares are not three numbers of 0 and more, or train has none.
     """
-    if len(shares) != 3 or min(shares) < 0 or shares[0] <= 0:
+    if len(shares) != 3 or not np.isfinite(shares).all() or min(shares) < 0 or shares[0] <= 0:
         raise UsageError(f"Shares of train, val and test must be three numbers, train over 0, not {tuple(shares)}.")
-    missing = np.asarray(shares, dtype=float) / sum(shares) * sum(areas)
-    empty = [i for i, share in enumerate(shares) if share > 0]
-    splits = [""] * len(areas)
-    for block in np.random.default_rng(seed).permutation(len(areas)):
-        split = empty.pop(0) if empty else int(missing.argmax())
-        missing[split] -= areas[block]
-        splits[block] = SPLITS[split]
-    return splits
+    return _Deal(np.asarray(areas, dtype=float), shares, seed, pixels).finish()
+
+
+class _Deal:
+    """Blocks that are being dealt, in an order that the seed decides."""
+
+    def __init__(self, areas: np.ndarray, shares: Sequence[float], seed: int, pixels: np.ndarray | None) -> None:
+        self._order = np.random.default_rng(seed).permutation(len(areas))
+        self._areas = areas[self._order]
+        counts = self._areas[:, None] if pixels is None else np.asarray(pixels, dtype=float)[self._order]
+        self._counts = counts[:, counts.any(axis=0)]  # (block, class)
+        self._holds = self._counts > 0
+        parts = np.round(np.asarray(shares, dtype=float) / sum(shares), 12)
+        self._wanted = np.flatnonzero(parts).tolist()
+        self._missing = parts * self._areas.sum()  # (split,) area
+        self._short = parts[:, None] * np.ones(self._counts.shape[1])  # (split, class) share of the class
+        self._totals = self._counts.sum(axis=0)
+        self._given = np.full(len(areas), -1)
+        self._empty: list[int] = list(self._wanted)
+
+    def finish(self) -> list[str]:
+        """Deal all blocks, and return the split of each."""
+        self._give_each_class()
+        queues = [iter(np.flatnonzero(column)) for column in self._holds.T]
+        running = np.ones(len(queues), dtype=bool)
+        while running.any():
+            split = int(self._missing.argmax())
+            kind = int(np.where(running, self._short[split], -np.inf).argmax())
+            block = next((block for block in queues[kind] if self._given[block] < 0), None)
+            if block is None:
+                running[kind] = False
+            else:
+                self._give(int(block), split)
+        splits = np.empty(len(self._areas), dtype=object)
+        splits[self._order] = np.array(SPLITS, dtype=object)[self._given]
+        return list(splits)
+
+    def _give(self, block: int, split: int) -> None:
+        self._given[block] = split
+        self._missing[split] -= self._areas[block]
+        self._short[split] -= self._counts[block] / self._totals
+        if split in self._empty:
+            self._empty.remove(split)
+
+    def _give_each_class(self) -> None:
+        """Give each split a block of every class that it lacks, as far as its share has room."""
+        lacks = np.zeros(self._short.shape, dtype=bool)
+        lacks[self._wanted] = True
+        while lacks.any():
+            left = self._holds[self._given < 0].sum(axis=0)
+            rarest = int(np.where(lacks.any(axis=0), left, np.inf).argmin())
+            split = int(lacks[:, rarest].argmax())
+            block = self._richest(split, rarest, lacks[split])
+            if block is None:
+                lacks[split, rarest] = False
+            else:
+                self._give(block, split)
+                lacks[split] &= ~self._holds[block]
+
+    def _richest(self, split: int, kind: int, lacking: np.ndarray) -> int | None:
+        """Return the block of a class that has most of the classes lacking, and that the split has room for."""
+        free = self._given < 0
+        first = split in self._empty
+        waiting = sum(other < split or not first for other in self._empty if other != split)
+        if free.sum() <= waiting:  # those are for splits that have nothing yet
+            return None
+        fitting = self._areas <= 2 * self._missing[split] if not first else True
+        blocks = np.flatnonzero(free & self._holds[:, kind] & fitting)
+        return int(blocks[self._holds[blocks][:, lacking].sum(axis=1).argmax()]) if len(blocks) else None

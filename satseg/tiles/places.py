@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas
 import shapely
-from pyproj import CRS, Transformer
 from rasterio.windows import Window
 
 from satseg.records import SceneInfo
+from satseg.tiles.globe import GLOBE, in_degrees, is_geographic, on_maps, outlines, same
 
 _NEGLIGIBLE = 1e-3  # share of a tile: edges that were bent by a change of CRS cross by less
+_CHUNK = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,20 +25,20 @@ class Places:
     Args:
         scenes: (N,) name of the scene of each.
         windows: (N, 4) int64: first row, first column, rows, columns.
-        footprints: (N,) polygons in one CRS.
-        comparable: Whether footprints of different scenes lie in one CRS.
+        footprints: (N,) polygons in one CRS; None where nobody knows where the scene lies.
+        geographic: Whether that CRS has longitudes and latitudes; they are then compared on the globe.
     """
 
     scenes: np.ndarray
     windows: np.ndarray
     footprints: np.ndarray
-    comparable: bool
+    geographic: bool
 
     def __len__(self) -> int:
         return len(self.scenes)
 
     def __getitem__(self, chosen: np.ndarray) -> Places:
-        return Places(self.scenes[chosen], self.windows[chosen], self.footprints[chosen], self.comparable)
+        return Places(self.scenes[chosen], self.windows[chosen], self.footprints[chosen], self.geographic)
 
     @classmethod
     def of(
@@ -49,17 +50,38 @@ class Places:
             infos: The scenes.
             numbers: Scene of each window.
             windows: The windows.
-            crs: CRS of the footprints, or None where coordinates are left as they are.
+            crs: CRS of the footprints, or None where no scene has one.
         """
         rows = np.array(
             [(int(w.row_off), int(w.col_off), int(w.height), int(w.width)) for w in windows], dtype=np.int64
         ).reshape(-1, 4)
         names = np.array([info.path for info in infos], dtype=object)[np.array(numbers, dtype=np.int64)]
-        return cls(names, rows, footprints_of(infos, names, rows, crs), crs is not None)
+        if crs is None:
+            return cls(names, rows, np.full(len(rows), None, dtype=object), geographic=False)
+        return cls(names, rows, footprints_of(infos, names, rows, crs), is_geographic(crs))
+
+
+def common_crs(crs: Sequence[str | None]) -> str | None:
+    """Return the CRS in which scenes of these are compared: theirs, or longitude and latitude where they have several.
+
+    Args:
+        crs: Of each scene; None where it has none.
+
+    Returns:
+        None where no scene has one.
+    """
+    known = list(dict.fromkeys(one for one in crs if one is not None))
+    if not known:
+        return None
+    alike = all(same(known[0], other) for other in known[1:])
+    return known[0] if alike and (in_degrees(known[0]) or not is_geographic(known[0])) else GLOBE
 
 
 def footprints_of(infos: Sequence[SceneInfo], scenes: np.ndarray, windows: np.ndarray, crs: str | None) -> np.ndarray:
-    """Return windows (N, 4) of scenes, given by their paths (N,), as polygons in a CRS; None leaves those of scenes."""
+    """Return windows (N, 4) of scenes, given by their paths (N,), as polygons in a CRS.
+
+    Without a CRS coordinates are left as scenes have them. With one, windows that cannot be brought there are None.
+    """
     found = np.empty(len(windows), dtype=object)
     by_path = {info.path: info for info in infos}
     for path, mine in pandas.Series(scenes).groupby(scenes).indices.items():
@@ -67,20 +89,14 @@ def footprints_of(infos: Sequence[SceneInfo], scenes: np.ndarray, windows: np.nd
     return found
 
 
-def outlines(info: SceneInfo, windows: np.ndarray, crs: str | None) -> np.ndarray:
-    """Return windows (N, 4) of a scene as polygons of four corners in a CRS; None leaves that of the scene."""
-    top, left, height, width = windows.T.astype(float)
-    columns = np.stack([left, left + width, left + width, left], axis=1)
-    rows = np.stack([top, top, top + height, top + height], axis=1)
-    x, y = info.transform * (columns, rows)
-    if crs is not None and info.crs is not None and CRS.from_user_input(crs) != CRS.from_user_input(info.crs):
-        x, y = Transformer.from_crs(info.crs, crs, always_xy=True).transform(x, y)
-    found: np.ndarray = shapely.polygons(np.stack([x, y], axis=-1))
+def overlapping(places: Places, others: Places, *, margin: int = 0) -> np.ndarray:
+    """Find the places that overlap any of the others, as :func:`overlapped` does: (N,) bool."""
+    found: np.ndarray = overlapped(places, others, margin=margin) >= 0
     return found
 
 
-def overlapping(places: Places, others: Places, *, margin: int = 0) -> np.ndarray:
-    """Find the places that overlap any of the others.
+def overlapped(places: Places, others: Places, *, margin: int = 0) -> np.ndarray:
+    """Find for each place one of the others that it overlaps.
 
     Within a scene windows are compared pixel by pixel; between scenes footprints are, where a crossing of less than
     a thousandth of a place does not count.
@@ -91,11 +107,12 @@ def overlapping(places: Places, others: Places, *, margin: int = 0) -> np.ndarra
         margin: Pixels by which the others are grown on all sides.
 
     Returns:
-        (N,) bool.
+        (N,) int64 number of the other, -1 where there is none.
     """
     if not len(places) or not len(others):
-        return np.zeros(len(places), dtype=bool)
-    return _within_scenes(places, others, margin) | _between_scenes(places, others, margin)
+        return np.full(len(places), -1)
+    found = _within_scenes(places, others, margin)
+    return np.where(found < 0, _between_scenes(places, others, margin), found)
 
 
 def _within_scenes(places: Places, others: Places, margin: int) -> np.ndarray:
@@ -104,25 +121,111 @@ def _within_scenes(places: Places, others: Places, margin: int) -> np.ndarray:
     shifts = codes * (int(max(places.windows.max(), others.windows.max())) * 2 + 2 * margin + 2)
     mine = _boxes(places.windows, -0.25, shifts[: len(places)])
     tree = shapely.STRtree(_boxes(others.windows, margin - 0.25, shifts[len(places) :]))
-    found = np.zeros(len(places), dtype=bool)
-    found[tree.query(mine, predicate="intersects")[0]] = True
+    found = np.full(len(places), -1)
+    one, other = tree.query(mine, predicate="intersects")
+    found[one] = other
     return found
 
 
 def _between_scenes(places: Places, others: Places, margin: int) -> np.ndarray:
-    found = np.zeros(len(places), dtype=bool)
-    if not (places.comparable and others.comparable):
-        return found
-    grown = others.footprints if not margin else _grown(others, margin)
-    tree = shapely.STRtree(grown)
-    for first in range(0, len(places), 4096):
-        part = places.footprints[first : first + 4096]
-        mine, theirs = tree.query(part, predicate="intersects")
-        foreign = places.scenes[first + mine] != others.scenes[theirs]
-        mine, theirs = mine[foreign], theirs[foreign]
-        shared = shapely.area(shapely.intersection(part[mine], grown[theirs]))
-        found[first + mine[shared > _NEGLIGIBLE * shapely.area(part[mine])]] = True
+    found = np.full(len(places), -1)
+    here = _Stacks.of(places)
+    there = _Stacks.of(others)
+    grown = there.footprints if not margin else _grown(there.footprints, others.windows[there.first], margin)
+    for one, other, share in shared_ground(here.footprints, grown, here.geographic or there.geographic):
+        enough = share > _NEGLIGIBLE
+        stacks = pandas.DataFrame({"stack": one[enough], "other": other[enough]})
+        pairs = pandas.DataFrame({"place": here.places, "stack": here.stack}).merge(stacks, on="stack")
+        mine, theirs = pairs["place"].to_numpy(), pairs["other"].to_numpy()
+        partner = there.first[theirs]
+        partner = np.where(others.scenes[partner] == places.scenes[mine], there.second[theirs], partner)
+        found[mine[partner >= 0]] = partner[partner >= 0]
     return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Stacks:
+    """Places with those of one and the same footprint taken together, as scenes of one grid give them by the thousand.
+
+    Args:
+        footprints: (S,) polygon of each stack.
+        first: (S,) its first place.
+        second: (S,) its first place of another scene than that, or -1.
+        places: (P,) places that lie in a stack, that is, all that lie anywhere.
+        stack: (P,) stack of each of these.
+        geographic: Whether the CRS has longitudes and latitudes.
+    """
+
+    footprints: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
+    places: np.ndarray
+    stack: np.ndarray
+    geographic: bool
+
+    @classmethod
+    def of(cls, places: Places) -> _Stacks:
+        lying = np.flatnonzero(lie_somewhere(places.footprints))
+        stack, distinct = pandas.factorize(np.array(shapely.to_wkb(places.footprints[lying]), dtype=object))
+        frame = pandas.DataFrame({"stack": stack, "place": lying, "scene": places.scenes[lying]})
+        heads = frame.drop_duplicates("stack").set_index("stack")
+        foreign = frame[frame["scene"].to_numpy() != heads["scene"].reindex(stack).to_numpy()]
+        second = (
+            foreign.drop_duplicates("stack").set_index("stack")["place"].reindex(range(len(distinct)), fill_value=-1)
+        )
+        first = heads["place"].to_numpy(dtype=np.int64)
+        return cls(places.footprints[first], first, second.to_numpy(dtype=np.int64), lying, stack, places.geographic)
+
+
+def shared_ground(
+    footprints: np.ndarray, others: np.ndarray, geographic: bool
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield the pairs of footprints that share ground, and what share of the first one that is.
+
+    On the globe a pair across the equator comes twice.
+
+    Args:
+        footprints: (N,) polygons.
+        others: (M,) polygons in the same CRS.
+        geographic: Whether that CRS has longitudes and latitudes.
+    """
+    for mine, theirs in zip(*(_maps(part, geographic) for part in (footprints, others)), strict=True):
+        tree = shapely.STRtree(theirs)
+        for first in range(0, len(mine), _CHUNK):
+            part = mine[first : first + _CHUNK]
+            one, other = tree.query(part, predicate="intersects")
+            shared = shapely.area(shapely.intersection(part[one], theirs[other]))
+            yield first + one, other, shared / np.maximum(shapely.area(part[one]), np.finfo(float).tiny)
+
+
+def covered(footprints: np.ndarray, others: np.ndarray, geographic: bool) -> dict[int, float]:
+    """Return what share of each footprint the others cover together, of those that they touch.
+
+    Args:
+        footprints: (N,) polygons, or None.
+        others: (M,) polygons in the same CRS, or None.
+        geographic: Whether that CRS has longitudes and latitudes.
+    """
+    found: dict[int, float] = {}
+    for mine, theirs in zip(*(_maps(part, geographic) for part in (footprints, others)), strict=True):
+        one, other = shapely.STRtree(theirs).query(mine, predicate="intersects")
+        for number, touching in pandas.Series(other).groupby(one):
+            shape = mine[number]
+            shared = shapely.area(shapely.intersection(shape, shapely.union_all(theirs[touching.to_numpy()])))
+            found[int(number)] = max(found.get(int(number), 0.0), float(shared / shapely.area(shape)))
+    return found
+
+
+def _maps(footprints: np.ndarray, geographic: bool) -> list[np.ndarray]:
+    """Return footprints where their areas can be compared; those that lie nowhere are None."""
+    lying = footprints.copy()
+    lying[~lie_somewhere(footprints)] = None
+    return on_maps(lying) if geographic else [lying]
+
+
+def lie_somewhere(footprints: np.ndarray) -> np.ndarray:
+    """Tell which footprints are there and finite."""
+    return np.isfinite(shapely.bounds(footprints)).all(axis=1)
 
 
 def _boxes(windows: np.ndarray, grow: float, shifts: np.ndarray) -> Any:
@@ -131,10 +234,13 @@ def _boxes(windows: np.ndarray, grow: float, shifts: np.ndarray) -> Any:
     return shapely.box(left - grow, top - grow, left + width + grow, top + height + grow)
 
 
-def _grown(places: Places, margin: int) -> np.ndarray:
-    """Grow footprints by pixels, as if they were rectangles."""
-    size = np.sqrt(shapely.area(places.footprints) / (places.windows[:, 2] * places.windows[:, 3]))
-    grown: np.ndarray = shapely.buffer(places.footprints, margin * size, join_style="mitre")
+def _grown(footprints: np.ndarray, windows: np.ndarray, margin: int) -> np.ndarray:
+    """Grow footprints by pixels at least, as if they were squares."""
+    factors = 1 + 2 * margin / np.minimum(windows[:, 2], windows[:, 3])
+    corners, number = shapely.get_coordinates(footprints, return_index=True)
+    centres = shapely.get_coordinates(shapely.centroid(footprints))
+    moved = centres[number] + factors[number, None] * (corners - centres[number])
+    grown: np.ndarray = shapely.set_coordinates(footprints.copy(), moved)
     return grown
 
 
@@ -146,17 +252,19 @@ def follow(places: Places, *, least: float = 0.1) -> np.ndarray:
         least: Share of its ground that it must share at least.
 
     Returns:
-        (N,) int64 group of each: the number of its first place.
+        (N,) int64 group of each: the number of a place that comes earlier, or its own.
     """
     groups = np.arange(len(places))
-    if not places.comparable or len(set(places.scenes)) < 2:
+    if len(set(places.scenes)) < 2:
         return groups
-    mine, theirs = shapely.STRtree(places.footprints).query(places.footprints, predicate="intersects")
-    earlier = (theirs < mine) & (places.scenes[mine] != places.scenes[theirs])
-    mine, theirs = mine[earlier], theirs[earlier]
-    shared = shapely.area(shapely.intersection(places.footprints[mine], places.footprints[theirs]))
-    best = np.zeros(len(places))
-    for i, j, area in sorted(zip(mine.tolist(), theirs.tolist(), shared.tolist(), strict=True)):
-        if area > best[i] and area >= least * shapely.area(places.footprints[i]):
-            best[i], groups[i] = area, groups[j]
+    stacks = _Stacks.of(places)
+    foreign = places.scenes[stacks.places] != places.scenes[stacks.first[stacks.stack]]
+    groups[stacks.places[foreign]] = stacks.first[stacks.stack[foreign]]
+    best = np.full(len(places), least)
+    for one, other, share in shared_ground(stacks.footprints, stacks.footprints, stacks.geographic):
+        mine, theirs = stacks.first[one], stacks.first[other]
+        earlier = (theirs < mine) & (places.scenes[mine] != places.scenes[theirs])
+        for i, j, part in sorted(zip(mine[earlier].tolist(), theirs[earlier].tolist(), share[earlier], strict=True)):
+            if part > best[i] or (part == best[i] == least):
+                best[i], groups[i] = part, j
     return groups

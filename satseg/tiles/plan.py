@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import shapely
+import pandas
 from rasterio.windows import Window
 
 from satseg.classes import IGNORE_INDEX
@@ -14,7 +14,7 @@ from satseg.raster.labels import Labels
 from satseg.records import SceneInfo
 from satseg.tiles.cut import Planned
 from satseg.tiles.layout import SPLITS, assign_splits, blocks, place_at_random, place_tiles
-from satseg.tiles.places import Places, follow, overlapping
+from satseg.tiles.places import Places, covered, follow, overlapping
 from satseg.tiles.regions import Region, Regions
 from satseg.tiles.sources import AnyScene
 
@@ -30,14 +30,19 @@ class Block:
     Args:
         scene: Number of the scene.
         window: Its pixels.
-        labelled: Pixels that are both valid and labelled.
+        pixels: Those of each class that are both valid and labelled.
         region: The polygon that decides its split, or None.
     """
 
     scene: int
     window: Window
-    labelled: int = 0
+    pixels: tuple[int, ...] = ()
     region: Region | None = None
+
+    @property
+    def labelled(self) -> int:
+        """Pixels that are both valid and labelled."""
+        return sum(self.pixels)
 
 
 @dataclass(frozen=True)
@@ -109,7 +114,8 @@ def deal(
     """Give each block a split.
 
     Regions have theirs. Blocks that show the same ground, in several scenes, get the same one; so do those that show
-    the ground of existing tiles. The others are dealt so that areas come close to the shares.
+    the ground of existing tiles. The others are dealt so that areas come close to the shares, and that each split
+    holds every class where that can be.
 
     Args:
         found: Blocks with labelled pixels.
@@ -128,12 +134,14 @@ def deal(
     groups = follow(places)
     roots = _merge(units, groups)
     given = _given(places, existing, roots)
-    areas: dict[int, int] = {}
-    for block, root in zip(found, roots, strict=True):
-        areas[root] = areas.get(root, 0) + block.labelled
-    free = [root for root in areas if root not in given]
+    number, distinct = pandas.factorize(np.array(roots))
+    pixels = np.zeros((len(distinct), len(found[0].pixels) if found else 0), dtype=np.int64)
+    np.add.at(pixels, number, np.array([block.pixels for block in found]))
+    free = [n for n, root in enumerate(distinct.tolist()) if root not in given]
     if free:
-        given |= dict(zip(free, assign_splits([areas[root] for root in free], layout.shares, layout.seed), strict=True))
+        areas = pixels[free].sum(axis=1).tolist()
+        dealt = assign_splits(areas, layout.shares, layout.seed, pixels=pixels[free])
+        given |= dict(zip(distinct[free].tolist(), dealt, strict=True))
     return [given[root] for root in roots]
 
 
@@ -154,44 +162,49 @@ def _merge(units: Sequence[int], groups: np.ndarray) -> list[int]:
 
 def _given(places: Places, existing: Existing, roots: Sequence[int]) -> dict[int, str]:
     """Return the split of those roots whose ground existing tiles cover."""
-    if not (len(existing.places) and places.comparable and existing.places.comparable):
-        return {}
-    theirs, mine = shapely.STRtree(places.footprints).query(existing.places.footprints, predicate="intersects")
-    shared = shapely.area(shapely.intersection(existing.places.footprints[theirs], places.footprints[mine]))
-    areas: dict[int, dict[str, float]] = {}
-    for tile, block, area in zip(theirs.tolist(), mine.tolist(), shared.tolist(), strict=True):
-        split = str(existing.splits[tile])
-        if split in SPLITS and area > _SAME_GROUND * shapely.area(places.footprints[block]):
-            by_split = areas.setdefault(roots[block], {})
-            by_split[split] = by_split.get(split, 0.0) + area
-    return {root: max(by_split, key=lambda split: by_split[split]) for root, by_split in areas.items()}
+    tiles = existing.places
+    parts: dict[tuple[int, str], float] = {}
+    for split in SPLITS:
+        covering = tiles.footprints[existing.splits == split]
+        for block, share in covered(places.footprints, covering, tiles.geographic or places.geographic).items():
+            if share > _SAME_GROUND:
+                parts[roots[block], split] = parts.get((roots[block], split), 0.0) + share
+    return {root: max(SPLITS, key=lambda s: parts.get((root, s), 0.0)) for root, _ in parts}
 
 
 def without_leaks(
     planned: Sequence[Planned], infos: Sequence[SceneInfo], layout: Layout, existing: Existing, crs: str | None
 ) -> list[Planned]:
-    """Leave out training tiles that come too near to others, and others that overlap existing training tiles."""
+    """Leave out tiles that share ground with those of another split.
+
+    Tiles that are there already stay. Of new ones train gives way to val and test, and val to test. Training tiles
+    keep the buffer, too.
+    """
     places = Places.of(infos, [p.scene for p in planned], [p.placement.window for p in planned], crs)
-    train = np.array([p.split == "train" for p in planned], dtype=bool)
+    splits = np.array([p.split for p in planned], dtype=object)
     kept = np.ones(len(planned), dtype=bool)
-    kept[~train] = ~overlapping(places[~train], existing.of("train"), margin=layout.buffer)
-    kept[train] &= ~overlapping(places[train], existing.of("val", "test"), margin=layout.buffer)
-    kept[train] &= ~overlapping(places[train], places[~train & kept], margin=layout.buffer)
+    for split in reversed(SPLITS):
+        mine = splits == split
+        for other in SPLITS:
+            margin = layout.buffer if "train" in (split, other) else 0
+            if other != split:
+                kept[mine] &= ~overlapping(places[mine], existing.of(other), margin=margin)
+            if SPLITS.index(other) > SPLITS.index(split):
+                kept[mine] &= ~overlapping(places[mine], places[(splits == other) & kept], margin=margin)
     return [p for p, keep in zip(planned, kept.tolist(), strict=True) if keep]
 
 
-def labelled_pixels(scene: AnyScene, labels: Labels, block: Block) -> int:
-    """Count the pixels of a block that are both valid and labelled."""
-    return sum(_count(scene, labels, window, block.region) for window in _chunks(block.window))
-
-
-def _count(scene: AnyScene, labels: Labels, window: Window, region: Region | None) -> int:
-    known = labels.read(window) != IGNORE_INDEX
-    if scene.info.has_mask:
-        known &= scene.read(window)[1]
-    if region is not None:
-        known &= region.covers(scene.info, window)
-    return int(np.count_nonzero(known))
+def labelled_pixels(scene: AnyScene, labels: Labels, block: Block, classes: int) -> tuple[int, ...]:
+    """Count the pixels of a block that are both valid and labelled, by class."""
+    counts = np.zeros(IGNORE_INDEX + 1, dtype=np.int64)
+    for window in _chunks(block.window):
+        ids = labels.read(window)
+        if scene.info.has_mask:
+            ids[~scene.read(window)[1]] = IGNORE_INDEX
+        if block.region is not None:
+            ids[~block.region.covers(scene.info, window)] = IGNORE_INDEX
+        counts += np.bincount(ids.ravel(), minlength=IGNORE_INDEX + 1)
+    return tuple(counts[:classes].tolist())
 
 
 def _chunks(window: Window) -> Iterator[Window]:

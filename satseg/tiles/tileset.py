@@ -31,8 +31,9 @@ from satseg.raster.bands import Moments, merge_moments
 from satseg.raster.names import open_raster
 from satseg.raster.scene import Scene
 from satseg.records import BandSpec, BandStatistics, SceneInfo
+from satseg.tiles.globe import GLOBE, in_degrees, is_geographic, same
 from satseg.tiles.layout import SPLITS
-from satseg.tiles.places import Places, footprints_of, overlapping
+from satseg.tiles.places import Places, footprints_of, lie_somewhere, overlapped
 
 log = logging.getLogger("satseg")
 
@@ -138,10 +139,10 @@ class TileSet:
         leaks = tile_set.leaks()
         if leaks:
             log.warning(
-                "%s: %d train tiles overlap val or test tiles, such as %s; scores will be too good.",
+                "%s: %d tiles overlap tiles of another split, such as %s and %s; scores will be too good.",
                 folder,
                 len(leaks),
-                leaks[0],
+                *next(iter(leaks.items())),
             )
         return tile_set
 
@@ -194,11 +195,27 @@ class TileSet:
             pixels=tuple(int(row[pixels_column(name)]) for name in self.classes.names),
         )
 
-    def leaks(self) -> list[str]:
-        """Return the names of train tiles that overlap a val or test tile."""
-        train = self.index[self.index["split"] == "train"]
-        others = self.index[self.index["split"].isin(["val", "test"])]
-        return list(train["tile"][overlapping(places_of(train), places_of(others))])
+    def leaks(self) -> dict[str, str]:
+        """Return the tiles that share pixels or ground with a tile of another split, and one such tile for each.
+
+        Of two tiles the one that is named is that of train, or else that of val.
+        """
+        parts = [self.index[self.index["split"] == split] for split in SPLITS]
+        found: dict[str, str] = {}
+        for number, mine in enumerate(parts[:-1]):
+            others = pandas.concat(parts[number + 1 :])
+            partner = overlapped(places_of(mine), places_of(others))
+            pairs = (
+                zip(mine["tile"], others["tile"].to_numpy()[partner], partner >= 0, strict=True) if len(others) else ()
+            )
+            found |= {tile: other for tile, other, overlaps in pairs if overlaps}
+        return found
+
+    @property
+    def unplaced(self) -> int:
+        """Scenes of which nobody knows where they lie, so that they cannot be compared with others; 0 for one scene."""
+        scenes = self.index["scene"]
+        return int(scenes[~lie_somewhere(places_of(self.index).footprints)].nunique()) if scenes.nunique() > 1 else 0
 
     def pixels(self) -> dict[str, dict[str, int]]:
         """Count labelled pixels by split and class name."""
@@ -280,8 +297,22 @@ def read_moments(folder: Path, names: Sequence[str]) -> dict[str, Moments]:
 def places_of(index: geopandas.GeoDataFrame) -> Places:
     """Return where the tiles of an index lie."""
     windows = index[["row", "col", "height", "width"]].to_numpy(dtype=np.int64)
-    footprints = index.geometry.to_numpy()
-    return Places(index["scene"].to_numpy(dtype=object), windows, footprints, index.crs is not None)
+    scenes = index["scene"].to_numpy(dtype=object)
+    if index.crs is None:
+        return Places(scenes, windows, np.full(len(index), None, dtype=object), geographic=False)
+    crs = index.crs.to_wkt()
+    geometry = index.geometry.to_crs(GLOBE) if is_geographic(crs) and not in_degrees(crs) else index.geometry
+    return Places(scenes, windows, geometry.to_numpy(), is_geographic(crs))
+
+
+def brought_to(index: geopandas.GeoDataFrame, crs: str | None) -> geopandas.GeoDataFrame:
+    """Return an index with its footprints in another CRS; where they are in none, nobody knows where they lie."""
+    if crs is None or (index.crs is not None and same(index.crs.to_wkt(), crs)):
+        return index
+    if index.crs is not None:
+        return index.to_crs(crs)
+    nowhere: geopandas.GeoDataFrame = index.set_geometry(geopandas.GeoSeries([None] * len(index), index.index, crs=crs))
+    return nowhere
 
 
 def batched(rows: Iterable[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:

@@ -26,11 +26,11 @@ from satseg.tiles.build import Builder, quotas, resumable
 from satseg.tiles.cut import Worth
 from satseg.tiles.journal import Journal
 from satseg.tiles.layout import SPLITS, choose_block
-from satseg.tiles.places import Places
-from satseg.tiles.plan import Existing, Layout, deal, without_leaks
+from satseg.tiles.places import Places, common_crs
+from satseg.tiles.plan import Block, Existing, Layout, deal, without_leaks
 from satseg.tiles.regions import Regions
 from satseg.tiles.sources import pair
-from satseg.tiles.tileset import INDEX, MOMENTS, TileSet, make_index, places_of, write_header
+from satseg.tiles.tileset import INDEX, MOMENTS, TileSet, brought_to, make_index, places_of, write_header
 from satseg.workflows.tile_scenes import describe_all, find_scenes, label_files, parse_gsd, unique_names
 from satseg.workflows.tile_settings import by_number, check_sizes, known_classes, length, pixels
 
@@ -203,9 +203,8 @@ class _Job:
     @property
     def crs(self) -> str | None:
         """CRS of the footprints."""
-        if self.base is None:
-            return self.builder.infos[0].crs
-        return None if self.base.index.crs is None else self.base.index.crs.to_wkt()
+        before = [] if self.base is None or self.base.index.crs is None else [self.base.index.crs.to_wkt()]
+        return common_crs([*before, *(info.crs for info in self.builder.infos)])
 
     def run(self, output: Path, *, resume: bool) -> TileSummary:
         """Plan, cut, and put the tile set into its place."""
@@ -242,16 +241,18 @@ class _Job:
             dropped=builder.labels.dropped,
             kept_apart=len(laid) - len(planned),
             overlapping=len(tile_set.leaks()),
+            unplaced=tile_set.unplaced,
             shares={split: area / sum(areas.values()) for split, area in areas.items()},
         )
         _warn_of_constant_bands(replace(tile_set, path=output))
-        _warn_of_gaps(summary, builder.layout.shares if builder.regions is None else (1, 1, 1))
+        _warn_of_gaps(summary, builder.layout.shares if builder.regions is None else (1, 1, 1), found)
         return summary
 
     def _existing(self) -> Existing:
         if self.base is None:
             return Existing(Places.of([], [], [], None), np.empty(0, dtype=object))
-        return Existing(places_of(self.base.index), self.base.index["split"].to_numpy(dtype=object))
+        index = brought_to(self.base.index, self.crs)
+        return Existing(places_of(index), index["split"].to_numpy(dtype=object))
 
     def _write(self, folder: Path, journal: Journal) -> TileSet:
         """Write the description, then the moments, then the index."""
@@ -263,7 +264,8 @@ class _Job:
         before = None if base is None else base.path
         index = make_index(folder, journal.rows(), builder.infos, crs=self.crs, before=before)
         if base is not None:
-            index = geopandas.GeoDataFrame(pandas.concat([base.index, index], ignore_index=True), crs=base.index.crs)
+            before_it = brought_to(base.index, self.crs)
+            index = geopandas.GeoDataFrame(pandas.concat([before_it, index], ignore_index=True), crs=self.crs)
         tile_set = TileSet(
             path=folder,
             classes=builder.labels.classes,
@@ -295,6 +297,7 @@ def _recall(output: Path, provenance: Mapping[str, Any]) -> TileSummary:
         repaired=0,
         dropped=0,
         overlapping=len(tile_set.leaks()),
+        unplaced=tile_set.unplaced,
     )
 
 
@@ -369,11 +372,20 @@ def _warn_of_constant_bands(tile_set: TileSet) -> None:
         log.warning("In the train tiles, %s: a network learns nothing of this band. Leave it out with --bands.", phrase)
 
 
-def _warn_of_gaps(summary: TileSummary, shares: Sequence[float]) -> None:
+def _warn_of_gaps(summary: TileSummary, shares: Sequence[float], found: Sequence[Block]) -> None:
+    """Warn of splits without a tile or without a class, and say what helps."""
     for split, share in zip(SPLITS, shares, strict=True):
         if share > 0 and not summary.tiles[split]:
             log.warning("The split %s got no tile: there are too few blocks. Try a smaller --block or --size.", split)
             continue
-        missing = [name for name, count in summary.pixels[split].items() if not count]
+        counts = summary.pixels[split].values()
+        missing = [(name, number) for number, name in enumerate(summary.pixels[split]) if not list(counts)[number]]
         if share > 0 and missing:
-            log.warning("The split %s has no pixel of %s.", split, ", ".join(missing))
+            holding = [sum(block.pixels[number] > 0 for block in found) for _, number in missing]
+            log.warning(
+                "The split %s has no pixel of %s (in %s blocks of all splits). Try a smaller --block, another "
+                "--seed, or splits that you drew: --split-by regions.gpkg:split.",
+                split,
+                ", ".join(name for name, _ in missing),
+                ", ".join(map(str, holding)),
+            )

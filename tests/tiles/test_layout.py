@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from time import perf_counter
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -83,6 +85,67 @@ def test_shares_are_met_in_area(areas: list[int], seed: int) -> None:
         assert abs(got - share * sum(areas)) <= max(areas)
 
 
+def held(pixels: np.ndarray, splits: list[str]) -> dict[str, np.ndarray]:
+    """Return for each split how many of its blocks hold each class."""
+    return {name: (pixels[np.array(splits) == name] > 0).sum(axis=0) for name in ("train", "val", "test")}
+
+
+blocks_of_classes = st.integers(1, 4).flatmap(
+    lambda kinds: st.lists(
+        st.lists(st.integers(0, 3).map(lambda n: max(0, n - 1) * 50), min_size=kinds, max_size=kinds),
+        min_size=40,
+        max_size=70,
+    )
+)
+
+
+@settings(deadline=None)
+@given(blocks_of_classes, st.integers(0, 9))
+def test_every_split_gets_every_class_that_enough_blocks_hold(counts: list[list[int]], seed: int) -> None:
+    pixels = np.array([[*row, 400 - sum(row)] for row in counts])  # blocks of one area, the rest of it background
+    splits = assign_splits(pixels.sum(axis=1).tolist(), (0.7, 0.15, 0.15), seed, pixels=pixels)
+    blocks_with = (pixels > 0).sum(axis=0)
+    found = held(pixels, splits)
+    for number, split in enumerate(("train", "val", "test")):
+        assert (found[split][blocks_with >= 9] > 0).all()
+        assert splits.count(split) == pytest.approx((0.7, 0.15, 0.15)[number] * len(splits), abs=1)
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(st.integers(0, 90), min_size=3, max_size=3).filter(any), min_size=40, max_size=80))
+def test_shares_are_met_whatever_classes_blocks_hold(counts: list[list[int]]) -> None:
+    pixels = np.array(counts)
+    areas = pixels.sum(axis=1)
+    splits = np.array(assign_splits(areas.tolist(), (0.7, 0.15, 0.15), 1, pixels=pixels))
+    for name, share in zip(("train", "val", "test"), (0.7, 0.15, 0.15), strict=True):
+        assert abs(areas[splits == name].sum() - share * areas.sum()) <= areas.max()
+
+
+def test_a_rare_class_goes_to_each_split_once_where_three_blocks_hold_it() -> None:
+    pixels = np.full((40, 3), 100)
+    pixels[:, 1:] = 0
+    pixels[[3, 17, 30], 1] = 1
+    pixels[[4, 17], 2] = 1
+    for seed in range(20):
+        found = held(pixels, assign_splits([100] * 40, (0.7, 0.15, 0.15), seed, pixels=pixels))
+        assert [found[split][1] for split in ("train", "val", "test")] == [1, 1, 1]
+        assert [found[split][2] for split in ("train", "val", "test")] == [1, 1, 0]
+
+
+def test_no_split_is_left_empty_for_the_sake_of_classes() -> None:
+    pixels = np.eye(3, dtype=int) * 10
+    assert sorted(assign_splits([10] * 3, (0.7, 0.15, 0.15), 0, pixels=pixels)) == ["test", "train", "val"]
+    assert sorted(assign_splits([10] * 2, (0.7, 0.15, 0.15), 0, pixels=pixels[:2])) == ["train", "val"]
+
+
+def test_thousands_of_blocks_of_many_classes_are_dealt_at_once() -> None:
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 50, (5000, 40)) * (rng.random((5000, 40)) < 0.1)
+    start = perf_counter()
+    assign_splits((pixels.sum(axis=1) + 1).tolist(), (0.7, 0.15, 0.15), 0, pixels=pixels)
+    assert perf_counter() - start < 5
+
+
 def test_the_seed_decides() -> None:
     areas = [1] * 30
     assert assign_splits(areas, (7, 2, 1), 3) == assign_splits(areas, (0.7, 0.2, 0.1), 3)
@@ -95,7 +158,9 @@ def test_val_comes_before_test_where_blocks_are_few() -> None:
     assert "test" not in assign_splits([5] * 10, (0.8, 0.2, 0), 0)
 
 
-@pytest.mark.parametrize("shares", [(0, 1, 1), (1, -1, 0), (1, 1)])
+@pytest.mark.parametrize(
+    "shares", [(0, 1, 1), (1, -1, 0), (1, 1), (float("nan"), 0.2, 0.1), (0.7, float("nan"), 0.1), (float("inf"), 1, 1)]
+)
 def test_shares_that_make_no_sense_are_refused(shares: tuple[float, ...]) -> None:
     with pytest.raises(UsageError, match="Shares of train, val and test"):
         assign_splits([1], shares, 0)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+from itertools import combinations
 from pathlib import Path
 
 import geopandas
 import numpy as np
 import pytest
+import rasterio
 import shapely
 from affine import Affine
 from made_scenes import GRID, write_labels, write_scene
+from rasterio import warp
 
 from satseg.errors import LabelError, UsageError
 from satseg.tiles.tileset import TileSet
@@ -90,6 +93,75 @@ def test_scenes_that_overlap_askew_do_not_leak(tmp_path: Path, scene: Path, labe
     assert summary.overlapping == 0
 
 
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("split_by", ["block", "scene"])
+def test_no_two_splits_share_ground(tmp_path: Path, labels: Path, seed: int, split_by: str) -> None:
+    rng = np.random.default_rng(0)
+    scenes = []
+    for number, (right, down) in enumerate([(0, 0), (150, 100), (290, 230)]):
+        bands = rng.integers(0, 255, (1, 160, 160), dtype=np.uint8)
+        grid = GRID * Affine.translation(right, down)
+        scenes.append(write_scene(tmp_path / f"{number}.tif", bands, transform=grid))
+    options = {"size": 32, "overlap": 0, "block": 64, "shares": (1, 1, 1), "seed": seed, "split_by": split_by}
+    summary = tile(scenes, labels=labels, output=tmp_path / "tiles", **options)
+    index = TileSet.open(tmp_path / "tiles").index
+    ground = [shapely.union_all(index.geometry[index["split"] == split].to_numpy()) for split in summary.tiles]
+    assert all(summary.tiles.values())
+    assert [one.intersection(other).area for one, other in combinations(ground, 2)] == pytest.approx([0, 0, 0])
+    assert summary.overlapping == 0
+
+
+def test_scenes_of_two_zones_do_not_leak(tmp_path: Path, scene: Path, labels: Path) -> None:
+    """One has its ground in UTM 45, the other in 44, at the same place."""
+    with rasterio.open(scene) as dataset:
+        x, y = warp.transform("EPSG:32645", "EPSG:32644", *([c] for c in dataset.xy(256, 320)))
+    grid = Affine(0.5, 0, x[0] - 100, 0, -0.5, y[0] + 100)
+    bands = np.ones((1, 400, 400), dtype=np.uint8)
+    other = write_scene(tmp_path / "other.tif", bands, transform=grid, crs="EPSG:32644")
+    summary = tile([scene, other], labels=labels, output=tmp_path / "tiles", size=32, overlap=0, block=96)
+    index = TileSet.open(tmp_path / "tiles").index
+    assert index.crs == "OGC:CRS84"
+    ground = {split: shapely.union_all(index.geometry[index["split"] == split].to_numpy()) for split in summary.tiles}
+    for one, other_ground in combinations(ground.values(), 2):
+        assert one.intersection(other_ground).area < 0.01 * index.geometry.iloc[0].area
+    assert index.groupby("split")["scene"].nunique().to_dict() == {"train": 2, "val": 2, "test": 2}
+    assert (summary.overlapping, summary.unplaced) == (0, 0)
+
+
+def test_a_scene_in_another_hemisphere_can_be_added(tmp_path: Path, scene: Path, labels: Path) -> None:
+    tile([scene], labels=labels, output=tmp_path / "tiles", size=64, block=128)
+    far = Affine(0.5, 0, 400_000, 0, -0.5, 7_000_000)
+    other = write_scene(tmp_path / "far.tif", np.ones((1, 256, 256), np.uint8), transform=far, crs="EPSG:32756")
+    place = geopandas.GeoDataFrame(geometry=[shapely.box(400_010, 6_999_900, 400_050, 6_999_990)], crs="EPSG:32756")
+    (tmp_path / "far").mkdir()
+    place.to_file(tmp_path / "far" / "houses.gpkg")
+    tile([other], labels=tmp_path / "far" / "houses.gpkg", output=tmp_path / "tiles", size=64, block=128, append=True)
+    index = TileSet.open(tmp_path / "tiles").index
+    lon, lat = index.geometry.bounds["minx"], index.geometry.bounds["miny"]
+    assert sorted({(round(x), round(y)) for x, y in zip(lon, lat, strict=True)}) == [(85, 27), (152, -27)]
+
+
+def test_scenes_without_a_crs_are_said_not_to_be_compared(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for folder, top in (("images", 255), ("masks", 2)):
+        (tmp_path / folder).mkdir()
+        for number in range(4):
+            bands = rng.integers(0, top, (1, 64, 64), dtype=np.uint8)
+            write_scene(tmp_path / folder / f"{number}.tif", bands, crs=None, transform=Affine.identity())
+    pairs = (tmp_path / "images", tmp_path / "masks")
+    summary = tile(pairs=pairs, output=tmp_path / "tiles", size=64)
+    assert (summary.overlapping, summary.unplaced) == (0, 4)
+
+
+def test_each_split_holds_every_class_where_that_can_be(tmp_path: Path, scene: Path) -> None:
+    """Three small houses in 20 blocks: one for each split, whatever the seed."""
+    labels = write_labels(tmp_path / "houses.gpkg", (3, 3, 9, 9), (300, 140, 310, 150), (600, 400, 610, 410))
+    for seed in range(5):
+        options = {"size": 64, "block": 128, "overlap": 0, "shares": (0.6, 0.2, 0.2), "seed": seed}
+        summary = tile([scene], labels=labels, output=tmp_path / f"tiles{seed}", **options)
+        assert all(pixels["houses"] for pixels in summary.pixels.values())
+
+
 def write_regions(path: Path, **boxes: tuple[int, int, int, int]) -> Path:
     shapes = [shapely.Polygon([GRID * c for c in [(a, b), (c, b), (c, d), (a, d)]]) for a, b, c, d in boxes.values()]
     regions = geopandas.GeoDataFrame({"split": [name.rstrip("0123456789") for name in boxes]}, geometry=shapes)
@@ -161,5 +233,7 @@ def test_missing_classes_are_warned_of(tmp_path: Path, scene: Path, caplog: pyte
         summary = tile([scene], labels=labels, output=tmp_path / "tiles", size=64, block=128)
     empty = [split for split, pixels in summary.pixels.items() if not pixels["pond"]]
     assert len(empty) == 2
-    assert all(f"The split {split} has no pixel of pond" in caplog.text for split in empty)
+    assert all(
+        f"The split {split} has no pixel of pond (in 1 blocks of all splits). Try" in caplog.text for split in empty
+    )
     assert sum(summary.shares.values()) == pytest.approx(1)

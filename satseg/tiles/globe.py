@@ -1,0 +1,129 @@
+"""Outlines of windows of scenes: in the CRS of the scene, on the globe, and on maps where areas can be compared."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import shapely
+from pyproj import CRS, Transformer
+from pyproj.exceptions import ProjError
+
+from satseg.records import SceneInfo
+
+GLOBE = "OGC:CRS84"
+"""Longitude and latitude: where scenes of several CRSs are compared."""
+
+_STEPS = 8  # parts of an edge that is bent by a change of CRS
+_STRAIGHT = 0.25  # units of longitude and latitude along which a parallel is nearly straight on the maps
+
+
+def same(one: str, other: str) -> bool:
+    """Tell whether two names or WKTs mean one CRS."""
+    return one == other or bool(_parsed(one) == _parsed(other))
+
+
+def is_geographic(crs: str) -> bool:
+    """Tell whether a CRS has longitudes and latitudes."""
+    return bool(_parsed(crs).is_geographic)
+
+
+def in_degrees(crs: str) -> bool:
+    """Tell whether a CRS has longitudes and latitudes in degrees; some have grads."""
+    return is_geographic(crs) and all(axis.unit_name == "degree" for axis in _parsed(crs).axis_info[:2])
+
+
+def outlines(info: SceneInfo, windows: np.ndarray, crs: str | None) -> np.ndarray:
+    """Return windows (N, 4) of a scene as polygons in a CRS.
+
+    Their edges are bent with the CRS. Across the antimeridian longitudes go on beyond 180, so that polygons stay in
+    one piece.
+
+    Args:
+        info: The scene.
+        windows: First row, first column, rows, columns of each.
+        crs: CRS of the polygons; None leaves that of the scene.
+
+    Returns:
+        (N,) polygons; None where the scene has no CRS, or one that does not lead to ``crs`` there.
+    """
+    bent = crs is not None and (info.crs is None or not same(info.crs, crs))
+    edge = np.arange(_STEPS) / _STEPS if bent else np.zeros(1)
+    along = np.concatenate([edge, np.ones_like(edge), 1 - edge, np.zeros_like(edge)])
+    down = np.roll(along, len(edge))
+    top, left, height, width = windows.T.astype(float)[..., None]
+    x, y = info.transform * (left + width * along, top + height * down)
+    if not bent:
+        plain: np.ndarray = shapely.polygons(np.stack([x, y], axis=-1))
+        return plain
+    found = np.full(len(windows), None, dtype=object)
+    if info.crs is None or crs is None:
+        return found
+    try:
+        x, y = _transformer(info.crs, crs).transform(x, y)
+    except ProjError:
+        return found
+    geographic = is_geographic(crs)
+    plain_ones = (np.ptp(x, axis=1) < 180) | (not geographic)  # false too where it is not finite
+    plain_ones &= np.isfinite(x + y).all(axis=1)
+    found[plain_ones] = shapely.polygons(np.stack([x[plain_ones], y[plain_ones]], axis=-1))
+    for number in np.flatnonzero(~plain_ones):
+        found[number] = _polygon(x[number], y[number], geographic=geographic)
+    return found
+
+
+def _polygon(x: np.ndarray, y: np.ndarray, *, geographic: bool) -> shapely.Polygon | None:
+    """Return a ring as a polygon, without what lies off the globe; None where nothing is left."""
+    there = np.isfinite(x) & np.isfinite(y)
+    x, y = x[there], y[there]
+    if len(x) < 3:
+        return None
+    if geographic:
+        x = np.unwrap(np.append(x, x[0]), period=360)
+        around, x = x[-1] - x[0], x[:-1]
+        if abs(around) > 180:  # it goes around a pole, and is closed there
+            pole = np.copysign(90, y.mean())
+            x, y = np.append(x, [x[0] + around, x[0] + around, x[0]]), np.append(y, [y[0], pole, pole])
+        x -= 360 * np.floor((x.mean() + 180) / 360)
+    return shapely.Polygon(np.column_stack([x, y]))
+
+
+def on_maps(footprints: np.ndarray) -> list[np.ndarray]:
+    """Bring polygons in longitude and latitude onto two maps of equal area, one around each pole.
+
+    There is no antimeridian on them and no pole at their border; two polygons that share ground do so on one of the
+    maps at least.
+
+    Args:
+        footprints: (N,) polygons in degrees; None is left out.
+
+    Returns:
+        For each map (N,) polygons, on a sphere of radius 1; None where a polygon lies wholly on the other.
+    """
+    fine = shapely.segmentize(footprints, _STRAIGHT)
+    degrees, number = shapely.get_coordinates(fine, return_index=True)
+    lon, lat = np.radians(degrees).T
+    maps = []
+    for pole in (1, -1):
+        radius = 2 * np.sin((np.pi / 2 - pole * lat) / 2)  # Lambert's azimuthal equal-area projection
+        reaching = np.zeros(len(footprints), dtype=bool)
+        reaching[number[pole * lat >= 0]] = True
+        moved = np.column_stack([radius * np.sin(lon), radius * np.cos(lon)])
+        drawn = np.full(len(footprints), None, dtype=object)
+        if reaching.any():
+            drawn[reaching] = shapely.set_coordinates(fine[reaching], moved[reaching[number]])
+            broken = reaching.copy()
+            broken[reaching] = ~shapely.is_valid(drawn[reaching])
+            drawn[broken] = shapely.make_valid(drawn[broken])
+        maps.append(drawn)
+    return maps
+
+
+@lru_cache(maxsize=1024)
+def _transformer(source: str, target: str) -> Transformer:
+    return Transformer.from_crs(_parsed(source), _parsed(target), always_xy=True)
+
+
+@lru_cache(maxsize=1024)
+def _parsed(crs: str) -> CRS:
+    return CRS.from_user_input(crs)
