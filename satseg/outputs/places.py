@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable
 from functools import lru_cache
 from pathlib import Path
 
-from satseg.outputs.families import family
+from satseg.outputs import families
 
 
-def places(path: Path) -> set[Hashable]:
-    """Return what identifies a file and its family: equal names and links to one file have one of these in common.
+def places(path: Path, *, family: bool = False) -> set[Hashable]:
+    """Return what identifies a file: equal names and links to one file have one of these in common.
 
     A file that exists is known by its number (inode), so that hard links are found out; any file by the number of the
     folder above it that exists, and the names from there on.
+
+    Args:
+        path: The file; it need not exist.
+        family: Whether what is read together with it counts as well.
     """
-    found: set[Hashable] = set()
-    for member in (path, *family(path)):
-        found |= _places_of(member)
-    return found
+    return set().union(*map(_places_of, (path, *(families.family(path) if family else ()))))
 
 
 def is_within(path: Path, folder: Path) -> bool:
@@ -30,12 +31,6 @@ def is_within(path: Path, folder: Path) -> bool:
         return False
     resolved = _resolved(path)
     return any(os.path.samestat(wanted, above.stat()) for above in (resolved, *resolved.parents) if above.exists())
-
-
-def meets(paths: Iterable[Path], others: Iterable[Path]) -> bool:
-    """Tell whether one of the files, or of their families, is one of the others."""
-    found = set().union(*map(places, others))
-    return any(not found.isdisjoint(places(path)) for path in paths)
 
 
 def _places_of(path: Path) -> set[Hashable]:

@@ -181,19 +181,14 @@ def predict_scenes(
             "With --skip-existing, polygons of several scenes cannot go into one layer: it is written anew.",
             hint="Put {stem} into the output's name: -o 'maps/{stem}.gpkg'",
         )
-    inputs = _model_paths(model) + [path for path in (settings.aoi,) if path]
-    one_crs = shares and settings.polygons.crs is None
-    if isinstance(scenes, Sequence):
-        claims = Claims(names, inputs, alone=alone, one_crs=one_crs)
-        for scene in scenes:  # before any work is done
-            claims.take(SceneSource.of(scene, bands=settings.bands), None)
-    claims = Claims(names, inputs, alone=alone)
+    models = _model_paths(model)
+    claims = _claims(scenes, names, models, arch, settings)
     with ExitStack() as stack:
         engine = open_engine(settings)
         if engine is not None:
             stack.enter_context(engine)
         stack.callback(torch.set_num_threads, torch.get_num_threads())
-        mapper, checkpoint = _mapper(inputs[: len(inputs) - bool(settings.aoi)], arch, settings, engine)
+        mapper, checkpoint = _mapper(models, arch, settings, engine)
         shared = stack.enter_context(mapper.share_layer(layer)) if shares else None
         mapped = 0
         for scene in scenes:
@@ -241,7 +236,7 @@ def rehearse_scenes(
     names = _output_names(outputs)
     settings = settings or PredictionSettings()
     models = _model_paths(model)
-    claims = Claims(names, models, alone=isinstance(scenes, Sequence) and len(scenes) == 1)
+    claims = _claims(scenes, names, models, arch, settings)
     with ExitStack() as stack:
         stack.callback(torch.set_num_threads, torch.get_num_threads())
         mapper, checkpoint = _mapper(models, arch, settings, None)
@@ -250,6 +245,29 @@ def rehearse_scenes(
             claims.take(source, None)
             with gdal_environment():
                 yield mapper.rehearse(fitting(source, checkpoint), names.of_scene(source, None, alone=True))
+
+
+def _claims(
+    scenes: Iterable[str | Path | SceneSource],
+    names: OutputNames,
+    models: Sequence[str | Path],
+    arch: str | None,
+    settings: PredictionSettings,
+) -> Claims:
+    """Check all outputs against all that is read, as far as it is known before any work; return what checks the rest.
+
+    Raises:
+        UsageError: An output is read, too, or written twice; or scenes of several CRSs would go into one layer.
+        OutputError: An output cannot be written.
+    """
+    alone = isinstance(scenes, Sequence) and len(scenes) == 1
+    inputs = [*models, arch and arch.rpartition(":")[0], settings.aoi]
+    if isinstance(scenes, Sequence):
+        layer = names.of_layer(None).vectors or STDOUT in names.outputs
+        one_crs = not alone and bool(layer) and settings.polygons.crs is None
+        claims = Claims(names, inputs, alone=alone, one_crs=one_crs)
+        claims.take_all(SceneSource.of(scene, bands=settings.bands) for scene in scenes)
+    return Claims(names, inputs, alone=alone)
 
 
 def _mapper(

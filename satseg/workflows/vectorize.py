@@ -14,8 +14,10 @@ from satseg.classes import ClassTable
 from satseg.errors import SceneError, UsageError
 from satseg.raster.gdal import gdal_environment
 from satseg.records import Progress, ProgressEvent, VectorSummary, no_progress
+from satseg.staging import claimed
 from satseg.vectorization import PolygonOptions, PolygonSink
 from satseg.workflows.class_raster import ClassRaster
+from satseg.workflows.ledger import Ledger
 
 log = logging.getLogger("satseg")
 
@@ -57,7 +59,7 @@ def vectorize(
 
     Raises:
         SceneError: A raster cannot be opened or read, or holds no classes, or not those of the first one.
-        UsageError: No raster or output, an unknown suffix or class name, a length or area that is none, or rasters in
+        UsageError: No raster or output, an output that is read, too, an unknown suffix or class name, a length or area that is none, or rasters in
             different CRSs and none named in the options.
         OutputError: An output cannot be written.
     """
@@ -67,10 +69,14 @@ def vectorize(
         raise UsageError(f"There are {len(inputs)} rasters, but {len(sure)} with confidence.")
     names = [str(output) for output in _listed(outputs)]
     _check_names(inputs, names, stream)
+    files = [Path(name) for name in names if name != STDOUT]
+    ledger = Ledger([*inputs, *sure])
+    for file in files:
+        ledger.write(file)
     options = options or PolygonOptions()
     told, sink = False, None
     try:
-        with gdal_environment():
+        with claimed(*files), gdal_environment():
             for path, beside in zip(inputs, sure, strict=True):
                 with ClassRaster(path, band=band, threshold=threshold, confidence=beside) as raster:
                     if sink is None:

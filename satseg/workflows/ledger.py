@@ -1,0 +1,116 @@
+"""What a run reads and what it writes: no file is both, and none is written twice."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from pathlib import Path
+
+from satseg.errors import OutputError, UsageError
+from satseg.outputs.families import needs_family, relatives
+from satseg.outputs.places import is_within, places
+from satseg.outputs.writable import check_file, check_folder
+from satseg.raster.local_files import local_files
+from satseg.raster.names import is_local_file
+
+
+class Ledger:
+    """All inputs and outputs of a run, entered before any work; inputs that come later, when they come.
+
+    A file is known by where it lies, whatever it is called: see :mod:`satseg.outputs.places`.
+
+    Args:
+        names: Inputs: files, URLs, GDAL's names, with layers or without. None is passed over.
+    """
+
+    def __init__(self, names: Iterable[str | Path | None] = ()) -> None:
+        self._read: dict[Hashable, str] = {}
+        self._names: set[str] = set()
+        self._folders: list[tuple[Path, str]] = []
+        self._files: list[tuple[Path, str]] = []
+        self._written: dict[Hashable, str] = {}
+        self.read(*names)
+
+    def read(self, *names: str | Path | None) -> None:
+        """Enter inputs; of a mosaic or archive, all that it is made of.
+
+        Raises:
+            UsageError: This run has written one of them, or is about to.
+        """
+        for name in map(str, filter(None, names)):
+            if name in self._names:  # nothing that is written since can be it
+                continue
+            self._names.add(name)
+            if is_local_file(name) and Path(name).is_dir():
+                self._folders.append((Path(name), name))
+                continue
+            for file in local_files(name):
+                for place in places(file):
+                    if place in self._written:
+                        raise UsageError(
+                            f"{_whose(file, name)} is read, but this run writes it: {self._written[place]}.",
+                            hint="Leave it out, or name other outputs.",
+                        )
+                    self._read.setdefault(place, _whose(file, name))
+                self._files.append((file, name))
+
+    def write(self, path: Path, what: str = "") -> None:
+        """Enter an output file, and check that it can be written.
+
+        Args:
+            path: Where it goes.
+            what: What it is, in a few words, for those who would write it again.
+
+        Raises:
+            UsageError: It is an input or part of one, or would destroy what belongs to one; or it is written already.
+            OutputError: It cannot be written.
+        """
+        self._check_unread(path)
+        found = places(path, family=needs_family(path))
+        if not self._written.keys().isdisjoint(found):
+            raise UsageError(f"The output {path} is named twice.")
+        check_file(path)
+        self._written |= dict.fromkeys(found, what or str(path))
+
+    def written_as(self, path: Path) -> str | None:
+        """Return what an output was said to be, or None where nothing is written there yet."""
+        return next((self._written[place] for place in places(path) if place in self._written), None)
+
+    def replace_folder(self, folder: Path) -> None:
+        """Check that an output folder can be written, and holds no input.
+
+        Raises:
+            UsageError: An input lies in it, or is it.
+            OutputError: It cannot be written.
+        """
+        check_folder(folder)
+        for path, name in [*self._files, *self._folders]:
+            if is_within(path, folder):
+                raise UsageError(
+                    f"{_whose(path, name)} is read, and lies in the output folder {folder}.",
+                    hint="Choose another folder with -o.",
+                )
+
+    def _check_unread(self, path: Path) -> None:
+        for place in places(path):
+            if place in self._read:
+                raise UsageError(
+                    f"The output {path} is read, too, as {self._read[place]}: it would be overwritten.",
+                    hint="Name another output.",
+                )
+        for folder, name in self._folders:
+            if path.exists() and is_within(path, folder):
+                raise UsageError(f"The output {path} lies in {name}, which is read.", hint="Name another output.")
+        if path.exists():  # then what lies beside it is its own
+            return
+        for member in relatives(path):
+            for place in places(member):
+                if place in self._read:
+                    raise OutputError(
+                        f"The output {path} would replace {member}, which is read as {self._read[place]}.",
+                        hint="Give the output another name.",
+                    )
+
+
+def _whose(file: Path, name: str) -> str:
+    """Say which input a file is part of."""
+    return name if Path(name).absolute() == file else f"{file} of {name}"
