@@ -107,9 +107,12 @@ def _take(path: Path) -> int:
         if not _is_still_there(folder / LOCK, lock):  # whoever had it has deleted it meanwhile
             os.close(lock)
             continue
-        with suppress(OSError):  # the disk is full: the lock holds all the same, and only its owner is not told
+        try:
             os.ftruncate(lock, 0)
             os.pwrite(lock, json.dumps(_this_process()).encode(), 0)
+        except OSError as error:
+            _release(folder, lock)
+            raise OutputError(f"Cannot write to {path.parent}: {error.strerror}.") from error
         return lock
     raise OutputError(f"Cannot write to {path.parent}: {folder.name} is deleted again and again.")
 

@@ -7,6 +7,7 @@ descriptions (``.qmd``, ``.shp.xml``), from which no reader takes geometries, va
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 _BESIDE_ANY = (".aux.xml",)  # GDAL's own notes: statistics, histograms, metadata, georeference
@@ -42,7 +43,7 @@ def family(path: Path) -> list[Path]:
 
 def relatives(path: Path) -> list[Path]:
     """Return those of the :func:`family` that exist, broken links included."""
-    return [file for file in family(path) if file.is_symlink() or file.is_file()]
+    return [file for file in family(path) if os.path.islink(file) or os.path.isfile(file)]
 
 
 def longest_name(path: Path) -> str:

@@ -30,7 +30,9 @@ def is_within(path: Path, folder: Path) -> bool:
     except OSError:
         return False
     resolved = _resolved(path)
-    return any(os.path.samestat(wanted, above.stat()) for above in (resolved, *resolved.parents) if above.exists())
+    return any(
+        os.path.samestat(wanted, above.stat()) for above in (resolved, *resolved.parents) if os.path.exists(above)
+    )
 
 
 def _places_of(path: Path) -> set[Hashable]:
@@ -39,9 +41,9 @@ def _places_of(path: Path) -> set[Hashable]:
     try:
         status = path.stat()
         found.add((status.st_dev, status.st_ino))
-    except OSError:  # it does not exist
+    except (OSError, ValueError):  # it does not exist
         pass
-    above = next(folder for folder in path.parents if folder.exists())
+    above = next(folder for folder in path.parents if os.path.exists(folder))
     parts = path.relative_to(above).parts
     status = above.stat()
     ignored = ignores_case(str(above), status.st_mtime_ns)
@@ -52,7 +54,7 @@ def _places_of(path: Path) -> set[Hashable]:
 def _resolved(path: Path) -> Path:
     try:
         return path.resolve()
-    except (OSError, RuntimeError):  # a link to itself
+    except (OSError, RuntimeError, ValueError):  # a link to itself; a name too long, or with a NUL
         return path.absolute()
 
 

@@ -21,9 +21,9 @@ def check_file(path: Path) -> None:
     Raises:
         OutputError: It says what stands in the way.
     """
-    if path.is_dir():
+    if os.path.isdir(path):
         raise OutputError(f"The output {path} is a folder.")
-    if path.exists() and not path.is_file():
+    if os.path.exists(path) and not os.path.isfile(path):
         raise OutputError(f"The output {path} is no plain file.")
     _check_place(path)
     for file in (path, *relatives(path)):
@@ -38,14 +38,16 @@ def check_folder(path: Path) -> None:
     Raises:
         OutputError: It says what stands in the way.
     """
-    if path.exists() and not path.is_dir():
+    if os.path.exists(path) and not os.path.isdir(path):
         raise OutputError(f"The output {path} is a file.", hint="Choose another folder with -o.")
     _check_place(path)
-    if path.is_dir() and not os.access(path, os.W_OK | os.X_OK):
+    if os.path.isdir(path) and not os.access(path, os.W_OK | os.X_OK):
         raise OutputError(f"The folder {path} may not be written to.", hint="Choose another one with -o.")
 
 
 def _check_place(path: Path) -> None:
+    if "\0" in str(path):
+        raise OutputError(f"The output {str(path)!r} has a NUL in its name, which no file can have.")
     above = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
     if not above.is_dir():
         raise OutputError(f"The output {path} would lie in {above}, which is no folder.")

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from satseg.errors import SceneError, UsageError
+from satseg.geo.crs import same_crs
 from satseg.raster.gdal import gdal_environment
 from satseg.raster.source import SceneSource
 from satseg.records import SceneInfo
-from satseg.vectorization.reproject import same_crs
 from satseg.workflows.ledger import Ledger
 
 if TYPE_CHECKING:

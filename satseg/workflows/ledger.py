@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Hashable, Iterable
 from pathlib import Path
 
@@ -98,9 +99,9 @@ class Ledger:
                     hint="Name another output.",
                 )
         for folder, name in self._folders:
-            if path.exists() and is_within(path, folder):
+            if os.path.exists(path) and is_within(path, folder):
                 raise UsageError(f"The output {path} lies in {name}, which is read.", hint="Name another output.")
-        if path.exists():  # then what lies beside it is its own
+        if os.path.exists(path):  # then what lies beside it is its own
             return
         for member in relatives(path):
             for place in places(member):

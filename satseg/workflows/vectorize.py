@@ -59,9 +59,9 @@ def vectorize(
 
     Raises:
         SceneError: A raster cannot be opened or read, or holds no classes, or not those of the first one.
-        UsageError: No raster or output, an output that is read, too, an unknown suffix or class name, a length or area that is none, or rasters in
-            different CRSs and none named in the options.
-        OutputError: An output cannot be written.
+        UsageError: No raster or output, an output that is read, too, an unknown suffix or class name, a length or area
+            that is none, or rasters in different CRSs and none named in the options.
+        OutputError: An output cannot be written, or another run makes it at this moment.
     """
     inputs = _listed(rasters)
     sure = [None] * len(inputs) if confidence is None else _listed(confidence)
@@ -75,8 +75,8 @@ def vectorize(
         ledger.write(file)
     options = options or PolygonOptions()
     told, sink = False, None
-    try:
-        with claimed(*files), gdal_environment():
+    with claimed(*files), gdal_environment():
+        try:
             for path, beside in zip(inputs, sure, strict=True):
                 with ClassRaster(path, band=band, threshold=threshold, confidence=beside) as raster:
                     if sink is None:
@@ -86,9 +86,9 @@ def vectorize(
                     _trace(raster, sink, progress)
             assert sink is not None
             summary = sink.close()
-    finally:
-        if sink is not None:
-            sink.abort()
+        finally:
+            if sink is not None:
+                sink.abort()
     return summary if told else _without_unseen(summary)
 
 

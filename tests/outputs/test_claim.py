@@ -125,3 +125,13 @@ def test_work_folders_of_long_names_fit_and_differ(tmp_path: Path, name: str) ->
 
 def test_short_names_show_in_the_work_folder(tmp_path: Path) -> None:
     assert work_folder(tmp_path / "map.tif") == tmp_path / ".map.tif.satseg"
+
+
+def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.pwrite", full)
+    with pytest.raises(OutputError, match="No space left on device"), claimed(tmp_path / "a"):
+        pass
+    assert list(tmp_path.iterdir()) == []
