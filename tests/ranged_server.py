@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 from dataclasses import dataclass
+from email.utils import formatdate
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -105,7 +106,7 @@ class _Handler(BaseHTTPRequestHandler):
         file = self._folder / (fail[2] if fail else path).lstrip("/")
         if not file.is_file():
             return self._send(404, b"", (0, 0), 0, with_body=with_body)
-        size = file.stat().st_size
+        size, self._date = file.stat().st_size, file.stat().st_mtime
         wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
         start, stop = (int(wanted[1]), min(int(wanted[2]) + 1, size)) if wanted else (0, size)
         with file.open("rb") as stream:
@@ -119,6 +120,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Accept-Ranges", "bytes")
         self.send_header("Content-Length", str(len(body)))
+        if body:
+            self.send_header("Last-Modified", formatdate(self._date, usegmt=True))
         if status == 206:
             self.send_header("Content-Range", f"bytes {span[0]}-{span[1] - 1}/{size}")
         self.end_headers()

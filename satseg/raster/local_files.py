@@ -43,21 +43,30 @@ def local_files(name: str | Path) -> list[Path]:
     Args:
         name: A file, a folder, a URL, a name of GDAL's own, with a layer (``|layername=``) or without.
     """
+    return sorted(walk(name)[0])
+
+
+def walk(name: str | Path) -> tuple[set[Path], set[str]]:
+    """Return the files as :func:`local_files` does, and the names of what lies on other machines."""
     found: set[Path] = set()
+    remote: set[str] = set()
     waiting = [split_layer(str(name))[0]]
     top = True
     while waiting:
         text = waiting.pop()
+        if is_remote(text):
+            remote.add(text)
+            continue
         named = [path for path in _named(text) if path not in found]
         found.update(named)
-        if top and not is_remote(text):
+        if top:
             waiting += _referred(text)
         top = False
         for path in named:
             found.update(beside(path))
             if _is_mosaic(path):
                 waiting += [*_referred(str(path)), *_vector_members(path)]
-    return sorted(found)
+    return found, remote
 
 
 def beside(path: Path) -> list[Path]:
@@ -77,8 +86,6 @@ def _named(text: str) -> list[Path]:
         if path.is_dir():
             return sorted(islice(filter(_is_file, path.rglob("*")), _MOST_IN_A_FOLDER))
         return [path] if _is_file(path) else []
-    if is_remote(text):
-        return []
     return sorted(set(_paths_within(gdal_name(text))))
 
 
@@ -96,7 +103,7 @@ def _paths_within(text: str) -> Iterator[Path]:
 def _referred(text: str) -> list[str]:
     """Return the files that GDAL names for a raster."""
     with suppress(RasterioError), looking_beside(remote=False), open_raster(text) as dataset:
-        return [file for file in map(_unlinked, dataset.files) if is_local_file(file)]
+        return [_unlinked(file) for file in dataset.files]
     return []
 
 

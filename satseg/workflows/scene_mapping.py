@@ -23,7 +23,9 @@ from satseg.inference.network import Network
 from satseg.inference.pipeline import Cell, Conditions, join_cells, predict_cells, rows_to_repeat
 from satseg.inference.timing import Stage, Stopwatch
 from satseg.raster.area import SceneArea
+from satseg.raster.fingerprint import fingerprint
 from satseg.raster.gdal import gdal_environment
+from satseg.raster.names import is_remote
 from satseg.raster.rawrows import RawRows
 from satseg.raster.room import require_space
 from satseg.raster.source import SceneSource
@@ -340,14 +342,12 @@ class SceneMapping:
 
 def _fingerprint(source: SceneSource, info: SceneInfo) -> dict[str, Any]:
     """Return what tells a scene from another one, or from itself after a change, without reading its pixels."""
-    files = [Path(path).stat() for path in source.local_files()]
     return {
-        "paths": list(source.paths),
+        "paths": [path.partition("?")[0] if is_remote(path) else path for path in source.paths],  # signed anew each day
         "bands": as_json(info.bands),
         "size": [info.height, info.width],
         "transform": list(info.transform)[:6],
-        "bytes": [found.st_size for found in files],
-        "changed": [found.st_mtime_ns for found in files],
+        "changed": fingerprint(source.paths, dated=True),
     }
 
 
