@@ -44,7 +44,7 @@ class Ledger:
             if is_local_file(name) and Path(name).is_dir():
                 self._folders.append((Path(name), name))
                 continue
-            for file in local_files(name):
+            for file in local_files(name) or ([Path(name)] if is_local_file(name) else []):
                 for place in places(file):
                     if place in self._written:
                         raise UsageError(
@@ -94,8 +94,9 @@ class Ledger:
     def _check_unread(self, path: Path) -> None:
         for place in places(path):
             if place in self._read:
+                called = "" if self._read[place] == str(path) else f", as {self._read[place]}"
                 raise UsageError(
-                    f"The output {path} is read, too, as {self._read[place]}: it would be overwritten.",
+                    f"The output {path} is read, too{called}: it would be overwritten.",
                     hint="Name another output.",
                 )
         for folder, name in self._folders:
