@@ -6,9 +6,10 @@ from functools import lru_cache
 
 import numpy as np
 import shapely
-from pyproj import CRS, Transformer
+from pyproj import Transformer
 from pyproj.exceptions import ProjError
 
+from satseg.geo.crs import full_turn, is_geographic, parse_crs, same_crs
 from satseg.records import SceneInfo
 
 GLOBE = "OGC:CRS84"
@@ -18,19 +19,9 @@ _STEPS = 8  # parts of an edge that is bent by a change of CRS
 _STRAIGHT = 0.25  # units of longitude and latitude along which a parallel is nearly straight on the maps
 
 
-def same(one: str, other: str) -> bool:
-    """Tell whether two names or WKTs mean one CRS."""
-    return one == other or bool(_parsed(one) == _parsed(other))
-
-
-def is_geographic(crs: str) -> bool:
-    """Tell whether a CRS has longitudes and latitudes."""
-    return bool(_parsed(crs).is_geographic)
-
-
 def in_degrees(crs: str) -> bool:
     """Tell whether a CRS has longitudes and latitudes in degrees; some have grads."""
-    return is_geographic(crs) and all(axis.unit_name == "degree" for axis in _parsed(crs).axis_info[:2])
+    return is_geographic(crs) and full_turn(crs) == 360
 
 
 def outlines(info: SceneInfo, windows: np.ndarray, crs: str | None) -> np.ndarray:
@@ -47,7 +38,7 @@ def outlines(info: SceneInfo, windows: np.ndarray, crs: str | None) -> np.ndarra
     Returns:
         (N,) polygons; None where the scene has no CRS, or one that does not lead to ``crs`` there.
     """
-    bent = crs is not None and (info.crs is None or not same(info.crs, crs))
+    bent = crs is not None and (info.crs is None or not same_crs(info.crs, crs))
     edge = np.arange(_STEPS) / _STEPS if bent else np.zeros(1)
     along = np.concatenate([edge, np.ones_like(edge), 1 - edge, np.zeros_like(edge)])
     down = np.roll(along, len(edge))
@@ -121,9 +112,4 @@ def on_maps(footprints: np.ndarray) -> list[np.ndarray]:
 
 @lru_cache(maxsize=1024)
 def _transformer(source: str, target: str) -> Transformer:
-    return Transformer.from_crs(_parsed(source), _parsed(target), always_xy=True)
-
-
-@lru_cache(maxsize=1024)
-def _parsed(crs: str) -> CRS:
-    return CRS.from_user_input(crs)
+    return Transformer.from_crs(parse_crs(source), parse_crs(target), always_xy=True)

@@ -11,8 +11,9 @@ import pandas
 import shapely
 from rasterio.windows import Window
 
+from satseg.geo.crs import is_geographic, same_crs
 from satseg.records import SceneInfo
-from satseg.tiles.globe import GLOBE, in_degrees, is_geographic, on_maps, outlines, same
+from satseg.tiles.globe import GLOBE, in_degrees, on_maps, outlines
 
 _NEGLIGIBLE = 1e-3  # share of a tile: edges that were bent by a change of CRS cross by less
 _CHUNK = 4096
@@ -73,7 +74,7 @@ def common_crs(crs: Sequence[str | None]) -> str | None:
     known = list(dict.fromkeys(one for one in crs if one is not None))
     if not known:
         return None
-    alike = all(same(known[0], other) for other in known[1:])
+    alike = all(same_crs(known[0], other) for other in known[1:])
     return known[0] if alike and (in_degrees(known[0]) or not is_geographic(known[0])) else GLOBE
 
 

@@ -27,11 +27,12 @@ from rasterio.windows import Window
 
 from satseg.classes import IGNORE_INDEX, ClassTable
 from satseg.errors import SatsegError, TileError, one_line
+from satseg.geo.crs import is_geographic, same_crs
 from satseg.raster.bands import Moments, merge_moments
 from satseg.raster.names import open_raster
 from satseg.raster.scene import Scene
 from satseg.records import BandSpec, BandStatistics, SceneInfo
-from satseg.tiles.globe import GLOBE, in_degrees, is_geographic, same
+from satseg.tiles.globe import GLOBE, in_degrees
 from satseg.tiles.layout import SPLITS
 from satseg.tiles.places import Places, footprints_of, lie_somewhere, overlapped
 
@@ -164,6 +165,11 @@ class TileSet:
         """What its tiles were made from, one entry for each time that tiles were added."""
         return list(json.loads((self.path / HEADER).read_text(encoding="utf-8")).get("provenance", []))
 
+    @property
+    def contents(self) -> dict[str, str]:
+        """Path of the scene by the hash of what it shows."""
+        return dict(json.loads((self.path / HEADER).read_text(encoding="utf-8")).get("contents", {}))
+
     @cached_property
     def statistics(self) -> BandStatistics:
         """Statistics of the raw values over the valid pixels of the tiles that are in train, with a weight above 0.
@@ -231,13 +237,16 @@ def pixels_column(name: str) -> str:
     return f"pixels_{name}"
 
 
-def write_header(folder: Path, tile_set: TileSet, provenance: Sequence[Mapping[str, Any]]) -> None:
+def write_header(
+    folder: Path, tile_set: TileSet, provenance: Sequence[Mapping[str, Any]], contents: Mapping[str, str]
+) -> None:
     """Write all of a tile set's description but its index.
 
     Args:
         folder: Folder of the tile set.
         tile_set: What is described.
         provenance: Where it comes from, ready for JSON; one entry for each time that tiles were added.
+        contents: Path of each scene by the hash of what it shows.
     """
     header = {
         "format": _FORMAT,
@@ -246,6 +255,7 @@ def write_header(folder: Path, tile_set: TileSet, provenance: Sequence[Mapping[s
         "gsd": tile_set.gsd,
         "tile_size": tile_set.tile_size,
         "provenance": list(provenance),
+        "contents": dict(contents),
     }
     (folder / HEADER).write_text(json.dumps(header, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
@@ -307,7 +317,7 @@ def places_of(index: geopandas.GeoDataFrame) -> Places:
 
 def brought_to(index: geopandas.GeoDataFrame, crs: str | None) -> geopandas.GeoDataFrame:
     """Return an index with its footprints in another CRS; where they are in none, nobody knows where they lie."""
-    if crs is None or (index.crs is not None and same(index.crs.to_wkt(), crs)):
+    if crs is None or (index.crs is not None and same_crs(index.crs.to_wkt(), crs)):
         return index
     if index.crs is not None:
         return index.to_crs(crs)

@@ -82,7 +82,8 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
     it is judged on.
 
     Args:
-        scenes: Rasters with the same bands; anything GDAL opens.
+        scenes: Rasters with the same bands; anything GDAL opens. One that shows what another does, be it the same file
+            or a copy, is left out with a warning.
         labels: Vector features in any CRS, or a class raster; several lie over each other, the last on top.
         output: Folder to write; it appears when it is complete.
         stack: Files of one grid that together are a scene, in the order of the bands.
@@ -141,7 +142,8 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
         split_by = split_by or ("block" if masks is None else "scene")
         sources = find_scenes([*scenes, *(masks or ())], stack, bands=bands, gsd=parse_gsd(gsd), extra=extra)
         check_sizes(size, overlap, block, sampling, base)
-        sources, infos = describe_all(sources, base, by_number=by_number(bands))
+        described = describe_all(sources, base, by_number=by_number(bands))
+        infos = described.infos
         source = open_labels(
             label_files(labels, masks),
             class_field=class_field,
@@ -166,9 +168,9 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
             seed=seed,
         )
         builder = Builder(
-            sources=sources,
+            sources=described.sources,
             infos=infos,
-            names=unique_names([files.source.stem for files in sources], base),
+            names=unique_names([files.source.stem for files in described.sources], base),
             labels=source,
             layout=layout,
             worth=Worth(min_valid, keep_empty, known_classes(min_pixels or {}, source.classes)),
@@ -181,7 +183,7 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
             _warn_of_changes(base, provenance)
         if resume and output.exists() and not append and not work_folder(output).exists():
             return _recall(output, provenance)
-        return _Job(builder, base, limit, provenance).run(output, resume=resume)
+        return _Job(builder, base, limit, provenance, described.contents).run(output, resume=resume)
 
 
 @dataclass(frozen=True)
@@ -193,12 +195,14 @@ class _Job:
         base: The tile set to add to, or None.
         limit: Tiles at most, or None.
         provenance: What the tiles are made from, ready for JSON.
+        contents: Path of each scene by the hash of what it shows.
     """
 
     builder: Builder
     base: TileSet | None
     limit: int | None
     provenance: Mapping[str, Any]
+    contents: Mapping[str, str]
 
     @property
     def crs(self) -> str | None:
@@ -274,7 +278,8 @@ class _Job:
             tile_size=builder.layout.size,
             index=index,
         )
-        write_header(folder, tile_set, [*([] if base is None else base.provenance), self.provenance])
+        made = [*([] if base is None else base.provenance), self.provenance]
+        write_header(folder, tile_set, made, {**({} if base is None else base.contents), **self.contents})
         index.to_parquet(folder / INDEX)
         return tile_set
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from satseg.raster.source import SceneSource
 from satseg.records import BandSpec, SceneInfo
 from satseg.tiles.sources import SceneFiles
 from satseg.tiles.tileset import TileSet
+from satseg.tiles.twins import contents, identity
 
 log = logging.getLogger("satseg")
 
@@ -73,58 +75,133 @@ def parse_gsd(text: str | None) -> float | None:
     return metres
 
 
-def describe_all(
-    sources: Sequence[SceneFiles], base: TileSet | None, *, by_number: bool = False
-) -> tuple[list[SceneFiles], list[SceneInfo]]:
+@dataclass(frozen=True)
+class Scenes:
+    """Scenes that go into one tile set.
+
+    Args:
+        sources: How each is opened, with the bands of all in one order.
+        infos: What is known of each.
+        contents: Path by the hash of what a scene shows, as far as it tells them apart.
+    """
+
+    sources: tuple[SceneFiles, ...]
+    infos: tuple[SceneInfo, ...]
+    contents: Mapping[str, str]
+
+
+def describe_all(sources: Sequence[SceneFiles], base: TileSet | None, *, by_number: bool = False) -> Scenes:
     """Describe scenes that go into one tile set.
 
     Bands of the same names in another order are put into the order of the first scene. Where names differ otherwise,
-    bands go by their order; those that scenes name in several ways are called by their number.
+    bands go by their order; those that scenes name in several ways are called by their number. A scene that shows what
+    an earlier one does, be it another name of its file or a copy, is left out with a warning: its pixels would stand
+    on both sides of a split.
 
     Args:
         sources: The scenes.
         base: The tile set that they are added to, or None.
         by_number: Whether bands were chosen by number: then their names do not matter.
 
-    Returns:
-        The scenes, with their bands in one order, and what is known of each.
-
     Raises:
         SceneError: A scene cannot be used.
         TileError: Their bands differ in number, dtype or scale, from each other or from those of the tile set, or one
             is in it already.
     """
+    seen = _Seen(base)
     chosen: list[SceneFiles] = []
     infos: list[SceneInfo] = []
-    known = frozenset() if base is None else frozenset(base.index["scene"])
     for source in sources:
-        source, info = _describe(source, None if not infos else infos[0].bands, base, by_number=by_number)
-        if base is not None and info.path in known:
-            raise TileError(
-                f"{info.path} is in {base.path} already.", hint="Delete its rows from the index first, to cut it anew."
-            )
+        if seen.named(source):
+            continue
+        source, info, shown = _describe(source, infos[0].bands if infos else None, base, by_number=by_number)
+        _check_alike(info, infos[0] if infos else info, base)
+        if seen.shown(info.path, shown):
+            continue
         if info.doubt:
             log.warning("%s %s.", info.path, info.doubt)
         chosen.append(source)
         infos.append(info)
-        _check_alike(info, infos[0], base)
-    return chosen, _named_alike(infos, base, by_number=by_number)
+    seen.warn()
+    return Scenes(tuple(chosen), tuple(_named_alike(infos, base, by_number=by_number)), seen.contents)
+
+
+class _Seen:
+    """What scenes there were before: those of a tile set, and those that were named earlier."""
+
+    def __init__(self, base: TileSet | None) -> None:
+        self._base = base
+        self._paths: frozenset[str] = frozenset() if base is None else frozenset(base.index["scene"])
+        before = {} if base is None else base.contents
+        self._before = {shown: path for shown, path in before.items() if path in self._paths}
+        self._named: dict[tuple[str, ...], str] = {}
+        self._twins: list[tuple[str, str]] = []
+        self.contents: dict[str, str] = {}
+
+    def named(self, source: SceneFiles) -> bool:
+        """Tell whether the files of a scene were named before.
+
+        Raises:
+            TileError: They are in the tile set.
+        """
+        files, name = identity(source.source.paths), source.source.name
+        if name in self._paths:
+            self._refuse(name, name)
+        return self._again(self._named, files, name)
+
+    def shown(self, path: str, shown: str | None) -> bool:
+        """Tell whether another scene showed the same.
+
+        Raises:
+            TileError: That one is in the tile set.
+        """
+        if shown is None:
+            return False
+        if shown in self._before:
+            self._refuse(path, self._before[shown])
+        return self._again(self.contents, shown, path)
+
+    def warn(self) -> None:
+        """Warn of the scenes that are left out."""
+        if self._twins:
+            log.warning(
+                "%d scenes show what others show already, and are left out, such as %s: it is %s.",
+                len(self._twins),
+                *self._twins[0],
+            )
+
+    def _again(self, seen: dict[Any, str], key: object, path: str) -> bool:
+        if key in seen:
+            self._twins.append((path, seen[key]))
+            return True
+        seen[key] = path
+        return False
+
+    def _refuse(self, path: str, known: str) -> None:
+        assert self._base is not None
+        same = "" if path == known else f" as {known}"
+        raise TileError(
+            f"{path} is in {self._base.path} already{same}.",
+            hint="Delete its rows from the index first, to cut it anew.",
+        )
 
 
 def _describe(
     source: SceneFiles, first: BandSpec | None, base: TileSet | None, *, by_number: bool
-) -> tuple[SceneFiles, SceneInfo]:
-    with source.open() as scene:
-        info = scene.info
+) -> tuple[SceneFiles, SceneInfo, str | None]:
     wanted = first if base is None else base.bands
-    if by_number or wanted is None or sorted(_folded(info.bands)) != sorted(_folded(wanted)):
-        return source, info
-    order = select_bands(info.bands, wanted.names)
-    if order is None or source.extra:
-        return source, info
+    with source.open() as scene:
+        order = None if by_number or wanted is None or source.extra else _reordered(scene.info.bands, wanted)
+        if order is None:
+            return source, scene.info, contents(scene)
     source = replace(source, source=replace(source.source, bands=order))
     with source.open() as scene:
-        return source, scene.info
+        return source, scene.info, contents(scene)
+
+
+def _reordered(bands: BandSpec, wanted: BandSpec) -> tuple[str, ...] | None:
+    """Return the names of bands in the order that is wanted, where they are the same in another one."""
+    return select_bands(bands, wanted.names) if sorted(_folded(bands)) == sorted(_folded(wanted)) else None
 
 
 def _check_alike(info: SceneInfo, first: SceneInfo, base: TileSet | None) -> None:

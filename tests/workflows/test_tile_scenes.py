@@ -11,7 +11,7 @@ import pytest
 import rasterio
 import shapely
 from affine import Affine
-from made_scenes import GRID, write_labels, write_scene
+from made_scenes import GRID, write_labels, write_map, write_scene
 from PIL import Image
 
 from satseg.errors import SceneError, TileError, UsageError
@@ -246,3 +246,45 @@ def test_chips_named_otherwise_are_added_under_the_names_of_the_set(tmp_path: Pa
     tile([one], labels=labels, output=tmp_path / "tiles", **WHOLE)
     tile([two], labels=labels, output=tmp_path / "tiles", append=True, **WHOLE)
     assert TileSet.open(tmp_path / "tiles").bands.names == ("blue", "red")
+
+
+@pytest.mark.parametrize("way", ["again", "dot", "link", "hard link", "copy", "other format"])
+@pytest.mark.parametrize("crs", ["EPSG:32645", None])
+def test_a_scene_that_is_there_twice_is_cut_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, way: str, crs: str | None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    bands = np.random.default_rng(0).integers(0, 255, (1, 128, 128), dtype=np.uint8)
+    write_scene(Path("a.tif"), bands, crs=crs)
+    write_map(Path("labels.tif"), Path("a.tif"), (bands[0] > 99).astype(np.uint8))
+    other = {"again": "a.tif", "dot": "./a.tif", "other format": "b.png"}.get(way, "b.tif")
+    if way == "link":
+        Path("b.tif").symlink_to("a.tif")
+    elif way == "hard link":
+        Path("b.tif").hardlink_to("a.tif")
+    elif way == "copy":
+        write_scene(Path("b.tif"), bands, crs=crs, compress="deflate")
+    elif way == "other format":
+        Image.fromarray(bands[0]).save("b.png")
+    with caplog.at_level(logging.WARNING, "satseg"):
+        tile(["a.tif", other], labels="labels.tif", output="tiles", size=32, block=64)
+    assert f"1 scenes show what others show already, and are left out, such as {other}: it is a.tif." in caplog.text
+    index = TileSet.open("tiles").index
+    assert set(index["scene"]) == {"a.tif"}
+    with pytest.raises(TileError, match="is in tiles already"):
+        tile([other], labels="labels.tif", output="tiles", size=32, block=64, append=True)
+
+
+def test_scenes_of_one_ground_that_differ_in_a_pixel_are_both_cut(tmp_path: Path, labels: Path) -> None:
+    bands = np.random.default_rng(0).integers(0, 255, (1, 64, 64), dtype=np.uint8)
+    one = write_scene(tmp_path / "one.tif", bands)
+    bands[0, 60, 60] ^= 1
+    tile([one, write_scene(tmp_path / "two.tif", bands)], labels=labels, output=tmp_path / "tiles", **WHOLE)
+    assert len(TileSet.open(tmp_path / "tiles").index) == 2
+
+
+def test_scenes_of_one_value_are_no_copies_of_each_other(tmp_path: Path, labels: Path) -> None:
+    scenes = [write_scene(tmp_path / f"{i}.tif", np.zeros((1, 64, 64), dtype=np.uint8), crs=None) for i in range(2)]
+    mask = write_map(tmp_path / "mask.tif", scenes[0], np.ones((64, 64), dtype=np.uint8))
+    tile(scenes, labels=mask, output=tmp_path / "tiles", **WHOLE)
+    assert len(TileSet.open(tmp_path / "tiles").index) == 2

@@ -1,0 +1,62 @@
+"""Scenes that are one and the same: named twice, or a copy of each other."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+from rasterio.windows import Window
+
+from satseg.tiles.sources import AnyScene
+
+_WHOLE = 2**20  # px of a scene that is looked at as a whole
+_PLACES = 4  # samples along each side of larger ones
+_SIDE = 64  # px of a sample
+
+
+def contents(scene: AnyScene) -> str | None:
+    """Return a hash of what a scene shows, wherever it lies on the ground and whatever file holds it.
+
+    Large scenes are sampled at places all over; only pixels that are valid count.
+
+    Returns:
+        None where all that was looked at is one value: such scenes are not told apart by it.
+
+    Raises:
+        ReadError: The scene cannot be read there.
+    """
+    info = scene.info
+    digest = hashlib.sha256(f"{info.height} {info.width} {len(info.bands)} {info.bands.dtype}".encode())
+    lowest, highest = [], []
+    for window in _samples(info.height, info.width):
+        values, valid = scene.read(window)
+        values = np.where(valid, values, values.dtype.type(0))
+        digest.update(values.tobytes() + valid.tobytes())
+        lowest.append(values.min(axis=(1, 2)))
+        highest.append(values.max(axis=(1, 2)))
+    return None if (np.min(lowest, axis=0) == np.max(highest, axis=0)).all() else digest.hexdigest()
+
+
+def identity(paths: Sequence[str]) -> tuple[str, ...]:
+    """Return what tells the files of a scene from all others, whatever they are called: links are one file."""
+    return tuple(_identity(path) for path in paths)
+
+
+def _identity(path: str) -> str:
+    try:
+        found = Path(path).stat()
+    except (OSError, ValueError):  # a URL, or a name of GDAL's own
+        return path
+    return f"{found.st_dev}:{found.st_ino}"
+
+
+def _samples(height: int, width: int) -> list[Window]:
+    if height * width <= _WHOLE:
+        return [Window(0, 0, width, height)]
+    rows, columns = (
+        [round(at) for at in np.linspace(0, max(length - _SIDE, 0), _PLACES)] for length in (height, width)
+    )
+    return [Window(left, top, min(_SIDE, width), min(_SIDE, height)) for top, left in product(rows, columns)]
