@@ -52,7 +52,8 @@ class GeoJSONWriter:
         """Write a batch of features."""
         if self._to_degrees is not None:
             batch = self._to_degrees.apply(batch)
-        text = _encode(batch.to_arrow(), self._geometry_type, self._digits)
+        kind = "Unknown" if batch.mixed else self._geometry_type  # cut at the antimeridian, some have several parts
+        text = _encode(batch.to_arrow(), kind, self._digits)
         if self._collection:
             self._put(("\n" if self._first else ",\n") + ",\n".join(text.splitlines()))
         else:

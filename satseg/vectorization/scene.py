@@ -19,6 +19,7 @@ from satseg.vectorization.planar import VOID
 from satseg.vectorization.regions import Batches, Regions, coordinates
 from satseg.vectorization.regularize import regularized
 from satseg.vectorization.reproject import Reprojection
+from satseg.vectorization.seam import Seam
 from satseg.vectorization.table import Batch, GroundMeasures, columns
 from satseg.vectorization.tally import Tally
 from satseg.vectorization.trace import ROWS_AT_ONCE, Tracer
@@ -73,6 +74,7 @@ class SceneTracer:
         self._held: list[Regions] = []  # outlines to be regularized, which need their neighbours
         self._row = 0
         self._ground = GroundMeasures(scene.transform, scene.crs)
+        self._seam = Seam(scene.transform, scene.crs, (scene.width, scene.height))
         self._reprojection: Reprojection | None = None
 
     def push(self, rows: Rows) -> Iterator[Regions]:
@@ -123,6 +125,7 @@ class SceneTracer:
             layer: What they become part of.
             numbers: (F,) number of the region that a feature is, or is a piece of.
         """
+        regions = self._seam.noded(regions)
         areas, perimeters = self._ground.measure(regions)
         batch = Batch(
             columns=columns(
@@ -140,18 +143,23 @@ class SceneTracer:
             features=regions.features,
             multi=layer.multi,
         )
-        if not same_crs(self._scene.crs, layer.crs):
-            batch = self._reprojected(batch, layer)
+        if layer.crs is not None and not same_crs(self._scene.crs, layer.crs):
+            batch = self._reproject(layer.crs).apply(batch)
+        assert layer.multi or not batch.mixed, "a layer of polygons takes no scene that crosses the antimeridian"
         self.tally.add(regions.values, areas, len(batch.points))
         return batch
 
-    def _reprojected(self, batch: Batch, layer: Layer) -> Batch:
+    def crosses_antimeridian(self, crs: str) -> bool:
+        """Tell whether polygons may be cut there on their way to another CRS."""
+        return not same_crs(self._scene.crs, crs) and self._reproject(crs).crosses(self._scene)
+
+    def _reproject(self, crs: str) -> Reprojection:
+        """Return the way to the CRS of the layer."""
         if self._reprojection is None:
             assert self._scene.crs is not None
-            assert layer.crs is not None
             pixel, metres = pixel_size(self._scene, self._scene.crs)
-            self._reprojection = Reprojection(self._scene.crs, layer.crs, pixel=pixel, metres=metres)
-        return self._reprojection.apply(batch)
+            self._reprojection = Reprojection(self._scene.crs, crs, pixel=pixel, metres=metres)
+        return self._reprojection
 
 
 def pixel_size(scene: SceneInfo, crs: str | None) -> tuple[float, float]:

@@ -105,10 +105,19 @@ class PolygonSink:
                 f"{scene.path} is in {_name(scene.crs)}, but the layer is in {_name(self._layer.crs)}.",
                 hint="Name the CRS of the layer with --crs, or write a file for each.",
             )
-        self._tracer = SceneTracer(scene, self._classes, self._options, confidence=confidence)
+        tracer = SceneTracer(scene, self._classes, self._options, confidence=confidence)
+        cut = crs is not None and tracer.crosses_antimeridian(crs)
+        if cut and self._layer is not None and not self._layer.multi:
+            raise UsageError(
+                f"{scene.path} crosses the antimeridian, where its polygons are cut in two, but the layer has polygons "
+                "of one part.",
+                hint="Name it first, which makes a layer of multipolygons, or write a file for each.",
+            )
+        self._tracer = tracer
         self._numbers.begin()
         if self._layer is None:
-            self._open_layer(scene, self._attributes(scene, confidence))
+            multi = cut or self._options.connectivity == 8
+            self._open_layer(scene, self._attributes(scene, confidence), multi=multi)
 
     def write(self, rows: Rows) -> None:
         """Take the next rows of the map; they must follow on those written before.
@@ -172,12 +181,12 @@ class PolygonSink:
                 raise UsageError(f"{name} is asked for, but {scene.path} comes without confidence.")
         return self._options.attributes
 
-    def _open_layer(self, scene: SceneInfo, attributes: tuple[str, ...]) -> None:
+    def _open_layer(self, scene: SceneInfo, attributes: tuple[str, ...], *, multi: bool) -> None:
         crs = self._options.crs or scene.crs
         pixel, metres = pixel_size(scene, crs)
         self._layer = Layer(
             attributes=attributes,
-            multi=self._options.connectivity == 8,
+            multi=multi,
             crs=crs,
             pixel=pixel,
             metres=metres,

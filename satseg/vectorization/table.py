@@ -52,7 +52,7 @@ class Batch:
         rings: (R + 1,) first point of each ring, and the end.
         polygons: (P + 1,) first ring of each polygon, and the end.
         features: (F + 1,) first polygon of each feature, and the end.
-        multi: Whether geometries are multipolygons.
+        multi: Whether geometries are multipolygons; otherwise only those of several polygons are.
     """
 
     columns: Mapping[str, pa.Array]
@@ -64,7 +64,8 @@ class Batch:
 
     def to_arrow(self) -> pa.RecordBatch:
         """Return the rows with geometry."""
-        data, ends = to_wkb(self.points, self.rings, self.polygons, self.features, multi=self.multi)
+        multi = np.full(len(self.features) - 1, self.multi) | (np.diff(self.features) > 1)
+        data, ends = to_wkb(self.points, self.rings, self.polygons, self.features, multi=multi)
         buffers = [None, pa.py_buffer(ends.astype(np.int32)), pa.py_buffer(data)]
         geometry = pa.Array.from_buffers(pa.binary(), len(ends) - 1, buffers)
         return pa.RecordBatch.from_arrays([*self.columns.values(), geometry], schema=schema(self.columns))
@@ -74,6 +75,11 @@ class Batch:
         starts = self.starts()
         low = np.minimum.reduceat(self.points, starts)
         return np.concatenate([low, np.maximum.reduceat(self.points, starts)], axis=1)
+
+    @property
+    def mixed(self) -> bool:
+        """Whether some geometries are multipolygons and others are not."""
+        return not self.multi and bool((np.diff(self.features) > 1).any())
 
     def starts(self) -> np.ndarray:
         """Return (F,) the first point of each feature."""

@@ -9,7 +9,7 @@ _POLYGON, _MULTIPOLYGON = 3, 6
 
 
 def to_wkb(
-    points: np.ndarray, rings: np.ndarray, polygons: np.ndarray, features: np.ndarray, *, multi: bool
+    points: np.ndarray, rings: np.ndarray, polygons: np.ndarray, features: np.ndarray, *, multi: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Encode features as polygons or multipolygons.
 
@@ -18,14 +18,14 @@ def to_wkb(
         rings: (R + 1,) first point of each ring, and the end.
         polygons: (P + 1,) first ring of each polygon, and the end.
         features: (F + 1,) first polygon of each feature, and the end.
-        multi: Whether they become multipolygons; otherwise each has a single polygon.
+        multi: (F,) whether each becomes a multipolygon; otherwise it has a single polygon.
 
     Returns:
         All bytes, uint8, one feature after another; (F + 1,) int64 first byte of each feature, and the end.
     """
     per_ring = 4 + 16 * np.diff(rings)
     ends = np.concatenate([[0], np.cumsum(per_ring)])[polygons] + 9 * np.arange(len(polygons))
-    ends = ends[features] + (9 * np.arange(len(features)) if multi else 0)
+    ends = ends[features] + np.concatenate([[0], np.cumsum(9 * multi)])
     data = np.empty(ends[-1], dtype=np.uint8)
     _fill(data, ends, points.view(np.uint8).reshape(-1), rings, polygons, features, multi)
     return data, ends
@@ -39,11 +39,11 @@ def _fill(
     rings: np.ndarray,
     polygons: np.ndarray,
     features: np.ndarray,
-    multi: bool,
+    multi: np.ndarray,
 ) -> None:
     for feature in range(len(features) - 1):
         at = ends[feature]
-        if multi:
+        if multi[feature]:
             at = _put_head(data, at, _MULTIPOLYGON, features[feature + 1] - features[feature])
         for polygon in range(features[feature], features[feature + 1]):
             at = _put_head(data, at, _POLYGON, polygons[polygon + 1] - polygons[polygon])

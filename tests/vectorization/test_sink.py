@@ -18,6 +18,7 @@ import pytest
 import shapely
 from affine import Affine
 from planar_checks import NORTH_UP, assert_coverage, burnt
+from pyproj import Geod
 
 from satseg.classes import ClassTable
 from satseg.errors import OutputError, UsageError
@@ -198,19 +199,71 @@ def test_unusable_outputs_are_refused_before_anything_is_written(tmp_path: Path,
     assert list(tmp_path.iterdir()) == []
 
 
-def test_longitudes_go_on_across_the_antimeridian() -> None:
-    stream = io.StringIO()
-    run(
-        [],
-        np.ones((4, 4), dtype=np.uint8),
-        stream=stream,
-        transform=Affine(5000, 0, 8e5, 0, -5000, 6e6),
-        crs="EPSG:32660",
-    )
-    outline = shapely.geometry.shape(json.loads(stream.getvalue())["geometry"])
-    west, _, east, _ = outline.bounds
-    assert outline.is_valid
-    assert east - west < 1
+ACROSS = {"transform": Affine(5000, 0, 6.8e5, 0, -5000, 6e6), "crs": "EPSG:32660"}
+
+
+def test_geojson_cuts_what_crosses_the_antimeridian_and_nothing_else() -> None:
+    stream, values = io.StringIO(), np.full((8, 8), 255, dtype=np.uint8)
+    values[2:6], values[0, 0], values[7, 7] = 1, 2, 2
+    summary = run([], values, stream=stream, **ACROSS)
+    shapes = [json.loads(line)["geometry"] for line in stream.getvalue().splitlines()]
+    assert [shape["type"] for shape in shapes] == ["Polygon", "MultiPolygon", "Polygon"]
+    west, cut, east = shapely.from_geojson([json.dumps(shape) for shape in shapes])
+    assert 178 < west.bounds[0] < 180 > -178 > east.bounds[2] > -180
+    assert sorted(part.bounds[0] > 0 for part in cut.geoms) == [False, True]
+    assert {-180.0, 180.0} == set(shapely.total_bounds([cut])[[0, 2]])
+    assert summary.polygons == {"building": 1, "road": 2}
+
+
+@pytest.mark.parametrize("suffix", VECTOR_SUFFIXES)
+def test_every_format_takes_polygons_that_were_cut(tmp_path: Path, suffix: str) -> None:
+    values = noise(40, 40)
+    run([tmp_path / f"out{suffix}"], values, to_crs="EPSG:4326", **ACROSS)
+    table = read(tmp_path / f"out{suffix}")
+    assert table.geometry.is_valid.all()
+    assert (np.abs(table.bounds.to_numpy()) <= 180).all()
+    assert (table.geometry.count_geometries() == 2).any()
+    assert_coverage(table.geometry.explode().values)
+    geod = Geod(ellps="WGS84")
+    areas = [abs(geod.geometry_area_perimeter(shape)[0]) for shape in table.geometry]
+    np.testing.assert_allclose(areas, table.area_m2, rtol=1e-3)
+
+
+def test_a_layer_of_polygons_takes_no_map_that_needs_more(tmp_path: Path) -> None:
+    values = noise(20, 20)
+    scenes = [scene_info(values.shape), scene_info(values.shape, path="far.tif", **ACROSS)]
+    for order in (scenes, scenes[::-1]):
+        options = PolygonOptions(crs="EPSG:4326")
+        with PolygonSink([tmp_path / "out.gpkg"], classes=CLASSES, provenance={}, options=options) as sink:
+            sink.begin(order[0])
+            sink.write(Rows(0, values))
+            sink.end()
+            if order[0] is scenes[0]:
+                with pytest.raises(UsageError, match=r"far\.tif crosses the antimeridian"):
+                    sink.begin(order[1])
+                continue
+            sink.begin(order[1])
+            sink.write(Rows(0, values))
+            sink.close()
+    assert read(tmp_path / "out.gpkg").geom_type.unique().tolist() == ["MultiPolygon"]
+
+
+def test_a_map_around_the_globe_is_whole_in_geojson_wherever_it_begins(tmp_path: Path) -> None:
+    values = np.ones((180, 360), dtype=np.uint8)
+    values[60:120, 100:300] = 2
+    for west in (-180, 0, -0.5, 179.5):
+        run([tmp_path / "out.geojson"], values, transform=Affine(1, 0, west, 0, -1, 90), crs="EPSG:4326")
+        table = read(tmp_path / "out.geojson")
+        assert table.geometry.is_valid.all()
+        assert table.geometry.area.sum() == pytest.approx(360 * 180)
+        assert table.geometry.area[table.class_id == 2].sum() == pytest.approx(60 * 200)
+        assert_coverage(table.geometry.explode().values)
+
+
+def test_what_a_projection_tears_apart_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="would tear polygons apart"):
+        run([tmp_path / "out.gpkg"], noise(40, 40), to_crs="EPSG:3857", **ACROSS)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_several_maps_make_one_layer_that_tells_them_apart(tmp_path: Path) -> None:
