@@ -12,7 +12,8 @@ from pyproj import CRS, Transformer
 from satseg.classes import IGNORE_INDEX
 from satseg.evaluation.objects import MATCH_IOU
 from satseg.evaluation.tally import Count, empty_tally
-from satseg.raster.features import Features, reproject
+from satseg.geo.polygons import reproject
+from satseg.raster.features import Features
 from satseg.raster.vector_labels import VectorLabels
 from satseg.records import Progress, ProgressEvent, no_progress
 
@@ -94,7 +95,7 @@ def _match_batch(
     if not len(geometries):
         return found[0]
     tree = shapely.STRtree(geometries)
-    for features in labels.layer.store.near(tuple(shapely.total_bounds(geometries).tolist())):
+    for features in labels.layer.store.near([tuple(shapely.total_bounds(geometries).tolist())]):
         label_classes = labels.classes_of(features)
         one, other = tree.query(features.geometries, predicate="intersects")
         same = label_classes[one] == classes[other]

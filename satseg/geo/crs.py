@@ -85,7 +85,7 @@ def crs_name(definition: str) -> str | None:
     for name in () if crs.is_bound else _candidates(crs):
         if _equal(crs, _parsed(name)) or _gdal_agrees(definition, name):
             return name
-    return str(crs.to_wkt())
+    return str(_without_claims(crs).to_wkt())
 
 
 @lru_cache(maxsize=256)
@@ -148,6 +148,14 @@ def geodesic(name: str) -> tuple[Transformer, Geod]:
 @lru_cache(maxsize=256)
 def _parsed(name: str) -> CRS:
     return CRS.from_user_input(name)
+
+
+def _without_claims(crs: CRS) -> CRS:
+    """Return a CRS that does not call itself by the code of another one: writers would store the code alone."""
+    described = crs.to_json_dict()
+    for part in (described, described.get("source_crs", {})):
+        part.pop("id", None)
+    return CRS.from_json_dict(described)
 
 
 def _candidates(crs: CRS) -> list[str]:

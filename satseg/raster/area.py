@@ -13,21 +13,21 @@ import numpy as np
 import pyogrio
 import shapely
 from pyogrio.errors import DataLayerError, DataSourceError
-from pyproj import CRS, Transformer
-from pyproj.exceptions import ProjError
 from rasterio.features import rasterize
 from rasterio.transform import Affine
 from rasterio.windows import Window
 
 from satseg.errors import AreaError, LabelError, one_line
-from satseg.raster.features import VectorLayer, is_parquet, repair
+from satseg.geo.crs import is_local
+from satseg.geo.placing import Placing
+from satseg.geo.polygons import is_finite, repair
+from satseg.raster.features import VectorLayer, is_parquet
+from satseg.raster.layer_crs import layer_crs
 from satseg.raster.names import is_local_file, split_layer, vector_name
 from satseg.records import SceneInfo
 
 log = logging.getLogger("satseg")
 
-_MARGIN = 0.05  # of the scene's extent, around it: edges of its bounds bend in another CRS
-_STEPS = 1000  # pieces of the scene's extent in which edges are bent into its CRS
 _SNAP = 1 / 256  # px
 _LONGEST_EDGE = 8192  # px
 
@@ -39,44 +39,55 @@ class AreaOfInterest:
     Args:
         path: Where they come from.
         geometries: Valid polygons and multipolygons.
-        crs: Their CRS, as WKT or ``EPSG:...``.
+        crs: Their CRS, as WKT or ``EPSG:...``; None where it is unknown.
     """
 
     path: str
     geometries: np.ndarray
-    crs: str
+    crs: str | None
 
     @classmethod
     def read(cls, path: str | Path) -> AreaOfInterest:
         """Read all polygons of the first layer with geometries; invalid ones are repaired.
 
+        Those with coordinates that are not finite are left out, which is said.
+
         Args:
             path: Any file that OGR opens; ``file.gpkg|layername=fields`` names a layer of several.
 
         Raises:
-            AreaError: It does not exist, cannot be read, states no CRS, or holds no polygon.
+            AreaError: It does not exist, cannot be read, or holds no polygon.
         """
         name, crs, raw = _read_layer(str(path))
+        infinite = int((~is_finite(raw)).sum())
         geometries = repair(raw)
         geometries = geometries[~shapely.is_missing(geometries)]
         if not len(geometries):
-            raise AreaError(f"The area of interest {name} holds no polygon.")
-        if crs is None:
-            raise AreaError(f"The area of interest {name} states no CRS.", hint="Assign it: ogr2ogr -a_srs EPSG:...")
+            finite = " whose coordinates are all finite" if infinite else ""
+            raise AreaError(f"The area of interest {name} holds no polygon{finite}.")
+        if infinite:
+            log.warning(
+                "%s: %d features are left out, since some of their coordinates are infinite or no numbers.",
+                name,
+                infinite,
+            )
         return cls(name, geometries, crs)
 
     def on(self, scene: SceneInfo) -> SceneArea:
         """Bring the area onto the grid of a scene; straight edges stay straight in the CRS they were drawn in.
 
         Raises:
-            AreaError: The scene has no CRS, or nothing of the area meets it.
+            AreaError: Just one of both has a CRS, there is no way between the two, or nothing of the area meets the
+                scene.
         """
-        if scene.crs is None:
+        if self.crs is None and scene.crs is not None and not is_local(scene.crs):
+            raise AreaError(
+                f"The area of interest {self.path} states no CRS.", hint="Assign it: ogr2ogr -a_srs EPSG:..."
+            )
+        if scene.crs is None and self.crs is not None and not is_local(self.crs):
             raise AreaError(f"{scene.path} has no CRS, so that {self.path} cannot be found in it.")
-        try:
-            moved = self._in_crs(scene)
-        except ProjError as error:
-            raise AreaError(f"{self.path} cannot be brought to the CRS of {scene.path}: {one_line(error)}.") from error
+        outline = shapely.Polygon([scene.transform * corner for corner in _corners(scene)])
+        moved = Placing(self.crs, scene, name=self.path, error=AreaError).apply(self.geometries, outline)
         pixels = _in_pixels(moved, scene)
         if not len(pixels):
             raise AreaError(
@@ -84,18 +95,6 @@ class AreaOfInterest:
                 hint="Check that both cover the same place, and that their CRS are stated rightly.",
             )
         return SceneArea(pixels)
-
-    def _in_crs(self, scene: SceneInfo) -> np.ndarray:
-        source, target = CRS.from_user_input(self.crs), CRS.from_user_input(scene.crs)
-        if source == target:
-            return self.geometries
-        # Only what is near is moved: far from a scene, its projection may bend, fold or end.
-        near, extent = _surroundings(scene, Transformer.from_crs(target, source, always_xy=True), source)
-        geometries = shapely.segmentize(repair(shapely.intersection(self.geometries, near)), extent / _STEPS)
-        forward = Transformer.from_crs(source, target, always_xy=True)
-        moved: np.ndarray = shapely.transform(geometries, forward.transform, interleaved=False)
-        moved[~np.isfinite(shapely.bounds(moved)).all(axis=1)] = None
-        return repair(moved)
 
 
 class SceneArea:
@@ -163,8 +162,9 @@ def _read_polygons(file: str, spelt: str, wanted: str | None) -> tuple[str | Non
         raise AreaError(f"{file} has no layer {f'{wanted!r} ' if wanted else ''}with geometries{known}.")
     if len(spatial) > 1 and not wanted:
         log.warning("%s has %d layers; the area of interest is %r.", file, len(spatial), spatial[0])
-    meta, _, wkb, _ = pyogrio.raw.read(spelt, layer=wanted or spatial[0], columns=[])
-    return meta["crs"], shapely.from_wkb(wkb)
+    layer = wanted or spatial[0]
+    _, _, wkb, _ = pyogrio.raw.read(spelt, layer=layer, columns=[])
+    return layer_crs(file, spelt, layer), shapely.from_wkb(wkb)
 
 
 def _read_parquet(file: str) -> tuple[str, str | None, np.ndarray]:
@@ -177,24 +177,8 @@ def _read_parquet(file: str) -> tuple[str, str | None, np.ndarray]:
     return file, layer.crs, np.concatenate(parts) if parts else np.empty(0, dtype=object)
 
 
-def _surroundings(scene: SceneInfo, backward: Transformer, crs: CRS) -> tuple[Any, float]:
-    """Return where a scene lies in another CRS, with a margin, and its larger extent there."""
-    corners = [scene.transform * corner for corner in _corners(scene)]
-    west, south, east, north = backward.transform_bounds(*shapely.LineString(corners).bounds, errcheck=True)
-    wraps = crs.is_geographic and west > east  # over the antimeridian
-    width = east - west + 360 if wraps else east - west
-    x, y = _MARGIN * width, _MARGIN * (north - south)
-    box = shapely.box(west - x, south - y, (180 if wraps else east) + x, north + y)
-    if wraps:
-        box = shapely.union(box, shapely.box(-180 - x, south - y, east + x, north + y))
-    return box, max(width, north - south)
-
-
 def _in_pixels(geometries: np.ndarray, scene: SceneInfo) -> np.ndarray:
     """Return polygons in pixels of the scene, cut to it and snapped."""
-    if CRS.from_user_input(scene.crs).is_geographic:  # the same place, counted from the other side
-        turns = [shapely.transform(geometries, lambda xy, turn=turn: np.add(xy, (turn, 0))) for turn in (-360, 0, 360)]
-        geometries = np.concatenate(turns)
     inverse = ~scene.transform
     pixels = shapely.transform(geometries, lambda x, y: inverse * (x, y), interleaved=False)
     cut = shapely.intersection(repair(pixels), shapely.box(-1, -1, scene.width + 1, scene.height + 1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import mmap
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from tempfile import TemporaryFile
@@ -17,19 +17,17 @@ import pyarrow.parquet as pq
 import pyogrio
 import shapely
 from pyogrio.errors import DataLayerError, DataSourceError
-from pyproj import CRS
 from shapely.errors import ShapelyError
 
 from satseg.errors import LabelError, one_line
+from satseg.geo.crs import crs_name
+from satseg.geo.polygons import AREAL, Bounds, is_finite, meet, repair
+from satseg.raster.layer_crs import layer_crs
 from satseg.raster.names import is_local_file, split_layer, vector_name
 
 log = logging.getLogger("satseg")
 
-Bounds = tuple[float, float, float, float]
-"""Left, bottom, right, top in CRS coordinates."""
-
 _BATCH = 8192
-AREAL = (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON)
 _SIDES = ("left", "bottom", "right", "top")
 _SCHEMA = pa.schema(
     [*((side, pa.float64()) for side in _SIDES), ("kind", pa.int32()), ("rank", pa.float64()), ("wkb", pa.binary())]
@@ -67,13 +65,20 @@ class FeatureStore:
         self.count = 0
         self.repaired = 0
         self.dropped = 0
+        self.infinite = 0
         self._file = TemporaryFile(prefix="satseg-labels-")  # noqa: SIM115 - it lives as long as the store
         self._writer = pa.ipc.new_file(pa.PythonFile(self._file, "w"), _SCHEMA)
         self._extents: list[Bounds] = []
         self._batches: list[pa.RecordBatch] = []
 
     def add(self, geometries: np.ndarray, kinds: np.ndarray, ranks: np.ndarray) -> None:
-        """Add features: geometries are repaired, and those that hold no polygon left out."""
+        """Add features: geometries are repaired, and those that hold no polygon left out.
+
+        So are those with coordinates that are not finite, as failed changes of CRS leave them; they are counted apart.
+        """
+        finite = is_finite(geometries)
+        self.infinite += int((~finite).sum())
+        geometries, kinds, ranks = geometries[finite], kinds[finite], ranks[finite]
         valid = shapely.is_valid(geometries)
         sound = valid & np.isin(shapely.get_type_id(geometries), AREAL) & ~shapely.is_empty(geometries)
         if not sound.all():
@@ -108,25 +113,23 @@ class FeatureStore:
         right, top = sides[:, 2:].max(axis=0).tolist()
         return left, bottom, right, top
 
-    def near(self, bounds: Bounds | None = None) -> Iterator[Features]:
-        """Yield the features whose bounds meet ``bounds`` (None: all), some thousand at a time, in their order."""
+    def near(self, boxes: Sequence[Bounds] | None = None) -> Iterator[Features]:
+        """Yield the features whose bounds meet any box (None: all), some thousand at a time, in their order."""
         first = 0
         for extent, batch in zip(self._extents, self._batches, strict=True):
             first, before = first + len(batch), first
-            if bounds is not None and not _meet(extent, bounds):
+            if boxes is not None and not any(meet(extent, box) for box in boxes):
                 continue
             sides = [batch.column(side).to_numpy() for side in _SIDES]
-            found = np.arange(len(batch)) if bounds is None else np.flatnonzero(_meet(sides, bounds))
+            close = np.full(len(batch), boxes is None)
+            for box in boxes or ():
+                close |= meet(sides, box)
+            found = np.flatnonzero(close)
             if len(found):
                 chosen = batch.take(pa.array(found))
                 wkb = chosen.column("wkb").to_numpy(zero_copy_only=False)
                 kinds, ranks = chosen.column("kind").to_numpy(), chosen.column("rank").to_numpy()
                 yield Features(shapely.from_wkb(wkb), kinds, ranks, before + found)
-
-
-def _meet(sides: Any, bounds: Bounds) -> Any:
-    left, bottom, right, top = sides
-    return (left <= bounds[2]) & (right >= bounds[0]) & (bottom <= bounds[3]) & (top >= bounds[1])
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,7 @@ class VectorLayer:
         path: File, without the layer.
         name: Name of the layer.
         fields: Names of its attributes.
-        crs: CRS, or None.
+        crs: ``EPSG:...``, where it is that exactly, or WKT; None where it states none.
         count: Features, whether they have a polygon or not; negative where the file does not tell.
     """
 
@@ -167,7 +170,8 @@ class VectorLayer:
                 log.warning("%s has %d layers; labels are read from %r.", file, len(spatial), spatial[0])
             name = wanted or spatial[0]
             info = pyogrio.read_info(spelt, layer=name)
-        return cls(file, name, tuple(info["fields"]), info["crs"], int(info["features"]))
+            crs = layer_crs(file, spelt, name)
+        return cls(file, name, tuple(info["fields"]), crs, int(info["features"]))
 
     @classmethod
     def _open_parquet(cls, path: str) -> VectorLayer:
@@ -184,7 +188,13 @@ class VectorLayer:
             raise LabelError(f"{path} holds geometries as {column['encoding']}, not as WKB.")
         crs = column.get("crs", "OGC:CRS84")  # the default of the specification; null is unknown
         fields = tuple(name for name in names if name != geometry)
-        return cls(path, geometry, fields, None if crs is None else CRS.from_user_input(crs).to_string(), count)
+        return cls(
+            path,
+            geometry,
+            fields,
+            None if crs is None else crs_name(crs if isinstance(crs, str) else json.dumps(crs)),
+            count,
+        )
 
     def require(self, field: str) -> None:
         """Refuse a field that the layer does not have.
@@ -276,23 +286,3 @@ def _readable(path: str) -> Iterator[None]:
         raise LabelError(f"Labels {path} cannot be read: {one_line(error)}.") from error
     except (ValueError, RuntimeError, OSError, ShapelyError, pa.ArrowException) as error:
         raise LabelError(f"Labels {path} hold features that cannot be read: {one_line(error)}.") from error
-
-
-def repair(geometries: np.ndarray) -> np.ndarray:
-    """Return valid polygons in two dimensions; None where nothing areal is left."""
-    flat: np.ndarray = shapely.force_2d(geometries)
-    broken = ~shapely.is_missing(flat) & ~shapely.is_valid(flat)
-    flat[broken] = shapely.make_valid(flat[broken], method="structure", keep_collapsed=False)
-    mixed = np.flatnonzero(shapely.get_type_id(flat) == shapely.GeometryType.GEOMETRYCOLLECTION)
-    for i in mixed:  # rare: a collection keeps its areal parts
-        parts = shapely.get_parts(shapely.get_parts(flat[i]))
-        flat[i] = shapely.union_all([part for part in parts if part.geom_type == "Polygon"])
-    flat[~np.isin(shapely.get_type_id(flat), AREAL) | shapely.is_empty(flat)] = None
-    return flat
-
-
-def reproject(geometries: np.ndarray, transform: Callable[..., Any]) -> np.ndarray:
-    """Return geometries moved by ``transform(x, y)`` and repaired; None where a coordinate has no image."""
-    moved: np.ndarray = shapely.transform(geometries, transform, interleaved=False)
-    moved[~np.isfinite(shapely.bounds(moved)).all(axis=1)] = None
-    return repair(moved)

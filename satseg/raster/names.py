@@ -74,7 +74,7 @@ def split_layer(name: str) -> tuple[str, str | None]:
 
 
 def open_raster(name: str | Path, **options: Any) -> Any:
-    """Open a raster for reading, by the name that the user gave it.
+    """Open a raster for reading, by the name that the user gave it, with the datum shift that its file may state.
 
     Raises:
         RasterioError: It is none.
@@ -82,13 +82,18 @@ def open_raster(name: str | Path, **options: Any) -> Any:
     try:
         spelt = gdal_name(name)
         if not os.path.exists(spelt) or _fits(spelt, _GDAL_SPLITS):
-            return rasterio.open(spelt, **options)
+            return _open(spelt, options)
         links = tempfile.TemporaryDirectory(prefix="satseg-")
-        dataset = rasterio.open(_link(Path(spelt), Path(links.name), _GDAL_SPLITS), **options)
+        dataset = _open(_link(Path(spelt), Path(links.name), _GDAL_SPLITS), options)
         weakref.finalize(dataset, links.cleanup)  # masks and overviews are opened by name when they are read
         return dataset
     except ValueError as error:  # also UnicodeError
         raise RasterioIOError(f"it is no name that GDAL takes: {error}") from error
+
+
+def _open(spelt: str, options: dict[str, Any]) -> Any:
+    with rasterio.Env(OSR_STRIP_TOWGS84="NO"):
+        return rasterio.open(spelt, **options)
 
 
 @contextmanager

@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 import shapely
-from pyproj import CRS, Transformer
 from rasterio.features import rasterize
 from rasterio.windows import Window
 
 from satseg.errors import LabelError
+from satseg.geo.placing import Placing
+from satseg.geo.polygons import AREAL, Bounds, clipped, padded
 from satseg.raster.class_map import ClassMap
-from satseg.raster.features import AREAL, Bounds, FeatureStore, VectorLayer, repair, reproject
+from satseg.raster.features import FeatureStore, VectorLayer
 from satseg.raster.names import printable
 from satseg.raster.scene import window_transform
 from satseg.records import SceneInfo
@@ -75,7 +76,7 @@ class VectorLabels:
     @property
     def dropped(self) -> int:
         """Features without a usable polygon."""
-        return self.store.dropped
+        return self.store.dropped + self.store.infinite
 
     @property
     def by_class(self) -> bool:
@@ -134,6 +135,12 @@ class VectorLabels:
     def _check(self, layer: VectorLayer, where: str | None, shapes: Sequence[str]) -> None:
         store = self.store
         if not store.count:
+            if store.infinite:
+                raise LabelError(
+                    f"None of the {store.infinite + store.dropped} features of {layer.path} is a polygon whose "
+                    "coordinates are all finite.",
+                    hint="Bring them to their CRS again: coordinates were lost on the way.",
+                )
             if not store.dropped:
                 raise LabelError(f"Labels {layer.path} hold no feature{' that meets the condition' if where else ''}.")
             raise LabelError(
@@ -141,6 +148,12 @@ class VectorLabels:
                 if shapes
                 else f"The features of {layer.path} have no geometry.",
                 hint="Labels are areas; buffer points and lines first.",
+            )
+        if store.infinite:
+            log.warning(
+                "%s: %d features are left out, since some of their coordinates are infinite or no numbers.",
+                layer.path,
+                store.infinite,
             )
         if store.repaired or store.dropped:
             log.warning(
@@ -176,7 +189,7 @@ class BurntPolygons:
 
     def __init__(self, labels: VectorLabels, scene: SceneInfo) -> None:
         self._labels, self._scene = labels, scene
-        self._move = _transformer(labels, scene)
+        self._placing = _placing(labels, scene)
 
     def touch(self) -> bool:
         """Tell whether a polygon touches the scene."""
@@ -238,54 +251,31 @@ class BurntPolygons:
         whole country would be moved and burnt anew for every window.
         """
         outline = window_outline(self._scene, window)
-        for bounds in self._bounds_in_labels(outline):
-            for features in self._labels.store.near(bounds):
-                moved = _cut(features.geometries, bounds) if cut and bounds is not None else features.geometries
-                if self._move is not None:
-                    moved = reproject(moved, self._move.transform)
-                touching = shapely.intersects(outline, moved)
-                if touching.any():
-                    found = (moved, features.kinds, features.ranks, features.numbers)
-                    yield tuple(column[touching] for column in found)
-
-    def _bounds_in_labels(self, outline: Any) -> list[Bounds | None]:
-        """Return where to look for polygons; twice where the window crosses the antimeridian."""
-        left, bottom, right, top = outline.bounds
-        if self._move is None:
-            return [(left, bottom, right, top)]
-        try:
-            found = self._move.transform_bounds(left, bottom, right, top, direction="INVERSE", errcheck=True)
-        except Exception:  # outside of what the CRS of the labels can express: look at all of them
-            return [None]
-        west, south, east, north = found
-        pad_x, pad_y = 0.01 * abs(east - west), 0.01 * (north - south)  # edges are bent between the points looked at
-        south, north = south - pad_y, north + pad_y
-        if west <= east:
-            return [(west - pad_x, south, east + pad_x, north)]
-        return [(west, south, 180.0, north), (-180.0, south, east, north)]
+        boxes = self._placing.boxes(outline)
+        for features in self._labels.store.near(boxes):
+            geometries = _cut(features.geometries, boxes) if cut and boxes is not None else features.geometries
+            moved = self._placing.apply(geometries, outline)
+            touching = ~shapely.is_missing(moved)
+            if touching.any():
+                found = (moved, features.kinds, features.ranks, features.numbers)
+                yield tuple(column[touching] for column in found)
 
 
-def _cut(geometries: np.ndarray, bounds: Bounds) -> np.ndarray:
-    """Cut polygons of many vertices to a rectangle that is larger than ``bounds`` on all sides."""
+def _cut(geometries: np.ndarray, boxes: Sequence[Bounds]) -> np.ndarray:
+    """Cut polygons of many vertices to what is a little larger than some boxes."""
     many = shapely.get_num_coordinates(geometries) > _MANY
     if not many.any():
         return geometries
-    left, bottom, right, top = bounds
-    x, y = _SURROUNDINGS * (right - left), _SURROUNDINGS * (top - bottom)
     made = geometries.copy()
-    made[many] = repair(shapely.clip_by_rect(geometries[many], left - x, bottom - y, right + x, top + y))
+    made[many] = clipped(geometries[many], [padded(box, _SURROUNDINGS) for box in boxes])
     return made
 
 
-def _transformer(labels: VectorLabels, scene: SceneInfo) -> Transformer | None:
-    """Return what moves labels to the CRS of a scene; None where they are in it."""
-    if labels.crs is None or scene.crs is None:
-        if (labels.crs is None) != (scene.crs is None):
-            bare = labels.path if labels.crs is None else scene.path
-            log.warning("%s states no CRS; its coordinates are taken as they are.", bare)
-        return None
-    source, target = CRS.from_user_input(labels.crs), CRS.from_user_input(scene.crs)
-    return None if source == target else Transformer.from_crs(source, target, always_xy=True)
+def _placing(labels: VectorLabels, scene: SceneInfo) -> Placing:
+    if (labels.crs is None) != (scene.crs is None):
+        bare = labels.path if labels.crs is None else scene.path
+        log.warning("%s states no CRS; its coordinates are taken as they are.", bare)
+    return Placing(labels.crs, scene, name=labels.path, error=LabelError)
 
 
 def window_outline(scene: SceneInfo, window: Window) -> Any:

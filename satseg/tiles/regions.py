@@ -14,7 +14,8 @@ from rasterio.features import rasterize
 from rasterio.windows import Window
 
 from satseg.errors import LabelError, UsageError
-from satseg.raster.features import VectorLayer, repair, reproject
+from satseg.geo.polygons import repair, reproject
+from satseg.raster.features import VectorLayer
 from satseg.raster.scene import window_transform
 from satseg.raster.vector_labels import window_outline
 from satseg.records import SceneInfo

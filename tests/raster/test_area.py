@@ -151,21 +151,40 @@ def test_a_layer_can_be_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
         AreaOfInterest.read(f"{path}|layername=three")
 
 
-@pytest.mark.filterwarnings("ignore:.crs. was not provided")
 def test_what_cannot_be_used_is_said_in_one_sentence(tmp_path: Path, shared_data: Path) -> None:
     (tmp_path / "text.geojson").write_text("hello")
     geopandas.GeoSeries([shapely.Point(0, 0)], crs="EPSG:32632").to_file(tmp_path / "points.gpkg")
-    geopandas.GeoSeries([box(0, 0, 1, 1)]).to_file(tmp_path / "bare.shp")
     for path, message in [
         (tmp_path / "none.gpkg", "does not exist"),
         (tmp_path / "text.geojson", "cannot be read"),
         (tmp_path / "points.gpkg", "holds no polygon"),
-        (tmp_path / "bare.shp", "states no CRS"),
         (shared_data / "vectors" / "nospatial.gpkg", "no layer with geometries"),
     ]:
         with pytest.raises(AreaError, match=message) as caught:
             AreaOfInterest.read(path)
         assert "\n" not in caught.value.message
+
+
+@pytest.mark.filterwarnings("ignore:.crs. was not provided")
+def test_an_area_without_crs_serves_scenes_without_one(tmp_path: Path) -> None:
+    area = write(tmp_path / "bare.shp", [placed(GRID, [(10, 10), (30, 10), (30, 20), (10, 20)])], crs=None)
+
+    assert area.on(scene(crs=None)).inside(WHOLE).sum() == 200
+    assert area.on(scene(crs='LOCAL_CS["site",UNIT["metre",1]]')).inside(WHOLE).sum() == 200
+    with pytest.raises(AreaError, match="states no CRS"):
+        area.on(scene())
+
+
+def test_polygons_of_infinite_coordinates_are_left_out_and_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shapes = [placed(GRID, [(10, 10), (30, 10), (30, 20), (10, 20)]), shapely.Polygon([(np.inf, np.inf)] * 4)]
+    area = write(tmp_path / "a.gpkg", shapes)
+
+    assert area.on(scene()).inside(WHOLE).sum() == 200
+    assert "1 features are left out" in caplog.text
+    with pytest.raises(AreaError, match="no polygon whose coordinates are all finite"):
+        write(tmp_path / "b.gpkg", shapes[1:])
 
 
 def test_an_area_elsewhere_and_a_scene_without_crs_are_refused(tmp_path: Path) -> None:

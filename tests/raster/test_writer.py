@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from pyproj import CRS, Transformer
 
 from satseg.classes import ClassTable
+from satseg.geo.crs import crs_name, crs_of_raster
+from satseg.raster.names import open_raster
 from satseg.raster.rawrows import RawRows
 from satseg.raster.writer import read_class_table, write_map
 from satseg.records import BandSpec, MapLayer, SceneInfo
@@ -108,3 +111,16 @@ def test_any_grid_is_kept(tmp_path: Path, crs: str | None, transform: Affine) ->
     with rasterio.open(write(tmp_path, np.ones((1, 33, 47), dtype=np.uint8), crs=crs, transform=transform)) as dataset:
         assert dataset.crs == crs
         assert dataset.transform.almost_equals(transform, precision=1e-9)
+
+
+def test_a_crs_of_its_own_is_that_of_the_map(tmp_path: Path) -> None:
+    wkt = CRS.from_epsg(31468).to_wkt("WKT1_GDAL")
+    end = wkt.index("]]", wkt.index("SPHEROID")) + 2
+    shifted = crs_name(f"{wkt[:end]},TOWGS84[1598.1,73.7,1418.2,0.202,0.045,-2.455,6.7]{wkt[end:]}")
+    with open_raster(write(tmp_path, np.zeros((1, 40, 60), dtype=np.uint8), crs=shifted)) as dataset:
+        found = crs_of_raster(dataset)
+    assert found is not None
+    there, here = (
+        Transformer.from_crs(code, 4326, always_xy=True).transform(4468000, 5333000) for code in (shifted, found)
+    )
+    np.testing.assert_allclose(here, there, rtol=0, atol=1e-7)

@@ -1,0 +1,69 @@
+"""Polygons in the plane: valid ones, moved ones, parts of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import shapely
+
+Bounds = tuple[float, float, float, float]
+"""Left, bottom, right, top in CRS coordinates."""
+
+AREAL = (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON)
+
+
+def repair(geometries: np.ndarray) -> np.ndarray:
+    """Return valid polygons in two dimensions; None where nothing areal is left, or coordinates are not finite."""
+    flat: np.ndarray = shapely.force_2d(geometries)
+    flat[~is_finite(flat)] = None
+    broken = ~shapely.is_missing(flat) & ~shapely.is_valid(flat)
+    flat[broken] = shapely.make_valid(flat[broken], method="structure", keep_collapsed=False)
+    mixed = np.flatnonzero(shapely.get_type_id(flat) == shapely.GeometryType.GEOMETRYCOLLECTION)
+    for i in mixed:  # rare: a collection keeps its areal parts
+        parts = shapely.get_parts(shapely.get_parts(flat[i]))
+        flat[i] = shapely.union_all([part for part in parts if part.geom_type == "Polygon"])
+    flat[~np.isin(shapely.get_type_id(flat), AREAL) | shapely.is_empty(flat)] = None
+    return flat
+
+
+def is_finite(geometries: np.ndarray) -> np.ndarray:
+    """Tell of which geometries all coordinates are numbers, (N,) bool; missing and empty ones have none that is not."""
+    found = np.ones(len(geometries), dtype=bool)
+    coordinates, of = shapely.get_coordinates(geometries, return_index=True)
+    found[of[~np.isfinite(coordinates).all(axis=1)]] = False
+    return found
+
+
+def reproject(geometries: np.ndarray, transform: Callable[..., Any]) -> np.ndarray:
+    """Return geometries moved by ``transform(x, y)`` and repaired; None where a coordinate has no image."""
+    return repair(shapely.transform(geometries, transform, interleaved=False))
+
+
+def meet(sides: Any, bounds: Bounds) -> Any:
+    """Tell whether boxes (left, bottom, right, top; numbers or arrays) share a point with bounds."""
+    left, bottom, right, top = sides
+    return (left <= bounds[2]) & (right >= bounds[0]) & (bottom <= bounds[3]) & (top >= bounds[1])
+
+
+def padded(bounds: Bounds, share: float) -> Bounds:
+    """Return bounds grown on each side by a share of their width and height."""
+    left, bottom, right, top = bounds
+    x, y = share * (right - left), share * (top - bottom)
+    return left - x, bottom - y, right + x, top + y
+
+
+def clipped(geometries: np.ndarray, boxes: Sequence[Bounds]) -> np.ndarray:
+    """Return what of valid polygons lies in any of some boxes; those that lie in one wholly stay as they are."""
+    left, bottom, right, top = shapely.bounds(geometries).T
+    inside = np.zeros(len(geometries), dtype=bool)
+    for box in boxes:
+        inside |= (left >= box[0]) & (bottom >= box[1]) & (right <= box[2]) & (top <= box[3])
+    if inside.all():
+        return geometries
+    made = geometries.copy()
+    out = geometries[~inside]
+    parts = [shapely.clip_by_rect(out, *box) for box in boxes]
+    made[~inside] = repair(parts[0] if len(parts) == 1 else shapely.union_all([repair(part) for part in parts], axis=0))
+    return made

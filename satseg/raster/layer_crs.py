@@ -1,0 +1,92 @@
+"""The CRS of a vector layer as its file defines it.
+
+OGR and pyogrio name the code of an authority where a definition is much like it, and drop a datum shift of its own on
+the way.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing, suppress
+from pathlib import Path
+from urllib.parse import quote
+
+import pyogrio
+from pyogrio.errors import DataLayerError, DataSourceError
+from pyproj.exceptions import ProjError
+
+from satseg.geo.crs import crs_name
+
+_BY_CODE = frozenset({"GeoJSON", "GeoJSONSeq", "TopoJSON", "KML", "LIBKML", "GPX", "GML"})  # hold no definitions
+_EXTENSION = b"ARROW:extension:metadata"
+
+
+def layer_crs(file: str, spelt: str, layer: str) -> str | None:
+    """Return the CRS of a layer as ``EPSG:...``, where it is that exactly, or as WKT; None where it states none.
+
+    Args:
+        file: The file, by the name that the user gave it.
+        spelt: What pyogrio calls it.
+        layer: Name of the layer.
+
+    Raises:
+        DataSourceError: It cannot be opened.
+    """
+    info = pyogrio.read_info(spelt, layer=layer)
+    stated = info["crs"]
+    if stated is None:
+        return None
+    for definition in (_own_definition(file, layer, info["driver"], spelt), stated):
+        if definition:
+            with suppress(ProjError):
+                return crs_name(definition)
+    return str(stated)
+
+
+def _own_definition(file: str, layer: str, driver: str, spelt: str) -> str | None:
+    """Return what the file itself says, where that may be more than the code that OGR made of it."""
+    if driver in _BY_CODE:
+        return None
+    if driver == "GPKG" and Path(file).is_file():
+        return _in_geopackage(file, layer)
+    if driver == "ESRI Shapefile" and (beside := _prj_beside(file)) is not None:
+        return beside.read_text(encoding="utf-8", errors="replace").strip("\x00 \r\n\t\ufeff")
+    return _in_arrow(spelt, layer)
+
+
+def _prj_beside(file: str) -> Path | None:
+    with suppress(OSError):
+        for suffix in (".prj", ".PRJ", ".Prj"):
+            beside = Path(file).with_suffix(suffix)
+            if Path(file).suffix.lower() == ".shp" and beside.is_file():
+                return beside
+    return None
+
+
+def _in_geopackage(file: str, layer: str) -> str | None:
+    """Return the definition in the table of reference systems, unless the file says that it is EPSG's own."""
+    mode = "mode=ro" if Path(f"{file}-wal").exists() else "mode=ro&immutable=1"
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(Path(file).absolute()))}?{mode}", uri=True)) as database:
+            found = database.execute(
+                "SELECT lower(s.organization), s.definition FROM gpkg_geometry_columns g "
+                "JOIN gpkg_spatial_ref_sys s ON g.srs_id = s.srs_id WHERE g.table_name = ?",
+                (layer,),
+            ).fetchone()
+    except (sqlite3.Error, UnicodeError, ValueError):
+        return None
+    return None if found is None or found[0] == "epsg" else str(found[1])
+
+
+def _in_arrow(spelt: str, layer: str) -> str | None:
+    """Return the definition that OGR hands out beside the geometries, as PROJJSON."""
+    with (
+        suppress(DataSourceError, DataLayerError, ValueError, RuntimeError),
+        pyogrio.open_arrow(spelt, layer=layer, columns=[], use_pyarrow=True) as (_, reader),
+    ):
+        for field in reader.schema:
+            described = (field.metadata or {}).get(_EXTENSION)
+            if described:
+                return json.dumps(json.loads(described).get("crs")) if b'"crs"' in described else None
+    return None
