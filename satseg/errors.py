@@ -104,6 +104,31 @@ class OutputError(SatsegError):
     """An output that cannot be written."""
 
 
+def as_failure(error: Exception, what: str) -> SatsegError:
+    """Return what ends one of many pieces of work as an error of ours, whatever it is.
+
+    Args:
+        error: Any exception; one of ours is returned as it is.
+        what: Piece of work that failed, such as ``Mapping north.tif``.
+    """
+    if isinstance(error, SatsegError):
+        return error
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # the second is torch's
+        failure = SatsegError(
+            f"{what} failed: there is not enough memory.", hint="Take a smaller window or batch, or a limit of memory."
+        )
+    elif isinstance(error, OSError) and error.strerror:
+        place = f" ({error.filename})" if error.filename else ""
+        failure = SatsegError(f"{what} failed: {error.strerror}{place}.")
+    else:
+        told = f": {one_line(error)}" if one_line(error) else ""
+        failure = SatsegError(
+            f"{what} failed by {type(error).__name__}{told}.", hint="Run it again with --debug to see where."
+        )
+    failure.__cause__ = error
+    return failure
+
+
 def one_line(error: BaseException) -> str:
     """Return the message of a library's exception on one line and without its full stop, to quote it in ours."""
     return " ".join(str(error.__cause__ or error).split()).rstrip(".")

@@ -425,7 +425,8 @@ class PredictionSummary:
     Args:
         scene: Where the scene came from.
         outputs: Files written.
-        pixels: Pixels per class name; ``nodata`` counts those that were not valid.
+        pixels: Pixels per class name; ``nodata`` counts those that were not valid (``no data`` where a class is named
+            ``nodata``).
         polygons: Polygons per class name, or None where no vector file was asked for.
         seconds: From opened scene to closed files.
         forwarded: Pixels that go through the network, per pixel of the scene.

@@ -3,8 +3,9 @@ from __future__ import annotations
 import pickle
 
 import pytest
+import torch
 
-from satseg.errors import ReadError, SatsegError, SceneError, UsageError
+from satseg.errors import ReadError, SatsegError, SceneError, UsageError, as_failure
 
 
 @pytest.mark.parametrize(
@@ -20,3 +21,26 @@ def test_errors_travel_between_processes(error: SatsegError) -> None:
     assert type(arrived) is type(error)
     assert vars(arrived) == vars(error)
     assert str(arrived) == error.message
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (MemoryError(), "Mapping a.tif failed: there is not enough memory."),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried"), "Mapping a.tif failed: there is not enough memory."),
+        (KeyError("band"), "Mapping a.tif failed by KeyError: 'band'."),
+        (RuntimeError("could not create\na primitive."), "failed by RuntimeError: could not create a primitive."),
+        (OSError(5, "Input/output error", "/mnt/a.tif"), "Mapping a.tif failed: Input/output error (/mnt/a.tif)."),
+        (OSError("no number"), "failed by OSError: no number."),
+        (AssertionError(), "Mapping a.tif failed by AssertionError."),
+    ],
+)
+def test_an_exception_that_nobody_foresaw_is_told_by_its_cause(error: Exception, told: str) -> None:
+    failure = as_failure(error, "Mapping a.tif")
+    assert failure.message.endswith(told)
+    assert failure.__cause__ is error
+
+
+def test_errors_of_ours_stay_what_they_are() -> None:
+    error = SceneError("It is broken.")
+    assert as_failure(error, "Mapping a.tif") is error

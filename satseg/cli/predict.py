@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -12,11 +13,13 @@ from satseg.cli import console, inputs, options
 from satseg.errors import SatsegError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from rich.table import Table
 
     from satseg.records import PredictionSummary, Rehearsal
+
+_Record = TypeVar("_Record")
 
 _MAPS = "What to map, and where to"
 _QUALITY = "How well to look"
@@ -290,12 +293,19 @@ def predict(
     stacks = [SceneSource(inputs.stacked_files(files), settings.bands) for files in stack or []]
     named = inputs.scenes(scenes or [], stacks)
     names = OutputNames(tuple(output or ()), confidence, probabilities, disagreement)
-    if dry_run:
-        for rehearsal in rehearse_scenes(named, outputs=names, model=model or None, arch=arch, settings=settings):
-            talk.report(rehearsal, _rehearsal_table)
-        return
-    failed: list[SatsegError] = []
+    failed = _Failures(talk)
     several = not isinstance(named, list) or len(named) > 1
+    if dry_run:
+        rehearsals = rehearse_scenes(
+            named,
+            outputs=names,
+            model=model or None,
+            arch=arch,
+            settings=settings,
+            on_error=failed.add if several else None,
+        )
+        _report(talk, rehearsals, _rehearsal_table, failed, none_is_wrong=True)
+        return
     maps = predict_scenes(
         named,
         model=model or None,
@@ -303,24 +313,53 @@ def predict(
         arch=arch,
         settings=settings,
         stream=sys.stdout,
-        on_error=failed.append if several else None,
+        on_error=failed.add if several else None,
         progress=talk.progress,
     )
-    _report(talk, maps, failed, none_is_wrong=not skip_existing)
+    _report(talk, maps, _table, failed, none_is_wrong=not skip_existing)
+
+
+class _Failures:
+    """Scenes that failed, in words alone: an exception would keep all memory of its scene."""
+
+    def __init__(self, talk: console.Talk) -> None:
+        self._talk = talk
+        self._told: list[tuple[str, str | None]] = []
+
+    def add(self, error: SatsegError) -> None:
+        """Note the error of a scene; with ``--debug``, show where it comes from."""
+        if self._talk.debug:
+            self._talk.close()
+            sys.stderr.write("".join(traceback.format_exception(error)))
+        self._told.append((error.message, error.hint))
+
+    def tell(self, done: int) -> None:
+        """Say what failed, and how many scenes those are."""
+        for message, hint in self._told:
+            self._talk.error(message, hint=hint)
+        if self._told:
+            self._talk.error(f"{len(self._told)} of the scenes failed; {done} went well.")
+
+    def __len__(self) -> int:
+        return len(self._told)
 
 
 def _report(
-    talk: console.Talk, maps: Iterator[PredictionSummary], failed: list[SatsegError], *, none_is_wrong: bool
+    talk: console.Talk,
+    records: Iterator[_Record],
+    table: Callable[[_Record], Table],
+    failed: _Failures,
+    *,
+    none_is_wrong: bool,
 ) -> None:
     """Tell of maps as they come, and at the end of the scenes that have none; these make the exit code 1."""
     reported = 0
     try:
-        for summary in maps:
-            talk.report(summary, _table)
+        for record in records:
+            talk.report(record, table)
             reported += 1
     finally:
-        for error in failed:
-            talk.error(error.message, hint=error.hint)
+        failed.tell(reported)
     if failed:
         raise typer.Exit(1)
     if not reported and none_is_wrong:

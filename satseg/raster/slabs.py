@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from itertools import pairwise, product
 
 import numpy as np
 from rasterio.windows import Window
@@ -130,6 +131,34 @@ def read_windows(
             yield _cut(store, grid, window, scene.info)
 
 
+def read_tolerantly(scene: Scene, window: Window, on_failure: ReadFailure) -> tuple[np.ndarray, np.ndarray]:
+    """Read a window as far as that is possible: blocks of the file that are damaged are invalid, and told of."""
+    try:
+        return scene.read(window)
+    except SceneError as error:
+        blocks = list(_by_blocks(window, scene.block_shape))
+        bands = np.zeros((len(scene.info.bands), int(window.height), int(window.width)), scene.info.bands.dtype)
+        valid = np.zeros(bands.shape[1:], dtype=bool)
+        if len(blocks) == 1:
+            on_failure(window, error)
+            return bands, valid
+        for block in blocks:
+            y, x = int(block.row_off - window.row_off), int(block.col_off - window.col_off)
+            part = np.s_[..., y : y + int(block.height), x : x + int(block.width)]
+            bands[part], valid[part] = read_tolerantly(scene, block, on_failure)
+        return bands, valid
+
+
+def _by_blocks(window: Window, shape: tuple[int, int]) -> Iterator[Window]:
+    """Cut a window where the blocks of the file end."""
+    top, left = int(window.row_off), int(window.col_off)
+    bottom, right = top + int(window.height), left + int(window.width)
+    rows = [top, *range((top // shape[0] + 1) * shape[0], bottom, shape[0]), bottom]
+    columns = [left, *range((left // shape[1] + 1) * shape[1], right, shape[1]), right]
+    for (y, end), (x, edge) in product(pairwise(rows), pairwise(columns)):
+        yield Window(x, y, edge - x, end - y)
+
+
 def _needed(grid: SlabGrid, windows: Iterable[Window]) -> Iterator[tuple[int, int]]:
     """Yield the reads that windows need, each when it is first needed, as (row of slabs, first slab of the read)."""
     asked: dict[int, set[int]] = {}
@@ -193,29 +222,8 @@ class _Reader:
         return slabs
 
     def _read(self, scene: Scene, window: Window) -> tuple[np.ndarray, np.ndarray]:
-        try:
-            with gdal_environment(cache_bytes=scene.cache_bytes):
-                return scene.read(window)
-        except SceneError as error:
-            if self.on_failure is None:
-                raise
-            return self._salvage(scene, window, error)
-
-    def _salvage(self, scene: Scene, window: Window, error: SceneError) -> tuple[np.ndarray, np.ndarray]:
-        """Read a stretch that is damaged block by block; what cannot be read is invalid."""
-        assert self.on_failure is not None, "else the error ends the reading"
-        top, left, height, width = (int(v) for v in (window.row_off, window.col_off, window.height, window.width))
-        rows, columns = (min(size, length) for size, length in zip(scene.block_shape, (height, width), strict=True))
-        bands = np.zeros((len(scene.info.bands), height, width), scene.info.bands.dtype)
-        valid = np.zeros((height, width), dtype=bool)
-        if (rows, columns) == (height, width):
-            self.on_failure(window, error)
-            return bands, valid
-        for y in range(0, height, rows):
-            for x in range(0, width, columns):
-                block = Window(left + x, top + y, min(columns, width - x), min(rows, height - y))
-                bands[:, y : y + rows, x : x + columns], valid[y : y + rows, x : x + columns] = self._read(scene, block)
-        return bands, valid
+        with gdal_environment(cache_bytes=scene.cache_bytes):
+            return scene.read(window) if self.on_failure is None else read_tolerantly(scene, window, self.on_failure)
 
 
 def _put(store: SpillStore, key: tuple[int, int], pixels: Pixels) -> None:

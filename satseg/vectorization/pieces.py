@@ -51,12 +51,17 @@ class RegionNumbers:
     """Number regions from 1 on, over all maps of a layer; pieces of one region get one number."""
 
     def __init__(self) -> None:
-        self._last = 0
+        self._last = self._before = 0
         self._of_families: dict[int, int] = {}
 
     def begin(self) -> None:
         """Begin a map: its families have nothing to do with those before."""
+        self._before = self._last
         self._of_families = {}
+
+    def drop(self) -> None:
+        """Take back the numbers of the map that was begun last."""
+        self._last = self._before
 
     def count(self, families: np.ndarray) -> np.ndarray:
         """Return (F,) int64 numbers of the next features, given their families."""

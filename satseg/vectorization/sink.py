@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
+import tempfile
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING
@@ -24,7 +26,9 @@ from satseg.vectorization.tally import total
 if TYPE_CHECKING:
     from satseg.classes import ClassTable
     from satseg.vectorization.regions import Regions
+    from satseg.vectorization.table import Batch
 
+_HELD = 32 * 2**20  # bytes of polygons that wait in memory; more go to a temporary file
 _WAITING = 2  # batches between the tracer and the attribute table
 
 
@@ -82,20 +86,23 @@ class PolygonSink:
         self._staging = ExitStack()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="tabulate")
         self._jobs: deque[Future[None]] = deque()
+        self._opening: Future[None] | None = None
+        self._held: IO[bytes] | None = None
         self._open = True
 
-    def begin(self, scene: SceneInfo, *, confidence: bool = False) -> None:
+    def begin(self, scene: SceneInfo, *, confidence: bool = False, hold: bool = False) -> None:
         """Begin a map; the one before must have ended.
 
         Args:
             scene: Its grid.
             confidence: Whether its rows come with confidence.
+            hold: Whether its polygons are held until it ends, so that it can be left out (:meth:`drop`) until then.
 
         Raises:
             UsageError: The options do not fit the map, or it is in another CRS than the layer.
             OutputError: An output cannot be written, or the map before has not ended.
         """
-        if self._tracer is not None:
+        if self._tracer is not None or not self._open:
             raise OutputError("The map before has not ended, so that the layer would be incomplete.")
         crs = self._options.crs
         if crs is not None and scene.crs is None:
@@ -115,6 +122,7 @@ class PolygonSink:
             )
         self._tracer = tracer
         self._numbers.begin()
+        self._held = tempfile.SpooledTemporaryFile(_HELD) if hold else None  # noqa: SIM115 - closed by end or drop
         if self._layer is None:
             multi = cut or self._options.connectivity == 8
             self._open_layer(scene, self._attributes(scene, confidence), multi=multi)
@@ -138,9 +146,25 @@ class PolygonSink:
         self._submit(self._tracer, self._tracer.finish())
         while self._jobs:
             self._jobs.popleft().result()
+        if self._opening is not None:
+            self._opening.result()
+        if self._held is not None:
+            self._release(self._held)
         self._done.append(self._tracer.tally.summary(self._paths))
         self._tracer = None
         return self._done[-1]
+
+    def drop(self) -> None:
+        """Leave out the map that was begun with ``hold`` and has not ended: the layer is as it was before."""
+        if self._held is None or not self._open:
+            return
+        for job in self._jobs:
+            job.cancel()
+        wait(self._jobs)
+        self._jobs.clear()
+        self._held.close()
+        self._held = self._tracer = None
+        self._numbers.drop()
 
     def close(self) -> VectorSummary:
         """End the last map, complete the outputs and give them their names; return what became of all maps.
@@ -148,6 +172,8 @@ class PolygonSink:
         Raises:
             OutputError: An output cannot be written.
         """
+        if not self._open:
+            raise OutputError("The layer could not be written to its end.")
         try:
             if self._tracer is not None:
                 self.end()
@@ -195,7 +221,7 @@ class PolygonSink:
         )
         works = [self._staging.enter_context(staged(path)) for path in self._outputs]
         # In the thread of the writers: the drivers take a while to load, and rows can be read meanwhile.
-        self._jobs.append(self._pool.submit(self._open_writers, works, self._layer))
+        self._opening = self._pool.submit(self._open_writers, works, self._layer)
 
     def _open_writers(self, works: Sequence[Path], layer: Layer) -> None:
         for path in works:
@@ -212,8 +238,26 @@ class PolygonSink:
     def _tabulate(self, tracer: SceneTracer, regions: Regions) -> None:
         assert self._layer is not None
         batch = tracer.tabulate(regions, self._layer, self._numbers.count(regions.families))
+        if self._held is not None:
+            pickle.dump(batch, self._held, protocol=pickle.HIGHEST_PROTOCOL)
+        else:
+            self._write(batch)
+
+    def _write(self, batch: Batch) -> None:
         for writer in self._writers:
             writer.write(batch)
+
+    def _release(self, held: IO[bytes]) -> None:
+        """Write the polygons of a map that has come to its end; from here on it cannot be left out any more."""
+        try:
+            held.seek(0)
+            with held, suppress(EOFError):
+                while True:
+                    self._pool.submit(self._write, pickle.load(held)).result()
+        except BaseException:
+            self.abort()
+            raise
+        self._held = None
 
     def __enter__(self) -> PolygonSink:
         return self

@@ -15,7 +15,7 @@ import torch
 from satseg.backend import run_own_file
 from satseg.backend.device import available_cores, select_device, select_precision, share_heap
 from satseg.checkpoint import Checkpoint
-from satseg.errors import CheckpointError, ReadError, SatsegError, UsageError
+from satseg.errors import CheckpointError, ReadError, SatsegError, UsageError, as_failure
 from satseg.inference.decision import Decision
 from satseg.inference.likeness import unlike_training
 from satseg.inference.network import Network
@@ -110,7 +110,7 @@ def predict(
     arch: str | None = None,
     settings: PredictionSettings | None = None,
     progress: Progress = no_progress,
-) -> PredictionSummary:
+) -> PredictionSummary | None:
     """Map one scene with a trained network.
 
     Memory does not grow with the scene: windows are read, classified, blended, written and traced in one pass from
@@ -127,7 +127,8 @@ def predict(
         progress: Called as rows are finished, in pixels.
 
     Returns:
-        What was written, and pixels and polygons per class.
+        What was written, and pixels and polygons per class; None where the scene was passed over, since its outputs
+        are all there and the settings say ``skip_existing``.
 
     Raises:
         SceneError: The scene cannot be read.
@@ -136,8 +137,8 @@ def predict(
         OutputError: An output cannot be written.
         UsageError: An argument makes no sense.
     """
-    (summary,) = predict_scenes([scene], outputs=outputs, model=model, arch=arch, settings=settings, progress=progress)
-    return summary
+    maps = predict_scenes([scene], outputs=outputs, model=model, arch=arch, settings=settings, progress=progress)
+    return next(iter([*maps]), None)
 
 
 def predict_scenes(
@@ -160,7 +161,7 @@ def predict_scenes(
         arch: As in :func:`predict`.
         settings: As in :func:`predict`.
         stream: Text stream for the output ``-``.
-        on_error: Called for a scene that fails, and the next one follows; None raises.
+        on_error: Called for a scene that fails for whatever reason, and the next one follows; None raises.
         progress: As in :func:`predict`.
 
     Yields:
@@ -200,10 +201,10 @@ def predict_scenes(
                     continue
                 with gdal_environment():
                     summary = mapper.map_scene(fitting(source, checkpoint), files, shared=shared, progress=progress)
-            except SatsegError as error:
+            except Exception as error:  # of whatever kind: the other scenes are not to suffer
                 if on_error is None:
                     raise
-                on_error(error)
+                on_error(as_failure(error, f"Mapping {SceneSource.of(scene).name}"))
                 continue
             mapped += 1
             yield summary
@@ -218,6 +219,7 @@ def rehearse_scenes(
     model: str | Path | Sequence[str | Path] | None = None,
     arch: str | None = None,
     settings: PredictionSettings | None = None,
+    on_error: Callable[[SatsegError], None] | None = None,
 ) -> Iterator[Rehearsal]:
     """Tell what :func:`predict_scenes` would take for each scene, after a short probe; nothing is written.
 
@@ -229,6 +231,7 @@ def rehearse_scenes(
         model: Checkpoints.
         arch: File and function of an own network.
         settings: How scenes would be mapped.
+        on_error: As in :func:`predict_scenes`.
 
     Raises:
         SatsegError: As :func:`predict`.
@@ -241,10 +244,17 @@ def rehearse_scenes(
         stack.callback(torch.set_num_threads, torch.get_num_threads())
         mapper, checkpoint = _mapper(models, arch, settings, None)
         for scene in scenes:
-            source = SceneSource.of(scene, bands=settings.bands)
-            claims.take(source, None)
-            with gdal_environment():
-                yield mapper.rehearse(fitting(source, checkpoint), names.of_scene(source, None, alone=True))
+            try:
+                source = SceneSource.of(scene, bands=settings.bands)
+                claims.take(source, None)
+                with gdal_environment():
+                    told = mapper.rehearse(fitting(source, checkpoint), names.of_scene(source, None, alone=True))
+            except Exception as error:
+                if on_error is None:
+                    raise
+                on_error(as_failure(error, f"The dry run of {SceneSource.of(scene).name}"))
+                continue
+            yield told
 
 
 def _claims(

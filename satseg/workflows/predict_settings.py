@@ -80,6 +80,10 @@ class PredictionSettings:
                 )
         if isinstance(self.window, int) and self.window < SMALLEST_WINDOW:
             raise UsageError(f"A window of {self.window} px is too small; networks take {SMALLEST_WINDOW} px and more.")
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            if isinstance(value, int) and value < least:
+                raise UsageError(f"A {name.replace('_', ' ')} of {value} makes no sense; {least} is the least.")
         if self.memory is not None and self.memory < 1:
             raise UsageError(f"A memory of {self.memory} bytes is none.")
 
@@ -115,6 +119,7 @@ class PredictionSettings:
         return {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name not in left_out}
 
 
+_LEAST = {"batch_size": 1, "threads": 1, "devices": 1, "overlap": 0, "sieve": 0}
 _CHOICES = {
     "engine": ("local", "ray"),
     "tta": ("none", "flips", "d4"),

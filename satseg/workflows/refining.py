@@ -10,11 +10,13 @@ import torch
 from rasterio.windows import Window
 
 from satseg.classes import IGNORE_INDEX
+from satseg.errors import SceneError
 from satseg.inference.crf import BLOCK, CRF, refined_blocks
 from satseg.inference.decision import Decision
 from satseg.inference.pipeline import Cell
 from satseg.raster.rawrows import RawRows
 from satseg.raster.scene import Scene
+from satseg.raster.slabs import ReadFailure, read_tolerantly
 from satseg.records import BandStatistics, MapLayer
 
 
@@ -25,6 +27,7 @@ def refined_cells(
     *,
     statistics: BandStatistics,
     device: torch.device,
+    on_failure: ReadFailure | None = None,
 ) -> Callable[[int], Generator[Cell, None, None]]:
     """Return what gives the cells of the refined map from a number of finished rows on, a multiple of the blocks.
 
@@ -34,6 +37,8 @@ def refined_cells(
         decision: How refined probabilities become classes, and what is kept.
         statistics: Of the training tiles, in which colours are compared.
         device: Where to compute.
+        on_failure: Told of what could be read in the first pass and cannot now, which becomes nodata; None ends with
+            the error.
     """
     height, width = scene.info.height, scene.info.width
     shares = replace(decision, layers=decision.layers - {MapLayer.DISAGREEMENT})
@@ -44,7 +49,15 @@ def refined_cells(
 
     def read_image(window: Window) -> tuple[np.ndarray, np.ndarray]:
         # What the first pass left out (nodata, another area, damage) is not looked at.
-        return scene.read(window)[0], read(MapLayer.CLASSES, window)[0] != IGNORE_INDEX
+        mapped = read(MapLayer.CLASSES, window)[0] != IGNORE_INDEX
+        if on_failure is None:
+            return scene.read(window)[0], mapped
+        failures: list[tuple[Window, SceneError]] = []
+        bands, valid = read_tolerantly(scene, window, lambda *told: failures.append(told))
+        if (mapped & ~valid).any():  # else the first pass has told of it
+            for told in failures:
+                on_failure(*told)
+        return bands, mapped & valid
 
     def cells(finished: int) -> Generator[Cell, None, None]:
         blocks = refined_blocks(

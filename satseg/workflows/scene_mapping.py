@@ -17,7 +17,7 @@ import torch
 from satseg import __version__
 from satseg.backend.device import release_freed_memory
 from satseg.classes import IGNORE_INDEX
-from satseg.errors import SceneError
+from satseg.errors import NetworkError
 from satseg.inference.decision import Decision
 from satseg.inference.network import Network
 from satseg.inference.pipeline import Cell, Conditions, join_cells, predict_cells, rows_to_repeat
@@ -28,6 +28,7 @@ from satseg.raster.gdal import gdal_environment
 from satseg.raster.names import is_remote
 from satseg.raster.rawrows import RawRows
 from satseg.raster.room import require_space
+from satseg.raster.slabs import ReadFailure
 from satseg.raster.source import SceneSource
 from satseg.raster.values import Oddity
 from satseg.raster.work import MapWork, has_finished_rows, stored_identity
@@ -109,6 +110,12 @@ class SceneMapping:
 
     def run(self) -> PredictionSummary:
         """Make the map."""
+        try:
+            return self._run()
+        except NetworkError as error:  # it knows the place, but not the scene
+            raise NetworkError(f"{self.info.path}: {error.message}", hint=error.hint) from error
+
+    def _run(self) -> PredictionSummary:
         began = time.perf_counter()
         settings = self.settings
         plan = self._plan()
@@ -186,7 +193,7 @@ class SceneMapping:
             readers=self.readers,
             budget=self.settings.row_budget,
             area=self.area,
-            on_failure=self._read_failed if self.settings.on_read_error == "nodata" else None,
+            on_failure=self._on_failure,
             values=self.network.values,
             on_odd=self.odd.add,
             stopwatch=self.watch,
@@ -218,7 +225,14 @@ class SceneMapping:
         self._fill(work, plan, self._network_cells(plan, plain), None)
         scene = stack.enter_context(closing(self.source.open()))
         statistics = self.network.members[0].normalise.statistics
-        return refined_cells(work.rasters, scene, decision, statistics=statistics, device=self.network.device)
+        return refined_cells(
+            work.rasters,
+            scene,
+            decision,
+            statistics=statistics,
+            device=self.network.device,
+            on_failure=self._on_failure,
+        )
 
     def _fill(self, work: MapWork, plan: Plan, cells_after: Cells, follower: Follower | None) -> None:
         """Compute what is missing of the work rasters; the follower learns of rows as they are finished."""
@@ -247,8 +261,12 @@ class SceneMapping:
                     work.commit(cell.bottom)
                     noted = time.monotonic()
 
-    def _read_failed(self, window: Any, error: SceneError) -> None:
-        log.warning("%s It becomes nodata.", error.message)
+    @property
+    def _on_failure(self) -> ReadFailure | None:
+        """What is told of stretches that cannot be read; None where they end the map."""
+        if self.settings.on_read_error == "fail":
+            return None
+        return lambda window, error: log.warning("%s It becomes nodata.", error.message)
 
     def _tell_odd(self) -> None:
         found = Oddity.merge(self.odd)
@@ -323,13 +341,14 @@ class SceneMapping:
         self, plan: Plan, follower: Follower, vectors: VectorSummary | None, seconds: float
     ) -> PredictionSummary:
         counts = {entry.name: int(follower.counts[entry.id]) for entry in self.network.classes}
+        void = "nodata" if "nodata" not in counts else "no data"  # a class of that name keeps its count
         engine = self.mapper.engine
         stages = self.watch.seconds(streams=engine.streams(plan) if engine else plan.streams)
         together = max(sum(stages.values()), 1e-9)
         return PredictionSummary(
             scene=self.info.path,
             outputs=tuple(map(str, (*self.outputs.files, *(self.shared.paths if self.shared else ())))),
-            pixels={**counts, "nodata": int(follower.counts[IGNORE_INDEX])},
+            pixels={**counts, void: int(follower.counts[IGNORE_INDEX])},
             polygons=vectors.polygons if vectors else None,
             seconds=seconds,
             forwarded=plan.forwarded,

@@ -57,15 +57,19 @@ class SharedLayer:
         self, source: SceneSource, info: SceneInfo, rasters: dict[MapLayer, RawRows], watch: Stopwatch
     ) -> VectorSummary:
         """Trace a complete map and return what became of it."""
-        self._sink.begin(info, confidence=MapLayer.CONFIDENCE in rasters)
-        follower = Follower(rasters, [self._sink], stopwatch=watch)
         try:
-            follower.advance(info.height)
-            follower.finish()
-        finally:
-            follower.stop()
+            self._sink.begin(info, confidence=MapLayer.CONFIDENCE in rasters, hold=True)
+            with ExitStack() as stack:
+                follower = Follower(rasters, [self._sink], stopwatch=watch)
+                stack.callback(follower.stop)
+                follower.advance(info.height)
+                follower.finish()
+            summary = self._sink.end()
+        except BaseException:
+            self._sink.drop()
+            raise
         self._added.append(self.work_folder(source))
-        return self._sink.end()
+        return summary
 
     def close(self) -> VectorSummary:
         """Complete the layer and give it its name."""

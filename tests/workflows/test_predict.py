@@ -326,6 +326,8 @@ def test_scenes_whose_outputs_are_there_can_be_passed_over(tmp_path: Path, check
     found = predict_scenes(scenes, model=checkpoint, outputs=outputs, settings=passing)
     assert [summary.scene for summary in found] == [str(scenes[1])]
     assert (tmp_path / "a_map.tif").read_text() == "there"
+    assert predict(scenes[0], model=checkpoint, outputs=outputs, settings=passing) is None
+    assert (tmp_path / "a_map.tif").read_text() == "there"
 
 
 def test_without_any_scene_that_can_be_mapped_there_is_no_layer(tmp_path: Path, checkpoint: Path) -> None:
