@@ -190,14 +190,17 @@ def quotas(
         found: Blocks.
         splits: Split of each.
         planned: All tiles there are.
-        limit: Tiles in all, or None for all; it is parted by labelled area, and each split gets one at least.
+        limit: Tiles in all, or None for all; it is parted by labelled area. Each split gets one at least, train before
+            val before test.
     """
     if limit is None:
         return {split: sum(p.split == split for p in planned) for split in SPLITS}
     areas = {split: sum(b.labelled for b, s in zip(found, splits, strict=True) if s == split) for split in SPLITS}
-    total = sum(areas.values())
-    others = {split: max(1, round(limit * areas[split] / total)) if areas[split] else 0 for split in SPLITS[1:]}
-    return {"train": max(1, limit - sum(others.values())), **others}
+    dealt = [split for split in SPLITS if areas[split]][:limit]
+    shares = {split: areas[split] / sum(areas[s] for s in dealt) for split in dealt}
+    counts = {split: max(1, round(limit * shares[split])) if split in dealt else 0 for split in SPLITS}
+    largest = max(dealt, key=lambda split: areas[split])
+    return {**counts, largest: counts[largest] + limit - sum(counts.values())}
 
 
 @contextmanager

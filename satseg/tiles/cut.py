@@ -24,6 +24,7 @@ from satseg.tiles.sources import AnyScene
 from satseg.tiles.tileset import pixels_column
 
 _FEW = 16
+_ZERO = "class 0"
 _KEEP = 1  # sub-stream of the seed's randomness: which empty tiles are kept
 
 
@@ -114,7 +115,7 @@ class Cutter:
         self._info = info
         self._crs = None if info.crs is None else rasterio.CRS.from_user_input(info.crs)
         self._classes = classes
-        self._background = None if classes.background is None else classes.names[classes.background]
+        self._background = empty_class(classes)
         self._worth = worth
         self._seed = seed
         self.odd: set[Oddity] = set()
@@ -198,6 +199,13 @@ class Cutter:
             value = int(classes[(classes >= len(self._classes)) & (classes < IGNORE_INDEX)].min())
             raise LabelError(f"The labels hold the class id {value}; ids end at {len(self._classes) - 1}.")
         return dict(zip(self._classes.names, counts, strict=False))
+
+
+def empty_class(classes: ClassTable) -> str | None:
+    """Return the class that means that nothing is there: the background, or value 0 of class rasters without names."""
+    if classes.background is not None:
+        return classes.names[classes.background]
+    return _ZERO if _ZERO in classes.names else None
 
 
 def writing_environment() -> rasterio.Env:

@@ -146,9 +146,18 @@ def assign_splits(
     Raises:
         UsageError: Shares are not three numbers of 0 and more, or train has none.
     """
+    check_shares(shares)
+    return _Deal(np.asarray(areas, dtype=float), shares, seed, pixels).finish()
+
+
+def check_shares(shares: Sequence[float]) -> None:
+    """Refuse shares of train, val and test that cannot be met.
+
+    Raises:
+        UsageError: They are not three numbers of 0 and more, or train has none.
+    """
     if len(shares) != 3 or not np.isfinite(shares).all() or min(shares) < 0 or shares[0] <= 0:
         raise UsageError(f"Shares of train, val and test must be three numbers, train over 0, not {tuple(shares)}.")
-    return _Deal(np.asarray(areas, dtype=float), shares, seed, pixels).finish()
 
 
 class _Deal:

@@ -16,7 +16,6 @@ import pandas
 from satseg import __version__
 from satseg.backend.device import available_cores
 from satseg.errors import OutputError, TileError, UsageError
-from satseg.raster.bands import constant_bands
 from satseg.raster.class_map import ClassMap
 from satseg.raster.gdal import gdal_environment
 from satseg.raster.labels import open_labels
@@ -27,12 +26,21 @@ from satseg.tiles.cut import Worth
 from satseg.tiles.journal import Journal
 from satseg.tiles.layout import SPLITS, choose_block
 from satseg.tiles.places import Places, common_crs
-from satseg.tiles.plan import Block, Existing, Layout, deal, without_leaks
+from satseg.tiles.plan import Existing, Layout, deal, without_leaks
 from satseg.tiles.regions import Regions
 from satseg.tiles.sources import pair
 from satseg.tiles.tileset import INDEX, MOMENTS, TileSet, brought_to, make_index, places_of, write_header
 from satseg.workflows.tile_scenes import describe_all, find_scenes, label_files, parse_gsd, unique_names
-from satseg.workflows.tile_settings import by_number, check_sizes, known_classes, length, pixels
+from satseg.workflows.tile_settings import (
+    by_number,
+    check_choice,
+    check_empty,
+    check_sizes,
+    known_classes,
+    length,
+    pixels,
+)
+from satseg.workflows.tile_warnings import warn_of_changes, warn_of_constant_bands, warn_of_gaps
 
 log = logging.getLogger("satseg")
 
@@ -135,12 +143,13 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
     """
     settings = {name: value for name, value in locals().items() if name not in ("scenes", "threads", "progress")}
     output = Path(output)
+    check_choice(shares, seed, min_valid=min_valid, keep_empty=keep_empty, limit=limit, threads=threads)
     _check_output(output, append=append, overwrite=overwrite, resume=resume)
     with gdal_environment():
         base = TileSet.open(output) if append else None
         masks = None if pairs is None else pair(*pairs)
         split_by = split_by or ("block" if masks is None else "scene")
-        sources = find_scenes([*scenes, *(masks or ())], stack, bands=bands, gsd=parse_gsd(gsd), extra=extra)
+        sources = find_scenes(scenes, masks, stack, bands=bands, gsd=parse_gsd(gsd), extra=extra)
         check_sizes(size, overlap, block, sampling, base)
         described = describe_all(sources, base, by_number=by_number(bands))
         infos = described.infos
@@ -154,9 +163,10 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
             all_touched=all_touched,
             unlabelled=unlabelled,
             labelled_area=labelled_area,
-            ignore_border=pixels(ignore_border),
-            boundary=pixels(boundary),
+            ignore_border=pixels("ignore-border", ignore_border, infos),
+            boundary=pixels("boundary", boundary, infos),
         )
+        check_empty(keep_empty, source.classes)
         layout = Layout(
             size=size,
             overlap=size // 2 if overlap is None else overlap,
@@ -180,7 +190,7 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
         )
         provenance = _provenance(settings, layout)
         if base is not None:
-            _warn_of_changes(base, provenance)
+            warn_of_changes(base, provenance)
         if resume and output.exists() and not append and not work_folder(output).exists():
             return _recall(output, provenance)
         return _Job(builder, base, limit, provenance, described.contents).run(output, resume=resume)
@@ -248,8 +258,8 @@ class _Job:
             unplaced=tile_set.unplaced,
             shares={split: area / sum(areas.values()) for split, area in areas.items()},
         )
-        _warn_of_constant_bands(replace(tile_set, path=output))
-        _warn_of_gaps(summary, builder.layout.shares if builder.regions is None else (1, 1, 1), found)
+        warn_of_constant_bands(replace(tile_set, path=output))
+        warn_of_gaps(summary, builder.layout.shares if builder.regions is None else (1, 1, 1), found)
         return summary
 
     def _existing(self) -> Existing:
@@ -339,16 +349,6 @@ def _provenance(settings: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
     return as_json({"satseg": __version__, "source": [str(path) for path in paths], **chosen, **asdict(layout)})
 
 
-def _warn_of_changes(base: TileSet, provenance: Mapping[str, Any]) -> None:
-    """Warn where tiles that are added will mean something else than those that are there."""
-    before = base.provenance[0] if base.provenance else {}
-    for name in ("bands", "gsd", "class_map", "all_touched", "ignore_border", "boundary"):
-        if before.get(name) != provenance.get(name):
-            option = name.replace("_", "-")
-            then, now = (entry.get(name, "none") for entry in (before, provenance))
-            log.warning("%s was made with --%s %s; these tiles are made with %s.", base.path, option, then, now)
-
-
 def _stamps(provenance: Mapping[str, Any]) -> list[tuple[str, int, int]]:
     """Return size and time of the files that labels come from, as far as they are local."""
     paths = [Path(str(name)) for name in (*provenance["source"], provenance.get("labelled_area", ""))]
@@ -368,29 +368,3 @@ def _check_output(output: Path, *, append: bool, overwrite: bool, resume: bool) 
 def _tiles_by_split(index: Any) -> dict[str, int]:
     counts = index["split"].value_counts()
     return {split: int(counts.get(split, 0)) for split in SPLITS}
-
-
-def _warn_of_constant_bands(tile_set: TileSet) -> None:
-    if not len(tile_set.index[tile_set.index["split"] == "train"]):
-        return
-    for phrase in constant_bands(tile_set.statistics, tile_set.bands.names):
-        log.warning("In the train tiles, %s: a network learns nothing of this band. Leave it out with --bands.", phrase)
-
-
-def _warn_of_gaps(summary: TileSummary, shares: Sequence[float], found: Sequence[Block]) -> None:
-    """Warn of splits without a tile or without a class, and say what helps."""
-    for split, share in zip(SPLITS, shares, strict=True):
-        if share > 0 and not summary.tiles[split]:
-            log.warning("The split %s got no tile: there are too few blocks. Try a smaller --block or --size.", split)
-            continue
-        counts = summary.pixels[split].values()
-        missing = [(name, number) for number, name in enumerate(summary.pixels[split]) if not list(counts)[number]]
-        if share > 0 and missing:
-            holding = [sum(block.pixels[number] > 0 for block in found) for _, number in missing]
-            log.warning(
-                "The split %s has no pixel of %s (in %s blocks of all splits). Try a smaller --block, another "
-                "--seed, or splits that you drew: --split-by regions.gpkg:split.",
-                split,
-                ", ".join(name for name, _ in missing),
-                ", ".join(map(str, holding)),
-            )

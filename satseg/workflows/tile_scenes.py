@@ -25,18 +25,25 @@ log = logging.getLogger("satseg")
 
 def find_scenes(
     scenes: Iterable[str | Path],
+    masks: Mapping[str, str] | None,
     stack: Sequence[str | Path],
     *,
     bands: Sequence[str] | None,
     gsd: float | None,
     extra: Sequence[str | Path],
 ) -> list[SceneFiles]:
-    """Return what each scene is made of; the stack, where there is one, is the last.
+    """Return what each scene is made of: the images of pairs, or the scenes, with the stack as the last of them.
 
     Raises:
-        UsageError: There is no scene.
+        UsageError: There is no scene, or there are some beside pairs, which have no mask.
     """
-    found = [SceneSource.of(scene, bands=bands) for scene in scenes]
+    named = [str(scene) for scene in scenes]
+    if masks is not None and (named or stack):
+        raise UsageError(
+            f"{(*named, *map(str, stack))[0]} has no mask: with --pairs, the scenes are its images.",
+            hint="Put it into the folder of images and its mask beside the others, or add it later with --append.",
+        )
+    found = [SceneSource.of(scene, bands=bands) for scene in masks or named]
     found += [SceneSource(tuple(map(str, stack)), None if bands is None else tuple(bands))] if stack else []
     if not found:
         raise UsageError("There is no scene to tile.")

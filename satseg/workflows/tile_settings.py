@@ -9,8 +9,12 @@ from satseg.classes import ClassTable
 from satseg.errors import UsageError
 from satseg.raster.labels import PixelLength
 from satseg.records import SceneInfo
+from satseg.tiles.cut import empty_class
+from satseg.tiles.layout import check_shares
 from satseg.tiles.tileset import TileSet
 from satseg.vectorization.measures import length_in_pixels
+
+_WIDEST = 256  # px; what is near to an outline is found by shifting windows within that distance
 
 
 def by_number(bands: Sequence[str] | None) -> bool:
@@ -36,14 +40,70 @@ def check_sizes(size: int, overlap: int | None, block: int | None, sampling: str
         raise UsageError(f"{base.path} has tiles of {base.tile_size} px; tiles of {size} px cannot be added to it.")
 
 
-def pixels(length: str | None) -> PixelLength | None:
-    """Return what gives a length in pixels of a scene, or None without one."""
-    return None if length is None else lambda info: fmean(length_in_pixels(length, info.gsd))
+def check_choice(
+    shares: Sequence[float], seed: int, *, min_valid: float, keep_empty: float, limit: int | None, threads: int | None
+) -> None:
+    """Refuse numbers that choose no tiles, or cannot be met.
+
+    Raises:
+        UsageError: A number is out of its range, or none.
+    """
+    check_shares(shares)
+    for name, share in (("min-valid", min_valid), ("keep-empty", keep_empty)):
+        if not 0 <= share <= 1:
+            raise UsageError(f"--{name} {share} is no share; it takes 0 to 1.")
+    for name, number in (("limit", limit), ("threads", threads)):
+        if number is not None and number < 1:
+            raise UsageError(f"--{name} {number} is not 1 or more.")
+    if seed < 0:
+        raise UsageError(f"--seed {seed} is not 0 or more.")
+
+
+def pixels(option: str, length: str | None, infos: Sequence[SceneInfo]) -> PixelLength | None:
+    """Return what gives the width along outlines in pixels of a scene, or None where there is none.
+
+    Args:
+        option: What the width is for, as on the command line.
+        length: Such as ``3px`` or ``1m``.
+        infos: The scenes.
+
+    Raises:
+        UsageError: It is no length, less than a pixel of a scene, or more than a few hundred.
+    """
+    if length is None:
+        return None
+
+    def width(info: SceneInfo) -> float:
+        return fmean(length_in_pixels(length, info.gsd))
+
+    narrow, wide = (find(infos, key=width) for find in (min, max))
+    if width(wide) == 0:
+        return None
+    if width(narrow) < 1 or width(wide) > _WIDEST:
+        info = narrow if width(narrow) < 1 else wide
+        raise UsageError(
+            f"--{option} {length} is {width(info):.3g} px of {info.path}; outlines have a width of 1 to {_WIDEST} px.",
+            hint=f"For example: --{option} 2px",
+        )
+    return width
 
 
 def length(text: str, info: SceneInfo) -> int:
     """Return a length in whole pixels of a scene, along its finer side."""
     return round(max(length_in_pixels(text, info.gsd)))
+
+
+def check_empty(keep_empty: float, classes: ClassTable) -> None:
+    """Refuse to choose among empty tiles where no class says that a tile is empty.
+
+    Raises:
+        UsageError: There is no background.
+    """
+    if keep_empty < 1 and empty_class(classes) is None:
+        raise UsageError(
+            f"--keep-empty {keep_empty} needs a class background; the labels have {', '.join(classes.names)}.",
+            hint="Say which value is background: --class-map 0=background,...",
+        )
 
 
 def known_classes(counts: Mapping[str, int], classes: ClassTable) -> dict[str, int]:
@@ -52,7 +112,9 @@ def known_classes(counts: Mapping[str, int], classes: ClassTable) -> dict[str, i
     Raises:
         UsageError: There is no such class.
     """
-    for name in counts:
+    for name, count in counts.items():
         if name not in classes.names:
             raise UsageError(f"There is no class {name!r} to count; the labels have {', '.join(classes.names)}.")
+        if count < 0:
+            raise UsageError(f"--min-pixels {name}={count} is no count of pixels.")
     return dict(counts)

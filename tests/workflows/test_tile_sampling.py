@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_scenes import write_labels, write_scene
+from made_scenes import write_labels, write_map, write_scene
 
 from satseg.errors import UsageError
 from satseg.tiles.tileset import TileSet
@@ -84,3 +84,55 @@ def test_the_number_of_tiles_is_limited(tmp_path: Path, scene: Path, labels: Pat
 def test_fewer_tiles_than_the_limit_are_all_of_them(tmp_path: Path, scene: Path, labels: Path) -> None:
     every = tile([scene], labels=labels, output=tmp_path / "all", size=64)
     assert tile([scene], labels=labels, output=tmp_path / "limited", size=64, limit=10_000).tiles == every.tiles
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 7, 40])
+def test_a_limit_is_never_passed(tmp_path: Path, scene: Path, labels: Path, limit: int) -> None:
+    summary = tile([scene], labels=labels, output=tmp_path / "tiles", size=32, overlap=0, block=128, limit=limit)
+    assert sum(summary.tiles.values()) == limit
+    assert sum(count > 0 for count in summary.tiles.values()) == min(limit, 3)
+    assert summary.tiles["train"] >= summary.tiles["val"] >= summary.tiles["test"]
+
+
+def test_empty_tiles_of_a_raster_of_0_and_1_are_known(tmp_path: Path, scene: Path) -> None:
+    ids = np.zeros((512, 640), dtype=np.uint8)
+    ids[::80, ::80] = 1
+    mask = write_map(tmp_path / "mask.tif", scene, ids)
+    options = {"labels": mask, "size": 32, "overlap": 0, "block": 128}
+    every = tile([scene], output=tmp_path / "all", **options)
+    none = tile([scene], output=tmp_path / "none", keep_empty=0, **options)
+    assert none.tiles["train"] < every.tiles["train"]
+    ones = [list(summary.pixels["train"].values())[1] for summary in (every, none)]
+    assert ones[0] == ones[1] > 0
+    assert (TileSet.open(tmp_path / "none").index.query("split == 'train'").filter(like="pixels_").iloc[:, 1] > 0).all()
+    with pytest.raises(UsageError, match=r"--keep-empty 0.5 needs a class background; the labels have tree, roof"):
+        tile([scene], output=tmp_path / "b", keep_empty=0.5, class_map="0=tree,1=roof", **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"shares": (0.7, float("nan"), 0.15)}, "Shares of train, val and test must be three numbers"),
+        ({"keep_empty": float("nan")}, "--keep-empty nan is no share"),
+        ({"min_valid": 1.5}, "--min-valid 1.5 is no share"),
+        ({"limit": 0}, "--limit 0 is not 1 or more"),
+        ({"threads": -1}, "--threads -1 is not 1 or more"),
+        ({"seed": -1}, "--seed -1 is not 0 or more"),
+        ({"min_pixels": {"houses": -3}}, "--min-pixels houses=-3 is no count"),
+        ({"boundary": "0.4px"}, r"--boundary 0.4px is 0.4 px of .*scene.tif; outlines have a width of 1 to 256 px"),
+        ({"boundary": "0.4m"}, r"--boundary 0.4m is 0.8 px"),
+        ({"ignore_border": "0.9px"}, r"--ignore-border 0.9px is 0.9 px"),
+        ({"ignore_border": "1000m"}, r"--ignore-border 1000m is 2e\+03 px"),
+    ],
+)
+def test_numbers_that_make_no_sense_are_refused(
+    tmp_path: Path, scene: Path, labels: Path, options: dict, message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        tile([scene], labels=labels, output=tmp_path / "tiles", size=32, **options)
+    assert not (tmp_path / "tiles").exists()
+
+
+def test_a_boundary_of_no_width_is_none(tmp_path: Path, scene: Path, labels: Path) -> None:
+    tile([scene], labels=labels, output=tmp_path / "tiles", size=64, boundary="0px")
+    assert TileSet.open(tmp_path / "tiles").classes.names == ("background", "houses")

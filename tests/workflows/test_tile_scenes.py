@@ -148,6 +148,8 @@ def test_an_image_without_a_mask_is_named(tmp_path: Path) -> None:
     (masks / "1.png").rename(masks / "7.png")
     with pytest.raises(UsageError, match=r"1\.png has no mask of its name"):
         tile(pairs=(images, masks), output=tmp_path / "tiles")
+    with pytest.raises(UsageError, match=r"more.png has no mask: with --pairs, the scenes are its images"):
+        tile(["more.png"], pairs=(images, images), output=tmp_path / "tiles")
     with pytest.raises(UsageError, match="There is no folder"):
         tile(pairs=(images, tmp_path / "none"), output=tmp_path / "tiles")
     with pytest.raises(UsageError, match="The masks of --pairs are the labels"):
