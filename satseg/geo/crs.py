@@ -120,6 +120,12 @@ def full_turn(name: str) -> float:
     return round(2 * 3.141592653589793 / horizontal(parse_crs(name)).axis_info[0].unit_conversion_factor, 9)
 
 
+def counts_geodetic_degrees(name: str) -> bool:
+    """Tell whether coordinates are longitudes and geodetic latitudes, not those about a pole of another place."""
+    crs = horizontal(parse_crs(name))
+    return bool(crs.is_geographic and not crs.is_derived)
+
+
 def metres_per_unit(name: str) -> float:
     """Return how long a unit of a CRS is: exactly for lengths such as feet, roughly for angles (along a meridian)."""
     crs = horizontal(parse_crs(name))

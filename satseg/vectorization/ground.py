@@ -11,20 +11,41 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from affine import Affine
 from numba import njit
 from pyproj import Geod, Transformer
 from pyproj.exceptions import ProjError
 
-from satseg.geo.crs import geodesic
+from satseg.geo.crs import counts_geodetic_degrees, full_turn, geodesic
+from satseg.vectorization.graticule import Graticule
 
 if TYPE_CHECKING:
-    from affine import Affine
-
     from satseg.vectorization.regions import Regions
 
 _NODES = 65
 _STEP_M = 50.0  # of the central differences: large against rounding, small against the curvature of the ellipsoid
 _GAUSS = 0.6**0.5  # place of the outer two of three Gauss points
+
+
+def measure(regions: Regions, transform: Affine, crs: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return areas and perimeters on the ellipsoid, (F,) square metres and (F,) metres.
+
+    Edges are straight in the raster's CRS, so along parallels and meridians where pixels are: the area of a pixel of
+    one degree is that between two parallels, not that between geodesics.
+
+    Args:
+        regions: Features of one or more polygons.
+        transform: Pixel (column, row) to CRS coordinates (x, y).
+        crs: Anything pyproj understands.
+
+    Raises:
+        ValueError: The CRS does not relate to the ground, or the regions lie where it is not defined.
+    """
+    if counts_geodetic_degrees(crs):
+        _, geod = geodesic(crs)
+        return Graticule(Affine.scale(2 * np.pi / full_turn(crs)) * transform, geod).measure(regions)
+    low, high = regions.corners.min(axis=0), regions.corners.max(axis=0)
+    return Ground(transform, crs, columns=(low[0], high[0]), rows=(low[1], high[1])).measure(regions)
 
 
 class Ground:
@@ -74,7 +95,7 @@ def _metric(
     middle = transform * (columns.mean(), rows.mean()), transform * (columns.mean() + 1, rows.mean())
     lon, lat = to_degrees.transform(*np.transpose(middle))
     metres = geod.inv(lon[0], lat[0], lon[1], lat[1])[2] if np.isfinite([*lon, *lat]).all() else np.nan
-    step = max(1.0, _STEP_M / metres) if metres > 0 else 1.0
+    step = _STEP_M / metres if metres > 0 else 1.0
     along = _position(transform, to_degrees, geod, columns + step, rows) - _position(
         transform, to_degrees, geod, columns - step, rows
     )

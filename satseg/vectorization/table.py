@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from satseg.vectorization.ground import Ground
+from satseg.vectorization.ground import measure
 from satseg.vectorization.regions import Regions
 from satseg.vectorization.wkb import to_wkb
 
@@ -103,10 +103,8 @@ class GroundMeasures:
     def measure(self, regions: Regions) -> tuple[np.ndarray, np.ndarray]:
         """Return square metres and metres, (F,) float64 each, NaN where unknown."""
         if self._crs is not None:
-            low, high = regions.corners.min(axis=0), regions.corners.max(axis=0)
             try:
-                ground = Ground(self._transform, self._crs, columns=(low[0], high[0]), rows=(low[1], high[1]))
-                return ground.measure(regions)
+                return measure(regions, self._transform, self._crs)
             except ValueError as error:
                 log.warning("Areas are unknown: %s.", error)
                 self._crs = None

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import shapely
 from affine import Affine
-from pyproj import CRS, Transformer
+from pyproj import CRS, Geod, Transformer
 
-from satseg.vectorization.ground import Ground
+from satseg.vectorization.ground import Ground, measure
 from satseg.vectorization.regions import concatenate, to_shapely
 from satseg.vectorization.trace import Tracer
 
@@ -33,9 +33,45 @@ def test_areas_and_perimeters_equal_those_of_densified_outlines(place: str) -> N
     regions = concatenate([tracer.push(values), tracer.finish()])
     ground = Ground(transform, crs, columns=(0, 60), rows=(0, 60))
     areas, perimeters = np.transpose(_geodesic(to_shapely(regions, transform), crs, transform))
-    found_areas, found_perimeters = ground.measure(regions)
-    np.testing.assert_allclose(found_areas, np.abs(areas), rtol=1e-6)
-    np.testing.assert_allclose(found_perimeters, perimeters, rtol=1e-5)
+    for found_areas, found_perimeters in (ground.measure(regions), measure(regions, transform, crs)):
+        np.testing.assert_allclose(found_areas, np.abs(areas), rtol=1e-6)
+        np.testing.assert_allclose(found_perimeters, perimeters, rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", [0.0001, 0.25, 1.0, 5.0])
+@pytest.mark.parametrize("top", [90.0, 61.0, 1.0, -70.0])
+def test_pixels_in_degrees_have_the_area_between_their_parallels(size: float, top: float) -> None:
+    values = np.array([[0, 1, 1], [2, 0, 1], [0, 2, 0]])
+    tracer = Tracer(3)
+    regions = concatenate([tracer.push(values), tracer.finish()])
+    transform = Affine(size, 0, 100, 0, -size, top)
+    areas, _ = measure(regions, transform, "EPSG:4326")
+    geod = Geod(ellps="WGS84")
+    expected = [_between_parallels(geod, polygon, 200) for polygon in to_shapely(regions, transform)]
+    np.testing.assert_allclose(areas, expected, rtol=1e-7, atol=1e-7)
+
+
+def test_a_globe_of_pixels_has_its_area_whatever_the_pixels() -> None:
+    expected = 510_065_621_724_088.4  # square metres of WGS 84
+    for size, unit, crs in ((1.0, 360, "EPSG:4326"), (7.5, 360, "EPSG:4326"), (1.0, 400, "EPSG:4901")):
+        width, height = round(unit / size), round(unit / 2 / size)
+        values = np.indices((height, width)).sum(axis=0) % 2
+        tracer = Tracer(width, diagonal=True)
+        regions = concatenate([tracer.push(values), tracer.finish()])
+        areas, _ = measure(regions, Affine(size, 0, -unit / 2, 0, -size, unit / 4), crs)
+        assert areas.sum() == pytest.approx(expected, rel=1e-9 if unit == 360 else 1e-3)  # another ellipsoid
+    shifted = np.zeros((181, 360), dtype=int)  # counted by centres, the grid reaches over both poles
+    tracer = Tracer(360)
+    regions = concatenate([tracer.push(shifted), tracer.finish()])
+    areas, _ = measure(regions, Affine(1, 0, 0, 0, -1, 90.5), "EPSG:4326")
+    assert areas.sum() == pytest.approx(expected, rel=1e-9)
+
+
+def _between_parallels(geod: Geod, polygon: shapely.Polygon, parts: int) -> float:
+    """Return the area of a polygon whose edges run along parallels and meridians, from geodesics ever shorter."""
+    step = max(polygon.bounds[2] - polygon.bounds[0], polygon.bounds[3] - polygon.bounds[1]) / parts
+    rough, fine = (abs(geod.geometry_area_perimeter(shapely.segmentize(polygon, part))[0]) for part in (step, step / 2))
+    return float(fine + (fine - rough) / 3)  # the error goes with the square of the step
 
 
 def _geodesic(polygons: np.ndarray, crs: str, transform: Affine) -> list[tuple[float, float]]:
