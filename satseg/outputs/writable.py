@@ -32,14 +32,20 @@ def check_file(path: Path) -> None:
         check_replaceable(path)
 
 
-def check_folder(path: Path) -> None:
+def check_folder(path: Path, *, replaced: bool = False) -> None:
     """Refuse an output folder that cannot be written.
+
+    Args:
+        path: The folder; it need not exist. Nothing is written.
+        replaced: Whether another folder will take its place, which a mount point or the current folder does not allow.
 
     Raises:
         OutputError: It says what stands in the way.
     """
     if os.path.exists(path) and not os.path.isdir(path):
         raise OutputError(f"The output {path} is a file.", hint="Choose another folder with -o.")
+    if replaced and (path.name in ("", "..") or os.path.ismount(path)):
+        raise OutputError(f"The output {path} is no folder that can be replaced.", hint="Name a new one: -o tiles")
     _check_place(path)
     if os.path.isdir(path) and not os.access(path, os.W_OK | os.X_OK):
         raise OutputError(f"The folder {path} may not be written to.", hint="Choose another one with -o.")

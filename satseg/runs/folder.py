@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from satseg.checkpoint import Checkpoint, ModelCard, save_checkpoint
 from satseg.errors import CheckpointError, OutputError, TrainingError
 from satseg.fields import FieldError, Fields, parse_json
+from satseg.outputs.writable import check_folder
 from satseg.records import as_json
 from satseg.runs.log import RunLog
 from satseg.runs.states import load_state, save_state
@@ -60,18 +61,14 @@ class Run:
         """Make the folder of a new run.
 
         Args:
-            path: The folder; it may exist, but hold no run.
+            path: The folder; it may exist, but hold nothing.
             settings: What the run is started with, ready for JSON.
 
         Raises:
-            OutputError: The folder holds a run already, or cannot be written.
+            OutputError: The folder holds something already, or cannot be written.
         """
         run = cls(path)
-        if run.started or run.finished:
-            state = "a finished run" if run.finished else "an unfinished run"
-            raise OutputError(
-                f"{path} already holds {state}.", hint="Continue it with --resume, or choose another output."
-            )
+        run.check_vacant()
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -100,6 +97,25 @@ class Run:
                     hint="Resume with the same settings, or start a new run.",
                 )
         return run
+
+    def check_vacant(self) -> None:
+        """Refuse a folder that holds anything; hidden files do not count.
+
+        Raises:
+            OutputError: It holds a run already, or files of others.
+        """
+        check_folder(self.path)
+        if self.started or self.finished:
+            state = "a finished run" if self.finished else "an unfinished run"
+            raise OutputError(
+                f"{self.path} already holds {state}.", hint="Continue it with --resume, or choose another output."
+            )
+        entries = sorted(self.path.iterdir()) if self.path.is_dir() else []
+        entry = next((entry for entry in entries if not entry.name.startswith(".")), None)
+        if entry is not None:
+            raise OutputError(
+                f"{self.path} is not empty: it holds {entry.name}.", hint="Choose another folder for the run with -o."
+            )
 
     @property
     def started(self) -> bool:

@@ -13,6 +13,7 @@ from satseg.profiling.apart import measure_apart
 from satseg.profiling.cost import Cost, Workload
 from satseg.profiling.picture import draw_costs
 from satseg.records import Progress, ProgressEvent, no_progress
+from satseg.workflows.ledger import Ledger
 
 ALL = "all"
 _SMALLEST = 64  # pixels; a batch of one can be trained from here on
@@ -85,6 +86,8 @@ def benchmark(
             raise UsageError(f"A number of {number} for {name} makes no sense; 1 is the least.")
     if output is not None and Path(output).suffix.lower() != ".png":
         raise UsageError(f"The picture {output} is no .png.")
+    if output is not None:
+        Ledger(name.rpartition(":")[0] for name in names if is_own_file(name)).write(Path(output))
     where = select_device(device)
     workload = Workload(
         size=size,

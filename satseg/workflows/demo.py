@@ -12,10 +12,10 @@ from typing import TypeVar
 from satseg.backend import find_architecture
 from satseg.checkpoint import Checkpoint
 from satseg.errors import OutputError, UsageError
+from satseg.outputs.writable import check_folder
 from satseg.records import EvaluationReport, Progress, TrainingSummary, no_progress
 from satseg.runs import next_output
-from satseg.sample import CREDIT, Sample, copy_sample
-from satseg.tiles.tileset import INDEX
+from satseg.sample import CREDIT, Sample, copy_sample, sample
 from satseg.workflows.evaluate import evaluate
 from satseg.workflows.predict import predict_scenes
 from satseg.workflows.predict_settings import PredictionSettings
@@ -120,13 +120,16 @@ def demo(
 
 
 def _check_free(folder: Path, overwrite: bool) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder} is a file.", hint="Choose another folder with -o.")
-    if overwrite or not folder.exists() or not any(folder.iterdir()):
+    check_folder(folder)
+    found = sorted(folder.iterdir()) if folder.is_dir() else []
+    made_here = sample(folder / "scenes").attribution.is_file()  # the demo begins with it, in an empty folder
+    if not found or (overwrite and made_here):
         return
     hint = "Choose another folder with -o"
-    if (folder / "tiles" / INDEX).exists():
+    if made_here:
         hint += ", or run the demo again in this one with --overwrite"
+    elif overwrite:
+        raise OutputError(f"{folder} is no demo's folder: it holds {found[0].name}.", hint=f"{hint}.")
     raise OutputError(f"{folder} is not empty.", hint=f"{hint}.")
 
 

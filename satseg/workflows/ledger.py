@@ -83,7 +83,7 @@ class Ledger:
             UsageError: An input lies in it, or is it.
             OutputError: It cannot be written.
         """
-        check_folder(folder)
+        check_folder(folder, replaced=True)
         for path, name in [*self._files, *self._folders]:
             if is_within(path, folder):
                 raise UsageError(

@@ -26,7 +26,7 @@ from satseg.raster.scales import Conversion
 from satseg.raster.selection import select_bands
 from satseg.raster.source import SceneSource
 from satseg.records import MapLayer, PredictionSummary, Progress, Rehearsal, no_progress
-from satseg.runs import newest_finished
+from satseg.runs import Run, newest_finished
 from satseg.vectorization import VECTOR_SUFFIXES
 from satseg.workflows.claims import Claims
 from satseg.workflows.mapping import MapOutputs, Mapper
@@ -271,7 +271,8 @@ def _claims(
         OutputError: An output cannot be written.
     """
     alone = isinstance(scenes, Sequence) and len(scenes) == 1
-    inputs = [*models, arch and arch.rpartition(":")[0], settings.aoi]
+    weights = [Run(Path(path)).best if Path(path).is_dir() else path for path in models]
+    inputs = [*weights, arch and arch.rpartition(":")[0], settings.aoi]
     if isinstance(scenes, Sequence):
         layer = names.of_layer(None).vectors or STDOUT in names.outputs
         one_crs = not alone and bool(layer) and settings.polygons.crs is None

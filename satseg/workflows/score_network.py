@@ -20,13 +20,15 @@ from satseg.evaluation.measures import Measures
 from satseg.evaluation.tiles import ClassifiedTile, classify_tiles, count_pixels, tally_tile
 from satseg.inference.network import Network
 from satseg.inference.pipeline import Conditions, predict_rows
+from satseg.outputs.writable import check_file
 from satseg.raster.source import SceneSource
 from satseg.raster.values import Oddity
 from satseg.records import EvaluationReport, PlaceScore, Progress, Rows, SceneInfo
+from satseg.staging import claimed
 from satseg.tiles.batches import TileReader
 from satseg.tiles.layout import SPLITS
 from satseg.tiles.scores import write_scores
-from satseg.tiles.tileset import TileSet
+from satseg.tiles.tileset import INDEX, TileSet
 from satseg.workflows.compare import Comparison, LabelReading
 from satseg.workflows.mapping import Mapper
 from satseg.workflows.predict import fitting
@@ -76,7 +78,11 @@ class NetworkScoring:
         """Score the tiles of a split; with ``rank``, write the scores of the tiles of all splits into the index."""
         assert isinstance(self.settings.batch_size, int)
         tiles = TileScoring.open(self.checkpoint, self.network, data, split, self.settings.batch_size)
-        return tiles.evaluate(self.measures, progress, rank=rank)
+        index = tiles.tile_set.path / INDEX
+        if rank:
+            check_file(index)
+        with claimed(*([index] if rank else [])):
+            return tiles.evaluate(self.measures, progress, rank=rank)
 
     def score_scenes(
         self, scenes: Sequence[str | Path], labels: LabelReading, *, progress: Progress

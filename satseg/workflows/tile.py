@@ -16,6 +16,7 @@ import pandas
 from satseg import __version__
 from satseg.backend.device import available_cores
 from satseg.errors import OutputError, TileError, UsageError
+from satseg.outputs.writable import check_folder
 from satseg.raster.class_map import ClassMap
 from satseg.raster.gdal import gdal_environment
 from satseg.raster.labels import open_labels
@@ -25,11 +26,13 @@ from satseg.tiles.build import Builder, quotas, resumable
 from satseg.tiles.cut import Worth
 from satseg.tiles.journal import Journal
 from satseg.tiles.layout import SPLITS, choose_block
+from satseg.tiles.ownership import check_own
 from satseg.tiles.places import Places, common_crs
 from satseg.tiles.plan import Existing, Layout, deal, without_leaks
 from satseg.tiles.regions import Regions
 from satseg.tiles.sources import pair
 from satseg.tiles.tileset import INDEX, MOMENTS, TileSet, brought_to, make_index, places_of, write_header
+from satseg.workflows.ledger import Ledger
 from satseg.workflows.tile_scenes import describe_all, find_scenes, label_files, parse_gsd, unique_names
 from satseg.workflows.tile_settings import (
     by_number,
@@ -125,7 +128,7 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
         shares: Shares of train, val and test in area.
         seed: Decides which block goes to which split, and all that is drawn at random.
         append: Add to the tile set at ``output``, with its classes, bands and size.
-        overwrite: Replace a tile set that stands at ``output``.
+        overwrite: Replace a tile set that stands at ``output``; a folder that holds anything else is refused.
         resume: Go on where an interrupted call with the same arguments stood.
         threads: Threads that write tiles; None takes as many as this process may use. The bytes do not depend on it.
         progress: Called after each tile.
@@ -137,14 +140,18 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
         SceneError: A scene cannot be used.
         LabelError: The labels cannot be used, or touch no scene.
         TileError: Scenes differ in their bands, or no tile is left for training.
-        OutputError: ``output`` exists already, or cannot be written.
+        OutputError: ``output`` exists already, holds what is no tile set's, or cannot be written.
         UsageError: Arguments contradict each other.
         KeyboardInterrupt: What was done so far is kept for ``resume``.
     """
     settings = {name: value for name, value in locals().items() if name not in ("scenes", "threads", "progress")}
-    output = Path(output)
+    output, scenes = Path(output), list(scenes)
     check_choice(shares, seed, min_valid=min_valid, keep_empty=keep_empty, limit=limit, threads=threads)
     _check_output(output, append=append, overwrite=overwrite, resume=resume)
+    regions = None if split_by in (None, "block", "scene") else split_by.rpartition(":")[0]
+    inputs = Ledger([*scenes, *stack, *(pairs or ()), *extra, *_listed(labels), labelled_area, regions])
+    if not append:
+        inputs.replace_folder(output)
     with gdal_environment():
         base = TileSet.open(output) if append else None
         masks = None if pairs is None else pair(*pairs)
@@ -358,11 +365,19 @@ def _stamps(provenance: Mapping[str, Any]) -> list[tuple[str, int, int]]:
 def _check_output(output: Path, *, append: bool, overwrite: bool, resume: bool) -> None:
     if append and overwrite:
         raise UsageError("A tile set is either added to or replaced: --append and --overwrite exclude each other.")
-    if output.exists() and not (append or overwrite or resume):
+    if output.is_dir() and any(output.iterdir()) and not (append or overwrite or resume):
         raise OutputError(
             f"{output} exists already.",
             hint="Choose another folder with -o, add to it with --append, or replace it with --overwrite.",
         )
+    if append:
+        check_folder(output)
+    else:
+        check_own(output)
+
+
+def _listed(names: str | Path | Sequence[str | Path]) -> Sequence[str | Path]:
+    return [names] if isinstance(names, str | Path) else names
 
 
 def _tiles_by_split(index: Any) -> dict[str, int]:

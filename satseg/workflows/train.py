@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from time import perf_counter
@@ -27,6 +27,7 @@ from satseg.records import Progress, TrainingSummary, no_progress
 from satseg.runs import Run, claim_output, newest_run
 from satseg.runs.log import LogRow
 from satseg.runs.scalars import Scalars, check_tensorboard
+from satseg.staging import claimed
 from satseg.tiles.batches import CACHE_BYTES
 from satseg.tiles.tileset import TileSet
 from satseg.training.batch_size import choose_batch_size
@@ -115,7 +116,7 @@ def train(
         TileError: There is no tile set, or nothing to train on.
         ArchitectureError: There is no such network, or it does not take these options.
         CheckpointError: There is nothing to start from at ``init_from``, or none of it fits.
-        OutputError: The folder holds a run already, or cannot be written.
+        OutputError: The folder holds something already, another process trains in it, or it cannot be written.
         TrainingError: The loss is not finite, or the run was started with other settings.
         UsageError: Arguments contradict each other, or there is no such choice.
         KeyboardInterrupt: After the state was saved.
@@ -124,6 +125,8 @@ def train(
     if tensorboard:
         check_tensorboard()
     where = select_device(device)
+    if output is not None and process_rank(devices, nodes) == 0 and not (resume and Run(Path(output)).started):
+        Run(Path(output)).check_vacant()
     builder = run_own_file(arch) if is_own_file(arch) else arch
     recipe = Recipe.of(
         {
@@ -139,7 +142,7 @@ def train(
     threads = max(1, (threads or available_cores()) // devices)
     torch.set_num_threads(threads)
     reuse_freed_memory()
-    with gdal_environment(), torch.random.fork_rng(range(torch.cuda.device_count())):
+    with gdal_environment(), torch.random.fork_rng(range(torch.cuda.device_count())), ExitStack() as claims:
         data = TrainingData.open(tiles, cache_bytes // devices)
         model = _create(builder, recipe, data.tile_set)  # first of all, since it refuses wrong names and options
         old = _begun(output, recipe) if resume else None
@@ -149,7 +152,7 @@ def train(
             recipe = replace(recipe, batch_size=_fitting(model.to(where), data, old))
         share = Share(recipe.batch_size, recipe.accumulate, fabric.world_size, process_rank(devices, nodes))
         budget = _budget(epochs, steps, minutes, len(data.train), share, old)
-        run = _open_run(output, recipe, budget, share, data, resume=resume)
+        run = _open_run(output, recipe, budget, share, data, claims, resume=resume)
         launch(fabric)
         run = Run(Path(fabric.broadcast(str(run.path))))
         if run.finished:
@@ -187,18 +190,28 @@ def _begun(output: str | Path | None, recipe: Recipe) -> Run | None:
 
 
 def _open_run(
-    output: str | Path | None, recipe: Recipe, budget: Budget, share: Share, data: TrainingData, *, resume: bool
+    output: str | Path | None,
+    recipe: Recipe,
+    budget: Budget,
+    share: Share,
+    data: TrainingData,
+    claims: ExitStack,
+    *,
+    resume: bool,
 ) -> Run:
-    """Start a run, or open the one to resume; processes beside the first only guess at its folder."""
+    """Claim and start a run, or the one to resume; processes beside the first only guess at its folder."""
     settings = {**recipe.to_dict(), "devices": share.devices, "budget": asdict(budget), "tiles": data.digest()}
     path = newest_run(recipe.arch) if output is None else Path(output)
     if share.rank > 0:
         return Run(path or Path())
     if resume:
         if path is not None and Run(path).started:
+            claims.enter_context(claimed(path))
             return Run.resume(path, settings)
         log.info("There is no run to resume; starting one.")
-    run = Run.start(claim_output(recipe.arch) if output is None else Path(output), settings)
+    path = claim_output(recipe.arch) if output is None else Path(output)
+    claims.enter_context(claimed(path))
+    run = Run.start(path, settings)
     log.info("Training %s in %s", recipe.arch, run.path)
     return run
 

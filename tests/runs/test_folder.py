@@ -114,3 +114,17 @@ def test_a_file_where_the_runs_should_go_is_an_output_error(tmp_path: Path) -> N
     (tmp_path / "runs").touch()
     with pytest.raises(OutputError, match="runs"):
         claim_output("erfnet", tmp_path / "runs")
+
+
+def test_a_folder_that_holds_anything_is_left_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "r"
+    folder.mkdir()
+    (folder / ".DS_Store").touch()
+    Run(folder).check_vacant()
+    (folder / "thesis.docx").touch()
+    with pytest.raises(OutputError, match=r"is not empty: it holds thesis\.docx"):
+        Run.start(folder, SETTINGS)
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="is a file"):
+        Run.start(tmp_path / "file", SETTINGS)
+    assert sorted(path.name for path in folder.iterdir()) == [".DS_Store", "thesis.docx"]

@@ -153,6 +153,8 @@ def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="is not empty") as refused:
         demo(tmp_path)
     assert "--overwrite" not in refused.value.hint
+    with pytest.raises(OutputError, match=r"no demo's folder: it holds letter\.txt"):
+        demo(tmp_path, overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 
 

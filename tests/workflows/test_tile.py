@@ -161,6 +161,32 @@ def test_an_existing_tile_set_is_kept_unless_it_may_be_replaced(tmp_path: Path, 
     assert TileSet.open(tmp_path / "tiles").tile_size == 32
 
 
+@pytest.mark.parametrize("resume", [False, True])
+def test_only_a_tile_set_is_replaced(tmp_path: Path, scene: Path, labels: Path, resume: bool) -> None:
+    thesis, notes = tmp_path / "thesis", tmp_path / "notes.txt"
+    thesis.mkdir()
+    for file in (thesis / "thesis.docx", notes):
+        file.write_text("years of work")
+    with pytest.raises(OutputError, match=r"thesis is no tile set .* holds thesis\.docx"):
+        tile([scene], labels=labels, output=thesis, overwrite=True, resume=resume)
+    with pytest.raises(OutputError, match=r"notes\.txt is a file"):
+        tile([scene], labels=labels, output=notes, overwrite=True, resume=resume)
+    assert (thesis / "thesis.docx").read_text() == notes.read_text() == "years of work"
+
+
+def test_a_scene_in_the_folder_that_is_replaced_is_kept(tmp_path: Path, scene: Path, labels: Path) -> None:
+    tile([scene], labels=labels, output=tmp_path / "tiles", size=64)
+    image = min((tmp_path / "tiles" / "images").iterdir())
+    with pytest.raises(UsageError, match="lies in the output folder"):
+        tile([image], labels=labels, output=tmp_path / "tiles", size=32, overwrite=True)
+    assert image.exists()
+
+
+def test_an_empty_folder_is_filled(tmp_path: Path, scene: Path, labels: Path) -> None:
+    (tmp_path / "tiles").mkdir()
+    assert tile([scene], labels=labels, output=tmp_path / "tiles", size=64).scenes == 1
+
+
 def test_what_fails_leaves_nothing_behind(tmp_path: Path, shared_data: Path) -> None:
     corrupt = shared_data / "rasters" / "corrupt.tif"
     with rasterio.open(corrupt) as dataset:

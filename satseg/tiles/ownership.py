@@ -1,0 +1,63 @@
+"""Which files in a folder are a tile set's: nothing else may go when the tile set is replaced."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from satseg.errors import OutputError
+from satseg.outputs.families import family
+from satseg.tiles.tileset import HEADER, INDEX, MOMENTS
+
+_FILES = (HEADER, INDEX, MOMENTS)
+_FOLDERS = ("images", "labels")
+_TILE = re.compile(r".+_\d+_\d+\.tif")
+_WORK = re.compile(r"\..+\.satseg")
+
+
+def check_own(folder: Path) -> None:
+    """Refuse to replace a folder that holds anything but a tile set.
+
+    Args:
+        folder: The folder; it need not exist, and may be empty.
+
+    Raises:
+        OutputError: It is no tile set, or others have put files into it; the first of them is named.
+    """
+    foreign = next(foreign_entries(folder), None) if folder.is_dir() else None
+    if foreign is None:
+        return
+    what = "is no tile set" if not (folder / HEADER).is_file() else "holds more than a tile set"
+    raise OutputError(
+        f"{folder} {what} and is not replaced: it holds {foreign.relative_to(folder)}, which satseg did not write.",
+        hint="Choose another folder with -o, or move away what is yours.",
+    )
+
+
+def foreign_entries(folder: Path) -> Iterator[Path]:
+    """Yield what a folder holds that is not a tile set's; in a folder without its description, that is everything."""
+    if not (folder / HEADER).is_file():
+        yield from sorted(folder.iterdir())
+        return
+    for entry in sorted(folder.iterdir()):
+        if entry.name in _FOLDERS and entry.is_dir() and not entry.is_symlink():
+            yield from _foreign_tiles(entry)
+        elif not (entry.name in _beside(_FILES, folder) or _WORK.fullmatch(entry.name)):
+            yield entry
+
+
+def _foreign_tiles(folder: Path) -> Iterator[Path]:
+    tiles, others = set(), []
+    for entry in folder.iterdir():
+        if _TILE.fullmatch(entry.name) and entry.is_file():
+            tiles.add(entry.name)
+        else:
+            others.append(entry)
+    own = _beside(tiles, folder) if others else set()
+    yield from sorted(entry for entry in others if entry.name not in own)
+
+
+def _beside(names: tuple[str, ...] | set[str], folder: Path) -> set[str]:
+    """Return the names, and those of the files that other programs lay beside them."""
+    return {*names, *(file.name for name in names for file in family(folder / name))}
