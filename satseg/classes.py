@@ -112,6 +112,18 @@ class ClassTable:
             "background": self.background,
         }
 
+    def extended(self, names: Iterable[str]) -> ClassTable:
+        """Return a table with further classes at its end, in colours that it has not.
+
+        Raises:
+            UsageError: It would hold more than 255 classes, or a name twice.
+        """
+        names = list(names)
+        taken = {entry.colour for entry in self.classes}
+        colours = (colour for colour in _distinct_colours() if colour not in taken)
+        more = tuple(MapClass(i, name, next(colours)) for i, name in enumerate(names, start=len(self.classes)))
+        return ClassTable(self.classes + more, background=self.background)
+
     @property
     def names(self) -> tuple[str, ...]:
         """Class names in the order of their ids."""

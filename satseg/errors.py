@@ -6,6 +6,7 @@
     │   └── ReadError           a stretch of it that cannot be read
     ├── AreaError               an area of interest that cannot be used as it is
     ├── LabelError              labels that cannot be used as they are
+    │   └── ClassRasterError    a class raster that cannot be used, as labels or as a map: a SceneError too
     ├── TileError               a tile set that is missing, broken or does not fit
     ├── CheckpointError         a checkpoint that cannot be read or does not fit
     ├── ArchitectureError       an unknown network, or options it does not take
@@ -74,6 +75,10 @@ class AreaError(SatsegError):
 
 class LabelError(SatsegError):
     """Labels that cannot be opened, burnt or mapped to classes."""
+
+
+class ClassRasterError(LabelError, SceneError):
+    """A class raster that cannot be used as it is, be it labels or a map."""
 
 
 class TileError(SatsegError):

@@ -166,8 +166,8 @@ ClassMap = Annotated[
     str | None,
     typer.Option(
         metavar="MAP",
-        help="Class by value: residential=building,1=water. * is any other value; the class ignore is neither "
-        "taught nor scored.",
+        help="Class by value or colour: residential=building,1=water,#ff0000=road. * is any other value; the class "
+        "ignore is neither taught, scored nor traced.",
         rich_help_panel=_LABELS,
     ),
 ]

@@ -22,8 +22,8 @@ def vectorize(
         list[str],
         typer.Argument(
             metavar="RASTER",
-            help="Class rasters: one integer per class or instance. Several go into one layer; - reads their names "
-            "from stdin, one a line.",
+            help="Class rasters: one whole number, or colour, per class or instance. Several go into one layer; - "
+            "reads their names from stdin, one a line.",
         ),
     ],
     output: Annotated[
@@ -37,6 +37,7 @@ def vectorize(
         ),
     ],
     band: Annotated[int | None, typer.Option(metavar="N", help="Band of a raster with several, from 1.")] = None,
+    class_map: options.ClassMap = None,
     threshold: Annotated[
         float | None,
         typer.Option(
@@ -81,6 +82,7 @@ def vectorize(
         inputs.scene_list(rasters),
         outputs=output,
         band=band,
+        class_map=class_map,
         threshold=threshold,
         confidence=confidence,
         options=PolygonOptions(

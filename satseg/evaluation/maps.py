@@ -8,8 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from rasterio.windows import Window
 
-from satseg.classes import IGNORE_INDEX
-from satseg.errors import SceneError
 from satseg.evaluation.assessment import Assessment, Place
 from satseg.evaluation.blocks import Band, Strip, bands, columns
 from satseg.evaluation.boundaries import Boundaries
@@ -17,9 +15,8 @@ from satseg.evaluation.confusion import ConfusionMatrix
 from satseg.evaluation.objects import Matches, ObjectMatcher
 from satseg.evaluation.tally import Count, empty_tally
 from satseg.raster.labels import Labels
-from satseg.raster.scene import Scene
 from satseg.raster.windows import strips
-from satseg.records import Progress, ProgressEvent, Rows, SceneInfo, no_progress
+from satseg.records import Progress, ProgressEvent, Rows, SceneInfo
 
 STRIP_PIXELS = 2**22
 
@@ -129,49 +126,24 @@ def beside_labels(rows: Iterable[Rows], labels: Labels) -> Iterator[Strip]:
         yield Strip(strip.offset, labels.read(Window(0, strip.offset, width, height)), strip.classes)
 
 
-def read_labels(labels: Labels, grid: SceneInfo, *, progress: Progress = no_progress) -> Iterator[Rows]:
+def read_labels(labels: Labels, grid: SceneInfo) -> Iterator[Rows]:
     """Read labels as the rows of a map, strip by strip, from the top.
 
     Args:
         labels: Labels on the grid.
         grid: The grid.
-        progress: Told after every strip, in pixels.
 
     Raises:
         LabelError: The labels cannot be read.
     """
-    done = 0
     for window in strips(grid.height, grid.width, max(1, STRIP_PIXELS // grid.width)):
-        rows = Rows(int(window.row_off), labels.read(window))
-        yield rows
-        done += rows.classes.size
-        progress(ProgressEvent("Evaluating", done, grid.pixels, "px"))
+        yield Rows(int(window.row_off), labels.read(window))
 
 
-def read_rows(raster: Scene, *, progress: Progress = no_progress) -> Iterator[Rows]:
-    """Read a class raster strip by strip, from the top.
-
-    Args:
-        raster: Raster of one band of class ids, opened with ``expand_palette=False``.
-        progress: Told after every strip, in pixels.
-
-    Yields:
-        Strips of at most some four million pixels; nodata becomes 255.
-
-    Raises:
-        SceneError: It has several bands, holds no integers, or values outside 0..255.
-    """
-    info = raster.info
-    if len(info.bands) != 1 or np.dtype(info.bands.dtype).kind not in "ui":
-        raise SceneError(
-            f"{info.path} is no class raster: it holds {len(info.bands)} bands of {info.bands.dtype}, not one of ids."
-        )
+def telling(rows: Iterable[Rows], grid: SceneInfo, progress: Progress) -> Iterator[Rows]:
+    """Yield rows, and tell after each of them how many pixels of the grid are done."""
     done = 0
-    for window in strips(info.height, info.width, max(1, STRIP_PIXELS // info.width)):
-        values, valid = raster.read(window)
-        ids = np.where(valid, values[0].astype(np.int64), IGNORE_INDEX)
-        if ids.min() < 0 or ids.max() > IGNORE_INDEX:
-            raise SceneError(f"{info.path} is no class raster: it holds the values {ids.min()} to {ids.max()}.")
-        yield Rows(int(window.row_off), ids.astype(np.uint8))
-        done += ids.size
-        progress(ProgressEvent("Evaluating", done, info.pixels, "px"))
+    for strip in rows:
+        yield strip
+        done += strip.classes.size
+        progress(ProgressEvent("Evaluating", done, grid.pixels, "px"))

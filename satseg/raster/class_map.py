@@ -1,7 +1,8 @@
-"""Which value of the labels is of which class: ``residential=building,1=water,*=background``."""
+"""Which value of the labels is of which class: ``residential=building,1=water,#ff0000=road,*=background``."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ IGNORE = "ignore"
 
 OTHERS = "*"
 
+_COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 _EXAMPLE = "For example: --class-map residential=building,1=water"
 
 
@@ -21,10 +23,16 @@ class ClassMap:
     """Class names by value.
 
     Args:
-        names: Class name of each value; ``*`` stands for all other values, the class ``ignore`` for no class.
+        names: Class name of each value, or of each colour of a raster as ``#rrggbb``; ``*`` stands for all other
+            values, the class ``ignore`` for no class.
+        keeps_targets: Whether values that are called like one of the classes stay as they are, as those of labels do
+            where it is their map whose values are named.
+        keeps_others: Whether all values that are not named stay as they are, as classes of a map do beside its labels.
     """
 
     names: Mapping[str, str]
+    keeps_targets: bool = False
+    keeps_others: bool = False
 
     @classmethod
     def parse(cls, text: str) -> ClassMap:
@@ -41,6 +49,7 @@ class ClassMap:
                     f"{pair!r} does not say which value is of which class.",
                     hint=_EXAMPLE,
                 )
+            value = value.lower() if _COLOUR.fullmatch(value) else value
             if value in names:
                 raise UsageError(f"The value {value!r} stands twice in --class-map.")
             names[value] = name
@@ -53,6 +62,19 @@ class ClassMap:
         """Class names in the order they first stand here; ``background`` and ``ignore`` are not among them."""
         return [name for name in dict.fromkeys(self.names.values()) if name not in (BACKGROUND, IGNORE)]
 
+    @property
+    def of_colours(self) -> bool:
+        """Whether it speaks of colours."""
+        return any(_COLOUR.fullmatch(value) for value in self.names)
+
+    def names_number(self, number: float) -> bool:
+        """Tell whether it names a value of a raster, other than by ``*``."""
+        return number == number // 1 and str(int(number)) in self.names
+
+    def kept(self, value: str) -> str | None:
+        """Return a value that stays as it is though it is not named; None for others."""
+        return value if self.keeps_others or (self.keeps_targets and value in self.names.values()) else None
+
     def look_up(self, value: str, path: str) -> str:
         """Return the class of a value.
 
@@ -63,7 +85,7 @@ class ClassMap:
         Raises:
             LabelError: It is not named, and ``*`` neither: no class is guessed.
         """
-        name = self.names.get(value) or self.names.get(OTHERS)
+        name = self.names.get(value) or self.kept(value) or self.names.get(OTHERS)
         if name is None:
             raise LabelError(
                 f"{path} holds the value {value!r}, which --class-map does not name.",

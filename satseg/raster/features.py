@@ -259,6 +259,14 @@ class VectorLayer:
                 )
 
 
+def has_features(path: str) -> bool:
+    """Tell whether a file has a layer with geometries."""
+    try:
+        return any(kind is not None for _, kind in pyogrio.list_layers(path))
+    except (DataSourceError, DataLayerError):
+        return False
+
+
 def _parse(wkb: np.ndarray) -> np.ndarray:
     geometries: np.ndarray = shapely.from_wkb(wkb)
     return shapely.force_2d(geometries) if shapely.has_z(geometries).any() else geometries

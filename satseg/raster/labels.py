@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,12 +16,15 @@ from rasterio.windows import Window
 
 from satseg.classes import BACKGROUND, IGNORE_INDEX, MAX_CLASSES, ClassTable
 from satseg.errors import LabelError, UsageError
+from satseg.raster.class_found import Reading, pair_up, spell_few
 from satseg.raster.class_map import IGNORE, ClassMap
 from satseg.raster.names import is_local_file, printable, split_layer
 from satseg.raster.outlines import UNKNOWN, between_objects, near_outline
 from satseg.raster.raster_labels import RasterLabels, is_raster
 from satseg.raster.vector_labels import VectorLabels
 from satseg.records import SceneInfo
+
+log = logging.getLogger("satseg")
 
 BOUNDARY = "boundary"
 
@@ -72,6 +76,8 @@ class LabelSource:
     Args:
         layers: Sources; later ones lie on top.
         classes: Table that class names must be found in; None makes one.
+        extend: Whether classes that are not in ``classes`` follow at the end of the table, with a warning; one of the
+            labels' must be in it all the same.
         class_map: What the layers' names were looked up in; without ``classes``, it decides their order.
         refinements: What is done to the labels.
 
@@ -84,6 +90,7 @@ class LabelSource:
         layers: Sequence[VectorLabels | RasterLabels],
         *,
         classes: ClassTable | None = None,
+        extend: bool = False,
         class_map: ClassMap | None = None,
         refinements: Refinements | None = None,
     ) -> None:
@@ -91,9 +98,21 @@ class LabelSource:
         self.refinements = refinements or Refinements()
         self.only_rasters = all(isinstance(layer, RasterLabels) for layer in layers)
         self.classes = classes or self._make_table(class_map)
-        self._ids = [self._ids_of(layer) for layer in self.layers]
+        self._ids = [self._ids_of(layer, extend=extend) for layer in self.layers]
         if self.refinements.boundary is not None and BOUNDARY not in self.classes.names:
             raise LabelError(f"There is no class {BOUNDARY!r} among {', '.join(self.classes.names)}.")
+
+    def among(self, classes: ClassTable, *, extend: bool = False) -> LabelSource:
+        """Return the same labels with the classes of a table.
+
+        Args:
+            classes: Table that class names must be found in.
+            extend: Whether others follow at its end.
+
+        Raises:
+            LabelError: A class is not in the table; with ``extend``, none is.
+        """
+        return LabelSource(self.layers, classes=classes, extend=extend, refinements=self.refinements)
 
     @property
     def path(self) -> str:
@@ -106,6 +125,11 @@ class LabelSource:
         if len(self.layers) == 1 and isinstance(self.layers[0], VectorLabels):
             return self.layers[0], self._ids[0]
         return None
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is no feature at all, and nothing else either."""
+        return all(isinstance(layer, VectorLabels) and not layer.store.count for layer in self.layers)
 
     @property
     def repaired(self) -> int:
@@ -133,7 +157,7 @@ class LabelSource:
         labels = Labels(
             self, [(layer.on(scene), ids) for layer, ids in zip(self.layers, self._ids, strict=True)], scene
         )
-        if not labels.touch():
+        if not labels.touch() and not self.empty:
             labels.close()
             raise LabelError(
                 f"No label of {self.path} touches the scene {scene.path}.",
@@ -158,41 +182,47 @@ class LabelSource:
         for layer in self.layers:
             names += sorted(layer.names, key=_natural_order) if isinstance(layer, VectorLabels) else layer.names
         names += [BOUNDARY] if self.refinements.boundary is not None else []
-        names = [name for name in dict.fromkeys(names) if name != IGNORE]
-        if BACKGROUND in names:
-            names = [BACKGROUND, *(name for name in names if name != BACKGROUND)] if vectors or class_map else names
+        names = order_names(names, background_first=vectors or class_map is not None)
         if len(names) > MAX_CLASSES:
             raise LabelError(
                 f"{self.path} has {len(names)} different class values; a map has at most {MAX_CLASSES}.",
                 hint="Choose an attribute of classes, not of single objects.",
             )
         colours = {name: colour for layer in self.layers for name, colour in _colours(layer).items() if colour}
-        return _recolour(ClassTable.from_names(names), colours)
+        return recolour(ClassTable.from_names(names), colours)
 
-    def _ids_of(self, layer: VectorLabels | RasterLabels) -> np.ndarray:
-        """Return the uint8 class id of each of the layer's names."""
+    def _ids_of(self, layer: VectorLabels | RasterLabels, *, extend: bool) -> np.ndarray:
+        """Return the uint8 class id of each of the layer's names; with ``extend``, the table takes those it lacks."""
+        unknown = [name for name in layer.names if name not in (*self.classes.names, IGNORE)]
+        if unknown and isinstance(layer, VectorLabels):
+            objects = [c.id for c in self.classes if c.id != self.classes.background]
+            if len(layer.names) == 1 and len(objects) == 1 and layer.names[0] == printable(Path(layer.path).stem):
+                return np.array(objects, dtype=np.uint8)  # one class for all: it is the one that is not background
+        if unknown:
+            shared = set(layer.names) & set(self.classes.names) - {BACKGROUND}
+            if not (extend and shared):
+                self._refuse(layer, unknown)
+            log.warning(
+                "%s has classes that are not among %s: %s. They count as classes of their own.",
+                layer.path,
+                ", ".join(self.classes.names),
+                ", ".join(unknown),
+            )
+            self.classes = self.classes.extended(unknown)
         ids = {name: i for i, name in enumerate(self.classes.names)} | {IGNORE: IGNORE_INDEX}
-        unknown = [name for name in layer.names if name not in ids]
-        if not unknown:
-            return np.array([ids[name] for name in layer.names], dtype=np.uint8)
-        if isinstance(layer, RasterLabels):
-            return self._values_as_ids(layer)
-        objects = [c.id for c in self.classes if c.id != self.classes.background]
-        if len(layer.names) == 1 and len(objects) == 1 and layer.names[0] == printable(Path(layer.path).stem):
-            return np.array(objects, dtype=np.uint8)  # one class for all: it is the one that is not background
+        return np.array([ids[name] for name in layer.names], dtype=np.uint8)
+
+    def _refuse(self, layer: VectorLabels | RasterLabels, unknown: Sequence[str]) -> None:
+        known = ", ".join(self.classes.names)
+        if isinstance(layer, RasterLabels) and layer.values.nameless:
+            raise LabelError(
+                f"{layer.path} does not name its values, {spell_few(layer.values.codes)}; the classes are {known}.",
+                hint=f"Say which is which, for example: --class-map {pair_up(layer.values.codes, self.classes.names)}",
+            )
         raise LabelError(
-            f"{layer.path} has the class {sorted(unknown)[0]!r}, which is not among {', '.join(self.classes.names)}.",
+            f"{layer.path} has the class {sorted(unknown)[0]!r}, which is not among {known}.",
             hint="Name the attribute that holds the class with --class-field, or the classes with --class-map.",
         )
-
-    def _values_as_ids(self, layer: RasterLabels) -> np.ndarray:
-        """Take the values of a raster for class ids, where its names are none of the table's."""
-        if len(layer.names) != len(layer.values) or layer.values[-1] >= len(self.classes) or layer.values[0] < 0:
-            raise LabelError(
-                f"{layer.path} holds the value {layer.values[-1]}, but classes end at {len(self.classes) - 1}.",
-                hint="Say which value is of which class with --class-map.",
-            )
-        return np.array(layer.values, dtype=np.uint8)
 
 
 class Labels:
@@ -316,6 +346,7 @@ def open_labels(
     labelled_area: str | Path | None = None,
     ignore_border: PixelLength | None = None,
     boundary: PixelLength | None = None,
+    may_be_empty: bool = False,
 ) -> LabelSource:
     """Open labels: whatever GDAL opens as a raster is a class raster, all else is read as features.
 
@@ -324,8 +355,7 @@ def open_labels(
             scene by the scene's path.
         class_field: Attribute that names the class of each feature; without it all features of a file are one class,
             named like the file.
-        classes: A table that classes must be found in, by name, or as ids where a raster knows no names. Without it
-            the table is made from the values found.
+        classes: A table that classes must be found in by name. Without it the table is made from the values found.
         class_map: Which value is of which class; without it every value is one.
         where: Condition in SQL that features must meet.
         burn_order: What lies on top where polygons of a file overlap, as :class:`VectorLabels` takes it.
@@ -334,6 +364,7 @@ def open_labels(
         labelled_area: Vector file of the polygons outside of which nothing is known.
         ignore_border: Distance from outlines within which labels are ignored.
         boundary: Width of the class ``boundary`` along outlines and between touching objects.
+        may_be_empty: Whether a vector file may hold no feature at all.
 
     Raises:
         LabelError: A file does not exist, or is neither; the field does not exist; a value is not in ``classes``.
@@ -341,11 +372,13 @@ def open_labels(
     """
     layers: list[VectorLabels | RasterLabels] = []
     if isinstance(path, Mapping):
-        layers.append(RasterLabels(path, class_map=class_map, unlabelled=unlabelled))
+        layers.append(RasterLabels(path, Reading(class_map, frozenset(unlabelled))))
         path = []
-    for name in [path] if isinstance(path, str | Path) else path:
+    names = [path] if isinstance(path, str | Path) else list(path)
+    reading = Reading(class_map, frozenset(unlabelled), alone=len(names) == 1)
+    for name in names:
         if _exists(str(name)) and is_raster(str(name)):
-            layers.append(RasterLabels(str(name), class_map=class_map, unlabelled=unlabelled))
+            layers.append(RasterLabels(str(name), reading))
         else:
             layers.append(
                 VectorLabels(
@@ -355,6 +388,7 @@ def open_labels(
                     where=where,
                     burn_order=burn_order,
                     all_touched=all_touched,
+                    may_be_empty=may_be_empty,
                 )
             )
     if not layers:
@@ -382,6 +416,15 @@ def _colours(layer: VectorLabels | RasterLabels) -> Mapping[str, str | None]:
     return layer.colours if isinstance(layer, RasterLabels) else {}
 
 
-def _recolour(table: ClassTable, colours: Mapping[str, str]) -> ClassTable:
+def order_names(names: Iterable[str], *, background_first: bool) -> list[str]:
+    """Return class names in the order in which they first come, each once and without ``ignore``."""
+    found = [name for name in dict.fromkeys(names) if name != IGNORE]
+    if background_first and BACKGROUND in found:
+        return [BACKGROUND, *(name for name in found if name != BACKGROUND)]
+    return found
+
+
+def recolour(table: ClassTable, colours: Mapping[str, str]) -> ClassTable:
+    """Return a table in which classes have the colours that are named for them."""
     entries = [{"id": c.id, "name": c.name, "colour": colours.get(c.name, c.colour)} for c in table]
     return ClassTable.from_dict({"classes": entries, "background": table.background})

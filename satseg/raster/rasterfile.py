@@ -54,6 +54,7 @@ class RasterFile:
     Args:
         path: File, URL or GDAL name.
         expand_palette: Whether a single band with a colour table is read as its colours (red, green, blue).
+        heed_nodata: Whether pixels of the nodata value are invalid.
 
     Attributes:
         bands: Image bands in file order.
@@ -66,7 +67,7 @@ class RasterFile:
         SceneError: It does not exist, is not a raster, has no image band, is stored turned, or cannot be put on a grid.
     """
 
-    def __init__(self, path: str | Path, *, expand_palette: bool = True) -> None:
+    def __init__(self, path: str | Path, *, expand_palette: bool = True, heed_nodata: bool = True) -> None:
         self.path = str(path)
         with ExitStack() as stack:
             source = stack.enter_context(_open(self.path))
@@ -85,7 +86,7 @@ class RasterFile:
             self._palette = _read_palette(self.dataset) if expand_palette and len(images) == 1 else None
             self.bands = _colours() if self._palette is not None else tuple(self._describe(i) for i in images)
             self._flags: list[list[MaskFlags]] = self.dataset.mask_flag_enums
-            self._nodata = [self._nodata_value(i) for i in self.dataset.indexes]
+            self._nodata = [self._nodata_value(i) if heed_nodata else None for i in self.dataset.indexes]
             self._stack = stack.pop_all()
 
     @property

@@ -15,7 +15,9 @@ from satseg.raster.orientation import refuse_turned
 from satseg.records import SceneInfo
 
 
-def on_grid_of(dataset: Any, scene: SceneInfo, *, resampling: Resampling, error: type[SatsegError]) -> Any:
+def on_grid_of(
+    dataset: Any, scene: SceneInfo, *, resampling: Resampling, error: type[SatsegError], heed_nodata: bool = True
+) -> Any:
     """Return a raster on the grid of a scene: itself where it lies on it to a hundredth of a pixel, else warped.
 
     Where it says of no pixel that it is nodata, the view gets an alpha band, which is 0 outside of the raster.
@@ -25,6 +27,8 @@ def on_grid_of(dataset: Any, scene: SceneInfo, *, resampling: Resampling, error:
         scene: The grid.
         resampling: How values are computed where pixels lie elsewhere.
         error: What to raise.
+        heed_nodata: Whether pixels of the nodata value are none; else they are moved as any other, and the view has an
+            alpha band in any case.
 
     Raises:
         SatsegError: It is stored turned, or lies on another grid, and nothing says where one of the two is.
@@ -42,6 +46,7 @@ def on_grid_of(dataset: Any, scene: SceneInfo, *, resampling: Resampling, error:
         local, other = (dataset.name, scene.path) if is_local(grid.crs) else (scene.path, dataset.name)
         raise error(f"{local} is in local coordinates, and nothing says where these lie in the CRS of {other}.")
     moved = turned_towards(grid, target)
+    nodata = dataset.nodata if heed_nodata else None
     try:
         return WarpedVRT(
             dataset,
@@ -51,7 +56,8 @@ def on_grid_of(dataset: Any, scene: SceneInfo, *, resampling: Resampling, error:
             width=target.width,
             height=target.height,
             resampling=resampling,
-            add_alpha=dataset.nodata is None and ColorInterp.alpha not in dataset.colorinterp,
+            src_nodata=nodata,
+            add_alpha=nodata is None and ColorInterp.alpha not in dataset.colorinterp,
         )
     except RasterioError as cause:
         raise error(f"{dataset.name} cannot be brought onto the grid of {scene.path}: {one_line(cause)}.") from cause

@@ -57,7 +57,13 @@ class Scene:
         self.info = _describe(name, self._runs, [band for _, band in chosen])
 
     @classmethod
-    def open(cls, *paths: str | Path, bands: Sequence[str] | None = None, expand_palette: bool = True) -> Scene:
+    def open(
+        cls,
+        *paths: str | Path,
+        bands: Sequence[str] | None = None,
+        expand_palette: bool = True,
+        heed_nodata: bool = True,
+    ) -> Scene:
         """Open anything that GDAL opens as a raster with at least one image band.
 
         A file that is placed on the ground by control points is rectified as it is read.
@@ -66,13 +72,17 @@ class Scene:
             paths: File, URL or GDAL name (``/vsicurl/...``, ``s3://...``); several are stacked.
             bands: Bands to read, by number from 1 or by name; None reads all.
             expand_palette: Whether a single band with a colour table is read as its colours (red, green, blue).
+            heed_nodata: Whether pixels of the nodata value are invalid.
 
         Raises:
             SceneError: A file does not exist, is not a raster, has no usable band, or is placed on the ground by RPCs
                 only; the files do not share a grid; there is no such band.
         """
         with ExitStack() as stack:
-            files = [stack.enter_context(closing(RasterFile(path, expand_palette=expand_palette))) for path in paths]
+            files = [
+                stack.enter_context(closing(RasterFile(path, expand_palette=expand_palette, heed_nodata=heed_nodata)))
+                for path in paths
+            ]
             scene = cls(files, bands=bands)
             stack.pop_all()
         return scene
@@ -126,6 +136,11 @@ class Scene:
                 columns=columns,
                 hint=remote if file.remote else local,
             ) from error
+
+    @property
+    def datasets(self) -> tuple[Any, ...]:
+        """The open rasterio datasets of its files, on its grid."""
+        return tuple(file.dataset for file in self._files)
 
     @property
     def remote(self) -> bool:

@@ -42,6 +42,7 @@ class VectorLabels:
         burn_order: What lies on top where polygons overlap: ``file`` (later ones), ``area`` (smaller ones), ``class``
             (later classes), or an attribute of numbers (higher ones).
         all_touched: Label all pixels that a polygon touches, not only those whose centre it covers.
+        may_be_empty: Whether a file without a feature is one without polygons, and no error.
 
     Raises:
         LabelError: The file cannot be used, has no such field, or no polygon is left.
@@ -56,6 +57,7 @@ class VectorLabels:
         where: str | None = None,
         burn_order: str = "file",
         all_touched: bool = False,
+        may_be_empty: bool = False,
     ) -> None:
         self.path = path
         self.all_touched = all_touched
@@ -63,6 +65,7 @@ class VectorLabels:
         self.store = FeatureStore()
         self._order = burn_order
         self._map = class_map
+        self._may_be_empty = may_be_empty
         self._kinds: dict[Any, int] = {}  # raw value to position in names
         layer = VectorLayer.open(path)
         self.crs = layer.crs
@@ -134,7 +137,7 @@ class VectorLabels:
 
     def _check(self, layer: VectorLayer, where: str | None, shapes: Sequence[str]) -> None:
         store = self.store
-        if not store.count:
+        if not store.count and not (self._may_be_empty and not store.dropped + store.infinite):
             if store.infinite:
                 raise LabelError(
                     f"None of the {store.infinite + store.dropped} features of {layer.path} is a polygon whose "

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
-import rasterio
 from rasterio.windows import Window
 
-from satseg.classes import BACKGROUND, IGNORE_INDEX, MAX_CLASSES, ClassTable, MapClass
-from satseg.errors import SceneError, UsageError
+from satseg.classes import BACKGROUND, IGNORE_INDEX, ClassTable
+from satseg.errors import SceneError
 from satseg.geo.grid import Grid, same_grid
 from satseg.prefetch import read_ahead
-from satseg.raster.names import open_raster
+from satseg.raster.class_bands import ClassBands, require_band, strips_of
+from satseg.raster.class_values import Translation
 from satseg.raster.scene import Scene
-from satseg.raster.windows import strips
-from satseg.raster.writer import read_class_table
 from satseg.records import CERTAIN, Rows, SceneInfo
+from satseg.workflows.map_classes import MapClasses
 
-_STRIP_PIXELS = 2**22
 _LARGEST_ID = 2**31 - 1
 
 
@@ -31,12 +28,18 @@ class ClassRaster:
     """A raster to make polygons of. Use it as a context manager.
 
     Args:
-        path: One band of integers from 0 on. Nodata, and 255 in a raster of 8 bits, become nothing.
+        path: One of the rasters of ``classes``.
+        classes: What its values mean; None where there is a threshold.
         band: Band of a raster with several, from 1.
         threshold: Makes two classes of any real values: one where they are at least that, named like the band, and
             background. Where the band has a scale or an offset, as satseg's shares of 8 bits have, values are those
             after them.
         confidence: Raster of the same size: probabilities in 0..1, or uint8 shares of 254 as satseg writes them.
+
+    Attributes:
+        info: Its grid.
+        classes: Classes; None where values are ids of their own.
+        confidence: Confidence of the pixels, or None.
 
     Raises:
         SceneError: A raster cannot be opened, holds no classes or confidence, or both do not fit.
@@ -46,21 +49,25 @@ class ClassRaster:
     def __init__(
         self,
         path: str | Path,
+        classes: MapClasses | None,
         *,
         band: int | None = None,
         threshold: float | None = None,
         confidence: str | Path | None = None,
     ) -> None:
         self._files = ExitStack()
-        self._threshold = threshold
-        self._scene = self._files.enter_context(Scene.open(path, bands=_one_band(path, band), expand_palette=False))
         try:
-            self.info: SceneInfo = replace(self._scene.info, path=str(path))
-            _check(self.info, threshold)
-            self.classes, self.told = _class_table(self._scene, band or 1, threshold)
-            """Classes, None where values are ids of their own, and whether the raster told their names."""
+            self._source: _Bands | _Threshold
+            if threshold is not None:
+                self._source = _Threshold(self._files, str(path), band, threshold)
+                self.classes: ClassTable | None = self._source.classes
+            else:
+                assert classes is not None
+                bands = self._files.enter_context(classes.open(str(path)))
+                self._source = _Bands(bands, classes.translation(str(path)))
+                self.classes = classes.table
+            self.info: SceneInfo = self._source.info
             self.confidence = None if confidence is None else self._files.enter_context(Scene.open(confidence))
-            """Confidence of the pixels, or None."""
             if self.confidence is not None:
                 _check_confidence(self.confidence.info, self.info)
         except BaseException:
@@ -68,39 +75,16 @@ class ClassRaster:
             raise
 
     def rows(self) -> Iterator[Rows]:
-        """Yield the rows from the top, each strip read while the one before is used.
+        """Yield the rows from the top, each strip read while the one before is used: uint8 classes, or int32 ids.
 
         Raises:
             SceneError: The file is damaged, or holds a value that is no class.
         """
-        with closing(read_ahead(self._read, _strips(self._scene), workers=1, ahead=1)) as found:
-            yield from found
+        yield from in_strips(self._read, self._source.strips())
 
     def _read(self, window: Window) -> Rows:
-        """Return the rows of a window: uint8 classes, or int32 ids without a class table."""
-        bands, valid = self._scene.read(window)
-        values, top = bands[0], int(window.row_off)
         confidence = None if self.confidence is None else _read_confidence(self.confidence, window)
-        if self._threshold is not None:
-            (scale,), (offset,) = self.info.bands.scales, self.info.bands.offsets
-            reached = values * scale + offset >= self._threshold
-            classes = np.where(valid, reached, IGNORE_INDEX).astype(np.uint8)
-            return Rows(top, classes, confidence)
-        if self.classes is None:
-            wrong, limit, void = valid & ((values < 0) | (values > _LARGEST_ID)), _LARGEST_ID, -1
-        else:
-            limit, void = len(self.classes) - 1, IGNORE_INDEX
-            wrong = valid & ((values < 0) | (values > limit)) & (values != IGNORE_INDEX)
-        if wrong.any():
-            row, column = np.argwhere(wrong)[0]
-            raise SceneError(
-                f"{self.info.path} holds the value {values[row, column]} at row {top + row}, column {column}; "
-                f"its classes are 0..{limit}.",
-                hint="If that is nodata, say so in the file: gdal_edit -a_nodata ...",
-            )
-        rows = values.astype(np.int32 if self.classes is None else np.uint8)
-        rows[~valid] = void
-        return Rows(top, rows, confidence)
+        return Rows(int(window.row_off), self._source.read(window), confidence)
 
     def __enter__(self) -> ClassRaster:
         return self
@@ -111,36 +95,94 @@ class ClassRaster:
         self._files.close()
 
 
-def _one_band(raster: str | Path, band: int | None) -> list[str] | None:
-    """Return the choice of one band of a raster; None is no choice.
+def class_rows(bands: ClassBands, translation: Translation) -> Iterator[Rows]:
+    """Yield the rows of a class raster from the top as class ids, each strip read while the one before is used.
 
     Raises:
-        UsageError: It has no such band.
+        SceneError: The file is damaged, or holds a value that is no class.
     """
-    if band is None:
-        return None
-    with Scene.open(raster, expand_palette=False) as scene:
-        count = len(scene.info.bands)
-    if not 1 <= band <= count:
-        raise UsageError(f"{raster} has no band {band}; its bands are 1 to {count}.")
-    return [str(band)]
+    source = _Bands(bands, translation)
+    yield from in_strips(lambda window: Rows(int(window.row_off), source.read(window)), source.strips())
 
 
-def _check(info: SceneInfo, threshold: float | None) -> None:
-    if len(info.bands) != 1:
+def in_strips(read: Callable[[Window], Rows], windows: Sequence[Window]) -> Iterator[Rows]:
+    """Read windows in their order, each while the one before is used."""
+    with closing(read_ahead(read, windows, workers=1, ahead=1)) as found:
+        yield from found
+
+
+class _Bands:
+    """Values of a class raster as ids.
+
+    Args:
+        bands: The raster.
+        translation: Makes class ids of its values; None takes them for ids.
+    """
+
+    def __init__(self, bands: ClassBands, translation: Translation | None) -> None:
+        self.info = bands.info
+        self._bands = bands
+        self._translation = translation
+
+    def strips(self) -> list[Window]:
+        """Return the windows to read."""
+        return self._bands.strips()
+
+    def read(self, window: Window) -> np.ndarray:
+        """Return (H, W) uint8 class ids, 255 where there is none; or int32 ids, -1 where there is none."""
+        codes, valid = self._bands.read(window)
+        if self._translation is not None:
+            ids, wrong = self._translation(codes, valid)
+            self._refuse(window, codes, wrong, f"its classes are {self._translation.known}")
+            return ids
+        self._refuse(window, codes, valid & ((codes < 0) | (codes > _LARGEST_ID)), f"ids are 0..{_LARGEST_ID}")
+        ids = codes.astype(np.int32)
+        ids[~valid] = -1
+        return ids
+
+    def _refuse(self, window: Window, codes: np.ndarray, wrong: np.ndarray, known: str) -> None:
+        if not wrong.any():
+            return
+        row, column = np.argwhere(wrong)[0]
         raise SceneError(
-            f"{info.path} has {len(info.bands)} bands; a class raster has one.", hint="Choose one with --band."
+            f"{self.info.path} holds the value {codes[row, column]} at row {int(window.row_off) + row}, column "
+            f"{column}; {known}.",
+            hint="If that is nodata, say so in the file: gdal_edit -a_nodata ...",
         )
-    if threshold is None and np.dtype(info.bands.dtype).kind not in "iu":
-        raise SceneError(
-            f"{info.path} holds {info.bands.dtype} values; a class raster holds integers.",
-            hint="If they are probabilities, give --threshold.",
-        )
-    if threshold is None and (info.bands.scales, info.bands.offsets) != ((1.0,), (0.0,)):
-        raise SceneError(
-            f"{info.path} holds values with a scale or an offset; a class raster holds plain integers.",
-            hint="If they are probabilities, give --threshold; as confidence of another raster, --confidence.",
-        )
+
+
+class _Threshold:
+    """Real values, of which two classes are made.
+
+    Args:
+        files: Closes the raster.
+        path: The raster.
+        band: Band of a raster with several, from 1.
+        threshold: Least value of the class.
+    """
+
+    def __init__(self, files: ExitStack, path: str, band: int | None, threshold: float) -> None:
+        if band is not None:
+            require_band(path, band)
+        wanted = None if band is None else [str(band)]
+        self._scene = files.enter_context(Scene.open(path, bands=wanted, expand_palette=False))
+        self._threshold = threshold
+        self.info = self._scene.info
+        if len(self.info.bands) != 1:
+            raise SceneError(
+                f"{path} has {len(self.info.bands)} bands; a class is made of one.", hint="Choose one with --band."
+            )
+        self.classes = ClassTable.from_names([BACKGROUND, _class_name(self.info.bands.names[0])])
+
+    def strips(self) -> list[Window]:
+        """Return the windows to read."""
+        return strips_of(self._scene)
+
+    def read(self, window: Window) -> np.ndarray:
+        """Return (H, W) uint8: 1 where the threshold is reached, else 0; 255 where there is no value."""
+        bands, valid = self._scene.read(window)
+        (scale,), (offset,) = self.info.bands.scales, self.info.bands.offsets
+        return np.where(valid, bands[0] * scale + offset >= self._threshold, IGNORE_INDEX).astype(np.uint8)
 
 
 def _check_confidence(confidence: SceneInfo, classes: SceneInfo) -> None:
@@ -170,40 +212,6 @@ def _read_confidence(scene: Scene, window: Window) -> np.ndarray:
     return np.where(valid, shares, IGNORE_INDEX).astype(np.uint8)
 
 
-def _class_table(scene: Scene, band: int, threshold: float | None) -> tuple[ClassTable | None, bool]:
-    """Return the classes of a raster, None where values are ids of their own, and whether the raster told them."""
-    if threshold is not None:
-        (name,) = scene.info.bands.names
-        return ClassTable.from_names([BACKGROUND, _class_name(name)]), True
-    with open_raster(scene.info.path) as dataset:
-        table = read_class_table(dataset)
-        if table is not None:
-            return table, True
-        if np.dtype(scene.info.bands.dtype).itemsize > 1:
-            return None, True
-        table = ClassTable.from_names(f"class {i}" for i in range(MAX_CLASSES))
-        if dataset.colorinterp[band - 1] != rasterio.enums.ColorInterp.palette:
-            return table, False
-        colours = dataset.colormap(band)
-    entries = tuple(
-        MapClass(entry.id, entry.name, "#{:02x}{:02x}{:02x}".format(*colours[entry.id][:3]))
-        if entry.id in colours
-        else entry
-        for entry in table
-    )
-    return ClassTable(entries), False
-
-
 def _class_name(band: str) -> str:
     """Return what the pixels are that reach a threshold."""
     return "class 1" if band == BACKGROUND or re.fullmatch(r"band_\d+", band) else band
-
-
-def _strips(scene: Scene) -> list[Window]:
-    """Cut the raster along its blocks into strips of some million pixels."""
-    info = scene.info
-    block = min(scene.block_shape[0], info.height)
-    rows = max(1, _STRIP_PIXELS // (info.width * block)) * block
-    if rows * info.width > 16 * _STRIP_PIXELS:  # blocks as high as the raster
-        rows = max(1, _STRIP_PIXELS // info.width)
-    return strips(info.height, info.width, rows)

@@ -3,37 +3,39 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from satseg.classes import IGNORE_INDEX, ClassTable
+from satseg.classes import BACKGROUND, ClassTable
 from satseg.errors import LabelError, UsageError
 from satseg.evaluation.assessment import Assessment
 from satseg.evaluation.confusion import report
-from satseg.evaluation.maps import MapComparison, beside_labels, read_labels, read_rows
+from satseg.evaluation.maps import MapComparison, beside_labels, read_labels, telling
 from satseg.evaluation.measures import Measures
 from satseg.evaluation.objects import FeatureObjects, ObjectMatcher, Regions, Side
 from satseg.evaluation.polygons import PolygonSet, match_polygons
+from satseg.raster.class_found import Reading, Use, pair_up, spell_few
 from satseg.raster.class_map import ClassMap
+from satseg.raster.class_values import ClassValues, Translation, own_name
 from satseg.raster.features import VectorLayer
 from satseg.raster.labels import LabelSource, open_labels
-from satseg.raster.names import open_raster
-from satseg.raster.raster_labels import RasterLabels
+from satseg.raster.names import printable
+from satseg.raster.raster_labels import RasterLabels, is_raster
 from satseg.raster.scene import Scene
-from satseg.raster.writer import read_class_table
+from satseg.raster.vector_labels import VectorLabels
 from satseg.records import EvaluationReport, Progress, Rows, SceneInfo
+from satseg.workflows.class_raster import class_rows
 from satseg.workflows.grid import common_grid, parse_gsd
+from satseg.workflows.map_classes import table_of
 
 log = logging.getLogger("satseg")
 
 OWN_FIELD = "class_name"
 """Attribute in which satseg writes the class of its polygons."""
-
-_NAMELESS = "class {}"
 
 
 @dataclass(frozen=True)
@@ -52,20 +54,29 @@ class LabelReading:
     class_map: str | None = None
     where: str | None = None
 
-    def open(self, classes: ClassTable | None = None) -> LabelSource:
-        """Open them; their classes must be found in ``classes``, if that is given.
+    @property
+    def mapping(self) -> ClassMap | None:
+        """The class map.
+
+        Raises:
+            UsageError: It is none.
+        """
+        return None if self.class_map is None else ClassMap.parse(self.class_map)
+
+    def open(self) -> LabelSource:
+        """Open them, with classes of their own.
 
         Raises:
             LabelError: They cannot be used.
             UsageError: The class map is none.
         """
-        return open_labels(
-            self.path,
-            class_field=self.class_field,
-            class_map=None if self.class_map is None else ClassMap.parse(self.class_map),
-            where=self.where,
-            classes=classes,
-        )
+        mapping = self.mapping
+        if mapping is not None and self.class_field is None and not is_raster(str(self.path)):
+            # All features are of the one class that the file is named after: a class map may speak of the map alone.
+            mapping = mapping if printable(Path(VectorLayer.open(str(self.path)).path).stem) in mapping.names else None
+        if mapping is not None:
+            mapping = replace(mapping, keeps_targets=True)
+        return open_labels(self.path, class_field=self.class_field, class_map=mapping, where=self.where)
 
 
 @dataclass(frozen=True)
@@ -138,52 +149,50 @@ class Comparison:
 
 
 def compare_raster(path: str, labels: LabelReading, measures: Measures, progress: Progress) -> EvaluationReport:
-    """Compare a class raster with labels.
+    """Compare a class raster with labels, class by class of the same name.
 
     Args:
         path: The class raster.
         labels: The labels.
         measures: What is measured.
         progress: Told how far it is.
+
+    Raises:
+        LabelError: One of both has no names for its values, or they have no class in common.
     """
-    with Scene.open(path, expand_palette=False) as raster:
+    values = ClassValues([path], Reading(labels.mapping, use=Use.MAP))
+    source, classes = _common_classes(path, values, labels)
+    comparison = Comparison.start(source, measures)
+    with values.open(path) as raster:
         if raster.info.doubt:
             log.warning("%s %s.", path, raster.info.doubt)
-        source = _labels_for(raster, labels)
-        comparison = Comparison.start(source, measures)
-        comparison.add(0, raster.info, read_rows(raster, progress=progress))
-    return _without_unused(comparison.report()) if _is_nameless(source) else comparison.report()
+        rows = class_rows(raster, Translation(classes, {entry.name: entry.id for entry in source.classes}))
+        comparison.add(0, raster.info, telling(rows, raster.info, progress))
+    return comparison.report()
 
 
-def _labels_for(raster: Scene, labels: LabelReading) -> LabelSource:
-    """Open labels with the classes of the map where it names them, else with their own."""
-    with open_raster(raster.info.path) as dataset:
-        stored = read_class_table(dataset)
-    source = labels.open(stored)
+def _common_classes(path: str, values: ClassValues, labels: LabelReading) -> tuple[LabelSource, Mapping[int, str]]:
+    """Open labels with the classes of a map, and return the class of each value of the map.
+
+    Names decide where both have them. Where neither has, values do.
+    """
+    source, classes = labels.open(), values.classes_of(path)
     (layer,) = source.layers
-    if stored is not None or labels.class_map is not None or not isinstance(layer, RasterLabels):
-        return source
-    largest = max(_largest_id(raster), layer.values[-1])  # ids as they are, not numbered anew
-    return labels.open(ClassTable.from_names(_NAMELESS.format(i) for i in range(largest + 1)))
-
-
-def _is_nameless(source: LabelSource) -> bool:
-    return source.classes.names[0] == _NAMELESS.format(0)
-
-
-def _largest_id(raster: Scene) -> int:
-    return max(int(rows.classes.max(where=rows.classes != IGNORE_INDEX, initial=0)) for rows in read_rows(raster))
-
-
-def _without_unused(found: EvaluationReport) -> EvaluationReport:
-    """Leave out the classes that neither labels nor map hold."""
-    counts = np.array(found.confusion)
-    used = np.flatnonzero(counts.sum(axis=0) + counts.sum(axis=1))
-    return replace(
-        found,
-        classes=tuple(found.classes[i] for i in used),
-        confusion=tuple(map(tuple, counts[np.ix_(used, used)].tolist())),
-        worst=tuple(replace(place, iou=tuple(place.iou[i] for i in used)) for place in found.worst),
+    by_value = isinstance(layer, RasterLabels) and layer.values.nameless
+    if not values.pairs:  # nothing but nodata: whatever the labels hold is left out
+        return source, classes
+    if not values.nameless:
+        return source.among(table_of(values, labels.mapping), extend=True), classes
+    if by_value:
+        assert isinstance(layer, RasterLabels)
+        codes = sorted({*values.codes, *layer.values.codes})
+        return source.among(ClassTable.from_names(map(own_name, codes))), classes
+    names = source.classes.names
+    if isinstance(layer, VectorLabels) and len(names) == 2 and names[0] == BACKGROUND and set(values.codes) <= {0, 1}:
+        return source, {code: names[code] if code in (0, 1) else name for code, name in classes.items()}
+    raise LabelError(
+        f"{path} does not name its values, {spell_few(values.codes)}; the labels have {', '.join(names)}.",
+        hint=f"Say which is which, for example: --class-map {pair_up(values.codes, names)}",
     )
 
 
@@ -201,8 +210,12 @@ def compare_polygons(
     """
     source = labels.open()
     if source.classes.background is None:  # what no polygon covers must be some class: the lowest value
-        source = labels.open(replace(source.classes, background=0))
-    mapped = open_labels(path, class_field=_field_of(path, labels.class_field), classes=source.classes)
+        source = source.among(replace(source.classes, background=0))
+    mapping = None if labels.mapping is None else replace(labels.mapping, keeps_others=True)
+    field = _field_of(path, labels.class_field)
+    mapped = open_labels(path, class_field=field, class_map=mapping, may_be_empty=True)
+    mapped = mapped.among(source.classes, extend=True)
+    source = source.among(mapped.classes)
     if source.polygons is None and gsd is not None:
         raise UsageError(f"--gsd is for polygons that are compared with polygons; {labels.path} is a raster.")
     if source.polygons is not None and gsd is None:
@@ -210,14 +223,15 @@ def compare_polygons(
     comparison = Comparison.start(source, measures)
     grid = _grid_of(source, mapped, gsd)
     with closing(mapped.on(grid)) as on_grid:
-        comparison.add(0, grid, read_labels(on_grid, grid, progress=progress), mapped)
+        comparison.add(0, grid, telling(read_labels(on_grid, grid), grid, progress), mapped)
     return comparison.report()
 
 
 def _grid_of(source: LabelSource, mapped: LabelSource, gsd: str | None) -> SceneInfo:
     """Return the grid of the labels, or one for both where labels and map are polygons."""
     if source.polygons is not None and mapped.polygons is not None and gsd is not None:
-        return common_grid(source.polygons[0], mapped.polygons[0], parse_gsd(gsd))
+        judged = source.polygons if mapped.empty else mapped.polygons  # without features there is nothing to cover
+        return common_grid(source.polygons[0], judged[0], parse_gsd(gsd))
     with Scene.open(source.path, expand_palette=False) as raster:
         return raster.info
 

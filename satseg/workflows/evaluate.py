@@ -48,7 +48,7 @@ def evaluate(
 
     - a checkpoint and a tile set: the tiles of one split, as they lie on disk;
     - a checkpoint, scenes and labels: the scenes as ``predict`` maps them, blended windows and all;
-    - a class raster and labels;
+    - a class raster and labels, whose classes are those of the same name; the values of both where none has names;
     - polygons and labels: on the grid of the labels where they are a class raster; on a grid of ``gsd`` where both are
       polygons; without it their objects are matched exactly, and there are no pixels to count.
 
@@ -61,7 +61,8 @@ def evaluate(
         labels: Vector features in any CRS, or a class raster on any grid.
         class_field: Attribute that names the class of each feature; without it all features are one class. Polygons
             that are evaluated may have it in the attribute ``class_name``, where satseg writes it.
-        class_map: Class by value of the labels, as ``tile`` takes it: ``residential=building,1=water``.
+        class_map: Class by value, as ``tile`` takes it: ``residential=building,1=water,#ff0000=road``. It is applied to
+            the labels, and to maps: to the values of a raster that does not name them, else to names.
         where: Condition in SQL that features of the labels must meet.
         split: Split of the tile set.
         rank: Write loss, accuracy and IoU of every tile, whatever its split, into the index of the tile set.
@@ -84,14 +85,15 @@ def evaluate(
         progress: Told how far it is.
 
     Returns:
-        The report, over all pixels that are valid and labelled.
+        The report, over all labelled pixels: those for which the map has no class are missed, and counted.
 
     Raises:
         ArchitectureError: The file that ``arch`` names does not build a network.
         CheckpointError: The checkpoint cannot be used, or its bands or classes are not those of the data.
         TileError: The tile set cannot be read, or the split is empty.
         SceneError: A raster cannot be read.
-        LabelError: The labels cannot be read, or hold a class that the map does not know.
+        LabelError: The labels cannot be read; labels and map have no class in common, or one of them has no names for
+            its values; or no pixel is labelled where the map lies.
         OutputError: The index of the tile set cannot be written.
         UsageError: Arguments contradict each other.
     """

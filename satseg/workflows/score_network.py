@@ -90,7 +90,7 @@ class NetworkScoring:
         """Score the maps of scenes, made as ``predict`` makes them."""
         if not scenes:
             raise UsageError("There is no scene to compare with the labels.")
-        source = labels.open(self.checkpoint.card.classes)
+        source = labels.open().among(self.checkpoint.card.classes, extend=True)
         comparison = Comparison.start(source, self.measures)
         for number, name in enumerate(scenes):
             scene = fitting(SceneSource.of(name), self.checkpoint)

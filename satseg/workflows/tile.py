@@ -103,8 +103,8 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
         extra: Rasters that are warped onto the grid of each scene, whose bands follow.
         gsd: Ground resolution, ``0.5m``, that scenes are brought to.
         class_field: Attribute that names the class of each feature; without it all features are one class.
-        class_map: Class by value of the labels, ``residential=building,1=water``; ``*`` is any other value, the class
-            ``ignore`` is neither taught nor scored.
+        class_map: Class by value or colour of the labels, ``residential=building,1=water,#ff0000=road``; ``*`` is any
+            other value, the class ``ignore`` is neither taught nor scored.
         where: Condition in SQL that features must meet.
         burn_order: What lies on top where polygons overlap: ``file`` (later ones), ``area`` (smaller ones), ``class``
             (later classes), or an attribute of numbers (higher ones).

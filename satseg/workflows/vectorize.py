@@ -11,13 +11,15 @@ from typing import IO
 
 from satseg import __version__
 from satseg.classes import ClassTable
-from satseg.errors import SceneError, UsageError
+from satseg.errors import UsageError
+from satseg.raster.class_map import ClassMap
 from satseg.raster.gdal import gdal_environment
 from satseg.records import Progress, ProgressEvent, VectorSummary, no_progress
 from satseg.staging import claimed
 from satseg.vectorization import PolygonOptions, PolygonSink
 from satseg.workflows.class_raster import ClassRaster
 from satseg.workflows.ledger import Ledger
+from satseg.workflows.map_classes import MapClasses
 
 log = logging.getLogger("satseg")
 
@@ -29,6 +31,7 @@ def vectorize(
     *,
     outputs: str | Path | Iterable[str | Path],
     band: int | None = None,
+    class_map: str | None = None,
     threshold: float | None = None,
     confidence: str | Path | Iterable[str | Path] | None = None,
     options: PolygonOptions | None = None,
@@ -37,13 +40,16 @@ def vectorize(
 ) -> VectorSummary:
     """Trace the classes of rasters as polygons that share every boundary, several rasters into one layer.
 
-    Class names and colours come from the raster where satseg wrote it, else from its colour table; a raster without
-    either has the classes ``class 0``, ``class 1`` and so on, and no background. Integers of more than 8 bits (ids of
-    instances, say) need no table: each value is a class of its own.
+    Class names come from ``class_map``, else from the raster where it tells them (satseg's own, attribute tables,
+    categories); a raster without them has the classes ``class 0``, ``class 1`` and so on, and no background. Whole
+    numbers of more than 8 bits (ids of instances, say) need no table: each value is a class of its own.
 
     Args:
-        rasters: Class rasters: one band of integers from 0 on. Nodata, and 255 in a raster of 8 bits, become nothing.
+        rasters: Class rasters: one band of whole numbers from 0 on, or three of 8-bit colours that ``class_map`` names.
+            Nodata, and 255 in a raster of 8 bits, become nothing. What could mean two things, such as a mask of 0 and
+            255, is asked about.
         band: Band of rasters with several, from 1.
+        class_map: Class by value or colour, as ``tile`` takes it: ``0=background,255=building``, ``#ff0000=road``.
         threshold: Makes two classes of rasters of any real values: one where they are at least that (after scale and
             offset, where the band has any), named like the band, and background.
         confidence: Raster for each of the rasters, of the same size, that says how certain each pixel's class is:
@@ -58,7 +64,8 @@ def vectorize(
         Polygons and areas per class.
 
     Raises:
-        SceneError: A raster cannot be opened or read, or holds no classes, or not those of the first one.
+        SceneError: A raster cannot be opened or read, holds no classes, or what it holds could mean two things; or some
+            rasters hold classes and others ids.
         UsageError: No raster or output, an output that is read, too, an unknown suffix or class name, a length or area
             that is none, or rasters in different CRSs and none named in the options.
         OutputError: An output cannot be written, or another run makes it at this moment.
@@ -74,22 +81,25 @@ def vectorize(
     for file in files:
         ledger.write(file)
     options = options or PolygonOptions()
-    told, sink = False, None
+    if threshold is not None and class_map is not None:
+        raise UsageError("--threshold makes its own classes; --class-map does not go with it.")
+    mapping = None if class_map is None else ClassMap.parse(class_map)
+    sink = None
     with claimed(*files), gdal_environment():
+        classes = None if threshold is not None else MapClasses.of(inputs, band=band, class_map=mapping)
         try:
             for path, beside in zip(inputs, sure, strict=True):
-                with ClassRaster(path, band=band, threshold=threshold, confidence=beside) as raster:
+                with ClassRaster(path, classes, band=band, threshold=threshold, confidence=beside) as raster:
                     if sink is None:
-                        classes, told = raster.classes, raster.told
-                        sink = _open_sink(names, stream, classes, options, inputs, _words(band, threshold))
-                    _check_same_classes(raster, classes, inputs[0])
+                        words = _words(band, class_map, threshold)
+                        sink = _open_sink(names, stream, raster.classes, options, inputs, words)
                     _trace(raster, sink, progress)
             assert sink is not None
             summary = sink.close()
         finally:
             if sink is not None:
                 sink.abort()
-    return summary if told else _without_unseen(summary)
+    return summary if classes is None or classes.told else _without_unseen(summary)
 
 
 def _trace(raster: ClassRaster, sink: PolygonSink, progress: Progress) -> None:
@@ -144,14 +154,8 @@ def _open_sink(
     )
 
 
-def _check_same_classes(raster: ClassRaster, classes: ClassTable | None, first: str | Path) -> None:
-    found = raster.classes
-    if (found is None) != (classes is None) or (found and classes and found.names != classes.names):
-        raise SceneError(f"{raster.info.path} has not the classes of {first}.", hint="Write a file for each.")
-
-
-def _words(band: int | None, threshold: float | None) -> list[str]:
-    words = {"--band": band, "--threshold": threshold}
+def _words(band: int | None, class_map: str | None, threshold: float | None) -> list[str]:
+    words = {"--band": band, "--class-map": class_map, "--threshold": threshold}
     return [str(word) for name, value in words.items() if value is not None for word in (name, value)]
 
 

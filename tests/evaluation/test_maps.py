@@ -1,24 +1,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 import pytest
-import rasterio
 from affine import Affine
 from oracles import count_objects, patchy
 from rasterio.windows import Window
 
-from satseg.errors import SceneError
-from satseg.evaluation import maps
 from satseg.evaluation.assessment import Assessment
 from satseg.evaluation.boundaries import Boundaries, Reach
 from satseg.evaluation.confusion import ConfusionMatrix
-from satseg.evaluation.maps import MapComparison, beside_labels, read_rows
+from satseg.evaluation.maps import MapComparison, beside_labels, telling
 from satseg.evaluation.objects import ObjectMatcher, Regions
 from satseg.evaluation.tally import Count
-from satseg.raster.scene import Scene
 from satseg.records import BandSpec, ProgressEvent, Rows, SceneInfo
 
 
@@ -36,24 +31,19 @@ class ArrayLabels:
         """Nothing is open."""
 
 
-def write(path: Path, bands: np.ndarray, **more: object) -> Path:
-    profile: dict[str, object] = {"driver": "GTiff", "transform": Affine(1, 0, 0, 0, -1, 0)} | more
-    count, height, width = bands.shape
-    with rasterio.open(path, "w", count=count, height=height, width=width, dtype=bands.dtype.name, **profile) as target:
-        target.write(bands)
-    return path
-
-
 @pytest.fixture
 def ids() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 3, (50, 40)).astype(np.uint8)
 
 
+def grid_of(ids: np.ndarray) -> SceneInfo:
+    height, width = ids.shape
+    spec = BandSpec(("class",), "uint8", (1,), (0,))
+    return SceneInfo("map", width, height, spec, None, False, None, Affine.identity(), None)
+
+
 def compare(rows: Iterable[Rows], labels: np.ndarray, block: int = 16) -> Assessment:
-    height, width = labels.shape
-    grid = SceneInfo(
-        "map", width, height, BandSpec(("class",), "uint8", (1,), (0,)), None, False, None, Affine.identity(), None
-    )
+    grid = grid_of(labels)
     assessment = Assessment(3, replicates=20, worst=3)
     boundaries = Boundaries(Reach(2.5), Reach(1.5))
     matcher = ObjectMatcher(Regions(0), Regions(0))
@@ -63,17 +53,15 @@ def compare(rows: Iterable[Rows], labels: np.ndarray, block: int = 16) -> Assess
 
 
 @pytest.mark.parametrize("block", [16, 23, 1000])
-def test_strips_of_any_height_count_as_the_whole(tmp_path: Path, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_strips_of_any_height_count_as_the_whole(block: int) -> None:
     labels, classes = patchy((150, 60), seed=1, size=1.5)
-    path = write(tmp_path / "map.tif", classes[None], nodata=255)
     expected = ConfusionMatrix(3)
     expected.add(labels, classes)
     tally = Boundaries(Reach(2.5), Reach(1.5)).count(labels, classes, 3)[:, : Count.BF_SUM]
     reports = []
-    for pixels in (1, 60 * 7, 10**6):
-        monkeypatch.setattr(maps, "STRIP_PIXELS", pixels)
-        with Scene.open(path, expand_palette=False) as raster:
-            assessment = compare(read_rows(raster), labels, block)
+    for height in (1, 7, 150):
+        rows = [Rows(top, classes[top : top + height]) for top in range(0, 150, height)]
+        assessment = compare(rows, labels, block)
         assert np.array_equal(assessment.counts, expected.counts)
         assert np.array_equal(assessment.tally[:, Count.LABEL_EDGE : Count.BF_SUM], tally[:, Count.LABEL_EDGE :])
         objects = assessment.tally[:, Count.LABEL_OBJECTS :].astype(int).tolist()
@@ -95,38 +83,12 @@ def test_blocks_are_places_of_their_own(ids: np.ndarray) -> None:
     assert len(report.worst) == 3
 
 
-def test_nodata_becomes_255(tmp_path: Path, ids: np.ndarray) -> None:
-    path = write(tmp_path / "map.tif", ids[None].astype(np.int32), nodata=2)
-    with Scene.open(path, expand_palette=False) as raster:
-        (rows,) = read_rows(raster)
-    assert rows.classes.dtype == np.uint8
-    assert np.array_equal(rows.classes, np.where(ids == 2, 255, ids))
-
-
-def test_progress_counts_pixels(tmp_path: Path, ids: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(maps, "STRIP_PIXELS", 40 * 20)
+def test_progress_counts_pixels(ids: np.ndarray) -> None:
     events: list[ProgressEvent] = []
-    with Scene.open(write(tmp_path / "map.tif", ids[None]), expand_palette=False) as raster:
-        assert len(list(read_rows(raster, progress=events.append))) == 3
+    rows = [Rows(top, ids[top : top + 20]) for top in (0, 20, 40)]
+    assert list(telling(rows, grid_of(ids), events.append)) == rows
     assert [(event.done, event.total, event.unit) for event in events] == [
         (800, 2000, "px"),
         (1600, 2000, "px"),
         (2000, 2000, "px"),
     ]
-
-
-@pytest.mark.parametrize(
-    "bands",
-    [
-        np.zeros((3, 4, 4), dtype=np.uint8),
-        np.zeros((1, 4, 4), dtype=np.float32),
-        np.full((1, 4, 4), 256, dtype=np.uint16),
-    ],
-    ids=["three bands", "float", "ids over 255"],
-)
-def test_what_is_no_class_raster_is_refused(tmp_path: Path, bands: np.ndarray) -> None:
-    with (
-        Scene.open(write(tmp_path / "map.tif", bands), expand_palette=False) as raster,
-        pytest.raises(SceneError, match="no class raster"),
-    ):
-        list(read_rows(raster))

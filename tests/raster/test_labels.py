@@ -141,8 +141,8 @@ def test_a_class_raster_without_crs_must_have_the_grid_of_the_scene(tmp_path: Pa
 
 
 def test_values_that_are_no_classes_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(LabelError, match="holds float32 values"):
-        open_labels(write_raster(tmp_path / "a.tif", np.zeros((3, 3), dtype=np.float32)))
+    with pytest.raises(LabelError, match=r"holds float32 values such as 0\.25; a class raster holds whole numbers"):
+        open_labels(write_raster(tmp_path / "a.tif", np.full((3, 3), 0.25, dtype=np.float32)))
     many = np.arange(3000, dtype=np.uint16).reshape(50, 60)
     with pytest.raises(LabelError, match="does not seem to be a class raster"):
         open_labels(write_raster(tmp_path / "b.tif", many))

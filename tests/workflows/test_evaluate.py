@@ -110,7 +110,7 @@ def test_a_map_with_a_class_that_the_labels_do_not_know_is_refused(bright_scene:
         tmp_path / "roofs.gpkg"
     )
     classes = write_map(tmp_path / "map.tif", bright_scene, np.full((256, 384), 7, dtype=np.uint8))
-    with pytest.raises(LabelError, match="7 does not exist"):
+    with pytest.raises(LabelError, match=r"map.tif does not name its values, 7; the labels have background, roofs"):
         evaluate(classes, labels=tmp_path / "roofs.gpkg")
 
 

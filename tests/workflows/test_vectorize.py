@@ -80,7 +80,7 @@ def test_the_block_layout_of_the_file_changes_nothing(tmp_path: Path, classes: n
 def test_awkward_rasters_are_refused_in_one_sentence(tmp_path: Path, classes: np.ndarray) -> None:
     rasters = {
         "2 bands": write_raster(tmp_path / "bands.tif", np.stack([classes, classes])),
-        "holds float32 values": write_raster(tmp_path / "float.tif", classes.astype(np.float32)),
+        "holds float32 values": write_raster(tmp_path / "float.tif", classes.astype(np.float32) / 2),
         "holds the value -5": write_raster(tmp_path / "negative.tif", classes.astype(np.int16) - 5),
     }
     for path in rasters.values():

@@ -1,0 +1,167 @@
+"""What is in a class raster, before anything is said of what it means."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+
+from satseg.raster.class_bands import ClassBands
+from satseg.raster.class_map import ClassMap
+from satseg.raster.class_names import ValueNames, spell_colour
+
+_LISTED = 12  # values or colours that a message names
+
+
+class Use(Enum):
+    """What class rasters are read for."""
+
+    LABELS = "labels"  # what is a class must be told apart from what is not known
+    MAP = "map"  # that is compared with labels: its own names stay where a class map says nothing of them
+    POLYGONS = "polygons"  # what is not known becomes nothing, as background does
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the values of class rasters are understood.
+
+    Args:
+        class_map: Which value is of which class; None takes the names that rasters tell, else one class a value.
+        unlabelled: Values that mean that nothing is known.
+        band: Band of rasters with several, from 1.
+        use: What they are read for.
+        alone: Whether no other labels lie over these.
+    """
+
+    class_map: ClassMap | None = None
+    unlabelled: frozenset[int] = frozenset()
+    band: int | None = None
+    use: Use = Use.LABELS
+    alone: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class FoundValues:
+    """The values of one class raster.
+
+    Args:
+        path: The raster.
+        told: What it tells of its values.
+        coloured: Whether they are colours, ``0xrrggbb``.
+        lossy: Whether it was compressed so that values changed.
+        nodata: Its nodata value, where that is not one of the values.
+        counts: Pixels by value; of a map that satseg wrote, 1 for each of its classes where it need not be read.
+        unknown: Pixels of which nothing is known.
+        band: Band that is read, or None.
+        nodata_is_value: Whether the nodata value is read as any other.
+    """
+
+    path: str
+    told: ValueNames
+    coloured: bool = False
+    lossy: bool = False
+    nodata: float | None = None
+    counts: Counter[int] = field(default_factory=Counter)
+    unknown: int = 0
+    band: int | None = None
+    nodata_is_value: bool = False
+
+    @classmethod
+    def of(cls, path: str, reading: Reading) -> FoundValues:
+        """Read a raster, block by block.
+
+        Raises:
+            ClassRasterError: It is no class raster, or cannot be read.
+            UsageError: It has no such band.
+        """
+        with ClassBands(path, band=reading.band) as bands:
+            nodata, named = bands.nodata, bool(bands.told.names)
+        class_map = reading.class_map
+        is_value = class_map is not None and nodata is not None and not named and class_map.names_number(nodata)
+        with ClassBands(path, band=reading.band, nodata_is_value=is_value) as bands:
+            found = cls(
+                path, bands.told, bands.coloured, bands.lossy, bands.nodata, band=reading.band, nodata_is_value=is_value
+            )
+            if bands.told.table is not None and class_map is None and reading.use is not Use.LABELS:
+                return replace(found, counts=Counter({entry.id: 1 for entry in bands.told.table}))
+            counts, unknown = bands.count()
+        return replace(found, counts=counts, unknown=unknown)
+
+    def open(self) -> ClassBands:
+        """Open the raster so that its codes are these values.
+
+        Raises:
+            ClassRasterError: It cannot be opened any more.
+        """
+        return ClassBands(self.path, band=self.band, nodata_is_value=self.nodata_is_value)
+
+    @property
+    def named(self) -> bool:
+        """Whether the raster names its values."""
+        return bool(self.told.names)
+
+    @property
+    def shades(self) -> bool:
+        """Whether all of its colours are shades of grey."""
+        return self.coloured and all(is_shade(colour) for colour in self.counts)
+
+    def as_values(self) -> FoundValues:
+        """Return shades of grey as the values that they are."""
+        counts = Counter({colour & 0xFF: count for colour, count in self.counts.items()})
+        return replace(self, coloured=False, counts=counts, band=1)
+
+    def keys(self, code: int) -> Iterable[str]:
+        """Return what a class map may call a value: its name, its number, its colour; a shade of grey is both."""
+        name = self.told.names.get(code)
+        if name is not None:
+            yield name
+        if self.coloured:
+            yield colour_name(code)
+            if is_shade(code):
+                yield str(code & 0xFF)
+            return
+        yield str(code)
+        if self.told.colours:
+            yield self.told.colours.get(code, "")
+        elif 0 <= code <= 0xFF:
+            yield spell_colour(code, code, code)
+
+    def spell(self, code: int) -> str:
+        """Return a value as users write it in a class map."""
+        return self.told.names.get(code) or (colour_name(code) if self.coloured else str(code))
+
+
+def is_shade(colour: int) -> bool:
+    """Tell whether red, green and blue of ``0xrrggbb`` are equal."""
+    return colour == (colour & 0xFF) * 0x010101
+
+
+def colour_name(colour: int) -> str:
+    """Return ``0xrrggbb`` as ``#rrggbb``."""
+    return spell_colour(colour >> 16, colour >> 8 & 0xFF, colour & 0xFF)
+
+
+def listed(counts: Counter[str]) -> str:
+    """Return the most frequent values with their pixels, for a message."""
+    parts = [f"{value} ({count:,} px)" for value, count in counts.most_common(_LISTED)]
+    more = len(counts) - len(parts)
+    return ", ".join(parts) + (f" and {more:,} more" if more else "")
+
+
+def as_class_map(values: Iterable[str], name: str) -> str:
+    """Return values as a class map that gives all of them a name, for a hint; dots stand for those beyond a dozen."""
+    values = list(values)
+    line = ",".join(f"{value}={name}" for value in values[:_LISTED])
+    return line + (",..." if len(values) > _LISTED else "")
+
+
+def spell_few(codes: Sequence[int]) -> str:
+    """Return values for a message, dots for those beyond a dozen."""
+    return ", ".join([*map(str, codes[:_LISTED]), *(["..."] if len(codes) > _LISTED else [])])
+
+
+def pair_up(codes: Sequence[int], names: Sequence[str]) -> str:
+    """Return a class map that gives values the names of classes in their order, as an example for a hint."""
+    padded = [*names[: len(codes)], *["NAME"] * (len(codes) - len(names))]
+    return ",".join(f"{code}={name}" for code, name in zip(codes[:_LISTED], padded[:_LISTED], strict=True))

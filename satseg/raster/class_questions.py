@@ -1,0 +1,150 @@
+"""What a class raster does not tell by itself: each question is one sentence, and comes with the line to type."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+
+from satseg.classes import BACKGROUND, IGNORE_INDEX
+from satseg.errors import ClassRasterError
+from satseg.raster.class_found import FoundValues, Reading, Use, as_class_map, listed
+from satseg.raster.class_map import IGNORE, OTHERS
+
+log = logging.getLogger("satseg")
+
+_FEW, _MOSTLY = 3, 0.5  # of masks of 0 and 255 that were blurred: other values on each side, share of 0 and 255
+_BY_THRESHOLD = "gdal_calc.py -A IN --calc 'A>127' --outfile OUT"
+
+
+def ask(files: Sequence[FoundValues], reading: Reading) -> None:
+    """Refuse what could mean two things.
+
+    Args:
+        files: Rasters that belong together.
+        reading: How they are understood.
+
+    Raises:
+        ClassRasterError: They hold colours that nobody named, values that were changed by compression, 255 that may be
+            a class, or nodata that may be background.
+    """
+    for file in files:
+        if not file.named and len(file.counts) > 2 and not _all_named(file, reading):
+            _refuse_losses(file)
+    _ask_about_colours(files, reading)
+    plain = [file for file in files if not file.coloured and not file.named]
+    if plain:
+        _ask_about_255(plain, reading)
+        _ask_about_nodata(plain, reading, alone=reading.alone and len(plain) == len(files))
+
+
+def ask_about_missing(file: FoundValues, missing: Counter[int]) -> None:
+    """Refuse values that the class map does not name.
+
+    Raises:
+        ClassRasterError: There are some.
+    """
+    values = {file.spell(code): count for code, count in missing.items()}
+    first, more = next(iter(values)), f"s {listed(Counter(values))}" if len(values) > 1 else ""
+    raise ClassRasterError(
+        f"{file.path} holds the value{more or f' {first}'}, which --class-map does not name.",
+        hint=f"Add {as_class_map(values, IGNORE)}, {as_class_map(values, BACKGROUND)}, or {OTHERS}={IGNORE} for all "
+        "that is not named.",
+    )
+
+
+def _refuse_losses(file: FoundValues) -> None:
+    if file.lossy:
+        raise ClassRasterError(
+            f"{file.path} was compressed with loss (JPEG): its {len(file.counts)} values are not those of its maker.",
+            hint="Take the mask as it was before that, as PNG or GeoTIFF; or make two classes of it by a threshold: "
+            f"{_BY_THRESHOLD}.",
+        )
+    counts = file.counts
+    low, high = (sum(first < code < last for code in counts) for first, last in ((0, 128), (127, 255)))
+    both = counts[0] + counts[255]
+    if min(low, high) >= _FEW and min(counts[0], counts[255]) and both >= _MOSTLY * sum(counts.values()):
+        raise ClassRasterError(
+            f"{file.path} seems to be a mask of 0 and 255 that was compressed with loss, or resampled: it also holds "
+            f"{len(counts) - 2} values between them.",
+            hint="Take the mask as it was before that; make two classes of it by a threshold: "
+            f"{_BY_THRESHOLD}; or name all of its values with --class-map.",
+        )
+
+
+def _ask_about_colours(files: Sequence[FoundValues], reading: Reading) -> None:
+    by_colour = [file for file in files if file.coloured] or _differing_palettes(files)
+    if not by_colour or (reading.class_map is not None and reading.class_map.of_colours):
+        return
+    counts = Counter[str]()
+    for file in by_colour:
+        for code, count in file.counts.items():
+            counts[file.spell(code) if file.coloured else file.told.colours.get(code, str(code))] += count
+    told = listed(counts)
+    raise ClassRasterError(
+        f"{by_colour[0].path} holds colours, and nothing says which of them is which class: {told}."
+        if by_colour[0].coloured
+        else f"The same value stands for other colours in {by_colour[0].path} and in {by_colour[1].path}: {told}.",
+        hint=f'Say which: --class-map "{as_class_map(counts, "NAME")}"',
+    )
+
+
+def _differing_palettes(files: Sequence[FoundValues]) -> list[FoundValues]:
+    """Return rasters without names whose palettes give one value several colours; none where all agree."""
+    first: dict[int, tuple[str, FoundValues]] = {}
+    for file in files:
+        for code in file.counts if file.told.palette and not file.named else ():
+            colour = file.told.colours.get(code, "")
+            seen, other = first.setdefault(code, (colour, file))
+            if seen != colour:
+                return [other, file, *(f for f in files if f.told.palette and f is not other and f is not file)]
+    return []
+
+
+def _ask_about_255(files: Sequence[FoundValues], reading: Reading) -> None:
+    counts: Counter[int] = sum((file.counts for file in files), Counter())
+    named = reading.class_map is not None and reading.class_map.names_number(IGNORE_INDEX)
+    if IGNORE_INDEX not in counts or IGNORE_INDEX in reading.unlabelled or named or _names_shade(reading, IGNORE_INDEX):
+        return
+    if set(counts) - reading.unlabelled <= {0, IGNORE_INDEX}:
+        zero = f"0={BACKGROUND}," if counts[0] else ""
+        only = f"0 and {IGNORE_INDEX}" if counts[0] else f"{IGNORE_INDEX}"
+        unlabelled = f", or --unlabelled {IGNORE_INDEX}" if reading.use is Use.LABELS else ""
+        raise ClassRasterError(
+            f"{files[0].path} holds only {only}; {IGNORE_INDEX} could be a class, or mean unlabelled.",
+            hint=f"Say which: --class-map {zero}{IGNORE_INDEX}=NAME, or {zero}{IGNORE_INDEX}={IGNORE}{unlabelled}.",
+        )
+
+
+def _ask_about_nodata(files: Sequence[FoundValues], reading: Reading, *, alone: bool) -> None:
+    """Ask about 0 where it is nodata and but one class is left, as QGIS's Rasterize writes masks."""
+    zero = [file for file in files if file.nodata == 0 and file.unknown]
+    if not zero or reading.use is Use.POLYGONS or 0 in reading.unlabelled:
+        return
+    unknown = sum(file.unknown for file in zero)
+    known = set().union(*(file.counts for file in files)) - {IGNORE_INDEX} - reading.unlabelled
+    if len(known) == 1 and alone:
+        (one,) = known
+        raise ClassRasterError(
+            f"{zero[0].path} holds nothing but {one}, and 0 as nodata ({unknown:,} px): 0 could be background, or mean "
+            "unlabelled.",
+            hint=f"Say which: --class-map 0={BACKGROUND},{one}=NAME, or 0={IGNORE},{one}=NAME.",
+        )
+    if reading.use is Use.MAP:
+        return  # what it leaves out is counted
+    log.warning(
+        "%s: %s px of nodata, 0, are taken for unlabelled; if 0 is a class, name it: --class-map 0=NAME,...",
+        zero[0].path,
+        f"{unknown:,}",
+    )
+
+
+def _names_shade(reading: Reading, value: int) -> bool:
+    return reading.class_map is not None and f"#{value:02x}{value:02x}{value:02x}" in reading.class_map.names
+
+
+def _all_named(file: FoundValues, reading: Reading) -> bool:
+    class_map = reading.class_map
+    return class_map is not None and (
+        OTHERS in class_map.names or all(any(key in class_map.names for key in file.keys(code)) for code in file.counts)
+    )

@@ -1,0 +1,108 @@
+"""The classes of rasters that go into one layer of polygons, or are compared with labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from satseg.classes import MAX_CLASSES, ClassTable
+from satseg.errors import SceneError
+from satseg.raster.class_bands import ClassBands
+from satseg.raster.class_found import Reading, Use
+from satseg.raster.class_map import ClassMap
+from satseg.raster.class_values import ClassValues, Translation, own_name
+from satseg.raster.labels import order_names, recolour
+
+
+@dataclass(frozen=True, eq=False)
+class MapClasses:
+    """The classes of rasters that go into one layer.
+
+    Args:
+        table: Their classes; None where values are ids of their own, of instances say.
+        values: What the values mean; None for ids.
+        band: Band of rasters with several, from 1.
+    """
+
+    table: ClassTable | None
+    values: ClassValues | None
+    band: int | None
+
+    @classmethod
+    def of(cls, paths: Sequence[str | Path], *, band: int | None, class_map: ClassMap | None) -> MapClasses:
+        """Read rasters, as far as that is needed to know their classes.
+
+        Raises:
+            SceneError: One of them is no class raster, or what they hold could mean two things; or some hold ids and
+                others classes.
+            UsageError: One of them has no such band.
+        """
+        if class_map is None and _hold_ids(paths, band):
+            return cls(None, None, band)
+        values = ClassValues(paths, Reading(class_map, band=band, use=Use.POLYGONS))
+        return cls(_with_ids_as_values(values) or table_of(values, class_map), values, band)
+
+    @property
+    def told(self) -> bool:
+        """Whether classes have names, so that also those are of interest of which there is nothing."""
+        return self.values is None or not self.values.nameless
+
+    def open(self, path: str) -> ClassBands:
+        """Open one of the rasters.
+
+        Raises:
+            SceneError: It cannot be opened any more.
+        """
+        return ClassBands(path, band=self.band) if self.values is None else self.values.open(path)
+
+    def translation(self, path: str) -> Translation | None:
+        """Return what makes class ids of the values of a raster; None where they are ids."""
+        return None if self.values is None or self.table is None else translation(self.values, path, self.table)
+
+
+def translation(values: ClassValues, path: str, table: ClassTable) -> Translation:
+    """Return what makes ids of a class table of the values of a raster."""
+    return Translation(values.classes_of(path), {entry.name: entry.id for entry in table})
+
+
+def table_of(values: ClassValues, class_map: ClassMap | None) -> ClassTable:
+    """Return the class table of rasters: that which satseg stored in them, else their classes by name."""
+    if values.table is not None:
+        return values.table
+    ordered = [*(class_map.classes if class_map else []), *values.names]
+    names = order_names(ordered, background_first=class_map is not None)
+    return recolour(ClassTable.from_names(names or [own_name(0)]), values.colours)
+
+
+def _with_ids_as_values(values: ClassValues) -> ClassTable | None:
+    """Return a table whose ids are the values, where no two are of one class and each is of the same everywhere."""
+    pairs, codes = values.pairs, values.codes
+    names = {name for _, name in pairs}
+    if values.table is not None or values.mapped or not len(pairs) == len(codes) == len(names):
+        return None
+    if not codes or codes[0] < 0 or codes[-1] >= MAX_CLASSES:
+        return None
+    by_code = dict(pairs)
+    filled = [by_code.get(code, own_name(code)) for code in range(codes[-1] + 1)]
+    if len(set(filled)) < len(filled):
+        return None
+    return recolour(ClassTable.from_names(filled), values.colours)
+
+
+def _hold_ids(paths: Sequence[str | Path], band: int | None) -> bool:
+    """Tell whether rasters hold ids of their own: whole numbers of more than 8 bits, without names."""
+    first = None
+    for path in paths:
+        with ClassBands(path, band=band) as bands:
+            dtype = np.dtype(bands.info.bands.dtype)
+            ids = dtype.itemsize > 1 and not bands.coloured and not bands.told.names
+            if first is not None and ids != first:
+                raise SceneError(f"{path} has not the classes of {paths[0]}.", hint="Write a file for each.")
+            first = ids
+            if ids and dtype.kind == "f":
+                for window in bands.strips():  # a value that is no whole number is told before any work
+                    bands.read(window)
+    return bool(first)
