@@ -26,6 +26,7 @@ _BESIDE_STEMS = {
     ".gml": (".xsd", ".gfs"),
     ".csv": (".csvt", ".prj"),
 }
+_WHOLE = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".webp", ".bmp")  # all that they consist of is beside them
 _NOT_RASTER = (".gpkg", ".fgb", ".geojson", ".geojsonl", ".json", ".kml", ".parquet", ".geoparquet", ".sqlite")
 _MOSAIC = re.compile(rb"^\s*(<\?xml[^>]*>\s*)?<(OGRVRTDataSource|VRTDataset)\b")
 _MOST_IN_A_FOLDER = 10_000  # a scene that is a folder has fewer; a folder that is none may be a whole disk
@@ -59,7 +60,7 @@ def walk(name: str | Path) -> tuple[set[Path], set[str]]:
             continue
         named = [path for path in _named(text) if path not in found]
         found.update(named)
-        if top:
+        if top and not (len(named) == 1 and named[0].suffix.lower() in _WHOLE):
             waiting += _referred(text)
         top = False
         for path in named:

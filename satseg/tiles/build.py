@@ -239,6 +239,11 @@ def resumable(output: Path, plan: dict[str, Any], *, resume: bool) -> Iterator[t
                 clear(work)
 
 
+def is_begun(output: Path) -> bool:
+    """Tell whether a call that was interrupted has left something to go on with."""
+    return (work_folder(output) / JOURNAL).exists()
+
+
 @contextmanager
 def _kept_for_resuming(work: Path, *, resume: bool) -> Iterator[None]:
     """Keep what was cut when the block is interrupted, and say so; drop it when the block fails for good."""

@@ -266,7 +266,7 @@ def make_index(
     infos: Sequence[SceneInfo],
     *,
     crs: str | None,
-    before: Path | None = None,
+    before: TileSet | None = None,
 ) -> geopandas.GeoDataFrame:
     """Write the moments of tiles, and make the index of their rows.
 
@@ -275,13 +275,15 @@ def make_index(
         rows: One per tile: the columns of the index, and ``moments``.
         infos: The scenes.
         crs: CRS of the footprints.
-        before: Folder of a tile set whose moments come first.
+        before: A tile set whose moments come first; those of tiles that are not in its index go, which an interrupted
+            call may have left there.
     """
     parts = []
     with pq.ParquetWriter(folder / MOMENTS, _MOMENT_SCHEMA) as writer:
-        if before is not None and (before / MOMENTS).is_file():
-            for batch in pq.ParquetFile(before / MOMENTS).iter_batches():
-                writer.write_batch(batch)
+        if before is not None and (before.path / MOMENTS).is_file():
+            there = pq.read_table(before.path / MOMENTS)
+            indexed = pc.is_in(there["tile"], pa.array(before.index["tile"].tolist(), pa.string()))
+            writer.write_table(there.filter(indexed).combine_chunks())
         for part in batched(rows, _BATCH):
             moments = [row.pop("moments") for row in part]
             columns = [[row["tile"] for row in part], *(list(column) for column in zip(*moments, strict=True))]

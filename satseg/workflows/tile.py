@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,15 @@ import geopandas
 import numpy as np
 import pandas
 
-from satseg import __version__
 from satseg.backend.device import available_cores
 from satseg.errors import OutputError, TileError, UsageError
 from satseg.outputs.writable import check_folder
 from satseg.raster.class_map import ClassMap
+from satseg.raster.fingerprint import fingerprint
 from satseg.raster.gdal import gdal_environment
 from satseg.raster.labels import open_labels
 from satseg.records import Progress, TileSummary, as_json, no_progress
-from satseg.staging import commit, work_folder
+from satseg.staging import commit
 from satseg.tiles.build import Builder, quotas, resumable
 from satseg.tiles.cut import Worth
 from satseg.tiles.journal import Journal
@@ -33,7 +33,8 @@ from satseg.tiles.regions import Regions
 from satseg.tiles.sources import pair
 from satseg.tiles.tileset import INDEX, MOMENTS, TileSet, brought_to, make_index, places_of, write_header
 from satseg.workflows.ledger import Ledger
-from satseg.workflows.tile_scenes import describe_all, find_scenes, label_files, parse_gsd, unique_names
+from satseg.workflows.tile_provenance import is_joined, is_pending, provenance_of, recall, tiles_by_split
+from satseg.workflows.tile_scenes import describe_all, find_scenes, input_files, label_files, parse_gsd, unique_names
 from satseg.workflows.tile_settings import (
     by_number,
     check_choice,
@@ -158,10 +159,12 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
         split_by = split_by or ("block" if masks is None else "scene")
         sources = find_scenes(scenes, masks, stack, bands=bands, gsd=parse_gsd(gsd), extra=extra)
         check_sizes(size, overlap, block, sampling, base)
-        described = describe_all(sources, base, by_number=by_number(bands))
+        joined = base is not None and resume and is_joined(sources, base)
+        described = describe_all(sources, None if joined else base, by_number=by_number(bands))
         infos = described.infos
+        source_files = label_files(labels, masks)
         source = open_labels(
-            label_files(labels, masks),
+            source_files,
             class_field=class_field,
             classes=None if base is None else base.classes,
             class_map=None if class_map is None else ClassMap.parse(class_map),
@@ -195,12 +198,14 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
             threads=threads or min(available_cores(), _MOST_THREADS),
             progress=progress,
         )
-        provenance = _provenance(settings, layout)
+        files = input_files(sources, source_files, labelled_area, split_by)
+        provenance = provenance_of(settings, layout, {kind: fingerprint(names) for kind, names in files.items()})
+        if joined or (resume and base is None and output.exists() and not is_pending(output, provenance)):
+            return recall(output, provenance, appended=joined)
         if base is not None:
             warn_of_changes(base, provenance)
-        if resume and output.exists() and not append and not work_folder(output).exists():
-            return _recall(output, provenance)
-        return _Job(builder, base, limit, provenance, described.contents).run(output, resume=resume)
+        dated = {kind: fingerprint(names, dated=True) for kind, names in files.items()}
+        return _Job(builder, base, limit, provenance, dated, described.contents).run(output, resume=resume)
 
 
 @dataclass(frozen=True)
@@ -212,6 +217,7 @@ class _Job:
         base: The tile set to add to, or None.
         limit: Tiles at most, or None.
         provenance: What the tiles are made from, ready for JSON.
+        files: Fingerprints of the inputs, with their dates, which only an interrupted run goes by.
         contents: Path of each scene by the hash of what it shows.
     """
 
@@ -219,6 +225,7 @@ class _Job:
     base: TileSet | None
     limit: int | None
     provenance: Mapping[str, Any]
+    files: Mapping[str, str]
     contents: Mapping[str, str]
 
     @property
@@ -240,7 +247,7 @@ class _Job:
         ]
         planned = without_leaks(laid, infos, builder.layout, existing, self.crs)
         planned.sort(key=lambda p: (p.scene, int(p.placement.window.row_off), int(p.placement.window.col_off)))
-        plan = {"scenes": as_json(infos), "files": _stamps(self.provenance), **self.provenance}
+        plan = {"scenes": as_json(infos), "files": self.files, **self.provenance}
         if self.base is not None:
             plan["before"] = self.base.index[["tile", "split"]].to_dict("list")
         with resumable(output, as_json(plan), resume=resume) as (folder, journal):
@@ -255,7 +262,7 @@ class _Job:
         summary = TileSummary(
             path=str(output),
             scenes=len({block.scene for block in found}),
-            tiles=_tiles_by_split(tile_set.index),
+            tiles=tiles_by_split(tile_set.index),
             pixels=tile_set.pixels(),
             skipped=skipped,
             repaired=builder.labels.repaired,
@@ -282,8 +289,7 @@ class _Job:
             raise TileError("No tile is left for training.")
         if not any(True for _ in journal.rows()):
             raise TileError("No tile is left.")
-        before = None if base is None else base.path
-        index = make_index(folder, journal.rows(), builder.infos, crs=self.crs, before=before)
+        index = make_index(folder, journal.rows(), builder.infos, crs=self.crs, before=base)
         if base is not None:
             before_it = brought_to(base.index, self.crs)
             index = geopandas.GeoDataFrame(pandas.concat([before_it, index], ignore_index=True), crs=self.crs)
@@ -295,71 +301,23 @@ class _Job:
             tile_size=builder.layout.size,
             index=index,
         )
-        made = [*([] if base is None else base.provenance), self.provenance]
+        made = [] if base is None else [entry for entry in base.provenance if entry != self.provenance]
+        made.append(dict(self.provenance))  # which stands there already where joining was interrupted
         write_header(folder, tile_set, made, {**({} if base is None else base.contents), **self.contents})
         index.to_parquet(folder / INDEX)
         return tile_set
 
 
-def _recall(output: Path, provenance: Mapping[str, Any]) -> TileSummary:
-    """Tell what a finished call with the same arguments wrote."""
-    tile_set = TileSet.open(output)
-    if tile_set.provenance != [provenance]:
-        raise OutputError(
-            f"{output} exists already, made with other arguments.",
-            hint="Replace it with --overwrite, without --resume.",
-        )
-    log.info("%s is finished already.", output)
-    return TileSummary(
-        path=str(output),
-        scenes=tile_set.index["scene"].nunique(),
-        tiles=_tiles_by_split(tile_set.index),
-        pixels=tile_set.pixels(),
-        skipped=0,
-        repaired=0,
-        dropped=0,
-        overlapping=len(tile_set.leaks()),
-        unplaced=tile_set.unplaced,
-    )
-
-
 def _join(folder: Path, path: Path) -> None:
-    """Move the files of new tiles into a tile set; the index comes last, since all else goes by it."""
+    """Move the files of new tiles into a tile set; the index comes last, since all else goes by it.
+
+    Interrupted between any two of them, it is done again: what is moved or replaced already stays so.
+    """
     for kind in ("images", "labels"):
         for file in sorted((folder / kind).iterdir()):
             os.replace(file, path / kind / file.name)
     for name in ("tileset.json", MOMENTS, INDEX):
         os.replace(folder / name, path / name)
-
-
-def _provenance(settings: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
-    """Return what tiles are made from, beside the scenes, which the index names."""
-    paths = [settings["labels"]] if isinstance(settings["labels"], str | Path) else settings["labels"]
-    labels = ("class_field", "class_map", "where", "burn_order", "all_touched", "unlabelled", "labelled_area")
-    paths = paths or [settings["pairs"][1]]
-    others = (
-        "stack",
-        "pairs",
-        "bands",
-        "extra",
-        "gsd",
-        "ignore_border",
-        "boundary",
-        "sampling",
-        "min_valid",
-        "keep_empty",
-        "min_pixels",
-        "limit",
-        "split_by",
-    )
-    chosen = {name: settings[name] for name in (*labels, *others) if settings[name]}
-    return as_json({"satseg": __version__, "source": [str(path) for path in paths], **chosen, **asdict(layout)})
-
-
-def _stamps(provenance: Mapping[str, Any]) -> list[tuple[str, int, int]]:
-    """Return size and time of the files that labels come from, as far as they are local."""
-    paths = [Path(str(name)) for name in (*provenance["source"], provenance.get("labelled_area", ""))]
-    return [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in paths if p.is_file()]
 
 
 def _check_output(output: Path, *, append: bool, overwrite: bool, resume: bool) -> None:
@@ -378,8 +336,3 @@ def _check_output(output: Path, *, append: bool, overwrite: bool, resume: bool) 
 
 def _listed(names: str | Path | Sequence[str | Path]) -> Sequence[str | Path]:
     return [names] if isinstance(names, str | Path) else names
-
-
-def _tiles_by_split(index: Any) -> dict[str, int]:
-    counts = index["split"].value_counts()
-    return {split: int(counts.get(split, 0)) for split in SPLITS}

@@ -64,6 +64,23 @@ def label_files(
     return files if masks is None else masks
 
 
+def input_files(
+    sources: Sequence[SceneFiles],
+    labels: Sequence[str | Path] | Mapping[str, str],
+    labelled_area: str | Path | None,
+    split_by: str,
+) -> dict[str, list[str]]:
+    """Return the names of all inputs by what they are, for their fingerprints."""
+    inputs = {
+        "scenes": [path for files in sources for path in files.source.paths],
+        "extra": list(sources[0].extra),
+        "labels": [str(path) for path in (labels.values() if isinstance(labels, Mapping) else labels)],
+        "labelled area": [str(labelled_area)] if labelled_area else [],
+        "regions": [] if split_by in ("block", "scene") else [split_by.rpartition(":")[0]],
+    }
+    return {kind: names for kind, names in inputs.items() if names}
+
+
 def parse_gsd(text: str | None) -> float | None:
     """Read a ground resolution such as ``0.5m`` in metres per pixel.
 

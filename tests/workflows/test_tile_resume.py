@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 from made_scenes import write_labels, write_scene
 
 from satseg.errors import OutputError, SceneError
@@ -130,6 +133,87 @@ def test_an_append_is_resumed_too(tmp_path: Path, scene: Path, labels: Path) -> 
     assert contents(tmp_path / "tiles") == before
     tile([other], labels=labels, output=tmp_path / "tiles", size=32, append=True, resume=True)
     assert contents(tmp_path / "tiles") == contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("moved", [1, 3, 5, 6, 7])  # images, labels, description, moments, index
+def test_an_append_killed_while_it_joins_ends_with_the_same_bytes(
+    tmp_path: Path, scene: Path, labels: Path, moved: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = write_scene(tmp_path / "other.tif", np.ones((2, 64, 64), dtype=np.uint16))
+    tile([scene], labels=labels, output=tmp_path / "whole", size=32, limit=6)
+    shutil.copytree(tmp_path / "whole", tmp_path / "tiles")
+    tile([other], labels=labels, output=tmp_path / "whole", size=32, limit=2, append=True)
+    calls: list[object] = []
+
+    def stop_early(source: Path, target: Path) -> None:
+        calls.append(source)
+        if len(calls) > moved:
+            raise KeyboardInterrupt
+        os.rename(source, target)
+
+    arguments = {"labels": labels, "output": tmp_path / "tiles", "size": 32, "limit": 2, "append": True}
+    with monkeypatch.context() as patch:
+        patch.setattr("satseg.workflows.tile.os.replace", stop_early)
+        patch.setattr("satseg.tiles.build.clear", lambda folder: None)
+        with suppress(KeyboardInterrupt):  # the last one comes after all is done
+            tile([other], **arguments)
+    assert (tmp_path / ".tiles.satseg").exists()
+    tile([other], **arguments, resume=True)
+    assert contents(tmp_path / "tiles") == contents(tmp_path / "whole")
+    assert not (tmp_path / ".tiles.satseg").exists()
+
+
+def test_a_kill_before_the_work_folder_goes_loses_nothing(
+    tmp_path: Path, scene: Path, labels: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = tmp_path / ".tiles.satseg"
+    with monkeypatch.context() as patch:
+        patch.setattr("satseg.tiles.build.clear", lambda folder: None)
+        tile([scene], labels=labels, output=tmp_path / "tiles", size=32, limit=6)
+    assert (work / "journal.jsonl").exists()
+    before = contents(tmp_path / "tiles")
+    tile([scene], labels=labels, output=tmp_path / "tiles", size=32, limit=6, resume=True)
+    assert contents(tmp_path / "tiles") == before
+    assert not work.exists()
+
+
+def test_other_inputs_are_not_told_to_be_finished(tmp_path: Path, scene: Path, labels: Path) -> None:
+    other = write_scene(tmp_path / "other.tif", np.ones((2, 300, 420), dtype=np.uint16))
+    area = write_labels(tmp_path / "area.gpkg", (0, 0, 400, 280))
+    tile([scene], labels=labels, output=tmp_path / "tiles", size=32, limit=6, labelled_area=area)
+
+    def again(image: Path = scene) -> None:
+        tile([image], labels=labels, output=tmp_path / "tiles", size=32, limit=6, labelled_area=area, resume=True)
+
+    again()
+    before = contents(tmp_path / "tiles")
+    with pytest.raises(OutputError, match="exists already, made from other scenes"):
+        again(other)
+    write_labels(area, (0, 0, 300, 280))
+    with pytest.raises(OutputError, match="exists already, made from other labelled area"):
+        again()
+    write_labels(labels, (0, 0, 300, 280))
+    with pytest.raises(OutputError, match="exists already, made from other labels and labelled area"):
+        again()
+    assert contents(tmp_path / "tiles") == before
+
+
+def test_masks_of_pairs_and_masks_beside_scenes_are_noticed(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 200, (1, 64, 64), dtype=np.uint8)
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+        for name in ("a", "b", "c"):
+            write_scene(tmp_path / folder / f"{name}.tif", values % 2 if folder == "masks" else values)
+    arguments = {"pairs": (tmp_path / "images", tmp_path / "masks"), "output": tmp_path / "tiles", "size": 32}
+    tile(**arguments)
+    tile(**arguments, resume=True)
+    write_scene(tmp_path / "masks" / "b.tif", 1 - values % 2)
+    with pytest.raises(OutputError, match="made from other labels"):
+        tile(**arguments, resume=True)
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), rasterio.open(tmp_path / "images" / "c.tif", "r+") as dataset:
+        dataset.write_mask(np.eye(64, dtype=bool))
+    with pytest.raises(OutputError, match="made from other scenes and labels"):
+        tile(**arguments, resume=True)
 
 
 def test_bad_input_leaves_nothing_to_resume(tmp_path: Path, shared_data: Path, labels: Path) -> None:

@@ -1,0 +1,95 @@
+"""What a tile set was made from, and what that says to a call that goes on with it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from satseg import __version__
+from satseg.errors import OutputError
+from satseg.outputs.claim import clear
+from satseg.records import TileSummary, as_json
+from satseg.staging import claimed, work_folder
+from satseg.tiles.build import is_begun
+from satseg.tiles.layout import SPLITS
+from satseg.tiles.plan import Layout
+from satseg.tiles.sources import SceneFiles
+from satseg.tiles.tileset import TileSet
+
+log = logging.getLogger("satseg")
+
+
+def provenance_of(settings: Mapping[str, Any], layout: Layout, inputs: Mapping[str, str]) -> dict[str, Any]:
+    """Return what tiles are made from, beside the scenes, which the index names; ``inputs`` are fingerprints."""
+    paths = [settings["labels"]] if isinstance(settings["labels"], str | Path) else settings["labels"]
+    labels = ("class_field", "class_map", "where", "burn_order", "all_touched", "unlabelled", "labelled_area")
+    paths = paths or [settings["pairs"][1]]
+    others = (
+        "stack",
+        "pairs",
+        "bands",
+        "extra",
+        "gsd",
+        "ignore_border",
+        "boundary",
+        "sampling",
+        "min_valid",
+        "keep_empty",
+        "min_pixels",
+        "limit",
+        "split_by",
+    )
+    chosen = {name: settings[name] for name in (*labels, *others) if settings[name]}
+    return as_json(
+        {"satseg": __version__, "source": [str(path) for path in paths], **chosen, **asdict(layout), "inputs": inputs}
+    )
+
+
+def recall(output: Path, provenance: Mapping[str, Any], *, appended: bool = False) -> TileSummary:
+    """Tell what a finished call with the same arguments wrote, or added to what was there.
+
+    Raises:
+        OutputError: What is there was made from other inputs, or with other arguments.
+    """
+    tile_set = TileSet.open(output)
+    made = tile_set.provenance[-1] if tile_set.provenance else {}
+    if made != provenance or (len(tile_set.provenance) > 1 and not appended):
+        changed = [kind for kind, digest in provenance["inputs"].items() if made.get("inputs", {}).get(kind) != digest]
+        what = f"from other {' and '.join(changed)}" if changed else "with other arguments"
+        raise OutputError(
+            f"{output} exists already, made {what}.",
+            hint="Replace it with --overwrite, without --resume, or choose another folder with -o.",
+        )
+    with claimed(output):
+        clear(work_folder(output))  # of a call that ended before it had tidied up
+    log.info("%s is finished already.", output)
+    return TileSummary(
+        path=str(output),
+        scenes=tile_set.index["scene"].nunique(),
+        tiles=tiles_by_split(tile_set.index),
+        pixels=tile_set.pixels(),
+        skipped=0,
+        repaired=0,
+        dropped=0,
+        overlapping=len(tile_set.leaks()),
+        unplaced=tile_set.unplaced,
+    )
+
+
+def is_pending(output: Path, provenance: Mapping[str, Any]) -> bool:
+    """Tell whether an interrupted call is to replace the tile set that is there; it may be what that call made."""
+    return is_begun(output) and TileSet.open(output).provenance[-1:] != [provenance]
+
+
+def is_joined(sources: Sequence[SceneFiles], base: TileSet) -> bool:
+    """Tell whether an interrupted call had added all its scenes already, and only its work folder is left."""
+    return is_begun(base.path) and set(base.index["scene"]).issuperset(s.source.name for s in sources)
+
+
+def tiles_by_split(index: Any) -> dict[str, int]:
+    """Return how many tiles of an index each split has."""
+    counts = index["split"].value_counts()
+    return {split: int(counts.get(split, 0)) for split in SPLITS}
