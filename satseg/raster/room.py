@@ -34,6 +34,11 @@ def require_space(needed: Mapping[Path, int]) -> None:
             )
 
 
+def bytes_in(folder: Path) -> int:
+    """Return what the files in a folder, at any depth, take on the disk."""
+    return sum(file.stat().st_blocks * 512 for file in folder.rglob("*") if file.is_file())
+
+
 def format_bytes(count: float) -> str:
     """Return a number of bytes with three digits and a unit: ``12.3 GB``."""
     power = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +26,8 @@ def rehearse(
     plan: Plan,
     settings: PredictionSettings,
     *,
-    layers: Mapping[MapLayer, int],
-    rasters: int,
+    work: int,
+    rasters: Sequence[int],
     vectors: int,
 ) -> Rehearsal:
     """Run the network for a moment, on the middle of the scene, and extrapolate.
@@ -37,8 +37,8 @@ def rehearse(
         network: The network as it looks at the scene.
         plan: How the scene will be cut.
         settings: How it will be mapped.
-        layers: Bands of each layer of the map.
-        rasters: Rasters that will be written.
+        work: Bytes on disk of the map in progress, see :func:`work_bytes`.
+        rasters: Bands of each raster that will be written.
         vectors: Files of polygons that will be written.
     """
     info = scene.info
@@ -63,31 +63,41 @@ def rehearse(
         forwarded=plan.forwarded,
         network_bytes=probe.memory,
         row_bytes=min(settings.row_budget, _row_bytes(info, plan, len(network.classes))),
-        work_bytes=work_bytes(info, layers) + _plain_overviews(info, max(layers.values()) if rasters else 0),
+        work_bytes=work + _plain_overviews(info, max(rasters, default=0)),
         output_bytes=round(
-            info.pixels * (rasters * per_pixel * _OVERVIEWS + vectors * _corner_share(classes) * _VERTEX_BYTES)
+            info.pixels * (len(rasters) * per_pixel * _OVERVIEWS + vectors * _corner_share(classes) * _VERTEX_BYTES)
         ),
         seconds=info.pixels * plan.forwarded * factor / max(probe.pixels_per_second, 1e-9),
     )
 
 
-def work_bytes(info: SceneInfo, layers: Mapping[MapLayer, int]) -> int:
-    """Return the bytes on disk of a map in progress."""
-    return info.pixels * sum(layers.values())
+def work_bytes(
+    info: SceneInfo, plan: Plan, passes: Iterable[Mapping[MapLayer, int]], *, classes: int, row_budget: int
+) -> int:
+    """Return the bytes on disk of a map in progress, at most.
+
+    Args:
+        info: The scene.
+        plan: How it is cut.
+        passes: Bands of each layer that is kept, for every pass over the map: one, a second for a CRF, and what a sieve
+            changes. All of them lie side by side until the map is complete.
+        classes: Classes of the network.
+        row_budget: Bytes of rows that are kept in memory; the others are spilled.
+    """
+    spilled = max(0, _row_bytes(info, plan, classes) - row_budget)
+    return info.pixels * sum(sum(layers.values()) for layers in passes) + spilled
 
 
-def needed_space(
-    info: SceneInfo, layers: Mapping[MapLayer, int], rasters: Mapping[Path, int], work: Path
-) -> dict[Path, int]:
+def needed_space(info: SceneInfo, rasters: Mapping[Path, int], folder: Path, work: int) -> dict[Path, int]:
     """Return bytes that a map may need at most, by folder; polygons, which nobody can foresee, are not among them.
 
     Args:
         info: The scene.
-        layers: Bands of each layer.
         rasters: Bands of the rasters that are written, by path.
-        work: Work folder.
+        folder: Work folder.
+        work: Bytes that are still to be written there, see :func:`work_bytes`.
     """
-    needed = {work: work_bytes(info, layers)}
+    needed = {folder: work}
     for path, bands in rasters.items():
         # Classes compress to a tenth at the very worst; shares hardly at all.
         share = 0.1 if bands == 1 else 1.0

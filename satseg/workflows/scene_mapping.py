@@ -6,7 +6,7 @@ import logging
 import resource
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,7 +27,7 @@ from satseg.raster.fingerprint import fingerprint
 from satseg.raster.gdal import gdal_environment
 from satseg.raster.names import is_remote
 from satseg.raster.rawrows import RawRows
-from satseg.raster.room import require_space
+from satseg.raster.room import bytes_in, require_space
 from satseg.raster.slabs import ReadFailure
 from satseg.raster.source import SceneSource
 from satseg.raster.values import Oddity
@@ -49,7 +49,7 @@ from satseg.vectorization import PolygonSink
 from satseg.workflows.following import Follower
 from satseg.workflows.predict_settings import PredictionSettings
 from satseg.workflows.refining import refined_cells
-from satseg.workflows.rehearsal import needed_space, rehearse
+from satseg.workflows.rehearsal import needed_space, rehearse, work_bytes
 from satseg.workflows.shared_layer import SharedLayer
 
 if TYPE_CHECKING:
@@ -121,9 +121,9 @@ class SceneMapping:
         plan = self._plan()
         decision = Decision.parse(self.network.classes, settings.threshold, self._kept)
         layers = self._layers(decision)
-        if not settings.resume:
-            bands = {path: layers[layer] for layer, path in self.outputs.rasters}
-            require_space(needed_space(self.info, layers, bands, self.folder))
+        bands = {path: layers[layer] for layer, path in self.outputs.rasters}
+        missing = self._work_bytes(plan, decision) - (bytes_in(self.folder) if settings.resume else 0)
+        require_space(needed_space(self.info, bands, self.folder, max(0, missing)))
         with ExitStack() as stack:
             work = stack.enter_context(
                 MapWork(
@@ -209,8 +209,7 @@ class SceneMapping:
 
     def _refined_cells(self, stack: ExitStack, plan: Plan, decision: Decision) -> Cells:
         """Map the whole scene first; return what gives the cells of the refined map."""
-        kept = decision.layers - {MapLayer.CONFIDENCE} | {MapLayer.PROBABILITIES}
-        plain = replace(decision, thresholds={}, layers=kept)
+        plain = _unrefined(decision)
         layers = self._layers(plain)
         work = stack.enter_context(
             MapWork(
@@ -290,13 +289,24 @@ class SceneMapping:
 
     def _sieved(self, stack: ExitStack, layers: Mapping[MapLayer, int]) -> dict[MapLayer, RawRows]:
         """Open work rasters for what a sieve changes; none where there is no sieve."""
-        changed = [layer for layer in (MapLayer.CLASSES, MapLayer.CONFIDENCE) if layer in layers]
         return {
             layer: stack.enter_context(
                 RawRows(self.folder / f"sieved-{layer.value}.raw", height=self.info.height, width=self.info.width)
             )
-            for layer in (changed if self.settings.sieve else ())
+            for layer in self._sieved_layers(layers)
         }
+
+    def _sieved_layers(self, layers: Iterable[MapLayer]) -> list[MapLayer]:
+        return [layer for layer in layers if self.settings.sieve and layer in (MapLayer.CLASSES, MapLayer.CONFIDENCE)]
+
+    def _work_bytes(self, plan: Plan, decision: Decision) -> int:
+        """Return the bytes that the work folder will hold at most."""
+        layers = self._layers(decision)
+        passes = [layers, dict.fromkeys(self._sieved_layers(layers), 1)]
+        if self.settings.crf:
+            passes.append(self._layers(_unrefined(decision)))
+        classes = len(self.network.classes)
+        return work_bytes(self.info, plan, passes, classes=classes, row_budget=self.settings.row_budget)
 
     def _write(
         self, rasters: Mapping[MapLayer, RawRows], plan: Plan, polygons: PolygonSink | None, follower: Follower
@@ -322,15 +332,15 @@ class SceneMapping:
     def rehearse(self) -> Rehearsal:
         """Tell what :meth:`run` would take."""
         plan = self.mapper.planner.plan(self.info, self.network)
-        layers = self._layers(Decision.parse(self.network.classes, self.settings.threshold, self._kept))
+        decision = Decision.parse(self.network.classes, self.settings.threshold, self._kept)
         with self.source.open() as scene:
             return rehearse(
                 scene,
                 self.network,
                 plan,
                 self.settings,
-                layers=layers,
-                rasters=len(self.outputs.rasters),
+                work=self._work_bytes(plan, decision),
+                rasters=[decision.bands(layer) for layer, _ in self.outputs.rasters],
                 vectors=len(self.outputs.vectors),
             )
 
@@ -357,6 +367,12 @@ class SceneMapping:
             shares={stage: seconds / together for stage, seconds in stages.items()},
             peak_memory=peak_memory(),
         )
+
+
+def _unrefined(decision: Decision) -> Decision:
+    """Return what the network leaves to a second pass that refines it: plain classes, and the shares of all."""
+    kept = decision.layers - {MapLayer.CONFIDENCE} | {MapLayer.PROBABILITIES}
+    return replace(decision, thresholds={}, layers=kept)
 
 
 def _fingerprint(source: SceneSource, info: SceneInfo) -> dict[str, Any]:

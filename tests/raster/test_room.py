@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from satseg.errors import OutputError
-from satseg.raster.room import format_bytes, require_space
+from satseg.raster.room import bytes_in, format_bytes, require_space
 
 
 def test_what_fits_passes_in_folders_that_do_not_exist_yet(tmp_path: Path) -> None:
@@ -25,3 +25,12 @@ def test_what_does_not_fit_is_refused_with_numbers(tmp_path: Path) -> None:
 def test_sizes_are_readable() -> None:
     sizes = {0: "0 bytes", 999: "999 bytes", 1000: "1 kB", 12_345_678: "12.3 MB", 999_600: "1 MB", 2 * 10**9: "2 GB"}
     assert {count: format_bytes(count) for count in sizes} == sizes
+
+
+def test_what_lies_there_already_is_counted_as_far_as_it_is_written(tmp_path: Path) -> None:
+    assert bytes_in(tmp_path / "absent") == 0
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "full").write_bytes(b"x" * 100_000)
+    with (tmp_path / "a" / "b" / "empty").open("wb") as file:
+        file.truncate(10**9)
+    assert 100_000 <= bytes_in(tmp_path) < 200_000
