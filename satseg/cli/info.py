@@ -80,10 +80,12 @@ def _run(run: RunInfo) -> list[_Row]:
 
 
 def _polygons(layer: VectorLayer) -> list[_Row]:
+    from satseg.geo.crs import short_name
+
     return [
         ("layer", layer.name),
         ("features", layer.count if layer.count >= 0 else None),
-        ("CRS", layer.crs),
+        ("CRS", layer.crs and short_name(layer.crs)),
         ("attributes", ", ".join(layer.fields) or None),
     ]
 
@@ -96,9 +98,11 @@ def _shares(found: ClassRasterInfo) -> Table:
 
 
 def _scene(scene: SceneInfo) -> list[_Row]:
+    from satseg.geo.crs import short_name
+
     return [
         ("size", f"{scene.width:,} x {scene.height:,} px"),
-        ("CRS", scene.crs),
+        ("CRS", scene.crs and short_name(scene.crs)),
         ("ground", _gsd(scene.gsd)),
         ("origin", f"{scene.transform.c:.10g}, {scene.transform.f:.10g}"),
         ("nodata", None if scene.nodata is None else f"{scene.nodata:g}"),

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import shapely
-from pyproj import CRS, Transformer
+from pyproj.exceptions import ProjError
 
 from satseg.classes import IGNORE_INDEX
+from satseg.errors import LabelError, one_line
 from satseg.evaluation.objects import MATCH_IOU
 from satseg.evaluation.tally import Count, empty_tally
+from satseg.geo.crs import full_turn, is_geographic, short_name, way
 from satseg.geo.polygons import reproject
 from satseg.raster.features import Features
 from satseg.raster.vector_labels import VectorLabels
 from satseg.records import Progress, ProgressEvent, no_progress
+
+Mover = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""Coordinates (x, y) in one CRS in, those in another out."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,20 +80,41 @@ def _count(classes: np.ndarray, num_classes: int) -> np.ndarray:
     return np.bincount(classes[classes != IGNORE_INDEX], minlength=num_classes)
 
 
-def _mover(mapped: PolygonSet, labels: PolygonSet) -> Transformer | None:
+def _mover(mapped: PolygonSet, labels: PolygonSet) -> Mover | None:
     """Return what moves polygons of the map to the CRS of the labels; None where they are in it."""
     source, target = mapped.layer.crs, labels.layer.crs
-    if source is None or target is None or CRS.from_user_input(source) == CRS.from_user_input(target):
+    if source is None or target is None:
         return None
-    return Transformer.from_crs(source, target, always_xy=True)
+    try:
+        transformer = way(source, target)
+    except ProjError as error:
+        raise LabelError(
+            f"Nothing says where {mapped.layer.path} ({short_name(source)}) lies in the CRS of {labels.layer.path} "
+            f"({short_name(target)}): {one_line(error)}."
+        ) from error
+    if not is_geographic(target):
+        return None if transformer is None else transformer.transform
+    left, _, right, _ = labels.layer.store.extent
+    middle, turn = (left + right) / 2, full_turn(target)
+
+    def move(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Count longitudes from the side from which the labels count them."""
+        x, y = (x, y) if transformer is None else transformer.transform(x, y)
+        return x + turn * np.round((middle - x) / turn), y
+
+    return move
 
 
 def _match_batch(
-    labels: PolygonSet, geometries: np.ndarray, classes: np.ndarray, numbers: np.ndarray, mover: Transformer | None
+    labels: PolygonSet,
+    geometries: np.ndarray,
+    classes: np.ndarray,
+    numbers: np.ndarray,
+    mover: Mover | None,
 ) -> np.ndarray:
     """Return (n, 4) pairs over the threshold: IoU, class, number of the label, number in the map."""
     if mover is not None:
-        geometries = reproject(geometries, mover.transform)
+        geometries = reproject(geometries, mover)
     usable = (classes != IGNORE_INDEX) & ~shapely.is_missing(geometries)
     geometries, classes, numbers = geometries[usable], classes[usable], numbers[usable]
     found = [np.empty((0, 4))]

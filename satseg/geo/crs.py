@@ -20,6 +20,7 @@ from satseg.errors import UsageError
 
 _UNDEFINED = ("undefined", "unknown", "unnamed")
 _EARTH_RADIUS = 6.371e6  # m
+_LONGEST_CODE = 20  # characters; what is longer is a definition
 _LIKELY = 20  # % of likeness from which an authority's CRS is looked at
 
 
@@ -110,6 +111,24 @@ def is_geographic(name: str | None) -> bool:
     return name is not None and bool(horizontal(parse_crs(name)).is_geographic)
 
 
+def short_name(name: str | None) -> str:
+    """Return what a CRS is called in messages: its code, or the name that its definition gives it."""
+    if name is None:
+        return "no CRS"
+    return name if len(name) <= _LONGEST_CODE else f"{parse_crs(name).name} (of its own definition)"
+
+
+def way(here: str, there: str) -> Transformer | None:
+    """Return the way from one CRS to another, for (x, y); None where they are one.
+
+    Raises:
+        ProjError: There is none.
+    """
+    if same_crs(here, there):
+        return None
+    return Transformer.from_crs(horizontal(parse_crs(here)), horizontal(parse_crs(there)), always_xy=True)
+
+
 def horizontal(crs: CRS) -> CRS:
     """Return the part of a CRS that says where, without heights."""
     return crs.sub_crs_list[0] if crs.is_compound else crs
@@ -133,6 +152,7 @@ def metres_per_unit(name: str) -> float:
     return factor * _EARTH_RADIUS if crs.is_geographic else factor
 
 
+@lru_cache(maxsize=64)
 def geodesic(name: str) -> tuple[Transformer, Geod]:
     """Return the way from a CRS to longitude and latitude in degrees on its own datum, and that datum's ellipsoid.
 

@@ -9,13 +9,12 @@ import numpy as np
 from affine import Affine
 from pyproj.exceptions import ProjError
 
-from satseg.geo.crs import crs_of_raster, full_turn, geodesic, is_geographic, parse_crs, same_crs
+from satseg.geo.crs import crs_of_raster, full_turn, geodesic, is_geographic, parse_crs, same_crs, short_name
 from satseg.records import SceneInfo
 
 _TOLERANCE = 0.01  # px that corners of one grid may differ, where coordinates were rounded
 _BEYOND = 1.0  # units past a pole: grids that count their cells by centres reach over it by half a cell
 _FAR = 15.0  # degrees outside of the area of use of a CRS, from which a place is doubted
-_LONG = 20  # characters of a name
 
 
 @dataclass(frozen=True)
@@ -120,14 +119,18 @@ def doubt(grid: Grid, stated: str | None) -> str | None:
         stated: The CRS that its file states.
     """
     if grid.crs is None:
-        unplaced = f"is not georeferenced: it states {_short(stated)}, but has no geotransform" if stated else None
+        unplaced = f"is not georeferenced: it states {short_name(stated)}, but has no geotransform" if stated else None
         return unplaced and f"{unplaced}; its pixels have neither place nor size on the ground"
-    problem = _misplaced(grid, grid.crs)
+    return doubt_of_points(*grid.corners(), grid.crs)
+
+
+def doubt_of_points(x: np.ndarray, y: np.ndarray, crs: str | None) -> str | None:
+    """Say what is wrong with points that something says to lie at, as :func:`doubt` does."""
+    problem = crs and _misplaced(x, y, crs)
     return problem and f"{problem}: it seems to be georeferenced wrongly, and what is measured on the ground is too"
 
 
-def _misplaced(grid: Grid, crs: str) -> str | None:
-    x, y = grid.corners()
+def _misplaced(x: np.ndarray, y: np.ndarray, crs: str) -> str | None:
     where = f"lies at x {x.min():.10g} to {x.max():.10g} and y {y.min():.10g} to {y.max():.10g}"
     if is_geographic(crs):
         turn = full_turn(crs)
@@ -139,7 +142,7 @@ def _misplaced(grid: Grid, crs: str) -> str | None:
         return None
     lon, lat = to_degrees.transform(x, y)
     if not np.isfinite([lon, lat]).all():
-        return f"{where}, where {_short(crs)} is not defined"
+        return f"{where}, where {short_name(crs)} is not defined"
     area = parse_crs(crs).area_of_use
     if area is None:
         return None
@@ -148,8 +151,4 @@ def _misplaced(grid: Grid, crs: str) -> str | None:
     above = max(area.south - float(np.mean(lat)), float(np.mean(lat)) - area.north, 0.0)
     if max(aside, above) <= _FAR:
         return None
-    return f"{where}, which is {max(aside, above):.0f} degrees from where {_short(crs)} is used ({area.name})"
-
-
-def _short(crs: str) -> str:
-    return crs if len(crs) < _LONG else parse_crs(crs).name
+    return f"{where}, which is {max(aside, above):.0f} degrees from where {short_name(crs)} is used ({area.name})"

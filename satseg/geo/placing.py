@@ -16,7 +16,7 @@ from pyproj import Transformer
 from pyproj.exceptions import ProjError
 
 from satseg.errors import SatsegError, one_line
-from satseg.geo.crs import full_turn, horizontal, is_geographic, is_local, parse_crs, same_crs
+from satseg.geo.crs import full_turn, is_geographic, is_local, parse_crs, same_crs, way
 from satseg.geo.grid import Grid
 from satseg.geo.polygons import Bounds, clipped, padded, repair, reproject
 from satseg.records import SceneInfo
@@ -65,7 +65,7 @@ class Placing:
         """
         if self._transformer is None:
             return self._turned(outline.bounds)
-        x, y = self._image(*_lattice(outline))
+        x, y = self._image(*lattice(outline))
         found = np.isfinite(x) & np.isfinite(y)
         if not found.any():
             return None
@@ -181,13 +181,12 @@ def _way(crs: str | None, scene: SceneInfo, name: str, error: type[SatsegError])
             hint="Give both the same CRS, or remove the CRS of one: then its coordinates are taken as they are.",
         )
     try:
-        here, there = (horizontal(parse_crs(code)) for code in (crs, scene.crs))
-        return Transformer.from_crs(here, there, always_xy=True)
+        return way(crs, scene.crs)
     except ProjError as cause:
         raise error(f"{name} cannot be brought to the CRS of {scene.path}: {one_line(cause)}.") from cause
 
 
-def _lattice(outline: Any) -> tuple[np.ndarray, np.ndarray]:
+def lattice(outline: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return x and y of points in a parallelogram, edges included."""
     corners = shapely.get_coordinates(outline)
     across, down = np.meshgrid(*[np.linspace(0, 1, _LATTICE + 1)] * 2)

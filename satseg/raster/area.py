@@ -19,6 +19,7 @@ from rasterio.windows import Window
 
 from satseg.errors import AreaError, LabelError, one_line
 from satseg.geo.crs import is_local
+from satseg.geo.grid import doubt_of_points
 from satseg.geo.placing import Placing
 from satseg.geo.polygons import is_finite, repair
 from satseg.raster.features import VectorLayer, is_parquet
@@ -71,6 +72,10 @@ class AreaOfInterest:
                 name,
                 infinite,
             )
+        left, bottom, right, top = shapely.total_bounds(geometries)
+        doubt = doubt_of_points(np.array([left, right, right, left]), np.array([bottom, bottom, top, top]), crs)
+        if doubt:
+            log.warning("%s %s.", name, doubt)
         return cls(name, geometries, crs)
 
     def on(self, scene: SceneInfo) -> SceneArea:
@@ -163,8 +168,9 @@ def _read_polygons(file: str, spelt: str, wanted: str | None) -> tuple[str | Non
     if len(spatial) > 1 and not wanted:
         log.warning("%s has %d layers; the area of interest is %r.", file, len(spatial), spatial[0])
     layer = wanted or spatial[0]
+    crs = layer_crs(file, spelt, layer, pyogrio.read_info(spelt, layer=layer))
     _, _, wkb, _ = pyogrio.raw.read(spelt, layer=layer, columns=[])
-    return layer_crs(file, spelt, layer), shapely.from_wkb(wkb)
+    return crs, shapely.from_wkb(wkb)
 
 
 def _read_parquet(file: str) -> tuple[str, str | None, np.ndarray]:

@@ -170,7 +170,7 @@ class VectorLayer:
                 log.warning("%s has %d layers; labels are read from %r.", file, len(spatial), spatial[0])
             name = wanted or spatial[0]
             info = pyogrio.read_info(spelt, layer=name)
-            crs = layer_crs(file, spelt, name)
+            crs = layer_crs(file, spelt, name, info)
         return cls(file, name, tuple(info["fields"]), crs, int(info["features"]))
 
     @classmethod

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Mapping
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pyogrio
@@ -22,18 +24,15 @@ _BY_CODE = frozenset({"GeoJSON", "GeoJSONSeq", "TopoJSON", "KML", "LIBKML", "GPX
 _EXTENSION = b"ARROW:extension:metadata"
 
 
-def layer_crs(file: str, spelt: str, layer: str) -> str | None:
+def layer_crs(file: str, spelt: str, layer: str, info: Mapping[str, Any]) -> str | None:
     """Return the CRS of a layer as ``EPSG:...``, where it is that exactly, or as WKT; None where it states none.
 
     Args:
         file: The file, by the name that the user gave it.
         spelt: What pyogrio calls it.
         layer: Name of the layer.
-
-    Raises:
-        DataSourceError: It cannot be opened.
+        info: What pyogrio says of the layer.
     """
-    info = pyogrio.read_info(spelt, layer=layer)
     stated = info["crs"]
     if stated is None:
         return None

@@ -16,7 +16,7 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from satseg.errors import ReadError, SceneError, one_line
-from satseg.geo.crs import same_crs
+from satseg.geo.crs import same_crs, short_name
 from satseg.geo.grid import Grid, ground_sampling_distance, same_grid
 from satseg.raster.gdal import CACHE_BYTES
 from satseg.raster.rasterfile import Band, RasterFile
@@ -220,7 +220,7 @@ def _check_same_grid(first: RasterFile, other: RasterFile) -> None:
     if (a.width, a.height) != (b.width, b.height):
         how = f"{a.width} x {a.height} px and {b.width} x {b.height} px"
     elif not same_crs(a.crs, b.crs):
-        how = f"{a.crs or 'no CRS'} and {b.crs or 'no CRS'}"
+        how = f"{short_name(a.crs)} and {short_name(b.crs)}"
     else:
         how = f"their upper left pixels of {_placement(a)} and {_placement(b)}"
     raise SceneError(

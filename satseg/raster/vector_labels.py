@@ -14,6 +14,7 @@ from rasterio.features import rasterize
 from rasterio.windows import Window
 
 from satseg.errors import LabelError
+from satseg.geo.grid import doubt_of_points
 from satseg.geo.placing import Placing
 from satseg.geo.polygons import AREAL, Bounds, clipped, padded
 from satseg.raster.class_map import ClassMap
@@ -108,6 +109,10 @@ class VectorLabels:
             log.warning("%d features have no %s; they are named 'unknown'.", nameless, class_field)
         self._check(layer, where, sorted(shapes))
         self.store.finish()
+        left, bottom, right, top = self.store.extent
+        doubt = doubt_of_points(np.array([left, right, right, left]), np.array([bottom, bottom, top, top]), self.crs)
+        if doubt:
+            log.warning("%s %s.", self.path, doubt)
 
     def _kind(self, value: Any) -> int:
         kind = self._kinds.get(value)

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import shapely
-from pyproj import CRS, Transformer
 from rasterio.features import rasterize
 from rasterio.windows import Window
 
 from satseg.errors import LabelError, UsageError
-from satseg.geo.polygons import repair, reproject
+from satseg.geo.placing import Placing
+from satseg.geo.polygons import repair
 from satseg.raster.features import VectorLayer
 from satseg.raster.scene import window_transform
 from satseg.raster.vector_labels import window_outline
@@ -91,15 +91,13 @@ class Regions:
         return cls(np.array(shapes, dtype=object)[chosen], tuple(splits[i] for i in chosen), layer.crs)
 
     def on(self, scene: SceneInfo) -> list[Region]:
-        """Return the regions that touch a scene, cut to it."""
-        shapes = self.shapes
-        if (
-            self.crs is not None
-            and scene.crs is not None
-            and CRS.from_user_input(self.crs) != CRS.from_user_input(scene.crs)
-        ):
-            shapes = reproject(shapes, Transformer.from_crs(self.crs, scene.crs, always_xy=True).transform)
+        """Return the regions that touch a scene, cut to it.
+
+        Raises:
+            LabelError: There is no way from their CRS to that of the scene.
+        """
         whole = window_outline(scene, Window(0, 0, scene.width, scene.height))
+        shapes = Placing(self.crs, scene, name="the file of regions", error=LabelError).apply(self.shapes, whole)
         found = []
         for shape, split in zip(shapes, self.splits, strict=True):
             inside = None if shape is None else shapely.intersection(shape, whole)

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING
 
 from satseg.errors import OutputError, UsageError
-from satseg.geo.crs import same_crs
+from satseg.geo.crs import same_crs, short_name
 from satseg.records import Rows, SceneInfo, VectorSummary
 from satseg.staging import staged
 from satseg.vectorization.formats import open_writer, suffix_of
@@ -109,7 +109,7 @@ class PolygonSink:
             raise UsageError(f"{scene.path} has no CRS to come from.", hint="Drop --crs.")
         if crs is None and self._layer is not None and not same_crs(scene.crs, self._layer.crs):
             raise UsageError(
-                f"{scene.path} is in {_name(scene.crs)}, but the layer is in {_name(self._layer.crs)}.",
+                f"{scene.path} is in {short_name(scene.crs)}, but the layer is in {short_name(self._layer.crs)}.",
                 hint="Name the CRS of the layer with --crs, or write a file for each.",
             )
         tracer = SceneTracer(scene, self._classes, self._options, confidence=confidence)
@@ -266,7 +266,3 @@ class PolygonSink:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.abort()
-
-
-def _name(crs: str | None) -> str:
-    return crs if crs is not None else "no CRS"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from satseg.errors import SceneError, UsageError
-from satseg.geo.crs import same_crs
+from satseg.geo.crs import same_crs, short_name
 from satseg.raster.gdal import gdal_environment
 from satseg.raster.source import SceneSource
 from satseg.records import SceneInfo
@@ -87,7 +87,7 @@ class Claims:
         self._first = self._first or info
         if not same_crs(info.crs, self._first.crs):
             raise UsageError(
-                f"{info.path} is in {info.crs or 'no CRS'}, but {self._first.path} in {self._first.crs or 'no CRS'}, "
+                f"{info.path} is in {short_name(info.crs)}, but {self._first.path} in {short_name(self._first.crs)}, "
                 "and their polygons would go into one layer.",
                 hint="Name the CRS of the layer with --crs, or put {stem} into its name: -o 'maps/{stem}.gpkg'",
             )

@@ -13,6 +13,7 @@ from rasterio.windows import Window
 
 from satseg.classes import BACKGROUND, IGNORE_INDEX, ClassTable
 from satseg.errors import SceneError
+from satseg.geo.crs import short_name
 from satseg.geo.grid import Grid, same_grid
 from satseg.prefetch import read_ahead
 from satseg.raster.class_bands import ClassBands, require_band, strips_of
@@ -195,7 +196,7 @@ def _check_confidence(confidence: SceneInfo, classes: SceneInfo) -> None:
     if all(grid.placed for grid in grids) and not same_grid(*grids):
         raise SceneError(
             f"{confidence.path} and {classes.path} have as many pixels, but do not lie in one place "
-            f"({confidence.crs or 'no CRS'} and {classes.crs or 'no CRS'}).",
+            f"({short_name(confidence.crs)} and {short_name(classes.crs)}).",
             hint="Give the confidence that was made with these classes.",
         )
     if len(confidence.bands) != 1 or (confidence.bands.dtype != "uint8" and "float" not in confidence.bands.dtype):

@@ -5,11 +5,16 @@ from __future__ import annotations
 import math
 import re
 
+import numpy as np
+import shapely
 from affine import Affine
-from pyproj import Transformer
+from pyproj.exceptions import ProjError
 
-from satseg.errors import UsageError
+from satseg.errors import UsageError, one_line
+from satseg.geo.crs import full_turn, is_geographic, short_name, way
 from satseg.geo.grid import ground_sampling_distance
+from satseg.geo.placing import lattice
+from satseg.geo.polygons import Bounds
 from satseg.raster.vector_labels import VectorLabels
 from satseg.records import BandSpec, SceneInfo
 
@@ -42,8 +47,7 @@ def common_grid(labels: VectorLabels, mapped: VectorLabels, gsd: float) -> Scene
     if labels.crs is None or mapped.crs is None:
         bare = (labels if labels.crs is None else mapped).path
         raise UsageError(f"{bare} states no CRS, so that its polygons have no size in metres.")
-    mover = Transformer.from_crs(labels.crs, mapped.crs, always_xy=True)
-    boxes = mapped.store.extent, mover.transform_bounds(*labels.store.extent)
+    boxes = mapped.store.extent, _extent_in(mapped.crs, labels, labels.crs, mapped.store.extent)
     left, bottom = (min(box[i] for box in boxes) for i in (0, 1))
     right, top = (max(box[i] for box in boxes) for i in (2, 3))
     unit = max(right - left, top - bottom) * 1e-4  # short, since a metre is not everywhere as many degrees
@@ -66,3 +70,21 @@ def common_grid(labels: VectorLabels, mapped: VectorLabels, gsd: float) -> Scene
         transform=Affine(across, 0, left, 0, -down, top),
         gsd=(gsd, gsd),
     )
+
+
+def _extent_in(crs: str, labels: VectorLabels, own: str, beside: Bounds) -> Bounds:
+    """Return the bounds of polygons in another CRS; longitudes count from the side from which ``beside`` does."""
+    try:
+        transformer = way(own, crs)
+    except ProjError as error:
+        raise UsageError(f"{labels.path} cannot be brought to the CRS of the map: {one_line(error)}.") from error
+    x, y = lattice(shapely.box(*labels.store.extent))
+    x, y = (x, y) if transformer is None else transformer.transform(x, y)
+    known = np.isfinite(x) & np.isfinite(y)
+    if not known.any():
+        raise UsageError(f"{labels.path} lies where {short_name(crs)} is not defined.")
+    x, y = x[known], y[known]
+    if is_geographic(crs):
+        turn, middle = full_turn(crs), (beside[0] + beside[2]) / 2
+        x = x + turn * np.round((middle - x) / turn)
+    return float(x.min()), float(y.min()), float(x.max()), float(y.max())

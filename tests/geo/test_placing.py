@@ -18,9 +18,11 @@ from rasterio.windows import Window
 from satseg.errors import LabelError
 from satseg.geo.placing import Placing
 from satseg.geo.polygons import repair
+from satseg.raster.area import AreaOfInterest
 from satseg.raster.features import FeatureStore
 from satseg.raster.vector_labels import VectorLabels
 from satseg.records import BandSpec, SceneInfo
+from satseg.tiles.regions import Regions
 
 _LOCAL = 'LOCAL_CS["Local Coordinates (m)",UNIT["metre",1]]'
 _NATIONAL = (
@@ -202,6 +204,36 @@ def test_coordinates_that_are_not_finite_are_left_out_and_counted(
     assert "2 features are left out" in caplog.text
     with pytest.raises(LabelError, match="coordinates are all finite"):
         _labels(tmp_path / "b.gpkg", far, "EPSG:32633")
+
+
+@pytest.mark.parametrize(
+    ("crs", "shape", "phrase"),
+    [
+        ("EPSG:4326", shapely.box(500000, 5000000, 500100, 5000100), "metres labelled as degrees"),
+        ("EPSG:2154", shapely.box(5e6, 5e5, 5.1e6, 6e5), "degrees from where EPSG:2154 is used"),
+    ],
+)
+def test_labels_in_places_that_cannot_be_are_doubted(
+    tmp_path: Path, crs: str, shape: Any, phrase: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    _labels(tmp_path / "a.gpkg", [shape], crs)
+    AreaOfInterest.read(tmp_path / "a.gpkg")
+
+    assert [phrase in message for message in caplog.messages] == [True, True]
+
+
+@pytest.mark.parametrize("west", [14.0, 374.0])
+def test_regions_of_splits_bend_and_turn_as_labels_do(tmp_path: Path, west: float) -> None:
+    shape = shapely.box(west, 58, west + 2, 60)
+    geopandas.GeoDataFrame({"split": ["val"]}, geometry=[shape], crs=4326).to_file(tmp_path / "a.gpkg")
+    x, y = Transformer.from_crs(4326, 32633, always_xy=True).transform(14.5, 60)
+    scene = _scene(Affine(1, 0, x - 64, 0, -1, y + 64), "EPSG:32633", 128, 128)
+    window = Window(0, 0, 128, 128)
+    (region,) = Regions.read(f"{tmp_path / 'a.gpkg'}:split").on(scene)
+    expected = _centres_inside(shapely.box(14, 58, 16, 60), 4326, scene, window)
+
+    assert 0 < expected.mean() < 1
+    assert (region.covers(scene, window) != expected).sum() <= 1
 
 
 @pytest.mark.parametrize(("labels_crs", "scene_crs"), [(_LOCAL, "EPSG:32633"), ("EPSG:32633", _LOCAL)])

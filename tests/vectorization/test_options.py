@@ -68,3 +68,10 @@ def test_the_help_lists_every_attribute() -> None:
     (option,) = options.Attributes.__metadata__
     listed = option.help.split(" of ")[1].split(". Default")[0]
     assert listed == ", ".join(ATTRIBUTES)
+
+
+@pytest.mark.parametrize("crs", ["EPSG:4978", "EPSG:5773", "somewhere"])
+def test_a_crs_that_is_none_on_the_ground_is_refused_before_there_is_a_map(crs: str) -> None:
+    with pytest.raises(UsageError, match=r"polygons have no place|no CRS that PROJ knows") as caught:
+        PolygonOptions(crs=crs)
+    assert caught.value.hint

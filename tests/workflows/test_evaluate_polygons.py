@@ -13,7 +13,7 @@ import shapely
 from made_scenes import write_map
 
 from satseg.classes import ClassTable
-from satseg.errors import UsageError
+from satseg.errors import LabelError, UsageError
 from satseg.evaluation.confusion import ConfusionMatrix, score
 from satseg.raster.scene import Scene
 from satseg.workflows.evaluate import evaluate
@@ -43,6 +43,37 @@ def test_polygons_are_matched_with_polygons_object_by_object(suffix: str, bright
     assert (roofs.object_precision, roofs.object_recall) == (2 / 4, 2 / 5)
     assert (roofs.label_objects, roofs.map_objects, report.pixels) == (5, 4, 0)
     assert report.classes[0].label_objects == 0
+
+
+@pytest.mark.parametrize("gsd", [None, "500m"])
+def test_longitudes_of_labels_and_map_may_count_from_either_side(tmp_path: Path, gsd: str | None) -> None:
+    for name, west in (("labels", 258), ("map", -102)):
+        boxes = [shapely.box(west + x, 40, west + x + 0.1, 40.1) for x in (0, 0.5)]
+        geopandas.GeoDataFrame({"class_name": ["roof"] * 2}, geometry=boxes, crs=4326).to_file(
+            tmp_path / f"{name}.gpkg"
+        )
+    report = evaluate(tmp_path / "map.gpkg", labels=tmp_path / "labels.gpkg", gsd=gsd)
+    assert report.classes[1].object_f1 == 1
+    assert gsd is None or report.classes[1].iou == 1
+
+
+def test_labels_in_national_grids_have_a_common_grid_with_the_map(tmp_path: Path) -> None:
+    frame = geopandas.GeoDataFrame(
+        {"class_name": ["roof"]}, geometry=[shapely.box(650_000, 6_860_000, 650_100, 6_860_100)], crs=2154
+    )
+    frame.to_file(tmp_path / "labels.gpkg")
+    frame.to_crs(32631).to_file(tmp_path / "map.gpkg")
+    report = evaluate(tmp_path / "map.gpkg", labels=tmp_path / "labels.gpkg", gsd="1m")
+    assert report.classes[1].iou == pytest.approx(1, abs=0.01)
+
+
+def test_local_coordinates_are_not_compared_with_the_ground(tmp_path: Path) -> None:
+    box = [shapely.box(0, 0, 10, 10)]
+    frame = geopandas.GeoDataFrame({"class_name": ["roof"]}, geometry=box)
+    frame.set_crs('LOCAL_CS["Site",UNIT["metre",1]]').to_file(tmp_path / "labels.gpkg")
+    frame.set_crs(32631).to_file(tmp_path / "map.gpkg")
+    with pytest.raises(LabelError, match="Nothing says where"):
+        evaluate(tmp_path / "map.gpkg", labels=tmp_path / "labels.gpkg")
 
 
 def test_on_a_common_grid_polygons_score_as_on_the_grid_of_the_scene(bright_scene: Path, tmp_path: Path) -> None:
