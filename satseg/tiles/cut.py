@@ -66,6 +66,7 @@ class Planned:
         split: Its split.
         placement: Where it lies.
         region: Where its labels count; None everywhere.
+        copy: How many tiles of other regions lie at the same place and come before.
     """
 
     scene: int
@@ -73,6 +74,7 @@ class Planned:
     split: str
     placement: Placement
     region: Region | None = None
+    copy: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +166,7 @@ class Cutter:
 
         if not self._worth.keeps(piece.planned.split, share, pixels, self._background, draw):
             return None
-        name = f"{self._name}_{row}_{col}"
+        name = f"{self._name}_{row}_{col}" + (f"-{piece.planned.copy}" if piece.planned.copy else "")
         grid = {"crs": self._crs, "transform": window_transform(self._info.transform, col, row)}
         image, labels = f"images/{name}.tif", f"labels/{name}.tif"
         _write(self._folder / image, piece.bands, grid, valid=piece.valid, names=self._info.bands.names)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 
 import numpy as np
 import pandas
@@ -192,6 +193,16 @@ def without_leaks(
             if SPLITS.index(other) > SPLITS.index(split):
                 kept[mine] &= ~overlapping(places[mine], places[(splits == other) & kept], margin=margin)
     return [p for p, keep in zip(planned, kept.tolist(), strict=True) if keep]
+
+
+def in_reading_order(planned: Sequence[Planned]) -> list[Planned]:
+    """Sort tiles by scene, row and column, and number those that lie at one place, as regions may have them."""
+
+    def place(tile: Planned) -> tuple[int, int, int]:
+        return tile.scene, int(tile.placement.window.row_off), int(tile.placement.window.col_off)
+
+    ordered = sorted(planned, key=place)
+    return [replace(tile, copy=copy) for _, group in groupby(ordered, key=place) for copy, tile in enumerate(group)]
 
 
 def labelled_pixels(scene: AnyScene, labels: Labels, block: Block, classes: int) -> tuple[int, ...]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ from rasterio.windows import Window
 
 from satseg.errors import LabelError, UsageError
 from satseg.geo.placing import Placing
-from satseg.geo.polygons import repair
+from satseg.geo.polygons import Bounds, repair
 from satseg.raster.features import VectorLayer
 from satseg.raster.scene import window_transform
 from satseg.raster.vector_labels import window_outline
@@ -53,10 +55,18 @@ class Region:
         return np.asarray(rasterize([(self.shape, 1)], out_shape=shape, transform=transform, dtype="uint8")) > 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Regions:
-    """Polygons with splits, in the CRS of their file."""
+    """Polygons with splits, in the CRS of their file.
 
+    Args:
+        path: The file.
+        shapes: (N,) polygons.
+        splits: Split of each.
+        crs: Their CRS, or None.
+    """
+
+    path: str
     shapes: np.ndarray
     splits: tuple[str, ...]
     crs: str | None
@@ -88,22 +98,34 @@ class Regions:
         if not any(known):
             raise LabelError(f"No polygon of {path} has train, val or test for {field!r}.")
         chosen = np.flatnonzero(known)
-        return cls(np.array(shapes, dtype=object)[chosen], tuple(splits[i] for i in chosen), layer.crs)
+        return cls(path, np.array(shapes, dtype=object)[chosen], tuple(splits[i] for i in chosen), layer.crs)
 
     def on(self, scene: SceneInfo) -> list[Region]:
-        """Return the regions that touch a scene, cut to it.
+        """Return the regions that touch a scene.
 
         Raises:
             LabelError: There is no way from their CRS to that of the scene.
         """
+        placing = Placing(self.crs, scene, name=self.path, error=LabelError)
         whole = window_outline(scene, Window(0, 0, scene.width, scene.height))
-        shapes = Placing(self.crs, scene, name="the file of regions", error=LabelError).apply(self.shapes, whole)
+        near = self._near(placing.boxes(whole))
         found = []
-        for shape, split in zip(shapes, self.splits, strict=True):
+        for number, shape in zip(near.tolist(), placing.apply(self.shapes[near], whole), strict=True):
             inside = None if shape is None else shapely.intersection(shape, whole)
-            if inside is not None and inside.area > 0:
-                found.append(Region(_pixels_around(scene, inside), split, shape))
+            window = None if inside is None or inside.area == 0 else _pixels_around(scene, inside)
+            if window is not None and window.width > 0 and window.height > 0:
+                found.append(Region(window, self.splits[number], shape))
         return found
+
+    def _near(self, boxes: Sequence[Bounds] | None) -> np.ndarray:
+        """Return the numbers of the polygons that may lie in boxes."""
+        if boxes is None:
+            return np.arange(len(self.shapes))
+        return np.unique(self._tree.query([shapely.box(*box) for box in boxes])[1])
+
+    @cached_property
+    def _tree(self) -> shapely.STRtree:
+        return shapely.STRtree(self.shapes)
 
 
 def _pixels_around(scene: SceneInfo, shape: Any) -> Window:

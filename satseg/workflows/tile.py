@@ -28,7 +28,7 @@ from satseg.tiles.journal import Journal
 from satseg.tiles.layout import SPLITS, choose_block
 from satseg.tiles.ownership import check_own
 from satseg.tiles.places import Places, common_crs
-from satseg.tiles.plan import Existing, Layout, deal, without_leaks
+from satseg.tiles.plan import Existing, Layout, deal, in_reading_order, without_leaks
 from satseg.tiles.regions import Regions
 from satseg.tiles.sources import pair
 from satseg.tiles.tileset import INDEX, MOMENTS, TileSet, brought_to, make_index, places_of, write_header
@@ -245,8 +245,7 @@ class _Job:
             for number, (block, split) in enumerate(zip(found, splits, strict=True))
             for planned in builder.layout.lay(number, block, split, infos[block.scene])
         ]
-        planned = without_leaks(laid, infos, builder.layout, existing, self.crs)
-        planned.sort(key=lambda p: (p.scene, int(p.placement.window.row_off), int(p.placement.window.col_off)))
+        planned = in_reading_order(without_leaks(laid, infos, builder.layout, existing, self.crs))
         plan = {"scenes": as_json(infos), "files": self.files, **self.provenance}
         if self.base is not None:
             plan["before"] = self.base.index[["tile", "split"]].to_dict("list")

@@ -207,6 +207,28 @@ def test_pixels_outside_of_a_slanted_region_are_ignored_and_nothing_leaks(
     assert summary.kept_apart > 0
 
 
+def test_regions_of_one_bounding_window_give_tiles_of_their_own(tmp_path: Path, scene: Path, labels: Path) -> None:
+    """Two halves of a square, both in train: each place has two tiles, of which each knows its half."""
+    halves = [[(0, 0), (256, 0), (0, 256)], [(256, 0), (256, 256), (0, 256)], [(400, 0), (640, 0), (640, 512)]]
+    shapes = [shapely.Polygon([GRID * corner for corner in half]) for half in halves]
+    frame = geopandas.GeoDataFrame({"use": ["train", "train", "val"]}, geometry=shapes, crs="EPSG:32645")
+    frame.to_file(tmp_path / "halves.gpkg")
+    options = {"labels": labels, "size": 64, "overlap": 0, "split_by": f"{tmp_path}/halves.gpkg:use"}
+    summary = tile([scene], output=tmp_path / "tiles", **options)
+    tiles = TileSet.open(tmp_path / "tiles")
+    train = tiles.index[tiles.index["split"] == "train"]
+    assert {name for name in train["tile"] if "-" in name} == {f"scene_{64 * i}_{192 - 64 * i}-1" for i in range(4)}
+    assert sum(summary.pixels["train"].values()) == 256 * 256
+    known = np.zeros((256, 256), dtype=int)
+    for entry in train.to_dict("records"):
+        _, classes, _ = tiles.tile(entry).read()
+        known[entry["row"] : entry["row"] + 64, entry["col"] : entry["col"] + 64] += classes != 255
+    assert (known == 1).all()
+    later = write_scene(tmp_path / "later.tif", np.ones((1, 512, 640), dtype=np.uint8))
+    tile([later], output=tmp_path / "tiles", append=True, **options)
+    assert len(TileSet.open(tmp_path / "tiles").index) > len(tiles.index)
+
+
 def test_regions_of_other_splits_are_left_out(
     tmp_path: Path, scene: Path, labels: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
