@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from satseg.errors import TileError
-from satseg.raster.values import ValueRange
+from satseg.raster.values import LARGEST, ValueRange
 from satseg.records import BandStatistics
 
 if TYPE_CHECKING:
@@ -42,6 +42,11 @@ class Moments:
     squares: np.ndarray
     minimum: np.ndarray
     maximum: np.ndarray
+
+    @property
+    def measured(self) -> bool:
+        """Whether no value is of a size that no band can hold."""
+        return bool(max(np.abs(self.minimum).max(), np.abs(self.maximum).max()) <= LARGEST)
 
     @classmethod
     def of(cls, bands: np.ndarray, valid: np.ndarray) -> Moments | None:

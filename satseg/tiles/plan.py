@@ -12,6 +12,7 @@ from rasterio.windows import Window
 
 from satseg.classes import IGNORE_INDEX
 from satseg.raster.labels import Labels
+from satseg.raster.values import ValueRange
 from satseg.records import SceneInfo
 from satseg.tiles.cut import Planned
 from satseg.tiles.layout import SPLITS, assign_splits, blocks, place_at_random, place_tiles
@@ -211,7 +212,7 @@ def labelled_pixels(scene: AnyScene, labels: Labels, block: Block, classes: int)
     for window in _chunks(block.window):
         ids = labels.read(window)
         if scene.info.has_mask:
-            ids[~scene.read(window)[1]] = IGNORE_INDEX
+            ids[~ValueRange().measured(*scene.read(window))] = IGNORE_INDEX
         if block.region is not None:
             ids[~block.region.covers(scene.info, window)] = IGNORE_INDEX
         counts += np.bincount(ids.ravel(), minlength=IGNORE_INDEX + 1)

@@ -340,7 +340,9 @@ def _statistics(folder: Path, index: geopandas.GeoDataFrame) -> BandStatistics:
     known = read_moments(folder, train["tile"].tolist())
     pieces = []
     for name, image in zip(train["tile"], train["image"], strict=True):
-        piece = known.get(name) or _measure(folder / image)
+        piece = known.get(name)
+        if piece is None or not piece.measured:  # added by the user; or measured when odd values still counted
+            piece = _measure(folder / image)
         pieces += [piece] if piece is not None else []
     if not pieces:
         raise TileError(

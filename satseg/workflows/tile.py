@@ -30,6 +30,7 @@ from satseg.tiles.ownership import check_own
 from satseg.tiles.places import Places, common_crs
 from satseg.tiles.plan import Existing, Layout, deal, in_reading_order, without_leaks
 from satseg.tiles.regions import Regions
+from satseg.tiles.remarks import remarks_on_bands
 from satseg.tiles.sources import pair
 from satseg.tiles.tileset import INDEX, MOMENTS, TileSet, brought_to, make_index, places_of, write_header
 from satseg.workflows.ledger import Ledger
@@ -44,7 +45,7 @@ from satseg.workflows.tile_settings import (
     length,
     pixels,
 )
-from satseg.workflows.tile_warnings import warn_of_changes, warn_of_constant_bands, warn_of_gaps
+from satseg.workflows.tile_warnings import warn_of_changes, warn_of_gaps
 
 log = logging.getLogger("satseg")
 
@@ -271,7 +272,8 @@ class _Job:
             unplaced=tile_set.unplaced,
             shares={split: area / sum(areas.values()) for split, area in areas.items()},
         )
-        warn_of_constant_bands(replace(tile_set, path=output))
+        for remark in remarks_on_bands(replace(tile_set, path=output)):
+            log.warning("%s", remark)
         warn_of_gaps(summary, builder.layout.shares if builder.regions is None else (1, 1, 1), found)
         return summary
 

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from satseg.raster.bands import constant_bands
 from satseg.records import TileSummary
 from satseg.tiles.layout import SPLITS
 from satseg.tiles.plan import Block
@@ -23,14 +22,6 @@ def warn_of_changes(base: TileSet, provenance: Mapping[str, Any]) -> None:
             option = name.replace("_", "-")
             then, now = (entry.get(name, "none") for entry in (before, provenance))
             log.warning("%s was made with --%s %s; these tiles are made with %s.", base.path, option, then, now)
-
-
-def warn_of_constant_bands(tile_set: TileSet) -> None:
-    """Warn of bands that hold one value in all tiles that are trained on."""
-    if not len(tile_set.index[tile_set.index["split"] == "train"]):
-        return
-    for phrase in constant_bands(tile_set.statistics, tile_set.bands.names):
-        log.warning("In the train tiles, %s: a network learns nothing of this band. Leave it out with --bands.", phrase)
 
 
 def warn_of_gaps(summary: TileSummary, shares: Sequence[float], found: Sequence[Block]) -> None:

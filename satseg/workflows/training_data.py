@@ -13,10 +13,10 @@ from lightning_fabric import Fabric
 from satseg.errors import TileError
 from satseg.evaluation.confusion import score
 from satseg.evaluation.tiles import score_tiles
-from satseg.raster.bands import constant_bands
 from satseg.raster.values import ValueRange
 from satseg.records import EvaluationReport
 from satseg.tiles.batches import TileReader
+from satseg.tiles.remarks import remarks_on_bands
 from satseg.tiles.tileset import Tile, TileSet
 from satseg.training.devices import total_over
 from satseg.training.loop import Network
@@ -61,8 +61,8 @@ class TrainingData:
             )
         if not val:
             log.warning("There are no val tiles: scores are of the train tiles, and too good to trust.")
-        for phrase in constant_bands(tile_set.statistics, tile_set.bands.names):
-            log.warning("In the train tiles, %s: the network learns nothing of this band.", phrase)
+        for remark in remarks_on_bands(tile_set):
+            log.warning("%s", remark)
         values = ValueRange.of(tile_set.statistics)
         reader = TileReader(tile_set.tile_size, cache_bytes=cache_bytes, values=values)
         return cls(tile_set, train, val or train, reader)

@@ -18,6 +18,7 @@ from satseg.classes import ClassTable
 from satseg.errors import CheckpointError
 from satseg.inference.network import Network
 from satseg.inference.views import Views
+from satseg.raster.bands import upload
 from satseg.raster.scales import Conversion
 from satseg.records import BandSpec, BandStatistics
 
@@ -271,3 +272,17 @@ def test_a_scene_of_another_scale_is_seen_as_if_it_were_stored_like_the_training
     assert torch.equal(converted.probabilities(stored, everywhere(images)), expected)
     assert not torch.equal(plain.probabilities(stored, everywhere(images)), expected)
     assert plain.converted(Conversion((1.0,), (0.0,))) is plain
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint32", "int32", "float64"])
+def test_large_values_go_to_the_device_as_they_are(dtype: str) -> None:
+    base = 200 if dtype == "uint8" else 2**31 - 5
+    images = (np.arange(3).reshape(1, 1, 1, 3) + base).astype(dtype).repeat(40, axis=2)
+    net = network(statistics=BandStatistics(1, (float(base),), (1.0,), (0.0,), (255.0,)))
+    found = net.probabilities(images, everywhere(images)).argmax(1)
+    assert (found == torch.tensor([0, 1, 2])).all()
+
+
+def test_apples_gpus_are_given_what_needs_float64_once_it_is_centred() -> None:
+    assert upload(np.zeros(3), torch.device("mps")).device == CPU
+    assert upload(np.zeros(3, dtype=np.uint32), torch.device("mps")).device == CPU

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import rasterio
 from made_scenes import write_labels, write_scene
 from training_runs import run, weights
 
-from satseg.tiles.tileset import TileSet
+from satseg.tiles.tileset import MOMENTS, TileSet
 from satseg.workflows.evaluate import evaluate
 from satseg.workflows.predict import predict
 from satseg.workflows.predict_settings import PredictionSettings
@@ -104,3 +105,24 @@ def test_a_band_that_is_constant_in_training_is_warned_of(tmp_path: Path, caplog
     caplog.clear()
     run(tmp_path / "tiles", tmp_path / "run", steps=1)
     assert any("band_2 is 7 everywhere" in line for line in caplog.messages)
+
+
+def test_a_customary_nodata_value_is_asked_about(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    bands = np.random.default_rng(0).normal(300, 20, (1, 96, 96)).astype(np.float32)
+    bands[0, :10, :40] = -9999
+    scene = write_scene(tmp_path / "scene.tif", bands)
+    labels = write_labels(tmp_path / "labels.gpkg", (10, 10, 50, 50))
+    tile([scene], labels=labels, output=tmp_path / "tiles", size=32, overlap=0, block=32, shares=(1, 0, 0))
+    (told,) = [line for line in caplog.messages if "far from all other values" in line]
+    assert told.startswith("In 2 of 9 train tiles, band_1 holds -9999")
+    assert "gdal_edit.py -a_nodata -9999 FILE" in told
+
+
+def test_moments_that_were_taken_with_such_values_are_taken_anew(folders: tuple[Path, Path]) -> None:
+    _, folder = folders
+    index = TileSet.open(folder / "tiles").statistics
+    table = pq.read_table(folder / "tiles" / MOMENTS)
+    spoilt = [[VALUE, *values[1:]] for values in table["minimum"].to_pylist()]
+    column = table.schema.get_field_index("minimum")
+    pq.write_table(table.set_column(column, table.schema.field(column), [spoilt]), folder / "tiles" / MOMENTS)
+    assert TileSet.open(folder / "tiles").statistics == index
