@@ -19,7 +19,7 @@ import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from satseg import __version__
-from satseg.cli import benchmark, demo, evaluate, info, models, predict, tile, train, vectorize
+from satseg.cli import benchmark, demo, evaluate, info, models, predict, streams, tile, train, vectorize
 from satseg.cli.console import Talk, TalkHandler
 from satseg.errors import CheckpointError, SatsegError, UsageError
 
@@ -111,6 +111,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     Args:
         args: Words after ``satseg``; by default those the process was started with.
     """
+    streams.settle()
     talk = Talk()
     with _attended(talk):
         code = run(sys.argv[1:] if args is None else args, talk)

@@ -11,6 +11,8 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import typer
 
+from satseg.cli.streams import require_stdout
+
 if TYPE_CHECKING:
     from types import FrameType
 
@@ -157,6 +159,8 @@ def talk(ctx: typer.Context, *, json: bool, quiet: bool, debug: bool) -> Talk:
     voice = ctx.ensure_object(Talk)
     voice.json, voice.quiet, voice.debug = json, quiet, debug
     voice.attend(ctx)
+    if json:
+        require_stdout()
     if debug:
         logging.basicConfig(stream=sys.stderr, level=logging.INFO)
     return voice

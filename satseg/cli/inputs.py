@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Literal
 
+from satseg.cli.streams import names_on_stdin
 from satseg.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,16 +21,16 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
 
 
 def scene_list(scenes: Sequence[str]) -> Iterator[str]:
-    """Yield the scenes in order; ``-`` stands for the lines of stdin, which are taken as they come.
+    """Yield the scenes in order; ``-`` stands for the names on stdin, which are taken as they come.
 
     Raises:
-        UsageError: ``-`` stands twice.
+        UsageError: ``-`` stands twice, or stdin is closed.
     """
     if list(scenes).count(STDIN) > 1:
         raise UsageError("Scenes can be read from stdin only once.")
     for scene in scenes:
         if scene == STDIN:
-            yield from (line.strip() for line in sys.stdin if line.strip())
+            yield from names_on_stdin()
         else:
             yield scene
 

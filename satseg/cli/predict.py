@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from satseg.cli import console, inputs, options
+from satseg.cli.streams import require_stdout
 from satseg.errors import SatsegError, UsageError
 
 if TYPE_CHECKING:
@@ -247,6 +248,8 @@ def predict(
     talk = console.talk(ctx, json=json, quiet=quiet, debug=debug)
     if json and "-" in (output or ()):
         raise UsageError("--json and -o - would both write to stdout.", hint="Drop one of them.")
+    if "-" in (output or ()):
+        require_stdout()
     if not model and inputs.stdin_is_pipe():
         raise UsageError("In a pipeline the checkpoint must be named.", hint="Give -m FILE, or set SATSEG_MODEL.")
     from satseg.raster.source import SceneSource

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from satseg.cli import console, inputs, options
+from satseg.cli.streams import require_stdout
 from satseg.errors import UsageError
 
 if TYPE_CHECKING:
@@ -75,6 +76,8 @@ def vectorize(
     talk = console.talk(ctx, json=json, quiet=quiet, debug=debug)
     if json and "-" in output:
         raise UsageError("--json and -o - would both write to stdout.", hint="Drop one of them.")
+    if "-" in output:
+        require_stdout()
     from satseg.vectorization import PolygonOptions
     from satseg.workflows.vectorize import vectorize as run
 
