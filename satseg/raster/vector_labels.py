@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ BURN_ORDERS = ("file", "area", "class")
 _MANY = 2000  # vertices
 _SURROUNDINGS = 0.1  # of a window, on each side
 _Columns = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+_UNKNOWN = "unknown"
 _TOO_MANY = 1020  # different values: no classes, but names of single objects
 
 
@@ -67,7 +69,7 @@ class VectorLabels:
         self._order = burn_order
         self._map = class_map
         self._may_be_empty = may_be_empty
-        self._kinds: dict[Any, int] = {}  # raw value to position in names
+        self._kinds: dict[str, int] = {}  # value to position in names
         layer = VectorLayer.open(path)
         self.crs = layer.crs
         self._read(layer, class_field, where)
@@ -96,36 +98,55 @@ class VectorLabels:
         for field in filter(None, (class_field, rank)):
             layer.require(field)
         shapes: set[str] = set()
-        nameless = 0
+        missing = 0
         stem = printable(Path(layer.path).stem)
         for geometries, values in layer.batches([f for f in (class_field, rank) if f], where):
-            raw = values[class_field] if class_field else [stem] * len(geometries)
-            nameless += raw.count(None)
-            kinds = np.array([self._kind(value) for value in raw], dtype=np.int32)
+            texts = [self._spell(value) for value in values[class_field]] if class_field else [stem] * len(geometries)
+            missing += texts.count("")
+            kinds = np.array([self._kind(text or _UNKNOWN) for text in texts], dtype=np.int32)
             others = ~np.isin(shapely.get_type_id(geometries), (*AREAL, shapely.GeometryType.MISSING))
             shapes.update(shape.geom_type for shape in geometries[others])
             self.store.add(geometries, kinds, self._ranks(geometries, values[rank] if rank else None))
-        if nameless:
-            log.warning("%d features have no %s; they are named 'unknown'.", nameless, class_field)
+        if missing:
+            log.warning("%d features have no %s; they are named %r.", missing, class_field, _UNKNOWN)
         self._check(layer, where, sorted(shapes))
         self.store.finish()
+        if not self.store.count:
+            return
         left, bottom, right, top = self.store.extent
         doubt = doubt_of_points(np.array([left, right, right, left]), np.array([bottom, bottom, top, top]), self.crs)
         if doubt:
             log.warning("%s %s.", self.path, doubt)
 
-    def _kind(self, value: Any) -> int:
-        kind = self._kinds.get(value)
+    def _spell(self, value: Any) -> str:
+        """Return an attribute as the name of a class, nothing where it holds none.
+
+        Blanks around a name are none of it: a class map cannot hold them. Whole numbers have no point.
+        """
+        if isinstance(value, list | dict | bytes):
+            raise LabelError(
+                f"The attribute that is to name classes in {self.path} holds {type(value).__name__}s, such as "
+                f"{str(value)[:40]}.",
+                hint="Choose an attribute of texts or numbers with --class-field.",
+            )
+        if value is None or (isinstance(value, float) and math.isnan(value)):
+            return ""
+        if isinstance(value, float) and value.is_integer():
+            return str(int(value))
+        return str(value).strip()
+
+    def _kind(self, text: str) -> int:
+        kind = self._kinds.get(text)
         if kind is None:
             if len(self._kinds) >= _TOO_MANY:
                 raise LabelError(
                     f"{self.path} has more than {_TOO_MANY} different class values.",
                     hint="Choose an attribute of classes, not of single objects.",
                 )
-            name = _spell(value) if self._map is None else self._map.look_up(_spell(value), self.path)
+            name = text if self._map is None else self._map.look_up(text, self.path)
             if name not in self.names:
                 self.names.append(name)
-            kind = self._kinds[value] = self.names.index(name)
+            kind = self._kinds[text] = self.names.index(name)
         return kind
 
     def _ranks(self, geometries: np.ndarray, values: list[Any] | None) -> np.ndarray:
@@ -293,12 +314,3 @@ def window_outline(scene: SceneInfo, window: Window) -> Any:
     return shapely.Polygon(
         [scene.transform * corner for corner in [(left, top), (right, top), (right, bottom), (left, bottom)]]
     )
-
-
-def _spell(value: Any) -> str:
-    """Return an attribute as a class name: whole numbers without a point, nothing as ``unknown``."""
-    if value is None or value != value:
-        return "unknown"
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value)

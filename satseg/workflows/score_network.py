@@ -172,6 +172,10 @@ class TileScoring:
                 scores.append(score_place(place, counts, loss=found.loss))
         if rank:
             self._write(scores)
+        if not assessment.counts.any():
+            raise TileError(
+                f"No pixel was compared: the tiles of the split {self.split} of {self.tile_set.path} hold no label."
+            )
         unit = "block of tiles" if "block" in self.tile_set.index else "tile"
         return assessment.report(classes.names, measures.settings(unit, side))
 

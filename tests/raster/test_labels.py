@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -67,6 +68,42 @@ def test_number_values_are_classes_in_the_order_of_numbers(tmp_path: Path) -> No
     shapes = [box(i, 0, i + 1, 1) for i in range(3)]
     source = open_labels(write(tmp_path / "a.gpkg", shapes, code=[10, 9, None]), class_field="code")
     assert source.classes.names == ("background", "9", "10", "unknown")
+
+
+def test_blanks_and_nan_name_no_class_and_blanks_around_a_name_are_none_of_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shapes = [box(i, 0, i + 1, 1) for i in range(6)]
+    path = write(tmp_path / "a.gpkg", shapes, kind=["building ", " building", "building", "", "  ", None])
+    assert open_labels(path, class_field="kind").classes.names == ("background", "building", "unknown")
+    assert "3 features have no kind; they are named 'unknown'" in caplog.text
+    text = ClassMap.parse("building=house,unknown=ignore")
+    assert open_labels(path, class_field="kind", class_map=text).on(scene()).read(WHOLE)[0, :7].tolist() == [
+        *[1, 1, 1, 255, 255, 255],
+        0,
+    ]
+
+
+def test_any_number_of_nan_is_one_class(tmp_path: Path) -> None:
+    shapes = [box(i % 20, i // 20, i % 20 + 1, i // 20 + 1) for i in range(1500)]
+    path = write(tmp_path / "a.gpkg", shapes, code=[1.0, *[np.nan] * 1499])
+    assert open_labels(path, class_field="code").classes.names == ("background", "1", "unknown")
+
+
+def test_an_attribute_of_lists_names_no_classes(tmp_path: Path) -> None:
+    collection = {
+        "type": "FeatureCollection",
+        "features": [
+            {
+                "type": "Feature",
+                "properties": {"kind": ["a", "b"]},
+                "geometry": shapely.geometry.mapping(box(0, 0, 1, 1)),
+            }
+        ],
+    }
+    (tmp_path / "a.geojson").write_text(json.dumps(collection))
+    with pytest.raises(LabelError, match=r"holds lists, such as \['a', 'b'\]"):
+        open_labels(tmp_path / "a.geojson", class_field="kind")
 
 
 def test_labels_are_reprojected_to_the_scene(tmp_path: Path) -> None:
