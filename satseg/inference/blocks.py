@@ -13,8 +13,9 @@ import torch
 
 from satseg.inference.blending import Blended, Seam
 from satseg.inference.decision import Decision
-from satseg.inference.pipeline import Cell, Classifier, Conditions, blend_windows
+from satseg.inference.pipeline import Cell, Classifier, blend_windows
 from satseg.inference.plan import span
+from satseg.inference.reading import Conditions
 from satseg.inference.timing import Stage, Stopwatch
 from satseg.raster.scene import Scene
 from satseg.raster.spill import SpillStore

@@ -17,10 +17,11 @@ from satseg.errors import SatsegError
 from satseg.inference.blocks import Part, count_strips, join_parts, row_blocks
 from satseg.inference.decision import Decision
 from satseg.inference.network import Network
-from satseg.inference.pipeline import Cell, Conditions
+from satseg.inference.pipeline import Cell
 from satseg.inference.ray_cluster import connect, import_ray, posts
 from satseg.inference.ray_crew import Crew, Member, brief, own_error
 from satseg.inference.ray_worker import Job, NetworkFactory, Report, streams
+from satseg.inference.reading import Conditions
 from satseg.inference.timing import Stage
 from satseg.raster.scene import Scene
 from satseg.records import Plan

@@ -18,7 +18,7 @@ from satseg.errors import SceneError
 from satseg.inference.blocks import Part, predict_block, strips
 from satseg.inference.decision import Decision
 from satseg.inference.network import Network
-from satseg.inference.pipeline import Area, Conditions
+from satseg.inference.reading import Area, Conditions
 from satseg.inference.timing import Stopwatch
 from satseg.raster.gdal import gdal_environment
 from satseg.raster.scales import Conversion

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from satseg.errors import UsageError
-from satseg.inference.pipeline import DEFAULT_BUDGET
 from satseg.inference.plan import SMALLEST_WINDOW
+from satseg.inference.reading import DEFAULT_BUDGET
 from satseg.vectorization.options import PolygonOptions
 
 

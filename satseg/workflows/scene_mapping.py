@@ -20,7 +20,8 @@ from satseg.classes import IGNORE_INDEX
 from satseg.errors import NetworkError
 from satseg.inference.decision import Decision
 from satseg.inference.network import Network
-from satseg.inference.pipeline import Cell, Conditions, join_cells, predict_cells, rows_to_repeat
+from satseg.inference.pipeline import Cell, join_cells, predict_cells, rows_to_repeat
+from satseg.inference.reading import Conditions
 from satseg.inference.timing import Stage, Stopwatch
 from satseg.raster.area import SceneArea
 from satseg.raster.fingerprint import fingerprint

@@ -19,7 +19,8 @@ from satseg.evaluation.assessment import Place, score_place
 from satseg.evaluation.measures import Measures
 from satseg.evaluation.tiles import ClassifiedTile, classify_tiles, count_pixels, tally_tile
 from satseg.inference.network import Network
-from satseg.inference.pipeline import Conditions, predict_rows
+from satseg.inference.pipeline import predict_rows
+from satseg.inference.reading import Conditions
 from satseg.outputs.writable import check_file
 from satseg.raster.source import SceneSource
 from satseg.raster.values import Oddity

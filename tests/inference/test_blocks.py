@@ -16,8 +16,9 @@ from rasterio.windows import Window
 
 from satseg.inference.blocks import count_strips, join_parts, predict_block, row_blocks, strips
 from satseg.inference.decision import Decision
-from satseg.inference.pipeline import Cell, Conditions, predict_cells
+from satseg.inference.pipeline import Cell, predict_cells
 from satseg.inference.plan import make_plan, span
+from satseg.inference.reading import Conditions
 from satseg.raster.source import SceneSource
 from satseg.records import MapLayer, Plan
 

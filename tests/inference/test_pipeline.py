@@ -16,8 +16,9 @@ from satseg.classes import ClassTable
 from satseg.errors import NetworkError, SceneError
 from satseg.inference.decision import Decision
 from satseg.inference.network import Network
-from satseg.inference.pipeline import Cell, Conditions, join_cells, predict_cells, predict_rows, rows_to_repeat
+from satseg.inference.pipeline import Cell, join_cells, predict_cells, predict_rows, rows_to_repeat
 from satseg.inference.plan import make_plan
+from satseg.inference.reading import Conditions
 from satseg.raster.scene import Scene
 from satseg.raster.values import Oddity
 from satseg.records import BandStatistics, MapLayer

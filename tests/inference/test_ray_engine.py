@@ -17,7 +17,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 import torch
+from affine import Affine
 from moody import Moody, assert_same, moody, network_of, write_scene
 from pretended_ray import PretendedRay
 from rasterio.windows import Window
@@ -25,13 +27,15 @@ from rasterio.windows import Window
 from satseg.errors import ReadError, SatsegError
 from satseg.inference.decision import Decision
 from satseg.inference.network import Network
-from satseg.inference.pipeline import Cell, Conditions, predict_cells
+from satseg.inference.pipeline import Cell, predict_cells
 from satseg.inference.plan import make_plan
 from satseg.inference.ray_engine import RayEngine, block_rows
 from satseg.inference.ray_worker import Kind
+from satseg.inference.reading import Conditions
 from satseg.inference.timing import Stopwatch
 from satseg.raster.scene import Scene
 from satseg.raster.source import SceneSource
+from satseg.raster.values import Oddity
 from satseg.records import MapLayer, Plan
 
 ALL_LAYERS = frozenset(MapLayer)
@@ -191,6 +195,25 @@ def test_a_block_that_kills_whoever_has_it_ends_with_a_clear_error(
         engine.load(moody)
         with pytest.raises(SatsegError, match=r"^Rows 0 to 40 of the scene failed on 3 workers .*: The actor died\.$"):
             there(engine, scene, plan, Conditions(scratch=tmp_path))
+
+
+def test_values_out_of_range_become_nodata_and_are_counted_once_whoever_meets_them(
+    pretend: Callable[..., PretendedRay], plan: Plan, tmp_path: Path
+) -> None:
+    values = np.random.default_rng(0).uniform(1, 255, (1, 700, 150)).astype(np.float32)
+    values[0, 100::30, 70] = -3.4e38
+    profile = {"driver": "GTiff", "crs": "EPSG:32645", "transform": Affine(0.5, 0, 0, 0, -0.5, 0)}
+    with rasterio.open(tmp_path / "odd.tif", "w", count=1, height=700, width=150, dtype="float32", **profile) as file:
+        file.write(values)
+    scene = SceneSource.of(tmp_path / "odd.tif")
+    pretend(deadly={3, 5})
+    ours, theirs = set[Oddity](), set[Oddity]()
+    with RayEngine(precision="fp32") as engine:
+        engine.load(moody)
+        mapped = there(engine, scene, plan, Conditions(scratch=tmp_path, values=moody().values, on_odd=ours.add))
+    local = Conditions(scratch=tmp_path, values=moody().values, on_odd=theirs.add)
+    assert_same(mapped, here(scene, plan, local))
+    assert Oddity.merge(ours) == Oddity.merge(theirs) == Oddity(20, float(np.float32(-3.4e38)), 0, 100, 70)
 
 
 def test_what_lies_above_a_damaged_stretch_is_still_mapped(

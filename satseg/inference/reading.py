@@ -1,0 +1,146 @@
+"""What a network is given of a scene: its windows, read ahead and put together to the batches of a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from rasterio.windows import Window
+
+from satseg.inference.plan import window_positions
+from satseg.inference.timing import Stage, Stopwatch
+from satseg.raster.scene import Scene
+from satseg.raster.slabs import OddValues, ReadFailure, read_windows
+from satseg.raster.spill import SpillStore
+from satseg.raster.values import ValueRange
+from satseg.records import Plan
+
+DEFAULT_BUDGET = 12 * 2**20
+"""Bytes of rows that are kept in memory unless told otherwise. What is spilled stays in the system's cache."""
+
+
+class Area(Protocol):
+    """A part of the scene to which a map is confined."""
+
+    def touches(self, window: Window) -> bool:
+        """Tell whether a window meets it."""
+        ...
+
+    def inside(self, window: Window) -> np.ndarray:
+        """Return (H, W) bool: pixels of the window that lie in it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """How a scene is read while it is mapped; none of it changes the map of a scene that can be read.
+
+    Args:
+        readers: Threads that read and decode.
+        budget: Bytes of rows to keep in memory; more goes to ``scratch``.
+        scratch: Folder for what does not fit.
+        area: Where to map; None is everywhere.
+        on_failure: Told of what cannot be read, which becomes nodata; None ends with the error.
+        values: Values that count as measured; pixels with others become nodata. None takes all.
+        on_odd: Told of those others, in a reading thread.
+        stopwatch: Takes the time of each stage.
+    """
+
+    scratch: Path
+    readers: int = 1
+    budget: int = DEFAULT_BUDGET
+    area: Area | None = None
+    on_failure: ReadFailure | None = None
+    values: ValueRange | None = None
+    on_odd: OddValues | None = None
+    stopwatch: Stopwatch | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Windows that go through the network together, in the order of the plan.
+
+    Args:
+        images: (N, C, H, W) raw values of the windows that hold pixels to map; None where none does.
+        seen: (N, H, W) bool, valid pixels of these, in the area or not: the map inside does not depend on its outline.
+        valid: (H, W) bool of each window of the batch: pixels to map.
+        windows: Part of each window of the batch that lies in the scene.
+    """
+
+    images: np.ndarray | None
+    seen: np.ndarray | None
+    valid: list[np.ndarray]
+    windows: list[Window]
+
+    @property
+    def holding(self) -> list[bool]:
+        """Whether each window holds pixels to map."""
+        return [bool(valid.any()) for valid in self.valid]
+
+
+def read_batches(
+    open_scene: Callable[[], Scene],
+    plan: Plan,
+    conditions: Conditions,
+    store: SpillStore,
+    batches: range,
+    *,
+    watch: Stopwatch,
+) -> Generator[Batch, None, None]:
+    """Yield batches of a plan, given by the numbers of their first windows."""
+    area = conditions.area
+
+    def wanted() -> Iterator[tuple[Window, bool]]:
+        for window in islice(_windows(plan), batches.start, batches.start + len(batches) * plan.batch_size):
+            yield window, area is None or area.touches(window)
+
+    pixels = read_windows(
+        open_scene,
+        lambda: (window for window, touched in wanted() if touched),
+        store=store,
+        readers=conditions.readers,
+        on_failure=conditions.on_failure,
+        values=conditions.values,
+        on_odd=conditions.on_odd,
+    )
+    with closing(pixels):
+        windows = wanted()
+        while group := list(islice(windows, plan.batch_size)):
+            images, seen, masks = [], [], []
+            with watch.time(Stage.READ):
+                for window, touched in group:
+                    height, width = int(window.height), int(window.width)
+                    valid = np.zeros((height, width), dtype=bool)
+                    missing = ((0, plan.window[0] - height), (0, plan.window[1] - width))
+                    if touched:
+                        read = next(pixels)
+                        holds = np.ones_like(valid) if read.valid is None else read.valid
+                        valid = holds if area is None else holds & area.inside(window)
+                        if valid.any():
+                            images.append(_reflect(read.bands, ((0, 0), *missing)))
+                            seen.append(_reflect(holds, missing))
+                    masks.append(_reflect(valid, missing))
+            yield Batch(
+                np.stack(images) if images else None,
+                np.stack(seen) if seen else None,
+                masks,
+                [window for window, _ in group],
+            )
+
+
+def _windows(plan: Plan) -> Iterator[Window]:
+    """Yield the part of each window that lies in the scene."""
+    for row, column in window_positions(plan):
+        top, left = plan.row_starts[row], plan.column_starts[column]
+        yield Window(left, top, min(plan.window[1], plan.width - left), min(plan.window[0], plan.height - top))
+
+
+def _reflect(array: np.ndarray, missing: tuple[tuple[int, int], ...]) -> np.ndarray:
+    if not any(after for _, after in missing):
+        return array
+    return np.pad(array, missing, mode="reflect")
