@@ -8,7 +8,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ log = logging.getLogger("satseg")
 _WHOLE_BYTES = 2**30  # read of all inputs together, where dates do not count; some seconds, of what is read anyway
 _FEW_BYTES = 2**21  # where they do
 _PIECES = 32  # of a file that is too long to be read as a whole
+_LEAST = 2**12  # bytes of a part
 _NO_CONTENT = (".ovr", "-shm", ".qix", ".sbn", ".sbx", ".idm", ".ind")  # made of the others, to find things sooner
 _STATISTICS = re.compile(rb"<MDI key=\"STATISTICS_[^<]*</MDI>|<Histograms>.*?</Histograms>|\s+", re.DOTALL)
 _ARCHIVE = re.compile(r"(.*?\.(?:zip|tar|tgz|tar\.gz|gz))/", re.IGNORECASE | re.DOTALL)
@@ -61,6 +62,18 @@ def fingerprint(names: Iterable[str | Path], *, dated: bool = False) -> str:
     return hashlib.sha256(json.dumps(described).encode()).hexdigest()
 
 
+def fingerprint_of_files(paths: Sequence[Path]) -> str:
+    """Return a hash of what files hold, and nothing beside them: of a gigabyte at most, or parts of each.
+
+    Returns:
+        SHA-256 in hexadecimal, the same wherever files of these names and contents lie.
+    """
+    share = _WHOLE_BYTES // max(len(paths), 1)
+    with ThreadPoolExecutor(_CONNECTIONS) as pool:
+        described = list(pool.map(lambda path: _describe(path, share, dated=False), paths))
+    return hashlib.sha256(json.dumps(described).encode()).hexdigest()
+
+
 def _counts(path: Path) -> bool:
     if path.name.endswith(("-wal", "-journal")):  # an empty one is there while somebody merely looks
         return os.path.exists(path) and os.path.getsize(path) > 0
@@ -87,9 +100,10 @@ def _content(path: Path, size: int, share: int) -> str:
             while piece := file.read(2**20):
                 digest.update(piece)
             return digest.hexdigest()
-        length = max(share // _PIECES, 2**10)
-        for number in range(_PIECES):  # the first and the last bytes, where formats keep their tables, among them
-            file.seek(max(size - length, 0) * number // (_PIECES - 1))
+        length = max(share // _PIECES, _LEAST)
+        pieces = max(share // length, 2)  # the first and the last bytes, where formats keep their tables, among them
+        for number in range(pieces):
+            file.seek(max(size - length, 0) * number // (pieces - 1))
             digest.update(file.read(length))
     return digest.hexdigest()
 

@@ -91,6 +91,12 @@ class Run:
         started = _read_json(run.settings)
         asked = as_json(settings)
         for name in sorted(started.keys() | asked.keys()):
+            if started.get(name) != asked.get(name) and name == "tiles":
+                raise TrainingError(
+                    f"The tiles that the run {path} was started with have changed since: their images, labels, classes "
+                    "or index.",
+                    hint="Resume with the tile set as it was, or start a new run.",
+                )
             if started.get(name) != asked.get(name):
                 raise TrainingError(
                     f"The run {path} was started with {name} = {started.get(name)}, not {asked.get(name)}.",

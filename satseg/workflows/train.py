@@ -200,10 +200,10 @@ def _open_run(
     resume: bool,
 ) -> Run:
     """Claim and start a run, or the one to resume; processes beside the first only guess at its folder."""
-    settings = {**recipe.to_dict(), "devices": share.devices, "budget": asdict(budget), "tiles": data.digest()}
     path = newest_run(recipe.arch) if output is None else Path(output)
     if share.rank > 0:
         return Run(path or Path())
+    settings = {**recipe.to_dict(), "devices": share.devices, "budget": asdict(budget), "tiles": data.digest()}
     if resume:
         if path is not None and Run(path).started:
             claims.enter_context(claimed(path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,9 @@ from lightning_fabric import Fabric
 from satseg.errors import TileError
 from satseg.evaluation.confusion import score
 from satseg.evaluation.tiles import score_tiles
+from satseg.raster.fingerprint import fingerprint_of_files
 from satseg.raster.values import ValueRange
-from satseg.records import EvaluationReport
+from satseg.records import EvaluationReport, as_json
 from satseg.tiles.batches import TileReader
 from satseg.tiles.remarks import remarks_on_bands
 from satseg.tiles.tileset import Tile, TileSet
@@ -68,8 +70,14 @@ class TrainingData:
         return cls(tile_set, train, val or train, reader)
 
     def digest(self) -> str:
-        """Return a hash of which tiles there are and how they are used."""
-        lines = [f"{tile.split} {tile.name} {tile.weight!r} {tile.pixels}" for tile in (*self.train, *self.val)]
+        """Return a hash of which tiles there are, what their files hold, and how they are used."""
+        tiles, made = (*self.train, *self.val), self.tile_set
+        known = as_json([made.classes.to_dict(), made.bands, made.statistics])
+        lines = [f"{tile.split} {tile.name} {tile.weight!r} {tile.pixels}" for tile in tiles]
+        lines += [
+            json.dumps(known),
+            fingerprint_of_files([file for tile in tiles for file in (tile.image, tile.labels)]),
+        ]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     def score(self, network: Network, batch_size: int, fabric: Fabric) -> EvaluationReport:

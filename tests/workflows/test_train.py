@@ -27,6 +27,7 @@ from satseg.records import TrainingSummary
 from satseg.runs.states import load_state, save_state
 from satseg.tiles.tileset import INDEX, TileSet
 from satseg.workflows.train import train
+from satseg.workflows.training_data import TrainingData
 
 
 @pytest.fixture(scope="module")
@@ -191,6 +192,53 @@ def edited(tiles: Path, copy: Path, change: Any) -> Path:
     change(index)
     index.to_parquet(copy / INDEX)
     return copy
+
+
+def rewrite(path: Path, change: Any) -> None:
+    """Change the pixels of a raster in a way that leaves neither a trace in its name nor, where it can, in its size."""
+    before = path.stat()
+    with rasterio.open(path, "r+") as dataset:
+        dataset.write(change(dataset.read()))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def first_tile(folder: Path, kind: str) -> Path:
+    index = geopandas.read_parquet(folder / INDEX)
+    return folder / str(index[index["split"] == "train"][kind].iloc[0])
+
+
+def swap_weights(folder: Path) -> None:
+    index = geopandas.read_parquet(folder / INDEX)
+    index.loc[index.index[index["split"] == "train"][0], "weight"] = 2.0
+    index.to_parquet(folder / INDEX)
+
+
+CHANGES = {
+    "labels": lambda folder: rewrite(first_tile(folder, "labels"), lambda values: 1 - values),
+    "image": lambda folder: rewrite(first_tile(folder, "image"), lambda values: values[:, ::-1]),
+    "index": swap_weights,
+    "bands": lambda folder: (folder / "tileset.json").write_text(
+        (folder / "tileset.json").read_text().replace('"band_1"', '"red"')
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_whatever_changes_in_a_tile_set_is_noticed(bright_tiles: Path, tmp_path: Path, change: str) -> None:
+    before = TrainingData.open(bright_tiles, 0).digest()
+    tiles = Path(shutil.copytree(bright_tiles, tmp_path / "tiles", copy_function=shutil.copy))  # with other dates
+    assert TrainingData.open(tiles, 0).digest() == before
+    CHANGES[change](tiles)
+    assert TrainingData.open(tiles, 0).digest() != before
+
+
+def test_a_run_is_not_resumed_with_tiles_that_changed(bright_tiles: Path, tmp_path: Path) -> None:
+    tiles = Path(shutil.copytree(bright_tiles, tmp_path / "tiles"))
+    with pytest.raises(KeyboardInterrupt):
+        run(tiles, tmp_path / "run", progress=interrupt_after(1))
+    CHANGES["labels"](tiles)
+    with pytest.raises(TrainingError, match=r"The tiles that the run .* was started with have changed since"):
+        run(tiles, tmp_path / "run", resume=True)
 
 
 def test_without_val_tiles_train_tiles_are_scored_and_the_user_is_warned(
