@@ -103,7 +103,7 @@ class ClassBands:
         unknown = 0
         for window in self.strips():
             codes, valid = self.read(window)
-            known = codes[valid]
+            known = codes.ravel() if valid.all() else codes[valid]
             unknown += codes.size - known.size
             found.update(_count(known))
             if len(found) > _TOO_MANY:
@@ -230,11 +230,12 @@ def _image_bands(dataset: Any) -> list[int]:
 
 
 def _count(codes: np.ndarray) -> dict[int, int]:
-    """Return the number of each code; neighbours are mostly alike, so that runs are counted, not pixels."""
-    if codes.dtype == np.uint8:
+    """Return the pixels of each code; neighbours are mostly alike, so that runs are counted where these are long."""
+    changes = codes[1:] != codes[:-1]
+    if codes.dtype == np.uint8 and 8 * np.count_nonzero(changes) > codes.size:
         counts = np.bincount(codes, minlength=256)
         return {int(code): int(counts[code]) for code in np.flatnonzero(counts)}
-    starts = np.flatnonzero(np.concatenate([[True], codes[1:] != codes[:-1]])) if codes.size else np.empty(0, np.int64)
-    lengths = np.diff(np.concatenate([starts, [codes.size]]))
-    found, where = np.unique(codes[starts], return_inverse=True)
-    return dict(zip(found.tolist(), np.bincount(where, weights=lengths).astype(np.int64).tolist(), strict=True))
+    ends = np.append(np.flatnonzero(changes), codes.size - 1)[: codes.size]
+    found, where = np.unique(codes[ends], return_inverse=True)
+    lengths = np.bincount(where, weights=np.diff(ends, prepend=-1), minlength=len(found))
+    return dict(zip(found.tolist(), lengths.astype(np.int64).tolist(), strict=True))

@@ -76,16 +76,18 @@ class FoundValues:
             UsageError: It has no such band.
         """
         with ClassBands(path, band=reading.band) as bands:
-            nodata, named = bands.nodata, bool(bands.told.names)
-        class_map = reading.class_map
-        is_value = class_map is not None and nodata is not None and not named and class_map.names_number(nodata)
-        with ClassBands(path, band=reading.band, nodata_is_value=is_value) as bands:
-            found = cls(
-                path, bands.told, bands.coloured, bands.lossy, bands.nodata, band=reading.band, nodata_is_value=is_value
-            )
-            if bands.told.table is not None and class_map is None and reading.use is not Use.LABELS:
-                return replace(found, counts=Counter({entry.id: 1 for entry in bands.told.table}))
-            counts, unknown = bands.count()
+            if not _names_nodata(reading.class_map, bands):
+                return cls._count(bands, reading)
+        with ClassBands(path, band=reading.band, nodata_is_value=True) as bands:
+            return replace(cls._count(bands, reading), nodata_is_value=True)
+
+    @classmethod
+    def _count(cls, bands: ClassBands, reading: Reading) -> FoundValues:
+        found = cls(bands.path, bands.told, bands.coloured, bands.lossy, bands.nodata, band=reading.band)
+        table = bands.told.table
+        if table is not None and reading.class_map is None and reading.use is not Use.LABELS:
+            return replace(found, counts=Counter({entry.id: 1 for entry in table}))
+        counts, unknown = bands.count()
         return replace(found, counts=counts, unknown=unknown)
 
     def open(self) -> ClassBands:
@@ -130,6 +132,13 @@ class FoundValues:
     def spell(self, code: int) -> str:
         """Return a value as users write it in a class map."""
         return self.told.names.get(code) or (colour_name(code) if self.coloured else str(code))
+
+
+def _names_nodata(class_map: ClassMap | None, bands: ClassBands) -> bool:
+    """Tell whether a class map makes a class of the nodata value of a raster that names none of its values."""
+    if class_map is None or bands.nodata is None or bands.told.names:
+        return False
+    return class_map.names_number(bands.nodata)
 
 
 def is_shade(colour: int) -> bool:

@@ -19,6 +19,7 @@ from rasterio.windows import Window
 
 from satseg.classes import ClassTable
 from satseg.errors import ClassRasterError, LabelError, SceneError
+from satseg.raster.class_bands import ClassBands
 from satseg.raster.class_found import Reading, Use
 from satseg.raster.class_map import ClassMap
 from satseg.raster.class_values import ClassValues, Translation
@@ -326,3 +327,15 @@ def test_what_is_no_class_raster_is_refused(tmp_path: Path, bands: np.ndarray, m
     for kind in (LabelError, SceneError):
         with pytest.raises(kind, match=message):
             open_labels(write(tmp_path / "a.tif", bands))
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.integers(0, 5), min_size=0, max_size=3), st.integers(1, 30), st.sampled_from(["uint8", "int16"]))
+def test_pixels_are_counted_in_long_and_short_runs(tmp_path: Path, some: list, length: int, dtype: str) -> None:
+    values = np.repeat([*some, 5], length).astype(dtype).reshape(1, -1)
+    path = write(tmp_path / "a.tif", values, nodata=4)
+    with ClassBands(path) as bands:
+        counts, unknown = bands.count()
+    codes, pixels = np.unique(values[values != 4], return_counts=True)
+    assert counts == dict(zip(codes.tolist(), pixels.tolist(), strict=True))
+    assert unknown == (values == 4).sum()
