@@ -196,7 +196,7 @@ def tile(
         ),
     ] = "0px",
     append: Annotated[bool, typer.Option("--append", help="Add to the tile set that is there already.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a tile set that is there already.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a tile set, and nothing else.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stood.")] = False,
     check: Annotated[
         bool, typer.Option("--check", help="Cut nothing: verify the files of the tile set against its index.")

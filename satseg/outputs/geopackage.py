@@ -10,6 +10,7 @@ from pathlib import Path
 from satseg.errors import OutputError
 
 _BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED")
+_PATIENCE = 1.0  # seconds for which another program may look into a file
 _MARK = "SATSEG_VERSION"  # stands in the metadata of every layer that satseg writes
 _OWN_TABLES = ("gpkg_*", "rtree_*", "sqlite_*", "layer_styles", "ogr_empty_table")
 
@@ -87,7 +88,7 @@ def _own_layers(database: sqlite3.Connection) -> set[str]:
 
 @contextmanager
 def _opened(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=0)) as database:
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=_PATIENCE)) as database:
         database.isolation_level = None
         yield database
 

@@ -13,6 +13,7 @@ from satseg.profiling.apart import measure_apart
 from satseg.profiling.cost import Cost, Workload
 from satseg.profiling.picture import draw_costs
 from satseg.records import Progress, ProgressEvent, no_progress
+from satseg.staging import claimed
 from satseg.workflows.ledger import Ledger
 
 ALL = "all"
@@ -99,9 +100,10 @@ def benchmark(
         threads=threads or available_cores(),
         repeats=repeats,
     )
-    found = Benchmark(workload, tuple(_measure(names, workload, on_error, progress)))
-    if output is not None and found.costs:
-        draw_costs(output, found.costs, batch_size=batch_size, title=describe(workload))
+    with claimed(*([] if output is None else [Path(output)])):
+        found = Benchmark(workload, tuple(_measure(names, workload, on_error, progress)))
+        if output is not None and found.costs:
+            draw_costs(output, found.costs, batch_size=batch_size, title=describe(workload))
     return found
 
 

@@ -6,10 +6,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from rasterio.errors import RasterioError
+
 from satseg.errors import SceneError, UsageError
 from satseg.geo.crs import same_crs, short_name
 from satseg.raster.gdal import gdal_environment
+from satseg.raster.names import open_raster
 from satseg.raster.source import SceneSource
+from satseg.raster.writer import CLASSES_TAG
 from satseg.records import SceneInfo
 from satseg.workflows.ledger import Ledger
 
@@ -26,6 +30,7 @@ class Claims:
         inputs: Files that are read besides the scenes.
         alone: Whether there is but one scene.
         one_crs: Whether all scenes must be in one CRS, since their polygons go into one layer.
+        streamed: Whether scenes are learnt of one after the other, so that any raster may be one that is still to come.
 
     Raises:
         UsageError: The layer of all scenes is one of the inputs.
@@ -33,11 +38,18 @@ class Claims:
     """
 
     def __init__(
-        self, names: OutputNames, inputs: Sequence[str | Path | None], *, alone: bool, one_crs: bool = False
+        self,
+        names: OutputNames,
+        inputs: Sequence[str | Path | None],
+        *,
+        alone: bool,
+        one_crs: bool = False,
+        streamed: bool = False,
     ) -> None:
         self._names = names
         self._alone = alone
         self._one_crs = one_crs
+        self._streamed = streamed
         self._first: SceneInfo | None = None
         self._seen: set[tuple[str, ...]] = set()
         self._ledger = Ledger(inputs)
@@ -73,6 +85,12 @@ class Claims:
         self._ledger.read(*source.paths)
         for path in outputs.files:
             self._check_free(path, source.name)
+            if self._streamed and _is_scene(path):
+                raise UsageError(
+                    f"The output {path} would replace a raster that satseg did not write, and that may be a scene "
+                    "which is still to come.",
+                    hint="Name another output, or the scenes on the command line instead of on stdin.",
+                )
             self._ledger.write(path, _map_of(source.name))
         if self._one_crs:
             self._check_crs(source)
@@ -103,6 +121,17 @@ class Claims:
             if named
             else "Put {stem} into the output's name: -o 'maps/{stem}.gpkg'",
         )
+
+
+def _is_scene(path: Path) -> bool:
+    """Tell whether a file is a raster, and none of satseg's maps."""
+    if not path.is_file():
+        return False
+    try:
+        with open_raster(path) as dataset:
+            return CLASSES_TAG not in dataset.tags()
+    except RasterioError:
+        return False
 
 
 def _map_of(scene: str) -> str:

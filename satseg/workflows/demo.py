@@ -16,6 +16,7 @@ from satseg.outputs.writable import check_folder
 from satseg.records import EvaluationReport, Progress, TrainingSummary, no_progress
 from satseg.runs import next_output
 from satseg.sample import CREDIT, Sample, copy_sample, sample
+from satseg.staging import claimed
 from satseg.workflows.evaluate import evaluate
 from satseg.workflows.predict import predict_scenes
 from satseg.workflows.predict_settings import PredictionSettings
@@ -92,7 +93,7 @@ def demo(
         progress: Told how far each command is.
 
     Raises:
-        OutputError: ``output`` holds something already, or cannot be written.
+        OutputError: ``output`` holds something already, another demo runs in it, or it cannot be written.
         ArchitectureError: There is no such network.
         UsageError: ``minutes`` or ``steps`` make no sense.
     """
@@ -101,14 +102,15 @@ def demo(
         raise UsageError(f"Training for {minutes:g} minutes is no training.")
     title = find_architecture(arch).title
     _check_free(folder, overwrite)
-    scenes = copy_sample(folder / "scenes")
-    walk = _Walk(folder, scenes, _Machine(device, threads), announce, progress)
-    walk.tile()
-    training = walk.train(arch, minutes, steps)
-    maps = walk.predict(training.best)
-    report = walk.evaluate(maps)
-    note = f"{title}, {training.steps:,} steps of training. Mean IoU on the held-out scene: {report.mean_iou:.3f}"
-    preview = _draw(folder / PREVIEW, scenes, maps, training.best, note)
+    with claimed(folder):
+        scenes = copy_sample(folder / "scenes")
+        walk = _Walk(folder, scenes, _Machine(device, threads), announce, progress)
+        walk.tile()
+        training = walk.train(arch, minutes, steps)
+        maps = walk.predict(training.best)
+        report = walk.evaluate(maps)
+        note = f"{title}, {training.steps:,} steps of training. Mean IoU on the held-out scene: {report.mean_iou:.3f}"
+        preview = _draw(folder / PREVIEW, scenes, maps, training.best, note)
     return DemoSummary(
         path=str(folder),
         steps=tuple(walk.steps),

@@ -278,7 +278,7 @@ def _claims(
         one_crs = not alone and bool(layer) and settings.polygons.crs is None
         claims = Claims(names, inputs, alone=alone, one_crs=one_crs)
         claims.take_all(SceneSource.of(scene, bands=settings.bands) for scene in scenes)
-    return Claims(names, inputs, alone=alone)
+    return Claims(names, inputs, alone=alone, streamed=not isinstance(scenes, Sequence))
 
 
 def _failure(error: Exception | SystemExit, what: str) -> SatsegError:

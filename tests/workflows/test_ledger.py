@@ -5,6 +5,7 @@ from pathlib import Path
 import geopandas
 import numpy as np
 import pytest
+import rasterio
 import rasterio.shutil
 from scene_files import numbered, write_mosaic, write_scene
 from shapely import Point
@@ -120,10 +121,12 @@ def test_the_map_of_one_scene_is_not_another_scene(tmp_path: Path) -> None:
     for order in ([north, other], [other, north]):
         with pytest.raises(UsageError, match=r"north_map\.tif is read, too"):
             claims(names, order)
-    other.unlink()
-    streamed = Claims(names, [], alone=False)
+    streamed = Claims(names, [], alone=False, streamed=True)
+    with pytest.raises(UsageError, match="may be a scene which is still to come"):
+        streamed.take(SceneSource.of(north), None)
+    with rasterio.open(other, "r+") as dataset:
+        dataset.update_tags(SATSEG_CLASSES="{}")  # an earlier map
     streamed.take(SceneSource.of(north), None)
-    scene(other)  # now it is the map
     with pytest.raises(UsageError, match=rf"this run writes it: the map of {north}"):
         streamed.take(SceneSource.of(other), None)
 
