@@ -9,7 +9,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from satseg.backend.catalogue import Architecture, Entry, read_catalogue
-from satseg.backend.own import Builder, build_own, failure_in_own_file, is_own_file, recorded_name, run_own_file
+from satseg.backend.own import (
+    Builder,
+    build_own,
+    failure_in_own_file,
+    is_own_file,
+    own_failures_told,
+    recorded_name,
+    run_own_file,
+)
 from satseg.errors import ArchitectureError, one_line
 from satseg.fields import shown
 
@@ -25,6 +33,7 @@ __all__ = [
     "is_own_file",
     "lasting_options",
     "list_architectures",
+    "own_failures_told",
     "recorded_name",
     "run_own_file",
 ]

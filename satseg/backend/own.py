@@ -28,6 +28,7 @@ Builder = Callable[..., "nn.Module"]
 """Builds a network from ``in_channels``, ``num_classes`` and its own options, all by keyword."""
 
 _ODD, _EVEN = 33, 64  # pixels; the odd number finds out networks which only take multiples of their stride
+_HINT = "--debug shows all of it."
 _MODULE = "satseg_own_"  # and the file's name: what such a file is called among the modules
 
 
@@ -168,13 +169,30 @@ def _told(what: str) -> Iterator[None]:
     except (Exception, SystemExit) as error:
         if isinstance(error, SatsegError):
             raise
-        hint = "--debug shows all of it."
-        raise ArchitectureError(f"{what}: {_named(error)}.", hint=hint) from error
+        raise ArchitectureError(f"{what}: {_named(error)}.", hint=_HINT) from error
 
 
 def failure_in_own_file(error: BaseException) -> str | None:
     """Return a sentence on what a network from a file of the user raised at work; None for any other exception."""
-    return f"The network fails at work: {_named(error)}." if _place(error) else None
+    if isinstance(error, SatsegError | SyntaxError) or not _place(error):
+        return None
+    return f"The network fails at work: {_named(error)}."
+
+
+@contextmanager
+def own_failures_told() -> Iterator[None]:
+    """Raise what a network from a file of the user raises as an error of ours; all else passes.
+
+    Raises:
+        ArchitectureError: Code of such a file failed, or ended the program.
+    """
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        told = failure_in_own_file(error)
+        if told is None:
+            raise
+        raise ArchitectureError(told, hint=_HINT) from error
 
 
 def _named(error: BaseException) -> str:

@@ -19,6 +19,7 @@ import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from satseg import __version__
+from satseg.backend import own_failures_told
 from satseg.cli import benchmark, demo, evaluate, info, models, predict, streams, tile, train, vectorize
 from satseg.cli.console import Talk, TalkHandler
 from satseg.errors import CheckpointError, SatsegError, UsageError
@@ -121,7 +122,8 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
 def run(args: Sequence[str], talk: Talk) -> int:
     """Run one command line, say on stderr what went wrong, and return the exit code."""
     try:
-        code = app(list(args), prog_name="satseg", obj=talk, standalone_mode=False)
+        with own_failures_told():
+            code = app(list(args), prog_name="satseg", obj=talk, standalone_mode=False)
         sys.stdout.flush()
     except typer.TyperException as error:
         talk.error(error.format_message(), hint=_help_hint(error))
@@ -132,8 +134,8 @@ def run(args: Sequence[str], talk: Talk) -> int:
         code = INTERRUPTED
     except BrokenPipeError:
         return _broken_pipe()
-    except SystemExit as error:
-        return _left(error, talk)
+    except SystemExit as error:  # of rich, where nobody reads its help
+        return error.code if isinstance(error.code, int) else FAILED
     except Exception as error:
         return _failed(error, talk)
     finally:
@@ -150,26 +152,15 @@ def _interrupted(how_to_go_on: str, talk: Talk) -> int:
     return INTERRUPTED
 
 
-def _left(error: SystemExit, talk: Talk) -> int:
-    """Take sys.exit() for a failure where a network of the user calls it; rich does where nobody reads its help."""
-    from satseg.backend import failure_in_own_file
-
-    if failure_in_own_file(error):
-        return _failed(error, talk)
-    return error.code if isinstance(error.code, int) else FAILED
-
-
-def _failed(error: BaseException, talk: Talk) -> int:
+def _failed(error: Exception, talk: Talk) -> int:
     talk.close()
     if talk.debug:
         sys.stderr.write("".join(traceback.format_exception(error)))
     if isinstance(error, SatsegError):
         talk.error(error.message, hint=" ".join(filter(None, (_origin_of_model(error, talk), error.hint))) or None)
         return WRONG_USAGE if isinstance(error, UsageError) else FAILED
-    from satseg.backend import failure_in_own_file
-
     hint = None if talk.debug else "Run again with --debug to see where it comes from."
-    talk.error(failure_in_own_file(error) or _one_sentence(error), hint=hint)
+    talk.error(_one_sentence(error), hint=hint)
     return FAILED
 
 
@@ -179,7 +170,7 @@ def _origin_of_model(error: SatsegError, talk: Talk) -> str | None:
     return f"The checkpoint was named by ${variable}." if variable else None
 
 
-def _one_sentence(error: BaseException) -> str:
+def _one_sentence(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {error.filename}." if error.filename else f"{error.strerror}."
     if isinstance(error, MemoryError):

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from satseg.backend import Builder, find_architecture, is_own_file
+from satseg.backend import Builder, find_architecture, is_own_file, own_failures_told
 from satseg.checkpoint import Checkpoint
 from satseg.classes import ClassTable
 from satseg.errors import CheckpointError, UsageError, one_line
@@ -227,7 +227,7 @@ class Network:
 
     def _look(self, member: Member, images: Tensor, orientation: Orientation) -> Tensor:
         turned = orientation.turn(images).contiguous(memory_format=torch.channels_last)
-        with self._autocast():
+        with self._autocast(), own_failures_told():
             logits = member.forward(turned)
         # Rows together first: in half precision that moves half the bytes, and softmax would do it anyway.
         logits = logits.contiguous().float()

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from satseg.backend import own_failures_told
 from satseg.classes import IGNORE_INDEX
 from satseg.errors import TrainingError, UsageError
 from satseg.raster.bands import Normaliser, upload
@@ -101,7 +102,8 @@ class Learner:
         self._optimizer.zero_grad()
         value = 0.0
         for number, batch in enumerate(batches, start=1):
-            with self._fabric.no_backward_sync(self._network, enabled=number < len(batches)):
+            synced = self._fabric.no_backward_sync(self._network, enabled=number < len(batches))
+            with own_failures_told(), synced:
                 value += self._backward(batch, len(batches), step)
         for parameter in frozen:
             parameter.grad = None
@@ -119,7 +121,7 @@ class Learner:
         device = self._fabric.device
         images = Normaliser(self._statistics, device)(upload(bands, device), torch.from_numpy(valid).to(device))
         images = images.contiguous(memory_format=torch.channels_last)
-        with self._fabric.autocast():
+        with own_failures_told(), self._fabric.autocast():
             logits: Tensor = self.model(images)
         return logits.float()
 

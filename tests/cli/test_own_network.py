@@ -95,3 +95,19 @@ def test_what_it_prints_does_not_mix_with_a_map_on_stdout(mapping: Callable) -> 
     assert done.code == 0, done.stderr
     assert "at work" in done.stderr
     assert all(json.loads(line.strip("\x1e"))["type"] == "Feature" for line in done.stdout.splitlines())
+
+
+def test_a_network_that_fails_in_training_alone_is_told_with_its_line(
+    satseg: Callable, tmp_path: Path, scene: Path
+) -> None:
+    labels = tmp_path / "labels.tif"
+    with rasterio.open(scene) as source, rasterio.open(labels, "w", **source.profile) as file:
+        file.write((source.read() > 127).astype("uint8"))
+    assert satseg("tile", scene, "-l", labels, "-o", tmp_path / "tiles", "--size", 32, "--block", 32, "-q").code == 0
+    (tmp_path / "mine.py").write_text(
+        NET.format(line="pass").replace("if images", "assert not self.training\n        if images")
+    )
+    words = ("train", tmp_path / "tiles", "--arch", f"{tmp_path / 'mine.py'}:net", "-o", tmp_path / "run", "--steps", 1)
+    done = satseg(*words, "--device", "cpu", "--threads", 1)
+    assert done.code == 1
+    assert "error: The network fails at work: AssertionError in line 11 of mine.py." in done.stderr
