@@ -17,6 +17,7 @@ from satseg.geo.crs import metres_per_unit
 from satseg.vectorization.layer import Layer
 from satseg.vectorization.reproject import Reprojection
 from satseg.vectorization.table import GEOMETRY, Batch
+from satseg.vectorization.validity import made_valid
 
 _CRS84 = "OGC:CRS84"
 _DEGREES_PER_METRE = 1 / 111_000
@@ -37,6 +38,7 @@ class GeoJSONWriter:
         self._first = True
         self._digits = _digits(layer)
         self._geometry_type = layer.geometry_type
+        self._fits = layer.fits
         self._to_degrees = (
             Reprojection(layer.crs, _CRS84, pixel=layer.pixel, metres=layer.metres) if layer.crs else None
         )
@@ -52,6 +54,8 @@ class GeoJSONWriter:
         """Write a batch of features."""
         if self._to_degrees is not None:
             batch = self._to_degrees.apply(batch)
+        if not self._fits:
+            batch, _ = made_valid(batch, grid=10.0**-self._digits)
         kind = "Unknown" if batch.mixed else self._geometry_type  # cut at the antimeridian, some have several parts
         text = _encode(batch.to_arrow(), kind, self._digits)
         if self._collection:

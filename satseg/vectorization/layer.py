@@ -18,6 +18,7 @@ class Layer:
     Args:
         attributes: Names of its columns (see :mod:`~satseg.vectorization.options`); the geometry comes last.
         multi: Whether geometries are multipolygons. GeoJSON has some besides where polygons cross the antimeridian.
+        fits: Whether polygons fit their neighbours vertex by vertex; others are made valid each for itself.
         crs: CRS of the polygons, or None.
         pixel: Side of a pixel of the (first) map in units of the CRS, roughly.
         metres: The same in metres on the ground; 1 where it is unknown.
@@ -27,6 +28,7 @@ class Layer:
 
     attributes: tuple[str, ...]
     multi: bool
+    fits: bool
     crs: str | None
     pixel: float
     metres: float

@@ -23,6 +23,7 @@ from satseg.vectorization.seam import Seam
 from satseg.vectorization.table import Batch, GroundMeasures, columns
 from satseg.vectorization.tally import Tally
 from satseg.vectorization.trace import ROWS_AT_ONCE, Tracer
+from satseg.vectorization.validity import made_valid
 
 if TYPE_CHECKING:
     from satseg.classes import ClassTable
@@ -146,7 +147,10 @@ class SceneTracer:
         if layer.crs is not None and not same_crs(self._scene.crs, layer.crs):
             batch = self._reproject(layer.crs).apply(batch)
         assert layer.multi or not batch.mixed, "a layer of polygons takes no scene that crosses the antimeridian"
-        self.tally.add(regions.values, areas, len(batch.points))
+        kept = np.ones(len(regions), dtype=bool)
+        if not layer.fits:
+            batch, kept = made_valid(batch)
+        self.tally.add(regions.values[kept], areas[kept], len(batch.points))
         return batch
 
     def crosses_antimeridian(self, crs: str) -> bool:

@@ -213,6 +213,7 @@ class PolygonSink:
         self._layer = Layer(
             attributes=attributes,
             multi=multi,
+            fits=self._options.regularize is None,
             crs=crs,
             pixel=pixel,
             metres=metres,

@@ -7,6 +7,7 @@ import json
 import re
 import sqlite3
 import struct
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ import pyogrio
 import pytest
 import shapely
 from affine import Affine
-from planar_checks import NORTH_UP, assert_coverage, burnt
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from planar_checks import NORTH_UP, assert_coverage, burnt, maps
 from pyproj import Geod
 
 from satseg.classes import ClassTable
@@ -386,3 +389,48 @@ def test_a_shapefile_has_a_spatial_index_of_all_its_features(tmp_path: Path) -> 
     box = tuple(table.geometry.iloc[-1].bounds)
     found = geopandas.read_file(tmp_path / "out.shp", bbox=box)
     assert len(found) == shapely.intersects(table.geometry.values, shapely.box(*box)).sum()
+
+
+TURNED = Affine(0.3, 0.4, 654_321.7, 0.4, -0.3, 9_876_543.3)
+GROUNDS = {
+    "UTM": (UTM, Affine(0.1, 0, 654_321.7, 0, -0.1, 5_876_543.3)),
+    "UTM, turned": (UTM, TURNED),
+    "degrees": ("EPSG:4326", Affine(1e-6, 0, -122.4194, 0, -1e-6, 37.7749)),
+}
+
+
+@pytest.mark.parametrize("ground", GROUNDS)
+@pytest.mark.parametrize(
+    "options", [{"regularize": "px"}, {"simplify": "px", "smooth": True}], ids=["square", "smooth"]
+)
+@settings(max_examples=3, deadline=None)
+@given(values=maps(side=40), length=st.sampled_from([1, 3, 8]))
+def test_every_geometry_in_every_file_is_valid(
+    ground: str, options: dict[str, Any], values: np.ndarray, length: int
+) -> None:
+    check_valid(ground, options, values, length)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ground", GROUNDS)
+@pytest.mark.parametrize(
+    "options", [{"regularize": "px"}, {"simplify": "px", "smooth": True}], ids=["square", "smooth"]
+)
+@settings(max_examples=500, deadline=None)
+@given(values=maps(side=50), length=st.sampled_from([1, 2, 3, 5, 8]))
+def test_thousands_of_files_hold_valid_geometries(
+    ground: str, options: dict[str, Any], values: np.ndarray, length: int
+) -> None:
+    check_valid(ground, options, values, length)
+
+
+def check_valid(ground: str, options: dict[str, Any], values: np.ndarray, length: int) -> None:
+    crs, transform = GROUNDS[ground]
+    options = {name: f"{length}px" if text == "px" else text for name, text in options.items()}
+    classes = ("road",) if "regularize" in options else None
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / "out.geojson", Path(folder) / "out.fgb"]
+        classmap = np.where(values < 0, 255, np.minimum(values, 2)).astype(np.uint8)
+        run(paths, classmap, crs=crs, transform=transform, keep_background=not classes, classes=classes, **options)
+        for path in paths:
+            assert read(path).geometry.is_valid.all(), path.suffix
