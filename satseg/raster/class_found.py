@@ -136,7 +136,7 @@ class FoundValues:
 
 def _names_nodata(class_map: ClassMap | None, bands: ClassBands) -> bool:
     """Tell whether a class map makes a class of the nodata value of a raster that names none of its values."""
-    if class_map is None or bands.nodata is None or bands.told.names:
+    if class_map is None or bands.nodata is None or bands.told.names or bands.told.table:
         return False
     return class_map.names_number(bands.nodata)
 

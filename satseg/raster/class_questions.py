@@ -14,6 +14,7 @@ from satseg.raster.class_map import IGNORE, OTHERS
 log = logging.getLogger("satseg")
 
 _FEW, _MOSTLY = 3, 0.5  # of masks of 0 and 255 that were blurred: other values on each side, share of 0 and 255
+_MANY = 128  # classes of land cover without any name are fewer
 _BY_THRESHOLD = "gdal_calc.py -A IN --calc 'A>127' --outfile OUT"
 
 
@@ -32,6 +33,8 @@ def ask(files: Sequence[FoundValues], reading: Reading) -> None:
         if not file.named and len(file.counts) > 2 and not _all_named(file, reading):
             _refuse_losses(file)
     _ask_about_colours(files, reading)
+    if reading.class_map is None and reading.use is not Use.POLYGONS:  # there, values may be ids of instances
+        _refuse_pictures(files)
     plain = [file for file in files if not file.coloured and not file.named]
     if plain:
         _ask_about_255(plain, reading)
@@ -70,6 +73,16 @@ def _refuse_losses(file: FoundValues) -> None:
             hint="Take the mask as it was before that; make two classes of it by a threshold: "
             f"{_BY_THRESHOLD}; or name all of its values with --class-map.",
         )
+
+
+def _refuse_pictures(files: Sequence[FoundValues]) -> None:
+    for file in files:
+        if len(file.counts) > _MANY and not file.named and not file.told.palette:
+            raise ClassRasterError(
+                f"{file.path} holds {len(file.counts)} different values and names none of them; it seems to be a "
+                "picture.",
+                hint="If they are classes, say which is which with --class-map.",
+            )
 
 
 def _ask_about_colours(files: Sequence[FoundValues], reading: Reading) -> None:

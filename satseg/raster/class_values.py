@@ -153,7 +153,8 @@ class ClassValues:
     def _keys(self, code: int, file: FoundValues) -> Iterable[str]:
         """Return what a class map may call a value; numbers are those of the labels where a map has names."""
         own = file.told.names.get(code)
-        return (own,) if own is not None and self._reading.use is Use.MAP else file.keys(code)
+        named = own is not None and own != own_name(code)
+        return (own,) if own is not None and named and self._reading.use is Use.MAP else file.keys(code)
 
 
 def own_name(code: int) -> str:

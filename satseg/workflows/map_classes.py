@@ -48,7 +48,8 @@ class MapClasses:
     @property
     def told(self) -> bool:
         """Whether classes have names, so that also those are of interest of which there is nothing."""
-        return self.values is None or not self.values.nameless
+        values = self.values
+        return values is None or values.table is not None or bool(values.pairs and not values.nameless)
 
     def open(self, path: str) -> ClassBands:
         """Open one of the rasters.

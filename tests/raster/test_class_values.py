@@ -213,6 +213,14 @@ def test_what_was_compressed_with_loss_is_refused_whoever_compressed_it(tmp_path
         open_labels(colours)
 
 
+def test_a_picture_is_no_class_raster(tmp_path: Path) -> None:
+    values = np.arange(200, dtype=np.uint8).reshape(10, 20)
+    path = write(tmp_path / "photo.tif", values)
+    with pytest.raises(ClassRasterError, match="holds 200 different values and names none of them"):
+        open_labels(path)
+    assert ClassValues([path], Reading(use=Use.POLYGONS)).codes == list(range(200))
+
+
 def test_labels_of_few_classes_beside_255_are_no_blurred_mask(tmp_path: Path) -> None:
     values = np.full((10, 20), 255, dtype=np.uint8)
     values[0], values[1, :12] = 0, np.arange(12)

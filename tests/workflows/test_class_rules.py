@@ -98,6 +98,15 @@ def test_values_without_names_are_asked_about_where_the_other_side_has_names(tmp
     assert evaluate(bare, labels=bare).mean_iou == 1
 
 
+def test_the_map_of_a_network_that_learned_from_values_is_read_by_them(tmp_path: Path, ids: np.ndarray) -> None:
+    judged = named(tmp_path / "map.tif", ids, "class 0", "class 1", "class 2")
+    assert evaluate(judged, labels=write(tmp_path / "bare.tif", ids)).mean_iou == 1
+    labels = named(tmp_path / "labels.tif", ids, "background", "building", "tree")
+    with pytest.raises(LabelError, match=r"map\.tif does not name its values, 0, 1, 2; the labels have background"):
+        evaluate(judged, labels=labels)
+    assert evaluate(judged, labels=labels, class_map="0=background,1=building,2=tree").mean_iou == 1
+
+
 def test_numbers_in_a_class_map_are_those_of_labels_where_the_map_has_names(tmp_path: Path, ids: np.ndarray) -> None:
     judged = named(tmp_path / "map.tif", ids, "background", "building", "tree")
     labels = write(tmp_path / "labels.tif", ids + np.uint8(1))
@@ -165,6 +174,11 @@ def test_rasters_without_names_go_into_one_layer_whatever_they_hold(tmp_path: Pa
     few, more = np.zeros((8, 8), dtype=np.uint8), np.full((8, 8), 9, dtype=np.uint8)
     paths = [write(tmp_path / "a.tif", few), write(tmp_path / "b.tif", more)]
     assert vectorize(paths, outputs=tmp_path / "out.gpkg").polygons == {"class 0": 1, "class 9": 1}
+
+
+def test_a_raster_of_nothing_makes_no_polygons(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", np.full((8, 8), 255, dtype=np.uint8), nodata=255)
+    assert vectorize(path, outputs=tmp_path / "out.gpkg").polygons == {}
 
 
 def test_whole_numbers_of_a_float_raster_are_traced(tmp_path: Path, ids: np.ndarray) -> None:
