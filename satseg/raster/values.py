@@ -12,8 +12,9 @@ from satseg.records import BandStatistics
 
 FARTHEST = 65_000.0
 """Standard deviations from the mean beyond which a value is no measurement. Half precision ends at 65,504."""
-LARGEST = 1e30
-"""Size beyond which no value is a measurement, whatever the band: undeclared nodata such as -3.4e38 or 9.97e36."""
+_WHOLE = 1e15  # whole numbers up to here are written out
+LARGEST = 9.9e19
+"""Size beyond which no value is a measurement, whatever the band: undeclared nodata such as -3.4e38, 1e20, 9.97e36."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,11 @@ class Oddity:
             bands: Names of its bands.
             fate: What becomes of the pixels, such as ``They become nodata``.
         """
+        value = spell(self.value)
         return (
-            f"{scene}: {self.pixels:,} px hold values far out of range, such as {self.value:.9g} in "
-            f"{bands[self.band]} at row {self.row}, column {self.column}. {fate}. If that is its nodata value, declare "
-            f"it: gdal_edit.py -a_nodata {self.value:.9g} FILE"
+            f"{scene}: {self.pixels:,} px hold values far out of range, such as {value} in {bands[self.band]} at row "
+            f"{self.row}, column {self.column}. {fate}. If that is its nodata value, declare it: "
+            f"gdal_edit.py -a_nodata {value} FILE"
         )
 
 
@@ -135,6 +137,14 @@ class ValueRange:
 
     def _limits(self, count: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
         return self.low or (-LARGEST,) * count, self.high or (LARGEST,) * count
+
+
+def spell(value: float) -> str:
+    """Return a value as a file of its type would state it, in as few digits as tell it from others."""
+    if value.is_integer() and abs(value) < _WHOLE:
+        return str(int(value))
+    narrow = np.float32(value) if abs(value) <= float(np.finfo(np.float32).max) else None
+    return str(narrow) if narrow is not None and float(narrow) == value else repr(value)
 
 
 def _held(limit: float, dtype: np.dtype) -> float:

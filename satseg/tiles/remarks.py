@@ -7,9 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from satseg.raster.bands import Moments, constant_bands
+from satseg.raster.values import spell
 from satseg.tiles.tileset import TileSet, read_moments
 
-_CUSTOMARY = (-9999, -99999, -999999, -32768, -32767, -(2**31), -1e20, 1e20, -1e30, 1e30)
+_CUSTOMARY = (-9999, -99999, -999999, -32768, -32767, -(2**31), 2**31 - 1)
 _APART = 5  # ranges of all other values
 
 
@@ -26,8 +27,8 @@ def remarks_on_bands(tile_set: TileSet) -> list[str]:
     ]
     suspects = suspected_nodata(read_moments(tile_set.path, train))
     return constant + [
-        f"In {count} of {len(train)} train tiles, {names[band]} holds {value:.9g}, far from all other values. If that "
-        f"is nodata, declare it and tile again: gdal_edit.py -a_nodata {value:.9g} FILE"
+        f"In {count} of {len(train)} train tiles, {names[band]} holds {spell(value)}, far from all other values. If "
+        f"that is nodata, declare it and tile again: gdal_edit.py -a_nodata {spell(value)} FILE"
         for band, value, count in suspects
     ]
 

@@ -5,14 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from satseg.raster.values import FARTHEST, LARGEST, Oddity, ValueRange
+from satseg.raster.values import FARTHEST, LARGEST, Oddity, ValueRange, spell
 from satseg.records import BandStatistics
 
 STATISTICS = BandStatistics(9, (10.0, 1e9), (5.0, 0.0), (0.0, 1e9), (20.0, 1e9))
 EVERYWHERE = np.ones((2, 3), dtype=bool)
 
 
-@pytest.mark.parametrize("value", [-3.4028235e38, 9.96921e36, 1e31, 10 + 5 * FARTHEST * 1.01])
+@pytest.mark.parametrize("value", [-3.4028235e38, 9.96921e36, -1e20, 10 + 5 * FARTHEST * 1.01])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_value_that_no_band_holds_makes_its_pixel_invalid(value: float, dtype: type) -> None:
     bands = np.full((2, 2, 3), [[[10]], [[1e9]]], dtype=dtype)
@@ -59,3 +59,19 @@ def test_what_was_found_in_pieces_is_told_once() -> None:
     assert told.startswith("north.tif: 5 px hold values far out of range, such as 1e+34 in red at row 5, column 9.")
     assert "gdal_edit.py -a_nodata 1e+34" in told
     assert Oddity.merge(()) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (float(np.float32(-3.4e38)), "-3.4e+38"),
+        (float(np.float32(1e20)), "1e+20"),
+        (-1.7976931348623157e308, "-1.7976931348623157e+308"),
+        (-2147483648.0, "-2147483648"),
+        (-9999.0, "-9999"),
+    ],
+)
+def test_values_are_spelt_as_their_file_would(value: float, told: str) -> None:
+    assert spell(value) == told
+    with np.errstate(over="ignore"):
+        assert value in (float(told), float(np.float32(float(told))))
