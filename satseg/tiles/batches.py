@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from satseg.classes import IGNORE_INDEX
+from satseg.errors import TileError
 from satseg.raster.values import ValueRange
 
 if TYPE_CHECKING:
@@ -65,12 +66,16 @@ class TileReader:
         """Return the tile's sample. Its arrays are shared: do not write to them.
 
         Raises:
-            TileError: The tile cannot be read.
+            TileError: The tile cannot be read, or is larger than the others.
         """
         kept = self._samples.get(tile.name)
         if kept is not None:
             return kept
-        sample = pad(self._measured(tile, Sample(*tile.read())), self.size)
+        sample = self._measured(tile, Sample(*tile.read()))
+        if max(sample.labels.shape) > self.size:
+            rows, columns = sample.labels.shape
+            raise TileError(f"Tile {tile.name} is {columns} x {rows} px; tiles have {self.size} px a side at most.")
+        sample = pad(sample, self.size)
         with self._lock:
             if tile.name not in self._samples and sample.nbytes <= self._free:
                 self._samples[tile.name] = sample

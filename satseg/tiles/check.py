@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from satseg.classes import IGNORE_INDEX
 from satseg.errors import SatsegError
 from satseg.raster.bands import Moments
-from satseg.raster.scene import Scene
 from satseg.records import Progress, ProgressEvent, no_progress
-from satseg.tiles.tileset import TileSet, pixels_column, read_moments
+from satseg.tiles.index import pixels_column
+from satseg.tiles.tileset import TileSet, read_moments
 
 _DRIFT = 1e-9  # of a mean: another machine may add in another order
 
@@ -74,21 +73,13 @@ def check(tile_set: TileSet, *, progress: Progress = no_progress) -> TileCheck:
 def _problems(tile_set: TileSet, row: Mapping[str, Any], moments: Moments | None) -> Iterator[str]:
     tile = tile_set.tile(row)
     try:
-        with Scene.open(tile.image, expand_palette=False) as scene:
-            bands = scene.info.bands
         values, labels, valid = tile.read()
     except SatsegError as error:
         yield error.message.removeprefix(f"Tile {tile.name} ").rstrip(".")
         return
-    if (bands.dtype, len(bands)) != (tile_set.bands.dtype, len(tile_set.bands)):
-        yield f"holds {len(bands)} bands of {bands.dtype}, not {len(tile_set.bands)} of {tile_set.bands.dtype}"
-        return
     if labels.shape != (row["height"], row["width"]):
         yield f"is {labels.shape[1]} x {labels.shape[0]} px, not {row['width']} x {row['height']}"
     counts = np.bincount(labels.ravel(), minlength=256)
-    unknown = np.flatnonzero(counts[len(tile_set.classes) : IGNORE_INDEX]) + len(tile_set.classes)
-    if len(unknown):
-        yield f"holds the class id {unknown[0]}; ids end at {len(tile_set.classes) - 1}"
     for entry in tile_set.classes:
         if counts[entry.id] != row[pixels_column(entry.name)]:
             yield f"holds {counts[entry.id]} pixels of {entry.name}, not {row[pixels_column(entry.name)]}"

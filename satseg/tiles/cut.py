@@ -18,10 +18,10 @@ from satseg.raster.labels import Labels
 from satseg.raster.scene import window_transform
 from satseg.raster.values import Oddity, ValueRange
 from satseg.records import SceneInfo
+from satseg.tiles.index import pixels_column
 from satseg.tiles.layout import Placement
 from satseg.tiles.regions import Region
 from satseg.tiles.sources import AnyScene
-from satseg.tiles.tileset import pixels_column
 
 _FEW = 16
 _ZERO = "class 0"

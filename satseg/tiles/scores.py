@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import geopandas
 import pandas as pd
 
 from satseg.staging import staged
+from satseg.tiles.index import read_table
 from satseg.tiles.tileset import INDEX
 
 
@@ -26,7 +26,7 @@ def write_scores(folder: Path, tiles: Sequence[str], columns: Mapping[str, Seque
     Raises:
         OutputError: The index cannot be written.
     """
-    index = geopandas.read_parquet(folder / INDEX)
+    index = read_table(folder / INDEX)
     scores = pd.DataFrame(dict(columns), index=pd.Index(tiles))
     for name in scores:
         index[name] = index["tile"].map(scores[name])

@@ -27,14 +27,13 @@ from rasterio.windows import Window
 
 from satseg.classes import IGNORE_INDEX, ClassTable
 from satseg.errors import SatsegError, TileError, one_line
-from satseg.geo.crs import is_geographic, same_crs
 from satseg.raster.bands import Moments, merge_moments
 from satseg.raster.names import open_raster
 from satseg.raster.scene import Scene
 from satseg.records import BandSpec, BandStatistics, SceneInfo
-from satseg.tiles.globe import GLOBE, in_degrees
+from satseg.tiles.index import IndexReader, pixels_column, places_of
 from satseg.tiles.layout import SPLITS
-from satseg.tiles.places import Places, footprints_of, lie_somewhere, overlapped
+from satseg.tiles.places import footprints_of, lie_somewhere, overlapped
 
 log = logging.getLogger("satseg")
 
@@ -47,7 +46,6 @@ _MOMENTS = ("count", "mean", "squares", "minimum", "maximum")
 _MOMENT_SCHEMA = pa.schema(
     [("tile", pa.string()), ("count", pa.int64()), *((name, pa.list_(pa.float64())) for name in _MOMENTS[1:])]
 )
-_COLUMNS = ("tile", "image", "labels", "scene", "row", "col", "height", "width", "split", "valid_share", "weight")
 
 
 @dataclass(frozen=True)
@@ -61,6 +59,7 @@ class Tile:
         split: ``train``, ``val`` or ``test``.
         weight: How often it is drawn in training, relative to the others.
         pixels: Labelled pixels of each class.
+        bands: What the image must hold; None takes what it holds.
     """
 
     name: str
@@ -69,6 +68,7 @@ class Tile:
     split: str
     weight: float
     pixels: tuple[int, ...]
+    bands: BandSpec | None = None
 
     def read(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Read the sample.
@@ -78,7 +78,7 @@ class Tile:
             255 where unlabelled or invalid; valid (row, col) bool.
 
         Raises:
-            TileError: A file is missing or damaged.
+            TileError: A file is missing or damaged, or is not what the tile set says.
         """
         try:
             with Scene.open(self.image, expand_palette=False) as scene:
@@ -90,6 +90,15 @@ class Tile:
             raise TileError(f"Tile {self.name} cannot be read: {one_line(error)}.") from error
         if labels.shape != valid.shape:
             raise TileError(f"Tile {self.name}: image {valid.shape} and labels {labels.shape} differ in size.")
+        if self.bands is not None and (len(bands), bands.dtype.name) != (len(self.bands), self.bands.dtype):
+            there = f"{len(self.bands)} of {self.bands.dtype}"
+            raise TileError(f"Tile {self.name} holds {len(bands)} bands of {bands.dtype}, not {there}.")
+        if labels.dtype.kind not in "ui":
+            raise TileError(f"Tile {self.name} holds labels of {labels.dtype}; class ids are integers.")
+        strange = labels[((labels < 0) | (labels >= len(self.pixels))) & (labels != IGNORE_INDEX)]
+        if strange.size:
+            raise TileError(f"Tile {self.name} holds the class id {strange.min()}; ids end at {len(self.pixels) - 1}.")
+        labels = labels.astype(np.uint8, copy=False)
         if not valid.all():
             bands = np.where(valid, bands, bands.dtype.type(0))
             labels = np.where(valid, labels, np.uint8(IGNORE_INDEX))
@@ -130,11 +139,7 @@ class TileSet:
                 hint="Make one: satseg tile SCENE --labels LABELS -o TILES",
             )
         try:
-            header = json.loads((folder / HEADER).read_text(encoding="utf-8"))
-            index = geopandas.read_parquet(folder / INDEX)
-            classes = ClassTable.from_dict(header["classes"])
-            _check_index(folder / INDEX, index, classes)
-            tile_set = cls._from_parts(folder, header, classes, index)
+            tile_set = cls._read(folder)
         except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
             raise TileError(f"The tile set {folder} cannot be read: {one_line(error)}.") from error
         leaks = tile_set.leaks()
@@ -148,16 +153,17 @@ class TileSet:
         return tile_set
 
     @classmethod
-    def _from_parts(
-        cls, folder: Path, header: Mapping[str, Any], classes: ClassTable, index: geopandas.GeoDataFrame
-    ) -> TileSet:
+    def _read(cls, folder: Path) -> TileSet:
+        header = json.loads((folder / HEADER).read_text(encoding="utf-8"))
+        classes, bands = ClassTable.from_dict(header["classes"]), BandSpec.from_dict(header["bands"])
+        tile_size = int(header["tile_size"])
         return cls(
             path=folder,
             classes=classes,
-            bands=BandSpec.from_dict(header["bands"]),
+            bands=bands,
             gsd=tuple(header["gsd"]) if header["gsd"] else None,
-            tile_size=int(header["tile_size"]),
-            index=index,
+            tile_size=tile_size,
+            index=IndexReader(folder / INDEX, classes, bands, tile_size).read(measured_tiles(folder)),
         )
 
     @property
@@ -199,6 +205,7 @@ class TileSet:
             split=row["split"],
             weight=float(row["weight"]),
             pixels=tuple(int(row[pixels_column(name)]) for name in self.classes.names),
+            bands=self.bands,
         )
 
     def leaks(self) -> dict[str, str]:
@@ -230,11 +237,6 @@ class TileSet:
             for split in SPLITS
             for rows in [self.index[self.index["split"] == split]]
         }
-
-
-def pixels_column(name: str) -> str:
-    """Return the index column that counts the pixels of a class."""
-    return f"pixels_{name}"
 
 
 def write_header(
@@ -295,6 +297,13 @@ def make_index(
     return geopandas.GeoDataFrame(table, geometry=footprints, crs=crs)
 
 
+def measured_tiles(folder: Path) -> list[str]:
+    """Return the names of the tiles whose moments are on file: all that were cut."""
+    if not (folder / MOMENTS).is_file():
+        return []
+    return list(pq.read_table(folder / MOMENTS, columns=["tile"])["tile"].to_pylist())
+
+
 def read_moments(folder: Path, names: Sequence[str]) -> dict[str, Moments]:
     """Return the moments that are on file of the tiles of these names."""
     if not (folder / MOMENTS).is_file():
@@ -304,27 +313,6 @@ def read_moments(folder: Path, names: Sequence[str]) -> dict[str, Moments]:
     count, *parts = (table[name].to_pylist() for name in _MOMENTS)
     rows = zip(table["tile"].to_pylist(), count, *parts, strict=True)
     return {name: Moments(n, *map(np.array, values)) for name, n, *values in rows}
-
-
-def places_of(index: geopandas.GeoDataFrame) -> Places:
-    """Return where the tiles of an index lie."""
-    windows = index[["row", "col", "height", "width"]].to_numpy(dtype=np.int64)
-    scenes = index["scene"].to_numpy(dtype=object)
-    if index.crs is None:
-        return Places(scenes, windows, np.full(len(index), None, dtype=object), geographic=False)
-    crs = index.crs.to_wkt()
-    geometry = index.geometry.to_crs(GLOBE) if is_geographic(crs) and not in_degrees(crs) else index.geometry
-    return Places(scenes, windows, geometry.to_numpy(), is_geographic(crs))
-
-
-def brought_to(index: geopandas.GeoDataFrame, crs: str | None) -> geopandas.GeoDataFrame:
-    """Return an index with its footprints in another CRS; where they are in none, nobody knows where they lie."""
-    if crs is None or (index.crs is not None and same_crs(index.crs.to_wkt(), crs)):
-        return index
-    if index.crs is not None:
-        return index.to_crs(crs)
-    nowhere: geopandas.GeoDataFrame = index.set_geometry(geopandas.GeoSeries([None] * len(index), index.index, crs=crs))
-    return nowhere
 
 
 def batched(rows: Iterable[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
@@ -355,26 +343,3 @@ def _statistics(folder: Path, index: geopandas.GeoDataFrame) -> BandStatistics:
 def _measure(image: Path) -> Moments | None:
     with Scene.open(image, expand_palette=False) as scene:
         return Moments.of(*scene.read(Window(0, 0, scene.info.width, scene.info.height)))
-
-
-def _check_index(path: Path, index: geopandas.GeoDataFrame, classes: ClassTable) -> None:
-    """Refuse an index that was edited into something that cannot be used; fill weights that were left empty."""
-    missing = [c for c in (*_COLUMNS, *map(pixels_column, classes.names)) if c not in index]
-    if missing:
-        raise TileError(f"The index {path} lacks the column {missing[0]!r}.")
-    index["weight"] = index["weight"].astype(float).fillna(1.0)
-    if (index["weight"] < 0).any() or not np.isfinite(index["weight"]).all():
-        worst = index["tile"][(index["weight"] < 0) | ~np.isfinite(index["weight"])].iloc[0]
-        raise TileError(f"The weight of the tile {worst} in {path} is not a number of 0 or more.")
-    twice = index["tile"][index["tile"].duplicated()]
-    if len(twice):
-        raise TileError(f"The tile {twice.iloc[0]} stands twice in the index {path}.")
-    others = index["split"][~index["split"].isin(SPLITS)]
-    if len(others):
-        log.warning(
-            "%s: %d tiles are not used, since their split is none of %s: %s.",
-            path,
-            len(others),
-            ", ".join(SPLITS),
-            ", ".join(sorted(map(repr, others.unique()))[:5]),
-        )

@@ -191,7 +191,7 @@ class TileScoring:
         """Return where each tile lies; the bootstrap draws the tiles of one block together."""
         index = self.tile_set.index
         scenes = index["scene"].factorize()[0].tolist()
-        blocks = index["block"].fillna(-1).tolist() if "block" in index else range(len(index))  # users may add rows
+        blocks = index["block"].tolist() if "block" in index else range(len(index))
         columns = (index[name].tolist() for name in ("tile", "row", "col", "height", "width"))
         return {
             name: Place(name, row, col, height, width, (scene, int(block)))

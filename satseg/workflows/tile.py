@@ -24,6 +24,7 @@ from satseg.records import Progress, TileSummary, as_json, no_progress
 from satseg.staging import commit
 from satseg.tiles.build import Builder, quotas, resumable
 from satseg.tiles.cut import Worth
+from satseg.tiles.index import brought_to, places_of
 from satseg.tiles.journal import Journal
 from satseg.tiles.layout import SPLITS, choose_block
 from satseg.tiles.ownership import check_own
@@ -32,7 +33,7 @@ from satseg.tiles.plan import Existing, Layout, deal, in_reading_order, without_
 from satseg.tiles.regions import Regions
 from satseg.tiles.remarks import remarks_on_bands
 from satseg.tiles.sources import pair
-from satseg.tiles.tileset import INDEX, MOMENTS, TileSet, brought_to, make_index, places_of, write_header
+from satseg.tiles.tileset import INDEX, MOMENTS, TileSet, make_index, write_header
 from satseg.workflows.ledger import Ledger
 from satseg.workflows.tile_provenance import is_joined, is_pending, provenance_of, recall, tiles_by_split
 from satseg.workflows.tile_scenes import describe_all, find_scenes, input_files, label_files, parse_gsd, unique_names

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import geopandas
 import numpy as np
+import pandas
 import pytest
 import rasterio
 from affine import Affine
@@ -93,6 +94,14 @@ def test_weights_left_empty_are_one(tiles: Path) -> None:
         (lambda index: index.drop(columns="split"), "lacks the column 'split'"),
         (lambda index: index.drop(columns="pixels_houses"), "lacks the column 'pixels_houses'"),
         (lambda index: index.assign(tile="one"), "The tile one stands twice"),
+        (lambda index: index.assign(weight=np.inf), "weight of the tile .* is not a number of 0 or more"),
+        (lambda index: index.assign(weight="often"), "weight of the tile .* is not a number of 0 or more, but 'often'"),
+        (lambda index: index.assign(row=2.5), "The row of the tile .* is not a whole number of 0 or more, but 2.5"),
+        (lambda index: index.assign(col=-32), "The col of the tile .* is not a whole number of 0 or more, but -32"),
+        (lambda index: index.assign(pixels_houses="many"), "The pixels_houses of the tile .* but 'many'"),
+        (lambda index: index.assign(image=None), "Row 1 of the index .* has no image, but None"),
+        (lambda index: index.assign(tile=[*index["tile"][:-1], ""]), r"Row \d+ of the index .* has no tile, but ''"),
+        (lambda index: index.assign(tile=range(len(index))), "Row 1 of the index .* has no tile, but 0"),
     ],
 )
 def test_an_index_that_makes_no_sense_is_refused(
@@ -100,6 +109,92 @@ def test_an_index_that_makes_no_sense_is_refused(
 ) -> None:
     with pytest.raises(TileError, match=message):
         edit(tiles, change)
+
+
+def add_row(tiles: Path, name: str, **entries: object) -> TileSet:
+    """Add a row whose files are copies of those of the first one; what is not given is left empty."""
+
+    def change(index: geopandas.GeoDataFrame) -> geopandas.GeoDataFrame:
+        own = {"tile": name, "image": f"images/{name}.tif", "labels": f"labels/{name}.tif", "split": "train"}
+        row = dict.fromkeys(index.columns) | own | entries
+        added = geopandas.GeoDataFrame([row], geometry="geometry", crs=index.crs)
+        return pandas.concat([index, added], ignore_index=True)
+
+    first = TileSet.open(tiles).tiles("train")[0]
+    for kind, path in (("images", first.image), ("labels", first.labels)):
+        shutil.copy(path, tiles / kind / f"{name}.tif")
+    return edit(tiles, change)
+
+
+def test_a_row_that_the_user_added_is_filled_from_its_files(tiles: Path) -> None:
+    before = TileSet.open(tiles)
+    tile_set = add_row(tiles, "my own/../tile 'ä'".replace("/", "-"))
+    first, own = tile_set.tiles("train")[0], tile_set.tiles("train")[-1]
+    assert (own.weight, own.pixels) == (1.0, first.pixels)
+    row = tile_set.index.iloc[-1]
+    assert (row["scene"], row["row"], row["col"], row["height"], row["width"]) == (row["image"], 0, 0, 32, 32)
+    assert row["block"] < 0
+    assert tile_set.leaks() == {}
+    assert tile_set.statistics.count > before.statistics.count
+    assert check_tiles(tiles).problems == ()
+
+
+def test_rows_without_a_block_are_blocks_of_their_own(tiles: Path) -> None:
+    tile_set = edit(tiles, lambda index: index.assign(block=index["block"].where(index.index > 2).astype("Float64")))
+    assert tile_set.index["block"].nunique() == len(set(tile_set.index["block"][3:])) + 3
+    assert TileSet.open(tiles).tiles("train")[0].read()[0].shape == (2, 32, 32)
+
+
+@pytest.mark.parametrize(
+    ("bands", "message"),
+    [
+        (np.ones((3, 32, 32), dtype=np.float32), "holds 3 bands of float32, not 2 of float32"),
+        (np.ones((2, 32, 32), dtype=np.uint8), "holds 2 bands of uint8, not 2 of float32"),
+        (np.ones((2, 33, 40), dtype=np.float32), "is 40 x 33 px; tiles of this set have 32 px"),
+    ],
+)
+def test_a_tile_of_the_users_own_that_does_not_fit_is_named(tiles: Path, bands: np.ndarray, message: str) -> None:
+    add_row(tiles, "own")
+    write_scene(tiles / "images" / "own.tif", bands)
+    with pytest.raises(TileError, match=f"The image of the tile own in .* {message}"):
+        TileSet.open(tiles)
+
+
+def test_labels_of_the_users_own_with_other_ids_are_named(tiles: Path) -> None:
+    add_row(tiles, "own")
+    write_scene(tiles / "labels" / "own.tif", np.full((1, 32, 32), 9, dtype=np.int16))
+    with pytest.raises(TileError, match=r"The labels of the tile own in .* hold 9; class ids end at 1"):
+        TileSet.open(tiles)
+    edit(tiles, lambda index: index.assign(pixels_background=1, pixels_houses=1, height=32, width=32))
+    with pytest.raises(TileError, match="Tile own holds the class id 9; ids end at 1"):
+        TileSet.open(tiles).tiles("train")[-1].read()
+
+
+def test_a_row_of_no_split_needs_no_files(tiles: Path) -> None:
+    add_row(tiles, "own", split=None)
+    shutil.rmtree(tiles / "labels")
+    assert "own" in TileSet.open(tiles).index["tile"].tolist()
+
+
+def test_an_index_that_lost_its_geometries_is_still_one(tiles: Path, caplog: pytest.LogCaptureFixture) -> None:
+    before = TileSet.open(tiles)
+    pandas.read_parquet(tiles / INDEX).iloc[:, ::-1].to_parquet(tiles / INDEX)
+    with caplog.at_level(logging.WARNING, "satseg"):
+        after = TileSet.open(tiles)
+    assert "is a table without geometries" in caplog.text
+    assert [t.pixels for t in after.tiles("train")] == [t.pixels for t in before.tiles("train")]
+
+
+def test_an_index_that_gdal_wrote_is_read(tiles: Path) -> None:
+    """As a GeoPackage in another CRS and back, with numbers as text and as floats."""
+    before = TileSet.open(tiles)
+    frame = before.index.assign(row=before.index["row"].astype(str), pixels_houses=before.index["pixels_houses"] * 1.0)
+    frame.to_crs("EPSG:3857").to_file(tiles / "edited.gpkg")
+    geopandas.read_file(tiles / "edited.gpkg").to_parquet(tiles / INDEX)
+    after = TileSet.open(tiles)
+    assert [t.pixels for t in after.tiles("val")] == [t.pixels for t in before.tiles("val")]
+    assert after.leaks() == {}
+    assert check_tiles(tiles).problems == ()
 
 
 def test_tiles_of_other_splits_are_not_used(tiles: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,217 @@
+"""The index of a tile set: read as its user may have edited it, checked row by row, and where its tiles lie."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import numpy as np
+import pandas
+import shapely
+from rasterio.errors import RasterioError
+
+from satseg.classes import IGNORE_INDEX, ClassTable
+from satseg.errors import SatsegError, TileError, one_line
+from satseg.geo.crs import is_geographic, same_crs
+from satseg.raster.names import open_raster
+from satseg.raster.scene import Scene
+from satseg.records import BandSpec
+from satseg.tiles.globe import GLOBE, in_degrees
+from satseg.tiles.layout import SPLITS
+from satseg.tiles.places import Places
+
+log = logging.getLogger("satseg")
+
+_TEXTS = ("tile", "image", "labels")
+_WINDOW = ["row", "col", "height", "width"]
+_COLUMNS = (*_TEXTS, "scene", *_WINDOW, "split", "valid_share", "weight")
+
+
+def pixels_column(name: str) -> str:
+    """Return the index column that counts the pixels of a class."""
+    return f"pixels_{name}"
+
+
+def read_table(path: Path) -> geopandas.GeoDataFrame:
+    """Read an index as it is; without what makes it GeoParquet, nobody knows where its tiles lie.
+
+    Raises:
+        ValueError: It is no Parquet file.
+        OSError: It cannot be read.
+    """
+    try:
+        return geopandas.read_parquet(path).reset_index(drop=True)
+    except ValueError:
+        table = pandas.read_parquet(path).reset_index(drop=True)
+    log.warning("%s is a table without geometries: which tiles of different scenes overlap is not known.", path)
+    return geopandas.GeoDataFrame(table.drop(columns="geometry", errors="ignore"), geometry=[None] * len(table))
+
+
+@dataclass(frozen=True)
+class IndexReader:
+    """Read the index of a tile set that its user may have edited with QGIS or any other program.
+
+    Columns may stand in any order and have any type that holds their values. What was left empty in rows that the user
+    added is filled: weight with 1, sizes and pixels by class from the files of the tile, its place as one of its own.
+
+    Args:
+        path: The index.
+        classes: Classes that are counted.
+        bands: What images must hold.
+        tile_size: Rows and columns of a tile at most.
+    """
+
+    path: Path
+    classes: ClassTable
+    bands: BandSpec
+    tile_size: int
+
+    def read(self, known: Sequence[str]) -> geopandas.GeoDataFrame:
+        """Read and check it.
+
+        Args:
+            known: Tiles that were cut; only the files of others are looked at.
+
+        Raises:
+            TileError: A column is missing, or an entry makes no sense.
+            ValueError: It is no Parquet file.
+        """
+        index = read_table(self.path)
+        self._check_columns(index)
+        self._check_names(index)
+        self._warn_of_others(index)
+        used = index["split"].isin(SPLITS).to_numpy()
+        for column in (*_WINDOW, *self._pixels):
+            index[column] = self._numbers(index, column, whole=True)
+        index["weight"] = self._numbers(index, "weight").fillna(1.0)
+        self._place(index)
+        self._complete(index, used)
+        self._look_at(index[used & ~index["tile"].isin(known).to_numpy()])
+        return index.astype(dict.fromkeys((*_WINDOW, *self._pixels), np.int64))
+
+    @property
+    def _pixels(self) -> list[str]:
+        return [pixels_column(name) for name in self.classes.names]
+
+    def _check_columns(self, index: geopandas.GeoDataFrame) -> None:
+        missing = [column for column in (*_COLUMNS, *self._pixels) if column not in index]
+        if missing:
+            raise TileError(f"The index {self.path} lacks the column {missing[0]!r}.")
+
+    def _check_names(self, index: geopandas.GeoDataFrame) -> None:
+        for column in _TEXTS:
+            for number, value in enumerate(index[column], start=1):
+                if not isinstance(value, str) or not value:
+                    raise TileError(f"Row {number} of the index {self.path} has no {column}, but {value!r}.")
+        twice = index["tile"][index["tile"].duplicated()]
+        if len(twice):
+            raise TileError(f"The tile {twice.iloc[0]} stands twice in the index {self.path}.")
+
+    def _warn_of_others(self, index: geopandas.GeoDataFrame) -> None:
+        others = index["split"][~index["split"].isin(SPLITS)]
+        if len(others):
+            log.warning(
+                "%s: %d tiles are not used, since their split is none of %s: %s.",
+                self.path,
+                len(others),
+                ", ".join(SPLITS),
+                ", ".join(sorted(map(repr, others.unique()))[:5]),
+            )
+
+    def _numbers(self, index: geopandas.GeoDataFrame, column: str, *, whole: bool = False) -> pandas.Series:
+        """Return a column as float64, NaN where it was left empty."""
+        entries = index[column]
+        numbers = pandas.to_numeric(entries, errors="coerce").astype(float)
+        wrong = (entries.notna() & (entries != "") & numbers.isna()) | (numbers < 0) | np.isinf(numbers)
+        if whole:
+            wrong |= numbers.notna() & (numbers % 1 != 0)
+        if wrong.any():
+            kind = "a whole number" if whole else "a number"
+            raise TileError(
+                f"The {column} of the tile {index['tile'][wrong].iloc[0]} in {self.path} is not {kind} of 0 or more, "
+                f"but {entries[wrong].tolist()[0]!r}."
+            )
+        return numbers
+
+    def _place(self, index: geopandas.GeoDataFrame) -> None:
+        """Give tiles of which nobody knows where in which scene they lie a scene of their own, and a block."""
+        alone = index[["scene", "row", "col"]].isna().any(axis=1)
+        index["scene"] = index["scene"].astype(object).where(~alone, index["image"])
+        index.loc[alone, ["row", "col"]] = 0
+        if "block" in index:
+            blocks = pandas.to_numeric(index["block"], errors="coerce")
+            own = pandas.Series(-1 - np.arange(len(index)), index=index.index)
+            index["block"] = blocks.fillna(own).astype(np.int64)
+
+    def _complete(self, index: geopandas.GeoDataFrame, used: np.ndarray) -> None:
+        """Fill sizes and pixels that were left empty."""
+        columns = ["height", "width", *self._pixels]
+        empty = index[columns].isna().any(axis=1).to_numpy()
+        for number in np.flatnonzero(empty & used):
+            found = self._count(index.iloc[number])
+            index.loc[number, columns] = index.loc[number, columns].fillna(pandas.Series(found, index=columns))
+        index[columns] = index[columns].fillna(0)
+
+    def _count(self, row: pandas.Series) -> list[int]:
+        """Return rows, columns, and pixels of each class of the labels of a tile."""
+        try:
+            with open_raster(self.path.parent / row["labels"]) as dataset:
+                labels = dataset.read(1)
+        except RasterioError as error:
+            raise TileError(f"Tile {row['tile']} cannot be read: {one_line(error)}.") from error
+        ids, counts = np.unique(labels, return_counts=True)
+        strange = [value for value in ids.tolist() if not 0 <= value < len(self.classes) and value != IGNORE_INDEX]
+        if strange:
+            raise TileError(
+                f"The labels of the tile {row['tile']} in {self.path} hold {strange[0]}; class ids end at "
+                f"{len(self.classes) - 1}."
+            )
+        by_id = dict(zip(ids.tolist(), counts.tolist(), strict=True))
+        return [*labels.shape, *(by_id.get(entry.id, 0) for entry in self.classes)]
+
+    def _look_at(self, added: geopandas.GeoDataFrame) -> None:
+        """Refuse tiles of the user's own that do not fit the others."""
+        for row in added.to_dict("records"):
+            try:
+                with Scene.open(self.path.parent / row["image"], expand_palette=False) as scene:
+                    info = scene.info
+            except SatsegError:
+                continue  # it is told when it is read, with all others that cannot be
+            self._check_fits(row, info.bands, (info.height, info.width))
+
+    def _check_fits(self, row: dict[str, Any], bands: BandSpec, shape: tuple[int, int]) -> None:
+        where = f"The image of the tile {row['tile']} in {self.path}"
+        if (len(bands), bands.dtype) != (len(self.bands), self.bands.dtype):
+            raise TileError(
+                f"{where} holds {len(bands)} bands of {bands.dtype}, not {len(self.bands)} of {self.bands.dtype}.",
+                hint="Cut it with satseg tile --append, or leave its row out.",
+            )
+        if max(shape) > self.tile_size:
+            raise TileError(
+                f"{where} is {shape[1]} x {shape[0]} px; tiles of this set have {self.tile_size} px a side at most."
+            )
+
+
+def places_of(index: geopandas.GeoDataFrame) -> Places:
+    """Return where the tiles of an index lie."""
+    windows = index[_WINDOW].to_numpy(dtype=np.int64)
+    scenes = index["scene"].to_numpy(dtype=object)
+    if index.crs is None:
+        return Places(scenes, windows, np.full(len(index), None, dtype=object), geographic=False)
+    crs = index.crs.to_wkt()
+    geometry = index.geometry.to_crs(GLOBE) if is_geographic(crs) and not in_degrees(crs) else index.geometry
+    return Places(scenes, windows, shapely.force_2d(geometry.to_numpy()), is_geographic(crs))
+
+
+def brought_to(index: geopandas.GeoDataFrame, crs: str | None) -> geopandas.GeoDataFrame:
+    """Return an index with its footprints in another CRS; where they are in none, nobody knows where they lie."""
+    if crs is None or (index.crs is not None and same_crs(index.crs.to_wkt(), crs)):
+        return index
+    if index.crs is not None:
+        return index.to_crs(crs)
+    nowhere: geopandas.GeoDataFrame = index.set_geometry(geopandas.GeoSeries([None] * len(index), index.index, crs=crs))
+    return nowhere
