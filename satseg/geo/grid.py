@@ -9,6 +9,7 @@ import numpy as np
 from affine import Affine
 from pyproj.exceptions import ProjError
 
+from satseg.errors import SceneError
 from satseg.geo.crs import crs_of_raster, full_turn, geodesic, is_geographic, parse_crs, same_crs, short_name
 from satseg.records import SceneInfo
 
@@ -35,9 +36,20 @@ class Grid:
 
     @classmethod
     def of(cls, dataset: Any) -> Grid:
-        """Return the grid of an open rasterio dataset. A CRS without a geotransform says nothing: it counts as none."""
-        placed = not dataset.transform.is_identity
-        return cls(dataset.width, dataset.height, dataset.transform, crs_of_raster(dataset) if placed else None)
+        """Return the grid of an open rasterio dataset. A CRS without a geotransform says nothing: it counts as none.
+
+        Raises:
+            SceneError: The pixels have no size, lie on one line, or lie at no finite place.
+        """
+        transform = dataset.transform
+        if not np.isfinite(transform[:6]).all() or transform.determinant == 0:
+            raise SceneError(
+                f"{dataset.name} gives its pixels no size or no place: its geotransform is "
+                f"{', '.join(f'{value:g}' for value in transform.to_gdal())}.",
+                hint="Say where it lies: gdal_edit.py -a_ullr LEFT TOP RIGHT BOTTOM FILE",
+            )
+        placed = not transform.is_identity
+        return cls(dataset.width, dataset.height, transform, crs_of_raster(dataset) if placed else None)
 
     @classmethod
     def of_scene(cls, scene: SceneInfo) -> Grid:

@@ -15,8 +15,9 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 from scipy import sparse
 
-from satseg.errors import SceneError, one_line
+from satseg.errors import SceneError
 from satseg.geo.grid import Grid, ground_sampling_distance
+from satseg.raster.causes import cause, remedy
 from satseg.raster.names import open_raster, printable
 from satseg.raster.regrid import on_grid_of
 from satseg.raster.scene import Scene
@@ -112,7 +113,7 @@ class ExtendedScene:
                 parts.append(grid.read(numbers, window=window))
                 valid &= (grid.read_masks(numbers, window=window) > 0).all(axis=0)
             except RasterioError as error:
-                raise SceneError(f"{grid.name} cannot be read: {one_line(error)}.") from error
+                raise SceneError(f"{grid.name} cannot be read: {cause(error)}.", hint=remedy(error)) from error
         made = np.concatenate(parts).astype(self.info.bands.dtype, copy=False)
         if made.dtype.kind == "f":
             valid &= np.isfinite(made).all(axis=0)
@@ -184,7 +185,7 @@ def _onto_grid(stack: ExitStack, path: str, info: SceneInfo) -> Any:
     try:
         dataset = stack.enter_context(open_raster(path))
     except RasterioError as error:
-        raise SceneError(f"{path} cannot be opened as a raster: {one_line(error)}.") from error
+        raise SceneError(f"{path} cannot be opened as a raster: {cause(error)}.", hint=remedy(error)) from error
     grid = Grid.of(dataset)
     theirs = grid.crs and ground_sampling_distance(grid.crs, grid.transform, grid.width, grid.height)
     finer = theirs and info.gsd is not None and theirs[0] < 0.5 * info.gsd[0]

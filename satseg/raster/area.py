@@ -17,11 +17,12 @@ from rasterio.features import rasterize
 from rasterio.transform import Affine
 from rasterio.windows import Window
 
-from satseg.errors import AreaError, LabelError, one_line
+from satseg.errors import AreaError, LabelError
 from satseg.geo.crs import is_local
 from satseg.geo.grid import doubt_of_points
 from satseg.geo.placing import Placing
 from satseg.geo.polygons import is_finite, repair
+from satseg.raster.causes import cause, remedy
 from satseg.raster.features import VectorLayer, is_parquet
 from satseg.raster.layer_crs import layer_crs
 from satseg.raster.names import is_local_file, split_layer, vector_name
@@ -156,7 +157,8 @@ def _read_layer(path: str) -> tuple[str, str | None, np.ndarray]:
         with vector_name(file) as spelt:
             return file, *_read_polygons(file, spelt, wanted)
     except (DataSourceError, DataLayerError, ValueError, RuntimeError, shapely.errors.ShapelyError) as error:
-        raise AreaError(f"The area of interest {file} cannot be read: {one_line(error)}.") from error
+        told = f"The area of interest {file} cannot be read: {cause(error)}."
+        raise AreaError(told, hint=remedy(error)) from error
 
 
 def _read_polygons(file: str, spelt: str, wanted: str | None) -> tuple[str | None, np.ndarray]:

@@ -14,7 +14,8 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from satseg.classes import MAX_CLASSES
-from satseg.errors import ClassRasterError, SceneError, UsageError, one_line
+from satseg.errors import ClassRasterError, SceneError, UsageError
+from satseg.raster.causes import cause, remedy
 from satseg.raster.class_names import ValueNames, read_value_names
 from satseg.raster.regrid import on_grid_of
 from satseg.raster.scene import Scene
@@ -183,7 +184,7 @@ class ClassBands:
         try:
             values = self._grid.read([*self._numbers, *alphas], window=window)
         except RasterioError as error:
-            raise ClassRasterError(f"{self.path} cannot be read: {one_line(error)}.") from error
+            raise ClassRasterError(f"{self.path} cannot be read: {cause(error)}.", hint=remedy(error)) from error
         bands, valid = values[: len(self._numbers)], (values[len(self._numbers) :] > 0).all(axis=0)
         if self.nodata is not None:
             valid &= (bands != self.nodata).all(axis=0)

@@ -19,9 +19,11 @@ import shapely
 from pyogrio.errors import DataLayerError, DataSourceError
 from shapely.errors import ShapelyError
 
-from satseg.errors import LabelError, one_line
+from satseg.errors import LabelError
+from satseg.fields import FieldError, Fields, parse_json, shown
 from satseg.geo.crs import crs_name
 from satseg.geo.polygons import AREAL, Bounds, is_finite, meet, repair
+from satseg.raster.causes import cause, remedy
 from satseg.raster.layer_crs import layer_crs
 from satseg.raster.names import is_local_file, split_layer, vector_name
 
@@ -181,20 +183,13 @@ class VectorLayer:
             count = file.metadata.num_rows
         if described is None:
             raise LabelError(f"{path} is no GeoParquet file: it does not say which column holds geometries.")
-        geo = json.loads(described)
-        geometry = geo["primary_column"]
-        column = geo["columns"][geometry]
+        with _readable(path):
+            geometry, column = _geometry_column(described, names)
+            crs = column.get("crs", "OGC:CRS84")  # the default of the specification; null is unknown
+            named = None if crs is None else crs_name(crs if isinstance(crs, str) else json.dumps(crs))
         if column["encoding"] != "WKB":
-            raise LabelError(f"{path} holds geometries as {column['encoding']}, not as WKB.")
-        crs = column.get("crs", "OGC:CRS84")  # the default of the specification; null is unknown
-        fields = tuple(name for name in names if name != geometry)
-        return cls(
-            path,
-            geometry,
-            fields,
-            None if crs is None else crs_name(crs if isinstance(crs, str) else json.dumps(crs)),
-            count,
-        )
+            raise LabelError(f"{path} holds geometries as {shown(column['encoding'])}, not as WKB.")
+        return cls(path, geometry, tuple(name for name in names if name != geometry), named, count)
 
     def require(self, field: str) -> None:
         """Refuse a field that the layer does not have.
@@ -259,6 +254,17 @@ class VectorLayer:
                 )
 
 
+def _geometry_column(described: bytes, names: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    """Return the name of the column of geometries, one of ``names``, and what GeoParquet says of it."""
+    geo = Fields(parse_json(described), "geo")
+    geometry = geo.text("primary_column")
+    if geometry not in names:
+        raise FieldError(f"geo.primary_column is {shown(geometry)}, and there is no such column")
+    column = geo.part("columns").part(geometry)
+    column.value("encoding")
+    return geometry, column.entries()
+
+
 def has_features(path: str) -> bool:
     """Tell whether a file has a layer with geometries."""
     try:
@@ -291,6 +297,7 @@ def _readable(path: str) -> Iterator[None]:
     try:
         yield
     except (DataSourceError, DataLayerError) as error:
-        raise LabelError(f"Labels {path} cannot be read: {one_line(error)}.") from error
+        raise LabelError(f"Labels {path} cannot be read: {cause(error)}.", hint=remedy(error)) from error
     except (ValueError, RuntimeError, OSError, ShapelyError, pa.ArrowException) as error:
-        raise LabelError(f"Labels {path} hold features that cannot be read: {one_line(error)}.") from error
+        told = f"Labels {path} hold features that cannot be read: {cause(error)}."
+        raise LabelError(told, hint=remedy(error)) from error

@@ -9,6 +9,8 @@ import numpy as np
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
+from satseg.errors import LabelError
+from satseg.raster.causes import cause, remedy
 from satseg.raster.class_found import Reading
 from satseg.raster.class_map import IGNORE
 from satseg.raster.class_values import UNKNOWN, ClassValues, find
@@ -110,6 +112,9 @@ def is_raster(name: str) -> bool:
     """Tell whether a file is to be read as a class raster: GDAL opens it as one with a band, and it holds no features.
 
     A GeoPackage may hold both: then its features are meant, and ``GPKG:FILE:TABLE`` names the raster.
+
+    Raises:
+        LabelError: It is a raster that this GDAL cannot read.
     """
     if name.upper().startswith("GPKG:"):
         return True  # also where there is no such table, which is then told
@@ -119,5 +124,8 @@ def is_raster(name: str) -> bool:
                 log.warning("%s holds a raster too: its features are read. The raster is GPKG:%s:TABLE.", name, name)
                 return False
             return bool(dataset.count)
-    except RasterioError:
-        return False
+    except RasterioError as error:
+        hint = remedy(error)
+        if hint is None or has_features(name):
+            return False
+        raise LabelError(f"Labels {name} cannot be read: {cause(error)}.", hint=hint) from error

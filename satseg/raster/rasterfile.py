@@ -15,9 +15,10 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
-from satseg.errors import SceneError, one_line
+from satseg.errors import SceneError
 from satseg.geo.crs import crs_of_raster
 from satseg.geo.grid import Grid, doubt
+from satseg.raster.causes import cause, remedy
 from satseg.raster.gdal import looking_beside
 from satseg.raster.names import is_local_file, is_remote, open_raster
 from satseg.raster.orientation import refuse_turned
@@ -72,6 +73,8 @@ class RasterFile:
         with ExitStack() as stack:
             source = stack.enter_context(_open(self.path))
             self.remote = is_remote(self.path) or (source.driver == "VRT" and any(map(is_remote, source.files)))
+            if source.driver == "VRT":
+                _refuse_circular(self.path, source.files)
             refuse_turned(source, SceneError)
             view = rectified(source)
             self.remark = None if view is None else describe_rectification(source)
@@ -229,14 +232,27 @@ def _open(path: str) -> Any:
         with looking_beside(remote=is_remote(path)):
             return open_raster(path)
     except RasterioError as error:
-        cause = one_line(error)
-        if "response code: 404" in cause:
+        told = cause(error)
+        if "response code: 404" in told:
             raise SceneError(f"{path} does not exist: the server answers 404, not found.") from error
-        raise SceneError(f"{path} cannot be opened as a raster: {cause}.", hint=_hint(path, cause)) from error
+        hint = remedy(error) or _hint(path, told)
+        raise SceneError(f"{path} cannot be opened as a raster: {told}.", hint=hint) from error
 
 
-def _hint(path: str, cause: str) -> str | None:
-    if "AWS_NO_SIGN_REQUEST" in cause:
+def _refuse_circular(path: str, files: Sequence[str], above: tuple[str, ...] = ()) -> None:
+    """Refuse a VRT that is made from itself, also by way of others."""
+    chain = (*above, os.path.realpath(path))
+    for name in files[1:]:
+        if not name.lower().endswith(".vrt") or not is_local_file(name):
+            continue
+        if os.path.realpath(name) in chain:
+            raise SceneError(f"{chain[0]} is made from itself: {path} names {name} as a source.")
+        with suppress(RasterioError), open_raster(name) as member:
+            _refuse_circular(name, member.files, chain)
+
+
+def _hint(path: str, told: str) -> str | None:
+    if "AWS_NO_SIGN_REQUEST" in told:
         return "Set AWS_NO_SIGN_REQUEST=YES for a public bucket, or the keys of AWS for one that is not."
     return "Check the address, and that the server can be reached from here." if is_remote(path) else None
 

@@ -15,9 +15,10 @@ from affine import Affine
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
-from satseg.errors import ReadError, SceneError, one_line
+from satseg.errors import ReadError, SceneError
 from satseg.geo.crs import same_crs, short_name
 from satseg.geo.grid import Grid, ground_sampling_distance, same_grid
+from satseg.raster.causes import cause, remedy
 from satseg.raster.gdal import CACHE_BYTES
 from satseg.raster.rasterfile import Band, RasterFile
 from satseg.raster.selection import distinct_names, find_bands, is_generic
@@ -129,9 +130,9 @@ class Scene:
             top, left = int(window.row_off), int(window.col_off)
             rows, columns = (top, top + int(window.height)), (left, left + int(window.width))
             remote = "The server or the network failed; run the command again."
-            local = "The file seems damaged or incomplete; copy or download it again."
+            local = remedy(error) or "The file seems damaged or incomplete; copy or download it again."
             raise ReadError(
-                f"{file.path} cannot be read at rows {rows[0]} to {rows[1]}: {one_line(error)}.",
+                f"{file.path} cannot be read at rows {rows[0]} to {rows[1]}: {cause(error)}.",
                 rows=rows,
                 columns=columns,
                 hint=remote if file.remote else local,
