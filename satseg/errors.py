@@ -22,6 +22,8 @@ a traceback; Python callers catch ``SatsegError`` or one of its branches.
 from __future__ import annotations
 
 import copyreg
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -132,6 +134,22 @@ def as_failure(error: Exception, what: str) -> SatsegError:
         )
     failure.__cause__ = error
     return failure
+
+
+@contextmanager
+def naming(subject: str) -> Iterator[None]:
+    """Put the name of what is worked on before the message of an error of ours that does not say it.
+
+    Args:
+        subject: One of many, such as a scene.
+    """
+    try:
+        yield
+    except SatsegError as error:
+        if subject not in error.message:
+            error.message = f"{subject}: {error.message}"
+            error.args = (error.message,)
+        raise
 
 
 def one_line(error: BaseException) -> str:

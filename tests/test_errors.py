@@ -5,7 +5,7 @@ import pickle
 import pytest
 import torch
 
-from satseg.errors import ReadError, SatsegError, SceneError, UsageError, as_failure
+from satseg.errors import ReadError, SatsegError, SceneError, UsageError, as_failure, naming
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,10 @@ def test_an_exception_that_nobody_foresaw_is_told_by_its_cause(error: Exception,
 def test_errors_of_ours_stay_what_they_are() -> None:
     error = SceneError("It is broken.")
     assert as_failure(error, "Mapping a.tif") is error
+
+
+def test_errors_name_what_they_are_about() -> None:
+    for message, told in (("It is broken.", "a.tif: It is broken."), ("a.tif is broken.", "a.tif is broken.")):
+        with pytest.raises(SceneError) as caught, naming("a.tif"):
+            raise SceneError(message, hint="Copy it again.")
+        assert (caught.value.message, str(caught.value), caught.value.hint) == (told, told, "Copy it again.")

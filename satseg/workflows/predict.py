@@ -5,17 +5,17 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
 import torch
 
-from satseg.backend import failure_in_own_file, run_own_file
+from satseg.backend import run_own_file
 from satseg.backend.device import available_cores, select_device, select_precision, share_heap
 from satseg.checkpoint import Checkpoint
-from satseg.errors import CheckpointError, ReadError, SatsegError, UsageError, as_failure
+from satseg.errors import CheckpointError, ReadError, SatsegError, UsageError, as_failure, naming
 from satseg.inference.decision import Decision
 from satseg.inference.likeness import unlike_training
 from satseg.inference.network import Network
@@ -199,12 +199,12 @@ def predict_scenes(
                 if settings.skip_existing and files.files and all(path.exists() for path in files.files):
                     log.info("Skipping %s: its outputs are there.", source.name)
                     continue
-                with gdal_environment():
+                with gdal_environment(), nullcontext() if alone else naming(source.name):
                     summary = mapper.map_scene(fitting(source, checkpoint), files, shared=shared, progress=progress)
-            except (Exception, SystemExit) as error:  # of whatever kind: the other scenes are not to suffer
+            except Exception as error:  # of whatever kind: the other scenes are not to suffer
                 if on_error is None:
                     raise
-                on_error(_failure(error, f"Mapping {SceneSource.of(scene).name}"))
+                on_error(as_failure(error, f"Mapping {SceneSource.of(scene).name}"))
                 continue
             mapped += 1
             yield summary
@@ -249,10 +249,10 @@ def rehearse_scenes(
                 claims.take(source, None)
                 with gdal_environment():
                     told = mapper.rehearse(fitting(source, checkpoint), names.of_scene(source, None, alone=True))
-            except (Exception, SystemExit) as error:
+            except Exception as error:
                 if on_error is None:
                     raise
-                on_error(_failure(error, f"The dry run of {SceneSource.of(scene).name}"))
+                on_error(as_failure(error, f"The dry run of {SceneSource.of(scene).name}"))
                 continue
             yield told
 
@@ -279,18 +279,6 @@ def _claims(
         claims = Claims(names, inputs, alone=alone, one_crs=one_crs)
         claims.take_all(SceneSource.of(scene, bands=settings.bands) for scene in scenes)
     return Claims(names, inputs, alone=alone, streamed=not isinstance(scenes, Sequence))
-
-
-def _failure(error: Exception | SystemExit, what: str) -> SatsegError:
-    """Return what ended the work on a scene; a network from a file of the user may have wanted to end the program."""
-    told = failure_in_own_file(error)
-    if told is None:
-        if isinstance(error, SystemExit):
-            raise error
-        return as_failure(error, what)
-    failure = SatsegError(f"{what} failed. {told}", hint="Run it again with --debug to see all of it.")
-    failure.__cause__ = error
-    return failure
 
 
 def _mapper(

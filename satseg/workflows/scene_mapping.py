@@ -17,7 +17,6 @@ import torch
 from satseg import __version__
 from satseg.backend.device import release_freed_memory
 from satseg.classes import IGNORE_INDEX
-from satseg.errors import NetworkError
 from satseg.inference.decision import Decision
 from satseg.inference.network import Network
 from satseg.inference.pipeline import Cell, join_cells, predict_cells, rows_to_repeat
@@ -111,12 +110,6 @@ class SceneMapping:
 
     def run(self) -> PredictionSummary:
         """Make the map."""
-        try:
-            return self._run()
-        except NetworkError as error:  # it knows the place, but not the scene
-            raise NetworkError(f"{self.info.path}: {error.message}", hint=error.hint) from error
-
-    def _run(self) -> PredictionSummary:
         began = time.perf_counter()
         settings = self.settings
         plan = self._plan()

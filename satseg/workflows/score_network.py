@@ -14,7 +14,7 @@ import torch
 from satseg.backend import run_own_file
 from satseg.backend.device import available_cores, select_device, select_precision
 from satseg.checkpoint import Checkpoint
-from satseg.errors import CheckpointError, TileError, UsageError
+from satseg.errors import CheckpointError, TileError, UsageError, naming
 from satseg.evaluation.assessment import Place, score_place
 from satseg.evaluation.measures import Measures
 from satseg.evaluation.tiles import ClassifiedTile, classify_tiles, count_pixels, tally_tile
@@ -97,7 +97,7 @@ class NetworkScoring:
             scene = fitting(SceneSource.of(name), self.checkpoint)
             with scene.open() as opened:
                 info = opened.info
-            with closing(self._rows(scene, info, progress)) as rows:
+            with naming(scene.name), closing(self._rows(scene, info, progress)) as rows:
                 comparison.add(number, info, rows)
         return comparison.report()
 

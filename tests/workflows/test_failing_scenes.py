@@ -136,7 +136,7 @@ def test_a_layer_that_cannot_be_written_is_not_left_half(
         [scenes[0], scenes[2]], model="moody", outputs=layer, settings=SETTINGS, on_error=errors.append
     )
     assert not list(maps)
-    assert errors[0].message == "The disk is full."
+    assert errors[0].message.endswith("a.tif: The disk is full.")
     assert not layer.exists()
 
 
