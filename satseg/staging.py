@@ -11,7 +11,7 @@ from pathlib import Path
 from satseg.errors import OutputError
 from satseg.outputs.claim import claimed, joined, work_folder
 from satseg.outputs.families import family, needs_family, relatives
-from satseg.outputs.geopackage import settle
+from satseg.outputs.geopackage import check_replaceable
 
 __all__ = ["claimed", "commit", "restore", "set_usual_mode", "staged", "work_folder"]
 
@@ -62,10 +62,11 @@ def commit(folder: Path, path: Path) -> None:
         path: Final name of the entry that is named like it.
 
     Raises:
-        OutputError: Something cannot be moved, and what was there before is back; or another program has it open.
+        OutputError: Something cannot be moved, and what was there before is back; or a GeoPackage is open elsewhere, or
+            holds layers of others.
     """
     if path.suffix.lower() == ".gpkg":
-        settle(path)
+        check_replaceable(path)  # once more: hours may have passed
     try:
         _drop_old(path)
         _put_aside(folder, path)

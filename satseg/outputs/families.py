@@ -20,11 +20,12 @@ _APPENDED = {
 _SHAPEFILE = "shx dbf prj cpg cst qpj qix sbn sbx fbn fbx ain aih ixs mxs idm ind"
 _REPLACED = {
     ".shp": tuple(f".{ending}" for ending in _SHAPEFILE.split()),
-    ".tif": (".tfw", ".tifw", ".wld"),
-    ".png": (".pgw", ".pngw", ".wld"),
+    ".tif": (".tfw", ".tifw"),  # .wld may be that of another image
+    ".png": (".pgw", ".pngw"),
 }
 """What stands in place of the suffix, by suffix."""
 
+_ERDAS = b"EHFA_HEADER_TAG"
 _LONGEST = {".gpkg": "-journal", ".tif": ".aux.xml"}
 """What is written beside a file and makes its name longer, by suffix."""
 
@@ -35,15 +36,16 @@ def family(path: Path) -> list[Path]:
     Suffixes are in lower and in upper case. The file itself is not among them.
     """
     suffix = _known(path.suffix)
-    appended = [path.with_name(path.name + end) for end in (*_BESIDE_ANY, *_APPENDED.get(suffix, ()))]
-    ends = _REPLACED.get(suffix, ())
-    replaced = [path.with_suffix(end) for ending in ends for end in (ending, ending.upper())]
-    return appended + replaced
+    appended = [path.name + end for ending in (*_BESIDE_ANY, *_APPENDED.get(suffix, ())) for end in _cases(ending)]
+    replaced = [path.stem + end for ending in _REPLACED.get(suffix, ()) for end in _cases(ending)]
+    return [path.with_name(name) for name in (*appended, *replaced)]
 
 
 def relatives(path: Path) -> list[Path]:
-    """Return those of the :func:`family` that exist, broken links included."""
-    return [file for file in family(path) if os.path.islink(file) or os.path.isfile(file)]
+    """Return those of the :func:`family` that exist, broken links included, and what ERDAS notes of a raster."""
+    found = [file for file in family(path) if os.path.islink(file) or os.path.isfile(file)]
+    notes = [path.with_name(name + end) for name in (path.stem, path.name) for end in (".aux", ".rrd")]
+    return found + [file for file in notes if _known(path.suffix) == ".tif" and _is_erdas(file)]
 
 
 def longest_name(path: Path) -> str:
@@ -54,6 +56,19 @@ def longest_name(path: Path) -> str:
 def needs_family(path: Path) -> bool:
     """Tell whether a file says something else, or nothing, without its family: a Shapefile without its table."""
     return _known(path.suffix) == ".shp"
+
+
+def _cases(ending: str) -> tuple[str, str]:
+    return ending, ending.upper()
+
+
+def _is_erdas(file: Path) -> bool:
+    """Tell whether a file is one of ERDAS Imagine, and not what LaTeX leaves."""
+    try:
+        with file.open("rb") as opened:
+            return opened.read(len(_ERDAS)) == _ERDAS
+    except OSError:
+        return False
 
 
 def _known(suffix: str) -> str:

@@ -11,7 +11,7 @@ from satseg.errors import OutputError
 
 _BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED")
 _PATIENCE = 1.0  # seconds for which another program may look into a file
-_MARK = "SATSEG_VERSION"  # stands in the metadata of every layer that satseg writes
+_MARK = "SATSEG_SCENE"  # stands in the metadata of every layer that satseg writes
 _OWN_TABLES = ("gpkg_*", "rtree_*", "sqlite_*", "layer_styles", "ogr_empty_table")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from satseg.errors import OutputError
 from satseg.outputs.claim import work_folder
-from satseg.outputs.families import longest_name, relatives
+from satseg.outputs.families import longest_name, needs_family, relatives
 from satseg.outputs.geopackage import check_replaceable
 
 
@@ -28,6 +28,7 @@ def check_file(path: Path) -> None:
     _check_place(path)
     for file in (path, *relatives(path)):
         _check_removable(file)
+    _check_orphans(path)
     if path.suffix.lower() == ".gpkg":
         check_replaceable(path)
 
@@ -82,6 +83,18 @@ def _check_removable(file: Path) -> None:
     sticky = folder.st_mode & stat.S_ISVTX
     if sticky and os.geteuid() not in (0, owner, folder.st_uid):
         raise OutputError(f"{file} belongs to another user and cannot be replaced.", hint="Choose another name.")
+
+
+def _check_orphans(path: Path) -> None:
+    """A table without a Shapefile is somebody's table, and a projection may be that of an image."""
+    if not needs_family(path) or path.exists() or work_folder(path).exists():  # the last: a kill while it was replaced
+        return
+    own = [file for file in relatives(path) if file.suffix.lower() in (".dbf", ".prj")]
+    if own:
+        raise OutputError(
+            f"The output {path} would replace {own[0]}, which belongs to no Shapefile of that name.",
+            hint="Name another output, or move it away.",
+        )
 
 
 def _is_read_only(folder: Path) -> bool:

@@ -14,13 +14,13 @@ import numpy as np
 import rasterio
 
 from satseg.errors import LabelError, OutputError, SatsegError, TileError
-from satseg.outputs.claim import clear
+from satseg.outputs.claim import clear, joined
 from satseg.prefetch import read_ahead
 from satseg.raster.gdal import CACHE_BYTES
 from satseg.raster.labels import Labels, LabelSource
 from satseg.raster.values import Oddity
 from satseg.records import Progress, ProgressEvent, SceneInfo
-from satseg.staging import claimed, restore, work_folder
+from satseg.staging import restore, work_folder
 from satseg.tiles.cut import Cutter, Piece, Planned, Worth, writing_environment
 from satseg.tiles.journal import JOURNAL, Journal
 from satseg.tiles.layout import SPLITS
@@ -221,7 +221,7 @@ def resumable(output: Path, plan: dict[str, Any], *, resume: bool) -> Iterator[t
     """
     work = work_folder(output)
     folder = work / "new" / output.name
-    with claimed(output):
+    with joined(output):
         try:
             restore(output)
             if not resume:

@@ -79,10 +79,10 @@ class NetworkScoring:
         """Score the tiles of a split; with ``rank``, write the scores of the tiles of all splits into the index."""
         assert isinstance(self.settings.batch_size, int)
         tiles = TileScoring.open(self.checkpoint, self.network, data, split, self.settings.batch_size)
-        index = tiles.tile_set.path / INDEX
+        folder = tiles.tile_set.path
         if rank:
-            check_file(index)
-        with claimed(*([index] if rank else [])):
+            check_file(folder / INDEX)
+        with claimed(*([folder] if rank else [])):
             return tiles.evaluate(self.measures, progress, rank=rank)
 
     def score_scenes(

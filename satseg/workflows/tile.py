@@ -21,7 +21,7 @@ from satseg.raster.fingerprint import fingerprint
 from satseg.raster.gdal import gdal_environment
 from satseg.raster.labels import open_labels
 from satseg.records import Progress, TileSummary, as_json, no_progress
-from satseg.staging import commit
+from satseg.staging import claimed, commit
 from satseg.tiles.build import Builder, quotas, resumable
 from satseg.tiles.cut import Worth
 from satseg.tiles.index import brought_to, places_of
@@ -143,7 +143,8 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
         SceneError: A scene cannot be used.
         LabelError: The labels cannot be used, or touch no scene.
         TileError: Scenes differ in their bands, or no tile is left for training.
-        OutputError: ``output`` exists already, holds what is no tile set's, or cannot be written.
+        OutputError: ``output`` exists already, holds what is no tile set's, is made by another run at this moment, or
+            cannot be written.
         UsageError: Arguments contradict each other.
         KeyboardInterrupt: What was done so far is kept for ``resume``.
     """
@@ -155,7 +156,7 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
     inputs = Ledger([*scenes, *stack, *(pairs or ()), *extra, *_listed(labels), labelled_area, regions])
     if not append:
         inputs.replace_folder(output)
-    with gdal_environment():
+    with claimed(output), gdal_environment():  # before the tile set to add to is read
         base = TileSet.open(output) if append else None
         masks = None if pairs is None else pair(*pairs)
         split_by = split_by or ("block" if masks is None else "scene")

@@ -12,7 +12,7 @@ from satseg import __version__
 from satseg.errors import OutputError
 from satseg.outputs.claim import clear
 from satseg.records import TileSummary, as_json
-from satseg.staging import claimed, work_folder
+from satseg.staging import work_folder
 from satseg.tiles.build import is_begun
 from satseg.tiles.layout import SPLITS
 from satseg.tiles.plan import Layout
@@ -63,8 +63,7 @@ def recall(output: Path, provenance: Mapping[str, Any], *, appended: bool = Fals
             f"{output} exists already, made {what}.",
             hint="Replace it with --overwrite, without --resume, or choose another folder with -o.",
         )
-    with claimed(output):
-        clear(work_folder(output))  # of a call that ended before it had tidied up
+    clear(work_folder(output))  # of a call that ended before it had tidied up
     log.info("%s is finished already.", output)
     return TileSummary(
         path=str(output),

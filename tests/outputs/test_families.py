@@ -11,7 +11,7 @@ from satseg.outputs.families import family, longest_name, relatives
     ("name", "beside"),
     [
         ("a.gpkg", {"a.gpkg-wal", "a.gpkg-shm", "a.gpkg-journal", "a.gpkg.aux.xml"}),
-        ("a.tif", {"a.tif.ovr", "a.tif.msk", "a.tif.msk.ovr", "a.tif.aux.xml", "a.tif.vat.dbf", "a.tfw", "a.wld"}),
+        ("a.tif", {"a.tif.ovr", "a.tif.msk", "a.tif.msk.ovr", "a.tif.aux.xml", "a.tif.vat.dbf", "a.tfw", "a.tif.OVR"}),
         ("A.TIF", {"A.TIF.aux.xml", "A.TFW"}),
         ("a.shp", {"a.shx", "a.dbf", "a.prj", "a.cpg", "a.qix", "a.sbn", "a.sbx", "a.CPG"}),
         ("a.b.shp", {"a.b.dbf"}),
@@ -26,7 +26,9 @@ def test_files_that_are_read_with_a_file_are_its_family(tmp_path: Path, name: st
     assert beside <= {file.name for file in relatives(path)}
 
 
-@pytest.mark.parametrize("name", ["a.qml", "a.sld", "a.qmd", "a.shp.xml", "a.tif.xml", "a.txt", "a.gpkg", "a.tab"])
+@pytest.mark.parametrize(
+    "name", ["a.qml", "a.sld", "a.qmd", "a.shp.xml", "a.tif.xml", "a.txt", "a.gpkg", "a.tab", "a.wld", "a.aux"]
+)
 def test_what_users_make_is_no_family(tmp_path: Path, name: str) -> None:
     (tmp_path / name).touch()
     assert [relatives(tmp_path / other) for other in ("a.shp", "a.tif", "a.parquet", "a.geojson")] == [[]] * 4
@@ -35,3 +37,11 @@ def test_what_users_make_is_no_family(tmp_path: Path, name: str) -> None:
 def test_names_grow_by_what_is_written_beside(tmp_path: Path) -> None:
     assert longest_name(tmp_path / "a.gpkg") == "a.gpkg-journal"
     assert longest_name(tmp_path / "a.shp") == "a.shp"
+
+
+def test_notes_of_erdas_are_told_from_those_of_latex(tmp_path: Path) -> None:
+    for name in ("a.aux", "a.rrd", "a.tif.aux"):
+        (tmp_path / name).write_bytes(b"EHFA_HEADER_TAG\0...")
+    assert {file.name for file in relatives(tmp_path / "a.tif")} == {"a.aux", "a.rrd", "a.tif.aux"}
+    (tmp_path / "a.aux").write_text("\\relax")
+    assert {file.name for file in relatives(tmp_path / "a.tif")} == {"a.rrd", "a.tif.aux"}

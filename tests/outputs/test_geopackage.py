@@ -15,7 +15,7 @@ from satseg.outputs.geopackage import check_replaceable, foreign_tables, settle
 
 def write(path: Path, layer: str, *, own: bool, append: bool = False, value: str = "as written") -> None:
     frame = geopandas.GeoDataFrame({"name": [value]}, geometry=[Point(1, 2)], crs="EPSG:32633")
-    metadata = {"SATSEG_VERSION": "1"} if own else {"TITLE": "mine"}
+    metadata = {"SATSEG_SCENE": "a.tif"} if own else {"TITLE": "mine"}
     pyogrio.write_dataframe(frame, path, layer=layer, append=append, layer_metadata=metadata)
 
 

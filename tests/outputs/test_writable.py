@@ -63,3 +63,13 @@ def test_geopackages_of_others_are_refused(tmp_path: Path) -> None:
     database.close()
     with pytest.raises(OutputError, match="lost: mine"):
         check_file(tmp_path / "a.gpkg")
+
+
+@pytest.mark.parametrize("name", ["a.dbf", "a.DBF", "a.prj"])
+def test_a_table_without_a_shapefile_is_kept(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    with pytest.raises(OutputError, match=rf"would replace .*{name}, which belongs to no Shapefile"):
+        check_file(tmp_path / "a.shp")
+    check_file(tmp_path / "a.gpkg")
+    (tmp_path / "a.shp").touch()
+    check_file(tmp_path / "a.shp")

@@ -74,7 +74,7 @@ def test_what_belongs_to_an_input_is_not_replaced(tmp_path: Path) -> None:
     file = tmp_path / "a.asc"
     file.write_text("ncols 1\nnrows 1\nxllcorner 0\nyllcorner 0\ncellsize 1\n1\n")
     (tmp_path / "a.prj").write_text('LOCAL_CS["here"]')
-    with pytest.raises(OutputError, match=r"would replace .*a\.prj, which is read"):
+    with pytest.raises(OutputError, match=r"would replace .*a\.prj, which is read as"):
         Ledger([file]).write(tmp_path / "a.shp")
     Ledger([file]).write(tmp_path / "a.gpkg")
     (tmp_path / "a.shp").touch()  # then it is the Shapefile's
