@@ -108,7 +108,7 @@ def _scene(scene: SceneInfo) -> list[_Row]:
         ("nodata", None if scene.nodata is None else f"{scene.nodata:g}"),
         ("mask", "some pixels may be invalid" if scene.has_mask else "all pixels are valid"),
         ("dtype", scene.bands.dtype),
-        ("doubt", f"it {scene.doubt}" if scene.doubt else None),
+        *([("doubt", f"it {scene.doubt}")] if scene.doubt else []),
     ]
 
 

@@ -43,8 +43,7 @@ def parse_map_crs(name: str) -> CRS:
         UsageError: It is none, or no geographic or projected one (geocentric, vertical, local).
     """
     crs = parse_crs(name)
-    plane = horizontal(crs)
-    if plane.is_geocentric or not (plane.is_geographic or plane.is_projected):
+    if not has_place(name) or is_local(name):
         raise UsageError(
             f"{name} ({crs.name}) is a {crs.type_name.replace(' CRS', '').lower()} CRS, in which polygons have no "
             "place.",
@@ -106,6 +105,12 @@ def is_local(name: str | None) -> bool:
     return name is not None and bool(horizontal(parse_crs(name)).is_engineering)
 
 
+def has_place(name: str) -> bool:
+    """Tell whether a CRS places things in a plane, which geocentric and vertical ones do not."""
+    crs = horizontal(parse_crs(name))
+    return bool(crs.is_geographic or crs.is_projected or crs.is_engineering)
+
+
 def is_geographic(name: str | None) -> bool:
     """Tell whether coordinates are longitudes and latitudes."""
     return name is not None and bool(horizontal(parse_crs(name)).is_geographic)
@@ -165,8 +170,8 @@ def geodesic(name: str) -> tuple[Transformer, Geod]:
     crs = horizontal(_parsed(name))
     crs = crs.source_crs if crs.is_bound and crs.source_crs is not None else crs
     geod, datum = crs.get_geod(), crs.datum or (crs.geodetic_crs and crs.geodetic_crs.datum)
-    if geod is None or datum is None:
-        raise ProjError(f"{name} does not relate to the ground")
+    if geod is None or datum is None or crs.is_geocentric:
+        raise ProjError(f"{short_name(name)} does not relate to the ground")
     degrees = GeographicCRS(datum=datum, ellipsoidal_cs=Ellipsoidal2DCS())
     return Transformer.from_crs(crs, degrees, always_xy=True), geod
 

@@ -10,7 +10,16 @@ from affine import Affine
 from pyproj.exceptions import ProjError
 
 from satseg.errors import SceneError
-from satseg.geo.crs import crs_of_raster, full_turn, geodesic, is_geographic, parse_crs, same_crs, short_name
+from satseg.geo.crs import (
+    crs_of_raster,
+    full_turn,
+    geodesic,
+    has_place,
+    is_geographic,
+    parse_crs,
+    same_crs,
+    short_name,
+)
 from satseg.records import SceneInfo
 
 _TOLERANCE = 0.01  # px that corners of one grid may differ, where coordinates were rounded
@@ -36,7 +45,9 @@ class Grid:
 
     @classmethod
     def of(cls, dataset: Any) -> Grid:
-        """Return the grid of an open rasterio dataset. A CRS without a geotransform says nothing: it counts as none.
+        """Return the grid of an open rasterio dataset.
+
+        A CRS without a geotransform says nothing, nor does one that is none of a plane: they count as none.
 
         Raises:
             SceneError: The pixels have no size, lie on one line, or lie at no finite place.
@@ -48,8 +59,8 @@ class Grid:
                 f"{', '.join(f'{value:g}' for value in transform.to_gdal())}.",
                 hint="Say where it lies: gdal_edit.py -a_ullr LEFT TOP RIGHT BOTTOM FILE",
             )
-        placed = not transform.is_identity
-        return cls(dataset.width, dataset.height, transform, crs_of_raster(dataset) if placed else None)
+        crs = None if transform.is_identity else crs_of_raster(dataset)
+        return cls(dataset.width, dataset.height, transform, crs if crs is None or has_place(crs) else None)
 
     @classmethod
     def of_scene(cls, scene: SceneInfo) -> Grid:
@@ -131,8 +142,13 @@ def doubt(grid: Grid, stated: str | None) -> str | None:
         stated: The CRS that its file states.
     """
     if grid.crs is None:
-        unplaced = f"is not georeferenced: it states {short_name(stated)}, but has no geotransform" if stated else None
-        return unplaced and f"{unplaced}; its pixels have neither place nor size on the ground"
+        if stated is None:
+            return None
+        why = "which is no CRS of a plane" if grid.placed else "but has no geotransform"
+        return (
+            f"is not georeferenced: it states {short_name(stated)}, {why}; its pixels have neither place nor size on "
+            "the ground"
+        )
     return doubt_of_points(*grid.corners(), grid.crs)
 
 

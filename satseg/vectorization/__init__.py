@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from satseg.vectorization.formats import VECTOR_SUFFIXES
+from satseg.vectorization.formats import VECTOR_SUFFIXES, require_way
 from satseg.vectorization.options import ATTRIBUTES, PolygonOptions
 from satseg.vectorization.sink import PolygonSink
 
-__all__ = ["ATTRIBUTES", "VECTOR_SUFFIXES", "PolygonOptions", "PolygonSink"]
+__all__ = ["ATTRIBUTES", "VECTOR_SUFFIXES", "PolygonOptions", "PolygonSink", "require_way"]

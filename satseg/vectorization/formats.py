@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from satseg.errors import UsageError
 from satseg.vectorization.layer import Layer, Writer
 
+if TYPE_CHECKING:
+    from satseg.records import SceneInfo
+
 VECTOR_SUFFIXES = (".gpkg", ".parquet", ".fgb", ".geojson", ".geojsonl", ".shp")
 """Suffixes of the formats that polygons are written in."""
+
+_IN_DEGREES = (".geojson", ".geojsonl")  # always in longitude and latitude
 
 
 def suffix_of(path: Path) -> str:
@@ -33,7 +39,7 @@ def open_writer(target: Path | IO[str], layer: Layer) -> Writer:
         OutputError: The file cannot be written.
     """
     suffix = suffix_of(target) if isinstance(target, Path) else ".geojsonl"
-    if suffix in (".geojson", ".geojsonl"):
+    if suffix in _IN_DEGREES:
         from satseg.vectorization.geojson_writer import GeoJSONWriter
 
         return GeoJSONWriter(target, layer, collection=suffix == ".geojson")
@@ -45,3 +51,27 @@ def open_writer(target: Path | IO[str], layer: Layer) -> Writer:
     from satseg.vectorization.gdal_writer import GDALWriter
 
     return GDALWriter(target, layer)
+
+
+def require_way(scene: SceneInfo, crs: str | None, targets: Iterable[Path | IO[str]]) -> None:
+    """Check that polygons of a scene can be brought to where they are written.
+
+    Args:
+        scene: The grid of their map.
+        crs: The CRS that was asked for, or None.
+        targets: Files, and text streams.
+
+    Raises:
+        UsageError: The scene has no CRS to come from.
+        OutputError: There is no way between its CRS and that of an output.
+    """
+    from satseg.vectorization.geojson_writer import CRS84
+    from satseg.vectorization.reproject import transformer_between
+
+    for target in targets:
+        if crs is not None and scene.crs is None:
+            raise UsageError(f"{scene.path} has no CRS to come from.", hint="Drop --crs.")
+        degrees = not isinstance(target, Path) or target.suffix.lower() in _IN_DEGREES
+        for wanted in (crs, CRS84 if degrees else None):
+            if wanted is not None and scene.crs is not None:
+                transformer_between(scene.crs, wanted)

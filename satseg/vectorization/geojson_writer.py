@@ -19,7 +19,7 @@ from satseg.vectorization.reproject import Reprojection
 from satseg.vectorization.table import GEOMETRY, Batch
 from satseg.vectorization.validity import made_valid
 
-_CRS84 = "OGC:CRS84"
+CRS84 = "OGC:CRS84"
 _DEGREES_PER_METRE = 1 / 111_000
 
 
@@ -39,9 +39,7 @@ class GeoJSONWriter:
         self._digits = _digits(layer)
         self._geometry_type = layer.geometry_type
         self._fits = layer.fits
-        self._to_degrees = (
-            Reprojection(layer.crs, _CRS84, pixel=layer.pixel, metres=layer.metres) if layer.crs else None
-        )
+        self._to_degrees = Reprojection(layer.crs, CRS84, pixel=layer.pixel, metres=layer.metres) if layer.crs else None
         try:
             self._file = target.open("w", encoding="utf-8", newline="\n") if isinstance(target, Path) else target
         except OSError as error:
@@ -116,7 +114,7 @@ def _encode(rows: pa.RecordBatch, geometry_type: str, digits: int) -> str:
             layer="polygons",
             geometry_name=GEOMETRY,
             geometry_type=geometry_type,
-            crs=_CRS84,
+            crs=CRS84,
             layer_options={"RS": "NO", "COORDINATE_PRECISION": str(digits)},
         )
     return buffer.getvalue().decode("utf-8")

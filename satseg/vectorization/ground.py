@@ -16,7 +16,7 @@ from numba import njit
 from pyproj import Geod, Transformer
 from pyproj.exceptions import ProjError
 
-from satseg.geo.crs import counts_geodetic_degrees, full_turn, geodesic
+from satseg.geo.crs import counts_geodetic_degrees, full_turn, geodesic, short_name
 from satseg.vectorization.graticule import Graticule
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Ground:
         down = np.linspace(*rows, _NODES)
         metric = _metric(transform, to_degrees, geod, *np.meshgrid(across, down, indexing="ij"))
         if not np.isfinite(metric).all():
-            raise ValueError(f"part of the raster lies outside the area where {crs} is defined")
+            raise ValueError(f"part of the raster lies outside the area where {short_name(crs)} is defined")
         scale = np.sqrt(metric[0] * metric[2] - metric[1] ** 2)
         self._nodes = np.stack([scale, *metric])
         self._grid = np.array([across[0], down[0], across[1] - across[0], down[1] - down[0]])

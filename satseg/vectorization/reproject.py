@@ -11,7 +11,16 @@ from pyproj.enums import TransformDirection
 from pyproj.exceptions import ProjError
 
 from satseg.errors import OutputError, one_line
-from satseg.geo.crs import full_turn, is_geographic, metres_per_unit, parse_crs, parse_map_crs, same_crs
+from satseg.geo.crs import (
+    full_turn,
+    horizontal,
+    is_geographic,
+    metres_per_unit,
+    parse_crs,
+    parse_map_crs,
+    same_crs,
+    short_name,
+)
 from satseg.vectorization.antimeridian import Outlines, on_one_turn, snapped
 from satseg.vectorization.densify import AT_POLE, Densifier
 
@@ -23,6 +32,23 @@ _SAMPLES = 65  # places along each side of a scene that are looked at
 _ON_ANTIMERIDIAN = 1e-4  # pixels from it, within which a vertex lies on it: grids are given to the centimetre
 _TORN = 1e7  # m; no edge is as long, so that it has been torn apart
 _DEGREE = 111_000.0  # m along a meridian
+
+
+def transformer_between(src_crs: str, dst_crs: str) -> Transformer:
+    """Return the way of a map's coordinates (x, y) to another CRS.
+
+    Raises:
+        UsageError: ``dst_crs`` is no CRS that polygons can be in.
+        OutputError: There is none.
+    """
+    target = parse_map_crs(dst_crs)
+    try:
+        return Transformer.from_crs(horizontal(parse_crs(src_crs)), horizontal(target), always_xy=True)
+    except ProjError as error:
+        raise OutputError(
+            f"There is no way from the map's CRS, {short_name(src_crs)}, to {short_name(dst_crs)}: {one_line(error)}.",
+            hint="Choose another CRS. GeoJSON needs longitude and latitude; the other formats do not.",
+        ) from error
 
 
 class Reprojection:
@@ -46,17 +72,10 @@ class Reprojection:
     """
 
     def __init__(self, src_crs: str, dst_crs: str, *, pixel: float, metres: float) -> None:
-        target = parse_map_crs(dst_crs)
-        self._name = dst_crs
+        self._name = short_name(dst_crs)
         self._turn = full_turn(dst_crs) if is_geographic(dst_crs) else None
         self._src_turn = full_turn(src_crs) if is_geographic(src_crs) else None
-        try:
-            self._transformer = Transformer.from_crs(parse_crs(src_crs), target, always_xy=True)
-        except ProjError as error:
-            raise OutputError(
-                f"There is no way from the map's CRS to {dst_crs}: {one_line(error)}.",
-                hint="Choose another CRS. GeoJSON needs longitude and latitude; the other formats do not.",
-            ) from error
+        self._transformer = transformer_between(src_crs, dst_crs)
         self._unit = metres_per_unit(dst_crs)
         self._near = _ON_ANTIMERIDIAN * metres / _DEGREE * (self._turn or 0) / 360
         self._pole = AT_POLE * metres / _DEGREE * (self._turn or 0) / 360

@@ -32,7 +32,7 @@ from satseg.records import (
     no_progress,
 )
 from satseg.staging import claimed, work_folder
-from satseg.vectorization import PolygonSink
+from satseg.vectorization import PolygonSink, require_way
 from satseg.workflows.planning import Planner
 from satseg.workflows.predict_settings import PredictionSettings
 from satseg.workflows.scene_mapping import SceneMapping
@@ -140,6 +140,12 @@ class Mapper:
         with source.open() as scene:
             info = scene.info
             readers = _REMOTE_READERS if scene.remote else max(1, min(_MOST_READERS, available_cores() // 2))
+        targets: list[Path | IO[str]] = [
+            *outputs.vectors,
+            *(shared.paths if shared else ()),
+            *([outputs.stream] if outputs.stream else []),
+        ]
+        require_way(info, self.settings.polygons.crs, targets)
         area = AreaOfInterest.read(self.settings.aoi).on(info) if self.settings.aoi else None
         network = self.network_for(info)
         return SceneMapping(self, network, source, info, area, outputs, folder, shared, progress, readers)

@@ -159,3 +159,11 @@ def test_a_raster_in_local_coordinates_is_not_put_onto_the_ground(tmp_path: Path
         labels.on(opened.info)
     with Scene.open(scene) as opened, pytest.raises(SceneError, match="is in local coordinates"):
         ExtendedScene(opened, [str(tmp_path / "labels.tif")])
+
+
+def test_a_crs_that_is_none_of_a_plane_places_nothing(tmp_path: Path) -> None:
+    path = write_scene(tmp_path / "scene.tif", np.zeros((1, 8, 8), "uint8"), crs="EPSG:4978")
+
+    with Scene.open(path) as scene:
+        assert (scene.info.crs, scene.info.gsd) == (None, None)
+        assert "states EPSG:4978, which is no CRS of a plane" in str(scene.info.doubt)
