@@ -83,7 +83,15 @@ def test_moments_of_nothing_are_none() -> None:
 
 @pytest.mark.parametrize(
     ("dtype", "base"),
-    [(np.float32, 1e9), (np.float64, 1e15), (np.uint32, 4e9), (np.int32, -2e9), (np.int64, 1e12), (np.uint16, 6e4)],
+    [
+        (np.float32, 1e9),
+        (np.float64, 1e15),
+        (np.uint32, 4e9),
+        (np.int32, -2e9),
+        (np.int64, 1e12),
+        (np.uint64, 1e12),
+        (np.uint16, 6e4),
+    ],
 )
 def test_differences_of_large_values_are_kept(dtype: type, base: float) -> None:
     values = (base + np.arange(-500, 500) * (64 if dtype is np.float32 else 1)).astype(dtype)

@@ -75,3 +75,20 @@ def test_dropped_bands_are_zero() -> None:
     images, _ = prepare(batch, statistics(4), CPU)
     assert np.array_equal((images != 0).any(dim=(2, 3)).numpy(), batch.draws.kept)
     assert 0.3 < batch.draws.kept.mean() < 0.7
+
+
+@pytest.mark.parametrize(("dtype", "base"), [("uint32", 4_000_000_000), ("float64", 1e12), ("int32", -2_000_000_000)])
+@pytest.mark.parametrize("preset", PRESETS)
+def test_samples_far_from_zero_are_those_near_it(preset: str, dtype: str, base: float) -> None:
+    """Whatever light, blur and noise do, the level of a band counts for nothing."""
+    near = make_batch(PRESETS[preset], dtype="float64")
+    far = replace(near, bands=(near.bands + base).astype(dtype))
+    plain = statistics(2)
+    moved = BandStatistics(
+        1,
+        *(tuple(v + base for v in part) for part in (plain.mean,)),
+        plain.std,
+        *(tuple(v + base for v in part) for part in (plain.minimum, plain.maximum)),
+    )
+    for one, other in zip(prepare(near, plain, CPU), prepare(far, moved, CPU), strict=True):
+        assert torch.allclose(one.float(), other.float(), atol=1e-5)

@@ -380,3 +380,22 @@ def test_confidence_is_the_probability_of_the_class_that_is_written(tmp_path: Pa
     assert len(np.unique(classes)) > 1
     own = np.take_along_axis(read[MapLayer.PROBABILITIES], classes.astype(int), axis=0)
     assert (own == read[MapLayer.CONFIDENCE]).all()
+
+
+@pytest.mark.parametrize(("dtype", "base"), [("uint32", 4_000_000_000), ("float64", 1e12), ("float32", 2.0**30)])
+@pytest.mark.parametrize("settings", [{}, {"crf": True}, {"tta": "flips", "scales": (0.5, 1.0)}])
+def test_a_scene_of_large_values_is_mapped_like_the_same_one_of_small_ones(
+    tmp_path: Path, settings: dict[str, Any], dtype: str, base: float
+) -> None:
+    step = 128 if dtype == "float32" else 1  # which it holds there
+    plain = mapper(**settings)
+    moved = BandStatistics(1, (base,), (float(step),), (base,), (base + 255 * step,))
+    network = Network(Levels(), classes=TABLE, statistics=moved, device=torch.device("cpu"), views=plain.network.views)
+    layers = ((MapLayer.CLASSES, tmp_path / "map.tif"), (MapLayer.CONFIDENCE, tmp_path / "sure.tif"))
+    found = []
+    for made, values in ((plain, ramp(70)), (replace(plain, network=network), base + ramp(70).astype(dtype) * step)):
+        scene = write_scene(tmp_path / "scene.tif", values.astype("uint8" if made is plain else dtype))
+        made.map_scene(SceneSource.of(scene), MapOutputs(layers))
+        found.append([rasterio.open(path).read() for _, path in layers])
+    assert all((one == other).all() for one, other in zip(*found, strict=True))
+    assert len(np.unique(found[0][0])) > 1
