@@ -206,9 +206,10 @@ CERTAIN = 254
 class MapLayer(StrEnum):
     """What a map may hold for each pixel, all uint8 with 255 where not valid.
 
-    ``CLASSES`` are class ids. The others are shares times 254: ``CONFIDENCE`` is the probability of the pixel's class,
-    ``PROBABILITIES`` that of every class (one band each), ``DISAGREEMENT`` how much overlapping windows differ (half
-    the sum over the classes of the difference between their probabilities; 0 outside overlaps).
+    ``CLASSES`` are class ids. The others are shares times 254: ``CONFIDENCE`` is the probability of the pixel's class
+    (255, too, where a sieve gave the pixel another one than the network), ``PROBABILITIES`` that of every class (one
+    band each), ``DISAGREEMENT`` how much overlapping windows differ (half the sum over the classes of the difference
+    between their probabilities; 0 outside overlaps).
     """
 
     CLASSES = "classes"

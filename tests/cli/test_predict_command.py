@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
 
+from satseg.errors import SatsegError
 from satseg.raster.source import SceneSource
 
 
@@ -47,3 +49,32 @@ def test_a_wrong_length_is_wrong_usage_where_only_rasters_are_written(satseg: Ca
     done = satseg("predict", "scene.tif", "-m", "model", "-o", "map.tif", "--simplify", "much")
     assert done.code == 2
     assert "'much' is not a length" in done.stderr
+
+
+@pytest.mark.parametrize("words", [(), ("--dry-run",)])
+def test_an_empty_list_on_stdin_is_wrong_usage_in_a_dry_run_too(
+    satseg: Callable, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    for name in ("predict_scenes", "rehearse_scenes"):
+        monkeypatch.setattr(f"satseg.workflows.predict.{name}", lambda scenes, **_: iter(list(scenes)))
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    done = satseg("predict", "-", "-m", "model", "-o", "{stem}.tif", *words)
+    assert done.code == 2
+    assert "No scene was named on stdin." in done.stderr
+
+
+@pytest.mark.parametrize("words", [(), ("--dry-run",)])
+def test_scenes_that_fail_are_told_and_counted_at_the_end(
+    satseg: Callable, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    def fail(scenes: Iterable[str], *, on_error: Callable[[SatsegError], None], **_: Any) -> Iterable[Any]:
+        for scene in scenes:
+            on_error(SatsegError(f"{scene} is broken.", hint="Copy it again."))
+        return iter(())
+
+    for name in ("predict_scenes", "rehearse_scenes"):
+        monkeypatch.setattr(f"satseg.workflows.predict.{name}", fail)
+    done = satseg("predict", "a.tif", "b.tif", "-m", "model", "-o", "{stem}.tif", *words)
+    assert done.code == 1
+    for line in ("a.tif is broken.", "b.tif is broken.", "Copy it again.", "2 of the scenes failed; 0 went well."):
+        assert line in done.stderr
