@@ -176,6 +176,11 @@ def test_what_a_file_of_the_user_prints_goes_to_stderr(tmp_path: Path, capsys: p
     assert "at work" in printed.err
 
 
+def test_a_network_is_built_without_memory_where_only_its_shape_is_asked(net: Path) -> None:
+    with torch.device("meta"):
+        assert next(create_model(run_own_file(f"{net}:tiny"), in_channels=3, num_classes=2).parameters()).is_meta
+
+
 def test_a_class_and_a_function_of_any_options_build_networks_too(tmp_path: Path) -> None:
     source = MODULE.format(forward="return self.head(images)") + "def any(**options): return Net(**options)\n"
     path = own(tmp_path, source)
