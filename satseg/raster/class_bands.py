@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +25,9 @@ from satseg.records import SceneInfo
 
 _STRIP_PIXELS = 2**22
 _LARGEST = 2**53  # whole numbers up to here are exact in float64
+LOSSY_HINT = (
+    "It was compressed with loss (JPEG), which makes new values. Take it as it was before that, as PNG or GeoTIFF."
+)
 _TOO_MANY = 4 * MAX_CLASSES
 
 Codes = tuple[np.ndarray, np.ndarray]
@@ -102,7 +106,7 @@ class ClassBands:
         """
         found: Counter[int] = Counter()
         unknown = 0
-        for window in self.strips():
+        for window in self._cells():
             codes, valid = self.read(window)
             known = codes.ravel() if valid.all() else codes[valid]
             unknown += codes.size - known.size
@@ -110,13 +114,23 @@ class ClassBands:
             if len(found) > _TOO_MANY:
                 what = "colours" if self.coloured else "values"
                 raise ClassRasterError(
-                    f"{self.path} holds hundreds of different {what}; it does not seem to be a class raster."
+                    f"{self.path} holds hundreds of different {what}; it does not seem to be a class raster.",
+                    hint=LOSSY_HINT if self.lossy else None,
                 )
         return found, unknown
 
     def strips(self) -> list[Window]:
         """Cut the raster along its blocks into strips of some million pixels."""
         return strips_of(self._scene)
+
+    def _cells(self) -> Iterator[Window]:
+        """Cut the strips along its blocks into windows of some million pixels: however wide, few are held at once."""
+        across = max(1, min(self._scene.block_shape[1], self.info.width))
+        for strip in self.strips():
+            height = int(strip.height)
+            width = max(1, _STRIP_PIXELS // (height * across)) * across
+            for left in range(0, self.info.width, width):
+                yield Window(left, strip.row_off, min(width, self.info.width - left), height)
 
     def bring_onto(self, scene: SceneInfo) -> None:
         """Read windows of a scene from here on, by nearest neighbour where its grid is another one.
@@ -160,8 +174,11 @@ class ClassBands:
 
     def _encode(self, bands: np.ndarray, valid: np.ndarray) -> Codes:
         if self.coloured:
-            red, green, blue = bands.astype(np.uint32)
-            return red << 16 | green << 8 | blue, valid
+            codes = bands[0].astype(np.uint32)
+            for band in bands[1:]:
+                codes <<= 8
+                codes |= band
+            return codes, valid
         values = bands[0]
         if values.dtype.kind == "f" or values.dtype == np.uint64:
             return self._whole(values, valid), valid

@@ -19,6 +19,8 @@ from satseg.raster.class_found import FoundValues, Reading, Use, colour_name
 from satseg.raster.class_map import IGNORE, OTHERS, ClassMap
 from satseg.raster.class_questions import ask, ask_about_missing
 
+_AT_ONCE = 2**20  # pixels
+
 UNKNOWN = ""
 """In place of a class: nobody looked there. Other labels may lie below, as they do not below ``ignore``."""
 
@@ -186,9 +188,13 @@ class Translation:
             table, known = np.full(256, IGNORE_INDEX, dtype=np.uint8), np.zeros(256, dtype=bool)
             table[self._codes], known[self._codes] = self._ids, True
             return np.where(valid, table[codes], np.uint8(IGNORE_INDEX)), valid & ~known[codes]
-        at, found = find(self._codes, codes, valid)
-        ids = self._ids[at] if len(self._ids) else np.zeros(codes.shape, dtype=np.uint8)
-        return np.where(found, ids, np.uint8(IGNORE_INDEX)), valid & ~found
+        ids, wrong = np.full(codes.shape, IGNORE_INDEX, dtype=np.uint8), np.zeros(codes.shape, dtype=bool)
+        for rows in np.array_split(np.arange(len(codes)), -(-codes.size // _AT_ONCE)):  # positions take much room
+            part = slice(rows[0], rows[-1] + 1)
+            at, found = find(self._codes, codes[part], valid[part])
+            np.copyto(ids[part], self._ids[at], where=found)
+            wrong[part] = valid[part] & ~found
+        return ids, wrong
 
 
 def find(known: np.ndarray, codes: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -19,6 +19,7 @@ from rasterio.windows import Window
 
 from satseg.classes import ClassTable
 from satseg.errors import ClassRasterError, LabelError, SceneError
+from satseg.raster import class_bands, class_values
 from satseg.raster.class_bands import ClassBands
 from satseg.raster.class_found import Reading, Use
 from satseg.raster.class_map import ClassMap
@@ -347,3 +348,25 @@ def test_pixels_are_counted_in_long_and_short_runs(tmp_path: Path, some: list, l
     codes, pixels = np.unique(values[values != 4], return_counts=True)
     assert counts == dict(zip(codes.tolist(), pixels.tolist(), strict=True))
     assert unknown == (values == 4).sum()
+
+
+def test_wide_rasters_are_counted_in_few_pixels_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(class_bands, "_STRIP_PIXELS", 16 * 64)
+    values = np.random.default_rng(0).integers(0, 9, (70, 300)).astype(np.uint8)
+    path = write(tmp_path / "a.tif", values, tiled=True, blockxsize=16, blockysize=32)
+    sizes = []
+    with ClassBands(path) as bands:
+        read = bands.read
+        monkeypatch.setattr(bands, "read", lambda window: sizes.append(window.width * window.height) or read(window))
+        counts, _ = bands.count()
+    assert counts == dict(enumerate(np.bincount(values.ravel()).tolist()))
+    assert max(sizes) <= 16 * 64
+
+
+def test_rows_are_translated_part_by_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(class_values, "_AT_ONCE", 30)
+    codes = np.random.default_rng(0).integers(0, 4, (17, 13)).astype(np.int16)
+    valid = codes != 3
+    ids, wrong = Translation({0: "a", 1: "ignore", 3: "b"}, {"a": 7, "b": 8})(codes, valid)
+    assert (ids == np.uint8([7, 255, 255, 255])[codes]).all()
+    assert (wrong == (codes == 2)).all()
