@@ -9,13 +9,30 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from satseg.errors import OutputError
-from satseg.outputs.claim import claimed, joined, work_folder
+from satseg.outputs import claim
+from satseg.outputs.claim import joined, work_folder
 from satseg.outputs.families import family, needs_family, relatives
 from satseg.outputs.geopackage import check_replaceable
 
 __all__ = ["claimed", "commit", "restore", "set_usual_mode", "staged", "work_folder"]
 
 _OLD, _WHOLE = "old", "replaced"  # what was there before, while it is being put aside and when all of it is
+
+
+@contextmanager
+def claimed(*paths: Path) -> Iterator[None]:
+    """Keep all other runs from writing these outputs until the block ends; mend first what a kill has left of them.
+
+    Args:
+        paths: Files or folders. Their parent folders are made if they are missing.
+
+    Raises:
+        OutputError: Another run writes one of them at this moment, or a folder cannot be written.
+    """
+    with claim.claimed(*paths):
+        for path in paths:
+            restore(path)
+        yield
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from satseg.errors import OutputError
-from satseg.staging import commit, restore, staged, work_folder
+from satseg.staging import claimed, commit, restore, staged, work_folder
 
 
 def test_a_file_appears_when_it_is_complete(tmp_path: Path) -> None:
@@ -179,3 +179,13 @@ def test_a_file_is_never_turned_into_a_folder(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="Not a directory"), staged(path) as work:
         work.mkdir()
     assert path.read_text() == "dear diary"
+
+
+def test_a_claim_mends_what_a_kill_has_left(tmp_path: Path) -> None:
+    path, work = tmp_path / "a.shp", work_folder(tmp_path / "a.shp")
+    for file in (work / "replaced" / "a.shp", work / "replaced" / "a.dbf", work / "new" / "a.shp", tmp_path / "a.dbf"):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("old" if file.parent.name == "replaced" else "new")
+    with claimed(path):
+        assert path.read_text() == (tmp_path / "a.dbf").read_text() == "old"
+        assert not (work / "replaced").exists()

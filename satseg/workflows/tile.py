@@ -157,6 +157,7 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
     if not append:
         inputs.replace_folder(output)
     with claimed(output), gdal_environment():  # before the tile set to add to is read
+        _check_output(output, append=append, overwrite=overwrite, resume=resume)  # a kill may have put it aside
         base = TileSet.open(output) if append else None
         masks = None if pairs is None else pair(*pairs)
         split_by = split_by or ("block" if masks is None else "scene")
