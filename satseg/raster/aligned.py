@@ -111,7 +111,7 @@ class ExtendedScene:
             numbers = _images(grid)
             try:
                 parts.append(grid.read(numbers, window=window))
-                valid &= (grid.read_masks(numbers, window=window) > 0).all(axis=0)
+                valid &= _known(grid, numbers, window)
             except RasterioError as error:
                 raise SceneError(f"{grid.name} cannot be read: {cause(error)}.", hint=remedy(error)) from error
         made = np.concatenate(parts).astype(self.info.bands.dtype, copy=False)
@@ -191,6 +191,14 @@ def _onto_grid(stack: ExitStack, path: str, info: SceneInfo) -> Any:
     finer = theirs and info.gsd is not None and theirs[0] < 0.5 * info.gsd[0]
     view = on_grid_of(dataset, info, resampling=Resampling.average if finer else Resampling.bilinear, error=SceneError)
     return view if view is dataset else stack.enter_context(view)
+
+
+def _known(grid: Any, numbers: Sequence[int], window: Window) -> np.ndarray:
+    """Return where a raster has data in all of some bands, (row, col) bool."""
+    alphas = [i for i in grid.indexes if i not in _images(grid)]
+    if alphas:  # rasterio's masks leave alpha out unless values are of 8 bits
+        return np.asarray((grid.read(alphas, window=window) > 0).all(axis=0))
+    return np.asarray((grid.read_masks(numbers, window=window) > 0).all(axis=0))
 
 
 def _images(grid: Any) -> list[int]:

@@ -57,9 +57,10 @@ def test_extra_rasters_are_brought_onto_the_grid(tmp_path: Path, labels: Path) -
     assert image[1] == pytest.approx(expected, abs=1e-5)
 
 
-def test_where_an_extra_raster_has_no_data_no_band_has(tmp_path: Path, labels: Path) -> None:
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "float32"])
+def test_where_an_extra_raster_has_no_data_no_band_has(tmp_path: Path, labels: Path, dtype: str) -> None:
     scene = write_scene(tmp_path / "scene.tif", np.full((1, 64, 64), 7, dtype=np.uint8))
-    part = write_scene(tmp_path / "part.tif", np.ones((1, 64, 40), dtype=np.uint8))
+    part = write_scene(tmp_path / "part.tif", np.ones((1, 64, 40), dtype=dtype))
     tile([scene], labels=labels, extra=[part], output=tmp_path / "tiles", **WHOLE)
     _, classes, valid = TileSet.open(tmp_path / "tiles").tiles("train")[0].read()
     assert (valid == (np.arange(64) < 40)).all()
