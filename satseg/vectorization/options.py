@@ -57,7 +57,8 @@ class PolygonOptions:
             its end.
         attributes: Columns to write, of ``ATTRIBUTES``; None writes all that the map can fill.
         crs: CRS of the polygons, as ``EPSG:4326``; None keeps that of the (first) map. GeoJSON is always in longitude
-            and latitude.
+            and latitude. On their way to another CRS polygons are cut at the antimeridian (or where else it ends), and
+            longitudes are -180..180.
 
     Raises:
         UsageError: An attribute or the CRS is unknown, or a number, a length or an area makes no sense.

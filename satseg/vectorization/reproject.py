@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pyproj import Transformer
+from pyproj import CRS, Transformer
 from pyproj.enums import TransformDirection
 from pyproj.exceptions import ProjError
 
@@ -58,30 +58,38 @@ class Reprojection:
     ones in both polygons beside them: a straight line of one CRS is a curve in another, and might run over a vertex
     beside it. No edge bends by more than about a hundredth of a pixel.
 
-    Longitudes are between -180 and 180 degrees, and polygons that cross the antimeridian are cut there.
+    Longitudes are between -180 and 180 degrees, and polygons that cross the antimeridian are cut there; polygons of a
+    scene on its way to a projection of the whole globe where that ends on one side and begins on the other.
 
     Args:
         src_crs: CRS of the polygons as they come.
         dst_crs: CRS to bring them to.
         pixel: Side of a pixel of their map in units of ``src_crs``.
         metres: The same in metres on the ground.
+        scene: Scene that they come from, where it is known.
 
     Raises:
         UsageError: ``dst_crs`` is no CRS that polygons can be in.
         OutputError: There is no way between the two.
     """
 
-    def __init__(self, src_crs: str, dst_crs: str, *, pixel: float, metres: float) -> None:
+    def __init__(
+        self, src_crs: str, dst_crs: str, *, pixel: float, metres: float, scene: SceneInfo | None = None
+    ) -> None:
         self._name = short_name(dst_crs)
-        self._turn = full_turn(dst_crs) if is_geographic(dst_crs) else None
+        self._unit = metres_per_unit(dst_crs)
         self._src_turn = full_turn(src_crs) if is_geographic(src_crs) else None
         self._transformer = transformer_between(src_crs, dst_crs)
-        self._unit = metres_per_unit(dst_crs)
-        self._near = _ON_ANTIMERIDIAN * metres / _DEGREE * (self._turn or 0) / 360
-        self._pole = AT_POLE * metres / _DEGREE * (self._turn or 0) / 360
-        self._densifier = (
-            None if same_crs(src_crs, dst_crs) else Densifier(pixel=pixel, metres=metres, poles=self._poles(pixel))
-        )
+        self._globe = _Globe.of(src_crs, dst_crs)
+        self.crosses = scene is not None and self._globe is not None and self._crosses(scene, self._globe)
+        """Whether polygons of the scene may be cut: it lies where the CRS ends, or all but."""
+        if self._globe is not None and self._globe.onward is not None and not self.crosses:
+            self._globe = None
+        degree = (self._globe.turn if self._globe else 0) / 360 * metres / _DEGREE  # a pixel, in units of longitude
+        self._near, self._pole = _ON_ANTIMERIDIAN * degree, AT_POLE * degree
+        poles = self._globe.poles(AT_POLE * pixel) if self._globe and self._src_turn is None else np.empty((0, 2))
+        same = same_crs(src_crs, dst_crs)
+        self._densifier = None if same else Densifier(pixel=pixel, metres=metres, poles=poles)
 
     def apply(self, batch: Batch) -> Batch:
         """Return the polygons with (x, y) in the other CRS; those that are cut have several parts.
@@ -92,36 +100,43 @@ class Reprojection:
         points, rings = batch.points, batch.rings
         if self._densifier is not None:
             points, rings = self._densifier.cut(points, rings)
-        x, y = self._transformer.transform(points[:, 0], points[:, 1])
-        if not (np.isfinite(x).all() and np.isfinite(y).all()):
-            raise OutputError(f"Part of the map lies outside the area where {self._name} is defined.")
-        if self._turn is None:
-            self._check_whole(x, rings)
-            return replace(batch, points=np.column_stack([x, y]), rings=rings)
-        near = points[:, 0] * (self._turn / self._src_turn) if self._src_turn is not None else None
-        outlines = Outlines(
-            np.column_stack([snapped(x, self._turn, within=self._near), y]), rings, batch.polygons, batch.features
+        if self._globe is None:
+            found = self._transformed(self._transformer, points)
+            self._check_whole(found[:, 0], rings)
+            return replace(batch, points=found, rings=rings)
+        globe = self._globe
+        places = self._transformed(globe.transformer, points)
+        places[:, 0] = snapped(places[:, 0] - globe.middle, globe.turn, within=self._near)
+        near = points[:, 0] * (globe.turn / self._src_turn) - globe.middle if self._src_turn is not None else None
+        outlines = Outlines(places, rings, batch.polygons, batch.features)
+        outlines = on_one_turn(outlines, turn=globe.turn, near=near, pole=self._pole)
+        found = outlines.points
+        if globe.onward is not None:
+            found = self._transformed(globe.onward, found)
+        return replace(
+            batch, points=found, rings=outlines.rings, polygons=outlines.polygons, features=outlines.features
         )
-        found = on_one_turn(outlines, turn=self._turn, near=near, pole=self._pole)
-        return replace(batch, points=found.points, rings=found.rings, polygons=found.polygons, features=found.features)
 
-    def crosses(self, scene: SceneInfo) -> bool:
-        """Tell whether polygons of a scene may be cut at the antimeridian: it lies there, or all but."""
-        if self._turn is None:
-            return False
+    def _transformed(self, transformer: Transformer, points: np.ndarray) -> np.ndarray:
+        found = np.column_stack(transformer.transform(points[:, 0], points[:, 1]))
+        if not np.isfinite(found).all():
+            raise OutputError(f"Part of the map lies outside the area where {self._name} is defined.")
+        return found
+
+    def _crosses(self, scene: SceneInfo, globe: _Globe) -> bool:
         across, down = (np.linspace(0, size, _SAMPLES) for size in (scene.width, scene.height))
         x, y = scene.transform * tuple(np.meshgrid(across, down))
-        longitudes, latitudes = self._transformer.transform(x, y)
+        longitudes, latitudes = globe.transformer.transform(x, y)
+        longitudes = longitudes - globe.middle
+        half = globe.turn / 2
         if self._src_turn is not None:
-            near = x * (self._turn / self._src_turn)
-            longitudes = longitudes + self._turn * np.rint((near - longitudes) / self._turn)
-            return bool(np.nanmax(np.abs(longitudes)) > (0.5 + 1e-9) * self._turn)
+            near = x * (globe.turn / self._src_turn) - globe.middle
+            longitudes = longitudes + globe.turn * np.rint((near - longitudes) / globe.turn)
+            return bool(np.nanmax(np.abs(longitudes)) > (1 + 1e-9) * half)
+        longitudes = longitudes - globe.turn * np.rint(longitudes / globe.turn)
         if not np.isfinite(longitudes).any():
             return False
-        return bool(
-            _spread(np.abs(longitudes), self._turn) >= self._turn / 2
-            or _spread(np.abs(latitudes), self._turn) >= self._turn / 4
-        )
+        return _spread(np.abs(longitudes), half) >= half or _spread(np.abs(latitudes), half) >= half / 2
 
     def _check_whole(self, x: np.ndarray, rings: np.ndarray) -> None:
         steps = np.abs(np.diff(x))
@@ -130,26 +145,72 @@ class Reprojection:
             raise OutputError(
                 f"Part of the map lies where {self._name} ends on one side and begins on the other, which would tear "
                 "polygons apart.",
-                hint="Choose another CRS. In longitude and latitude (EPSG:4326) they are cut at the antimeridian.",
+                hint="Choose another CRS, such as EPSG:4326.",
             )
 
-    def _poles(self, pixel: float) -> np.ndarray:
-        """Return (K, 2) places of the poles in the CRS of the polygons, where each is one point."""
-        if self._turn is None or self._src_turn is not None:
-            return np.empty((0, 2))
+
+@dataclass(frozen=True)
+class _Globe:
+    """Longitude and latitude on the way to a CRS, where polygons are cut.
+
+    Args:
+        transformer: To longitude and latitude.
+        turn: 360 degrees in their units.
+        middle: Longitude half a turn from where the CRS ends.
+        onward: From longitude, counted from there, and latitude to the CRS; None where that is it.
+    """
+
+    transformer: Transformer
+    turn: float
+    middle: float
+    onward: Transformer | None
+
+    @classmethod
+    def of(cls, src_crs: str, dst_crs: str) -> _Globe | None:
+        """Return it for a geographic CRS, and for a projection that ends at a meridian; else None."""
+        if is_geographic(dst_crs):
+            return cls(transformer_between(src_crs, dst_crs), full_turn(dst_crs), 0.0, None)
+        plane = horizontal(parse_crs(dst_crs))
+        base = plane.geodetic_crs
+        if base is None or plane.coordinate_operation is None:
+            return None
+        middle = [entry for entry in plane.coordinate_operation.params if "longitude" in entry.name.lower()]
+        turn = full_turn(base.to_wkt())
+        if len(middle) != 1 or abs(middle[0].unit_conversion_factor * turn - 2 * np.pi) > 1e-6:
+            return None
+        onward = Transformer.from_crs(base, _from_greenwich(plane, middle[0].name), always_xy=True)
+        latitudes = np.array([-0.1, 0.0, 0.1]) * turn
+        ends = [onward.transform(np.full(3, side * turn / 2), latitudes) for side in (-1, 1)]
+        apart = np.hypot(*np.subtract(*ends)) * metres_per_unit(dst_crs)
+        if not (np.isfinite(apart).all() and apart.max() > _TORN):
+            return None
+        return cls(transformer_between(src_crs, base.to_wkt()), turn, float(middle[0].value), onward)
+
+    def poles(self, tolerance: float) -> np.ndarray:
+        """Return (K, 2) places of the poles in the CRS that polygons come from, where each is one point."""
         found = []
-        for latitude in (-self._turn / 4, self._turn / 4):
-            x, y = self._transformer.transform(
-                np.linspace(-0.4, 0.4, 5) * self._turn, np.full(5, latitude), direction=TransformDirection.INVERSE
+        for latitude in (-self.turn / 4, self.turn / 4):
+            x, y = self.transformer.transform(
+                np.linspace(-0.4, 0.4, 5) * self.turn, np.full(5, latitude), direction=TransformDirection.INVERSE
             )
             places = np.column_stack([x, y])
-            if np.isfinite(places).all() and np.ptp(places, axis=0).max() < AT_POLE * pixel:
+            if np.isfinite(places).all() and np.ptp(places, axis=0).max() < tolerance:
                 found.append(places.mean(axis=0))
         return np.array(found).reshape(-1, 2)
 
 
-def _spread(values: np.ndarray, turn: float) -> float:
+def _from_greenwich(plane: CRS, parameter: str) -> CRS:
+    """Return a projection with 0 for the longitude in its middle: PROJ would bring both of its ends to one."""
+    described = plane.to_json_dict()
+    described.pop("id", None)
+    for entry in described["conversion"]["parameters"]:
+        if entry["name"] == parameter:
+            entry["value"] = 0
+    return CRS.from_json_dict(described)
+
+
+def _spread(values: np.ndarray, most: float) -> float:
     """Return the largest value that lies between samples, or on one."""
-    finite = np.where(np.isfinite(values) & (values <= turn), values, np.nan)
+    finite = np.where(np.isfinite(values) & (values <= most), values, np.nan)
     steps = [np.nanmax(np.abs(np.diff(finite, axis=axis)), initial=0) for axis in (0, 1)]
     return float(np.nanmax(finite) + max(steps))

@@ -75,7 +75,7 @@ class SceneTracer:
         self._held: list[Regions] = []  # outlines to be regularized, which need their neighbours
         self._row = 0
         self._ground = GroundMeasures(scene.transform, scene.crs)
-        self._seam = Seam(scene.transform, scene.crs, (scene.width, scene.height))
+        self._seam = Seam(scene.transform, scene.crs, (scene.width, scene.height), options.crs)
         self._reprojection: Reprojection | None = None
 
     def push(self, rows: Rows) -> Iterator[Regions]:
@@ -154,15 +154,15 @@ class SceneTracer:
         return batch
 
     def crosses_antimeridian(self, crs: str) -> bool:
-        """Tell whether polygons may be cut there on their way to another CRS."""
-        return not same_crs(self._scene.crs, crs) and self._reproject(crs).crosses(self._scene)
+        """Tell whether polygons may be cut there, or where else another CRS ends, on their way to it."""
+        return not same_crs(self._scene.crs, crs) and self._reproject(crs).crosses
 
     def _reproject(self, crs: str) -> Reprojection:
         """Return the way to the CRS of the layer."""
         if self._reprojection is None:
             assert self._scene.crs is not None
             pixel, metres = pixel_size(self._scene, self._scene.crs)
-            self._reprojection = Reprojection(self._scene.crs, crs, pixel=pixel, metres=metres)
+            self._reprojection = Reprojection(self._scene.crs, crs, pixel=pixel, metres=metres, scene=self._scene)
         return self._reprojection
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from affine import Affine
 from pyproj.exceptions import ProjError
 
-from satseg.geo.crs import geodesic
+from satseg.geo.crs import geodesic, is_geographic
 from satseg.vectorization.regions import Regions
 
 _SAME = 1e-3  # pixels
@@ -17,18 +17,20 @@ _SAME = 1e-3  # pixels
 class Seam:
     """The meridian at which both borders of a map lie.
 
-    Edges along it get a vertex at each row of pixels, as nobody knows where the other side has some. Neither do maps
-    that meet at the antimeridian, since polygons end there anyway, nor maps that do not go around.
+    Edges along it get a vertex at each row of pixels, as nobody knows where the other side has some. They need none on
+    maps that do not go around, nor where polygons end at that meridian anyway.
 
     Args:
         transform: Pixel to CRS coordinates.
         crs: CRS of the map, or None.
         shape: Columns and rows.
+        dst_crs: CRS that polygons are brought to, or None. A projection may join them at the antimeridian.
     """
 
-    def __init__(self, transform: Affine, crs: str | None, shape: tuple[int, int]) -> None:
+    def __init__(self, transform: Affine, crs: str | None, shape: tuple[int, int], dst_crs: str | None = None) -> None:
         self._width = shape[0]
-        self._is_one = crs is not None and _meets_itself(transform, crs, shape)
+        joined = dst_crs is not None and not is_geographic(dst_crs)
+        self._is_one = crs is not None and _meets_itself(transform, crs, shape, at_antimeridian=joined)
 
     def noded(self, regions: Regions) -> Regions:
         """Return regions with a vertex at each row of pixels along both borders."""
@@ -52,7 +54,7 @@ class Seam:
         )
 
 
-def _meets_itself(transform: Affine, crs: str, shape: tuple[int, int]) -> bool:
+def _meets_itself(transform: Affine, crs: str, shape: tuple[int, int], *, at_antimeridian: bool) -> bool:
     rows = np.linspace(0.25, 0.75, 3) * shape[1]
     try:
         to_degrees, _ = geodesic(crs)
@@ -64,6 +66,6 @@ def _meets_itself(transform: Affine, crs: str, shape: tuple[int, int]) -> bool:
         return False
     pixel = np.abs(np.mod(beside - left + 180, 360) - 180)
     apart = np.abs(np.mod(right - left + 180, 360) - 180)
-    at_antimeridian = np.abs(np.abs(left) - 180) <= _SAME * pixel
-    same = (apart <= _SAME * pixel) & (np.abs(right_latitude - left_latitude) <= _SAME * pixel) & ~at_antimeridian
-    return bool((pixel > 0).all() and same.all())
+    same = (apart <= _SAME * pixel) & (np.abs(right_latitude - left_latitude) <= _SAME * pixel)
+    elsewhere = np.abs(np.abs(left) - 180) > _SAME * pixel
+    return bool((pixel > 0).all() and same.all() and (at_antimeridian or elsewhere.all()))

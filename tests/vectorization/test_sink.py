@@ -28,6 +28,8 @@ from satseg.errors import OutputError, UsageError
 from satseg.geo.grid import ground_sampling_distance
 from satseg.records import BandSpec, Rows, SceneInfo, VectorSummary
 from satseg.vectorization import VECTOR_SUFFIXES, PolygonOptions, PolygonSink
+from satseg.vectorization.reproject import Reprojection
+from satseg.vectorization.table import Batch
 
 CLASSES = ClassTable.from_names(["background", "building", "road"])
 UTM = "EPSG:32645"
@@ -263,10 +265,35 @@ def test_a_map_around_the_globe_is_whole_in_geojson_wherever_it_begins(tmp_path:
         assert_coverage(table.geometry.explode().values)
 
 
-def test_what_a_projection_tears_apart_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("crs", "place"),
+    [
+        ("EPSG:3857", ACROSS),
+        ("EPSG:6933", ACROSS),
+        ("ESRI:54009", ACROSS),
+        ("EPSG:3857", {"transform": Affine(9, 0, 0, 0, -4, 80), "crs": "EPSG:4326"}),
+        ("EPSG:3832", {"transform": Affine(9, 0, -180, 0, -4, 80), "crs": "EPSG:4326"}),  # ends at 30 degrees west
+        ("EPSG:3832", {"transform": Affine(5000, 0, 1.5e5, 0, -5000, 6e6), "crs": "EPSG:32626"}),
+    ],
+)
+def test_polygons_are_cut_where_a_projection_of_the_globe_ends(tmp_path: Path, crs: str, place: dict[str, Any]) -> None:
+    values = noise(40, 40)
+    values[10:20] = 1
+    run([tmp_path / "out.fgb"], values, to_crs=crs, **place)
+    table = read(tmp_path / "out.fgb")
+    assert table.geometry.is_valid.all()
+    assert (table.geometry.count_geometries() == 2).any()
+    assert_coverage(table.geometry.explode().values)
+    half = shapely.total_bounds(table.geometry.values)[2]
+    assert shapely.total_bounds(table.geometry.values)[0] == pytest.approx(-half, rel=1e-3)
+
+
+def test_what_is_torn_apart_without_anyone_knowing_is_refused() -> None:
+    there = Reprojection("EPSG:32660", "EPSG:3857", pixel=5000, metres=5000)
+    points = np.array([[6.8e5, 6e6], [8e5, 6e6], [8e5, 6.1e6], [6.8e5, 6e6]])
+    ends = np.array([0, 1])
     with pytest.raises(OutputError, match="would tear polygons apart"):
-        run([tmp_path / "out.gpkg"], noise(40, 40), to_crs="EPSG:3857", **ACROSS)
-    assert list(tmp_path.iterdir()) == []
+        there.apply(Batch({}, points, np.array([0, 4]), ends, ends, multi=False))
 
 
 def test_several_maps_make_one_layer_that_tells_them_apart(tmp_path: Path) -> None:
