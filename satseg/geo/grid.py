@@ -9,7 +9,7 @@ import numpy as np
 from affine import Affine
 from pyproj.exceptions import ProjError
 
-from satseg.errors import SceneError
+from satseg.errors import SceneError, one_line
 from satseg.geo.crs import (
     crs_of_raster,
     full_turn,
@@ -50,7 +50,7 @@ class Grid:
         A CRS without a geotransform says nothing, nor does one that is none of a plane: they count as none.
 
         Raises:
-            SceneError: The pixels have no size, lie on one line, or lie at no finite place.
+            SceneError: The pixels have no size, lie on one line, or lie at no finite place; PROJ does not know the CRS.
         """
         transform = dataset.transform
         if not np.isfinite(transform[:6]).all() or transform.determinant == 0:
@@ -59,7 +59,10 @@ class Grid:
                 f"{', '.join(f'{value:g}' for value in transform.to_gdal())}.",
                 hint="Say where it lies: gdal_edit.py -a_ullr LEFT TOP RIGHT BOTTOM FILE",
             )
-        crs = None if transform.is_identity else crs_of_raster(dataset)
+        try:
+            crs = None if transform.is_identity else crs_of_raster(dataset)
+        except ProjError as error:
+            raise SceneError(f"{dataset.name} states a CRS that PROJ does not know: {one_line(error)}.") from error
         return cls(dataset.width, dataset.height, transform, crs if crs is None or has_place(crs) else None)
 
     @classmethod
@@ -106,6 +109,17 @@ def turned_towards(grid: Grid, other: Grid) -> Grid:
     turns = round(other.corners()[0].mean() / turn_there - grid.corners()[0].mean() / turn)
     moved = Affine.translation(turns * turn, 0) * grid.transform
     return Grid(grid.width, grid.height, moved, grid.crs)
+
+
+def at_seam(grid: Grid, other: Grid) -> bool:
+    """Tell whether another grid sticks out of one in longitude where that goes on a turn of the globe further."""
+    if not (is_geographic(grid.crs) and same_crs(grid.crs, other.crs)):
+        return False
+    assert grid.crs is not None
+    pixel, turn = abs(grid.transform.a), full_turn(grid.crs)
+    west, east = grid.corners()[0].min() - pixel, grid.corners()[0].max() + pixel
+    left, right = other.corners()[0].min(), other.corners()[0].max()
+    return bool((left < west and left + turn < east) or (right > east and right - turn > west))
 
 
 def ground_sampling_distance(crs: str, transform: Affine, width: int, height: int) -> tuple[float, float] | None:
@@ -168,9 +182,11 @@ def _misplaced(x: np.ndarray, y: np.ndarray, crs: str) -> str | None:
         to_degrees, _ = geodesic(crs)
     except ProjError:
         return None
-    lon, lat = to_degrees.transform(x, y)
-    if not np.isfinite([lon, lat]).all():
+    lon, lat = to_degrees.transform(np.append(x, x.mean()), np.append(y, y.mean()))
+    known = np.isfinite(lon) & np.isfinite(lat)  # corners of a whole globe may lie beside it
+    if not known.any():
         return f"{where}, where {short_name(crs)} is not defined"
+    lon, lat = lon[known], lat[known]
     area = parse_crs(crs).area_of_use
     if area is None:
         return None

@@ -170,7 +170,7 @@ def _read_polygons(file: str, spelt: str, wanted: str | None) -> tuple[str | Non
     if len(spatial) > 1 and not wanted:
         log.warning("%s has %d layers; the area of interest is %r.", file, len(spatial), spatial[0])
     layer = wanted or spatial[0]
-    crs = layer_crs(file, spelt, layer, pyogrio.read_info(spelt, layer=layer))
+    crs = layer_crs(file, spelt, layer, pyogrio.read_info(spelt, layer=layer), error=AreaError)
     _, _, wkb, _ = pyogrio.raw.read(spelt, layer=layer, columns=[])
     return crs, shapely.from_wkb(wkb)
 

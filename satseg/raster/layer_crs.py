@@ -18,13 +18,17 @@ import pyogrio
 from pyogrio.errors import DataLayerError, DataSourceError
 from pyproj.exceptions import ProjError
 
+from satseg.errors import LabelError, SatsegError
 from satseg.geo.crs import crs_name
 
 _BY_CODE = frozenset({"GeoJSON", "GeoJSONSeq", "TopoJSON", "KML", "LIBKML", "GPX", "GML"})  # hold no definitions
+_MOST_SHOWN = 80  # characters of a definition
 _EXTENSION = b"ARROW:extension:metadata"
 
 
-def layer_crs(file: str, spelt: str, layer: str, info: Mapping[str, Any]) -> str | None:
+def layer_crs(
+    file: str, spelt: str, layer: str, info: Mapping[str, Any], *, error: type[SatsegError] = LabelError
+) -> str | None:
     """Return the CRS of a layer as ``EPSG:...``, where it is that exactly, or as WKT; None where it states none.
 
     Args:
@@ -32,6 +36,10 @@ def layer_crs(file: str, spelt: str, layer: str, info: Mapping[str, Any]) -> str
         spelt: What pyogrio calls it.
         layer: Name of the layer.
         info: What pyogrio says of the layer.
+        error: What to raise.
+
+    Raises:
+        SatsegError: It states a CRS that PROJ does not know.
     """
     stated = info["crs"]
     if stated is None:
@@ -40,7 +48,7 @@ def layer_crs(file: str, spelt: str, layer: str, info: Mapping[str, Any]) -> str
         if definition:
             with suppress(ProjError):
                 return crs_name(definition)
-    return str(stated)
+    raise error(f"{file} states a CRS that PROJ does not know: {stated[:_MOST_SHOWN]}.")
 
 
 def _own_definition(file: str, layer: str, driver: str, spelt: str) -> str | None:

@@ -10,7 +10,7 @@ from rasterio.vrt import WarpedVRT
 
 from satseg.errors import SatsegError, one_line
 from satseg.geo.crs import is_local, same_crs
-from satseg.geo.grid import Grid, same_grid, turned_towards
+from satseg.geo.grid import Grid, at_seam, same_grid, turned_towards
 from satseg.raster.orientation import refuse_turned
 from satseg.records import SceneInfo
 
@@ -31,7 +31,8 @@ def on_grid_of(
             alpha band in any case.
 
     Raises:
-        SatsegError: It is stored turned, or lies on another grid, and nothing says where one of the two is.
+        SatsegError: It is stored turned; it lies on another grid, and nothing says where one of the two is; the scene
+            lies across its edge, and the globe goes on at the other one.
     """
     refuse_turned(dataset, error)
     grid, target = Grid.of(dataset), Grid.of_scene(scene)
@@ -46,6 +47,11 @@ def on_grid_of(
         local, other = (dataset.name, scene.path) if is_local(grid.crs) else (scene.path, dataset.name)
         raise error(f"{local} is in local coordinates, and nothing says where these lie in the CRS of {other}.")
     moved = turned_towards(grid, target)
+    if at_seam(moved, target):
+        raise error(
+            f"{scene.path} lies across the edge of {dataset.name}, on whose other edge the globe goes on.",
+            hint="Make it count longitudes from the other side: gdalwarp -te WEST SOUTH EAST NORTH FILE turned.tif",
+        )
     nodata = dataset.nodata if heed_nodata else None
     try:
         return WarpedVRT(

@@ -142,12 +142,19 @@ def describe_all(sources: Sequence[SceneFiles], base: TileSet | None, *, by_numb
         _check_alike(info, infos[0] if infos else info, base)
         if seen.shown(info.path, shown):
             continue
-        if info.doubt:
-            log.warning("%s %s.", info.path, info.doubt)
         chosen.append(source)
         infos.append(info)
     seen.warn()
+    _tell_doubts(infos)
     return Scenes(tuple(chosen), tuple(_named_alike(infos, base, by_number=by_number)), seen.contents)
+
+
+def _tell_doubts(infos: Sequence[SceneInfo]) -> None:
+    """Warn of places that cannot be: of the first one, and how many there are."""
+    doubted = [info for info in infos if info.doubt]
+    if doubted:
+        more = f" ({len(doubted) - 1} more scenes are doubtful likewise)" if len(doubted) > 1 else ""
+        log.warning("%s %s%s.", doubted[0].path, doubted[0].doubt, more)
 
 
 class _Seen:

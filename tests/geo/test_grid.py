@@ -80,14 +80,18 @@ def test_label_rasters_in_degrees_are_moved_by_few_pixels(tmp_path: Path, shift:
     assert classes.tolist()[1:] == [0, 1, 2]
 
 
-def test_label_rasters_from_the_other_turn_of_the_globe_are_used(tmp_path: Path) -> None:
+@pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:4269"])
+@pytest.mark.parametrize(("labels_west", "scene_west"), [(-102, 258), (258, -102), (258, 258), (-102, -102)])
+def test_label_rasters_from_the_other_turn_of_the_globe_are_used(
+    tmp_path: Path, crs: str, labels_west: float, scene_west: float
+) -> None:
     values = np.random.default_rng(0).integers(1, 4, (48, 48))
-    labels = _labels(tmp_path / "labels.tif", Affine(0.001, 0, -102.008, 0, -0.001, 40.008), values)
+    labels = _labels(tmp_path / "labels.tif", Affine(0.001, 0, labels_west - 0.008, 0, -0.001, 40.008), values, crs)
     scene = write_scene(
         tmp_path / "scene.tif",
         np.zeros((1, 32, 32), "uint8"),
         crs="EPSG:4326",
-        transform=Affine(0.001, 0, 258, 0, -0.001, 40),
+        transform=Affine(0.001, 0, scene_west, 0, -0.001, 40),
     )
 
     with Scene.open(scene) as opened:
@@ -141,6 +145,8 @@ def test_places_that_cannot_be_are_doubted_with_numbers(
         ("EPSG:3413", Affine(1000, 0, -100000, 0, -1000, 100000)),
         ("EPSG:3832", Affine(1000, 0, 0, 0, -1000, 100000)),  # its area of use crosses the antimeridian
         ("EPSG:32660", Affine(10, 0, 700000, 0, -10, 5000000)),
+        ("ESRI:54009", Affine(4.5e6, 0, -18e6, 0, -2.25e6, 9e6)),  # the corners of Mollweide's globe are beside it
+        ("+proj=geos +h=35785831 +sweep=y", Affine(1.4e6, 0, -5.6e6, 0, -1.4e6, 5.6e6)),
     ],
 )
 def test_places_that_may_be_are_not_doubted(tmp_path: Path, crs: str, transform: Affine) -> None:
@@ -167,3 +173,19 @@ def test_a_crs_that_is_none_of_a_plane_places_nothing(tmp_path: Path) -> None:
     with Scene.open(path) as scene:
         assert (scene.info.crs, scene.info.gsd) == (None, None)
         assert "states EPSG:4978, which is no CRS of a plane" in str(scene.info.doubt)
+
+
+def test_a_scene_across_the_seam_of_a_global_raster_is_not_half_labelled(tmp_path: Path) -> None:
+    labels = _labels(tmp_path / "labels.tif", Affine(1, 0, 0, 0, -1, 90), np.ones((180, 360)))  # 0 to 360
+    for west, crosses in ((-10, True), (350, True), (5, False), (-20, False), (-30, False)):
+        transform = Affine(1, 0, west, 0, -1, 50)
+        path = write_scene(tmp_path / "scene.tif", np.zeros((1, 8, 20), "uint8"), crs="EPSG:4326", transform=transform)
+        with Scene.open(path) as scene:
+            if crosses:
+                with pytest.raises(LabelError, match="lies across the edge"):
+                    labels.on(scene.info)
+            else:
+                on_grid = labels.on(scene.info)
+                found, _ = on_grid.objects(Window(0, 0, 20, 8), np.zeros(1, dtype=np.uint8))
+                on_grid.close()
+                assert (found == 1).all(), west

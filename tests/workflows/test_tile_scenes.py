@@ -14,7 +14,7 @@ from affine import Affine
 from made_scenes import GRID, write_labels, write_map, write_scene
 from PIL import Image
 
-from satseg.errors import SceneError, TileError, UsageError
+from satseg.errors import SatsegError, SceneError, TileError, UsageError
 from satseg.tiles.tileset import TileSet
 from satseg.workflows.tile import tile
 
@@ -291,3 +291,15 @@ def test_scenes_of_one_value_are_no_copies_of_each_other(tmp_path: Path, labels:
     mask = write_map(tmp_path / "mask.tif", scenes[0], np.ones((64, 64), dtype=np.uint8))
     tile(scenes, labels=mask, output=tmp_path / "tiles", **WHOLE)
     assert len(TileSet.open(tmp_path / "tiles").index) == 2
+
+
+def test_places_that_cannot_be_are_told_once(tmp_path: Path, labels: Path, caplog: pytest.LogCaptureFixture) -> None:
+    values = np.random.default_rng(0).integers(0, 200, (3, 1, 64, 64), dtype=np.uint8)
+    scenes = [
+        write_scene(tmp_path / f"{i}.tif", bands, crs="EPSG:4326", transform=GRID) for i, bands in enumerate(values)
+    ]
+    with caplog.at_level(logging.WARNING), pytest.raises(SatsegError):
+        tile(scenes, labels=labels, output=tmp_path / "tiles", **WHOLE)
+    told = [message for message in caplog.messages if "metres labelled as degrees" in message]
+    assert len(told) == 1
+    assert "2 more scenes" in told[0]
