@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from xml.etree import ElementTree
@@ -15,9 +15,20 @@ from rasterio.io import MemoryFile
 from satseg.classes import ClassTable
 from satseg.raster.writer import read_class_table
 
-_NAME_COLUMNS = ("class", "class_name", "classname", "name", "label", "category", "description")
+_NAME_COLUMNS = (
+    "class_name",
+    "class_names",
+    "classname",
+    "class",
+    "name",
+    "label",
+    "category",
+    "legend",
+    "description",
+)
 _VALUE_COLUMNS = ("value", "id", "class_id", "code")
 _NAME, _VALUES = "2", ("5", "3")  # usages of columns of attribute tables: a name; a value, or the least of a range
+_TEXT = "2"  # type of columns
 
 
 @dataclass(frozen=True)
@@ -77,28 +88,34 @@ def _names(dataset: Any, band: int) -> dict[int, str]:
 
 
 def _from_attributes(table: ElementTree.Element | None) -> dict[int, str]:
+    """Read an attribute table; where it has no column of values, its rows are those of the values from 0 on."""
     if table is None:
         return {}
     columns = [
-        (column.findtext("Name", "").strip().casefold(), column.findtext("Usage", ""))
-        for column in table.iter("FieldDefn")
+        (field.findtext("Name", "").strip().casefold(), field.findtext("Type", ""), field.findtext("Usage", ""))
+        for field in table.iter("FieldDefn")
     ]
-    named = _column(columns, (_NAME,), _NAME_COLUMNS)
-    valued = _column(columns, _VALUES, _VALUE_COLUMNS)
-    if named is None or valued is None:
+    texts = [i for i, (_, kind, _) in enumerate(columns) if kind == _TEXT]
+    named = _column(columns, (_NAME,), _NAME_COLUMNS, among=texts)
+    if named is None and len(texts) == 1:
+        named = texts[0]
+    valued = _column(columns, _VALUES, _VALUE_COLUMNS, among=range(len(columns)))
+    if named is None:
         return {}
     found: dict[int, str] = {}
-    for row in table.iter("Row"):
+    for number, row in enumerate(table.iter("Row")):
         cells = [cell.text or "" for cell in row.findall("F")]
         try:
-            found[int(float(cells[valued]))] = cells[named]
+            found[number if valued is None else int(float(cells[valued]))] = cells[named]
         except (ValueError, IndexError, OverflowError):
             continue
     return found
 
 
-def _column(columns: list[tuple[str, str]], usages: tuple[str, ...], names: tuple[str, ...]) -> int | None:
-    """Return the position of a column, by its usage, else by its name."""
-    by_usage = [i for usage in usages for i, (_, use) in enumerate(columns) if use == usage]
-    by_name = [i for name in names for i, (title, _) in enumerate(columns) if title == name]
+def _column(
+    columns: list[tuple[str, str, str]], usages: tuple[str, ...], names: tuple[str, ...], *, among: Sequence[int]
+) -> int | None:
+    """Return the position of a column among some, by its usage, else by its name."""
+    by_usage = [i for usage in usages for i in among if columns[i][2] == usage]
+    by_name = [i for name in names for i in among if columns[i][0] == name]
     return next(iter([*by_usage, *by_name]), None)

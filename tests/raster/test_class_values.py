@@ -228,27 +228,53 @@ def test_labels_of_few_classes_beside_255_are_no_blurred_mask(tmp_path: Path) ->
     assert len(open_labels(write(tmp_path / "a.tif", values)).classes) == 12
 
 
-@pytest.mark.parametrize("kind", ["categories", "attributes"])
+def attributes(columns: list[tuple[str, int, int]], rows: list[tuple[object, ...]]) -> str:
+    """An attribute table with columns of a name, a type (0 integer, 1 real, 2 text) and a usage (2 name, 5 value)."""
+    fields = "".join(
+        f'<FieldDefn index="{i}"><Name>{name}</Name><Type>{kind}</Type><Usage>{usage}</Usage></FieldDefn>'
+        for i, (name, kind, usage) in enumerate(columns)
+    )
+    cells = ["".join(f"<F>{escape(str(cell))}</F>" for cell in row) for row in rows]
+    lines = "".join(f'<Row index="{i}">{row}</Row>' for i, row in enumerate(cells))
+    return f"<GDALRasterAttributeTable>{fields}{lines}</GDALRasterAttributeTable>"
+
+
+TOLD = {
+    "categories": "".join(
+        [
+            "<CategoryNames><Category>soil &amp; sand</Category>",
+            4 * "<Category/>",
+            "<Category> building </Category></CategoryNames>",
+        ]
+    ),
+    "usages": attributes([("a", 2, 2), ("b", 1, 5)], [("building", 5.0), ("soil & sand", 0)]),
+    "names": attributes(
+        [("Count", 0, 1), ("VALUE", 0, 0), ("Red", 0, 6), ("Class_Name", 2, 0), ("Note", 2, 0)],
+        [(9, 5, 255, "building", "x"), (9, 0, 0, "soil & sand", "y")],
+    ),
+    "one text": attributes([("Value", 0, 0), ("Land cover", 2, 0)], [(0, "soil & sand"), (5, "building")]),
+    "rows": attributes(
+        [("Histogram", 1, 1), ("Class_Names", 2, 2)],
+        [(9, "soil & sand"), (0, ""), (0, ""), (0, ""), (0, ""), (9, "building")],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", TOLD)
 def test_names_of_other_tools_decide(tmp_path: Path, kind: str) -> None:
     write(tmp_path / "ids.tif", mask(0, 5))
-    names = ["soil & sand", "", "", "", "", " building "]
-    categories = "".join(f"<Category>{escape(name)}</Category>" for name in names)
-    columns = "".join(
-        f'<FieldDefn index="{i}"><Name>{name}</Name><Type>{type_}</Type><Usage>{usage}</Usage></FieldDefn>'
-        for i, (name, type_, usage) in enumerate((("Count", 0, 1), ("VALUE", 0, 0), ("Class_Name", 2, 0)))
-    )
-    rows = "".join(
-        f'<Row index="{i}"><F>9</F><F>{value}</F><F>{escape(names[value])}</F></Row>' for i, value in enumerate((5, 0))
-    )
-    told = {
-        "categories": f"<CategoryNames>{categories}</CategoryNames>",
-        "attributes": f"<GDALRasterAttributeTable>{columns}{rows}</GDALRasterAttributeTable>",
-    }[kind]
-    (tmp_path / "ids.tif.aux.xml").write_text(
-        f'<PAMDataset><PAMRasterBand band="1">{told}</PAMRasterBand></PAMDataset>'
-    )
+    beside = f'<PAMDataset><PAMRasterBand band="1">{TOLD[kind]}</PAMRasterBand></PAMDataset>'
+    (tmp_path / "ids.tif.aux.xml").write_text(beside)
     assert open_labels(tmp_path / "ids.tif").classes.names == ("soil & sand", "building")
     assert read(tmp_path / "ids.tif", "building=house,*=background")[:, 0].tolist() == [1] * 4 + [0] * 6
+
+
+def test_an_attribute_table_without_names_names_nothing(tmp_path: Path) -> None:
+    write(tmp_path / "ids.tif", mask(0, 5))
+    told = attributes([("Value", 0, 5), ("Count", 0, 1)], [(0, 120), (5, 80)])
+    beside = f'<PAMDataset><PAMRasterBand band="1">{told}</PAMRasterBand></PAMDataset>'
+    (tmp_path / "ids.tif.aux.xml").write_text(beside)
+    assert open_labels(tmp_path / "ids.tif").classes.names == ("class 0", "class 5")
 
 
 def test_the_names_of_each_raster_are_its_own(tmp_path: Path) -> None:
