@@ -77,14 +77,10 @@ def benchmark(
     names = _names([arch] if isinstance(arch, str) else arch)
     if size < _SMALLEST:
         raise UsageError(f"Images of {size} px are too small to train on; networks need {_SMALLEST} px.")
-    for name, number in (
-        ("batch size", batch_size),
-        ("bands", in_channels),
-        ("classes", num_classes),
-        ("runs", repeats),
-    ):
-        if number < 1:
-            raise UsageError(f"A number of {number} for {name} makes no sense; 1 is the least.")
+    counts = {"batch_size": batch_size, "in_channels": in_channels, "num_classes": num_classes, "repeats": repeats}
+    for name, count in counts.items():
+        if count < 1:
+            raise UsageError(f"{name} is {count}; it starts at 1.")
     if output is not None and Path(output).suffix.lower() != ".png":
         raise UsageError(f"The picture {output} is no .png.")
     if output is not None:

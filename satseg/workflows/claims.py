@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING
 
 from rasterio.errors import RasterioError
 
-from satseg.errors import SceneError, UsageError
+from satseg.errors import UsageError
 from satseg.geo.crs import same_crs, short_name
 from satseg.raster.gdal import gdal_environment
 from satseg.raster.names import open_raster
@@ -100,7 +100,7 @@ class Claims:
         try:
             with gdal_environment(), source.open() as scene:
                 info = scene.info
-        except SceneError:  # that is said when its turn comes
+        except Exception:  # of whatever kind: that is said when its turn comes
             return
         self._first = self._first or info
         if not same_crs(info.crs, self._first.crs):

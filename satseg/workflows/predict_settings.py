@@ -83,7 +83,7 @@ class PredictionSettings:
         for name, least in _LEAST.items():
             value = getattr(self, name)
             if isinstance(value, int) and value < least:
-                raise UsageError(f"A {name.replace('_', ' ')} of {value} makes no sense; {least} is the least.")
+                raise UsageError(f"--{name.replace('_', '-')} is {value}; it starts at {least}.")
         if self.memory is not None and self.memory < 1:
             raise UsageError(f"A memory of {self.memory} bytes is none.")
 

@@ -19,7 +19,7 @@ from satseg import __version__
 from satseg.backend import Builder, create_model, is_own_file, lasting_options, recorded_name, run_own_file
 from satseg.backend.device import available_cores, reuse_freed_memory, select_device, select_precision
 from satseg.checkpoint import Checkpoint, ModelCard
-from satseg.errors import CheckpointError, TrainingError, one_line
+from satseg.errors import CheckpointError, TrainingError, UsageError, one_line
 from satseg.evaluation.confusion import score
 from satseg.fields import Fields
 from satseg.raster.gdal import gdal_environment
@@ -138,6 +138,8 @@ def train(
             **choices,
         }
     )
+    if threads is not None and threads < 1:
+        raise UsageError(f"--threads is {threads}; it starts at 1.")
     fabric = make_fabric(where, recipe.precision, devices=devices, nodes=nodes)
     threads = max(1, (threads or available_cores()) // devices)
     torch.set_num_threads(threads)

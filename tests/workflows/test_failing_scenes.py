@@ -171,7 +171,7 @@ def test_a_class_named_nodata_keeps_its_count(tmp_path: Path) -> None:
 )
 def test_numbers_that_make_no_sense_are_refused_and_not_taken_for_auto(wrong: dict[str, Any]) -> None:
     (name,) = wrong
-    with pytest.raises(UsageError, match=f"A {name.replace('_', ' ')} of {wrong[name]} makes no sense"):
+    with pytest.raises(UsageError, match=f"--{name.replace('_', '-')} is {wrong[name]}; it starts at"):
         PredictionSettings(window="auto", **wrong)
 
 
@@ -197,3 +197,23 @@ def test_a_crf_leaves_out_what_cannot_be_read(tmp_path: Path, blocks: dict[str, 
     for _, path in layers:
         with rasterio.open(path) as dataset:
             assert ((dataset.read(1) == 255) == damaged).all()
+
+
+def test_a_scene_that_cannot_even_be_looked_at_before_any_work_fails_in_its_turn(
+    tmp_path: Path, scenes: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scenes of one layer are opened to compare their CRSs first."""
+    original = SceneSource.open
+
+    def odd(self: SceneSource) -> Any:
+        if "b.tif" in self.name:
+            raise KeyError("crs")
+        return original(self)
+
+    use(monkeypatch, Moody(MemoryError()))
+    monkeypatch.setattr(SceneSource, "open", odd)
+    errors: list[SatsegError] = []
+    layer = tmp_path / "all.parquet"
+    maps = predict_scenes(scenes, model="moody", outputs=layer, settings=SETTINGS, on_error=errors.append)
+    assert [Path(summary.scene).stem for summary in maps] == ["a", "c"]
+    assert [error.message for error in errors] == [f"Mapping {scenes[1]} failed by KeyError: 'crs'."]
