@@ -22,6 +22,7 @@ a traceback; Python callers catch ``SatsegError`` or one of its branches.
 from __future__ import annotations
 
 import copyreg
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -150,6 +151,15 @@ def naming(subject: str) -> Iterator[None]:
             error.message = f"{subject}: {error.message}"
             error.args = (error.message,)
         raise
+
+
+def printable(name: str) -> str:
+    r"""Return the name of a file as text that can be encoded: bytes that are no UTF-8 become ``\xe4``."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(name).decode("utf-8", "backslashreplace")
+    return name
 
 
 def one_line(error: BaseException) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from satseg.errors import printable
 from satseg.fields import FieldError, Fields, shown
 
 if TYPE_CHECKING:
@@ -480,7 +481,10 @@ class Rehearsal:
 
 
 def as_json(value: Any) -> Any:
-    """Turn records, tuples, arrays and paths into what ``json`` can write; NaN and infinity become null."""
+    """Turn records, tuples, arrays and paths into what ``json`` can write; NaN and infinity become null.
+
+    Names of files that are no UTF-8 are spelt out, see :func:`~satseg.errors.printable`.
+    """
     if is_dataclass(value) and not isinstance(value, type):
         return {f.name: as_json(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, Mapping):
@@ -493,8 +497,8 @@ def as_json(value: Any) -> Any:
         return as_json(value.item())
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    if isinstance(value, Path):
-        return str(value)
+    if isinstance(value, Path | str):
+        return printable(str(value))
     if isinstance(value, Iterable) and not isinstance(value, str):  # an affine transform is neither list nor tuple
         return [as_json(item) for item in value]
     return value

@@ -15,10 +15,10 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 from scipy import sparse
 
-from satseg.errors import SceneError
+from satseg.errors import SceneError, printable
 from satseg.geo.grid import Grid, ground_sampling_distance
 from satseg.raster.causes import cause, remedy
-from satseg.raster.names import open_raster, printable
+from satseg.raster.names import open_raster
 from satseg.raster.regrid import on_grid_of
 from satseg.raster.scene import Scene
 from satseg.records import BandSpec, SceneInfo

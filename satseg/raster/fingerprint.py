@@ -15,8 +15,9 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+from satseg.errors import printable
 from satseg.raster.local_files import walk
-from satseg.raster.names import gdal_name, printable
+from satseg.raster.names import gdal_name
 
 log = logging.getLogger("satseg")
 

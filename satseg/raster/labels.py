@@ -15,10 +15,10 @@ import numpy as np
 from rasterio.windows import Window
 
 from satseg.classes import BACKGROUND, IGNORE_INDEX, MAX_CLASSES, ClassTable
-from satseg.errors import LabelError, UsageError
+from satseg.errors import LabelError, UsageError, printable
 from satseg.raster.class_found import Reading, pair_up, spell_few
 from satseg.raster.class_map import IGNORE, ClassMap
-from satseg.raster.names import is_local_file, printable, split_layer
+from satseg.raster.names import is_local_file, split_layer
 from satseg.raster.outlines import UNKNOWN, between_objects, near_outline
 from satseg.raster.raster_labels import RasterLabels, is_raster
 from satseg.raster.vector_labels import VectorLabels

@@ -19,6 +19,8 @@ from typing import Any
 import rasterio
 from rasterio.errors import RasterioIOError
 
+from satseg.errors import printable
+
 _LAYER = "|layername="
 _VIRTUAL = re.compile(r"/vsi|[a-z0-9+_]{2,}:|<", re.IGNORECASE)
 _REMOTE = re.compile(r"/vsi(curl|s3|gs|az|adls|oss|swift|hdfs|webhdfs)(_streaming)?\b", re.IGNORECASE)
@@ -110,6 +112,17 @@ def vector_name(name: str | Path) -> Iterator[str]:
 
 
 @contextmanager
+def plain_folder(folder: Path) -> Iterator[Path]:
+    """Give a path to a folder that GDAL, pyogrio and rasterio take as it is; to be used inside the block only."""
+    spelt = str(folder)
+    if folder.is_absolute() and _fits(spelt, _PYOGRIO_SPLITS) and _fits(spelt, _GDAL_SPLITS):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="satseg-") as links:
+        yield _linked_folder(folder, Path(links))
+
+
+@contextmanager
 def plain_target(path: Path) -> Iterator[Path]:
     """Give a path without odd characters to write to; what is written there moves beside ``path`` in the end.
 
@@ -119,13 +132,10 @@ def plain_target(path: Path) -> Iterator[Path]:
     Yields:
         A path with the suffix of ``path`` that GDAL, pyogrio and rasterio take as it is.
     """
-    with (
-        tempfile.TemporaryDirectory(dir=path.parent, prefix=".new-") as folder,
-        tempfile.TemporaryDirectory(prefix="satseg-") as links,
-    ):
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".new-") as folder:
         target = Path(folder) / f"new{path.suffix.lower()}"
-        odd = not (_fits(folder, _PYOGRIO_SPLITS) and _fits(folder, _GDAL_SPLITS))
-        yield _linked_folder(Path(folder), Path(links)) / target.name if odd else target
+        with plain_folder(Path(folder)) as plain:
+            yield plain / target.name
         for made in sorted(Path(folder).iterdir(), key=lambda made: made.name == target.name):
             os.replace(made, path.with_name(_renamed(made.name, target, path)))
 
@@ -138,11 +148,6 @@ def layer_name(stem: str) -> str:
     """
     name = printable(stem).translate(_CONTROL)
     return f"_{name}" if _RESERVED.match(name) else name
-
-
-def printable(name: str) -> str:
-    r"""Return a name as text that can be encoded: bytes of a file's name that are no UTF-8 become ``\xe4``."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace") if not _is_text(name) else name
 
 
 def _virtual_name(schemes: list[str], rest: str) -> str:
@@ -165,15 +170,7 @@ def _in_store(scheme: str | None, rest: str) -> str:
 
 
 def _fits(name: str, splits: re.Pattern[str]) -> bool:
-    return _is_text(name) and not splits.search(name)
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return printable(name) == name and not splits.search(name)
 
 
 def _link(path: Path, links: Path, splits: re.Pattern[str]) -> str:

@@ -15,7 +15,7 @@ from affine import Affine
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
-from satseg.errors import ReadError, SceneError
+from satseg.errors import ReadError, SceneError, printable
 from satseg.geo.crs import same_crs, short_name
 from satseg.geo.grid import Grid, ground_sampling_distance, same_grid
 from satseg.raster.causes import cause, remedy
@@ -176,8 +176,8 @@ class Scene:
 def scene_name(paths: Sequence[str]) -> str:
     """Return what a scene of these files is called in messages."""
     if len(paths) <= 1:
-        return "".join(paths)
-    return f"{paths[0]} (and {len(paths) - 1} stacked on it)"
+        return printable("".join(paths))
+    return f"{printable(paths[0])} (and {len(paths) - 1} stacked on it)"
 
 
 def window_transform(transform: Affine, column: float, row: float) -> Affine:

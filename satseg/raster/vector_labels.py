@@ -14,13 +14,12 @@ import shapely
 from rasterio.features import rasterize
 from rasterio.windows import Window
 
-from satseg.errors import LabelError
+from satseg.errors import LabelError, printable
 from satseg.geo.grid import doubt_of_points
 from satseg.geo.placing import Placing
 from satseg.geo.polygons import AREAL, Bounds, clipped, padded
 from satseg.raster.class_map import ClassMap
 from satseg.raster.features import FeatureStore, VectorLayer
-from satseg.raster.names import printable
 from satseg.raster.scene import window_transform
 from satseg.records import SceneInfo
 

@@ -16,7 +16,7 @@ from rasterio.crs import CRS
 from rasterio.errors import RasterioError
 
 from satseg.classes import IGNORE_INDEX, ClassTable
-from satseg.errors import OutputError, UsageError, one_line
+from satseg.errors import OutputError, UsageError, one_line, printable
 from satseg.fields import FieldError, parse_json
 from satseg.raster.names import plain_target
 from satseg.raster.overviews import write_overviews
@@ -66,7 +66,8 @@ def write_map(
         OutputError: The file cannot be written (disk full, no permission).
     """
     bands = _bands(layer, classes)
-    tags = {**tags, CLASSES_TAG: json.dumps(classes.to_dict(), ensure_ascii=False)}
+    tags = {name: printable(value) for name, value in tags.items()}
+    tags[CLASSES_TAG] = json.dumps(classes.to_dict(), ensure_ascii=False)
     try:
         with plain_target(path) as target, tempfile.TemporaryDirectory(dir=target.parent) as folder:
             halves = write_overviews(rows, Path(folder), layer=layer, smallest=_COG_BLOCK)

@@ -15,6 +15,7 @@ from satseg.classes import IGNORE_INDEX, ClassTable
 from satseg.errors import LabelError, OutputError, one_line
 from satseg.raster.bands import Moments
 from satseg.raster.labels import Labels
+from satseg.raster.names import plain_folder
 from satseg.raster.scene import window_transform
 from satseg.raster.values import Oddity, ValueRange
 from satseg.records import SceneInfo
@@ -233,7 +234,12 @@ def _write(
     profile["photometric"] = "rgb" if names == ("red", "green", "blue") and bands.dtype == np.uint8 else "minisblack"
     predictor = 3 if bands.dtype.kind == "f" else 2
     try:
-        with rasterio.open(path, "w", driver="GTiff", zlevel=1, predictor=predictor, **profile, **grid) as dataset:
+        with (
+            plain_folder(path.parent) as folder,
+            rasterio.open(
+                folder / path.name, "w", driver="GTiff", zlevel=1, predictor=predictor, **profile, **grid
+            ) as dataset,
+        ):
             dataset.write(bands)
             dataset.descriptions = names or dataset.descriptions
             if valid is not None and not valid.all():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,9 +45,9 @@ def read_table(path: Path) -> geopandas.GeoDataFrame:
         OSError: It cannot be read.
     """
     try:
-        return geopandas.read_parquet(path).reset_index(drop=True)
+        return geopandas.read_parquet(io.BytesIO(path.read_bytes())).reset_index(drop=True)
     except ValueError:
-        table = pandas.read_parquet(path).reset_index(drop=True)
+        table = pandas.read_parquet(io.BytesIO(path.read_bytes())).reset_index(drop=True)
     log.warning("%s is a table without geometries: which tiles of different scenes overlap is not known.", path)
     return geopandas.GeoDataFrame(table.drop(columns="geometry", errors="ignore"), geometry=[None] * len(table))
 

@@ -30,5 +30,5 @@ def write_scores(folder: Path, tiles: Sequence[str], columns: Mapping[str, Seque
     scores = pd.DataFrame(dict(columns), index=pd.Index(tiles))
     for name in scores:
         index[name] = index["tile"].map(scores[name])
-    with staged(folder / INDEX) as aside:
-        index.to_parquet(aside)
+    with staged(folder / INDEX) as aside, aside.open("wb") as file:  # pyarrow may take a name for a URI
+        index.to_parquet(file)

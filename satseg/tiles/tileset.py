@@ -281,9 +281,9 @@ def make_index(
             call may have left there.
     """
     parts = []
-    with pq.ParquetWriter(folder / MOMENTS, _MOMENT_SCHEMA) as writer:
+    with (folder / MOMENTS).open("wb") as file, pq.ParquetWriter(file, _MOMENT_SCHEMA) as writer:
         if before is not None and (before.path / MOMENTS).is_file():
-            there = pq.read_table(before.path / MOMENTS)
+            there = _read_moments(before.path)
             indexed = pc.is_in(there["tile"], pa.array(before.index["tile"].tolist(), pa.string()))
             writer.write_table(there.filter(indexed).combine_chunks())
         for part in batched(rows, _BATCH):
@@ -301,14 +301,19 @@ def measured_tiles(folder: Path) -> list[str]:
     """Return the names of the tiles whose moments are on file: all that were cut."""
     if not (folder / MOMENTS).is_file():
         return []
-    return list(pq.read_table(folder / MOMENTS, columns=["tile"])["tile"].to_pylist())
+    return list(_read_moments(folder, ["tile"])["tile"].to_pylist())
+
+
+def _read_moments(folder: Path, columns: list[str] | None = None) -> pa.Table:
+    with (folder / MOMENTS).open("rb") as file:  # pyarrow may take a name for a URI
+        return pq.read_table(file, columns=columns)
 
 
 def read_moments(folder: Path, names: Sequence[str]) -> dict[str, Moments]:
     """Return the moments that are on file of the tiles of these names."""
     if not (folder / MOMENTS).is_file():
         return {}
-    table = pq.read_table(folder / MOMENTS)
+    table = _read_moments(folder)
     table = table.filter(pc.is_in(table["tile"], pa.array(list(names), pa.string())))
     count, *parts = (table[name].to_pylist() for name in _MOMENTS)
     rows = zip(table["tile"].to_pylist(), count, *parts, strict=True)

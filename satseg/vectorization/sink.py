@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING
 
-from satseg.errors import OutputError, UsageError
+from satseg.errors import OutputError, UsageError, printable
 from satseg.geo.crs import same_crs, short_name
 from satseg.records import Rows, SceneInfo, VectorSummary
 from satseg.staging import staged
@@ -77,7 +77,7 @@ class PolygonSink:
         self._paths = tuple(str(path) for path in outputs) + (("-",) if stream is not None else ())
         self._classes = classes
         self._options = options or PolygonOptions()
-        self._provenance = provenance
+        self._provenance = {name: printable(value) for name, value in provenance.items()}
         self._layer: Layer | None = None
         self._tracer: SceneTracer | None = None
         self._numbers = RegionNumbers()

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from satseg.classes import BACKGROUND, ClassTable
-from satseg.errors import LabelError, UsageError
+from satseg.errors import LabelError, UsageError, printable
 from satseg.evaluation.assessment import Assessment
 from satseg.evaluation.confusion import report
 from satseg.evaluation.maps import MapComparison, beside_labels, read_labels, telling
@@ -23,7 +23,6 @@ from satseg.raster.class_map import ClassMap
 from satseg.raster.class_values import ClassValues, Translation, own_name
 from satseg.raster.features import VectorLayer
 from satseg.raster.labels import LabelSource, open_labels
-from satseg.raster.names import printable
 from satseg.raster.raster_labels import RasterLabels, is_raster
 from satseg.raster.scene import Scene
 from satseg.raster.vector_labels import VectorLabels

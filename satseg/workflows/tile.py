@@ -308,7 +308,8 @@ class _Job:
         made = [] if base is None else [entry for entry in base.provenance if entry != self.provenance]
         made.append(dict(self.provenance))  # which stands there already where joining was interrupted
         write_header(folder, tile_set, made, {**({} if base is None else base.contents), **self.contents})
-        index.to_parquet(folder / INDEX)
+        with (folder / INDEX).open("wb") as file:  # pyarrow may take a name for a URI
+            index.to_parquet(file)
         return tile_set
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from satseg.errors import TileError, UsageError
+from satseg.errors import TileError, UsageError, printable
 from satseg.raster.scales import same_scale
 from satseg.raster.selection import select_bands
 from satseg.raster.source import SceneSource
@@ -21,6 +22,8 @@ from satseg.tiles.tileset import TileSet
 from satseg.tiles.twins import contents, identity
 
 log = logging.getLogger("satseg")
+
+_LONGEST_NAME = 180  # bytes of 255
 
 
 def find_scenes(
@@ -61,7 +64,7 @@ def label_files(
     files = [labels] if isinstance(labels, str | Path) else list(labels)
     if masks is not None and files:
         raise UsageError("The masks of --pairs are the labels; --labels does not go with them.")
-    return files if masks is None else masks
+    return files if masks is None else {printable(image): mask for image, mask in masks.items()}
 
 
 def input_files(
@@ -289,8 +292,14 @@ def _spell(bands: BandSpec) -> str:
     return f"{len(bands)} bands of {bands.dtype} ({', '.join(bands.names)})"
 
 
+def _plain(stem: str) -> str:
+    """Return a stem as text without control characters, and cut so that numbers and suffixes still fit behind it."""
+    return re.sub(r"[\x00-\x1f\x7f]", "_", printable(stem)).encode()[:_LONGEST_NAME].decode("utf-8", "ignore")
+
+
 def unique_names(stems: Sequence[str], base: TileSet | None) -> list[str]:
-    """Return a name per scene: its file's stem, numbered where several scenes share it."""
+    """Return a name per scene: its file's stem, numbered where several scenes share it, spelt out and not too long."""
+    stems = [_plain(stem) for stem in stems]
     taken = set() if base is None else {str(tile).rsplit("_", 2)[0] for tile in base.index["tile"]}
     shared = Counter(stems)
     names: list[str] = []

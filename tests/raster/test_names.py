@@ -20,12 +20,12 @@ from rasterio.windows import Window
 from scene_files import GRID, numbered, write_scene
 
 from satseg.classes import ClassTable
-from satseg.errors import SceneError
+from satseg.errors import SceneError, printable
 from satseg.raster.area import AreaOfInterest
 from satseg.raster.features import VectorLayer
 from satseg.raster.gdal import gdal_environment
 from satseg.raster.local_files import local_files
-from satseg.raster.names import gdal_name, is_local_file, is_remote, layer_name, plain_target, printable, split_layer
+from satseg.raster.names import gdal_name, is_local_file, is_remote, layer_name, plain_target, split_layer
 from satseg.raster.rawrows import RawRows
 from satseg.raster.scene import Scene
 from satseg.raster.writer import write_map
@@ -95,7 +95,7 @@ def test_a_raster_is_read_under_any_name(tmp_path: Path, stem: str, monkeypatch:
         for given_name in (name, str(tmp_path / name)):
             with gdal_environment(), Scene.open(given_name) as scene:
                 values, valid = scene.read(Window(0, 0, 8, 8))
-                assert scene.info.path == given_name
+                assert scene.info.path == printable(given_name)
             assert (values == numbered(2, 8, 8)).all()
             assert (valid == np.eye(8, dtype=bool)).all()
             assert is_local_file(given_name)
