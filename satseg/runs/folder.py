@@ -104,6 +104,17 @@ class Run:
                 )
         return run
 
+    def check_writable(self, *, resume: bool) -> None:
+        """Refuse a folder that cannot be written; unless it holds a run to ``resume``, it must be vacant.
+
+        Raises:
+            OutputError: As :meth:`check_vacant`.
+        """
+        if resume and self.started:
+            check_folder(self.path)
+        else:
+            self.check_vacant()
+
     def check_vacant(self) -> None:
         """Refuse a folder that holds anything; hidden files do not count.
 

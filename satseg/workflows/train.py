@@ -125,8 +125,8 @@ def train(
     if tensorboard:
         check_tensorboard()
     where = select_device(device)
-    if output is not None and process_rank(devices, nodes) == 0 and not (resume and Run(Path(output)).started):
-        Run(Path(output)).check_vacant()
+    if output is not None and process_rank(devices, nodes) == 0:
+        Run(Path(output)).check_writable(resume=resume)
     builder = run_own_file(arch) if is_own_file(arch) else arch
     recipe = Recipe.of(
         {

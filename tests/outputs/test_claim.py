@@ -135,3 +135,15 @@ def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(OutputError, match="No space left on device"), claimed(tmp_path / "a"):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_file_systems_without_locks_are_written_to_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unsupported(*_: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr("fcntl.flock", unsupported)
+    with claimed(tmp_path / "a"), joined(tmp_path / "a"):
+        pass
+    assert list(tmp_path.iterdir()) == []
