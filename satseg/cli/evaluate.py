@@ -180,13 +180,7 @@ def class_rows(report: EvaluationReport) -> tuple[Sequence[str], list[tuple[obje
 def _tables(report: EvaluationReport) -> list[Table]:
     tables = []
     if report.pixels:
-        names = [entry.name for entry in report.classes]
-        confusion = [(name, *row) for name, row in zip(names, report.confusion, strict=True)]
-        tables += [
-            _overall(report),
-            console.table(*class_rows(report)),
-            console.table(("label \\ map, px", *names), confusion),
-        ]
+        tables += [_overall(report), console.table(*class_rows(report)), _confusion(report)]
     if "boundary_tolerance" in report.settings:
         tables.append(_boundaries(report))
     if "object_iou" in report.settings or not report.pixels:
@@ -194,6 +188,17 @@ def _tables(report: EvaluationReport) -> list[Table]:
     if report.worst:
         tables.append(_worst(report))
     return tables
+
+
+def _confusion(report: EvaluationReport) -> Table:
+    """Show pixels by label and prediction; those that the map leaves out come last, where there are any."""
+    columns = ["label \\ map, px", *(entry.name for entry in report.classes)]
+    rows: list[tuple[object, ...]] = []
+    for entry, row in zip(report.classes, report.confusion, strict=True):
+        left_out = (entry.pixels - sum(row),) if report.left_out else ()
+        rows.append((entry.name, *row, *left_out))
+    columns += ["(left out)"] if report.left_out else []
+    return console.table(columns, rows)
 
 
 def _overall(report: EvaluationReport) -> Table:

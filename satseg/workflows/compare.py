@@ -136,7 +136,9 @@ class Comparison:
                 hint="Check that both cover the same place, and that their CRS and nodata values are stated rightly.",
             )
         if found.left_out:
-            log.warning("The map has no class for %d labelled px (nodata); they count as missed.", found.left_out)
+            log.warning(
+                "The map has no class for %s labelled px (nodata); they count as missed.", f"{found.left_out:,}"
+            )
         return found
 
     def _side(self, source: LabelSource | None, grid: SceneInfo) -> Side:

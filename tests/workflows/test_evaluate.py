@@ -259,6 +259,21 @@ def test_the_table_shows_boundaries_objects_intervals_and_the_worst_places(brigh
     assert f"{wrong} at row 0, column" in text
 
 
+def test_the_table_shows_what_the_map_leaves_out(
+    bright_scene: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    labels = bright_scene.parent / "labels.tif"
+    ids = read(labels)
+    ids[:50] = 255
+    partly = str(write_map(tmp_path / "partly.tif", bright_scene, ids))
+    done = run_command(["evaluate", partly, "-l", str(labels), "--pixels-only", "--bootstrap", "0"])
+    assert "labelled px that the map leaves out (missed)  19,200" in done.stdout
+    assert "(left out)" in done.stdout
+    assert "no class for 19,200 labelled px" in caplog.text
+    answer = run_command(["evaluate", partly, "-l", str(labels), "--json"])
+    assert json.loads(answer.stdout)["left_out"] == 50 * 384
+
+
 def test_intervals_from_few_blocks_come_with_a_warning(bright_scene: Path, caplog: pytest.LogCaptureFixture) -> None:
     labels = bright_scene.parent / "labels.tif"
     report = evaluate(labels, labels=labels)
