@@ -5,6 +5,7 @@ Coordinates are (x, y) everywhere, whatever order the authority gives the axes.
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any
 
@@ -141,7 +142,7 @@ def horizontal(crs: CRS) -> CRS:
 
 def full_turn(name: str) -> float:
     """Return 360 degrees in the units of a geographic CRS: 400 where it counts grads."""
-    return round(2 * 3.141592653589793 / horizontal(parse_crs(name)).axis_info[0].unit_conversion_factor, 9)
+    return round(2 * math.pi / horizontal(parse_crs(name)).axis_info[0].unit_conversion_factor, 9)
 
 
 def counts_geodetic_degrees(name: str) -> bool:
@@ -155,6 +156,12 @@ def metres_per_unit(name: str) -> float:
     crs = horizontal(parse_crs(name))
     factor = float(crs.axis_info[0].unit_conversion_factor) or 1.0
     return factor * _EARTH_RADIUS if crs.is_geographic else factor
+
+
+def greenwich(name: str) -> float:
+    """Return where the prime meridian of a CRS lies, in degrees east of Greenwich: 2.34 where it counts from Paris."""
+    meridian = horizontal(parse_crs(name)).prime_meridian
+    return 0.0 if meridian is None else float(math.degrees(meridian.longitude * meridian.unit_conversion_factor))
 
 
 @lru_cache(maxsize=64)

@@ -14,6 +14,7 @@ from satseg.geo.crs import (
     crs_of_raster,
     full_turn,
     geodesic,
+    greenwich,
     has_place,
     is_geographic,
     parse_crs,
@@ -186,7 +187,7 @@ def _misplaced(x: np.ndarray, y: np.ndarray, crs: str) -> str | None:
     known = np.isfinite(lon) & np.isfinite(lat)  # corners of a whole globe may lie beside it
     if not known.any():
         return f"{where}, where {short_name(crs)} is not defined"
-    lon, lat = lon[known], lat[known]
+    lon, lat = lon[known] + greenwich(crs), lat[known]
     area = parse_crs(crs).area_of_use
     if area is None:
         return None

@@ -38,7 +38,13 @@ def is_finite(geometries: np.ndarray) -> np.ndarray:
 
 def reproject(geometries: np.ndarray, transform: Callable[..., Any]) -> np.ndarray:
     """Return geometries moved by ``transform(x, y)`` and repaired; None where a coordinate has no image."""
-    return repair(shapely.transform(geometries, transform, interleaved=False))
+
+    def moved(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        x, y = transform(x, y)
+        lost = ~(np.isfinite(x) & np.isfinite(y))  # infinite rather than NaN: else rings would not be closed
+        return np.where(lost, np.inf, x), np.where(lost, np.inf, y)
+
+    return repair(shapely.transform(geometries, moved, interleaved=False))
 
 
 def meet(sides: Any, bounds: Bounds) -> Any:

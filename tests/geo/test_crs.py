@@ -12,7 +12,7 @@ from pyproj import CRS, Geod, Transformer
 from rasterio.enums import WktVersion
 
 from satseg.errors import UsageError
-from satseg.geo.crs import crs_name, full_turn, geodesic, is_local, metres_per_unit, parse_map_crs, same_crs
+from satseg.geo.crs import crs_name, full_turn, geodesic, greenwich, is_local, metres_per_unit, parse_map_crs, same_crs
 from satseg.geo.grid import ground_sampling_distance
 from satseg.raster.scene import Scene
 from tests.scene_files import numbered, write_scene
@@ -90,6 +90,9 @@ def test_polygons_are_only_put_where_they_have_a_place(name: str) -> None:
 
 
 def test_units_are_those_of_the_crs() -> None:
+    assert greenwich("EPSG:27572") == pytest.approx(2.33722917)  # Paris, stated in grads
+    assert greenwich("EPSG:5330") == pytest.approx(106.8077194)  # Jakarta, in degrees
+    assert greenwich("EPSG:32633") == 0
     assert full_turn("EPSG:4326") == 360
     assert full_turn("EPSG:4807") == 400  # grads
     assert metres_per_unit("EPSG:2263") == pytest.approx(1200 / 3937)  # feet of the US survey
