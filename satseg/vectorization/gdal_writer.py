@@ -17,6 +17,7 @@ import pyogrio
 
 from satseg.classes import MapClass
 from satseg.errors import OutputError, one_line
+from satseg.geo.crs import parse_crs, short_name
 from satseg.raster.names import layer_name, plain_target
 from satseg.vectorization.layer import Layer
 from satseg.vectorization.style import qml, sld
@@ -65,6 +66,12 @@ class GDALWriter:
                 path.name,
                 ", ".join(f"{old} is {new}" for old, new in zip(self._schema.names, names, strict=True) if old != new),
             )
+            if layer.crs is not None and parse_crs(layer.crs).is_bound:
+                log.warning(
+                    "%s: a Shapefile does not hold the datum shift of %s; a GeoPackage does.",
+                    path.name,
+                    short_name(layer.crs),
+                )
             self._schema = pa.schema([field.with_name(name) for field, name in zip(self._schema, names, strict=True)])
         self._error: BaseException | None = None
         self._ended = False  # whether the thread has taken the last item

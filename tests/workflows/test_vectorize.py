@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from pyproj import CRS, Transformer
 
 from satseg import vectorize
 from satseg.classes import ClassTable
@@ -272,3 +273,21 @@ def test_a_full_disk_is_said_once_and_not_by_gdal(tmp_path: Path) -> None:
     assert done.stderr.startswith("error: Cannot write out.gpkg: ")
     assert len(done.stderr.splitlines()) <= 2  # with a hint
     assert not (tmp_path / "out.gpkg").exists()
+
+
+def test_a_datum_shift_of_the_map_is_that_of_its_polygons(
+    tmp_path: Path, classes: np.ndarray, caplog: pytest.LogCaptureFixture
+) -> None:
+    wkt = CRS.from_epsg(31468).to_wkt("WKT1_GDAL")
+    end = wkt.index("]]", wkt.index("SPHEROID")) + 2
+    shifted = f"{wkt[:end]},TOWGS84[1598.1,73.7,1418.2,0.202,0.045,-2.455,6.7]{wkt[end:]}"
+    transform = Affine(1, 0, 4468000, 0, -1, 5333000)
+    path = write_raster(tmp_path / "in.tif", classes, crs=rasterio.CRS.from_wkt(shifted), transform=transform)
+    vectorize(path, outputs=[tmp_path / f"out.{suffix}" for suffix in ("gpkg", "fgb", "parquet", "shp")])
+    for suffix in ("gpkg", "fgb", "parquet"):
+        found = VectorLayer.open(str(tmp_path / f"out.{suffix}")).crs
+        assert found is not None
+        ways = (Transformer.from_crs(crs, 4326, always_xy=True) for crs in (shifted, found))
+        there, here = (way.transform(4468000, 5333000) for way in ways)
+        np.testing.assert_allclose(here, there, rtol=0, atol=1e-7)
+    assert "a Shapefile does not hold the datum shift" in caplog.text
