@@ -145,6 +145,8 @@ class Checkpoint:
         """
         from safetensors import SafetensorError, safe_open
 
+        from satseg.raster.names import text_name
+
         path = Path(path)
         if path.is_dir():
             path = path / "best.safetensors"
@@ -152,7 +154,7 @@ class Checkpoint:
             state = "is not a file" if path.exists() else "does not exist"
             raise CheckpointError(f"The checkpoint {path} {state}.", hint="Train one: satseg train TILES --arch erfnet")
         try:
-            with safe_open(path, framework="pt") as file:
+            with text_name(path) as plain, safe_open(plain, framework="pt") as file:
                 header = (file.metadata() or {}).get(_HEADER_KEY)
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f"{path} is not a safetensors file: {one_line(error)}.", hint=_PICKLED) from error
@@ -178,8 +180,11 @@ class Checkpoint:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
+        from satseg.raster.names import text_name
+
         try:
-            weights = load_file(self.path)
+            with text_name(self.path) as plain:
+                weights = load_file(plain)
         except (SafetensorError, OSError, KeyError) as error:  # KeyError: of a type that torch lacks
             raise CheckpointError(f"The weights in {self.path} cannot be read: {one_line(error)}.") from error
         for name, tensor in weights.items():

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +34,14 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     save_checkpoint(path, create_model("erfnet", in_channels=2, num_classes=2).state_dict(), CARD)
     return path
+
+
+def test_a_checkpoint_may_have_a_name_that_is_no_utf8(tmp_path: Path) -> None:
+    for name in (b"b\xe2t.safetensors", b"f\xe2/best.safetensors"):
+        path = tmp_path / os.fsdecode(name)
+        path.parent.mkdir(exist_ok=True)
+        save_checkpoint(path, {"weight": torch.ones(2)}, CARD)
+        assert Checkpoint.load(path).read_weights()["weight"].tolist() == [1, 1]
 
 
 def test_a_checkpoint_gives_back_its_card_and_network(saved: Path) -> None:

@@ -31,6 +31,7 @@ _WEB = ("http", "https", "ftp")
 
 _PYOGRIO_SPLITS = re.compile(r"[!;?\x00-\x1f\x7f]")  # what urllib takes for parts of a URL, or drops
 _GDAL_SPLITS = re.compile(r"<")  # XML of a VRT, wherever it begins
+_NOTHING = re.compile(r"(?!)")
 _PLAIN = re.compile(r"[\w.-]*", re.ASCII)
 _RESERVED = re.compile(r"gpkg|sqlite_|layer_styles$|[`~!@#$%^&*()+={}|\[\]\\:\";'<>?,./-]", re.IGNORECASE)
 """What a layer of a GeoPackage must not begin with: names of its own tables, and GDAL's list of special characters."""
@@ -109,6 +110,16 @@ def vector_name(name: str | Path) -> Iterator[str]:
         plain = spelt if _fits(spelt, _PYOGRIO_SPLITS) else _link(Path(spelt), Path(links), _PYOGRIO_SPLITS)
         zipped = plain.lower().endswith(".zip") and not plain.lower().endswith((".shp.zip", ".gpkg.zip"))
         yield f"/vsizip/{plain}" if zipped else plain
+
+
+@contextmanager
+def text_name(path: Path) -> Iterator[Path]:
+    """Give a path to an existing file that can be encoded, for libraries that take nothing else; for the block only."""
+    if printable(str(path)) == str(path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="satseg-") as links:
+        yield Path(_link(path.absolute(), Path(links), _NOTHING))
 
 
 @contextmanager

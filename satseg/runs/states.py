@@ -38,8 +38,10 @@ def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     from safetensors import SafetensorError, safe_open
 
+    from satseg.raster.names import text_name
+
     try:
-        with safe_open(path, framework="pt") as file:
+        with text_name(path) as plain, safe_open(plain, framework="pt") as file:
             values = Fields(parse_json((file.metadata() or {}).get("satseg", ""))).entries()
             return {name: file.get_tensor(name) for name in file.keys()}, values  # noqa: SIM118
     except (OSError, SafetensorError, KeyError, ValueError) as error:

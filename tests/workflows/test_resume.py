@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -130,6 +132,52 @@ def test_a_plan_or_scene_that_changed_is_noticed(scene: Path, tmp_path: Path) ->
     os.utime(scene)  # also where it lies behind a mosaic: see SceneSource.local_files
     with pytest.raises(OutputError, match="its scene changed was"):
         mapper().map_scene(SceneSource.of(scene), outputs(tmp_path))
+
+
+def write_mask(folder: Path) -> None:
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), rasterio.open(folder / "scene.tif", "r+") as dataset:
+        dataset.write_mask(np.tri(200, 80, dtype=bool))
+
+
+def put_into_archive(folder: Path) -> None:
+    with zipfile.ZipFile(folder / "scene.zip", "w") as archive:
+        archive.write(folder / "scene.tif", "scene.tif")
+
+
+def change_archive(folder: Path) -> None:
+    write_scene(folder / "scene.tif", 200, 81)
+    write_scene(folder / "scene.tif", 200, 80)
+    put_into_archive(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("scene.tif", write_mask),
+        ("/vsizip/scene.zip/scene.tif", change_archive),
+        ("vrt://scene.tif?bands=1", write_mask),
+    ],
+    ids=["mask", "archive", "vrt"],
+)
+def test_changes_of_what_belongs_to_a_scene_are_noticed(
+    tmp_path: Path, name: str, change: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(event: ProgressEvent) -> None:
+        if event.done > event.total / 2:  # type: ignore[operator]
+            raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("satseg.workflows.scene_mapping._COMMIT_SECONDS", 0)
+    write_scene(tmp_path / "scene.tif", 200, 80)
+    put_into_archive(tmp_path)
+    made = MapOutputs(((MapLayer.CLASSES, tmp_path / "map.tif"),), ())
+    with pytest.raises(KeyboardInterrupt):
+        mapper().map_scene(SceneSource.of(name), made, progress=interrupt)
+    change(tmp_path)
+    with pytest.raises(OutputError, match="its scene changed was"):
+        mapper().map_scene(SceneSource.of(name), made)
+    mapper(resume=False).map_scene(SceneSource.of(name), made)
+    assert (tmp_path / "map.tif").exists()
 
 
 def kill_at_random(scene: Path, folder: Path, kills: int, seed: int) -> int:
