@@ -25,9 +25,7 @@ from satseg.records import SceneInfo
 
 _STRIP_PIXELS = 2**22
 _LARGEST = 2**53  # whole numbers up to here are exact in float64
-LOSSY_HINT = (
-    "It was compressed with loss (JPEG), which makes new values. Take it as it was before that, as PNG or GeoTIFF."
-)
+LOSSY_HINT = "Compression with loss (JPEG) makes new values. Take the raster as it was before, as PNG or GeoTIFF."
 _TOO_MANY = 4 * MAX_CLASSES
 
 Codes = tuple[np.ndarray, np.ndarray]

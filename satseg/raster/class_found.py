@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
@@ -170,7 +170,12 @@ def spell_few(codes: Sequence[int]) -> str:
     return ", ".join([*map(str, codes[:_LISTED]), *(["..."] if len(codes) > _LISTED else [])])
 
 
-def pair_up(codes: Sequence[int], names: Sequence[str]) -> str:
-    """Return a class map that gives values the names of classes in their order, as an example for a hint."""
-    padded = [*names[: len(codes)], *["NAME"] * (len(codes) - len(names))]
-    return ",".join(f"{code}={name}" for code, name in zip(codes[:_LISTED], padded[:_LISTED], strict=True))
+def example_map(codes: Sequence[int], names: Mapping[int, str]) -> str:
+    """Return a class map of values, as an example for a hint.
+
+    Args:
+        codes: The values.
+        names: What they may be, by value; NAME stands for others.
+    """
+    line = ",".join(f"{code}={names.get(code, 'NAME')}" for code in codes[:_LISTED])
+    return line + (",..." if len(codes) > _LISTED else "")

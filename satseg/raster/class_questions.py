@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from satseg.classes import BACKGROUND, IGNORE_INDEX
 from satseg.errors import ClassRasterError
+from satseg.raster.class_bands import LOSSY_HINT
 from satseg.raster.class_found import FoundValues, Reading, Use, as_class_map, listed
 from satseg.raster.class_map import IGNORE, OTHERS
 
@@ -58,10 +59,10 @@ def ask_about_missing(file: FoundValues, missing: Counter[int]) -> None:
 
 def _refuse_losses(file: FoundValues) -> None:
     if file.lossy:
+        what = "colours" if file.coloured else "values"
         raise ClassRasterError(
-            f"{file.path} was compressed with loss (JPEG): its {len(file.counts)} values are not those of its maker.",
-            hint="Take the mask as it was before that, as PNG or GeoTIFF; or make two classes of it by a threshold: "
-            f"{_BY_THRESHOLD}.",
+            f"{file.path} was compressed with loss (JPEG): its {len(file.counts)} {what} are not those of its maker.",
+            hint=LOSSY_HINT if file.coloured else f"{LOSSY_HINT} A threshold makes two classes of it: {_BY_THRESHOLD}.",
         )
     counts = file.counts
     low, high = (sum(first < code < last for code in counts) for first, last in ((0, 128), (127, 255)))

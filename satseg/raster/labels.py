@@ -16,7 +16,7 @@ from rasterio.windows import Window
 
 from satseg.classes import BACKGROUND, IGNORE_INDEX, MAX_CLASSES, ClassTable
 from satseg.errors import LabelError, UsageError, printable
-from satseg.raster.class_found import Reading, pair_up, spell_few
+from satseg.raster.class_found import Reading, example_map, spell_few
 from satseg.raster.class_map import IGNORE, ClassMap
 from satseg.raster.names import is_local_file, split_layer
 from satseg.raster.outlines import UNKNOWN, between_objects, near_outline
@@ -217,7 +217,8 @@ class LabelSource:
         if isinstance(layer, RasterLabels) and layer.values.nameless:
             raise LabelError(
                 f"{layer.path} does not name its values, {spell_few(layer.values.codes)}; the classes are {known}.",
-                hint=f"Say which is which, for example: --class-map {pair_up(layer.values.codes, self.classes.names)}",
+                hint="Say which is which, for example: --class-map "
+                f"{example_map(layer.values.codes, dict(enumerate(self.classes.names)))}",
             )
         raise LabelError(
             f"{layer.path} has the class {sorted(unknown)[0]!r}, which is not among {known}.",

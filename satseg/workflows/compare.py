@@ -18,7 +18,7 @@ from satseg.evaluation.maps import MapComparison, beside_labels, read_labels, te
 from satseg.evaluation.measures import Measures
 from satseg.evaluation.objects import FeatureObjects, ObjectMatcher, Regions, Side
 from satseg.evaluation.polygons import PolygonSet, match_polygons
-from satseg.raster.class_found import Reading, Use, pair_up, spell_few
+from satseg.raster.class_found import Reading, Use, example_map, spell_few
 from satseg.raster.class_map import ClassMap
 from satseg.raster.class_values import ClassValues, Translation, own_name
 from satseg.raster.features import VectorLayer
@@ -191,9 +191,10 @@ def _common_classes(path: str, values: ClassValues, labels: LabelReading) -> tup
     names = source.classes.names
     if isinstance(layer, VectorLabels) and len(names) == 2 and names[0] == BACKGROUND and set(values.codes) <= {0, 1}:
         return source, {code: names[code] if code in (0, 1) else name for code, name in classes.items()}
+    known = dict(layer.values.pairs) if isinstance(layer, RasterLabels) else {}
     raise LabelError(
         f"{path} does not name its values, {spell_few(values.codes)}; the labels have {', '.join(names)}.",
-        hint=f"Say which is which, for example: --class-map {pair_up(values.codes, names)}",
+        hint=f"Say which is which, for example: --class-map {example_map(values.codes, known)}",
     )
 
 
