@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -32,6 +32,7 @@ log = logging.getLogger("satseg")
 
 _BLOCK_ROWS = 512  # most files have no higher blocks
 _MOST_CACHE = 2**28
+_FEW = 3  # scenes that are named one by one
 _Task = tuple[Cutter, Piece]
 _Row = tuple[int, dict[str, Any] | None]
 
@@ -73,13 +74,21 @@ class Builder:
         """
         found: list[Block] = []
         reasons: list[LabelError] = []
-        for number in range(len(self.sources)):
+        parts = [self.layout.part(number, info, self.regions) for number, info in enumerate(self.infos)]
+        total, before = sum(map(len, parts)), 0
+        for number, mine in enumerate(parts):
             try:
                 with self._cache(number):
-                    found += self._labelled_blocks(number)
+                    for done, block in enumerate(self._counted(number, mine), start=before + 1):
+                        found += [block] if block.labelled else []
+                        self.progress(ProgressEvent("Finding labelled blocks", done, total, "block"))
             except LabelError as error:
-                log.warning("Skipped: %s", error.message)
+                if len(reasons) < _FEW:
+                    log.warning("Skipped: %s", error.message)
                 reasons.append(error)
+            before += len(mine)
+        if len(reasons) > _FEW and found:
+            log.warning("Skipped: %d more scenes for such reasons.", len(reasons) - _FEW)
         if not found and reasons:
             raise reasons[0]
         if not found:
@@ -128,11 +137,12 @@ class Builder:
             cutter, piece = task
             return piece.number, cutter.write(piece)
 
-        for number, row in self._map(write, pieces):
-            journal.add(number, row)
-            yield number
+        with closing(pieces), closing(self._map(write, pieces)) as rows:  # while their GDAL environments still stand
+            for number, row in rows:
+                journal.add(number, row)
+                yield number
 
-    def _map(self, write: Callable[[_Task], _Row], tasks: Iterator[_Task]) -> Iterator[_Row]:
+    def _map(self, write: Callable[[_Task], _Row], tasks: Iterator[_Task]) -> Generator[_Row]:
         """Write in threads while this one reads; the order of results is that of the tasks."""
         if self.threads == 1:
             with writing_environment():
@@ -144,7 +154,7 @@ class Builder:
 
         yield from read_ahead(write, tasks, workers=self.threads, ahead=self.threads + 1, begin=begin)
 
-    def _read(self, folder: Path, planned: Sequence[Planned], numbers: Sequence[int]) -> Iterator[_Task]:
+    def _read(self, folder: Path, planned: Sequence[Planned], numbers: Sequence[int]) -> Generator[_Task]:
         for scene_number, group in groupby(numbers, key=lambda number: planned[number].scene):
             name, info = self.names[scene_number], self.infos[scene_number]
             cutter = Cutter(folder, name, info, self.labels.classes, self.worth, self.layout.seed)
@@ -154,16 +164,13 @@ class Builder:
             if odd := Oddity.merge(cutter.odd):
                 log.warning("%s", odd.tell(info.path, info.bands.names, "They count as nodata"))
 
-    def _labelled_blocks(self, number: int) -> list[Block]:
-        info = self.infos[number]
-        parts = self.layout.part(number, info, self.regions)
-        found = []
+    def _counted(self, number: int, parts: Sequence[Block]) -> Iterator[Block]:
+        """Yield the blocks of a scene with their labelled pixels."""
+        if self.regions is not None and not parts:
+            raise LabelError(f"No polygon of {self.regions.path} touches the scene {self.infos[number].path}.")
         with self._opened(number) as (scene, labels):
-            for done, part in enumerate(parts, start=1):
-                pixels = labelled_pixels(scene, labels, part, len(self.labels.classes))
-                found += [replace(part, pixels=pixels)] if any(pixels) else []
-                self.progress(ProgressEvent("Finding labelled blocks", done, len(parts), "block"))
-        return found
+            for part in parts:
+                yield replace(part, pixels=labelled_pixels(scene, labels, part, len(self.labels.classes)))
 
     def _cache(self, number: int) -> rasterio.Env:
         """Give GDAL's cache room for a row of tiles, so that a block of the file is decoded once and not for each tile.

@@ -259,7 +259,8 @@ def write_header(
         "provenance": list(provenance),
         "contents": dict(contents),
     }
-    (folder / HEADER).write_text(json.dumps(header, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(header, indent=2, ensure_ascii=False) + "\n"
+    (folder / HEADER).write_bytes(text.encode("utf-8", "backslashreplace"))  # names of files need not be UTF-8
 
 
 def make_index(

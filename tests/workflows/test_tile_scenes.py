@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 
 import geopandas
@@ -15,7 +16,9 @@ from made_scenes import GRID, write_labels, write_map, write_scene
 from PIL import Image
 
 from satseg.errors import SatsegError, SceneError, TileError, UsageError
+from satseg.records import ProgressEvent
 from satseg.tiles.tileset import TileSet
+from satseg.workflows.check_tiles import check_tiles
 from satseg.workflows.tile import tile
 
 WHOLE = {"size": 64, "overlap": 0, "shares": (1, 0, 0)}
@@ -303,3 +306,43 @@ def test_places_that_cannot_be_are_told_once(tmp_path: Path, labels: Path, caplo
     told = [message for message in caplog.messages if "metres labelled as degrees" in message]
     assert len(told) == 1
     assert "2 more scenes" in told[0]
+
+
+@pytest.mark.parametrize(
+    "stem", [b"caf\xe9", b"x" * 246, "ü".encode() * 120, b"a b;c?d[e|f!g%h&#x", b"-dash", b"'\n\""]
+)
+def test_scenes_of_any_name_are_cut_checked_and_known_again(tmp_path: Path, labels: Path, stem: bytes) -> None:
+    scene = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + stem + b".tif"))
+    write_scene(tmp_path / "plain.tif", np.random.default_rng(0).integers(0, 255, (1, 64, 64), dtype=np.uint8))
+    (tmp_path / "plain.tif").rename(scene)
+    tile([scene], labels=labels, output=tmp_path / "tiles", **WHOLE)
+    assert check_tiles(tmp_path / "tiles").problems == ()
+    with pytest.raises(TileError, match="already"):
+        tile([scene], labels=labels, output=tmp_path / "tiles", append=True, **WHOLE)
+
+
+def test_scenes_without_labels_are_counted_and_progress_runs_over_all_scenes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    labels = write_labels(tmp_path / "houses.gpkg", (3, 3, 9, 9), (700, 0, 720, 20))
+    scenes = []
+    for number in range(8):
+        grid = GRID * Affine.translation(100 * number, 0)
+        scenes.append(write_scene(tmp_path / f"{number}.tif", np.ones((1, 64, 64), dtype=np.uint8), transform=grid))
+    events: list[ProgressEvent] = []
+    with caplog.at_level(logging.WARNING, "satseg"):
+        summary = tile(scenes, labels=labels, output=tmp_path / "tiles", progress=events.append, **WHOLE)
+    assert summary.scenes == 2
+    assert caplog.text.count("No label of") == 3
+    assert "Skipped: 3 more scenes for such reasons" in caplog.text
+    assert [(event.done, event.total) for event in events if event.unit == "block"] == [(1, 8), (8, 8)]
+
+
+def test_a_hundred_small_scenes_are_cut_without_a_block_size(tmp_path: Path) -> None:
+    labels = write_labels(tmp_path / "houses.gpkg", *((40 * i, 2, 40 * i + 8, 12) for i in range(100)))
+    scenes = []
+    for number in range(100):
+        grid = GRID * Affine.translation(40 * number, 0)
+        scenes.append(write_scene(tmp_path / f"{number}.tif", np.ones((1, 32, 32), dtype=np.uint8), transform=grid))
+    summary = tile(scenes, labels=labels, output=tmp_path / "tiles", size=32, threads=1)
+    assert summary.tiles == {"train": 70, "val": 15, "test": 15}

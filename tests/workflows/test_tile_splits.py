@@ -243,6 +243,9 @@ def test_what_cannot_decide_splits_is_refused(tmp_path: Path, scene: Path, label
     regions = write_regions(tmp_path / "regions.gpkg", red=(0, 0, 200, 512))
     with pytest.raises(LabelError, match=r"No polygon of .* has train, val or test for 'split'"):
         tile([scene], labels=labels, output=tmp_path / "tiles", split_by=f"{regions}:split")
+    away = write_regions(tmp_path / "away.gpkg", train=(9000, 0, 9200, 512))
+    with pytest.raises(LabelError, match=r"No polygon of .*away.gpkg touches the scene .*scene.tif"):
+        tile([scene], labels=labels, output=tmp_path / "tiles", split_by=f"{away}:split")
     with pytest.raises(LabelError, match="no attribute 'splits'"):
         tile([scene], labels=labels, output=tmp_path / "tiles", split_by=f"{regions}:splits")
     with pytest.raises(UsageError, match="takes block, scene, or a file and its attribute, not 'blocks'"):
