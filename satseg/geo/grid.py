@@ -191,7 +191,8 @@ def _misplaced(x: np.ndarray, y: np.ndarray, crs: str) -> str | None:
     area = parse_crs(crs).area_of_use
     if area is None:
         return None
-    east = (float(np.mean(lon)) - area.west) % 360
+    middle = lon.flat[0] + np.mean((lon - lon.flat[0] + 180) % 360 - 180)  # also across the antimeridian
+    east = (float(middle) - area.west) % 360
     aside = max(0.0, min(east - (area.east - area.west) % 360, 360 - east)) if area.east - area.west < 360 else 0.0
     above = max(area.south - float(np.mean(lat)), float(np.mean(lat)) - area.north, 0.0)
     if max(aside, above) <= _FAR:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _NODES = 65
 _STEP_M = 50.0  # of the central differences: large against rounding, small against the curvature of the ellipsoid
+_FLAT = 1e-12  # pixels; half the side of a box at least
 _GAUSS = 0.6**0.5  # place of the outer two of three Gauss points
 
 
@@ -44,7 +45,8 @@ def measure(regions: Regions, transform: Affine, crs: str) -> tuple[np.ndarray, 
     if counts_geodetic_degrees(crs):
         _, geod = geodesic(crs)
         return Graticule(Affine.scale(2 * np.pi / full_turn(crs)) * transform, geod).measure(regions)
-    low, high = regions.corners.min(axis=0), regions.corners.max(axis=0)
+    low = regions.corners.min(axis=0)
+    high = np.maximum(regions.corners.max(axis=0), low + 1)
     return Ground(transform, crs, columns=(low[0], high[0]), rows=(low[1], high[1])).measure(regions)
 
 
@@ -135,7 +137,7 @@ def _measure(
         _box(corners, first, end, box)
         _fit(nodes, grid, box, powers, weights)
         area, length = 0.0, 0.0
-        per_column, per_row = 1 / box[2], 1 / box[3]
+        per_column, per_row = 1 / max(box[2], _FLAT), 1 / max(box[3], _FLAT)
         for ring in range(polygons[polygon], polygons[polygon + 1]):
             for i in range(rings[ring], rings[ring + 1] - 1):
                 dx, dy = corners[i + 1, 0] - corners[i, 0], corners[i + 1, 1] - corners[i, 1]

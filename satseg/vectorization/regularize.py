@@ -27,6 +27,7 @@ _THINNED = 0.5  # share of the shortest side by which outlines are thinned befor
 _STRAIGHT = 0.15  # the same to find the building's directions: pixels' edges have none of their own
 _LEAST_IOU = 0.75
 _RECTANGLE_IOU = 0.9
+_NOTHING = 1e-9  # squares of the shortest side; what is smaller is left by rounding
 
 
 def regularized(parts: Sequence[Regions], shortest: tuple[float, float]) -> Regions:
@@ -72,7 +73,8 @@ def without_overlaps(polygons: np.ndarray) -> np.ndarray:
         if shapely.relate_pattern(found[larger], found[smaller], "T********"):
             parts = shapely.get_parts(shapely.difference(found[smaller], found[larger]))
             parts = parts[shapely.get_type_id(parts) == shapely.GeometryType.POLYGON]
-            found[smaller] = parts[np.argmax(shapely.area(parts))] if len(parts) else shapely.Polygon()
+            largest = parts[np.argmax(shapely.area(parts))] if len(parts) else shapely.Polygon()
+            found[smaller] = largest if largest.area > _NOTHING else shapely.Polygon()
     return found
 
 

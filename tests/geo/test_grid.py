@@ -146,6 +146,7 @@ def test_places_that_cannot_be_are_doubted_with_numbers(
         ("EPSG:3832", Affine(1000, 0, 0, 0, -1000, 100000)),  # its area of use crosses the antimeridian
         ("EPSG:32660", Affine(10, 0, 700000, 0, -10, 5000000)),
         ("EPSG:5330", Affine(1, 0, 3396557, 0, -1, 737942)),  # its longitudes count from Jakarta
+        ("EPSG:32660", Affine(29000, 0, 570585, 0, -29000, 5847615)),  # across the antimeridian
         ("ESRI:54009", Affine(4.5e6, 0, -18e6, 0, -2.25e6, 9e6)),  # the corners of Mollweide's globe are beside it
         ("+proj=geos +h=35785831 +sweep=y", Affine(1.4e6, 0, -5.6e6, 0, -1.4e6, 5.6e6)),
     ],

@@ -9,7 +9,7 @@ from affine import Affine
 from pyproj import CRS, Geod, Transformer
 
 from satseg.vectorization.ground import Ground, measure
-from satseg.vectorization.regions import concatenate, to_shapely
+from satseg.vectorization.regions import Regions, concatenate, to_shapely
 from satseg.vectorization.trace import Tracer
 
 PLACES = {
@@ -89,3 +89,13 @@ def test_a_crs_without_relation_to_the_ground_is_refused() -> None:
     local = 'LOCAL_CS["site grid",UNIT["metre",1]]'
     with pytest.raises(ValueError, match="does not relate to the ground"):
         Ground(Affine(1, 0, 0, 0, -1, 0), local, columns=(0, 9), rows=(0, 9))
+
+
+def test_a_flat_outline_has_no_area() -> None:
+    ends = np.array([0, 1])
+    flat = np.array([[3.0, 1.0], [3.0, 5.0], [3.0, 2.0], [3.0, 1.0]])
+    numbers = np.zeros(1, dtype=np.int64)
+    regions = Regions(flat, np.array([0, 4]), ends, ends, numbers, numbers, np.zeros((1, 3)), numbers)
+    areas, perimeters = measure(regions, PLACES["UTM"][1], "EPSG:32645")
+    assert areas == pytest.approx([0])
+    assert np.isfinite(perimeters).all()

@@ -54,6 +54,11 @@ def test_overlaps_are_cut_from_the_smaller() -> None:
     assert found[2].is_empty
 
 
+def test_what_rounding_leaves_of_a_cut_polygon_is_nothing() -> None:
+    large, sliver = shapely.box(0, 0, 10, 10), shapely.box(5, 2, 10 + 1e-12, 4)
+    assert without_overlaps(np.array([large, sliver]))[1].is_empty
+
+
 def test_features_keep_what_is_known_of_them() -> None:
     values = np.full((60, 80), -1)
     values[10:30, 10:40], values[35:55, 45:75] = 0, 0
