@@ -17,6 +17,7 @@ import satseg as package
 from satseg.cli import app
 from satseg.cli.console import Talk
 from satseg.errors import SceneError, UsageError
+from satseg.outputs.claim import LOCK
 from satseg.records import ProgressEvent
 from satseg.sample import sample
 
@@ -218,11 +219,15 @@ def kill_at_work(words: list[object], folder: Path, number: signal.Signals) -> t
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # shells let background jobs ignore it
     ) as process:
         deadline = time.monotonic() + 60
-        while not any(path.is_file() for path in folder.glob(".*.satseg/**/*")) and time.monotonic() < deadline:
+        while not is_at_work(folder) and time.monotonic() < deadline:
             time.sleep(0.02)
         os.kill(process.pid, number)
         _, stderr = process.communicate(timeout=60)
         return process.returncode, stderr
+
+
+def is_at_work(folder: Path) -> bool:
+    return any(path.is_file() and path.name != LOCK for path in folder.glob(".*.satseg/**/*"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
