@@ -6,11 +6,11 @@ import os
 from collections.abc import Hashable, Iterable
 from pathlib import Path
 
-from satseg.errors import OutputError, UsageError
+from satseg.errors import UsageError
 from satseg.outputs.families import needs_family, relatives
 from satseg.outputs.places import is_within, places
 from satseg.outputs.writable import check_file, check_folder
-from satseg.raster.local_files import local_files
+from satseg.raster.local_files import beside, local_files
 from satseg.raster.names import is_local_file
 
 
@@ -25,6 +25,7 @@ class Ledger:
 
     def __init__(self, names: Iterable[str | Path | None] = ()) -> None:
         self._read: dict[Hashable, str] = {}
+        self._named: dict[Hashable, str] = {}  # those that do not merely lie beside an input
         self._names: set[str] = set()
         self._folders: list[tuple[Path, str]] = []
         self._files: list[tuple[Path, str]] = []
@@ -44,7 +45,9 @@ class Ledger:
             if is_local_file(name) and Path(name).is_dir():
                 self._folders.append((Path(name), name))
                 continue
-            for file in local_files(name) or ([Path(name)] if is_local_file(name) else []):
+            files = local_files(name) or ([Path(name).absolute()] if is_local_file(name) else [])
+            sidecars = {file for main in files for file in beside(main)} - {Path(name).absolute()}
+            for file in files:
                 for place in places(file):
                     if place in self._written:
                         raise UsageError(
@@ -52,6 +55,8 @@ class Ledger:
                             hint="Leave it out, or name other outputs.",
                         )
                     self._read.setdefault(place, _whose(file, name))
+                    if file not in sidecars:
+                        self._named.setdefault(place, _whose(file, name))
                 self._files.append((file, name))
 
     def write(self, path: Path, what: str = "") -> None:
@@ -102,13 +107,12 @@ class Ledger:
         for folder, name in self._folders:
             if os.path.exists(path) and is_within(path, folder):
                 raise UsageError(f"The output {path} lies in {name}, which is read.", hint="Name another output.")
-        if os.path.exists(path):  # then what lies beside it is its own
-            return
+        inputs = self._named if os.path.exists(path) else self._read  # what lies beside a file that is there is its own
         for member in relatives(path):
             for place in places(member):
-                if place in self._read:
-                    raise OutputError(
-                        f"The output {path} would replace {member}, which is read as {self._read[place]}.",
+                if place in inputs:
+                    raise UsageError(
+                        f"The output {path} would replace {member}, which is read as {inputs[place]}.",
                         hint="Give the output another name.",
                     )
 

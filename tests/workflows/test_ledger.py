@@ -10,7 +10,7 @@ import rasterio.shutil
 from scene_files import numbered, write_mosaic, write_scene
 from shapely import Point
 
-from satseg.errors import OutputError, UsageError
+from satseg.errors import UsageError
 from satseg.raster.source import SceneSource
 from satseg.workflows.claims import Claims
 from satseg.workflows.ledger import Ledger
@@ -74,11 +74,20 @@ def test_what_belongs_to_an_input_is_not_replaced(tmp_path: Path) -> None:
     file = tmp_path / "a.asc"
     file.write_text("ncols 1\nnrows 1\nxllcorner 0\nyllcorner 0\ncellsize 1\n1\n")
     (tmp_path / "a.prj").write_text('LOCAL_CS["here"]')
-    with pytest.raises(OutputError, match=r"would replace .*a\.prj, which is read as"):
+    with pytest.raises(UsageError, match=r"would replace .*a\.prj, which is read as"):
         Ledger([file]).write(tmp_path / "a.shp")
     Ledger([file]).write(tmp_path / "a.gpkg")
     (tmp_path / "a.shp").touch()  # then it is the Shapefile's
     Ledger([file]).write(tmp_path / "a.shp")
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_an_input_that_is_named_is_nobodys_sidecar(tmp_path: Path, there: bool) -> None:
+    overviews = scene(tmp_path / "map.tif.ovr")
+    if there:
+        scene(tmp_path / "map.tif")
+    with pytest.raises(UsageError, match=r"would replace .*map\.tif\.ovr, which is read as"):
+        Ledger([overviews]).write(tmp_path / "map.tif")
 
 
 def test_an_output_is_named_once(tmp_path: Path) -> None:
