@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import colorsys
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -123,6 +123,11 @@ class ClassTable:
         colours = (colour for colour in _distinct_colours() if colour not in taken)
         more = tuple(MapClass(i, name, next(colours)) for i, name in enumerate(names, start=len(self.classes)))
         return ClassTable(self.classes + more, background=self.background)
+
+    def recoloured(self, colours: Mapping[str, str]) -> ClassTable:
+        """Return a table in which classes have the colours, ``#rrggbb``, that are given by name."""
+        classes = (MapClass(entry.id, entry.name, colours.get(entry.name, entry.colour)) for entry in self.classes)
+        return ClassTable(tuple(classes), background=self.background)
 
     @property
     def names(self) -> tuple[str, ...]:

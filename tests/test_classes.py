@@ -40,3 +40,12 @@ def test_tables_that_make_no_sense_are_refused(classes: tuple[MapClass, ...], me
 def test_what_is_no_table_is_said() -> None:
     with pytest.raises(UsageError, match="Not a class table"):
         ClassTable.from_dict({"classes": [{"id": 0}]})
+
+
+def test_further_classes_follow_in_colours_of_their_own() -> None:
+    table = ClassTable.from_names(["background", "roof"]).extended(["tree", "lake"])
+    assert table.names == ("background", "roof", "tree", "lake")
+    assert (table.background, len({entry.colour for entry in table})) == (0, 4)
+    with pytest.raises(UsageError, match="stands twice"):
+        table.extended(["roof"])
+    assert table.recoloured({"lake": "#0000ff"})[3].colour == "#0000ff"

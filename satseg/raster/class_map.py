@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from satseg.classes import BACKGROUND
@@ -92,3 +92,11 @@ class ClassMap:
                 hint=f"Add {value}={IGNORE}, {value}={BACKGROUND}, or *={IGNORE} for all that is not named.",
             )
         return name
+
+
+def order_names(names: Iterable[str], *, background_first: bool) -> list[str]:
+    """Return class names in the order in which they first come, each once and without ``ignore``."""
+    found = [name for name in dict.fromkeys(names) if name != IGNORE]
+    if background_first and BACKGROUND in found:
+        return [BACKGROUND, *(name for name in found if name != BACKGROUND)]
+    return found

@@ -39,6 +39,7 @@ def ask(files: Sequence[FoundValues], reading: Reading) -> None:
     plain = [file for file in files if not file.coloured and not file.named]
     if plain:
         _ask_about_255(plain, reading)
+        _ask_about_negative(plain, reading)
         _ask_about_nodata(plain, reading, alone=reading.alone and len(plain) == len(files))
 
 
@@ -128,6 +129,24 @@ def _ask_about_255(files: Sequence[FoundValues], reading: Reading) -> None:
             f"{files[0].path} holds only {only}; {IGNORE_INDEX} could be a class, or mean unlabelled.",
             hint=f"Say which: --class-map {zero}{IGNORE_INDEX}=NAME, or {zero}{IGNORE_INDEX}={IGNORE}{unlabelled}.",
         )
+
+
+def _ask_about_negative(files: Sequence[FoundValues], reading: Reading) -> None:
+    """Ask about values below 0 that nobody named: mostly they mean that nobody looked there."""
+    if reading.class_map is not None:
+        return
+    for file in files:
+        negative = {str(code): file.counts[code] for code in file.counts if code < 0 and code not in reading.unlabelled}
+        if negative:
+            unlabelled = " ".join(f"--unlabelled {value}" for value in negative)
+            others = as_class_map([str(code) for code in sorted(file.counts) if code >= 0], "NAME")
+            line = ",".join(part for part in (as_class_map(negative, IGNORE), others) if part)
+            either = f"{unlabelled}, or " if reading.use is Use.LABELS else ""
+            raise ClassRasterError(
+                f"{file.path} holds values below 0, which could be classes, or mean unlabelled: "
+                f"{listed(Counter(negative))}.",
+                hint=f"Say which: {either}--class-map {line}",
+            )
 
 
 def _ask_about_nodata(files: Sequence[FoundValues], reading: Reading, *, alone: bool) -> None:

@@ -17,7 +17,7 @@ from rasterio.windows import Window
 from satseg.classes import BACKGROUND, IGNORE_INDEX, MAX_CLASSES, ClassTable
 from satseg.errors import LabelError, UsageError, printable
 from satseg.raster.class_found import Reading, example_map, spell_few
-from satseg.raster.class_map import IGNORE, ClassMap
+from satseg.raster.class_map import IGNORE, ClassMap, order_names
 from satseg.raster.names import is_local_file, split_layer
 from satseg.raster.outlines import UNKNOWN, between_objects, near_outline
 from satseg.raster.raster_labels import RasterLabels, is_raster
@@ -189,7 +189,7 @@ class LabelSource:
                 hint="Choose an attribute of classes, not of single objects.",
             )
         colours = {name: colour for layer in self.layers for name, colour in _colours(layer).items() if colour}
-        return recolour(ClassTable.from_names(names), colours)
+        return ClassTable.from_names(names).recoloured(colours)
 
     def _ids_of(self, layer: VectorLabels | RasterLabels, *, extend: bool) -> np.ndarray:
         """Return the uint8 class id of each of the layer's names; with ``extend``, the table takes those it lacks."""
@@ -415,17 +415,3 @@ def _natural_order(name: str) -> tuple[int, float, str]:
 
 def _colours(layer: VectorLabels | RasterLabels) -> Mapping[str, str | None]:
     return layer.colours if isinstance(layer, RasterLabels) else {}
-
-
-def order_names(names: Iterable[str], *, background_first: bool) -> list[str]:
-    """Return class names in the order in which they first come, each once and without ``ignore``."""
-    found = [name for name in dict.fromkeys(names) if name != IGNORE]
-    if background_first and BACKGROUND in found:
-        return [BACKGROUND, *(name for name in found if name != BACKGROUND)]
-    return found
-
-
-def recolour(table: ClassTable, colours: Mapping[str, str]) -> ClassTable:
-    """Return a table in which classes have the colours that are named for them."""
-    entries = [{"id": c.id, "name": c.name, "colour": colours.get(c.name, c.colour)} for c in table]
-    return ClassTable.from_dict({"classes": entries, "background": table.background})

@@ -12,9 +12,8 @@ from satseg.classes import MAX_CLASSES, ClassTable
 from satseg.errors import SceneError
 from satseg.raster.class_bands import ClassBands
 from satseg.raster.class_found import Reading, Use
-from satseg.raster.class_map import ClassMap
+from satseg.raster.class_map import ClassMap, order_names
 from satseg.raster.class_values import ClassValues, Translation, own_name
-from satseg.raster.labels import order_names, recolour
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +74,7 @@ def table_of(values: ClassValues, class_map: ClassMap | None) -> ClassTable:
         return values.table
     ordered = [*(class_map.classes if class_map else []), *values.names]
     names = order_names(ordered, background_first=class_map is not None)
-    return recolour(ClassTable.from_names(names or [own_name(0)]), values.colours)
+    return ClassTable.from_names(names or [own_name(0)]).recoloured(values.colours)
 
 
 def _with_ids_as_values(values: ClassValues) -> ClassTable | None:
@@ -90,7 +89,7 @@ def _with_ids_as_values(values: ClassValues) -> ClassTable | None:
     filled = [by_code.get(code, own_name(code)) for code in range(codes[-1] + 1)]
     if len(set(filled)) < len(filled):
         return None
-    return recolour(ClassTable.from_names(filled), values.colours)
+    return ClassTable.from_names(filled).recoloured(values.colours)
 
 
 def _hold_ids(paths: Sequence[str | Path], band: int | None) -> bool:

@@ -156,6 +156,20 @@ def test_nodata_0_beside_one_class_is_asked_about_and_a_class_where_it_is_named(
     assert read(path, "0=ignore,1=roof")[:, 0].tolist() == [0] * 4 + [255] * 6
 
 
+def test_values_below_0_are_asked_about(tmp_path: Path) -> None:
+    values = mask(-1, 0, "int16")
+    values[9] = 1
+    path = write(tmp_path / "chip.tif", values)
+    with pytest.raises(
+        LabelError, match=r"below 0, which could be classes, or mean unlabelled: -1 \(100 px\)"
+    ) as caught:
+        open_labels(path)
+    assert caught.value.hint == "Say which: --unlabelled -1, or --class-map -1=ignore,0=NAME,1=NAME"
+    expected = [0] * 4 + [255] * 5 + [1]
+    assert read(path, unlabelled=[-1])[:, 0].tolist() == expected
+    assert read(path, "-1=ignore,0=land,1=water")[:, 0].tolist() == expected
+
+
 def test_nodata_0_beside_several_classes_is_unlabelled_and_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
