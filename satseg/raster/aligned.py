@@ -20,7 +20,7 @@ from satseg.geo.grid import Grid, ground_sampling_distance
 from satseg.raster.causes import cause, remedy
 from satseg.raster.names import open_raster
 from satseg.raster.regrid import on_grid_of
-from satseg.raster.scene import Scene
+from satseg.raster.scene import Scene, common_dtype
 from satseg.records import BandSpec, SceneInfo
 
 _SAME = 0.01  # a ground resolution that differs by less is left as it is
@@ -139,7 +139,7 @@ class ExtendedScene:
             numbers = _images(grid)
             stem = printable(Path(path).stem)
             names += [stem] if len(numbers) == 1 else [grid.descriptions[i - 1] or f"{stem}_{i}" for i in numbers]
-            dtypes += [grid.dtypes[i - 1] for i in numbers]
+            dtypes.append(common_dtype([grid.dtypes[i - 1] for i in numbers], path).name)
             scales += [float(grid.scales[i - 1]) for i in numbers]
             offsets += [float(grid.offsets[i - 1]) for i in numbers]
         return BandSpec(tuple(names), np.result_type(*dtypes).name, tuple(scales), tuple(offsets))

@@ -238,7 +238,7 @@ def _placement(grid: Grid) -> str:
 def _describe(name: str, runs: Sequence[tuple[RasterFile, Sequence[int]]], bands: Sequence[Band]) -> SceneInfo:
     file = runs[0][0]
     grid = file.grid
-    dtype = _common_dtype(bands, name)
+    dtype = common_dtype([band.dtype for band in bands], name)
     spec = BandSpec(
         names=tuple(band.name for band in bands),
         dtype=dtype.name,
@@ -259,11 +259,16 @@ def _describe(name: str, runs: Sequence[tuple[RasterFile, Sequence[int]]], bands
     )
 
 
-def _common_dtype(bands: Sequence[Band], name: str) -> np.dtype[Any]:
-    for band in bands:
-        if band.dtype.startswith("complex"):  # rasterio has complex types that numpy lacks
+def common_dtype(dtypes: Sequence[str], name: str) -> np.dtype[Any]:
+    """Return the type that holds the values of all bands of a raster, given theirs as rasterio calls them.
+
+    Raises:
+        SceneError: One of them is complex.
+    """
+    for dtype in dtypes:
+        if dtype.startswith("complex"):  # rasterio has complex types that numpy lacks
             raise SceneError(
-                f"{name} holds {band.dtype} values, which are no image.",
+                f"{name} holds {dtype} values, which are no image.",
                 hint="Convert it to real numbers first (amplitude or intensity).",
             )
-    return np.result_type(*(band.dtype for band in bands))
+    return np.result_type(*dtypes)

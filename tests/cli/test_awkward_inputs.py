@@ -122,6 +122,7 @@ def test_awkward_files_are_answered_with_a_sentence(
         ("tile", path, "-l", labels, *tiling, "one"),
         ("tile", scene, "-l", path, "--class-field", "cls", *tiling, "two"),
         ("tile", scene, "-l", labels, "--labelled-area", path, *tiling, "three"),
+        ("tile", scene, "-l", labels, "--extra", path, *tiling, "four"),
         ("evaluate", scene, "-l", path, "--pixels-only"),
         ("evaluate", path, "-l", scene, "--pixels-only"),
     ):

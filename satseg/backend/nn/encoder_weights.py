@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from pickle import UnpicklingError
 
 from torch import Tensor, nn
 
@@ -43,7 +42,8 @@ def load_weights(name: str, make: Callable[..., nn.Module], plain: nn.Module, pa
             hint="Give a file with weights of this encoder by --encoder-weights, or train without --pretrained.",
         ) from error
     except RuntimeError as error:
-        raise ArchitectureError(f"{source} cannot be used: {one_line(error)}.") from error
+        first = " ".join(line.strip() for line in str(error).splitlines()[:2]).rstrip(".")  # of a line for each tensor
+        raise ArchitectureError(f"{source} cannot be used: {first}.") from error
 
 
 def _read(path: str, name: str, plain: nn.Module) -> dict[str, Tensor]:
@@ -53,12 +53,21 @@ def _read(path: str, name: str, plain: nn.Module) -> dict[str, Tensor]:
         raise ArchitectureError(f"The file {path} does not exist.")
     try:
         state: dict[str, Tensor] = load_state_dict(path, weights_only=True)
-    except (UnpicklingError, RuntimeError, OSError, ValueError, AttributeError) as error:
+        finite = {key: bool(tensor.float().isfinite().all()) for key, tensor in state.items()}
+    except Exception as error:  # whatever a file that is none makes of the readers of pickles, archives and tensors
         raise ArchitectureError(
             f"{path} holds no weights that can be read.", hint="It takes .safetensors, or .pth of tensors alone."
         ) from error
+    if not all(finite.values()):
+        wrong = next(key for key, fine in finite.items() if not fine)
+        raise ArchitectureError(f"The weights in {path} are not finite: {wrong} holds NaN or infinite values.")
     # timm loads what fits by name and leaves the rest as it is: a file of another network would go unnoticed.
     held = {_flat(key) for key in state}
+    odd = [key for key, tensor in state.items() if not tensor.is_floating_point() and "num_batches" not in key]
+    if odd:
+        raise ArchitectureError(
+            f"The weights in {path} are no floating-point numbers: {odd[0]} is {state[odd[0]].dtype}."
+        )
     lacking = [key for key in plain.state_dict() if _flat(key) not in held and "num_batches" not in key]
     if lacking:
         raise ArchitectureError(f"{path} does not hold the weights of {name}: it lacks {lacking[0]}.")

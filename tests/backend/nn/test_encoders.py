@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -77,6 +79,32 @@ def test_pickled_code_in_a_file_of_weights_does_not_run(tmp_path: Path) -> None:
     with pytest.raises(ArchitectureError, match="holds no weights that can be read"):
         build_encoder("resnet18", in_channels=3, weights=str(tmp_path / "evil.pth"))
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"hello", b"PK\3\4 no archive", b"\xff" * 64, pickle.dumps([1, 2]), pickle.dumps({"conv1.weight": 5})],
+)
+@pytest.mark.parametrize("name", ["a.pth", "a.safetensors"])
+def test_a_file_that_holds_no_weights_is_said(tmp_path: Path, content: bytes, name: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ArchitectureError, match="holds no weights that can be read"):
+        build_encoder("resnet18", in_channels=3, weights=str(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda value: value * float("nan"), "are not finite: .* holds NaN"),
+        (lambda value: value.to(torch.int8), "are no floating-point numbers: .* is torch.int8"),
+        (lambda value: value[:1], r"cannot be used: Error.* size mismatch for [^:]*: copying[^:]*$"),
+    ],
+)
+def test_weights_of_another_kind_are_said(tmp_path: Path, change: Callable, said: str) -> None:
+    weights = build_encoder("resnet18", in_channels=3).net.state_dict()
+    torch.save({name: change(v) if v.is_floating_point() else v for name, v in weights.items()}, tmp_path / "a.pth")
+    with pytest.raises(ArchitectureError, match=said):
+        build_encoder("resnet18", in_channels=3, weights=str(tmp_path / "a.pth"))
 
 
 def test_missing_file_of_weights_is_named() -> None:
