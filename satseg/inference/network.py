@@ -211,7 +211,8 @@ class Network:
             mask: (N, H, W) bool on the device, None where all pixels are valid.
 
         Returns:
-            (N, K, H, W) float32 on the network's device, in 0..1, summing to 1 over K; the caller's to overwrite.
+            (N, K, H, W) float32 on the network's device, in 0..1, summing to 1 over K; the caller's to overwrite. NaN
+            in the first class, at least, where the output of a model is not finite.
         """
         return mean(self._members_views(raw, mask))
 
