@@ -46,7 +46,8 @@ class Conditions:
         scratch: Folder for what does not fit.
         area: Where to map; None is everywhere.
         on_failure: Told of what cannot be read, which becomes nodata; None ends with the error.
-        values: Values that count as measured; pixels with others become nodata. None takes all.
+        values: Values that count as measured; pixels with others become nodata. None takes all but what no band can
+            hold.
         on_odd: Told of those others, in a reading thread.
         stopwatch: Takes the time of each stage.
     """

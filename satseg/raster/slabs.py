@@ -104,7 +104,7 @@ def read_windows(
         readers: Threads that read and decode.
         on_failure: Called in a reading thread where the file cannot be read, and the stretch counts as invalid; None
             raises.
-        values: Values that count as measured; pixels with others are invalid. None takes all.
+        values: Values that count as measured; pixels with others are invalid. None takes all but what no band can hold.
         on_odd: Called in a reading thread where there are others.
 
     Yields:
