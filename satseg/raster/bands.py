@@ -48,6 +48,12 @@ class Moments:
         """Whether no value is of a size that no band can hold."""
         return bool(max(np.abs(self.minimum).max(), np.abs(self.maximum).max()) <= LARGEST)
 
+    @property
+    def key(self) -> bytes:
+        """What is equal for pieces of equal pixels, and hardly ever for others."""
+        parts = (np.array([self.count]), self.mean, self.squares, self.minimum, self.maximum)
+        return b"".join(part.tobytes() for part in parts)
+
     @classmethod
     def of(cls, bands: np.ndarray, valid: np.ndarray) -> Moments | None:
         """Take the moments of (band, row, col) raw values; valid is (row, col) bool. None where no pixel is valid.

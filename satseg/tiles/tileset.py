@@ -104,6 +104,13 @@ class Tile:
             labels = np.where(valid, labels, np.uint8(IGNORE_INDEX))
         return bands, labels, valid
 
+    def shows(self, other: Tile) -> bool:
+        """Tell whether another tile shows the same pixels; one that cannot be read shows nothing."""
+        try:
+            return all(map(np.array_equal, self.read()[::2], other.read()[::2]))  # images, and where they are valid
+        except TileError:
+            return False
+
 
 @dataclass(frozen=True)
 class TileSet:
@@ -211,18 +218,31 @@ class TileSet:
     def leaks(self) -> dict[str, str]:
         """Return the tiles that share pixels or ground with a tile of another split, and one such tile for each.
 
-        Of two tiles the one that is named is that of train, or else that of val.
+        Of two tiles the one that is named is that of train, or else that of val. Tiles of which nobody knows where
+        they lie are compared by what they show.
         """
         parts = [self.index[self.index["split"] == split] for split in SPLITS]
         found: dict[str, str] = {}
         for number, mine in enumerate(parts[:-1]):
             others = pandas.concat(parts[number + 1 :])
             partner = overlapped(places_of(mine), places_of(others))
-            pairs = (
-                zip(mine["tile"], others["tile"].to_numpy()[partner], partner >= 0, strict=True) if len(others) else ()
-            )
-            found |= {tile: other for tile, other, overlaps in pairs if overlaps}
-        return found
+            names = others["tile"].to_numpy()
+            found |= {tile: names[at] for tile, at in zip(mine["tile"], partner.tolist(), strict=True) if at >= 0}
+        return self._copies() | found
+
+    def _copies(self) -> dict[str, str]:
+        """Return the tiles without a place that show the very pixels of a tile of another split, and that tile."""
+        if not self.unplaced:
+            return {}
+        used = self.index[self.index["split"].isin(SPLITS)]
+        moments = read_moments(self.path, used["tile"].tolist())
+        alike: dict[bytes, list[Tile]] = {}
+        for row in used.to_dict("records"):
+            piece = moments.get(row["tile"]) or (_measured(self.path / row["image"]) if moments else None)
+            if piece is not None and piece.squares.any():  # those of one value are alike anywhere
+                alike.setdefault(piece.key, []).append(self.tile(row))
+        groups = [tiles for tiles in alike.values() if len({tile.split for tile in tiles}) > 1]
+        return {one.name: other.name for tiles in groups for one, other in copies(tiles)}
 
     @property
     def unplaced(self) -> int:
@@ -321,6 +341,16 @@ def read_moments(folder: Path, names: Sequence[str]) -> dict[str, Moments]:
     return {name: Moments(n, *map(np.array, values)) for name, n, *values in rows}
 
 
+def copies(tiles: Sequence[Tile]) -> Iterator[tuple[Tile, Tile]]:
+    """Yield those of some tiles that show the very pixels of one of a later split, and that one."""
+    ranked = sorted(tiles, key=lambda tile: SPLITS.index(tile.split))
+    for number, one in enumerate(ranked):
+        for other in ranked[number + 1 :]:
+            if other.split != one.split and one.shows(other):
+                yield one, other
+                break
+
+
 def batched(rows: Iterable[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
     """Yield the rows in lists of ``size``, the last one shorter; Python 3.11 has no ``itertools.batched``."""
     waiting = iter(rows)
@@ -344,6 +374,14 @@ def _statistics(folder: Path, index: geopandas.GeoDataFrame) -> BandStatistics:
             hint="Look at the columns split and weight of its index, or tile again.",
         )
     return merge_moments(pieces)
+
+
+def _measured(image: Path) -> Moments | None:
+    """Return the moments of an image, None where it cannot be read."""
+    try:
+        return _measure(image)
+    except SatsegError:
+        return None
 
 
 def _measure(image: Path) -> Moments | None:

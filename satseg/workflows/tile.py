@@ -255,7 +255,7 @@ class _Job:
             plan["before"] = self.base.index[["tile", "split"]].to_dict("list")
         with resumable(output, as_json(plan), resume=resume) as (folder, journal):
             builder.cut(folder, planned, quotas(found, splits, planned, self.limit), journal)
-            tile_set = self._write(folder, journal)
+            tile_set = replace(self._write(folder, journal), path=output)
             if self.base is None:
                 commit(folder.parent, output)
             else:
@@ -275,7 +275,7 @@ class _Job:
             unplaced=tile_set.unplaced,
             shares={split: area / sum(areas.values()) for split, area in areas.items()},
         )
-        for remark in remarks_on_bands(replace(tile_set, path=output)):
+        for remark in remarks_on_bands(tile_set):
             log.warning("%s", remark)
         warn_of_gaps(summary, builder.layout.shares if builder.regions is None else (1, 1, 1), found)
         return summary

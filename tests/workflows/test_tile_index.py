@@ -10,6 +10,7 @@ from pathlib import Path
 import geopandas
 import numpy as np
 import pandas
+import pyarrow.parquet as pq
 import pytest
 import rasterio
 from affine import Affine
@@ -219,6 +220,30 @@ def test_a_leak_that_the_user_made_is_warned_of(
     assert {problem.problem for problem in found} == {f"is in train and overlaps {names[0]}, which is in val"}
 
 
+def test_copies_of_tiles_without_a_place_are_leaks(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Two sets of chips without a CRS, of which one was added by hand under another split and name."""
+    rng = np.random.default_rng(0)
+    for folder, top in (("images", 255), ("masks", 2)):
+        (tmp_path / folder).mkdir()
+        for number in range(6):
+            bands = rng.integers(0, top, (1, 64, 64), dtype=np.uint8)
+            write_scene(tmp_path / folder / f"{number}.tif", bands, crs=None, transform=Affine.identity())
+    tile(pairs=(tmp_path / "images", tmp_path / "masks"), output=tmp_path / "tiles", size=64)
+    assert TileSet.open(tmp_path / "tiles").leaks() == {}
+
+    def change(index: geopandas.GeoDataFrame) -> geopandas.GeoDataFrame:
+        copied = index[index["split"] == "train"].iloc[:1].assign(tile="copy", scene="elsewhere", split="test")
+        return pandas.concat([index, copied], ignore_index=True)
+
+    first = TileSet.open(tmp_path / "tiles").tiles("train")[0].name
+    with caplog.at_level(logging.WARNING, "satseg"):
+        tile_set = edit(tmp_path / "tiles", change)
+    assert tile_set.leaks() == {first: "copy"}
+    assert "1 tiles overlap tiles of another split" in caplog.text
+    (problem,) = check_tiles(tmp_path / "tiles").problems
+    assert problem.problem == "is in train and overlaps copy, which is in test"
+
+
 def test_a_tile_set_as_it_was_cut_has_no_problem(tiles: Path) -> None:
     found = check_tiles(tiles)
     assert found.problems == ()
@@ -299,8 +324,6 @@ def test_tiles_that_are_added_with_other_options_are_warned_of(
 
 def test_other_programs_may_rewrite_the_index(tiles: Path) -> None:
     """QGIS writes no metadata of pandas, and integers as it likes."""
-    import pyarrow.parquet as pq
-
     before = TileSet.open(tiles)
     table = pq.read_table(tiles / INDEX)
     kept = {key: value for key, value in table.schema.metadata.items() if key == b"geo"}
