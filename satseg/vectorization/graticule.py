@@ -90,6 +90,15 @@ def area_per_radian(latitude: float, a: float, es: float) -> float:
 
 
 @njit(cache=True, nogil=True)
+def areas_per_radian(latitudes: np.ndarray, a: float, es: float) -> np.ndarray:
+    """Return the same for many latitudes, (N,) radians."""
+    found = np.empty(len(latitudes))
+    for i in range(len(latitudes)):
+        found[i] = area_per_radian(latitudes[i], a, es)
+    return found
+
+
+@njit(cache=True, nogil=True)
 def _mean_area(middle: float, half: float, a: float, es: float) -> float:
     if half == 0:
         return area_per_radian(middle, a, es)

@@ -16,13 +16,16 @@ from numba import njit
 from pyproj import Geod, Transformer
 from pyproj.exceptions import ProjError
 
-from satseg.geo.crs import counts_geodetic_degrees, full_turn, geodesic, short_name
+from satseg.geo.crs import counts_geodetic_degrees, full_turn, geodesic, metres_per_unit, short_name
 from satseg.vectorization.graticule import Graticule
+from satseg.vectorization.wide import WideMeasures
 
 if TYPE_CHECKING:
     from satseg.vectorization.regions import Regions
 
-_NODES = 65
+_NODES, _MOST_NODES = 65, 401
+_SPACING = 100e3  # m between nodes at most, unless there would be too many
+_WIDE = 250e3  # m; over larger polygons the scale of a CRS is no polynomial any more
 _STEP_M = 50.0  # of the central differences: large against rounding, small against the curvature of the ellipsoid
 _FLAT = 1e-12  # pixels; half the side of a box at least
 _GAUSS = 0.6**0.5  # place of the outer two of three Gauss points
@@ -68,8 +71,12 @@ class Ground:
             to_degrees, geod = geodesic(crs)
         except ProjError as error:
             raise ValueError(str(error)) from error
-        across = np.linspace(*columns, _NODES)
-        down = np.linspace(*rows, _NODES)
+        self._metres = np.array(_sides(transform)) * metres_per_unit(crs)
+        self._wide = WideMeasures(transform, to_degrees, geod, self._metres)
+        across, down = (
+            np.linspace(*ends, int(np.clip(np.ptp(ends) * metres / _SPACING, _NODES, _MOST_NODES)))
+            for ends, metres in zip((columns, rows), self._metres, strict=True)
+        )
         metric = _metric(transform, to_degrees, geod, *np.meshgrid(across, down, indexing="ij"))
         if not np.isfinite(metric).all():
             raise ValueError(f"part of the raster lies outside the area where {short_name(crs)} is defined")
@@ -82,9 +89,24 @@ class Ground:
 
         Edges are straight in the raster's CRS; perimeters go along all rings, holes included.
         """
+        areas, lengths = _measure(regions.corners, regions.rings, regions.polygons, self._nodes, self._grid)
+        for polygon in self._wide_ones(regions):
+            area, length = self._wide.measure(regions, polygon)
+            if np.isfinite(area):
+                areas[polygon], lengths[polygon] = area, length
         first = regions.features[:-1]
-        found = _measure(regions.corners, regions.rings, regions.polygons, self._nodes, self._grid)
-        return np.add.reduceat(found[0], first), np.add.reduceat(found[1], first)
+        return np.add.reduceat(areas, first), np.add.reduceat(lengths, first)
+
+    def _wide_ones(self, regions: Regions) -> list[int]:
+        """Return the numbers of the polygons that are measured apart."""
+        starts = regions.rings[regions.polygons[:-1]]
+        sizes = np.maximum.reduceat(regions.corners, starts) - np.minimum.reduceat(regions.corners, starts)
+        return np.flatnonzero((sizes * self._metres > _WIDE).any(axis=1)).tolist()
+
+
+def _sides(transform: Affine) -> tuple[float, float]:
+    """Return the lengths of a pixel's sides in units of the CRS."""
+    return float(np.hypot(transform.a, transform.d)), float(np.hypot(transform.b, transform.e))
 
 
 def _metric(

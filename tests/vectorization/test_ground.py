@@ -74,8 +74,8 @@ def _between_parallels(geod: Geod, polygon: shapely.Polygon, parts: int) -> floa
     return float(fine + (fine - rough) / 3)  # the error goes with the square of the step
 
 
-def _geodesic(polygons: np.ndarray, crs: str, transform: Affine) -> list[tuple[float, float]]:
-    step = abs(transform.determinant) ** 0.5 / 5
+def _geodesic(polygons: np.ndarray, crs: str, transform: Affine, parts: int = 5) -> list[tuple[float, float]]:
+    step = abs(transform.determinant) ** 0.5 / parts
     source = CRS(crs)
     to_native = Transformer.from_crs(source, source.geodetic_crs, always_xy=True)
     unit = np.degrees(source.geodetic_crs.axis_info[0].unit_conversion_factor)
@@ -89,6 +89,41 @@ def test_a_crs_without_relation_to_the_ground_is_refused() -> None:
     local = 'LOCAL_CS["site grid",UNIT["metre",1]]'
     with pytest.raises(ValueError, match="does not relate to the ground"):
         Ground(Affine(1, 0, 0, 0, -1, 0), local, columns=(0, 9), rows=(0, 9))
+
+
+WIDE_PLACES = {
+    "Web Mercator": ("EPSG:3857", Affine(600e3, 0, -18e6, 0, -600e3, 9e6)),
+    "around the south pole": ("EPSG:3031", Affine(200e3, 0, -3e6 + 50, 0, -200e3, 3e6 + 30)),
+    "with the south pole as a corner": ("EPSG:3031", Affine(200e3, 0, -3e6, 0, -200e3, 3e6)),
+    "north, turned": ("EPSG:3995", Affine(160e3, 120e3, -3e6, 120e3, -160e3, 0)),
+    "equal area": ("EPSG:6933", Affine(200e3, 0, -5e6, 0, -200e3, 6e6)),
+}
+
+
+@pytest.mark.parametrize("place", WIDE_PLACES)
+def test_polygons_as_wide_as_continents_are_measured_as_exactly(place: str) -> None:
+    crs, transform = WIDE_PLACES[place]
+    values = np.where(np.random.default_rng(1).random((30, 30)) < 0.2, 1, 0)
+    tracer = Tracer(30)
+    regions = concatenate([tracer.push(values), tracer.finish()])
+    areas, _ = measure(regions, transform, crs)
+    outlines = to_shapely(regions, transform)
+    expected = np.abs(np.transpose(_geodesic(outlines, crs, transform, parts=40))[0])
+    np.testing.assert_allclose(areas, expected, rtol=1e-6)
+
+
+def test_the_globe_in_web_mercator_has_the_area_between_its_parallels() -> None:
+    size = 2 * 20037508.342789244 / 36
+    tracer = Tracer(36)
+    regions = concatenate([tracer.push(np.zeros((36, 36), dtype=int)), tracer.finish()])
+    areas, _ = measure(regions, Affine(size, 0, -18 * size, 0, -size, 18 * size), "EPSG:3857")
+    top = np.degrees(np.arctan(np.sinh(np.pi)))
+    expected = (
+        2
+        * 36
+        * abs(Geod(ellps="WGS84").geometry_area_perimeter(shapely.segmentize(shapely.box(0, 0, 10, top), 0.01))[0])
+    )
+    assert areas == pytest.approx([expected], rel=1e-6)
 
 
 def test_a_flat_outline_has_no_area() -> None:
