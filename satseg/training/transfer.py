@@ -39,7 +39,7 @@ class Transfer:
 
 
 def transfer(model: nn.Module, weights: Mapping[str, Tensor]) -> Transfer:
-    """Copy the weights whose name and shape a network has, and leave its others as they are.
+    """Copy the weights whose name, shape and kind of numbers a network has, and leave its others as they are.
 
     Args:
         model: The network that takes them.
@@ -50,10 +50,12 @@ def transfer(model: nn.Module, weights: Mapping[str, Tensor]) -> Transfer:
     """
     own = model.state_dict()
     same = [name for name in own if name in weights]
-    fitting = [name for name in same if weights[name].shape == own[name].shape]
-    if len(fitting) < LEAST * len(own):
+    fitting = [name for name in same if _fits(weights[name], own[name])]
+    learnt = [name for name in own if own[name].is_floating_point()]  # counts of batches fit anything
+    taken = len(set(learnt).intersection(fitting))
+    if taken < LEAST * len(learnt):
         raise CheckpointError(
-            f"Only {len(fitting)} of {len(own)} tensors of this network are there in the same shape.",
+            f"Only {taken} of {len(learnt)} tensors of this network are there in the same shape.",
             hint="Start from a network of the same architecture and options.",
         )
     with torch.no_grad():
@@ -67,3 +69,8 @@ def transfer(model: nn.Module, weights: Mapping[str, Tensor]) -> Transfer:
         missing=tuple(name for name in own if name not in weights),
         unused=tuple(name for name in weights if name not in own),
     )
+
+
+def _fits(theirs: Tensor, ours: Tensor) -> bool:
+    """Tell whether shapes agree, and both are floats or neither is: quantised weights mean something else."""
+    return theirs.shape == ours.shape and theirs.is_floating_point() == ours.is_floating_point()

@@ -29,3 +29,9 @@ def test_a_network_of_another_kind_is_refused() -> None:
     source = create_model("enet", in_channels=3, num_classes=5).state_dict()
     with pytest.raises(CheckpointError, match=r"Only .* tensors of this network"):
         transfer(create_model("erfnet", in_channels=3, num_classes=5), source)
+
+
+def test_quantised_weights_are_not_taken_for_others() -> None:
+    model = create_model("erfnet", in_channels=3, num_classes=2)
+    with pytest.raises(CheckpointError, match="tensors of this network are there in the same shape"):
+        transfer(model, {name: tensor.to(torch.int8) for name, tensor in model.state_dict().items()})
