@@ -140,8 +140,12 @@ def _url(name: str) -> str | None:
 
 def _ask(url: str) -> list[str | None] | None:
     """Return ETag, size and date of a file on a server, None where it does not tell."""
-    # A read of one byte, not HEAD: URLs are signed for one of them, and GDAL is given those for reading.
-    request = Request(url, headers={"Range": "bytes=0-0", "Accept-Encoding": "identity"})
+    head = Request(url, method="HEAD", headers={"Accept-Encoding": "identity"})
+    byte = Request(url, headers={"Range": "bytes=0-0", "Accept-Encoding": "identity"})
+    return _answer(head) or _answer(byte)  # URLs are signed for one of them, and GDAL is given those for reading
+
+
+def _answer(request: Request) -> list[str | None] | None:
     for attempt in range(_ATTEMPTS):
         try:
             with urlopen(request, timeout=_TIMEOUT) as answer:

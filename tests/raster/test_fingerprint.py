@@ -7,8 +7,13 @@ import shutil
 import sqlite3
 import zipfile
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, nullcontext
+from email.message import Message
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request
 
 import geopandas
 import numpy as np
@@ -143,7 +148,7 @@ def test_remote_files_are_told_by_what_the_server_says_of_them(
     path = write_scene(ranged_server.folder / "a.tif", numbered(1, 8, 8, "uint8"))
     url = ranged_server.url("a.tif")
     before = fingerprint([url])
-    assert [request.stop for request in ranged_server.requests()] == [1]
+    assert [request.method for request in ranged_server.requests()] == ["HEAD"]
     assert fingerprint([f"{url}?sig=today"]) == before
     assert fingerprint([f"/vsicurl/{url}"]) == before
     assert fingerprint([ranged_server.url("fail-2/a.tif")]) == before
@@ -156,6 +161,24 @@ def test_remote_files_are_told_by_what_the_server_says_of_them(
     edit(path)
     os.utime(path, (1, 1))
     assert fingerprint([url]) != before
+
+
+def test_urls_that_are_signed_for_reading_alone_are_asked_by_a_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def answer(request: Request, timeout: float) -> Any:
+        asked.append(request.get_method())
+        if request.get_method() == "HEAD":
+            raise HTTPError(request.full_url, 403, "Forbidden", Message(), None)
+        headers = Message()
+        headers["ETag"], headers["Content-Range"] = '"1"', "bytes 0-0/77"
+        return nullcontext(SimpleNamespace(headers=headers))
+
+    monkeypatch.setattr("satseg.raster.fingerprint.urlopen", answer)
+    one = fingerprint(["https://host/a.tif?sig=1"])
+    assert asked == ["HEAD", "GET"]
+    assert fingerprint(["https://host/a.tif?sig=2"]) == one
+    assert fingerprint(["https://host/b.tif"]) != one
 
 
 def test_archives_on_servers_and_remote_members_of_mosaics_count(ranged_server: RangedServer, tmp_path: Path) -> None:
