@@ -34,9 +34,9 @@ def require_space(needed: Mapping[Path, int]) -> None:
             )
 
 
-def bytes_in(folder: Path) -> int:
-    """Return what the files in a folder, at any depth, take on the disk."""
-    return sum(file.stat().st_blocks * 512 for file in folder.rglob("*") if file.is_file())
+def rows_in(folder: Path) -> int:
+    """Return the bytes that the work rasters in a folder, at any depth, take on the disk already."""
+    return sum(file.stat().st_blocks * 512 for file in folder.rglob("*.raw"))
 
 
 def format_bytes(count: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -190,6 +190,28 @@ class Mapper:
             options=self.settings.polygons,
         )
         return SharedLayer(sink, outputs.vectors)
+
+    def require_room(self, scenes: Iterable[tuple[SceneSource, MapOutputs]], shared: SharedLayer) -> None:
+        """Refuse scenes whose work rasters, kept until their shared layer is complete, do not fit on the disk.
+
+        Args:
+            scenes: All scenes, with what is written of each besides.
+            shared: Their layer.
+
+        Raises:
+            OutputError: There is less room.
+        """
+        wanted = 0
+        for source, outputs in scenes:
+            try:
+                with source.open() as scene:
+                    info = scene.info
+            except SceneError:  # that is said when its turn comes
+                continue
+            folder = shared.work_folder(source)
+            made = SceneMapping(self, self.network, source, info, None, outputs, folder, shared, no_progress, readers=1)
+            wanted += made.kept_bytes()
+        shared.require_room(wanted)
 
     def provenance(self, plan: Plan | None = None) -> dict[str, str]:
         """Return what outputs tell of where they come from; no dates, so that equal runs give equal bytes."""

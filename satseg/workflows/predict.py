@@ -191,6 +191,10 @@ def predict_scenes(
         stack.callback(torch.set_num_threads, torch.get_num_threads())
         mapper, checkpoint = _mapper(models, arch, settings, engine)
         shared = stack.enter_context(mapper.share_layer(layer)) if shares else None
+        if shared is not None and isinstance(scenes, Sequence):
+            sources = [SceneSource.of(scene, bands=settings.bands) for scene in scenes]
+            with gdal_environment():
+                mapper.require_room([(one, names.of_scene(one, None, alone=False)) for one in sources], shared)
         mapped = 0
         for scene in scenes:
             try:

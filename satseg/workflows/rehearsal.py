@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from rasterio.windows import Window
 from satseg.inference.network import Network
 from satseg.inference.tuning import tune
 from satseg.raster.scene import Scene
-from satseg.records import MapLayer, Plan, Rehearsal, SceneInfo
+from satseg.records import Plan, Rehearsal, SceneInfo
 from satseg.workflows.predict_settings import PredictionSettings
 
 _OVERVIEWS = 4 / 3  # pixels of a raster with its overviews, per pixel
@@ -37,7 +37,7 @@ def rehearse(
         network: The network as it looks at the scene.
         plan: How the scene will be cut.
         settings: How it will be mapped.
-        work: Bytes on disk of the map in progress, see :func:`work_bytes`.
+        work: Bytes on disk of the map in progress.
         rasters: Bands of each raster that will be written.
         vectors: Files of polygons that will be written.
     """
@@ -71,21 +71,16 @@ def rehearse(
     )
 
 
-def work_bytes(
-    info: SceneInfo, plan: Plan, passes: Iterable[Mapping[MapLayer, int]], *, classes: int, row_budget: int
-) -> int:
-    """Return the bytes on disk of a map in progress, at most.
+def spilled_bytes(info: SceneInfo, plan: Plan, classes: int, row_budget: int) -> int:
+    """Return the bytes of rows that go to the disk at most.
 
     Args:
         info: The scene.
         plan: How it is cut.
-        passes: Bands of each layer that is kept, for every pass over the map: one, a second for a CRF, and what a sieve
-            changes. All of them lie side by side until the map is complete.
         classes: Classes of the network.
-        row_budget: Bytes of rows that are kept in memory; the others are spilled.
+        row_budget: Bytes of rows that are kept in memory.
     """
-    spilled = max(0, _row_bytes(info, plan, classes) - row_budget)
-    return info.pixels * sum(sum(layers.values()) for layers in passes) + spilled
+    return max(0, _row_bytes(info, plan, classes) - row_budget)
 
 
 def needed_space(info: SceneInfo, rasters: Mapping[Path, int], folder: Path, work: int) -> dict[Path, int]:
@@ -95,7 +90,7 @@ def needed_space(info: SceneInfo, rasters: Mapping[Path, int], folder: Path, wor
         info: The scene.
         rasters: Bands of the rasters that are written, by path.
         folder: Work folder.
-        work: Bytes that are still to be written there, see :func:`work_bytes`.
+        work: Bytes that are still to be written there.
     """
     needed = {folder: work}
     for path, bands in rasters.items():

@@ -27,7 +27,7 @@ from satseg.raster.fingerprint import fingerprint
 from satseg.raster.gdal import gdal_environment
 from satseg.raster.names import is_remote
 from satseg.raster.rawrows import RawRows
-from satseg.raster.room import bytes_in, require_space
+from satseg.raster.room import require_space, rows_in
 from satseg.raster.slabs import ReadFailure
 from satseg.raster.source import SceneSource
 from satseg.raster.values import Oddity
@@ -49,7 +49,7 @@ from satseg.vectorization import PolygonSink
 from satseg.workflows.following import Follower
 from satseg.workflows.predict_settings import PredictionSettings
 from satseg.workflows.refining import refined_cells
-from satseg.workflows.rehearsal import needed_space, rehearse, work_bytes
+from satseg.workflows.rehearsal import needed_space, rehearse, spilled_bytes
 from satseg.workflows.shared_layer import SharedLayer
 
 if TYPE_CHECKING:
@@ -113,10 +113,10 @@ class SceneMapping:
         began = time.perf_counter()
         settings = self.settings
         plan = self._plan()
-        decision = Decision.parse(self.network.classes, settings.threshold, self._kept)
+        decision = self._decision()
         layers = self._layers(decision)
         bands = {path: layers[layer] for layer, path in self.outputs.rasters}
-        missing = self._work_bytes(plan, decision) - (bytes_in(self.folder) if settings.resume else 0)
+        missing = self._work_bytes(plan) - (rows_in(self.folder) if settings.resume else 0)
         require_space(needed_space(self.info, bands, self.folder, max(0, missing)))
         with ExitStack() as stack:
             work = stack.enter_context(
@@ -293,14 +293,21 @@ class SceneMapping:
     def _sieved_layers(self, layers: Iterable[MapLayer]) -> list[MapLayer]:
         return [layer for layer in layers if self.settings.sieve and layer in (MapLayer.CLASSES, MapLayer.CONFIDENCE)]
 
-    def _work_bytes(self, plan: Plan, decision: Decision) -> int:
-        """Return the bytes that the work folder will hold at most."""
-        layers = self._layers(decision)
+    def kept_bytes(self) -> int:
+        """Return the bytes of the work rasters, which stay until the outputs are complete."""
+        layers = self._layers(self._decision())
         passes = [layers, dict.fromkeys(self._sieved_layers(layers), 1)]
         if self.settings.crf:
-            passes.append(self._layers(_unrefined(decision)))
-        classes = len(self.network.classes)
-        return work_bytes(self.info, plan, passes, classes=classes, row_budget=self.settings.row_budget)
+            passes.append(self._layers(_unrefined(self._decision())))
+        return self.info.pixels * sum(sum(bands.values()) for bands in passes)
+
+    def _work_bytes(self, plan: Plan) -> int:
+        """Return the bytes that the work folder will hold at most."""
+        spilled = spilled_bytes(self.info, plan, len(self.network.classes), self.settings.row_budget)
+        return self.kept_bytes() + spilled
+
+    def _decision(self) -> Decision:
+        return Decision.parse(self.network.classes, self.settings.threshold, self._kept)
 
     def _write(
         self, rasters: Mapping[MapLayer, RawRows], plan: Plan, polygons: PolygonSink | None, follower: Follower
@@ -326,14 +333,14 @@ class SceneMapping:
     def rehearse(self) -> Rehearsal:
         """Tell what :meth:`run` would take."""
         plan = self.mapper.planner.plan(self.info, self.network)
-        decision = Decision.parse(self.network.classes, self.settings.threshold, self._kept)
+        decision = self._decision()
         with self.source.open() as scene:
             return rehearse(
                 scene,
                 self.network,
                 plan,
                 self.settings,
-                work=self._work_bytes(plan, decision),
+                work=self._work_bytes(plan),
                 rasters=[decision.bands(layer) for layer, _ in self.outputs.rasters],
                 vectors=len(self.outputs.vectors),
             )

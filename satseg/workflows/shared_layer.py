@@ -13,6 +13,7 @@ from types import TracebackType
 
 from satseg.inference.timing import Stopwatch
 from satseg.raster.rawrows import RawRows
+from satseg.raster.room import require_space, rows_in
 from satseg.raster.source import SceneSource
 from satseg.raster.work import has_finished_rows
 from satseg.records import MapLayer, SceneInfo, VectorSummary
@@ -52,6 +53,17 @@ class SharedLayer:
         """Return the folder in which a scene's map grows."""
         digest = hashlib.sha256(os.fsencode("\n".join(source.paths))).hexdigest()[:8]
         return self._folder / f"{source.stem[:_MOST_LETTERS]}-{digest}"
+
+    def require_room(self, wanted: int) -> None:
+        """Refuse work that will not fit on the disk.
+
+        Args:
+            wanted: Bytes of the work rasters of all scenes; what is there already, to be resumed, is taken off.
+
+        Raises:
+            OutputError: There is less room.
+        """
+        require_space({self._folder: max(0, wanted - rows_in(self._folder))})
 
     def add(
         self, source: SceneSource, info: SceneInfo, rasters: dict[MapLayer, RawRows], watch: Stopwatch

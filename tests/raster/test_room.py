@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from satseg.errors import OutputError
-from satseg.raster.room import bytes_in, format_bytes, require_space
+from satseg.raster.room import format_bytes, require_space, rows_in
 
 
 def test_what_fits_passes_in_folders_that_do_not_exist_yet(tmp_path: Path) -> None:
@@ -28,9 +28,10 @@ def test_sizes_are_readable() -> None:
 
 
 def test_what_lies_there_already_is_counted_as_far_as_it_is_written(tmp_path: Path) -> None:
-    assert bytes_in(tmp_path / "absent") == 0
+    assert rows_in(tmp_path / "absent") == 0
     (tmp_path / "a" / "b").mkdir(parents=True)
-    (tmp_path / "a" / "full").write_bytes(b"x" * 100_000)
-    with (tmp_path / "a" / "b" / "empty").open("wb") as file:
+    (tmp_path / "a" / "full.raw").write_bytes(b"x" * 100_000)
+    with (tmp_path / "a" / "b" / "empty.raw").open("wb") as file:
         file.truncate(10**9)
-    assert 100_000 <= bytes_in(tmp_path) < 200_000
+    (tmp_path / "a" / "other").write_bytes(b"x" * 100_000)
+    assert 100_000 <= rows_in(tmp_path) < 200_000

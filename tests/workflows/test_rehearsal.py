@@ -55,3 +55,16 @@ def test_room_for_a_crf_is_asked_for_before_any_work(tmp_path: Path, monkeypatch
     mapper().map_scene(scene, outputs)
     with pytest.raises(OutputError, match=r"up to 28 kB will be needed, 25\.6 kB are free"):
         mapper(crf=True).map_scene(scene, outputs)
+
+
+def test_scenes_of_one_layer_need_room_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scenes = [SceneSource.of(write_scene(tmp_path / f"{name}.tif", ramp(64, 80))) for name in "abc"]
+    free = round(PIXELS * 2.5)
+    monkeypatch.setattr("satseg.raster.room.shutil.disk_usage", lambda _: type("Usage", (), {"free": free}))
+    made = mapper()
+    with made.share_layer(MapOutputs(vectors=(tmp_path / "all.gpkg",))) as shared:
+        made.require_room([(scene, MapOutputs()) for scene in scenes[:2]], shared)
+        with pytest.raises(OutputError, match=r"all\.gpkg\.satseg: up to 15\.4 kB will be needed, 12\.8 kB are free"):
+            made.require_room([(scene, MapOutputs()) for scene in scenes], shared)
+        made.map_scene(scenes[0], MapOutputs(), shared=shared)
+        made.require_room([(scene, MapOutputs()) for scene in scenes[:2]], shared)
