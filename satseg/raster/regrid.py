@@ -41,11 +41,15 @@ def on_grid_of(
     if grid.crs is None or target.crs is None:
         raise error(
             f"{dataset.name} ({grid.width} x {grid.height} px) is not on the grid of {scene.path} "
-            f"({target.width} x {target.height} px), and without a CRS on both it cannot be moved there."
+            f"({target.width} x {target.height} px), and without a CRS on both it cannot be moved there.",
+            hint="If it shows what the scene shows, give it its CRS and corners: gdal_edit.py -a_srs ... -a_ullr ...",
         )
     if (is_local(grid.crs) or is_local(target.crs)) and not same_crs(grid.crs, target.crs):
         local, other = (dataset.name, scene.path) if is_local(grid.crs) else (scene.path, dataset.name)
-        raise error(f"{local} is in local coordinates, and nothing says where these lie in the CRS of {other}.")
+        raise error(
+            f"{local} is in local coordinates, and nothing says where these lie in the CRS of {other}.",
+            hint="Give both the same CRS, if they are in the same coordinates.",
+        )
     moved = turned_towards(grid, target)
     if at_seam(moved, target):
         raise error(

@@ -301,8 +301,8 @@ def _cut(geometries: np.ndarray, boxes: Sequence[Bounds]) -> np.ndarray:
 
 def _placing(labels: VectorLabels, scene: SceneInfo) -> Placing:
     if (labels.crs is None) != (scene.crs is None):
-        bare = labels.path if labels.crs is None else scene.path
-        log.warning("%s states no CRS; its coordinates are taken as they are.", bare)
+        bare, why = (labels.path, "states no CRS") if labels.crs is None else (scene.path, "has no CRS that places it")
+        log.warning("%s %s; its coordinates are taken as they are.", bare, why)
     return Placing(labels.crs, scene, name=labels.path, error=LabelError)
 
 
