@@ -58,7 +58,7 @@ class ClassBands:
         self.path = str(path)
         self._files = ExitStack()
         try:
-            self._scene = self._files.enter_context(_open(self.path, band, nodata_is_value))
+            self._scene = self._files.enter_context(_open(self.path, band))
             self.info: SceneInfo = self._scene.info
             self._dataset = self._scene.datasets[0]
             self._numbers = _image_bands(self._dataset) if band is None else [band]
@@ -68,7 +68,7 @@ class ClassBands:
         except BaseException:
             self._files.close()
             raise
-        self.nodata = None if nodata_is_value else self.info.nodata
+        self.nodata = None if nodata_is_value else _typed(self.info.nodata, self.info.bands.dtype)
         self._grid: Any = None
 
     @property
@@ -94,7 +94,7 @@ class ClassBands:
             bands, valid = self._scene.read(window)
         except SceneError as error:
             raise ClassRasterError(error.message, hint=error.hint) from error
-        return self._encode(bands, valid)
+        return self._encode(bands, valid & self._is_no_nodata(bands))
 
     def count(self) -> tuple[Counter[int], int]:
         """Read all of it; return the pixels of each code, and those of which nothing is known.
@@ -170,6 +170,10 @@ class ClassBands:
                 "confidence of another raster, it takes them with --confidence.",
             )
 
+    def _is_no_nodata(self, bands: np.ndarray) -> np.ndarray | bool:
+        """Return where values are not the nodata value, (row, col) bool; of a colour, all three must be."""
+        return True if self.nodata is None else (bands != self.nodata).any(axis=0)
+
     def _encode(self, bands: np.ndarray, valid: np.ndarray) -> Codes:
         if self.coloured:
             codes = bands[0].astype(np.uint32)
@@ -201,21 +205,28 @@ class ClassBands:
         except RasterioError as error:
             raise ClassRasterError(f"{self.path} cannot be read: {cause(error)}.", hint=remedy(error)) from error
         bands, valid = values[: len(self._numbers)], (values[len(self._numbers) :] > 0).all(axis=0)
-        if self.nodata is not None:
-            valid &= (bands != self.nodata).all(axis=0)
+        valid &= self._is_no_nodata(bands)
         if bands.dtype.kind == "f":
             valid &= np.isfinite(bands).all(axis=0)
         return self._encode(bands, valid)
 
 
-def _open(path: str, band: int | None, nodata_is_value: bool) -> Scene:
+def _open(path: str, band: int | None) -> Scene:
     try:
         if band is not None:
             require_band(path, band)
         wanted = None if band is None else [str(band)]
-        return Scene.open(path, bands=wanted, expand_palette=False, heed_nodata=not nodata_is_value)
+        return Scene.open(path, bands=wanted, expand_palette=False, heed_nodata=False)
     except SceneError as error:
         raise ClassRasterError(error.message, hint=error.hint) from error
+
+
+def _typed(nodata: float | None, dtype: str) -> float | None:
+    """Return a nodata value as real numbers of a file hold it: -3.4e38 of float32 is not that of float64."""
+    if nodata is None or np.dtype(dtype).kind != "f":
+        return nodata
+    with np.errstate(over="ignore"):
+        return float(np.dtype(dtype).type(nodata))
 
 
 def require_band(path: str, band: int) -> None:

@@ -138,7 +138,10 @@ def _names_nodata(class_map: ClassMap | None, bands: ClassBands) -> bool:
     """Tell whether a class map makes a class of the nodata value of a raster that names none of its values."""
     if class_map is None or bands.nodata is None or bands.told.names or bands.told.table:
         return False
-    return class_map.names_number(bands.nodata)
+    nodata = bands.nodata
+    shade = int(nodata) if nodata == nodata // 1 and 0 <= nodata <= 0xFF else None
+    as_colour = shade is not None and spell_colour(shade, shade, shade) in class_map.names
+    return as_colour or (class_map.names_number(nodata) and not bands.coloured)
 
 
 def is_shade(colour: int) -> bool:

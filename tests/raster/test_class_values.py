@@ -109,6 +109,30 @@ def test_colours_are_served_by_a_class_map_on_any_grid(tmp_path: Path, alpha: bo
     assert (moved[:, :5] == 255).all()
 
 
+def test_nodata_of_colours_is_the_colour_of_that_shade_alone(tmp_path: Path) -> None:
+    path = write(tmp_path / "mask.tif", colours(RED, GREEN, BLACK), nodata=0, photometric="RGB")
+    text = "#ff0000=building,#00ff00=road"
+    assert read(path, text)[:3, 0].tolist() == [0, 1, 255]
+    assert read(path, text, SHIFTED)[3:7, 10].tolist() == [255, 0, 1, 255]
+    assert read(path, f"{text},#000000=background")[:3, 0].tolist() == [1, 2, 0]
+
+
+@pytest.mark.parametrize("on", [scene(), SHIFTED], ids=["same grid", "another grid"])
+def test_a_mask_beside_says_where_labels_are_known(tmp_path: Path, on: SceneInfo) -> None:
+    path = write(tmp_path / "a.tif", mask(2, 1))
+    with rasterio.open(path, "r+") as dataset:
+        dataset.write_mask(np.arange(20) * np.ones((10, 1)) != 3)
+    found = read(path, on=on)
+    left, top = (0, 0) if on is not SHIFTED else (5, 4)
+    assert np.flatnonzero((found[top:] == 255).all(axis=0)).tolist() == [*range(left), left + 3]
+
+
+def test_lowest_values_of_float32_are_nodata(tmp_path: Path) -> None:
+    values = mask(2, 1, "float32")
+    values[9] = np.finfo("float32").min
+    assert (read(write(tmp_path / "a.tif", values, nodata=-3.4028234663852886e38))[9] == 255).all()
+
+
 def test_three_equal_bands_are_the_values_that_they_repeat(tmp_path: Path) -> None:
     path = write(tmp_path / "mask.tif", np.repeat(mask(0, 2)[None], 3, axis=0))
     assert open_labels(path).classes.names == ("class 0", "class 2")
