@@ -30,7 +30,7 @@ _WHOLE = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".webp", ".bmp")  # 
 _NOT_RASTER = (".gpkg", ".fgb", ".geojson", ".geojsonl", ".json", ".kml", ".parquet", ".geoparquet", ".sqlite")
 _MOSAIC = re.compile(rb"^\s*(<\?xml[^>]*>\s*)?<(OGRVRTDataSource|VRTDataset)\b")
 _MOST_IN_A_FOLDER = 10_000  # a scene that is a folder has fewer; a folder that is none may be a whole disk
-_BEGINNING = re.compile(r"/vsi\w+\?*/|[:=?&,\"'({\s]")
+_BEGINNING = re.compile(r"/vsi\w+\?*/|://|[:=?&,\"'({\s]")
 _ENDING = re.compile(r"[/:?&,!\"')}|]")
 
 
@@ -82,8 +82,10 @@ def beside(path: Path) -> list[Path]:
 
 def _named(text: str) -> list[Path]:
     """Return the files that a name speaks of, without opening any."""
+    if not text:
+        return []
     if is_local_file(text):
-        path = Path(text).absolute()
+        path = _absolute(text)
         if path.is_dir():
             return sorted(islice(filter(_is_file, path.rglob("*")), _MOST_IN_A_FOLDER))
         return [path] if _is_file(path) else []
@@ -92,13 +94,13 @@ def _named(text: str) -> list[Path]:
 
 def _paths_within(text: str) -> Iterator[Path]:
     """Yield the longest path of a file from each place in a name where one may begin."""
-    starts = [0, *(found.end() for found in _BEGINNING.finditer(text))]
-    starts += [found.end() - 1 for found in _BEGINNING.finditer(text) if found[0].startswith("/")]
     ends = [len(text), *(found.start() for found in reversed(list(_ENDING.finditer(text))))]
-    for start in starts:
-        longest = next((text[start:end] for end in ends if end > start and _is_file(Path(text[start:end]))), None)
-        if longest is not None:
-            yield Path(longest).absolute()
+    done = 0
+    for start in [0, *(found.end() for found in _BEGINNING.finditer(text))]:
+        end = next((end for end in ends if end > start >= done and _is_file(_absolute(text[start:end]))), None)
+        if end is not None:
+            done = end
+            yield _absolute(text[start:end])
 
 
 def _referred(text: str) -> list[str]:
@@ -130,6 +132,11 @@ def _vector_members(path: Path) -> list[str]:
     relative = [source.get("relativeToVRT") == "1" for source in sources]
     texts = [str(source.text).strip() for source in sources]
     return [str(path.parent / text) if inside else text for text, inside in zip(texts, relative, strict=True)]
+
+
+def _absolute(text: str) -> Path:
+    path = Path(text).absolute()
+    return Path("/", *path.parts[1:]) if path.root == "//" else path  # which is the same, but not to pathlib
 
 
 def _is_file(path: Path) -> bool:
