@@ -10,7 +10,7 @@ from satseg.raster.bands import Moments, constant_bands
 from satseg.raster.values import spell
 from satseg.tiles.tileset import TileSet, read_moments
 
-_CUSTOMARY = (-9999, -99999, -999999, -32768, -32767, -(2**31), 2**31 - 1)
+_CUSTOMARY = (-9999, -99999, -999999, -32768, -32767, -(2**31), 2**31 - 1, 2**32 - 1, -(2**63))
 _APART = 5  # ranges of all other values
 
 

@@ -90,13 +90,14 @@ class PolygonSink:
         self._held: IO[bytes] | None = None
         self._open = True
 
-    def begin(self, scene: SceneInfo, *, confidence: bool = False, hold: bool = False) -> None:
+    def begin(self, scene: SceneInfo, *, confidence: bool = False, hold: Path | None = None) -> None:
         """Begin a map; the one before must have ended.
 
         Args:
             scene: Its grid.
             confidence: Whether its rows come with confidence.
-            hold: Whether its polygons are held until it ends, so that it can be left out (:meth:`drop`) until then.
+            hold: Folder in which its polygons are held until it ends, so that it can be left out (:meth:`drop`) until
+                then. None writes them as they come.
 
         Raises:
             UsageError: The options do not fit the map, or it is in another CRS than the layer.
@@ -122,7 +123,7 @@ class PolygonSink:
             )
         self._tracer = tracer
         self._numbers.begin()
-        self._held = tempfile.SpooledTemporaryFile(_HELD) if hold else None  # noqa: SIM115 - closed by end or drop
+        self._held = tempfile.SpooledTemporaryFile(_HELD, dir=str(hold)) if hold else None  # noqa: SIM115 - drop closes it
         if self._layer is None:
             multi = cut or self._options.connectivity == 8
             self._open_layer(scene, self._attributes(scene, confidence), multi=multi)

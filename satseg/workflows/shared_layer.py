@@ -70,7 +70,7 @@ class SharedLayer:
     ) -> VectorSummary:
         """Trace a complete map and return what became of it."""
         try:
-            self._sink.begin(info, confidence=MapLayer.CONFIDENCE in rasters, hold=True)
+            self._sink.begin(info, confidence=MapLayer.CONFIDENCE in rasters, hold=self.work_folder(source))
             with ExitStack() as stack:
                 follower = Follower(rasters, [self._sink], stopwatch=watch)
                 stack.callback(follower.stop)

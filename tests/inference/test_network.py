@@ -286,3 +286,11 @@ def test_large_values_go_to_the_device_as_they_are(dtype: str) -> None:
 def test_apples_gpus_are_given_what_needs_float64_once_it_is_centred() -> None:
     assert upload(np.zeros(3), torch.device("mps")).device == CPU
     assert upload(np.zeros(3, dtype=np.uint32), torch.device("mps")).device == CPU
+
+
+def test_several_models_are_shown_what_all_of_them_take_for_measured() -> None:
+    net = network(statistics=BandStatistics(1, (0.0,), (1e-3,), (0.0,), (1.0,)))
+    net.add(OneHot(), BandStatistics(1, (10.0,), (1.0,), (0.0,), (20.0,)))
+    assert net.values.low == (-65.0,)
+    assert net.values.high == (65.0,)
+    assert net.converted(Conversion((2.0,), (0.0,))).values.high == (32.5,)
