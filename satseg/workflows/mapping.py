@@ -206,7 +206,7 @@ class Mapper:
             try:
                 with source.open() as scene:
                     info = scene.info
-            except SceneError:  # that is said when its turn comes
+            except Exception:  # of whatever kind: that is said when its turn comes
                 continue
             folder = shared.work_folder(source)
             made = SceneMapping(self, self.network, source, info, None, outputs, folder, shared, no_progress, readers=1)
