@@ -312,4 +312,5 @@ def _tables(summary: TileSummary) -> list[Table]:
 def _problems(found: TileCheck) -> Table:
     rows = [(problem.tile, problem.problem) for problem in found.problems]
     title = f"{found.path}: {found.tiles:,} tiles, {len(rows):,} problems, {found.strays:,} images not in the index"
+    title += f", {found.unplaced:,} scenes without a CRS not compared" if found.unplaced else ""
     return console.table(("tile", "problem"), rows, title=title)

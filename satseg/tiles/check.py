@@ -39,12 +39,14 @@ class TileCheck:
         tiles: Tiles that were looked at.
         problems: What is wrong, in the order of the index.
         strays: Images in the folder that the index does not name; rows of it may have been deleted.
+        unplaced: Scenes that could not be compared with others, since nobody knows where they lie.
     """
 
     path: str
     tiles: int
     problems: tuple[TileProblem, ...]
     strays: int
+    unplaced: int = 0
 
 
 def check(tile_set: TileSet, *, progress: Progress = no_progress) -> TileCheck:
@@ -67,7 +69,7 @@ def check(tile_set: TileSet, *, progress: Progress = no_progress) -> TileCheck:
     ]
     listed = set(index["image"])
     strays = sum(f"images/{path.name}" not in listed for path in (tile_set.path / "images").glob("*.tif"))
-    return TileCheck(str(tile_set.path), len(index), tuple(problems), strays)
+    return TileCheck(str(tile_set.path), len(index), tuple(problems), strays, tile_set.unplaced)
 
 
 def _problems(tile_set: TileSet, row: Mapping[str, Any], moments: Moments | None) -> Iterator[str]:

@@ -13,7 +13,7 @@ from rasterio.windows import Window
 from satseg.tiles.sources import AnyScene
 
 _WHOLE = 2**20  # px of a scene that is looked at as a whole
-_PLACES = 4  # samples along each side of larger ones
+_PLACES = 3  # samples along each side of larger ones
 _SIDE = 64  # px of a sample
 
 
@@ -33,11 +33,12 @@ def contents(scene: AnyScene) -> str | None:
     lowest, highest = [], []
     for window in _samples(info.height, info.width):
         values, valid = scene.read(window)
-        values = np.where(valid, values, values.dtype.type(0))
-        digest.update(values.tobytes() + valid.tobytes())
-        lowest.append(values.min(axis=(1, 2)))
-        highest.append(values.max(axis=(1, 2)))
-    return None if (np.min(lowest, axis=0) == np.max(highest, axis=0)).all() else digest.hexdigest()
+        digest.update(np.where(valid, values, values.dtype.type(0)).tobytes() + valid.tobytes())
+        if valid.any():
+            lowest.append(values[:, valid].min(axis=1))
+            highest.append(values[:, valid].max(axis=1))
+    flat = not lowest or bool((np.min(lowest, axis=0) == np.max(highest, axis=0)).all())
+    return None if flat else digest.hexdigest()
 
 
 def identity(paths: Sequence[str]) -> tuple[str, ...]:

@@ -199,7 +199,7 @@ class _Seen:
         """Warn of the scenes that are left out."""
         if self._twins:
             log.warning(
-                "%d scenes show what others show already, and are left out, such as %s: it is %s.",
+                "Left out as copies of other scenes: %d, such as %s, which is %s.",
                 len(self._twins),
                 *self._twins[0],
             )
@@ -263,11 +263,11 @@ def _named_alike(infos: Sequence[SceneInfo], base: TileSet | None, *, by_number:
     example = next(iter(shuffled or ([] if by_number else other)), None)
     if example is not None:
         log.warning(
-            "The bands of %d scenes are named otherwise than those of %s (%s), such as %s (%s); "
-            "they go by their order.",
-            len(other),
+            "Bands go by their order, since they are named otherwise than those of %s (%s) in %d of the scenes, such "
+            "as %s (%s).",
             whose,
             ", ".join(names),
+            len(other),
             example.path,
             ", ".join(example.bands.names),
         )

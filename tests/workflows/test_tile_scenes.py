@@ -221,11 +221,11 @@ def test_bands_named_by_their_chip_go_by_number(tmp_path: Path, labels: Path, ca
     scenes = named_chips(tmp_path, one=("one-r", "one-g", "nir"), two=("two-r", "two-g", "NIR"))
     with caplog.at_level(logging.WARNING, "satseg"):
         tile(scenes, labels=labels, bands=["1", "3"], output=tmp_path / "numbered", **WHOLE)
-        assert "named otherwise" not in caplog.text
+        assert "Bands go by their order" not in caplog.text
         tile(scenes, labels=labels, output=tmp_path / "tiles", **WHOLE)
     assert TileSet.open(tmp_path / "numbered").bands.names == ("band_1", "nir")
     assert TileSet.open(tmp_path / "tiles").bands.names == ("band_1", "band_2", "nir")
-    assert "The bands of 1 scenes are named otherwise than those of" in caplog.text
+    assert "in 1 of the scenes, such as" in caplog.text
 
 
 def test_bands_of_the_same_names_are_put_into_one_order(tmp_path: Path, labels: Path) -> None:
@@ -244,7 +244,7 @@ def test_bands_chosen_by_number_keep_their_order_but_a_shuffle_is_warned_of(
     with caplog.at_level(logging.WARNING, "satseg"):
         tile(scenes, labels=labels, bands=["1", "2"], output=tmp_path / "tiles", **WHOLE)
     assert all(entry.read()[0][:, 0, 0].tolist() == [1, 2] for entry in TileSet.open(tmp_path / "tiles").tiles("train"))
-    assert "they go by their order" in caplog.text
+    assert "Bands go by their order" in caplog.text
 
 
 def test_chips_named_otherwise_are_added_under_the_names_of_the_set(tmp_path: Path, labels: Path) -> None:
@@ -274,7 +274,7 @@ def test_a_scene_that_is_there_twice_is_cut_once(
         Image.fromarray(bands[0]).save("b.png")
     with caplog.at_level(logging.WARNING, "satseg"):
         tile(["a.tif", other], labels="labels.tif", output="tiles", size=32, block=64)
-    assert f"1 scenes show what others show already, and are left out, such as {other}: it is a.tif." in caplog.text
+    assert f"Left out as copies of other scenes: 1, such as {other}, which is a.tif." in caplog.text
     index = TileSet.open("tiles").index
     assert set(index["scene"]) == {"a.tif"}
     with pytest.raises(TileError, match="is in tiles already"):
@@ -289,8 +289,11 @@ def test_scenes_of_one_ground_that_differ_in_a_pixel_are_both_cut(tmp_path: Path
     assert len(TileSet.open(tmp_path / "tiles").index) == 2
 
 
-def test_scenes_of_one_value_are_no_copies_of_each_other(tmp_path: Path, labels: Path) -> None:
-    scenes = [write_scene(tmp_path / f"{i}.tif", np.zeros((1, 64, 64), dtype=np.uint8), crs=None) for i in range(2)]
+@pytest.mark.parametrize("nodata", [None, 7])
+def test_scenes_of_one_value_are_no_copies_of_each_other(tmp_path: Path, labels: Path, nodata: int | None) -> None:
+    bands = np.zeros((1, 64, 64), dtype=np.uint8)
+    bands[0, :9, :9] = nodata or 0
+    scenes = [write_scene(tmp_path / f"{i}.tif", bands, crs=None, nodata=nodata) for i in range(2)]
     mask = write_map(tmp_path / "mask.tif", scenes[0], np.ones((64, 64), dtype=np.uint8))
     tile(scenes, labels=mask, output=tmp_path / "tiles", **WHOLE)
     assert len(TileSet.open(tmp_path / "tiles").index) == 2
