@@ -15,9 +15,12 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+from rasterio.errors import RasterioError
+
 from satseg.errors import printable
+from satseg.raster.gdal import looking_beside
 from satseg.raster.local_files import walk
-from satseg.raster.names import gdal_name
+from satseg.raster.names import gdal_name, open_raster
 
 log = logging.getLogger("satseg")
 
@@ -28,8 +31,8 @@ _LEAST = 2**12  # bytes of a part
 _NO_CONTENT = (".ovr", "-shm", ".qix", ".sbn", ".sbx", ".idm", ".ind")  # made of the others, to find things sooner
 _STATISTICS = re.compile(rb"<MDI key=\"STATISTICS_[^<]*</MDI>|<Histograms>.*?</Histograms>|\s+", re.DOTALL)
 _ARCHIVE = re.compile(r"(.*?\.(?:zip|tar|tgz|tar\.gz|gz))/", re.IGNORECASE | re.DOTALL)
-_ATTEMPTS = 3
-_TIMEOUT = 30  # seconds
+_ATTEMPTS = 2
+_TIMEOUT = 10  # seconds
 _CONNECTIONS = 16
 
 
@@ -37,8 +40,8 @@ def fingerprint(names: Iterable[str | Path], *, dated: bool = False) -> str:
     """Return a hash of inputs that changes when one of them does, or something that belongs to it.
 
     All files count that an input consists of (see :mod:`~satseg.raster.local_files`), by name without folder, size and
-    content. Of remote files that is what the server tells of them: ETag, size and date. Statistics and pyramids
-    that other programs leave beside a raster do not count.
+    content. Of remote files that is what the server tells of them: ETag, size and date; where it tells only GDAL,
+    what the head of the raster does. Statistics and pyramids that other programs leave beside a raster do not count.
 
     Args:
         names: Inputs, in an order that counts; files, folders, URLs or names of GDAL's own.
@@ -112,10 +115,27 @@ def _content(path: Path, size: int, share: int) -> str:
 def _describe_remote(name: str) -> list[Any]:
     """Return what a server tells of a file; the name, which may carry a signature of today, does not count."""
     url = _url(gdal_name(name))
-    told = None if url is None else _ask(url)
+    told = (url and _ask(url)) or _seen_by_gdal(name)
     if told is None:
         log.debug("It cannot be told whether %s has changed.", name)
     return [Path(name.partition("?")[0]).name, told]
+
+
+def _seen_by_gdal(name: str) -> list[Any] | None:
+    """Return what the head of a raster tells, for stores to which only GDAL has the keys; None where it is no raster.
+
+    Where the last block of a compressed file lies, and how long it is, changes with nearly every pixel before it.
+    """
+    try:
+        with looking_beside(remote=True), open_raster(name) as dataset:
+            rows, columns = dataset.block_shapes[0]
+            last = f"{(dataset.width - 1) // columns}_{(dataset.height - 1) // rows}"
+            asked = [(f"BLOCK_{what}_{last}", band) for what in ("OFFSET", "SIZE") for band in dataset.indexes]
+            places = [dataset.get_tag_item(item, "TIFF", bidx=band) for item, band in asked]
+            known = [dataset.shape, dataset.dtypes, dataset.nodatavals, dataset.tags(), list(dataset.transform)[:6]]
+            return [*known, places]
+    except RasterioError:
+        return None
 
 
 def _url(name: str) -> str | None:

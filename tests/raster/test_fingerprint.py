@@ -181,6 +181,19 @@ def test_urls_that_are_signed_for_reading_alone_are_asked_by_a_read(monkeypatch:
     assert fingerprint(["https://host/b.tif"]) != one
 
 
+def test_where_only_gdal_has_the_keys_the_head_of_a_raster_tells(
+    ranged_server: RangedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("satseg.raster.fingerprint._url", lambda name: None)
+    values = np.random.default_rng(0).integers(0, 255, (1, 64, 64), dtype=np.uint8)
+    for name, changed in (("a", values), ("b", values // 2)):
+        (ranged_server.folder / name).mkdir()
+        write_scene(ranged_server.folder / name / "x.tif", values if name == "a" else changed, compress="deflate")
+    before = fingerprint([ranged_server.url("a/x.tif")])
+    assert fingerprint([ranged_server.url("a/x.tif?sig=1")]) == before
+    assert fingerprint([ranged_server.url("b/x.tif")]) != before
+
+
 def test_archives_on_servers_and_remote_members_of_mosaics_count(ranged_server: RangedServer, tmp_path: Path) -> None:
     local = write_scene(tmp_path / "a.tif", numbered(1, 8, 8, "uint8"))
     served = Path(shutil.copy2(local, ranged_server.folder))
