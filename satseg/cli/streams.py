@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
 import sys
@@ -43,7 +44,7 @@ def settle() -> None:
 
     A closed one gets the null device for its number, since the next file that is opened would get that number, and
     whatever a library prints would be written into it. Names of files that are no UTF-8 go to stdout as the bytes they
-    are, and to stderr spelt out.
+    are, and to stderr spelt out, as characters do that a stream's own encoding lacks.
     """
     for number in range(3):
         try:
@@ -52,19 +53,29 @@ def settle() -> None:
             os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
     sys.stdout = ClosedStdout() if sys.stdout is None else sys.stdout
     sys.stderr = open(os.devnull, "w", encoding="utf-8") if sys.stderr is None else sys.stderr  # noqa: SIM115
-    for stream, errors in ((sys.stdout, "surrogateescape"), (sys.stderr, "backslashreplace")):
+    codecs.register_error("bytes-or-spelt", _bytes_or_spelt)
+    for stream, errors in ((sys.stdout, "bytes-or-spelt"), (sys.stderr, "backslashreplace")):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=errors)
 
 
+def _bytes_or_spelt(error: UnicodeError) -> tuple[str | bytes, int]:
+    try:
+        return codecs.lookup_error("surrogateescape")(error)
+    except UnicodeError:  # of a character, not of a byte that a name was made from
+        return codecs.backslashreplace_errors(error)
+
+
 def require_stdout() -> None:
-    """Refuse to work for a stdout that nothing can be written to.
+    """Refuse to work for a stdout that nothing can be written to, and let it take GeoJSON, which is in UTF-8 always.
 
     Raises:
         OutputError: It is closed.
     """
     if isinstance(sys.stdout, ClosedStdout):
         sys.stdout.write("")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", errors=sys.stdout.errors)
 
 
 def names_on_stdin() -> Iterator[str]:

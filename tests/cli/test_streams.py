@@ -11,10 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 from hypothesis import given
 from hypothesis import strategies as st
 from scene_files import write_scene
 
+from satseg.classes import ClassTable, MapClass
 from satseg.cli.streams import names_on_stdin
 
 NAMES = ["one.tif", "zwei ü.tif", "日本.tif"]
@@ -99,3 +101,34 @@ def test_names_that_are_no_utf8_are_printed(tmp_path: Path) -> None:
     done = subprocess.run([*command[:4], f"{tmp_path}/none-{LATIN}"], capture_output=True, timeout=60, check=False)
     assert done.returncode == 1
     assert rb"none-b\udce2t.tif does not exist" in done.stderr
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+def test_names_that_a_stream_has_no_characters_for_are_spelt_out(tmp_path: Path, encoding: str) -> None:
+    path = write_scene(tmp_path / "größe–水.tif", np.ones((1, 4, 4), dtype=np.uint8))
+    for words, code in ((("info", path), 0), (("info", f"{path}.none"), 1)):
+        done = subprocess.run(
+            [sys.executable, "-m", "satseg", *map(str, words)],
+            env={**os.environ, "PYTHONIOENCODING": encoding},
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == code, done.stderr
+        assert rb"\u6c34.tif" in (done.stderr if code else done.stdout)
+
+
+def test_geojson_on_stdout_is_utf8_whatever_the_encoding_of_the_stream(tmp_path: Path) -> None:
+    path = write_scene(tmp_path / "map.tif", np.zeros((1, 4, 4), dtype=np.uint8))
+    table = ClassTable((MapClass(0, "größe–水", "#112233"),))
+    with rasterio.open(path, "r+") as file:
+        file.update_tags(SATSEG_CLASSES=json.dumps(table.to_dict()))
+    done = subprocess.run(
+        [sys.executable, "-m", "satseg", "vectorize", str(path), "-o", "-"],
+        env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.decode("utf-8").strip("\x1e\n"))["properties"]["class_name"] == "größe–水"
