@@ -110,7 +110,8 @@ def _put_aside(folder: Path, path: Path) -> None:
     if (needs_family(path) and path.is_file()) or (path.is_dir() and (folder / path.name).is_dir()):
         os.replace(path, old / path.name)
     for relative in relatives(path):
-        os.replace(relative, old / relative.name)
+        with suppress(FileNotFoundError):  # the same file in capitals, where the file system ignores case
+            os.replace(relative, old / relative.name)
     os.replace(old, work_folder(path) / _WHOLE)
 
 

@@ -189,3 +189,12 @@ def test_a_claim_mends_what_a_kill_has_left(tmp_path: Path) -> None:
     with claimed(path):
         assert path.read_text() == (tmp_path / "a.dbf").read_text() == "old"
         assert not (work / "replaced").exists()
+
+
+def test_a_file_that_is_found_by_two_names_is_moved_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on file systems that ignore case, where a.tif.ovr is found as a.tif.OVR, too."""
+    monkeypatch.setattr("satseg.staging.relatives", lambda path: [tmp_path / "a.tif.ovr"] * 2)
+    (tmp_path / "a.tif.ovr").touch()
+    with staged(tmp_path / "a.tif") as work:
+        work.touch()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]

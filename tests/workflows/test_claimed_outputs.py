@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from made_scenes import write_labels
 from test_predict_options import mapper, ramp, write_scene
+from training_runs import run
 
 from satseg.errors import OutputError
 from satseg.outputs.claim import claimed
@@ -48,7 +49,7 @@ def picture(folder: Path) -> object:
 
 
 @pytest.mark.parametrize(
-    ("run", "taken"),
+    ("work", "taken"),
     [
         (vectors, "b.gpkg"),
         (vectors, "c.parquet"),
@@ -61,11 +62,11 @@ def picture(folder: Path) -> object:
     ],
 )
 def test_no_output_is_written_while_another_run_makes_one(
-    tmp_path: Path, run: Callable[[Path], object], taken: str
+    tmp_path: Path, work: Callable[[Path], object], taken: str
 ) -> None:
     with claimed(tmp_path / taken):
         with pytest.raises(OutputError, match=rf"{taken} is being made at this moment, by process \d+ \("):
-            run(tmp_path)
+            work(tmp_path)
         left = {path.name for path in tmp_path.iterdir()}
     assert left <= {"scene.tif", "classes.tif", "labels.gpkg", f".{taken}.satseg"}
 
@@ -74,3 +75,6 @@ def test_a_run_trains_alone_in_its_folder(tmp_path: Path, bright_tiles: Path) ->
     with claimed(tmp_path / "run"), pytest.raises(OutputError, match="run is being made at this moment"):
         train(bright_tiles, output=tmp_path / "run", steps=1, threads=1, pictures=False)
     assert not (tmp_path / "run").exists()
+    run(bright_tiles, tmp_path / "run", steps=1)
+    with claimed(tmp_path / "run"), pytest.raises(OutputError, match="run is being made at this moment"):
+        run(bright_tiles, tmp_path / "run", steps=1, resume=True)
