@@ -23,6 +23,7 @@ from satseg.geo.crs import (
 )
 from satseg.vectorization.antimeridian import Outlines, on_one_turn, snapped
 from satseg.vectorization.densify import AT_POLE, Densifier
+from satseg.vectorization.validity import met_again
 
 if TYPE_CHECKING:
     from satseg.records import SceneInfo
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _SAMPLES = 65  # places along each side of a scene that are looked at
 _ON_ANTIMERIDIAN = 1e-4  # pixels from it, within which a vertex lies on it: grids are given to the centimetre
+_SAME = 1e-3  # m between places that are one
 _TORN = 1e7  # m; no edge is as long, so that it has been torn apart
 _DEGREE = 111_000.0  # m along a meridian
 
@@ -77,14 +79,17 @@ class Reprojection:
         self, src_crs: str, dst_crs: str, *, pixel: float, metres: float, scene: SceneInfo | None = None
     ) -> None:
         self._name = short_name(dst_crs)
+        self._pixel = pixel
         self._unit = metres_per_unit(dst_crs)
         self._src_turn = full_turn(src_crs) if is_geographic(src_crs) else None
         self._transformer = transformer_between(src_crs, dst_crs)
         self._globe = _Globe.of(src_crs, dst_crs)
-        self.crosses = scene is not None and self._globe is not None and self._crosses(scene, self._globe)
-        """Whether polygons of the scene may be cut: it lies where the CRS ends, or all but."""
-        if self._globe is not None and self._globe.onward is not None and not self.crosses:
+        crosses = scene is not None and self._globe is not None and self._crosses(scene, self._globe)
+        if self._globe is not None and self._globe.onward is not None and not crosses:
             self._globe = None
+        self._meets = scene is not None and self._globe is None and self._meets_itself(scene)
+        self.makes_parts = crosses or self._meets
+        """Whether polygons of the scene may fall into parts: it lies where the CRS ends, all but, or around a pole."""
         degree = (self._globe.turn if self._globe else 0) / 360 * metres / _DEGREE  # a pixel, in units of longitude
         self._near, self._pole = _ON_ANTIMERIDIAN * degree, AT_POLE * degree
         poles = self._globe.poles(AT_POLE * pixel) if self._globe and self._src_turn is None else np.empty((0, 2))
@@ -98,12 +103,20 @@ class Reprojection:
             OutputError: A vertex lies where the CRS is not defined, or the CRS tears a polygon apart.
         """
         points, rings = batch.points, batch.rings
+        if self._src_turn is not None:  # grids that count their cells by centres reach over a pole, where nothing is
+            y, limit = points[:, 1], self._src_turn / 4
+            y = np.where(np.abs(y) < limit + self._pixel, y.clip(-limit, limit), y)
+            points = np.column_stack([points[:, 0], y])
         if self._densifier is not None:
             points, rings = self._densifier.cut(points, rings)
         if self._globe is None:
+            if self._meets and self._src_turn is not None:  # so that both borders come to the same place, to the bit
+                half = self._src_turn / 2
+                points = np.column_stack([np.mod(points[:, 0] + half, self._src_turn) - half, points[:, 1]])
             found = self._transformed(self._transformer, points)
             self._check_whole(found[:, 0], rings)
-            return replace(batch, points=found, rings=rings)
+            batch = replace(batch, points=found, rings=rings)
+            return met_again(batch) if self._meets else batch
         globe = self._globe
         places = self._transformed(globe.transformer, points)
         places[:, 0] = snapped(places[:, 0] - globe.middle, globe.turn, within=self._near)
@@ -137,6 +150,20 @@ class Reprojection:
         if not np.isfinite(longitudes).any():
             return False
         return _spread(np.abs(longitudes), half) >= half or _spread(np.abs(latitudes), half) >= half / 2
+
+    def _meets_itself(self, scene: SceneInfo) -> bool:
+        """Tell whether both borders of a map in longitude and latitude come to one place, or one at a pole does."""
+        if self._src_turn is None:
+            return False
+        rows, columns = np.linspace(0, scene.height, _SAMPLES), np.linspace(0, scene.width, _SAMPLES)
+        limit = self._src_turn / 4
+        places = []
+        for border in ((0, rows), (scene.width, rows), (columns, 0), (columns, scene.height)):
+            x, y = scene.transform * tuple(map(np.ravel, np.broadcast_arrays(*border)))
+            places.append(np.column_stack(self._transformer.transform(x, y.clip(-limit, limit))))
+        apart = np.abs(places[0] - places[1])[1:-1] * self._unit
+        sizes = [np.ptp(side, axis=0) * self._unit for side in places[2:]]
+        return bool((apart < _SAME).all() or any((size < _SAME).all() for size in sizes))
 
     def _check_whole(self, x: np.ndarray, rings: np.ndarray) -> None:
         steps = np.abs(np.diff(x))

@@ -153,9 +153,9 @@ class SceneTracer:
         self.tally.add(regions.values[kept], areas[kept], len(batch.points))
         return batch
 
-    def crosses_antimeridian(self, crs: str) -> bool:
-        """Tell whether polygons may be cut there, or where else another CRS ends, on their way to it."""
-        return not same_crs(self._scene.crs, crs) and self._reproject(crs).crosses
+    def makes_parts(self, crs: str) -> bool:
+        """Tell whether polygons may fall into parts on their way to another CRS."""
+        return not same_crs(self._scene.crs, crs) and self._reproject(crs).makes_parts
 
     def _reproject(self, crs: str) -> Reprojection:
         """Return the way to the CRS of the layer."""

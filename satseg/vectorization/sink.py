@@ -114,11 +114,11 @@ class PolygonSink:
                 hint="Name the CRS of the layer with --crs, or write a file for each.",
             )
         tracer = SceneTracer(scene, self._classes, self._options, confidence=confidence)
-        cut = crs is not None and tracer.crosses_antimeridian(crs)
+        cut = crs is not None and tracer.makes_parts(crs)
         if cut and self._layer is not None and not self._layer.multi:
             raise UsageError(
-                f"{scene.path} crosses the antimeridian, where its polygons are cut in two, but the layer has polygons "
-                "of one part.",
+                f"{scene.path} crosses the antimeridian or lies around a pole, where polygons fall into parts, but "
+                "the layer has polygons of one part.",
                 hint="Name it first, which makes a layer of multipolygons, or write a file for each.",
             )
         self._tracer = tracer

@@ -1,6 +1,7 @@
-"""Outlines that are not those of a planar map, made valid in the coordinates in which they are written.
+"""Outlines made valid in the coordinates in which they are written.
 
-Rounding can fold a spike over that was valid in other coordinates, so it is here that it shows.
+Rounding can fold a spike over that was valid in other coordinates, so it is here that it shows. And on a map of a pole
+a polygon meets itself again that went all around it in longitude and latitude.
 """
 
 from __future__ import annotations
@@ -45,14 +46,38 @@ def made_valid(batch: Batch, *, grid: float = 0.0) -> tuple[Batch, np.ndarray]:
     return replace(batch, columns=columns, points=points, rings=rings, polygons=polygons, features=features), kept
 
 
+def met_again(batch: Batch) -> Batch:
+    """Return features whose polygons do not touch themselves: those that do become the parts that they enclose."""
+    import shapely
+
+    found = shapely.from_ragged_array(shapely.GeometryType.POLYGON, batch.points, (batch.rings, batch.polygons))
+    wrong = np.flatnonzero(~shapely.is_valid(found))
+    if not len(wrong):
+        return batch
+    counts = np.ones(len(found), dtype=np.int64)
+    parts = [found[i : i + 1] for i in range(len(found))]
+    for i in wrong.tolist():
+        own = _parts(shapely.make_valid(found[i], method="structure", keep_collapsed=False))
+        if len(own):  # else it lies beyond the pole altogether
+            parts[i], counts[i] = own, len(own)
+    _, points, (rings, polygons) = shapely.to_ragged_array(np.concatenate(parts))
+    features = np.concatenate([[0], np.cumsum(counts)])[batch.features]
+    return replace(batch, points=points, rings=rings, polygons=polygons, features=features)
+
+
+def _parts(geometry: object) -> np.ndarray:
+    import shapely
+
+    parts = shapely.get_parts(geometry)
+    parts = parts[shapely.get_type_id(parts) == shapely.GeometryType.POLYGON]
+    return np.asarray(shapely.orient_polygons(parts))
+
+
 def _largest_part(polygon: object, grid: float) -> object:
     import shapely
 
     found = shapely.make_valid(polygon, method="structure", keep_collapsed=False)
     if grid:
         found = shapely.set_precision(found, grid)
-    parts = shapely.get_parts(found)
-    parts = parts[shapely.get_type_id(parts) == shapely.GeometryType.POLYGON]
-    if not len(parts):
-        return shapely.Polygon()
-    return shapely.orient_polygons(parts[np.argmax(shapely.area(parts))])
+    parts = _parts(found)
+    return parts[np.argmax(shapely.area(parts))] if len(parts) else shapely.Polygon()
