@@ -225,11 +225,13 @@ def test_nodata_of_a_mask_may_be_its_background(tmp_path: Path) -> None:
     assert vectorize(judged, outputs=tmp_path / "out.gpkg").polygons == {"class 1": 1}  # nodata is none either way
 
 
+@pytest.mark.parametrize("suffix", ["gpkg", "geojson", "parquet", "fgb", "shp"])
 @pytest.mark.parametrize("gsd", [None, "2m"])
-def test_a_map_without_features_has_a_recall_of_0(tmp_path: Path, gsd: str | None) -> None:
+def test_a_map_without_features_has_a_recall_of_0(tmp_path: Path, gsd: str | None, suffix: str) -> None:
     truth = roofs(tmp_path / "roofs.gpkg", (2, 2, 8, 6), (12, 2, 18, 6))
-    empty = tmp_path / "empty.gpkg"
-    geopandas.GeoDataFrame({"class_name": []}, geometry=[], crs="EPSG:32632").to_file(empty, geometry_type="Polygon")
+    empty = tmp_path / f"empty.{suffix}"
+    nothing = write(tmp_path / "nothing.tif", np.full((8, 8), 255, dtype=np.uint8), nodata=255)
+    vectorize(nothing, outputs=empty)
     found = evaluate(empty, labels=truth, gsd=gsd)
     entry = found.classes[1]
     assert (entry.object_recall, entry.label_objects, entry.map_objects) == (0, 2, 0)
