@@ -21,6 +21,7 @@ from satseg.raster.causes import cause, remedy
 from satseg.raster.names import open_raster
 from satseg.raster.regrid import on_grid_of
 from satseg.raster.scene import Scene, common_dtype
+from satseg.raster.values import Oddity, ValueRange
 from satseg.records import BandSpec, SceneInfo
 
 _SAME = 0.01  # a ground resolution that differs by less is left as it is
@@ -36,6 +37,9 @@ class ResampledScene:
         scene: The scene; this one closes it.
         gsd: Metres per pixel, along x and y alike.
 
+    Attributes:
+        odd: Values that no band can hold, as they were met, in pixels of the scene as it was; they are not mixed in.
+
     Raises:
         SceneError: The scene has no CRS that relates its pixels to the ground.
     """
@@ -45,6 +49,7 @@ class ResampledScene:
         if info.gsd is None:
             raise SceneError(f"{info.path} cannot be brought to {gsd:g} m per pixel: its ground resolution is unknown.")
         self._scene = scene
+        self.odd: set[Oddity] = set()
         width = max(1, round(info.width * info.gsd[0] / gsd))
         height = max(1, round(info.height * info.gsd[1] / gsd))
         self._scale = (info.height / height, info.width / width)
@@ -61,6 +66,9 @@ class ResampledScene:
         top, rows = _weights(int(window.row_off), int(window.height), self._scale[0], old.height)
         left, columns = _weights(int(window.col_off), int(window.width), self._scale[1], old.width)
         bands, valid = self._scene.read(Window(left, top, columns.shape[1], rows.shape[1]))
+        valid, odd = ValueRange().check(bands, valid, top, left)
+        if odd is not None:
+            self.odd.add(odd)
         share = rows @ valid.astype(np.float64) @ columns.T
         known = share >= 0.5
         made = np.zeros((len(bands), *share.shape), dtype=bands.dtype)
@@ -102,6 +110,11 @@ class ExtendedScene:
             self._grids = [_onto_grid(stack, path, scene.info) for path in extra]
             self._stack = stack.pop_all()
         self.info = replace(scene.info, bands=self._all_bands(extra), has_mask=True)
+
+    @property
+    def odd(self) -> set[Oddity]:
+        """What was met in resampling the scene, see :class:`ResampledScene`."""
+        return self._scene.odd if isinstance(self._scene, ResampledScene) else set()
 
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """Read a window that lies inside the scene, as :meth:`Scene.read` does."""

@@ -18,6 +18,7 @@ from satseg.outputs.claim import clear, joined
 from satseg.prefetch import read_ahead
 from satseg.raster.gdal import CACHE_BYTES
 from satseg.raster.labels import Labels, LabelSource
+from satseg.raster.scene import Scene
 from satseg.raster.values import Oddity
 from satseg.records import Progress, ProgressEvent, SceneInfo
 from satseg.staging import restore, work_folder
@@ -161,7 +162,8 @@ class Builder:
             with self._cache(scene_number), self._opened(scene_number) as (scene, labels):
                 for number in group:
                     yield cutter, cutter.read(scene, labels, number, planned[number])
-            if odd := Oddity.merge(cutter.odd):
+            resampled = set() if isinstance(scene, Scene) else scene.odd
+            if odd := Oddity.merge(cutter.odd | resampled):
                 log.warning("%s", odd.tell(info.path, info.bands.names, "They count as nodata"))
 
     def _counted(self, number: int, parts: Sequence[Block]) -> Iterator[Block]:

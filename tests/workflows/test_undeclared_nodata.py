@@ -11,6 +11,7 @@ import rasterio
 from made_scenes import write_labels, write_scene
 from training_runs import run, weights
 
+from satseg.raster.values import spell
 from satseg.tiles.tileset import MOMENTS, TileSet
 from satseg.workflows.evaluate import evaluate
 from satseg.workflows.predict import predict
@@ -126,3 +127,25 @@ def test_moments_that_were_taken_with_such_values_are_taken_anew(folders: tuple[
     column = table.schema.get_field_index("minimum")
     pq.write_table(table.set_column(column, table.schema.field(column), [spoilt]), folder / "tiles" / MOMENTS)
     assert TileSet.open(folder / "tiles").statistics == index
+
+
+@pytest.mark.parametrize("gsd", ["1m", "0.7m", "0.3m"])
+@pytest.mark.parametrize("value", [VALUE, 1e20])
+def test_such_values_are_not_mixed_in_where_scenes_are_resampled(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, gsd: str, value: float
+) -> None:
+    bands = np.random.default_rng(0).normal(0.2, 0.05, (1, 80, 80)).astype(np.float32)
+    bands[0, 5, 5] = bands[0, 40:43, 17] = value
+    labels = write_labels(tmp_path / "labels.gpkg", (10, 10, 50, 50))
+    sets = []
+    for name, profile in (("declared", {"nodata": value}), ("not", {})):
+        caplog.clear()
+        scene = write_scene(tmp_path / f"{name}.tif", bands, **profile)
+        options = {"size": 32, "overlap": 0, "block": 32, "shares": (1, 0, 0)}
+        tile([scene], labels=labels, output=tmp_path / name, gsd=gsd, **options)
+        sets.append(TileSet.open(tmp_path / name))
+    assert sets[1].statistics == sets[0].statistics
+    for one, other in zip(*(tiles.tiles("train") for tiles in sets), strict=True):
+        assert all((a == b).all() for a, b in zip(one.read(), other.read(), strict=True))
+    (told,) = [line for line in caplog.messages if "out of range" in line]
+    assert f"{spell(float(np.float32(value)))} in band_1 at row 5, column 5" in told
