@@ -476,3 +476,29 @@ def check_valid(ground: str, options: dict[str, Any], values: np.ndarray, length
         run(paths, classmap, crs=crs, transform=transform, keep_background=not classes, classes=classes, **options)
         for path in paths:
             assert read(path).geometry.is_valid.all(), path.suffix
+
+
+@pytest.mark.parametrize("options", [{}, {"connectivity": 8}, {"simplify": "1px"}], ids=["four", "eight", "simplified"])
+def test_pieces_of_regions_make_these_again(tmp_path: Path, options: dict[str, Any]) -> None:
+    rng = np.random.default_rng(0)
+    values = np.where(rng.random((300, 30)) < 0.6, 1, np.where(rng.random((300, 30)) < 0.9, 2, 255)).astype(np.uint8)
+    run([tmp_path / "whole.fgb"], values, **options)
+    for height in (400, 7):
+        (tmp_path / str(height)).mkdir()
+        run([tmp_path / str(height) / "out.fgb"], values, height=height, max_vertices=500, **options)
+    assert (tmp_path / "400" / "out.fgb").read_bytes() == (tmp_path / "7" / "out.fgb").read_bytes()
+    whole, pieces = read(tmp_path / "whole.fgb"), read(tmp_path / "7" / "out.fgb")
+    assert len(whole) < len(pieces)
+    assert whole.region_id.nunique() == pieces.region_id.nunique() == len(whole)
+    assert (
+        shapely.get_num_coordinates(pieces.geometry.values).max() < 500 + 2 * 129 * 31 * 1.25
+    )  # rings close with a vertex that is there twice
+    assert_coverage(pieces.geometry.explode().values)
+    assert sorted(pieces.groupby("region_id").pixels.sum()) == sorted(whole.pixels)
+    if "simplify" not in options:
+        where, number = (
+            burnt(np.asarray(table.geometry.values), table.region_id.to_numpy(), values.shape, NORTH_UP)
+            for table in (whole, pieces)
+        )
+        pairs = np.unique(np.column_stack([where.ravel(), number.ravel()]), axis=0)
+        assert len(pairs) == len(whole) + ((values == 255) | (values == 0)).any()  # one to one
