@@ -14,7 +14,7 @@ from satseg.raster.class_map import IGNORE, OTHERS
 
 log = logging.getLogger("satseg")
 
-_FEW, _MOSTLY = 3, 0.5  # of masks of 0 and 255 that were blurred: other values on each side, share of 0 and 255
+_FEW, _MOSTLY = 2, 0.5  # of masks of 0 and 255 that were blurred: other values on each side, share of 0 and 255
 _MANY = 128  # classes of land cover without any name are fewer
 _BY_THRESHOLD = "gdal_calc.py -A IN --calc 'A>127' --outfile OUT"
 

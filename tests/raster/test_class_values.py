@@ -252,6 +252,13 @@ def test_what_was_compressed_with_loss_is_refused_whoever_compressed_it(tmp_path
         open_labels(colours)
 
 
+def test_a_little_noise_about_0_and_255_is_enough(tmp_path: Path) -> None:
+    values = mask(0, 255)
+    values[0, :5], values[9, :5] = [255, 254, 253, 254, 255], [0, 1, 2, 1, 0]
+    with pytest.raises(ClassRasterError, match=r"mask of 0 and 255 .* it also holds 4 values between them"):
+        open_labels(write(tmp_path / "a.png", values, driver="PNG"))
+
+
 def test_a_picture_is_no_class_raster(tmp_path: Path) -> None:
     values = np.arange(200, dtype=np.uint8).reshape(10, 20)
     path = write(tmp_path / "photo.tif", values)
