@@ -130,15 +130,25 @@ class ClassBands:
             for left in range(0, self.info.width, width):
                 yield Window(left, strip.row_off, min(width, self.info.width - left), height)
 
-    def bring_onto(self, scene: SceneInfo) -> None:
+    def bring_onto(self, scene: SceneInfo, *, paired: bool = False) -> None:
         """Read windows of a scene from here on, by nearest neighbour where its grid is another one.
+
+        Args:
+            scene: The grid.
+            paired: Whether the raster was named as belonging to this scene: one of as many pixels then need not say
+                where it lies.
 
         Raises:
             ClassRasterError: Just one of the two has a CRS and their grids differ.
         """
         # Nodata is looked for in the values, where it may be one of them; outside of the raster, alpha tells.
         grid = on_grid_of(
-            self._dataset, scene, resampling=Resampling.nearest, error=ClassRasterError, heed_nodata=False
+            self._dataset,
+            scene,
+            resampling=Resampling.nearest,
+            error=ClassRasterError,
+            heed_nodata=False,
+            paired=paired,
         )
         if grid is not self._dataset:
             self._grid = self._files.enter_context(grid)

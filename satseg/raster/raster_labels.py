@@ -49,8 +49,9 @@ class RasterLabels:
         Raises:
             ClassRasterError: Just one of the two has a CRS and their grids differ.
         """
+        paired = not isinstance(self._paths, str)
         path = self._paths if isinstance(self._paths, str) else self._paths[scene.path]
-        return WarpedLabels(path, self, scene)
+        return WarpedLabels(path, self, scene, paired=paired)
 
 
 class WarpedLabels:
@@ -60,16 +61,17 @@ class WarpedLabels:
         path: The raster.
         labels: What its values mean.
         scene: The grid.
+        paired: Whether the raster was named as belonging to this scene.
     """
 
-    def __init__(self, path: str, labels: RasterLabels, scene: SceneInfo) -> None:
+    def __init__(self, path: str, labels: RasterLabels, scene: SceneInfo, *, paired: bool = False) -> None:
         self._scene = scene
         classes = {code: name for code, name in labels.values.classes_of(path).items() if name != UNKNOWN}
         self._codes = np.array(sorted(classes), dtype=np.int64)
         self._kinds = np.array([labels.names.index(classes[code]) for code in sorted(classes)], dtype=np.intp)
         self._bands = labels.values.open(path)
         try:
-            self._bands.bring_onto(scene)
+            self._bands.bring_onto(scene, paired=paired)
         except BaseException:
             self.close()
             raise

@@ -16,7 +16,13 @@ from satseg.records import SceneInfo
 
 
 def on_grid_of(
-    dataset: Any, scene: SceneInfo, *, resampling: Resampling, error: type[SatsegError], heed_nodata: bool = True
+    dataset: Any,
+    scene: SceneInfo,
+    *,
+    resampling: Resampling,
+    error: type[SatsegError],
+    heed_nodata: bool = True,
+    paired: bool = False,
 ) -> Any:
     """Return a raster on the grid of a scene: itself where it lies on it to a hundredth of a pixel, else warped.
 
@@ -29,6 +35,8 @@ def on_grid_of(
         error: What to raise.
         heed_nodata: Whether pixels of the nodata value are none; else they are moved as any other, and the view has an
             alpha band in any case.
+        paired: Whether it was named as belonging to this scene: then its pixels are those of the scene where they are
+            as many, and one of both does not say where it lies.
 
     Raises:
         SatsegError: It is stored turned; it lies on another grid, and nothing says where one of the two is; the scene
@@ -36,7 +44,8 @@ def on_grid_of(
     """
     refuse_turned(dataset, error)
     grid, target = Grid.of(dataset), Grid.of_scene(scene)
-    if same_grid(grid, target):
+    alike = (grid.width, grid.height) == (target.width, target.height)
+    if same_grid(grid, target) or (paired and alike and not (grid.placed and target.placed)):
         return dataset
     if grid.crs is None or target.crs is None:
         raise error(

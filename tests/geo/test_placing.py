@@ -120,6 +120,19 @@ def test_long_edges_bend_with_their_crs(tmp_path: Path, degrees: float, crs: str
     assert 0 < found.mean() < 1
 
 
+@pytest.mark.parametrize("scene_crs", ["EPSG:27572", "EPSG:2154", "EPSG:4326", "EPSG:4807"])
+def test_labels_in_grads_from_paris_lie_where_they_should(tmp_path: Path, scene_crs: str) -> None:
+    shape = shapely.box(0.1, 54.1, 0.2, 54.2)
+    labels = _labels(tmp_path / "a.gpkg", [shape], "EPSG:4807")
+    x, y = Transformer.from_crs(4807, scene_crs, always_xy=True).transform(0.1, 54.1)
+    unit = 1e-4 if scene_crs in ("EPSG:4326", "EPSG:4807") else 10
+    scene = _scene(Affine(unit, 0, x - 32 * unit, 0, -unit, y + 24 * unit), scene_crs)
+    expected = _centres_inside(shape, 4807, scene, Window(0, 0, 64, 48))
+
+    assert 0 < expected.mean() < 1
+    assert np.array_equal(_burn(labels, scene), expected)
+
+
 def test_a_long_edge_is_the_same_in_all_windows(tmp_path: Path) -> None:
     shape = shapely.Polygon([(14, 59), (16.1, 59.03), (16, 60.001), (14, 59.999)])
     labels = _labels(tmp_path / "a.gpkg", [shape], "EPSG:4326")

@@ -349,3 +349,22 @@ def test_a_hundred_small_scenes_are_cut_without_a_block_size(tmp_path: Path) -> 
         scenes.append(write_scene(tmp_path / f"{number}.tif", np.ones((1, 32, 32), dtype=np.uint8), transform=grid))
     summary = tile(scenes, labels=labels, output=tmp_path / "tiles", size=32, threads=1)
     assert summary.tiles == {"train": 70, "val": 15, "test": 15}
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_masks_that_do_not_say_where_they_lie_are_those_of_their_pairs(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rng = np.random.default_rng(0)
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    classes = rng.integers(0, 2, (3, 32, 32), dtype=np.uint8)
+    for i, mask in enumerate(classes):
+        write_scene(tmp_path / "images" / f"{i}.tif", rng.integers(0, 200, (1, 32, 32), dtype=np.uint8))
+        Image.fromarray(mask).save(tmp_path / "masks" / f"{i}.png")
+    found = tile(pairs=(tmp_path / "images", tmp_path / "masks"), output=tmp_path / "tiles", **WHOLE | {"size": 32})
+    assert sum(found.pixels["train"].values()) == classes.size
+    assert found.pixels["train"]["class 1"] == classes.sum()
+    Image.fromarray(classes[0, :31]).save(tmp_path / "masks" / "0.png")
+    tile(pairs=(tmp_path / "images", tmp_path / "masks"), output=tmp_path / "others", **WHOLE | {"size": 32})
+    assert "0.png (32 x 31 px) is not on the grid" in caplog.text
