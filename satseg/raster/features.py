@@ -268,7 +268,8 @@ def _geometry_column(described: bytes, names: Sequence[str]) -> tuple[str, dict[
 def has_features(path: str) -> bool:
     """Tell whether a file has a layer with geometries."""
     try:
-        return any(kind is not None for _, kind in pyogrio.list_layers(path))
+        with vector_name(split_layer(path)[0]) as spelt:
+            return any(kind is not None for _, kind in pyogrio.list_layers(spelt))
     except (DataSourceError, DataLayerError):
         return False
 

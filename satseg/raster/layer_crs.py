@@ -7,6 +7,7 @@ the way.
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing, suppress
@@ -73,9 +74,9 @@ def _prj_beside(file: str) -> Path | None:
 
 def _in_geopackage(file: str, layer: str) -> str | None:
     """Return the definition in the table of reference systems, unless the file says that it is EPSG's own."""
-    mode = "mode=ro" if Path(f"{file}-wal").exists() else "mode=ro&immutable=1"
+    mode = "mode=ro" if os.path.exists(f"{file}-wal") else "mode=ro&immutable=1"
     try:
-        with closing(sqlite3.connect(f"file:{quote(str(Path(file).absolute()))}?{mode}", uri=True)) as database:
+        with closing(sqlite3.connect(f"file:{quote(os.fsencode(Path(file).absolute()))}?{mode}", uri=True)) as database:
             found = database.execute(
                 "SELECT lower(s.organization), s.definition FROM gpkg_geometry_columns g "
                 "JOIN gpkg_spatial_ref_sys s ON g.srs_id = s.srs_id WHERE g.table_name = ?",

@@ -22,7 +22,7 @@ from scene_files import GRID, numbered, write_scene
 from satseg.classes import ClassTable
 from satseg.errors import SceneError, printable
 from satseg.raster.area import AreaOfInterest
-from satseg.raster.features import VectorLayer
+from satseg.raster.features import VectorLayer, has_features
 from satseg.raster.gdal import gdal_environment
 from satseg.raster.local_files import local_files
 from satseg.raster.names import gdal_name, is_local_file, is_remote, layer_name, plain_target, split_layer
@@ -199,3 +199,14 @@ def test_what_is_no_file_is_a_url_or_a_name_of_gdal(tmp_path: Path, monkeypatch:
 def test_what_is_no_name_at_all_is_refused_in_one_sentence(name: str) -> None:
     with gdal_environment(), pytest.raises(SceneError):
         Scene.open(name)
+
+
+@pytest.mark.parametrize("stem", ["a!1", "a;b", LATIN], ids=ascii)
+def test_the_definition_of_a_crs_is_found_under_any_name(tmp_path: Path, stem: str) -> None:
+    own = "+proj=tmerc +lat_0=0 +lon_0=9 +k=0.9996 +x_0=500000 +y_0=0 +ellps=bessel +towgs84=598,73,418,0,0,0,0"
+    frame = geopandas.GeoDataFrame(geometry=[shapely.box(0, 0, 1, 1)], crs=own)
+    frame.to_file(tmp_path / "plain.gpkg")
+    path = (tmp_path / "plain.gpkg").rename(tmp_path / f"{stem}.gpkg")
+    shutil.copy(path, tmp_path / "plain.gpkg")
+    assert VectorLayer.open(str(path)).crs == VectorLayer.open(str(tmp_path / "plain.gpkg")).crs
+    assert has_features(str(path))
