@@ -64,7 +64,7 @@ def test_scenes_come_from_stdin_and_options_reach_the_tiles(
 def test_the_table_says_that_splits_were_checked(folder: Path, satseg: Callable[..., Outcome]) -> None:
     done = satseg("tile", "a.tif", "-l", "houses.gpkg", "--size", "32", "--block", "64")
     assert done.code == 0, done.stderr
-    assert "train tiles that overlap a val or test tile (checked)  0" in done.stderr
+    assert "tiles that overlap a tile of another split (checked)  0" in done.stderr
     assert done.stdout == ""
 
 
