@@ -163,7 +163,9 @@ def test_validation_sees_normalised_images_whose_invalid_pixels_are_zero(tmp_pat
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_and_tiles(tmp_path: Path) -> None:
-    trainer = make_trainer(tmp_path, Budget(steps=9), tiles=1, bright=np.nan)
+    model = nn.Conv2d(1, 2, 1)
+    nn.init.constant_(model.weight, torch.nan)
+    trainer = make_trainer(tmp_path, Budget(steps=9), model=model, tiles=1)
     with pytest.raises(TrainingError, match=r"nan at step 1, on the tiles tile-0, tile-0"):
         trainer.fit(perf_counter())
     assert not trainer.run.last.exists()
@@ -260,3 +262,8 @@ def test_with_averages_the_best_checkpoint_holds_them_and_the_last_one_the_weigh
     with trainer.learner.at_its_best() as model:
         assert torch.equal(best, model.weight)  # type: ignore[arg-type]
     assert not torch.equal(best, last)
+
+
+def test_values_out_of_range_teach_nothing_and_keep_the_loss_finite(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, Budget(steps=3), tiles=2, bright=np.nan)
+    assert np.isfinite(trainer.fit(perf_counter()).loss)
