@@ -46,7 +46,7 @@ class Placing:
     """
 
     def __init__(self, crs: str | None, scene: SceneInfo, *, name: str, error: type[SatsegError]) -> None:
-        self._crs = crs
+        self._name, self._error = name, error
         self._grid = Grid.of_scene(scene)
         self._transformer = _way(crs, scene, name, error)
         self._turn = full_turn(scene.crs) if scene.crs is not None and is_geographic(scene.crs) else None
@@ -104,7 +104,10 @@ class Placing:
         if long.any():
             near = near.copy()
             near[long] = shapely.segmentize(near[long], self._longest)
-        moved = reproject(near, self._forward)
+        try:
+            moved = reproject(near, self._forward)
+        except shapely.errors.GEOSException as cause:  # a projection that answers otherwise for one point twice
+            raise self._error(f"{self._name} cannot be brought onto the scene: {one_line(cause)}.") from cause
         if self._turn is None or self._own_turn is not None:
             return moved
         return _unwrapped(moved, self._turn)
