@@ -29,7 +29,7 @@ _ARCHIVES = ("zip", "tar", "gzip")
 _STORES = {name: name for name in ("s3", "gs", "az", "adls", "oss", "swift", "hdfs", "webhdfs")} | {"adl": "adls"}
 _WEB = ("http", "https", "ftp")
 
-_PYOGRIO_SPLITS = re.compile(r"[!;?\x00-\x1f\x7f]")  # what urllib takes for parts of a URL, or drops
+_PYOGRIO_SPLITS = re.compile(r"[!;?<\x00-\x1f\x7f]")  # what urllib takes for parts of a URL, or drops; XML
 _GDAL_SPLITS = re.compile(r"<")  # XML of a VRT, wherever it begins
 _NOTHING = re.compile(r"(?!)")
 _PLAIN = re.compile(r"[\w.-]*", re.ASCII)

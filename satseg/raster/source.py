@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from satseg.errors import UsageError
-from satseg.raster.local_files import local_files
 from satseg.raster.names import is_local_file
 from satseg.raster.scene import Scene, scene_name
 from satseg.raster.selection import common_words
@@ -50,10 +49,6 @@ class SceneSource:
             SceneError: As :meth:`Scene.open`.
         """
         return Scene.open(*self.paths, bands=self.bands, expand_palette=self.expand_palette)
-
-    def local_files(self) -> list[Path]:
-        """Return the files on this machine that the scene is made of, sorted: see :func:`local_files`."""
-        return sorted({file for path in self.paths for file in local_files(path)})
 
     @property
     def name(self) -> str:

@@ -52,7 +52,18 @@ STEMS = [
         "a\tb",
     ),
     *("{a}", "-a", "$a", "a\\b", "*", "a,b", "a=b", "t0:1", "GPKG:x", "vrt:x", "file:x", "a.b", ".a", "été", LATIN),
-    *("gpkg_x", "GPKGx", "sqlite_x", "%x", "layer_styles", "<VRTDataset>", "<a>", "a|layername=b", "https:", "x" * 236),
+    *(
+        "gpkg_x",
+        "GPKGx",
+        "sqlite_x",
+        "%x",
+        "layer_styles",
+        "<VRTDataset>",
+        "<OGRVRTDataSource>",
+        "a|layername=b",
+        "https:",
+        "x" * 236,
+    ),
 ]
 CLASSES = ClassTable.from_names(["background", "building"])
 VALUES = np.kron(np.eye(4, dtype=np.uint8), np.ones((4, 4), dtype=np.uint8))

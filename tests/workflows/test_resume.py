@@ -129,7 +129,7 @@ def test_a_plan_or_scene_that_changed_is_noticed(scene: Path, tmp_path: Path) ->
     with pytest.raises(OutputError, match="its model was"):
         other = mapper()
         Mapper(other.network, "another", other.settings).map_scene(SceneSource.of(scene), outputs(tmp_path))
-    os.utime(scene)  # also where it lies behind a mosaic: see SceneSource.local_files
+    os.utime(scene)  # also where it lies behind a mosaic: see satseg.raster.local_files
     with pytest.raises(OutputError, match="its scene changed was"):
         mapper().map_scene(SceneSource.of(scene), outputs(tmp_path))
 
