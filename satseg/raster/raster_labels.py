@@ -15,7 +15,7 @@ from satseg.raster.class_found import Reading
 from satseg.raster.class_map import IGNORE
 from satseg.raster.class_values import UNKNOWN, ClassValues, find
 from satseg.raster.features import has_features
-from satseg.raster.names import open_raster
+from satseg.raster.names import is_local_file, open_raster
 from satseg.records import SceneInfo
 
 log = logging.getLogger("satseg")
@@ -118,7 +118,7 @@ def is_raster(name: str) -> bool:
     Raises:
         LabelError: It is a raster that this GDAL cannot read.
     """
-    if name.upper().startswith("GPKG:"):
+    if name.upper().startswith("GPKG:") and not is_local_file(name):
         return True  # also where there is no such table, which is then told
     try:
         with open_raster(name) as dataset:

@@ -352,15 +352,17 @@ def test_a_raster_without_names_is_not_taken_for_the_classes_of_a_table(tmp_path
     assert open_labels(path, classes=ClassTable.from_names(["class 0", "class 1"])).classes.names[1] == "class 1"
 
 
+@pytest.mark.parametrize("name", ["project.gpkg", "pro!ject.gpkg"])
 def test_a_geopackage_of_raster_and_features_is_read_for_its_features(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
     write(tmp_path / "photo.tif", np.random.default_rng(0).integers(0, 255, (3, 10, 20)).astype(np.uint8))
     path = tmp_path / "project.gpkg"
     roof = shapely.box(500_000, 4_999_992, 500_008, 5_000_000)
     geopandas.GeoSeries([roof], crs="EPSG:32632").to_file(path, layer="roofs")
     rasterio.shutil.copy(tmp_path / "photo.tif", path, driver="GPKG", APPEND_SUBDATASET="YES")
-    assert open_labels(path).classes.names == ("background", "project")
+    path = path.rename(tmp_path / name)
+    assert open_labels(path).classes.names == ("background", path.stem)
     assert read(path).sum() == 16
     assert "GPKG:" in caplog.text
     with pytest.raises(ClassRasterError, match="holds colours"):
