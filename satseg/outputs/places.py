@@ -13,14 +13,32 @@ from satseg.outputs import families
 def places(path: Path, *, family: bool = False) -> set[Hashable]:
     """Return what identifies a file: equal names and links to one file have one of these in common.
 
-    A file that exists is known by its number (inode), so that hard links are found out; any file by the number of the
-    folder above it that exists, and the names from there on.
+    A file that exists is known by its number (inode), so that hard links are found out; any file by :func:`names_of`.
 
     Args:
         path: The file; it need not exist.
         family: Whether what is read together with it counts as well.
     """
-    return set().union(*map(_places_of, (path, *(families.family(path) if family else ()))))
+    found = names_of(path, family=family)
+    for member in _members(path, family):
+        try:
+            status = member.stat()
+            found.add((status.st_dev, status.st_ino))
+        except (OSError, ValueError):  # it does not exist
+            pass
+    return found
+
+
+def names_of(path: Path, *, family: bool = False) -> set[Hashable]:
+    """Return what identifies a file before and after it is made or replaced, which changes its number.
+
+    That is the number of the folder above it that exists, and the names from there on.
+
+    Args:
+        path: The file; it need not exist.
+        family: Whether what is read together with it counts as well.
+    """
+    return {_name_of(member) for member in _members(path, family)}
 
 
 def is_within(path: Path, folder: Path) -> bool:
@@ -35,20 +53,17 @@ def is_within(path: Path, folder: Path) -> bool:
     )
 
 
-def _places_of(path: Path) -> set[Hashable]:
+def _members(path: Path, family: bool) -> list[Path]:
+    return [path, *(families.family(path) if family else ())]
+
+
+def _name_of(path: Path) -> Hashable:
     path = _resolved(path)
-    found: set[Hashable] = set()
-    try:
-        status = path.stat()
-        found.add((status.st_dev, status.st_ino))
-    except (OSError, ValueError):  # it does not exist
-        pass
     above = next(folder for folder in path.parents if os.path.exists(folder))
     parts = path.relative_to(above).parts
     status = above.stat()
     ignored = ignores_case(str(above), status.st_mtime_ns)
-    found.add((status.st_dev, status.st_ino, *(part.casefold() if ignored else part for part in parts)))
-    return found
+    return (status.st_dev, status.st_ino, *(part.casefold() if ignored else part for part in parts))
 
 
 def _resolved(path: Path) -> Path:

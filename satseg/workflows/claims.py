@@ -51,14 +51,19 @@ class Claims:
         self._one_crs = one_crs
         self._streamed = streamed
         self._first: SceneInfo | None = None
-        self._seen: set[tuple[str, ...]] = set()
         self._ledger = Ledger(inputs)
         self._layer = () if alone else names.of_layer(None).vectors
+        self._begin()
+
+    def _begin(self) -> None:
+        """Forget all scenes; what is read is remembered."""
+        self._seen: set[tuple[str, ...]] = set()
+        self._ledger.forget_outputs()
         for path in self._layer:
             self._ledger.write(path, "the layer of all scenes")
 
     def take_all(self, sources: Iterable[SceneSource]) -> None:
-        """Check the outputs of all scenes against all scenes.
+        """Check the outputs of all scenes against all scenes, before the first one is taken.
 
         Raises:
             UsageError: As :meth:`take`.
@@ -69,6 +74,8 @@ class Claims:
             self._ledger.read(*source.paths)
         for source in listed:
             self.take(source, None)
+        self._begin()
+        self._one_crs = False  # they are
 
     def take(self, source: SceneSource, stream: IO[str] | None) -> MapOutputs:
         """Return the outputs of a scene.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from satseg.errors import UsageError
 from satseg.outputs.families import needs_family, relatives
-from satseg.outputs.places import is_within, places
+from satseg.outputs.places import is_within, names_of, places
 from satseg.outputs.writable import check_file, check_folder
 from satseg.raster.local_files import beside, local_files
 from satseg.raster.names import is_local_file
@@ -71,15 +71,19 @@ class Ledger:
             OutputError: It cannot be written.
         """
         self._check_unread(path)
-        found = places(path, family=needs_family(path))
+        found = names_of(path, family=needs_family(path))
         if not self._written.keys().isdisjoint(found):
             raise UsageError(f"The output {path} is named twice.")
         check_file(path)
         self._written |= dict.fromkeys(found, what or str(path))
 
+    def forget_outputs(self) -> None:
+        """Take it that nothing is written yet."""
+        self._written = {}
+
     def written_as(self, path: Path) -> str | None:
         """Return what an output was said to be, or None where nothing is written there yet."""
-        return next((self._written[place] for place in places(path) if place in self._written), None)
+        return next((self._written[place] for place in names_of(path) if place in self._written), None)
 
     def replace_folder(self, folder: Path) -> None:
         """Check that an output folder can be written, and holds no input.

@@ -277,12 +277,13 @@ def _claims(
     alone = isinstance(scenes, Sequence) and len(scenes) == 1
     weights = [Run(Path(path)).best if Path(path).is_dir() else path for path in models]
     inputs = [*weights, arch and arch.rpartition(":")[0], settings.aoi]
-    if isinstance(scenes, Sequence):
-        layer = names.of_layer(None).vectors or STDOUT in names.outputs
-        one_crs = not alone and bool(layer) and settings.polygons.crs is None
-        claims = Claims(names, inputs, alone=alone, one_crs=one_crs)
+    listed = isinstance(scenes, Sequence)
+    layer = names.of_layer(None).vectors or STDOUT in names.outputs
+    one_crs = listed and not alone and bool(layer) and settings.polygons.crs is None
+    claims = Claims(names, inputs, alone=alone, one_crs=one_crs, streamed=not listed)
+    if listed:
         claims.take_all(SceneSource.of(scene, bands=settings.bands) for scene in scenes)
-    return Claims(names, inputs, alone=alone, streamed=not isinstance(scenes, Sequence))
+    return claims
 
 
 def _mapper(

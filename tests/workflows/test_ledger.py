@@ -107,6 +107,14 @@ def test_an_output_of_this_run_is_no_later_input(tmp_path: Path) -> None:
         ledger.read(tmp_path / "b.tif")
 
 
+def test_a_number_that_a_replaced_output_leaves_may_come_again(tmp_path: Path) -> None:
+    ledger, old = Ledger(), scene(tmp_path / "map.tif")
+    ledger.write(old, "the map of a.tif")
+    old.rename(tmp_path / "new.tif")  # as if another file had got its number
+    ledger.read(tmp_path / "new.tif")
+    ledger.write(tmp_path / "b.tif")
+
+
 def test_a_folder_that_holds_an_input_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "tiles" / "images").mkdir(parents=True)
     file = scene(tmp_path / "tiles" / "images" / "a.tif")
