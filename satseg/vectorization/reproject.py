@@ -23,7 +23,7 @@ from satseg.geo.crs import (
 )
 from satseg.vectorization.antimeridian import Outlines, on_one_turn, snapped
 from satseg.vectorization.densify import AT_POLE, Densifier
-from satseg.vectorization.validity import met_again
+from satseg.vectorization.validity import joined, met_again
 
 if TYPE_CHECKING:
     from satseg.records import SceneInfo
@@ -116,19 +116,17 @@ class Reprojection:
             found = self._transformed(self._transformer, points)
             self._check_whole(found[:, 0], rings)
             batch = replace(batch, points=found, rings=rings)
-            return met_again(batch) if self._meets else batch
+            return joined(met_again(batch)) if self._meets else batch
         globe = self._globe
         places = self._transformed(globe.transformer, points)
         places[:, 0] = snapped(places[:, 0] - globe.middle, globe.turn, within=self._near)
         near = points[:, 0] * (globe.turn / self._src_turn) - globe.middle if self._src_turn is not None else None
         outlines = Outlines(places, rings, batch.polygons, batch.features)
-        outlines = on_one_turn(outlines, turn=globe.turn, near=near, pole=self._pole)
-        found = outlines.points
-        if globe.onward is not None:
-            found = self._transformed(globe.onward, found)
-        return replace(
-            batch, points=found, rings=outlines.rings, polygons=outlines.polygons, features=outlines.features
-        )
+        cut = on_one_turn(outlines, turn=globe.turn, near=near, pole=self._pole)
+        batch = replace(batch, points=cut.points, rings=cut.rings, polygons=cut.polygons, features=cut.features)
+        if cut is not outlines and batch.multi:  # the borders of a map around the globe may have met
+            batch = joined(batch)
+        return batch if globe.onward is None else replace(batch, points=self._transformed(globe.onward, batch.points))
 
     def _transformed(self, transformer: Transformer, points: np.ndarray) -> np.ndarray:
         found = np.column_stack(transformer.transform(points[:, 0], points[:, 1]))

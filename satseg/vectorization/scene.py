@@ -62,6 +62,7 @@ class SceneTracer:
             diagonal = options.connectivity == 8
             self._cleaner = Cleaner(scene.width, min_pixels=smallest, max_hole=hole, diagonal=diagonal)
         self._queue = ConfidenceQueue() if confidence else None
+        self._seam = Seam(scene.transform, scene.crs, (scene.width, scene.height), options.crs)
         self._tracer = Tracer(
             scene.width,
             tolerance=tolerance,
@@ -69,13 +70,13 @@ class SceneTracer:
             smooth=options.smooth,
             confidence=confidence,
             max_vertices=options.max_vertices,
+            closed=self._seam.is_one,
         )
         self._batches = Batches()
         self._shortest = length_in_pixels(options.regularize, scene.gsd) if options.regularize else None
         self._held: list[Regions] = []  # outlines to be regularized, which need their neighbours
         self._row = 0
         self._ground = GroundMeasures(scene.transform, scene.crs)
-        self._seam = Seam(scene.transform, scene.crs, (scene.width, scene.height), options.crs)
         self._reprojection: Reprojection | None = None
 
     def push(self, rows: Rows) -> Iterator[Regions]:

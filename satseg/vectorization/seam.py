@@ -30,11 +30,12 @@ class Seam:
     def __init__(self, transform: Affine, crs: str | None, shape: tuple[int, int], dst_crs: str | None = None) -> None:
         self._width = shape[0]
         joined = dst_crs is not None and not is_geographic(dst_crs)
-        self._is_one = crs is not None and _meets_itself(transform, crs, shape, at_antimeridian=joined)
+        self.is_one = crs is not None and _meets_itself(transform, crs, shape, at_antimeridian=joined)
+        """Whether there is one."""
 
     def noded(self, regions: Regions) -> Regions:
         """Return regions with a vertex at each row of pixels along both borders."""
-        if not self._is_one or not len(regions):
+        if not self.is_one or not len(regions):
             return regions
         columns, rows = regions.corners.T
         along = (columns[:-1] == columns[1:]) & ((columns[:-1] == 0) | (columns[:-1] == self._width))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from satseg.vectorization.pieces import Pieces
-from satseg.vectorization.planar import FAMILIES, ROW, VOID, find_family, new_map, sort_free_slots, with_room
+from satseg.vectorization.planar import FAMILIES, ROUND, ROW, VOID, find_family, new_map, sort_free_slots, with_room
 from satseg.vectorization.regions import Regions, concatenate, to_shapely
 from satseg.vectorization.rings import emit_closed
 from satseg.vectorization.scan import cut_giants, hand_on, scan_rows
@@ -52,6 +52,7 @@ class Tracer:
         confidence: Whether rows come with confidence.
         max_vertices: Features that have more are cut at the next row of the lattice, and :meth:`pieces` hands them out;
             None cuts none. Counted before they are simplified; a corner that may be rounded counts as three.
+        closed: Whether the left border is the right one, so that corners on it stay where the other side knows them.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Tracer:
         smooth: bool = False,
         confidence: bool = False,
         max_vertices: int | None = None,
+        closed: bool = False,
     ) -> None:
         _tell_of_compiling()
         self._width = width
@@ -73,6 +75,7 @@ class Tracer:
         self._occupied = np.zeros((CELL + 1, width + 1) if tolerance else 0, dtype=np.uint8)
         self._radius = (self._scale if self._scale is not None else np.full(2, 2.0)) if smooth else None
         self._carried = 0
+        self._closed = closed
         self._max_vertices = _limit(max_vertices, smooth)
         self._cut = np.zeros((2, width), dtype=np.int32)
         self._pieces = Pieces()
@@ -147,7 +150,13 @@ class Tracer:
     def _emit(self) -> Regions:
         regions = Regions(*emit_closed(self._state))
         sort_free_slots(self._state)
-        return regions if self._radius is None else smooth_corners(regions, self._radius)
+        if self._radius is None:
+            return regions
+        if self._closed:
+            columns = regions.corners[:, 0] & ~ROUND
+            on_border = (columns == 0) | (columns == self._width)
+            regions.corners[on_border, 0] = columns[on_border]
+        return smooth_corners(regions, self._radius)
 
 
 def _limit(max_vertices: int | None, smooth: bool) -> int | None:

@@ -65,6 +65,24 @@ def met_again(batch: Batch) -> Batch:
     return replace(batch, points=points, rings=rings, polygons=polygons, features=features)
 
 
+def joined(batch: Batch) -> Batch:
+    """Return multipolygons whose polygons do not touch along an edge: those that do become one."""
+    import shapely
+
+    several = np.flatnonzero(np.diff(batch.features) > 1)
+    if not len(several):
+        return batch
+    found = shapely.from_ragged_array(shapely.GeometryType.POLYGON, batch.points, (batch.rings, batch.polygons))
+    parts = [found[first:end] for first, end in zip(batch.features[:-1], batch.features[1:], strict=True)]
+    wrong = [i for i in several.tolist() if not shapely.is_valid(shapely.MultiPolygon(list(parts[i])))]
+    if not wrong:
+        return batch
+    for i in wrong:
+        parts[i] = _parts(shapely.union_all(parts[i]))
+    _, points, (rings, polygons) = shapely.to_ragged_array(np.concatenate(parts))
+    return replace(batch, points=points, rings=rings, polygons=polygons, features=np.cumsum([0, *map(len, parts)]))
+
+
 def _parts(geometry: object) -> np.ndarray:
     import shapely
 

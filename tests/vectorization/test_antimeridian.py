@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import shapely
@@ -41,17 +43,18 @@ PLACES = {
 }
 
 
-def traced(values: np.ndarray, transform: Affine, crs: str) -> Batch:
-    tracer = Tracer(values.shape[1])
-    regions = concatenate([tracer.push(values), tracer.finish()])
-    regions = Seam(transform, crs, values.shape[::-1]).noded(regions)
-    return Batch({}, coordinates(regions, transform), regions.rings, regions.polygons, regions.features, multi=False)
+def traced(values: np.ndarray, transform: Affine, crs: str, **options: Any) -> Batch:
+    seam = Seam(transform, crs, values.shape[::-1])
+    tracer = Tracer(values.shape[1], closed=seam.is_one, **options)
+    regions = seam.noded(concatenate([tracer.push(values), tracer.finish()]))
+    multi = bool(options.get("diagonal"))
+    return Batch({}, coordinates(regions, transform), regions.rings, regions.polygons, regions.features, multi=multi)
 
 
-def in_degrees(values: np.ndarray, place: str) -> tuple[np.ndarray, np.ndarray]:
+def in_degrees(values: np.ndarray, place: str, **options: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return shapely geometries in longitude and latitude, and those in the CRS of the map."""
     crs, transform, metres = PLACES[place]
-    batch = traced(values, transform, crs)
+    batch = traced(values, transform, crs, **options)
     there = Reprojection(crs, CRS84, pixel=abs(transform.determinant) ** 0.5, metres=metres)
     found = there.apply(batch)
     return tuple(
@@ -97,6 +100,17 @@ def test_noise_all_over_too(place: str, classes: int) -> None:
     rng = np.random.default_rng(0)
     values = np.kron(rng.integers(-1, classes, (20, 20)), np.ones((2, 2), dtype=int))
     check(np.where(rng.random(values.shape) < 0.1, 0, values), place)
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("diagonal", [False, True])
+def test_what_is_smoothed_and_of_several_parts_too(place: str, diagonal: bool) -> None:
+    rng = np.random.default_rng(0)
+    for tolerance in (None, (2.0, 2.0)):
+        values = np.kron(rng.integers(-1, 2, (20, 20)), np.ones((2, 2), dtype=int))
+        found, _ = in_degrees(values, place, diagonal=diagonal, smooth=True, tolerance=tolerance)
+        assert shapely.is_valid(found).all()
+        assert_coverage(shapely.get_parts(found))
 
 
 @pytest.mark.parametrize("place", PLACES)
