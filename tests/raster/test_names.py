@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import zipfile
 from itertools import product
 from pathlib import Path
 
@@ -221,3 +222,25 @@ def test_the_definition_of_a_crs_is_found_under_any_name(tmp_path: Path, stem: s
     shutil.copy(path, tmp_path / "plain.gpkg")
     assert VectorLayer.open(str(path)).crs == VectorLayer.open(str(tmp_path / "plain.gpkg")).crs
     assert has_features(str(path))
+
+
+def test_shapefiles_in_archives_are_read_by_all_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    frame = geopandas.GeoDataFrame(geometry=[shapely.box(0, 0, 1, 1)], crs="EPSG:32632")
+    frame.to_file(tmp_path / "in.shp")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for part in tmp_path.glob("in.*"):
+            archive.write(part, part.name)
+    for copy in ("a!b.zip", f"{LATIN}.zip", "a.ZIP"):
+        shutil.copy("a.zip", copy)
+    names = [
+        "a.zip",
+        "zip://a.zip",
+        "zip://a.zip!in.shp",
+        f"zip+file://{tmp_path}/a.zip!in.shp",
+        "/vsizip/a.zip/in.shp",
+    ]
+    for name in [*names, "a!b.zip", f"{LATIN}.zip", "a.ZIP"]:
+        assert VectorLayer.open(name).count == 1
+        assert len(AreaOfInterest.read(name).geometries) == 1
+        assert [path.suffix.lower() for path in local_files(name)] == [".zip"]
