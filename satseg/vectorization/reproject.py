@@ -119,14 +119,19 @@ class Reprojection:
             return joined(met_again(batch)) if self._meets else batch
         globe = self._globe
         places = self._transformed(globe.transformer, points)
-        places[:, 0] = snapped(places[:, 0] - globe.middle, globe.turn, within=self._near)
+        places[:, 0] = snapped(places[:, 0], globe.turn, within=self._near)
+        if globe.middle:
+            places[:, 0] = snapped(places[:, 0] - globe.middle, globe.turn, within=self._near)
         near = points[:, 0] * (globe.turn / self._src_turn) - globe.middle if self._src_turn is not None else None
         outlines = Outlines(places, rings, batch.polygons, batch.features)
         cut = on_one_turn(outlines, turn=globe.turn, near=near, pole=self._pole)
         batch = replace(batch, points=cut.points, rings=cut.rings, polygons=cut.polygons, features=cut.features)
         if cut is not outlines and batch.multi:  # the borders of a map around the globe may have met
             batch = joined(batch)
-        return batch if globe.onward is None else replace(batch, points=self._transformed(globe.onward, batch.points))
+        if globe.onward is None:
+            return batch
+        batch = replace(batch, points=self._transformed(globe.onward, batch.points))
+        return joined(met_again(batch))  # towards the ends of such projections, edges bend by more than anyone expects
 
     def _transformed(self, transformer: Transformer, points: np.ndarray) -> np.ndarray:
         found = np.column_stack(transformer.transform(points[:, 0], points[:, 1]))
