@@ -115,7 +115,8 @@ def _check_number(variable: str, started: int, devices: int, nodes: int) -> None
         raise UsageError(
             f"{started} processes were started ({variable}), but --devices {devices} and --nodes {nodes} make "
             f"{devices * nodes}.",
-            hint=f"Start as many as there are devices; with {variable} unset, satseg starts those of a node itself.",
+            hint="Start as many as there are devices, or just one: without torchrun, and with SLURM_NTASKS unset, satseg "
+            "starts those of a machine itself.",
         )
 
 
