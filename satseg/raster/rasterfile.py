@@ -228,6 +228,8 @@ class RasterFile:
 def _open(path: str) -> Any:
     if is_local_file(path) and not os.path.exists(path):
         raise SceneError(f"{path} does not exist.")
+    if is_local_file(path) and Path(path).is_fifo():  # GDAL would wait for somebody to write into it
+        raise SceneError(f"{path} is a pipe, and no file.", hint="Write what comes out of it to a file first.")
     try:
         with looking_beside(remote=is_remote(path)):
             return open_raster(path)

@@ -115,8 +115,8 @@ def _check_number(variable: str, started: int, devices: int, nodes: int) -> None
         raise UsageError(
             f"{started} processes were started ({variable}), but --devices {devices} and --nodes {nodes} make "
             f"{devices * nodes}.",
-            hint="Start as many as there are devices, or just one: without torchrun, and with SLURM_NTASKS unset, satseg "
-            "starts those of a machine itself.",
+            hint="Start as many as there are devices, or just one: without torchrun, and with SLURM_NTASKS unset, "
+            "satseg starts those of a machine itself.",
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from pathlib import Path
 
@@ -133,3 +134,9 @@ def test_geoparquet_that_describes_itself_wrongly_is_told(tmp_path: Path, descri
     pq.write_table(table.replace_schema_metadata({b"geo": described}), path)
     with pytest.raises(LabelError, match=said):
         VectorLayer.open(str(path))
+
+
+def test_a_pipe_is_refused_before_anybody_waits_for_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.tif")
+    with pytest.raises(SceneError, match=r"pipe\.tif is a pipe, and no file"):
+        Scene.open(tmp_path / "pipe.tif")
