@@ -151,6 +151,8 @@ def _read_layer(path: str) -> tuple[str, str | None, np.ndarray]:
     file, wanted = split_layer(path)
     if is_local_file(file) and not os.path.exists(file):
         raise AreaError(f"The area of interest {file} does not exist.")
+    if is_local_file(file) and Path(file).is_fifo():  # GDAL would wait for somebody to write into it
+        raise AreaError(f"The area of interest {file} is a pipe, and no file.")
     if is_parquet(file):
         return _read_parquet(file)
     try:

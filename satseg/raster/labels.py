@@ -403,6 +403,8 @@ def _exists(name: str) -> bool:
     file, _ = split_layer(name)
     if is_local_file(file) and not os.path.exists(file):
         raise LabelError(f"Labels {file} do not exist.")
+    if is_local_file(file) and Path(file).is_fifo():  # GDAL would wait for somebody to write into it
+        raise LabelError(f"Labels {file} are a pipe, and no file.", hint="Write what comes out of it to a file first.")
     return True
 
 

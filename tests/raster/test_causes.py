@@ -140,3 +140,5 @@ def test_a_pipe_is_refused_before_anybody_waits_for_it(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.tif")
     with pytest.raises(SceneError, match=r"pipe\.tif is a pipe, and no file"):
         Scene.open(tmp_path / "pipe.tif")
+    with pytest.raises(LabelError, match=r"pipe\.tif are a pipe, and no file"):
+        open_labels(tmp_path / "pipe.tif")
