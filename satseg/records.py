@@ -321,7 +321,8 @@ class EvaluationReport:
         bf: Boundary F1 as in the SegNet paper: averaged over the classes of each tile or block, then over those.
         boundary_iou: Mean boundary IoU over the classes present in the labels.
         object_f1: Mean object F1 over the classes other than background that have objects in the labels.
-        left_out: Labelled pixels for which the map has no class (its nodata); they count as missed.
+        left_out: Labelled pixels for which the map has no class (its nodata); they count as missed. Where polygons are
+            the labels, those are the pixels in polygons: around them background is but implied.
         intervals: Confidence interval (low, high) by the name of the score.
         settings: What was measured and how, such as ``boundary_tolerance`` and the units of ``bootstrap``.
         worst: Tiles or blocks with the lowest mean IoU, the worst first.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from rasterio.windows import Window
 
+from satseg.classes import IGNORE_INDEX
 from satseg.evaluation.assessment import Assessment, Place
 from satseg.evaluation.blocks import Band, Strip, bands, columns
 from satseg.evaluation.boundaries import Boundaries
@@ -118,12 +119,19 @@ class _Block:
 def beside_labels(rows: Iterable[Rows], labels: Labels) -> Iterator[Strip]:
     """Put labels beside the rows of a map on the same grid.
 
+    Where the map has no class and no polygon lies, background is but implied: nobody said so of the border of a rotated
+    picture. Such pixels are ignored.
+
     Raises:
         LabelError: The labels cannot be read.
     """
     for strip in rows:
         height, width = strip.classes.shape
-        yield Strip(strip.offset, labels.read(Window(0, strip.offset, width, height)), strip.classes)
+        window = Window(0, strip.offset, width, height)
+        known, left_out = labels.read(window), strip.classes == IGNORE_INDEX
+        if left_out.any():
+            known[left_out & labels.implied(window, known)] = IGNORE_INDEX
+        yield Strip(strip.offset, known, strip.classes)
 
 
 def read_labels(labels: Labels, grid: SceneInfo) -> Iterator[Rows]:

@@ -265,6 +265,25 @@ class Labels:
                 )[rows.start - cell_top : rows.stop - cell_top, columns.start - cell_left : columns.stop - cell_left]
         return classes
 
+    def implied(self, window: Window, classes: np.ndarray) -> np.ndarray:
+        """Tell which pixels are background for no other reason than that no polygon lies there.
+
+        Args:
+            window: Window inside the scene.
+            classes: (row, col) uint8 class ids, as :meth:`read` returns them for it.
+
+        Returns:
+            (row, col) bool. All is False where class rasters or a labelled area say what is background.
+        """
+        elsewhere = self._source.elsewhere
+        if elsewhere == IGNORE_INDEX or self._area is not None:
+            return np.zeros(classes.shape, dtype=bool)
+        implied: np.ndarray = classes == elsewhere
+        if implied.any() and any((ids == elsewhere).any() for _, ids in self._layers):  # some polygons say so
+            objects, _ = self._lay(window)
+            implied &= objects == 0
+        return implied
+
     def close(self) -> None:
         """Release what is open."""
         for layer, _ in self._layers:

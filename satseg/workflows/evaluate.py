@@ -85,7 +85,8 @@ def evaluate(
         progress: Told how far it is.
 
     Returns:
-        The report, over all labelled pixels: those for which the map has no class are missed, and counted.
+        The report, over all labelled pixels: those for which the map has no class are missed, and counted, but for
+        those that are background only because no polygon of the labels lies there.
 
     Raises:
         ArchitectureError: The file that ``arch`` names does not build a network.

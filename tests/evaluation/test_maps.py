@@ -27,6 +27,10 @@ class ArrayLabels:
         rows, columns = window.toslices()
         return self.ids[rows, columns]
 
+    def implied(self, window: Window, classes: np.ndarray) -> np.ndarray:
+        """As a class raster, they say all that they hold."""
+        return np.zeros(classes.shape, dtype=bool)
+
     def close(self) -> None:
         """Nothing is open."""
 

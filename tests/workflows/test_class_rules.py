@@ -213,6 +213,26 @@ def test_pixels_that_a_map_leaves_out_are_missed_and_counted(tmp_path: Path, ids
     assert found.global_accuracy == 18 / 24
 
 
+@pytest.mark.parametrize("explicit", [False, True])
+def test_background_where_no_polygon_lies_is_not_missed(tmp_path: Path, explicit: bool) -> None:
+    judged = np.zeros((24, 30), dtype=np.uint8)
+    judged[2:8, 2:8] = 1
+    judged[:6] = 255  # the border of a picture, which ends in the middle of a roof
+    boxes, kinds = [(2, 2, 8, 8)], ["roof"]
+    if explicit:
+        boxes, kinds = [*boxes, (10, 0, 20, 10)], [*kinds, "background"]
+    found = evaluate(
+        named(tmp_path / "map.tif", judged, "background", "roof"),
+        labels=roofs(tmp_path / "roofs.gpkg", *boxes, kind=kinds),
+        class_field="kind",
+    )
+    said = 6 * 10 if explicit else 0  # background that somebody drew
+    assert (found.left_out, found.pixels) == (6 * 4 + said, 18 * 30)
+    background, roof = found.classes
+    assert (roof.recall, roof.precision, background.precision) == (2 / 6, 1, 1)
+    assert background.recall == (18 * 30 - 12) / (18 * 30 - 12 + said)
+
+
 def test_nodata_of_a_mask_may_be_its_background(tmp_path: Path) -> None:
     mask = np.zeros((24, 30), dtype=np.uint8)
     mask[2:6, 2:8] = 1

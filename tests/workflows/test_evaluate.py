@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
 
@@ -20,7 +20,8 @@ import torch
 from made_scenes import write_map
 from typer.testing import CliRunner
 
-from satseg.checkpoint import Checkpoint
+from satseg.checkpoint import Checkpoint, save_checkpoint
+from satseg.classes import ClassTable
 from satseg.cli import app as cli
 from satseg.cli.app import app
 from satseg.cli.console import Talk
@@ -71,6 +72,28 @@ def test_a_scene_scores_as_the_map_that_predict_makes_of_it(run: Path, bright_sc
     by_network = evaluate(run, [bright_scene], labels=labels, window=128, overlap=16, threads=1)
     assert by_map == by_network
     assert by_map.pixels == 256 * 384 - 40 * 40
+
+
+def test_a_scene_and_its_map_score_alike_where_neither_has_pixels(
+    run: Path, bright_scene: Path, tmp_path: Path
+) -> None:
+    with Scene.open(bright_scene) as scene:
+        _, valid = scene.read(rasterio.windows.Window(0, 0, 384, 256))
+        place, crs = scene.info.transform, scene.info.crs
+    bottom, right = (int(numbers.max()) + 1 for numbers in np.nonzero(~valid))
+    box = shapely.box(*(place * (right - 10, bottom - 10)), *(place * (right + 10, bottom + 10)))
+    geopandas.GeoDataFrame(geometry=[box], crs=crs).to_file(tmp_path / "roofs.gpkg")
+    best = Checkpoint.load(run / "best.safetensors")
+    card = replace(best.card, classes=ClassTable.from_names(["background", "roofs"]))
+    model = tmp_path / "model.safetensors"
+    save_checkpoint(model, best.read_weights(), card)
+    settings = PredictionSettings(window=128, overlap=16, threads=1)
+    predict(bright_scene, model=model, outputs=[tmp_path / "map.tif"], settings=settings)
+    labels = tmp_path / "roofs.gpkg"
+    by_map = evaluate(tmp_path / "map.tif", labels=labels)
+    by_network = evaluate(model, [bright_scene], labels=labels, window=128, overlap=16, threads=1)
+    assert by_map == by_network
+    assert (by_map.left_out, by_map.pixels) == (10 * 10, 256 * 384 - 40 * 40)
 
 
 def test_a_class_raster_against_itself_is_right_everywhere(bright_scene: Path) -> None:
