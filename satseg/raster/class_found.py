@@ -135,10 +135,12 @@ class FoundValues:
 
 
 def _names_nodata(class_map: ClassMap | None, bands: ClassBands) -> bool:
-    """Tell whether a class map makes a class of the nodata value of a raster that names none of its values."""
-    if class_map is None or bands.nodata is None or bands.told.names or bands.told.table:
+    """Tell whether a class map makes a class of the nodata value: by its name, where a raster names its values."""
+    if class_map is None or bands.nodata is None:
         return False
     nodata = bands.nodata
+    if bands.told.names:
+        return nodata in bands.told.names and bands.told.names[int(nodata)] in class_map.names
     shade = int(nodata) if nodata == nodata // 1 and 0 <= nodata <= 0xFF else None
     as_colour = shade is not None and spell_colour(shade, shade, shade) in class_map.names
     return as_colour or (class_map.names_number(nodata) and not bands.coloured)

@@ -36,6 +36,8 @@ def ask(files: Sequence[FoundValues], reading: Reading) -> None:
     _ask_about_colours(files, reading)
     if reading.class_map is None and reading.use is not Use.POLYGONS:  # there, values may be ids of instances
         _refuse_pictures(files)
+    if reading.use is not Use.POLYGONS:  # neither background nor nodata becomes any
+        _ask_about_named_nodata(files, reading)
     plain = [file for file in files if not file.coloured and not file.named]
     if plain:
         _ask_about_255(plain, reading)
@@ -170,6 +172,19 @@ def _ask_about_nodata(files: Sequence[FoundValues], reading: Reading, *, alone: 
         zero[0].path,
         f"{unknown:,}",
     )
+
+
+def _ask_about_named_nodata(files: Sequence[FoundValues], reading: Reading) -> None:
+    """Ask about nodata that a raster itself calls background: all of it would go unseen, or be missed."""
+    for file in files:
+        zero = next((code for code, name in file.told.names.items() if name == BACKGROUND), None)
+        if zero is not None and zero == file.nodata and zero not in reading.unlabelled:
+            others = "".join(f",{name}={name}" for name in file.told.names.values() if name != BACKGROUND)
+            raise ClassRasterError(
+                f"{file.path} names {zero} {BACKGROUND}, and states it as nodata too: it could be background, or mean "
+                "unlabelled.",
+                hint=f'Say which: --class-map "{BACKGROUND}={BACKGROUND}{others}", or {BACKGROUND}={IGNORE} instead.',
+            )
 
 
 def _names_shade(reading: Reading, value: int) -> bool:

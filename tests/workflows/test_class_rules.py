@@ -245,6 +245,24 @@ def test_nodata_of_a_mask_may_be_its_background(tmp_path: Path) -> None:
     assert vectorize(judged, outputs=tmp_path / "out.gpkg").polygons == {"class 1": 1}  # nodata is none either way
 
 
+@pytest.mark.parametrize("side", ["map", "labels"])
+def test_nodata_that_a_raster_itself_calls_background_is_asked_about(
+    tmp_path: Path, ids: np.ndarray, side: str
+) -> None:
+    names = ("background", "building", "tree")
+    paths = {name: named(tmp_path / f"{name}.tif", ids, *names) for name in ("map", "labels")}
+    with rasterio.open(paths[side], "r+") as dataset:
+        dataset.nodata = 0
+    with pytest.raises((LabelError, SceneError), match="names 0 background, and states it as nodata too") as caught:
+        evaluate(paths["map"], labels=paths["labels"])
+    text = "background=background,building=building,tree=tree"
+    assert text in (caught.value.hint or "")
+    found = evaluate(paths["map"], labels=paths["labels"], class_map=text)
+    assert (found.pixels, found.mean_iou) == (ids.size, 1)
+    found = evaluate(paths["map"], labels=paths["labels"], class_map=text.replace("=background", "=ignore"))
+    assert found.pixels == np.count_nonzero(ids)
+
+
 @pytest.mark.parametrize("suffix", ["gpkg", "geojson", "parquet", "fgb", "shp"])
 @pytest.mark.parametrize("gsd", [None, "2m"])
 def test_a_map_without_features_has_a_recall_of_0(tmp_path: Path, gsd: str | None, suffix: str) -> None:
