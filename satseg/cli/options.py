@@ -163,11 +163,12 @@ ClassField = Annotated[
     ),
 ]
 ClassMap = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
         metavar="MAP",
-        help="Class by value or colour: residential=building,1=water,#ff0000=road. * is any other value; the class "
-        "ignore is neither taught, scored nor traced.",
+        help="Class by value or colour: residential=building,1=water,#ff0000=road,Winter*=crop. * is any text, "
+        "alone any other value; the class ignore is neither taught, scored nor traced. Values with a comma stand in "
+        "double quotes. Or a CSV file with the columns value, class and, if you like, colour. Given again, it adds.",
         rich_help_panel=_LABELS,
     ),
 ]

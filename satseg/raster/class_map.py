@@ -1,10 +1,13 @@
-"""Which value of the labels is of which class: ``residential=building,1=water,#ff0000=road,*=background``."""
+"""Which value of the labels is of which class: ``residential=building,1=water,#ff0000=road,Winter*=crop``."""
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 from satseg.classes import BACKGROUND
 from satseg.errors import LabelError, UsageError
@@ -16,6 +19,8 @@ OTHERS = "*"
 
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 _EXAMPLE = "For example: --class-map residential=building,1=water"
+_QUOTED = """For example: --class-map '"Potatoes, early"=potato,Wheat=cereal'"""
+_END = "end of class map"
 
 
 @dataclass(frozen=True)
@@ -23,39 +28,63 @@ class ClassMap:
     """Class names by value.
 
     Args:
-        names: Class name of each value, or of each colour of a raster as ``#rrggbb``; ``*`` stands for all other
-            values, the class ``ignore`` for no class.
+        names: Class name of each value, or of each colour of a raster as ``#rrggbb``. ``*`` within a value stands for
+            any characters, and alone for all other values; the class ``ignore`` for no class.
         keeps_targets: Whether values that are called like one of the classes stay as they are, as those of labels do
             where it is their map whose values are named.
         keeps_others: Whether all values that are not named stay as they are, as classes of a map do beside its labels.
+        colours: Colour of classes, ``#rrggbb``, by class name; others have that of the labels, or one of their own.
     """
 
     names: Mapping[str, str]
     keeps_targets: bool = False
     keeps_others: bool = False
+    colours: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, text: str) -> ClassMap:
-        """Read ``value=class`` pairs with commas between them.
+        """Read ``value=class`` pairs with commas or line ends between them.
+
+        As in CSV, a pair or a value that holds a comma stands in double quotes, and a quote within is doubled. The
+        last ``=`` of a pair parts it.
 
         Raises:
-            UsageError: A pair is incomplete, or a value stands twice.
+            UsageError: A pair is incomplete, a quote is not closed, or a value stands twice.
+        """
+        try:
+            *rows, end = csv.reader(io.StringIO(f"{text}\n{_END}\n", newline=""), skipinitialspace=True)
+        except csv.Error as error:
+            raise UsageError(f"--class-map cannot be read: {error}.", hint=_EXAMPLE) from error
+        if end != [_END]:
+            raise UsageError(f"A quote in --class-map {text!r} is not closed.", hint=_QUOTED)
+        return cls.of_pairs(_parted(pair.strip()) for row in rows for pair in row if pair.strip())
+
+    @classmethod
+    def of_pairs(cls, pairs: Iterable[tuple[str, str]], colours: Mapping[str, str] | None = None) -> ClassMap:
+        """Make a class map of values and their classes.
+
+        Args:
+            pairs: Value and class of each; a pair may come again.
+            colours: Colour of classes, ``#rrggbb``.
+
+        Raises:
+            UsageError: There is none, or a value has two classes.
         """
         names: dict[str, str] = {}
-        for pair in filter(None, (part.strip() for part in text.split(","))):
-            value, equals, name = (part.strip() for part in pair.rpartition("="))
-            if not (value and equals and name):
-                raise UsageError(
-                    f"{pair!r} does not say which value is of which class.",
-                    hint=_EXAMPLE,
-                )
+        for value, name in pairs:
             value = value.lower() if _COLOUR.fullmatch(value) else value
-            if value in names:
-                raise UsageError(f"The value {value!r} stands twice in --class-map.")
-            names[value] = name
+            if names.setdefault(value, name) != name:
+                raise UsageError(
+                    f"The value {value!r} stands twice in --class-map: as {names[value]!r} and as {name!r}."
+                )
         if not names:
             raise UsageError("--class-map names no class.", hint=_EXAMPLE)
-        return cls(names)
+        return cls(names, colours=colours or {})
+
+    @property
+    def text(self) -> str:
+        """The pairs as :meth:`parse` reads them."""
+        return ",".join(spell_pair(value, name) for value, name in self.names.items())
 
     @property
     def classes(self) -> list[str]:
@@ -71,6 +100,19 @@ class ClassMap:
         """Tell whether it names a value of a raster, other than by ``*``."""
         return number == number // 1 and str(int(number)) in self.names
 
+    def find(self, value: str) -> str | None:
+        """Return the class of a value, other than by ``*`` alone: that of the value itself, else of the first pattern.
+
+        Upper and lower case are told apart; None where nothing names it.
+        """
+        if value in self.names:
+            return self.names[value]
+        return next((self.names[key] for key, pattern in self._patterns if pattern.fullmatch(value)), None)
+
+    @cached_property
+    def _patterns(self) -> list[tuple[str, re.Pattern[str]]]:
+        return [(key, _pattern(key)) for key in self.names if OTHERS in key and key != OTHERS]
+
     def kept(self, value: str) -> str | None:
         """Return a value that stays as it is though it is not named; None for others."""
         return value if self.keeps_others or (self.keeps_targets and value in self.names.values()) else None
@@ -85,13 +127,30 @@ class ClassMap:
         Raises:
             LabelError: It is not named, and ``*`` neither: no class is guessed.
         """
-        name = self.names.get(value) or self.kept(value) or self.names.get(OTHERS)
+        name = self.find(value) or self.kept(value) or self.names.get(OTHERS)
         if name is None:
             raise LabelError(
                 f"{path} holds the value {value!r}, which --class-map does not name.",
                 hint=f"Add {value}={IGNORE}, {value}={BACKGROUND}, or *={IGNORE} for all that is not named.",
             )
         return name
+
+
+def spell_pair(value: str, name: str) -> str:
+    """Return a value and its class as a class map holds them: in quotes where it must be so."""
+    pair = f"{value}={name}"
+    return '"' + pair.replace('"', '""') + '"' if re.search(r'[,\r\n]|^"', pair) else pair
+
+
+def _parted(pair: str) -> tuple[str, str]:
+    value, equals, name = (part.strip() for part in pair.rpartition("="))
+    if not (value and equals and name):
+        raise UsageError(f"{pair!r} does not say which value is of which class.", hint=_EXAMPLE)
+    return value, name
+
+
+def _pattern(key: str) -> re.Pattern[str]:
+    return re.compile(".*".join(map(re.escape, key.split(OTHERS))), re.DOTALL)
 
 
 def order_names(names: Iterable[str], *, background_first: bool) -> list[str]:

@@ -194,5 +194,5 @@ def _names_shade(reading: Reading, value: int) -> bool:
 def _all_named(file: FoundValues, reading: Reading) -> bool:
     class_map = reading.class_map
     return class_map is not None and (
-        OTHERS in class_map.names or all(any(key in class_map.names for key in file.keys(code)) for code in file.counts)
+        OTHERS in class_map.names or all(any(map(class_map.find, file.keys(code))) for code in file.counts)
     )

@@ -137,8 +137,11 @@ class ClassValues:
         named = next((names[key] for key in self._keys(code, file) if key in names), None)
         if named is not None:
             return named
-        if code == IGNORE_INDEX and not file.coloured:
+        if code == IGNORE_INDEX and not file.coloured:  # no pattern means it
             return UNKNOWN
+        alike = next(filter(None, map(class_map.find, self._keys(code, file))), None)
+        if alike is not None:
+            return alike
         if not self._is_spoken_of(file):
             return own or own_name(code)
         if own is not None and (reading.use is Use.MAP or class_map.kept(own)):
@@ -149,8 +152,8 @@ class ClassValues:
         """Tell whether the class map says anything of a raster: of a map beside labels, it may not."""
         if self._reading.class_map is None or self._reading.use is not Use.MAP:
             return self._reading.class_map is not None
-        names = self._reading.class_map.names
-        return any(key in names for code in file.counts for key in self._keys(code, file))
+        find = self._reading.class_map.find
+        return any(find(key) for code in file.counts for key in self._keys(code, file))
 
     def _keys(self, code: int, file: FoundValues) -> Iterable[str]:
         """Return what a class map may call a value; numbers are those of the labels where a map has names."""

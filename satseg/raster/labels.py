@@ -189,7 +189,9 @@ class LabelSource:
                 hint="Choose an attribute of classes, not of single objects.",
             )
         colours = {name: colour for layer in self.layers for name, colour in _colours(layer).items() if colour}
-        return ClassTable.from_names(names).recoloured(colours)
+        return ClassTable.from_names(names).recoloured(
+            colours | dict(class_map.colours if class_map is not None else {})
+        )
 
     def _ids_of(self, layer: VectorLabels | RasterLabels, *, extend: bool) -> np.ndarray:
         """Return the uint8 class id of each of the layer's names; with ``extend``, the table takes those it lacks."""

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from satseg.evaluation.measures import Measures
 from satseg.evaluation.objects import FeatureObjects, ObjectMatcher, Regions, Side
 from satseg.evaluation.polygons import PolygonSet, match_polygons
 from satseg.raster.class_found import Reading, Use, example_map, spell_few
+from satseg.raster.class_lists import ClassMapSource, read_class_map
 from satseg.raster.class_map import ClassMap
 from satseg.raster.class_values import ClassValues, Translation, own_name
 from satseg.raster.features import VectorLayer
@@ -44,23 +46,23 @@ class LabelReading:
     Args:
         path: Vector features or a class raster.
         class_field: Attribute that names the class of each feature; None puts all of them into one.
-        class_map: Class by value, as text; None makes a class of each value.
+        class_map: Class by value, as text, file or dictionary; None makes a class of each value.
         where: Condition in SQL that features must meet.
     """
 
     path: str | Path
     class_field: str | None = None
-    class_map: str | None = None
+    class_map: ClassMapSource | None = None
     where: str | None = None
 
-    @property
+    @cached_property
     def mapping(self) -> ClassMap | None:
         """The class map.
 
         Raises:
             UsageError: It is none.
         """
-        return None if self.class_map is None else ClassMap.parse(self.class_map)
+        return read_class_map(self.class_map)
 
     def open(self) -> LabelSource:
         """Open them, with classes of their own.
@@ -72,7 +74,7 @@ class LabelReading:
         mapping = self.mapping
         if mapping is not None and self.class_field is None and not is_raster(str(self.path)):
             # All features are of the one class that the file is named after: a class map may speak of the map alone.
-            mapping = mapping if printable(Path(VectorLayer.open(str(self.path)).path).stem) in mapping.names else None
+            mapping = mapping if mapping.find(printable(Path(VectorLayer.open(str(self.path)).path).stem)) else None
         if mapping is not None:
             mapping = replace(mapping, keeps_targets=True)
         return open_labels(self.path, class_field=self.class_field, class_map=mapping, where=self.where)

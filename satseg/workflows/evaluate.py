@@ -7,6 +7,7 @@ from pathlib import Path
 
 from satseg.errors import LabelError, ScoreError, UsageError
 from satseg.evaluation.measures import Measures
+from satseg.raster.class_lists import ClassMapSource
 from satseg.raster.features import VectorLayer
 from satseg.raster.gdal import gdal_environment
 from satseg.raster.raster_labels import is_raster
@@ -21,7 +22,7 @@ def evaluate(
     *,
     labels: str | Path | None = None,
     class_field: str | None = None,
-    class_map: str | None = None,
+    class_map: ClassMapSource | None = None,
     where: str | None = None,
     split: str = "test",
     rank: bool = False,
@@ -61,7 +62,8 @@ def evaluate(
         labels: Vector features in any CRS, or a class raster on any grid.
         class_field: Attribute that names the class of each feature; without it all features are one class. Polygons
             that are evaluated may have it in the attribute ``class_name``, where satseg writes it.
-        class_map: Class by value, as ``tile`` takes it: ``residential=building,1=water,#ff0000=road``. It is applied to
+        class_map: Class by value, as ``tile`` takes it: ``residential=building,1=water,#ff0000=road``, a CSV file or a
+            dictionary. It is applied to
             the labels, and to maps: to the values of a raster that does not name them, else to names.
         where: Condition in SQL that features of the labels must meet.
         split: Split of the tile set.

@@ -74,7 +74,9 @@ def table_of(values: ClassValues, class_map: ClassMap | None) -> ClassTable:
         return values.table
     ordered = [*(class_map.classes if class_map else []), *values.names]
     names = order_names(ordered, background_first=class_map is not None)
-    return ClassTable.from_names(names or [own_name(0)]).recoloured(values.colours)
+    return ClassTable.from_names(names or [own_name(0)]).recoloured(
+        {**values.colours, **(class_map.colours if class_map else {})}
+    )
 
 
 def _with_ids_as_values(values: ClassValues) -> ClassTable | None:

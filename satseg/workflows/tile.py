@@ -16,7 +16,7 @@ import pandas
 from satseg.backend.device import available_cores
 from satseg.errors import OutputError, TileError, UsageError
 from satseg.outputs.writable import check_folder
-from satseg.raster.class_map import ClassMap
+from satseg.raster.class_lists import ClassMapSource, class_map_files, read_class_map
 from satseg.raster.fingerprint import fingerprint
 from satseg.raster.gdal import gdal_environment
 from satseg.raster.labels import open_labels
@@ -64,7 +64,7 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
     extra: Sequence[str | Path] = (),
     gsd: str | None = None,
     class_field: str | None = None,
-    class_map: str | None = None,
+    class_map: ClassMapSource | None = None,
     where: str | None = None,
     burn_order: str = "file",
     all_touched: bool = False,
@@ -106,8 +106,10 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
         extra: Rasters that are warped onto the grid of each scene, whose bands follow.
         gsd: Ground resolution, ``0.5m``, that scenes are brought to.
         class_field: Attribute that names the class of each feature; without it all features are one class.
-        class_map: Class by value or colour of the labels, ``residential=building,1=water,#ff0000=road``; ``*`` is any
-            other value, the class ``ignore`` is neither taught nor scored.
+        class_map: Class by value or colour of the labels: a dictionary, or text,
+            ``residential=building,1=water,#ff0000=road``, or a CSV file with the columns value, class and, if need be,
+            colour, or several texts and files. ``*`` is any text, alone any other value; the class ``ignore`` is
+            neither taught nor scored.
         where: Condition in SQL that features must meet.
         burn_order: What lies on top where polygons overlap: ``file`` (later ones), ``area`` (smaller ones), ``class``
             (later classes), or an attribute of numbers (higher ones).
@@ -150,10 +152,15 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
     """
     settings = {name: value for name, value in locals().items() if name not in ("scenes", "threads", "progress")}
     output, scenes = Path(output), list(scenes)
+    mapping = read_class_map(class_map)
+    if mapping is not None:  # a file may change
+        settings |= {"class_map": mapping.text, "class_colours": dict(mapping.colours)}
     check_choice(shares, seed, min_valid=min_valid, keep_empty=keep_empty, limit=limit, threads=threads)
     _check_output(output, append=append, overwrite=overwrite, resume=resume)
     regions = None if split_by in (None, "block", "scene") else split_by.rpartition(":")[0]
-    inputs = Ledger([*scenes, *stack, *(pairs or ()), *extra, *_listed(labels), labelled_area, regions])
+    inputs = Ledger(
+        [*scenes, *stack, *(pairs or ()), *extra, *_listed(labels), labelled_area, regions, *class_map_files(class_map)]
+    )
     if not append:
         inputs.replace_folder(output)
     with claimed(output), gdal_environment():  # before the tile set to add to is read
@@ -171,7 +178,7 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
             source_files,
             class_field=class_field,
             classes=None if base is None else base.classes,
-            class_map=None if class_map is None else ClassMap.parse(class_map),
+            class_map=mapping,
             where=where,
             burn_order=burn_order,
             all_touched=all_touched,

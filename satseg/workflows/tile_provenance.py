@@ -25,7 +25,16 @@ log = logging.getLogger("satseg")
 def provenance_of(settings: Mapping[str, Any], layout: Layout, inputs: Mapping[str, str]) -> dict[str, Any]:
     """Return what tiles are made from, beside the scenes, which the index names; ``inputs`` are fingerprints."""
     paths = [settings["labels"]] if isinstance(settings["labels"], str | Path) else settings["labels"]
-    labels = ("class_field", "class_map", "where", "burn_order", "all_touched", "unlabelled", "labelled_area")
+    labels = (
+        "class_field",
+        "class_map",
+        "class_colours",
+        "where",
+        "burn_order",
+        "all_touched",
+        "unlabelled",
+        "labelled_area",
+    )
     paths = paths or [settings["pairs"][1]]
     others = (
         "stack",
@@ -42,7 +51,7 @@ def provenance_of(settings: Mapping[str, Any], layout: Layout, inputs: Mapping[s
         "limit",
         "split_by",
     )
-    chosen = {name: settings[name] for name in (*labels, *others) if settings[name]}
+    chosen = {name: settings[name] for name in (*labels, *others) if settings.get(name)}
     return as_json(
         {"satseg": __version__, "source": [str(path) for path in paths], **chosen, **asdict(layout), "inputs": inputs}
     )

@@ -12,7 +12,7 @@ from typing import IO
 from satseg import __version__
 from satseg.classes import ClassTable
 from satseg.errors import UsageError
-from satseg.raster.class_map import ClassMap
+from satseg.raster.class_lists import ClassMapSource, class_map_files, read_class_map
 from satseg.raster.gdal import gdal_environment
 from satseg.records import Progress, ProgressEvent, VectorSummary, no_progress
 from satseg.staging import claimed
@@ -31,7 +31,7 @@ def vectorize(
     *,
     outputs: str | Path | Iterable[str | Path],
     band: int | None = None,
-    class_map: str | None = None,
+    class_map: ClassMapSource | None = None,
     threshold: float | None = None,
     confidence: str | Path | Iterable[str | Path] | None = None,
     options: PolygonOptions | None = None,
@@ -49,7 +49,8 @@ def vectorize(
             Nodata, and 255 in a raster of 8 bits, become nothing. What could mean two things, such as a mask of 0 and
             255, is asked about.
         band: Band of rasters with several, from 1.
-        class_map: Class by value or colour, as ``tile`` takes it: ``0=background,255=building``, ``#ff0000=road``.
+        class_map: Class by value or colour, as ``tile`` takes it: ``0=background,255=building``, ``#ff0000=road``, a
+            CSV file, a dictionary.
         threshold: Makes two classes of rasters of any real values: one where they are at least that (after scale and
             offset, where the band has any), named like the band, and background.
         confidence: Raster for each of the rasters, of the same size, that says how certain each pixel's class is:
@@ -77,13 +78,13 @@ def vectorize(
     names = [str(output) for output in _listed(outputs)]
     _check_names(inputs, names, stream)
     files = [Path(name) for name in names if name != STDOUT]
-    ledger = Ledger([*inputs, *sure])
+    ledger = Ledger([*inputs, *sure, *class_map_files(class_map)])
     for file in files:
         ledger.write(file)
     options = options or PolygonOptions()
     if threshold is not None and class_map is not None:
         raise UsageError("--threshold makes its own classes; --class-map does not go with it.")
-    mapping = None if class_map is None else ClassMap.parse(class_map)
+    mapping = read_class_map(class_map)
     sink = None
     with claimed(*files), gdal_environment():
         classes = None if threshold is not None else MapClasses.of(inputs, band=band, class_map=mapping)
@@ -91,7 +92,7 @@ def vectorize(
             for path, beside in zip(inputs, sure, strict=True):
                 with ClassRaster(path, classes, band=band, threshold=threshold, confidence=beside) as raster:
                     if sink is None:
-                        words = _words(band, class_map, threshold)
+                        words = _words(band, None if mapping is None else mapping.text, threshold)
                         sink = _open_sink(names, stream, raster.classes, options, inputs, words)
                     _trace(raster, sink, progress)
             assert sink is not None

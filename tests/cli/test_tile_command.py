@@ -105,3 +105,32 @@ def test_a_stack_has_two_files_or_more(satseg: Callable[..., Outcome], folder: P
     done = satseg("tile", "--stack", "a.tif", "-l", "houses.gpkg")
     assert done.code == 2
     assert "does not name the files of a scene" in done.stderr
+
+
+def test_a_class_map_comes_from_files_and_options_together(folder: Path, satseg: Callable[..., Outcome]) -> None:
+    features = geopandas.read_file("houses.gpkg")
+    features["kind"] = ["Kartofler, spise-", "Vinterhvede", "Vinterbyg"] * 3
+    features.to_file("houses.gpkg")
+    (folder / "classes.csv").write_text("value;class;colour\nKartofler, spise-;potato;#aa0000\n", encoding="utf-8-sig")
+    common = ("tile", "a.tif", "b.tif", "-l", "houses.gpkg", "--class-field", "kind", "--size", "32", "--block", "64")
+    done = satseg(*common, "--class-map", "classes.csv", "--class-map", "Vinter*=winter", "-q")
+    assert done.code == 0, done.stderr
+    header = json.loads((folder / "tiles" / "tileset.json").read_text())
+    assert [entry["name"] for entry in header["classes"]["classes"]] == ["background", "potato", "winter"]
+    assert header["classes"]["classes"][1]["colour"] == "#aa0000"
+    asked = (*common, "--class-map", '"Kartofler, spise-"=potato,Vinter*=winter', "-q", "-o")
+    assert satseg(*asked, "again").code == 0
+    assert sorted(path.name for path in (folder / "again" / "labels").iterdir()) == sorted(
+        path.name for path in (folder / "tiles" / "labels").iterdir()
+    )
+
+
+def test_a_class_map_that_changed_is_noticed_by_resume(folder: Path, satseg: Callable[..., Outcome]) -> None:
+    command = ("tile", "a.tif", "-l", "houses.gpkg", "--class-field", "kind", "--size", "32", "-q")
+    (folder / "classes.csv").write_text("value,class\n*,house\n")
+    assert satseg(*command, "--class-map", "classes.csv").code == 0
+    assert satseg(*command, "--class-map", "classes.csv", "--resume").code == 0
+    (folder / "classes.csv").write_text("value,class\nhut,hut\n*,house\n")
+    done = satseg(*command, "--class-map", "classes.csv", "--resume")
+    assert done.code == 1
+    assert "with other arguments" in done.stderr

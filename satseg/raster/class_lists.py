@@ -1,0 +1,123 @@
+"""Where class maps come from: text, CSV files, dictionaries, and several of them together."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from satseg.errors import UsageError
+from satseg.raster.class_map import ClassMap
+
+ClassMapSource = str | Path | Mapping[str, str] | Mapping[int, str] | Sequence[str | Path]
+"""Text, a CSV file, a dictionary of classes by value, or several of the first two."""
+
+_DELIMITERS = ";,\t"
+_COLUMNS = ("value", "class", "colour")
+_EXAMPLE = "Its first line names the columns value and class, and colour if you like; after it comes a line per value."
+
+
+def read_class_map(given: ClassMapSource | None) -> ClassMap | None:
+    """Read what says which value is of which class.
+
+    Args:
+        given: Text as :meth:`ClassMap.parse` reads it; a CSV file with the columns value, class and, if need be,
+            colour; a dictionary of classes by value; several texts and files add up. Text without ``=`` is the name of
+            a file.
+
+    Returns:
+        The class map; None for None.
+
+    Raises:
+        UsageError: There is no such file, it cannot be read as such, or a value has two classes.
+    """
+    if given is None:
+        return None
+    if isinstance(given, Mapping):
+        return ClassMap.of_pairs(_pair(value, name) for value, name in given.items())
+    parts = [_read_file(part) if _is_file(part) else ClassMap.parse(str(part)) for part in _listed(given)]
+    colours: dict[str, str] = {}
+    for part in parts:
+        for name, colour in part.colours.items():
+            _add_colour(colours, name, colour, "--class-map")
+    return ClassMap.of_pairs((pair for part in parts for pair in part.names.items()), colours)
+
+
+def class_map_files(given: ClassMapSource | None) -> list[str]:
+    """Return the names of the files that a class map is read from."""
+    return [str(part) for part in _listed(given) if _is_file(part)] if given and not isinstance(given, Mapping) else []
+
+
+def _listed(given: str | Path | Sequence[str | Path]) -> list[str | Path]:
+    return [given] if isinstance(given, str | Path) else list(given)
+
+
+def _is_file(part: str | Path) -> bool:
+    if isinstance(part, Path) or (part.strip() and "=" not in part):
+        return True
+    return part.lower().endswith(".csv") and os.path.isfile(part)
+
+
+def _pair(value: object, name: object) -> tuple[str, str]:
+    value = int(value) if isinstance(value, float) and value.is_integer() else value
+    if not isinstance(name, str) or not name.strip() or not str(value).strip():
+        raise UsageError(f"The class map gives the value {value!r} the class {name!r}, which is no name.")
+    return str(value).strip(), name.strip()
+
+
+def _read_file(path: str | Path) -> ClassMap:
+    """Read a CSV file, in UTF-8 with or without a mark of byte order, with semicolons, commas or tabs."""
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"The class map {path} is not in UTF-8.", hint="Save it as CSV in UTF-8.") from error
+    except OSError as error:
+        cause = "it does not exist" if isinstance(error, FileNotFoundError) else error.strerror
+        raise UsageError(
+            f"--class-map {path} is neither value=class nor a file that can be read: {cause}.",
+            hint="For example: --class-map residential=building,1=water, or --class-map classes.csv",
+        ) from error
+    colours: dict[str, str] = {}
+    pairs = []
+    for line, (value, name, colour) in _rows(str(path), text):
+        if not (value and name):
+            raise UsageError(f"Line {line} of {path} has no {'value' if not value else f'class for {value!r}'}.")
+        if colour:
+            _add_colour(colours, name, colour, f"line {line} of {path}")
+        pairs.append((value, name))
+    if not pairs:
+        raise UsageError(f"The class map {path} names no class.", hint=_EXAMPLE)
+    return ClassMap.of_pairs(pairs, colours)
+
+
+def _rows(path: str, text: str) -> Iterator[tuple[int, tuple[str, str, str]]]:
+    """Yield the number of each line, and its value, class and colour."""
+    for delimiter in _DELIMITERS:
+        rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
+        try:
+            header = [name.strip().lower().replace("color", "colour") for name in next(rows, [])]
+            if not {"value", "class"}.issubset(header):
+                continue
+            for row in filter(any, rows):
+                cells = dict(zip(header, map(str.strip, row), strict=False))
+                if len(row) > len(header):
+                    raise UsageError(
+                        f"Line {rows.line_num} of {path} has {len(row)} cells, but there are {len(header)} columns.",
+                        hint=f"Put a value that holds {delimiter!r} in double quotes.",
+                    )
+                value, name, colour = (cells.get(column, "") for column in _COLUMNS)
+                yield rows.line_num, (value, name, colour)
+        except csv.Error as error:
+            raise UsageError(f"Line {rows.line_num} of {path} is no CSV: {error}.") from error
+        return
+    raise UsageError(f"The class map {path} has no columns value and class.", hint=_EXAMPLE)
+
+
+def _add_colour(colours: dict[str, str], name: str, colour: str, where: str) -> None:
+    if not re.fullmatch("#[0-9a-fA-F]{6}", colour):
+        raise UsageError(f"The colour of the class {name!r} in {where} is {colour!r}, not #rrggbb.")
+    if colours.setdefault(name, colour.lower()) != colour.lower():
+        raise UsageError(f"The class {name!r} has two colours in {where}: {colours[name]} and {colour}.")
