@@ -70,6 +70,12 @@ def test_the_picture_is_light() -> None:
     assert picture.stat().st_size < 600_000
 
 
+@pytest.mark.parametrize("page", ["README.md", *[str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md")]])
+def test_pictures_have_a_text_for_those_who_cannot_see_them(page: str) -> None:
+    texts = re.findall(r"!\[([^\]]*)\]", (ROOT / page).read_text())
+    assert [text for text in texts if len(text.split()) < 8] == []
+
+
 def test_python_in_the_readme_is_valid() -> None:
     for block in blocks("python"):
         compile(block, "README.md", "exec")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import shutil
 from collections.abc import Sequence
@@ -15,18 +14,31 @@ import numpy as np
 from rasterio.windows import Window
 
 from satseg.classes import IGNORE_INDEX, ClassTable
+from satseg.figures import (
+    FAINT,
+    INK,
+    TEXT,
+    TITLE,
+    WIDTH,
+    add_legend,
+    class_patches,
+    legend_height,
+    new_figure,
+    paint,
+    save_figure,
+)
 from satseg.raster.names import open_raster
 from satseg.raster.scene import Scene
 from satseg.records import SceneInfo
-from satseg.staging import staged
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_PANEL_PIXELS = 480
-_DPI = 100
-_MARGIN, _HEAD, _FOOT = 12, 26, 44  # pixels around the panels
+_PANEL = 2.58  # inches
+_MARGIN = (WIDTH - 3 * _PANEL) / 4
+_HEAD, _LINE = 0.22, 0.16  # inches of titles and of lines of notes
+_SHADES = "Polygons of a class differ in shade only to be told apart."
 
 
 def draw_preview(
@@ -51,36 +63,37 @@ def draw_preview(
     Raises:
         OutputError: The PNG cannot be written.
     """
-    from matplotlib.figure import Figure
-
     picture, info = _read_scene(scene)
-    shapes = _read_polygons(polygons)
-    width, height = _canvas(info.width / info.height)
-    figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI)
-    titles = ("scene", "classes", f"{len(shapes):,} polygons")
-    left, middle, right = _panels(figure, titles, width, height)
+    mapped, shapes = _read_classes(classes), _read_polygons(polygons)
+    handles = class_patches(table, blank="nodata" if (mapped == IGNORE_INDEX).any() else None)
+    lines = [*([_SHADES] if len(shapes) > 1 else []), *notes]
+    text = _LINE * len(lines) + _MARGIN
+    foot = text + legend_height(str(entry.get_label()) for entry in handles)
+    panel = _PANEL * info.height / info.width
+    figure = new_figure(foot + panel + _HEAD)
+    left, middle, right = _panels(figure, ("scene", "classes", _count(len(shapes))), foot, panel)
     left.imshow(picture, interpolation="antialiased")
-    middle.imshow(paint(_read_classes(classes), table), interpolation="antialiased")
+    middle.imshow(paint(mapped, table), interpolation="nearest")  # no colour between those of two classes
     _draw_polygons(right, shapes, info, table)
-    add_legend(middle, table)
-    for line, note in enumerate(reversed(notes)):
-        figure.text(_MARGIN / width, (8 + 15 * line) / height, note, fontsize=8, color="#555555")
-    save_figure(figure, Path(path))
+    add_legend(figure, handles, bottom=text)
+    for number, line in enumerate(reversed(lines)):
+        y = (_MARGIN / 2 + _LINE * number) / figure.get_figheight()
+        figure.text(_MARGIN / WIDTH, y, line, fontsize=TEXT, color=FAINT, va="bottom")
+    save_figure(figure, Path(path), table)
 
 
-def _canvas(aspect: float) -> tuple[int, int]:
-    """Return width and height of the picture in pixels for panels of width / height ``aspect``."""
-    width = 3 * _PANEL_PIXELS + 4 * _MARGIN
-    return width, round(_PANEL_PIXELS / aspect) + _HEAD + _FOOT
+def _count(polygons: int) -> str:
+    return f"{polygons:,} polygon{'' if polygons == 1 else 's'}"
 
 
-def _panels(figure: Figure, titles: Sequence[str], width: int, height: int) -> list[Axes]:
+def _panels(figure: Figure, titles: Sequence[str], foot: float, panel: float) -> list[Axes]:
+    """Return axes side by side, ``panel`` inches high, ``foot`` inches above the lower edge."""
+    height = figure.get_figheight()
     panels = []
     for number, title in enumerate(titles):
-        x = _MARGIN + number * (_PANEL_PIXELS + _MARGIN)
-        box = (x / width, _FOOT / height, _PANEL_PIXELS / width, (height - _HEAD - _FOOT) / height)
-        axes = figure.add_axes(box)
-        axes.set_title(title, fontsize=10, loc="left", pad=4)
+        x = _MARGIN + number * (_PANEL + _MARGIN)
+        axes = figure.add_axes((x / WIDTH, foot / height, _PANEL / WIDTH, panel / height))
+        axes.set_title(title, fontsize=TITLE, loc="left", pad=4)
         axes.set_xticks([])
         axes.set_yticks([])
         panels.append(axes)
@@ -113,21 +126,13 @@ def _read_polygons(path: str | Path) -> Any:
         return geopandas.read_file(copy, layer=0)  # a GeoPackage may have its styles in a second layer
 
 
-def paint(classes: np.ndarray, table: ClassTable) -> np.ndarray:
-    """Return classes (row, col) in their colours (row, col, rgb); white where there is none."""
-    palette = np.full((IGNORE_INDEX + 1, 3), 255, dtype=np.uint8)
-    for entry in table:
-        palette[entry.id] = entry.rgb
-    return palette[classes]
-
-
 def _draw_polygons(axes: Axes, shapes: Any, info: SceneInfo, table: ClassTable) -> None:
     """Draw polygons in the colour of their class, neighbours in different shades, in pixel coordinates."""
     t = ~info.transform
     moved = shapes.geometry.set_crs(None, allow_override=True).affine_transform([t.a, t.b, t.d, t.e, t.c, t.f])
     if len(shapes):
         colours = [_shade(table[int(c)].rgb, number) for number, c in enumerate(shapes["class_id"])]
-        moved.plot(ax=axes, color=colours, edgecolor="#222222", linewidth=0.6, aspect=None)
+        moved.plot(ax=axes, color=colours, edgecolor=INK, linewidth=0.6, aspect=None)
     axes.set(xlabel="", ylabel="")  # geopandas names them
     axes.set_xlim(0, info.width)
     axes.set_ylim(info.height, 0)
@@ -137,22 +142,3 @@ def _shade(rgb: tuple[int, int, int], number: int) -> tuple[float, ...]:
     """Mix a colour with white by a share that differs from polygon to polygon."""
     share = 0.65 * math.fmod(number * 0.618033988749895, 1.0)
     return tuple(part / 255 * (1 - share) + share for part in rgb)
-
-
-def add_legend(axes: Axes, table: ClassTable) -> None:
-    """Name the colours of the classes in the lower right corner."""
-    from matplotlib.patches import Patch
-
-    patches = [Patch(facecolor=entry.colour, label=entry.name) for entry in table]
-    axes.legend(handles=patches, loc="lower right", fontsize=8, framealpha=0.9)
-
-
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG with a palette of 256 colours: photographs take a third of the bytes."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(buffer)
-    with staged(path) as work:
-        Image.open(buffer).convert("RGB").quantize(256).save(work, format="PNG", optimize=True)

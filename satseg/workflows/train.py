@@ -348,7 +348,7 @@ def _finish(trainer: Trainer, data: TrainingData, *, pictures: bool) -> Training
 
 def _draw(trainer: Trainer, data: TrainingData) -> None:
     run, learner = trainer.run, trainer.learner
-    draw_curves(run.path / "curves.png", run.log.rows())
+    draw_curves(run.path / "curves.png", run.log.rows(), data.tile_set.classes)
     learner.model.load_state_dict(Checkpoint.load(run.best).read_weights())
     learner.model.eval()
     draw_tiles(run.path / "tiles.png", learner.logits, data.val, data.reader, data.tile_set)

@@ -11,23 +11,39 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from satseg.classes import IGNORE_INDEX
+from satseg.classes import IGNORE_INDEX, ClassTable, MapClass
 from satseg.evaluation.confusion import ConfusionMatrix, score
+from satseg.figures import (
+    FAINT,
+    GRID,
+    INK,
+    TEXT,
+    TITLE,
+    WIDTH,
+    add_legend,
+    class_patches,
+    legend_height,
+    new_figure,
+    paint,
+    save_figure,
+)
 from satseg.tiles.batches import TileReader
 from satseg.tiles.tileset import Tile, TileSet
 from satseg.training.loop import Network
 from satseg.training.prepare import prepare
 from satseg.training.sampling import Batch
-from satseg.workflows.preview import add_legend, paint, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
 
 SAMPLES = 16  # that show what augmentation does
 _LOOKED_AT = 48  # validation tiles, spread over all of them
 _SHOWN = 4  # of the best, and of the worst
-_PANEL = 1.8  # inches
+_GAP, _LABEL, _HEAD = 0.06, 0.19, 0.24  # inches between panels, of the line above a panel, and above all of them
+_BLANK = "not labelled, or no data"
 _SPREAD = 2.0  # standard deviations from black to grey and from grey to white
 
 
@@ -46,32 +62,50 @@ class _Seen:
     panels: tuple[np.ndarray, ...]
 
 
-def draw_curves(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
-    """Draw loss, scores and learning rate of a run over its epochs.
+def draw_curves(path: Path, rows: Sequence[Mapping[str, str]], table: ClassTable) -> None:
+    """Draw loss, scores and learning rate of a run over its epochs, the score of a class in the colour of the class.
 
     Args:
         path: PNG to write.
         rows: Rows of its log, as text by column.
+        table: The classes.
 
     Raises:
         OutputError: The PNG cannot be written.
     """
-    from matplotlib.figure import Figure
+    foot = legend_height(["mean", *table.names])
+    figure = new_figure(2.5 + foot)
+    figure.set_layout_engine("constrained", rect=(0, foot / (2.5 + foot), 1, 2.5 / (2.5 + foot)))
+    loss, scores, rate = figure.subplots(1, 3)
+    epochs = [float(row["epoch"]) for row in rows]
+    for axes, title in ((loss, "training loss"), (scores, "validation IoU"), (rate, "learning rate")):
+        axes.set_title(title, fontsize=TITLE, loc="left")
+        axes.set_xlabel("epoch", fontsize=TEXT)
+        axes.tick_params(labelsize=TEXT)
+        axes.grid(color=GRID, linewidth=0.5)
+        axes.margins(y=0.08)
+    rate.yaxis.set_major_formatter("{x:g}")
+    for axes, column in ((loss, "loss"), (rate, "lr")):
+        axes.plot(epochs, _values(rows, column), color=INK, marker=".")
+    lines = [_edged_line(scores, epochs, _values(rows, f"iou {entry.name}"), entry) for entry in table]
+    (mean,) = scores.plot(epochs, _values(rows, "miou"), color=INK, marker=".", linestyle="--", label="mean")
+    add_legend(figure, [mean, *lines])
+    save_figure(figure, path, table)
 
-    figure = Figure(figsize=(10, 3.2), layout="constrained")
-    names = ["miou", *(name for name in rows[0] if name.startswith("iou "))]
-    curves = {"training loss": ["loss"], "validation IoU": names, "learning rate": ["lr"]}
-    for axes, (title, columns) in zip(figure.subplots(1, 3), curves.items(), strict=True):
-        for name in columns:
-            values = [float(row[name] or "nan") for row in rows]
-            label = "mean" if name == "miou" else name.removeprefix("iou ")
-            axes.plot([float(row["epoch"]) for row in rows], values, marker=".", label=label)
-        axes.set_title(title, fontsize=10, loc="left")
-        axes.set_xlabel("epoch", fontsize=9)
-        axes.grid(alpha=0.3)
-        if len(columns) > 1:
-            axes.legend(fontsize=8)
-    save_figure(figure, path)
+
+def _values(rows: Sequence[Mapping[str, str]], column: str) -> list[float]:
+    return [float(row.get(column) or "nan") for row in rows]
+
+
+def _edged_line(axes: Axes, x: Sequence[float], y: Sequence[float], entry: MapClass) -> Line2D:
+    """Draw a line in the colour of a class with a dark edge: pale colours are for areas, and faint on white."""
+    from matplotlib.patheffects import Normal, Stroke
+
+    edge = [Stroke(linewidth=3.2, foreground=FAINT), Normal()]
+    (line,) = axes.plot(x, y, color=entry.colour, linewidth=2.0, label=entry.name, path_effects=edge)
+    if len(x) == 1:  # a line of one point is none
+        line.set(marker="o", markersize=5, markeredgecolor=FAINT)
+    return line
 
 
 def draw_tiles(path: Path, network: Network, tiles: Sequence[Tile], reader: TileReader, tile_set: TileSet) -> None:
@@ -94,16 +128,18 @@ def draw_tiles(path: Path, network: Network, tiles: Sequence[Tile], reader: Tile
     if not count:
         return
     pairs = list(zip(ranked[:count], ranked[::-1], strict=False))
-    figure, grid = _grid(rows=count, columns=6)
+    classes = tile_set.classes
+    handles = class_patches(classes, blank=_BLANK)
+    figure, grid = _grid(count, 6, handles)
     for row, pair in zip(grid, pairs, strict=True):
         for panels, one in zip((row[:3], row[3:]), pair, strict=True):
             for axes, panel in zip(panels, one.panels, strict=True):
-                axes.imshow(panel)
-            panels[0].set_title(f"{one.name}: mIoU {one.miou:.2f}", fontsize=7, loc="left")
-    grid[0][0].annotate("worst: tile, labels, map", (0, 1), (0, 16), "axes fraction", "offset points", fontsize=9)
-    grid[0][3].annotate("best", (0, 1), (0, 16), "axes fraction", "offset points", fontsize=9)
-    add_legend(grid[-1][-1], tile_set.classes)
-    save_figure(figure, path)
+                axes.imshow(panel, interpolation="nearest")
+            _name(panels[0], f"{_shortened(one.name, 24)}: mIoU {one.miou:.2f}")
+    for column, title in ((0, "Worst: tile, labels, map"), (3, "Best: tile, labels, map")):
+        figure.text(_left(column, 6) / WIDTH, 1 - 0.04 / figure.get_figheight(), title, fontsize=TITLE, va="top")
+    add_legend(figure, handles)
+    save_figure(figure, path, classes)
 
 
 def draw_augmented(path: Path, batches: Sequence[Batch], tile_set: TileSet) -> None:
@@ -126,12 +162,16 @@ def draw_augmented(path: Path, batches: Sequence[Batch], tile_set: TileSet) -> N
                 ("", paint(labels.astype(np.uint8), tile_set.classes)),
             ]
     panels = panels[: 2 * SAMPLES]
-    figure, grid = _grid(rows=math.ceil(len(panels) / 8), columns=8)
+    handles = class_patches(tile_set.classes, blank=_BLANK)
+    figure, grid = _grid(math.ceil(len(panels) / 8), 8, handles)
     for axes, (name, panel) in zip((axes for row in grid for axes in row), panels, strict=False):
-        axes.imshow(panel)
-        axes.set_title(name, fontsize=6, loc="left")
-    add_legend(grid[0][1], tile_set.classes)
-    save_figure(figure, path)
+        axes.imshow(panel, interpolation="nearest")
+        if name:
+            _name(axes, _shortened(name, 28))
+    title = "Training tiles as the network sees them, and their labels"
+    figure.text(_GAP / WIDTH, 1 - 0.04 / figure.get_figheight(), title, fontsize=TITLE, va="top")
+    add_legend(figure, handles)
+    save_figure(figure, path, tile_set.classes)
 
 
 def _look(network: Network, tile: Tile, reader: TileReader, tile_set: TileSet) -> _Seen:
@@ -155,11 +195,36 @@ def _stretch(image: np.ndarray, valid: np.ndarray) -> np.ndarray:
     return np.where(valid[..., None], stretched, np.uint8(255))
 
 
-def _grid(rows: int, columns: int) -> tuple[Figure, list[list[Axes]]]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(columns * _PANEL, rows * _PANEL + 0.4), layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False)
-    for axes in grid.flat:
+def _grid(rows: int, columns: int, handles: Sequence[Patch]) -> tuple[Figure, list[list[Axes]]]:
+    """Return a figure of square panels, each with a line above it, and a title above and a legend below them all."""
+    side, foot = _side(columns), legend_height(str(handle.get_label()) for handle in handles)
+    height = foot + rows * (side + _LABEL + _GAP) + _HEAD
+    figure = new_figure(height)
+    grid = []
+    for row in range(rows):
+        bottom = height - _HEAD - (row + 1) * (side + _LABEL) - row * _GAP
+        boxes = [(_left(column, columns), bottom, side, side) for column in range(columns)]
+        grid.append([figure.add_axes((x / WIDTH, y / height, w / WIDTH, h / height)) for x, y, w, h in boxes])
+    for axes in (axes for line in grid for axes in line):
         axes.set_axis_off()
-    return figure, grid.tolist()
+    return figure, grid
+
+
+def _side(columns: int) -> float:
+    return (WIDTH - (columns + 1) * _GAP) / columns
+
+
+def _left(column: int, columns: int) -> float:
+    return _GAP + column * (_side(columns) + _GAP)
+
+
+def _name(axes: Axes, text: str) -> None:
+    axes.set_title(text, fontsize=TEXT, loc="left", pad=3)
+
+
+def _shortened(name: str, longest: int) -> str:
+    """Leave out the middle of a long name: tiles differ at the end, scenes at the beginning."""
+    if len(name) <= longest:
+        return name
+    kept = longest - 1
+    return f"{name[: kept // 2]}…{name[-(kept - kept // 2) :]}"

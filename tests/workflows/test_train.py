@@ -16,7 +16,6 @@ import geopandas
 import pytest
 import rasterio
 import torch
-from PIL import Image
 from training_runs import STEPS, interrupt_after, run, weights
 from typer.testing import CliRunner
 
@@ -359,14 +358,6 @@ def test_ctrl_c_keeps_the_state_and_resume_goes_on(bright_tiles: Path, tmp_path:
     settings = json.loads((tmp_path / "run" / "settings.json").read_text())
     assert settings["budget"]["steps"] == 320
     assert len(list((tmp_path / "run").glob("state-*.safetensors"))) == 1
-
-
-def test_pictures_show_the_run_and_its_tiles(bright_tiles: Path, tmp_path: Path) -> None:
-    run(bright_tiles, tmp_path / "run", steps=6, pictures=True, show_augment=True, augment="strong")
-    for name, (columns, rows) in {"curves": (1000, 320), "tiles": (1080, 400), "augmented": (1440, 760)}.items():
-        with Image.open(tmp_path / "run" / f"{name}.png") as picture:
-            assert picture.size == (columns, rows), name
-            assert len(picture.getcolors()) > 10
 
 
 def test_the_run_record_tells_what_was_asked_for_and_how_it_ended(bright_tiles: Path, tmp_path: Path) -> None:
