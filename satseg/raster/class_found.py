@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from satseg.raster.class_bands import ClassBands
-from satseg.raster.class_map import ClassMap
+from satseg.raster.class_map import ClassMap, spell_pair
 from satseg.raster.class_names import ValueNames, spell_colour
 
-_LISTED = 12  # values or colours that a message names
+LISTED = 12
+"""Values or colours that a message names."""
 
 
 class Use(Enum):
@@ -156,9 +157,10 @@ def colour_name(colour: int) -> str:
     return spell_colour(colour >> 16, colour >> 8 & 0xFF, colour & 0xFF)
 
 
-def listed(counts: Counter[str]) -> str:
-    """Return the most frequent values with their pixels, for a message."""
-    parts = [f"{value} ({count:,} px)" for value, count in counts.most_common(_LISTED)]
+def listed(counts: Counter[str], unit: str = "px") -> str:
+    """Return the most frequent values with their pixels, or other units, for a message."""
+    plural = "" if unit == "px" else "s"
+    parts = [f"{value} ({count:,} {unit}{plural if count > 1 else ''})" for value, count in counts.most_common(LISTED)]
     more = len(counts) - len(parts)
     return ", ".join(parts) + (f" and {more:,} more" if more else "")
 
@@ -166,13 +168,13 @@ def listed(counts: Counter[str]) -> str:
 def as_class_map(values: Iterable[str], name: str) -> str:
     """Return values as a class map that gives all of them a name, for a hint; dots stand for those beyond a dozen."""
     values = list(values)
-    line = ",".join(f"{value}={name}" for value in values[:_LISTED])
-    return line + (",..." if len(values) > _LISTED else "")
+    line = ",".join(spell_pair(value, name) for value in values[:LISTED])
+    return line + (",..." if len(values) > LISTED else "")
 
 
 def spell_few(codes: Sequence[int]) -> str:
     """Return values for a message, dots for those beyond a dozen."""
-    return ", ".join([*map(str, codes[:_LISTED]), *(["..."] if len(codes) > _LISTED else [])])
+    return ", ".join([*map(str, codes[:LISTED]), *(["..."] if len(codes) > LISTED else [])])
 
 
 def example_map(codes: Sequence[int], names: Mapping[int, str]) -> str:
@@ -182,5 +184,5 @@ def example_map(codes: Sequence[int], names: Mapping[int, str]) -> str:
         codes: The values.
         names: What they may be, by value; NAME stands for others.
     """
-    line = ",".join(f"{code}={names.get(code, 'NAME')}" for code in codes[:_LISTED])
-    return line + (",..." if len(codes) > _LISTED else "")
+    line = ",".join(f"{code}={names.get(code, 'NAME')}" for code in codes[:LISTED])
+    return line + (",..." if len(codes) > LISTED else "")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Mapping
+import unicodedata
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from satseg.classes import BACKGROUND
-from satseg.errors import LabelError, UsageError
+from satseg.errors import UsageError
 
 IGNORE = "ignore"
 """Class name of what is known to be neither taught nor scored."""
@@ -72,7 +73,7 @@ class ClassMap:
         """
         names: dict[str, str] = {}
         for value, name in pairs:
-            value = value.lower() if _COLOUR.fullmatch(value) else value
+            value = value.lower() if _COLOUR.fullmatch(value) else _composed(value)
             if names.setdefault(value, name) != name:
                 raise UsageError(
                     f"The value {value!r} stands twice in --class-map: as {names[value]!r} and as {name!r}."
@@ -105,6 +106,7 @@ class ClassMap:
 
         Upper and lower case are told apart; None where nothing names it.
         """
+        value = _composed(value)
         if value in self.names:
             return self.names[value]
         return next((self.names[key] for key, pattern in self._patterns if pattern.fullmatch(value)), None)
@@ -117,23 +119,16 @@ class ClassMap:
         """Return a value that stays as it is though it is not named; None for others."""
         return value if self.keeps_others or (self.keeps_targets and value in self.names.values()) else None
 
-    def look_up(self, value: str, path: str) -> str:
-        """Return the class of a value.
+    def meets(self, key: str, values: Collection[str]) -> bool:
+        """Tell whether any of the values is one that a key of this class map speaks of."""
+        if key in values or key == OTHERS:
+            return True
+        pattern = _pattern(key)  # matches nothing but the key itself where no * is in it
+        return any(pattern.fullmatch(_composed(value)) for value in values)
 
-        Args:
-            value: Value as text.
-            path: Where it was found.
-
-        Raises:
-            LabelError: It is not named, and ``*`` neither: no class is guessed.
-        """
-        name = self.find(value) or self.kept(value) or self.names.get(OTHERS)
-        if name is None:
-            raise LabelError(
-                f"{path} holds the value {value!r}, which --class-map does not name.",
-                hint=f"Add {value}={IGNORE}, {value}={BACKGROUND}, or *={IGNORE} for all that is not named.",
-            )
-        return name
+    def look_up(self, value: str) -> str | None:
+        """Return the class of a value; None where it is not named, and ``*`` neither: no class is guessed."""
+        return self.find(value) or self.kept(value) or self.names.get(OTHERS)
 
 
 def spell_pair(value: str, name: str) -> str:
@@ -147,6 +142,11 @@ def _parted(pair: str) -> tuple[str, str]:
     if not (value and equals and name):
         raise UsageError(f"{pair!r} does not say which value is of which class.", hint=_EXAMPLE)
     return value, name
+
+
+def _composed(text: str) -> str:
+    """Return text in the one of several spellings in Unicode that look alike, such as one character for å, not two."""
+    return unicodedata.normalize("NFC", text)
 
 
 def _pattern(key: str) -> re.Pattern[str]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from satseg.classes import BACKGROUND, IGNORE_INDEX
 from satseg.errors import ClassRasterError
 from satseg.raster.class_bands import LOSSY_HINT
 from satseg.raster.class_found import FoundValues, Reading, Use, as_class_map, listed
-from satseg.raster.class_map import IGNORE, OTHERS
+from satseg.raster.class_map import IGNORE, OTHERS, ClassMap
+from satseg.raster.class_map_check import say_unnamed
 
 log = logging.getLogger("satseg")
 
@@ -45,19 +46,21 @@ def ask(files: Sequence[FoundValues], reading: Reading) -> None:
         _ask_about_nodata(plain, reading, alone=reading.alone and len(plain) == len(files))
 
 
-def ask_about_missing(file: FoundValues, missing: Counter[int]) -> None:
-    """Refuse values that the class map does not name.
+def ask_about_missing(found: Mapping[str, Counter[str]], class_map: ClassMap) -> None:
+    """Refuse values that the class map does not name, those of all rasters at once.
+
+    Args:
+        found: Pixels by value as users write it, of each raster that holds any.
+        class_map: The class map.
 
     Raises:
         ClassRasterError: There are some.
     """
-    values = {file.spell(code): count for code, count in missing.items()}
-    first, more = next(iter(values)), f"s {listed(Counter(values))}" if len(values) > 1 else ""
-    raise ClassRasterError(
-        f"{file.path} holds the value{more or f' {first}'}, which --class-map does not name.",
-        hint=f"Add {as_class_map(values, IGNORE)}, {as_class_map(values, BACKGROUND)}, or {OTHERS}={IGNORE} for all "
-        "that is not named.",
-    )
+    if found:
+        first, others = next(iter(found)), len(found) - 1
+        where = f"{first}, with {others:,} more," if others else first
+        message, hint = say_unnamed(where, sum(found.values(), Counter()), class_map, "px")
+        raise ClassRasterError(message, hint=hint)
 
 
 def _refuse_losses(file: FoundValues) -> None:

@@ -49,6 +49,9 @@ class ClassValues:
             files = [file.as_values() if file.coloured else file for file in files]
         self._files = {file.path: file for file in files}
         ask(files, reading)
+        if reading.class_map is not None:
+            missing = {file.path: counts for file in files if (counts := self._missing(file))}
+            ask_about_missing(missing, reading.class_map)
         self._classes = {file.path: self._resolve(file) for file in files}
         if reading.use is Use.LABELS and not any(self.names_of(path) for path in self._classes):
             raise ClassRasterError(
@@ -70,6 +73,12 @@ class ClassValues:
         """Values and their classes, over all rasters."""
         pairs = {pair for classes in self._classes.values() for pair in classes.items()}
         return {pair for pair in pairs if pair[1] not in _NO_CLASSES}
+
+    @property
+    def spellings(self) -> dict[str, tuple[str, ...]]:
+        """Values as users write them, and all that a class map may call each, over all rasters."""
+        files = self._files.values()
+        return {file.spell(code): tuple(self._keys(code, file)) for file in files for code in file.counts}
 
     @property
     def names(self) -> list[str]:
@@ -115,12 +124,14 @@ class ClassValues:
         """
         return self._files[path].open()
 
+    def _missing(self, file: FoundValues) -> Counter[str]:
+        """Return pixels by value as users write it, of those that the class map ought to name and does not."""
+        counts = file.counts.items()
+        return Counter({file.spell(code): count for code, count in counts if self._class_of(code, file) is None})
+
     def _resolve(self, file: FoundValues) -> dict[int, str]:
         """Return the class of each value of a raster."""
         found = {code: self._class_of(code, file) for code in sorted(file.counts)}
-        missing = Counter({code: file.counts[code] for code, name in found.items() if name is None})
-        if missing:
-            ask_about_missing(file, missing)
         classes = {code: name for code, name in found.items() if name is not None}
         count = len(set(classes.values()) - _NO_CLASSES)
         if count > MAX_CLASSES:

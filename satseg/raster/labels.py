@@ -18,6 +18,7 @@ from satseg.classes import BACKGROUND, IGNORE_INDEX, MAX_CLASSES, ClassTable
 from satseg.errors import LabelError, UsageError, printable
 from satseg.raster.class_found import Reading, example_map, spell_few
 from satseg.raster.class_map import IGNORE, ClassMap, order_names
+from satseg.raster.class_map_check import say_unmet
 from satseg.raster.names import is_local_file, split_layer
 from satseg.raster.outlines import UNKNOWN, between_objects, near_outline
 from satseg.raster.raster_labels import RasterLabels, is_raster
@@ -125,6 +126,13 @@ class LabelSource:
         if len(self.layers) == 1 and isinstance(self.layers[0], VectorLabels):
             return self.layers[0], self._ids[0]
         return None
+
+    def warn_of_unmet(self, class_map: ClassMap | None, *, only_alike: bool = False) -> None:
+        """Warn of what a class map names and none of the layers holds, as :func:`~.class_map_check.say_unmet` does."""
+        values = {value: keys for layer in self.layers for value, keys in layer.spellings.items()}
+        unmet = None if class_map is None else say_unmet(self.path, class_map, values, only_alike=only_alike)
+        if unmet is not None:
+            log.warning(unmet)
 
     @property
     def empty(self) -> bool:

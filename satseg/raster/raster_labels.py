@@ -42,6 +42,7 @@ class RasterLabels:
         self.values = ClassValues(paths, reading or Reading())
         self.names = [*self.values.names, IGNORE]
         self.colours = self.values.colours
+        self.spellings = self.values.spellings
 
     def on(self, scene: SceneInfo) -> WarpedLabels:
         """Bring the raster onto the grid of a scene by nearest neighbour, where it is not on it already.

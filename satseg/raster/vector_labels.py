@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from satseg.geo.grid import doubt_of_points
 from satseg.geo.placing import Placing
 from satseg.geo.polygons import AREAL, Bounds, clipped, padded
 from satseg.raster.class_map import ClassMap
+from satseg.raster.class_map_check import say_unnamed
 from satseg.raster.features import FeatureStore, VectorLayer
 from satseg.raster.scene import window_transform
 from satseg.records import SceneInfo
@@ -30,6 +32,7 @@ _MANY = 2000  # vertices
 _SURROUNDINGS = 0.1  # of a window, on each side
 _Columns = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 _UNKNOWN = "unknown"
+_UNNAMED = -1  # kind of what the class map does not name
 _TOO_MANY = 1020  # different values: no classes, but names of single objects
 
 
@@ -98,16 +101,19 @@ class VectorLabels:
             layer.require(field)
         shapes: set[str] = set()
         missing = 0
+        counts = Counter[str]()
         stem = printable(Path(layer.path).stem)
         for geometries, values in layer.batches([f for f in (class_field, rank) if f], where):
             texts = [self._spell(value) for value in values[class_field]] if class_field else [stem] * len(geometries)
             missing += texts.count("")
+            counts.update(text or _UNKNOWN for text in texts)
             kinds = np.array([self._kind(text or _UNKNOWN) for text in texts], dtype=np.int32)
             others = ~np.isin(shapely.get_type_id(geometries), (*AREAL, shapely.GeometryType.MISSING))
             shapes.update(shape.geom_type for shape in geometries[others])
             self.store.add(geometries, kinds, self._ranks(geometries, values[rank] if rank else None))
         if missing:
             log.warning("%d features have no %s; they are named %r.", missing, class_field, _UNKNOWN)
+        self._check_names(counts, class_field)
         self._check(layer, where, sorted(shapes))
         self.store.finish()
         if not self.store.count:
@@ -142,11 +148,28 @@ class VectorLabels:
                     f"{self.path} has more than {_TOO_MANY} different class values.",
                     hint="Choose an attribute of classes, not of single objects.",
                 )
-            name = text if self._map is None else self._map.look_up(text, self.path)
+            name = text if self._map is None else self._map.look_up(text)
+            if name is None:
+                kind = self._kinds[text] = _UNNAMED
+                return kind
             if name not in self.names:
                 self.names.append(name)
             kind = self._kinds[text] = self.names.index(name)
         return kind
+
+    @property
+    def spellings(self) -> dict[str, tuple[str, ...]]:
+        """The values found, each as all that a class map may call it."""
+        return {text: (text,) for text in self._kinds}
+
+    def _check_names(self, counts: Counter[str], class_field: str | None) -> None:
+        unnamed = Counter({text: counts[text] for text, kind in self._kinds.items() if kind == _UNNAMED})
+        if not unnamed or self._map is None:
+            return
+        message, hint = say_unnamed(self.path, unnamed, self._map, "feature")
+        if class_field is None:
+            hint = f"Without --class-field all features have the one value that the file is named after. {hint}"
+        raise LabelError(message, hint=hint)
 
     def _ranks(self, geometries: np.ndarray, values: list[Any] | None) -> np.ndarray:
         if self._order == "area":

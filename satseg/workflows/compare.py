@@ -77,7 +77,9 @@ class LabelReading:
             mapping = mapping if mapping.find(printable(Path(VectorLayer.open(str(self.path)).path).stem)) else None
         if mapping is not None:
             mapping = replace(mapping, keeps_targets=True)
-        return open_labels(self.path, class_field=self.class_field, class_map=mapping, where=self.where)
+        source = open_labels(self.path, class_field=self.class_field, class_map=mapping, where=self.where)
+        source.warn_of_unmet(mapping, only_alike=True)  # other names may be those of the map
+        return source
 
 
 @dataclass(frozen=True)

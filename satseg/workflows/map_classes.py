@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,10 @@ from satseg.errors import SceneError
 from satseg.raster.class_bands import ClassBands
 from satseg.raster.class_found import Reading, Use
 from satseg.raster.class_map import ClassMap, order_names
+from satseg.raster.class_map_check import say_unmet
 from satseg.raster.class_values import ClassValues, Translation, own_name
+
+log = logging.getLogger("satseg")
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +46,9 @@ class MapClasses:
         if class_map is None and _hold_ids(paths, band):
             return cls(None, None, band)
         values = ClassValues(paths, Reading(class_map, band=band, use=Use.POLYGONS))
+        unmet = None if class_map is None else say_unmet(", ".join(map(str, paths)), class_map, values.spellings)
+        if unmet is not None:
+            log.warning(unmet)
         return cls(_with_ids_as_values(values) or table_of(values, class_map), values, band)
 
     @property

@@ -187,6 +187,7 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
             ignore_border=pixels("ignore-border", ignore_border, infos),
             boundary=pixels("boundary", boundary, infos),
         )
+        source.warn_of_unmet(mapping)
         check_empty(keep_empty, source.classes)
         layout = Layout(
             size=size,

@@ -134,7 +134,7 @@ def test_a_value_itself_goes_before_patterns_and_these_in_their_order() -> None:
         "vinter": None,
         "Havre": None,
     }
-    assert class_map.look_up("Havre", "a.gpkg") == "other"
+    assert class_map.look_up("Havre") == "other"
 
 
 def test_only_pairs_that_need_quotes_have_them() -> None:

@@ -235,7 +235,9 @@ def test_what_a_class_map_ignores_is_ignored(tmp_path: Path) -> None:
 
 
 def test_a_value_that_no_class_map_names_is_not_guessed(tmp_path: Path) -> None:
-    with pytest.raises(LabelError, match="holds the value 'park', which --class-map does not name") as caught:
+    with pytest.raises(
+        LabelError, match=r"holds the value park \(1 feature\), which --class-map does not name"
+    ) as caught:
         open_labels(
             two_kinds(tmp_path / "a.gpkg"), class_field="kind", class_map=ClassMap.parse("1=water,residential=building")
         )
