@@ -25,6 +25,8 @@ from satseg.records import SceneInfo
 
 _TOLERANCE = 0.01  # px that corners of one grid may differ, where coordinates were rounded
 _BEYOND = 1.0  # units past a pole: grids that count their cells by centres reach over it by half a cell
+_POLE = 90.0  # degrees, the largest latitude
+_GRAIN = 1e-3  # m; nobody sees as little from above
 _FAR = 15.0  # degrees outside of the area of use of a CRS, from which a place is doubted
 
 
@@ -164,17 +166,29 @@ def doubt(grid: Grid, stated: str | None) -> str | None:
             f"is not georeferenced: it states {short_name(stated)}, {why}; its pixels have neither place nor size on "
             "the ground"
         )
-    return doubt_of_points(*grid.corners(), grid.crs)
+    x, y = grid.corners()
+    pixel = abs(grid.transform.determinant) ** 0.5
+    if not is_geographic(grid.crs) and max(np.abs(x).max() / 2, np.abs(y).max()) <= _POLE and pixel < _GRAIN:
+        return _told(f"{_spell(x, y)} with pixels of {pixel:.3g} units (degrees labelled as metres?)")
+    return doubt_of_points(x, y, grid.crs)
 
 
 def doubt_of_points(x: np.ndarray, y: np.ndarray, crs: str | None) -> str | None:
     """Say what is wrong with points that something says to lie at, as :func:`doubt` does."""
     problem = crs and _misplaced(x, y, crs)
-    return problem and f"{problem}: it seems to be georeferenced wrongly, and what is measured on the ground is too"
+    return problem and _told(problem)
+
+
+def _told(problem: str) -> str:
+    return f"{problem}: it seems to be georeferenced wrongly, and what is measured on the ground is too"
+
+
+def _spell(x: np.ndarray, y: np.ndarray) -> str:
+    return f"lies at x {x.min():.10g} to {x.max():.10g} and y {y.min():.10g} to {y.max():.10g}"
 
 
 def _misplaced(x: np.ndarray, y: np.ndarray, crs: str) -> str | None:
-    where = f"lies at x {x.min():.10g} to {x.max():.10g} and y {y.min():.10g} to {y.max():.10g}"
+    where = _spell(x, y)
     if is_geographic(crs):
         turn = full_turn(crs)
         beyond = (np.abs(y) > turn / 4 + _BEYOND).any() or (np.abs(x) > 2 * turn).any()

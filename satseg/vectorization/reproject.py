@@ -33,6 +33,7 @@ _SAMPLES = 65  # places along each side of a scene that are looked at
 _ON_ANTIMERIDIAN = 1e-4  # pixels from it, within which a vertex lies on it: grids are given to the centimetre
 _SAME = 1e-3  # m between places that are one
 _TORN = 1e7  # m; no edge is as long, so that it has been torn apart
+_CONTINENT = 1e12  # m2; rings around all the rest of the globe are larger
 _DEGREE = 111_000.0  # m along a meridian
 
 
@@ -110,11 +111,13 @@ class Reprojection:
         if self._densifier is not None:
             points, rings = self._densifier.cut(points, rings)
         if self._globe is None:
+            drawn = points
             if self._meets and self._src_turn is not None:  # so that both borders come to the same place, to the bit
                 half = self._src_turn / 2
                 points = np.column_stack([np.mod(points[:, 0] + half, self._src_turn) - half, points[:, 1]])
             found = self._transformed(self._transformer, points)
             self._check_whole(found[:, 0], rings)
+            self._check_turned(drawn, found, rings)
             batch = replace(batch, points=found, rings=rings)
             return joined(met_again(batch)) if self._meets else batch
         globe = self._globe
@@ -177,6 +180,24 @@ class Reprojection:
                 "polygons apart.",
                 hint="Choose another CRS, such as EPSG:4326.",
             )
+
+    def _check_turned(self, points: np.ndarray, found: np.ndarray, rings: np.ndarray) -> None:
+        """Refuse rings that go the other way round than most: what was around them is in them now."""
+        before, after = _areas(points, rings), _areas(found, rings)
+        way = np.sign(before) * np.sign(after)
+        if ((way * way.sum() < 0) & (np.abs(after) * self._unit**2 > _CONTINENT)).any():
+            raise OutputError(
+                f"Part of the map lies around the place that is farthest from the middle of {self._name}, which would "
+                "turn a polygon inside out.",
+                hint="Choose another CRS, such as EPSG:4326.",
+            )
+
+
+def _areas(points: np.ndarray, rings: np.ndarray) -> np.ndarray:
+    """Return twice the area of each ring, positive where it goes counterclockwise."""
+    x, y = (points - np.repeat(points[rings[:-1]], np.diff(rings), axis=0)).T
+    steps = np.append(x[:-1] * y[1:] - x[1:] * y[:-1], 0.0)  # 0 from one ring to the next, which begins at (0, 0)
+    return np.add.reduceat(steps, rings[:-1])
 
 
 @dataclass(frozen=True)

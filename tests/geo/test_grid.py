@@ -135,6 +135,13 @@ def test_places_that_cannot_be_are_doubted_with_numbers(
         assert f"{corner[0]:.10g}" in str(scene.info.doubt)
 
 
+def test_degrees_labelled_as_metres_are_doubted(tmp_path: Path) -> None:
+    pixels, place = np.zeros((1, 8, 8), "uint8"), Affine(1e-4, 0, 9, 0, -1e-4, 48)
+    with Scene.open(write_scene(tmp_path / "scene.tif", pixels, transform=place)) as scene:
+        assert "lies at x 9 to 9.0008" in str(scene.info.doubt)
+        assert "pixels of 0.0001 units (degrees labelled as metres?)" in str(scene.info.doubt)
+
+
 @pytest.mark.parametrize(
     ("crs", "transform"),
     [

@@ -311,6 +311,17 @@ def test_what_is_torn_apart_without_anyone_knowing_is_refused() -> None:
         there.apply(Batch({}, points, np.array([0, 4]), ends, ends, multi=False))
 
 
+@pytest.mark.parametrize("crs", ["EPSG:3035", "+proj=aeqd +lat_0=52 +lon_0=10"])
+def test_what_a_projection_turns_inside_out_is_refused(tmp_path: Path, crs: str) -> None:
+    values = np.kron(np.random.default_rng(0).integers(1, 4, (9, 18)), np.ones((2, 2), dtype=int)).astype(np.uint8)
+    where = {"transform": Affine(10, 0, -180, 0, -10, 90), "crs": "EPSG:4326"}
+    with pytest.raises(OutputError, match=r"inside out|tear polygons apart"):
+        run([tmp_path / "world.fgb"], values, to_crs=crs, **where)
+    where["transform"] = Affine(1, 0, -20, 0, -1, 72)
+    run([tmp_path / "part.fgb"], values, to_crs=crs, **where)
+    assert_coverage(read(tmp_path / "part.fgb").geometry.values)
+
+
 def test_several_maps_make_one_layer_that_tells_them_apart(tmp_path: Path) -> None:
     path, values = tmp_path / "out.gpkg", noise(20, 20)
     with PolygonSink([path], classes=CLASSES, provenance={}) as sink:
