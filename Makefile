@@ -15,8 +15,9 @@ setup: .venv/installed
 demo: setup
 	$(BIN)/satseg demo -o demo --overwrite
 
+# Processes instead of threads: threads of several processes would only wait for each other.
 test: setup
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
