@@ -16,6 +16,7 @@ from satseg.raster.class_map_check import say_unnamed
 log = logging.getLogger("satseg")
 
 _FEW, _MOSTLY = 2, 0.5  # of masks of 0 and 255 that were blurred: other values on each side, share of 0 and 255
+_WHOLE = 1e15  # whole numbers up to here can be typed
 _MANY = 128  # classes of land cover without any name are fewer
 _BY_THRESHOLD = "gdal_calc.py -A IN --calc 'A>127' --outfile OUT"
 
@@ -155,26 +156,32 @@ def _ask_about_negative(files: Sequence[FoundValues], reading: Reading) -> None:
 
 
 def _ask_about_nodata(files: Sequence[FoundValues], reading: Reading, *, alone: bool) -> None:
-    """Ask about 0 where it is nodata and but one class is left, as QGIS's Rasterize writes masks."""
-    zero = [file for file in files if file.nodata == 0 and file.unknown]
-    if not zero or reading.use is Use.POLYGONS or 0 in reading.unlabelled:
+    """Ask about nodata where but one class is left, as QGIS's Rasterize writes masks; tell of 0 beside several."""
+    if reading.use is Use.POLYGONS:
         return
-    unknown = sum(file.unknown for file in zero)
+    empty = [file for file in files if file.unknown and _can_be_named(file.nodata, reading)]
     known = set().union(*(file.counts for file in files)) - {IGNORE_INDEX} - reading.unlabelled
-    if len(known) == 1 and alone:
-        (one,) = known
+    if len(known) == 1 and known != {0} and alone and empty:  # 0 alone is background already
+        (one,), value = known, int(empty[0].nodata or 0)
+        unknown = sum(file.unknown for file in empty)
         raise ClassRasterError(
-            f"{zero[0].path} holds nothing but {one}, and 0 as nodata ({unknown:,} px): 0 could be background, or mean "
-            "unlabelled.",
-            hint=f"Say which: --class-map 0={BACKGROUND},{one}=NAME, or 0={IGNORE},{one}=NAME.",
+            f"{empty[0].path} holds nothing but {one}, and {value} as nodata ({unknown:,} px): {value} could be "
+            "background, or mean unlabelled.",
+            hint=f"Say which: --class-map {value}={BACKGROUND},{one}=NAME, or {value}={IGNORE},{one}=NAME.",
         )
-    if reading.use is Use.MAP:
-        return  # what it leaves out is counted
-    log.warning(
-        "%s: %s px of nodata, 0, are taken for unlabelled; if 0 is a class, name it: --class-map 0=NAME,...",
-        zero[0].path,
-        f"{unknown:,}",
-    )
+    zero = [file for file in empty if file.nodata == 0]
+    if zero and reading.use is not Use.MAP:  # what maps leave out is counted
+        log.warning(
+            "%s: %s px of nodata, 0, are taken for unlabelled; if 0 is a class, name it: --class-map 0=NAME,...",
+            zero[0].path,
+            f"{sum(file.unknown for file in zero):,}",
+        )
+
+
+def _can_be_named(nodata: float | None, reading: Reading) -> bool:
+    """Tell whether a class map can name a nodata value, and nobody said that it means unlabelled."""
+    named = nodata is not None and nodata == nodata // 1 and abs(nodata) < _WHOLE
+    return named and nodata not in reading.unlabelled
 
 
 def _ask_about_named_nodata(files: Sequence[FoundValues], reading: Reading) -> None:

@@ -180,6 +180,17 @@ def test_nodata_0_beside_one_class_is_asked_about_and_a_class_where_it_is_named(
     assert read(path, "0=ignore,1=roof")[:, 0].tolist() == [0] * 4 + [255] * 6
 
 
+@pytest.mark.parametrize(("nodata", "dtype"), [(255, "uint8"), (-9999, "float32"), (2, "int16")])
+def test_any_nodata_beside_one_class_is_asked_about(tmp_path: Path, nodata: int, dtype: str) -> None:
+    path = write(tmp_path / "roofs.tif", mask(nodata, 1, dtype), nodata=nodata)
+    with pytest.raises(LabelError, match=rf"nothing but 1, and {nodata} as nodata \(120 px\)"):
+        open_labels(path)
+    write(tmp_path / "nothing.tif", mask(nodata, 0, dtype), nodata=nodata)
+    assert open_labels(tmp_path / "nothing.tif").classes.names == ("class 0",)
+    assert read(path, f"{nodata}=background,1=roof")[:, 0].tolist() == [1] * 4 + [0] * 6
+    assert read(path, f"{nodata}=ignore,1=roof")[:, 0].tolist() == [0] * 4 + [255] * 6
+
+
 def test_values_below_0_are_asked_about(tmp_path: Path) -> None:
     values = mask(-1, 0, "int16")
     values[9] = 1
