@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,8 @@ import typer
 
 from satseg.classes import IGNORE_INDEX
 from satseg.cli import console, options
+from satseg.cli.streams import require_stdout
+from satseg.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from satseg.raster.features import VectorLayer
     from satseg.records import BandSpec, BandStatistics, SceneInfo
     from satseg.workflows.info import CheckpointInfo, ClassRasterInfo, FileInfo, RunInfo, TileSetInfo
+    from satseg.workflows.label_values import LabelValues
 
 _Row = tuple[str, object]
 
@@ -38,15 +42,54 @@ def info(
             help="A scene, a class raster, polygons, the folder of a tile set or of a training run, or a checkpoint.",
         ),
     ],
+    class_field: options.ClassField = None,
+    values: Annotated[
+        bool,
+        typer.Option(
+            "--values", help="List the values of labels, a class raster, with counts and areas; features need a field."
+        ),
+    ] = False,
+    class_map: Annotated[
+        str | None,
+        typer.Option(
+            metavar="-",
+            help="Write the values as a class map to edit, in CSV, to stdout: --class-map - > classes.csv, "
+            "which tile and others take as --class-map classes.csv.",
+        ),
+    ] = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Show what a scene, a map, a tile set, a checkpoint or a training run is."""
+    """Show what a scene, a map, a tile set, a checkpoint or a training run is, or the values that labels hold."""
     talk = console.talk(ctx, json=json, quiet=quiet, debug=debug)
+    if class_map is not None and (class_map != "-" or json):
+        raise UsageError(
+            "info writes a class map to stdout, and nothing else.",
+            hint="satseg info FILE --class-map - > classes.csv",
+        )
+    if class_map or class_field or values:
+        from satseg.workflows.label_values import label_values
+
+        found = label_values(file, class_field=class_field)
+        if class_map:
+            require_stdout()
+            sys.stdout.write(found.template())
+        else:
+            talk.answer(found, _values)
+        return
     from satseg.workflows.info import info
 
     talk.answer(info(file), _tables)
+
+
+def _values(found: LabelValues) -> Table:
+    rows = [
+        (entry.value, entry.count, None if entry.area_m2 is None else f"{entry.area_m2:,.1f}") for entry in found.values
+    ]
+    title = f"{found.path}: {len(rows):,} values"
+    title += f", and {found.unknown:,} px of nodata" if found.unknown else ""
+    return console.table(("value", found.unit, "area m2"), rows, title=title)
 
 
 def _tables(found: FileInfo) -> list[Table]:

@@ -31,9 +31,31 @@ BURN_ORDERS = ("file", "area", "class")
 _MANY = 2000  # vertices
 _SURROUNDINGS = 0.1  # of a window, on each side
 _Columns = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-_UNKNOWN = "unknown"
+UNKNOWN = "unknown"
+"""Value of features whose attribute holds none."""
 _UNNAMED = -1  # kind of what the class map does not name
 _TOO_MANY = 1020  # different values: no classes, but names of single objects
+
+
+def spell_value(value: Any, path: str) -> str:
+    """Return an attribute as a class map names it, nothing where it holds none.
+
+    Blanks around a name are none of it: a class map cannot hold them. Whole numbers have no point.
+
+    Raises:
+        LabelError: It is a list or the like.
+    """
+    if isinstance(value, list | dict | bytes):
+        raise LabelError(
+            f"The attribute that is to name classes in {path} holds {type(value).__name__}s, such as "
+            f"{str(value)[:40]}.",
+            hint="Choose an attribute of texts or numbers with --class-field.",
+        )
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip()
 
 
 class VectorLabels:
@@ -104,15 +126,19 @@ class VectorLabels:
         counts = Counter[str]()
         stem = printable(Path(layer.path).stem)
         for geometries, values in layer.batches([f for f in (class_field, rank) if f], where):
-            texts = [self._spell(value) for value in values[class_field]] if class_field else [stem] * len(geometries)
+            texts = (
+                [spell_value(value, self.path) for value in values[class_field]]
+                if class_field
+                else [stem] * len(geometries)
+            )
             missing += texts.count("")
-            counts.update(text or _UNKNOWN for text in texts)
-            kinds = np.array([self._kind(text or _UNKNOWN) for text in texts], dtype=np.int32)
+            counts.update(text or UNKNOWN for text in texts)
+            kinds = np.array([self._kind(text or UNKNOWN) for text in texts], dtype=np.int32)
             others = ~np.isin(shapely.get_type_id(geometries), (*AREAL, shapely.GeometryType.MISSING))
             shapes.update(shape.geom_type for shape in geometries[others])
             self.store.add(geometries, kinds, self._ranks(geometries, values[rank] if rank else None))
         if missing:
-            log.warning("%d features have no %s; they are named %r.", missing, class_field, _UNKNOWN)
+            log.warning("%d features have no %s; they are named %r.", missing, class_field, UNKNOWN)
         self._check_names(counts, class_field)
         self._check(layer, where, sorted(shapes))
         self.store.finish()
@@ -122,23 +148,6 @@ class VectorLabels:
         doubt = doubt_of_points(np.array([left, right, right, left]), np.array([bottom, bottom, top, top]), self.crs)
         if doubt:
             log.warning("%s %s.", self.path, doubt)
-
-    def _spell(self, value: Any) -> str:
-        """Return an attribute as the name of a class, nothing where it holds none.
-
-        Blanks around a name are none of it: a class map cannot hold them. Whole numbers have no point.
-        """
-        if isinstance(value, list | dict | bytes):
-            raise LabelError(
-                f"The attribute that is to name classes in {self.path} holds {type(value).__name__}s, such as "
-                f"{str(value)[:40]}.",
-                hint="Choose an attribute of texts or numbers with --class-field.",
-            )
-        if value is None or (isinstance(value, float) and math.isnan(value)):
-            return ""
-        if isinstance(value, float) and value.is_integer():
-            return str(int(value))
-        return str(value).strip()
 
     def _kind(self, text: str) -> int:
         kind = self._kinds.get(text)

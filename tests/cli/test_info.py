@@ -13,6 +13,7 @@ import geopandas
 import numpy as np
 import pytest
 import rasterio
+import shapely
 from affine import Affine
 
 from satseg import list_architectures
@@ -234,3 +235,30 @@ def test_tile_and_evaluate_with_awkward_labels_give_a_result_or_one_sentence(
 def test_evaluate_of_awkward_rasters_gives_a_result_or_one_sentence(satseg: Callable, shared_data: Path) -> None:
     for path in awkward(shared_data / "rasters"):
         check(satseg("evaluate", path, "-l", path, "--bootstrap", 9, "--json"), path)
+
+
+def test_values_of_labels_are_a_table_json_or_a_class_map(satseg: Callable, tmp_path: Path) -> None:
+    shapes = [shapely.box(i, 0, i + 1, 1) for i in range(3)]
+    crops = {"crop": ["Kartofler, spise-", "Rug", "Rug"]}
+    path = tmp_path / "fields.shp"
+    geopandas.GeoDataFrame(crops, geometry=shapes, crs="EPSG:32632").to_file(path)
+    done = satseg("info", path, "--class-field", "crop")
+    assert (done.code, done.stderr) == (0, "")
+    assert [line.split()[:2] for line in done.stdout.splitlines()[-2:]] == [["Rug", "2"], ["Kartofler,", "spise-"]]
+    values = json.loads(satseg("info", path, "--class-field", "crop", "--json").stdout)["values"]
+    assert [(entry["value"], entry["count"]) for entry in values] == [("Rug", 2), ("Kartofler, spise-", 1)]
+    written = satseg("info", path, "--class-field", "crop", "--class-map", "-")
+    assert written.stdout.startswith("value,class,colour,count,area_m2\nRug,Rug,,2,")
+    assert '"Kartofler, spise-","Kartofler, spise-",,1,' in written.stdout
+    for wrong in (["--class-map", "classes.csv"], ["--class-map", "-", "--json"]):
+        done = satseg("info", path, "--class-field", "crop", *wrong)
+        assert (done.code, done.stdout) == (2, "")
+        assert "info writes a class map to stdout, and nothing else" in done.stderr
+
+
+def test_info_values_of_a_class_raster(satseg: Callable, tmp_path: Path) -> None:
+    profile = {"count": 1, "height": 1, "width": 4, "dtype": "uint8"}
+    with rasterio.open(tmp_path / "mask.png", "w", driver="PNG", **profile) as dataset:
+        dataset.write(np.array([[[0, 7, 7, 7]]], dtype=np.uint8))
+    done = satseg("info", tmp_path / "mask.png", "--values")
+    assert [line.split()[:2] for line in done.stdout.splitlines()[-2:]] == [["0", "1"], ["7", "3"]]

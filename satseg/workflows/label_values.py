@@ -1,0 +1,132 @@
+"""List the values that labels hold, and make of them a class map to edit."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from satseg.classes import IGNORE_INDEX
+from satseg.errors import UsageError
+from satseg.geo.ground_area import ground_areas
+from satseg.raster.class_found import FoundValues, Reading, colour_name
+from satseg.raster.class_values import own_name
+from satseg.raster.features import VectorLayer
+from satseg.raster.gdal import gdal_environment
+from satseg.raster.raster_labels import is_raster
+from satseg.raster.vector_labels import UNKNOWN, spell_value
+
+
+@dataclass(frozen=True)
+class LabelValue:
+    """A value of labels.
+
+    Args:
+        value: As a class map names it.
+        count: Features, or pixels.
+        area_m2: On the ground; of a raster, by its resolution in the middle. None without a CRS.
+        name: Class that it seems to be; empty where it may mean that nobody looked there.
+        colour: ``#rrggbb`` that the labels give it, or None.
+    """
+
+    value: str
+    count: int
+    area_m2: float | None
+    name: str
+    colour: str | None = None
+
+
+@dataclass(frozen=True)
+class LabelValues:
+    """The values of labels.
+
+    Args:
+        path: The labels.
+        unit: ``features`` or ``px``.
+        values: Those of features by their count, the most frequent first; those of rasters in their order.
+        unknown: Pixels of nodata.
+    """
+
+    path: str
+    unit: str
+    values: tuple[LabelValue, ...]
+    unknown: int = 0
+
+    def template(self) -> str:
+        """Return a class map to edit, as CSV with the columns value, class, colour, count and area_m2."""
+        text = io.StringIO()
+        rows = csv.writer(text, lineterminator="\n")
+        rows.writerow(("value", "class", "colour", "count", "area_m2"))
+        for entry in self.values:
+            area = "" if entry.area_m2 is None else f"{entry.area_m2:.1f}"
+            rows.writerow((entry.value, entry.name, entry.colour or "", entry.count, area))
+        return text.getvalue()
+
+
+def label_values(path: str | Path, *, class_field: str | None = None) -> LabelValues:
+    """List the values of labels, with counts and areas.
+
+    Args:
+        path: A class raster or a vector file.
+        class_field: Attribute of features that names their class.
+
+    Raises:
+        ClassRasterError: It is a raster, but no class raster.
+        LabelError: It is a vector file that cannot be used, or has no such attribute.
+        UsageError: A raster with a field, or features without.
+    """
+    with gdal_environment():
+        if is_raster(str(path)):
+            if class_field is not None:
+                raise UsageError(
+                    f"{path} is a raster; it has no attribute {class_field!r}.", hint="Drop --class-field."
+                )
+            return _of_raster(str(path))
+        layer = VectorLayer.open(str(path))
+        if class_field is None:
+            fields = f"It has {', '.join(layer.fields)}." if layer.fields else "It has no attributes at all."
+            raise UsageError(f"Nothing says which attribute of {path} names classes.", hint=f"--class-field. {fields}")
+        layer.require(class_field)
+        return _of_features(str(path), layer, class_field)
+
+
+def _of_features(path: str, layer: VectorLayer, field: str) -> LabelValues:
+    counts, areas = Counter[str](), defaultdict[str, float](float)
+    for geometries, attributes in layer.batches([field]):
+        texts = [spell_value(value, path) or UNKNOWN for value in attributes[field]]
+        counts.update(texts)
+        for text, area in zip(texts, ground_areas(geometries, layer.crs).tolist(), strict=True):
+            areas[text] += area
+    found = (LabelValue(text, count, _known(areas[text]), text) for text, count in counts.most_common())
+    return LabelValues(path, "features", tuple(found))
+
+
+def _of_raster(path: str) -> LabelValues:
+    found = FoundValues.of(path, Reading())
+    with found.open() as bands:
+        gsd = bands.info.gsd
+    pixel = np.nan if gsd is None else gsd[0] * gsd[1]
+    values = []
+    for code, count in sorted(found.counts.items()):
+        value = found.spell(code)
+        colour = colour_name(code) if found.coloured else found.told.colours.get(code)
+        values.append(LabelValue(value, count, _known(count * pixel), _guess(found, code), colour))
+    return LabelValues(path, "px", tuple(values), found.unknown)
+
+
+def _guess(found: FoundValues, code: int) -> str:
+    """Return the class that a value seems to be; what may mean unlabelled is left to the user."""
+    name = found.told.names.get(code)
+    if name is not None:
+        return name
+    if found.coloured:
+        return f"class {colour_name(code)}"
+    return "" if code < 0 or code == IGNORE_INDEX else own_name(code)
+
+
+def _known(area: float) -> float | None:
+    return None if np.isnan(area) else area
