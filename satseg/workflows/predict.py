@@ -32,6 +32,7 @@ from satseg.workflows.claims import Claims
 from satseg.workflows.mapping import MapOutputs, Mapper
 from satseg.workflows.predict_settings import PredictionSettings
 from satseg.workflows.spreading import open_engine, send
+from satseg.workflows.undertrained import warn_of_map
 
 log = logging.getLogger("satseg")
 
@@ -205,6 +206,7 @@ def predict_scenes(
                     continue
                 with gdal_environment(), nullcontext() if alone else naming(source.name):
                     summary = mapper.map_scene(fitting(source, checkpoint), files, shared=shared, progress=progress)
+                    warn_of_map(summary, checkpoint.card)
             except Exception as error:  # of whatever kind: the other scenes are not to suffer
                 if on_error is None:
                     raise

@@ -42,6 +42,7 @@ from satseg.training.state import LoopState
 from satseg.training.transfer import transfer
 from satseg.workflows.training_data import TrainingData
 from satseg.workflows.training_pictures import SAMPLES, draw_augmented, draw_curves, draw_tiles
+from satseg.workflows.undertrained import warn_of_training
 
 log = logging.getLogger("satseg")
 
@@ -343,7 +344,9 @@ def _finish(trainer: Trainer, data: TrainingData, *, pictures: bool) -> Training
             _draw(trainer, data)
         run.finish(_record(trainer, data))
     fabric.barrier()
-    return _recall(run, data)
+    summary = _recall(run, data)
+    warn_of_training(summary)
+    return summary
 
 
 def _draw(trainer: Trainer, data: TrainingData) -> None:

@@ -62,7 +62,7 @@ def test_counts_are_those_of_the_catalogue_and_the_picture_is_drawn(tmp_path: Pa
     (cost,) = found.costs
     assert (cost.arch, cost.parameters) == ("enet", find_architecture("enet").parameters)
     assert 0 < cost.inference_ms < cost.training_ms
-    assert Image.open(tmp_path / "speed.png").size == (990, 660)
+    assert Image.open(tmp_path / "speed.png").size == (1440, 1008)
 
 
 def test_memory_holds_weights_and_for_training_gradients_and_two_moments(nets: Path) -> None:

@@ -1,0 +1,71 @@
+"""Warnings about networks that were trained too little: they find one class, or their maps fall into crumbs."""
+
+from __future__ import annotations
+
+import logging
+import math
+
+from satseg.checkpoint import ModelCard
+from satseg.records import PredictionSummary, TrainingSummary
+
+log = logging.getLogger("satseg")
+
+_FEW_MINUTES = 10
+_CRUMB = 25.0  # pixels: objects that labels were drawn around are larger on average
+_MANY = 1000  # polygons: fewer may well be small
+
+
+def warn_of_training(summary: TrainingSummary) -> None:
+    """Warn where a network maps all val tiles as one class, though their labels have several."""
+    report = summary.validation
+    labelled = sum(any(row) for row in report.confusion)
+    found = [
+        entry.name
+        for entry, column in zip(report.classes, zip(*report.confusion, strict=True), strict=True)
+        if any(column)
+    ]
+    if labelled > 1 and len(found) == 1:
+        log.warning(
+            "The network calls everything on the val tiles %s, which have %d classes. Train longer: --minutes %d.",
+            found[0],
+            labelled,
+            max(_FEW_MINUTES, math.ceil(2 * summary.seconds / 60)),
+        )
+
+
+def warn_of_map(summary: PredictionSummary, card: ModelCard) -> None:
+    """Warn where a map has one class, and the network found no other one in training; or where it is all crumbs.
+
+    Args:
+        summary: What was mapped.
+        card: Card of the network.
+    """
+    steps = f"{card.training['steps']:,} steps" if "steps" in card.training else "some steps"
+    longer = f"This network was trained for {steps}: train longer, with --minutes"
+    found = [entry.name for entry in card.classes if summary.pixels[entry.name]]
+    if len(found) == 1 and _finds_only(found[0], card):
+        log.warning(
+            "All of %s became %s; on its val tiles, too, the network found nothing else. %s.",
+            summary.scene,
+            found[0],
+            longer,
+        )
+    polygons = summary.polygons or {}
+    count = sum(polygons.values())
+    pixels = sum(summary.pixels[name] for name, number in polygons.items() if number)
+    if count >= _MANY and pixels < _CRUMB * count:
+        log.warning(
+            "The map of %s is all crumbs: %s polygons of %.0f px on average. %s; or leave specks out with --min-area.",
+            summary.scene,
+            f"{count:,}",
+            pixels / count,
+            longer,
+        )
+
+
+def _finds_only(name: str, card: ModelCard) -> bool:
+    """Tell whether, of several classes in its val tiles, the network found one alone."""
+    scores = {
+        entry.name: card.metrics[f"iou {entry.name}"] for entry in card.classes if f"iou {entry.name}" in card.metrics
+    }
+    return len(scores) > 1 and [found for found, score in scores.items() if score > 0] == [name]

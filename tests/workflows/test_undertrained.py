@@ -1,0 +1,124 @@
+"""Warnings about networks that were trained too little."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from training_runs import run
+
+from satseg.classes import ClassTable
+from satseg.evaluation.confusion import score
+from satseg.workflows.predict import predict_scenes
+from satseg.workflows.undertrained import warn_of_map, warn_of_training
+
+NAMES = ("background", "roof", "road")
+
+
+NETS = """
+import torch
+from torch import nn
+
+class Fixed(nn.Module):
+    def __init__(self, in_channels, num_classes, every):
+        super().__init__()
+        self.classify = nn.Conv2d(in_channels, num_classes, 1)
+        self.every = every
+
+    def forward(self, images):
+        logits = 0.001 * torch.tanh(self.classify(images))
+        logits[:, 0] += 1
+        if self.every:
+            logits[:, 1, ::self.every, ::self.every] += 2
+        return logits
+
+def background(*, in_channels, num_classes):
+    return Fixed(in_channels, num_classes, 0)
+
+def crumbs(*, in_channels, num_classes):
+    return Fixed(in_channels, num_classes, 4)
+"""
+
+
+def training(confusion: list[list[int]], seconds: float = 20.0) -> Any:
+    return SimpleNamespace(validation=score(np.array(confusion), NAMES), seconds=seconds)
+
+
+def card(background: float = 0.8, roof: float = 0.5, road: float | None = None) -> Any:
+    scores = {"iou background": background, "iou roof": roof} | ({} if road is None else {"iou road": road})
+    return SimpleNamespace(classes=ClassTable.from_names(NAMES), metrics=scores, training={"steps": 6})
+
+
+def mapped(background: int, roof: int, polygons: int | None) -> Any:
+    pixels = {"background": background, "roof": roof, "road": 0, "nodata": 7}
+    return SimpleNamespace(
+        scene="a.tif", pixels=pixels, polygons=None if polygons is None else {"roof": polygons, "road": 0}
+    )
+
+
+def test_a_network_that_finds_one_class_of_several_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    warn_of_training(training([[90, 0, 0], [10, 0, 0], [0, 0, 0]]))
+    assert "calls everything on the val tiles background, which have 2 classes" in caplog.text
+    assert "--minutes 10" in caplog.text
+    warn_of_training(training([[90, 0, 0], [10, 0, 0], [0, 0, 0]], seconds=1200))
+    assert "--minutes 40" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "confusion", [[[90, 1, 0], [10, 0, 0], [0, 0, 0]], [[90, 0, 0], [0, 0, 0], [0, 0, 0]], [[0, 0, 0]] * 3]
+)
+def test_one_labelled_class_or_two_found_ones_are_no_fault(
+    confusion: list[list[int]], caplog: pytest.LogCaptureFixture
+) -> None:
+    warn_of_training(training(confusion))
+    assert not caplog.records
+
+
+def test_a_map_of_one_class_is_doubted_where_the_network_never_found_another(caplog: pytest.LogCaptureFixture) -> None:
+    warn_of_map(mapped(1000, 0, None), card(roof=0.0, road=0.0))
+    (record,) = caplog.records
+    assert "All of a.tif became background" in record.getMessage()
+    assert "6 steps: train longer, with --minutes" in record.getMessage()
+
+
+@pytest.mark.parametrize("known", [card(), card(background=0.0, roof=0.4)])
+def test_a_scene_of_one_class_is_no_fault_of_a_network_that_knows_more(
+    known: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    warn_of_map(mapped(1000, 0, 0), known)
+    assert not caplog.records
+
+
+def test_a_map_of_crumbs_is_told_of_with_the_next_step(caplog: pytest.LogCaptureFixture) -> None:
+    warn_of_map(mapped(1_000_000, 1_241_000, 73_000), card())
+    (record,) = caplog.records
+    assert "73,000 polygons of 17 px on average" in record.getMessage()
+    assert "--minutes" in record.getMessage()
+    assert "--min-area" in record.getMessage()
+
+
+@pytest.mark.parametrize(("pixels", "polygons"), [(600_000, 564), (30_000, 1_200), (900, 300), (0, 0)])
+def test_objects_are_no_crumbs(pixels: int, polygons: int, caplog: pytest.LogCaptureFixture) -> None:
+    warn_of_map(mapped(1_000_000, pixels, polygons), card())
+    assert not caplog.records
+
+
+def test_train_and_predict_warn(
+    bright_tiles: Path, bright_scene: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "nets.py").write_text(NETS)
+    told = {}
+    for name in ("background", "crumbs"):
+        arch = f"{tmp_path / 'nets.py'}:{name}"
+        caplog.clear()
+        run(bright_tiles, tmp_path / name, arch=arch, steps=1)
+        list(predict_scenes([bright_scene], model=tmp_path / name, arch=arch, outputs=tmp_path / f"{name}.gpkg"))
+        told[name] = caplog.text
+    assert "The network calls everything on the val tiles" in told["background"]
+    assert "the network found nothing else" in told["background"]
+    assert "is all crumbs" not in told["background"]
+    assert "The network calls everything" not in told["crumbs"]
+    assert "is all crumbs: 6,0" in told["crumbs"]  # every fourth pixel of every fourth row, but for nodata
