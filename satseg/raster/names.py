@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import tempfile
 import weakref
 from collections.abc import Iterator
@@ -84,6 +85,8 @@ def open_raster(name: str | Path, **options: Any) -> Any:
     """
     try:
         spelt = gdal_name(name)
+        if _is_endless(spelt):
+            raise RasterioIOError("it is a pipe or a device, and no file")
         if not os.path.exists(spelt) or _fits(spelt, _GDAL_SPLITS):
             return _open(spelt, options)
         links = tempfile.TemporaryDirectory(prefix="satseg-")
@@ -92,6 +95,15 @@ def open_raster(name: str | Path, **options: Any) -> Any:
         return dataset
     except ValueError as error:  # also UnicodeError
         raise RasterioIOError(f"it is no name that GDAL takes: {error}") from error
+
+
+def _is_endless(name: str) -> bool:
+    """Tell whether GDAL would wait for somebody to write into what has this name, or never come to its end."""
+    try:
+        mode = os.stat(name).st_mode
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) or stat.S_ISSOCK(mode)
 
 
 def _open(spelt: str, options: dict[str, Any]) -> Any:

@@ -14,6 +14,7 @@ _FILES = (HEADER, INDEX, MOMENTS)
 _FOLDERS = ("images", "labels")
 _TILE = re.compile(r".+_\d+_\d+\.tif")
 _WORK = re.compile(r"\..+\.satseg")
+_OF_BROWSERS = (".DS_Store", ".directory", "Thumbs.db", "desktop.ini")  # of file browsers, wherever one has looked
 
 
 def check_own(folder: Path) -> None:
@@ -43,7 +44,7 @@ def foreign_entries(folder: Path) -> Iterator[Path]:
     for entry in sorted(folder.iterdir()):
         if entry.name in _FOLDERS and entry.is_dir() and not entry.is_symlink():
             yield from _foreign_tiles(entry)
-        elif not (entry.name in _beside(_FILES, folder) or _WORK.fullmatch(entry.name)):
+        elif not (entry.name in {*_beside(_FILES, folder), *_OF_BROWSERS} or _WORK.fullmatch(entry.name)):
             yield entry
 
 
@@ -52,7 +53,7 @@ def _foreign_tiles(folder: Path) -> Iterator[Path]:
     for entry in folder.iterdir():
         if _TILE.fullmatch(entry.name) and entry.is_file():
             tiles.add(entry.name)
-        else:
+        elif entry.name not in _OF_BROWSERS:
             others.append(entry)
     own = _beside(tiles, folder) if others else set()
     yield from sorted(entry for entry in others if entry.name not in own)

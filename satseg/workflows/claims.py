@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from satseg.raster.names import open_raster
 from satseg.raster.source import SceneSource
 from satseg.raster.writer import CLASSES_TAG
 from satseg.records import SceneInfo
-from satseg.workflows.ledger import Ledger
+from satseg.workflows.ledger import Ledger, whereabouts
 
 if TYPE_CHECKING:
     from satseg.workflows.mapping import MapOutputs
@@ -57,7 +57,7 @@ class Claims:
 
     def _begin(self) -> None:
         """Forget all scenes; what is read is remembered."""
-        self._seen: set[tuple[str, ...]] = set()
+        self._seen: dict[tuple[Hashable, ...], str] = {}
         self._ledger.forget_outputs()
         for path in self._layer:
             self._ledger.write(path, "the layer of all scenes")
@@ -85,10 +85,10 @@ class Claims:
                 in another CRS.
             OutputError: An output cannot be written where it is wanted.
         """
-        if self._layer and source.paths in self._seen:
-            raise UsageError(f"{source.name} is named twice, and its polygons would be twice in {self._layer[0].name}.")
-        self._seen.add(source.paths)
         outputs = self._names.of_scene(source, stream, alone=self._alone)
+        lies = tuple(map(whereabouts, source.paths))
+        if lies in self._seen and (self._layer or outputs.files):
+            raise self._again(source.name, self._seen[lies])
         self._ledger.read(*source.paths)
         for path in outputs.files:
             self._check_free(path, source.name)
@@ -99,9 +99,16 @@ class Claims:
                     hint="Name another output, or the scenes on the command line instead of on stdin.",
                 )
             self._ledger.write(path, _map_of(source.name))
+        self._seen[lies] = source.name
         if self._one_crs:
             self._check_crs(source)
         return outputs
+
+    def _again(self, scene: str, earlier: str) -> UsageError:
+        """Say that two scenes are one, by whatever name."""
+        called = "" if earlier == scene else f", also as {earlier}"
+        result = f"its polygons would be twice in {self._layer[0].name}" if self._layer else "has one map only"
+        return UsageError(f"{scene} is named twice{called}, and {result}.", hint="Name each scene once.")
 
     def _check_crs(self, source: SceneSource) -> None:
         try:

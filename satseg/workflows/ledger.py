@@ -121,6 +121,15 @@ class Ledger:
                     )
 
 
+def whereabouts(name: str | Path) -> Hashable:
+    """Return what all names of one input have in common: which file it is; of what is no file here, the name."""
+    try:
+        status = os.stat(name)
+    except (OSError, ValueError):
+        return str(name)
+    return status.st_dev, status.st_ino
+
+
 def _whose(file: Path, name: str) -> str:
     """Say which input a file is part of."""
     return name if Path(name).absolute() == file else f"{file} of {name}"

@@ -18,7 +18,7 @@ from satseg.records import Progress, ProgressEvent, VectorSummary, no_progress
 from satseg.staging import claimed
 from satseg.vectorization import PolygonOptions, PolygonSink
 from satseg.workflows.class_raster import ClassRaster
-from satseg.workflows.ledger import Ledger
+from satseg.workflows.ledger import Ledger, whereabouts
 from satseg.workflows.map_classes import MapClasses
 
 log = logging.getLogger("satseg")
@@ -121,9 +121,11 @@ def _listed(names: str | Path | Iterable[str | Path]) -> list[str | Path]:
 def _check_names(rasters: list[str | Path], names: list[str], stream: IO[str] | None) -> None:
     if not rasters:
         raise UsageError("There is no raster.")
-    (first, count), *_ = Counter(map(str, rasters)).most_common(1)
+    (first, count), *_ = Counter(map(whereabouts, rasters)).most_common(1)
     if count > 1:
-        raise UsageError(f"{first} is named twice, and its polygons would be twice in the layer.")
+        called = list(dict.fromkeys(str(raster) for raster in rasters if whereabouts(raster) == first))
+        also = f", also as {called[1]}" if len(called) > 1 else ""
+        raise UsageError(f"{called[0]} is named twice{also}, and its polygons would be twice in the layer.")
     if not names:
         raise UsageError("There is no output.", hint="Name one with -o, such as -o out.gpkg.")
     if names.count(STDOUT) > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import geopandas
@@ -85,3 +86,8 @@ def test_mosaics_that_refer_to_each_other_end(folder: Path) -> None:
     (folder / "n.vrt").write_text(text.replace(str(folder / "a.tif"), str(folder / "o.vrt")))
     (folder / "o.vrt").write_text(text.replace(str(folder / "a.tif"), str(folder / "n.vrt")))
     assert set(local_files("n.vrt")) >= {folder / "n.vrt"}
+
+
+def test_nobody_waits_for_a_pipe_or_a_device(folder: Path) -> None:
+    os.mkfifo(folder / "pipe.tif")
+    assert local_files("pipe.tif") == local_files("/dev/zero") == []

@@ -29,6 +29,8 @@ def test_what_programs_lay_beside_tiles_goes_with_them(tile_set: Path) -> None:
     (tile_set / "images" / "a_0_0.tif.aux.xml").touch()
     (tile_set / "labels" / "a_0_0.tif.ovr").touch()
     (tile_set / ".index.parquet.satseg").mkdir()
+    (tile_set / ".DS_Store").touch()
+    (tile_set / "images" / "Thumbs.db").touch()
     check_own(tile_set)
 
 

@@ -284,6 +284,18 @@ def test_no_output_is_written_twice_or_over_an_input(tmp_path: Path, checkpoint:
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["folder.tif", "scene.tif"]
 
 
+def test_a_scene_goes_into_a_layer_once_by_whatever_name(tmp_path: Path, checkpoint: Path) -> None:
+    path = write_scene(tmp_path / "scene.tif", blobs())
+    (tmp_path / "link.tif").symlink_to(path)
+    for again, called in ((path, ""), (tmp_path / "link.tif", ", also as")):
+        with pytest.raises(UsageError, match=rf"\.tif is named twice{called}.* twice in all\.gpkg"):
+            list(predict_scenes([path, again], model=checkpoint, outputs=tmp_path / "all.gpkg", settings=SMALL))
+    each = tmp_path / "{stem}_map.tif"
+    with pytest.raises(UsageError, match=r"scene\.tif is named twice, and has one map only"):
+        list(predict_scenes([path, path], model=checkpoint, outputs=each, settings=SMALL))
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["link.tif", "scene.tif"]
+
+
 def test_a_layer_of_several_scenes_takes_each_once_and_all_anew(tmp_path: Path, checkpoint: Path) -> None:
     scenes = [write_scene(tmp_path / f"{name}.tif", blobs()) for name in ("a", "b")]
     with pytest.raises(UsageError, match=r"would be twice in all\.gpkg"):

@@ -191,8 +191,11 @@ def test_polygons_of_every_format_are_labels_again(tmp_path: Path, classes: np.n
 
 def test_a_raster_that_is_named_twice_is_refused(tmp_path: Path, classes: np.ndarray) -> None:
     path = write_raster(tmp_path / "a.tif", classes)
-    with pytest.raises(UsageError, match="is named twice"):
+    with pytest.raises(UsageError, match="is named twice, and"):
         vectorize([path, path], outputs=tmp_path / "out.gpkg")
+    (tmp_path / "link.tif").symlink_to(path)
+    with pytest.raises(UsageError, match=r"a\.tif is named twice, also as .*link\.tif"):
+        vectorize([path, tmp_path / "link.tif"], outputs=tmp_path / "out.gpkg")
 
 
 def run(*words: object) -> subprocess.CompletedProcess[str]:
