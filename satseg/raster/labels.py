@@ -230,8 +230,13 @@ class LabelSource:
                 hint="Say which is which, for example: --class-map "
                 f"{example_map(layer.values.codes, dict(enumerate(self.classes.names)))}",
             )
+        message = f"{layer.path} has the class {sorted(unknown)[0]!r}, which is not among {known}."
+        if isinstance(layer, RasterLabels):
+            alike = {name.lower(): name for name in self.classes.names}
+            line = ",".join(f"{name}={alike.get(name.lower(), 'NAME')}" for name in layer.names if name != IGNORE)
+            raise LabelError(message, hint=f'Say which is which: --class-map "{line}"')
         raise LabelError(
-            f"{layer.path} has the class {sorted(unknown)[0]!r}, which is not among {known}.",
+            message,
             hint="Name the attribute that holds the class with --class-field, or the classes with --class-map.",
         )
 

@@ -245,6 +245,16 @@ def test_nodata_of_a_mask_may_be_its_background(tmp_path: Path) -> None:
     assert vectorize(judged, outputs=tmp_path / "out.gpkg").polygons == {"class 1": 1}  # nodata is none either way
 
 
+def test_names_that_differ_in_capitals_are_asked_about_with_the_line_to_type(tmp_path: Path, ids: np.ndarray) -> None:
+    judged = named(tmp_path / "map.tif", ids, "background", "building", "tree")
+    labels = named(tmp_path / "labels.tif", ids, "Background", "Building", "Shrub")
+    with pytest.raises(LabelError, match="'Background', which is not among background, building, tree") as caught:
+        evaluate(judged, labels=labels)
+    line = "Background=background,Building=building,Shrub=NAME"
+    assert line in (caught.value.hint or "")
+    assert evaluate(judged, labels=labels, class_map=line.replace("NAME", "tree")).mean_iou == 1
+
+
 @pytest.mark.parametrize("side", ["map", "labels"])
 def test_nodata_that_a_raster_itself_calls_background_is_asked_about(
     tmp_path: Path, ids: np.ndarray, side: str
