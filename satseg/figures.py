@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import math
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from satseg.classes import IGNORE_INDEX, ClassTable
+from satseg.classes import IGNORE_INDEX, ClassTable, MapClass
 from satseg.staging import staged
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ TITLE, TEXT = 9.0, 8.0  # points
 LEGEND_ROW = 0.18  # inches
 INK, FAINT, GRID = "#222222", "#555555", "#dddddd"
 _CHARACTER, _HANDLE = 0.068, 0.42  # inches of a letter on average, and of a patch with its gaps
+_LONGEST = 90  # characters of a name in a legend
 _PALETTE = 256
 _PHOTOGRAPH = 128  # colours that are left to photographs at least; where classes need more, there is no palette
 
@@ -48,6 +50,24 @@ def paint(classes: np.ndarray, table: ClassTable) -> np.ndarray:
     return palette[classes]
 
 
+def shortened(name: str, longest: int) -> str:
+    """Leave out the middle of a long name: tiles differ at the end, scenes at the beginning.
+
+    Args:
+        name: The name.
+        longest: Characters that fit.
+    """
+    if len(name) <= longest:
+        return name
+    kept = longest - 1
+    return f"{name[: kept // 2]}…{name[-(kept - kept // 2) :]}"
+
+
+def legend_name(entry: MapClass) -> str:
+    """Return the name of a class as legends have room for it."""
+    return shortened(entry.name, _LONGEST)
+
+
 def class_patches(table: ClassTable, *, blank: str | None = None) -> list[Patch]:
     """Return what a legend shows of classes.
 
@@ -57,7 +77,7 @@ def class_patches(table: ClassTable, *, blank: str | None = None) -> list[Patch]
     """
     from matplotlib.patches import Patch
 
-    patches = [Patch(facecolor=entry.colour, label=entry.name) for entry in table]
+    patches = [Patch(facecolor=entry.colour, label=legend_name(entry)) for entry in table]
     if blank is not None:
         patches.append(Patch(facecolor="white", edgecolor=FAINT, linewidth=0.5, label=blank))
     return patches
@@ -78,8 +98,9 @@ def add_legend(figure: Figure, handles: Sequence[Any], *, bottom: float = 0.02) 
         bottom: Inches from the lower edge.
     """
     labels = [str(handle.get_label()) for handle in handles]
-    figure.legend(
-        handles=list(handles),
+    legend = figure.legend(
+        list(handles),
+        [str(number) for number in range(len(labels))],  # it would leave out names that begin with _
         loc="lower left",
         bbox_to_anchor=(0.0, bottom / figure.get_figheight()),
         ncols=_columns(labels),
@@ -91,6 +112,9 @@ def add_legend(figure: Figure, handles: Sequence[Any], *, bottom: float = 0.02) 
         handletextpad=0.5,
         columnspacing=1.2,
     )
+    for text, label in zip(legend.get_texts(), labels, strict=True):
+        text.set_parse_math(False)  # a $ is a $
+        text.set_text(label)
 
 
 def save_figure(figure: Figure, path: Path, table: ClassTable | None = None) -> None:
@@ -108,7 +132,9 @@ def save_figure(figure: Figure, path: Path, table: ClassTable | None = None) -> 
     from PIL import Image
 
     buffer = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(buffer)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # letters that the font lacks are drawn as boxes
+        FigureCanvasAgg(figure).print_png(buffer)
     drawn = Image.open(buffer).convert("RGB")
     kept = sorted({(255, 255, 255), *(entry.rgb for entry in table or ())})
     with staged(path) as work:

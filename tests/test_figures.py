@@ -10,11 +10,17 @@ from drawn import check_legend
 from PIL import Image
 
 from satseg.classes import ClassTable
-from satseg.figures import add_legend, class_patches, legend_height, new_figure, paint, save_figure
+from satseg.figures import add_legend, class_patches, legend_height, legend_name, new_figure, paint, save_figure
 
 
 @pytest.mark.parametrize(
-    "names", [["roof"], ["background", "roof", "a road"], [f"Kartofler, spise- {i}" for i in range(38)]]
+    "names",
+    [
+        ["roof"],
+        ["background", "roof", "a road"],
+        [f"Kartofler, spise- {i}" for i in range(38)],
+        ["_rest", "$x", "for $5 or $6_", "$\\frac$", "wheat " * 40],
+    ],
 )
 def test_classes_keep_their_colours_beside_a_photograph(tmp_path: Path, names: list[str]) -> None:
     table = ClassTable.from_names(names)
@@ -30,7 +36,9 @@ def test_classes_keep_their_colours_beside_a_photograph(tmp_path: Path, names: l
     right.imshow(paint(labels.astype(np.uint8), table), interpolation="nearest")
     add_legend(figure, patches)
     save_figure(figure, tmp_path / "a.png", table)
-    check_legend(figure, tmp_path / "a.png", {entry.name: entry.rgb for entry in table} | {"no data": (255, 255, 255)})
+    check_legend(
+        figure, tmp_path / "a.png", {legend_name(entry): entry.rgb for entry in table} | {"no data": (255, 255, 255)}
+    )
     with Image.open(tmp_path / "a.png") as picture:
         assert picture.mode == "P"
         height = picture.height
@@ -45,4 +53,12 @@ def test_more_classes_than_a_palette_holds_keep_their_colours(tmp_path: Path) ->
     figure = new_figure(legend_height(table.names))
     add_legend(figure, class_patches(table))
     save_figure(figure, tmp_path / "a.png", table)
-    check_legend(figure, tmp_path / "a.png", {entry.name: entry.rgb for entry in table})
+    check_legend(figure, tmp_path / "a.png", {legend_name(entry): entry.rgb for entry in table})
+
+
+def test_letters_that_the_font_lacks_raise_no_warning(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    table = ClassTable.from_names(["水田", "畑"])
+    figure = new_figure(1)
+    add_legend(figure, class_patches(table))
+    save_figure(figure, tmp_path / "a.png", table)
+    assert not recwarn.list

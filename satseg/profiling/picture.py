@@ -47,7 +47,7 @@ def plot_costs(costs: Sequence[Cost], *, batch_size: int, title: str) -> Figure:
     axes.set(xscale="log", yscale="log")
     axes.set_xlabel("parameters (millions)", fontsize=TEXT)
     axes.set_ylabel("images per second", fontsize=TEXT)
-    axes.set_title(title, fontsize=TITLE, loc="left")
+    axes.set_title(title, fontsize=TITLE, loc="left", parse_math=False)
     _number_axes(axes)
     axes.grid(which="both", color=GRID, linewidth=0.5)
     axes.margins(0.12)
@@ -77,7 +77,15 @@ def _name_points(axes: Axes, names: Sequence[str], points: Sequence[tuple[float,
     room, taken = axes.get_window_extent(), list(spots)
     for name, point, spot in zip(names, points, spots, strict=True):
         label = axes.annotate(
-            name, point, xytext=(0, 0), textcoords="offset points", fontsize=TEXT, color=INK, va="center", ha="center"
+            name,
+            point,
+            xytext=(0, 0),
+            textcoords="offset points",
+            fontsize=TEXT,
+            color=INK,
+            va="center",
+            ha="center",
+            parse_math=False,
         )
         size = label.get_window_extent()
         best: tuple[float, float, float, Bbox] | None = None

@@ -78,7 +78,7 @@ def draw_preview(
     add_legend(figure, handles, bottom=text)
     for number, line in enumerate(reversed(lines)):
         y = (_MARGIN / 2 + _LINE * number) / figure.get_figheight()
-        figure.text(_MARGIN / WIDTH, y, line, fontsize=TEXT, color=FAINT, va="bottom")
+        figure.text(_MARGIN / WIDTH, y, line, fontsize=TEXT, color=FAINT, va="bottom", parse_math=False)
     save_figure(figure, Path(path), table)
 
 

@@ -23,9 +23,11 @@ from satseg.figures import (
     add_legend,
     class_patches,
     legend_height,
+    legend_name,
     new_figure,
     paint,
     save_figure,
+    shortened,
 )
 from satseg.tiles.batches import TileReader
 from satseg.tiles.tileset import Tile, TileSet
@@ -73,7 +75,7 @@ def draw_curves(path: Path, rows: Sequence[Mapping[str, str]], table: ClassTable
     Raises:
         OutputError: The PNG cannot be written.
     """
-    foot = legend_height(["mean", *table.names])
+    foot = legend_height(["mean", *map(legend_name, table)])
     figure = new_figure(2.5 + foot)
     figure.set_layout_engine("constrained", rect=(0, foot / (2.5 + foot), 1, 2.5 / (2.5 + foot)))
     loss, scores, rate = figure.subplots(1, 3)
@@ -102,7 +104,7 @@ def _edged_line(axes: Axes, x: Sequence[float], y: Sequence[float], entry: MapCl
     from matplotlib.patheffects import Normal, Stroke
 
     edge = [Stroke(linewidth=3.2, foreground=FAINT), Normal()]
-    (line,) = axes.plot(x, y, color=entry.colour, linewidth=2.0, label=entry.name, path_effects=edge)
+    (line,) = axes.plot(x, y, color=entry.colour, linewidth=2.0, label=legend_name(entry), path_effects=edge)
     if len(x) == 1:  # a line of one point is none
         line.set(marker="o", markersize=5, markeredgecolor=FAINT)
     return line
@@ -135,7 +137,7 @@ def draw_tiles(path: Path, network: Network, tiles: Sequence[Tile], reader: Tile
         for panels, one in zip((row[:3], row[3:]), pair, strict=True):
             for axes, panel in zip(panels, one.panels, strict=True):
                 axes.imshow(panel, interpolation="nearest")
-            _name(panels[0], f"{_shortened(one.name, 24)}: mIoU {one.miou:.2f}")
+            _name(panels[0], f"{shortened(one.name, 24)}: mIoU {one.miou:.2f}")
     for column, title in ((0, "Worst: tile, labels, map"), (3, "Best: tile, labels, map")):
         figure.text(_left(column, 6) / WIDTH, 1 - 0.04 / figure.get_figheight(), title, fontsize=TITLE, va="top")
     add_legend(figure, handles)
@@ -167,7 +169,7 @@ def draw_augmented(path: Path, batches: Sequence[Batch], tile_set: TileSet) -> N
     for axes, (name, panel) in zip((axes for row in grid for axes in row), panels, strict=False):
         axes.imshow(panel, interpolation="nearest")
         if name:
-            _name(axes, _shortened(name, 28))
+            _name(axes, shortened(name, 28))
     title = "Training tiles as the network sees them, and their labels"
     figure.text(_GAP / WIDTH, 1 - 0.04 / figure.get_figheight(), title, fontsize=TITLE, va="top")
     add_legend(figure, handles)
@@ -219,12 +221,4 @@ def _left(column: int, columns: int) -> float:
 
 
 def _name(axes: Axes, text: str) -> None:
-    axes.set_title(text, fontsize=TEXT, loc="left", pad=3)
-
-
-def _shortened(name: str, longest: int) -> str:
-    """Leave out the middle of a long name: tiles differ at the end, scenes at the beginning."""
-    if len(name) <= longest:
-        return name
-    kept = longest - 1
-    return f"{name[: kept // 2]}…{name[-(kept - kept // 2) :]}"
+    axes.set_title(text, fontsize=TEXT, loc="left", pad=3, parse_math=False)

@@ -53,7 +53,7 @@ def test_legends_show_the_colours_of_the_maps_and_cover_nothing(
 def test_curves_have_the_colours_of_their_classes_and_a_legend_below(
     tmp_path: Path, figures: dict[str, Any], epochs: int
 ) -> None:
-    table = ClassTable.from_names(["background", *[f"crop {i}" for i in range(30)]])
+    table = ClassTable.from_names(["background", "_rest", "$\\frac$", *[f"crop {i}" for i in range(30)]])
     scores = {"miou": "0.5", **{f"iou {name}": str(0.03 * number) for number, name in enumerate(table.names)}}
     scores["iou crop 3"] = ""  # not among the val tiles
     rows = [{"epoch": str(epoch), "loss": "1", "lr": "0.003", **scores} for epoch in range(epochs)]
