@@ -11,6 +11,7 @@ import signal
 import sys
 import traceback
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from typing import Annotated, Any, NoReturn
@@ -25,6 +26,9 @@ from satseg.cli.console import Talk, TalkHandler
 from satseg.errors import CheckpointError, SatsegError, UsageError
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+_FILES = {"FILE", "FILES", "DIR", "IMAGES"}  # metavars of options that name some
 
 
 def _without_types(parameters: list[Any]) -> list[Any]:
@@ -44,6 +48,18 @@ class _Interruption(Exception):  # noqa: N818 - nothing went wrong
 class _Command(TyperCommand):
     def get_params(self, ctx: Any) -> list[Any]:
         return _without_types(super().get_params(ctx))
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        self._refuse_repeated_files(ctx, args)
+        return super().parse_args(ctx, args)
+
+    def _refuse_repeated_files(self, ctx: Any, args: list[str]) -> None:
+        """Refuse a second value of options that name one file or folder: all but the last would go without a word."""
+        _, _, given = self.make_parser(ctx).parse_args(args=list(args))
+        for option, count in Counter(given).items():
+            if count > 1 and not option.multiple and _FILES & set((option.metavar or "").split()):
+                name = max(option.opts, key=len)
+                raise UsageError(f"{name} is given {count} times; only the last would count.", hint="Give it once.")
 
     def invoke(self, ctx: Any) -> Any:
         try:

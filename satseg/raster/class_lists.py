@@ -76,6 +76,11 @@ def _read_file(path: str | Path) -> ClassMap:
         raise UsageError(f"The class map {path} is not in UTF-8.", hint="Save it as CSV in UTF-8.") from error
     except OSError as error:
         cause = "it does not exist" if isinstance(error, FileNotFoundError) else error.strerror
+        if str(path) == "-":
+            raise UsageError(
+                "--class-map - is for satseg info, which writes a class map to edit.",
+                hint="satseg info LABELS --class-map - > classes.csv, and then --class-map classes.csv",
+            ) from error
         raise UsageError(
             f"--class-map {path} is neither value=class nor a file that can be read: {cause}.",
             hint="For example: --class-map residential=building,1=water, or --class-map classes.csv",

@@ -28,10 +28,11 @@ def say_unnamed(path: str, counts: Counter[str], class_map: ClassMap, unit: str)
     meant = [f"{key!r} by {value!r}" for value in values[:LISTED] if (key := _alike(value, class_map.names))]
     line = f"--class-map {shlex.quote(as_class_map(values, IGNORE))}"
     hint = f"Did you mean {', '.join(meant)}? " if meant else ""
+    more = " satseg info writes all of them as a table to edit: --class-map - > classes.csv."
     return (
         f"{path} holds the value{plural} {listed(counts, unit)}, which --class-map does not name.",
         f"{hint}Add {line}, with {BACKGROUND} or another class instead of {IGNORE} where that is meant, or "
-        f"--class-map '{OTHERS}={IGNORE}' for all that is not named.",
+        f"--class-map '{OTHERS}={IGNORE}' for all that is not named.{more if len(values) > LISTED else ''}",
     )
 
 

@@ -246,3 +246,17 @@ def test_a_killed_predict_ends_with_130_and_leaves_no_map(model: Path, tmp_path:
     code, stderr = kill_at_work(words, maps, signal.SIGINT)
     assert (code, stderr.count("nterrupted")) == (130, 1)
     assert not list(maps.glob("a.*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (["tile", "--pairs", "a", "b", "--pairs", "c", "d"], "--pairs"),
+        (["tile", "a.tif", "-l", "b.gpkg", "-o", "one", "--output", "two"], "--output"),
+        (["evaluate", "map.tif", "-l", "a.gpkg", "-l", "b.gpkg"], "--labels"),
+    ],
+)
+def test_files_of_which_only_the_last_would_count_are_refused(satseg: Callable, words: list[str], name: str) -> None:
+    done = satseg(*words)
+    assert (done.code, done.stdout) == (2, "")
+    assert f"{name} is given 2 times; only the last would count." in done.stderr

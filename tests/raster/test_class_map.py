@@ -103,6 +103,8 @@ def test_a_file_in_another_encoding_is_told(tmp_path: Path) -> None:
         read_class_map(path)
     with pytest.raises(UsageError, match="neither value=class nor a file that can be read: it does not exist"):
         read_class_map("absent.csv")
+    with pytest.raises(UsageError, match="--class-map - is for satseg info"):
+        read_class_map("-")
 
 
 def test_a_dictionary_is_a_class_map() -> None:

@@ -107,3 +107,4 @@ def test_long_lists_end() -> None:
     message, hint = say_unnamed("x", counts, ClassMap.parse("a=b"), "feature")
     assert "crop 11 (89 features) and 18 more" in message
     assert "crop 11=ignore,..." in hint
+    assert hint.endswith("satseg info writes all of them as a table to edit: --class-map - > classes.csv.")
