@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from satseg.workflows.demo import demo
     from satseg.workflows.evaluate import evaluate
     from satseg.workflows.info import info
+    from satseg.workflows.label_values import label_values
     from satseg.workflows.models import models
     from satseg.workflows.predict import OutputNames, predict, predict_scenes
     from satseg.workflows.predict_settings import PredictionSettings
@@ -39,6 +40,7 @@ _PUBLIC = {
     "demo": "satseg.workflows.demo",
     "evaluate": "satseg.workflows.evaluate",
     "info": "satseg.workflows.info",
+    "label_values": "satseg.workflows.label_values",
     "list_architectures": "satseg.backend",
     "models": "satseg.workflows.models",
     "predict": "satseg.workflows.predict",
@@ -60,6 +62,7 @@ __all__ = [
     "demo",
     "evaluate",
     "info",
+    "label_values",
     "list_architectures",
     "models",
     "predict",

@@ -43,6 +43,7 @@ def info(
         ),
     ],
     class_field: options.ClassField = None,
+    where: options.Where = None,
     values: Annotated[
         bool,
         typer.Option(
@@ -68,10 +69,10 @@ def info(
             "info writes a class map to stdout, and nothing else.",
             hint="satseg info FILE --class-map - > classes.csv",
         )
-    if class_map or class_field or values:
+    if class_map or class_field or where or values:
         from satseg.workflows.label_values import label_values
 
-        found = label_values(file, class_field=class_field)
+        found = label_values(file, class_field=class_field, where=where)
         if class_map:
             require_stdout()
             sys.stdout.write(found.template())

@@ -67,17 +67,18 @@ class LabelValues:
         return text.getvalue()
 
 
-def label_values(path: str | Path, *, class_field: str | None = None) -> LabelValues:
+def label_values(path: str | Path, *, class_field: str | None = None, where: str | None = None) -> LabelValues:
     """List the values of labels, with counts and areas.
 
     Args:
         path: A class raster or a vector file.
         class_field: Attribute of features that names their class.
+        where: Condition in SQL that features must meet.
 
     Raises:
         ClassRasterError: It is a raster, but no class raster.
         LabelError: It is a vector file that cannot be used, or has no such attribute.
-        UsageError: A raster with a field, or features without.
+        UsageError: A raster with a field or a condition, or features without a field.
     """
     with gdal_environment():
         if is_raster(str(path)):
@@ -85,18 +86,24 @@ def label_values(path: str | Path, *, class_field: str | None = None) -> LabelVa
                 raise UsageError(
                     f"{path} is a raster; it has no attribute {class_field!r}.", hint="Drop --class-field."
                 )
+            if where is not None:
+                raise UsageError(
+                    f"{path} is a raster; it has no features to choose by {where!r}.", hint="Drop --where."
+                )
             return _of_raster(str(path))
         layer = VectorLayer.open(str(path))
         if class_field is None:
             fields = f"It has {', '.join(layer.fields)}." if layer.fields else "It has no attributes at all."
-            raise UsageError(f"Nothing says which attribute of {path} names classes.", hint=f"--class-field. {fields}")
+            raise UsageError(
+                f"Nothing says which attribute of {path} names classes.", hint=f"Name it with --class-field. {fields}"
+            )
         layer.require(class_field)
-        return _of_features(str(path), layer, class_field)
+        return _of_features(str(path), layer, class_field, where)
 
 
-def _of_features(path: str, layer: VectorLayer, field: str) -> LabelValues:
+def _of_features(path: str, layer: VectorLayer, field: str, where: str | None) -> LabelValues:
     counts, areas = Counter[str](), defaultdict[str, float](float)
-    for geometries, attributes in layer.batches([field]):
+    for geometries, attributes in layer.batches([field], where):
         texts = [spell_value(value, path) or UNKNOWN for value in attributes[field]]
         counts.update(texts)
         for text, area in zip(texts, ground_areas(geometries, layer.crs).tolist(), strict=True):

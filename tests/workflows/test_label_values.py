@@ -11,9 +11,10 @@ import rasterio
 import shapely
 from affine import Affine
 
+from satseg import label_values
 from satseg.errors import LabelError, UsageError
 from satseg.raster.class_lists import read_class_map
-from satseg.workflows.label_values import LabelValue, label_values
+from satseg.workflows.label_values import LabelValue
 
 CROPS = ["Vårbyg", "Vårbyg", "Kartofler, spise-", None]
 
@@ -41,6 +42,7 @@ def test_features_are_counted_and_measured_by_value(fields: Path) -> None:
         "features",
         [("Vårbyg", 2, "Vårbyg"), ("Kartofler, spise-", 1, "Kartofler, spise-"), ("unknown", 1, "unknown")],
     )
+    assert [v.count for v in label_values(fields, class_field="crop", where="id > 0").values] == [1, 1, 1]
     assert [v.area_m2 for v in found.values] == pytest.approx([128, 64, 64], rel=2e-3)  # the scale is 0.9996
 
 
@@ -78,8 +80,10 @@ def test_the_template_is_a_class_map(fields: Path, tmp_path: Path) -> None:
 def test_what_has_no_such_values_is_told(fields: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="Nothing says which attribute") as caught:
         label_values(fields)
-    assert caught.value.hint == "--class-field. It has crop, id."
+    assert caught.value.hint == "Name it with --class-field. It has crop, id."
     with pytest.raises(LabelError, match="no attribute 'kind'"):
         label_values(fields, class_field="kind")
     with pytest.raises(UsageError, match="is a raster; it has no attribute 'kind'"):
         label_values(raster(tmp_path / "a.tif", np.zeros((2, 2), dtype=np.uint8)), class_field="kind")
+    with pytest.raises(UsageError, match="it has no features to choose by 'id > 1'"):
+        label_values(tmp_path / "a.tif", where="id > 1")
