@@ -18,7 +18,7 @@ from satseg.fields import FieldError, Fields, parse_json, shown
 from satseg.raster.scales import Conversion, same_scale, states_scale
 from satseg.raster.selection import is_generic
 from satseg.records import BandSpec, BandStatistics
-from satseg.staging import set_usual_mode, staged
+from satseg.staging import save_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -332,12 +332,8 @@ def save_checkpoint(path: str | Path, weights: Mapping[str, Tensor], card: Model
     Raises:
         OutputError: It cannot be written.
     """
-    from safetensors.torch import save_file
-
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-    with staged(Path(path)) as work:
-        save_file(tensors, work, metadata={_HEADER_KEY: replace(card, version=__version__).to_json()})
-        set_usual_mode(work)
+    save_tensors(Path(path), tensors, {_HEADER_KEY: replace(card, version=__version__).to_json()})
 
 
 def _count(number: int, noun: str) -> str:

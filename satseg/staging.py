@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from satseg.errors import OutputError
+from satseg.errors import OutputError, one_line
 from satseg.outputs import claim
 from satseg.outputs.claim import joined, work_folder
 from satseg.outputs.families import family, needs_family, relatives
 from satseg.outputs.geopackage import check_replaceable
 
-__all__ = ["claimed", "commit", "restore", "set_usual_mode", "staged", "work_folder"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["claimed", "commit", "restore", "save_tensors", "staged", "work_folder"]
 
 _OLD, _WHOLE = "old", "replaced"  # what was there before, while it is being put aside and when all of it is
 
@@ -130,7 +134,24 @@ def _drop_old(path: Path) -> None:
         shutil.rmtree(work_folder(path) / part, ignore_errors=True)
 
 
-def set_usual_mode(path: Path) -> None:
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write a safetensors file, aside first and then under its name, with the permissions of any new file.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    with staged(path) as aside:
+        try:
+            save_file(dict(tensors), aside, metadata=metadata)
+            _set_usual_mode(aside)
+        except (SafetensorError, OSError) as error:  # of a full disk, either
+            raise OutputError(f"Cannot write {path}: {one_line(error)}.") from error
+
+
+def _set_usual_mode(path: Path) -> None:
     """Give a file the permissions that this process gives to new files; safetensors makes its files private."""
     usual = path.with_name(f".{path.name[:99]}.mode")
     usual.touch()

@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
@@ -176,6 +177,8 @@ def _failed(error: Exception, talk: Talk) -> int:
         talk.error(error.message, hint=" ".join(filter(None, (_origin_of_model(error, talk), error.hint))) or None)
         return WRONG_USAGE if isinstance(error, UsageError) else FAILED
     hint = None if talk.debug else "Run again with --debug to see where it comes from."
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        hint = "Make room, or write to another disk."
     talk.error(_one_sentence(error), hint=hint)
     return FAILED
 

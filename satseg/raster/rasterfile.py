@@ -237,8 +237,17 @@ def _open(path: str) -> Any:
         told = cause(error)
         if "response code: 404" in told:
             raise SceneError(f"{path} does not exist: the server answers 404, not found.") from error
+        _refuse_nothing(path)
         hint = remedy(error) or _hint(path, told)
         raise SceneError(f"{path} cannot be opened as a raster: {told}.", hint=hint) from error
+
+
+def _refuse_nothing(path: str) -> None:
+    """Say what GDAL does not: that a name is that of a folder, or of a file that holds nothing."""
+    if os.path.isdir(path):
+        raise SceneError(f"{path} is a folder, and no raster.", hint="Name the files in it, such as *.tif.")
+    if os.path.isfile(path) and os.path.getsize(path) == 0:
+        raise SceneError(f"{path} is empty: it has 0 bytes.", hint="Copy or download it again.")
 
 
 def _refuse_circular(path: str, files: Sequence[str], above: tuple[str, ...] = ()) -> None:

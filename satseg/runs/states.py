@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from satseg.errors import TrainingError
 from satseg.fields import Fields, parse_json
-from satseg.staging import set_usual_mode, staged
+from satseg.staging import save_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,15 +19,10 @@ def save_state(path: Path, tensors: Mapping[str, Tensor], values: Mapping[str, A
     """Write tensors and JSON-ready values, aside first and then under their name.
 
     Raises:
-        OutputError: The folder cannot be written.
+        OutputError: It cannot be written.
     """
-    from safetensors.torch import save_file
-
     # One entry only: safetensors keeps no order among several, and equal states shall be equal files.
-    metadata = {"satseg": json.dumps(values, sort_keys=True)}
-    with staged(path) as aside:
-        save_file(dict(tensors), aside, metadata=metadata)
-        set_usual_mode(aside)
+    save_tensors(path, tensors, {"satseg": json.dumps(values, sort_keys=True)})
 
 
 def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -142,3 +142,11 @@ def test_a_pipe_is_refused_before_anybody_waits_for_it(tmp_path: Path) -> None:
         Scene.open(tmp_path / "pipe.tif")
     with pytest.raises(LabelError, match=r"pipe\.tif are a pipe, and no file"):
         open_labels(tmp_path / "pipe.tif")
+
+
+def test_folders_and_empty_files_are_called_that(tmp_path: Path) -> None:
+    (tmp_path / "empty.tif").touch()
+    with pytest.raises(SceneError, match=r"empty\.tif is empty: it has 0 bytes"):
+        Scene.open(tmp_path / "empty.tif")
+    with pytest.raises(SceneError, match="is a folder, and no raster"):
+        Scene.open(tmp_path)

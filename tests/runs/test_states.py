@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
-from satseg.errors import TrainingError
+from satseg.errors import OutputError, TrainingError
 from satseg.runs.states import load_state, save_state
 
 TENSORS = {"b": torch.arange(6).reshape(2, 3), "a": torch.tensor(0.1)}
@@ -40,3 +41,18 @@ def test_a_broken_or_missing_state_is_named(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-5])
     with pytest.raises(TrainingError, match=r"s\.safetensors"):
         load_state(path)
+
+
+def test_a_full_disk_is_said_and_leaves_the_state_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "s.safetensors"
+    save_state(path, TENSORS, VALUES)
+    before = path.read_bytes()
+
+    def full(*_: object, **__: object) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    with pytest.raises(OutputError, match=r"Cannot write .*s\.safetensors: .*No space left on device"):
+        save_state(path, TENSORS, VALUES)
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+    assert path.read_bytes() == before
