@@ -24,7 +24,8 @@ from satseg.raster.class_lists import ClassMapSource, read_class_map
 from satseg.raster.class_map import ClassMap
 from satseg.raster.class_values import ClassValues, Translation, own_name
 from satseg.raster.features import VectorLayer
-from satseg.raster.labels import LabelSource, open_labels
+from satseg.raster.label_files import open_labels
+from satseg.raster.labels import LabelSource
 from satseg.raster.raster_labels import RasterLabels, is_raster
 from satseg.raster.scene import Scene
 from satseg.raster.vector_labels import VectorLabels

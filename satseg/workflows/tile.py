@@ -19,7 +19,7 @@ from satseg.outputs.writable import check_folder
 from satseg.raster.class_lists import ClassMapSource, class_map_files, read_class_map
 from satseg.raster.fingerprint import fingerprint
 from satseg.raster.gdal import gdal_environment
-from satseg.raster.labels import open_labels
+from satseg.raster.label_files import open_labels
 from satseg.records import Progress, TileSummary, as_json, no_progress
 from satseg.staging import claimed, commit
 from satseg.tiles.build import Builder, quotas, resumable

@@ -30,7 +30,7 @@ from rasterio.windows import Window
 
 from satseg.prefetch import read_ahead
 from satseg.raster.gdal import gdal_environment
-from satseg.raster.labels import open_labels
+from satseg.raster.label_files import open_labels
 from satseg.raster.scene import Scene
 from satseg.sample import sample
 from satseg.workflows.tile import tile

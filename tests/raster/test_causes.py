@@ -18,7 +18,7 @@ from rasterio.errors import RasterioIOError
 from satseg.errors import LabelError, SceneError
 from satseg.raster.causes import cause, remedy
 from satseg.raster.features import VectorLayer
-from satseg.raster.labels import open_labels
+from satseg.raster.label_files import open_labels
 from satseg.raster.scene import Scene
 
 PLACE = Affine(1, 0, 500_000, 0, -1, 5_000_000)

@@ -16,7 +16,7 @@ from affine import Affine
 from satseg.errors import LabelError
 from satseg.raster.class_map import ClassMap
 from satseg.raster.class_map_check import say_unmet, say_unnamed
-from satseg.raster.labels import open_labels
+from satseg.raster.label_files import open_labels
 
 CROPS = ["Vårbyg", "Vårbyg", "Kartofler, spise-", "Vinterhvede"]
 

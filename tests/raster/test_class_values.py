@@ -24,7 +24,7 @@ from satseg.raster.class_bands import ClassBands
 from satseg.raster.class_found import Reading, Use
 from satseg.raster.class_map import ClassMap
 from satseg.raster.class_values import ClassValues, Translation
-from satseg.raster.labels import open_labels
+from satseg.raster.label_files import open_labels
 from satseg.raster.writer import CLASSES_TAG
 from satseg.records import BandSpec, SceneInfo
 

@@ -16,7 +16,7 @@ from rasterio.windows import Window
 from satseg.errors import LabelError, UsageError
 from satseg.geo.grid import ground_sampling_distance
 from satseg.raster.class_map import ClassMap
-from satseg.raster.labels import open_labels
+from satseg.raster.label_files import open_labels
 from satseg.raster.scene import Scene
 from satseg.records import BandSpec, SceneInfo
 

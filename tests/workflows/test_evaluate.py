@@ -28,7 +28,7 @@ from satseg.cli.console import Talk
 from satseg.errors import CheckpointError, LabelError, SceneError, TileError, UsageError
 from satseg.evaluation.confusion import ConfusionMatrix, score
 from satseg.inference.network import Network
-from satseg.raster.labels import open_labels
+from satseg.raster.label_files import open_labels
 from satseg.raster.scene import Scene
 from satseg.tiles.tileset import TileSet
 from satseg.workflows.evaluate import evaluate
