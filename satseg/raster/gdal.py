@@ -3,13 +3,35 @@
 from __future__ import annotations
 
 import os
+from types import TracebackType
 
 import rasterio
+from rasterio.errors import EnvError
 
 CACHE_BYTES = 32 * 2**20
 
 
-def gdal_environment(*, threads: int = 1, cache_bytes: int = CACHE_BYTES) -> rasterio.Env:
+class Environment(rasterio.Env):
+    """A context with options for GDAL that an interruption passes through, whenever it comes.
+
+    While a context is left, there is none for a moment. Where Ctrl-C falls into that moment, those around it find
+    nothing to leave, and their complaint would take the place of the interruption.
+    """
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        trace: TracebackType | None = None,
+    ) -> None:
+        try:
+            super().__exit__(kind, error, trace)
+        except EnvError:
+            if error is None:
+                raise
+
+
+def gdal_environment(*, threads: int = 1, cache_bytes: int = CACHE_BYTES) -> Environment:
     """Return a context in which GDAL keeps to a block cache and a number of threads.
 
     GDAL's own default is 5 % of the machine's memory, which on a large node hides that memory grows with the
@@ -20,18 +42,18 @@ def gdal_environment(*, threads: int = 1, cache_bytes: int = CACHE_BYTES) -> ras
         cache_bytes: Size of the block cache, shared by all open files.
     """
     network = {name: value for name, value in _NETWORK.items() if name not in os.environ}
-    return rasterio.Env(GDAL_CACHEMAX=cache_bytes, GDAL_NUM_THREADS=str(threads), **network)
+    return Environment(GDAL_CACHEMAX=cache_bytes, GDAL_NUM_THREADS=str(threads), **network)
 
 
-def looking_beside(*, remote: bool) -> rasterio.Env:
+def looking_beside(*, remote: bool) -> Environment:
     """Return a context for opening files: what GDAL looks for beside them.
 
     Beside remote files nothing, since that takes a request per candidate. Beside local ones, masks, world files and
     statistics are looked for by name: listing a folder of many scenes is slow.
     """
     if "GDAL_DISABLE_READDIR_ON_OPEN" in os.environ:
-        return rasterio.Env()
-    return rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR" if remote else "TRUE")
+        return Environment()
+    return Environment(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR" if remote else "TRUE")
 
 
 _NETWORK = {

@@ -21,6 +21,7 @@ import rasterio
 from rasterio.errors import RasterioIOError
 
 from satseg.errors import printable
+from satseg.raster.gdal import Environment
 
 _LAYER = "|layername="
 _VIRTUAL = re.compile(r"/vsi|[a-z0-9+_]{2,}:|<", re.IGNORECASE)
@@ -107,7 +108,7 @@ def _is_endless(name: str) -> bool:
 
 
 def _open(spelt: str, options: dict[str, Any]) -> Any:
-    with rasterio.Env(OSR_STRIP_TOWGS84="NO"):
+    with Environment(OSR_STRIP_TOWGS84="NO"):
         return rasterio.open(spelt, **options)
 
 

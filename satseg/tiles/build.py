@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 
 from satseg.errors import LabelError, OutputError, SatsegError, TileError
 from satseg.outputs.claim import clear, joined
 from satseg.prefetch import read_ahead
-from satseg.raster.gdal import CACHE_BYTES
+from satseg.raster.gdal import CACHE_BYTES, Environment
 from satseg.raster.labels import Labels, LabelSource
 from satseg.raster.scene import Scene
 from satseg.raster.values import Oddity
@@ -174,7 +173,7 @@ class Builder:
             for part in parts:
                 yield replace(part, pixels=labelled_pixels(scene, labels, part, len(self.labels.classes)))
 
-    def _cache(self, number: int) -> rasterio.Env:
+    def _cache(self, number: int) -> Environment:
         """Give GDAL's cache room for a row of tiles, so that a block of the file is decoded once and not for each tile.
 
         Files that store rows as a whole would else be decoded as many times as a row has tiles.
@@ -182,7 +181,7 @@ class Builder:
         info = self.infos[number]
         rows = (self.layout.size + _BLOCK_ROWS) * info.width
         needed = rows * len(info.bands) * np.dtype(info.bands.dtype).itemsize
-        return rasterio.Env(GDAL_CACHEMAX=min(max(needed, CACHE_BYTES), _MOST_CACHE))
+        return Environment(GDAL_CACHEMAX=min(max(needed, CACHE_BYTES), _MOST_CACHE))
 
     @contextmanager
     def _opened(self, number: int) -> Iterator[tuple[AnyScene, Labels]]:

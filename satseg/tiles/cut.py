@@ -14,6 +14,7 @@ from rasterio.errors import RasterioError
 from satseg.classes import IGNORE_INDEX, ClassTable
 from satseg.errors import LabelError, OutputError, one_line
 from satseg.raster.bands import Moments
+from satseg.raster.gdal import Environment
 from satseg.raster.labels import Labels
 from satseg.raster.names import plain_folder
 from satseg.raster.scene import window_transform
@@ -211,9 +212,9 @@ def empty_class(classes: ClassTable) -> str | None:
     return _ZERO if _ZERO in classes.names else None
 
 
-def writing_environment() -> rasterio.Env:
+def writing_environment() -> Environment:
     """Return the context that tiles are written in: masks belong into their files."""
-    return rasterio.Env(GDAL_NUM_THREADS="1", GDAL_TIFF_INTERNAL_MASK=True)
+    return Environment(GDAL_NUM_THREADS="1", GDAL_TIFF_INTERNAL_MASK=True)
 
 
 def _parts(moments: Moments) -> tuple[np.ndarray, ...]:

@@ -6,6 +6,7 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import geopandas
 import numpy as np
@@ -320,7 +321,8 @@ def test_polygons_of_many_scenes_go_into_one_layer_without_those_that_fail(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scenes = [write_scene(tmp_path / f"{name}.tif", ramp(60 + 10 * i)) for i, name in enumerate("ab")]
-    monkeypatch.setattr("satseg.workflows.predict._mapper", lambda *_: (mapper(), None))
+    monkeypatch.setattr("satseg.workflows.predict._mapper", lambda *_: (mapper(), Mock()))
+    monkeypatch.setattr("satseg.workflows.predict.warn_of_map", lambda *_: None)
     monkeypatch.setattr("satseg.workflows.predict.fitting", lambda source, _: source)
     errors: list[SatsegError] = []
     found = predict_scenes(
