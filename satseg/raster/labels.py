@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -31,6 +31,7 @@ PixelLength = Callable[[SceneInfo], float]
 """A length in pixels of a scene."""
 
 _CELL = 512
+_CELLS = 256  # are kept: 64 MiB, a scene of 8192 x 8192 px
 _CACHED_BYTES = 512 * 2**20
 
 
@@ -98,6 +99,8 @@ class LabelSource:
         self.only_rasters = all(isinstance(layer, RasterLabels) for layer in layers)
         self.classes = classes or self._make_table(class_map)
         self._ids = [self._ids_of(layer, extend=extend) for layer in self.layers]
+        self.cells: OrderedDict[Hashable, np.ndarray] = OrderedDict()
+        """Labels that were made last, of any scene: whoever counts them first and cuts them then makes them once."""
         if self.refinements.boundary is not None and BOUNDARY not in self.classes.names:
             raise LabelError(f"There is no class {BOUNDARY!r} among {', '.join(self.classes.names)}.")
 
@@ -254,9 +257,9 @@ class Labels:
         self._border = refinements.ignore_border(scene) if refinements.ignore_border else 0.0
         self._boundary = refinements.boundary(scene) if refinements.boundary else 0.0
         self._area = None if refinements.labelled_area is None else refinements.labelled_area.on(scene)
-        self._cells: OrderedDict[tuple[int, int], np.ndarray] = OrderedDict()
+        self._grid = (scene.path, scene.transform, scene.width, scene.height)
         across = -(-scene.width // _CELL)
-        self._kept = min(max(64, 2 * across + 2), _CACHED_BYTES // _CELL**2)
+        self._kept = min(max(_CELLS, 2 * across + 2), _CACHED_BYTES // _CELL**2)
 
     def touch(self) -> bool:
         """Tell whether anything is known of the scene."""
@@ -311,13 +314,14 @@ class Labels:
         self.close()
 
     def _cell(self, row: int, column: int) -> np.ndarray:
-        kept = self._cells.get((row, column))
+        cells, key = self._source.cells, (self._grid, row, column)
+        kept = cells.get(key)
         if kept is not None:
-            self._cells.move_to_end((row, column))
+            cells.move_to_end(key)
             return kept
-        while len(self._cells) >= self._kept:
-            self._cells.popitem(last=False)
-        made = self._cells[row, column] = self._make_cell(row * _CELL, column * _CELL)
+        while len(cells) >= self._kept:
+            cells.popitem(last=False)
+        made = cells[key] = self._make_cell(row * _CELL, column * _CELL)
         return made
 
     def _make_cell(self, top: int, left: int) -> np.ndarray:

@@ -17,6 +17,7 @@ from satseg.errors import LabelError, UsageError
 from satseg.geo.grid import ground_sampling_distance
 from satseg.raster.class_map import ClassMap
 from satseg.raster.label_files import open_labels
+from satseg.raster.labels import Labels
 from satseg.raster.scene import Scene
 from satseg.records import BandSpec, SceneInfo
 
@@ -406,3 +407,18 @@ def test_nothing_is_left_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     source = open_labels(two_kinds(tmp_path / "a.gpkg"))
     assert list((tmp_path / "scratch").iterdir()) == []
     assert source.on(scene()).read(WHOLE).any()
+
+
+def test_labels_are_made_once_for_each_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = open_labels(write(tmp_path / "houses.gpkg", [box(3, 2, 7, 5)]))
+    made: list[str] = []
+    make = Labels._make_cell
+    monkeypatch.setattr(Labels, "_make_cell", lambda self, *place: made.append(self._scene.path) or make(self, *place))
+    moved = replace(scene(GRID * Affine.translation(1, 0)), path="moved.tif")
+
+    first = [source.on(one).read(WHOLE) for one in (scene(), moved)]
+    again = [source.on(one).read(WHOLE) for one in (scene(), moved)]
+
+    assert made == ["scene.tif", "moved.tif"]
+    assert all((one == other).all() for one, other in zip(first, again, strict=True))
+    assert (first[1][:, :19] == first[0][:, 1:]).all()
