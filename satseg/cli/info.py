@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from satseg.workflows.label_values import LabelValues
 
 _Row = tuple[str, object]
+
+_NAMES = 8  # of scenes, on the screen
 
 _KINDS = {
     "scene": "scene",
@@ -160,10 +162,16 @@ def _tiles(tiles: TileSetInfo) -> list[_Row]:
     return [
         ("tiles", ", ".join(f"{count:,} {split}" for split, count in tiles.tiles.items())),
         ("tile size", f"{tiles.tile_size} px"),
-        ("scenes", ", ".join(tiles.scenes)),
+        ("scenes", _some(tiles.scenes)),
         ("ground", _gsd(tiles.gsd)),
         ("dtype", tiles.bands.dtype),
     ]
+
+
+def _some(names: Sequence[str]) -> str:
+    """Join names, and tell of many how many more there are; ``--json`` has them all."""
+    more = len(names) - _NAMES
+    return ", ".join(names[:_NAMES]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _pixels(tiles: TileSetInfo) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -107,8 +108,12 @@ def vectorize(
     talk.report(summary, _table)
 
 
+def _area(area: float) -> str | None:
+    return f"{area:,.1f}" if math.isfinite(area) else None  # unknown without a CRS
+
+
 def _table(summary: VectorSummary) -> Table:
-    rows = [(name, count, f"{summary.area_m2[name]:,.1f}") for name, count in summary.polygons.items()]
+    rows = [(name, count, _area(summary.area_m2[name])) for name, count in summary.polygons.items()]
     names = ["stdout" if path == "-" else path for path in summary.paths]
     title = f"{summary.vertices:,} vertices in {', '.join(names)}"
     return console.table(("class", "polygons", "area m2"), rows, title=title)

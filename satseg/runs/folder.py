@@ -262,6 +262,12 @@ def newest_finished(folder: Path = RUNS) -> Run | None:
     return max(runs, key=lambda run: (run.record.stat().st_mtime_ns, run.path.name), default=None)
 
 
+def newest_begun(folder: Path = RUNS) -> Run | None:
+    """Return the run whose best checkpoint was written last, finished or not, or None."""
+    runs = [Run(best.parent) for best in folder.glob("*/best.safetensors")]
+    return max(runs, key=lambda run: (run.best.stat().st_mtime_ns, run.path.name), default=None)
+
+
 def _numbered(arch: str, folder: Path) -> dict[int, Path]:
     name = _short(arch)
     found = ((re.fullmatch(rf"{re.escape(name)}-(\d+)", path.name), path) for path in folder.glob(f"{name}-*"))

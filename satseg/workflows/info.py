@@ -200,7 +200,10 @@ def _describe_file(path: str) -> FileInfo:
         return _describe_raster(path)
     except SceneError as error:
         if Path(path).is_dir():
-            raise UsageError(f"The folder {path} holds no tile set, no training run and no scene.") from error
+            raise UsageError(
+                f"The folder {path} is no tile set, no training run and no scene.",
+                hint="Name a file or a folder in it.",
+            ) from error
         layer = _open_layer(path)
         if layer is None:
             raise
@@ -221,10 +224,15 @@ def _describe_raster(path: str) -> FileInfo:
     with Scene.open(path, expand_palette=False) as scene:
         with open_raster(path) as dataset:
             table = read_class_table(dataset)
-        if table is not None and len(scene.info.bands) == 1:
+        if table is not None and _counts_classes(scene.info.bands):
             return FileInfo(path, "classes", classes=_count_classes(scene, table))
     with Scene.open(path) as scene:
         return FileInfo(path, "scene", scene=scene.info)
+
+
+def _counts_classes(bands: BandSpec) -> bool:
+    """Whether values are classes: rasters of confidence carry the class table too, but a scale besides."""
+    return len(bands) == 1 and (bands.scales, bands.offsets) == ((1.0,), (0.0,))
 
 
 def _count_classes(scene: Scene, table: ClassTable) -> ClassRasterInfo:

@@ -158,9 +158,8 @@ class Planner:
         window = self._fixed_window()
         if side is not None and window is not None and side > LARGEST_SHARE * window:
             log.info(
-                "The network sees %d px around a pixel; overlaps are held to %d px, %.3f of the window.",
+                "The network sees %d px around a pixel; windows overlap by %.3f of their side at most.",
                 side,
-                wanted_overlap(window, side),
                 LARGEST_SHARE,
             )
         return side

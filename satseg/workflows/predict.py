@@ -26,7 +26,7 @@ from satseg.raster.scales import Conversion
 from satseg.raster.selection import select_bands
 from satseg.raster.source import SceneSource
 from satseg.records import MapLayer, PredictionSummary, Progress, Rehearsal, no_progress
-from satseg.runs import Run, newest_finished
+from satseg.runs import Run, newest_begun, newest_finished
 from satseg.vectorization import VECTOR_SUFFIXES
 from satseg.workflows.claims import Claims
 from satseg.workflows.mapping import MapOutputs, Mapper
@@ -314,9 +314,13 @@ def _output_names(outputs: str | Path | Sequence[str | Path] | OutputNames) -> O
 def _newest_model() -> Path:
     run = newest_finished()
     if run is None:
+        begun = newest_begun()
         raise CheckpointError(
             "There is no checkpoint: none was named, and there is no finished run below runs/.",
-            hint="Name one with -m, or train one: satseg train TILES --arch erfnet",
+            hint="Name one with -m, or train one: satseg train TILES --arch erfnet"
+            if begun is None
+            else f"The run {begun.path} is unfinished: train --resume goes on with it, and -m {begun.best} takes it as "
+            "it is.",
         )
     log.info("Using the newest finished run: %s", run.best)
     return run.best

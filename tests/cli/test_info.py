@@ -76,10 +76,31 @@ def test_info_describes_a_tile_set_without_train_tiles(satseg: Callable, tmp_pat
     assert satseg("info", tiles).code == 0
 
 
+def test_info_names_a_few_of_many_scenes_on_the_screen(satseg: Callable, tmp_path: Path) -> None:
+    tiles = tmp_path / "tiles"
+    assert satseg("tile", sample().held_out, "-l", sample().labels, "-o", tiles).code == 0
+    index = geopandas.read_parquet(tiles / "index.parquet")
+    index.assign(scene=[f"s{n}.tif" for n in range(len(index))]).to_parquet(tiles / "index.parquet")
+    (line,) = (line for line in satseg("info", tiles).stdout.splitlines() if line.startswith("scenes"))
+    assert line.endswith(f"s6.tif, s7.tif and {len(index) - 8:,} more")
+    assert len(json.loads(satseg("info", tiles, "--json").stdout)["tiles"]["scenes"]) == len(index)
+
+
+def test_info_takes_confidence_for_no_classes(satseg: Callable, tmp_path: Path) -> None:
+    table = ClassTable.from_names(["background", "building"])
+    shape: dict[str, Any] = {"driver": "GTiff", "height": 4, "width": 4, "count": 1, "dtype": "uint8"}
+    with rasterio.open(tmp_path / "sure.tif", "w", crs="EPSG:32645", transform=Affine.scale(2, -2), **shape) as t:
+        t.write(np.full((1, 4, 4), 200, np.uint8))
+        t.scales = (1 / 254,)
+        t.update_tags(**{CLASSES_TAG: json.dumps(table.to_dict())})
+    assert json.loads(satseg("info", tmp_path / "sure.tif", "--json").stdout)["kind"] == "scene"
+    assert "building" not in satseg("info", tmp_path / "sure.tif").stdout
+
+
 def test_info_of_a_folder_without_anything_is_wrong_usage(satseg: Callable, tmp_path: Path) -> None:
     done = satseg("info", tmp_path)
     assert (done.code, done.stdout) == (2, "")
-    assert "holds no tile set, no training run and no scene" in done.stderr
+    assert "is no tile set, no training run and no scene" in done.stderr
 
 
 def test_info_of_nothing_fails_in_one_sentence(satseg: Callable, tmp_path: Path) -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import io
+import shutil
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import rasterio
 
 from satseg.errors import SatsegError
 from satseg.raster.source import SceneSource
@@ -78,3 +82,19 @@ def test_scenes_that_fail_are_told_and_counted_at_the_end(
     assert done.code == 1
     for line in ("a.tif is broken.", "b.tif is broken.", "Copy it again.", "2 of the scenes failed; 0 went well."):
         assert line in done.stderr
+
+
+def test_without_a_finished_run_the_unfinished_one_is_named(
+    satseg: Callable, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "erfnet-1").mkdir(parents=True)
+    shutil.copy(model, tmp_path / "runs" / "erfnet-1" / "best.safetensors")
+    with rasterio.open(
+        "scene.tif", "w", driver="GTiff", width=64, height=64, count=3, dtype="uint8", crs=3857
+    ) as scene:
+        scene.write(np.zeros((3, 64, 64), np.uint8))
+    done = satseg("predict", "scene.tif", "-o", "out.tif")
+    assert done.code == 1
+    assert "runs/erfnet-1 is unfinished" in done.stderr
+    assert "-m runs/erfnet-1/best.safetensors" in done.stderr

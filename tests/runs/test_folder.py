@@ -11,7 +11,7 @@ from satseg.checkpoint import ModelCard
 from satseg.classes import ClassTable
 from satseg.errors import OutputError, TrainingError
 from satseg.records import BandSpec, BandStatistics
-from satseg.runs import Run, claim_output, newest_finished, newest_run, next_output
+from satseg.runs import Run, claim_output, newest_begun, newest_finished, newest_run, next_output
 
 SETTINGS = {"arch": "erfnet", "lr": 0.003, "budget": {"steps": 10}}
 WEIGHTS = {"weight": torch.zeros(2)}
@@ -128,3 +128,14 @@ def test_a_folder_that_holds_anything_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="is a file"):
         Run.start(tmp_path / "file", SETTINGS)
     assert sorted(path.name for path in folder.iterdir()) == [".DS_Store", "thesis.docx"]
+
+
+def test_the_newest_run_that_has_begun_need_not_be_finished(tmp_path: Path) -> None:
+    assert newest_begun(tmp_path) is None
+    for seconds, name in ((2, "a-1"), (1, "b-1")):
+        run = Run.start(tmp_path / name, SETTINGS)
+        run.save_best(WEIGHTS, card(1))
+        os.utime(run.best, (seconds, seconds))
+    newest = newest_begun(tmp_path)
+    assert newest is not None
+    assert (newest.path, newest.finished) == (tmp_path / "a-1", False)
