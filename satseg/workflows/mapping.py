@@ -153,7 +153,16 @@ class Mapper:
     def network_for(self, info: SceneInfo) -> Network:
         """Return the network, made to look at the scene in values and pixels like those it was trained on."""
         network = self._converted(info)
-        if info.gsd is None or self.gsd is None or self.settings.gsd == "scene":
+        if self.gsd is None or self.settings.gsd == "scene":
+            return network
+        if info.gsd is None:
+            if info.doubt is None:  # which else says so already
+                log.warning(
+                    "%s does not tell how large its pixels are; the map is right only if they are about as large as "
+                    "in training, %.3g m.",
+                    info.path,
+                    self.gsd[0],
+                )
             return network
         columns, rows = (here / trained for here, trained in zip(info.gsd, self.gsd, strict=True))
         if max(abs(math.log(rows)), abs(math.log(columns))) <= math.log(_GSD_TOLERANCE):

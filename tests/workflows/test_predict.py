@@ -5,6 +5,7 @@ import json
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import geopandas
 import numpy as np
@@ -225,6 +226,20 @@ def test_a_scene_unlike_the_training_scenes_is_remarked(
         predict(path, model=checkpoint, outputs=[tmp_path / "map.tif"], settings=SMALL)
     assert "looks unlike the training scenes: band_1 3 ± 0 here, 120 ± 80 in training" in caplog.text
     assert "has 1.5 m per pixel and the network was trained at 0.5 m: it is shown the scene resampled" in caplog.text
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize(("gsd", "told"), [("model", 1), ("scene", 0)])
+def test_pixels_of_unknown_size_are_remarked(
+    gsd: Literal["model", "scene"], told: int, tmp_path: Path, checkpoint: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with rasterio.open(tmp_path / "scene.png", "w", driver="PNG", width=80, height=80, count=1, dtype="uint8") as png:
+        png.write(blobs()[..., :80, :80].reshape(1, 80, 80))
+    with caplog.at_level(logging.WARNING, "satseg"):
+        predict(
+            tmp_path / "scene.png", model=checkpoint, outputs=[tmp_path / "map.tif"], settings=replace(SMALL, gsd=gsd)
+        )
+    assert caplog.text.count("does not tell how large its pixels are") == told
 
 
 @pytest.mark.parametrize("output", ["map", "map.jpg", "map.tiff.zip"])
