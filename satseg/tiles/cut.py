@@ -234,6 +234,7 @@ def _write(
     # Said outright, since GDAL takes the fourth of four byte bands for alpha when left alone.
     profile["photometric"] = "rgb" if names == ("red", "green", "blue") and bands.dtype == np.uint8 else "minisblack"
     predictor = 3 if bands.dtype.kind == "f" else 2
+    path.unlink(missing_ok=True)  # a kill may have left half of it, which rasterio would try to open first
     try:
         with (
             plain_folder(path.parent) as folder,

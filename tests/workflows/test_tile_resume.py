@@ -216,6 +216,22 @@ def test_masks_of_pairs_and_masks_beside_scenes_are_noticed(tmp_path: Path) -> N
         tile(**arguments, resume=True)
 
 
+def test_a_tile_that_a_kill_left_half_written_is_written_anew(tmp_path: Path, scene: Path, labels: Path) -> None:
+    arguments = {"labels": labels, "size": 32, "threads": 1}
+    tile([scene], output=tmp_path / "whole", **arguments)
+    with pytest.raises(KeyboardInterrupt):
+        tile([scene], output=tmp_path / "tiles", progress=Stop(3), **arguments)
+    images = tmp_path / ".tiles.satseg" / "new" / "tiles" / "images"
+    for whole in (tmp_path / "whole" / "images").iterdir():
+        if not (images / whole.name).exists():
+            directory = int.from_bytes(whole.read_bytes()[4:8], "little")
+            (images / whole.name).write_bytes(whole.read_bytes()[: directory + 1])
+
+    tile([scene], output=tmp_path / "tiles", resume=True, **arguments)
+
+    assert contents(tmp_path / "tiles") == contents(tmp_path / "whole")
+
+
 def test_bad_input_leaves_nothing_to_resume(tmp_path: Path, shared_data: Path, labels: Path) -> None:
     with pytest.raises(SceneError):
         tile([tmp_path / "none.tif"], labels=labels, output=tmp_path / "tiles")
