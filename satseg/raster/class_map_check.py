@@ -3,37 +3,95 @@
 from __future__ import annotations
 
 import difflib
+import re
 import shlex
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from satseg.classes import BACKGROUND
-from satseg.raster.class_found import LISTED, as_class_map, listed
-from satseg.raster.class_map import IGNORE, OTHERS, ClassMap
+from satseg.errors import ClassRasterError
+from satseg.raster.class_found import LISTED, listed
+from satseg.raster.class_map import IGNORE, OTHERS, ClassMap, spell_pair
 
 _ALIKE = 0.75  # of 0 to 1, as difflib measures it: one letter of four
+_NO_DATA = frozenset(
+    [
+        "255",
+        "ignore",
+        "n/a",
+        "na",
+        "nan",
+        "no data",
+        "nodata",
+        "none",
+        "null",
+        "unclassified",
+        "undefined",
+        "unknown",
+        "unlabeled",
+        "unlabelled",
+        "void",
+        "",
+    ]
+)
 
 
-def say_unnamed(path: str, counts: Counter[str], class_map: ClassMap, unit: str) -> tuple[str, str]:
+class UnnamedValuesError(ClassRasterError):
+    """Labels or maps hold values that a class map does not name.
+
+    Args:
+        found: Where they were found, how often each was, and what was counted, one of it: ``feature`` or ``px``.
+        class_map: The class map.
+        remark: A sentence that comes before the hint.
+    """
+
+    def __init__(self, found: Sequence[tuple[str, Counter[str], str]], class_map: ClassMap, remark: str = "") -> None:
+        message, hint = say_unnamed(found, class_map)
+        super().__init__(message, hint=f"{remark} {hint}".lstrip())
+        self.found = tuple(found)
+        self.class_map = class_map
+        self.remark = remark
+
+    @classmethod
+    def joined(cls, errors: Sequence[UnnamedValuesError]) -> UnnamedValuesError:
+        """Return one error that tells what several, of one class map, do."""
+        remark = next((error.remark for error in errors if error.remark), "")
+        return cls([part for error in errors for part in error.found], errors[0].class_map, remark)
+
+
+def say_unnamed(found: Sequence[tuple[str, Counter[str], str]], class_map: ClassMap) -> tuple[str, str]:
     """Return a sentence on the values that a class map does not name, and what to do about it.
 
     Args:
-        path: Where they were found.
-        counts: How often each was.
+        found: Where they were found, how often each was, and what was counted, one of it.
         class_map: The class map.
-        unit: What was counted, one of them.
     """
-    plural = "s" if len(counts) > 1 else ""
+    counts: Counter[str] = sum((part for _, part, _ in found), Counter())
     values = [value for value, _ in counts.most_common()]
+    told = "; ".join(
+        f"{path} holds the value{'s' if len(part) > 1 else ''} {listed(part, unit)}" for path, part, unit in found
+    )
     meant = [f"{key!r} by {value!r}" for value in values[:LISTED] if (key := _alike(value, class_map.names))]
-    line = f"--class-map {shlex.quote(as_class_map(values, IGNORE))}"
     hint = f"Did you mean {', '.join(meant)}? " if meant else ""
+    line = ",".join(spell_pair(value, likely_class(value)) for value in values[:LISTED])
+    line = f"--class-map {shlex.quote(line + (',...' if len(values) > LISTED else ''))}"
     more = " satseg info writes all of them as a table to edit: --class-map - > classes.csv."
     return (
-        f"{path} holds the value{plural} {listed(counts, unit)}, which --class-map does not name.",
-        f"{hint}Add {line}, with {BACKGROUND} or another class instead of {IGNORE} where that is meant, or "
-        f"--class-map '{OTHERS}={IGNORE}' for all that is not named.{more if len(values) > LISTED else ''}",
+        f"{told}, which --class-map does not name.",
+        f"{hint}Add {line}, with other names where another class, {BACKGROUND} or {IGNORE} is meant, or --class-map "
+        f"'{OTHERS}={IGNORE}' for all that is not named.{more if len(values) > LISTED else ''}",
     )
+
+
+def likely_class(value: str) -> str:
+    """Return the class that a value of labels seems to be: its own text, ``ignore`` where that says that nobody knows.
+
+    Numbers and colours are spelt as classes are that nobody named.
+    """
+    if value.strip().casefold() in _NO_DATA or re.fullmatch(r"-\d+(\.\d+)?", value):
+        return IGNORE
+    text = value.replace("=", " ").strip()  # the last = of a pair parts it
+    return f"class {text}".rstrip() if _is_number(text) or not text else text
 
 
 def say_unmet(

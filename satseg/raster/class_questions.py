@@ -11,7 +11,7 @@ from satseg.errors import ClassRasterError
 from satseg.raster.class_bands import LOSSY_HINT
 from satseg.raster.class_found import FoundValues, Reading, Use, as_class_map, listed
 from satseg.raster.class_map import IGNORE, OTHERS, ClassMap
-from satseg.raster.class_map_check import say_unnamed
+from satseg.raster.class_map_check import UnnamedValuesError
 
 log = logging.getLogger("satseg")
 
@@ -55,13 +55,12 @@ def ask_about_missing(found: Mapping[str, Counter[str]], class_map: ClassMap) ->
         class_map: The class map.
 
     Raises:
-        ClassRasterError: There are some.
+        UnnamedValuesError: There are some.
     """
     if found:
         first, others = next(iter(found)), len(found) - 1
         where = f"{first}, with {others:,} more," if others else first
-        message, hint = say_unnamed(where, sum(found.values(), Counter()), class_map, "px")
-        raise ClassRasterError(message, hint=hint)
+        raise UnnamedValuesError([(where, sum(found.values(), Counter()), "px")], class_map)
 
 
 def _refuse_losses(file: FoundValues) -> None:

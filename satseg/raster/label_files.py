@@ -10,6 +10,7 @@ from satseg.classes import ClassTable
 from satseg.errors import LabelError, UsageError
 from satseg.raster.class_found import Reading
 from satseg.raster.class_map import ClassMap
+from satseg.raster.class_map_check import UnnamedValuesError
 from satseg.raster.labels import LabelSource, PixelLength, Refinements
 from satseg.raster.names import is_local_file, split_layer
 from satseg.raster.raster_labels import RasterLabels, is_raster
@@ -59,21 +60,27 @@ def open_labels(
         path = []
     names = [path] if isinstance(path, str | Path) else list(path)
     reading = Reading(class_map, frozenset(unlabelled), alone=len(names) == 1)
+    unnamed: list[UnnamedValuesError] = []
     for name in names:
-        if _exists(str(name)) and is_raster(str(name)):
-            layers.append(RasterLabels(str(name), reading))
-        else:
-            layers.append(
-                VectorLabels(
-                    str(name),
-                    class_field=class_field,
-                    class_map=class_map,
-                    where=where,
-                    burn_order=burn_order,
-                    all_touched=all_touched,
-                    may_be_empty=may_be_empty,
+        try:
+            if _exists(str(name)) and is_raster(str(name)):
+                layers.append(RasterLabels(str(name), reading))
+            else:
+                layers.append(
+                    VectorLabels(
+                        str(name),
+                        class_field=class_field,
+                        class_map=class_map,
+                        where=where,
+                        burn_order=burn_order,
+                        all_touched=all_touched,
+                        may_be_empty=may_be_empty,
+                    )
                 )
-            )
+        except UnnamedValuesError as error:  # what all files hold is told at once
+            unnamed.append(error)
+    if unnamed:
+        raise UnnamedValuesError.joined(unnamed)
     if not layers:
         raise UsageError("There are no labels.", hint="Name them with --labels FILE.")
     area = VectorLabels(str(labelled_area)) if labelled_area and _exists(str(labelled_area)) else None

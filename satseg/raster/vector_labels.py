@@ -20,7 +20,7 @@ from satseg.geo.grid import doubt_of_points
 from satseg.geo.placing import Placing
 from satseg.geo.polygons import AREAL, Bounds, clipped, padded
 from satseg.raster.class_map import ClassMap
-from satseg.raster.class_map_check import say_unnamed
+from satseg.raster.class_map_check import UnnamedValuesError
 from satseg.raster.features import FeatureStore, VectorLayer
 from satseg.raster.scene import window_transform
 from satseg.records import SceneInfo
@@ -175,10 +175,8 @@ class VectorLabels:
         unnamed = Counter({text: counts[text] for text, kind in self._kinds.items() if kind == _UNNAMED})
         if not unnamed or self._map is None:
             return
-        message, hint = say_unnamed(self.path, unnamed, self._map, "feature")
-        if class_field is None:
-            hint = f"Without --class-field all features have the one value that the file is named after. {hint}"
-        raise LabelError(message, hint=hint)
+        remark = "Without --class-field all features have the one value that the file is named after."
+        raise UnnamedValuesError([(self.path, unnamed, "feature")], self._map, "" if class_field else remark)
 
     def _ranks(self, geometries: np.ndarray, values: list[Any] | None) -> np.ndarray:
         if self._order == "area":

@@ -15,7 +15,7 @@ from affine import Affine
 
 from satseg.errors import LabelError
 from satseg.raster.class_map import ClassMap
-from satseg.raster.class_map_check import say_unmet, say_unnamed
+from satseg.raster.class_map_check import likely_class, say_unmet, say_unnamed
 from satseg.raster.label_files import open_labels
 
 CROPS = ["Vårbyg", "Vårbyg", "Kartofler, spise-", "Vinterhvede"]
@@ -44,11 +44,48 @@ def test_all_features_that_a_class_map_lacks_are_told_at_once_with_the_line_to_t
         "which --class-map does not name."
     )
     hint = caught.value.hint or ""
-    assert hint.startswith("Did you mean 'Varbyg' by 'Vårbyg'? Add --class-map 'Vårbyg=ignore,")
+    assert hint.startswith("Did you mean 'Varbyg' by 'Vårbyg'? Add --class-map 'Vårbyg=Vårbyg,")
     line = hint.split("--class-map '")[1].split("'")[0]
     both = ClassMap.parse(f"{line},Vinter*=winter")
-    assert both.names == {"Vårbyg": "ignore", "Kartofler, spise-": "ignore", "Vinter*": "winter"}
-    assert open_labels(fields, class_field="crop", class_map=both).classes.names == ("background", "winter")
+    assert both.names == {"Vårbyg": "Vårbyg", "Kartofler, spise-": "Kartofler, spise-", "Vinter*": "winter"}
+    known = open_labels(fields, class_field="crop", class_map=both).classes.names
+    assert known == ("background", "Vårbyg", "Kartofler, spise-", "winter")
+
+
+def test_files_of_labels_are_told_of_together(fields: Path, tmp_path: Path) -> None:
+    ground = raster(tmp_path / "ground.tif", 1, 7, 7)
+    shapes = geopandas.GeoDataFrame({"crop": ["Rug", None]}, geometry=[shapely.box(0, 0, 1, 1)] * 2, crs="EPSG:32632")
+    shapes.to_file(tmp_path / "more.gpkg")
+    with pytest.raises(LabelError) as caught:
+        open_labels(
+            [fields, ground, tmp_path / "more.gpkg"],
+            class_field="crop",
+            class_map=ClassMap.parse("V*=cereal,1=bare"),
+        )
+    assert caught.value.message == (
+        f"{fields} holds the value Kartofler, spise- (1 feature); {ground} holds the value 7 (2 px); "
+        f"{tmp_path / 'more.gpkg'} holds the values Rug (1 feature), unknown (1 feature), "
+        "which --class-map does not name."
+    )
+    line = (caught.value.hint or "").split("--class-map '")[1].split("'")[0]
+    assert ClassMap.parse(line).names == {
+        "Kartofler, spise-": "Kartofler, spise-",
+        "Rug": "Rug",
+        "unknown": "ignore",
+        "7": "class 7",
+    }
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        *[("Rug", "Rug"), ("Knowable", "Knowable"), ("background", "background"), ("1.5", "1.5"), ("a=b", "a b")],
+        *[("3", "class 3"), ("0", "class 0"), ("#ff0000", "class #ff0000"), ("=", "class")],
+        *[(nobody, "ignore") for nobody in ("-1", "-9999", "255", "Unknown", "", "No data")],
+    ],
+)
+def test_a_value_is_proposed_as_a_class_unless_it_says_that_nobody_knows(value: str, name: str) -> None:
+    assert likely_class(value) == name
 
 
 def test_without_a_field_the_field_is_what_lacks(fields: Path) -> None:
@@ -104,7 +141,7 @@ def test_letters_that_look_alike_are_the_same_value() -> None:
 
 def test_long_lists_end() -> None:
     counts = Counter({f"crop {i:02d}": 100 - i for i in range(30)})
-    message, hint = say_unnamed("x", counts, ClassMap.parse("a=b"), "feature")
+    message, hint = say_unnamed([("x", counts, "feature")], ClassMap.parse("a=b"))
     assert "crop 11 (89 features) and 18 more" in message
-    assert "crop 11=ignore,..." in hint
+    assert "crop 11=crop 11,..." in hint
     assert hint.endswith("satseg info writes all of them as a table to edit: --class-map - > classes.csv.")

@@ -351,7 +351,7 @@ def test_values_that_a_class_map_lacks_are_told_all_at_once(tmp_path: Path) -> N
     path = write(tmp_path / "a.tif", values)
     with pytest.raises(LabelError, match=r"holds the values 3 \(80 px\), 7 \(5 px\), which --class-map") as caught:
         open_labels(path, class_map=ClassMap.parse("2=road"))
-    assert "--class-map 3=ignore,7=ignore, with background" in (caught.value.hint or "")
+    assert "--class-map '3=class 3,7=class 7', with other" in (caught.value.hint or "")
 
 
 def test_a_raster_without_names_is_not_taken_for_the_classes_of_a_table(tmp_path: Path) -> None:

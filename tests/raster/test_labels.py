@@ -242,7 +242,7 @@ def test_a_value_that_no_class_map_names_is_not_guessed(tmp_path: Path) -> None:
         open_labels(
             two_kinds(tmp_path / "a.gpkg"), class_field="kind", class_map=ClassMap.parse("1=water,residential=building")
         )
-    assert "park=ignore" in (caught.value.hint or "")
+    assert "park=park" in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize("text", ["", "water", "1=", "1=a,1=b"])
