@@ -80,7 +80,9 @@ def train(
     ] = None,
     minutes: Annotated[
         float | None,
-        typer.Option(metavar="N", help="Minutes in all, validation included.", rich_help_panel=_BUDGET),
+        typer.Option(
+            metavar="N", help="Minutes of learning; starting up and validating come on top.", rich_help_panel=_BUDGET
+        ),
     ] = None,
     patience: Annotated[
         int,

@@ -45,7 +45,6 @@ class Trainer:
         learner: The network, its optimiser and its loss; with the weights and moments of ``state``.
         batches: This process's training batches.
         validate: Scores a network, in eval mode, on the validation tiles; the same in every process.
-        validation_batches: Batches of a validation.
         fabric: Devices, launched.
         budget: When to end.
         run: Folder of the run.
@@ -59,7 +58,6 @@ class Trainer:
     learner: Learner
     batches: TrainingBatches
     validate: Callable[[Network], EvaluationReport]
-    validation_batches: int
     fabric: Fabric
     budget: Budget
     run: Run
@@ -83,7 +81,7 @@ class Trainer:
             TileError: A tile cannot be read.
             KeyboardInterrupt: After the state was saved.
         """
-        self._earlier, self._started = self.state.seconds, started
+        self._earlier, self._started, self._first_step = self.state.seconds, started, self.state.step
         self.learner.setup()
         batches = self.batches.ahead(self.state.step, workers=self.workers)
         try:
@@ -105,29 +103,30 @@ class Trainer:
         attention = uninterrupted() if self.fabric.world_size > 1 else nullcontext(list[int]())
         with attention as signals:
             while True:
-                done, spacing = self._moment()
+                done, last, spacing = self._moment()
                 epoch_ended = self.batches.epoch_ended(state.step)
-                if validation_due(done, state.validated_at, spacing=spacing, epoch_ended=epoch_ended):
+                if validation_due(done, last, spacing=spacing, epoch_ended=epoch_ended):
                     if state.validated_step < state.step:
                         self._validate(done)
-                        (done, _), saved = self._moment(), perf_counter()
+                        saved = perf_counter()
                 elif perf_counter() - saved > SAVE_SECONDS:
                     self._save()
                     saved = perf_counter()
                 if self._ended(done):
                     return
+                begun, rate = perf_counter(), self._rate(done)
                 part = list(islice(batches, self.batches.share.accumulate))
                 with uninterrupted():
-                    begun = perf_counter()
-                    loss = self._step(part, done)
-                    state.count(loss, perf_counter() - begun)
+                    loss = self._step(part, rate)
+                    first = state.step == self._first_step
+                    state.count(loss, perf_counter() - begun, lr=rate, first=first)
                 self._tell(loss)
                 if self._somewhere(bool(signals)):
                     raise KeyboardInterrupt
 
-    def _step(self, part: Sequence[Batch], done: float) -> float:
+    def _step(self, part: Sequence[Batch], rate: float) -> float:
         step = self.state.step
-        return self.learner.update(part, step=step, epoch=self.batches.epochs(step), lr=self._rate(done))
+        return self.learner.update(part, step=step, epoch=self.batches.epochs(step), lr=rate)
 
     def _ended(self, done: float) -> bool:
         state, patience = self.state, self.learner.recipe.patience
@@ -140,7 +139,7 @@ class Trainer:
         with self.learner.at_its_best():
             report = self.validate(self.learner.logits)
         with uninterrupted():  # from here to the saved state, or not at all
-            seconds_per_step = state.close_period(done)
+            seconds_per_step = state.close_period()
             card = self._card(report)
             better = state.improve(report.mean_iou, report.confusion)
             row = self._row(done, report, seconds_per_step, better)
@@ -182,7 +181,7 @@ class Trainer:
             step=self.state.step,
             epoch=self.batches.epochs(self.state.step),
             loss=self.state.loss or 0.0,
-            lr=self._rate(done),
+            lr=self.state.lr,
             miou=report.mean_iou,
             global_accuracy=report.global_accuracy,
             ious={entry.name: entry.iou for entry in report.classes},
@@ -202,17 +201,22 @@ class Trainer:
         if self.budget.steps is not None:
             self.progress(ProgressEvent("Training", self.state.step, self.budget.steps, "step", note))
         else:
-            self.progress(ProgressEvent("Training", self._elapsed(), self.budget.seconds, "s", note))
+            self.progress(ProgressEvent("Training", self.state.learning_seconds, self.budget.seconds, "s", note))
 
     def _elapsed(self) -> float:
         return self._earlier + perf_counter() - self._started
 
-    def _moment(self) -> tuple[float, float]:
-        """Return the progress of the run and what has to lie between two validations, the same in every process."""
-        state = self.state
-        spacing = self.budget.validation_spacing(state.validation_seconds)
-        reserved = state.reserved_seconds(self.validation_batches)
-        moment = (self.budget.progress(state.step, self._elapsed(), reserved), spacing)
+    def _moment(self) -> tuple[float, float, float]:
+        """Return the progress of the run, that at its last validation, and what has to lie between two of them.
+
+        They are the same in every process.
+        """
+        state, budget = self.state, self.budget
+        moment = (
+            budget.progress(state.step, state.learning_seconds),
+            budget.progress(state.validated_step, state.validated_seconds),
+            budget.validation_spacing(state.validation_seconds, state.step_seconds),
+        )
         if self.fabric.world_size > 1 and self.budget.seconds is not None:
             moment = self.fabric.broadcast(moment)
         return moment

@@ -19,14 +19,15 @@ VALIDATIONS = 20
 
 @dataclass(frozen=True)
 class Budget:
-    """What a run may spend: optimiser steps, or seconds. Exactly one of them is set.
+    """What a run may spend: optimiser steps, or seconds of learning. Exactly one of them is set.
 
     Everything that changes during a run depends on :meth:`progress` alone, so a run by steps is the same on every
     machine, and a run by the clock still warms up, decays and ends as it should.
 
     Args:
         steps: Optimiser updates in all.
-        seconds: Seconds in all: training, validation and writing.
+        seconds: Seconds of learning in all. Starting up, validating and saving are not counted: on a slow or busy
+            machine they would leave no time to learn.
     """
 
     steps: int | None = None
@@ -44,32 +45,31 @@ class Budget:
             return cls(steps=fields.whole("steps", least=1))
         return cls(seconds=fields.number("seconds", least=0))
 
-    def progress(self, step: int, elapsed: float, reserved: float = 0.0) -> float:
+    def progress(self, step: int, learning_seconds: float) -> float:
         """Return how far the run has come, 0..1; at 1 training ends.
 
         Args:
             step: Optimiser updates done.
-            elapsed: Seconds spent, earlier parts of a resumed run included.
-            reserved: Seconds to keep for what follows the last step; counts only in a run by the clock. At most
-                half of its seconds are kept.
+            learning_seconds: Seconds of learning, earlier parts of a resumed run included.
         """
         if self.steps is not None:
             return min(step / self.steps, 1.0)
         assert self.seconds is not None
-        training = self.seconds - min(reserved, self.seconds / 2)
-        return min(elapsed / training, 1.0)
+        return min(learning_seconds / self.seconds, 1.0)
 
-    def validation_spacing(self, validation_seconds: float | None) -> float:
+    def validation_spacing(self, validation_seconds: float | None, step_seconds: float = 0.0) -> float:
         """Return the progress that has to lie between two validations: 1/20.
 
-        More in a run by the clock whose validations take long: no more than a fifth of its time is spent on them.
+        More in a run by the clock whose validations take long, which get a fifth of the time of learning at most, or
+        whose steps do: two of them lie between.
 
         Args:
             validation_seconds: What the last validation took, None before the first.
+            step_seconds: What the last step took.
         """
-        if self.seconds is None or validation_seconds is None:
+        if self.seconds is None:
             return 1 / VALIDATIONS
-        return max(1 / VALIDATIONS, 5 * validation_seconds / self.seconds)
+        return max(1 / VALIDATIONS, 5 * (validation_seconds or 0.0) / self.seconds, 2 * step_seconds / self.seconds)
 
 
 def make_budget(
@@ -80,7 +80,7 @@ def make_budget(
     Args:
         epochs: Passes over the training tiles.
         steps: Optimiser updates.
-        minutes: Minutes for training, validation and writing.
+        minutes: Minutes of learning.
         tiles: Training tiles: the samples of an epoch.
         step_size: Samples of a step.
 
@@ -132,13 +132,13 @@ def _ease(share: float) -> float:
 
 
 def validation_due(progress: float, last: float, *, spacing: float = 1 / VALIDATIONS, epoch_ended: bool) -> bool:
-    """Tell whether to validate now: at the end, and at an epoch's end when enough of the run passed since ``last``.
+    """Tell whether to validate now: at the end, and at an epoch's end far enough from ``last`` and from the end.
 
     Args:
         progress: Progress now, 0..1.
         last: Progress at the last validation, 0 before the first.
-        spacing: Progress that has to lie between two validations.
+        spacing: Progress that has to lie between two validations, the one at the end included.
         epoch_ended: Whether the step just done was the last of an epoch.
     """
     rounding = 1e-9  # 3/20 - 2/20 is a little below 1/20
-    return progress >= 1 or (epoch_ended and progress - last >= spacing - rounding)
+    return progress >= 1 or (epoch_ended and min(progress - last, 1 - progress) >= spacing - rounding)

@@ -16,9 +16,12 @@ class LoopState:
     Args:
         step: Optimiser updates done.
         seconds: Seconds spent, earlier parts of a resumed run included.
+        learning_seconds: Those of them that the budget counts: of all steps but the first one after each start, which
+            loads and compiles what the others use.
         step_seconds: Seconds of the last step.
+        lr: Learning rate of the last step.
         validated_step: Step of the last validation, 0 before the first.
-        validated_at: Progress at the last validation.
+        validated_seconds: Seconds of learning at the last validation.
         validation_seconds: Seconds of the last validation and its saving; None before the first.
         loss_sum: Sum of the losses since the last validation.
         trained_seconds: Seconds of the steps since the last validation.
@@ -31,9 +34,11 @@ class LoopState:
 
     step: int = 0
     seconds: float = 0.0
+    learning_seconds: float = 0.0
     step_seconds: float = 0.0
+    lr: float = 0.0
     validated_step: int = 0
-    validated_at: float = 0.0
+    validated_seconds: float = 0.0
     validation_seconds: float | None = None
     loss_sum: float = 0.0
     trained_seconds: float = 0.0
@@ -54,9 +59,11 @@ class LoopState:
         return cls(
             step=fields.whole("step"),
             seconds=fields.number("seconds", least=0),
+            learning_seconds=fields.number("learning_seconds", least=0),
             step_seconds=fields.number("step_seconds", least=0),
+            lr=fields.number("lr", least=0),
             validated_step=fields.whole("validated_step"),
-            validated_at=fields.number("validated_at", least=0),
+            validated_seconds=fields.number("validated_seconds", least=0),
             validation_seconds=fields.number("validation_seconds") if fields.holds("validation_seconds") else None,
             loss_sum=fields.number("loss_sum"),
             trained_seconds=fields.number("trained_seconds", least=0),
@@ -71,19 +78,27 @@ class LoopState:
         """Return plain numbers and lists, ready for JSON, which keeps every digit of them."""
         return asdict(self)
 
-    def count(self, loss: float, seconds: float) -> None:
-        """Count a step that is done."""
+    def count(self, loss: float, seconds: float, *, lr: float, first: bool) -> None:
+        """Count a step that is done.
+
+        Args:
+            loss: Its loss.
+            seconds: What it took, with waiting for its samples.
+            lr: Its learning rate.
+            first: Whether it is the first one since the process started.
+        """
         self.step += 1
         self.loss_sum += loss
-        self.step_seconds = seconds
+        self.step_seconds, self.lr = seconds, lr
         self.trained_seconds += seconds
+        self.learning_seconds += 0.0 if first else seconds
 
-    def close_period(self, progress: float) -> float:
+    def close_period(self) -> float:
         """Begin the period after a validation; return the seconds per step of the one before."""
         steps = self.step - self.validated_step
         seconds_per_step = self.trained_seconds / steps
         self.loss = self.loss_sum / steps
-        self.validated_step, self.validated_at = self.step, progress
+        self.validated_step, self.validated_seconds = self.step, self.learning_seconds
         self.loss_sum = self.trained_seconds = 0.0
         return seconds_per_step
 
@@ -99,14 +114,3 @@ class LoopState:
         self.stale, self.best_step = 0, self.step
         self.best_miou, self.best_confusion = value, confusion
         return True
-
-    def reserved_seconds(self, validation_batches: int) -> float:
-        """Return the seconds to keep for what follows the last step: one more step, and validation with saving.
-
-        Before a validation was measured, its batches are taken to cost as much as training steps, which is more
-        than they do.
-        """
-        expected = self.validation_seconds
-        if expected is None:
-            expected = validation_batches * self.step_seconds
-        return 1.1 * expected + self.step_seconds

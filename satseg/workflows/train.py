@@ -93,7 +93,7 @@ def train(
         output: Folder of the run; None takes the next free ``runs/<arch>-<n>``.
         epochs: Passes over the train tiles. Without any budget, 40.
         steps: Optimiser updates, in place of ``epochs``.
-        minutes: Minutes in all, in place of ``epochs``.
+        minutes: Minutes of learning, in place of ``epochs``; starting up, validating and drawing come on top.
         batch_size: Tiles at a time on each device; None takes as many as fit into memory, 64 at most.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         devices: Devices to train on, on each node. Several of them start this script once more each.
@@ -161,9 +161,9 @@ def train(
         if run.finished:
             log.info("The run %s is finished already.", run.path)
             return _recall(run, data)
-        trainer = _make_trainer(model, recipe, budget, data, run, fabric)
+        trainer = _make_trainer(model, recipe, budget, data, run, fabric, progress)
         trainer.workers = 1 if where.type == "cpu" else max(1, min(threads - 1, _READERS))
-        trainer.progress, trainer.watchers = progress, _watchers(trainer, watch, tensorboard=tensorboard)
+        trainer.watchers = _watchers(trainer, watch, tensorboard=tensorboard)
         if show_augment and fabric.is_global_zero:
             _show_augment(trainer, data)
         trainer.fit(started)
@@ -220,7 +220,13 @@ def _open_run(
 
 
 def _make_trainer(
-    model: nn.Module, recipe: Recipe, budget: Budget, data: TrainingData, run: Run, fabric: Fabric
+    model: nn.Module,
+    recipe: Recipe,
+    budget: Budget,
+    data: TrainingData,
+    run: Run,
+    fabric: Fabric,
+    progress: Progress,
 ) -> Trainer:
     rarity = class_weights(recipe.class_weights, [tile.pixels for tile in data.train])
     if run.resumable:
@@ -239,12 +245,12 @@ def _make_trainer(
     return Trainer(
         learner=learner,
         batches=batches,
-        validate=lambda network: data.score(network, recipe.batch_size, fabric),
-        validation_batches=-(-len(data.val) // (recipe.batch_size * fabric.world_size)),
+        validate=lambda network: data.score(network, recipe.batch_size, fabric, progress),
         fabric=fabric,
         budget=budget,
         run=run,
         card=_make_card(recipe, data.tile_set),
+        progress=progress,
         state=state,
     )
 

@@ -16,7 +16,7 @@ from satseg.evaluation.confusion import score
 from satseg.evaluation.tiles import score_tiles
 from satseg.raster.fingerprint import fingerprint_of_files
 from satseg.raster.values import ValueRange
-from satseg.records import EvaluationReport, as_json
+from satseg.records import EvaluationReport, Progress, as_json, no_progress
 from satseg.tiles.batches import TileReader
 from satseg.tiles.remarks import remarks_on_bands
 from satseg.tiles.tileset import Tile, TileSet
@@ -80,10 +80,12 @@ class TrainingData:
         ]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
-    def score(self, network: Network, batch_size: int, fabric: Fabric) -> EvaluationReport:
+    def score(
+        self, network: Network, batch_size: int, fabric: Fabric, progress: Progress = no_progress
+    ) -> EvaluationReport:
         """Score a network on the validation tiles, of which each process takes its share."""
         names = self.tile_set.classes.names
         mine = self.val[fabric.global_rank :: fabric.world_size]
-        report = score_tiles(network, mine, self.reader, names=names, batch_size=batch_size)
+        report = score_tiles(network, mine, self.reader, names=names, batch_size=batch_size, progress=progress)
         total = total_over(fabric.world_size)
         return score(total(torch.tensor(report.confusion, device=fabric.device)).cpu().numpy(), names)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from time import perf_counter, sleep
 from typing import Any
@@ -93,7 +94,6 @@ def make_trainer(
         learner=Learner(model, recipe, card.statistics, fabric),
         batches=batches,
         validate=validate,
-        validation_batches=1,
         fabric=fabric,
         budget=budget,
         run=Run.start(folder, {}),
@@ -115,7 +115,7 @@ def test_each_epoch_is_validated_logged_and_saved(tmp_path: Path) -> None:
     rows = trainer.run.log.rows()
     assert [(row["step"], row["epoch"]) for row in rows] == [("4", "1"), ("8", "2"), ("12", "3")]
     assert [float(row["lr"]) for row in rows] == pytest.approx(
-        [learning_rate(1e-2, s / 12) for s in (4, 8, 12)], rel=1e-5
+        [learning_rate(1e-2, s / 12) for s in (3, 7, 11)], rel=1e-5
     )
     assert Checkpoint.load(trainer.run.last).card.training["steps"] == 12
 
@@ -192,19 +192,43 @@ def test_auxiliary_outputs_are_trained_by_the_network_s_own_loss(tmp_path: Path)
     assert not torch.equal(model.aux_head.weight, before)
 
 
-def test_a_run_by_the_clock_ends_within_its_time_validation_included(tmp_path: Path) -> None:
+class Slow(nn.Conv2d):
+    """A layer that takes its time; the first time, much of it."""
+
+    def __init__(self, seconds: float, first: float) -> None:
+        super().__init__(1, 2, 1)
+        self.seconds, self.first = seconds, first
+
+    def forward(self, images: Tensor) -> Tensor:
+        sleep(self.seconds if self.first == 0 else self.first)
+        self.first = 0
+        return super().forward(images)
+
+
+def test_a_run_by_the_clock_counts_its_steps_and_neither_start_up_nor_validation(tmp_path: Path) -> None:
     def slow(network: object) -> EvaluationReport:
         sleep(0.3)
         return report(0.5)
 
-    started = perf_counter()
-    state = make_trainer(tmp_path, Budget(seconds=3), validate=slow).fit(started)
-    assert 2 < perf_counter() - started < 3
-    assert state.step > 10
+    trainer = make_trainer(tmp_path, Budget(seconds=0.5), validate=slow, model=Slow(0.05, first=0.4))
+    state = trainer.fit(perf_counter() - 10)  # seconds spent on starting up
+    assert 0.5 <= state.learning_seconds < 0.9
+    assert state.step > 4
+    assert state.seconds > 10 + 0.5 + 0.4 + 0.3
 
 
-def test_a_run_by_the_clock_takes_one_step_at_least(tmp_path: Path) -> None:
-    assert make_trainer(tmp_path, Budget(seconds=1e-6)).fit(perf_counter()).step == 1
+def test_a_run_by_the_clock_is_validated_at_its_end_and_not_just_before(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, Budget(seconds=0.6), model=Slow(0.04, first=0.04), tiles=2)  # an epoch is a step
+    state = trainer.fit(perf_counter())
+    rows = trainer.run.log.rows()
+    steps = [int(row["step"]) for row in rows]
+    assert steps[-1] == state.step
+    assert all(later - earlier >= 2 for earlier, later in pairwise(steps))
+    assert all(float(row["lr"]) > 0 for row in rows)
+
+
+def test_a_run_by_the_clock_takes_two_steps_at_least(tmp_path: Path) -> None:
+    assert make_trainer(tmp_path, Budget(seconds=1e-6)).fit(perf_counter()).step == 2
 
 
 def test_an_interruption_keeps_the_last_step(tmp_path: Path) -> None:

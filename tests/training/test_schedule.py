@@ -30,17 +30,12 @@ def test_two_budgets_or_an_empty_one_are_refused(asked: dict[str, float]) -> Non
 
 
 def test_progress_by_steps_does_not_look_at_the_clock() -> None:
-    assert Budget(steps=10).progress(5, elapsed=1e9, reserved=1e9) == 0.5
+    assert Budget(steps=10).progress(5, learning_seconds=1e9) == 0.5
 
 
-def test_progress_by_the_clock_ends_where_the_reserve_begins() -> None:
-    by_clock = Budget(seconds=100)
-    assert by_clock.progress(7, elapsed=45, reserved=10) == 0.5
-    assert by_clock.progress(7, elapsed=90, reserved=10) == 1
-
-
-def test_a_reserve_takes_half_of_the_time_at_most() -> None:
-    assert Budget(seconds=100).progress(7, elapsed=49, reserved=1000) == 0.98
+def test_progress_by_the_clock_does_not_look_at_steps() -> None:
+    assert Budget(seconds=100).progress(7, learning_seconds=50) == 0.5
+    assert Budget(seconds=100).progress(7, learning_seconds=101) == 1
 
 
 def test_the_learning_rate_warms_up_to_its_peak_and_decays_to_zero() -> None:
@@ -66,10 +61,15 @@ def test_validation_waits_for_the_end_of_an_epoch_and_a_twentieth_of_the_run() -
     assert validation_due(0.15, 0.1, epoch_ended=True)
 
 
+def test_validation_is_left_to_the_end_where_that_is_near() -> None:
+    assert validation_due(0.95, 0.5, epoch_ended=True)
+    assert not validation_due(0.96, 0.5, epoch_ended=True)
+
+
 def test_twenty_epochs_are_validated_twenty_times() -> None:
     last, validated = 0.0, 0
     for step in range(1, 141):
-        progress = Budget(steps=140).progress(step, elapsed=0)
+        progress = Budget(steps=140).progress(step, learning_seconds=0)
         if validation_due(progress, last, epoch_ended=step % 7 == 0):
             last, validated = progress, validated + 1
     assert validated == 20
@@ -80,6 +80,7 @@ def test_long_validations_are_spread_over_a_run_by_the_clock_only() -> None:
     assert Budget(seconds=100).validation_spacing(0.5) == 1 / 20
     assert Budget(seconds=100).validation_spacing(4) == 0.2
     assert Budget(steps=100).validation_spacing(4) == 1 / 20
+    assert Budget(seconds=100).validation_spacing(1, step_seconds=10) == 0.2
     assert not validation_due(0.3, 0.2, spacing=0.2, epoch_ended=True)
     assert validation_due(0.4, 0.2, spacing=0.2, epoch_ended=True)
 

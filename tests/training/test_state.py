@@ -15,13 +15,13 @@ def test_a_state_survives_json_to_the_bit() -> None:
 
 def test_a_period_ends_with_the_mean_of_its_losses() -> None:
     state = LoopState()
-    for loss in (3.0, 2.0, 1.0):
-        state.count(loss, 0.5)
-    assert state.close_period(0.3) == 0.5
-    assert (state.loss, state.validated_step, state.validated_at, state.loss_sum) == (2.0, 3, 0.3, 0)
-    state.count(5.0, 0.25)
-    assert state.close_period(0.4) == 0.25
-    assert state.loss == 5.0
+    for number, loss in enumerate((3.0, 2.0, 1.0)):
+        state.count(loss, 0.5, lr=0.1, first=number == 0)
+    assert state.close_period() == 0.5
+    assert (state.loss, state.validated_step, state.validated_seconds, state.loss_sum) == (2.0, 3, 1.0, 0)
+    state.count(5.0, 0.25, lr=0.05, first=False)
+    assert state.close_period() == 0.25
+    assert (state.loss, state.lr, state.learning_seconds) == (5.0, 0.05, 1.25)
 
 
 def test_only_a_better_score_is_taken_over() -> None:
@@ -35,10 +35,3 @@ def test_only_a_better_score_is_taken_over() -> None:
 
 def test_the_first_validation_is_the_best_even_if_it_has_no_score() -> None:
     assert LoopState().improve(math.nan, ((0,),))
-
-
-def test_the_reserve_is_measured_or_guessed_from_steps() -> None:
-    state = LoopState(step_seconds=0.5)
-    assert state.reserved_seconds(4) == 1.1 * 2 + 0.5
-    state.validation_seconds = 1.0
-    assert state.reserved_seconds(4) == 1.1 + 0.5

@@ -21,7 +21,7 @@ def weights(folder: Path) -> dict[str, bytes]:
 
 def interrupt_after(step: int) -> Any:
     def progress(event: ProgressEvent) -> None:
-        if event.done == step:
+        if event.task == "Training" and event.done == step:
             raise KeyboardInterrupt
 
     return progress
