@@ -72,15 +72,16 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="LENGTH",
-            help="Pixel size on the ground, such as 0.5m, of a grid on which polygons are compared with polygons. "
-            "Without it their objects are matched exactly, and pixels are not counted.",
+            help=f"Size of a pixel on the ground, 0.5m or 50cm ({options.METRES}), of a grid on which polygons are "
+            "compared with polygons. Without it their objects are matched exactly, and pixels are not counted.",
         ),
     ] = None,
     boundary_tolerance: Annotated[
         str,
         typer.Option(
             metavar="LENGTH",
-            help="How far apart boundaries may lie and still match: 2px, 0.5m, or % of a tile's or block's diagonal.",
+            help="How far apart boundaries may lie and still match: 2px, 0.5m, or % of a tile's or block's diagonal; "
+            f"{options.METRES}.",
             rich_help_panel=_MEASURES,
         ),
     ] = "0.75%",

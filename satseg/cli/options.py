@@ -16,6 +16,9 @@ _RUN = "How to run"
 _POLYGONS = "How polygons look"
 _LABELS = "What labels mean"
 
+METRES = "a plain number is metres"
+_SQUARE_METRES = "a plain number is square metres"
+
 Json = Annotated[
     bool,
     typer.Option("--json", help="Print the result as one line of JSON on stdout.", rich_help_panel=_TALK),
@@ -79,7 +82,8 @@ Simplify = Annotated[
     str | None,
     typer.Option(
         metavar="LENGTH",
-        help="How far a boundary may move to get along with fewer vertices: 1px, 0.5m. Neighbours keep fitting.",
+        help=f"How far a boundary may move to get along with fewer vertices: 1px, 0.5m, 50cm; {METRES}. Neighbours "
+        "keep fitting.",
         rich_help_panel=_POLYGONS,
     ),
 ]
@@ -87,8 +91,8 @@ MinArea = Annotated[
     str | None,
     typer.Option(
         metavar="AREA",
-        help="Smallest region to keep: 10m2, 25px. Smaller ones dissolve into the neighbour with the longest "
-        "shared boundary; those next to nothing but nodata or background go.",
+        help=f"Smallest region to keep: 25px, 10m2, 0.01ha; {_SQUARE_METRES}. Smaller ones dissolve into the neighbour "
+        "with the longest shared boundary; those next to nothing but nodata or background go.",
         rich_help_panel=_POLYGONS,
     ),
 ]
@@ -96,7 +100,7 @@ FillHoles = Annotated[
     str | None,
     typer.Option(
         metavar="AREA",
-        help="Largest hole to fill: 5m2, 25px. Only holes in which no polygon is made.",
+        help=f"Largest hole to fill: 25px, 5m2; {_SQUARE_METRES}. Only holes in which no polygon is made.",
         rich_help_panel=_POLYGONS,
     ),
 ]
@@ -129,8 +133,8 @@ Regularize = Annotated[
     str | None,
     typer.Option(
         metavar="LENGTH",
-        help="Make outlines right-angled, with sides of at least that length: 2m, 10px. For one class, of buildings "
-        "say. They no longer fit their neighbours: overlaps are cut away, and gaps may open.",
+        help=f"Make outlines right-angled, with sides of at least that length: 10px, 2m; {METRES}. For one class, of "
+        "buildings say. They no longer fit their neighbours: overlaps are cut away, and gaps may open.",
         rich_help_panel=_POLYGONS,
     ),
 ]

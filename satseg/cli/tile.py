@@ -70,7 +70,11 @@ def tile(
     ] = None,
     gsd: Annotated[
         str | None,
-        typer.Option(metavar="LENGTH", help="Ground resolution to bring scenes to: 0.5m.", rich_help_panel=_SCENES),
+        typer.Option(
+            metavar="LENGTH",
+            help=f"Size of a pixel on the ground to bring scenes to: 0.5m, 50cm; {options.METRES}.",
+            rich_help_panel=_SCENES,
+        ),
     ] = None,
     class_field: options.ClassField = None,
     class_map: options.ClassMap = None,
@@ -112,7 +116,7 @@ def tile(
         str | None,
         typer.Option(
             metavar="LENGTH",
-            help="Distance from outlines within which labels are ignored: 2px, 1m.",
+            help=f"Distance from outlines within which labels are ignored: 2px, 1m; {options.METRES}.",
             rich_help_panel=_LABELS,
         ),
     ] = None,
@@ -120,7 +124,7 @@ def tile(
         str | None,
         typer.Option(
             metavar="LENGTH",
-            help="Width of a class of its own along outlines and between touching objects: 3px, 1m.",
+            help=f"Width of a class of its own along outlines and between touching objects: 3px, 1m; {options.METRES}.",
             rich_help_panel=_LABELS,
         ),
     ] = None,
@@ -191,7 +195,7 @@ def tile(
         str,
         typer.Option(
             metavar="LENGTH",
-            help="Distance between training tiles and the others, at least: 64px, 20m.",
+            help=f"Distance between training tiles and the others, at least: 64px, 20m; {options.METRES}.",
             rich_help_panel=_SPLITS,
         ),
     ] = "0px",

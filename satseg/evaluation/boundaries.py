@@ -8,17 +8,15 @@ nor one at the edge of the raster lies on a boundary for that reason alone.
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
 from satseg.classes import IGNORE_INDEX
-from satseg.errors import UsageError
 from satseg.evaluation.tally import Count, empty_tally
+from satseg.geo.units import Gsd, Length, known_gsd
 
-_LENGTH = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(px|m|%)\s*")
 _SLACK = 1 + 1e-9  # sums of squared pixel sizes round
 
 
@@ -35,31 +33,23 @@ class Reach:
     pixel: tuple[float, float] = (1.0, 1.0)
 
     @classmethod
-    def parse(cls, text: str, *, shape: tuple[int, int], gsd: tuple[float, float] | None) -> Reach:
-        """Read a distance as users give it.
+    def of(cls, length: Length, *, shape: tuple[int, int], gsd: Gsd) -> Reach:
+        """Bring a length onto a grid.
 
         Args:
-            text: ``2px``, ``0.5m``, or ``0.75%`` of the diagonal of a tile.
+            length: In pixels, in metres, or in per cent of the diagonal of a tile.
             shape: Rows and columns of a tile.
             gsd: Ground metres per pixel along x and y, or None where they are unknown.
 
         Raises:
-            UsageError: It is no such length, or in metres where pixels have no size on the ground.
+            UsageError: It is in metres where pixels have no size on the ground.
         """
-        match = _LENGTH.fullmatch(text)
-        if match is None:
-            raise UsageError(f"{text!r} is not a distance such as 2px, 0.5m or 0.75%.")
-        number, unit = float(match[1]), match[2]
-        if unit == "px":
-            return cls(number)
-        if unit == "%":
-            return cls(number / 100 * math.hypot(*shape))
-        if gsd is None:
-            raise UsageError(
-                f"{text!r} is in metres, but without a CRS the size of a pixel on the ground is unknown.",
-                hint="Give it in pixels (px) or per cent of a tile's diagonal (%).",
-            )
-        return cls(number, (gsd[1], gsd[0]))
+        if length.unit == "px":
+            return cls(length.value)
+        if length.unit == "%":
+            return cls(length.value / 100 * math.hypot(*shape))
+        across, down = known_gsd(gsd, length.given)
+        return cls(length.value, (down, across))
 
     @property
     def halo(self) -> tuple[int, int]:

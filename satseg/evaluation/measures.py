@@ -9,9 +9,7 @@ from satseg.evaluation.assessment import Assessment
 from satseg.evaluation.bootstrap import CONFIDENCE
 from satseg.evaluation.boundaries import Boundaries, Reach
 from satseg.evaluation.objects import MATCH_IOU
-
-Gsd = tuple[float, float] | None
-"""Ground metres per pixel along x and along y, or None where they are unknown."""
+from satseg.geo.units import Gsd, Length, Quantity, parse_length
 
 
 @dataclass(frozen=True)
@@ -19,8 +17,8 @@ class Measures:
     """What is measured, as users say it.
 
     Args:
-        boundary_tolerance: How far apart two boundaries may lie and still match: ``2px``, ``0.5m``, or ``0.75%`` of the
-            diagonal of a tile or block, the tolerance of the SegNet paper.
+        boundary_tolerance: How far apart two boundaries may lie and still match: ``2px``, ``0.5m``, a plain number of
+            metres, or ``0.75%`` of the diagonal of a tile or block, the tolerance of the SegNet paper.
         boundary_width: Width of the bands of the boundary IoU, likewise; 2 % is that of its paper.
         pixels_only: Measure neither boundaries nor objects.
         block: Side in pixels of the blocks of scenes that are scored apart.
@@ -32,8 +30,8 @@ class Measures:
         UsageError: A value makes no sense.
     """
 
-    boundary_tolerance: str = "0.75%"
-    boundary_width: str = "2%"
+    boundary_tolerance: Quantity = "0.75%"
+    boundary_width: Quantity = "2%"
     pixels_only: bool = False
     block: int = 512
     bootstrap: int = 1000
@@ -45,8 +43,7 @@ class Measures:
             raise UsageError(f"Blocks of {self.block} px are none.")
         if min(self.bootstrap, self.worst) < 0:
             raise UsageError("The numbers of replicates and of worst places cannot be negative.")
-        for text in (self.boundary_tolerance, self.boundary_width):
-            Reach.parse(text, shape=(1, 1), gsd=(1.0, 1.0))  # a typing error is told before any work
+        self._tolerance, self._width  # noqa: B018 - a typing error is told before any work
 
     def assessment(self, num_classes: int) -> Assessment:
         """Return what takes the counts of K classes."""
@@ -58,8 +55,8 @@ class Measures:
             return None
         shape = (side, side)
         return Boundaries(
-            Reach.parse(self.boundary_tolerance, shape=shape, gsd=gsd),
-            Reach.parse(self.boundary_width, shape=shape, gsd=gsd),
+            Reach.of(self._tolerance, shape=shape, gsd=gsd),
+            Reach.of(self._width, shape=shape, gsd=gsd),
         )
 
     def settings(self, unit: str, side: int | None = None) -> dict[str, str | float]:
@@ -82,9 +79,16 @@ class Measures:
 
     def _lengths(self, side: int) -> dict[str, str | float]:
         found: dict[str, str | float] = {}
-        for name in ("boundary_tolerance", "boundary_width"):
-            text = getattr(self, name)
-            found[name] = text
-            if text.strip().endswith("%"):
-                found[f"{name}_px"] = Reach.parse(text, shape=(side, side), gsd=None).length
+        for name, length in (("boundary_tolerance", self._tolerance), ("boundary_width", self._width)):
+            found[name] = getattr(self, name)
+            if length.unit == "%":
+                found[f"{name}_px"] = Reach.of(length, shape=(side, side), gsd=None).length
         return found
+
+    @property
+    def _tolerance(self) -> Length:
+        return parse_length(self.boundary_tolerance, "--boundary-tolerance", per_cent=True)
+
+    @property
+    def _width(self) -> Length:
+        return parse_length(self.boundary_width, "--boundary-width", zero=False, per_cent=True)

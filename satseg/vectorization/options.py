@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 
-import numpy as np
-
 from satseg.errors import UsageError
 from satseg.geo.crs import parse_map_crs
-from satseg.vectorization.measures import Gsd, area_in_pixels, length_in_pixels
+from satseg.geo.units import Area, Length, Quantity, parse_area, parse_length
 
 ATTRIBUTES = (
     "class_id",
@@ -28,14 +26,13 @@ ATTRIBUTES = (
 CONFIDENCE = frozenset(name for name in ATTRIBUTES if name.startswith("confidence"))
 """Those that need a map with confidence."""
 
-_ANY_GSD = (1.0, 1.0)  # values are looked at before there is a map
-
 
 @dataclass(frozen=True)
 class PolygonOptions:
     """How a map becomes polygons. Plain values, as they are typed; ``dataclasses.asdict`` gives JSON.
 
-    A length or an area of 0 is none: what it belongs to is off.
+    Lengths and areas are texts such as ``1px``, ``0.5m``, ``10m2`` or ``0.01ha``, or plain numbers of metres and square
+    metres (:mod:`satseg.geo.units`). One of 0 is none: what it belongs to is off.
 
     Args:
         classes: Names of the classes to emit, or None for all. A background that is named here is kept.
@@ -66,13 +63,13 @@ class PolygonOptions:
 
     classes: tuple[str, ...] | None = None
     keep_background: bool = False
-    min_area: str | None = None
-    fill_holes: str | None = None
+    min_area: Quantity | None = None
+    fill_holes: Quantity | None = None
     connectivity: int = 4
     max_vertices: int = 1_000_000
-    simplify: str | None = None
+    simplify: Quantity | None = None
     smooth: bool = False
-    regularize: str | None = None
+    regularize: Quantity | None = None
     attributes: tuple[str, ...] | None = None
     crs: str | None = None
 
@@ -83,9 +80,9 @@ class PolygonOptions:
         if self.connectivity not in (4, 8):
             raise UsageError(f"A connectivity of {self.connectivity} is unknown.", hint="Choose 4 or 8.")
         for name in ("simplify", "regularize"):
-            self._drop_zero(name, length_in_pixels)
+            self._drop_zero(name, parse_length)
         for name in ("min_area", "fill_holes"):
-            self._drop_zero(name, area_in_pixels)
+            self._drop_zero(name, parse_area)
         if self.regularize and (self.connectivity == 8 or self.simplify or self.smooth):
             raise UsageError(
                 "--regularize makes outlines of its own.", hint="Drop --simplify, --smooth and --connectivity 8."
@@ -98,10 +95,10 @@ class PolygonOptions:
             if name not in ATTRIBUTES:
                 raise UsageError(f"There is no attribute {name!r}.", hint=f"Choose from {', '.join(ATTRIBUTES)}.")
 
-    def _drop_zero(self, name: str, in_pixels: Callable[[str, Gsd], float | tuple[float, float]]) -> None:
+    def _drop_zero(self, name: str, parse: Callable[[Quantity, str], Length | Area]) -> None:
         """Make a length or an area of 0 None; it is looked at before there is a map."""
-        text = getattr(self, name)
-        if text is not None and not np.any(in_pixels(text, _ANY_GSD)):
+        given = getattr(self, name)
+        if given is not None and not parse(given, "--" + name.replace("_", "-")).value:
             object.__setattr__(self, name, None)
 
     def words(self) -> list[str]:

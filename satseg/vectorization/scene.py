@@ -10,10 +10,10 @@ import numpy as np
 
 from satseg.errors import OutputError, UsageError
 from satseg.geo.crs import metres_per_unit, same_crs
+from satseg.geo.units import parse_area, parse_length
 from satseg.records import Rows, SceneInfo
 from satseg.vectorization.clean import Cleaner
 from satseg.vectorization.confidence import ConfidenceQueue
-from satseg.vectorization.measures import area_in_pixels, length_in_pixels
 from satseg.vectorization.options import PolygonOptions
 from satseg.vectorization.planar import VOID
 from satseg.vectorization.regions import Batches, Regions, coordinates
@@ -49,9 +49,9 @@ class SceneTracer:
         lookup = _lookup(classes, options) if classes else None
         if options.regularize and lookup is not None and (lookup != VOID).sum() > 1:
             raise UsageError("Only one class can be regularized.", hint="Name it, such as --classes building.")
-        tolerance = length_in_pixels(options.simplify, scene.gsd) if options.simplify else None
-        smallest = area_in_pixels(options.min_area, scene.gsd) if options.min_area else 0
-        hole = area_in_pixels(options.fill_holes, scene.gsd) if options.fill_holes else 0
+        tolerance = parse_length(options.simplify, "--simplify").in_pixels(scene.gsd) if options.simplify else None
+        smallest = parse_area(options.min_area, "--min-area").in_pixels(scene.gsd) if options.min_area else 0
+        hole = parse_area(options.fill_holes, "--fill-holes").in_pixels(scene.gsd) if options.fill_holes else 0
         cleans = smallest > 1 or hole >= 1
         self.tally = Tally(classes, lookup)
         self._scene = scene
@@ -73,7 +73,8 @@ class SceneTracer:
             closed=self._seam.is_one,
         )
         self._batches = Batches()
-        self._shortest = length_in_pixels(options.regularize, scene.gsd) if options.regularize else None
+        shortest = options.regularize and parse_length(options.regularize, "--regularize").in_pixels(scene.gsd)
+        self._shortest = shortest or None
         self._held: list[Regions] = []  # outlines to be regularized, which need their neighbours
         self._row = 0
         self._ground = GroundMeasures(scene.transform, scene.crs)

@@ -31,7 +31,7 @@ from satseg.raster.scene import Scene
 from satseg.raster.vector_labels import VectorLabels
 from satseg.records import EvaluationReport, Progress, Rows, SceneInfo
 from satseg.workflows.class_raster import class_rows
-from satseg.workflows.grid import common_grid, parse_gsd
+from satseg.workflows.grid import common_grid
 from satseg.workflows.map_classes import table_of
 
 log = logging.getLogger("satseg")
@@ -204,14 +204,14 @@ def _common_classes(path: str, values: ClassValues, labels: LabelReading) -> tup
 
 
 def compare_polygons(
-    path: str, labels: LabelReading, gsd: str | None, measures: Measures, progress: Progress
+    path: str, labels: LabelReading, gsd: float | None, measures: Measures, progress: Progress
 ) -> EvaluationReport:
     """Compare polygons with labels.
 
     Args:
         path: The polygons.
         labels: The labels.
-        gsd: Ground metres per pixel of a grid for both, as text, where both are polygons; None matches objects alone.
+        gsd: Ground metres per pixel of a grid for both, where both are polygons; None matches objects alone.
         measures: What is measured.
         progress: Told how far it is.
     """
@@ -234,11 +234,11 @@ def compare_polygons(
     return comparison.report()
 
 
-def _grid_of(source: LabelSource, mapped: LabelSource, gsd: str | None) -> SceneInfo:
+def _grid_of(source: LabelSource, mapped: LabelSource, gsd: float | None) -> SceneInfo:
     """Return the grid of the labels, or one for both where labels and map are polygons."""
     if source.polygons is not None and mapped.polygons is not None and gsd is not None:
         judged = source.polygons if mapped.empty else mapped.polygons  # without features there is nothing to cover
-        return common_grid(source.polygons[0], judged[0], parse_gsd(gsd))
+        return common_grid(source.polygons[0], judged[0], gsd)
     with Scene.open(source.path, expand_palette=False) as raster:
         return raster.info
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from satseg.errors import LabelError, ScoreError, UsageError
 from satseg.evaluation.measures import Measures
+from satseg.geo.units import Quantity, parse_resolution
 from satseg.raster.class_lists import ClassMapSource
 from satseg.raster.features import VectorLayer
 from satseg.raster.gdal import gdal_environment
@@ -26,9 +27,9 @@ def evaluate(
     where: str | None = None,
     split: str = "test",
     rank: bool = False,
-    gsd: str | None = None,
-    boundary_tolerance: str = "0.75%",
-    boundary_width: str = "2%",
+    gsd: Quantity | None = None,
+    boundary_tolerance: Quantity = "0.75%",
+    boundary_width: Quantity = "2%",
     pixels_only: bool = False,
     block: int = 512,
     bootstrap: int = 1000,
@@ -68,9 +69,10 @@ def evaluate(
         where: Condition in SQL that features of the labels must meet.
         split: Split of the tile set.
         rank: Write loss, accuracy and IoU of every tile, whatever its split, into the index of the tile set.
-        gsd: Ground metres per pixel, such as ``0.5m``, of the grid on which polygons are compared with polygons.
-        boundary_tolerance: How far apart two boundaries may lie and still match: ``2px``, ``0.5m``, or per cent of the
-            diagonal of a tile or block.
+        gsd: Ground size of a pixel, such as ``0.5m``, ``50cm`` or a number of metres, of the grid on which polygons are
+            compared with polygons.
+        boundary_tolerance: How far apart two boundaries may lie and still match: ``2px``, ``0.5m``, a number of metres,
+            or per cent (``0.75%``) of the diagonal of a tile or block.
         boundary_width: Width of the bands of the boundary IoU, likewise.
         pixels_only: Measure neither boundaries nor objects.
         block: Side in pixels of the blocks in which scenes are scored.
@@ -101,6 +103,7 @@ def evaluate(
         UsageError: Arguments contradict each other.
     """
     measures = Measures(boundary_tolerance, boundary_width, pixels_only, block, bootstrap, seed, worst)
+    resolution = None if gsd is None else parse_resolution(gsd, "--gsd")
     checkpoint = _checkpoint_of(Path(subject))
     if rank and (checkpoint is None or labels is not None):
         raise UsageError("Tiles are ranked by a checkpoint: give one, and a tile set instead of labels.")
@@ -113,7 +116,7 @@ def evaluate(
     with gdal_environment():
         if checkpoint is None:
             assert reading is not None
-            return _evaluate_map(str(subject), reading, gsd, measures, progress)
+            return _evaluate_map(str(subject), reading, resolution, measures, progress)
         if gsd is not None:
             raise UsageError("--gsd is for polygons that are compared with polygons.")
         # Torch is slow to import and large, and maps need none of it.
@@ -154,7 +157,7 @@ def _checkpoint_of(subject: Path) -> Path | None:
 
 
 def _evaluate_map(
-    subject: str, labels: LabelReading, gsd: str | None, measures: Measures, progress: Progress
+    subject: str, labels: LabelReading, gsd: float | None, measures: Measures, progress: Progress
 ) -> EvaluationReport:
     if not is_raster(subject) and _is_vector(subject):
         return compare_polygons(subject, labels, gsd, measures, progress)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 
 import numpy as np
 import shapely
@@ -19,18 +18,6 @@ from satseg.raster.vector_labels import VectorLabels
 from satseg.records import BandSpec, SceneInfo
 
 _LARGEST = 2**31 - 1  # rows or columns that GDAL counts
-
-
-def parse_gsd(text: str) -> float:
-    """Return ground metres per pixel from ``0.5m``.
-
-    Raises:
-        UsageError: It is no such length.
-    """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*m?\s*", text)
-    if match is None or not float(match[1]) > 0:
-        raise UsageError(f"{text!r} is not a pixel size on the ground such as 0.5m.")
-    return float(match[1])
 
 
 def common_grid(labels: VectorLabels, mapped: VectorLabels, gsd: float) -> SceneInfo:

@@ -15,6 +15,7 @@ import pandas
 
 from satseg.backend.device import available_cores
 from satseg.errors import OutputError, TileError, UsageError
+from satseg.geo.units import Quantity
 from satseg.outputs.writable import check_folder
 from satseg.raster.class_lists import ClassMapSource, class_map_files, read_class_map
 from satseg.raster.fingerprint import fingerprint
@@ -36,15 +37,16 @@ from satseg.tiles.sources import pair
 from satseg.tiles.tileset import INDEX, MOMENTS, TileSet, make_index, write_header
 from satseg.workflows.ledger import Ledger
 from satseg.workflows.tile_provenance import is_joined, is_pending, provenance_of, recall, tiles_by_split
-from satseg.workflows.tile_scenes import describe_all, find_scenes, input_files, label_files, parse_gsd, unique_names
+from satseg.workflows.tile_scenes import describe_all, find_scenes, input_files, label_files, unique_names
 from satseg.workflows.tile_settings import (
+    Lengths,
     by_number,
     check_choice,
     check_empty,
     check_sizes,
     known_classes,
-    length,
-    pixels,
+    outline_width,
+    whole_pixels,
 )
 from satseg.workflows.tile_warnings import warn_of_changes, warn_of_gaps
 
@@ -62,7 +64,7 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
     pairs: tuple[str | Path, str | Path] | None = None,
     bands: Sequence[str] | None = None,
     extra: Sequence[str | Path] = (),
-    gsd: str | None = None,
+    gsd: Quantity | None = None,
     class_field: str | None = None,
     class_map: ClassMapSource | None = None,
     where: str | None = None,
@@ -70,8 +72,8 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
     all_touched: bool = False,
     unlabelled: Sequence[int] = (),
     labelled_area: str | Path | None = None,
-    ignore_border: str | None = None,
-    boundary: str | None = None,
+    ignore_border: Quantity | None = None,
+    boundary: Quantity | None = None,
     size: int = 256,
     overlap: int | None = None,
     sampling: str = "grid",
@@ -81,7 +83,7 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
     limit: int | None = None,
     split_by: str | None = None,
     block: int | None = None,
-    buffer: str = "0px",
+    buffer: Quantity = "0px",
     shares: Sequence[float] = (0.7, 0.15, 0.15),
     seed: int = 0,
     append: bool = False,
@@ -104,7 +106,7 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
         pairs: Folder of images and folder of their masks, class rasters of the same names; no other labels.
         bands: Bands to use, by number from 1 or by name; None takes all.
         extra: Rasters that are warped onto the grid of each scene, whose bands follow.
-        gsd: Ground resolution, ``0.5m``, that scenes are brought to.
+        gsd: Ground resolution, ``0.5m``, ``50cm`` or a number of metres, that scenes are brought to.
         class_field: Attribute that names the class of each feature; without it all features are one class.
         class_map: Class by value or colour of the labels: a dictionary, or text,
             ``residential=building,1=water,#ff0000=road``, or a CSV file with the columns value, class and, if need be,
@@ -116,8 +118,9 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
         all_touched: Label all pixels that a polygon touches, not only those whose centre it covers.
         unlabelled: Values of class rasters that mean that nobody looked there.
         labelled_area: Polygons outside of which nothing is known.
-        ignore_border: Distance from outlines, ``2px`` or ``1m``, within which labels are ignored.
-        boundary: Width of a class of its own, ``3px`` or ``1m``, along outlines and between touching objects.
+        ignore_border: Distance from outlines, ``2px``, ``1m`` or a number of metres, within which labels are ignored.
+        boundary: Width of a class of its own, ``3px``, ``1m`` or a number of metres, along outlines and between
+            touching objects.
         size: Side of a tile in pixels.
         overlap: Pixels that neighbouring training tiles share; None is half a tile. Validation and test tiles share
             none.
@@ -129,7 +132,7 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
         split_by: ``block``, ``scene``, or ``regions.gpkg:split``, polygons with an attribute of train, val or test.
             None is ``scene`` for pairs, else ``block``.
         block: Side of a block in pixels; None chooses at least two tiles, more where the scenes are large.
-        buffer: Distance, ``64px`` or ``20m``, between training tiles and the others, at least.
+        buffer: Distance, ``64px``, ``20m`` or a number of metres, between training tiles and the others, at least.
         shares: Shares of train, val and test in area.
         seed: Decides which block goes to which split, and all that is drawn at random.
         append: Add to the tile set at ``output``, with its classes, bands and size.
@@ -155,6 +158,7 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
     mapping = read_class_map(class_map)
     if mapping is not None:  # a file may change
         settings |= {"class_map": mapping.text, "class_colours": dict(mapping.colours)}
+    lengths = Lengths.read(gsd, ignore_border, boundary, buffer)
     check_choice(shares, seed, min_valid=min_valid, keep_empty=keep_empty, limit=limit, threads=threads)
     _check_output(output, append=append, overwrite=overwrite, resume=resume)
     regions = None if split_by in (None, "block", "scene") else split_by.rpartition(":")[0]
@@ -168,7 +172,7 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
         base = TileSet.open(output) if append else None
         masks = None if pairs is None else pair(*pairs)
         split_by = split_by or ("block" if masks is None else "scene")
-        sources = find_scenes(scenes, masks, stack, bands=bands, gsd=parse_gsd(gsd), extra=extra)
+        sources = find_scenes(scenes, masks, stack, bands=bands, gsd=lengths.gsd, extra=extra)
         check_sizes(size, overlap, block, sampling, base)
         joined = base is not None and resume and is_joined(sources, base)
         described = describe_all(sources, None if joined else base, by_number=by_number(bands))
@@ -184,8 +188,8 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
             all_touched=all_touched,
             unlabelled=unlabelled,
             labelled_area=labelled_area,
-            ignore_border=pixels("ignore-border", ignore_border, infos),
-            boundary=pixels("boundary", boundary, infos),
+            ignore_border=outline_width(lengths.ignore_border, infos),
+            boundary=outline_width(lengths.boundary, infos),
         )
         source.warn_of_unmet(mapping)
         check_empty(keep_empty, source.classes)
@@ -195,7 +199,7 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
             at_random=sampling == "random",
             whole_scenes=split_by == "scene",
             block=block or choose_block([(info.height, info.width) for info in infos], size),
-            buffer=max(length(buffer, info) for info in infos),
+            buffer=max(whole_pixels(lengths.buffer, info) for info in infos),
             shares=tuple(shares),
             seed=seed,
         )

@@ -10,8 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from satseg.errors import TileError, UsageError, printable
 from satseg.raster.scales import same_scale
 from satseg.raster.selection import select_bands
@@ -82,24 +80,6 @@ def input_files(
         "regions": [] if split_by in ("block", "scene") else [split_by.rpartition(":")[0]],
     }
     return {kind: names for kind, names in inputs.items() if names}
-
-
-def parse_gsd(text: str | None) -> float | None:
-    """Read a ground resolution such as ``0.5m`` in metres per pixel.
-
-    Raises:
-        UsageError: It is none.
-    """
-    if text is None:
-        return None
-    number = text.strip().removesuffix("m")
-    try:
-        metres = float(number)
-    except ValueError:
-        metres = 0.0
-    if not 0 < metres < np.inf:
-        raise UsageError(f"{text!r} is not a ground resolution such as 0.5m.")
-    return metres
 
 
 @dataclass(frozen=True)

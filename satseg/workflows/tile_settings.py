@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean
 
 from satseg.classes import ClassTable
 from satseg.errors import UsageError
+from satseg.geo.units import Length, Quantity, parse_length, parse_resolution
 from satseg.raster.labels import PixelLength
 from satseg.records import SceneInfo
 from satseg.tiles.cut import empty_class
 from satseg.tiles.layout import check_shares
 from satseg.tiles.tileset import TileSet
-from satseg.vectorization.measures import length_in_pixels
 
 _WIDEST = 256  # px; what is near to an outline is found by shifting windows within that distance
 
@@ -59,38 +60,64 @@ def check_choice(
         raise UsageError(f"--seed {seed} is not 0 or more.")
 
 
-def pixels(option: str, length: str | None, infos: Sequence[SceneInfo]) -> PixelLength | None:
-    """Return what gives the width along outlines in pixels of a scene, or None where there is none.
+@dataclass(frozen=True)
+class Lengths:
+    """The lengths that ``tile`` is asked for.
 
     Args:
-        option: What the width is for, as on the command line.
-        length: Such as ``3px`` or ``1m``.
-        infos: The scenes.
+        gsd: Ground metres per pixel that scenes are brought to; None leaves them as they are.
+        ignore_border: Distance from outlines within which labels are ignored.
+        boundary: Width of a class of its own along outlines.
+        buffer: Distance between training tiles and the others.
+    """
+
+    gsd: float | None
+    ignore_border: Length | None
+    boundary: Length | None
+    buffer: Length
+
+    @classmethod
+    def read(
+        cls, gsd: Quantity | None, ignore_border: Quantity | None, boundary: Quantity | None, buffer: Quantity
+    ) -> Lengths:
+        """Read lengths as users give them.
+
+        Raises:
+            UsageError: One of them is none.
+        """
+        return cls(
+            gsd=None if gsd is None else parse_resolution(gsd, "--gsd"),
+            ignore_border=None if ignore_border is None else parse_length(ignore_border, "--ignore-border"),
+            boundary=None if boundary is None else parse_length(boundary, "--boundary"),
+            buffer=parse_length(buffer, "--buffer"),
+        )
+
+
+def outline_width(length: Length | None, infos: Sequence[SceneInfo]) -> PixelLength | None:
+    """Return what gives a width along outlines in pixels of a scene, or None where there is none.
 
     Raises:
-        UsageError: It is no length, less than a pixel of a scene, or more than a few hundred.
+        UsageError: It is less than a pixel of a scene, or more than a few hundred.
     """
-    if length is None:
+    if length is None or not length.value:
         return None
 
     def width(info: SceneInfo) -> float:
-        return fmean(length_in_pixels(length, info.gsd))
+        return fmean(length.in_pixels(info.gsd))
 
     narrow, wide = (find(infos, key=width) for find in (min, max))
-    if width(wide) == 0:
-        return None
     if width(narrow) < 1 or width(wide) > _WIDEST:
         info = narrow if width(narrow) < 1 else wide
         raise UsageError(
-            f"--{option} {length} is {width(info):.3g} px of {info.path}; outlines have a width of 1 to {_WIDEST} px.",
-            hint=f"For example: --{option} 2px",
+            f"{length.given} is {width(info):.3g} px of {info.path}; outlines have a width of 1 to {_WIDEST} px.",
+            hint="Write it in pixels, such as 2px; a number without a unit is metres.",
         )
     return width
 
 
-def length(text: str, info: SceneInfo) -> int:
+def whole_pixels(length: Length, info: SceneInfo) -> int:
     """Return a length in whole pixels of a scene, along its finer side."""
-    return round(max(length_in_pixels(text, info.gsd)))
+    return round(max(length.in_pixels(info.gsd)))
 
 
 def check_empty(keep_empty: float, classes: ClassTable) -> None:

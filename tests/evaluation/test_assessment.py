@@ -64,7 +64,7 @@ def test_lengths_are_per_cent_of_the_diagonal_unless_said_otherwise() -> None:
 
 
 @pytest.mark.parametrize(
-    "values", [{"boundary_tolerance": "3"}, {"boundary_width": "x"}, {"block": 0}, {"bootstrap": -1}, {"worst": -1}]
+    "values", [{"boundary_tolerance": "3m2"}, {"boundary_width": "0px"}, {"block": 0}, {"bootstrap": -1}, {"worst": -1}]
 )
 def test_measures_that_make_no_sense_are_refused_before_any_work(values: dict) -> None:
     with pytest.raises(UsageError):

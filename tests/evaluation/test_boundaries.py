@@ -12,6 +12,7 @@ from satseg.errors import UsageError
 from satseg.evaluation.blocks import Strip, bands, columns
 from satseg.evaluation.boundaries import Boundaries, Reach
 from satseg.evaluation.tally import Count, class_scores
+from satseg.geo.units import parse_length
 
 PIXEL = Boundaries(Reach(1), Reach(1))
 
@@ -98,7 +99,8 @@ def test_a_boundary_of_the_map_alone_is_false_and_one_of_the_labels_alone_is_mis
     ],
 )
 def test_distances_are_read_in_pixels_metres_and_per_cent_of_the_diagonal(text: str, expected: Reach) -> None:
-    assert Reach.parse(text, shape=(300, 400), gsd=(0.5, 0.25)) == expected
+    length = parse_length(text, "--boundary-tolerance", per_cent=True)
+    assert Reach.of(length, shape=(300, 400), gsd=(0.5, 0.25)) == expected
 
 
 def test_metres_follow_the_size_of_pixels_in_each_direction() -> None:
@@ -110,12 +112,6 @@ def test_metres_follow_the_size_of_pixels_in_each_direction() -> None:
     assert reach.halo == (5, 11)
 
 
-@pytest.mark.parametrize("text", ["2", "px", "-1px", "2 km", "1e3px"])
-def test_what_is_no_distance_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="is not a distance"):
-        Reach.parse(text, shape=(10, 10), gsd=(1, 1))
-
-
 def test_metres_without_a_known_ground_are_refused() -> None:
-    with pytest.raises(UsageError, match="without a CRS"):
-        Reach.parse("1m", shape=(10, 10), gsd=None)
+    with pytest.raises(UsageError, match="has no CRS that relates its pixels"):
+        Reach.of(parse_length("1m", "--boundary-width"), shape=(10, 10), gsd=None)

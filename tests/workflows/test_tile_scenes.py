@@ -105,7 +105,7 @@ def test_a_resolution_needs_a_crs(tmp_path: Path, labels: Path) -> None:
     scene = write_scene(tmp_path / "scene.tif", np.ones((1, 64, 64), dtype=np.uint8), crs=None)
     with pytest.raises(SceneError, match="its ground resolution is unknown"):
         tile([scene], labels=labels, gsd="1m", output=tmp_path / "tiles")
-    with pytest.raises(UsageError, match="'fine' is not a ground resolution"):
+    with pytest.raises(UsageError, match="--gsd 'fine' is no length"):
         tile([scene], labels=labels, gsd="fine", output=tmp_path / "tiles")
 
 

@@ -118,7 +118,10 @@ def test_simplify_takes_pixels_and_metres_on_the_ground(tmp_path: Path) -> None:
     assert vertices[None] > 4 * vertices["1px"]
     assert vertices["0.5m"] == vertices["1px"]  # pixels of half a metre, but for UTM's scale
     assert vertices["2m"] < vertices["1px"]
-    with pytest.raises(UsageError, match="'1 mile' is not a length such as 1px"):
+    for length in ("200cm", "0.002 km", 2):
+        options = PolygonOptions(simplify=length)
+        assert vectorize(path, outputs=[tmp_path / "out.gpkg"], options=options).vertices == vertices["2m"]
+    with pytest.raises(UsageError, match="--simplify 1 mile: there is no unit 'mile'"):
         vectorize(path, outputs=[tmp_path / "out.gpkg"], options=PolygonOptions(simplify="1 mile"))
 
 
@@ -133,14 +136,14 @@ def test_min_area_and_fill_holes_clean_the_map(tmp_path: Path) -> None:
     vectorize(path, outputs=[out], options=PolygonOptions(min_area="2px", fill_holes="4px", simplify="1px"))
     assert geopandas.read_file(out).pixels.tolist() == [400]
     assert vectorize(path, outputs=[out], options=PolygonOptions(min_area="500px")).polygons == {}
-    with pytest.raises(UsageError, match="'10m' is not an area"):
+    with pytest.raises(UsageError, match="--min-area 10m is a length; an area is wanted"):
         vectorize(path, outputs=[out], options=PolygonOptions(min_area="10m"))
 
 
 def test_metres_need_a_crs(tmp_path: Path, classes: np.ndarray) -> None:
     path = write_raster(tmp_path / "in.tif", classes, crs=None)
     for options in ({"simplify": "1m"}, {"min_area": "1m2"}):
-        with pytest.raises(UsageError, match="in metres, but the raster has no CRS"):
+        with pytest.raises(UsageError, match="measured on the ground, but the raster has no CRS"):
             vectorize(path, outputs=[tmp_path / "out.gpkg"], options=PolygonOptions(**options))
 
 
