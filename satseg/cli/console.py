@@ -167,11 +167,11 @@ def talk(ctx: typer.Context, *, json: bool, quiet: bool, debug: bool) -> Talk:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str | None = None) -> Table:
-    """Make a plain table; numbers are set to the right.
+    """Make a plain table; numbers and shares are set to the right, and never broken.
 
     Args:
         columns: Headings; all empty leaves the heading out.
-        rows: Cells, turned into text by :func:`cell`.
+        rows: Cells, turned into text by :func:`cell` unless rich can draw them.
         title: A line above the table.
     """
     from rich.table import Table
@@ -179,11 +179,16 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: st
 
     made = Table(title=title, box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=any(columns))
     for index, column in enumerate(columns):
-        numbers = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
-        made.add_column(Text(column), justify="right" if numbers else "left", overflow="fold")
+        cells = [row[index] for row in rows if row[index] is not None]
+        numbers = bool(cells) and all(map(_is_number, cells))
+        made.add_column(Text(column), justify="right" if numbers else "left", overflow="fold", no_wrap=numbers)
     for row in rows:
-        made.add_row(*(Text(cell(value)) for value in row))
+        made.add_row(*(value if hasattr(value, "__rich_console__") else Text(cell(value)) for value in row))
     return made
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) or (isinstance(value, str) and value.removesuffix("%") != value)
 
 
 def cell(value: object) -> str:

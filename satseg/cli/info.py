@@ -10,6 +10,7 @@ import typer
 
 from satseg.classes import IGNORE_INDEX
 from satseg.cli import console, options
+from satseg.cli.class_tables import class_pixels
 from satseg.cli.streams import require_stdout
 from satseg.errors import UsageError
 
@@ -105,7 +106,7 @@ def _tables(found: FileInfo) -> list[Table]:
     if found.tiles:
         return [
             _rows(found, _tiles(found.tiles)),
-            _pixels(found.tiles),
+            class_pixels(found.tiles.pixels),
             _bands(found.tiles.bands, found.tiles.statistics),
         ]
     state = _run(found.run) if found.run else []
@@ -172,11 +173,6 @@ def _some(names: Sequence[str]) -> str:
     """Join names, and tell of many how many more there are; ``--json`` has them all."""
     more = len(names) - _NAMES
     return ", ".join(names[:_NAMES]) + (f" and {more:,} more" if more > 0 else "")
-
-
-def _pixels(tiles: TileSetInfo) -> Table:
-    rows = [(name, *(tiles.pixels[split][name] for split in tiles.pixels)) for name in tiles.classes.names]
-    return console.table(("class", *(f"{split} px" for split in tiles.pixels)), rows)
 
 
 def _checkpoint(found: CheckpointInfo) -> list[_Row]:

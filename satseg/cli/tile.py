@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from satseg.cli import console, inputs, options
+from satseg.cli.class_tables import class_pixels
 from satseg.errors import TileError, UsageError
 
 if TYPE_CHECKING:
@@ -289,16 +290,8 @@ def _shares(text: str) -> tuple[float, ...]:
 
 
 def _tables(summary: TileSummary) -> list[Table]:
-    names = list(summary.pixels["train"])
-    rows = [
-        (
-            split,
-            count,
-            f"{summary.shares[split]:.1%}" if summary.shares else None,
-            *(summary.pixels[split][name] for name in names),
-        )
-        for split, count in summary.tiles.items()
-    ]
+    shares = {split: f"{share:.1%}" for split, share in summary.shares.items()}
+    rows = [(split, count, shares.get(split)) for split, count in summary.tiles.items()]
     checked = [
         ("tiles that overlap a tile of another split (checked)", summary.overlapping),
         *([("scenes without a CRS, whose overlap nobody can check", summary.unplaced)] if summary.unplaced else []),
@@ -306,9 +299,8 @@ def _tables(summary: TileSummary) -> list[Table]:
         ("tiles left out for what they hold", summary.skipped),
     ]
     return [
-        console.table(
-            ("split", "tiles", "area", *(f"{name} px" for name in names)), rows, title=f"Wrote {summary.path}"
-        ),
+        console.table(("split", "tiles", "area"), rows, title=f"Wrote {summary.path}"),
+        class_pixels(summary.pixels),
         console.table(("", ""), checked),
     ]
 
