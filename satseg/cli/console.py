@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from time import monotonic
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import typer
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from satseg.cli.progress import Bar
+    from satseg.cli.progress import Bar, Lines
     from satseg.records import ProgressEvent
 
 _Record = TypeVar("_Record")
@@ -42,6 +43,8 @@ class Talk:
         self.debug = debug
         self._stderr: Console | None = None
         self._bar: Bar | None = None
+        self._lines: Lines | None = None
+        self._spoke = monotonic()
         self._context: typer.Context | None = None
         self._telling = False
         self._interrupted = False
@@ -70,6 +73,7 @@ class Talk:
                 self.emit(record)
             elif not self.quiet:
                 _print(self.stderr, table(record))
+                self._spoke = monotonic()
 
     def emit(self, record: Any) -> None:
         """Print a record as one line of JSON on stdout, at once, so that pipes see it."""
@@ -100,16 +104,34 @@ class Talk:
             self._line(f"hint: {hint}", "cyan")
 
     def progress(self, event: ProgressEvent) -> None:
-        """Draw how far the work has come: a `Progress` callback. Only on a terminal, and not with ``--quiet``."""
+        """Show how far the work has come: a `Progress` callback.
+
+        A bar on a terminal; where stderr is a file, a line now and then. Nothing with ``--quiet``, and no lines with
+        ``--json``, whose reader is a program.
+        """
         if self._interrupted:
             raise KeyboardInterrupt
-        if self.quiet or not self.stderr.is_terminal or self.stderr.is_dumb_terminal:
+        if self.quiet:
+            return
+        if not self.stderr.is_terminal or self.stderr.is_dumb_terminal:
+            self._progress_line(event)
             return
         if self._bar is None:
             from satseg.cli.progress import Bar
 
             self._bar = Bar(self.stderr)
         self._bar.show(event)
+
+    def _progress_line(self, event: ProgressEvent) -> None:
+        if self.json:
+            return
+        if self._lines is None:
+            from satseg.cli.progress import Lines
+
+            self._lines = Lines()
+        line = self._lines.line(event, silence=monotonic() - self._spoke)
+        if line is not None:
+            self.say(line)
 
     def interrupt(self, number: int, frame: FrameType | None) -> None:
         """Stop the work: the handler of SIGINT and SIGTERM.
@@ -151,6 +173,7 @@ class Talk:
             self._bar = None
 
     def _line(self, message: str, style: str) -> None:
+        self._spoke = monotonic()
         self.stderr.print(message, style=style, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 

@@ -1,10 +1,13 @@
-"""The progress bar: how far, how fast, how long still."""
+"""Progress: how far, how fast, how long still. A bar on a terminal, a line now and then in a file."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, TaskID, TextColumn
+from rich.table import Column
 from rich.text import Text
 
 if TYPE_CHECKING:
@@ -14,10 +17,16 @@ if TYPE_CHECKING:
     from satseg.records import ProgressEvent
 
 _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
+_SILENCE = 30.0  # seconds without a word, after which a file gets a line of progress
+_LONG_SILENCE = 600.0  # after which it gets one however little was done
+_STEP = 0.1  # of the work, which has to be done otherwise
+_WIDE = 110  # columns that the full bar takes with its numbers and its note
 
 
 class Bar:
     """Progress events of one command drawn as bars; a new task takes the place of the one before.
+
+    Clocks go on between events, which may be far apart.
 
     Args:
         console: Console on a terminal; lines printed through it appear above the bar.
@@ -27,11 +36,11 @@ class Bar:
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=30),
+            BarColumn(bar_width=30 if console.width >= _WIDE else 8),
             _AmountColumn(),
             _RateColumn(),
             _RemainingColumn(),
-            TextColumn("{task.fields[note]}", markup=False),
+            TextColumn("{task.fields[note]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
             console=console,
             transient=True,
         )
@@ -44,13 +53,70 @@ class Bar:
         if self._task is None or event.task != self._name:
             if self._task is not None:
                 self._progress.remove_task(self._task)
-            self._task = self._progress.add_task(event.task, total=event.total, unit=event.unit, note=event.note)
+            self._task = self._progress.add_task(
+                event.task, total=event.total, unit=event.unit, note=event.note, at=monotonic()
+            )
             self._name = event.task
-        self._progress.update(self._task, completed=event.done, total=event.total, note=event.note)
+        self._progress.update(self._task, completed=event.done, total=event.total, note=event.note, at=monotonic())
 
     def close(self) -> None:
         """Take the bar off the screen."""
         self._progress.stop()
+
+
+@dataclass
+class _Course:
+    """How a task has gone so far.
+
+    Args:
+        begun: Time of its first event.
+        first: Units that were done then.
+        done: Units done now.
+        told: Units done when a line was last said of it.
+    """
+
+    begun: float
+    first: float
+    done: float
+    told: float
+
+
+class Lines:
+    """Progress events of one command as lines for a file: few enough to read, and never silent for long."""
+
+    def __init__(self) -> None:
+        self._courses: dict[str, _Course] = {}
+
+    def line(self, event: ProgressEvent, *, silence: float) -> str | None:
+        """Return what to say of an event; None, as nearly always, where nothing is due.
+
+        Args:
+            event: How far the work has come.
+            silence: Seconds since anything was said.
+        """
+        now = monotonic()
+        course = self._courses.get(event.task)
+        if course is None or event.done < course.done:  # the same work on another scene
+            course = self._courses[event.task] = _Course(now, event.done, event.done, event.done)
+        course.done = event.done
+        step = _STEP * event.total if event.total else 0.0
+        if silence < _SILENCE or (silence < _LONG_SILENCE and event.done - course.told < step):
+            return None
+        course.told = event.done
+        return _spell(event, course, now)
+
+
+def _spell(event: ProgressEvent, course: _Course, now: float) -> str:
+    """Return progress as a line: ``Predicting: 12.4 Mpx / 90.0 Mpx, 1.2 Mpx/s, 1:05 left``."""
+    speed = (event.done - course.first) / (now - course.begun) if now > course.begun else 0.0
+    left = (event.total - event.done) / speed if event.total is not None and speed else None
+    parts = [
+        f"{event.task}: {_of_total(event.done, event.total, event.unit)}",
+        _rate(speed, event.unit),
+        "" if left is None else f"{clock(left)} left",
+        event.note,
+    ]
+    return ", ".join(part for part in parts if part)
 
 
 def amount(value: float, unit: str) -> str:
@@ -74,32 +140,39 @@ class _AmountColumn(ProgressColumn):
     """Done of total: ``12.4 Mpx / 90.0 Mpx``, ``3 / 20 tile``."""
 
     def render(self, task: Task) -> Text:
-        unit = task.fields["unit"]
-        done = amount(task.completed, unit)
-        if task.total is None:
-            return Text(done)
-        return Text(f"{done.removesuffix(f' {unit}')} / {amount(task.total, unit)}")
+        unit, done = task.fields["unit"], task.completed
+        if unit == "s":
+            done += monotonic() - task.fields["at"]
+            done = done if task.total is None else min(done, max(task.total, task.completed))
+        return Text(_of_total(done, task.total, unit))
 
 
 class _RateColumn(ProgressColumn):
     """Units per second; nothing where seconds themselves are counted."""
 
     def render(self, task: Task) -> Text:
-        unit = task.fields["unit"]
-        if unit == "s" or not task.speed:
-            return Text("")
-        if task.speed < 1:
-            return Text(f"{1 / task.speed:.1f} s/{unit}")
-        return Text(f"{amount(task.speed, unit)}/s" if unit == "px" else f"{task.speed:.1f} {unit}/s")
+        return Text(_rate(task.speed or 0.0, task.fields["unit"]))
 
 
 class _RemainingColumn(ProgressColumn):
-    """Time left, from the rate of the last seconds."""
+    """Time left, from the rate of the last seconds; it runs down between events."""
 
     def render(self, task: Task) -> Text:
         if task.total is None:
             return Text("")
-        if task.fields["unit"] == "s":
-            return Text(f"{clock(max(0.0, task.total - task.completed))} left")
-        left = task.time_remaining
-        return Text("" if left is None else f"{clock(left)} left")
+        left = task.total - task.completed if task.fields["unit"] == "s" else task.time_remaining
+        return Text("" if left is None else f"{clock(max(0.0, left - (monotonic() - task.fields['at'])))} left")
+
+
+def _of_total(done: float, total: float | None, unit: str) -> str:
+    if total is None:
+        return amount(done, unit)
+    return f"{amount(done, unit).removesuffix(f' {unit}')} / {amount(total, unit)}"
+
+
+def _rate(speed: float, unit: str) -> str:
+    if unit == "s" or not speed:
+        return ""
+    if speed < 1:
+        return f"{1 / speed:.1f} s/{unit}"
+    return f"{amount(speed, unit)}/s" if unit == "px" else f"{speed:.1f} {unit}/s"

@@ -23,7 +23,7 @@ from satseg.errors import CheckpointError, TrainingError, UsageError, one_line
 from satseg.evaluation.confusion import score
 from satseg.fields import Fields
 from satseg.raster.gdal import gdal_environment
-from satseg.records import Progress, TrainingSummary, no_progress
+from satseg.records import Progress, ProgressEvent, TrainingSummary, no_progress
 from satseg.runs import Run, claim_output, newest_run
 from satseg.runs.log import LogRow
 from satseg.runs.scalars import Scalars, check_tensorboard
@@ -357,7 +357,9 @@ def _finish(trainer: Trainer, data: TrainingData, *, pictures: bool) -> Training
 
 def _draw(trainer: Trainer, data: TrainingData) -> None:
     run, learner = trainer.run, trainer.learner
+    trainer.progress(ProgressEvent("Drawing", 0, 2, "picture"))
     draw_curves(run.path / "curves.png", run.log.rows(), data.tile_set.classes)
+    trainer.progress(ProgressEvent("Drawing", 1, 2, "picture"))
     learner.model.load_state_dict(Checkpoint.load(run.best).read_weights())
     learner.model.eval()
     draw_tiles(run.path / "tiles.png", learner.logits, data.val, data.reader, data.tile_set)

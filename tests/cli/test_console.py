@@ -86,6 +86,56 @@ def test_progress_is_drawn_on_a_terminal_with_rate_and_time_left(monkeypatch: py
     assert all(part in drawn for part in ("Mapping", "8.0 Mpx / 80.0 Mpx", "px/s", "left", "note"))
 
 
+def test_clocks_go_on_between_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    voice = Talk()
+    screen = terminal(voice)
+    now = [100.0]
+    monkeypatch.setattr("satseg.cli.progress.monotonic", lambda: now[0])
+    voice.progress(ProgressEvent("Training", 22, 600, "s"))
+    now[0] += 58
+    voice._bar._progress.refresh()
+    assert "1:20 / 10:00" in screen.getvalue()
+    assert "8:40 left" in screen.getvalue()
+    now[0] += 1000
+    voice._bar._progress.refresh()
+    voice.close()
+    assert "10:00 / 10:00" in screen.getvalue()
+
+
+def talk_of(seconds: int, events: list[ProgressEvent], monkeypatch: pytest.MonkeyPatch, **how: bool) -> list[str]:
+    """Show events, so many seconds apart, to a voice whose stderr is a file, and return the lines in it."""
+    now = [100.0]
+    for module in ("progress", "console"):
+        monkeypatch.setattr(f"satseg.cli.{module}.monotonic", lambda: now[0])
+    voice, file = Talk(**how), io.StringIO()
+    voice._stderr = Console(file=file, width=10_000)
+    for event in events:
+        voice.progress(event)
+        now[0] += seconds
+    return file.getvalue().splitlines()
+
+
+def test_a_file_gets_a_line_of_progress_for_each_tenth_of_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    events = [ProgressEvent("Predicting", done * 1e6, 1000e6, "px", "note") for done in range(1001)]
+    lines = talk_of(1, events, monkeypatch)
+    assert len(lines) == 10
+    assert lines[0] == "Predicting: 100.0 Mpx / 1.0 Gpx, 1.0 Mpx/s, 15:00 left, note"
+
+
+def test_a_file_gets_no_progress_of_short_work_and_some_of_slow_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert talk_of(1, [ProgressEvent("Cutting", done, 29, "tile") for done in range(30)], monkeypatch) == []
+    slow = [ProgressEvent("Training", done, 10_000, "step") for done in range(120)]
+    assert talk_of(10, slow, monkeypatch) == ["Training: 60 / 10000 step, 10.0 s/step, 27:36:40 left"]
+
+
+def test_files_get_no_progress_with_json_or_when_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    events = [ProgressEvent("Cutting", done, 9, "tile") for done in range(9)]
+    assert talk_of(100, events, monkeypatch)
+    assert talk_of(100, events, monkeypatch, json=True) == []
+    assert talk_of(100, events, monkeypatch, quiet=True) == []
+
+
 def test_progress_is_not_drawn_into_a_file(capsys: pytest.CaptureFixture[str]) -> None:
     voice = Talk()
     voice.progress(ProgressEvent("Mapping", 1, 2, "px"))
