@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from time import monotonic
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import typer
 
 from satseg.cli.streams import require_stdout
+from satseg.cli.table import Table
 
 if TYPE_CHECKING:
     from types import FrameType
 
     from rich.console import Console
-    from rich.table import Table
 
     from satseg.cli.progress import Bar, Lines
     from satseg.records import ProgressEvent
@@ -190,41 +192,14 @@ def talk(ctx: typer.Context, *, json: bool, quiet: bool, debug: bool) -> Talk:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str | None = None) -> Table:
-    """Make a plain table; numbers and shares are set to the right, and never broken.
+    """Make a table; numbers are set to the right.
 
     Args:
         columns: Headings; all empty leaves the heading out.
-        rows: Cells, turned into text by :func:`cell` unless rich can draw them.
+        rows: Cells, turned into text by :func:`~satseg.cli.table.cell`.
         title: A line above the table.
     """
-    from rich.table import Table
-    from rich.text import Text
-
-    made = Table(title=title, box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=any(columns))
-    for index, column in enumerate(columns):
-        cells = [row[index] for row in rows if row[index] is not None]
-        numbers = bool(cells) and all(map(_is_number, cells))
-        made.add_column(Text(column), justify="right" if numbers else "left", overflow="fold", no_wrap=numbers)
-    for row in rows:
-        made.add_row(*(value if hasattr(value, "__rich_console__") else Text(cell(value)) for value in row))
-    return made
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) or (isinstance(value, str) and value.removesuffix("%") != value)
-
-
-def cell(value: object) -> str:
-    """Return a cell as people read it: thousands apart, four digits after the point, a dash for nothing."""
-    if value is None or (isinstance(value, float) and value != value):
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        return f"{value:.4f}"
-    return str(value)
+    return Table(columns, rows, title)
 
 
 class TalkHandler(logging.Handler):
@@ -257,16 +232,23 @@ def _console(stream: IO[str]) -> Console:
 
 
 def _print(console: Console, tables: Table | Sequence[Table]) -> None:
-    for number, entry in enumerate(tables if isinstance(tables, Sequence) else [tables]):
+    width = console.width if console.is_terminal else _asked_width()
+    lines = partial(console.print, markup=False, highlight=False, emoji=False, soft_wrap=True)
+    for number, entry in enumerate([tables] if isinstance(tables, Table) else tables):
         if number:
-            console.print()
-        if entry.title:  # rich would wrap it to the width of the table
-            console.print(entry.title, style="italic", markup=False, highlight=False, soft_wrap=True)
-            entry.title = None
-        if console.is_terminal:
-            console.print(entry)
-            continue
-        with console.capture() as captured:
-            console.print(entry)
-        lines = captured.get().splitlines()  # rich pads the last column to its widest cell
-        console.file.write("".join(f"{line.rstrip()}\n" for line in lines))
+            lines()
+        if entry.title:
+            lines(entry.title, style="italic")
+        for place, part in enumerate(entry.parts(width)):
+            if place:
+                lines()
+            for line in part.heading():
+                lines(line, style="bold")
+            for line in part.body():
+                lines(line)
+
+
+def _asked_width() -> int | None:
+    """Return the width that the environment asks for where there is no terminal."""
+    asked = os.environ.get("COLUMNS", "")
+    return int(asked) if asked.isdecimal() and int(asked) else None

@@ -11,8 +11,7 @@ from satseg.cli import console, options
 from satseg.cli.evaluate import class_rows
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
+    from satseg.cli.table import Table
     from satseg.workflows.demo import DemoSummary
 
 

@@ -11,8 +11,7 @@ import typer
 from satseg.cli import console, inputs, options
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
+    from satseg.cli.table import Table
     from satseg.records import EvaluationReport
 
 _MEASURES = "What to measure"

@@ -15,8 +15,7 @@ from satseg.cli.streams import require_stdout
 from satseg.errors import UsageError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
+    from satseg.cli.table import Table
     from satseg.raster.features import VectorLayer
     from satseg.records import BandSpec, BandStatistics, SceneInfo
     from satseg.workflows.info import CheckpointInfo, ClassRasterInfo, FileInfo, RunInfo, TileSetInfo

@@ -9,9 +9,8 @@ import typer
 from satseg.cli import console, options
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from satseg.backend import Architecture
+    from satseg.cli.table import Table
 
 
 def models(

@@ -16,8 +16,7 @@ from satseg.errors import SatsegError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from rich.table import Table
-
+    from satseg.cli.table import Table
     from satseg.records import PredictionSummary, Rehearsal
 
 _Record = TypeVar("_Record")

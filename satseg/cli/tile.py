@@ -13,9 +13,8 @@ from satseg.cli.class_tables import class_pixels
 from satseg.errors import TileError, UsageError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from satseg.cli.console import Talk
+    from satseg.cli.table import Table
     from satseg.records import TileSummary
     from satseg.tiles.check import TileCheck
 

@@ -13,9 +13,8 @@ from satseg.cli.evaluate import class_rows
 from satseg.errors import UsageError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from satseg.cli.console import Talk
+    from satseg.cli.table import Table
     from satseg.records import TrainingSummary
     from satseg.runs.log import LogRow
 

@@ -13,8 +13,7 @@ from satseg.cli.streams import require_stdout
 from satseg.errors import UsageError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
+    from satseg.cli.table import Table
     from satseg.records import VectorSummary
 
 

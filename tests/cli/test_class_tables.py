@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import io
-
 import pytest
-from rich.console import Console
 
 from satseg.cli.class_tables import class_pixels
 
@@ -14,9 +11,8 @@ LONG = "Permanent græs med meget lavt udbytte, støtteberettiget fra den først
 
 
 def drawn(pixels: dict[str, dict[str, int]], width: int) -> list[str]:
-    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
-    console.print(class_pixels(pixels))
-    return [line.rstrip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
+    (part,) = class_pixels(pixels).parts(width)
+    return [*part.heading(), *part.body()]
 
 
 @pytest.mark.parametrize("width", [80, 100])

@@ -8,8 +8,9 @@ import json
 import pytest
 from rich.console import Console
 
-from satseg.cli.console import Talk, cell, table
+from satseg.cli.console import Talk, table
 from satseg.cli.progress import amount, clock
+from satseg.cli.table import cell
 from satseg.records import ClassScore, ProgressEvent
 
 TITLE = "Scores of the best map of all"
@@ -202,3 +203,16 @@ def test_amounts_carry_their_unit(value: float, unit: str, text: str) -> None:
 
 def test_a_clock_shows_hours_only_when_there_are_some() -> None:
     assert (clock(59.6), clock(3599), clock(3661)) == ("1:00", "59:59", "1:01:01")
+
+
+def test_without_a_terminal_tables_wrap_only_where_the_environment_asks(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def longest() -> int:
+        Talk().answer(SCORE, lambda score: table(("class", "note"), [(score.name, "word " * 40)]))
+        return max(map(len, capsys.readouterr().out.splitlines()))
+
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert longest() > 200
+    monkeypatch.setenv("COLUMNS", "80")
+    assert longest() <= 80
