@@ -1,6 +1,9 @@
 """Coordinate reference systems: what they are called, whether two are one, and how they relate to the ground.
 
 Coordinates are (x, y) everywhere, whatever order the authority gives the axes.
+
+What is asked of a CRS by its name is remembered: pyproj builds a CRS, and a way between two, anew in every thread that
+touches it, and scenes are opened in many short-lived ones.
 """
 
 from __future__ import annotations
@@ -101,17 +104,20 @@ def same_crs(one: str | None, two: str | None) -> bool:
     return _equal(horizontal(parse_crs(one)), horizontal(parse_crs(two)))
 
 
+@lru_cache(maxsize=256)
 def is_local(name: str | None) -> bool:
     """Tell whether a CRS is one of a site or a building, which nothing relates to the ground."""
     return name is not None and bool(horizontal(parse_crs(name)).is_engineering)
 
 
+@lru_cache(maxsize=256)
 def has_place(name: str) -> bool:
     """Tell whether a CRS places things in a plane, which geocentric and vertical ones do not."""
     crs = horizontal(parse_crs(name))
     return bool(crs.is_geographic or crs.is_projected or crs.is_engineering)
 
 
+@lru_cache(maxsize=256)
 def is_geographic(name: str | None) -> bool:
     """Tell whether coordinates are longitudes and latitudes."""
     return name is not None and bool(horizontal(parse_crs(name)).is_geographic)
@@ -140,17 +146,20 @@ def horizontal(crs: CRS) -> CRS:
     return crs.sub_crs_list[0] if crs.is_compound else crs
 
 
+@lru_cache(maxsize=256)
 def full_turn(name: str) -> float:
     """Return 360 degrees in the units of a geographic CRS: 400 where it counts grads."""
     return round(2 * math.pi / horizontal(parse_crs(name)).axis_info[0].unit_conversion_factor, 9)
 
 
+@lru_cache(maxsize=256)
 def counts_geodetic_degrees(name: str) -> bool:
     """Tell whether coordinates are longitudes and geodetic latitudes, not those about a pole of another place."""
     crs = horizontal(parse_crs(name))
     return bool(crs.is_geographic and not crs.is_derived)
 
 
+@lru_cache(maxsize=256)
 def metres_per_unit(name: str) -> float:
     """Return how long a unit of a CRS is: exactly for lengths such as feet, roughly for angles (along a meridian)."""
     crs = horizontal(parse_crs(name))
@@ -158,6 +167,7 @@ def metres_per_unit(name: str) -> float:
     return factor * _EARTH_RADIUS if crs.is_geographic else factor
 
 
+@lru_cache(maxsize=256)
 def greenwich(name: str) -> float:
     """Return where the prime meridian of a CRS lies, in degrees east of Greenwich: 2.34 where it counts from Paris."""
     meridian = horizontal(parse_crs(name)).prime_meridian

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ _TOLERANCE = 0.01  # px that corners of one grid may differ, where coordinates w
 _BEYOND = 1.0  # units past a pole: grids that count their cells by centres reach over it by half a cell
 _POLE = 90.0  # degrees, the largest latitude
 _GRAIN = 1e-3  # m; nobody sees as little from above
+_REMEMBERED = 64  # grids: every thread that reads a scene opens it, and PROJ takes its time in each new thread
 _FAR = 15.0  # degrees outside of the area of use of a CRS, from which a place is doubted
 
 
@@ -125,6 +127,7 @@ def at_seam(grid: Grid, other: Grid) -> bool:
     return bool((left < west and left + turn < east) or (right > east and right - turn > west))
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def ground_sampling_distance(crs: str, transform: Affine, width: int, height: int) -> tuple[float, float] | None:
     """Measure metres per pixel along x and along y on the ellipsoid, at the centre of a raster.
 
@@ -151,6 +154,7 @@ def ground_sampling_distance(crs: str, transform: Affine, width: int, height: in
     return float(metres[0]), float(metres[1])
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def doubt(grid: Grid, stated: str | None) -> str | None:
     """Say what is wrong with the place that a raster states, with the numbers; None where it may be right.
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from pyproj import CRS, Transformer
 from rasterio.enums import ColorInterp
 from rasterio.windows import Window
 
@@ -195,3 +197,19 @@ def test_every_awkward_raster_is_read_or_refused_in_one_sentence(shared_data: Pa
             assert "\n" not in error.message
         else:
             assert values.shape[1:] == valid.shape
+
+
+def test_threads_that_open_a_scene_again_leave_proj_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "a.tif", np.ones((1, 8, 8), dtype=np.uint8), transform=Affine(3, 0, 512_345, 0, -3, 4e6))
+
+    def describe(_: int) -> object:
+        with Scene.open(path) as scene:
+            return scene.info
+
+    first = describe(0)
+    asked: list[str] = []
+    monkeypatch.setattr(Transformer, "transform", lambda *_, **__: asked.append("transform"))
+    monkeypatch.setattr(CRS, "_crs", property(lambda _: asked.append("crs")))  # built anew in every thread
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(describe, range(4))) == [first] * 4
+    assert asked == []
