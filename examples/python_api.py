@@ -11,6 +11,6 @@ scenes = sample()
 
 tile([scenes.labelled], labels=scenes.labels, output=folder / "tiles")
 run = train(folder / "tiles", arch="erfnet", steps=steps, output=folder / "run")
-predict(scenes.held_out, model=run.best, outputs=[folder / "map.tif", folder / "map.gpkg"])
+predict(scenes.held_out, model=run.best, output=[folder / "map.tif", folder / "map.gpkg"])
 report = evaluate(folder / "map.tif", labels=scenes.labels)
 print(f"mean IoU on a scene that training has not seen: {report.mean_iou:.3f}")

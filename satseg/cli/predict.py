@@ -300,7 +300,7 @@ def predict(
     if dry_run:
         rehearsals = rehearse_scenes(
             named,
-            outputs=names,
+            output=names,
             model=model or None,
             arch=arch,
             settings=settings,
@@ -311,7 +311,7 @@ def predict(
     maps = predict_scenes(
         named,
         model=model or None,
-        outputs=names,
+        output=names,
         arch=arch,
         settings=settings,
         stream=sys.stdout,

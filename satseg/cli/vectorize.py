@@ -83,7 +83,7 @@ def vectorize(
 
     summary = run(
         inputs.scene_list(rasters),
-        outputs=output,
+        output=output,
         band=band,
         class_map=class_map,
         threshold=threshold,

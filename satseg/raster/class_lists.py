@@ -6,13 +6,13 @@ import csv
 import io
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from satseg.errors import UsageError
 from satseg.raster.class_map import ClassMap
 
-ClassMapSource = str | Path | Mapping[str, str] | Mapping[int, str] | Sequence[str | Path]
+ClassMapSource = str | Path | Mapping[str, str] | Mapping[int, str] | Iterable[str | Path]
 """Text, a CSV file, a dictionary of classes by value, or several of the first two."""
 
 _DELIMITERS = ";,\t"
@@ -46,12 +46,17 @@ def read_class_map(given: ClassMapSource | None) -> ClassMap | None:
     return ClassMap.of_pairs((pair for part in parts for pair in part.names.items()), colours)
 
 
+def read_again(given: ClassMapSource | None) -> ClassMapSource | None:
+    """Return what can be read more than once, where it comes from a generator, say."""
+    return tuple(given) if given is not None and not isinstance(given, str | Path | Mapping) else given
+
+
 def class_map_files(given: ClassMapSource | None) -> list[str]:
     """Return the names of the files that a class map is read from."""
     return [str(part) for part in _listed(given) if _is_file(part)] if given and not isinstance(given, Mapping) else []
 
 
-def _listed(given: str | Path | Sequence[str | Path]) -> list[str | Path]:
+def _listed(given: str | Path | Iterable[str | Path]) -> list[str | Path]:
     return [given] if isinstance(given, str | Path) else list(given)
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from satseg.arguments import Bands, Given, PathLike, Paths, band_names, check_fields, path, paths
 from satseg.errors import UsageError
 from satseg.raster.names import is_local_file
 from satseg.raster.scene import Scene, scene_name
@@ -25,22 +25,23 @@ class SceneSource:
         UsageError: No file is named, or no band.
     """
 
-    paths: tuple[str, ...]
-    bands: tuple[str, ...] | None = None
+    paths: Given[Paths, tuple[str, ...]] = Given(paths)
+    bands: Given[Bands | None, tuple[str, ...] | None] = Given(band_names)
     expand_palette: bool = True
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not self.paths:
             raise UsageError("A scene needs a file.")
-        if self.bands is not None and not all(band.strip() for band in self.bands or ("",)):
+        if self.bands == ():
             raise UsageError("A band without a number or name was asked for.", hint="For example: --bands 4,3,2")
 
     @classmethod
-    def of(cls, scene: str | Path | SceneSource, *, bands: Sequence[str] | None = None) -> SceneSource:
+    def of(cls, scene: PathLike | SceneSource, *, bands: Bands | None = None) -> SceneSource:
         """Return the source of one file, with a choice of bands; a source passes as it is."""
         if isinstance(scene, SceneSource):
             return scene
-        return cls((str(scene),), None if bands is None else tuple(bands))
+        return cls(path(scene, "scene"), bands)
 
     def open(self) -> Scene:
         """Open the scene.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 
+from satseg.arguments import Given, Words, check_fields, words
 from satseg.errors import UsageError
 from satseg.geo.crs import parse_map_crs
 from satseg.geo.units import Area, Length, Quantity, parse_area, parse_length
@@ -61,7 +62,7 @@ class PolygonOptions:
         UsageError: An attribute or the CRS is unknown, or a number, a length or an area makes no sense.
     """
 
-    classes: tuple[str, ...] | None = None
+    classes: Given[Words | None, tuple[str, ...] | None] = Given(words)
     keep_background: bool = False
     min_area: Quantity | None = None
     fill_holes: Quantity | None = None
@@ -70,13 +71,11 @@ class PolygonOptions:
     simplify: Quantity | None = None
     smooth: bool = False
     regularize: Quantity | None = None
-    attributes: tuple[str, ...] | None = None
+    attributes: Given[Words | None, tuple[str, ...] | None] = Given(words)
     crs: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("classes", "attributes"):  # JSON makes lists of tuples
-            value = getattr(self, name)
-            object.__setattr__(self, name, None if value is None else tuple(value))
+        check_fields(self)
         if self.connectivity not in (4, 8):
             raise UsageError(f"A connectivity of {self.connectivity} is unknown.", hint="Choose 4 or 8.")
         for name in ("simplify", "regularize"):

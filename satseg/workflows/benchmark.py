@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from satseg.arguments import PathLike, Words, checked, path, words
 from satseg.backend import find_architecture, is_own_file, list_architectures
 from satseg.backend.device import available_cores, select_device, select_precision
 from satseg.errors import SatsegError, UsageError
@@ -33,10 +34,11 @@ class Benchmark:
     costs: tuple[Cost, ...]
 
 
+@checked
 def benchmark(
-    arch: str | Sequence[str] = "erfnet",
+    arch: Words = "erfnet",
     *,
-    output: str | Path | None = None,
+    output: PathLike | None = None,
     size: int = 512,
     batch_size: int = 1,
     in_channels: int = 3,
@@ -74,7 +76,8 @@ def benchmark(
         OutputError: The picture cannot be written.
         UsageError: An argument makes no sense.
     """
-    names = _names([arch] if isinstance(arch, str) else arch)
+    names = _names(words(arch, "arch"))
+    output = None if output is None else path(output, "output")
     if size < _SMALLEST:
         raise UsageError(f"Images of {size} px are too small to train on; networks need {_SMALLEST} px.")
     counts = {"batch_size": batch_size, "in_channels": in_channels, "num_classes": num_classes, "repeats": repeats}

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from satseg.arguments import PathLike, checked
+from satseg.arguments import path as file_name
 from satseg.raster.gdal import gdal_environment
 from satseg.records import Progress, no_progress
 from satseg.tiles.check import TileCheck, check
 from satseg.tiles.tileset import TileSet
 
 
-def check_tiles(path: str | Path = "tiles", *, progress: Progress = no_progress) -> TileCheck:
+@checked
+def check_tiles(path: PathLike = "tiles", *, progress: Progress = no_progress) -> TileCheck:
     """Read every tile of a tile set and compare it with its row of the index.
 
     Args:
@@ -25,4 +26,4 @@ def check_tiles(path: str | Path = "tiles", *, progress: Progress = no_progress)
         TileError: There is no tile set, or its index cannot be used.
     """
     with gdal_environment():
-        return check(TileSet.open(path), progress=progress)
+        return check(TileSet.open(file_name(path, "path")), progress=progress)

@@ -128,7 +128,7 @@ class Claims:
         earlier = self._ledger.written_as(path)
         if earlier is None or earlier == _map_of(scene) or not earlier.startswith(_map_of("")):
             return
-        named = any("{stem}" in name for name in self._names.outputs)
+        named = any("{stem}" in name for name in self._names.output)
         raise UsageError(
             f"{scene} and {earlier.removeprefix(_map_of(''))} would both be written to {path}.",
             hint="Map scenes of one name apart, each into a folder of its own."

@@ -9,6 +9,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TypeVar
 
+from satseg.arguments import PathLike, checked, path
 from satseg.backend import find_architecture
 from satseg.checkpoint import Checkpoint
 from satseg.errors import OutputError, UsageError
@@ -67,8 +68,9 @@ class DemoSummary:
     credit: tuple[str, ...] = CREDIT
 
 
+@checked
 def demo(
-    output: str | Path = "demo",
+    output: PathLike = "demo",
     *,
     minutes: float = 3.0,
     steps: int | None = None,
@@ -97,7 +99,7 @@ def demo(
         ArchitectureError: There is no such network.
         UsageError: ``minutes`` or ``steps`` make no sense.
     """
-    folder = Path(output)
+    folder = Path(path(output, "output"))
     if steps is None and not minutes > 0:
         raise UsageError(f"Training for {minutes:g} minutes is no training.")
     title = find_architecture(arch).title
@@ -197,7 +199,7 @@ class _Walk:
                 predict_scenes(
                     scenes,
                     model=model,
-                    outputs=outputs,
+                    output=outputs,
                     settings=PredictionSettings(device=self.machine.device, threads=self.machine.threads),
                     progress=self.progress,
                 )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
+from satseg.arguments import PathLike, Paths, checked, path, paths
 from satseg.errors import LabelError, ScoreError, UsageError
 from satseg.evaluation.measures import Measures
 from satseg.geo.units import Quantity, parse_resolution
-from satseg.raster.class_lists import ClassMapSource
+from satseg.raster.class_lists import ClassMapSource, read_again
 from satseg.raster.features import VectorLayer
 from satseg.raster.gdal import gdal_environment
 from satseg.raster.raster_labels import is_raster
@@ -17,11 +17,12 @@ from satseg.runs import Run
 from satseg.workflows.compare import LabelReading, compare_polygons, compare_raster
 
 
+@checked
 def evaluate(
-    subject: str | Path,
-    data: Sequence[str | Path] = (),
+    subject: PathLike,
+    data: Paths = (),
     *,
-    labels: str | Path | None = None,
+    labels: PathLike | None = None,
     class_field: str | None = None,
     class_map: ClassMapSource | None = None,
     where: str | None = None,
@@ -103,6 +104,8 @@ def evaluate(
         UsageError: Arguments contradict each other.
     """
     measures = Measures(boundary_tolerance, boundary_width, pixels_only, block, bootstrap, seed, worst)
+    subject, data = path(subject, "subject"), paths(data, "data")
+    labels, class_map = None if labels is None else path(labels, "labels"), read_again(class_map)
     resolution = None if gsd is None else parse_resolution(gsd, "--gsd")
     checkpoint = _checkpoint_of(Path(subject))
     if rank and (checkpoint is None or labels is not None):
@@ -116,7 +119,7 @@ def evaluate(
     with gdal_environment():
         if checkpoint is None:
             assert reading is not None
-            return _evaluate_map(str(subject), reading, resolution, measures, progress)
+            return _evaluate_map(subject, reading, resolution, measures, progress)
         if gsd is not None:
             raise UsageError("--gsd is for polygons that are compared with polygons.")
         # Torch is slow to import and large, and maps need none of it.

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from satseg.arguments import PathLike, checked
+from satseg.arguments import path as file_name
 from satseg.checkpoint import Checkpoint, ModelCard
 from satseg.classes import IGNORE_INDEX, ClassTable
 from satseg.errors import LabelError, SceneError, UsageError
@@ -132,7 +134,8 @@ class FileInfo:
     run: RunInfo | None = None
 
 
-def info(path: str | Path) -> FileInfo:
+@checked
+def info(path: PathLike) -> FileInfo:
     """Describe a scene, a class raster, polygons, a tile set, a checkpoint or a training run.
 
     Args:
@@ -147,6 +150,7 @@ def info(path: str | Path) -> FileInfo:
         TrainingError: It is a training run that cannot be read.
         UsageError: It is a folder that holds none of these.
     """
+    path = file_name(path, "path")
     place = Path(path)
     if (place / INDEX).is_file():
         return FileInfo(str(path), "tiles", tiles=_describe_tiles(place))

@@ -6,10 +6,11 @@ import csv
 import io
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
+from satseg.arguments import PathLike, checked
+from satseg.arguments import path as file_name
 from satseg.classes import IGNORE_INDEX
 from satseg.errors import UsageError
 from satseg.geo.ground_area import ground_areas
@@ -67,7 +68,8 @@ class LabelValues:
         return text.getvalue()
 
 
-def label_values(path: str | Path, *, class_field: str | None = None, where: str | None = None) -> LabelValues:
+@checked
+def label_values(path: PathLike, *, class_field: str | None = None, where: str | None = None) -> LabelValues:
     """List the values of labels, with counts and areas.
 
     Args:
@@ -80,6 +82,7 @@ def label_values(path: str | Path, *, class_field: str | None = None, where: str
         LabelError: It is a vector file that cannot be used, or has no such attribute.
         UsageError: A raster with a field or a condition, or features without a field.
     """
+    path = file_name(path, "path")
     with gdal_environment():
         if is_raster(str(path)):
             if class_field is not None:

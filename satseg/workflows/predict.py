@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import IO
 
 import torch
 
+from satseg.arguments import Given, PathLike, Paths, checked, checked_with, is_one, path, paths
 from satseg.backend import run_own_file
 from satseg.backend.device import available_cores, select_device, select_precision, share_heap
 from satseg.checkpoint import Checkpoint
@@ -38,6 +40,9 @@ log = logging.getLogger("satseg")
 
 STDOUT = "-"
 
+Scenes = PathLike | SceneSource | Iterable[PathLike | SceneSource]
+"""One scene or several."""
+
 
 @dataclass(frozen=True)
 class OutputNames:
@@ -46,7 +51,7 @@ class OutputNames:
     Polygons of several scenes go into one layer where the name has no ``{stem}``.
 
     Args:
-        outputs: ``.tif`` for the class raster (a COG); ``.gpkg``, ``.parquet``, ``.fgb``, ``.geojson``, ``.geojsonl``
+        output: ``.tif`` for the class raster (a COG); ``.gpkg``, ``.parquet``, ``.fgb``, ``.geojson``, ``.geojsonl``
             or ``.shp`` for polygons; ``-`` for polygons as GeoJSONSeq on a stream.
         confidence: ``.tif`` for the probability of each pixel's class.
         probabilities: ``.tif`` for the probability of every class, one band each.
@@ -56,17 +61,17 @@ class OutputNames:
         UsageError: Nothing is named, or a name has no known suffix.
     """
 
-    outputs: tuple[str, ...]
-    confidence: str | None = None
-    probabilities: str | None = None
-    disagreement: str | None = None
+    output: Given[Paths, tuple[str, ...]] = Given(paths, ())
+    confidence: Given[PathLike | None, str | None] = Given(path)
+    probabilities: Given[PathLike | None, str | None] = Given(path)
+    disagreement: Given[PathLike | None, str | None] = Given(path)
 
     def __post_init__(self) -> None:
-        if not self.outputs and not self._shares():
+        if not self.output and not self._shares():
             raise UsageError(
                 "Nowhere to write to.", hint="Name an output: -o out.gpkg, -o classes.tif or -o - for stdout."
             )
-        for name in self.outputs:
+        for name in self.output:
             suffix = Path(name).suffix.lower()
             if name != STDOUT and suffix != ".tif" and suffix not in VECTOR_SUFFIXES:
                 known = ", ".join(sorted(VECTOR_SUFFIXES))
@@ -77,8 +82,8 @@ class OutputNames:
 
     def of_layer(self, stream: IO[str] | None) -> MapOutputs:
         """Return where polygons of several scenes go together."""
-        vectors = tuple(Path(name) for name in self.outputs if self._is_layer(name) and name != STDOUT)
-        return MapOutputs(vectors=vectors, stream=stream if STDOUT in self.outputs else None)
+        vectors = tuple(Path(name) for name in self.output if self._is_layer(name) and name != STDOUT)
+        return MapOutputs(vectors=vectors, stream=stream if STDOUT in self.output else None)
 
     def of_scene(self, source: SceneSource, stream: IO[str] | None, *, alone: bool) -> MapOutputs:
         """Return the files of one scene; without those that it shares with others, unless it is ``alone``."""
@@ -86,7 +91,7 @@ class OutputNames:
         def path(name: str) -> Path:
             return Path(name.replace("{stem}", source.stem))
 
-        own = [name for name in self.outputs if alone or not self._is_layer(name)]
+        own = [name for name in self.output if alone or not self._is_layer(name)]
         files = MapOutputs.of_files(*(path(name) for name in own if name != STDOUT))
         shares = tuple((layer, path(name)) for layer, name in self._shares())
         return MapOutputs(files.rasters + shares, files.vectors, stream if STDOUT in own else None)
@@ -103,11 +108,12 @@ class OutputNames:
         return [(layer, name) for layer, name in named.items() if name is not None]
 
 
+@checked_with(scene="satseg.predict_scenes maps several scenes.")
 def predict(
-    scene: str | Path | SceneSource,
+    scene: PathLike | SceneSource,
     *,
-    outputs: str | Path | Sequence[str | Path] | OutputNames,
-    model: str | Path | Sequence[str | Path] | None = None,
+    output: Paths | OutputNames,
+    model: Paths | None = None,
     arch: str | None = None,
     settings: PredictionSettings | None = None,
     progress: Progress = no_progress,
@@ -120,7 +126,7 @@ def predict(
     Args:
         scene: Any raster that GDAL opens, with the bands, dtype and scale of the training scenes; a
             :class:`~satseg.raster.source.SceneSource` stacks several files.
-        outputs: Files to write, see :class:`OutputNames`.
+        output: File to write, or several, see :class:`OutputNames`.
         model: Checkpoint, or several that are averaged; None takes the best one of the newest finished run below
             ``runs/``.
         arch: ``path/to/file.py:function`` of a checkpoint that was trained with such a network; this runs the file.
@@ -138,15 +144,16 @@ def predict(
         OutputError: An output cannot be written.
         UsageError: An argument makes no sense.
     """
-    maps = predict_scenes([scene], outputs=outputs, model=model, arch=arch, settings=settings, progress=progress)
+    maps = predict_scenes([scene], output=output, model=model, arch=arch, settings=settings, progress=progress)
     return next(iter([*maps]), None)
 
 
+@checked
 def predict_scenes(
-    scenes: Iterable[str | Path | SceneSource],
+    scenes: Scenes,
     *,
-    outputs: str | Path | Sequence[str | Path] | OutputNames,
-    model: str | Path | Sequence[str | Path] | None = None,
+    output: Paths | OutputNames,
+    model: Paths | None = None,
     arch: str | None = None,
     settings: PredictionSettings | None = None,
     stream: IO[str] | None = None,
@@ -155,9 +162,12 @@ def predict_scenes(
 ) -> Iterator[PredictionSummary]:
     """Map scenes one after the other, as they come, with a network that is loaded once.
 
+    Arguments are checked at once; a scene is mapped when its summary is asked for:
+    ``for summary in predict_scenes(...)``.
+
     Args:
-        scenes: Rasters; taken from the iterable when their turn comes.
-        outputs: As in :func:`predict`.
+        scenes: Rasters, or one alone; of what is no list, taken when their turn comes.
+        output: As in :func:`predict`.
         model: As in :func:`predict`.
         arch: As in :func:`predict`.
         settings: As in :func:`predict`.
@@ -165,19 +175,17 @@ def predict_scenes(
         on_error: Called for a scene that fails for whatever reason, and the next one follows; None raises.
         progress: As in :func:`predict`.
 
-    Yields:
-        A summary per scene; none for those that are skipped.
+    Returns:
+        Iterator over a summary per scene; none for those that are skipped.
 
     Raises:
         UsageError: An output has an unknown suffix, or several scenes would be written to one file.
         SatsegError: As :func:`predict`.
     """
-    share_heap()
-    names = _output_names(outputs)
+    scenes, names = _one_or_several(scenes), _output_names(output)
     settings = settings or PredictionSettings()
-    alone = isinstance(scenes, Sequence) and len(scenes) == 1
     layer = names.of_layer(stream)
-    shares = not alone and (bool(layer.vectors) or layer.stream is not None)
+    shares = not _is_alone(scenes) and (bool(layer.vectors) or layer.stream is not None)
     if shares and settings.skip_existing:
         raise UsageError(
             "With --skip-existing, polygons of several scenes cannot go into one layer: it is written anew.",
@@ -185,6 +193,25 @@ def predict_scenes(
         )
     models = _model_paths(model)
     claims = _claims(scenes, names, models, arch, settings)
+    return _map_all(scenes, names, models, arch, settings, claims, stream, on_error, progress, shares=shares)
+
+
+def _map_all(
+    scenes: Iterable[PathLike | SceneSource],
+    names: OutputNames,
+    models: Sequence[str],
+    arch: str | None,
+    settings: PredictionSettings,
+    claims: Claims,
+    stream: IO[str] | None,
+    on_error: Callable[[SatsegError], None] | None,
+    progress: Progress,
+    *,
+    shares: bool,
+) -> Iterator[PredictionSummary]:
+    """Map scenes when they are asked for; where it ``shares``, polygons go into one layer."""
+    share_heap()
+    alone, layer = _is_alone(scenes), names.of_layer(stream)
     with ExitStack() as stack:
         engine = open_engine(settings)
         if engine is not None:
@@ -218,11 +245,12 @@ def predict_scenes(
             shared.close()
 
 
+@checked
 def rehearse_scenes(
-    scenes: Iterable[str | Path | SceneSource],
+    scenes: Scenes,
     *,
-    outputs: str | Path | Sequence[str | Path] | OutputNames,
-    model: str | Path | Sequence[str | Path] | None = None,
+    output: Paths | OutputNames,
+    model: Paths | None = None,
     arch: str | None = None,
     settings: PredictionSettings | None = None,
     on_error: Callable[[SatsegError], None] | None = None,
@@ -233,7 +261,7 @@ def rehearse_scenes(
 
     Args:
         scenes: As in :func:`predict_scenes`, as all the other arguments.
-        outputs: What would be written.
+        output: What would be written.
         model: Checkpoints.
         arch: File and function of an own network.
         settings: How scenes would be mapped.
@@ -242,10 +270,22 @@ def rehearse_scenes(
     Raises:
         SatsegError: As :func:`predict`.
     """
-    names = _output_names(outputs)
+    scenes, names = _one_or_several(scenes), _output_names(output)
     settings = settings or PredictionSettings()
     models = _model_paths(model)
     claims = _claims(scenes, names, models, arch, settings)
+    return _rehearse_all(scenes, names, models, arch, settings, claims, on_error)
+
+
+def _rehearse_all(
+    scenes: Iterable[PathLike | SceneSource],
+    names: OutputNames,
+    models: Sequence[str],
+    arch: str | None,
+    settings: PredictionSettings,
+    claims: Claims,
+    on_error: Callable[[SatsegError], None] | None,
+) -> Iterator[Rehearsal]:
     with ExitStack() as stack:
         stack.callback(torch.set_num_threads, torch.get_num_threads())
         mapper, checkpoint = _mapper(models, arch, settings, None)
@@ -264,9 +304,9 @@ def rehearse_scenes(
 
 
 def _claims(
-    scenes: Iterable[str | Path | SceneSource],
+    scenes: Iterable[PathLike | SceneSource],
     names: OutputNames,
-    models: Sequence[str | Path],
+    models: Sequence[str],
     arch: str | None,
     settings: PredictionSettings,
 ) -> Claims:
@@ -276,11 +316,11 @@ def _claims(
         UsageError: An output is read, too, or written twice; or scenes of several CRSs would go into one layer.
         OutputError: An output cannot be written.
     """
-    alone = isinstance(scenes, Sequence) and len(scenes) == 1
+    alone = _is_alone(scenes)
     weights = [Run(Path(path)).best if Path(path).is_dir() else path for path in models]
     inputs = [*weights, arch and arch.rpartition(":")[0], settings.aoi]
     listed = isinstance(scenes, Sequence)
-    layer = names.of_layer(None).vectors or STDOUT in names.outputs
+    layer = names.of_layer(None).vectors or STDOUT in names.output
     one_crs = listed and not alone and bool(layer) and settings.polygons.crs is None
     claims = Claims(names, inputs, alone=alone, one_crs=one_crs, streamed=not listed)
     if listed:
@@ -289,7 +329,7 @@ def _claims(
 
 
 def _mapper(
-    models: Sequence[str | Path],
+    models: Sequence[str],
     arch: str | None,
     settings: PredictionSettings,
     engine: RayEngine | None,
@@ -304,11 +344,21 @@ def _mapper(
     return mapper, checkpoints[0]
 
 
-def _output_names(outputs: str | Path | Sequence[str | Path] | OutputNames) -> OutputNames:
-    if isinstance(outputs, OutputNames):
-        return outputs
-    listed = [outputs] if isinstance(outputs, str | Path) else outputs
-    return OutputNames(tuple(str(output) for output in listed))
+def _output_names(output: Paths | OutputNames) -> OutputNames:
+    return output if isinstance(output, OutputNames) else OutputNames(output)
+
+
+def _is_alone(scenes: Iterable[PathLike | SceneSource]) -> bool:
+    return isinstance(scenes, tuple) and len(scenes) == 1
+
+
+def _one_or_several(
+    scenes: Scenes,
+) -> Iterable[PathLike | SceneSource]:
+    """Return scenes as a tuple where all are known, else as they come."""
+    if isinstance(scenes, SceneSource | str | os.PathLike) or is_one(scenes):
+        return (scenes,)  # type: ignore[return-value]  # what is one is no iterable
+    return tuple(scenes) if isinstance(scenes, Collection) else scenes
 
 
 def _newest_model() -> Path:
@@ -326,10 +376,16 @@ def _newest_model() -> Path:
     return run.best
 
 
-def _model_paths(model: str | Path | Sequence[str | Path] | None) -> list[str | Path]:
-    if model is None:
-        return [_newest_model()]
-    return [model] if isinstance(model, str | Path) else list(model)
+def _model_paths(model: Paths | None) -> tuple[str, ...]:
+    """Return the checkpoints that are named, or that of the newest finished run.
+
+    Raises:
+        CheckpointError: There is none.
+    """
+    found = (str(_newest_model()),) if model is None else paths(model, "model")
+    if not found:
+        raise UsageError("model is empty.", hint="Name a checkpoint, or leave it out to take the newest finished run.")
+    return found
 
 
 def _network(checkpoints: Sequence[Checkpoint], arch: str | None, settings: PredictionSettings) -> Network:

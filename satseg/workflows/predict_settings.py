@@ -5,6 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
+from satseg.arguments import (
+    Bands,
+    Given,
+    Numbers,
+    PathLike,
+    Thresholds,
+    band_names,
+    check_fields,
+    numbers,
+    path,
+    thresholds,
+)
 from satseg.errors import UsageError
 from satseg.inference.plan import SMALLEST_WINDOW
 from satseg.inference.reading import DEFAULT_BUDGET
@@ -33,7 +45,8 @@ class PredictionSettings:
             12 MiB of rows, and takes for windows what they need. With it, batches are found by trying.
         tta: Test-time augmentation: ``none``, ``flips`` (4 views) or ``d4`` (8 views).
         scales: Sizes at which windows are looked at, averaged.
-        threshold: Least probabilities, such as ``building=0.7``; see :class:`~satseg.inference.decision.Decision`.
+        threshold: Least probability by class: ``{"building": 0.7}``, or ``building=0.7``; see
+            :class:`~satseg.inference.decision.Decision`.
         crf: Whether a dense CRF refines the probabilities in a second pass (:mod:`~satseg.inference.crf`).
         sieve: Regions of fewer pixels dissolve into a neighbour in the class raster; None keeps all. What the network
             said was of the class that a pixel had, so one that gets another class has no confidence: nodata in the
@@ -59,13 +72,13 @@ class PredictionSettings:
     devices: int | None = None
     memory: int | None = None
     tta: Literal["none", "flips", "d4"] = "none"
-    scales: tuple[float, ...] = (1.0,)
-    threshold: tuple[str, ...] = ()
+    scales: Given[Numbers, tuple[float, ...]] = Given(numbers, (1.0,))
+    threshold: Given[Thresholds, tuple[str, ...]] = Given(thresholds, ())
     crf: bool = False
     sieve: int | None = None
-    bands: tuple[str, ...] | None = None
+    bands: Given[Bands | None, tuple[str, ...] | None] = Given(band_names)
     gsd: Literal["model", "scene"] = "model"
-    aoi: str | None = None
+    aoi: Given[PathLike | None, str | None] = Given(path)
     on_read_error: Literal["fail", "nodata"] = "fail"
     resume: bool = False
     skip_existing: bool = False
@@ -78,6 +91,7 @@ class PredictionSettings:
                 raise UsageError(
                     f"--{option} {getattr(self, name)} is unknown.", hint=f"Choose from {', '.join(choices)}."
                 )
+        check_fields(self)
         if isinstance(self.window, int) and self.window < SMALLEST_WINDOW:
             raise UsageError(f"A window of {self.window} px is too small; networks take {SMALLEST_WINDOW} px and more.")
         for name, least in _LEAST.items():

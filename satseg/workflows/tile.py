@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,23 @@ import geopandas
 import numpy as np
 import pandas
 
+from satseg.arguments import (
+    Bands,
+    Numbers,
+    PathLike,
+    Paths,
+    band_names,
+    checked,
+    numbers,
+    path,
+    paths,
+    whole_numbers,
+)
 from satseg.backend.device import available_cores
 from satseg.errors import OutputError, TileError, UsageError
 from satseg.geo.units import Quantity
 from satseg.outputs.writable import check_folder
-from satseg.raster.class_lists import ClassMapSource, class_map_files, read_class_map
+from satseg.raster.class_lists import ClassMapSource, class_map_files, read_again, read_class_map
 from satseg.raster.fingerprint import fingerprint
 from satseg.raster.gdal import gdal_environment
 from satseg.raster.label_files import open_labels
@@ -55,23 +67,24 @@ log = logging.getLogger("satseg")
 _MOST_THREADS = 8  # more would wait for each other: a part of every write holds the interpreter
 
 
+@checked
 def tile(  # noqa: PLR0913 - one word each, as on the command line
-    scenes: Iterable[str | Path] = (),
+    scenes: Paths = (),
     *,
-    labels: str | Path | Sequence[str | Path] = (),
-    output: str | Path = "tiles",
-    stack: Sequence[str | Path] = (),
-    pairs: tuple[str | Path, str | Path] | None = None,
-    bands: Sequence[str] | None = None,
-    extra: Sequence[str | Path] = (),
+    labels: Paths = (),
+    output: PathLike = "tiles",
+    stack: Paths = (),
+    pairs: tuple[PathLike, PathLike] | None = None,
+    bands: Bands | None = None,
+    extra: Paths = (),
     gsd: Quantity | None = None,
     class_field: str | None = None,
     class_map: ClassMapSource | None = None,
     where: str | None = None,
     burn_order: str = "file",
     all_touched: bool = False,
-    unlabelled: Sequence[int] = (),
-    labelled_area: str | Path | None = None,
+    unlabelled: Numbers = (),
+    labelled_area: PathLike | None = None,
     ignore_border: Quantity | None = None,
     boundary: Quantity | None = None,
     size: int = 256,
@@ -84,7 +97,7 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
     split_by: str | None = None,
     block: int | None = None,
     buffer: Quantity = "0px",
-    shares: Sequence[float] = (0.7, 0.15, 0.15),
+    shares: Numbers = (0.7, 0.15, 0.15),
     seed: int = 0,
     append: bool = False,
     overwrite: bool = False,
@@ -153,8 +166,13 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
         UsageError: Arguments contradict each other.
         KeyboardInterrupt: What was done so far is kept for ``resume``.
     """
+    scenes, labels, stack = paths(scenes, "scenes"), paths(labels, "labels"), paths(stack, "stack")
+    extra, unlabelled = paths(extra, "extra"), whole_numbers(unlabelled, "unlabelled")
+    bands, shares = None if bands is None else band_names(bands), numbers(shares, "shares")
+    labelled_area = None if labelled_area is None else path(labelled_area, "labelled_area")
+    pairs = None if pairs is None else (path(pairs[0], "pairs[0]"), path(pairs[1], "pairs[1]"))
+    output, class_map = Path(path(output, "output")), read_again(class_map)
     settings = {name: value for name, value in locals().items() if name not in ("scenes", "threads", "progress")}
-    output, scenes = Path(output), list(scenes)
     mapping = read_class_map(class_map)
     if mapping is not None:  # a file may change
         settings |= {"class_map": mapping.text, "class_colours": dict(mapping.colours)}
@@ -163,7 +181,7 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
     _check_output(output, append=append, overwrite=overwrite, resume=resume)
     regions = None if split_by in (None, "block", "scene") else split_by.rpartition(":")[0]
     inputs = Ledger(
-        [*scenes, *stack, *(pairs or ()), *extra, *_listed(labels), labelled_area, regions, *class_map_files(class_map)]
+        [*scenes, *stack, *(pairs or ()), *extra, *labels, labelled_area, regions, *class_map_files(class_map)]
     )
     if not append:
         inputs.replace_folder(output)
@@ -349,7 +367,3 @@ def _check_output(output: Path, *, append: bool, overwrite: bool, resume: bool) 
         check_folder(output)
     else:
         check_own(output)
-
-
-def _listed(names: str | Path | Sequence[str | Path]) -> Sequence[str | Path]:
-    return [names] if isinstance(names, str | Path) else names

@@ -16,6 +16,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from satseg import __version__
+from satseg.arguments import PathLike, checked, path
 from satseg.backend import Builder, create_model, is_own_file, lasting_options, recorded_name, run_own_file
 from satseg.backend.device import available_cores, reuse_freed_memory, select_device, select_precision
 from satseg.checkpoint import Checkpoint, ModelCard
@@ -49,16 +50,17 @@ log = logging.getLogger("satseg")
 _READERS = 8  # threads that prepare batches for a GPU, at most
 
 
+@checked
 def train(
-    tiles: str | Path = "tiles",
+    tiles: PathLike = "tiles",
     *,
     arch: str = "erfnet",
     encoder: str | None = None,
     pretrained: bool = False,
-    encoder_weights: str | Path | None = None,
+    encoder_weights: PathLike | None = None,
     arch_options: Mapping[str, Any] | None = None,
-    init_from: str | Path | None = None,
-    output: str | Path | None = None,
+    init_from: PathLike | None = None,
+    output: PathLike | None = None,
     epochs: float | None = None,
     steps: int | None = None,
     minutes: float | None = None,
@@ -123,6 +125,9 @@ def train(
         KeyboardInterrupt: After the state was saved.
     """
     started = perf_counter()
+    tiles, output = path(tiles, "tiles"), None if output is None else path(output, "output")
+    encoder_weights = None if encoder_weights is None else path(encoder_weights, "encoder_weights")
+    init_from = None if init_from is None else path(init_from, "init_from")
     if tensorboard:
         check_tensorboard()
     where = select_device(device)
@@ -133,7 +138,7 @@ def train(
         {
             "arch": recorded_name(arch),
             "arch_options": {**(arch_options or {}), **_encoder_options(encoder, pretrained, encoder_weights)},
-            "init_from": None if init_from is None else str(init_from),
+            "init_from": init_from,
             "batch_size": 1 if batch_size is None else batch_size,
             "precision": select_precision(precision, where),
             **choices,

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
 from satseg import __version__
+from satseg.arguments import Paths, checked, paths
 from satseg.classes import ClassTable
 from satseg.errors import UsageError
-from satseg.raster.class_lists import ClassMapSource, class_map_files, read_class_map
+from satseg.raster.class_lists import ClassMapSource, class_map_files, read_again, read_class_map
 from satseg.raster.gdal import gdal_environment
 from satseg.records import Progress, ProgressEvent, VectorSummary, no_progress
 from satseg.staging import claimed
@@ -26,14 +27,15 @@ log = logging.getLogger("satseg")
 STDOUT = "-"
 
 
+@checked
 def vectorize(
-    rasters: str | Path | Iterable[str | Path],
+    rasters: Paths,
     *,
-    outputs: str | Path | Iterable[str | Path],
+    output: Paths,
     band: int | None = None,
     class_map: ClassMapSource | None = None,
     threshold: float | None = None,
-    confidence: str | Path | Iterable[str | Path] | None = None,
+    confidence: Paths | None = None,
     options: PolygonOptions | None = None,
     stream: IO[str] | None = None,
     progress: Progress = no_progress,
@@ -55,8 +57,8 @@ def vectorize(
             offset, where the band has any), named like the band, and background.
         confidence: Raster for each of the rasters, of the same size, that says how certain each pixel's class is:
             probabilities in 0..1, or uint8 shares of 254 as satseg writes them.
-        outputs: Files to write, by suffix: ``.gpkg``, ``.parquet``, ``.fgb``, ``.geojson``, ``.geojsonl``, ``.shp``.
-            ``-`` writes GeoJSONSeq to ``stream``. Nothing is written unless all rasters went well.
+        output: File to write, or several, by suffix: ``.gpkg``, ``.parquet``, ``.fgb``, ``.geojson``, ``.geojsonl``,
+            ``.shp``. ``-`` writes GeoJSONSeq to ``stream``. Nothing is written unless all rasters went well.
         options: How the map becomes polygons.
         stream: Text stream for ``-``.
         progress: Called as rows are read, in pixels of one raster.
@@ -71,11 +73,12 @@ def vectorize(
             that is none, or rasters in different CRSs and none named in the options.
         OutputError: An output cannot be written, or another run makes it at this moment.
     """
-    inputs = _listed(rasters)
-    sure = [None] * len(inputs) if confidence is None else _listed(confidence)
+    inputs = paths(rasters, "rasters")
+    class_map = read_again(class_map)
+    sure = (None,) * len(inputs) if confidence is None else paths(confidence, "confidence")
     if len(sure) != len(inputs):
         raise UsageError(f"There are {len(inputs)} rasters, but {len(sure)} with confidence.")
-    names = [str(output) for output in _listed(outputs)]
+    names = paths(output, "output")
     _check_names(inputs, names, stream)
     files = [Path(name) for name in names if name != STDOUT]
     ledger = Ledger([*inputs, *sure, *class_map_files(class_map)])
@@ -114,11 +117,7 @@ def _trace(raster: ClassRaster, sink: PolygonSink, progress: Progress) -> None:
     sink.end()
 
 
-def _listed(names: str | Path | Iterable[str | Path]) -> list[str | Path]:
-    return [names] if isinstance(names, str | Path) else list(names)
-
-
-def _check_names(rasters: list[str | Path], names: list[str], stream: IO[str] | None) -> None:
+def _check_names(rasters: Sequence[str], names: Sequence[str], stream: IO[str] | None) -> None:
     if not rasters:
         raise UsageError("There is no raster.")
     (first, count), *_ = Counter(map(whereabouts, rasters)).most_common(1)
@@ -135,11 +134,11 @@ def _check_names(rasters: list[str | Path], names: list[str], stream: IO[str] | 
 
 
 def _open_sink(
-    names: list[str],
+    names: Sequence[str],
     stream: IO[str] | None,
     classes: ClassTable | None,
     options: PolygonOptions,
-    rasters: list[str | Path],
+    rasters: Sequence[str],
     words: list[str],
 ) -> PolygonSink:
     if classes is None and options.classes is not None:

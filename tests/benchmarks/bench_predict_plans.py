@@ -40,7 +40,7 @@ def map_scene(
 ) -> tuple[PredictionSummary, np.ndarray, np.ndarray]:
     """Map a scene; return classes (H, W) uint8 and the probability of each pixel's class, (H, W) float in 0..1."""
     names = OutputNames((str(folder / "classes.tif"),), confidence=str(folder / "confidence.tif"))
-    summary = predict(scene, outputs=names, model=model, settings=settings)
+    summary = predict(scene, output=names, model=model, settings=settings)
     with rasterio.open(folder / "classes.tif") as classes, rasterio.open(folder / "confidence.tif") as confidence:
         return summary, classes.read(1), confidence.read(1) / 255
 

@@ -24,7 +24,7 @@ from satseg.workflows.vectorize import vectorize
 
 def vectors(folder: Path) -> object:
     raster = write_scene(folder / "classes.tif", np.ones((8, 8), np.uint8))
-    return vectorize(raster, outputs=[folder / "a.fgb", folder / "b.gpkg", folder / "c.parquet"])
+    return vectorize(raster, output=[folder / "a.fgb", folder / "b.gpkg", folder / "c.parquet"])
 
 
 def maps(folder: Path) -> object:

@@ -122,15 +122,15 @@ def test_masks_of_0_and_255_are_asked_about_and_read_by_the_class_map(tmp_path: 
         evaluate(path, labels=truth)
     assert "--unlabelled" not in (caught.value.hint or "")
     with pytest.raises(SceneError, match="holds only 0 and 255; 255 could be a class"):
-        vectorize(path, outputs=tmp_path / "out.gpkg")
+        vectorize(path, output=tmp_path / "out.gpkg")
     assert not (tmp_path / "out.gpkg").exists()
     found = evaluate(path, labels=truth, class_map="0=background,255=building")
     assert ious(found)["building"] == 100 / 500
-    summary = vectorize(path, outputs=tmp_path / "out.gpkg", class_map="0=background,255=building")
+    summary = vectorize(path, output=tmp_path / "out.gpkg", class_map="0=background,255=building")
     assert summary.polygons == {"building": 2}
     layer = geopandas.read_file(tmp_path / "out.gpkg", layer="out")
     assert sorted(layer.pixels) == [100, 400]
-    assert vectorize(path, outputs=tmp_path / "none.gpkg", class_map="0=ground,255=ignore").polygons == {"ground": 1}
+    assert vectorize(path, output=tmp_path / "none.gpkg", class_map="0=ground,255=ignore").polygons == {"ground": 1}
 
 
 def test_the_one_class_of_polygons_is_that_of_a_mask_of_0_and_1(tmp_path: Path) -> None:
@@ -153,17 +153,17 @@ def test_colours_are_compared_and_traced_by_the_class_map(tmp_path: Path, ids: n
     assert evaluate(painted, labels=judged, class_map=text).mean_iou == 1
     assert evaluate(judged, labels=painted, class_map=text).mean_iou == 1
     with pytest.raises(SceneError, match="holds colours") as caught:
-        vectorize(painted, outputs=tmp_path / "out.gpkg")
+        vectorize(painted, output=tmp_path / "out.gpkg")
     assert "#ff0000=NAME" in (caught.value.hint or "")
-    by_colour = vectorize(painted, outputs=tmp_path / "a.gpkg", class_map=text)
-    assert by_colour.polygons == vectorize(judged, outputs=tmp_path / "b.gpkg").polygons
-    assert by_colour.area_m2 == vectorize(judged, outputs=tmp_path / "c.gpkg").area_m2
+    by_colour = vectorize(painted, output=tmp_path / "a.gpkg", class_map=text)
+    assert by_colour.polygons == vectorize(judged, output=tmp_path / "b.gpkg").polygons
+    assert by_colour.area_m2 == vectorize(judged, output=tmp_path / "c.gpkg").area_m2
 
 
 def test_rasters_of_several_tools_go_into_one_layer_by_name(tmp_path: Path, ids: np.ndarray) -> None:
     one = named(tmp_path / "a.tif", ids, "background", "building", "tree")
     other = named(tmp_path / "b.tif", np.uint8([2, 0, 1])[ids], "building", "tree", "background")
-    vectorize([one, other], outputs=tmp_path / "out.parquet")
+    vectorize([one, other], output=tmp_path / "out.parquet")
     layer = geopandas.read_parquet(tmp_path / "out.parquet")
     by_scene = layer.groupby(["scene", "class_name"]).pixels.sum().unstack()
     assert (by_scene.iloc[0] == by_scene.iloc[1]).all()
@@ -173,31 +173,31 @@ def test_rasters_of_several_tools_go_into_one_layer_by_name(tmp_path: Path, ids:
 def test_rasters_without_names_go_into_one_layer_whatever_they_hold(tmp_path: Path) -> None:
     few, more = np.zeros((8, 8), dtype=np.uint8), np.full((8, 8), 9, dtype=np.uint8)
     paths = [write(tmp_path / "a.tif", few), write(tmp_path / "b.tif", more)]
-    assert vectorize(paths, outputs=tmp_path / "out.gpkg").polygons == {"class 0": 1, "class 9": 1}
+    assert vectorize(paths, output=tmp_path / "out.gpkg").polygons == {"class 0": 1, "class 9": 1}
 
 
 def test_a_raster_of_nothing_makes_no_polygons(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tif", np.full((8, 8), 255, dtype=np.uint8), nodata=255)
-    assert vectorize(path, outputs=tmp_path / "out.gpkg").polygons == {}
+    assert vectorize(path, output=tmp_path / "out.gpkg").polygons == {}
 
 
 def test_whole_numbers_of_a_float_raster_are_traced(tmp_path: Path, ids: np.ndarray) -> None:
     values = ids.astype(np.float32)
     values[0] = np.nan
-    vectorize(write(tmp_path / "a.tif", values), outputs=tmp_path / "a.parquet")
+    vectorize(write(tmp_path / "a.tif", values), output=tmp_path / "a.parquet")
     whole = ids.astype(np.int16)
     whole[0] = -9
-    vectorize(write(tmp_path / "b.tif", whole, nodata=-9), outputs=tmp_path / "b.parquet")
+    vectorize(write(tmp_path / "b.tif", whole, nodata=-9), output=tmp_path / "b.parquet")
     found, expected = (geopandas.read_parquet(tmp_path / f"{name}.parquet").drop(columns="scene") for name in "ab")
     assert found.equals(expected)
     with pytest.raises(SceneError, match=r"float32 values such as 0\.5") as caught:
-        vectorize(write(tmp_path / "c.tif", values / 2), outputs=tmp_path / "c.gpkg")
+        vectorize(write(tmp_path / "c.tif", values / 2), output=tmp_path / "c.gpkg")
     assert "--threshold" in (caught.value.hint or "")
 
 
 def test_a_threshold_and_a_class_map_exclude_each_other(tmp_path: Path, ids: np.ndarray) -> None:
     with pytest.raises(UsageError, match="--class-map does not go with it"):
-        vectorize(write(tmp_path / "a.tif", ids), outputs=tmp_path / "a.gpkg", threshold=1, class_map="1=a")
+        vectorize(write(tmp_path / "a.tif", ids), output=tmp_path / "a.gpkg", threshold=1, class_map="1=a")
 
 
 def test_pixels_that_a_map_leaves_out_are_missed_and_counted(tmp_path: Path, ids: np.ndarray) -> None:
@@ -242,7 +242,7 @@ def test_nodata_of_a_mask_may_be_its_background(tmp_path: Path) -> None:
     assert "0=background,1=NAME" in (caught.value.hint or "")
     found = evaluate(judged, labels=truth, class_map="0=background,1=roofs")
     assert (ious(found)["roofs"], found.left_out) == (0.5, 0)
-    assert vectorize(judged, outputs=tmp_path / "out.gpkg").polygons == {"class 1": 1}  # nodata is none either way
+    assert vectorize(judged, output=tmp_path / "out.gpkg").polygons == {"class 1": 1}  # nodata is none either way
 
 
 def test_names_that_differ_in_capitals_are_asked_about_with_the_line_to_type(tmp_path: Path, ids: np.ndarray) -> None:
@@ -279,7 +279,7 @@ def test_a_map_without_features_has_a_recall_of_0(tmp_path: Path, gsd: str | Non
     truth = roofs(tmp_path / "roofs.gpkg", (2, 2, 8, 6), (12, 2, 18, 6))
     empty = tmp_path / f"empty.{suffix}"
     nothing = write(tmp_path / "nothing.tif", np.full((8, 8), 255, dtype=np.uint8), nodata=255)
-    vectorize(nothing, outputs=empty)
+    vectorize(nothing, output=empty)
     found = evaluate(empty, labels=truth, gsd=gsd)
     entry = found.classes[1]
     assert (entry.object_recall, entry.label_objects, entry.map_objects) == (0, 2, 0)

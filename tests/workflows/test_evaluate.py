@@ -67,7 +67,7 @@ def test_the_test_split_holds_all_of_its_labelled_pixels(run: Path, bright_tiles
 def test_a_scene_scores_as_the_map_that_predict_makes_of_it(run: Path, bright_scene: Path, tmp_path: Path) -> None:
     labels, classes = bright_scene.parent / "labels.tif", tmp_path / "classes.tif"
     settings = PredictionSettings(window=128, overlap=16, threads=1)
-    predict(bright_scene, model=run / "best.safetensors", outputs=[classes], settings=settings)
+    predict(bright_scene, model=run / "best.safetensors", output=[classes], settings=settings)
     by_map = evaluate(classes, labels=labels)
     by_network = evaluate(run, [bright_scene], labels=labels, window=128, overlap=16, threads=1)
     assert by_map == by_network
@@ -88,7 +88,7 @@ def test_a_scene_and_its_map_score_alike_where_neither_has_pixels(
     model = tmp_path / "model.safetensors"
     save_checkpoint(model, best.read_weights(), card)
     settings = PredictionSettings(window=128, overlap=16, threads=1)
-    predict(bright_scene, model=model, outputs=[tmp_path / "map.tif"], settings=settings)
+    predict(bright_scene, model=model, output=[tmp_path / "map.tif"], settings=settings)
     labels = tmp_path / "roofs.gpkg"
     by_map = evaluate(tmp_path / "map.tif", labels=labels)
     by_network = evaluate(model, [bright_scene], labels=labels, window=128, overlap=16, threads=1)

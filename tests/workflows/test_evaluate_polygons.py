@@ -143,7 +143,7 @@ def test_polygons_that_vectorize_made_agree_with_the_raster_that_they_came_from(
     with rasterio.open(raster, "r+") as dataset:
         table = ClassTable.from_names(["background", "roof", "road"])
         dataset.update_tags(SATSEG_CLASSES=json.dumps(table.to_dict()))
-    vectorize(raster, outputs=tmp_path / "map.gpkg")
+    vectorize(raster, output=tmp_path / "map.gpkg")
     report = evaluate(tmp_path / "map.gpkg", labels=raster, class_field="use")
     assert [entry.name for entry in report.classes] == ["background", "roof", "road"]
     assert (report.mean_iou, report.kappa, report.boundary_f1, report.bf) == (1, 1, 1, 1)

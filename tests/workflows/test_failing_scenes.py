@@ -79,7 +79,7 @@ def test_an_exception_of_any_kind_is_the_error_of_its_scene_alone(
     use(monkeypatch, Moody(failure))
     errors: list[SatsegError] = []
     outputs = [tmp_path / "all.parquet", str(tmp_path / "{stem}_map.tif")]
-    maps = predict_scenes(scenes, model="moody", outputs=outputs, settings=SETTINGS, on_error=errors.append)
+    maps = predict_scenes(scenes, model="moody", output=outputs, settings=SETTINGS, on_error=errors.append)
     assert [Path(summary.scene).stem for summary in maps] == ["a", "c"]
     (error,) = errors
     assert "b.tif" in error.message
@@ -105,14 +105,14 @@ def test_a_scene_whose_polygons_fail_leaves_nothing_in_the_layer_of_all(
         return original(self, *args)
 
     alone = tmp_path / "alone.parquet"
-    list(predict_scenes([scenes[0], scenes[2]], model="moody", outputs=alone, settings=SETTINGS))
+    list(predict_scenes([scenes[0], scenes[2]], model="moody", output=alone, settings=SETTINGS))
     monkeypatch.setattr(SceneTracer, where, failing)
     errors: list[SatsegError] = []
     stream = io.StringIO()
     maps = predict_scenes(
         scenes,
         model="moody",
-        outputs=["-", tmp_path / "all.parquet"],
+        output=["-", tmp_path / "all.parquet"],
         settings=SETTINGS,
         stream=stream,
         on_error=errors.append,
@@ -135,7 +135,7 @@ def test_a_layer_that_cannot_be_written_is_not_left_half(
     errors: list[SatsegError] = []
     layer = tmp_path / "all.parquet"
     maps = predict_scenes(
-        [scenes[0], scenes[2]], model="moody", outputs=layer, settings=SETTINGS, on_error=errors.append
+        [scenes[0], scenes[2]], model="moody", output=layer, settings=SETTINGS, on_error=errors.append
     )
     assert not list(maps)
     assert errors[0].message.endswith("a.tif: The disk is full.")
@@ -149,7 +149,7 @@ def test_a_dry_run_goes_on_after_a_scene_that_fails(
     errors: list[SatsegError] = []
     asked = [tmp_path / "none.tif", scenes[2]]
     outputs = str(tmp_path / "{stem}_map.tif")
-    told = rehearse_scenes(asked, model="moody", outputs=outputs, settings=SETTINGS, on_error=errors.append)
+    told = rehearse_scenes(asked, model="moody", output=outputs, settings=SETTINGS, on_error=errors.append)
     assert [Path(one.scene).stem for one in told] == ["c"]
     assert ["none.tif does not exist" in error.message for error in errors] == [True]
 
@@ -216,6 +216,6 @@ def test_a_scene_that_cannot_even_be_looked_at_before_any_work_fails_in_its_turn
     monkeypatch.setattr(SceneSource, "open", odd)
     errors: list[SatsegError] = []
     layer = tmp_path / "all.parquet"
-    maps = predict_scenes(scenes, model="moody", outputs=layer, settings=SETTINGS, on_error=errors.append)
+    maps = predict_scenes(scenes, model="moody", output=layer, settings=SETTINGS, on_error=errors.append)
     assert [Path(summary.scene).stem for summary in maps] == ["a", "c"]
     assert [error.message for error in errors] == [f"Mapping {scenes[1]} failed by KeyError: 'crs'."]

@@ -67,7 +67,7 @@ def test_a_raster_in_a_geopackage_is_an_input(tmp_path: Path) -> None:
     rasterio.shutil.copy(file, path, driver="GPKG")
     assert "is read, too" in refused([f"GPKG:{path}:pic"], path)
     with pytest.raises(UsageError, match="is read, too"):
-        vectorize(path, band=1, threshold=100, outputs=path)
+        vectorize(path, band=1, threshold=100, output=path)
 
 
 def test_what_belongs_to_an_input_is_not_replaced(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_nothing_is_begun_where_the_area_of_interest_would_be_overwritten(tmp_pa
     work = rehearse_scenes if dry else predict_scenes
     found = work(
         [scene(tmp_path / "a.tif")],
-        outputs=area,
+        output=area,
         model=tmp_path / "absent.safetensors",
         settings=PredictionSettings(aoi=f"{area}|layername=x"),
     )

@@ -165,7 +165,7 @@ def _whole(scene: Scene) -> rasterio.windows.Window:
 
 def test_one_scene_with_a_checkpoint(tmp_path: Path, checkpoint: Path) -> None:
     path = write_scene(tmp_path / "scene.tif", blobs())
-    summary = predict(path, model=checkpoint, outputs=[tmp_path / "map.tif"], settings=SMALL)
+    summary = predict(path, model=checkpoint, output=[tmp_path / "map.tif"], settings=SMALL)
     assert sum(summary.pixels.values()) == 150 * 170
     with rasterio.open(tmp_path / "map.tif") as dataset:
         tags = dataset.tags()
@@ -176,7 +176,7 @@ def test_one_scene_with_a_checkpoint(tmp_path: Path, checkpoint: Path) -> None:
 def test_many_scenes_have_an_output_each(tmp_path: Path, checkpoint: Path) -> None:
     scenes = [write_scene(tmp_path / f"{name}.tif", blobs()) for name in ("a", "b")]
     output = str(tmp_path / "{stem}_map.tif")
-    assert len(list(predict_scenes(iter(scenes), model=checkpoint, outputs=[output], settings=SMALL))) == 2
+    assert len(list(predict_scenes(iter(scenes), model=checkpoint, output=[output], settings=SMALL))) == 2
     assert (tmp_path / "a_map.tif").exists()
     assert (tmp_path / "b_map.tif").exists()
 
@@ -184,7 +184,7 @@ def test_many_scenes_have_an_output_each(tmp_path: Path, checkpoint: Path) -> No
 def test_many_scenes_do_not_overwrite_each_other(tmp_path: Path, checkpoint: Path) -> None:
     scenes = [write_scene(tmp_path / f"{name}.tif", blobs()) for name in ("a", "b")]
     with pytest.raises(UsageError, match="would both be written to"):
-        list(predict_scenes(scenes, model=checkpoint, outputs=[tmp_path / "map.tif"], settings=SMALL))
+        list(predict_scenes(scenes, model=checkpoint, output=[tmp_path / "map.tif"], settings=SMALL))
 
 
 def test_a_scene_that_fails_does_not_stop_the_others(tmp_path: Path, checkpoint: Path) -> None:
@@ -193,7 +193,7 @@ def test_a_scene_that_fails_does_not_stop_the_others(tmp_path: Path, checkpoint:
     found = predict_scenes(
         [tmp_path / "none.tif", good],
         model=checkpoint,
-        outputs=[str(tmp_path / "{stem}_map.tif")],
+        output=[str(tmp_path / "{stem}_map.tif")],
         settings=SMALL,
         on_error=errors.append,
     )
@@ -205,7 +205,7 @@ def test_polygons_stream_as_geojson_sequence(tmp_path: Path, checkpoint: Path) -
     path = write_scene(tmp_path / "scene.tif", blobs())
     stream = io.StringIO()
     settings = PredictionSettings(window=64, threads=1, polygons=PolygonOptions(keep_background=True))
-    (summary,) = predict_scenes([path], model=checkpoint, outputs=["-"], stream=stream, settings=settings)
+    (summary,) = predict_scenes([path], model=checkpoint, output=["-"], stream=stream, settings=settings)
     features = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert len(features) == sum((summary.polygons or {}).values()) > 0
     assert all(-180 <= shapely.geometry.shape(f["geometry"]).bounds[0] <= 180 for f in features)
@@ -214,7 +214,7 @@ def test_polygons_stream_as_geojson_sequence(tmp_path: Path, checkpoint: Path) -
 def test_a_scene_that_does_not_fit_is_refused(tmp_path: Path, checkpoint: Path) -> None:
     path = write_scene(tmp_path / "scene.tif", blobs().astype(np.uint16))
     with pytest.raises(CheckpointError, match="holds uint16 values, the network was trained on uint8"):
-        predict(path, model=checkpoint, outputs=[tmp_path / "map.tif"])
+        predict(path, model=checkpoint, output=[tmp_path / "map.tif"])
     assert not (tmp_path / "map.tif").exists()
 
 
@@ -223,7 +223,7 @@ def test_a_scene_unlike_the_training_scenes_is_remarked(
 ) -> None:
     path = write_scene(tmp_path / "scene.tif", np.full((80, 80), 3, np.uint8), transform=GRID * Affine.scale(3))
     with caplog.at_level(logging.WARNING, "satseg"):
-        predict(path, model=checkpoint, outputs=[tmp_path / "map.tif"], settings=SMALL)
+        predict(path, model=checkpoint, output=[tmp_path / "map.tif"], settings=SMALL)
     assert "looks unlike the training scenes: band_1 3 ± 0 here, 120 ± 80 in training" in caplog.text
     assert "has 1.5 m per pixel and the network was trained at 0.5 m: it is shown the scene resampled" in caplog.text
 
@@ -237,7 +237,7 @@ def test_pixels_of_unknown_size_are_remarked(
         png.write(blobs()[..., :80, :80].reshape(1, 80, 80))
     with caplog.at_level(logging.WARNING, "satseg"):
         predict(
-            tmp_path / "scene.png", model=checkpoint, outputs=[tmp_path / "map.tif"], settings=replace(SMALL, gsd=gsd)
+            tmp_path / "scene.png", model=checkpoint, output=[tmp_path / "map.tif"], settings=replace(SMALL, gsd=gsd)
         )
     assert caplog.text.count("does not tell how large its pixels are") == told
 
@@ -245,31 +245,31 @@ def test_pixels_of_unknown_size_are_remarked(
 @pytest.mark.parametrize("output", ["map", "map.jpg", "map.tiff.zip"])
 def test_an_output_of_unknown_kind_is_refused_before_any_work(tmp_path: Path, output: str) -> None:
     with pytest.raises(UsageError, match="has no known suffix"):
-        predict(tmp_path / "none.tif", model=tmp_path / "none", outputs=[tmp_path / output])
+        predict(tmp_path / "none.tif", model=tmp_path / "none", output=[tmp_path / output])
 
 
 def test_the_scene_is_not_overwritten(tmp_path: Path, checkpoint: Path) -> None:
     path = write_scene(tmp_path / "scene.tif", blobs())
     with pytest.raises(UsageError, match="is read, too: it would be overwritten"):
-        predict(path, model=checkpoint, outputs=[path])
+        predict(path, model=checkpoint, output=[path])
 
 
 def test_without_a_model_and_a_run_it_says_how_to_get_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(CheckpointError, match="no checkpoint"):
-        predict("scene.tif", outputs=["map.tif"])
+        predict("scene.tif", output=["map.tif"])
 
 
 def test_outputs_that_collide_are_refused_before_any_scene_is_mapped(tmp_path: Path, checkpoint: Path) -> None:
     scenes = [write_scene(tmp_path / f"{name}.tif", blobs()) for name in ("a", "b")]
     with pytest.raises(UsageError, match="would both be written to"):
-        next(predict_scenes(scenes, model=checkpoint, outputs=[tmp_path / "map.tif"], settings=SMALL))
+        next(predict_scenes(scenes, model=checkpoint, output=[tmp_path / "map.tif"], settings=SMALL))
     assert not (tmp_path / "map.tif").exists()
 
 
 def test_a_run_folder_stands_for_its_best_checkpoint(tmp_path: Path, checkpoint: Path) -> None:
     path = write_scene(tmp_path / "scene.tif", blobs())
-    assert predict(path, model=checkpoint.parent, outputs=tmp_path / "map.tif", settings=SMALL).outputs
+    assert predict(path, model=checkpoint.parent, output=tmp_path / "map.tif", settings=SMALL).outputs
 
 
 def test_polygons_are_cleaned_and_simplified_while_the_map_streams(tmp_path: Path) -> None:
@@ -288,14 +288,14 @@ def test_no_output_is_written_twice_or_over_an_input(tmp_path: Path, checkpoint:
     path = write_scene(tmp_path / "scene.tif", blobs())
     twice = OutputNames((str(tmp_path / "map.tif"),), confidence=str(tmp_path / "x" / ".." / "map.tif"))
     with pytest.raises(UsageError, match="is named twice"):
-        predict(path, model=checkpoint, outputs=twice, settings=SMALL)
+        predict(path, model=checkpoint, output=twice, settings=SMALL)
     with pytest.raises(UsageError, match="is read, too"):
-        predict(path, model=checkpoint, outputs="area.gpkg", settings=replace(SMALL, aoi="area.gpkg"))
+        predict(path, model=checkpoint, output="area.gpkg", settings=replace(SMALL, aoi="area.gpkg"))
     (tmp_path / "folder.tif").mkdir()
     with pytest.raises(OutputError, match="is a folder"):
-        predict(path, model=checkpoint, outputs=tmp_path / "folder.tif", settings=SMALL)
+        predict(path, model=checkpoint, output=tmp_path / "folder.tif", settings=SMALL)
     with pytest.raises(OutputError, match="which is no folder"):
-        predict(path, model=checkpoint, outputs=path / "map.tif", settings=SMALL)
+        predict(path, model=checkpoint, output=path / "map.tif", settings=SMALL)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["folder.tif", "scene.tif"]
 
 
@@ -304,20 +304,20 @@ def test_a_scene_goes_into_a_layer_once_by_whatever_name(tmp_path: Path, checkpo
     (tmp_path / "link.tif").symlink_to(path)
     for again, called in ((path, ""), (tmp_path / "link.tif", ", also as")):
         with pytest.raises(UsageError, match=rf"\.tif is named twice{called}.* twice in all\.gpkg"):
-            list(predict_scenes([path, again], model=checkpoint, outputs=tmp_path / "all.gpkg", settings=SMALL))
+            list(predict_scenes([path, again], model=checkpoint, output=tmp_path / "all.gpkg", settings=SMALL))
     each = tmp_path / "{stem}_map.tif"
     with pytest.raises(UsageError, match=r"scene\.tif is named twice, and has one map only"):
-        list(predict_scenes([path, path], model=checkpoint, outputs=each, settings=SMALL))
+        list(predict_scenes([path, path], model=checkpoint, output=each, settings=SMALL))
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["link.tif", "scene.tif"]
 
 
 def test_a_layer_of_several_scenes_takes_each_once_and_all_anew(tmp_path: Path, checkpoint: Path) -> None:
     scenes = [write_scene(tmp_path / f"{name}.tif", blobs()) for name in ("a", "b")]
     with pytest.raises(UsageError, match=r"would be twice in all\.gpkg"):
-        list(predict_scenes([*scenes, scenes[0]], model=checkpoint, outputs=tmp_path / "all.gpkg", settings=SMALL))
+        list(predict_scenes([*scenes, scenes[0]], model=checkpoint, output=tmp_path / "all.gpkg", settings=SMALL))
     passing = replace(SMALL, skip_existing=True)
     with pytest.raises(UsageError, match="cannot go into one layer"):
-        list(predict_scenes(scenes, model=checkpoint, outputs=tmp_path / "all.gpkg", settings=passing))
+        list(predict_scenes(scenes, model=checkpoint, output=tmp_path / "all.gpkg", settings=passing))
 
 
 def test_scenes_of_several_crs_are_refused_for_one_layer_before_any_is_mapped(tmp_path: Path, checkpoint: Path) -> None:
@@ -337,7 +337,7 @@ def test_an_interruption_in_the_second_scene_of_a_layer_names_what_resuming_uses
     tmp_path: Path, checkpoint: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     scenes = [write_scene(tmp_path / f"{name}.tif", blobs()) for name in ("a", "b")]
-    found = predict_scenes(scenes, model=checkpoint, outputs=tmp_path / "all.gpkg", settings=SMALL)
+    found = predict_scenes(scenes, model=checkpoint, output=tmp_path / "all.gpkg", settings=SMALL)
     next(found)
     with pytest.raises(KeyboardInterrupt):
         found.throw(KeyboardInterrupt)
@@ -350,10 +350,10 @@ def test_scenes_whose_outputs_are_there_can_be_passed_over(tmp_path: Path, check
     (tmp_path / "a_map.tif").write_text("there")
     passing = replace(SMALL, skip_existing=True)
     outputs = str(tmp_path / "{stem}_map.tif")
-    found = predict_scenes(scenes, model=checkpoint, outputs=outputs, settings=passing)
+    found = predict_scenes(scenes, model=checkpoint, output=outputs, settings=passing)
     assert [summary.scene for summary in found] == [str(scenes[1])]
     assert (tmp_path / "a_map.tif").read_text() == "there"
-    assert predict(scenes[0], model=checkpoint, outputs=outputs, settings=passing) is None
+    assert predict(scenes[0], model=checkpoint, output=outputs, settings=passing) is None
     assert (tmp_path / "a_map.tif").read_text() == "there"
 
 
@@ -361,6 +361,6 @@ def test_without_any_scene_that_can_be_mapped_there_is_no_layer(tmp_path: Path, 
     errors: list[SatsegError] = []
     scenes = [tmp_path / "none.tif", tmp_path / "nowhere.tif"]
     layer = tmp_path / "all.gpkg"
-    assert not list(predict_scenes(scenes, model=checkpoint, outputs=layer, settings=SMALL, on_error=errors.append))
+    assert not list(predict_scenes(scenes, model=checkpoint, output=layer, settings=SMALL, on_error=errors.append))
     assert [error.message.split()[-1] for error in errors] == ["exist.", "exist."]
     assert not list(tmp_path.iterdir())

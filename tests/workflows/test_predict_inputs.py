@@ -71,7 +71,7 @@ def described(path: Path, scales: tuple[float, ...], offsets: tuple[float, ...])
 
 def class_map(scene: Path | str | SceneSource, checkpoint: Path, **settings: object) -> np.ndarray:
     output = checkpoint.parent / "map.tif"
-    predict(scene, outputs=output, model=checkpoint, settings=replace(SETTINGS, **settings))  # type: ignore[arg-type]
+    predict(scene, output=output, model=checkpoint, settings=replace(SETTINGS, **settings))  # type: ignore[arg-type]
     with rasterio.open(output) as dataset:
         classes: np.ndarray = dataset.read(1)
     return classes

@@ -328,7 +328,7 @@ def test_polygons_of_many_scenes_go_into_one_layer_without_those_that_fail(
     found = predict_scenes(
         [scenes[0], tmp_path / "none.tif", scenes[1]],
         model="not loaded",
-        outputs=[tmp_path / "all.gpkg", str(tmp_path / "{stem}_map.tif")],
+        output=[tmp_path / "all.gpkg", str(tmp_path / "{stem}_map.tif")],
         settings=PredictionSettings(window=64, threads=1),
         on_error=errors.append,
     )

@@ -90,7 +90,7 @@ def test_tiles_of_any_sensor_become_polygons(
 
     outputs = [tmp_path / "map.tif", tmp_path / "map.gpkg"]
     settings = PredictionSettings(precision="fp32", threads=1)
-    predict(scene, outputs=outputs, model=run.best, settings=settings)
+    predict(scene, output=outputs, model=run.best, settings=settings)
     with rasterio.open(outputs[0]) as dataset:
         classes = dataset.read(1)
         assert (dataset.crs, dataset.transform) == (grey[1]["crs"], grey[1]["transform"])

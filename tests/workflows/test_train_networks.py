@@ -44,7 +44,7 @@ def test_an_own_network_goes_from_training_to_a_map(
     best = train(bright_tiles, arch=arch, **FEW).best
     assert best == "runs/tiny-1/best.safetensors"
     assert Checkpoint.load(best).card.arch == "net.py:tiny"
-    predict(bright_scene, model=best, arch=arch, outputs="map.tif", settings=ONE_THREAD)
+    predict(bright_scene, model=best, arch=arch, output="map.tif", settings=ONE_THREAD)
     assert rasterio.open("map.tif").shape == (256, 384)
     assert 0 <= evaluate(best, [bright_tiles], arch=arch, threads=1).mean_iou <= 1
 
@@ -56,7 +56,7 @@ def test_a_checkpoint_does_not_run_the_file_it_names(
     net.with_name("ran").unlink()
     monkeypatch.chdir(tmp_path)  # where the file lies under the very name that the checkpoint has
     with pytest.raises(CheckpointError, match=r"net\.py:tiny, and a checkpoint runs no code"):
-        predict(bright_scene, model=best, outputs=tmp_path / "map.tif", settings=ONE_THREAD)
+        predict(bright_scene, model=best, output=tmp_path / "map.tif", settings=ONE_THREAD)
     assert not net.with_name("ran").exists()
 
 

@@ -62,7 +62,7 @@ def test_maps_are_the_same_and_say_what_was_left_out(
         caplog.clear()
         predict(
             folder / "scene.tif",
-            outputs=tmp_path / "map.tif",
+            output=tmp_path / "map.tif",
             model=folder / "run",
             settings=PredictionSettings(window=64, overlap=16, threads=1, **settings),  # type: ignore[arg-type]
         )

@@ -115,7 +115,7 @@ def test_train_and_predict_warn(
         arch = f"{tmp_path / 'nets.py'}:{name}"
         caplog.clear()
         run(bright_tiles, tmp_path / name, arch=arch, steps=1)
-        list(predict_scenes([bright_scene], model=tmp_path / name, arch=arch, outputs=tmp_path / f"{name}.gpkg"))
+        list(predict_scenes([bright_scene], model=tmp_path / name, arch=arch, output=tmp_path / f"{name}.gpkg"))
         told[name] = caplog.text
     assert "The network calls everything on the val tiles" in told["background"]
     assert "the network found nothing else" in told["background"]

@@ -48,7 +48,7 @@ def test_names_come_from_what_satseg_wrote(tmp_path: Path, classes: np.ndarray) 
     with Scene.open(grid) as scene, RawRows(tmp_path / "rows.raw", height=height, width=width) as rows:
         rows.write(0, 0, classes[None])
         write_map(rows, tmp_path / "classes.tif", scene.info, table, {})
-    summary = vectorize(tmp_path / "classes.tif", outputs=[tmp_path / "out.gpkg"])
+    summary = vectorize(tmp_path / "classes.tif", output=[tmp_path / "out.gpkg"])
     found = geopandas.read_file(tmp_path / "out.gpkg")
     assert set(summary.polygons) == set(found.class_name) == {"building", "road"}
     assert found.pixels.sum() == (classes > 0).sum()
@@ -56,7 +56,7 @@ def test_names_come_from_what_satseg_wrote(tmp_path: Path, classes: np.ndarray) 
 
 def test_a_plain_raster_has_numbered_classes_and_no_background(tmp_path: Path, classes: np.ndarray) -> None:
     path = write_raster(tmp_path / "plain.tif", classes, nodata=2)
-    summary = vectorize(path, outputs=[tmp_path / "out.parquet"])
+    summary = vectorize(path, output=[tmp_path / "out.parquet"])
     assert set(summary.polygons) == {"class 0", "class 1"}
     assert geopandas.read_parquet(tmp_path / "out.parquet").pixels.sum() == (classes != 2).sum()
 
@@ -64,7 +64,7 @@ def test_a_plain_raster_has_numbered_classes_and_no_background(tmp_path: Path, c
 def test_colours_come_from_the_colour_table(tmp_path: Path, classes: np.ndarray) -> None:
     palette = {0: (1, 2, 3, 255), 1: (10, 20, 30, 255), 2: (200, 100, 50, 255)}
     path = write_raster(tmp_path / "palette.tif", classes, palette=palette, photometric="palette")
-    vectorize(path, outputs=[tmp_path / "out.gpkg"])
+    vectorize(path, output=[tmp_path / "out.gpkg"])
     assert b"200,100,50,255" in (tmp_path / "out.gpkg").read_bytes()
 
 
@@ -73,7 +73,7 @@ def test_the_block_layout_of_the_file_changes_nothing(tmp_path: Path, classes: n
     for name, options in {"a": {"blockysize": 1}, "b": {"tiled": True, "blockxsize": 16, "blockysize": 16}}.items():
         (tmp_path / name).mkdir()
         path = write_raster(tmp_path / "in.tif", classes, **options)
-        vectorize(path, outputs=[tmp_path / name / "out.gpkg"])
+        vectorize(path, output=[tmp_path / name / "out.gpkg"])
         found.append((tmp_path / name / "out.gpkg").read_bytes())
     assert found[0] == found[1]
 
@@ -86,11 +86,11 @@ def test_awkward_rasters_are_refused_in_one_sentence(tmp_path: Path, classes: np
     }
     for path in rasters.values():
         with pytest.raises(SceneError, match=path.name):
-            vectorize(path, outputs=[tmp_path / "out.gpkg"])
+            vectorize(path, output=[tmp_path / "out.gpkg"])
     with pytest.raises(SceneError, match="does not exist"):
-        vectorize(tmp_path / "none.tif", outputs=[tmp_path / "out.gpkg"])
+        vectorize(tmp_path / "none.tif", output=[tmp_path / "out.gpkg"])
     with pytest.raises(UsageError, match="no output"):
-        vectorize(tmp_path / "bands.tif", outputs=[])
+        vectorize(tmp_path / "bands.tif", output=[])
     assert not (tmp_path / "out.gpkg").exists()
 
 
@@ -100,7 +100,7 @@ def test_real_rasters_end_right_or_with_one_sentence(shared_data: Path, tmp_path
         if path.suffix == ".xml" or path.name == "cog_cmap.tif":  # the latter is large; benchmarks have it
             continue
         try:
-            vectorize(path, outputs=[tmp_path / "out.gpkg"])
+            vectorize(path, output=[tmp_path / "out.gpkg"])
             done.append(path.name)
         except SatsegError as error:
             assert error.message.endswith(".")
@@ -112,7 +112,7 @@ def test_simplify_takes_pixels_and_metres_on_the_ground(tmp_path: Path) -> None:
     rows, columns = np.mgrid[:80, :80] - 39.5
     path = write_raster(tmp_path / "disc.tif", (rows**2 + columns**2 < 900).astype(np.uint8))
     vertices = {
-        length: vectorize(path, outputs=[tmp_path / "out.gpkg"], options=PolygonOptions(simplify=length)).vertices
+        length: vectorize(path, output=[tmp_path / "out.gpkg"], options=PolygonOptions(simplify=length)).vertices
         for length in (None, "1px", "0.5m", "2m")
     }
     assert vertices[None] > 4 * vertices["1px"]
@@ -120,9 +120,9 @@ def test_simplify_takes_pixels_and_metres_on_the_ground(tmp_path: Path) -> None:
     assert vertices["2m"] < vertices["1px"]
     for length in ("200cm", "0.002 km", 2):
         options = PolygonOptions(simplify=length)
-        assert vectorize(path, outputs=[tmp_path / "out.gpkg"], options=options).vertices == vertices["2m"]
+        assert vectorize(path, output=[tmp_path / "out.gpkg"], options=options).vertices == vertices["2m"]
     with pytest.raises(UsageError, match="--simplify 1 mile: there is no unit 'mile'"):
-        vectorize(path, outputs=[tmp_path / "out.gpkg"], options=PolygonOptions(simplify="1 mile"))
+        vectorize(path, output=[tmp_path / "out.gpkg"], options=PolygonOptions(simplify="1 mile"))
 
 
 def test_min_area_and_fill_holes_clean_the_map(tmp_path: Path) -> None:
@@ -130,28 +130,28 @@ def test_min_area_and_fill_holes_clean_the_map(tmp_path: Path) -> None:
     classes[5:25, 5:25] = 1
     classes[10, 10], classes[2, 2], classes[15:17, 15:17] = 2, 2, 255
     path, out = write_raster(tmp_path / "in.tif", classes, nodata=255), tmp_path / "out.gpkg"
-    assert vectorize(path, outputs=[out]).polygons == {"class 1": 1, "class 2": 2}
-    assert vectorize(path, outputs=[out], options=PolygonOptions(min_area="1m2")).polygons == {"class 1": 1}
+    assert vectorize(path, output=[out]).polygons == {"class 1": 1, "class 2": 2}
+    assert vectorize(path, output=[out], options=PolygonOptions(min_area="1m2")).polygons == {"class 1": 1}
     assert geopandas.read_file(out).pixels.tolist() == [396]
-    vectorize(path, outputs=[out], options=PolygonOptions(min_area="2px", fill_holes="4px", simplify="1px"))
+    vectorize(path, output=[out], options=PolygonOptions(min_area="2px", fill_holes="4px", simplify="1px"))
     assert geopandas.read_file(out).pixels.tolist() == [400]
-    assert vectorize(path, outputs=[out], options=PolygonOptions(min_area="500px")).polygons == {}
+    assert vectorize(path, output=[out], options=PolygonOptions(min_area="500px")).polygons == {}
     with pytest.raises(UsageError, match="--min-area 10m is a length; an area is wanted"):
-        vectorize(path, outputs=[out], options=PolygonOptions(min_area="10m"))
+        vectorize(path, output=[out], options=PolygonOptions(min_area="10m"))
 
 
 def test_metres_need_a_crs(tmp_path: Path, classes: np.ndarray) -> None:
     path = write_raster(tmp_path / "in.tif", classes, crs=None)
     for options in ({"simplify": "1m"}, {"min_area": "1m2"}):
         with pytest.raises(UsageError, match="measured on the ground, but the raster has no CRS"):
-            vectorize(path, outputs=[tmp_path / "out.gpkg"], options=PolygonOptions(**options))
+            vectorize(path, output=[tmp_path / "out.gpkg"], options=PolygonOptions(**options))
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "int16", "int32", "uint32", "int64"])
 def test_ids_of_instances_need_no_class_table(tmp_path: Path, dtype: str) -> None:
     ids = np.kron(np.arange(30).reshape(5, 6), np.ones((4, 4), dtype=int)).astype(dtype) * 1000
     path = write_raster(tmp_path / "ids.tif", ids, nodata=3000)
-    summary = vectorize(path, outputs=[tmp_path / "out.gpkg"])
+    summary = vectorize(path, output=[tmp_path / "out.gpkg"])
     found = geopandas.read_file(tmp_path / "out.gpkg")
     assert summary.polygons == {"all": 29}
     assert sorted(found.class_id) == [i * 1000 for i in range(30) if i != 3]
@@ -162,11 +162,11 @@ def test_ids_of_instances_need_no_class_table(tmp_path: Path, dtype: str) -> Non
 def test_a_band_and_a_threshold_may_be_chosen(tmp_path: Path, classes: np.ndarray) -> None:
     probability = np.stack([np.zeros((60, 50)), classes / 2]).astype(np.float32)
     path = write_raster(tmp_path / "probability.tif", probability)
-    summary = vectorize(path, outputs=[tmp_path / "out.gpkg"], band=2, threshold=0.5)
+    summary = vectorize(path, output=[tmp_path / "out.gpkg"], band=2, threshold=0.5)
     assert list(summary.polygons) == ["class 1"]
     assert geopandas.read_file(tmp_path / "out.gpkg").pixels.sum() == (classes >= 1).sum()
     with pytest.raises(UsageError, match=r"has no band 3; its bands are 1 to 2"):
-        vectorize(path, outputs=[tmp_path / "out.gpkg"], band=3)
+        vectorize(path, output=[tmp_path / "out.gpkg"], band=3)
 
 
 def test_shares_of_8_bits_have_the_threshold_of_what_they_stand_for(tmp_path: Path, classes: np.ndarray) -> None:
@@ -175,18 +175,18 @@ def test_shares_of_8_bits_have_the_threshold_of_what_they_stand_for(tmp_path: Pa
     write_raster(path, shares)
     with rasterio.open(path, "r+") as dataset:
         dataset.scales, dataset.descriptions = (1 / 254, 1 / 254), ("background", "wood")
-    summary = vectorize(path, outputs=tmp_path / "out.gpkg", band=2, threshold=0.5)
+    summary = vectorize(path, output=tmp_path / "out.gpkg", band=2, threshold=0.5)
     assert list(summary.polygons) == ["wood"]
     assert geopandas.read_file(tmp_path / "out.gpkg", layer="out").pixels.sum() == (shares[1] >= 127).sum()
     with pytest.raises(SceneError, match="with a scale or an offset") as caught:
-        vectorize(path, outputs=tmp_path / "out.gpkg", band=2)
+        vectorize(path, output=tmp_path / "out.gpkg", band=2)
     assert "--threshold" in caught.value.hint
 
 
 def test_polygons_of_every_format_are_labels_again(tmp_path: Path, classes: np.ndarray) -> None:
     path = write_raster(tmp_path / "classes.tif", classes)
     files = [tmp_path / f"out.{suffix}" for suffix in ("gpkg", "parquet", "fgb", "geojson", "geojsonl", "shp")]
-    count = sum(vectorize(path, outputs=files).polygons.values())
+    count = sum(vectorize(path, output=files).polygons.values())
     layers = [VectorLayer.open(str(file)) for file in files]
     assert [sum(len(shapes) for shapes, _ in layer.batches([])) for layer in layers] == [count] * len(files)
     assert all("class_name" in layer.fields for layer in layers)
@@ -195,10 +195,10 @@ def test_polygons_of_every_format_are_labels_again(tmp_path: Path, classes: np.n
 def test_a_raster_that_is_named_twice_is_refused(tmp_path: Path, classes: np.ndarray) -> None:
     path = write_raster(tmp_path / "a.tif", classes)
     with pytest.raises(UsageError, match="is named twice, and"):
-        vectorize([path, path], outputs=tmp_path / "out.gpkg")
+        vectorize([path, path], output=tmp_path / "out.gpkg")
     (tmp_path / "link.tif").symlink_to(path)
     with pytest.raises(UsageError, match=r"a\.tif is named twice, also as .*link\.tif"):
-        vectorize([path, tmp_path / "link.tif"], outputs=tmp_path / "out.gpkg")
+        vectorize([path, tmp_path / "link.tif"], output=tmp_path / "out.gpkg")
 
 
 def run(*words: object) -> subprocess.CompletedProcess[str]:
@@ -228,7 +228,7 @@ def test_confidence_comes_from_a_raster_beside(tmp_path: Path, classes: np.ndarr
     }
     found = {}
     for name, confidence in beside.items():
-        vectorize(path, outputs=tmp_path / f"{name}.parquet", confidence=confidence)
+        vectorize(path, output=tmp_path / f"{name}.parquet", confidence=confidence)
         found[name] = geopandas.read_parquet(tmp_path / f"{name}.parquet")
     assert found["uint8"].equals(found["real"])
     table = found["uint8"]
@@ -237,27 +237,27 @@ def test_confidence_comes_from_a_raster_beside(tmp_path: Path, classes: np.ndarr
     assert (table.confidence_p05 < table.confidence_mean).all()
     small = write_raster(tmp_path / "small.tif", shares[:9])
     with pytest.raises(SceneError, match="has 50 x 9 pixels, but"):
-        vectorize(path, outputs=tmp_path / "out.gpkg", confidence=small)
+        vectorize(path, output=tmp_path / "out.gpkg", confidence=small)
     elsewhere = write_raster(tmp_path / "elsewhere.tif", shares, transform=TRANSFORM * Affine.translation(1, 0))
     with pytest.raises(SceneError, match="do not lie in one place"):
-        vectorize(path, outputs=tmp_path / "out.gpkg", confidence=elsewhere)
+        vectorize(path, output=tmp_path / "out.gpkg", confidence=elsewhere)
     with pytest.raises(UsageError, match="comes without confidence"):
-        vectorize(path, outputs=tmp_path / "out.gpkg", options=PolygonOptions(attributes=("confidence_mean",)))
+        vectorize(path, output=tmp_path / "out.gpkg", options=PolygonOptions(attributes=("confidence_mean",)))
 
 
 def test_several_rasters_make_one_layer_or_none(tmp_path: Path, classes: np.ndarray) -> None:
     paths = [write_raster(tmp_path / f"{name}.tif", classes) for name in "ab"]
     out = tmp_path / "out.gpkg"
-    summary = vectorize(paths, outputs=out)
+    summary = vectorize(paths, output=out)
     table = geopandas.read_file(out)
     assert table.scene.nunique() == 2
     assert len(table) == table.region_id.nunique() == sum(summary.polygons.values())
     before = out.read_bytes()
     ids = write_raster(tmp_path / "ids.tif", classes.astype(np.int32))
     with pytest.raises(SceneError, match=r"ids\.tif has not the classes of .*a\.tif"):
-        vectorize([paths[0], ids], outputs=out)
+        vectorize([paths[0], ids], output=out)
     assert out.read_bytes() == before
-    vectorize(paths, outputs=out)
+    vectorize(paths, output=out)
     assert out.read_bytes() == before
 
 
@@ -272,7 +272,7 @@ main(["vectorize", *sys.argv[1:]])
 
 def test_a_full_disk_is_said_once_and_not_by_gdal(tmp_path: Path) -> None:
     path = write_raster(tmp_path / "checkers.tif", np.indices((400, 400)).sum(0).astype(np.uint8) % 2 + 1)
-    vectorize(path, outputs=tmp_path / "before.gpkg")  # what is compiled would not fit on that disk either
+    vectorize(path, output=tmp_path / "before.gpkg")  # what is compiled would not fit on that disk either
     command = [sys.executable, "-c", _FULL_DISK, str(path), "-o", str(tmp_path / "out.gpkg")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout) == (1, "")
@@ -289,7 +289,7 @@ def test_a_datum_shift_of_the_map_is_that_of_its_polygons(
     shifted = f"{wkt[:end]},TOWGS84[1598.1,73.7,1418.2,0.202,0.045,-2.455,6.7]{wkt[end:]}"
     transform = Affine(1, 0, 4468000, 0, -1, 5333000)
     path = write_raster(tmp_path / "in.tif", classes, crs=rasterio.CRS.from_wkt(shifted), transform=transform)
-    vectorize(path, outputs=[tmp_path / f"out.{suffix}" for suffix in ("gpkg", "fgb", "parquet", "shp")])
+    vectorize(path, output=[tmp_path / f"out.{suffix}" for suffix in ("gpkg", "fgb", "parquet", "shp")])
     for suffix in ("gpkg", "fgb", "parquet"):
         found = VectorLayer.open(str(tmp_path / f"out.{suffix}")).crs
         assert found is not None

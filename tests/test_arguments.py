@@ -1,0 +1,257 @@
+"""One name is one name, in every parameter that takes several."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import types
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin, get_type_hints
+from unittest.mock import MagicMock
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.transform import from_origin
+
+import satseg
+from satseg import arguments
+from satseg.arguments import Given
+from satseg.errors import SatsegError, UsageError
+from satseg.workflows.check_tiles import check_tiles
+from satseg.workflows.predict import rehearse_scenes
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    **{name: getattr(satseg, name) for name in ("tile", "train", "evaluate", "predict", "predict_scenes", "vectorize")},
+    **{name: getattr(satseg, name) for name in ("benchmark", "info", "label_values", "demo")},
+    **{"rehearse_scenes": rehearse_scenes, "check_tiles": check_tiles},
+}
+RECORDS = {
+    "PolygonOptions": satseg.PolygonOptions,
+    "PredictionSettings": satseg.PredictionSettings,
+    "OutputNames": satseg.OutputNames,
+    "SceneSource": satseg.SceneSource,
+}
+
+
+def parts(hint: Any) -> list[Any]:
+    if get_origin(hint) is Given:
+        hint = get_args(hint)[0]
+    if get_origin(hint) in (Union, types.UnionType):
+        return [inner for part in get_args(hint) for inner in parts(part)]
+    return [hint]
+
+
+def takes_several(hint: Any) -> bool:
+    kinds = [get_origin(part) or part for part in parts(hint)]
+    return any(
+        isinstance(kind, type) and issubclass(kind, Iterable) and not issubclass(kind, str | Mapping | tuple)
+        for kind in kinds
+    )
+
+
+def parameters(kinds: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    for name, kind in kinds.items():
+        hints = get_type_hints(kind)
+        for parameter in inspect.signature(kind).parameters:
+            if parameter in hints:
+                yield name, parameter, hints[parameter]
+
+
+MANY = [(name, parameter) for name, parameter, hint in parameters(FUNCTIONS | RECORDS) if takes_several(hint)]
+TEXT = [
+    (name, parameter)
+    for name, parameter, hint in parameters(FUNCTIONS | RECORDS)
+    if any(get_origin(part) is os.PathLike or part is os.PathLike for part in parts(hint))
+]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("arguments")
+    profile = {"driver": "GTiff", "width": 40, "height": 40, "crs": "EPSG:32633", "dtype": "uint8"}
+    for name, count in (("scene", 3), ("classes", 1)):
+        with rasterio.open(
+            folder / f"{name}.tif", "w", count=count, transform=from_origin(5e5, 5e6, 1, 1), **profile
+        ) as out:
+            out.write(np.arange(count * 1600, dtype=np.uint8).reshape(count, 40, 40) % 2)
+    return folder
+
+
+def base(name: str, place: Path) -> dict[str, Any]:
+    """Return arguments beside which another one is looked at."""
+    scene, classes, out = str(place / "scene.tif"), str(place / "classes.tif"), str(place / "out" / "map.gpkg")
+    return {
+        "tile": {
+            "scenes": scene,
+            "labels": classes,
+            "output": str(place / "out"),
+            "split_by": "no-such-file.gpkg:split",
+        },
+        "evaluate": {"subject": classes, "labels": classes},
+        "predict": {"scene": scene, "output": out, "model": "absent.safetensors"},
+        "predict_scenes": {"scenes": scene, "output": out, "model": "absent.safetensors"},
+        "rehearse_scenes": {"scenes": scene, "output": out, "model": "absent.safetensors"},
+        "vectorize": {"rasters": classes, "output": out},
+        "label_values": {"path": classes},
+        "SceneSource": {"paths": scene},
+        "OutputNames": {"output": out},
+    }.get(name, {})
+
+
+VALUES: dict[str, list[Any]] = {
+    "bands": ["no-such-band"],
+    "unlabelled": [77, "7"],
+    "shares": [0.5, "0.25"],
+    "scales": [0.5, "0.75"],
+    "threshold": ["no-such-class=0.7"],
+    "classes": ["no-such-class"],
+    "attributes": ["no-such-attribute", "class_name"],
+    "arch": ["no-such-network"],
+}
+
+
+def outcome(kind: Callable[..., Any], given: Mapping[str, Any]) -> object:
+    try:
+        result = kind(**given)
+        return list(result) if isinstance(result, Iterator) else result
+    except SatsegError as error:
+        return type(error), error.message, error.hint
+
+
+@pytest.mark.parametrize(("name", "parameter"), MANY)
+def test_one_alone_is_a_list_of_one(name: str, parameter: str, place: Path) -> None:
+    kind = (FUNCTIONS | RECORDS)[name]
+    given = base(name, place)
+    values = [given["output"]] if parameter == "scenes" and name != "tile" else ["no-such-file.doc"]
+    for value in VALUES.get(parameter, values):
+        alone = outcome(kind, given | {parameter: value})
+        told = alone[1] if isinstance(alone, tuple) else repr(alone)  # the whole of it, not a letter
+        assert str(value).split("=")[0] in told or parameter in ("unlabelled", "data")  # those have tests of their own
+        streams = parameter == "scenes" and name != "tile"  # scenes are then asked for one by one
+        for several in ([value], (value,), *([] if streams else [iter([value])])):
+            again = outcome(kind, given | {parameter: several})
+            assert strip(again, parameter) == strip(alone, parameter)
+
+
+def strip(found: object, parameter: str) -> object:
+    """Leave out how the value was spelt, which is all that may differ."""
+    if not isinstance(found, tuple):
+        return found
+    return [str(part).replace("[", "").replace("]", "").replace("'", "") for part in found]
+
+
+def test_values_that_mean_unlabelled(place: Path, tmp_path: Path) -> None:
+    for number, value in enumerate((1, "1", [1], iter([1]), "7,1")):
+        done = satseg.tile(
+            place / "scene.tif",
+            labels=place / "classes.tif",
+            class_map="0=background",
+            unlabelled=value,
+            size=32,
+            output=tmp_path / str(number),
+        )
+        assert list(done.pixels["train"]) == ["background"]
+
+
+@pytest.mark.parametrize("data", ["tiles", ["tiles"], iter(["tiles"]), Path("tiles")])
+def test_evaluate_takes_one_tile_set_by_its_name(data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    scoring = MagicMock()
+    monkeypatch.setattr("satseg.workflows.score_network.NetworkScoring.open", lambda *given: scoring)
+    satseg.evaluate("best.safetensors", data)
+    assert scoring.score_tiles.call_args.args[0] == ("tiles",)
+
+
+@pytest.mark.parametrize(("name", "parameter"), TEXT)
+def test_a_path_is_as_good_as_its_name(name: str, parameter: str, place: Path) -> None:
+    kind, given = (FUNCTIONS | RECORDS)[name], base(name, place)
+    if (name, parameter) == ("demo", "output"):
+        value: str = str(place / "scene.tif")  # a file, where a folder goes
+    elif (name, parameter) == ("train", "output"):
+        given, value = {"tiles": "no-such-tiles"}, str(place / "out" / "run")
+    else:
+        value = given.get(parameter, "no-such-file.tif")
+    assert outcome(kind, given | {parameter: Path(value)}) == outcome(kind, given | {parameter: value})
+
+
+@pytest.mark.parametrize(("name", "parameter", "hint"), list(parameters(FUNCTIONS | RECORDS)))
+def test_what_no_parameter_takes_is_told_in_one_sentence(name: str, parameter: str, hint: Any, place: Path) -> None:
+    if hint is Any or any(part is Any for part in parts(hint)):
+        pytest.skip("takes anything")
+    with pytest.raises(UsageError) as caught:
+        (FUNCTIONS | RECORDS)[name](**base(name, place) | {parameter: object()})
+    assert parameter in caught.value.message.replace("-", "_")
+    assert "\n" not in caught.value.message
+
+
+def test_a_word_that_no_parameter_has_is_told_with_what_was_meant() -> None:
+    with pytest.raises(UsageError, match=r"predict\(\) takes no argument 'outputs'") as caught:
+        satseg.predict("scene.tif", outputs="map.tif")  # type: ignore[call-arg]
+    assert caught.value.hint == "Did you mean output?"
+
+
+def test_predict_sends_several_scenes_to_predict_scenes() -> None:
+    with pytest.raises(UsageError) as caught:
+        satseg.predict(["a.tif", "b.tif"], output="map.tif")  # type: ignore[arg-type]
+    assert "predict_scenes" in str(caught.value.hint)
+
+
+def test_wrong_arguments_of_predict_scenes_are_told_before_a_scene_is_asked_for() -> None:
+    with pytest.raises(UsageError, match="no known suffix"):
+        satseg.predict_scenes("scene.tif", output="map.doc", model="absent.safetensors")
+
+
+@pytest.mark.parametrize("home", ["~", "~/maps"])
+def test_a_tilde_is_not_taken_for_a_folder(home: str) -> None:
+    with pytest.raises(UsageError, match="Python does not") as caught:
+        arguments.path(f"{home}/scene.tif", "scene")
+    assert caught.value.hint == f"Name the folder in full: {os.path.expanduser(home)}/scene.tif"
+
+
+def test_a_tilde_in_a_name_is_a_letter() -> None:
+    assert arguments.path("scene~1.tif", "scene") == "scene~1.tif"
+    assert arguments.path("~no-such-user~/a.tif", "scene") == "~no-such-user~/a.tif"
+
+
+def test_open_datasets_go_by_their_names(place: Path) -> None:
+    with rasterio.open(place / "scene.tif") as dataset:
+        assert arguments.paths(dataset, "scenes") == (str(place / "scene.tif"),)
+        with rasterio.vrt.WarpedVRT(dataset) as warped, pytest.raises(UsageError, match="memory of this process"):
+            arguments.path(warped, "scene")
+    with rasterio.open(place / "scene.tif", "r+") as dataset, pytest.raises(UsageError, match="open for writing"):
+        arguments.path(dataset, "scene")
+
+
+def test_an_array_is_told_how_it_becomes_a_scene() -> None:
+    with pytest.raises(UsageError, match="an array of 3 x 8 x 8 uint8") as caught:
+        arguments.path(np.zeros((3, 8, 8), np.uint8), "scene")
+    assert "SceneSource.from_array" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ({"building": 0.7}, ("building=0.7",)),
+        ({"building": 1}, ("building=1",)),
+        ("a=0.7", ("a=0.7",)),
+        (["a=0.7", "b, c=0.5"], ("a=0.7", "b, c=0.5")),
+    ],
+)
+def test_thresholds(given: Any, kept: tuple[str, ...]) -> None:
+    assert satseg.PredictionSettings(threshold=given).threshold == kept
+
+
+@pytest.mark.parametrize("given", ["4,3,2", [4, 3, 2], ("4", 3, "2"), np.array([4, 3, 2])])
+def test_bands(given: Any) -> None:
+    assert satseg.PredictionSettings(bands=given).bands == ("4", "3", "2")
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    assert satseg.PredictionSettings(scales=np.float32(0.5), window=np.int64(64)).scales == (0.5,)
+
+
+@pytest.mark.parametrize("given", [{"window": "big"}, {"sieve": 1.5}, {"compile": "yes"}, {"polygons": {}}])
+def test_settings_of_another_type_are_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=f"^{next(iter(given))} is "):
+        satseg.PredictionSettings(**given)
