@@ -224,6 +224,15 @@ def train(
             "--tensorboard", help="Write the log as TensorBoard events, into the run.", rich_help_panel=_WRITE
         ),
     ] = False,
+    val_split: Annotated[
+        str,
+        typer.Option(
+            metavar="SPLIT",
+            help="Split whose tiles tell which weights are best: val; train or test where there is no other, which "
+            "flatters the network.",
+            rich_help_panel=_RUN,
+        ),
+    ] = "val",
     seed: options.Seed = 0,
     device: options.Device = "auto",
     devices: Annotated[
@@ -283,6 +292,7 @@ def train(
         pictures=pictures,
         show_augment=show_augment,
         tensorboard=tensorboard,
+        val_split=val_split,
         seed=seed,
         device=device,
         devices=devices,

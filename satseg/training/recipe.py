@@ -19,6 +19,7 @@ _NAMES: Mapping[str, Sequence[str]] = {
     "class_weights": CLASS_WEIGHTS,
     "optimizer": tuple(OPTIMIZERS),
     "schedule": tuple(SCHEDULES),
+    "val_split": ("val", "train", "test"),
 }
 _LEAST = {
     "batch_size": 1,
@@ -57,6 +58,7 @@ class Recipe:
         clip: Largest norm of the gradient; 0 does not clip.
         ema: Decay of the moving average of the weights, which is validated and saved as the best; 0 takes none.
         patience: Validations without a better score after which the run ends; 0 never ends it.
+        val_split: Split whose tiles tell which weights are best: ``val``; ``train`` where there are no others.
         seed: Number that all random choices follow from.
         precision: As Lightning Fabric spells it.
         compile: Compile the network by ``torch.compile``.
@@ -85,6 +87,7 @@ class Recipe:
     clip: float = 5.0
     ema: float = 0.0
     patience: int = 0
+    val_split: str = "val"
     seed: int = 0
     precision: str = "32-true"
     compile: bool = False

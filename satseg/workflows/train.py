@@ -116,7 +116,7 @@ def train(
         How the run ended. A finished run that is resumed gives its summary again.
 
     Raises:
-        TileError: There is no tile set, or nothing to train on.
+        TileError: There is no tile set, nothing to train on, or nothing to validate on.
         ArchitectureError: There is no such network, or it does not take these options.
         CheckpointError: There is nothing to start from at ``init_from``, or none of it fits.
         OutputError: The folder holds something already, another process trains in it, or it cannot be written.
@@ -151,7 +151,7 @@ def train(
     torch.set_num_threads(threads)
     reuse_freed_memory()
     with gdal_environment(), torch.random.fork_rng(range(torch.cuda.device_count())), ExitStack() as claims:
-        data = TrainingData.open(tiles, cache_bytes // devices)
+        data = TrainingData.open(tiles, cache_bytes // devices, recipe.val_split)
         model = _create(builder, recipe, data.tile_set)  # first of all, since it refuses wrong names and options
         old = _begun(output, recipe) if resume else None
         if recipe.init_from is not None and not (old and old.resumable):

@@ -33,7 +33,7 @@ class TrainingData:
     Args:
         tile_set: The tile set.
         train: Tiles to train on.
-        val: Tiles to validate on; those to train on where there are none.
+        val: Tiles to validate on.
         reader: Reads and keeps them.
     """
 
@@ -43,31 +43,41 @@ class TrainingData:
     reader: TileReader
 
     @classmethod
-    def open(cls, path: str | Path, cache_bytes: int) -> TrainingData:
+    def open(cls, path: str | Path, cache_bytes: int, val_split: str = "val") -> TrainingData:
         """Open a tile set.
 
         Args:
             path: Its folder.
             cache_bytes: Memory for decoded tiles.
+            val_split: Split to validate on.
 
         Raises:
-            TileError: There is none, or nothing in it to train on.
+            TileError: There is none, or nothing in it to train on or to validate on.
         """
         tile_set = TileSet.open(path)
         train = [tile for tile in tile_set.tiles("train") if tile.weight > 0]
-        val = tile_set.tiles("val")
-        if not train:
+        if not any(any(tile.pixels) for tile in train):
+            what = "labelled pixel" if train else "tile"
             raise TileError(
-                f"The tile set {tile_set.path} has no tile to train on: its split train is empty.",
-                hint="Look at the columns split and weight of its index, or tile again.",
+                f"The tile set {tile_set.path} has no {what} to train on: its split train is empty.",
+                hint="Look at the columns split and weight of its index, or tile again: satseg tile chooses tiles and "
+                "blocks that fill every split where --size and --block do not say otherwise.",
             )
-        if not val:
-            log.warning("There are no val tiles: scores are of the train tiles, and too good to trust.")
+        val = tile_set.tiles(val_split)
+        if not any(any(tile.pixels) for tile in val):
+            what = "labelled pixel" if val else "tile"
+            raise TileError(
+                f"The split {val_split} of {tile_set.path} has no {what}, nothing would tell which weights are best.",
+                hint="Tile again without --size and --block, or move tiles there in the column split of its index. "
+                "--val-split train scores the training tiles instead, which flatters the network.",
+            )
+        if val_split != "val":
+            log.warning("Weights are chosen by the tiles of %s; their scores are too good to trust.", val_split)
         for remark in remarks_on_bands(tile_set):
             log.warning("%s", remark)
         values = ValueRange.of(tile_set.statistics)
         reader = TileReader(tile_set.tile_size, cache_bytes=cache_bytes, values=values)
-        return cls(tile_set, train, val or train, reader)
+        return cls(tile_set, train, val, reader)
 
     def digest(self) -> str:
         """Return a hash of which tiles there are, what their files hold, and how they are used."""

@@ -47,7 +47,7 @@ def test_options_are_called_like_their_parameters(name: str) -> None:
 
 
 def test_every_file_of_a_command_is_registered() -> None:
-    parts = {"__init__", "app", "console", "inputs", "options", "progress", "streams"}
+    parts = {"__init__", "app", "class_tables", "console", "inputs", "options", "progress", "streams", "table"}
     files = {path.stem for path in Path(package.__file__).parent.glob("*.py")} - parts
     assert {name for name, _ in commands()} == files
 

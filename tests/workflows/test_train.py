@@ -240,15 +240,35 @@ def test_a_run_is_not_resumed_with_tiles_that_changed(bright_tiles: Path, tmp_pa
         run(tiles, tmp_path / "run", resume=True)
 
 
-def test_without_val_tiles_train_tiles_are_scored_and_the_user_is_warned(
+EMPTY_VAL = {
+    "no tile": lambda index: index.loc.__setitem__((index["split"] == "val", "split"), "test"),
+    "no labelled pixel": lambda index: index.loc.__setitem__(
+        (index["split"] == "val", [name for name in index if name.startswith("pixels_")]), 0
+    ),
+}
+
+
+@pytest.mark.parametrize("what", EMPTY_VAL)
+def test_nothing_starts_where_nothing_tells_which_weights_are_best(
+    bright_tiles: Path, tmp_path: Path, what: str
+) -> None:
+    tiles = edited(bright_tiles, tmp_path / "tiles", EMPTY_VAL[what])
+    with pytest.raises(TileError, match=f"The split val of .* has {what}: nothing would tell") as caught:
+        run(tiles, tmp_path / "run", steps=1)
+    assert "--val-split train" in (caught.value.hint or "")
+    assert not (tmp_path / "run").exists()
+
+
+def test_train_tiles_are_scored_where_that_is_asked_for(
     bright_tiles: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    tiles = edited(
-        bright_tiles, tmp_path / "tiles", lambda i: i.loc.__setitem__((i["split"] == "val", "split"), "test")
-    )
-    summary = run(tiles, tmp_path / "run", steps=1)
-    assert "no val tiles" in caplog.text
-    assert summary.validation.pixels > 0
+    tiles = edited(bright_tiles, tmp_path / "tiles", EMPTY_VAL["no tile"])
+    summary = run(tiles, tmp_path / "run", steps=1, val_split="train")
+    assert "chosen by the tiles of train; their scores are too good to trust" in caplog.text
+    assert summary.validation.pixels == sum(sum(tile.pixels) for tile in TileSet.open(tiles).tiles("train"))
+    assert run(tiles, tmp_path / "run", steps=1, val_split="train", resume=True) == summary
+    with pytest.raises(UsageError, match="no val split 'tran'"):
+        run(tiles, tmp_path / "other", steps=1, val_split="tran")
 
 
 def test_without_train_tiles_nothing_starts(bright_tiles: Path, tmp_path: Path) -> None:
@@ -284,7 +304,7 @@ def test_tiles_of_a_scene_smaller_than_a_tile_train_too(tmp_path: Path, bright_s
         overlap=0,
         shares=(1, 0, 0),
     )
-    assert run(tmp_path / "tiles", tmp_path / "run", steps=2).steps == 2
+    assert run(tmp_path / "tiles", tmp_path / "run", steps=2, val_split="train").steps == 2
 
 
 def test_an_unknown_network_leaves_no_folder(bright_tiles: Path, tmp_path: Path) -> None:
