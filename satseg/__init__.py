@@ -1,8 +1,28 @@
 """satseg: from georeferenced scenes and a few labels to polygons.
 
-Every command of the command line is a function here, imported when it is first used:
+Every command of the command line is a function here:
 
-    from satseg import tile, train, evaluate, predict, vectorize
+    tile            cut scenes and their labels into tiles
+    train           train a network on them
+    evaluate        compare a network, a map or polygons with labels
+    predict         map a scene with a network; predict_scenes maps many
+    vectorize       turn class rasters into polygons
+    info            describe a file; label_values lists the values of labels
+    models          list the networks; benchmark measures what they cost here
+    demo            run the whole path on sample scenes
+
+From labels to a map:
+
+    import satseg
+
+    satseg.tile("scene.tif", labels="buildings.gpkg")
+    run = satseg.train(minutes=10)
+    satseg.predict("other.tif", model=run.best, output=["map.tif", "map.gpkg"])
+
+Files are named by text or ``pathlib.Path``; where several are taken, one alone will do. ``~`` is not expanded. Lengths
+and areas are texts with a unit, ``"0.5m"``, ``"2px"``, ``"10m2"``, or numbers of metres or square metres. What is
+neither is refused before any work, by a :class:`SatsegError` that says what to do (``error.hint``). Functions return
+records (:class:`Result`): fields by name, a table in notebooks, ``to_dict()`` for what ``--json`` prints.
 """
 
 from __future__ import annotations
@@ -13,15 +33,45 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from satseg.backend import create_model, list_architectures
-    from satseg.errors import SatsegError
+    from satseg.backend import Architecture, create_model, list_architectures
+    from satseg.errors import (
+        ArchitectureError,
+        AreaError,
+        CheckpointError,
+        ClassRasterError,
+        LabelError,
+        NetworkError,
+        OutputError,
+        ReadError,
+        ResumeError,
+        SatsegError,
+        SceneError,
+        ScoreError,
+        TileError,
+        TrainingError,
+        UsageError,
+    )
     from satseg.raster.source import SceneSource
+    from satseg.records import (
+        ClassScore,
+        EvaluationReport,
+        PlaceScore,
+        PredictionSummary,
+        Progress,
+        ProgressEvent,
+        SceneInfo,
+        TileSummary,
+        TrainingSummary,
+        VectorSummary,
+        no_progress,
+    )
+    from satseg.results import Result
     from satseg.vectorization.options import PolygonOptions
-    from satseg.workflows.benchmark import benchmark
-    from satseg.workflows.demo import demo
+    from satseg.workflows.benchmark import Benchmark, benchmark
+    from satseg.workflows.demo import DemoSummary, demo
     from satseg.workflows.evaluate import evaluate
-    from satseg.workflows.info import info
-    from satseg.workflows.label_values import label_values
+    from satseg.workflows.info import FileInfo, info
+    from satseg.workflows.label_values import LabelValues, label_values
     from satseg.workflows.models import models
     from satseg.workflows.predict import OutputNames, predict, predict_scenes
     from satseg.workflows.predict_settings import PredictionSettings
@@ -30,32 +80,90 @@ if TYPE_CHECKING:
     from satseg.workflows.vectorize import vectorize
 
 _PUBLIC = {
-    "OutputNames": "satseg.workflows.predict",
-    "PolygonOptions": "satseg.vectorization.options",
-    "PredictionSettings": "satseg.workflows.predict_settings",
-    "SatsegError": "satseg.errors",
-    "SceneSource": "satseg.raster.source",
-    "benchmark": "satseg.workflows.benchmark",
-    "create_model": "satseg.backend",
-    "demo": "satseg.workflows.demo",
-    "evaluate": "satseg.workflows.evaluate",
-    "info": "satseg.workflows.info",
-    "label_values": "satseg.workflows.label_values",
-    "list_architectures": "satseg.backend",
-    "models": "satseg.workflows.models",
-    "predict": "satseg.workflows.predict",
-    "predict_scenes": "satseg.workflows.predict",
-    "tile": "satseg.workflows.tile",
-    "train": "satseg.workflows.train",
-    "vectorize": "satseg.workflows.vectorize",
+    "satseg.backend": ("Architecture", "create_model", "list_architectures"),
+    "satseg.errors": (
+        "AreaError",
+        "ArchitectureError",
+        "CheckpointError",
+        "ClassRasterError",
+        "LabelError",
+        "NetworkError",
+        "OutputError",
+        "ReadError",
+        "ResumeError",
+        "SatsegError",
+        "SceneError",
+        "ScoreError",
+        "TileError",
+        "TrainingError",
+        "UsageError",
+    ),
+    "satseg.raster.source": ("SceneSource",),
+    "satseg.records": (
+        "ClassScore",
+        "EvaluationReport",
+        "PlaceScore",
+        "PredictionSummary",
+        "Progress",
+        "ProgressEvent",
+        "SceneInfo",
+        "TileSummary",
+        "TrainingSummary",
+        "VectorSummary",
+        "no_progress",
+    ),
+    "satseg.results": ("Result",),
+    "satseg.vectorization.options": ("PolygonOptions",),
+    "satseg.workflows.benchmark": ("Benchmark", "benchmark"),
+    "satseg.workflows.demo": ("DemoSummary", "demo"),
+    "satseg.workflows.evaluate": ("evaluate",),
+    "satseg.workflows.info": ("FileInfo", "info"),
+    "satseg.workflows.label_values": ("LabelValues", "label_values"),
+    "satseg.workflows.models": ("models",),
+    "satseg.workflows.predict": ("OutputNames", "predict", "predict_scenes"),
+    "satseg.workflows.predict_settings": ("PredictionSettings",),
+    "satseg.workflows.tile": ("tile",),
+    "satseg.workflows.train": ("train",),
+    "satseg.workflows.vectorize": ("vectorize",),
 }
+_MODULES = {name: module for module, names in _PUBLIC.items() for name in names}  # imported when first used
 
 __all__ = [
+    "Architecture",
+    "ArchitectureError",
+    "AreaError",
+    "Benchmark",
+    "CheckpointError",
+    "ClassRasterError",
+    "ClassScore",
+    "DemoSummary",
+    "EvaluationReport",
+    "FileInfo",
+    "LabelError",
+    "LabelValues",
+    "NetworkError",
+    "OutputError",
     "OutputNames",
+    "PlaceScore",
     "PolygonOptions",
     "PredictionSettings",
+    "PredictionSummary",
+    "Progress",
+    "ProgressEvent",
+    "ReadError",
+    "Result",
+    "ResumeError",
     "SatsegError",
+    "SceneError",
+    "SceneInfo",
     "SceneSource",
+    "ScoreError",
+    "TileError",
+    "TileSummary",
+    "TrainingError",
+    "TrainingSummary",
+    "UsageError",
+    "VectorSummary",
     "__version__",
     "benchmark",
     "create_model",
@@ -65,6 +173,7 @@ __all__ = [
     "label_values",
     "list_architectures",
     "models",
+    "no_progress",
     "predict",
     "predict_scenes",
     "tile",
@@ -74,9 +183,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
+    if name not in _MODULES:
         raise AttributeError(f"module 'satseg' has no attribute {name!r}")
-    return getattr(import_module(_PUBLIC[name]), name)
+    return getattr(import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -14,9 +14,11 @@
     ├── ScoreError              a score below what was asked for
     ├── TrainingError           training cannot start, continue or converge
     └── OutputError             a file that cannot be written
+        └── ResumeError         a map that cannot be continued, since a scene, model or option has changed
 
 Messages say what, where and which value; the hint says what to do. The command line prints both without
-a traceback; Python callers catch ``SatsegError`` or one of its branches.
+a traceback; Python callers catch ``SatsegError`` or one of its branches, all of which are names of ``satseg`` too:
+``error.message``, ``error.hint``, and both in ``str(error)``.
 """
 
 from __future__ import annotations
@@ -40,6 +42,9 @@ class SatsegError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\nhint: {self.hint}" if self.hint else self.message
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle without calling ``__init__`` again, whatever arguments a subclass needs."""
@@ -112,6 +117,10 @@ class OutputError(SatsegError):
     """An output that cannot be written."""
 
 
+class ResumeError(OutputError):
+    """A map that cannot be continued, since what it follows from has changed."""
+
+
 def as_failure(error: Exception, what: str) -> SatsegError:
     """Return what ends one of many pieces of work as an error of ours, whatever it is.
 
@@ -163,5 +172,6 @@ def printable(name: str) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """Return the message of a library's exception on one line and without its full stop, to quote it in ours."""
-    return " ".join(str(error.__cause__ or error).split()).rstrip(".")
+    """Return the message of an exception on one line and without its full stop, to quote it in ours."""
+    cause = error.__cause__ or error
+    return " ".join((cause.message if isinstance(cause, SatsegError) else str(cause)).split()).rstrip(".")

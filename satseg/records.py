@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from satseg.errors import printable
 from satseg.fields import FieldError, Fields, shown
+from satseg.results import Result
+from satseg.results import as_json as as_json
 
 if TYPE_CHECKING:
     from affine import Affine
@@ -88,8 +88,8 @@ class BandSpec:
         return len(self.names)
 
 
-@dataclass(frozen=True)
-class SceneInfo:
+@dataclass(frozen=True, repr=False)
+class SceneInfo(Result):
     """What is known of a georeferenced raster without reading its pixels.
 
     Args:
@@ -234,8 +234,8 @@ class Rows:
     confidence: np.ndarray | None = None
 
 
-@dataclass(frozen=True)
-class ClassScore:
+@dataclass(frozen=True, repr=False)
+class ClassScore(Result):
     """Scores of one class, each in 0..1 and NaN where it is not defined or was not measured.
 
     Args:
@@ -275,8 +275,8 @@ class ClassScore:
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class PlaceScore:
+@dataclass(frozen=True, repr=False)
+class PlaceScore(Result):
     """Scores of one tile, or of one block of a scene.
 
     Args:
@@ -304,8 +304,8 @@ class PlaceScore:
     loss: float = math.nan
 
 
-@dataclass(frozen=True)
-class EvaluationReport:
+@dataclass(frozen=True, repr=False)
+class EvaluationReport(Result):
     """How well a map agrees with its labels, over all pixels that are not ignored; NaN where it was not measured.
 
     Args:
@@ -346,8 +346,8 @@ class EvaluationReport:
     worst: tuple[PlaceScore, ...] = ()
 
 
-@dataclass(frozen=True)
-class TileSummary:
+@dataclass(frozen=True, repr=False)
+class TileSummary(Result):
     """What ``satseg tile`` wrote.
 
     Args:
@@ -377,8 +377,8 @@ class TileSummary:
     shares: dict[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class TrainingSummary:
+@dataclass(frozen=True, repr=False)
+class TrainingSummary(Result):
     """How a training run ended.
 
     Args:
@@ -404,8 +404,8 @@ class TrainingSummary:
     validation: EvaluationReport
 
 
-@dataclass(frozen=True)
-class VectorSummary:
+@dataclass(frozen=True, repr=False)
+class VectorSummary(Result):
     """What a tracer emitted.
 
     Args:
@@ -421,8 +421,8 @@ class VectorSummary:
     area_m2: dict[str, float]
 
 
-@dataclass(frozen=True)
-class PredictionSummary:
+@dataclass(frozen=True, repr=False)
+class PredictionSummary(Result):
     """What ``satseg predict`` did with one scene.
 
     Args:
@@ -452,8 +452,8 @@ class PredictionSummary:
     peak_memory: int
 
 
-@dataclass(frozen=True)
-class Rehearsal:
+@dataclass(frozen=True, repr=False)
+class Rehearsal(Result):
     """What ``satseg predict --dry-run`` expects of one scene.
 
     Args:
@@ -479,27 +479,3 @@ class Rehearsal:
     work_bytes: int
     output_bytes: int
     seconds: float
-
-
-def as_json(value: Any) -> Any:
-    """Turn records, tuples, arrays and paths into what ``json`` can write; NaN and infinity become null.
-
-    Names of files that are no UTF-8 are spelt out, see :func:`~satseg.errors.printable`.
-    """
-    if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: as_json(getattr(value, f.name)) for f in fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): as_json(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [as_json(item) for item in value]
-    if isinstance(value, np.ndarray):
-        return as_json(value.tolist())
-    if isinstance(value, np.generic):
-        return as_json(value.item())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Path | str):
-        return printable(str(value))
-    if isinstance(value, Iterable) and not isinstance(value, str):  # an affine transform is neither list nor tuple
-        return [as_json(item) for item in value]
-    return value

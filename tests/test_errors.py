@@ -20,7 +20,7 @@ def test_errors_travel_between_processes(error: SatsegError) -> None:
     arrived = pickle.loads(pickle.dumps(error))
     assert type(arrived) is type(error)
     assert vars(arrived) == vars(error)
-    assert str(arrived) == error.message
+    assert str(arrived) == str(error)
 
 
 @pytest.mark.parametrize(
@@ -50,4 +50,5 @@ def test_errors_name_what_they_are_about() -> None:
     for message, told in (("It is broken.", "a.tif: It is broken."), ("a.tif is broken.", "a.tif is broken.")):
         with pytest.raises(SceneError) as caught, naming("a.tif"):
             raise SceneError(message, hint="Copy it again.")
-        assert (caught.value.message, str(caught.value), caught.value.hint) == (told, told, "Copy it again.")
+        assert (caught.value.message, caught.value.hint) == (told, "Copy it again.")
+        assert str(caught.value) == f"{told}\nhint: Copy it again."

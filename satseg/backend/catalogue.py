@@ -24,6 +24,7 @@ from functools import cache
 from pathlib import Path
 
 from satseg.errors import ArchitectureError
+from satseg.results import Result
 
 _HEAD = re.compile(
     r"Build (?P<title>[^:\n]+): (?P<summary>[^\n]+)\.\n\n"
@@ -36,8 +37,8 @@ _HEAD = re.compile(
 _PACKAGE = "satseg.backend.models"
 
 
-@dataclass(frozen=True)
-class Architecture:
+@dataclass(frozen=True, repr=False)
+class Architecture(Result):
     """A network that can be built.
 
     Args:

@@ -15,6 +15,7 @@ from satseg.backend import create_model, is_own_file, recorded_name, run_own_fil
 from satseg.backend.device import reuse_freed_memory
 from satseg.profiling.counts import count_multiply_adds, count_parameters
 from satseg.profiling.memory import PeakMemory
+from satseg.results import Result
 
 _AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 _WARM_UP = 2
@@ -22,8 +23,8 @@ _FEWEST = 3
 _PATIENCE = 10.0  # seconds after which no further run is timed
 
 
-@dataclass(frozen=True)
-class Workload:
+@dataclass(frozen=True, repr=False)
+class Workload(Result):
     """What a network is given to do.
 
     Args:
@@ -47,8 +48,8 @@ class Workload:
     repeats: int = 10
 
 
-@dataclass(frozen=True)
-class Cost:
+@dataclass(frozen=True, repr=False)
+class Cost(Result):
     """What a network costs.
 
     Args:

@@ -12,17 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from satseg.errors import OutputError
+from satseg.errors import OutputError, ResumeError
 from satseg.outputs.claim import clear
 from satseg.raster.rawrows import RawRows
 from satseg.records import MapLayer
 
 _IDENTITY = "identity.json"
 _ROWS = "rows.log"
-
-
-class ResumeError(OutputError):
-    """A map that cannot be continued, since what it follows from has changed."""
 
 
 class MapWork:

@@ -11,14 +11,15 @@ import numpy as np
 from satseg.errors import SatsegError
 from satseg.raster.bands import Moments
 from satseg.records import Progress, ProgressEvent, no_progress
+from satseg.results import Result
 from satseg.tiles.index import pixels_column
 from satseg.tiles.tileset import TileSet, read_moments
 
 _DRIFT = 1e-9  # of a mean: another machine may add in another order
 
 
-@dataclass(frozen=True)
-class TileProblem:
+@dataclass(frozen=True, repr=False)
+class TileProblem(Result):
     """What is wrong with a tile.
 
     Args:
@@ -30,8 +31,8 @@ class TileProblem:
     problem: str
 
 
-@dataclass(frozen=True)
-class TileCheck:
+@dataclass(frozen=True, repr=False)
+class TileCheck(Result):
     """What a check of a tile set found.
 
     Args:

@@ -14,6 +14,7 @@ from satseg.profiling.apart import measure_apart
 from satseg.profiling.cost import Cost, Workload
 from satseg.profiling.picture import draw_costs
 from satseg.records import Progress, ProgressEvent, no_progress
+from satseg.results import Result
 from satseg.staging import claimed
 from satseg.workflows.ledger import Ledger
 
@@ -21,8 +22,8 @@ ALL = "all"
 _SMALLEST = 64  # pixels; a batch of one can be trained from here on
 
 
-@dataclass(frozen=True)
-class Benchmark:
+@dataclass(frozen=True, repr=False)
+class Benchmark(Result):
     """What networks cost on one machine.
 
     Args:

@@ -15,6 +15,7 @@ from satseg.checkpoint import Checkpoint
 from satseg.errors import OutputError, UsageError
 from satseg.outputs.writable import check_folder
 from satseg.records import EvaluationReport, Progress, TrainingSummary, no_progress
+from satseg.results import Result
 from satseg.runs import next_output
 from satseg.sample import CREDIT, Sample, copy_sample, sample
 from satseg.staging import claimed
@@ -30,8 +31,8 @@ _Result = TypeVar("_Result")
 PREVIEW = "preview.png"
 
 
-@dataclass(frozen=True)
-class DemoStep:
+@dataclass(frozen=True, repr=False)
+class DemoStep(Result):
     """One command of the demo.
 
     Args:
@@ -45,8 +46,8 @@ class DemoStep:
     seconds: float
 
 
-@dataclass(frozen=True)
-class DemoSummary:
+@dataclass(frozen=True, repr=False)
+class DemoSummary(Result):
     """What the demo did.
 
     Args:

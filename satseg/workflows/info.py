@@ -20,6 +20,7 @@ from satseg.raster.scene import Scene
 from satseg.raster.windows import strips
 from satseg.raster.writer import read_class_table
 from satseg.records import BandSpec, BandStatistics, SceneInfo
+from satseg.results import Result
 from satseg.runs import Run
 from satseg.tiles.layout import SPLITS
 from satseg.tiles.tileset import INDEX, TileSet
@@ -30,8 +31,8 @@ _OVERVIEW_SIDE = 4096
 _STRIP_ROWS = 512
 
 
-@dataclass(frozen=True)
-class TileSetInfo:
+@dataclass(frozen=True, repr=False)
+class TileSetInfo(Result):
     """What a tile set holds.
 
     Args:
@@ -55,8 +56,8 @@ class TileSetInfo:
     pixels: dict[str, dict[str, int]]
 
 
-@dataclass(frozen=True)
-class CheckpointInfo:
+@dataclass(frozen=True, repr=False)
+class CheckpointInfo(Result):
     """What a checkpoint holds.
 
     Args:
@@ -70,8 +71,8 @@ class CheckpointInfo:
     bytes: int
 
 
-@dataclass(frozen=True)
-class ClassRasterInfo:
+@dataclass(frozen=True, repr=False)
+class ClassRasterInfo(Result):
     """What a class raster that satseg wrote holds.
 
     Args:
@@ -87,8 +88,8 @@ class ClassRasterInfo:
     exact: bool
 
 
-@dataclass(frozen=True)
-class RunInfo:
+@dataclass(frozen=True, repr=False)
+class RunInfo(Result):
     """How far a training run is.
 
     Args:
@@ -108,8 +109,8 @@ class RunInfo:
     settings: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class FileInfo:
+@dataclass(frozen=True, repr=False)
+class FileInfo(Result):
     """What a file or folder is. Of the fields below ``kind`` the one that it names is filled.
 
     Args:

@@ -20,10 +20,11 @@ from satseg.raster.features import VectorLayer
 from satseg.raster.gdal import gdal_environment
 from satseg.raster.raster_labels import is_raster
 from satseg.raster.vector_labels import UNKNOWN, spell_value
+from satseg.results import Result
 
 
-@dataclass(frozen=True)
-class LabelValue:
+@dataclass(frozen=True, repr=False)
+class LabelValue(Result):
     """A value of labels.
 
     Args:
@@ -41,8 +42,8 @@ class LabelValue:
     colour: str | None = None
 
 
-@dataclass(frozen=True)
-class LabelValues:
+@dataclass(frozen=True, repr=False)
+class LabelValues(Result):
     """The values of labels.
 
     Args:
