@@ -29,7 +29,7 @@ from satseg.errors import CheckpointError, SatsegError, UsageError
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
-_FILES = {"FILE", "FILES", "DIR", "IMAGES"}  # metavars of options that name some
+_FILES = {"FILE", "FILES", "DIR", "SCENES"}  # metavars of options that name some
 
 
 def _without_types(parameters: list[Any]) -> list[Any]:

@@ -15,6 +15,7 @@ _TALK = "What to say"
 _RUN = "How to run"
 _POLYGONS = "How polygons look"
 _LABELS = "What labels mean"
+_SCENES = "Which scenes"
 
 METRES = "a plain number is metres"
 _SQUARE_METRES = "a plain number is square metres"
@@ -155,6 +156,26 @@ Crs = Annotated[
         help="CRS of the polygons, such as EPSG:4326. Default: that of the map. GeoJSON is in longitude and latitude "
         "whatever is given.",
         rich_help_panel=_POLYGONS,
+    ),
+]
+
+Pairs = Annotated[
+    tuple[str, str] | None,
+    typer.Option(
+        metavar="SCENES LABELS",
+        help="Scenes and the labels of each: two folders whose files are named alike, or two patterns in quotes, "
+        "'S1/{stem}_S1.tif' 'labels/{stem}_mask.tif', where * is any text.",
+        rich_help_panel=_SCENES,
+    ),
+]
+SceneList = Annotated[
+    str | None,
+    typer.Option(
+        "--scene-list",
+        metavar="FILE",
+        help="The same from a CSV or Parquet file: columns scene and labels (paths relative to the file's folder), and "
+        "if you like split (train, val, test) and weight. A scene may have several rows; later labels lie on top.",
+        rich_help_panel=_SCENES,
     ),
 ]
 

@@ -48,14 +48,8 @@ def tile(
             rich_help_panel=_SCENES,
         ),
     ] = None,
-    pairs: Annotated[
-        tuple[str, str] | None,
-        typer.Option(
-            metavar="IMAGES MASKS",
-            help="Folder of images and folder of their class rasters, alike in their names; PNG too.",
-            rich_help_panel=_SCENES,
-        ),
-    ] = None,
+    pairs: options.Pairs = None,
+    scene_list: options.SceneList = None,
     bands: Annotated[
         str | None,
         typer.Option(metavar="BANDS", help="Bands to use, by number or name: 4,3,2.", rich_help_panel=_SCENES),
@@ -222,7 +216,7 @@ def tile(
         labels=labels or [],
         output=output,
         stack=inputs.stacked_files(stack) if stack else (),
-        pairs=pairs,
+        pairs=inputs.scene_pairs(pairs, scene_list),
         bands=_words(bands) or None,
         extra=extra or [],
         gsd=gsd,

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from satseg.errors import UsageError
 from satseg.raster.class_map import ClassMap
+from satseg.raster.csv_table import read_csv
 
 ClassMapSource = str | Path | Mapping[str, str] | Mapping[int, str] | Iterable[str | Path]
 """Text, a CSV file, a dictionary of classes by value, or several of the first two."""
 
-_DELIMITERS = ";,\t"
-_COLUMNS = ("value", "class", "colour")
+_COLUMNS = ("value", "class")
 _EXAMPLE = "Its first line names the columns value and class, and colour if you like; after it comes a line per value."
 
 
@@ -74,11 +72,9 @@ def _pair(value: object, name: object) -> tuple[str, str]:
 
 
 def _read_file(path: str | Path) -> ClassMap:
-    """Read a CSV file, in UTF-8 with or without a mark of byte order, with semicolons, commas or tabs."""
+    """Read a CSV file with the columns value, class and, if need be, colour."""
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"The class map {path} is not in UTF-8.", hint="Save it as CSV in UTF-8.") from error
+        table = read_csv(path, _COLUMNS)
     except OSError as error:
         cause = "it does not exist" if isinstance(error, FileNotFoundError) else error.strerror
         if str(path) == "-":
@@ -92,7 +88,11 @@ def _read_file(path: str | Path) -> ClassMap:
         ) from error
     colours: dict[str, str] = {}
     pairs = []
-    for line, (value, name, colour) in _rows(str(path), text):
+    if not {"value", "class"}.issubset(table.columns):
+        raise UsageError(f"The class map {path} has no columns value and class.", hint=_EXAMPLE)
+    for line, cells in table.rows:
+        value, name = (cells.get(column, "") for column in _COLUMNS)
+        colour = cells.get("colour") or cells.get("color", "")
         if not (value and name):
             raise UsageError(f"Line {line} of {path} has no {'value' if not value else f'class for {value!r}'}.")
         if colour:
@@ -101,29 +101,6 @@ def _read_file(path: str | Path) -> ClassMap:
     if not pairs:
         raise UsageError(f"The class map {path} names no class.", hint=_EXAMPLE)
     return ClassMap.of_pairs(pairs, colours)
-
-
-def _rows(path: str, text: str) -> Iterator[tuple[int, tuple[str, str, str]]]:
-    """Yield the number of each line, and its value, class and colour."""
-    for delimiter in _DELIMITERS:
-        rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
-        try:
-            header = [name.strip().lower().replace("color", "colour") for name in next(rows, [])]
-            if not {"value", "class"}.issubset(header):
-                continue
-            for row in filter(any, rows):
-                cells = dict(zip(header, map(str.strip, row), strict=False))
-                if len(row) > len(header):
-                    raise UsageError(
-                        f"Line {rows.line_num} of {path} has {len(row)} cells, but there are {len(header)} columns.",
-                        hint=f"Put a value that holds {delimiter!r} in double quotes.",
-                    )
-                value, name, colour = (cells.get(column, "") for column in _COLUMNS)
-                yield rows.line_num, (value, name, colour)
-        except csv.Error as error:
-            raise UsageError(f"Line {rows.line_num} of {path} is no CSV: {error}.") from error
-        return
-    raise UsageError(f"The class map {path} has no columns value and class.", hint=_EXAMPLE)
 
 
 def _add_colour(colours: dict[str, str], name: str, colour: str, where: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -68,29 +69,29 @@ class ClassValues:
         """Whether a class map decides."""
         return self._reading.class_map is not None
 
-    @property
+    @cached_property
     def pairs(self) -> set[tuple[int, str]]:
         """Values and their classes, over all rasters."""
         pairs = {pair for classes in self._classes.values() for pair in classes.items()}
         return {pair for pair in pairs if pair[1] not in _NO_CLASSES}
 
-    @property
+    @cached_property
     def spellings(self) -> dict[str, tuple[str, ...]]:
         """Values as users write them, and all that a class map may call each, over all rasters."""
         files = self._files.values()
         return {file.spell(code): tuple(self._keys(code, file)) for file in files for code in file.counts}
 
-    @property
+    @cached_property
     def names(self) -> list[str]:
         """Names of the classes in the order of their values, without ``ignore``."""
         return list(dict.fromkeys(name for _, name in sorted(self.pairs)))
 
-    @property
+    @cached_property
     def codes(self) -> list[int]:
         """Values that are of a class, ascending."""
         return sorted({code for code, _ in self.pairs})
 
-    @property
+    @cached_property
     def colours(self) -> dict[str, str]:
         """Colour of each class, where a raster tells it."""
         found: dict[str, str] = {}

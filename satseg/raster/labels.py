@@ -6,7 +6,6 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
@@ -14,7 +13,7 @@ import numpy as np
 from rasterio.windows import Window
 
 from satseg.classes import BACKGROUND, IGNORE_INDEX, MAX_CLASSES, ClassTable
-from satseg.errors import LabelError, printable
+from satseg.errors import LabelError
 from satseg.raster.class_found import example_map, spell_few
 from satseg.raster.class_map import IGNORE, ClassMap, order_names
 from satseg.raster.class_map_check import say_unmet
@@ -30,6 +29,7 @@ BOUNDARY = "boundary"
 PixelLength = Callable[[SceneInfo], float]
 """A length in pixels of a scene."""
 
+_FEW = 3  # sources that a message names
 _CELL = 512
 _CELLS = 256  # are kept: 64 MiB, a scene of 8192 x 8192 px
 _CACHED_BYTES = 512 * 2**20
@@ -70,11 +70,12 @@ class Refinements:
 class LabelSource:
     """Labels that may serve several scenes.
 
-    What no source covers is background where all of them are polygons; where a class raster is among them, it is
-    unknown.
+    What no source covers is background where all those of a scene are polygons; where a class raster is among them, it
+    is unknown.
 
     Args:
         layers: Sources; later ones lie on top.
+        of_scenes: Positions in ``layers`` of those that belong to a scene, by its path; None lays all over each scene.
         classes: Table that class names must be found in; None makes one.
         extend: Whether classes that are not in ``classes`` follow at the end of the table, with a warning; one of the
             labels' must be in it all the same.
@@ -89,16 +90,23 @@ class LabelSource:
         self,
         layers: Sequence[VectorLabels | RasterLabels],
         *,
+        of_scenes: Mapping[str, Sequence[int]] | None = None,
         classes: ClassTable | None = None,
         extend: bool = False,
         class_map: ClassMap | None = None,
         refinements: Refinements | None = None,
     ) -> None:
         self.layers = tuple(layers)
+        self._of_scenes = of_scenes
         self.refinements = refinements or Refinements()
-        self.only_rasters = all(isinstance(layer, RasterLabels) for layer in layers)
         self.classes = classes or self._make_table(class_map)
-        self._ids = [self._ids_of(layer, extend=extend) for layer in self.layers]
+        known: dict[tuple[str, ...], np.ndarray] = {}
+        self._ids = []
+        for layer in self.layers:
+            key = (type(layer).__name__, *layer.names)  # thousands of files may hold the same classes
+            if key not in known:
+                known[key] = self._ids_of(layer, extend=extend)
+            self._ids.append(known[key])
         self.cells: OrderedDict[Hashable, np.ndarray] = OrderedDict()
         """Labels that were made last, of any scene: whoever counts them first and cuts them then makes them once."""
         if self.refinements.boundary is not None and BOUNDARY not in self.classes.names:
@@ -114,12 +122,15 @@ class LabelSource:
         Raises:
             LabelError: A class is not in the table; with ``extend``, none is.
         """
-        return LabelSource(self.layers, classes=classes, extend=extend, refinements=self.refinements)
+        return LabelSource(
+            self.layers, of_scenes=self._of_scenes, classes=classes, extend=extend, refinements=self.refinements
+        )
 
     @property
     def path(self) -> str:
         """Where the labels come from."""
-        return ", ".join(layer.path for layer in self.layers)
+        paths = [layer.path for layer in self.layers]
+        return ", ".join(paths[:_FEW]) + (f" and {len(paths) - _FEW:,} more" if len(paths) > _FEW else "")
 
     @property
     def polygons(self) -> tuple[VectorLabels, np.ndarray] | None:
@@ -130,7 +141,7 @@ class LabelSource:
 
     def warn_of_unmet(self, class_map: ClassMap | None, *, only_alike: bool = False) -> None:
         """Warn of what a class map names and none of the layers holds, as :func:`~.class_map_check.say_unmet` does."""
-        values = {value: keys for layer in self.layers for value, keys in layer.spellings.items()}
+        values = {value: keys for layer in self._distinct() for value, keys in layer.spellings.items()}
         unmet = None if class_map is None else say_unmet(self.path, class_map, values, only_alike=only_alike)
         if unmet is not None:
             log.warning(unmet)
@@ -138,7 +149,7 @@ class LabelSource:
     @property
     def empty(self) -> bool:
         """Whether there is no feature at all, and nothing else either."""
-        return all(isinstance(layer, VectorLabels) and not layer.store.count for layer in self.layers)
+        return all(map(_is_empty, self.layers))
 
     @property
     def repaired(self) -> int:
@@ -150,45 +161,47 @@ class LabelSource:
         """Features without a usable polygon."""
         return sum(layer.dropped for layer in self._stores())
 
-    @property
-    def known_everywhere(self) -> bool:
-        """Whether every pixel of every scene has a label."""
-        vectors = all(isinstance(layer, VectorLabels) for layer in self.layers)
-        ignoring = any((ids == IGNORE_INDEX).any() for ids in self._ids)
-        return vectors and not ignoring and self.refinements.labelled_area is None
-
     def on(self, scene: SceneInfo) -> Labels:
         """Bring the labels onto the grid of a scene.
 
         Raises:
             LabelError: No label touches the scene, or a raster cannot be brought there.
         """
-        labels = Labels(
-            self, [(layer.on(scene), ids) for layer, ids in zip(self.layers, self._ids, strict=True)], scene
-        )
-        if not labels.touch() and not self.empty:
+        numbers = range(len(self.layers)) if self._of_scenes is None else self._of_scenes.get(scene.path, ())
+        mine = [self.layers[number] for number in numbers]
+        layers = [(self.layers[number].on(scene), self._ids[number]) for number in numbers]
+        labels = Labels(self, layers, scene, elsewhere=self._elsewhere(mine))
+        if not (labels.touch() or all(map(_is_empty, mine))):
             labels.close()
+            paths = ", ".join(layer.path for layer in mine) if self._of_scenes is not None else self.path
             raise LabelError(
-                f"No label of {self.path} touches the scene {scene.path}.",
+                f"No label of {paths} touches the scene {scene.path}.",
                 hint="Check that both cover the same place, and that their CRS are stated rightly.",
             )
         return labels
 
-    @property
-    def elsewhere(self) -> int:
-        """Class id of pixels that no source covers."""
-        vectors = all(isinstance(layer, VectorLabels) for layer in self.layers)
-        return self.classes.background if vectors and self.classes.background is not None else IGNORE_INDEX
+    def _elsewhere(self, layers: Sequence[VectorLabels | RasterLabels]) -> int:
+        """Return the class id of pixels that none of the layers of a scene covers."""
+        background = self.classes.background
+        return background if background is not None and _are_polygons(layers) else IGNORE_INDEX
+
+    def _distinct(self) -> list[VectorLabels | RasterLabels]:
+        """Return the layers, of those rasters that share their values just the first."""
+        by_values = {
+            id(layer.values if isinstance(layer, RasterLabels) else layer): layer for layer in self.layers[::-1]
+        }
+        return list(by_values.values())[::-1]
 
     def _stores(self) -> list[VectorLabels | RasterLabels]:
         area = self.refinements.labelled_area
         return [*self.layers, *([] if area is None else [area])]
 
     def _make_table(self, class_map: ClassMap | None) -> ClassTable:
-        vectors = all(isinstance(layer, VectorLabels) for layer in self.layers)
+        groups = [range(len(self.layers))] if self._of_scenes is None else self._of_scenes.values()
+        vectors = any(_are_polygons([self.layers[number] for number in group]) for group in groups)
         names = [BACKGROUND] if vectors else []
         names += class_map.classes if class_map is not None else []
-        for layer in self.layers:
+        for layer in self._distinct():
             names += sorted(layer.names, key=_natural_order) if isinstance(layer, VectorLabels) else layer.names
         names += [BOUNDARY] if self.refinements.boundary is not None else []
         names = order_names(names, background_first=vectors or class_map is not None)
@@ -197,7 +210,7 @@ class LabelSource:
                 f"{self.path} has {len(names)} different class values; a map has at most {MAX_CLASSES}.",
                 hint="Choose an attribute of classes, not of single objects.",
             )
-        colours = {name: colour for layer in self.layers for name, colour in _colours(layer).items() if colour}
+        colours = {name: colour for layer in self._distinct() for name, colour in _colours(layer).items() if colour}
         return ClassTable.from_names(names).recoloured(
             colours | dict(class_map.colours if class_map is not None else {})
         )
@@ -207,7 +220,7 @@ class LabelSource:
         unknown = [name for name in layer.names if name not in (*self.classes.names, IGNORE)]
         if unknown and isinstance(layer, VectorLabels):
             objects = [c.id for c in self.classes if c.id != self.classes.background]
-            if len(layer.names) == 1 and len(objects) == 1 and layer.names[0] == printable(Path(layer.path).stem):
+            if len(layer.names) == 1 and len(objects) == 1 and layer.names[0] == layer.own_name:
                 return np.array(objects, dtype=np.uint8)  # one class for all: it is the one that is not background
         if unknown:
             shared = set(layer.names) & set(self.classes.names) - {BACKGROUND}
@@ -249,8 +262,11 @@ class Labels:
     read.
     """
 
-    def __init__(self, source: LabelSource, layers: Sequence[tuple[Layer, np.ndarray]], scene: SceneInfo) -> None:
+    def __init__(
+        self, source: LabelSource, layers: Sequence[tuple[Layer, np.ndarray]], scene: SceneInfo, *, elsewhere: int
+    ) -> None:
         self._layers = layers
+        self._elsewhere = elsewhere
         self._scene = scene
         self._source = source
         refinements = source.refinements
@@ -291,7 +307,7 @@ class Labels:
         Returns:
             (row, col) bool. All is False where class rasters or a labelled area say what is background.
         """
-        elsewhere = self._source.elsewhere
+        elsewhere = self._elsewhere
         if elsewhere == IGNORE_INDEX or self._area is not None:
             return np.zeros(classes.shape, dtype=bool)
         implied: np.ndarray = classes == elsewhere
@@ -341,7 +357,7 @@ class Labels:
         """Lay the sources over each other: object numbers, unique over all of them, and class ids."""
         first, *others = self._layers
         objects, class_of = first[0].objects(window, first[1])
-        class_of[0] = self._source.elsewhere
+        class_of[0] = self._elsewhere
         classes = np.take(class_of, objects)
         used = len(class_of)
         for layer, ids in others:
@@ -368,6 +384,14 @@ class Labels:
     def _area_names(self) -> list[str]:
         area = self._source.refinements.labelled_area
         return [] if area is None else area.names
+
+
+def _is_empty(layer: VectorLabels | RasterLabels) -> bool:
+    return isinstance(layer, VectorLabels) and not layer.store.count
+
+
+def _are_polygons(layers: Sequence[VectorLabels | RasterLabels]) -> bool:
+    return all(isinstance(layer, VectorLabels) for layer in layers)
 
 
 def _natural_order(name: str) -> tuple[int, float, str]:

@@ -25,8 +25,9 @@ class RasterLabels:
     """A class raster; nodata, 255, unlabelled values and what lies outside of it are unknown.
 
     Args:
-        path: A class raster; or one for each scene, by the path of the scene.
-        reading: How its values are understood.
+        path: The class raster.
+        values: What the values of rasters that belong together mean, this one among them; None looks at it alone.
+        paired: Whether it was named as belonging to one scene.
 
     Raises:
         ClassRasterError: It is no class raster, holds no label, or what it holds could mean two things.
@@ -35,14 +36,21 @@ class RasterLabels:
     repaired = 0
     dropped = 0
 
-    def __init__(self, path: str | Mapping[str, str], reading: Reading | None = None) -> None:
-        self._paths = path
-        paths = [path] if isinstance(path, str) else list(path.values())
-        self.path = paths[0]
-        self.values = ClassValues(paths, reading or Reading())
+    def __init__(self, path: str, values: ClassValues | None = None, *, paired: bool = False) -> None:
+        self.path = path
+        self.values = values or ClassValues([path], Reading())
         self.names = [*self.values.names, IGNORE]
-        self.colours = self.values.colours
-        self.spellings = self.values.spellings
+        self._paired = paired
+
+    @property
+    def colours(self) -> Mapping[str, str]:
+        """Colour of each class, where a raster tells it."""
+        return self.values.colours
+
+    @property
+    def spellings(self) -> Mapping[str, tuple[str, ...]]:
+        """Values as users write them, and all that a class map may call each."""
+        return self.values.spellings
 
     def on(self, scene: SceneInfo) -> WarpedLabels:
         """Bring the raster onto the grid of a scene by nearest neighbour, where it is not on it already.
@@ -50,22 +58,20 @@ class RasterLabels:
         Raises:
             ClassRasterError: Just one of the two has a CRS and their grids differ.
         """
-        paired = not isinstance(self._paths, str)
-        path = self._paths if isinstance(self._paths, str) else self._paths[scene.path]
-        return WarpedLabels(path, self, scene, paired=paired)
+        return WarpedLabels(self, scene, paired=self._paired)
 
 
 class WarpedLabels:
     """A class raster read on the grid of a scene.
 
     Args:
-        path: The raster.
-        labels: What its values mean.
+        labels: The raster, and what its values mean.
         scene: The grid.
         paired: Whether the raster was named as belonging to this scene.
     """
 
-    def __init__(self, path: str, labels: RasterLabels, scene: SceneInfo, *, paired: bool = False) -> None:
+    def __init__(self, labels: RasterLabels, scene: SceneInfo, *, paired: bool = False) -> None:
+        path = labels.path
         self._scene = scene
         classes = {code: name for code, name in labels.values.classes_of(path).items() if name != UNKNOWN}
         self._codes = np.array(sorted(classes), dtype=np.int64)

@@ -22,6 +22,7 @@ from satseg.geo.polygons import AREAL, Bounds, clipped, padded
 from satseg.raster.class_map import ClassMap
 from satseg.raster.class_map_check import UnnamedValuesError
 from satseg.raster.features import FeatureStore, VectorLayer
+from satseg.raster.names import split_layer
 from satseg.raster.scene import window_transform
 from satseg.records import SceneInfo
 
@@ -69,6 +70,7 @@ class VectorLabels:
         burn_order: What lies on top where polygons overlap: ``file`` (later ones), ``area`` (smaller ones), ``class``
             (later classes), or an attribute of numbers (higher ones).
         all_touched: Label all pixels that a polygon touches, not only those whose centre it covers.
+        own_name: Class of all features where no attribute names it; None takes the name of the file.
         may_be_empty: Whether a file without a feature is one without polygons, and no error.
 
     Raises:
@@ -84,9 +86,11 @@ class VectorLabels:
         where: str | None = None,
         burn_order: str = "file",
         all_touched: bool = False,
+        own_name: str | None = None,
         may_be_empty: bool = False,
     ) -> None:
         self.path = path
+        self.own_name = own_name or printable(Path(split_layer(path)[0]).stem)
         self.all_touched = all_touched
         self.names: list[str] = []
         self.store = FeatureStore()
@@ -124,12 +128,11 @@ class VectorLabels:
         shapes: set[str] = set()
         missing = 0
         counts = Counter[str]()
-        stem = printable(Path(layer.path).stem)
         for geometries, values in layer.batches([f for f in (class_field, rank) if f], where):
             texts = (
                 [spell_value(value, self.path) for value in values[class_field]]
                 if class_field
-                else [stem] * len(geometries)
+                else [self.own_name] * len(geometries)
             )
             missing += texts.count("")
             counts.update(text or UNKNOWN for text in texts)

@@ -41,11 +41,11 @@ from satseg.tiles.index import brought_to, places_of
 from satseg.tiles.journal import Journal
 from satseg.tiles.layout import SPLITS, choose_block
 from satseg.tiles.ownership import check_own
+from satseg.tiles.pairs import find_pairs, pairs_inputs
 from satseg.tiles.places import Places, common_crs
 from satseg.tiles.plan import Existing, Layout, deal, in_reading_order, without_leaks
 from satseg.tiles.regions import Regions
 from satseg.tiles.remarks import remarks_on_bands
-from satseg.tiles.sources import pair
 from satseg.tiles.tileset import INDEX, MOMENTS, TileSet, make_index, write_header
 from satseg.workflows.ledger import Ledger
 from satseg.workflows.tile_provenance import is_joined, is_pending, provenance_of, recall, tiles_by_split
@@ -74,7 +74,7 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
     labels: Paths = (),
     output: PathLike = "tiles",
     stack: Paths = (),
-    pairs: tuple[PathLike, PathLike] | None = None,
+    pairs: Paths | None = None,
     bands: Bands | None = None,
     extra: Paths = (),
     gsd: Quantity | None = None,
@@ -116,7 +116,9 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
         labels: Vector features in any CRS, or a class raster; several lie over each other, the last on top.
         output: Folder to write; it appears when it is complete.
         stack: Files of one grid that together are a scene, in the order of the bands.
-        pairs: Folder of images and folder of their masks, class rasters of the same names; no other labels.
+        pairs: Scenes and the labels of each, with no others: two folders whose files are named alike; two patterns,
+            ``("S1/{stem}_S1.tif", "labels/{stem}_mask.tif")``, where ``*`` is any text; or a CSV or Parquet file with
+            the columns scene and labels, and if need be split and weight, as :func:`read_scene_table` reads it.
         bands: Bands to use, by number from 1 or by name; None takes all.
         extra: Rasters that are warped onto the grid of each scene, whose bands follow.
         gsd: Ground resolution, ``0.5m``, ``50cm`` or a number of metres, that scenes are brought to.
@@ -170,7 +172,7 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
     extra, unlabelled = paths(extra, "extra"), whole_numbers(unlabelled, "unlabelled")
     bands, shares = None if bands is None else band_names(bands), numbers(shares, "shares")
     labelled_area = None if labelled_area is None else path(labelled_area, "labelled_area")
-    pairs = None if pairs is None else (path(pairs[0], "pairs[0]"), path(pairs[1], "pairs[1]"))
+    pairs = None if pairs is None else paths(pairs, "pairs")
     output, class_map = Path(path(output, "output")), read_again(class_map)
     settings = {name: value for name, value in locals().items() if name not in ("scenes", "threads", "progress")}
     mapping = read_class_map(class_map)
@@ -180,22 +182,31 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
     check_choice(shares, seed, min_valid=min_valid, keep_empty=keep_empty, limit=limit, threads=threads)
     _check_output(output, append=append, overwrite=overwrite, resume=resume)
     regions = None if split_by in (None, "block", "scene") else split_by.rpartition(":")[0]
+    paired = None if pairs is None else find_pairs(pairs)
     inputs = Ledger(
-        [*scenes, *stack, *(pairs or ()), *extra, *labels, labelled_area, regions, *class_map_files(class_map)]
+        [
+            *scenes,
+            *stack,
+            *pairs_inputs(pairs, paired),
+            *extra,
+            *labels,
+            labelled_area,
+            regions,
+            *class_map_files(class_map),
+        ]
     )
     if not append:
         inputs.replace_folder(output)
     with claimed(output), gdal_environment():  # before the tile set to add to is read
         _check_output(output, append=append, overwrite=overwrite, resume=resume)  # a kill may have put it aside
         base = TileSet.open(output) if append else None
-        masks = None if pairs is None else pair(*pairs)
-        split_by = split_by or ("block" if masks is None else "scene")
-        sources = find_scenes(scenes, masks, stack, bands=bands, gsd=lengths.gsd, extra=extra)
+        split_by = split_by or ("block" if paired is None else "scene")
+        sources = find_scenes(scenes, paired, stack, bands=bands, gsd=lengths.gsd, extra=extra)
         check_sizes(size, overlap, block, sampling, base)
         joined = base is not None and resume and is_joined(sources, base)
         described = describe_all(sources, None if joined else base, by_number=by_number(bands))
         infos = described.infos
-        source_files = label_files(labels, masks)
+        source_files = label_files(labels, paired)
         source = open_labels(
             source_files,
             class_field=class_field,

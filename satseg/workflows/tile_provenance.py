@@ -35,7 +35,7 @@ def provenance_of(settings: Mapping[str, Any], layout: Layout, inputs: Mapping[s
         "unlabelled",
         "labelled_area",
     )
-    paths = paths or [settings["pairs"][1]]
+    paths = paths or settings["pairs"][-1:]
     others = (
         "stack",
         "pairs",

@@ -15,6 +15,7 @@ from satseg.raster.scales import same_scale
 from satseg.raster.selection import select_bands
 from satseg.raster.source import SceneSource
 from satseg.records import BandSpec, SceneInfo
+from satseg.tiles.scene_table import LabelledScene
 from satseg.tiles.sources import SceneFiles
 from satseg.tiles.tileset import TileSet
 from satseg.tiles.twins import contents, identity
@@ -26,25 +27,25 @@ _LONGEST_NAME = 180  # bytes of 255
 
 def find_scenes(
     scenes: Iterable[str | Path],
-    masks: Mapping[str, str] | None,
+    pairs: Sequence[LabelledScene] | None,
     stack: Sequence[str | Path],
     *,
     bands: Sequence[str] | None,
     gsd: float | None,
     extra: Sequence[str | Path],
 ) -> list[SceneFiles]:
-    """Return what each scene is made of: the images of pairs, or the scenes, with the stack as the last of them.
+    """Return what each scene is made of: those of pairs, or the scenes, with the stack as the last of them.
 
     Raises:
-        UsageError: There is no scene, or there are some beside pairs, which have no mask.
+        UsageError: There is no scene, or there are some beside pairs, which have no labels.
     """
     named = [str(scene) for scene in scenes]
-    if masks is not None and (named or stack):
+    if pairs is not None and (named or stack):
         raise UsageError(
-            f"{(*named, *map(str, stack))[0]} has no mask: with --pairs, the scenes are its images.",
-            hint="Put it into the folder of images and its mask beside the others, or add it later with --append.",
+            f"{(*named, *map(str, stack))[0]} has no labels of its own: --pairs or --scene-list names all scenes.",
+            hint="Put it among them, or add it later with --append.",
         )
-    found = [SceneSource.of(scene, bands=bands) for scene in masks or named]
+    found = [SceneSource.of(scene, bands=bands) for scene in (named if pairs is None else [p.scene for p in pairs])]
     found += [SceneSource(tuple(map(str, stack)), None if bands is None else tuple(bands))] if stack else []
     if not found:
         raise UsageError("There is no scene to tile.")
@@ -52,30 +53,31 @@ def find_scenes(
 
 
 def label_files(
-    labels: str | Path | Sequence[str | Path], masks: dict[str, str] | None
-) -> list[str | Path] | dict[str, str]:
-    """Return the labels of all scenes, or the mask of each.
+    labels: str | Path | Sequence[str | Path], pairs: Sequence[LabelledScene] | None
+) -> list[str | Path] | dict[str, tuple[str, ...]]:
+    """Return the labels of all scenes, or those of each.
 
     Raises:
         UsageError: There are both.
     """
     files = [labels] if isinstance(labels, str | Path) else list(labels)
-    if masks is not None and files:
-        raise UsageError("The masks of --pairs are the labels; --labels does not go with them.")
-    return files if masks is None else {printable(image): mask for image, mask in masks.items()}
+    if pairs is not None and files:
+        raise UsageError("--pairs and --scene-list name the labels of each scene; --labels does not go with them.")
+    return files if pairs is None else {printable(pair.scene): pair.labels for pair in pairs}
 
 
 def input_files(
     sources: Sequence[SceneFiles],
-    labels: Sequence[str | Path] | Mapping[str, str],
+    labels: Sequence[str | Path] | Mapping[str, Sequence[str]],
     labelled_area: str | Path | None,
     split_by: str,
 ) -> dict[str, list[str]]:
     """Return the names of all inputs by what they are, for their fingerprints."""
+    files = [name for names in labels.values() for name in names] if isinstance(labels, Mapping) else labels
     inputs = {
         "scenes": [path for files in sources for path in files.source.paths],
         "extra": list(sources[0].extra),
-        "labels": [str(path) for path in (labels.values() if isinstance(labels, Mapping) else labels)],
+        "labels": list(dict.fromkeys(map(str, files))),
         "labelled area": [str(labelled_area)] if labelled_area else [],
         "regions": [] if split_by in ("block", "scene") else [split_by.rpartition(":")[0]],
     }

@@ -63,7 +63,7 @@ def test_files_of_labels_are_told_of_together(fields: Path, tmp_path: Path) -> N
             class_map=ClassMap.parse("V*=cereal,1=bare"),
         )
     assert caught.value.message == (
-        f"{fields} holds the value Kartofler, spise- (1 feature); {ground} holds the value 7 (2 px); "
+        f"{ground} holds the value 7 (2 px); {fields} holds the value Kartofler, spise- (1 feature); "
         f"{tmp_path / 'more.gpkg'} holds the values Rug (1 feature), unknown (1 feature), "
         "which --class-map does not name."
     )

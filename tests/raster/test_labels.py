@@ -232,7 +232,6 @@ def test_what_a_class_map_ignores_is_ignored(tmp_path: Path) -> None:
     )
     assert source.classes.names == ("background", "water")
     assert source.on(scene()).read(WHOLE)[0, [0, 5, 10]].tolist() == [255, 0, 1]
-    assert not source.known_everywhere
 
 
 def test_a_value_that_no_class_map_names_is_not_guessed(tmp_path: Path) -> None:
@@ -422,3 +421,34 @@ def test_labels_are_made_once_for_each_grid(tmp_path: Path, monkeypatch: pytest.
     assert made == ["scene.tif", "moved.tif"]
     assert all((one == other).all() for one, other in zip(first, again, strict=True))
     assert (first[1][:, :19] == first[0][:, 1:]).all()
+
+
+def test_each_scene_has_labels_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "roofs").mkdir()
+    roofs = write(tmp_path / "roofs" / "1.geojson", [box(0, 0, 4, 4)])
+    none = tmp_path / "roofs" / "2.geojson"
+    none.write_text('{"type": "FeatureCollection", "features": []}')
+    mask = write_raster(tmp_path / "3.tif", np.full((10, 20), 5, dtype=np.uint8))
+    scenes = {name: replace(scene(), path=name) for name in "abc"}
+    files = {"a": str(roofs), "b": [str(none)], "c": [str(mask), str(roofs)]}
+    source = open_labels(files, class_map=ClassMap.parse("roofs=roof,5=grass"))
+    assert source.classes.names == ("background", "roof", "grass")
+    counts = {}
+    for name, info in scenes.items():
+        with source.on(info) as labels:
+            ids, times = np.unique(labels.read(WHOLE), return_counts=True)
+            counts[name] = dict(zip(ids.tolist(), times.tolist(), strict=True))
+    whole = 10 * 20
+    assert counts == {"a": {0: whole - 16, 1: 16}, "b": {0: whole}, "c": {1: 16, 2: whole - 16}}
+
+
+def test_a_scene_that_its_own_polygons_do_not_touch_is_told(tmp_path: Path) -> None:
+    far = write(tmp_path / "far.gpkg", [box(900, 900, 904, 904)])
+    source = open_labels({"a": [far]})
+    with pytest.raises(LabelError, match=r"No label of .*far.gpkg touches the scene a\."):
+        source.on(replace(scene(), path="a"))
+
+
+def test_files_of_many_scenes_name_one_class_by_what_their_names_share(tmp_path: Path) -> None:
+    files = {str(i): [write(tmp_path / f"{i}_roofs.gpkg", [box(0, 0, 4, 4)])] for i in range(3)}
+    assert open_labels(files).classes.names == ("background", "roofs")

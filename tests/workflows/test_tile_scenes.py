@@ -147,16 +147,20 @@ def test_pairs_of_images_and_masks_are_split_by_image(tmp_path: Path, image: str
             assert (classes == np.array([0, 1, 255], dtype=np.uint8)[bands[1]]).all()
 
 
-def test_an_image_without_a_mask_is_named(tmp_path: Path) -> None:
+def test_an_image_without_a_mask_is_left_out_and_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     images, masks = write_pairs(tmp_path, count=3)
     (masks / "1.png").rename(masks / "7.png")
-    with pytest.raises(UsageError, match=r"1\.png has no mask of its name"):
-        tile(pairs=(images, masks), output=tmp_path / "tiles")
-    with pytest.raises(UsageError, match=r"more.png has no mask: with --pairs, the scenes are its images"):
+    with caplog.at_level(logging.WARNING, "satseg"):
+        assert tile(pairs=(images, masks), output=tmp_path / "tiles").scenes == 2
+    assert "images: 1 of 3 scenes have no labels of their name and are left out: 1.png." in caplog.text
+    assert "masks: 1 of 3 files of labels belong to no scene and are left out: 7.png." in caplog.text
+
+
+def test_pairs_take_no_other_scenes_or_labels(tmp_path: Path) -> None:
+    images, masks = write_pairs(tmp_path, count=3)
+    with pytest.raises(UsageError, match=r"more.png has no labels of its own: --pairs or --scene-list"):
         tile(["more.png"], pairs=(images, images), output=tmp_path / "tiles")
-    with pytest.raises(UsageError, match="There is no folder"):
-        tile(pairs=(images, tmp_path / "none"), output=tmp_path / "tiles")
-    with pytest.raises(UsageError, match="The masks of --pairs are the labels"):
+    with pytest.raises(UsageError, match="name the labels of each scene; --labels does not go with them"):
         tile(pairs=(images, images), labels=masks / "0.png", output=tmp_path / "tiles")
 
 

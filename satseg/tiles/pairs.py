@@ -1,0 +1,266 @@
+"""Which scene has which labels: two folders, two patterns, or a table that lists them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path, PurePath
+
+from satseg.errors import UsageError, printable
+from satseg.raster.names import is_local_file
+from satseg.raster.selection import distinct_names
+from satseg.tiles.scene_table import LabelledScene, read_scene_table
+
+log = logging.getLogger("satseg")
+
+PairsSource = str | Path | Sequence[str | Path]
+"""Folders or patterns of scenes and of labels, or a table of both, which may be the one entry of a sequence."""
+
+STEM = "{stem}"
+_RASTERS = frozenset({".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".webp", ".bmp", ".vrt", ".img"})
+_VECTORS = frozenset({".gpkg", ".geojson", ".geojsonl", ".json", ".shp", ".fgb", ".parquet", ".kml", ".gml", ".sqlite"})
+_FEW = 3  # files that a message names
+_Stems = Mapping[str, Sequence[str]]  # what may be the stem of each file
+_EXAMPLE = "For example: --pairs images masks, or --pairs 'S1/{stem}_S1.tif' 'labels/{stem}_mask.tif'"
+
+
+def find_pairs(given: PairsSource) -> list[LabelledScene]:
+    """Find the labels of each scene.
+
+    In two folders, those of the same name belong together, or those whose names differ in the same words:
+    ``img_007.png`` and ``mask_007.png``, where all scenes and labels are named like this. In two patterns, ``{stem}``
+    is what both names share, ``*`` any text within a name, and ``**`` any folders; all other characters are themselves.
+    Scenes without labels, and labels without a scene, are left out with a warning.
+
+    Args:
+        given: Folder or pattern of scenes, and that of labels; or a table, as :func:`read_scene_table` reads it.
+
+    Returns:
+        Scenes in the order of their names, or of the table.
+
+    Raises:
+        UsageError: A folder or file is missing, nothing belongs together, or something could belong to several.
+    """
+    places = _places(given)
+    if len(places) == 1:
+        return read_scene_table(places[0])
+    if len(places) != 2:
+        raise UsageError(f"Pairs are made of two folders or patterns, not of {len(places)}.", hint=_EXAMPLE)
+    scenes, labels = (_Place.of(place, what) for place, what in zip(places, ("scenes", "labels"), strict=True))
+    matched = _match(scenes, labels, scenes.stems(), labels.stems())
+    if not matched and not scenes.pattern and not labels.pattern:
+        matched = _match(scenes, labels, scenes.differences(), labels.differences())
+    if not matched:
+        raise UsageError(
+            f"No scene of {scenes.text} has labels in {labels.text}: there are {scenes.example()}, and "
+            f"{labels.example()}.",
+            hint=f"Say what their names share. {_EXAMPLE}. Or list them in a table: --scene-list scenes.csv",
+        )
+    _tell_left_out("scenes have no labels of their name", scenes, {scene for scene, _ in matched})
+    _tell_left_out("files of labels belong to no scene", labels, {label for _, label in matched})
+    return [LabelledScene(scene, (label,)) for scene, label in matched]
+
+
+def pairs_inputs(given: PairsSource | None, found: Sequence[LabelledScene] | None) -> list[str]:
+    """Return all files and folders that pairs are read from, once each."""
+    if given is None or found is None:
+        return []
+    places = [place for place in _places(given) if os.path.exists(place)]
+    files = [file for pair in found for file in (pair.scene, *pair.labels)]
+    return list(dict.fromkeys([*places, *files]))
+
+
+def _places(given: PairsSource) -> list[str]:
+    return [str(given)] if isinstance(given, str | Path) else list(map(str, given))
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Files on one side of the pairs.
+
+    Args:
+        text: Folder or pattern.
+        files: Those that are there, in the order of their names.
+        pattern: Whether it is a pattern.
+    """
+
+    text: str
+    files: tuple[str, ...]
+    pattern: bool
+
+    @classmethod
+    def of(cls, text: str, what: str) -> _Place:
+        """Look up what is there."""
+        suffixes = _RASTERS if what == "scenes" else _RASTERS | _VECTORS
+        if os.path.isdir(text):
+            files = tuple(str(path) for path in _entries(Path(text)) if path.suffix.lower() in suffixes)
+            if not files:
+                raise UsageError(f"The folder {text} holds no {'raster' if what == 'scenes' else 'labels'}.")
+            return cls(text, files, pattern=False)
+        if STEM not in text:
+            raise UsageError(_say_what_it_is(text), hint=_EXAMPLE)
+        files = tuple(_Pattern(text).files())
+        if not _Pattern(text).suffix:  # what lies beside rasters is none
+            files = tuple(file for file in files if PurePath(file).suffix.lower() in suffixes)
+        if not files:
+            raise UsageError(f"No file is named like {text}.", hint=_nearest(text))
+        return cls(text, files, pattern=True)
+
+    def stems(self) -> _Stems:
+        """Return what may be the stem of each file."""
+        if not self.pattern:
+            return {file: [PurePath(file).stem] for file in self.files}
+        pattern = _Pattern(self.text)
+        return {file: pattern.stems(file) for file in self.files}
+
+    def differences(self) -> _Stems:
+        """Return the words by which the name of each file differs from those of the others."""
+        return {file: [words] for file, words in zip(self.files, distinct_names(self.files), strict=True)}
+
+    def example(self) -> str:
+        """Return some of its files for a message."""
+        return _some([PurePath(file).name for file in self.files])
+
+
+def _say_what_it_is(text: str) -> str:
+    if os.path.isfile(text):
+        table = PurePath(text).suffix.lower() in (".csv", ".parquet", ".tsv", ".txt")
+        return f"{text} is one file." + (" A table of scenes goes with --scene-list." if table else "")
+    if "*" in text:
+        return f"The pattern {text} does not say with {STEM} which part of a name scenes and labels share."
+    return f"There is no folder {text}."
+
+
+def _nearest(text: str) -> str | None:
+    """Return a hint on the folder of a pattern that matches nothing."""
+    if not is_local_file(text):
+        return "Patterns are looked up on this machine; list URLs in a table: --scene-list scenes.csv"
+    folder = PurePath(text).parent
+    while re.search(r"\*|\{stem\}", str(folder)):
+        folder = folder.parent
+    if not os.path.isdir(folder):
+        return f"There is no folder {folder}."
+    names = [entry.name for entry in _entries(Path(folder))]
+    return f"{folder} holds {_some(names)}." if names else f"{folder} is empty."
+
+
+def _match(scenes: _Place, labels: _Place, ours: _Stems, theirs: _Stems) -> list[tuple[str, str]]:
+    """Return each scene with the labels of its stem; of several stems that a name may have, the longest decides.
+
+    Raises:
+        UsageError: Several scenes, or several files of labels, have the same stem.
+    """
+    shared = {stem for stems in ours.values() for stem in stems} & {stem for stems in theirs.values() for stem in stems}
+    sides: list[dict[str, str]] = []
+    for place, stems in ((scenes, ours), (labels, theirs)):
+        by_stem: dict[str, list[str]] = defaultdict(list)
+        for file in place.files:
+            stem = max(shared.intersection(stems[file]), key=len, default=None)
+            if stem is not None:
+                by_stem[stem].append(file)
+        _refuse_several(place, by_stem)
+        sides.append({stem: files[0] for stem, files in by_stem.items()})
+    one, other = sides
+    return [(file, other[stem]) for stem, file in one.items() if stem in other]
+
+
+def _refuse_several(place: _Place, by_stem: Mapping[str, Sequence[str]]) -> None:
+    several = {stem: files for stem, files in by_stem.items() if len(files) > 1}
+    if several:
+        stem, files = next(iter(several.items()))
+        more = f" (and {len(several) - 1:,} more such names)" if len(several) > 1 else ""
+        raise UsageError(
+            f"Both {printable(files[0])} and {printable(files[1])} of {place.text} are {printable(stem)}{more}.",
+            hint=f"Say which files are meant by a pattern, such as {place.text}/{STEM}{PurePath(files[0]).suffix}."
+            if not place.pattern
+            else "Say more in the pattern, or list scenes and labels in a table: --scene-list scenes.csv",
+        )
+
+
+def _tell_left_out(what: str, place: _Place, used: Collection[str]) -> None:
+    left = [PurePath(file).name for file in place.files if file not in used]
+    if left:
+        log.warning("%s: %d of %d %s and are left out: %s.", place.text, len(left), len(place.files), what, _some(left))
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _FEW:,} more" if len(names) > _FEW else ""
+    return ", ".join(map(printable, names[:_FEW])) + more
+
+
+def _entries(folder: Path) -> list[Path]:
+    """Return what is in a folder, sorted, without hidden files such as those of macOS beside each copied one."""
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+class _Pattern:
+    """Names of files with ``{stem}`` in them.
+
+    Args:
+        text: The pattern.
+
+    Attributes:
+        suffix: What names end in; nothing where the pattern leaves it open.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._parts = Path(text).parts
+        self.suffix = _parted(text)[1]
+
+    def files(self) -> Iterator[str]:
+        """Yield the files that are named like this, sorted."""
+        found = [Path(self._parts[0])] if Path(self._text).is_absolute() else [Path()]
+        for part in self._parts[len(found[0].parts) :]:
+            found = [below for folder in found for below in _below(folder, part)]
+        whole = _compiled(self._text, None)
+        yield from (text for text in sorted({str(path) for path in found}) if whole.fullmatch(text))
+
+    def stems(self, file: str) -> list[str]:
+        """Return what ``{stem}`` may be in the name of a file: beside ``*`` there may be several."""
+        if "*" not in self._text:
+            match = _compiled(self._text, None).fullmatch(file)
+            return [match["stem"]] if match else []
+        longest = max(len(part) for part in Path(file).parts)
+        matches = (_compiled(self._text, length).fullmatch(file) for length in range(1, longest + 1))
+        return [match["stem"] for match in matches if match]
+
+
+def _below(folder: Path, part: str) -> Iterator[Path]:
+    """Yield what is in a folder under a part of a pattern."""
+    if part == "**":
+        yield folder
+        yield from (Path(path) for path, _, _ in islice(os.walk(folder), 1, None) if "/." not in path)
+    elif STEM not in part and "*" not in part:
+        yield from [folder / part] if os.path.lexists(folder / part) else []
+    elif folder.is_dir():
+        name = _compiled(part, None)
+        yield from (path for path in _entries(folder) if name.fullmatch(path.name))
+
+
+def _parted(text: str) -> tuple[str, str]:
+    """Return a pattern without its suffix, and the suffix; a pattern whose end is open has none."""
+    head, dot, suffix = str(Path(text)).rpartition(".")
+    return (head, dot + suffix) if re.fullmatch(r"\w+", suffix, re.ASCII) and dot else (str(Path(text)), "")
+
+
+@lru_cache(maxsize=1024)
+def _compiled(text: str, length: int | None) -> re.Pattern[str]:
+    """Return the expression of a pattern, whose stem has a length if one is given; the case of the suffix is open."""
+    head, suffix = _parted(text)
+    stem = rf"(?P<stem>[^/]{'+' if length is None else f'{{{length}}}'})"
+    made = ""
+    for piece in re.split(r"(\*\*/|\*+|\{stem\})", head):
+        if piece == STEM:
+            made += stem if "(?P<stem>" not in made else "(?P=stem)"
+        elif piece == "**/":
+            made += "(?:[^/]+/)*"
+        else:
+            made += "[^/]*" if piece.startswith("*") else re.escape(piece)
+    return re.compile(f"{made}(?i:{re.escape(suffix)})", re.DOTALL)
