@@ -58,14 +58,22 @@ class Talk:
             self._stderr = _console(sys.stderr)
         return self._stderr
 
-    def answer(self, record: _Record, table: Callable[[_Record], Table | Sequence[Table]]) -> None:
-        """Print what the user asked to see on stdout: a table, or JSON with ``--json``."""
+    def answer(
+        self, record: _Record, table: Callable[[_Record], Table | Sequence[Table]], *, apart: bool = False
+    ) -> None:
+        """Print what the user asked to see on stdout: a table, or JSON with ``--json``.
+
+        Args:
+            record: What was asked for.
+            table: Makes a table of it.
+            apart: Leave a line between the table and what stands above.
+        """
         with self._undisturbed():
             self.close()
             if self.json:
                 self.emit(record)
             else:
-                _print(_console(sys.stdout), table(record))
+                _print(_console(sys.stdout), table(record), apart=apart)
 
     def report(self, record: _Record, table: Callable[[_Record], Table | Sequence[Table]]) -> None:
         """Say what was done: a table on stderr, and with ``--json`` the record on stdout instead."""
@@ -231,11 +239,11 @@ def _console(stream: IO[str]) -> Console:
     return console if console.is_terminal else Console(file=stream, width=_WIDE)
 
 
-def _print(console: Console, tables: Table | Sequence[Table]) -> None:
+def _print(console: Console, tables: Table | Sequence[Table], *, apart: bool = False) -> None:
     width = console.width if console.is_terminal else _asked_width()
     lines = partial(console.print, markup=False, highlight=False, emoji=False, soft_wrap=True)
     for number, entry in enumerate([tables] if isinstance(tables, Table) else tables):
-        if number:
+        if number or apart:
             lines()
         if entry.title:
             lines(entry.title, style="italic")

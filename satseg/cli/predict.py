@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import sys
-import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from satseg.cli import console, inputs, options
+from satseg.cli.failures import Failures
 from satseg.cli.streams import require_stdout
-from satseg.errors import SatsegError, UsageError
+from satseg.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -295,7 +295,7 @@ def predict(
     stacks = [SceneSource(inputs.stacked_files(files), settings.bands) for files in stack or []]
     named = inputs.scenes(scenes or [], stacks)
     names = OutputNames(tuple(output or ()), confidence, probabilities, disagreement)
-    failed = _Failures(talk)
+    failed = Failures(talk, "scenes")
     several = not isinstance(named, list) or len(named) > 1
     if dry_run:
         rehearsals = rehearse_scenes(
@@ -321,36 +321,11 @@ def predict(
     _report(talk, maps, _table, failed, none_is_wrong=not skip_existing)
 
 
-class _Failures:
-    """Scenes that failed, in words alone: an exception would keep all memory of its scene."""
-
-    def __init__(self, talk: console.Talk) -> None:
-        self._talk = talk
-        self._told: list[tuple[str, str | None]] = []
-
-    def add(self, error: SatsegError) -> None:
-        """Note the error of a scene; with ``--debug``, show where it comes from."""
-        if self._talk.debug:
-            self._talk.close()
-            sys.stderr.write("".join(traceback.format_exception(error)))
-        self._told.append((error.message, error.hint))
-
-    def tell(self, done: int) -> None:
-        """Say what failed, and how many scenes those are."""
-        for message, hint in self._told:
-            self._talk.error(message, hint=hint)
-        if self._told:
-            self._talk.error(f"{len(self._told)} of the scenes failed; {done} went well.")
-
-    def __len__(self) -> int:
-        return len(self._told)
-
-
 def _report(
     talk: console.Talk,
     records: Iterator[_Record],
     table: Callable[[_Record], Table],
-    failed: _Failures,
+    failed: Failures,
     *,
     none_is_wrong: bool,
 ) -> None:

@@ -8,6 +8,7 @@ import mmap
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
@@ -140,10 +141,11 @@ class VectorLayer:
 
     Args:
         path: File, without the layer.
-        name: Name of the layer.
+        name: Name of the layer; of a Parquet file, which has none, that of the file as GDAL takes it.
         fields: Names of its attributes.
         crs: ``EPSG:...``, where it is that exactly, or WKT; None where it states none.
         count: Features, whether they have a polygon or not; negative where the file does not tell.
+        geometry: Column of the geometries in a Parquet file; empty for others.
     """
 
     path: str
@@ -151,6 +153,7 @@ class VectorLayer:
     fields: tuple[str, ...]
     crs: str | None
     count: int
+    geometry: str = ""
 
     @classmethod
     def open(cls, path: str) -> VectorLayer:
@@ -189,7 +192,7 @@ class VectorLayer:
             named = None if crs is None else crs_name(crs if isinstance(crs, str) else json.dumps(crs))
         if column["encoding"] != "WKB":
             raise LabelError(f"{path} holds geometries as {shown(column['encoding'])}, not as WKB.")
-        return cls(path, geometry, tuple(name for name in names if name != geometry), named, count)
+        return cls(path, Path(path).stem, tuple(name for name in names if name != geometry), named, count, geometry)
 
     def require(self, field: str) -> None:
         """Refuse a field that the layer does not have.
@@ -246,8 +249,8 @@ class VectorLayer:
                 hint="Convert it to a GeoPackage: ogr2ogr labels.gpkg FILE",
             )
         with _readable(self.path), _parquet(self.path) as file:
-            for batch in file.iter_batches(_BATCH, columns=[self.name, *fields]):
-                wkb = batch.column(self.name).to_numpy(zero_copy_only=False)
+            for batch in file.iter_batches(_BATCH, columns=[self.geometry, *fields]):
+                wkb = batch.column(self.geometry).to_numpy(zero_copy_only=False)
                 yield (
                     _parse(wkb),
                     {field: batch.column(field).to_pylist() for field in fields},

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -41,6 +42,17 @@ class LabelValue(Result):
     name: str
     colour: str | None = None
 
+    def _and(self, other: LabelValue) -> LabelValue:
+        """Return what both are together."""
+        areas = (self.area_m2, other.area_m2)
+        return replace(
+            self,
+            count=self.count + other.count,
+            area_m2=None if None in areas else sum(filter(None, areas)),
+            name=self.name or other.name,
+            colour=self.colour or other.colour,
+        )
+
 
 @dataclass(frozen=True, repr=False)
 class LabelValues(Result):
@@ -51,12 +63,44 @@ class LabelValues(Result):
         unit: ``features`` or ``px``.
         values: Those of features by their count, the most frequent first; those of rasters in their order.
         unknown: Pixels of nodata.
+        files: How many files they are from.
     """
 
     path: str
     unit: str
     values: tuple[LabelValue, ...]
     unknown: int = 0
+    files: int = 1
+
+    @classmethod
+    def together(cls, found: Iterable[LabelValues]) -> LabelValues | None:
+        """Return the values of several files as those of one; None where there is no file.
+
+        Raises:
+            UsageError: Some are class rasters, and some have features.
+        """
+        total: LabelValues | None = None
+        for labels in found:
+            total = labels if total is None else total._and(labels)
+        return total
+
+    def _and(self, other: LabelValues) -> LabelValues:
+        if self.unit != other.unit:
+            raise UsageError(
+                f"{other.path} has values of {other.unit}, and those before it of {self.unit}.",
+                hint="List class rasters and vector files apart.",
+            )
+        values = {entry.value: entry for entry in self.values}
+        for entry in other.values:
+            values[entry.value] = values[entry.value]._and(entry) if entry.value in values else entry
+        first = self.path if self.files == 1 else self.path.rpartition(" and ")[0]
+        return LabelValues(
+            path=f"{first} and {self.files:,} more",
+            unit=self.unit,
+            values=tuple(sorted(values.values(), key=_frequent_first if self.unit == "features" else _by_number)),
+            unknown=self.unknown + other.unknown,
+            files=self.files + other.files,
+        )
 
     def template(self) -> str:
         """Return a class map to edit, as CSV with the columns value, class, colour, count and area_m2."""
@@ -141,3 +185,13 @@ def _guess(found: FoundValues, code: int) -> str:
 
 def _known(area: float) -> float | None:
     return None if np.isnan(area) else area
+
+
+def _frequent_first(entry: LabelValue) -> int:
+    return -entry.count
+
+
+def _by_number(entry: LabelValue) -> tuple[bool, float, str]:
+    """Return what puts numbers in their order, and names and colours behind them in theirs."""
+    number = entry.value.lstrip("-").isdecimal()
+    return not number, float(entry.value) if number else 0, entry.value

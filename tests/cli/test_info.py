@@ -42,7 +42,8 @@ def test_info_describes_a_checkpoint(satseg: Callable, model: Path) -> None:
     lines = satseg("info", model).stdout.splitlines()
     rows = {line[:12].strip(): line[12:] for line in lines}
     assert rows["network"] == "erfnet"
-    assert rows["classes"] == "0 background, 1 buildings"
+    assert rows["classes"] == "2"
+    assert [line.split()[:2] for line in lines if "#" in line] == [["0", "background"], ["1", "buildings"]]
     assert rows["training"] == "augmentation (gain 0.1), steps 7"
     assert rows["validation"] == "mean_iou 0.25"
     assert rows["SHA-256"] == sha256(model.read_bytes()).hexdigest()
@@ -161,7 +162,7 @@ def test_info_describes_a_class_raster_by_its_classes(satseg: Callable, tmp_path
     assert found["classes"]["exact"]
     text = satseg("info", path).stdout
     assert "class raster" in text
-    assert "0.2500" in text
+    assert "25.00%" in text
 
 
 def test_info_counts_large_class_rasters_in_an_overview(
