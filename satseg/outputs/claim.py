@@ -13,12 +13,14 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 
 from satseg.errors import OutputError
 
 LOCK = "lock"
 _LONGEST = 255  # bytes of a file name, nearly everywhere
+_LONGEST_COMMAND = 120  # characters that others are told
 _PATIENCE = 100  # times that a lock may vanish while it is taken
 _THIS_PROCESS = secrets.token_hex(8)  # numbers of processes come again, in containers soon
 
@@ -133,11 +135,18 @@ def _is_still_there(path: Path, lock: int) -> bool:
 
 
 def _this_process() -> dict[str, object]:
-    words = [Path(sys.argv[0]).name or "python", *sys.argv[1:]]
-    if words[0] == "__main__.py":  # python -m satseg
-        words[0] = Path(sys.argv[0]).parent.name
     names = {"host": socket.gethostname(), "pid": os.getpid(), "token": _THIS_PROCESS}
-    return {**names, "command": shlex.join(words)}
+    return {**names, "command": _command(sys.argv[0], tuple(sys.argv[1 : 1 + _LONGEST_COMMAND]))}
+
+
+@lru_cache(maxsize=1)
+def _command(program: str, words: tuple[str, ...]) -> str:
+    """Return a command as others are told of it: it may name thousands of scenes, each of which takes a lock."""
+    name = Path(program).name or "python"
+    if name == "__main__.py":  # python -m satseg
+        name = Path(program).parent.name
+    command = shlex.join([name, *words])
+    return command if len(command) <= _LONGEST_COMMAND else f"{command[: _LONGEST_COMMAND - 3]}..."
 
 
 def _owner(folder: Path) -> dict[str, object]:
@@ -157,6 +166,4 @@ def _spell(owner: dict[str, object]) -> str:
     if not owner:
         return "another process"
     place = "" if owner.get("host") == socket.gethostname() else f" on {owner.get('host')}"
-    command = str(owner.get("command"))
-    command = command if len(command) <= 120 else f"{command[:117]}..."
-    return f"process {owner.get('pid')}{place} ({command})"
+    return f"process {owner.get('pid')}{place} ({owner.get('command')})"

@@ -147,3 +147,13 @@ def test_file_systems_without_locks_are_written_to_all_the_same(
     with claimed(tmp_path / "a"), joined(tmp_path / "a"):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_holds_the_beginning_of_a_command_that_names_thousands_of_scenes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["satseg", "predict", "my scene.tif", *(f"s{i}.tif" for i in range(5000))])
+    with claimed(tmp_path / "a"):
+        text = (work_folder(tmp_path / "a") / LOCK).read_text()
+    assert "satseg predict 'my scene.tif' s0.tif s1.tif" in text
+    assert len(text) < 500
