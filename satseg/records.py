@@ -254,7 +254,8 @@ class ClassScore(Result):
         object_recall: Share of the labels' objects that are matched.
         label_objects: Objects in the labels.
         map_objects: Objects in the map.
-        intervals: Confidence interval (low, high) by the name of the score.
+        intervals: Confidence interval (low, high) by the name of the score; None where the class is in one tile or
+            block only.
     """
 
     name: str
@@ -272,7 +273,7 @@ class ClassScore(Result):
     object_recall: float = math.nan
     label_objects: int = 0
     map_objects: int = 0
-    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    intervals: Mapping[str, tuple[float, float] | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, repr=False)
@@ -323,7 +324,9 @@ class EvaluationReport(Result):
         object_f1: Mean object F1 over the classes other than background that have objects in the labels.
         left_out: Labelled pixels for which the map has no class (its nodata); they count as missed. Where polygons are
             the labels, those are the pixels in polygons: around them background is but implied.
-        intervals: Confidence interval (low, high) by the name of the score.
+        unlabelled: Pixels of the map, where it was to be scored, of which no label says anything; they are ignored.
+        intervals: Confidence interval (low, high) by the name of the score; None where there is one tile or block
+            only.
         settings: What was measured and how, such as ``boundary_tolerance`` and the units of ``bootstrap``.
         worst: Tiles or blocks with the lowest mean IoU, the worst first.
     """
@@ -341,7 +344,8 @@ class EvaluationReport(Result):
     boundary_iou: float = math.nan
     object_f1: float = math.nan
     left_out: int = 0
-    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    unlabelled: int = 0
+    intervals: Mapping[str, tuple[float, float] | None] = field(default_factory=dict)
     settings: Mapping[str, str | float] = field(default_factory=dict)
     worst: tuple[PlaceScore, ...] = ()
 

@@ -51,6 +51,20 @@ def evaluate(
     class_field: options.ClassField = None,
     class_map: options.ClassMap = None,
     where: options.Where = None,
+    unlabelled: options.Unlabelled = None,
+    labelled_area: options.LabelledArea = None,
+    aoi: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Vector file of the polygons in which to score, in any CRS."),
+    ] = None,
+    bands: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Bands of scenes to read, by number or name, with commas between. Default: those of the training, by "
+            "name.",
+        ),
+    ] = None,
     split: Annotated[str, typer.Option(metavar="SPLIT", help="Split of the tile set: train, val, test.")] = "test",
     rank: Annotated[
         bool,
@@ -144,6 +158,10 @@ def evaluate(
         class_field=class_field,
         class_map=class_map,
         where=where,
+        unlabelled=unlabelled or (),
+        labelled_area=labelled_area,
+        aoi=aoi,
+        bands=inputs.names(bands),
         split=split,
         rank=rank,
         gsd=gsd,
@@ -206,9 +224,11 @@ def _overall(report: EvaluationReport) -> Table:
     for name, words in _OVERALL.items():
         value = getattr(report, name)
         if not math.isnan(value):
-            rows.append((words, value, *report.intervals.get(name, (None, None))))
+            rows.append((words, value, *(report.intervals.get(name) or (None, None))))
     if report.left_out:
         rows.append(("labelled px that the map leaves out (missed)", report.left_out, None, None))
+    if report.unlabelled:
+        rows.append(("px of the map without a label (ignored)", report.unlabelled, None, None))
     if not report.intervals:
         return console.table(("", ""), [row[:2] for row in rows])
     return console.table(("", "", "95 % from", "to"), rows)

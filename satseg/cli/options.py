@@ -197,6 +197,22 @@ ClassMap = Annotated[
         rich_help_panel=_LABELS,
     ),
 ]
+Unlabelled = Annotated[
+    list[int] | None,
+    typer.Option(
+        metavar="VALUE",
+        help="Value of a class raster that means that nobody looked there; may be given again.",
+        rich_help_panel=_LABELS,
+    ),
+]
+LabelledArea = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="Polygons outside of which nothing is known; without them all that is not labelled is background.",
+        rich_help_panel=_LABELS,
+    ),
+]
 Where = Annotated[
     str | None,
     typer.Option(metavar="SQL", help="Condition that features must meet.", rich_help_panel=_LABELS),

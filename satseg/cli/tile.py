@@ -90,22 +90,8 @@ def tile(
             rich_help_panel=_LABELS,
         ),
     ] = False,
-    unlabelled: Annotated[
-        list[int] | None,
-        typer.Option(
-            metavar="VALUE",
-            help="Value of a class raster that means that nobody looked there; may be given again.",
-            rich_help_panel=_LABELS,
-        ),
-    ] = None,
-    labelled_area: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE",
-            help="Polygons outside of which nothing is known; without them all that is not labelled is background.",
-            rich_help_panel=_LABELS,
-        ),
-    ] = None,
+    unlabelled: options.Unlabelled = None,
+    labelled_area: options.LabelledArea = None,
     ignore_border: Annotated[
         str | None,
         typer.Option(

@@ -60,6 +60,7 @@ class Assessment:
         self._worst: list[tuple[float, int, PlaceScore]] = []
         self._places = 0
         self._units: set[tuple[int, ...]] = set()
+        self.unlabelled = 0
 
     def add(
         self,
@@ -68,6 +69,7 @@ class Assessment:
         tally: np.ndarray,
         *,
         left_out: np.ndarray | int = 0,
+        unlabelled: int = 0,
         loss: float = math.nan,
     ) -> PlaceScore:
         """Count a finished place.
@@ -77,6 +79,7 @@ class Assessment:
             counts: (K, K) int64 pixels, row: label, column: prediction.
             tally: (K, C) counts of boundaries and objects; its columns of pixels are empty.
             left_out: (K,) labelled pixels for which the map has no class; they are missed.
+            unlabelled: Pixels of the map of which no label says anything.
             loss: Mean cross-entropy of the network there.
         """
         tally = tally + pixel_tally(counts, left_out)
@@ -85,6 +88,7 @@ class Assessment:
         self.add_objects(place.unit, tally)
         score = score_place(place, counts, left_out=left_out, loss=loss)
         self._places += 1
+        self.unlabelled += unlabelled
         if score.pixels or np.any(left_out):
             self._units.add(place.unit)
         if self._number_of_worst and not math.isnan(score.mean_iou):
@@ -110,12 +114,20 @@ class Assessment:
         if self._bootstrap is not None:
             intervals = self._bootstrap.intervals()
             settings["units"] = len(self._units)
-            if len(self._units) < FEW_UNITS:
+            if 1 < len(self._units) < FEW_UNITS:
                 log.warning(
                     "The confidence intervals rest on %d blocks only; they may be too narrow.", len(self._units)
                 )
         worst = [score for *_, score in sorted(self._worst, reverse=True)]
-        return report(self.counts, self.tally, names, intervals=intervals, settings=settings, worst=worst)
+        return report(
+            self.counts,
+            self.tally,
+            names,
+            unlabelled=self.unlabelled,
+            intervals=intervals,
+            settings=settings,
+            worst=worst,
+        )
 
 
 def score_place(

@@ -21,15 +21,17 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class Intervals:
-    """Confidence intervals (low, high) by the name of the score.
+    """Confidence intervals (low, high) by the name of the score; None where all of it comes from one unit.
+
+    One unit drawn any number of times gives the same score: that is no interval.
 
     Args:
         overall: Of the scores over all classes.
         classes: Of the scores of each class; empty where there are none.
     """
 
-    overall: Mapping[str, Interval] = field(default_factory=dict)
-    classes: Sequence[Mapping[str, Interval]] = ()
+    overall: Mapping[str, Interval | None] = field(default_factory=dict)
+    classes: Sequence[Mapping[str, Interval | None]] = ()
 
 
 NO_INTERVALS = Intervals()
@@ -47,6 +49,8 @@ class Bootstrap:
     def __init__(self, num_classes: int, *, replicates: int, seed: int = 0) -> None:
         self._seed = seed
         self._totals = np.zeros((replicates, *empty_tally(num_classes).shape))
+        self._first: list[tuple[int, ...] | None] = [None] * num_classes  # unit in which each class was first counted
+        self._several = np.zeros(num_classes, dtype=bool)  # whether a class was counted in another one, too
 
     def add(self, unit: tuple[int, ...], tally: np.ndarray) -> None:
         """Count a piece.
@@ -57,13 +61,21 @@ class Bootstrap:
         """
         drawn = np.random.default_rng((self._seed, *unit)).poisson(1.0, size=len(self._totals))
         self._totals += drawn[:, None, None] * tally
+        for number in np.flatnonzero(tally.any(axis=1) & ~self._several).tolist():
+            if self._first[number] is None:
+                self._first[number] = unit
+            self._several[number] = self._first[number] != unit
 
     def intervals(self) -> Intervals:
         """Return the central 95 % of each score over the replicates; scores that most replicates lack have none."""
         overall = {name: _central(values) for name, values in mean_scores(self._totals).items()}
         by_class = {name: _central(values) for name, values in class_scores(self._totals).items()}
-        classes = [_found({name: parts[i] for name, parts in by_class.items()}) for i in range(self._totals.shape[1])]
-        return Intervals(_found({name: parts[0] for name, parts in overall.items()}), classes)
+        classes = [
+            _found({name: parts[i] for name, parts in by_class.items()}, several=bool(self._several[i]))
+            for i in range(self._totals.shape[1])
+        ]
+        several = bool(self._several.any()) or len({unit for unit in self._first if unit is not None}) > 1
+        return Intervals(_found({name: parts[0] for name, parts in overall.items()}, several=several), classes)
 
 
 def _central(values: np.ndarray) -> list[Interval | None]:
@@ -80,5 +92,6 @@ def _central(values: np.ndarray) -> list[Interval | None]:
     return found
 
 
-def _found(intervals: Mapping[str, Interval | None]) -> dict[str, Interval]:
-    return {name: interval for name, interval in intervals.items() if interval is not None}
+def _found(intervals: Mapping[str, Interval | None], *, several: bool) -> dict[str, Interval | None]:
+    """Return the intervals of the scores that have one; None for each where they do not come from several units."""
+    return {name: interval if several else None for name, interval in intervals.items() if interval is not None}

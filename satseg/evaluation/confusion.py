@@ -24,6 +24,7 @@ class ConfusionMatrix:
     def __init__(self, num_classes: int) -> None:
         self.counts = np.zeros((num_classes, num_classes), dtype=np.int64)  # (label, prediction)
         self.left_out = np.zeros(num_classes, dtype=np.int64)  # by label: pixels for which the map has no class
+        self.unlabelled = 0  # pixels of the map of which no label says anything
 
     def add(self, labels: np.ndarray, classes: np.ndarray) -> None:
         """Count the pixels of one piece.
@@ -37,6 +38,7 @@ class ConfusionMatrix:
         """
         num_classes = len(self.counts)
         labelled = labels != IGNORE_INDEX
+        self.unlabelled += int((classes[~labelled] != IGNORE_INDEX).sum())
         labels, classes = labels[labelled], classes[labelled]
         mapped = classes != IGNORE_INDEX
         missed, labels, classes = labels[~mapped], labels[mapped], classes[mapped]
@@ -68,6 +70,7 @@ def report(
     tally: np.ndarray,
     names: Sequence[str],
     *,
+    unlabelled: int = 0,
     intervals: Intervals = NO_INTERVALS,
     settings: Mapping[str, str | float] | None = None,
     worst: Sequence[PlaceScore] = (),
@@ -78,6 +81,7 @@ def report(
         counts: (K, K) int64, row: label, column: prediction.
         tally: (K, C) counts of pixels, boundaries and objects; labelled pixels that the map leaves out are among them.
         names: K class names.
+        unlabelled: Pixels of the map of which no label says anything.
         intervals: Confidence intervals of the scores.
         settings: How was measured.
         worst: The worst places.
@@ -97,6 +101,7 @@ def report(
     return EvaluationReport(
         pixels=int(counts.sum()),
         left_out=max(0, int(tally[:, Count.LABELLED].sum()) - int(counts.sum())),
+        unlabelled=unlabelled,
         **{name: _plain(value)[0] for name, value in mean_scores(tally).items()},
         classes=tuple(entries),
         confusion=tuple(tuple(row) for row in counts.tolist()),

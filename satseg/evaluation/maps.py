@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from satseg.evaluation.boundaries import Boundaries
 from satseg.evaluation.confusion import ConfusionMatrix
 from satseg.evaluation.objects import Matches, ObjectMatcher
 from satseg.evaluation.tally import Count, empty_tally
+from satseg.raster.area import SceneArea
 from satseg.raster.labels import Labels
 from satseg.raster.windows import strips
 from satseg.records import Progress, ProgressEvent, Rows, SceneInfo
@@ -75,7 +76,8 @@ class MapComparison:
             name = f"{self.scene.path} at row {top}, column {left}"
             height, width = min(self.block, self.scene.height - top), min(self.block, self.scene.width - left)
             place = Place(name, top, left, height, width, self._unit(down, across))
-            assessment.add(place, block.confusion.counts, block.tally, left_out=block.confusion.left_out)
+            found = block.confusion
+            assessment.add(place, found.counts, block.tally, left_out=found.left_out, unlabelled=found.unlabelled)
 
     def _unit(self, down: int, across: int) -> tuple[int, ...]:
         return self.number, down, across
@@ -116,11 +118,16 @@ class _Block:
             self.tally += boundaries.count(labels, classes, len(self.tally), (band.core, core))
 
 
-def beside_labels(rows: Iterable[Rows], labels: Labels) -> Iterator[Strip]:
+def beside_labels(rows: Iterable[Rows], labels: Labels, areas: Sequence[SceneArea] = ()) -> Iterator[Strip]:
     """Put labels beside the rows of a map on the same grid.
 
     Where the map has no class and no polygon lies, background is but implied: nobody said so of the border of a rotated
     picture. Such pixels are ignored.
+
+    Args:
+        rows: The map.
+        labels: Its labels.
+        areas: Where the map is to be scored: a pixel outside of one of them has neither label nor class.
 
     Raises:
         LabelError: The labels cannot be read.
@@ -131,7 +138,12 @@ def beside_labels(rows: Iterable[Rows], labels: Labels) -> Iterator[Strip]:
         known, left_out = labels.read(window), strip.classes == IGNORE_INDEX
         if left_out.any():
             known[left_out & labels.implied(window, known)] = IGNORE_INDEX
-        yield Strip(strip.offset, known, strip.classes)
+        classes = strip.classes
+        for area in areas:
+            outside = ~area.inside(window)
+            known[outside] = IGNORE_INDEX
+            classes = np.where(outside, np.uint8(IGNORE_INDEX), classes)
+        yield Strip(strip.offset, known, classes)
 
 
 def read_labels(labels: Labels, grid: SceneInfo) -> Iterator[Rows]:

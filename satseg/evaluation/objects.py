@@ -6,6 +6,9 @@ threshold an object can match one other at most: the matching is one to one with
 "Panoptic Segmentation", 2019). Pixels without a label belong to no object; objects of the labels that the map leaves
 out are missed.
 
+A feature that lies mostly outside of what is compared counts only where its part inside matches: the map is not to be
+blamed for a corner of a house.
+
 Memory is that of the objects that reach the last row, and of those that still may match one of them.
 """
 
@@ -38,12 +41,14 @@ class Numbered:
         moved: Number that each object carried from above has now, by its number before.
         classes: (n + 1,) class id of each; of 0 meaningless.
         open: (n + 1,) bool, whether it may go on below.
+        outer: (n + 1,) bool, whether it lies mostly outside, so that it counts only where it matches.
     """
 
     ids: np.ndarray
     moved: np.ndarray
     classes: np.ndarray
     open: np.ndarray
+    outer: np.ndarray
 
 
 class Side(Protocol):
@@ -92,7 +97,7 @@ class Regions:
         open_[ids[-1]] = not last
         open_[0] = False
         self._last = ids[-1], classes[-1]
-        return Numbered(ids, merged[:carried], self._classes, open_)
+        return Numbered(ids, merged[:carried], self._classes, open_, np.zeros(len(open_), dtype=bool))
 
     def keep(self, kept: np.ndarray) -> None:
         """Carry on with some objects only."""
@@ -148,6 +153,7 @@ class FeatureObjects:
         self._numbers = np.empty(0, dtype=np.int64)  # position in the file of each that is carried
         self._classes = np.empty(0, dtype=np.uint8)
         self._ends = np.empty(0, dtype=np.int64)
+        self._outer = np.empty(0, dtype=bool)
 
     def number(self, classes: np.ndarray, window: Window, *, last: bool) -> Numbered:
         """Take the next rows."""
@@ -162,6 +168,7 @@ class FeatureObjects:
         self._numbers, first, where = np.unique(everything, return_index=True, return_inverse=True)
         self._classes = np.concatenate([self._classes, found.classes[here]])[first]
         self._ends = np.concatenate([self._ends, found.ends[here]])[first]
+        self._outer = np.concatenate([self._outer, found.outer[here]])[first]
         renamed = np.zeros(len(seen), dtype=np.int64)
         renamed[here + 1] = where[carried:] + 1
         going = (self._ends > window.row_off + window.height) & (not last)
@@ -170,12 +177,14 @@ class FeatureObjects:
             np.concatenate([[0], where[:carried] + 1]),
             np.concatenate([[np.uint8(0)], self._classes]),
             np.concatenate([[False], going]),
+            np.concatenate([[False], self._outer]),
         )
 
     def keep(self, kept: np.ndarray) -> None:
         """Carry on with some objects only."""
         needed = kept[1:] > 0
-        self._numbers, self._classes, self._ends = self._numbers[needed], self._classes[needed], self._ends[needed]
+        for name in ("_numbers", "_classes", "_ends", "_outer"):
+            setattr(self, name, getattr(self, name)[needed])
 
 
 def _without(background: int | None) -> list[int]:
@@ -193,6 +202,13 @@ class Finished:
 
     classes: np.ndarray
     first: np.ndarray
+
+    def beside(self, other: Finished) -> Finished:
+        """Return these and others."""
+        return Finished(
+            np.concatenate([self.classes, other.classes]),
+            np.concatenate([self.first, other.first]),
+        )
 
 
 class Matches(NamedTuple):
@@ -237,12 +253,14 @@ class ObjectMatcher:
         final = ~(going[0] | going[1])
         # Once one of the two has ended, what they share is known, and their IoU can only fall.
         waiting = (going[0] & going[1]) | (~final & (iou > MATCH_IOU))
-        matched = labelled.finished(one[final & (iou > MATCH_IOU)])
+        matches = final & (iou > MATCH_IOU)
+        matched = labelled.finished(one[matches])
+        late = [side.finished(n[side.outer[n]]) for side, n in ((labelled, one[matches]), (found, other[matches]))]
         self._pairs, self._common = self._pairs[waiting], self._common[waiting]
         self._pairs = np.stack(
             [side.keep(numbers) for side, numbers in zip(self._counted, self._pairs.T, strict=True)], axis=1
         )
-        return Matches(ended[0], ended[1], matched)
+        return Matches(ended[0].beside(late[0]), ended[1].beside(late[1]), matched)
 
     def _count_common(self, labels: Numbered, mapped: Numbered) -> None:
         same = (labels.ids > 0) & (mapped.ids > 0) & (labels.classes[labels.ids] == mapped.classes[mapped.ids])
@@ -261,12 +279,13 @@ class _Counted:
         self._side = side
         self.area: np.ndarray = np.zeros(1)
         self.open = np.zeros(1, dtype=bool)
+        self.outer = np.zeros(1, dtype=bool)
         self._first = np.full(1, _LATE)
         self._ended = np.ones(1, dtype=bool)
         self._classes = np.zeros(1, dtype=np.uint8)
 
     def take(self, numbered: Numbered, window: Window) -> Finished:
-        """Count the pixels of a strip; return the objects that end in it."""
+        """Count the pixels of a strip; return the objects that end in it, without those that lie mostly outside."""
         count = len(numbered.classes)
         pixels = np.bincount(numbered.ids.ravel(), minlength=count)
         self.area = np.bincount(numbered.moved, weights=self.area, minlength=count) + pixels
@@ -282,7 +301,8 @@ class _Counted:
         before[numbered.moved[self._ended]] = True
         before[0] = True
         self.open, self._classes, self._ended = numbered.open, numbered.classes, before | ~numbered.open
-        return self.finished(np.flatnonzero(self._ended & ~before & (self.area > 0)))
+        self.outer = numbered.outer
+        return self.finished(np.flatnonzero(self._ended & ~before & (self.area > 0) & ~self.outer))
 
     def finished(self, numbers: np.ndarray) -> Finished:
         """Return what is known of some objects."""
@@ -294,7 +314,7 @@ class _Counted:
         needed[waiting] = True
         needed[0] = True
         kept = np.where(needed, np.cumsum(needed) - 1, 0)
-        for name in ("area", "open", "_first", "_ended", "_classes"):
+        for name in ("area", "open", "outer", "_first", "_ended", "_classes"):
             setattr(self, name, getattr(self, name)[needed])
         self._side.keep(kept)
         return np.asarray(kept[waiting])

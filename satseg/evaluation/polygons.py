@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import shapely
@@ -14,13 +15,16 @@ from satseg.errors import LabelError, one_line
 from satseg.evaluation.objects import MATCH_IOU
 from satseg.evaluation.tally import Count, empty_tally
 from satseg.geo.crs import full_turn, is_geographic, short_name, way
-from satseg.geo.polygons import reproject
+from satseg.geo.polygons import repair, reproject
+from satseg.raster.area import AreaOfInterest
 from satseg.raster.features import Features
 from satseg.raster.vector_labels import VectorLabels
 from satseg.records import Progress, ProgressEvent, no_progress
 
 Mover = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 """Coordinates (x, y) in one CRS in, those in another out."""
+
+_PIECES = 256  # of an area's longest edge, so that it stays straight in its own CRS
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,35 +48,48 @@ class PolygonSet:
 
 
 def match_polygons(
-    labels: PolygonSet, mapped: PolygonSet, num_classes: int, *, progress: Progress = no_progress
+    labels: PolygonSet,
+    mapped: PolygonSet,
+    num_classes: int,
+    *,
+    areas: Sequence[AreaOfInterest] = (),
+    progress: Progress = no_progress,
 ) -> np.ndarray:
     """Count the objects of two files, and the pairs of one class whose IoU is over 0.5.
 
     Polygons of one file may overlap, so that one could match several. Pairs are then taken from the highest IoU down,
-    each polygon once. Memory holds some thousand polygons and the pairs.
+    each polygon once. Polygons outside of the areas do not count, in neither file. What the edge of an area cuts is
+    compared by its part inside; if more lies outside, it counts only where it matches. Memory holds some thousand
+    polygons and the pairs.
 
     Args:
         labels: Polygons that are right.
         mapped: Polygons to be judged.
         num_classes: Classes K.
+        areas: Where they are compared: inside all of them.
         progress: Told after some thousand polygons.
 
     Returns:
         (K, C) tally whose columns of objects are filled.
     """
     tally = empty_tally(num_classes)
-    tally[:, Count.LABEL_OBJECTS] = sum(_count(labels.classes_of(f), num_classes) for f in labels.layer.store.near())
-    mover = _mover(mapped, labels)
-    pairs = [np.empty((0, 4))]
+    mover = _mover(mapped.layer.path, mapped.layer.crs, labels)
+    ground = _Ground.of(areas, labels)
+    for features in labels.layer.store.near():
+        _, outer = ground.cut(features.geometries)
+        tally[:, Count.LABEL_OBJECTS] += _count(labels.classes_of(features)[~outer], num_classes)
+    pairs = [np.empty((0, 6))]
     done = 0
     for features in mapped.layer.store.near():
         classes = mapped.classes_of(features)
-        tally[:, Count.MAP_OBJECTS] += _count(classes, num_classes)
-        pairs.append(_match_batch(labels, features.geometries, classes, features.numbers, mover))
+        moved = features.geometries if mover is None else reproject(features.geometries, mover)
+        inside, outer = ground.cut(moved)
+        tally[:, Count.MAP_OBJECTS] += _count(classes[~outer], num_classes)
+        pairs.append(_match_batch(labels, _Objects(inside, classes, features.numbers, outer), ground))
         done += len(features)
         progress(ProgressEvent("Matching objects", done, mapped.layer.store.count, "object"))
-    for _, number, _, _ in _one_to_one(np.concatenate(pairs)):
-        tally[int(number), Count.MATCHED] += 1
+    for _, number, _, _, *late in _one_to_one(np.concatenate(pairs)):
+        tally[int(number), [Count.MATCHED, Count.LABEL_OBJECTS, Count.MAP_OBJECTS]] += 1, *late
     return tally
 
 
@@ -80,16 +97,66 @@ def _count(classes: np.ndarray, num_classes: int) -> np.ndarray:
     return np.bincount(classes[classes != IGNORE_INDEX], minlength=num_classes)
 
 
-def _mover(mapped: PolygonSet, labels: PolygonSet) -> Mover | None:
-    """Return what moves polygons of the map to the CRS of the labels; None where they are in it."""
-    source, target = mapped.layer.crs, labels.layer.crs
+class _Objects(NamedTuple):
+    """Polygons of the map: what of each lies on the ground, its class and number, and whether most of it does not."""
+
+    geometries: np.ndarray
+    classes: np.ndarray
+    numbers: np.ndarray
+    outer: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class _Ground:
+    """Where polygons are compared, in the CRS of the labels.
+
+    Args:
+        areas: Polygons, inside all of which they are; none where they are compared everywhere.
+    """
+
+    areas: Sequence[shapely.Geometry]
+
+    @classmethod
+    def of(cls, areas: Sequence[AreaOfInterest], labels: PolygonSet) -> _Ground:
+        """Bring areas to the CRS of the labels; straight edges stay straight in the CRS they were drawn in."""
+        brought = []
+        for area in areas:
+            mover = _mover(area.path, area.crs, labels)
+            geometries = area.geometries
+            if mover is not None:
+                left, bottom, right, top = shapely.total_bounds(geometries)
+                pieces = shapely.segmentize(geometries, max(right - left, top - bottom) / _PIECES)
+                geometries = reproject(pieces, mover)
+            joined = shapely.union_all(geometries[~shapely.is_missing(geometries)])
+            shapely.prepare(joined)
+            brought.append(joined)
+        return cls(brought)
+
+    def cut(self, geometries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return what of polygons lies in the areas, None where nothing does; and which lie mostly outside, bool.
+
+        Those that are missing already, since they have no place here, are not outside.
+        """
+        whole = shapely.area(geometries)
+        for area in self.areas:
+            meeting = shapely.intersects(area, geometries)
+            crossing = meeting & ~shapely.covers(area, geometries)
+            geometries = geometries.copy()
+            geometries[~meeting] = None
+            geometries[crossing] = repair(shapely.intersection(geometries[crossing], area))
+        return geometries, np.nan_to_num(shapely.area(geometries)) < whole / 2
+
+
+def _mover(path: str, source: str | None, labels: PolygonSet) -> Mover | None:
+    """Return what moves polygons of a file from their CRS to that of the labels; None where they are in it."""
+    target = labels.layer.crs
     if source is None or target is None:
         return None
     try:
         transformer = way(source, target)
     except ProjError as error:
         raise LabelError(
-            f"Nothing says where {mapped.layer.path} ({short_name(source)}) lies in the CRS of {labels.layer.path} "
+            f"Nothing says where {path} ({short_name(source)}) lies in the CRS of {labels.layer.path} "
             f"({short_name(target)}): {one_line(error)}."
         ) from error
     if not is_geographic(target):
@@ -105,31 +172,28 @@ def _mover(mapped: PolygonSet, labels: PolygonSet) -> Mover | None:
     return move
 
 
-def _match_batch(
-    labels: PolygonSet,
-    geometries: np.ndarray,
-    classes: np.ndarray,
-    numbers: np.ndarray,
-    mover: Mover | None,
-) -> np.ndarray:
-    """Return (n, 4) pairs over the threshold: IoU, class, number of the label, number in the map."""
-    if mover is not None:
-        geometries = reproject(geometries, mover)
-    usable = (classes != IGNORE_INDEX) & ~shapely.is_missing(geometries)
-    geometries, classes, numbers = geometries[usable], classes[usable], numbers[usable]
-    found = [np.empty((0, 4))]
+def _match_batch(labels: PolygonSet, mapped: _Objects, ground: _Ground) -> np.ndarray:
+    """Return (n, 6) pairs over the threshold: IoU, class, number of label and map, which of both lies mostly outside.
+
+    The polygons of the map are in the CRS of the labels, and cut to the ground.
+    """
+    usable = (mapped.classes != IGNORE_INDEX) & ~shapely.is_missing(mapped.geometries)
+    geometries, classes, numbers, outer = (column[usable] for column in mapped)
+    found = [np.empty((0, 6))]
     if not len(geometries):
         return found[0]
     tree = shapely.STRtree(geometries)
     for features in labels.layer.store.near([tuple(shapely.total_bounds(geometries).tolist())]):
         label_classes = labels.classes_of(features)
-        one, other = tree.query(features.geometries, predicate="intersects")
+        right, label_outer = ground.cut(features.geometries)
+        one, other = tree.query(right, predicate="intersects")
         same = label_classes[one] == classes[other]
         one, other = one[same], other[same]
-        iou = _iou(features.geometries[one], geometries[other])
+        iou = _iou(right[one], geometries[other])
         over = iou > MATCH_IOU
         one, other = one[over], other[over]
-        found.append(np.stack([iou[over], classes[other], features.numbers[one], numbers[other]], axis=1))
+        columns = classes[other], features.numbers[one], numbers[other], label_outer[one], outer[other]
+        found.append(np.stack([iou[over], *columns], axis=1))
     return np.concatenate(found)
 
 

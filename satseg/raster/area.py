@@ -135,6 +135,11 @@ class SceneArea:
         burnt = rasterize(self._polygons[np.sort(near)], out_shape=shape, transform=origin, dtype="uint8")
         return np.asarray(burnt, dtype=bool)
 
+    def on_ground(self, transform: Affine) -> shapely.Geometry:
+        """Return the area in the CRS of the scene, whose transform is given."""
+        moved = shapely.transform(self._polygons, lambda x, y: transform * (x, y), interleaved=False)
+        return shapely.union_all(moved)
+
     @property
     def digest(self) -> str:
         """SHA-256 of the polygons in hexadecimal: equal areas on equal grids have equal ones."""

@@ -117,9 +117,9 @@ class VectorLabels:
         """Whether later classes lie on top."""
         return self._order == "class"
 
-    def on(self, scene: SceneInfo) -> BurntPolygons:
-        """Prepare burning into the grid of a scene."""
-        return BurntPolygons(self, scene)
+    def on(self, scene: SceneInfo, ground: shapely.Geometry | None = None) -> BurntPolygons:
+        """Prepare burning into the grid of a scene, of which ``ground``, in its CRS, is what matters; None is all."""
+        return BurntPolygons(self, scene, ground)
 
     def _read(self, layer: VectorLayer, class_field: str | None, where: str | None) -> None:
         rank = None if self._order in BURN_ORDERS else self._order
@@ -233,11 +233,13 @@ class BurntFeatures:
         numbers: (n,) int64 position of each in its file, among the features with a polygon.
         classes: (n,) uint8 class ids.
         ends: (n,) int64 first row of the scene that lies wholly below each.
+        outer: (n,) bool, whether each lies mostly outside of the ground that matters.
     """
 
     numbers: np.ndarray
     classes: np.ndarray
     ends: np.ndarray
+    outer: np.ndarray
 
 
 class BurntPolygons:
@@ -246,10 +248,13 @@ class BurntPolygons:
     Args:
         labels: The polygons.
         scene: The grid.
+        ground: What of it matters, in its CRS; None is all.
     """
 
-    def __init__(self, labels: VectorLabels, scene: SceneInfo) -> None:
+    def __init__(self, labels: VectorLabels, scene: SceneInfo, ground: shapely.Geometry | None = None) -> None:
         self._labels, self._scene = labels, scene
+        self._ground = window_outline(scene, Window(0, 0, scene.width, scene.height)) if ground is None else ground
+        shapely.prepare(self._ground)
         self._placing = _placing(labels, scene)
 
     def touch(self) -> bool:
@@ -286,7 +291,7 @@ class BurntPolygons:
         shape = (int(window.height), int(window.width))
         if not parts:
             none = np.empty(0, dtype=np.int64)
-            return np.zeros(shape, dtype=np.int32), BurntFeatures(none, none.astype(np.uint8), none)
+            return np.zeros(shape, dtype=np.int32), BurntFeatures(none, none.astype(np.uint8), none, none.astype(bool))
         geometries, kinds, ranks, numbers = (np.concatenate(column) for column in zip(*parts, strict=True))
         classes = ids[kinds]
         order = np.argsort(classes if self._labels.by_class else ranks, kind="stable")
@@ -297,7 +302,15 @@ class BurntPolygons:
             all_touched=self._labels.all_touched,
             dtype="int32",
         )
-        return objects, BurntFeatures(numbers[order], classes[order], self._ends(geometries[order]))
+        found = geometries[order]
+        return objects, BurntFeatures(numbers[order], classes[order], self._ends(found), self._outer(found))
+
+    def _outer(self, geometries: np.ndarray) -> np.ndarray:
+        """Tell which polygons lie mostly outside of the ground."""
+        outer = ~shapely.covers(self._ground, geometries)
+        inside = shapely.area(shapely.intersection(geometries[outer], self._ground))
+        outer[outer] = inside < shapely.area(geometries[outer]) / 2
+        return outer
 
     def _ends(self, geometries: np.ndarray) -> np.ndarray:
         left, bottom, right, top = shapely.bounds(geometries).T

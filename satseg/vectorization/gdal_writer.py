@@ -18,6 +18,7 @@ import pyogrio
 from satseg.classes import MapClass
 from satseg.errors import OutputError, one_line
 from satseg.geo.crs import parse_crs, short_name
+from satseg.raster.footprint import FOOTPRINT
 from satseg.raster.names import layer_name, plain_target
 from satseg.vectorization.layer import Layer
 from satseg.vectorization.style import qml, sld
@@ -143,7 +144,7 @@ class GDALWriter:
             )
             if driver == "GPKG":
                 classes = styled_classes(self._layer, self._present)
-                _finish_geopackage(target, layer_name(self._path.stem), classes)
+                _finish_geopackage(target, layer_name(self._path.stem), classes, self._layer.footprint.text)
 
 
 def _options(driver: str, layer: Layer) -> dict[str, object]:
@@ -164,18 +165,24 @@ def styled_classes(layer: Layer, present: set[int]) -> list[MapClass]:
     return [entry for entry in layer.classes if entry.id in present or entry.name != f"class {entry.id}"]
 
 
-def _finish_geopackage(path: Path, table: str, classes: Sequence[MapClass]) -> None:
-    """Add the table from which QGIS takes a layer's colours, and take the dates out.
+def _finish_geopackage(path: Path, table: str, classes: Sequence[MapClass], footprint: str | None) -> None:
+    """Add the table from which QGIS takes a layer's colours and the ground of its maps, and take the dates out.
 
     Args:
         path: File with one layer.
         table: Name of the layer.
         classes: What the style shows; nothing is added where there are none.
+        footprint: The ground of its maps, None where it is not known. It is so only now, when all of them are in it.
     """
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("PRAGMA synchronous = OFF")  # the file is staged; waiting for the disk takes seconds
         if classes:
             _add_style(connection, table, classes)
+        if footprint is not None:
+            connection.execute(
+                "UPDATE gpkg_metadata SET metadata = replace(metadata, '  </Metadata>', ?)",
+                (f'    <MDI key="{FOOTPRINT}">{footprint}</MDI>\n  </Metadata>',),
+            )
         connection.execute("UPDATE gpkg_contents SET last_change = ?", (EPOCH,))
         if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'gpkg_metadata_reference'").fetchone():
             connection.execute("UPDATE gpkg_metadata_reference SET timestamp = ?", (EPOCH,))

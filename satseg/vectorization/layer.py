@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
+
+from satseg.raster.footprint import Footprint
 
 if TYPE_CHECKING:
     from satseg.classes import ClassTable
@@ -24,6 +26,7 @@ class Layer:
         metres: The same in metres on the ground; 1 where it is unknown.
         classes: Names and colours, or None where values are ids of their own.
         provenance: Where the polygons come from, as name and value.
+        footprint: The ground of the maps; it grows until the layer is complete.
     """
 
     attributes: tuple[str, ...]
@@ -34,6 +37,7 @@ class Layer:
     metres: float
     classes: ClassTable | None
     provenance: Mapping[str, str]
+    footprint: Footprint = field(default_factory=Footprint)
 
     @property
     def geometry_type(self) -> str:

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from pyproj import CRS
 
 from satseg.errors import OutputError, one_line
+from satseg.raster.footprint import FOOTPRINT
 from satseg.vectorization.layer import Layer
 from satseg.vectorization.table import GEOMETRY, Batch, schema
 
@@ -54,6 +55,8 @@ class ParquetWriter:
     def close(self) -> None:
         """Write what describes the columns and close the file."""
         metadata = {"geo": json.dumps(self._geo()), **self._layer.provenance}
+        if (ground := self._layer.footprint.text) is not None:
+            metadata[FOOTPRINT] = ground
         try:
             self._writer.add_key_value_metadata(metadata)
             self._writer.close()

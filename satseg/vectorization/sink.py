@@ -121,7 +121,7 @@ class PolygonSink:
                 "the layer has polygons of one part.",
                 hint="Name it first, which makes a layer of multipolygons, or write a file for each.",
             )
-        self._tracer = tracer
+        self._tracer, self._scene = tracer, scene
         self._numbers.begin()
         self._held = tempfile.SpooledTemporaryFile(_HELD, dir=str(hold)) if hold else None  # noqa: SIM115 - drop closes it
         if self._layer is None:
@@ -151,6 +151,8 @@ class PolygonSink:
             self._opening.result()
         if self._held is not None:
             self._release(self._held)
+        assert self._layer is not None
+        self._layer.footprint.add(self._scene, self._layer.crs)
         self._done.append(self._tracer.tally.summary(self._paths))
         self._tracer = None
         return self._done[-1]

@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import shapely
+from rasterio.windows import Window
 
 from satseg.classes import BACKGROUND, ClassTable
-from satseg.errors import LabelError, UsageError, printable
+from satseg.errors import AreaError, LabelError, SatsegError, UsageError, printable
 from satseg.evaluation.assessment import Assessment
 from satseg.evaluation.confusion import report
 from satseg.evaluation.maps import MapComparison, beside_labels, read_labels, telling
 from satseg.evaluation.measures import Measures
 from satseg.evaluation.objects import FeatureObjects, ObjectMatcher, Regions, Side
 from satseg.evaluation.polygons import PolygonSet, match_polygons
+from satseg.evaluation.tally import Count
+from satseg.raster.area import AreaOfInterest, SceneArea
 from satseg.raster.class_found import Reading, Use, example_map, spell_few
 from satseg.raster.class_lists import ClassMapSource, read_class_map
 from satseg.raster.class_map import ClassMap
 from satseg.raster.class_values import ClassValues, Translation, own_name
 from satseg.raster.features import VectorLayer
+from satseg.raster.footprint import read_footprint
 from satseg.raster.label_files import open_labels
 from satseg.raster.labels import LabelSource
 from satseg.raster.raster_labels import RasterLabels, is_raster
 from satseg.raster.scene import Scene
-from satseg.raster.vector_labels import VectorLabels
+from satseg.raster.vector_labels import VectorLabels, window_outline
 from satseg.records import EvaluationReport, Progress, Rows, SceneInfo
 from satseg.workflows.class_raster import class_rows
 from satseg.workflows.grid import common_grid
@@ -49,12 +54,16 @@ class LabelReading:
         class_field: Attribute that names the class of each feature; None puts all of them into one.
         class_map: Class by value, as text, file or dictionary; None makes a class of each value.
         where: Condition in SQL that features must meet.
+        unlabelled: Values of class rasters that mean that nobody looked there.
+        labelled_area: Vector file of the polygons outside of which nothing is known.
     """
 
     path: str | Path
     class_field: str | None = None
     class_map: ClassMapSource | None = None
     where: str | None = None
+    unlabelled: Sequence[int] = ()
+    labelled_area: str | Path | None = None
 
     @cached_property
     def mapping(self) -> ClassMap | None:
@@ -78,7 +87,14 @@ class LabelReading:
             mapping = mapping if mapping.find(printable(Path(VectorLayer.open(str(self.path)).path).stem)) else None
         if mapping is not None:
             mapping = replace(mapping, keeps_targets=True)
-        source = open_labels(self.path, class_field=self.class_field, class_map=mapping, where=self.where)
+        source = open_labels(
+            self.path,
+            class_field=self.class_field,
+            class_map=mapping,
+            where=self.where,
+            unlabelled=self.unlabelled,
+            labelled_area=self.labelled_area,
+        )
         source.warn_of_unmet(mapping, only_alike=True)  # other names may be those of the map
         return source
 
@@ -91,18 +107,30 @@ class Comparison:
         source: The labels.
         measures: What is measured.
         assessment: What takes the counts.
+        areas: Where maps are to be scored: inside all of them.
+        passed_over: Why maps were passed over.
     """
 
     source: LabelSource
     measures: Measures
     assessment: Assessment
+    areas: Sequence[AreaOfInterest] = ()
+    passed_over: list[SatsegError] = field(default_factory=list)
 
     @classmethod
-    def start(cls, source: LabelSource, measures: Measures) -> Comparison:
+    def start(cls, source: LabelSource, measures: Measures, areas: Sequence[AreaOfInterest] = ()) -> Comparison:
         """Begin with counts of nothing."""
-        return cls(source, measures, measures.assessment(len(source.classes)))
+        return cls(source, measures, measures.assessment(len(source.classes)), areas)
 
-    def add(self, number: int, grid: SceneInfo, rows: Iterable[Rows], mapped: LabelSource | None = None) -> None:
+    def add(
+        self,
+        number: int,
+        grid: SceneInfo,
+        rows: Iterable[Rows],
+        mapped: LabelSource | None = None,
+        *,
+        alone: bool = True,
+    ) -> None:
         """Compare one map.
 
         Args:
@@ -110,9 +138,23 @@ class Comparison:
             grid: Its grid.
             rows: All its rows, in order from the top.
             mapped: The polygons that it was burnt from, if any: they are its objects then.
+            alone: Whether there is no other. Of several, those are passed over that no label or area touches.
+
+        Raises:
+            LabelError: No label touches it.
+            AreaError: It lies outside of the areas.
         """
         side = self.measures.block
-        with closing(self.source.on(grid)) as on_grid:
+        try:
+            areas = [area.on(grid) for area in self.areas]
+            labels = self.source.on(grid)
+        except (LabelError, AreaError) as error:
+            if alone:
+                raise
+            self.passed_over.append(error)
+            return
+        before = self.assessment.tally[:, Count.LABELLED].sum()
+        with closing(labels) as on_grid:
             comparison = MapComparison(
                 grid,
                 number,
@@ -121,9 +163,13 @@ class Comparison:
                 self.measures.boundaries(side, grid.gsd),
                 None
                 if self.measures.pixels_only
-                else ObjectMatcher(*(self._side(s, grid) for s in (self.source, mapped))),
+                else ObjectMatcher(*(self._side(s, grid, areas) for s in (self.source, mapped))),
             )
-            comparison.run(beside_labels(rows, on_grid), self.assessment)
+            comparison.run(beside_labels(rows, on_grid, areas), self.assessment)
+        if self.assessment.tally[:, Count.LABELLED].sum() == before:
+            hint = "Check that both cover the same place, and that their CRS and nodata values are stated rightly."
+            told = f"No pixel was compared: the labels {self.source.path} say nothing where {grid.path} lies."
+            self.passed_over.append(LabelError(told, hint=hint))
 
     def report(self) -> EvaluationReport:
         """Return the scores of all maps.
@@ -133,11 +179,17 @@ class Comparison:
         """
         side = self.measures.block
         found = self.assessment.report(self.source.classes.names, self.measures.settings(f"block of {side} px", side))
+        if not found.pixels and self.passed_over and not found.left_out:
+            raise self.passed_over[0]
+        if self.passed_over:
+            log.warning(
+                "%s not scored. The first: %s",
+                _count(len(self.passed_over), "scene is", "scenes are"),
+                self.passed_over[0].message,
+            )
         if not found.pixels:
             raise LabelError(
-                f"No pixel was compared: the map has no class for any of the {found.left_out:,} labelled pixels."
-                if found.left_out
-                else f"No pixel was compared: the labels {self.source.path} say nothing where the map lies.",
+                f"No pixel was compared: the map has no class for any of the {found.left_out:,} labelled pixels.",
                 hint="Check that both cover the same place, and that their CRS and nodata values are stated rightly.",
             )
         if found.left_out:
@@ -146,20 +198,26 @@ class Comparison:
             )
         return found
 
-    def _side(self, source: LabelSource | None, grid: SceneInfo) -> Side:
+    def _side(self, source: LabelSource | None, grid: SceneInfo, areas: Sequence[SceneArea]) -> Side:
         background = self.source.classes.background
         if source is None or source.polygons is None:
             return Regions(background)
         layer, ids = source.polygons
-        return FeatureObjects(layer.on(grid), ids, background)
+        ground = window_outline(grid, Window(0, 0, grid.width, grid.height))
+        for area in areas:
+            ground = shapely.intersection(ground, area.on_ground(grid.transform))
+        return FeatureObjects(layer.on(grid, ground), ids, background)
 
 
-def compare_raster(path: str, labels: LabelReading, measures: Measures, progress: Progress) -> EvaluationReport:
+def compare_raster(
+    path: str, labels: LabelReading, aoi: AreaOfInterest | None, measures: Measures, progress: Progress
+) -> EvaluationReport:
     """Compare a class raster with labels, class by class of the same name.
 
     Args:
         path: The class raster.
         labels: The labels.
+        aoi: Where to score it; None is everywhere.
         measures: What is measured.
         progress: Told how far it is.
 
@@ -168,7 +226,7 @@ def compare_raster(path: str, labels: LabelReading, measures: Measures, progress
     """
     values = ClassValues([path], Reading(labels.mapping, use=Use.MAP))
     source, classes = _common_classes(path, values, labels)
-    comparison = Comparison.start(source, measures)
+    comparison = Comparison.start(source, measures, () if aoi is None else (aoi,))
     with values.open(path) as raster:
         if raster.info.doubt:
             log.warning("%s %s.", path, raster.info.doubt)
@@ -204,14 +262,24 @@ def _common_classes(path: str, values: ClassValues, labels: LabelReading) -> tup
 
 
 def compare_polygons(
-    path: str, labels: LabelReading, gsd: float | None, measures: Measures, progress: Progress
+    path: str,
+    labels: LabelReading,
+    gsd: float | None,
+    aoi: AreaOfInterest | None,
+    measures: Measures,
+    progress: Progress,
 ) -> EvaluationReport:
-    """Compare polygons with labels.
+    """Compare polygons with labels, on the ground that they speak of.
+
+    Where a layer holds no polygon, there is none only as far as the map reached that it came from: its footprint, which
+    satseg keeps in GeoPackages and GeoParquet. Else that is what ``aoi`` covers, and without it the bounding box of the
+    polygons, which is said.
 
     Args:
         path: The polygons.
         labels: The labels.
         gsd: Ground metres per pixel of a grid for both, where both are polygons; None matches objects alone.
+        aoi: Where to compare; None is wherever the polygons speak of.
         measures: What is measured.
         progress: Told how far it is.
     """
@@ -225,20 +293,52 @@ def compare_polygons(
     source = source.among(mapped.classes)
     if source.polygons is None and gsd is not None:
         raise UsageError(f"--gsd is for polygons that are compared with polygons; {labels.path} is a raster.")
+    assert mapped.polygons is not None
+    areas = [*([] if aoi is None else [aoi]), *_ground_of(mapped.polygons[0], given=aoi is not None)]
     if source.polygons is not None and gsd is None:
-        return _match_polygons(source, mapped, measures, progress)
-    comparison = Comparison.start(source, measures)
-    grid = _grid_of(source, mapped, gsd)
+        if labels.labelled_area is not None:
+            areas.append(AreaOfInterest.read(labels.labelled_area))
+        return _match_polygons(source, mapped, areas, measures, progress)
+    grid = _grid_of(source, mapped, gsd, areas)
+    comparison = Comparison.start(source, measures, [_beside(area, grid) for area in areas])
     with closing(mapped.on(grid)) as on_grid:
         comparison.add(0, grid, telling(read_labels(on_grid, grid), grid, progress), mapped)
     return comparison.report()
 
 
-def _grid_of(source: LabelSource, mapped: LabelSource, gsd: float | None) -> SceneInfo:
+def _ground_of(mapped: VectorLabels, *, given: bool) -> list[AreaOfInterest]:
+    """Return the ground that a layer of polygons speaks of; ``given`` tells whether the user has said it."""
+    found = read_footprint(VectorLayer.open(mapped.path))
+    if found is not None:
+        return [found]
+    if given:
+        return []
+    if not mapped.store.count:
+        log.warning(
+            "%s holds no polygon and does not tell which ground it speaks of: all labels count. --aoi says where to "
+            "score it.",
+            mapped.path,
+        )
+        return []
+    log.warning(
+        "%s does not tell which ground it speaks of: labels count within the bounding box of its polygons. --aoi says "
+        "where to score it.",
+        mapped.path,
+    )
+    box = shapely.box(*mapped.store.extent)
+    return [AreaOfInterest(f"the bounding box of {mapped.path}", np.array([box], dtype=object), mapped.crs)]
+
+
+def _beside(area: AreaOfInterest, grid: SceneInfo) -> AreaOfInterest:
+    """Return an area whose coordinates are taken as they are where just one of area and grid states a CRS."""
+    return area if area.crs is not None and grid.crs is not None else replace(area, crs=grid.crs)
+
+
+def _grid_of(source: LabelSource, mapped: LabelSource, gsd: float | None, areas: Sequence[AreaOfInterest]) -> SceneInfo:
     """Return the grid of the labels, or one for both where labels and map are polygons."""
     if source.polygons is not None and mapped.polygons is not None and gsd is not None:
         judged = source.polygons if mapped.empty else mapped.polygons  # without features there is nothing to cover
-        return common_grid(source.polygons[0], judged[0], gsd)
+        return common_grid(source.polygons[0], judged[0], gsd, areas)
     with Scene.open(source.path, expand_palette=False) as raster:
         return raster.info
 
@@ -252,12 +352,25 @@ def _field_of(path: str, class_field: str | None) -> str | None:
 
 
 def _match_polygons(
-    source: LabelSource, mapped: LabelSource, measures: Measures, progress: Progress
+    source: LabelSource,
+    mapped: LabelSource,
+    areas: Sequence[AreaOfInterest],
+    measures: Measures,
+    progress: Progress,
 ) -> EvaluationReport:
     assert source.polygons is not None
     assert mapped.polygons is not None
     names, background = source.classes.names, source.classes.background
     right, judged = (PolygonSet(*polygons, background) for polygons in (source.polygons, mapped.polygons))
-    tally = match_polygons(right, judged, len(names), progress=progress)
+    tally = match_polygons(right, judged, len(names), areas=areas, progress=progress)
+    if not tally[:, Count.LABEL_OBJECTS].any() and not source.empty:
+        raise LabelError(
+            f"No polygon of the labels {source.path} lies where the map {mapped.path} does.",
+            hint="Check that both cover the same place, and that their CRS are stated rightly.",
+        )
     counts = np.zeros((len(names), len(names)), dtype=np.int64)
     return report(counts, tally, names, settings=measures.settings("polygon"))
+
+
+def _count(number: int, one: str, several: str) -> str:
+    return f"{number:,} {one if number == 1 else several}"

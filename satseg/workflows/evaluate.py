@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
-from satseg.arguments import PathLike, Paths, checked, path, paths
+from satseg.arguments import Bands, PathLike, Paths, band_names, checked, path, paths, whole_numbers
 from satseg.errors import LabelError, ScoreError, UsageError
 from satseg.evaluation.measures import Measures
 from satseg.geo.units import Quantity, parse_resolution
+from satseg.raster.area import AreaOfInterest
 from satseg.raster.class_lists import ClassMapSource, read_again
 from satseg.raster.features import VectorLayer
 from satseg.raster.gdal import gdal_environment
@@ -15,6 +17,8 @@ from satseg.raster.raster_labels import is_raster
 from satseg.records import EvaluationReport, Progress, no_progress
 from satseg.runs import Run
 from satseg.workflows.compare import LabelReading, compare_polygons, compare_raster
+
+_TILES_HAVE_LABELS = "Tiles hold their labels; a scene, a map or polygons are compared with a file of labels."
 
 
 @checked
@@ -26,6 +30,10 @@ def evaluate(
     class_field: str | None = None,
     class_map: ClassMapSource | None = None,
     where: str | None = None,
+    unlabelled: int | Iterable[int] = (),
+    labelled_area: PathLike | None = None,
+    aoi: PathLike | None = None,
+    bands: Bands | None = None,
     split: str = "test",
     rank: bool = False,
     gsd: Quantity | None = None,
@@ -55,8 +63,13 @@ def evaluate(
     - polygons and labels: on the grid of the labels where they are a class raster; on a grid of ``gsd`` where both are
       polygons; without it their objects are matched exactly, and there are no pixels to count.
 
-    Objects are the features where labels or map are polygons, else connected pixels of one class (four neighbours); on
-    tiles they end at the tile's edge. They match one to one, where their IoU is over 0.5.
+    Objects are the features where labels or map are polygons, else connected pixels of one class (four neighbours).
+    They match one to one, where their IoU is over 0.5.
+
+    Only the ground counts that the map speaks of: the scene or raster; for polygons the footprint of the maps that they
+    came from, which satseg keeps in GeoPackages and GeoParquet, else the area of interest, else their bounding box,
+    which is said. Objects beyond its edge, or that of a tile, the labelled area or the area of interest, do not count;
+    those that the edge cuts count by their part inside. What no label speaks of is ignored, and counted.
 
     Args:
         subject: Checkpoint, folder of a training run (its best checkpoint), class raster, or polygons.
@@ -68,6 +81,11 @@ def evaluate(
             dictionary. It is applied to
             the labels, and to maps: to the values of a raster that does not name them, else to names.
         where: Condition in SQL that features of the labels must meet.
+        unlabelled: Values of class rasters that are labels which mean that nobody looked there.
+        labelled_area: Vector file, in any CRS, of the polygons outside of which nothing is known.
+        aoi: Vector file, in any CRS, of the polygons in which to score. Scenes that lie outside are passed over.
+        bands: Bands of scenes that the network is shown, by number from 1 or by name; None finds those of the
+            training.
         split: Split of the tile set.
         rank: Write loss, accuracy and IoU of every tile, whatever its split, into the index of the tile set.
         gsd: Ground size of a pixel, such as ``0.5m``, ``50cm`` or a number of metres, of the grid on which polygons are
@@ -98,6 +116,7 @@ def evaluate(
         CheckpointError: The checkpoint cannot be used, or its bands or classes are not those of the data.
         TileError: The tile set cannot be read, or the split is empty.
         SceneError: A raster cannot be read.
+        AreaError: The area of interest cannot be used, or the map lies outside of it.
         LabelError: The labels cannot be read; labels and map have no class in common, or one of them has no names for
             its values; or no pixel is labelled where the map lies.
         OutputError: The index of the tile set cannot be written.
@@ -106,6 +125,9 @@ def evaluate(
     measures = Measures(boundary_tolerance, boundary_width, pixels_only, block, bootstrap, seed, worst)
     subject, data = path(subject, "subject"), paths(data, "data")
     labels, class_map = None if labels is None else path(labels, "labels"), read_again(class_map)
+    labelled_area = None if labelled_area is None else path(labelled_area, "labelled_area")
+    aoi, unlabelled = None if aoi is None else path(aoi, "aoi"), whole_numbers(unlabelled, "unlabelled")
+    bands = None if bands is None else band_names(bands)
     resolution = None if gsd is None else parse_resolution(gsd, "--gsd")
     checkpoint = _checkpoint_of(Path(subject))
     if rank and (checkpoint is None or labels is not None):
@@ -115,11 +137,25 @@ def evaluate(
             f"{subject} is no checkpoint; a map is compared with labels, and with nothing else.",
             hint="Name them: satseg evaluate classes.tif --labels FILE",
         )
-    reading = None if labels is None else LabelReading(labels, class_field, class_map, where)
+    if labels is None:
+        _refuse_without_labels(
+            class_field=class_field,
+            class_map=class_map,
+            where=where,
+            unlabelled=unlabelled or None,
+            labelled_area=labelled_area,
+            aoi=aoi,
+        )
+    if bands is not None and (checkpoint is None or labels is None):
+        raise UsageError("--bands is for scenes that a network is shown.")
+    reading = None
+    if labels is not None:
+        reading = LabelReading(labels, class_field, class_map, where, unlabelled, labelled_area)
     with gdal_environment():
+        area = None if aoi is None else AreaOfInterest.read(aoi)
         if checkpoint is None:
             assert reading is not None
-            return _evaluate_map(subject, reading, resolution, measures, progress)
+            return _evaluate_map(subject, reading, resolution, area, measures, progress)
         if gsd is not None:
             raise UsageError("--gsd is for polygons that are compared with polygons.")
         # Torch is slow to import and large, and maps need none of it.
@@ -137,7 +173,7 @@ def evaluate(
         scoring = NetworkScoring.open(checkpoint, arch, settings, measures)
         if reading is None:
             return scoring.score_tiles(data, split, rank=rank, progress=progress)
-        return scoring.score_scenes(data, reading, progress=progress)
+        return scoring.score_scenes(data, reading, area, bands=bands, progress=progress)
 
 
 def require_miou(found: EvaluationReport, least: float) -> None:
@@ -151,6 +187,14 @@ def require_miou(found: EvaluationReport, least: float) -> None:
         raise ScoreError(f"The mean IoU {what}; at least {least:g} was asked for.")
 
 
+def _refuse_without_labels(**given: object) -> None:
+    """Refuse options that say something of labels, or of where maps are scored, for tiles, which hold their labels."""
+    for name, value in given.items():
+        if value is not None:
+            option = name.replace("_", "-")
+            raise UsageError(f"--{option} goes with --labels.", hint=_TILES_HAVE_LABELS)
+
+
 def _checkpoint_of(subject: Path) -> Path | None:
     """Return the checkpoint that is meant; None where it must be a map."""
     if subject.suffix == ".safetensors":
@@ -160,13 +204,18 @@ def _checkpoint_of(subject: Path) -> Path | None:
 
 
 def _evaluate_map(
-    subject: str, labels: LabelReading, gsd: float | None, measures: Measures, progress: Progress
+    subject: str,
+    labels: LabelReading,
+    gsd: float | None,
+    aoi: AreaOfInterest | None,
+    measures: Measures,
+    progress: Progress,
 ) -> EvaluationReport:
     if not is_raster(subject) and _is_vector(subject):
-        return compare_polygons(subject, labels, gsd, measures, progress)
+        return compare_polygons(subject, labels, gsd, aoi, measures, progress)
     if gsd is not None:
         raise UsageError("--gsd is for polygons that are compared with polygons.")
-    return compare_raster(subject, labels, measures, progress)
+    return compare_raster(subject, labels, aoi, measures, progress)
 
 
 def _is_vector(path: str) -> bool:

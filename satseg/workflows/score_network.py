@@ -22,6 +22,7 @@ from satseg.inference.network import Network
 from satseg.inference.pipeline import predict_rows
 from satseg.inference.reading import Conditions
 from satseg.outputs.writable import check_file
+from satseg.raster.area import AreaOfInterest
 from satseg.raster.source import SceneSource
 from satseg.raster.values import Oddity
 from satseg.records import EvaluationReport, PlaceScore, Progress, Rows, SceneInfo
@@ -86,19 +87,25 @@ class NetworkScoring:
             return tiles.evaluate(self.measures, progress, rank=rank)
 
     def score_scenes(
-        self, scenes: Sequence[str | Path], labels: LabelReading, *, progress: Progress
+        self,
+        scenes: Sequence[str | Path],
+        labels: LabelReading,
+        aoi: AreaOfInterest | None,
+        *,
+        bands: Sequence[str] | None,
+        progress: Progress,
     ) -> EvaluationReport:
-        """Score the maps of scenes, made as ``predict`` makes them."""
+        """Score the maps of scenes, made as ``predict`` makes them, where labels and area of interest are."""
         if not scenes:
             raise UsageError("There is no scene to compare with the labels.")
         source = labels.open().among(self.checkpoint.card.classes, extend=True)
-        comparison = Comparison.start(source, self.measures)
+        comparison = Comparison.start(source, self.measures, () if aoi is None else (aoi,))
         for number, name in enumerate(scenes):
-            scene = fitting(SceneSource.of(name), self.checkpoint)
+            scene = fitting(SceneSource.of(name, bands=bands), self.checkpoint)
             with scene.open() as opened:
                 info = opened.info
             with naming(scene.name), closing(self._rows(scene, info, progress)) as rows:
-                comparison.add(number, info, rows)
+                comparison.add(number, info, rows, alone=len(scenes) == 1)
         return comparison.report()
 
     def _rows(self, scene: SceneSource, info: SceneInfo, progress: Progress) -> Generator[Rows, None, None]:

@@ -10,6 +10,7 @@ from satseg.evaluation.assessment import Assessment, Place
 from satseg.evaluation.boundaries import Reach
 from satseg.evaluation.measures import Measures
 from satseg.evaluation.tally import Count, empty_tally
+from satseg.records import as_json
 
 
 def place(number: int) -> Place:
@@ -45,7 +46,22 @@ def test_objects_of_a_place_that_is_finished_still_count() -> None:
     assessment.add_objects((0,), tally)
     found = assessment.report("ab")
     assert (found.classes[1].object_f1, found.classes[1].label_objects, found.pixels) == (2 / 6, 4, 18)
-    assert found.classes[1].intervals["object_f1"] == pytest.approx((2 / 6, 2 / 6))
+    assert set(found.classes[1].intervals.values()) == {None}  # one block alone
+    assessment.add_objects((1,), tally)
+    assert assessment.report("ab").classes[1].intervals["object_f1"] == pytest.approx((2 / 6, 2 / 6))
+
+
+def test_one_place_has_no_interval_and_a_class_of_one_place_neither() -> None:
+    assessment = Assessment(2, replicates=30)
+    assessment.add(place(0), counts(8, 1), empty_tally(2))
+    found = assessment.report("ab")
+    assert found.intervals["mean_iou"] is None
+    assert as_json(found)["intervals"]["global_accuracy"] is None
+    assessment.add(place(1), np.array([[5, 0], [0, 0]]), empty_tally(2))
+    found = assessment.report("ab")
+    assert found.intervals["mean_iou"] is not None
+    assert found.classes[0].intervals["iou"] is not None
+    assert found.classes[1].intervals["iou"] is None
 
 
 def test_without_replicates_there_are_no_intervals() -> None:

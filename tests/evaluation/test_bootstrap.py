@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from satseg.evaluation.bootstrap import Bootstrap, Intervals
 from satseg.evaluation.tally import class_scores, mean_scores, pixel_tally
@@ -60,8 +59,23 @@ def test_pieces_of_one_unit_are_drawn_together() -> None:
     for bootstrap, pieces in ((apart, (one, other)), (together, (one + other,))):
         for piece in pieces:
             bootstrap.add((7,), piece)
+    assert apart.intervals().overall["mean_iou"] is None
+    for bootstrap in (apart, together):
+        bootstrap.add((8,), tiles(3)[2])
     assert apart.intervals() == together.intervals()
-    assert apart.intervals().overall["mean_iou"][0] == pytest.approx(mean_scores(one + other)["mean_iou"])
+    assert apart.intervals().overall["mean_iou"] is not None
+
+
+def test_one_unit_has_no_interval_and_a_class_that_is_in_one_unit_alone_neither() -> None:
+    one, other = tiles(2)
+    alone = intervals([one])
+    assert set(alone.overall.values()) == set(alone.classes[0].values()) == {None}
+    other[1] = 0
+    found = intervals([one, other])
+    assert found.overall["mean_iou"] is not None
+    assert found.classes[0]["iou"] is not None
+    assert set(found.classes[1].values()) == {None}
+    assert intervals([np.diag([1, 0]) @ one, np.diag([0, 1]) @ one]).overall["mean_iou"] is not None
 
 
 def test_a_score_that_is_not_defined_has_no_interval() -> None:

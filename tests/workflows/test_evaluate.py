@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 import subprocess
 import sys
@@ -250,15 +251,18 @@ def test_pixels_only_measures_neither_boundaries_nor_objects(run: Path, bright_t
         assert report.pixels
         assert math.isnan(report.boundary_f1)
         assert math.isnan(report.object_f1)
-        assert report.intervals["mean_iou"]
+        assert "mean_iou" in report.intervals
+        assert "boundary_f1" not in report.intervals
 
 
 def test_tiles_of_one_block_are_resampled_together(run: Path, bright_tiles: Path) -> None:
-    report = evaluate(run, [bright_tiles], threads=1)
-    low, high = report.intervals["mean_iou"]
-    assert low <= report.mean_iou <= high
-    again = evaluate(run, [bright_tiles], seed=1, threads=1)
+    report = evaluate(run, [bright_tiles], split="train", threads=1)
+    interval = report.intervals["mean_iou"]
+    assert interval is not None
+    assert interval[0] <= report.mean_iou <= interval[1]
+    again = evaluate(run, [bright_tiles], split="train", seed=1, threads=1)
     assert again.mean_iou == report.mean_iou
+    assert set(evaluate(run, [bright_tiles], threads=1).intervals.values()) == {None}  # the test tiles are one block
 
 
 def test_the_exit_code_tells_a_mean_iou_that_is_too_low(bright_scene: Path, tmp_path: Path) -> None:
@@ -299,9 +303,18 @@ def test_the_table_shows_what_the_map_leaves_out(
 
 def test_intervals_from_few_blocks_come_with_a_warning(bright_scene: Path, caplog: pytest.LogCaptureFixture) -> None:
     labels = bright_scene.parent / "labels.tif"
-    report = evaluate(labels, labels=labels)
-    assert report.settings["units"] == 1
-    assert "rest on 1 blocks only" in caplog.text
+    report = evaluate(labels, labels=labels, block=256)
+    assert report.settings["units"] == 2
+    assert "rest on 2 blocks only" in caplog.text
+
+
+def test_one_block_has_no_interval_and_a_dash_says_so(bright_scene: Path, caplog: pytest.LogCaptureFixture) -> None:
+    labels = str(bright_scene.parent / "labels.tif")
+    done = run_command(["evaluate", labels, "-l", labels, "--pixels-only"])
+    assert re.search(r"^mean IoU +1\.0000 +– +–$", done.stdout, re.MULTILINE)
+    assert "too narrow" not in caplog.text
+    answer = run_command(["evaluate", labels, "-l", labels, "--json"])
+    assert set(json.loads(answer.stdout)["intervals"].values()) == {None}
 
 
 @pytest.mark.parametrize(

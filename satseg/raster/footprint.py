@@ -1,0 +1,99 @@
+"""What ground a layer of polygons speaks of: where it holds none, the maps that it came from say that there is none."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pyarrow.parquet as pq
+import pyogrio
+import shapely
+from pyogrio.errors import DataLayerError, DataSourceError
+from pyproj.exceptions import ProjError
+from shapely.errors import ShapelyError
+
+from satseg.geo.crs import full_turn, is_geographic, way
+from satseg.geo.grid import Grid
+from satseg.geo.polygons import is_finite, repair, reproject
+from satseg.raster.area import AreaOfInterest
+from satseg.raster.features import VectorLayer, is_parquet
+from satseg.raster.names import vector_name
+from satseg.records import SceneInfo
+
+log = logging.getLogger("satseg")
+
+FOOTPRINT = "SATSEG_FOOTPRINT"
+"""Name under which layers keep it: polygons in the CRS of the layer, as WKT."""
+
+_LONGEST = 2**20  # characters
+_PIECES = 64  # of a side of a scene, where it is bent by the way to another CRS
+
+
+class Footprint:
+    """The ground of the scenes of a layer, as they are added."""
+
+    def __init__(self) -> None:
+        self._scenes: list[shapely.Polygon] = []
+        self._known = True
+
+    def add(self, scene: SceneInfo, crs: str | None) -> None:
+        """Add the ground of a scene.
+
+        Args:
+            scene: Its grid.
+            crs: CRS of the layer.
+        """
+        outline = shapely.Polygon(np.stack(Grid.of_scene(scene).corners(), axis=1))
+        moved = _brought(outline, scene.crs, crs)
+        self._known &= moved is not None
+        if moved is not None:
+            self._scenes.append(moved)
+
+    @property
+    def text(self) -> str | None:
+        """It as WKT; None where it is not known of all scenes, or too long to be kept."""
+        if not self._known or not self._scenes:
+            return None
+        text = shapely.to_wkt(shapely.union_all(self._scenes), rounding_precision=-1)
+        return text if len(text) <= _LONGEST else None
+
+
+def read_footprint(layer: VectorLayer) -> AreaOfInterest | None:
+    """Return the ground of a layer that satseg wrote; None where it does not tell it."""
+    try:
+        text = _stored(layer)
+        if text is None or len(text) > _LONGEST:
+            return None
+        found = repair(np.array([shapely.from_wkt(text)], dtype=object))
+    except (DataSourceError, DataLayerError, ShapelyError, OSError, ValueError):
+        return None
+    known = not shapely.is_missing(found).any()
+    return AreaOfInterest(layer.path, shapely.get_parts(found), layer.crs) if known else None
+
+
+def _stored(layer: VectorLayer) -> str | None:
+    if is_parquet(layer.path):
+        with open(layer.path, "rb") as file:
+            value = (pq.read_metadata(file).metadata or {}).get(FOOTPRINT.encode())
+        return None if value is None else value.decode()
+    with vector_name(layer.path) as spelt:
+        told = pyogrio.read_info(spelt, layer=layer.name)["layer_metadata"]
+    return (told or {}).get(FOOTPRINT)
+
+
+def _brought(outline: shapely.Polygon, here: str | None, there: str | None) -> shapely.Polygon | None:
+    """Return the outline of a scene in the CRS of a layer; None where it is torn or has no image there."""
+    if here is None or there is None:
+        return outline if here == there else None
+    try:
+        transformer = way(here, there)
+    except ProjError:
+        return None
+    if transformer is None:
+        return outline
+    fine = shapely.segmentize(outline, shapely.length(outline) / (4 * _PIECES))
+    (moved,) = reproject(np.array([fine], dtype=object), transformer.transform)
+    if moved is None or moved.geom_type != "Polygon" or not is_finite(np.array([moved])).all():
+        return None
+    left, _, right, _ = moved.bounds
+    return None if is_geographic(there) and right - left > full_turn(there) / 2 else moved
