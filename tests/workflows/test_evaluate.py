@@ -320,7 +320,7 @@ def test_one_block_has_no_interval_and_a_dash_says_so(bright_scene: Path, caplog
 @pytest.mark.parametrize(
     "words",
     [
-        ["--boundary-tolerance", "3"],
+        ["--boundary-tolerance", "3parsecs"],
         ["--boundary-width", "-1px"],
         ["--block", "0"],
         ["--bootstrap", "-1"],
