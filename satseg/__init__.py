@@ -21,8 +21,10 @@ From labels to a map:
 
 Files are named by text or ``pathlib.Path``; where several are taken, one alone will do. ``~`` is not expanded. Lengths
 and areas are texts with a unit, ``"0.5m"``, ``"2px"``, ``"10m2"``, or numbers of metres or square metres. What is
-neither is refused before any work, by a :class:`SatsegError` that says what to do (``error.hint``). Functions return
-records (:class:`Result`): fields by name, a table in notebooks, ``to_dict()`` for what ``--json`` prints.
+neither is refused before any work, by a :class:`SatsegError` that says what to do (``error.hint``).
+
+Functions return records (:class:`Result`): fields by name, a table in notebooks, ``to_dict()`` for what ``--json``
+prints. At the prompt and in notebooks they draw how far they are; in scripts with ``progress=satseg.progress_bar()``.
 """
 
 from __future__ import annotations
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
         TrainingError,
         UsageError,
     )
+    from satseg.progress import ProgressBar, progress_bar
     from satseg.raster.source import SceneSource
     from satseg.records import (
         ClassScore,
@@ -80,6 +83,7 @@ if TYPE_CHECKING:
     from satseg.workflows.vectorize import vectorize
 
 _PUBLIC = {
+    "satseg.progress": ("ProgressBar", "progress_bar"),
     "satseg.backend": ("Architecture", "create_model", "list_architectures"),
     "satseg.errors": (
         "AreaError",
@@ -149,6 +153,7 @@ __all__ = [
     "PredictionSettings",
     "PredictionSummary",
     "Progress",
+    "ProgressBar",
     "ProgressEvent",
     "ReadError",
     "Result",
@@ -176,6 +181,7 @@ __all__ = [
     "no_progress",
     "predict",
     "predict_scenes",
+    "progress_bar",
     "tile",
     "train",
     "vectorize",

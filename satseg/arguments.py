@@ -12,7 +12,7 @@ import inspect
 import os
 import types
 from collections import abc
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from numbers import Integral, Real
 from typing import Any, Generic, Literal, ParamSpec, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -44,6 +44,9 @@ _R = TypeVar("_R")
 _Passed = TypeVar("_Passed", contravariant=True)
 _Kept = TypeVar("_Kept", covariant=True)
 _SHOWN = 60
+_ADVICE = {
+    "progress": "satseg.progress_bar() draws a bar, satseg.no_progress nothing; or pass a function of a ProgressEvent."
+}
 
 
 def path(value: PathLike | Any, name: str) -> str:
@@ -205,7 +208,7 @@ def shown(value: object) -> str:
 
 
 def checked(function: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Hold callers of a function to its annotations, before it does anything.
+    """Hold callers of a function to its annotations, before it does anything, and close its progress bar at the end.
 
     numpy's numbers become Python's.
 
@@ -222,6 +225,7 @@ def checked_with(**advice: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]
 
 def _checked(function: Callable[_P, _R], advice: Mapping[str, str]) -> Callable[_P, _R]:
     signature = inspect.signature(function)
+    progress = signature.parameters.get("progress")
 
     @functools.wraps(function)
     def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
@@ -235,9 +239,25 @@ def _checked(function: Callable[_P, _R], advice: Mapping[str, str]) -> Callable[
             if kind not in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL):
                 bound.arguments[name] = _plain(value)
                 check(value, hints.get(name, Any), name, advice.get(name))
-        return function(*bound.args, **bound.kwargs)
+        ended = getattr(bound.arguments.get("progress", getattr(progress, "default", None)), "ended", _nothing)
+        try:
+            result = function(*bound.args, **bound.kwargs)
+        finally:
+            ended()
+        return cast(_R, _ending(result, ended)) if isinstance(result, Iterator) else result
 
     return call
+
+
+def _ending(results: Iterator[Any], ended: Callable[[], object]) -> Iterator[Any]:
+    try:
+        yield from results
+    finally:
+        ended()
+
+
+def _nothing() -> None:
+    """Do what a progress callback of the user does at the end of a function."""
 
 
 def check(value: object, hint: Any, name: str, advice: str | None = None) -> None:
@@ -248,7 +268,7 @@ def check(value: object, hint: Any, name: str, advice: str | None = None) -> Non
     """
     if not _fits(value, hint):
         alternatives = [*dict.fromkeys(_spelt(part) for part in _alternatives(hint))]
-        advised = advice or _hint_for_files(value)
+        advised = advice or _ADVICE.get(name) or _hint_for_files(value)
         raise UsageError(f"{name} is {shown(value)}, not {' or '.join(alternatives)}.", hint=advised)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -10,13 +9,14 @@ from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Ta
 from rich.table import Column
 from rich.text import Text
 
+from satseg.progress import Course, clock, of_total, rate, spell
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Task
 
     from satseg.records import ProgressEvent
 
-_PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 _SILENCE = 30.0  # seconds without a word, after which a file gets a line of progress
 _LONG_SILENCE = 600.0  # after which it gets one however little was done
 _STEP = 0.1  # of the work, which has to be done otherwise
@@ -64,28 +64,11 @@ class Bar:
         self._progress.stop()
 
 
-@dataclass
-class _Course:
-    """How a task has gone so far.
-
-    Args:
-        begun: Time of its first event.
-        first: Units that were done then.
-        done: Units done now.
-        told: Units done when a line was last said of it.
-    """
-
-    begun: float
-    first: float
-    done: float
-    told: float
-
-
 class Lines:
     """Progress events of one command as lines for a file: few enough to read, and never silent for long."""
 
     def __init__(self) -> None:
-        self._courses: dict[str, _Course] = {}
+        self._courses: dict[str, Course] = {}
 
     def line(self, event: ProgressEvent, *, silence: float) -> str | None:
         """Return what to say of an event; None, as nearly always, where nothing is due.
@@ -97,43 +80,13 @@ class Lines:
         now = monotonic()
         course = self._courses.get(event.task)
         if course is None or event.done < course.done:  # the same work on another scene
-            course = self._courses[event.task] = _Course(now, event.done, event.done, event.done)
+            course = self._courses[event.task] = Course(now, event.done, event.done, event.done)
         course.done = event.done
         step = _STEP * event.total if event.total else 0.0
         if silence < _SILENCE or (silence < _LONG_SILENCE and event.done - course.told < step):
             return None
         course.told = event.done
-        return _spell(event, course, now)
-
-
-def _spell(event: ProgressEvent, course: _Course, now: float) -> str:
-    """Return progress as a line: ``Predicting: 12.4 Mpx / 90.0 Mpx, 1.2 Mpx/s, 1:05 left``."""
-    speed = (event.done - course.first) / (now - course.begun) if now > course.begun else 0.0
-    left = (event.total - event.done) / speed if event.total is not None and speed else None
-    parts = [
-        f"{event.task}: {_of_total(event.done, event.total, event.unit)}",
-        _rate(speed, event.unit),
-        "" if left is None else f"{clock(left)} left",
-        event.note,
-    ]
-    return ", ".join(part for part in parts if part)
-
-
-def amount(value: float, unit: str) -> str:
-    """Return a quantity with a prefix where it is large: 12.4 Mpx, 300 step, 42 s."""
-    if unit == "s":
-        return clock(value)
-    for factor, prefix in _PREFIXES:
-        if value >= factor and unit == "px":
-            return f"{value / factor:.1f} {prefix}{unit}"
-    return f"{value:.0f} {unit}"
-
-
-def clock(seconds: float) -> str:
-    """Return seconds as m:ss or h:mm:ss."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+        return spell(event, course, now)
 
 
 class _AmountColumn(ProgressColumn):
@@ -144,14 +97,14 @@ class _AmountColumn(ProgressColumn):
         if unit == "s":
             done += monotonic() - task.fields["at"]
             done = done if task.total is None else min(done, max(task.total, task.completed))
-        return Text(_of_total(done, task.total, unit))
+        return Text(of_total(done, task.total, unit))
 
 
 class _RateColumn(ProgressColumn):
     """Units per second; nothing where seconds themselves are counted."""
 
     def render(self, task: Task) -> Text:
-        return Text(_rate(task.speed or 0.0, task.fields["unit"]))
+        return Text(rate(task.speed or 0.0, task.fields["unit"]))
 
 
 class _RemainingColumn(ProgressColumn):
@@ -162,17 +115,3 @@ class _RemainingColumn(ProgressColumn):
             return Text("")
         left = task.total - task.completed if task.fields["unit"] == "s" else task.time_remaining
         return Text("" if left is None else f"{clock(max(0.0, left - (monotonic() - task.fields['at'])))} left")
-
-
-def _of_total(done: float, total: float | None, unit: str) -> str:
-    if total is None:
-        return amount(done, unit)
-    return f"{amount(done, unit).removesuffix(f' {unit}')} / {amount(total, unit)}"
-
-
-def _rate(speed: float, unit: str) -> str:
-    if unit == "s" or not speed:
-        return ""
-    if speed < 1:
-        return f"{1 / speed:.1f} s/{unit}"
-    return f"{amount(speed, unit)}/s" if unit == "px" else f"{speed:.1f} {unit}/s"

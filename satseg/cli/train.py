@@ -329,7 +329,7 @@ class _LiveTable:
 
     def show(self, row: LogRow) -> None:
         """Say the line of a validation."""
-        from satseg.cli.progress import amount, clock
+        from satseg.progress import amount, clock
 
         if not self._begun:
             self._talk.say(f"{'epoch':>6} {'step':>8} {'loss':>8} {'mIoU':>7} {'rate':>13} {'time left':>10}")

@@ -13,7 +13,8 @@ from satseg.errors import SatsegError, UsageError
 from satseg.profiling.apart import measure_apart
 from satseg.profiling.cost import Cost, Workload
 from satseg.profiling.picture import draw_costs
-from satseg.records import Progress, ProgressEvent, no_progress
+from satseg.progress import automatic
+from satseg.records import Progress, ProgressEvent
 from satseg.results import Result
 from satseg.staging import claimed
 from satseg.workflows.ledger import Ledger
@@ -49,7 +50,7 @@ def benchmark(
     precision: str = "auto",
     threads: int | None = None,
     on_error: Callable[[SatsegError], None] | None = None,
-    progress: Progress = no_progress,
+    progress: Progress = automatic,
 ) -> Benchmark:
     """Measure parameters, multiply-adds, and time and peak memory of inference and of a training step.
 

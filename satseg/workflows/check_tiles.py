@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from satseg.arguments import PathLike, checked
 from satseg.arguments import path as file_name
+from satseg.progress import automatic
 from satseg.raster.gdal import gdal_environment
-from satseg.records import Progress, no_progress
+from satseg.records import Progress
 from satseg.tiles.check import TileCheck, check
 from satseg.tiles.tileset import TileSet
 
 
 @checked
-def check_tiles(path: PathLike = "tiles", *, progress: Progress = no_progress) -> TileCheck:
+def check_tiles(path: PathLike = "tiles", *, progress: Progress = automatic) -> TileCheck:
     """Read every tile of a tile set and compare it with its row of the index.
 
     Args:

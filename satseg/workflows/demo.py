@@ -14,7 +14,8 @@ from satseg.backend import find_architecture
 from satseg.checkpoint import Checkpoint
 from satseg.errors import OutputError, UsageError
 from satseg.outputs.writable import check_folder
-from satseg.records import EvaluationReport, Progress, TrainingSummary, no_progress
+from satseg.progress import automatic
+from satseg.records import EvaluationReport, Progress, TrainingSummary
 from satseg.results import Result
 from satseg.runs import next_output
 from satseg.sample import CREDIT, Sample, copy_sample, sample
@@ -80,7 +81,7 @@ def demo(
     threads: int | None = None,
     overwrite: bool = False,
     announce: Callable[[str], None] = lambda command: None,
-    progress: Progress = no_progress,
+    progress: Progress = automatic,
 ) -> DemoSummary:
     """Tile, train, predict and evaluate on the sample, each by the command that ``announce`` is told.
 

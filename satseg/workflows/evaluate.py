@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
-from satseg.arguments import Bands, PathLike, Paths, band_names, checked, path, paths, whole_numbers
+from satseg.arguments import Bands, Numbers, PathLike, Paths, band_names, checked, path, paths, whole_numbers
 from satseg.errors import LabelError, ScoreError, UsageError
 from satseg.evaluation.measures import Measures
 from satseg.geo.units import Quantity, parse_resolution
+from satseg.progress import automatic
 from satseg.raster.area import AreaOfInterest
 from satseg.raster.class_lists import ClassMapSource, read_again
 from satseg.raster.features import VectorLayer
 from satseg.raster.gdal import gdal_environment
 from satseg.raster.raster_labels import is_raster
-from satseg.records import EvaluationReport, Progress, no_progress
+from satseg.records import EvaluationReport, Progress
 from satseg.runs import Run
 from satseg.workflows.compare import LabelReading, compare_polygons, compare_raster
 
@@ -30,7 +30,7 @@ def evaluate(
     class_field: str | None = None,
     class_map: ClassMapSource | None = None,
     where: str | None = None,
-    unlabelled: int | Iterable[int] = (),
+    unlabelled: Numbers = (),
     labelled_area: PathLike | None = None,
     aoi: PathLike | None = None,
     bands: Bands | None = None,
@@ -51,7 +51,7 @@ def evaluate(
     device: str = "auto",
     precision: str = "auto",
     threads: int | None = None,
-    progress: Progress = no_progress,
+    progress: Progress = automatic,
 ) -> EvaluationReport:
     """Compare a network, a class map or polygons with labels: pixels, boundaries and objects.
 

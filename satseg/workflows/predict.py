@@ -23,11 +23,12 @@ from satseg.inference.likeness import unlike_training
 from satseg.inference.network import Network
 from satseg.inference.ray_engine import RayEngine
 from satseg.inference.views import Views
+from satseg.progress import automatic
 from satseg.raster.gdal import gdal_environment
 from satseg.raster.scales import Conversion
 from satseg.raster.selection import select_bands
 from satseg.raster.source import SceneSource
-from satseg.records import MapLayer, PredictionSummary, Progress, Rehearsal, no_progress
+from satseg.records import MapLayer, PredictionSummary, Progress, Rehearsal
 from satseg.runs import Run, newest_begun, newest_finished
 from satseg.vectorization import VECTOR_SUFFIXES
 from satseg.workflows.claims import Claims
@@ -116,7 +117,7 @@ def predict(
     model: Paths | None = None,
     arch: str | None = None,
     settings: PredictionSettings | None = None,
-    progress: Progress = no_progress,
+    progress: Progress = automatic,
 ) -> PredictionSummary | None:
     """Map one scene with a trained network.
 
@@ -158,7 +159,7 @@ def predict_scenes(
     settings: PredictionSettings | None = None,
     stream: IO[str] | None = None,
     on_error: Callable[[SatsegError], None] | None = None,
-    progress: Progress = no_progress,
+    progress: Progress = automatic,
 ) -> Iterator[PredictionSummary]:
     """Map scenes one after the other, as they come, with a network that is loaded once.
 

@@ -29,11 +29,12 @@ from satseg.backend.device import available_cores
 from satseg.errors import OutputError, TileError, UsageError
 from satseg.geo.units import Quantity
 from satseg.outputs.writable import check_folder
+from satseg.progress import automatic
 from satseg.raster.class_lists import ClassMapSource, class_map_files, read_again, read_class_map
 from satseg.raster.fingerprint import fingerprint
 from satseg.raster.gdal import gdal_environment
 from satseg.raster.label_files import open_labels
-from satseg.records import Progress, TileSummary, as_json, no_progress
+from satseg.records import Progress, TileSummary, as_json
 from satseg.staging import claimed, commit
 from satseg.tiles.build import Builder, quotas, resumable
 from satseg.tiles.cut import Worth
@@ -103,7 +104,7 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
     overwrite: bool = False,
     resume: bool = False,
     threads: int | None = None,
-    progress: Progress = no_progress,
+    progress: Progress = automatic,
 ) -> TileSummary:
     """Cut scenes and their labels into training, validation and test tiles.
 

@@ -23,8 +23,9 @@ from satseg.checkpoint import Checkpoint, ModelCard
 from satseg.errors import CheckpointError, TrainingError, UsageError, one_line
 from satseg.evaluation.confusion import score
 from satseg.fields import Fields
+from satseg.progress import automatic
 from satseg.raster.gdal import gdal_environment
-from satseg.records import Progress, ProgressEvent, TrainingSummary, no_progress
+from satseg.records import Progress, ProgressEvent, TrainingSummary
 from satseg.runs import Run, claim_output, newest_run
 from satseg.runs.log import LogRow
 from satseg.runs.scalars import Scalars, check_tensorboard
@@ -75,7 +76,7 @@ def train(
     pictures: bool = True,
     show_augment: bool = False,
     tensorboard: bool = False,
-    progress: Progress = no_progress,
+    progress: Progress = automatic,
     watch: Callable[[LogRow], None] | None = None,
     **choices: Any,
 ) -> TrainingSummary:

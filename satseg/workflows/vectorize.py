@@ -13,9 +13,10 @@ from satseg import __version__
 from satseg.arguments import Paths, checked, paths
 from satseg.classes import ClassTable
 from satseg.errors import UsageError
+from satseg.progress import automatic
 from satseg.raster.class_lists import ClassMapSource, class_map_files, read_again, read_class_map
 from satseg.raster.gdal import gdal_environment
-from satseg.records import Progress, ProgressEvent, VectorSummary, no_progress
+from satseg.records import Progress, ProgressEvent, VectorSummary
 from satseg.staging import claimed
 from satseg.vectorization import PolygonOptions, PolygonSink
 from satseg.workflows.class_raster import ClassRaster
@@ -38,7 +39,7 @@ def vectorize(
     confidence: Paths | None = None,
     options: PolygonOptions | None = None,
     stream: IO[str] | None = None,
-    progress: Progress = no_progress,
+    progress: Progress = automatic,
 ) -> VectorSummary:
     """Trace the classes of rasters as polygons that share every boundary, several rasters into one layer.
 

@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from satseg.cli.console import Talk, table
-from satseg.cli.progress import amount, clock
 from satseg.cli.table import cell
+from satseg.progress import amount, clock
 from satseg.records import ClassScore, ProgressEvent
 
 TITLE = "Scores of the best map of all"
