@@ -417,12 +417,16 @@ class VectorSummary(Result):
         polygons: Polygons per class name.
         vertices: Vertices in all, closing points included.
         area_m2: Area per class name on the ellipsoid; NaN where the raster has no CRS.
+        specks: Regions that were too small to become polygons.
+        holes: Holes that were small enough to be filled.
     """
 
     paths: tuple[str, ...]
     polygons: dict[str, int]
     vertices: int
     area_m2: dict[str, float]
+    specks: int
+    holes: int
 
 
 @dataclass(frozen=True, repr=False)
@@ -435,6 +439,8 @@ class PredictionSummary(Result):
         pixels: Pixels per class name; ``nodata`` counts those that were not valid (``no data`` where a class is named
             ``nodata``).
         polygons: Polygons per class name, or None where no vector file was asked for.
+        specks: Regions that were too small to become polygons, or None as before.
+        holes: Holes in polygons that were small enough to be filled, or None as before.
         seconds: From opened scene to closed files.
         forwarded: Pixels that go through the network, per pixel of the scene.
         plan: How the scene was cut.
@@ -448,6 +454,8 @@ class PredictionSummary(Result):
     outputs: tuple[str, ...]
     pixels: dict[str, int]
     polygons: dict[str, int] | None
+    specks: int | None
+    holes: int | None
     seconds: float
     forwarded: float
     plan: Plan

@@ -199,15 +199,34 @@ def talk(ctx: typer.Context, *, json: bool, quiet: bool, debug: bool) -> Talk:
     return voice
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str | None = None) -> Table:
+def table(
+    columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str | None = None, caption: str | None = None
+) -> Table:
     """Make a table; numbers are set to the right.
 
     Args:
         columns: Headings; all empty leaves the heading out.
         rows: Cells, turned into text by :func:`~satseg.cli.table.cell`.
         title: A line above the table.
+        caption: A line below it.
     """
-    return Table(columns, rows, title)
+    return Table(columns, rows, title, caption)
+
+
+def left_out(specks: int, holes: int, *, min_area: str | None, fill_holes: str | None) -> str | None:
+    """Say what of a map is not in its layer of polygons, and how it would be; None where nothing is missing.
+
+    Args:
+        specks: Regions that were too small.
+        holes: Holes that were filled.
+        min_area: Smallest region that was asked for; None is the default, as below.
+        fill_holes: Largest hole that was asked for.
+    """
+    from satseg.vectorization.options import FILL_HOLES, MIN_AREA
+
+    parts = [f"specks below {min_area or MIN_AREA} left out ({specks:,})"] if specks else []
+    parts += [f"holes up to {fill_holes or FILL_HOLES} filled ({holes:,})"] if holes else []
+    return f"Polygons: {', '.join(parts)}; --raw keeps all." if parts else None
 
 
 class TalkHandler(logging.Handler):
@@ -254,6 +273,8 @@ def _print(console: Console, tables: Table | Sequence[Table], *, apart: bool = F
                 lines(line, style="bold")
             for line in part.body():
                 lines(line)
+        if entry.caption:
+            lines(entry.caption, style="italic")
 
 
 def _asked_width() -> int | None:

@@ -79,12 +79,21 @@ KeepBackground = Annotated[
     bool,
     typer.Option("--keep-background", help="Make polygons of the background class too.", rich_help_panel=_POLYGONS),
 ]
+Raw = Annotated[
+    bool,
+    typer.Option(
+        "--raw",
+        help="Keep every pixel's edge, and every region and hole: --simplify 0 --min-area 0 --fill-holes 0, as far as "
+        "nothing else is given.",
+        rich_help_panel=_POLYGONS,
+    ),
+]
 Simplify = Annotated[
     str | None,
     typer.Option(
         metavar="LENGTH",
-        help=f"How far a boundary may move to get along with fewer vertices: 1px, 0.5m, 50cm; {METRES}. Neighbours "
-        "keep fitting.",
+        help=f"How far a boundary may move to get along with fewer vertices: 1px, 0.5m, 50cm, or 0; {METRES}. "
+        "Neighbours keep fitting. Default: 1px.",
         rich_help_panel=_POLYGONS,
     ),
 ]
@@ -92,8 +101,9 @@ MinArea = Annotated[
     str | None,
     typer.Option(
         metavar="AREA",
-        help=f"Smallest region to keep: 25px, 10m2, 0.01ha; {_SQUARE_METRES}. Smaller ones dissolve into the neighbour "
-        "with the longest shared boundary; those next to nothing but nodata or background go.",
+        help=f"Smallest region to keep: 25px, 10m2, 0.01ha, or 0 for all; {_SQUARE_METRES}. Smaller ones dissolve into "
+        "the neighbour with the longest shared boundary; those next to nothing but nodata or background go. Default: "
+        "8px.",
         rich_help_panel=_POLYGONS,
     ),
 ]
@@ -101,7 +111,8 @@ FillHoles = Annotated[
     str | None,
     typer.Option(
         metavar="AREA",
-        help=f"Largest hole to fill: 25px, 5m2; {_SQUARE_METRES}. Only holes in which no polygon is made.",
+        help=f"Largest hole to fill: 25px, 5m2, or 0 for none; {_SQUARE_METRES}. Only holes in which no polygon is "
+        "made. Default: 7px.",
         rich_help_panel=_POLYGONS,
     ),
 ]
@@ -125,8 +136,8 @@ Smooth = Annotated[
     bool,
     typer.Option(
         "--smooth",
-        help="Round the corners of boundaries, by half a pixel or the length of --simplify at most. Neighbours keep "
-        "fitting.",
+        help="Round the corners of boundaries, by the length of --simplify (half a pixel with none) at most. "
+        "Neighbours keep fitting.",
         rich_help_panel=_POLYGONS,
     ),
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -228,6 +229,7 @@ def predict(
     classes: options.Classes = None,
     keep_background: options.KeepBackground = False,
     connectivity: options.Connectivity = 4,
+    raw: options.Raw = False,
     simplify: options.Simplify = None,
     smooth: options.Smooth = False,
     regularize: options.Regularize = None,
@@ -281,6 +283,7 @@ def predict(
         polygons=PolygonOptions(
             classes=inputs.names(classes),
             keep_background=keep_background,
+            raw=raw,
             min_area=min_area,
             fill_holes=fill_holes,
             connectivity=connectivity,
@@ -318,7 +321,8 @@ def predict(
         on_error=failed.add if several else None,
         progress=talk.progress,
     )
-    _report(talk, maps, _table, failed, none_is_wrong=not skip_existing)
+    caption = partial(console.left_out, min_area=min_area, fill_holes=fill_holes)
+    _report(talk, maps, partial(_table, caption=caption), failed, none_is_wrong=not skip_existing)
 
 
 def _report(
@@ -343,12 +347,15 @@ def _report(
         raise UsageError("No scene was named on stdin.", hint="Did the command before this one in the pipeline fail?")
 
 
-def _table(summary: PredictionSummary) -> Table:
+def _table(summary: PredictionSummary, caption: Callable[[int, int], str | None]) -> Table:
     total = max(sum(summary.pixels.values()), 1)
     polygons = summary.polygons or {}
     rows = [(name, count, f"{count / total:.1%}", polygons.get(name)) for name, count in summary.pixels.items()]
     title = f"Mapped {summary.scene} in {summary.seconds:.1f} s: {', '.join(summary.outputs) or 'to stdout'}"
-    return console.table(("class", "px", "share", "polygons"), rows, title=title)
+    below = caption(summary.specks or 0, summary.holes or 0)
+    if below and any(path.lower().endswith(".tif") for path in summary.outputs):
+        below += " The class raster has them still; --sieve takes them out of both."
+    return console.table(("class", "px", "share", "polygons"), rows, title=title, caption=below)
 
 
 def _rehearsal_table(rehearsal: Rehearsal) -> Table:

@@ -30,11 +30,13 @@ class Table:
         columns: Headings; all empty leaves the heading out.
         rows: Cells, turned into text by :func:`cell`.
         title: A line above the table.
+        caption: A line below it.
     """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[object]]
     title: str | None = None
+    caption: str | None = None
 
     def parts(self, width: int | None) -> Iterator[Part]:
         """Yield what stands on the screen one below the other: the table, or groups of its columns.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -23,8 +24,8 @@ def vectorize(
         list[str],
         typer.Argument(
             metavar="RASTER",
-            help="Class rasters: one whole number, or colour, per class or instance. Several go into one layer; - "
-            "reads their names from stdin, one a line.",
+            help="Class rasters: one whole number, or colour, per class. Ids of instances (whole numbers of more than "
+            "8 bits) are traced as with --raw. Several go into one layer; - reads their names from stdin, one a line.",
         ),
     ],
     output: Annotated[
@@ -60,6 +61,7 @@ def vectorize(
         typer.Option(metavar="NAMES", help="Classes to make polygons of, by name, with commas between."),
     ] = None,
     connectivity: options.Connectivity = 4,
+    raw: options.Raw = False,
     simplify: options.Simplify = None,
     smooth: options.Smooth = False,
     regularize: options.Regularize = None,
@@ -91,6 +93,7 @@ def vectorize(
         options=PolygonOptions(
             classes=inputs.names(classes),
             keep_background=keep_background,
+            raw=raw,
             min_area=min_area,
             fill_holes=fill_holes,
             connectivity=connectivity,
@@ -104,15 +107,16 @@ def vectorize(
         stream=sys.stdout,
         progress=talk.progress,
     )
-    talk.report(summary, _table)
+    caption = console.left_out(summary.specks, summary.holes, min_area=min_area, fill_holes=fill_holes)
+    talk.report(summary, partial(_table, caption=caption))
 
 
 def _area(area: float) -> str | None:
     return f"{area:,.1f}" if math.isfinite(area) else None  # unknown without a CRS
 
 
-def _table(summary: VectorSummary) -> Table:
+def _table(summary: VectorSummary, caption: str | None) -> Table:
     rows = [(name, count, _area(summary.area_m2[name])) for name, count in summary.polygons.items()]
     names = ["stdout" if path == "-" else path for path in summary.paths]
     title = f"{summary.vertices:,} vertices in {', '.join(names)}"
-    return console.table(("class", "polygons", "area m2"), rows, title=title)
+    return console.table(("class", "polygons", "area m2"), rows, title=title, caption=caption)

@@ -44,6 +44,7 @@ class Cleaner:
         self._labels = np.empty((0, width), dtype=np.int32)  # rows whose regions are known, oldest first
         self._regions = np.empty((0, _COLUMNS), dtype=np.int64)
         self._first_row = 0  # of them, in the map
+        self._counts = np.zeros(2, dtype=np.int64)
         self._released = 0  # how many of those rows have been handed out; kept because a region below touches them
 
     def push(self, values: np.ndarray) -> np.ndarray:
@@ -59,6 +60,16 @@ class Cleaner:
         """Return the rows that are left; the map ends here."""
         return self._add(self._waiting, last=True)
 
+    @property
+    def dissolved(self) -> int:
+        """Regions that have dissolved so far."""
+        return int(self._counts[0])
+
+    @property
+    def filled(self) -> int:
+        """Holes that have been filled so far."""
+        return int(self._counts[1])
+
     def _add(self, values: np.ndarray, *, last: bool) -> np.ndarray:
         known = len(self._labels)
         self._labels = np.concatenate([self._labels, np.empty(values.shape, dtype=np.int32)])
@@ -67,7 +78,7 @@ class Cleaner:
         if count:
             borders = (-self._first_row, count - 1 if last else count)
             _mark_open(self._labels, self._regions, last)
-            _settle(self._labels, self._regions, self._limits, borders)
+            _settle(self._labels, self._regions, self._limits, borders, self._counts)
         ready = count if last else max(_first_unsettled(self._regions, self._limits, count), self._released)
         settled = _values(self._labels[self._released : ready], self._regions)
         keep = max(ready - 1, 0)
@@ -183,8 +194,10 @@ def _mark_open(labels: np.ndarray, regions: np.ndarray, last: bool) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _settle(labels: np.ndarray, regions: np.ndarray, limits: np.ndarray, borders: tuple[int, int]) -> None:
-    """Decide on all small regions that can be decided on."""
+def _settle(
+    labels: np.ndarray, regions: np.ndarray, limits: np.ndarray, borders: tuple[int, int], counts: np.ndarray
+) -> None:
+    """Decide on all small regions that can be decided on, and count those that dissolve and holes that are filled."""
     candidates = np.empty(len(regions), dtype=np.int64)
     count = 0
     for region in range(len(regions)):
@@ -203,10 +216,13 @@ def _settle(labels: np.ndarray, regions: np.ndarray, limits: np.ndarray, borders
                 regions[region, SETTLED] = 1
                 continue
             neighbours = _survey(labels, regions, region, lengths, touched)
-            if regions[region, VALUE] == VOID:
-                changed |= _fill(labels, regions, region, touched[:neighbours], limits, borders)
+            hole = regions[region, VALUE] == VOID
+            if hole:
+                done = _fill(labels, regions, region, touched[:neighbours], limits, borders)
             else:
-                changed |= _dissolve(regions, region, touched[:neighbours], lengths, limits)
+                done = _dissolve(regions, region, touched[:neighbours], lengths, limits)
+            counts[1 if hole else 0] += done
+            changed |= done
             lengths[touched[:neighbours]] = 0
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from satseg.errors import OutputError, UsageError
 from satseg.geo.crs import metres_per_unit, same_crs
-from satseg.geo.units import parse_area, parse_length
+from satseg.geo.units import parse_length
 from satseg.records import Rows, SceneInfo
 from satseg.vectorization.clean import Cleaner
 from satseg.vectorization.confidence import ConfidenceQueue
@@ -49,9 +49,7 @@ class SceneTracer:
         lookup = _lookup(classes, options) if classes else None
         if options.regularize and lookup is not None and (lookup != VOID).sum() > 1:
             raise UsageError("Only one class can be regularized.", hint="Name it, such as --classes building.")
-        tolerance = parse_length(options.simplify, "--simplify").in_pixels(scene.gsd) if options.simplify else None
-        smallest = parse_area(options.min_area, "--min-area").in_pixels(scene.gsd) if options.min_area else 0
-        hole = parse_area(options.fill_holes, "--fill-holes").in_pixels(scene.gsd) if options.fill_holes else 0
+        smallest, hole, tolerance = options.in_pixels(scene.gsd, ids=classes is None)
         cleans = smallest > 1 or hole >= 1
         self.tally = Tally(classes, lookup)
         self._scene = scene
@@ -102,6 +100,7 @@ class SceneTracer:
             raise OutputError(f"{self._scene.path} ended after {self._row} of {self._scene.height} rows.")
         if self._cleaner is not None:
             yield from self._trace(self._cleaner.finish())
+            self.tally.specks, self.tally.holes = self._cleaner.dissolved, self._cleaner.filled
         yield from self._hand_on(self._tracer.finish())
         for pieces in self._tracer.pieces():
             yield from self._hand_on(pieces)

@@ -29,6 +29,8 @@ class Tally:
         self._counts = np.zeros(len(classes or (ALL,)), dtype=np.int64)
         self._square_metres = np.zeros(len(self._counts))
         self._vertices = 0
+        self.specks = self.holes = 0
+        """Regions that were too small, and holes that were filled."""
 
     def add(self, values: np.ndarray, areas: np.ndarray, vertices: int) -> None:
         """Add polygons by their values (P,) and areas (P,), with so many vertices in all."""
@@ -45,6 +47,8 @@ class Tally:
             polygons={name: int(self._counts[i]) for i, name in names.items()},
             vertices=self._vertices,
             area_m2={name: float(self._square_metres[i]) for i, name in names.items()},
+            specks=self.specks,
+            holes=self.holes,
         )
 
 
@@ -55,4 +59,6 @@ def total(parts: list[VectorSummary], paths: tuple[str, ...]) -> VectorSummary:
         polygons={name: sum(part.polygons[name] for part in parts) for name in parts[0].polygons},
         vertices=sum(part.vertices for part in parts),
         area_m2={name: sum(part.area_m2[name] for part in parts) for name in parts[0].area_m2},
+        specks=sum(part.specks for part in parts),
+        holes=sum(part.holes for part in parts),
     )

@@ -361,6 +361,8 @@ class SceneMapping:
             outputs=tuple(map(str, (*self.outputs.files, *(self.shared.paths if self.shared else ())))),
             pixels={**counts, void: int(follower.counts[IGNORE_INDEX])},
             polygons=vectors.polygons if vectors else None,
+            specks=vectors.specks if vectors else None,
+            holes=vectors.holes if vectors else None,
             seconds=seconds,
             forwarded=plan.forwarded,
             plan=plan,

@@ -12,7 +12,7 @@ log = logging.getLogger("satseg")
 
 _FEW_MINUTES = 10
 _CRUMB = 25.0  # pixels: objects that labels were drawn around are larger on average
-_MANY = 1000  # polygons: fewer may well be small
+_MANY = 1000  # regions: fewer may well be small
 
 
 def warn_of_training(summary: TrainingSummary) -> None:
@@ -51,11 +51,12 @@ def warn_of_map(summary: PredictionSummary, card: ModelCard) -> None:
             longer,
         )
     polygons = summary.polygons or {}
-    count = sum(polygons.values())
-    pixels = sum(summary.pixels[name] for name, number in polygons.items() if number)
+    count = sum(polygons.values()) + (summary.specks or 0)
+    pixels = sum(summary.pixels[name] for name in polygons)
     if count >= _MANY and pixels < _CRUMB * count:
         log.warning(
-            "The map of %s is all crumbs: %s polygons of %.0f px on average. %s; or leave specks out with --min-area.",
+            "The map of %s is all crumbs: %s regions of %.0f px on average. %s; or leave crumbs out, of polygons with "
+            "--min-area, of all with --sieve.",
             summary.scene,
             f"{count:,}",
             pixels / count,

@@ -120,7 +120,10 @@ def _cleaned(polygons: np.ndarray) -> np.ndarray:
 
 
 WHOLE = {
-    "satseg": "from satseg.cli.app import main; main(['vectorize', {raster!r}, '-o', {out!r}, '--quiet', *{words!r}])",
+    "satseg": """
+from satseg.cli.app import main
+main(['vectorize', {raster!r}, '-o', {out!r}, '--quiet', '--raw', *{words!r}])
+""",
     "rasterio": """
 import geopandas, rasterio, shapely
 from rasterio.features import shapes

@@ -68,6 +68,28 @@ def test_small_regions_dissolve_as_in_the_twin(values: np.ndarray, smallest: int
     np.testing.assert_array_equal(found, twin(values, smallest, diagonal))
 
 
+def test_what_dissolves_and_what_is_filled_is_counted() -> None:
+    values = np.full((9, 12), -1)
+    values[1:8, 1:8] = 1
+    values[3, 3], values[5, 5:7], values[0, 10], values[6:8, 10:12] = 0, -1, 2, 2
+    cleaner = Cleaner(12, min_pixels=3, max_hole=2)
+    found = [cleaner.push(values[:4].astype(np.int32)), cleaner.push(values[4:].astype(np.int32)), cleaner.finish()]
+    assert (cleaner.dissolved, cleaner.filled) == (2, 1)
+    assert np.unique(np.concatenate(found), return_counts=True)[1].tolist() == [55, 49, 4]
+
+
+@settings(max_examples=100, deadline=None)
+@given(maps(side=16), st.sampled_from([2, 4, 9]))
+def test_so_many_dissolve_as_are_too_few_pixels_in_the_twin(values: np.ndarray, smallest: int) -> None:
+    cleaner = Cleaner(values.shape[1], min_pixels=smallest, max_hole=0)
+    before = components(values)
+    cleaner.push(values.astype(np.int32))
+    cleaner.finish()
+    sizes = np.bincount(before[before >= 0], minlength=1)
+    assert cleaner.dissolved <= (sizes < smallest).sum()  # one that took another one in may be large enough
+    assert (cleaner.dissolved > 0) == ((sizes < smallest) & (sizes > 0)).any()
+
+
 @settings(max_examples=100, deadline=None)
 @given(maps(), st.sampled_from([2, 5, 20]), st.integers(1, 9), st.integers(2, 11))
 def test_strips_of_any_height_give_the_same_map(values: np.ndarray, smallest: int, strip: int, block: int) -> None:

@@ -40,9 +40,10 @@ def test_a_length_or_area_that_is_none_is_refused_before_there_is_a_map(wrong: d
 
 @pytest.mark.parametrize("name", ["simplify", "regularize", "min_area", "fill_holes"])
 @pytest.mark.parametrize("number", ["0", "0.00", "0.0000000000000000000000001"])
-def test_a_length_or_area_of_0_is_none(name: str, number: str) -> None:
+def test_a_length_or_area_of_0_is_off(name: str, number: str) -> None:
     for unit in ("px", "m2" if name in ("min_area", "fill_holes") else "m"):
-        assert PolygonOptions(**{name: number + unit}) == PolygonOptions()
+        none = None if name == "regularize" else "0px"
+        assert getattr(PolygonOptions(**{name: number + unit}), name) == none
     PolygonOptions(regularize="0m", simplify="1px")  # nothing that would get into the way
 
 
@@ -76,3 +77,18 @@ def test_a_crs_that_is_none_on_the_ground_is_refused_before_there_is_a_map(crs: 
     with pytest.raises(UsageError, match=r"polygons have no place|no CRS that PROJ knows") as caught:
         PolygonOptions(crs=crs)
     assert caught.value.hint
+
+
+def test_a_map_of_classes_becomes_a_layer_to_work_with_unless_something_else_is_asked_for() -> None:
+    assert PolygonOptions().in_pixels(None, ids=False) == (8, 7, (1, 1))
+    assert PolygonOptions().in_pixels((10.0, 10.0), ids=False) == (8, 7, (1, 1))  # pixels, whatever they measure
+    assert PolygonOptions(min_area="200m2").in_pixels((10.0, 5.0), ids=False) == (4, 7, (1, 1))
+    assert PolygonOptions(simplify="0", min_area="0", fill_holes="0").in_pixels(None, ids=False) == (0, 0, None)
+    assert PolygonOptions(regularize="2m").in_pixels((1.0, 1.0), ids=False) == (8, 7, None)
+
+
+def test_raw_maps_and_ids_are_traced_on_the_edges_of_pixels_unless_something_else_is_asked_for() -> None:
+    assert PolygonOptions(raw=True).in_pixels(None, ids=False) == (0, 0, None)
+    assert PolygonOptions().in_pixels(None, ids=True) == (0, 0, None)
+    assert PolygonOptions(raw=True, min_area="25px").in_pixels(None, ids=False) == (25, 0, None)
+    assert PolygonOptions(simplify="2px").in_pixels(None, ids=True) == (0, 0, (2, 2))

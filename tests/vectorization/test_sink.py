@@ -45,7 +45,7 @@ def run(
     paths: list[Path], values: np.ndarray, *, height: int = 1000, stream: io.StringIO | None = None, **options: Any
 ) -> VectorSummary:
     scene = scene_info(values.shape, **{name: options.pop(name) for name in ("transform", "crs") if name in options})
-    options["crs"] = options.pop("to_crs", None)
+    options = {"raw": True, "crs": options.pop("to_crs", None)} | options
     known = {"classes": CLASSES, "provenance": {"BY": "tests"}, "options": PolygonOptions(**options)}
     with PolygonSink(paths, stream=stream, **known) as sink:
         sink.begin(scene)
@@ -416,7 +416,7 @@ def test_a_style_shows_classes_that_occur_or_have_a_name(tmp_path: Path) -> None
     path, nameless = tmp_path / "out.gpkg", ClassTable.from_names([*(f"class {i}" for i in range(200)), "water"])
 
     def style(values: np.ndarray, **options: Any) -> list[str] | None:
-        with PolygonSink([path], classes=nameless, provenance={}, options=PolygonOptions(**options)) as sink:
+        with PolygonSink([path], classes=nameless, provenance={}, options=PolygonOptions(raw=True, **options)) as sink:
             sink.begin(scene_info(values.shape))
             sink.write(Rows(0, values))
             sink.close()

@@ -52,11 +52,10 @@ def card(background: float = 0.8, roof: float = 0.5, road: float | None = None) 
     return SimpleNamespace(classes=ClassTable.from_names(NAMES), metrics=scores, training={"steps": 6})
 
 
-def mapped(background: int, roof: int, polygons: int | None) -> Any:
+def mapped(background: int, roof: int, polygons: int | None, specks: int = 0) -> Any:
     pixels = {"background": background, "roof": roof, "road": 0, "nodata": 7}
-    return SimpleNamespace(
-        scene="a.tif", pixels=pixels, polygons=None if polygons is None else {"roof": polygons, "road": 0}
-    )
+    found = None if polygons is None else {"roof": polygons, "road": 0}
+    return SimpleNamespace(scene="a.tif", pixels=pixels, polygons=found, specks=None if found is None else specks)
 
 
 def test_a_network_that_finds_one_class_of_several_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
@@ -93,9 +92,9 @@ def test_a_scene_of_one_class_is_no_fault_of_a_network_that_knows_more(
 
 
 def test_a_map_of_crumbs_is_told_of_with_the_next_step(caplog: pytest.LogCaptureFixture) -> None:
-    warn_of_map(mapped(1_000_000, 1_241_000, 73_000), card())
+    warn_of_map(mapped(1_000_000, 1_241_000, 3_000, specks=70_000), card())
     (record,) = caplog.records
-    assert "73,000 polygons of 17 px on average" in record.getMessage()
+    assert "73,000 regions of 17 px on average" in record.getMessage()
     assert "--minutes" in record.getMessage()
     assert "--min-area" in record.getMessage()
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import geopandas
 import numpy as np
@@ -14,16 +16,23 @@ import rasterio
 from affine import Affine
 from pyproj import CRS, Transformer
 
-from satseg import vectorize
+import satseg
 from satseg.classes import ClassTable
 from satseg.errors import SatsegError, SceneError, UsageError
 from satseg.raster.features import VectorLayer
 from satseg.raster.rawrows import RawRows
 from satseg.raster.scene import Scene
 from satseg.raster.writer import write_map
+from satseg.records import VectorSummary
 from satseg.vectorization import PolygonOptions
 
 TRANSFORM = Affine(0.5, 0, 300_000, 0, -0.5, 3_000_000)
+RAW = PolygonOptions(raw=True)
+
+
+def vectorize(rasters: Any, *, options: PolygonOptions = RAW, **others: Any) -> VectorSummary:
+    """Trace on the pixels' edges unless options are given."""
+    return satseg.vectorize(rasters, options=options, **others)
 
 
 def write_raster(path: Path, bands: np.ndarray, *, palette: dict | None = None, **options: object) -> Path:
@@ -112,7 +121,9 @@ def test_simplify_takes_pixels_and_metres_on_the_ground(tmp_path: Path) -> None:
     rows, columns = np.mgrid[:80, :80] - 39.5
     path = write_raster(tmp_path / "disc.tif", (rows**2 + columns**2 < 900).astype(np.uint8))
     vertices = {
-        length: vectorize(path, output=[tmp_path / "out.gpkg"], options=PolygonOptions(simplify=length)).vertices
+        length: vectorize(
+            path, output=[tmp_path / "out.gpkg"], options=PolygonOptions(raw=True, simplify=length)
+        ).vertices
         for length in (None, "1px", "0.5m", "2m")
     }
     assert vertices[None] > 4 * vertices["1px"]
@@ -131,13 +142,28 @@ def test_min_area_and_fill_holes_clean_the_map(tmp_path: Path) -> None:
     classes[10, 10], classes[2, 2], classes[15:17, 15:17] = 2, 2, 255
     path, out = write_raster(tmp_path / "in.tif", classes, nodata=255), tmp_path / "out.gpkg"
     assert vectorize(path, output=[out]).polygons == {"class 1": 1, "class 2": 2}
-    assert vectorize(path, output=[out], options=PolygonOptions(min_area="1m2")).polygons == {"class 1": 1}
+    assert vectorize(path, output=[out], options=PolygonOptions(raw=True, min_area="1m2")).polygons == {"class 1": 1}
     assert geopandas.read_file(out).pixels.tolist() == [396]
-    vectorize(path, output=[out], options=PolygonOptions(min_area="2px", fill_holes="4px", simplify="1px"))
+    vectorize(path, output=[out], options=PolygonOptions(raw=True, min_area="2px", fill_holes="4px", simplify="1px"))
     assert geopandas.read_file(out).pixels.tolist() == [400]
-    assert vectorize(path, output=[out], options=PolygonOptions(min_area="500px")).polygons == {}
+    assert vectorize(path, output=[out], options=PolygonOptions(raw=True, min_area="500px")).polygons == {}
     with pytest.raises(UsageError, match="--min-area 10m is a length; an area is wanted"):
-        vectorize(path, output=[out], options=PolygonOptions(min_area="10m"))
+        vectorize(path, output=[out], options=PolygonOptions(raw=True, min_area="10m"))
+
+
+def test_by_default_specks_and_the_staircases_of_pixels_stay_out(tmp_path: Path) -> None:
+    rows, columns = np.mgrid[:80, :80] - 39.5
+    classes = (rows**2 + columns**2 < 900).astype(np.uint8)
+    classes[2, 2:9], classes[77, 2:10], classes[40, 40:47], classes[30, 30:38] = 1, 1, 0, 0  # of 7 and of 8 px
+    path, out = write_raster(tmp_path / "disc.tif", classes), tmp_path / "out.gpkg"
+    options = PolygonOptions(classes=("class 1",))
+    summary, raw = (vectorize(path, output=out, options=replace(options, raw=raw)) for raw in (False, True))
+    assert (summary.polygons, summary.specks, summary.holes) == ({"class 1": 2}, 1, 1)
+    assert (raw.polygons, raw.specks, raw.holes) == ({"class 1": 3}, 0, 0)
+    assert raw.vertices > 4 * summary.vertices
+    assert summary.area_m2["class 1"] == pytest.approx(raw.area_m2["class 1"], rel=0.01)
+    ids = write_raster(tmp_path / "ids.tif", classes.astype(np.uint16), nodata=0)
+    assert vectorize(ids, output=out, options=PolygonOptions()).vertices == raw.vertices
 
 
 def test_metres_need_a_crs(tmp_path: Path, classes: np.ndarray) -> None:
@@ -273,7 +299,7 @@ main(["vectorize", *sys.argv[1:]])
 def test_a_full_disk_is_said_once_and_not_by_gdal(tmp_path: Path) -> None:
     path = write_raster(tmp_path / "checkers.tif", np.indices((400, 400)).sum(0).astype(np.uint8) % 2 + 1)
     vectorize(path, output=tmp_path / "before.gpkg")  # what is compiled would not fit on that disk either
-    command = [sys.executable, "-c", _FULL_DISK, str(path), "-o", str(tmp_path / "out.gpkg")]
+    command = [sys.executable, "-c", _FULL_DISK, str(path), "-o", str(tmp_path / "out.gpkg"), "--raw"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("error: Cannot write out.gpkg: ")
