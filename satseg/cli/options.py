@@ -5,7 +5,7 @@ A command takes them as annotations: ``device: options.Device = "auto"``.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -280,3 +280,13 @@ OwnArch = Annotated[
         help="For a checkpoint whose network came from an own file: that file and its function. This runs the file.",
     ),
 ]
+
+
+def given(ctx: typer.Context, **values: Any) -> dict[str, Any]:
+    """Return those of a command's options that were given, on the command line or by the environment.
+
+    What was not given is not at its default where a run goes on that was started with something else.
+    """
+    left_open = ("DEFAULT", "DEFAULT_MAP")
+    sources = {name: ctx.get_parameter_source(name) for name in values}
+    return {name: values[name] for name, source in sources.items() if source and source.name not in left_open}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -28,7 +28,14 @@ _WRITE = "What to write besides"
 
 def train(
     ctx: typer.Context,
-    tiles: Annotated[Path, typer.Argument(metavar="TILES", help="Folder that `satseg tile` wrote.")] = Path("tiles"),
+    tiles: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="TILES",
+            help="Folder that `satseg tile` wrote. Default: tiles. With --resume, the run's own; or name the run here.",
+            show_default=False,
+        ),
+    ] = None,
     arch: options.Arch = "erfnet",
     encoder: Annotated[
         str | None,
@@ -68,7 +75,9 @@ def train(
         bool,
         typer.Option(
             "--resume",
-            help="Continue the run at --output (default: the newest one of --arch), or start it where there is none.",
+            help="Continue a run with its own tiles and options: that at --output, else the newest unfinished one. "
+            "With --epochs, --steps or --minutes it goes on until it has had so much in all, a finished one too, at "
+            "the learning rates of a run of that length. Starts a run where there is none.",
         ),
     ] = False,
     epochs: Annotated[
@@ -261,8 +270,9 @@ def train(
     talk = console.talk(ctx, json=json and first, quiet=quiet or not first, debug=debug)
     from satseg.workflows.train import train
 
-    summary = train(
-        tiles,
+    given = options.given(
+        ctx,
+        tiles=tiles,
         arch=arch,
         encoder=encoder,
         pretrained=pretrained,
@@ -300,17 +310,14 @@ def train(
         precision=precision,
         compile=compile,
         threads=threads,
-        resume=resume,
-        progress=talk.progress,
-        watch=_LiveTable(talk).show,
     )
+    summary = train(resume=resume, progress=talk.progress, watch=_LiveTable(talk).show, **given)
     talk.report(summary, _tables)
 
 
-def _batch_size(text: str) -> int | None:
-    """Return the number of tiles, None for auto."""
+def _batch_size(text: str) -> int | Literal["auto"]:
     if text == "auto":
-        return None
+        return "auto"
     if not text.isdecimal() or int(text) < 1:
         raise UsageError(f"A batch size is a number of tiles, 1 or more, or auto, not {text!r}.")
     return int(text)

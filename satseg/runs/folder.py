@@ -1,12 +1,12 @@
 """The folder of a run.
 
-    settings.json           what the run was started with, written first; --resume must ask for the same
+    settings.json           what the run was started with, written first, and where its end was moved
     log.csv                 one row per validation
     best.safetensors        checkpoint with the best validation mIoU so far
     last.safetensors        checkpoint of the last saved step
     augmented.png           training samples as the network sees them, on request
     tensorboard/            the log as events, on request
-    state-<step>.safetensors   what resuming from ``last`` needs beside it; gone when the run is finished
+    state-<step>.safetensors   what going on from ``last`` needs beside it; a finished run can be given more time
     curves.png, tiles.png   curves of the log; best and worst validation tiles
     run.json                how the run ended, written last: a run without it is not finished
 
@@ -19,7 +19,7 @@ import json
 import logging
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +41,7 @@ RUNS = Path("runs")
 
 
 class Run:
-    """One run on disk. Made by :meth:`start` or :meth:`resume`.
+    """One run on disk. Made by :meth:`start`.
 
     Args:
         path: Folder of the run.
@@ -76,33 +76,24 @@ class Run:
         _write_json(run.settings, settings)
         return run
 
-    @classmethod
-    def resume(cls, path: Path, settings: Mapping[str, Any]) -> Run:
-        """Open the folder of a run to continue it.
+    def extend(self, changes: Mapping[str, Any], *, step: int) -> None:
+        """Move the end of the run, and make it an unfinished one; nothing else changes.
+
+        A kill in between leaves a run that is unfinished and has come to its old end, which is finished at once when it
+        is resumed.
 
         Args:
-            path: The folder.
-            settings: What is asked for now, ready for JSON; it must be what the run was started with.
+            changes: Settings that are others from now on.
+            step: Updates done so far. What the settings were until then is noted with it.
 
         Raises:
-            TrainingError: The settings differ, or cannot be read.
+            OutputError: The settings cannot be written; the run is as it was.
         """
-        run = cls(path)
-        started = _read_json(run.settings)
-        asked = as_json(settings)
-        for name in sorted(started.keys() | asked.keys()):
-            if started.get(name) != asked.get(name) and name == "tiles":
-                raise TrainingError(
-                    f"The tiles that the run {path} was started with have changed since: their images, labels, classes "
-                    "or index.",
-                    hint="Resume with the tile set as it was, or start a new run.",
-                )
-            if started.get(name) != asked.get(name):
-                raise TrainingError(
-                    f"The run {path} was started with {name} = {started.get(name)}, not {asked.get(name)}.",
-                    hint="Resume with the same settings, or start a new run.",
-                )
-        return run
+        settings = self.read_settings()
+        before = {"step": step, **{name: settings.get(name) for name in changes}}
+        with staged(self.settings) as aside:
+            _write_aside(aside, {**settings, **changes, "extended": [*settings.get("extended", []), before]})
+            self.record.unlink(missing_ok=True)
 
     def check_writable(self, *, resume: bool) -> None:
         """Refuse a folder that cannot be written; unless it holds a run to ``resume``, it must be vacant.
@@ -123,9 +114,14 @@ class Run:
         """
         check_folder(self.path)
         if self.started or self.finished:
-            state = "a finished run" if self.finished else "an unfinished run"
+            if self.finished:
+                raise OutputError(
+                    f"{self.path} already holds a finished run.",
+                    hint="Choose another folder with -o, or train this run longer, such as with --resume --minutes 60.",
+                )
             raise OutputError(
-                f"{self.path} already holds {state}.", hint="Continue it with --resume, or choose another output."
+                f"{self.path} already holds an unfinished run.",
+                hint="Continue it with --resume, or choose another folder with -o.",
             )
         entries = sorted(self.path.iterdir()) if self.path.is_dir() else []
         entry = next((entry for entry in entries if not entry.name.startswith(".")), None)
@@ -151,6 +147,12 @@ class Run:
     def finished(self) -> bool:
         """Whether the run record is there."""
         return self.record.exists()
+
+    @property
+    def touched(self) -> int:
+        """Time at which it was started, saved, extended or finished last, in nanoseconds."""
+        files = (self.settings, self.last, self.record)
+        return max((path.stat().st_mtime_ns for path in files if path.exists()), default=0)
 
     @property
     def resumable(self) -> bool:
@@ -198,13 +200,17 @@ class Run:
             step = Fields(checkpoint.card.training, "training").whole("steps")
         except FieldError as error:
             raise CheckpointError(f"{self.last} cannot be used. Its header is wrong: {error}.") from error
+        if not self._state(step).exists():
+            raise TrainingError(
+                f"The run {self.path} cannot go on: its {self._state(step).name} is gone.",
+                hint=f"Start another run from its weights: --init-from {self.path}",
+            )
         tensors, values = load_state(self._state(step))
         return checkpoint, tensors, values
 
     def finish(self, record: Mapping[str, Any]) -> None:
-        """Write the run record, which makes the run a finished one, and drop the state."""
+        """Write the run record, which makes the run a finished one."""
         _write_json(self.record, record)
-        self._drop_states()
 
     def read_record(self) -> dict[str, Any]:
         """Read what :meth:`finish` wrote.
@@ -217,9 +223,9 @@ class Run:
     def _state(self, step: int) -> Path:
         return self.path / f"state-{step}.safetensors"
 
-    def _drop_states(self, keep: int | None = None) -> None:
+    def _drop_states(self, keep: int) -> None:
         for path in self.path.glob("state-*.safetensors"):
-            if keep is None or path != self._state(keep):
+            if path != self._state(keep):
                 path.unlink()
         for folder in self.path.glob(".state-*.satseg"):  # left by a kill in the middle of writing
             shutil.rmtree(folder)
@@ -249,10 +255,25 @@ def claim_output(arch: str, folder: Path = RUNS) -> Path:
             return path
 
 
-def newest_run(arch: str, folder: Path = RUNS) -> Path | None:
-    """Return the run of ``arch`` with the highest number, finished or not; None where there is none."""
-    numbers = _numbered(arch, folder)
-    return numbers[max(numbers)] if numbers else None
+def newest_run(
+    folder: Path = RUNS, *, unfinished: bool = False, which: Callable[[Run], bool] = lambda run: True
+) -> Run | None:
+    """Return the run that was worked on last, or None.
+
+    Args:
+        folder: Where runs are.
+        unfinished: Pass over those that are finished.
+        which: Tells whether a run counts. One whose settings it cannot read does not.
+    """
+
+    def counts(run: Run) -> bool:
+        try:
+            return not (unfinished and run.finished) and which(run)
+        except TrainingError:
+            return False
+
+    runs = [Run(settings.parent) for settings in folder.glob("*/settings.json")]
+    return max(filter(counts, runs), key=lambda run: (run.touched, run.path.name), default=None)
 
 
 def newest_finished(folder: Path = RUNS) -> Run | None:
@@ -280,7 +301,11 @@ def _short(arch: str) -> str:
 
 def _write_json(path: Path, value: Any) -> None:
     with staged(path) as aside:
-        aside.write_text(json.dumps(as_json(value), indent=2) + "\n")
+        _write_aside(aside, value)
+
+
+def _write_aside(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(as_json(value), indent=2) + "\n")
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -1,4 +1,10 @@
-"""How far a run has come, and what follows from it: the learning rate and the moments of validation."""
+"""How far a run has come, and what follows from it: the learning rate and the moments of validation.
+
+A run that is given another budget while it is under way, or after its end, is from then on as far as the new one says:
+after 20 of 20 steps, 30 steps in all make it two thirds. Its learning rate goes on from what the schedule has there,
+which is higher than where a finished run had decayed to: a warm restart (Loshchilov and Hutter 2017) that falls to 0 at
+the new end, as in a run that was given the new budget at once.
+"""
 
 from __future__ import annotations
 
@@ -44,6 +50,15 @@ class Budget:
         if fields.holds("steps"):
             return cls(steps=fields.whole("steps", least=1))
         return cls(seconds=fields.number("seconds", least=0))
+
+    def __str__(self) -> str:
+        return f"{self.steps} steps" if self.steps is not None else f"{(self.seconds or 0) / 60:.4g} minutes"
+
+    def tell(self, step: int, learning_seconds: float) -> str:
+        """Say how far the run has come: ``step 7 of 20``, ``step 7, 1.2 of 10 minutes``."""
+        if self.steps is not None:
+            return f"step {step} of {self.steps}"
+        return f"step {step}, {learning_seconds / 60:.1f} of {self}"
 
     def progress(self, step: int, learning_seconds: float) -> float:
         """Return how far the run has come, 0..1; at 1 training ends.

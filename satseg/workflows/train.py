@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, replace
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -17,16 +17,16 @@ from torch import Tensor, nn
 
 from satseg import __version__
 from satseg.arguments import PathLike, checked, path
-from satseg.backend import Builder, create_model, is_own_file, lasting_options, recorded_name, run_own_file
-from satseg.backend.device import available_cores, reuse_freed_memory, select_device, select_precision
+from satseg.backend import Builder, create_model, is_own_file, lasting_options, run_own_file
+from satseg.backend.device import available_cores, reuse_freed_memory, select_device
 from satseg.checkpoint import Checkpoint, ModelCard
-from satseg.errors import CheckpointError, TrainingError, UsageError, one_line
+from satseg.errors import CheckpointError, TileError, UsageError
 from satseg.evaluation.confusion import score
 from satseg.fields import Fields
 from satseg.progress import automatic
 from satseg.raster.gdal import gdal_environment
 from satseg.records import Progress, ProgressEvent, TrainingSummary
-from satseg.runs import Run, claim_output, newest_run
+from satseg.runs import Run, claim_output
 from satseg.runs.log import LogRow
 from satseg.runs.scalars import Scalars, check_tensorboard
 from satseg.staging import claimed
@@ -39,9 +39,17 @@ from satseg.training.learner import Learner
 from satseg.training.loop import Trainer
 from satseg.training.recipe import Recipe
 from satseg.training.sampling import Share, TrainingBatches
-from satseg.training.schedule import Budget, make_budget
 from satseg.training.state import LoopState
 from satseg.training.transfer import transfer
+from satseg.workflows.train_request import (
+    Circumstances,
+    Request,
+    Started,
+    go_on,
+    resume_line,
+    settings_of,
+    told,
+)
 from satseg.workflows.training_data import TrainingData
 from satseg.workflows.training_pictures import SAMPLES, draw_augmented, draw_curves, draw_tiles
 from satseg.workflows.undertrained import warn_of_training
@@ -53,9 +61,9 @@ _READERS = 8  # threads that prepare batches for a GPU, at most
 
 @checked
 def train(
-    tiles: PathLike = "tiles",
+    tiles: PathLike | None = None,
     *,
-    arch: str = "erfnet",
+    arch: str | None = None,
     encoder: str | None = None,
     pretrained: bool = False,
     encoder_weights: PathLike | None = None,
@@ -65,17 +73,17 @@ def train(
     epochs: float | None = None,
     steps: int | None = None,
     minutes: float | None = None,
-    batch_size: int | None = 8,
-    device: str = "auto",
-    devices: int = 1,
-    nodes: int = 1,
-    precision: str = "auto",
+    batch_size: int | Literal["auto"] | None = None,
+    device: str | None = None,
+    devices: int | None = None,
+    nodes: int | None = None,
+    precision: str | None = None,
     threads: int | None = None,
     cache_bytes: int = CACHE_BYTES,
     resume: bool = False,
-    pictures: bool = True,
+    pictures: bool | None = None,
     show_augment: bool = False,
-    tensorboard: bool = False,
+    tensorboard: bool | None = None,
     progress: Progress = automatic,
     watch: Callable[[LogRow], None] | None = None,
     **choices: Any,
@@ -85,9 +93,15 @@ def train(
     With a budget of epochs or steps, two runs on a processor with the same arguments and threads give the same bytes,
     whether they were interrupted and resumed or not. A GPU sums some gradients in no fixed order.
 
+    Whatever is not given has its default, or with ``resume`` is what the run was started with. A run that is resumed
+    with another budget or ``patience`` goes on to that end, also when it was finished: weights, moments, averages and
+    the log go on, ``patience`` begins anew, and the learning rate is what its schedule has at this step of the new
+    budget (:mod:`satseg.training.schedule`).
+
     Args:
-        tiles: Folder of a tile set.
-        arch: Network: a name from ``satseg.list_architectures``, or ``path/to/file.py:function``, which runs that file.
+        tiles: Folder of a tile set, ``tiles`` by default; with ``resume``, that of a run will do, too.
+        arch: Network: a name from ``satseg.list_architectures``, ``erfnet`` by default, or
+            ``path/to/file.py:function``, which runs that file.
         encoder: Backbone of timm in place of the network's own.
         pretrained: Start the encoder from timm's weights, which are fetched once.
         encoder_weights: File with weights of the encoder, instead of fetching them.
@@ -97,16 +111,17 @@ def train(
         epochs: Passes over the train tiles. Without any budget, 40.
         steps: Optimiser updates, in place of ``epochs``.
         minutes: Minutes of learning, in place of ``epochs``; starting up, validating and drawing come on top.
-        batch_size: Tiles at a time on each device; None takes as many as fit into memory, 64 at most.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-        devices: Devices to train on, on each node. Several of them start this script once more each.
-        nodes: Machines to train on.
-        precision: ``auto``, or a precision as ``satseg.backend.device.select_precision`` takes it.
+        batch_size: Tiles at a time on each device, 8 by default; ``auto`` takes as many as fit into memory, 64 at most.
+        device: ``auto``, the default, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        devices: Devices to train on, on each node; one by default. Several of them start this script once more each.
+        nodes: Machines to train on, one by default.
+        precision: ``auto``, the default, or one as ``satseg.backend.device.select_precision`` takes it.
         threads: Processor threads in all, on each node; None takes as many as this process may use.
         cache_bytes: Memory for decoded tiles, on each node.
-        resume: Continue the run at ``output`` (None: the newest one of ``arch``) with the budget it was started with,
-            or start it where there is none.
-        pictures: Draw the curves of the run and its best and worst validation tiles into its folder at the end.
+        resume: Go on with the run at ``output``, or else with the newest unfinished one below ``runs/`` (of ``arch``,
+            if that is given); with a budget, with the newest one. Start one where there is none.
+        pictures: Draw the curves of the run and its best and worst validation tiles into its folder at the end, which
+            is the default.
         show_augment: Draw training samples as the network will see them into the folder at the beginning.
         tensorboard: Write the log as TensorBoard events too.
         progress: Told after every step.
@@ -121,59 +136,90 @@ def train(
         ArchitectureError: There is no such network, or it does not take these options.
         CheckpointError: There is nothing to start from at ``init_from``, or none of it fits.
         OutputError: The folder holds something already, another process trains in it, or it cannot be written.
-        TrainingError: The loss is not finite, or the run was started with other settings.
+        TrainingError: The loss is not finite; or the run was started with other settings, or has spent more already
+            than it is to have.
         UsageError: Arguments contradict each other, or there is no such choice.
         KeyboardInterrupt: After the state was saved.
     """
-    started = perf_counter()
-    tiles, output = path(tiles, "tiles"), None if output is None else path(output, "output")
+    begun = perf_counter()
     encoder_weights = None if encoder_weights is None else path(encoder_weights, "encoder_weights")
-    init_from = None if init_from is None else path(init_from, "init_from")
-    if tensorboard:
-        check_tensorboard()
-    where = select_device(device)
-    if output is not None and process_rank(devices, nodes) == 0:
-        Run(Path(output)).check_writable(resume=resume)
-    builder = run_own_file(arch) if is_own_file(arch) else arch
-    recipe = Recipe.of(
-        {
-            "arch": recorded_name(arch),
-            "arch_options": {**(arch_options or {}), **_encoder_options(encoder, pretrained, encoder_weights)},
-            "init_from": init_from,
-            "batch_size": 1 if batch_size is None else batch_size,
-            "precision": select_precision(precision, where),
+    how_long = {"epochs": epochs, "steps": steps, "minutes": minutes}
+    request = Request(
+        tiles=None if tiles is None else Path(path(tiles, "tiles")),
+        output=None if output is None else Path(path(output, "output")),
+        arch=arch,
+        arch_options={**(arch_options or {}), **_encoder_options(encoder, pretrained, encoder_weights)},
+        how_long=how_long,
+        devices=devices,
+        circumstances={
+            "device": device,
+            "nodes": nodes,
+            "threads": threads,
+            "pictures": pictures,
+            "tensorboard": tensorboard,
+        },
+        choices={
+            "init_from": None if init_from is None else str(path(init_from, "init_from")),
+            "batch_size": None if batch_size == "auto" else batch_size,
+            "precision": precision,
             **choices,
-        }
+        },
     )
-    if threads is not None and threads < 1:
-        raise UsageError(f"--threads is {threads}; it starts at 1.")
-    fabric = make_fabric(where, recipe.precision, devices=devices, nodes=nodes)
-    threads = max(1, (threads or available_cores()) // devices)
+    if resume:
+        request = request.naming_its_run()
+    started = request.find() if resume else None
+    beside = request.beside(started)
+    if beside.tensorboard:
+        check_tensorboard()
+    where = select_device(beside.device)
+    devices = request.devices_with(beside.nodes, started)
+    first = process_rank(devices, beside.nodes) == 0
+    if request.output is not None and first:
+        Run(request.output).check_writable(resume=resume)
+    recipe = request.recipe(started, where)
+    if started and started.run.finished and request.tiles is None and not request.changes_the_end(started):
+        return _recall(started.run)
+    builder = run_own_file(arch) if arch is not None and is_own_file(arch) else recipe.arch
+    if beside.threads is not None and beside.threads < 1:
+        raise UsageError(f"--threads is {beside.threads}; it starts at 1.")
+    fabric = make_fabric(where, recipe.precision, devices=devices, nodes=beside.nodes)
+    threads = max(1, (beside.threads or available_cores()) // devices)
     torch.set_num_threads(threads)
     reuse_freed_memory()
     with gdal_environment(), torch.random.fork_rng(range(torch.cuda.device_count())), ExitStack() as claims:
-        data = TrainingData.open(tiles, cache_bytes // devices, recipe.val_split)
-        model = _create(builder, recipe, data.tile_set)  # first of all, since it refuses wrong names and options
-        old = _begun(output, recipe) if resume else None
-        if recipe.init_from is not None and not (old and old.resumable):
+        data = TrainingData.open(_tiles_of(beside, request, started), cache_bytes // devices, recipe.val_split)
+        resumable = started is not None and started.run.resumable
+        model = _create(builder, recipe, data.tile_set, with_weights=not resumable)  # refuses wrong names and options
+        if recipe.init_from is not None and not resumable:
             _start_from(model, recipe.init_from)
-        if batch_size is None:
-            recipe = replace(recipe, batch_size=_fitting(model.to(where), data, old))
-        share = Share(recipe.batch_size, recipe.accumulate, fabric.world_size, process_rank(devices, nodes))
-        budget = _budget(epochs, steps, minutes, len(data.train), share, old)
-        run = _open_run(output, recipe, budget, share, data, claims, resume=resume)
+        if batch_size == "auto" and started is None:
+            recipe = replace(recipe, batch_size=_fitting(model.to(where), data))
+        share = Share(recipe.batch_size, recipe.accumulate, fabric.world_size, process_rank(devices, beside.nodes))
+        budget = request.budget(started, tiles=len(data.train), step_size=share.step_size)
+        settings = settings_of(recipe, budget, share.devices, data.digest() if first else "", beside)
+        run = started.run if started else Run(request.output or Path())
+        if first and started:
+            claims.enter_context(claimed(run.path))
+            go_on(started, recipe, budget, settings)
+        elif first:
+            run = _start(request, recipe, settings, claims, resume=resume)
         launch(fabric)
         run = Run(Path(fabric.broadcast(str(run.path))))
-        if run.finished:
-            log.info("The run %s is finished already.", run.path)
-            return _recall(run, data)
-        trainer = _make_trainer(model, recipe, budget, data, run, fabric, progress)
+        if fabric.broadcast(run.finished):
+            return _recall(run)
+        agreed: Started = fabric.broadcast(Started.read(run))
+        trainer = _make_trainer(model, agreed, data, fabric, progress)
         trainer.workers = 1 if where.type == "cpu" else max(1, min(threads - 1, _READERS))
-        trainer.watchers = _watchers(trainer, watch, tensorboard=tensorboard)
+        trainer.watchers = _watchers(trainer, watch, tensorboard=beside.tensorboard)
         if show_augment and fabric.is_global_zero:
             _show_augment(trainer, data)
-        trainer.fit(started)
-        return _finish(trainer, data, pictures=pictures)
+        try:
+            trainer.fit(begun)
+            return _finish(trainer, data, pictures=beside.pictures)
+        except KeyboardInterrupt as interruption:
+            if fabric.is_global_zero:
+                interruption.args = (_way_on(trainer, arch or recipe.arch),)
+            raise
 
 
 def _encoder_options(encoder: str | None, pretrained: bool, weights: str | Path | None) -> dict[str, Any]:
@@ -182,64 +228,49 @@ def _encoder_options(encoder: str | None, pretrained: bool, weights: str | Path 
     return {name: value for name, value in options.items() if value}
 
 
-def _budget(
-    epochs: float | None, steps: int | None, minutes: float | None, tiles: int, share: Share, old: Run | None
-) -> Budget:
-    """Return what was asked for; where nothing was, what the run to resume was started with."""
-    if old and (epochs, steps, minutes) == (None, None, None):
-        with _told(old.settings):
-            return Budget.from_dict(old.read_settings().get("budget"))
-    return make_budget(epochs=epochs, steps=steps, minutes=minutes, tiles=tiles, step_size=share.step_size)
+def _tiles_of(beside: Circumstances, request: Request, started: Started | None) -> Path:
+    """Return the folder of the tiles.
+
+    Raises:
+        TileError: The run to go on with names it, and it is not there any more.
+    """
+    path = Path(beside.tile_set)
+    if started is not None and request.tiles is None and not path.is_dir():
+        raise TileError(
+            f"The tiles of the run {started.run.path} are not at {path} any more.",
+            hint=f"Say where they are now: satseg train TILES --resume -o {started.run.path}",
+        )
+    return path
 
 
-def _begun(output: str | Path | None, recipe: Recipe) -> Run | None:
-    """Return the run to resume, None where there is none."""
-    path = newest_run(recipe.arch) if output is None else Path(output)
-    return None if path is None or not Run(path).started else Run(path)
-
-
-def _open_run(
-    output: str | Path | None,
-    recipe: Recipe,
-    budget: Budget,
-    share: Share,
-    data: TrainingData,
-    claims: ExitStack,
-    *,
-    resume: bool,
-) -> Run:
-    """Claim and start a run, or the one to resume; processes beside the first only guess at its folder."""
-    path = newest_run(recipe.arch) if output is None else Path(output)
-    if share.rank > 0:
-        return Run(path or Path())
-    settings = {**recipe.to_dict(), "devices": share.devices, "budget": asdict(budget), "tiles": data.digest()}
+def _start(request: Request, recipe: Recipe, settings: Mapping[str, Any], claims: ExitStack, *, resume: bool) -> Run:
+    """Claim and start a run."""
     if resume:
-        if path is not None and Run(path).started:
-            claims.enter_context(claimed(path))
-            return Run.resume(path, settings)
         log.info("There is no run to resume; starting one.")
-    path = claim_output(recipe.arch) if output is None else Path(output)
+    path = request.output or claim_output(recipe.arch)
     claims.enter_context(claimed(path))
     run = Run.start(path, settings)
     log.info("Training %s in %s", recipe.arch, run.path)
     return run
 
 
+def _way_on(trainer: Trainer, arch: str) -> str:
+    """Say where a run that is interrupted stands, and how it goes on."""
+    state = trainer.state
+    stands = trainer.budget.tell(state.step, state.learning_seconds)
+    return f"Interrupted after {stands}; continue with: {resume_line(trainer.run, arch)}"
+
+
 def _make_trainer(
-    model: nn.Module,
-    recipe: Recipe,
-    budget: Budget,
-    data: TrainingData,
-    run: Run,
-    fabric: Fabric,
-    progress: Progress,
+    model: nn.Module, started: Started, data: TrainingData, fabric: Fabric, progress: Progress
 ) -> Trainer:
+    run, recipe = started.run, started.recipe
     rarity = class_weights(recipe.class_weights, [tile.pixels for tile in data.train])
     if run.resumable:
         checkpoint, tensors, values = run.load_last()
         checkpoint.load_into(model)
     learner = Learner(model, recipe, data.tile_set.statistics, fabric, rarity)
-    state = _restore(run, learner, tensors, values) if run.resumable else LoopState()
+    state = _restore(started, learner, tensors, values) if run.resumable else LoopState()
     batches = TrainingBatches(
         data.train,
         data.reader,
@@ -253,7 +284,7 @@ def _make_trainer(
         batches=batches,
         validate=lambda network: data.score(network, recipe.batch_size, fabric, progress),
         fabric=fabric,
-        budget=budget,
+        budget=started.budget,
         run=run,
         card=_make_card(recipe, data.tile_set),
         progress=progress,
@@ -270,11 +301,8 @@ def _start_from(model: nn.Module, path: str) -> None:
         raise CheckpointError(f"{source.path} cannot be started from. {error.message}", hint=error.hint) from error
 
 
-def _fitting(model: nn.Module, data: TrainingData, old: Run | None) -> int:
-    """Return the tiles that fit into memory at once, or that did when the run to resume was started."""
-    if old:
-        with _told(old.settings):
-            return Fields(old.read_settings()).whole("batch_size", least=1)
+def _fitting(model: nn.Module, data: TrainingData) -> int:
+    """Return the tiles that fit into memory at once."""
     size = choose_batch_size(
         model,
         in_channels=len(data.tile_set.bands),
@@ -285,36 +313,32 @@ def _fitting(model: nn.Module, data: TrainingData, old: Run | None) -> int:
     return size
 
 
-def _create(builder: str | Builder, recipe: Recipe, tile_set: TileSet) -> nn.Module:
-    """Build the network with fresh weights that depend on the seed alone."""
+def _create(builder: str | Builder, recipe: Recipe, tile_set: TileSet, *, with_weights: bool) -> nn.Module:
+    """Build the network with fresh weights that depend on the seed alone; those of its encoder only where asked for."""
     torch.manual_seed(recipe.seed)
     return create_model(
         builder,
         in_channels=len(tile_set.bands),
         num_classes=len(tile_set.classes),
-        **recipe.arch_options,
+        **(recipe.arch_options if with_weights else lasting_options(recipe.arch_options)),
     )
 
 
-def _restore(run: Run, learner: Learner, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> LoopState:
+def _restore(started: Started, learner: Learner, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> LoopState:
     """Put the state of the optimiser back, and return where the loop stood."""
-    with _told(run.last):
+    run = started.run
+    with told(run.last):
         learner.restore(tensors, values)
         state = LoopState.from_dict(values.get("loop"))
-    log.info("Continuing %s after step %d", run.path, state.step)
+    if state.step == started.extended:
+        state.stale = 0  # patience begins anew
+    log.info(
+        "Continuing %s after %s, on the tiles of %s",
+        run.path,
+        started.budget.tell(state.step, state.learning_seconds),
+        started.circumstances.tile_set,
+    )
     return state
-
-
-@contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Say which file of a run holds what it may not: somebody edited it, or it belongs to another run."""
-    try:
-        yield
-    except (KeyError, IndexError, ValueError, TypeError, AttributeError, RuntimeError) as error:
-        raise TrainingError(
-            f"The run cannot be continued from {path}: {one_line(error)}.",
-            hint="Start the run again without --resume, into another folder.",
-        ) from error
 
 
 def _make_card(recipe: Recipe, tile_set: TileSet) -> ModelCard:
@@ -356,7 +380,7 @@ def _finish(trainer: Trainer, data: TrainingData, *, pictures: bool) -> Training
             _draw(trainer, data)
         run.finish(_record(trainer, data))
     fabric.barrier()
-    summary = _recall(run, data)
+    summary = _summary(run)
     warn_of_training(summary)
     return summary
 
@@ -394,9 +418,20 @@ def _record(trainer: Trainer, data: TrainingData) -> dict[str, Any]:
     }
 
 
-def _recall(run: Run, data: TrainingData) -> TrainingSummary:
+def _recall(run: Run) -> TrainingSummary:
+    """Return the summary of a run that is finished already, and say that it is."""
+    with told(run.record):
+        record = run.read_record()
+        by_patience = record.get("ended_by") == "patience"
+    why = ": its patience was at an end. With --patience 0 it goes on" if by_patience else ""
+    log.info("The run %s is finished already%s.", run.path, why)
+    return _summary(run)
+
+
+def _summary(run: Run) -> TrainingSummary:
     """Read the summary of a finished run from its record."""
-    with _told(run.record):
+    names = Checkpoint.load(run.best).card.classes.names
+    with told(run.record):
         record = Fields(run.read_record())
         return TrainingSummary(
             path=str(run.path),
@@ -405,5 +440,5 @@ def _recall(run: Run, data: TrainingData) -> TrainingSummary:
             arch=record.text("arch"),
             steps=record.whole("steps"),
             **{name: record.number(name) for name in ("epochs", "seconds", "loss")},
-            validation=score(np.array(record.counts("confusion")), data.tile_set.classes.names),
+            validation=score(np.array(record.counts("confusion")), names),
         )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -41,7 +42,12 @@ def test_a_run_begins_with_its_settings_and_ends_with_its_record(tmp_path: Path)
     run.finish({"steps": 5})
     assert run.finished
     assert run.read_record() == {"steps": 5}
-    assert sorted(path.name for path in run.path.iterdir()) == ["last.safetensors", "run.json", "settings.json"]
+    assert sorted(path.name for path in run.path.iterdir()) == [
+        "last.safetensors",
+        "run.json",
+        "settings.json",
+        "state-5.safetensors",
+    ]
 
 
 @pytest.mark.parametrize("finished", [False, True])
@@ -53,11 +59,38 @@ def test_a_run_is_never_overwritten(tmp_path: Path, finished: bool) -> None:
         Run.start(tmp_path / "r", SETTINGS)
 
 
-def test_a_run_resumes_with_the_settings_it_was_started_with(tmp_path: Path) -> None:
-    Run.start(tmp_path / "r", SETTINGS)
-    assert Run.resume(tmp_path / "r", SETTINGS).path == tmp_path / "r"
-    with pytest.raises(TrainingError, match=r"lr = 0\.003, not 0\.1"):
-        Run.resume(tmp_path / "r", SETTINGS | {"lr": 0.1})
+def test_a_run_whose_end_is_moved_is_unfinished_and_tells_where_it_ended_before(tmp_path: Path) -> None:
+    run = Run.start(tmp_path / "r", SETTINGS)
+    run.finish({})
+    run.extend({"budget": {"steps": 20}}, step=10)
+    assert not run.finished
+    extended = {"extended": [{"step": 10, "budget": {"steps": 10}}]}
+    assert run.read_settings() == {**SETTINGS, "budget": {"steps": 20}, **extended}
+    run.extend({"budget": {"steps": 30}}, step=15)
+    assert [entry["step"] for entry in run.read_settings()["extended"]] == [10, 15]
+
+
+def test_a_run_whose_new_end_cannot_be_written_stays_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run.start(tmp_path / "r", SETTINGS)
+    run.finish({})
+
+    def full(*args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("satseg.runs.folder._write_aside", full)
+    with pytest.raises(OSError, match="No space"):
+        run.extend({"budget": {"steps": 20}}, step=10)
+    assert run.finished
+    assert run.read_settings() == SETTINGS
+
+
+def test_a_run_whose_state_was_deleted_says_how_its_weights_can_be_used(tmp_path: Path) -> None:
+    run = Run.start(tmp_path / "r", SETTINGS)
+    save(run, 5)
+    (run.path / "state-5.safetensors").unlink()
+    with pytest.raises(TrainingError, match=r"state-5\.safetensors is gone") as caught:
+        run.load_last()
+    assert f"--init-from {run.path}" in str(caught.value.hint)
 
 
 def test_the_state_that_belongs_to_the_last_checkpoint_comes_back(tmp_path: Path) -> None:
@@ -83,11 +116,35 @@ def test_a_kill_between_state_and_checkpoint_leaves_the_earlier_pair(
 
 def test_runs_are_numbered_by_network(tmp_path: Path) -> None:
     assert next_output("erfnet", tmp_path / "runs") == tmp_path / "runs" / "erfnet-1"
-    assert newest_run("erfnet", tmp_path / "runs") is None
     for name in ("erfnet-2", "erfnet-10", "erfnet-old", "unet-30"):
         (tmp_path / name).mkdir()
     assert next_output("erfnet", tmp_path) == tmp_path / "erfnet-11"
-    assert newest_run("erfnet", tmp_path) == tmp_path / "erfnet-10"
+
+
+def test_the_newest_run_is_the_one_that_was_worked_on_last(tmp_path: Path) -> None:
+    assert newest_run(tmp_path) is None
+    for second, name in enumerate(("c", "b", "a", "d")):
+        run = Run.start(tmp_path / name, SETTINGS)
+        if name == "a":
+            run.finish({})
+            os.utime(run.record, (second, second))
+        os.utime(run.settings, (second, second))
+    (tmp_path / "d" / "settings.json").write_text("{")
+    os.utime(tmp_path / "d" / "settings.json", (9, 9))
+    os.utime(tmp_path / "c" / "settings.json", (0, 0))
+    save(Run(tmp_path / "c"), 1)
+    os.utime(tmp_path / "c" / "last.safetensors", (5, 5))
+
+    def path_of(run: Run | None) -> str:
+        assert run is not None
+        return run.path.name
+
+    readable = {"which": lambda run: bool(run.read_settings())}
+    assert path_of(newest_run(tmp_path)) == "d"
+    assert path_of(newest_run(tmp_path, **readable)) == "c"
+    os.utime(tmp_path / "a" / "run.json", (7, 7))
+    assert path_of(newest_run(tmp_path, **readable)) == "a"
+    assert path_of(newest_run(tmp_path, unfinished=True, **readable)) == "c"
 
 
 def test_the_newest_finished_run_is_the_one_whose_record_is_latest(tmp_path: Path) -> None:

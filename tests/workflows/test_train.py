@@ -71,9 +71,11 @@ def test_a_run_killed_before_its_first_state_starts_anew(bright_tiles: Path, unb
     assert weights(tmp_path / "killed") == weights(unbroken)
 
 
-def test_a_finished_run_is_complete_and_keeps_no_state(unbroken: Path) -> None:
-    found = {path.name for path in unbroken.iterdir()}
-    assert found == {"best.safetensors", "last.safetensors", "log.csv", "run.json", "settings.json"}
+FILES = {"best.safetensors", "last.safetensors", "log.csv", "run.json", "settings.json"}
+
+
+def test_a_finished_run_is_complete_and_keeps_the_state_to_go_on_from(unbroken: Path) -> None:
+    assert {path.name for path in unbroken.iterdir()} == {*FILES, f"state-{STEPS}.safetensors"}
 
 
 @pytest.mark.parametrize(
@@ -90,7 +92,7 @@ def test_one_of_several_runs_that_a_launcher_packs_together_is_a_whole_run(
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["path"] == "runs/erfnet-1"
     found = {path.name for path in (tmp_path / "runs" / "erfnet-1").iterdir()}
-    assert found == {"best.safetensors", "last.safetensors", "log.csv", "run.json", "settings.json"}
+    assert found == {*FILES, "state-1.safetensors"}
 
 
 GARBLED = [b"", b"[]", b"null", b"{", b'{"a": 1}', b"\xff\xfe\0", b"[" * 50_000, b'{"steps": "many", "arch": 5}']
@@ -144,7 +146,7 @@ def test_resuming_a_finished_run_gives_its_summary_again(bright_tiles: Path, unb
 
 
 def test_resuming_with_other_settings_is_refused(bright_tiles: Path, unbroken: Path) -> None:
-    with pytest.raises(TrainingError, match="started with batch_size = 3, not 2"):
+    with pytest.raises(TrainingError, match="started with --batch-size 3, not 2"):
         run(bright_tiles, unbroken, resume=True, batch_size=2)
 
 
@@ -414,10 +416,10 @@ def test_a_run_of_all_choices_is_resumed_to_the_bit(bright_tiles: Path, tmp_path
 
 def test_a_batch_size_that_is_left_open_is_chosen_once(bright_tiles: Path, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        run(bright_tiles, tmp_path / "run", batch_size=None, steps=2, progress=interrupt_after(1))
+        run(bright_tiles, tmp_path / "run", batch_size="auto", steps=2, progress=interrupt_after(1))
     chosen = json.loads((tmp_path / "run" / "settings.json").read_text())["batch_size"]
     assert chosen == 16  # as many as there are tiles
-    assert run(bright_tiles, tmp_path / "run", batch_size=None, steps=2, resume=True).epochs == 2
+    assert run(bright_tiles, tmp_path / "run", batch_size="auto", steps=2, resume=True).epochs == 2
 
 
 def test_unknown_choices_are_refused(bright_tiles: Path, tmp_path: Path) -> None:
