@@ -108,7 +108,14 @@ def tile(
             rich_help_panel=_LABELS,
         ),
     ] = None,
-    size: Annotated[int, typer.Option(metavar="PX", help="Side of a tile.", rich_help_panel=_SAMPLING)] = 256,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PX",
+            help="Side of a tile. Default: 256, less where scenes are too small to fill all splits.",
+            rich_help_panel=_SAMPLING,
+        ),
+    ] = None,
     overlap: Annotated[
         int | None,
         typer.Option(
@@ -159,7 +166,7 @@ def tile(
         typer.Option(
             metavar="WHAT",
             help="block, scene, or polygons with an attribute of train, val or test: regions.gpkg:split. "
-            "Default: block; scene for --pairs.",
+            "Default: block; scene for --pairs that are enough to fill all splits.",
             rich_help_panel=_SPLITS,
         ),
     ] = None,
@@ -167,7 +174,8 @@ def tile(
         int | None,
         typer.Option(
             metavar="PX",
-            help="Side of the blocks that splits are made of. Default: at least two tiles, more for large scenes.",
+            help="Side of the blocks that splits are made of. Default: two tiles, more for large scenes, one where two "
+            "do not fill all splits.",
             rich_help_panel=_SPLITS,
         ),
     ] = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rasterio.windows import Window
 
 from satseg.errors import LabelError, OutputError, SatsegError, TileError
 from satseg.outputs.claim import clear, joined
@@ -65,8 +66,12 @@ class Builder:
     threads: int
     progress: Progress
 
-    def find_blocks(self) -> list[Block]:
+    def find_blocks(self, layout: Layout, within: Sequence[Block] | None = None) -> list[Block]:
         """Return the blocks that hold labelled pixels; scenes without labels are left out with a warning.
+
+        Args:
+            layout: How scenes are parted.
+            within: Blocks of another layout that hold all labelled pixels; None looks everywhere.
 
         Raises:
             LabelError: No label touches any scene.
@@ -74,9 +79,13 @@ class Builder:
         """
         found: list[Block] = []
         reasons: list[LabelError] = []
-        parts = [self.layout.part(number, info, self.regions) for number, info in enumerate(self.infos)]
+        parts = [layout.part(number, info, self.regions) for number, info in enumerate(self.infos)]
+        if within is not None:
+            parts = _touching(parts, within)
         total, before = sum(map(len, parts)), 0
         for number, mine in enumerate(parts):
+            if within is not None and not mine:
+                continue
             try:
                 with self._cache(number):
                     for done, block in enumerate(self._counted(number, mine), start=before + 1):
@@ -189,21 +198,40 @@ class Builder:
             yield scene, labels
 
 
-def quotas(
-    found: Sequence[Block], splits: Sequence[str], planned: Sequence[Planned], limit: int | None
-) -> dict[str, int]:
+def _touching(parts: Sequence[Sequence[Block]], within: Sequence[Block]) -> list[list[Block]]:
+    """Return those blocks of each scene that share pixels with other ones."""
+    others: dict[int, list[Window]] = {}
+    for block in within:
+        others.setdefault(block.scene, []).append(block.window)
+    touched = []
+    for number, mine in enumerate(parts):
+        theirs = np.array([_edges(window) for window in others.get(number, [])]).reshape(-1, 4)
+        top, left, bottom, right = theirs.T
+        kept = []
+        for block in mine:
+            first, west, last, east = _edges(block.window)
+            if ((top < last) & (bottom > first) & (left < east) & (right > west)).any():
+                kept.append(block)
+        touched.append(kept)
+    return touched
+
+
+def _edges(window: Window) -> tuple[int, int, int, int]:
+    top, left = int(window.row_off), int(window.col_off)
+    return top, left, top + int(window.height), left + int(window.width)
+
+
+def quotas(areas: Mapping[str, int], planned: Sequence[Planned], limit: int | None) -> dict[str, int]:
     """Return how many tiles of each split are cut at most.
 
     Args:
-        found: Blocks.
-        splits: Split of each.
+        areas: Labelled pixels of each split.
         planned: All tiles there are.
         limit: Tiles in all, or None for all; it is parted by labelled area. Each split gets one at least, train before
             val before test.
     """
     if limit is None:
         return {split: sum(p.split == split for p in planned) for split in SPLITS}
-    areas = {split: sum(b.labelled for b, s in zip(found, splits, strict=True) if s == split) for split in SPLITS}
     dealt = [split for split in SPLITS if areas[split]][:limit]
     shares = {split: areas[split] / sum(areas[s] for s in dealt) for split in dealt}
     counts = {split: max(1, round(limit * shares[split])) if split in dealt else 0 for split in SPLITS}

@@ -57,7 +57,7 @@ def _effective_count(shapes: Mapping[tuple[int, int], int], block: int, size: in
     """Return how many blocks of one area would be as even as those of these scenes (the inverse Simpson index)."""
     area = squares = 0.0
     for (height, width), count in shapes.items():
-        rows, columns = (np.diff(_cuts(length, block, size)).astype(float) for length in (height, width))
+        rows, columns = (np.diff(cuts(length, block, size)).astype(float) for length in (height, width))
         area += count * rows.sum() * columns.sum()
         squares += count * (rows**2).sum() * (columns**2).sum()
     return area**2 / squares
@@ -71,14 +71,15 @@ def blocks(height: int, width: int, *, block: int, size: int) -> list[Window]:
     """
     if block < size:
         raise UsageError(f"A block of {block} px cannot hold a tile of {size} px.", hint="Raise --block.")
-    rows, columns = _cuts(height, block, size), _cuts(width, block, size)
+    rows, columns = cuts(height, block, size), cuts(width, block, size)
     return [
         Window(left, top, right - left, bottom - top)
         for (top, bottom), (left, right) in product(pairwise(rows), pairwise(columns))
     ]
 
 
-def _cuts(length: int, block: int, size: int) -> list[int]:
+def cuts(length: int, block: int, size: int) -> list[int]:
+    """Return where blocks begin along a side of a scene, and where the last one ends."""
     cuts = list(range(0, length, block))
     if len(cuts) > 1 and length - cuts[-1] < size:
         cuts.pop()

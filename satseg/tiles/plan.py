@@ -80,6 +80,12 @@ class Layout:
         windows = blocks(info.height, info.width, block=self.block, size=self.size)
         return [Block(number, window) for window in windows]
 
+    def options(self, *, by_block: bool) -> str:
+        """Return the options that ask for these tiles and blocks; with ``by_block``, for blocks in place of scenes."""
+        if self.whole_scenes:
+            return f"--size {self.size}"
+        return f"--size {self.size} --block {self.block}{' --split-by block' if by_block else ''}"
+
     def lay(self, number: int, block: Block, split: str, info: SceneInfo) -> list[Planned]:
         """Lay tiles into a block of a scene. Only those of train overlap, or lie at random."""
         overlap = self.overlap if split == "train" else 0

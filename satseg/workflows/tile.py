@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,31 +37,40 @@ from satseg.raster.label_files import open_labels
 from satseg.records import Progress, TileSummary, as_json
 from satseg.staging import claimed, commit
 from satseg.tiles.build import Builder, quotas, resumable
+from satseg.tiles.choice import Asked, Plan, Planner
 from satseg.tiles.cut import Worth
 from satseg.tiles.index import brought_to, places_of
 from satseg.tiles.journal import Journal
-from satseg.tiles.layout import SPLITS, choose_block
 from satseg.tiles.ownership import check_own
 from satseg.tiles.pairs import find_pairs, pairs_inputs
 from satseg.tiles.places import Places, common_crs
-from satseg.tiles.plan import Existing, Layout, deal, in_reading_order, without_leaks
+from satseg.tiles.plan import Existing
 from satseg.tiles.regions import Regions
 from satseg.tiles.remarks import remarks_on_bands
 from satseg.tiles.tileset import INDEX, MOMENTS, TileSet, make_index, write_header
 from satseg.workflows.ledger import Ledger
-from satseg.workflows.tile_provenance import is_joined, is_pending, provenance_of, recall, tiles_by_split
+from satseg.workflows.tile_provenance import (
+    is_joined,
+    is_pending,
+    provenance_of,
+    recall,
+    tiles_by_split,
+    with_its_choice,
+)
 from satseg.workflows.tile_scenes import describe_all, find_scenes, input_files, label_files, unique_names
 from satseg.workflows.tile_settings import (
     Lengths,
+    asked_for,
     by_number,
     check_choice,
     check_empty,
     check_sizes,
+    first_layout,
     known_classes,
     outline_width,
     whole_pixels,
 )
-from satseg.workflows.tile_warnings import warn_of_changes, warn_of_gaps
+from satseg.workflows.tile_warnings import tell_choice, warn_of_changes, warn_of_gaps
 
 log = logging.getLogger("satseg")
 
@@ -88,7 +97,7 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
     labelled_area: PathLike | None = None,
     ignore_border: Quantity | None = None,
     boundary: Quantity | None = None,
-    size: int = 256,
+    size: int | None = None,
     overlap: int | None = None,
     sampling: str = "grid",
     min_valid: float = 0.0,
@@ -137,7 +146,8 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
         ignore_border: Distance from outlines, ``2px``, ``1m`` or a number of metres, within which labels are ignored.
         boundary: Width of a class of its own, ``3px``, ``1m`` or a number of metres, along outlines and between
             touching objects.
-        size: Side of a tile in pixels.
+        size: Side of a tile in pixels. None is 256, or less where scenes are too small to fill all splits; with
+            ``append``, that of the tile set.
         overlap: Pixels that neighbouring training tiles share; None is half a tile. Validation and test tiles share
             none.
         sampling: ``grid``, or ``random``: training tiles anywhere in their block, as many as a grid would have.
@@ -146,8 +156,9 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
         min_pixels: Smallest count of pixels by class; a training tile needs that of one of them.
         limit: Tiles at most, drawn at random, from each split by its labelled area.
         split_by: ``block``, ``scene``, or ``regions.gpkg:split``, polygons with an attribute of train, val or test.
-            None is ``scene`` for pairs, else ``block``.
-        block: Side of a block in pixels; None chooses at least two tiles, more where the scenes are large.
+            None is ``scene`` for pairs that are enough to fill all splits, else ``block``.
+        block: Side of a block in pixels; None chooses at least two tiles, more where the scenes are large, one where
+            all splits are filled by no other; with ``append``, that of the tile set.
         buffer: Distance, ``64px``, ``20m`` or a number of metres, between training tiles and the others, at least.
         shares: Shares of train, val and test in area.
         seed: Decides which block goes to which split, and all that is drawn at random.
@@ -201,7 +212,6 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
     with claimed(output), gdal_environment():  # before the tile set to add to is read
         _check_output(output, append=append, overwrite=overwrite, resume=resume)  # a kill may have put it aside
         base = TileSet.open(output) if append else None
-        split_by = split_by or ("block" if paired is None else "scene")
         sources = find_scenes(scenes, paired, stack, bands=bands, gsd=lengths.gsd, extra=extra)
         check_sizes(size, overlap, block, sampling, base)
         joined = base is not None and resume and is_joined(sources, base)
@@ -223,12 +233,11 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
         )
         source.warn_of_unmet(mapping)
         check_empty(keep_empty, source.classes)
-        layout = Layout(
-            size=size,
-            overlap=size // 2 if overlap is None else overlap,
+        asked = asked_for(size, overlap, block, split_by, base, paired=paired is not None)
+        layout = first_layout(
+            asked,
+            infos,
             at_random=sampling == "random",
-            whole_scenes=split_by == "scene",
-            block=block or choose_block([(info.height, info.width) for info in infos], size),
             buffer=max(whole_pixels(lengths.buffer, info) for info in infos),
             shares=tuple(shares),
             seed=seed,
@@ -240,18 +249,21 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
             labels=source,
             layout=layout,
             worth=Worth(min_valid, keep_empty, known_classes(min_pixels or {}, source.classes)),
-            regions=None if split_by in ("block", "scene") else Regions.read(split_by),
+            regions=None if regions is None else Regions.read(split_by or ""),
             threads=threads or min(available_cores(), _MOST_THREADS),
             progress=progress,
         )
-        files = input_files(sources, source_files, labelled_area, split_by)
-        provenance = provenance_of(settings, layout, {kind: fingerprint(names) for kind, names in files.items()})
+        files = input_files(sources, source_files, labelled_area, regions)
+        digests = {kind: fingerprint(names) for kind, names in files.items()}
+        provenance = provenance_of(settings, layout, asked.open, digests)
+        if resume and base is None and output.exists():
+            provenance = with_its_choice(provenance, output)
         if joined or (resume and base is None and output.exists() and not is_pending(output, provenance)):
             return recall(output, provenance, appended=joined)
         if base is not None:
             warn_of_changes(base, provenance)
         dated = {kind: fingerprint(names, dated=True) for kind, names in files.items()}
-        return _Job(builder, base, limit, provenance, dated, described.contents).run(output, resume=resume)
+        return _Job(builder, asked, base, limit, provenance, dated, described.contents).run(output, resume=resume)
 
 
 @dataclass(frozen=True)
@@ -260,6 +272,7 @@ class _Job:
 
     Args:
         builder: What cuts the tiles.
+        asked: What was said of tiles and blocks.
         base: The tile set to add to, or None.
         limit: Tiles at most, or None.
         provenance: What the tiles are made from, ready for JSON.
@@ -268,6 +281,7 @@ class _Job:
     """
 
     builder: Builder
+    asked: Asked
     base: TileSet | None
     limit: int | None
     provenance: Mapping[str, Any]
@@ -282,44 +296,46 @@ class _Job:
 
     def run(self, output: Path, *, resume: bool) -> TileSummary:
         """Plan, cut, and put the tile set into its place."""
-        builder, infos = self.builder, self.builder.infos
-        existing = self._existing()
-        found = builder.find_blocks()
-        splits = deal(found, infos, builder.layout, existing, self.crs)
-        laid = [
-            planned
-            for number, (block, split) in enumerate(zip(found, splits, strict=True))
-            for planned in builder.layout.lay(number, block, split, infos[block.scene])
-        ]
-        planned = in_reading_order(without_leaks(laid, infos, builder.layout, existing, self.crs))
-        plan = {"scenes": as_json(infos), "files": self.files, **self.provenance}
+        planner = Planner(self.builder, self._existing(), self.crs)
+        plan = planner.choose(self.asked)
+        tell_choice(planner, self.asked, plan)
+        job = replace(
+            self,
+            builder=replace(self.builder, layout=plan.layout),
+            provenance={**self.provenance, **as_json(asdict(plan.layout))},
+        )
+        return job._cut(plan, output, resume=resume)
+
+    def _cut(self, plan: Plan, output: Path, *, resume: bool) -> TileSummary:
+        builder, planned = self.builder, plan.planned
+        making = {"scenes": as_json(builder.infos), "files": self.files, **self.provenance}
         if self.base is not None:
-            plan["before"] = self.base.index[["tile", "split"]].to_dict("list")
-        with resumable(output, as_json(plan), resume=resume) as (folder, journal):
-            builder.cut(folder, planned, quotas(found, splits, planned, self.limit), journal)
+            making["before"] = self.base.index[["tile", "split"]].to_dict("list")
+        with resumable(output, as_json(making), resume=resume) as (folder, journal):
+            builder.cut(folder, planned, quotas(plan.areas, planned, self.limit), journal)
             tile_set = replace(self._write(folder, journal), path=output)
             if self.base is None:
                 commit(folder.parent, output)
             else:
                 _join(folder, self.base.path)
             skipped = sum(not journal.holds(number) for number in range(len(planned)) if number in journal)
-        areas = {s: sum(b.labelled for b, given in zip(found, splits, strict=True) if given == s) for s in SPLITS}
+        areas = plan.areas
         summary = TileSummary(
             path=str(output),
-            scenes=len({block.scene for block in found}),
+            scenes=len({block.scene for block in plan.found}),
             tiles=tiles_by_split(tile_set.index),
             pixels=tile_set.pixels(),
             skipped=skipped,
             repaired=builder.labels.repaired,
             dropped=builder.labels.dropped,
-            kept_apart=len(laid) - len(planned),
+            kept_apart=plan.kept_apart,
             overlapping=len(tile_set.leaks()),
             unplaced=tile_set.unplaced,
             shares={split: area / sum(areas.values()) for split, area in areas.items()},
         )
         for remark in remarks_on_bands(tile_set):
             log.warning("%s", remark)
-        warn_of_gaps(summary, builder.layout.shares if builder.regions is None else (1, 1, 1), found)
+        warn_of_gaps(summary, plan)
         return summary
 
     def _existing(self) -> Existing:

@@ -22,8 +22,17 @@ from satseg.tiles.tileset import TileSet
 log = logging.getLogger("satseg")
 
 
-def provenance_of(settings: Mapping[str, Any], layout: Layout, inputs: Mapping[str, str]) -> dict[str, Any]:
-    """Return what tiles are made from, beside the scenes, which the index names; ``inputs`` are fingerprints."""
+def provenance_of(
+    settings: Mapping[str, Any], layout: Layout, chosen: Sequence[str], inputs: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return what tiles are made from, beside the scenes, which the index names.
+
+    Args:
+        settings: What was asked for.
+        layout: How tiles are laid out.
+        chosen: Those fields of it that nobody asked for.
+        inputs: Fingerprints.
+    """
     paths = [settings["labels"]] if isinstance(settings["labels"], str | Path) else settings["labels"]
     labels = (
         "class_field",
@@ -51,10 +60,17 @@ def provenance_of(settings: Mapping[str, Any], layout: Layout, inputs: Mapping[s
         "limit",
         "split_by",
     )
-    chosen = {name: settings[name] for name in (*labels, *others) if settings.get(name)}
-    return as_json(
-        {"satseg": __version__, "source": [str(path) for path in paths], **chosen, **asdict(layout), "inputs": inputs}
-    )
+    asked = {name: settings[name] for name in (*labels, *others) if settings.get(name)}
+    made = {"satseg": __version__, "source": [str(path) for path in paths], **asked, **asdict(layout)}
+    return as_json({**made, **({"chosen": list(chosen)} if chosen else {}), "inputs": inputs})
+
+
+def with_its_choice(provenance: dict[str, Any], output: Path) -> dict[str, Any]:
+    """Return provenance with the tiles and blocks that a finished call chose, where it was left the same choice."""
+    made = (TileSet.open(output).provenance or [{}])[-1]
+    if "chosen" not in provenance or made.get("chosen") != provenance["chosen"]:
+        return provenance
+    return {**provenance, **{name: made[name] for name in provenance["chosen"]}}
 
 
 def recall(output: Path, provenance: Mapping[str, Any], *, appended: bool = False) -> TileSummary:

@@ -70,7 +70,7 @@ def input_files(
     sources: Sequence[SceneFiles],
     labels: Sequence[str | Path] | Mapping[str, Sequence[str]],
     labelled_area: str | Path | None,
-    split_by: str,
+    regions: str | None,
 ) -> dict[str, list[str]]:
     """Return the names of all inputs by what they are, for their fingerprints."""
     files = [name for names in labels.values() for name in names] if isinstance(labels, Mapping) else labels
@@ -79,7 +79,7 @@ def input_files(
         "extra": list(sources[0].extra),
         "labels": list(dict.fromkeys(map(str, files))),
         "labelled area": [str(labelled_area)] if labelled_area else [],
-        "regions": [] if split_by in ("block", "scene") else [split_by.rpartition(":")[0]],
+        "regions": [regions] if regions else [],
     }
     return {kind: names for kind, names in inputs.items() if names}
 

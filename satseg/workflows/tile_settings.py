@@ -11,10 +11,13 @@ from satseg.errors import UsageError
 from satseg.geo.units import Length, Quantity, parse_length, parse_resolution
 from satseg.raster.labels import PixelLength
 from satseg.records import SceneInfo
+from satseg.tiles.choice import LARGEST, Asked
 from satseg.tiles.cut import empty_class
 from satseg.tiles.layout import check_shares
+from satseg.tiles.plan import Layout
 from satseg.tiles.tileset import TileSet
 
+_LEAST = 32  # px, which networks take
 _WIDEST = 256  # px; what is near to an outline is found by shifting windows within that distance
 
 
@@ -23,22 +26,65 @@ def by_number(bands: Sequence[str] | None) -> bool:
     return bands is not None and all(band.strip().isdecimal() for band in bands)
 
 
-def check_sizes(size: int, overlap: int | None, block: int | None, sampling: str, base: TileSet | None) -> None:
+def check_sizes(size: int | None, overlap: int | None, block: int | None, sampling: str, base: TileSet | None) -> None:
     """Refuse tiles that cannot be laid.
 
     Raises:
         UsageError: A size makes no sense, or is not that of the tile set to add to.
     """
-    if size < 32:
-        raise UsageError(f"Tiles of {size} px are too small; networks take 32 px and more.")
-    if overlap is not None and not 0 <= overlap < size:
-        raise UsageError(f"An overlap of {overlap} px does not fit tiles of {size} px.")
+    largest, least = (LARGEST, _LEAST) if size is None else (size, size)
+    if least < _LEAST:
+        raise UsageError(f"Tiles of {size} px are too small; networks take {_LEAST} px and more.")
+    if overlap is not None and not 0 <= overlap < largest:
+        raise UsageError(f"An overlap of {overlap} px does not fit tiles of {largest} px.")
     if sampling not in ("grid", "random"):
         raise UsageError(f"--sampling takes grid or random, not {sampling!r}.")
-    if block is not None and block < size:
-        raise UsageError(f"A block of {block} px cannot hold a tile of {size} px.")
-    if base is not None and base.tile_size != size:
+    if block is not None and block < least:
+        raise UsageError(f"A block of {block} px cannot hold a tile of {least} px.")
+    if base is not None and size not in (None, base.tile_size):
         raise UsageError(f"{base.path} has tiles of {base.tile_size} px; tiles of {size} px cannot be added to it.")
+
+
+def asked_for(
+    size: int | None,
+    overlap: int | None,
+    block: int | None,
+    split_by: str | None,
+    base: TileSet | None,
+    *,
+    paired: bool,
+) -> Asked:
+    """Return what is said of tiles and blocks, by the user or by the tile set to add to."""
+    whole = {"scene": True, None: None if paired else False}.get(split_by, False)
+    if base is not None:
+        made = base.provenance[-1] if base.provenance else {}
+        size, block = base.tile_size, block or made.get("block")
+        whole = made.get("whole_scenes", whole) if whole is None else whole
+    return Asked(size, overlap, block, whole, drawn=split_by not in (None, "block", "scene"))
+
+
+def first_layout(
+    asked: Asked,
+    infos: Sequence[SceneInfo],
+    *,
+    at_random: bool,
+    buffer: int,
+    shares: tuple[float, ...],
+    seed: int,
+) -> Layout:
+    """Return the layout that is tried first.
+
+    Raises:
+        UsageError: No tile can be laid as it was asked for.
+    """
+    like = Layout(LARGEST, 0, at_random, whole_scenes=False, block=LARGEST, buffer=buffer, shares=shares, seed=seed)
+    group = next(asked.layouts(like, infos), None)
+    if group is None:
+        raise UsageError(
+            f"No tile that these scenes have room for goes with --overlap {asked.overlap} and --block {asked.block}.",
+            hint="Say how large tiles are: --size 256",
+        )
+    return group[0]
 
 
 def check_choice(

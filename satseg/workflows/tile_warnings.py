@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from satseg.records import TileSummary
+from satseg.tiles.choice import Asked, Plan, Planner
 from satseg.tiles.layout import SPLITS
-from satseg.tiles.plan import Block
 from satseg.tiles.tileset import TileSet
 
 log = logging.getLogger("satseg")
+
+_LISTED = 12
 
 
 def warn_of_changes(base: TileSet, provenance: Mapping[str, Any]) -> None:
@@ -24,20 +26,68 @@ def warn_of_changes(base: TileSet, provenance: Mapping[str, Any]) -> None:
             log.warning("%s was made with --%s %s; these tiles are made with %s.", base.path, option, then, now)
 
 
-def warn_of_gaps(summary: TileSummary, shares: Sequence[float], found: Sequence[Block]) -> None:
-    """Warn of splits without a tile or without a class, and say what helps."""
-    for split, share in zip(SPLITS, shares, strict=True):
-        if share > 0 and not summary.tiles[split]:
-            log.warning("The split %s got no tile: there are too few blocks. Try a smaller --block or --size.", split)
-            continue
-        counts = summary.pixels[split].values()
-        missing = [(name, number) for number, name in enumerate(summary.pixels[split]) if not list(counts)[number]]
-        if share > 0 and missing:
-            holding = [sum(block.pixels[number] > 0 for block in found) for _, number in missing]
+def tell_choice(planner: Planner, asked: Asked, plan: Plan) -> None:
+    """Say which tiles and blocks were chosen, and warn where splits stay empty, with the options that fill them."""
+    layout, chosen = plan.layout, asked.open
+    parts = [f"tiles of {layout.size} px"] if "size" in chosen else []
+    if "whole_scenes" in chosen and layout.whole_scenes:
+        parts.append("whole scenes for each split")
+    elif "block" in chosen:
+        parts.append(f"blocks of {layout.block} px for each split")
+    if parts:
+        log.info("Chose %s.", " and ".join(parts))
+    if not plan.empty:
+        return
+    remedy = planner.remedy(asked, plan)
+    if remedy is not None:
+        advice = f"{remedy} would fill {_joined(plan.wanted)}."
+    elif asked.drawn:
+        advice = "no region of them holds a labelled pixel."
+    else:
+        advice = (
+            "no size of tiles and blocks fills them all. Add scenes or labels, or ask for fewer splits, such as "
+            "--split 0.8,0.2,0."
+        )
+    log.warning("No tile for %s: %s", _joined(plan.empty), advice)
+
+
+def warn_of_gaps(summary: TileSummary, plan: Plan) -> None:
+    """Warn of splits whose tiles were all left out, and of classes that no tile or no tile of a split holds."""
+    names = list(summary.pixels[SPLITS[0]])
+    absent = [name for name in names if not any(counts[name] for counts in summary.pixels.values())]
+    if absent:
+        log.warning(
+            "No tile holds a pixel of %s. Networks will have an output for each all the same, and never learn it; "
+            "--class-map and --where leave classes out.",
+            _few(absent),
+        )
+    for split in plan.wanted:
+        planned = sum(tile.split == split for tile in plan.planned)
+        if planned and not summary.tiles[split]:
+            log.warning(
+                "None of the %d tiles of %s was kept. See --min-valid, --min-pixels, --keep-empty and --limit.",
+                planned,
+                split,
+            )
+        counts = summary.pixels[split]
+        missing = [
+            n for n, name in enumerate(names) if summary.tiles[split] and not counts[name] and name not in absent
+        ]
+        if missing:
+            holding = [str(sum(block.pixels[number] > 0 for block in plan.found)) for number in missing]
             log.warning(
                 "The split %s has no pixel of %s (in %s blocks of all splits). Try a smaller --block, another "
                 "--seed, or splits that you drew: --split-by regions.gpkg:split.",
                 split,
-                ", ".join(name for name, _ in missing),
-                ", ".join(map(str, holding)),
+                _few([names[number] for number in missing]),
+                ", ".join(holding[:_LISTED]),
             )
+
+
+def _few(names: Sequence[str]) -> str:
+    more = len(names) - _LISTED
+    return ", ".join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _joined(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

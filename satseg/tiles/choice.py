@@ -1,0 +1,229 @@
+"""Choose the size of tiles and the blocks that splits are made of, where users leave that open, so that splits fill."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from satseg.records import SceneInfo
+from satseg.tiles.build import Builder
+from satseg.tiles.cut import Planned, empty_class
+from satseg.tiles.layout import SPLITS, choose_block, cuts
+from satseg.tiles.plan import Block, Existing, Layout, deal, in_reading_order, without_leaks
+
+LARGEST = 256
+"""Side of tiles in pixels where scenes are large enough."""
+
+_SMALLER = (128, 64, 32)
+_STEP = 32  # pixels; networks halve tiles up to five times
+_NEAR = 0.5  # of its share that a split must get
+_RECOUNTED = 2**28  # pixels; of larger scenes blocks are not counted anew to spread objects over all splits
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What users said of tiles and blocks; None leaves it open.
+
+    Args:
+        size: Side of a tile in pixels.
+        overlap: Pixels that neighbouring training tiles share.
+        block: Side of a block in pixels.
+        whole_scenes: Give whole scenes to a split; None does where that fills all splits.
+        drawn: Whether regions decide the splits, so that blocks do not matter.
+    """
+
+    size: int | None
+    overlap: int | None
+    block: int | None
+    whole_scenes: bool | None
+    drawn: bool = False
+
+    @property
+    def open(self) -> list[str]:
+        """The fields of a layout that are left open."""
+        overlap = self.size if self.overlap is None else self.overlap
+        fields = {"size": self.size, "overlap": overlap, "block": self.block, "whole_scenes": self.whole_scenes}
+        if self.whole_scenes or self.drawn:
+            del fields["block"]  # there are none
+        return [name for name, value in fields.items() if value is None]
+
+    def layouts(self, like: Layout, infos: Sequence[SceneInfo]) -> Iterator[list[Layout]]:
+        """Yield what may be chosen, those of one size together, the best first: large tiles in large blocks.
+
+        Args:
+            like: All that is not chosen.
+            infos: The scenes.
+        """
+        shapes = [(info.height, info.width) for info in infos]
+        for size in _sizes(shapes) if self.size is None else [self.size]:
+            overlap = size // 2 if self.overlap is None else self.overlap
+            if overlap >= size or (self.block or size) < size:
+                continue
+            sides = self._sides(shapes, size) if self.block is None else [self.block]
+            made = [replace(like, size=size, overlap=overlap, block=side, whole_scenes=False) for side in sides]
+            whole = replace(made[0], whole_scenes=True)
+            if self.whole_scenes or self.drawn:
+                yield [whole if self.whole_scenes else made[0]]
+                return
+            yield _distinct([whole, *made] if self.whole_scenes is None else made, shapes)
+
+    def _sides(self, shapes: Sequence[tuple[int, int]], size: int) -> list[int]:
+        """Return sides of blocks for tiles of a size; a block of one tile comes last, and after smaller large tiles."""
+        alone = size <= _SMALLER[0] or self.size is not None or (self.overlap or 0) >= _SMALLER[0]
+        return [choose_block(shapes, size), 2 * size, *([size] if alone else [])]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Tiles that may be cut.
+
+    Args:
+        layout: How they are laid out.
+        found: Blocks with labelled pixels.
+        splits: Split of each.
+        planned: The tiles.
+        kept_apart: Tiles that were left out since they share ground with those of another split.
+        filled: Splits that have tiles already.
+    """
+
+    layout: Layout
+    found: list[Block]
+    splits: list[str]
+    planned: list[Planned]
+    kept_apart: int
+    filled: frozenset[str] = frozenset()
+
+    @property
+    def areas(self) -> dict[str, int]:
+        """Labelled pixels of each split."""
+        areas = dict.fromkeys(SPLITS, 0)
+        for block, split in zip(self.found, self.splits, strict=True):
+            areas[split] += block.labelled
+        return areas
+
+    @property
+    def empty(self) -> list[str]:
+        """The splits that get no tile though their share is not 0."""
+        there = {planned.split for planned in self.planned} | self.filled
+        return [split for split in self.wanted if split not in there]
+
+    @property
+    def wanted(self) -> list[str]:
+        """The splits that are to get tiles; all where regions decide."""
+        drawn = self.found[0].region is not None
+        return [split for split, share in self._shares.items() if share or drawn]
+
+    @property
+    def near(self) -> bool:
+        """Whether no split gets much less than its share."""
+        areas, shares = self.areas, self._shares
+        least = _NEAR * sum(areas.values()) / sum(shares.values())
+        return not self.empty and all(areas[split] >= least * share for split, share in shares.items())
+
+    def spread(self, background: int | None) -> bool:
+        """Tell whether each split holds more than background, where there is more."""
+        pixels = np.array([block.pixels for block in self.found])
+        objects = np.delete(pixels, [] if background is None else [background], axis=1).any(axis=1)
+        holding = set(np.array(self.splits, dtype=object)[objects])
+        return not holding or holding >= set(self.wanted)
+
+    @property
+    def _shares(self) -> dict[str, float]:
+        return dict(zip(SPLITS, self.layout.shares, strict=True))
+
+
+@dataclass(frozen=True)
+class Planner:
+    """What plans tiles, and tries several layouts.
+
+    Args:
+        builder: What finds blocks.
+        existing: Tiles that are there already.
+        crs: CRS to compare footprints in.
+    """
+
+    builder: Builder
+    existing: Existing
+    crs: str | None
+
+    def plan(self, layout: Layout, within: Sequence[Block] | None = None) -> Plan:
+        """Plan tiles of a layout; ``within`` are blocks of another one, outside of which there are no labels.
+
+        Raises:
+            LabelError: No label touches any scene.
+            TileError: No pixel is both valid and labelled.
+            UsageError: The shares make no sense.
+        """
+        infos = self.builder.infos
+        found = self.builder.find_blocks(layout, within)
+        splits = deal(found, infos, layout, self.existing, self.crs)
+        laid = [
+            planned
+            for number, (block, split) in enumerate(zip(found, splits, strict=True))
+            for planned in layout.lay(number, block, split, infos[block.scene])
+        ]
+        planned = in_reading_order(without_leaks(laid, infos, layout, self.existing, self.crs))
+        filled = frozenset(self.existing.splits.tolist())
+        return Plan(layout, found, splits, planned, len(laid) - len(planned), filled)
+
+    def choose(self, asked: Asked, within: Sequence[Block] | None = None) -> Plan:
+        """Plan tiles of the first layout that gives each split near its share, and more than background.
+
+        Smaller tiles are taken for the shares alone. Where no layout does, the first of those is taken that leave the
+        fewest splits empty.
+
+        Raises:
+            LabelError: No label touches any scene.
+            TileError: No pixel is both valid and labelled.
+        """
+        background = self._background
+        plans: list[Plan] = []
+        for group in asked.layouts(self.builder.layout, self.builder.infos):
+            for layout in group:
+                plan = self.plan(layout, plans[0].found if plans else within)
+                plans.append(plan)
+                if plan.near and (plan.spread(background) or sum(plan.areas.values()) > _RECOUNTED):
+                    return plan
+            if any(plan.near for plan in plans):
+                break
+        return max(plans, key=lambda plan: (-len(plan.empty), plan.near, plan.spread(background)))
+
+    def remedy(self, asked: Asked, plan: Plan) -> str | None:
+        """Return the options that fill all splits in place of those that were asked for, None where there are none."""
+        freer = [
+            replace(asked, block=None, whole_scenes=asked.whole_scenes and None),
+            replace(asked, size=None),
+            replace(asked, size=None, block=None, whole_scenes=asked.whole_scenes and None),
+        ]
+        for other in (
+            other for other in freer if other != asked and any(other.layouts(plan.layout, self.builder.infos))
+        ):
+            found = self.choose(other, plan.found)
+            if not found.empty:
+                return found.layout.options(by_block=asked.whole_scenes is not False)
+        return None
+
+    @property
+    def _background(self) -> int | None:
+        classes = self.builder.labels.classes
+        name = empty_class(classes)
+        return None if name is None else classes.names.index(name)
+
+
+def _sizes(shapes: Sequence[tuple[int, int]]) -> list[int]:
+    """Return sides of tiles that may be chosen: none is larger than the narrower side of all scenes needs."""
+    narrow = max(min(shape) for shape in shapes)
+    first = min(LARGEST, -(-narrow // _STEP) * _STEP)
+    return [first, *(size for size in _SMALLER if size < first)]
+
+
+def _distinct(layouts: Sequence[Layout], shapes: Sequence[tuple[int, int]]) -> list[Layout]:
+    """Leave out layouts that part the scenes as an earlier one does."""
+    sides = {side for shape in shapes for side in shape}
+
+    def parts(layout: Layout) -> object:
+        return layout.whole_scenes or tuple(tuple(cuts(side, layout.block, layout.size)) for side in sorted(sides))
+
+    return list({parts(layout): layout for layout in reversed(layouts)}.values())[::-1]

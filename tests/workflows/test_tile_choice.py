@@ -1,0 +1,135 @@
+"""Tile sets of small scenes: tiles and blocks that fill all splits are chosen, told, recorded, and kept."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+from affine import Affine
+from made_scenes import GRID, write_labels, write_map, write_scene
+
+from satseg.errors import OutputError, UsageError
+from satseg.records import ProgressEvent
+from satseg.tiles.tileset import TileSet
+from satseg.workflows.tile import tile
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Path:
+    bands = np.random.default_rng(0).integers(0, 255, (1, 413, 452), dtype=np.uint8)
+    return write_scene(tmp_path / "scene.tif", bands)
+
+
+@pytest.fixture
+def labels(tmp_path: Path) -> Path:
+    return write_labels(
+        tmp_path / "houses.gpkg", *((x, y, x + 20, y + 20) for x in range(0, 440, 40) for y in range(0, 400, 40))
+    )
+
+
+def provenance(folder: Path) -> dict[str, object]:
+    return dict(TileSet.open(folder).provenance[-1])
+
+
+def test_a_small_scene_fills_all_splits(
+    tmp_path: Path, scene: Path, labels: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "satseg")
+    summary = tile(scene, labels=labels, output=tmp_path / "tiles")
+    assert all(summary.tiles.values())
+    told = [record.message for record in caplog.records if record.name == "satseg"]
+    assert told == ["Chose tiles of 128 px and blocks of 256 px for each split."]
+    made = provenance(tmp_path / "tiles")
+    assert (made["size"], made["overlap"], made["block"]) == (128, 64, 256)
+    assert made["chosen"] == ["size", "overlap", "block"]
+    assert TileSet.open(tmp_path / "tiles").tile_size == 128
+
+
+def test_the_options_that_are_named_fill_the_splits(
+    tmp_path: Path, scene: Path, labels: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tile(scene, labels=labels, output=tmp_path / "a", size=256, block=512)
+    assert caplog.messages == ["No tile for val and test: --size 128 --block 256 would fill train, val and test."]
+    summary = tile(scene, labels=labels, output=tmp_path / "b", size=128, block=256)
+    assert all(summary.tiles.values())
+    assert len(caplog.messages) == 1
+
+
+def test_what_was_chosen_is_chosen_again(tmp_path: Path, scene: Path, labels: Path) -> None:
+    done = tile(scene, labels=labels, output=tmp_path / "tiles")
+    again = tile(scene, labels=labels, output=tmp_path / "tiles", resume=True)
+    assert again.tiles == done.tiles
+    with pytest.raises(OutputError, match="with other arguments"):
+        tile(scene, labels=labels, output=tmp_path / "tiles", size=128, block=256, resume=True)
+
+    def stop(event: ProgressEvent) -> None:
+        if event.task == "Cutting tiles" and event.done == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tile(scene, labels=labels, output=tmp_path / "cut", threads=1, progress=stop)
+    tile(scene, labels=labels, output=tmp_path / "cut", resume=True)
+    whole, resumed = ((tmp_path / name / "index.parquet").read_bytes() for name in ("tiles", "cut"))
+    assert whole == resumed
+    assert json.loads((tmp_path / "cut" / "tileset.json").read_text())["provenance"][0]["chosen"]
+
+
+def test_tiles_that_are_added_are_like_those_that_are_there(tmp_path: Path, scene: Path, labels: Path) -> None:
+    tile(scene, labels=labels, output=tmp_path / "tiles")
+    grid = GRID * Affine.translation(0, -700)
+    more = write_scene(tmp_path / "more.tif", np.ones((1, 600, 600), dtype=np.uint8), transform=grid)
+    write_map(tmp_path / "more_labels.tif", more, np.indices((600, 600))[0].astype(np.uint8) // 100 % 2)
+    tile(
+        more,
+        labels=tmp_path / "more_labels.tif",
+        class_map="0=background,1=houses",
+        output=tmp_path / "tiles",
+        append=True,
+    )
+    made = provenance(tmp_path / "tiles")
+    assert (made["size"], made["block"]) == (128, 256)
+    assert "chosen" not in made
+    with pytest.raises(UsageError, match="has tiles of 128 px; tiles of 256 px cannot be added"):
+        tile(more, labels=labels, output=tmp_path / "tiles", append=True, size=256)
+
+
+def test_one_scene_that_is_dealt_as_a_whole_is_told_of(
+    tmp_path: Path, scene: Path, labels: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tile(scene, labels=labels, output=tmp_path / "tiles", split_by="scene")
+    assert "--size 128 --block 256 --split-by block would fill train, val and test." in caplog.text
+
+
+def test_two_pairs_are_dealt_in_blocks(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "satseg")
+    for number in range(2):
+        grid = GRID * Affine.translation(300 * number, 0)
+        bands = np.full((1, 256, 256), 50 * number, dtype=np.uint8) + np.indices((256, 256), np.uint8)[0] // 2
+        for folder in ("images", "masks"):
+            (tmp_path / folder).mkdir(exist_ok=True)
+        image = write_scene(tmp_path / "images" / f"{number}.tif", bands, transform=grid)
+        write_map(tmp_path / "masks" / f"{number}.tif", image, np.indices((256, 256))[1].astype(np.uint8) // 16 % 2)
+    folders = (tmp_path / "images", tmp_path / "masks")
+    summary = tile(pairs=folders, class_map="0=background,1=road", output=tmp_path / "tiles")
+    assert all(summary.tiles.values())
+    assert "Chose tiles of 128 px and blocks of 128 px for each split." in caplog.messages
+    assert provenance(tmp_path / "tiles")["whole_scenes"] is False
+
+
+def test_a_split_that_lacks_many_classes_is_told_of_in_one_line(
+    tmp_path: Path, scene: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    values = np.zeros((413, 452), dtype=np.uint8)
+    values[:30, :40] = np.arange(1200, dtype=np.uint8).reshape(30, 40) % 30  # 30 classes that only one block holds
+    write_map(tmp_path / "many.tif", scene, values)
+    class_map = ",".join(f"{value}=crop {value}" for value in range(30)) + ",77=rye,78=oats"
+    tile(scene, labels=tmp_path / "many.tif", class_map=class_map, output=tmp_path / "tiles")
+    lines = [line for line in caplog.messages if not line.startswith("No such value")]
+    assert lines[0].startswith("No tile holds a pixel of rye, oats. Networks will have an output for each")
+    assert len(lines) == 3
+    for line, split in zip(lines[1:], ("val", "test"), strict=True):
+        assert line.startswith(f"The split {split} has no pixel of crop 1, crop 2, ")
+        assert "and 17 more (in 1, 1," in line
