@@ -268,7 +268,7 @@ def check(value: object, hint: Any, name: str, advice: str | None = None) -> Non
     """
     if not _fits(value, hint):
         alternatives = [*dict.fromkeys(_spelt(part) for part in _alternatives(hint))]
-        advised = advice or _ADVICE.get(name) or _hint_for_files(value)
+        advised = _hint_for_files(value) or advice or _ADVICE.get(name)
         raise UsageError(f"{name} is {shown(value)}, not {' or '.join(alternatives)}.", hint=advised)
 
 

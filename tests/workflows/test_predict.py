@@ -364,3 +364,28 @@ def test_without_any_scene_that_can_be_mapped_there_is_no_layer(tmp_path: Path, 
     assert not list(predict_scenes(scenes, model=checkpoint, output=layer, settings=SMALL, on_error=errors.append))
     assert [error.message.split()[-1] for error in errors] == ["exist.", "exist."]
     assert not list(tmp_path.iterdir())
+
+
+def test_an_array_and_a_dataset_are_mapped_as_their_file_is(tmp_path: Path, checkpoint: Path) -> None:
+    path = write_scene(tmp_path / "scene.tif", blobs(70, 80))
+    array = SceneSource.from_array(blobs(70, 80), transform=GRID, crs="EPSG:32645", stem="array")
+    with rasterio.open(path) as dataset:
+        for scene, name in ((path, "file"), (array, "array"), (dataset, "dataset")):
+            output = "{stem}.tif" if name == "array" else f"{name}.tif"
+            assert predict(scene, output=tmp_path / output, model=checkpoint, settings=SMALL) is not None
+    maps = []
+    for name in ("file", "array", "dataset"):
+        with rasterio.open(tmp_path / f"{name}.tif") as written:
+            maps.append(written.read(1))
+            assert written.transform == GRID
+    assert (maps[0] == maps[1]).all()
+    assert (maps[0] == maps[2]).all()
+
+
+def test_a_dictionary_of_thresholds_is_what_is_typed(tmp_path: Path, checkpoint: Path) -> None:
+    path, maps = write_scene(tmp_path / "scene.tif", blobs(70, 80)), []
+    for number, threshold in enumerate(({"grey": 0.3}, "grey=0.3")):
+        settings = replace(SMALL, threshold=threshold)
+        predict(path, output=tmp_path / f"{number}.tif", model=checkpoint, settings=settings)
+        maps.append((tmp_path / f"{number}.tif").read_bytes())
+    assert maps[0] == maps[1]
