@@ -325,7 +325,7 @@ def test_scenes_of_several_crs_are_refused_for_one_layer_before_any_is_mapped(tm
     with rasterio.open(scenes[1], "r+") as dataset:
         dataset.crs = "EPSG:32633"
     done: list[ProgressEvent] = []
-    options = {"model": checkpoint, "outputs": tmp_path / "all.gpkg", "settings": SMALL, "progress": done.append}
+    options = {"model": checkpoint, "output": tmp_path / "all.gpkg", "settings": SMALL, "progress": done.append}
     with pytest.raises(UsageError, match=r"b\.tif is in EPSG:32633, but .*a\.tif in EPSG:"):
         list(predict_scenes(scenes, **options))
     failed: list[SatsegError] = []
