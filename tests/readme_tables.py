@@ -25,8 +25,8 @@ def command_rows() -> list[str]:
 def network_rows() -> list[str]:
     """One row per network: what ``satseg models`` knows of it."""
     return [
-        f"| `{entry.name}` | {entry.title} | {entry.year} | {entry.parameters:,} | {entry.output_stride} "
-        f"| {entry.encoder} |"
+        f"| `{entry.name}` | {entry.title} | {entry.year} | {entry.parameters:,} | {entry.multiply_adds / 1e9:.1f} G "
+        f"| {entry.output_stride} | {entry.encoder} | {entry.use} |"
         for entry in list_architectures()
     ]
 

@@ -8,10 +8,13 @@ Every public function of such a file is a network, and its docstring starts like
     Year: 2017
     Encoder: own
     Parameters: 2,064,191
+    Multiply-adds: 13.3 G
     Output stride: 8
+    Use: a first try, on processors too: best of five compared
 
-Parameters are learnable ones with 3 input channels and 19 classes, without what serves training alone. The
-tests build each network and compare.
+Parameters are learnable ones with 3 input channels and 19 classes, without what serves training alone;
+multiply-adds are those of an image of 512 x 512 px. The tests build each network and compare. What a network is
+used for is said by what was measured (``docs/results.json``), or follows from its numbers and its design.
 """
 
 from __future__ import annotations
@@ -32,7 +35,9 @@ _HEAD = re.compile(
     r"Year: (?P<year>\d{4})\n"
     r"Encoder: (?P<encoder>[^\n]+)\n"
     r"Parameters: (?P<parameters>[\d,]+)\n"
-    r"Output stride: (?P<output_stride>\d+)(\n|$)"
+    r"Multiply-adds: (?P<multiply_adds>[\d.]+) G\n"
+    r"Output stride: (?P<output_stride>\d+)\n"
+    r"Use: (?P<use>[^\n]+)(\n|$)"
 )
 _PACKAGE = "satseg.backend.models"
 
@@ -49,8 +54,10 @@ class Architecture(Result):
         encoder: Default encoder as timm names it, or ``own`` where the paper brings its own.
         parameters: Learnable parameters with 3 input channels and 19 classes, without heads that serve
             training alone.
+        multiply_adds: Of an image of 512 x 512 px with 3 input channels and 19 classes, to a tenth of 10^9.
         output_stride: Input pixels per pixel of the coarsest spatial features (pyramids of poolings aside).
         summary: What is special about it, in one line.
+        use: When to take it, in one line.
     """
 
     name: str
@@ -59,8 +66,10 @@ class Architecture(Result):
     paper: str
     encoder: str
     parameters: int
+    multiply_adds: int
     output_stride: int
     summary: str
+    use: str
 
 
 @dataclass(frozen=True)
@@ -107,7 +116,8 @@ def _parse_head(name: str, docstring: str, path: Path) -> Architecture:
     if head is None:
         raise ArchitectureError(
             f"The docstring of {name} in {path} does not start with the head of a network.",
-            hint="satseg/backend/catalogue.py shows its lines: Build, Paper, Year, Encoder, Parameters, Output stride.",
+            hint="satseg/backend/catalogue.py shows its lines: Build, Paper, Year, Encoder, Parameters, "
+            "Multiply-adds, Output stride, Use.",
         )
     return Architecture(
         name=name,
@@ -116,6 +126,8 @@ def _parse_head(name: str, docstring: str, path: Path) -> Architecture:
         paper=head["paper"],
         encoder=head["encoder"],
         parameters=int(head["parameters"].replace(",", "")),
+        multiply_adds=round(float(head["multiply_adds"]) * 1e9),
         output_stride=int(head["output_stride"]),
         summary=head["summary"],
+        use=head["use"],
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,20 +15,60 @@ if TYPE_CHECKING:
 
 def models(
     ctx: typer.Context,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME",
+            help="Networks to list, by name or part of it, or of their encoder's: deeplab, resnet. "
+            "Of one alone all is shown that is known.",
+        ),
+    ] = None,
+    sort: Annotated[
+        str,
+        typer.Option(metavar="KEY", help="Order, smallest first: name, year, parameters, multiply-adds, stride."),
+    ] = "name",
     json: options.Json = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """List the networks that --arch takes."""
+    """List the networks that --arch takes, what they cost, and when to take which."""
     talk = console.talk(ctx, json=json, quiet=quiet, debug=debug)
     from satseg.workflows.models import models
 
-    talk.answer(models(), _table)
+    networks = models(names or (), sort=sort)
+    talk.answer(networks, _table)
+    if not json and len(networks) > 1:
+        talk.say("params: with 3 bands and 19 classes; MACs: multiply-adds for 512 x 512 px; stride: output stride.")
+        talk.say("satseg models NAME shows more of one.")
 
 
 def _table(networks: list[Architecture]) -> Table:
+    if len(networks) == 1:
+        return _details(networks[0])
     rows = [
-        (entry.name, str(entry.year), entry.parameters, entry.output_stride, entry.encoder, entry.paper)
+        (entry.name, _millions(entry.parameters), _billions(entry.multiply_adds), entry.output_stride, entry.use)
         for entry in networks
     ]
-    return console.table(("name", "year", "parameters", "output stride", "encoder", "paper"), rows)
+    return console.table(("name", "params", "MACs", "stride", "take it for"), rows)
+
+
+def _details(entry: Architecture) -> Table:
+    encoder = entry.encoder if entry.encoder == "own" else f"{entry.encoder}; --encoder takes others of timm"
+    rows = [
+        (entry.name, f"{entry.title}, {entry.year}: {entry.summary}"),
+        ("take it for", entry.use),
+        ("parameters", f"{entry.parameters:,} with 3 bands and 19 classes"),
+        ("multiply-adds", f"{_billions(entry.multiply_adds)} for 512 x 512 px"),
+        ("output stride", f"{entry.output_stride} px"),
+        ("encoder", encoder),
+        ("paper", entry.paper),
+    ]
+    return console.table(("", ""), rows)
+
+
+def _millions(count: int) -> str:
+    return f"{count / 1e6:.1f} M"
+
+
+def _billions(count: int) -> str:
+    return f"{count / 1e9:.1f} G"

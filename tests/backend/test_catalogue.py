@@ -20,7 +20,9 @@ def tinynet(*, in_channels, num_classes):
     Year: 2031
     Encoder: own
     Parameters: 1,234
+    Multiply-adds: 0.2 G
     Output stride: 4
+    Use: nothing at all
 
     More text.
     """
@@ -35,9 +37,10 @@ def test_source_gives_name_and_head(tmp_path: Path) -> None:
     assert architecture.paper == 'Nobody, "A network: with a colon", arXiv 0000.00000'
     assert (architecture.year, architecture.encoder) == (2031, "own")
     assert (architecture.parameters, architecture.output_stride) == (1234, 4)
+    assert (architecture.multiply_adds, architecture.use) == (200_000_000, "nothing at all")
 
 
-@pytest.mark.parametrize("line", ["Paper", "Year", "Encoder", "Parameters", "Output stride"])
+@pytest.mark.parametrize("line", ["Paper", "Year", "Encoder", "Parameters", "Multiply-adds", "Output stride", "Use"])
 def test_missing_line_of_the_head_is_named_with_its_file(tmp_path: Path, line: str) -> None:
     path = tmp_path / "tinynet.py"
     path.write_text("".join(row for row in HEAD.splitlines(keepends=True) if f"{line}:" not in row))

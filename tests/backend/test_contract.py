@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from satseg.backend import Architecture, create_model, list_architectures
 from satseg.backend.catalogue import read_catalogue
-from satseg.profiling.counts import count_parameters
+from satseg.profiling.counts import count_multiply_adds, count_parameters
 
 ALL = {architecture.name: architecture for architecture in list_architectures()}
 SMALL = (33, 47)
@@ -69,6 +69,15 @@ def logits(model: nn.Module) -> Tensor:
 
 def test_documented_parameters_are_those_built(arch: str) -> None:
     assert count_parameters(on_meta(arch, num_classes=19)) == ALL[arch].parameters
+
+
+def test_documented_multiply_adds_are_those_of_512_pixels(arch: str) -> None:
+    counted = count_multiply_adds(on_meta(arch, num_classes=19), in_channels=3, height=512, width=512)
+    assert ALL[arch].multiply_adds == pytest.approx(counted, abs=5.1e7)  # the line has one digit
+
+
+def test_advice_fits_on_a_line(arch: str) -> None:
+    assert 10 < len(ALL[arch].use) <= 80
 
 
 def test_documented_output_stride_is_that_of_the_coarsest_features(arch: str) -> None:

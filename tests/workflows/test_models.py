@@ -3,6 +3,9 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
+from satseg.errors import ArchitectureError, UsageError
 from satseg.records import as_json
 from satseg.workflows.models import models
 
@@ -13,6 +16,29 @@ def test_networks_are_listed_by_name_and_go_into_json() -> None:
     assert names == sorted(names)
     erfnet = next(entry for entry in listed if entry["name"] == "erfnet")
     assert (erfnet["title"], erfnet["parameters"], erfnet["output_stride"]) == ("ERFNet", 2_064_191, 8)
+
+
+def test_networks_are_chosen_by_parts_of_their_names_titles_and_encoders() -> None:
+    assert [entry.name for entry in models("deeplab")] == ["deeplabv1", "deeplabv2", "deeplabv3", "deeplabv3plus"]
+    assert [entry.name for entry in models("ddrnet23")] == ["ddrnet23"]  # not the slim one
+    assert {entry.name for entry in models(["U-Net", "xception"])} == {"unet", "deeplabv3plus"}
+    with pytest.raises(ArchitectureError, match="unett"):
+        models("unett")
+
+
+@pytest.mark.parametrize(
+    ("sort", "field"), [("parameters", "parameters"), ("multiply-adds", "multiply_adds"), ("stride", "output_stride")]
+)
+def test_networks_are_sorted_the_smallest_first(sort: str, field: str) -> None:
+    values = [getattr(entry, field) for entry in models(sort=sort)]
+    assert values == sorted(values)
+    assert len(values) == len(models())
+
+
+def test_an_unknown_order_is_refused_with_those_there_are() -> None:
+    with pytest.raises(UsageError, match="'size'") as caught:
+        models(sort="size")
+    assert "multiply-adds" in str(caught.value.hint)
 
 
 def test_listing_imports_nothing_heavy() -> None:

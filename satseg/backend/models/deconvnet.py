@@ -73,7 +73,9 @@ def deconvnet(
     Year: 2015
     Encoder: vgg16_bn
     Parameters: 251,805,523
+    Multiply-adds: 192.1 G
     Output stride: 32
+    Use: comparison with its paper; most parameters of all
 
     Batch normalisation follows every convolution but the classifier (section 4.1); deconvolutions start from a
     zero-mean normal distribution (section 4.2), of standard deviation 0.01. Deviations: images below 224 px, for

@@ -64,7 +64,9 @@ def deeplabv1(
     Year: 2014
     Encoder: vgg16
     Parameters: 20,503,379
+    Multiply-adds: 125.6 G
     Output stride: 8
+    Use: comparison with its paper, with predict --crf
 
     Dropout of 0.5 follows both converted layers, the classifier starts from a normal distribution of standard
     deviation 0.01, and scores are interpolated with aligned corners. The paper starts from VGG-16 trained on

@@ -92,7 +92,9 @@ def deeplabv2(
     Year: 2016
     Encoder: resnet101
     Parameters: 43,901,068
+    Multiply-adds: 183.0 G
     Output stride: 8
+    Use: comparison with its paper, with predict --crf
 
     The classifiers start from a normal distribution of standard deviation 0.01; there is no dropout. Deviations:
     downsampling blocks stride in their 3x3 convolution, as timm's weights have it, not in the first 1x1; batch

@@ -61,7 +61,9 @@ def deeplabv3plus(
     Year: 2018
     Encoder: xception65
     Parameters: 41,054,899
+    Multiply-adds: 51.3 G
     Output stride: 16
+    Use: wide context with --pretrained, on a GPU
 
     The pyramid's dilations are 6, 12 and 18 at output stride 16 and twice that at 8, its output has dropout 0.1;
     the decoder reduces the encoder's features at stride 4 to 48 channels and has two separable convolutions

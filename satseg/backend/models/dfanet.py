@@ -124,7 +124,9 @@ def dfanet(*, in_channels: int, num_classes: int) -> DFANet:
     Year: 2019
     Encoder: own
     Parameters: 1,831,051
+    Multiply-adds: 0.9 G
     Output stride: 64
+    Use: weak processors: fewest MACs of all
 
     Stages repeat 4, 6 and 4 times and are 48, 96 and 192 channels wide (Table 1, XceptionA). The paper's 7.8 M for this
     network are most likely megabytes of weights. Convolutions start from a normal distribution of variance

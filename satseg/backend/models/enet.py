@@ -117,7 +117,9 @@ def enet(*, in_channels: int, num_classes: int) -> ENet:
     Year: 2016
     Encoder: own
     Parameters: 364,311
+    Multiply-adds: 2.0 G
     Output stride: 8
+    Use: weak processors, small files
 
     As the authors' own network has it: bottlenecks are a quarter of their output wide, PReLU has a slope per
     channel, the middle convolution keeps its bias, and no activation stands between a branch and the sum. Dropout

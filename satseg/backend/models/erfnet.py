@@ -48,7 +48,9 @@ def erfnet(*, in_channels: int, num_classes: int) -> ERFNet:
     Year: 2017
     Encoder: own
     Parameters: 2,064,191
+    Multiply-adds: 13.3 G
     Output stride: 8
+    Use: a first try, on processors too: best of five compared
 
     Convolutions are initialised as torch does by default, as the authors trained it. Deviations: the classifier on
     the encoder (2,451 parameters), which the paper uses to pre-train the encoder alone, is left out; with more

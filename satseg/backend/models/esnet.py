@@ -68,7 +68,9 @@ def esnet(*, in_channels: int, num_classes: int) -> ESNet:
     Year: 2019
     Encoder: own
     Parameters: 1,659,071
+    Multiply-adds: 12.0 G
     Output stride: 8
+    Use: in place of erfnet, with a tenth fewer MACs
 
     Convolutions are initialised as torch does by default, as the authors trained it; dropout is 0.03 in the first
     two stages and 0.3 in each dilated branch. Deviations: with more than eight bands the first layer pools only

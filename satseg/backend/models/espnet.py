@@ -127,7 +127,9 @@ def espnet(*, in_channels: int, num_classes: int, p: int = 2, q: int = 8) -> ESP
     Year: 2018
     Encoder: own
     Parameters: 362,949
+    Multiply-adds: 2.3 G
     Output stride: 8
+    Use: weak processors, small files: fewest parameters
 
     Of the two forms that the authors published, this is the one with 364,569 parameters at 20 classes, as in the
     paper: the last fusion takes the filters of level 1 without the image. There is no dropout, and

@@ -72,7 +72,9 @@ def fcn32s(
     Year: 2015
     Encoder: vgg16
     Parameters: 134,338,387
+    Multiply-adds: 110.8 G
     Output stride: 32
+    Use: comparison with its paper; coarsest outlines of all
 
     Score layers start at zero and dropout of 0.5 follows the two converted layers (section 4.3). Upsampling is fixed
     bilinear interpolation, as in the authors' published networks. Deviations: the 7x7 layer has same padding in
@@ -105,7 +107,9 @@ def fcn16s(
     Year: 2015
     Encoder: vgg16
     Parameters: 134,348,134
+    Multiply-adds: 110.8 G
     Output stride: 32
+    Use: comparison with its paper; between fcn32s and fcn8s
 
     Arguments, initialisation, dropout and deviations are those of ``fcn32s``.
     """
@@ -127,7 +131,9 @@ def fcn8s(
     Year: 2015
     Encoder: vgg16
     Parameters: 134,353,017
+    Multiply-adds: 110.8 G
     Output stride: 32
+    Use: comparison with its paper; finest of the three FCNs
 
     Arguments, initialisation, dropout and deviations are those of ``fcn32s``.
     """

@@ -146,7 +146,9 @@ def icnet(*, in_channels: int, num_classes: int) -> ICNet:
     Year: 2017
     Encoder: own
     Parameters: 6,699,987
+    Multiply-adds: 3.6 G
     Output stride: 32
+    Use: large windows with few MACs
 
     The quarter-size branch is a PSPNet-50 of half width whose pyramid pooling is a sum without parameters; it shares
     its first stages with the half-size branch, as in the authors' definition. Classifiers on the two coarser branches

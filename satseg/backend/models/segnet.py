@@ -63,7 +63,9 @@ def segnet(
     Year: 2015
     Encoder: vgg16_bn
     Parameters: 29,453,971
+    Multiply-adds: 162.8 G
     Output stride: 32
+    Use: comparison with its paper; outlines by unpooling
 
     Every convolution is followed by batch normalisation and ReLU but the classifier, a bare 3x3 convolution, and
     initialised as He et al. (2015) propose (section 3.2). Sizes that 32 does not divide are mirrored at the right and

@@ -157,7 +157,9 @@ def unet(
     Year: 2015
     Encoder: own
     Parameters: 31,038,803
+    Multiply-adds: 193.0 G
     Output stride: 16
+    Use: fine outlines on a GPU: best boundaries of those five
 
     Convolutions start from a normal distribution of variance 2 / fan-in (section 3), and the two lowest levels of
     the contracting path end in dropout (section 3.1 names it, the authors' published network has 0.5). Deviations,
