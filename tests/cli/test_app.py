@@ -27,7 +27,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
     """Let ``satseg models`` raise an error."""
 
     def fail(error: BaseException) -> None:
-        def models() -> None:
+        def models(*given: object, **options: object) -> None:
             raise error
 
         monkeypatch.setattr("satseg.workflows.models.models", models)
@@ -180,7 +180,7 @@ def test_run_returns_the_code_and_leaves_the_process_alone() -> None:
 def test_remarks_of_the_rooms_go_to_stderr(satseg, monkeypatch: pytest.MonkeyPatch) -> None:
     import logging
 
-    def models() -> list[object]:
+    def models(*given: object, **options: object) -> list[object]:
         logging.getLogger("satseg").warning("values of %s look odd", "x.tif")
         logging.getLogger("satseg").info("taking %s", "y")
         return []
