@@ -124,6 +124,15 @@ class ClassTable:
         more = tuple(MapClass(i, name, next(colours)) for i, name in enumerate(names, start=len(self.classes)))
         return ClassTable(self.classes + more, background=self.background)
 
+    def without_background(self) -> ClassTable:
+        """Return a table of the other classes in their order, with the colours that they have.
+
+        Raises:
+            UsageError: There are no others.
+        """
+        names = [entry.name for entry in self.classes if entry.id != self.background]
+        return ClassTable.from_names(names).recoloured({entry.name: entry.colour for entry in self.classes})
+
     def recoloured(self, colours: Mapping[str, str]) -> ClassTable:
         """Return a table in which classes have the colours, ``#rrggbb``, that are given by name."""
         classes = (MapClass(entry.id, entry.name, colours.get(entry.name, entry.colour)) for entry in self.classes)

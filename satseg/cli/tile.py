@@ -92,6 +92,15 @@ def tile(
     ] = False,
     unlabelled: options.Unlabelled = None,
     labelled_area: options.LabelledArea = None,
+    outside: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHAT",
+            help="What lies outside of all polygons: background, or ignore where they are all that is known.",
+            show_default="background",
+            rich_help_panel=_LABELS,
+        ),
+    ] = None,
     ignore_border: Annotated[
         str | None,
         typer.Option(
@@ -221,6 +230,7 @@ def tile(
         all_touched=all_touched,
         unlabelled=unlabelled or [],
         labelled_area=labelled_area,
+        outside=outside,
         ignore_border=ignore_border,
         boundary=boundary,
         size=size,

@@ -9,10 +9,10 @@ from itertools import chain, zip_longest
 from pathlib import Path, PurePath
 from typing import Any
 
-from satseg.classes import ClassTable
+from satseg.classes import BACKGROUND, ClassTable
 from satseg.errors import LabelError, UsageError, printable
 from satseg.raster.class_found import Reading
-from satseg.raster.class_map import ClassMap
+from satseg.raster.class_map import IGNORE, ClassMap
 from satseg.raster.class_map_check import UnnamedValuesError
 from satseg.raster.class_values import ClassValues
 from satseg.raster.labels import LabelSource, PixelLength, Refinements
@@ -33,6 +33,7 @@ def open_labels(
     all_touched: bool = False,
     unlabelled: Iterable[int] = (),
     labelled_area: str | Path | None = None,
+    outside: str = BACKGROUND,
     ignore_border: PixelLength | None = None,
     boundary: PixelLength | None = None,
     may_be_empty: bool = False,
@@ -51,14 +52,17 @@ def open_labels(
         all_touched: Label all pixels that a polygon touches.
         unlabelled: Values of class rasters that mean that nobody looked there.
         labelled_area: Vector file of the polygons outside of which nothing is known.
+        outside: What lies outside of all polygons: ``background``, or ``ignore`` where nothing is known there.
         ignore_border: Distance from outlines within which labels are ignored.
         boundary: Width of the class ``boundary`` along outlines and between touching objects.
         may_be_empty: Whether a vector file may hold no feature at all.
 
     Raises:
         LabelError: A file does not exist, or is neither; the field does not exist; a value is not in ``classes``.
-        UsageError: There are no labels.
+        UsageError: There are no labels, or ``outside`` is something else.
     """
+    if outside not in (BACKGROUND, IGNORE):
+        raise UsageError(f"--outside takes {BACKGROUND} or {IGNORE}, not {outside!r}.")
     of_scenes = {scene: _listed(files) for scene, files in path.items()} if isinstance(path, Mapping) else None
     names = _names(_listed(path) if of_scenes is None else chain.from_iterable(of_scenes.values()))
     _check_existence(names)
@@ -96,7 +100,7 @@ def open_labels(
         of_scenes=None if of_scenes is None else _positions(of_scenes, names),
         classes=classes,
         class_map=class_map,
-        refinements=Refinements(area, ignore_border, boundary),
+        refinements=Refinements(area, ignore_border, boundary, unknown_outside=outside == IGNORE),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Protocol
 
@@ -60,18 +60,20 @@ class Refinements:
         ignore_border: Pixels this near to an outline are ignored.
         boundary: Pixels of an object this near to its outline, and those between two objects that are both this near,
             become a class of their own.
+        unknown_outside: Nothing is known outside of all polygons; else that is background.
     """
 
     labelled_area: VectorLabels | None = None
     ignore_border: PixelLength | None = None
     boundary: PixelLength | None = None
+    unknown_outside: bool = False
 
 
 class LabelSource:
     """Labels that may serve several scenes.
 
-    What no source covers is background where all those of a scene are polygons; where a class raster is among them, it
-    is unknown.
+    What no source covers is background where all those of a scene are polygons, unless ``refinements`` say otherwise;
+    where a class raster is among them, it is unknown.
 
     Args:
         layers: Sources; later ones lie on top.
@@ -99,6 +101,8 @@ class LabelSource:
         self.layers = tuple(layers)
         self._of_scenes = of_scenes
         self.refinements = refinements or Refinements()
+        self.background_implied = False
+        """Whether there is a background for no other reason than that polygons do not cover all ground."""
         self.classes = classes or self._make_table(class_map)
         known: dict[tuple[str, ...], np.ndarray] = {}
         self._ids = []
@@ -124,6 +128,15 @@ class LabelSource:
         """
         return LabelSource(
             self.layers, of_scenes=self._of_scenes, classes=classes, extend=extend, refinements=self.refinements
+        )
+
+    def without_background(self) -> LabelSource:
+        """Return the same labels with nothing known outside of all polygons, and no class for what lies there."""
+        return LabelSource(
+            self.layers,
+            of_scenes=self._of_scenes,
+            classes=self.classes.without_background(),
+            refinements=replace(self.refinements, unknown_outside=True),
         )
 
     @property
@@ -170,7 +183,7 @@ class LabelSource:
         numbers = range(len(self.layers)) if self._of_scenes is None else self._of_scenes.get(scene.path, ())
         mine = [self.layers[number] for number in numbers]
         layers = [(self.layers[number].on(scene), self._ids[number]) for number in numbers]
-        labels = Labels(self, layers, scene, elsewhere=self._elsewhere(mine))
+        labels = Labels(self, layers, scene, elsewhere=self._elsewhere(mine), polygons=_are_polygons(mine))
         if not (labels.touch() or all(map(_is_empty, mine))):
             labels.close()
             paths = ", ".join(layer.path for layer in mine) if self._of_scenes is not None else self.path
@@ -183,7 +196,8 @@ class LabelSource:
     def _elsewhere(self, layers: Sequence[VectorLabels | RasterLabels]) -> int:
         """Return the class id of pixels that none of the layers of a scene covers."""
         background = self.classes.background
-        return background if background is not None and _are_polygons(layers) else IGNORE_INDEX
+        known = _are_polygons(layers) and not self.refinements.unknown_outside
+        return background if background is not None and known else IGNORE_INDEX
 
     def _distinct(self) -> list[VectorLabels | RasterLabels]:
         """Return the layers, of those rasters that share their values just the first."""
@@ -199,6 +213,10 @@ class LabelSource:
     def _make_table(self, class_map: ClassMap | None) -> ClassTable:
         groups = [range(len(self.layers))] if self._of_scenes is None else self._of_scenes.values()
         vectors = any(_are_polygons([self.layers[number] for number in group]) for group in groups)
+        vectors &= not self.refinements.unknown_outside
+        said = {name for layer in self._distinct() for name in layer.names}
+        said |= set(class_map.names.values() if class_map is not None else ())
+        self.background_implied = vectors and BACKGROUND not in said
         names = [BACKGROUND] if vectors else []
         names += class_map.classes if class_map is not None else []
         for layer in self._distinct():
@@ -263,10 +281,17 @@ class Labels:
     """
 
     def __init__(
-        self, source: LabelSource, layers: Sequence[tuple[Layer, np.ndarray]], scene: SceneInfo, *, elsewhere: int
+        self,
+        source: LabelSource,
+        layers: Sequence[tuple[Layer, np.ndarray]],
+        scene: SceneInfo,
+        *,
+        elsewhere: int,
+        polygons: bool,
     ) -> None:
         self._layers = layers
         self._elsewhere = elsewhere
+        self._polygons = polygons
         self._scene = scene
         self._source = source
         refinements = source.refinements
@@ -373,7 +398,10 @@ class Labels:
         background = self._source.classes.background
         if background is not None:
             objects[classes == background] = 0
-        objects[classes == IGNORE_INDEX] = UNKNOWN
+        unknown = classes == IGNORE_INDEX
+        if self._polygons:  # they have outlines also where nothing is known of what lies outside
+            unknown &= objects > 0
+        objects[unknown] = UNKNOWN
         if self._boundary:
             edges = near_outline(objects, self._boundary) & (objects > 0)
             gaps = between_objects(objects, self._boundary)

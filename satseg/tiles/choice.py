@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from satseg.raster.labels import LabelSource
 from satseg.records import SceneInfo
 from satseg.tiles.build import Builder
 from satseg.tiles.cut import Planned, empty_class
@@ -210,6 +211,17 @@ class Planner:
         classes = self.builder.labels.classes
         name = empty_class(classes)
         return None if name is None else classes.names.index(name)
+
+
+def without_empty_background(labels: LabelSource, plan: Plan) -> tuple[LabelSource, Plan]:
+    """Return labels and plan without the class background where no block holds a pixel of it."""
+    background = labels.classes.background
+    if background is None or len(labels.classes) < 2 or any(block.pixels[background] for block in plan.found):
+        return labels, plan
+    found = [
+        replace(block, pixels=(*block.pixels[:background], *block.pixels[background + 1 :])) for block in plan.found
+    ]
+    return labels.without_background(), replace(plan, found=found)
 
 
 def _sizes(shapes: Sequence[tuple[int, int]]) -> list[int]:

@@ -52,7 +52,7 @@ class Worth:
             return False
         if split != "train":
             return True
-        if self.min_pixels and not any(pixels[name] >= least for name, least in self.min_pixels.items()):
+        if self.min_pixels and not any(pixels.get(name, 0) >= least for name, least in self.min_pixels.items()):
             return False
         empty = background is not None and not any(n for name, n in pixels.items() if name != background)
         return not empty or self.keep_empty >= 1 or bool(draw() < self.keep_empty)

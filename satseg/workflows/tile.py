@@ -26,6 +26,7 @@ from satseg.arguments import (
     whole_numbers,
 )
 from satseg.backend.device import available_cores
+from satseg.classes import BACKGROUND
 from satseg.errors import OutputError, TileError, UsageError
 from satseg.geo.units import Quantity
 from satseg.outputs.writable import check_folder
@@ -37,7 +38,7 @@ from satseg.raster.label_files import open_labels
 from satseg.records import Progress, TileSummary, as_json
 from satseg.staging import claimed, commit
 from satseg.tiles.build import Builder, quotas, resumable
-from satseg.tiles.choice import Asked, Plan, Planner
+from satseg.tiles.choice import Asked, Plan, Planner, without_empty_background
 from satseg.tiles.cut import Worth
 from satseg.tiles.index import brought_to, places_of
 from satseg.tiles.journal import Journal
@@ -70,7 +71,7 @@ from satseg.workflows.tile_settings import (
     outline_width,
     whole_pixels,
 )
-from satseg.workflows.tile_warnings import tell_choice, warn_of_changes, warn_of_gaps
+from satseg.workflows.tile_warnings import tell_background, tell_choice, warn_of_changes, warn_of_gaps
 
 log = logging.getLogger("satseg")
 
@@ -95,6 +96,7 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
     all_touched: bool = False,
     unlabelled: Numbers = (),
     labelled_area: PathLike | None = None,
+    outside: str | None = None,
     ignore_border: Quantity | None = None,
     boundary: Quantity | None = None,
     size: int | None = None,
@@ -143,6 +145,8 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
         all_touched: Label all pixels that a polygon touches, not only those whose centre it covers.
         unlabelled: Values of class rasters that mean that nobody looked there.
         labelled_area: Polygons outside of which nothing is known.
+        outside: What lies outside of all polygons: ``background``, or ``ignore`` where nothing is known there. None is
+            ``background``; with ``append``, what the tile set was made with.
         ignore_border: Distance from outlines, ``2px``, ``1m`` or a number of metres, within which labels are ignored.
         boundary: Width of a class of its own, ``3px``, ``1m`` or a number of metres, along outlines and between
             touching objects.
@@ -218,6 +222,9 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
         described = describe_all(sources, None if joined else base, by_number=by_number(bands))
         infos = described.infos
         source_files = label_files(labels, paired)
+        if outside is None and base is not None and base.provenance:
+            outside = base.provenance[0].get("outside")
+        settings["outside"] = None if outside == BACKGROUND else outside
         source = open_labels(
             source_files,
             class_field=class_field,
@@ -228,6 +235,7 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
             all_touched=all_touched,
             unlabelled=unlabelled,
             labelled_area=labelled_area,
+            outside=outside or BACKGROUND,
             ignore_border=outline_width(lengths.ignore_border, infos),
             boundary=outline_width(lengths.boundary, infos),
         )
@@ -299,9 +307,13 @@ class _Job:
         planner = Planner(self.builder, self._existing(), self.crs)
         plan = planner.choose(self.asked)
         tell_choice(planner, self.asked, plan)
+        labels = self.builder.labels
+        if self.base is None and labels.background_implied:
+            labels, plan = without_empty_background(labels, plan)
+            tell_background(labels, plan)
         job = replace(
             self,
-            builder=replace(self.builder, layout=plan.layout),
+            builder=replace(self.builder, layout=plan.layout, labels=labels),
             provenance={**self.provenance, **as_json(asdict(plan.layout))},
         )
         return job._cut(plan, output, resume=resume)

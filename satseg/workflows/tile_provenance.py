@@ -43,6 +43,7 @@ def provenance_of(
         "all_touched",
         "unlabelled",
         "labelled_area",
+        "outside",
     )
     paths = paths or settings["pairs"][-1:]
     others = (

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from satseg.raster.labels import LabelSource
 from satseg.records import TileSummary
 from satseg.tiles.choice import Asked, Plan, Planner
 from satseg.tiles.layout import SPLITS
@@ -14,12 +15,13 @@ from satseg.tiles.tileset import TileSet
 log = logging.getLogger("satseg")
 
 _LISTED = 12
+_PLAIN = 2  # classes of labels that tell objects from background
 
 
 def warn_of_changes(base: TileSet, provenance: Mapping[str, Any]) -> None:
     """Warn where tiles that are added will mean something else than those that are there."""
     before = base.provenance[0] if base.provenance else {}
-    for name in ("bands", "gsd", "class_map", "all_touched", "ignore_border", "boundary"):
+    for name in ("bands", "gsd", "class_map", "all_touched", "outside", "ignore_border", "boundary"):
         if before.get(name) != provenance.get(name):
             option = name.replace("_", "-")
             then, now = (entry.get(name, "none") for entry in (before, provenance))
@@ -49,6 +51,18 @@ def tell_choice(planner: Planner, asked: Asked, plan: Plan) -> None:
             "--split 0.8,0.2,0."
         )
     log.warning("No tile for %s: %s", _joined(plan.empty), advice)
+
+
+def tell_background(labels: LabelSource, plan: Plan) -> None:
+    """Say what becomes of ground outside of all polygons, where that is a question: beside one class it is none."""
+    background = labels.classes.background
+    if background is None:
+        log.info("No labelled ground lies outside of all polygons, so that there is no class background.")
+    elif len(labels.classes) > _PLAIN and labels.refinements.labelled_area is None:
+        share = sum(block.pixels[background] for block in plan.found) / sum(block.labelled for block in plan.found)
+        log.info(
+            "Ground outside of all polygons, %.0f%%, is background; if it is unknown: --outside ignore.", 100 * share
+        )
 
 
 def warn_of_gaps(summary: TileSummary, plan: Plan) -> None:
