@@ -72,8 +72,10 @@ class ProgressBar:
             self._write(f"{_ERASE}{_blocks(event)}{line}"[: shutil.get_terminal_size().columns + len(_ERASE) - 1])
 
     def close(self) -> None:
-        """Take the bar off the terminal; functions do so when they end. Another event draws it anew."""
-        if not self._in_notebook and self._task:
+        """Take the bar off the screen; functions do so when they end. Another event draws it anew."""
+        if self._handle is not None:
+            self._handle.update({"text/plain": ""}, raw=True)
+        elif self._task and not self._in_notebook:
             self._write(_ERASE)
         self._task, self._handle = "", None
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from satseg.errors import printable
 
@@ -25,14 +25,14 @@ class Result:
         return found
 
     def __repr__(self) -> str:
-        """Return the first fields in one line; :meth:`to_dict` has all of them."""
-        line = f"{type(self).__name__}("
-        for number, (name, value) in enumerate(_told(self)):
-            part = f"{', ' if number else ''}{name}={_brief(value)}"
-            if number and len(line) + len(part) > _LINE:
-                return f"{line}{', ' if number else ''}...)"
-            line += part
-        return f"{line})"
+        """Return what of the fields goes on one line; :meth:`to_dict` has all of them."""
+        parts: list[str] = []
+        for name, value in _told(self):
+            part = f"{name}={_brief(value)}"
+            if not parts or len(", ".join([*parts, part])) < _LINE:
+                parts.append(part)
+        more = ["..."] if len(parts) < len(fields(cast(Any, self))) else []
+        return f"{type(self).__name__}({', '.join([*parts, *more])})"
 
     def _repr_html_(self) -> str:
         """Return a table for notebooks."""

@@ -10,8 +10,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
 import rasterio
+from nbclient import NotebookClient
 
 from satseg.sample import sample
 
@@ -71,6 +73,35 @@ def test_python_api_is_ten_lines() -> None:
     lines = (ROOT / "examples" / "python_api.py").read_text().splitlines()
     code = [line for line in lines if line and not line.startswith(('"""', "import sys", "from pathlib"))]
     assert len(code) <= 10
+
+
+def test_the_notebook_runs_as_it_is_committed(tmp_path: Path) -> None:
+    notebook = nbformat.read(ROOT / "examples" / "first_map.ipynb", as_version=4)
+    assert all(not cell.outputs and cell.execution_count is None for cell in notebook.cells if cell.cell_type == "code")
+    held_out = crop(sample().held_out, tmp_path / "other.tif", 256)
+    labelled = crop(sample().labelled, tmp_path / "scene.tif", 1024)
+    smaller = f"""
+import dataclasses, pathlib
+scenes = dataclasses.replace(
+    sample(), labelled=pathlib.Path({str(labelled)!r}), held_out=pathlib.Path({str(held_out)!r})
+)
+"""
+    first = notebook.cells[1]
+    assert "scenes, steps = sample(), 300\n" in first.source
+    first.source = first.source.replace("scenes, steps = sample(), 300\n", f"steps = 2\n{smaller}")
+    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    data = [output.get("data", {}) for cell in notebook.cells[1:] for output in cell.get("outputs", [])]
+    tables = [entry["text/html"] for entry in data if "text/html" in entry]
+    assert [re.findall("<b>(.*?)</b>", table) for table in tables] == [
+        ["FileInfo"],
+        ["TileSummary"],
+        ["TrainingSummary"],
+    ]
+    assert sum("image/png" in entry for entry in data) == 1
+    said = "".join(output.get("text", "") for cell in notebook.cells[1:] for output in cell.get("outputs", []))
+    assert re.search(r"mean IoU: 0\.\d{3}\n", said)
+    assert "no-such-scene.tif does not exist." in said
+    assert "Traceback" not in said
 
 
 def test_custom_architecture(tmp_path: Path) -> None:

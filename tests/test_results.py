@@ -41,10 +41,9 @@ MADE = Made("maps/<b>&.tif", {"road": 1234, "a<b": 2}, (Part("x", 0.5), Part("y"
 
 def test_a_record_is_one_short_line() -> None:
     assert repr(Part("x", 1 / 3)) == "Part(name='x', score=0.3333)"
-    assert repr(Part("y")) == "Part(name='y')"
-    assert repr(MADE).startswith("Made(path='maps/<b>&.tif', counts={'road': 1234, 'a<b': 2}, parts=[<Part>, <Part>]")
-    assert repr(MADE).endswith(", ...)")
-    assert len(repr(MADE)) <= 110
+    assert repr(Part("y")) == "Part(name='y', ...)"
+    assert repr(MADE) == "Made(path='maps/<b>&.tif', counts={'road': 1234, 'a<b': 2}, parts=[<Part>, <Part>], ...)"
+    assert len(repr(MADE)) <= 120
 
 
 def test_a_record_is_a_table_in_notebooks_with_nothing_taken_for_html() -> None:

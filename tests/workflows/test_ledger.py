@@ -153,14 +153,13 @@ def test_nothing_is_begun_where_the_area_of_interest_would_be_overwritten(tmp_pa
     area = tmp_path / "areas.gpkg"
     geopandas.GeoDataFrame(geometry=[Point(0, 0)], crs="EPSG:4326").to_file(area, layer="x")
     work = rehearse_scenes if dry else predict_scenes
-    found = work(
-        [scene(tmp_path / "a.tif")],
-        output=area,
-        model=tmp_path / "absent.safetensors",
-        settings=PredictionSettings(aoi=f"{area}|layername=x"),
-    )
     with pytest.raises(UsageError, match=r"areas\.gpkg is read, too"):
-        next(iter(found))
+        work(
+            [scene(tmp_path / "a.tif")],
+            output=area,
+            model=tmp_path / "absent.safetensors",
+            settings=PredictionSettings(aoi=f"{area}|layername=x"),
+        )
 
 
 def test_many_scenes_cost_little(tmp_path: Path) -> None:
