@@ -1,92 +1,81 @@
-"""What ``import satseg`` offers."""
+"""What is published: the wheel holds what users need and no more, and its index page leads nowhere wrong."""
 
 from __future__ import annotations
 
-import inspect
-import pydoc
+import email
+import importlib.util
+import re
 import subprocess
 import sys
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import satseg
-from satseg import errors
 
-SCRIPT = """
-import satseg
-from pathlib import Path
-
-summary: satseg.TileSummary = satseg.tile("scene.tif", labels=["a.gpkg", Path("b.gpkg")], bands="1,2,3", gsd=0.5)
-tiles: dict[str, int] = summary.tiles
-options = satseg.PolygonOptions(classes="buildings", attributes=["area_m2"], simplify="1px")
-settings = satseg.PredictionSettings(threshold={"buildings": 0.7}, scales=1.0, bands=(1, 2, 3), polygons=options)
-names: tuple[str, ...] | None = options.classes
-made: satseg.PredictionSummary | None = satseg.predict(Path("b.tif"), output=["m.tif", "m.gpkg"], settings=settings)
-for one in satseg.predict_scenes(["a.tif", "b.tif"], output="{stem}.tif", model="best.safetensors"):
-    print(one.to_dict())
-satseg.vectorize("m.tif", output="m.gpkg", class_map={0: "background", 255: "roof"}, options=options)
-try:
-    satseg.evaluate("m.tif", labels="a.gpkg")
-except satseg.LabelError as error:
-    print(error.hint)
-"""
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+RELATIVE = re.compile(r"\]\((?!https?://|#)[^)]*\)")
 
 
-def test_everything_that_is_listed_is_there() -> None:
-    for name in satseg.__all__:
-        assert getattr(satseg, name) is not None
-    assert dir(satseg) == sorted(satseg.__all__)
-    with pytest.raises(AttributeError, match="no attribute 'tiles_of'"):
-        _ = satseg.tiles_of
+@pytest.fixture
+def for_index(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], str]:
+    """The function that rewrites the README; the build tool that calls it need not be there."""
+    tool = ModuleType("hatchling.metadata.plugin.interface")
+    tool.MetadataHookInterface = object
+    for name in ("hatchling", "hatchling.metadata", "hatchling.metadata.plugin"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    monkeypatch.setitem(sys.modules, tool.__name__, tool)
+    spec = importlib.util.spec_from_file_location("hatch_build", ROOT / "hatch_build.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.for_index
 
 
-def test_all_errors_are_public() -> None:
-    kinds = {
-        name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, errors.SatsegError)
-    }
-    assert kinds <= set(satseg.__all__)
-    assert all(name in (errors.__doc__ or "") for name in kinds)
+def without_code(text: str) -> str:
+    return re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
 
 
-def test_an_error_tells_its_hint() -> None:
-    assert str(satseg.UsageError("No such thing.", hint="Take another.")) == "No such thing.\nhint: Take another."
-    assert str(satseg.UsageError("No such thing.")) == "No such thing."
+def test_the_index_page_shows_the_picture_from_the_repository(for_index: Callable[[str, str], str]) -> None:
+    page = for_index(README, "https://host/owner/satseg")
+    assert re.search(r"!\[Three views [^\]]+\]\(https://host/owner/satseg/raw/HEAD/docs/demo\.png\)", page)
+    assert "[how others compare](https://host/owner/satseg/blob/HEAD/docs/recipes.md)" in page
+    assert not RELATIVE.findall(without_code(page))
 
 
-FUNCTIONS = [name for name in satseg.__all__ if name != "no_progress" and inspect.isfunction(getattr(satseg, name))]
+def test_without_a_repository_the_index_page_has_words_for_links(for_index: Callable[[str, str], str]) -> None:
+    page = for_index(README, "")
+    assert RELATIVE.findall(without_code(README))
+    assert not RELATIVE.findall(without_code(page))
+    assert "*Three views of one part of a town" in page
+    assert "[semantic versioning]" not in page
+    assert "https://creativecommons.org/licenses/by/4.0/" in page
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_docstrings_tell_of_every_argument(name: str) -> None:
-    function = getattr(satseg, name)
-    text = inspect.getdoc(function) or ""
-    for parameter in inspect.signature(function).parameters:
-        assert f"\n    {parameter}: " in text, parameter
-    assert "{" not in str(inspect.signature(function)).split("->")[0]  # defaults that nobody can read
-
-
-def test_help_begins_with_what_there_is() -> None:
-    text = pydoc.render_doc(satseg, renderer=pydoc.plaintext)
-    head = text.split("PACKAGE CONTENTS")[0]
-    for name in FUNCTIONS:
-        if name not in ("create_model", "list_architectures", "no_progress"):
-            assert name in head
-
-
-def test_importing_it_is_quick() -> None:
-    code = "import sys, satseg; print([n for n in ('torch', 'rasterio', 'numpy', 'matplotlib') if n in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+def test_code_and_absolute_links_are_left_as_they_are(for_index: Callable[[str, str], str]) -> None:
+    text = "[a](https://b/c) [d](#e) [f](g.md)\n\n```sh\necho '[h](i.md)'\n```\n"
+    assert for_index(text, "") == text.replace("[f](g.md)", "f")
+    assert for_index(text, "https://r") == text.replace("g.md", "https://r/blob/HEAD/g.md")
 
 
 @pytest.mark.slow
-def test_a_users_script_has_types(tmp_path: Path) -> None:
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT)
-    root = str(Path(satseg.__file__).parents[1])
-    words = ["-m", "mypy", "--strict", "--follow-imports=silent", "--config-file", "", str(script)]
-    done = subprocess.run(
-        [sys.executable, *words], capture_output=True, text=True, env={"MYPYPATH": root, "PATH": ""}, cwd=tmp_path
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_the_wheel_holds_data_types_and_licences_and_no_tests(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT)]
+    subprocess.run(build, check=True)
+    (path,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(path) as wheel:
+        names = set(wheel.namelist())
+        (metadata,) = (name for name in names if name.endswith(".dist-info/METADATA"))
+        about = email.message_from_bytes(wheel.read(metadata))
+        licences = {Path(name).name for name in names if ".dist-info/licenses/" in name}
+    package = {str(file.relative_to(ROOT)) for file in (ROOT / "satseg").rglob("*.py")}
+    data = {str(file.relative_to(ROOT)) for file in (ROOT / "satseg" / "sample").iterdir() if file.is_file()}
+    assert names >= package | data | {"satseg/py.typed"}
+    assert {name.partition("/")[0] for name in names} == {"satseg", metadata.partition("/")[0]}
+    assert licences == {"LICENSE", "ATTRIBUTION.md"}
+    assert about["Version"] == satseg.__version__
+    assert about["Description-Content-Type"] == "text/markdown"
+    assert "satseg tile scene.tif" in about.get_payload()

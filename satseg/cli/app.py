@@ -22,7 +22,7 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from satseg import __version__
 from satseg.backend import own_failures_told
-from satseg.cli import benchmark, demo, evaluate, info, models, predict, streams, tile, train, vectorize
+from satseg.cli import benchmark, demo, evaluate, info, models, options, predict, streams, tile, train, vectorize
 from satseg.cli.console import Talk, TalkHandler
 from satseg.errors import CheckpointError, SatsegError, UsageError
 
@@ -89,20 +89,30 @@ app = typer.Typer(
 )
 
 
-def _version(value: bool) -> None:
-    if value:
+def _tell_version(debug: bool) -> None:
+    """Print the version, and with ``--debug`` those of all that it runs on."""
+    if not debug:
         typer.echo(f"satseg {__version__}")
-        raise typer.Exit
+        return
+    from satseg.workflows.versions import versions
+
+    for name, version in versions().items():
+        typer.echo(f"{name} {version}")
 
 
 @app.callback(invoke_without_command=True)
 def satseg(
     ctx: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and leave.", callback=_version, is_eager=True)
+        bool, typer.Option("--version", help="Print the version and leave; with --debug those of all libraries too.")
     ] = False,
+    debug: options.Debug = False,
 ) -> None:
     """From georeferenced scenes and a few labels to maps: tile, train, evaluate, predict, vectorize."""
+    if version:
+        _tell_version(debug)
+        raise typer.Exit
+    ctx.ensure_object(Talk).debug = debug
     if ctx.invoked_subcommand is None:
         with redirect_stdout(sys.stderr):
             typer.echo(ctx.get_help())

@@ -190,11 +190,11 @@ class Talk:
 def talk(ctx: typer.Context, *, json: bool, quiet: bool, debug: bool) -> Talk:
     """Return the voice that ``main()`` put into the context, set to what this command was told."""
     voice = ctx.ensure_object(Talk)
-    voice.json, voice.quiet, voice.debug = json, quiet, debug
+    voice.json, voice.quiet, voice.debug = json, quiet, debug or voice.debug
     voice.attend(ctx)
     if json:
         require_stdout()
-    if debug:
+    if voice.debug:
         logging.basicConfig(stream=sys.stderr, level=logging.INFO)
     return voice
 

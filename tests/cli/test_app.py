@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import rasterio
+import torch
 
 import satseg as package
 from satseg.cli import app
@@ -37,6 +39,20 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
 
 def test_version_is_data(satseg) -> None:
     assert satseg("--version") == type(satseg("--version"))(0, f"satseg {package.__version__}\n", "")
+
+
+def test_version_with_debug_names_the_libraries_below(satseg) -> None:
+    done = satseg("--version", "--debug")
+    rows = dict(line.split(" ", 1) for line in done.stdout.splitlines())
+    assert (done.code, rows["satseg"]) == (0, package.__version__)
+    assert rows["torch"].startswith(torch.__version__)
+    assert "CUDA" in rows["torch"]
+    assert f"GDAL {rasterio.__gdal_version__}, PROJ {rasterio.__proj_version__}" in rows["rasterio"]
+
+
+def test_debug_before_the_command_is_debug(satseg, tmp_path: Path) -> None:
+    assert "Traceback" in satseg("--debug", "info", tmp_path / "none.tif").stderr
+    assert "Traceback" not in satseg("info", tmp_path / "none.tif").stderr
 
 
 def test_nothing_typed_shows_the_help_as_wrong_usage(satseg) -> None:
