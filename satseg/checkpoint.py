@@ -15,6 +15,7 @@ from satseg.backend import Builder, create_model, is_own_file, lasting_options
 from satseg.classes import ClassTable
 from satseg.errors import CheckpointError, SatsegError, UsageError, one_line
 from satseg.fields import FieldError, Fields, parse_json, shown
+from satseg.presence import require_checkpoint
 from satseg.raster.scales import Conversion, same_scale, states_scale
 from satseg.raster.selection import is_generic
 from satseg.records import BandSpec, BandStatistics
@@ -147,12 +148,7 @@ class Checkpoint:
 
         from satseg.raster.names import text_name
 
-        path = Path(path)
-        if path.is_dir():
-            path = path / "best.safetensors"
-        if not path.is_file():
-            state = "is not a file" if path.exists() else "does not exist"
-            raise CheckpointError(f"The checkpoint {path} {state}.", hint="Train one: satseg train TILES --arch erfnet")
+        path = require_checkpoint(path)
         try:
             with text_name(path) as plain, safe_open(plain, framework="pt") as file:
                 header = (file.metadata() or {}).get(_HEADER_KEY)

@@ -149,6 +149,8 @@ def evaluate(
 ) -> None:
     """Compare a network, a map or polygons with labels: pixels, boundaries and objects, with confidence intervals."""
     talk = console.talk(ctx, json=json, quiet=quiet, debug=debug)
+    _require_there(subject, data or [], labels=labels, aoi=aoi, arch=arch)
+    inputs.require_labels([], class_map, labelled_area)
     from satseg.workflows.evaluate import evaluate, require_miou
 
     report = evaluate(
@@ -184,6 +186,28 @@ def evaluate(
     talk.answer(report, _tables)
     if min_miou is not None:
         require_miou(report, min_miou)
+
+
+def _require_there(subject: str, data: Sequence[str], *, labels: str | None, aoi: str | None, arch: str | None) -> None:
+    """Refuse what is absent of a network or map, and of what it is compared with."""
+    from satseg.presence import (
+        absent,
+        require_area,
+        require_labels,
+        require_own_network,
+        require_subject,
+        require_tiles,
+    )
+
+    require_subject(subject)
+    if aoi is not None:
+        require_area(aoi)
+    require_own_network(arch)
+    if labels is not None:
+        inputs.require_scenes(data)
+        require_labels(labels)
+    elif len(data) == 1 and absent(data):
+        require_tiles(data[0])
 
 
 def class_rows(report: EvaluationReport) -> tuple[Sequence[str], list[tuple[object, ...]]]:

@@ -62,6 +62,8 @@ def info(
             hint="satseg info FILE --class-map - > classes.csv",
         )
     several = len(files) > 1 or inputs.STDIN in files
+    if not several:
+        inputs.require_scenes(files)
     failed = Failures(talk, "files") if several else None
     if class_map or class_field or where or values:
         done = _list_values(files, class_field, where, class_map is not None, talk, failed)

@@ -35,6 +35,59 @@ def scene_list(scenes: Sequence[str]) -> Iterator[str]:
             yield scene
 
 
+def require_scenes(named: Sequence[str], *, all_of_them: bool = True) -> None:
+    """Refuse scenes that are absent, before anything slow is imported; names on stdin come later.
+
+    Args:
+        named: The scenes, as they stand on the command line.
+        all_of_them: Whether each one is needed; else one that is there will do, since the others are told in turn.
+
+    Raises:
+        SceneError: There are some.
+    """
+    from satseg.presence import absent, require_scenes
+
+    listed = [name for name in named if name != STDIN]
+    if all_of_them or (len(listed) == len(named) and len(absent(listed)) == len(listed)):
+        require_scenes(*listed)
+
+
+def require_labels(named: Sequence[str | None], class_map: Sequence[str] | None, area: str | None = None) -> None:
+    """Refuse labels, and files that say what they mean, that are absent, before anything slow is imported.
+
+    Args:
+        named: The labels; None is none.
+        class_map: Values of ``--class-map``.
+        area: Value of ``--labelled-area``.
+
+    Raises:
+        LabelError: Labels or the area are absent.
+        UsageError: A class map is.
+    """
+    from satseg.presence import absent, require_labels
+    from satseg.raster.class_lists import class_map_files, read_class_map
+
+    require_labels(*filter(None, named))
+    require_labels(*filter(None, [area]))
+    if absent(class_map_files(class_map)):
+        read_class_map(class_map)  # which says so
+
+
+def require_pairs(given: tuple[str, str] | str | None) -> None:
+    """Refuse folders or a table of scenes and labels that are absent, before anything slow is imported.
+
+    Raises:
+        UsageError: They are.
+    """
+    from satseg.presence import absent
+
+    places = [given] if isinstance(given, str) else list(given or ())
+    if absent(place for place in places if "{" not in place and "*" not in place):
+        from satseg.tiles.pairs import find_pairs
+
+        find_pairs(places)  # which says so
+
+
 def scenes(named: Sequence[str], stacked: Sequence[SceneSource]) -> Iterable[str | SceneSource]:
     """Return the scenes as a list where all are named, and as they come where stdin is among them; stacks come last.
 

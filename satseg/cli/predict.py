@@ -253,6 +253,8 @@ def predict(
         require_stdout()
     if not model and inputs.stdin_is_pipe():
         raise UsageError("In a pipeline the checkpoint must be named.", hint="Give -m FILE, or set SATSEG_MODEL.")
+    stacked = [inputs.stacked_files(files) for files in stack or []]
+    models = _require_there(scenes or [], stacked, model or [], aoi=aoi, arch=arch)
     from satseg.raster.source import SceneSource
     from satseg.vectorization.options import PolygonOptions
     from satseg.workflows.predict import OutputNames, predict_scenes, rehearse_scenes
@@ -295,7 +297,7 @@ def predict(
             crs=crs,
         ),
     )
-    stacks = [SceneSource(inputs.stacked_files(files), settings.bands) for files in stack or []]
+    stacks = [SceneSource(files, settings.bands) for files in stacked]
     named = inputs.scenes(scenes or [], stacks)
     names = OutputNames(tuple(output or ()), confidence, probabilities, disagreement)
     failed = Failures(talk, "scenes")
@@ -304,7 +306,7 @@ def predict(
         rehearsals = rehearse_scenes(
             named,
             output=names,
-            model=model or None,
+            model=models,
             arch=arch,
             settings=settings,
             on_error=failed.add if several else None,
@@ -313,7 +315,7 @@ def predict(
         return
     maps = predict_scenes(
         named,
-        model=model or None,
+        model=models,
         output=names,
         arch=arch,
         settings=settings,
@@ -323,6 +325,30 @@ def predict(
     )
     caption = partial(console.left_out, min_area=min_area, fill_holes=fill_holes)
     _report(talk, maps, partial(_table, caption=caption), failed, none_is_wrong=not skip_existing)
+
+
+def _require_there(
+    scenes: list[str],
+    stacked: list[tuple[str, ...]],
+    model: list[Path],
+    *,
+    aoi: str | None,
+    arch: str | None,
+) -> list[Path]:
+    """Refuse what is absent before torch is imported; return the checkpoints, the newest one where none is named."""
+    from satseg.presence import require_area, require_checkpoint, require_own_network
+    from satseg.runs import newest_model
+
+    if not stacked:
+        inputs.require_scenes(scenes, all_of_them=False)
+    elif not scenes and len(stacked) == 1:
+        inputs.require_scenes(stacked[0])
+    for path in model:
+        require_checkpoint(path)
+    if aoi is not None:
+        require_area(aoi)
+    require_own_network(arch)
+    return model or [newest_model()]
 
 
 def _report(

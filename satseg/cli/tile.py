@@ -212,14 +212,19 @@ def tile(
     talk = console.talk(ctx, json=json, quiet=quiet, debug=debug)
     if check:
         return _check(scenes or [], output, talk)
+    files = inputs.stacked_files(stack) if stack else ()
+    inputs.require_scenes([*(scenes or []), *files, *(extra or [])])
+    inputs.require_labels(labels or [], class_map, labelled_area)
+    paired = inputs.scene_pairs(pairs, scene_list)
+    inputs.require_pairs(paired)
     from satseg.workflows.tile import tile
 
     summary = tile(
         inputs.scene_list(scenes or []),
         labels=labels or [],
         output=output,
-        stack=inputs.stacked_files(stack) if stack else (),
-        pairs=inputs.scene_pairs(pairs, scene_list),
+        stack=files,
+        pairs=paired,
         bands=_words(bands) or None,
         extra=extra or [],
         gsd=gsd,
@@ -255,6 +260,10 @@ def tile(
 
 
 def _check(folders: Sequence[str | Path], output: Path, talk: Talk) -> None:
+    from satseg.presence import require_tiles
+
+    for folder in folders or [output]:
+        require_tiles(folder)
     from satseg.workflows.check_tiles import check_tiles
 
     for folder in folders or [output]:

@@ -262,7 +262,14 @@ def train(
     debug: options.Debug = False,
 ) -> None:
     """Train a network on tiles, and keep the weights that score best on the val tiles."""
-    from satseg.training.devices import process_rank
+    from satseg.presence import require_checkpoint, require_own_network, require_tiles
+
+    if not resume:  # else the run knows where they are
+        require_tiles("tiles" if tiles is None else tiles)
+    require_own_network(arch)
+    if init_from is not None:
+        require_checkpoint(init_from)
+    from satseg.training.devices import process_rank  # torch comes with it
 
     first = process_rank(devices, nodes) == 0  # the other processes of a run would say the same once more
     if not first:

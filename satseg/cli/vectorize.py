@@ -80,6 +80,8 @@ def vectorize(
         raise UsageError("--json and -o - would both write to stdout.", hint="Drop one of them.")
     if "-" in output:
         require_stdout()
+    inputs.require_scenes([*rasters, *(confidence or [])])
+    inputs.require_labels([], class_map)
     from satseg.vectorization import PolygonOptions
     from satseg.workflows.vectorize import vectorize as run
 

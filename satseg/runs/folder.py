@@ -289,6 +289,26 @@ def newest_begun(folder: Path = RUNS) -> Run | None:
     return max(runs, key=lambda run: (run.best.stat().st_mtime_ns, run.path.name), default=None)
 
 
+def newest_model(folder: Path = RUNS) -> Path:
+    """Return the best checkpoint of the run that was finished last, and say which it is.
+
+    Raises:
+        CheckpointError: There is none.
+    """
+    run = newest_finished(folder)
+    if run is None:
+        begun = newest_begun(folder)
+        raise CheckpointError(
+            f"There is no checkpoint: none was named, and there is no finished run below {folder}/.",
+            hint="Name one with -m, or train one: satseg train TILES --arch erfnet"
+            if begun is None
+            else f"The run {begun.path} is unfinished: train --resume goes on with it, and -m {begun.best} takes it as "
+            "it is.",
+        )
+    log.info("Using the newest finished run: %s", run.best)
+    return run.best
+
+
 def _numbered(arch: str, folder: Path) -> dict[int, Path]:
     name = _short(arch)
     found = ((re.fullmatch(rf"{re.escape(name)}-(\d+)", path.name), path) for path in folder.glob(f"{name}-*"))

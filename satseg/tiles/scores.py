@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from satseg.presence import INDEX
 from satseg.staging import staged
 from satseg.tiles.index import read_table
-from satseg.tiles.tileset import INDEX
 
 
 def write_scores(folder: Path, tiles: Sequence[str], columns: Mapping[str, Sequence[float | str]]) -> None:

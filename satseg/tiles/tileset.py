@@ -27,6 +27,7 @@ from rasterio.windows import Window
 
 from satseg.classes import IGNORE_INDEX, ClassTable
 from satseg.errors import SatsegError, TileError, one_line
+from satseg.presence import INDEX, require_tiles
 from satseg.raster.bands import Moments, merge_moments
 from satseg.raster.names import open_raster
 from satseg.raster.scene import Scene
@@ -37,7 +38,6 @@ from satseg.tiles.places import footprints_of, lie_somewhere, overlapped
 
 log = logging.getLogger("satseg")
 
-INDEX = "index.parquet"
 HEADER = "tileset.json"
 MOMENTS = "moments.parquet"
 _FORMAT = 2
@@ -140,11 +140,7 @@ class TileSet:
             TileError: There is none, it is unfinished, or its index makes no sense.
         """
         folder = Path(path)
-        if not (folder / INDEX).is_file():
-            raise TileError(
-                f"{folder} holds no tile set (there is no {INDEX} in it).",
-                hint="Make one: satseg tile SCENE --labels LABELS -o TILES",
-            )
+        require_tiles(folder)
         try:
             tile_set = cls._read(folder)
         except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:

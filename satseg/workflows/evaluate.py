@@ -8,6 +8,7 @@ from satseg.arguments import Bands, Numbers, PathLike, Paths, band_names, checke
 from satseg.errors import LabelError, ScoreError, UsageError
 from satseg.evaluation.measures import Measures
 from satseg.geo.units import Quantity, parse_resolution
+from satseg.presence import require_subject
 from satseg.progress import automatic
 from satseg.raster.area import AreaOfInterest
 from satseg.raster.class_lists import ClassMapSource, read_again
@@ -129,6 +130,7 @@ def evaluate(
     aoi, unlabelled = None if aoi is None else path(aoi, "aoi"), whole_numbers(unlabelled, "unlabelled")
     bands = None if bands is None else band_names(bands)
     resolution = None if gsd is None else parse_resolution(gsd, "--gsd")
+    require_subject(subject)
     checkpoint = _checkpoint_of(Path(subject))
     if rank and (checkpoint is None or labels is not None):
         raise UsageError("Tiles are ranked by a checkpoint: give one, and a tile set instead of labels.")

@@ -13,6 +13,7 @@ from satseg.arguments import path as file_name
 from satseg.checkpoint import Checkpoint, ModelCard
 from satseg.classes import IGNORE_INDEX, ClassTable
 from satseg.errors import LabelError, SceneError, UsageError
+from satseg.presence import INDEX
 from satseg.raster.features import VectorLayer
 from satseg.raster.gdal import gdal_environment
 from satseg.raster.names import open_raster
@@ -23,7 +24,7 @@ from satseg.records import BandSpec, BandStatistics, SceneInfo
 from satseg.results import Result
 from satseg.runs import Run
 from satseg.tiles.layout import SPLITS
-from satseg.tiles.tileset import INDEX, TileSet
+from satseg.tiles.tileset import TileSet
 
 _VECTORS = (".gpkg", ".geojson", ".geojsonl", ".json", ".shp", ".fgb", ".parquet", ".kml", ".gml")
 _COUNTED_PIXELS = 2**26  # a second or so

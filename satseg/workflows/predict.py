@@ -17,7 +17,7 @@ from satseg.arguments import Given, PathLike, Paths, checked, checked_with, is_o
 from satseg.backend import run_own_file
 from satseg.backend.device import available_cores, select_device, select_precision, share_heap
 from satseg.checkpoint import Checkpoint
-from satseg.errors import CheckpointError, ReadError, SatsegError, UsageError, as_failure, naming
+from satseg.errors import ReadError, SatsegError, UsageError, as_failure, naming
 from satseg.inference.decision import Decision
 from satseg.inference.likeness import unlike_training
 from satseg.inference.network import Network
@@ -29,7 +29,7 @@ from satseg.raster.scales import Conversion
 from satseg.raster.selection import select_bands
 from satseg.raster.source import SceneSource
 from satseg.records import MapLayer, PredictionSummary, Progress, Rehearsal
-from satseg.runs import Run, newest_begun, newest_finished
+from satseg.runs import Run, newest_model
 from satseg.vectorization import VECTOR_SUFFIXES
 from satseg.workflows.claims import Claims
 from satseg.workflows.mapping import MapOutputs, Mapper
@@ -362,28 +362,13 @@ def _one_or_several(
     return tuple(scenes) if isinstance(scenes, Collection) else scenes
 
 
-def _newest_model() -> Path:
-    run = newest_finished()
-    if run is None:
-        begun = newest_begun()
-        raise CheckpointError(
-            "There is no checkpoint: none was named, and there is no finished run below runs/.",
-            hint="Name one with -m, or train one: satseg train TILES --arch erfnet"
-            if begun is None
-            else f"The run {begun.path} is unfinished: train --resume goes on with it, and -m {begun.best} takes it as "
-            "it is.",
-        )
-    log.info("Using the newest finished run: %s", run.best)
-    return run.best
-
-
 def _model_paths(model: Paths | None) -> tuple[str, ...]:
     """Return the checkpoints that are named, or that of the newest finished run.
 
     Raises:
         CheckpointError: There is none.
     """
-    found = (str(_newest_model()),) if model is None else paths(model, "model")
+    found = (str(newest_model()),) if model is None else paths(model, "model")
     if not found:
         raise UsageError("model is empty.", hint="Name a checkpoint, or leave it out to take the newest finished run.")
     return found

@@ -22,6 +22,7 @@ from satseg.inference.network import Network
 from satseg.inference.pipeline import predict_rows
 from satseg.inference.reading import Conditions
 from satseg.outputs.writable import check_file
+from satseg.presence import INDEX
 from satseg.raster.area import AreaOfInterest
 from satseg.raster.source import SceneSource
 from satseg.raster.values import Oddity
@@ -30,7 +31,7 @@ from satseg.staging import claimed
 from satseg.tiles.batches import TileReader
 from satseg.tiles.layout import SPLITS
 from satseg.tiles.scores import write_scores
-from satseg.tiles.tileset import INDEX, TileSet
+from satseg.tiles.tileset import TileSet
 from satseg.workflows.compare import Comparison, LabelReading
 from satseg.workflows.mapping import Mapper
 from satseg.workflows.predict import fitting

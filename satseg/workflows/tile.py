@@ -30,6 +30,7 @@ from satseg.classes import BACKGROUND
 from satseg.errors import OutputError, TileError, UsageError
 from satseg.geo.units import Quantity
 from satseg.outputs.writable import check_folder
+from satseg.presence import INDEX
 from satseg.progress import automatic
 from satseg.raster.class_lists import ClassMapSource, class_map_files, read_again, read_class_map
 from satseg.raster.fingerprint import fingerprint
@@ -48,7 +49,7 @@ from satseg.tiles.places import Places, common_crs
 from satseg.tiles.plan import Existing
 from satseg.tiles.regions import Regions
 from satseg.tiles.remarks import remarks_on_bands
-from satseg.tiles.tileset import INDEX, MOMENTS, TileSet, make_index, write_header
+from satseg.tiles.tileset import MOMENTS, TileSet, make_index, write_header
 from satseg.workflows.ledger import Ledger
 from satseg.workflows.tile_provenance import (
     is_joined,

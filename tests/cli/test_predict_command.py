@@ -16,6 +16,14 @@ from satseg.errors import SatsegError
 from satseg.raster.source import SceneSource
 
 
+@pytest.fixture(autouse=True)
+def _there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand in a folder with files of some names: absent ones are told before anything else."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("model", "scene.tif", "a.tif", "b.tif"):
+        Path(name).touch()
+
+
 @pytest.fixture
 def named(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Scenes that would be mapped."""
@@ -84,10 +92,7 @@ def test_scenes_that_fail_are_told_and_counted_at_the_end(
         assert line in done.stderr
 
 
-def test_without_a_finished_run_the_unfinished_one_is_named(
-    satseg: Callable, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_without_a_finished_run_the_unfinished_one_is_named(satseg: Callable, model: Path, tmp_path: Path) -> None:
     (tmp_path / "runs" / "erfnet-1").mkdir(parents=True)
     shutil.copy(model, tmp_path / "runs" / "erfnet-1" / "best.safetensors")
     with rasterio.open(
