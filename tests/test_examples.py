@@ -114,6 +114,18 @@ def test_custom_architecture(tmp_path: Path) -> None:
         assert written.shape == (512, 512)
 
 
+def test_the_six_lines_of_python_of_the_readme(tmp_path: Path) -> None:
+    crop(sample().labelled, tmp_path / "scene.tif", 1024)
+    crop(sample().held_out, tmp_path / "other.tif", 256)
+    shutil.copy(sample().labels, tmp_path / "buildings.gpkg")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    block = readme.split("### In Python")[1].split("```python\n")[1].split("```")[0]
+    assert len(block.splitlines()) == 6
+    done = run([sys.executable, "-c", block.replace("minutes=10", "steps=2")], tmp_path)
+    assert re.fullmatch(r"0\.\d+\n", done.stdout)
+    assert (tmp_path / "map.gpkg").is_file()
+
+
 def test_the_three_lines_of_the_readme(tmp_path: Path) -> None:
     crop(sample().labelled, tmp_path / "scene.tif", 1024)
     crop(sample().unlabelled, tmp_path / "other.tif", 256)
