@@ -119,7 +119,7 @@ class _Column:
     def of(cls, heading: str, cells: Sequence[str], *, names: bool, last: bool) -> _Column:
         wide = _measure()
         filled = [text for text in cells if text != _NOTHING]
-        numbers = not names and bool(filled) and all(_NUMBER.fullmatch(text) for text in filled)
+        numbers = not names and bool(cells) and all(_NUMBER.fullmatch(text) for text in filled)
         longest = max(map(wide, cells), default=0)
         head = max(map(wide, heading.split()), default=0)
         least = max(longest if numbers else min(longest, _SHORTEST if names else _LEAST), head)

@@ -172,8 +172,8 @@ class Planner:
     def choose(self, asked: Asked, within: Sequence[Block] | None = None) -> Plan:
         """Plan tiles of the first layout that gives each split near its share, and more than background.
 
-        Smaller tiles are taken for the shares alone. Where no layout does, the first of those is taken that leave the
-        fewest splits empty.
+        Very small tiles are taken for the shares alone. Where no layout does, the first of those is taken that leave
+        the fewest splits empty.
 
         Raises:
             LabelError: No label touches any scene.
@@ -182,13 +182,13 @@ class Planner:
         background = self._background
         plans: list[Plan] = []
         for group in asked.layouts(self.builder.layout, self.builder.infos):
+            if group[0].size < _SMALLER[0] and any(plan.near for plan in plans):
+                break
             for layout in group:
                 plan = self.plan(layout, plans[0].found if plans else within)
                 plans.append(plan)
                 if plan.near and (plan.spread(background) or sum(plan.areas.values()) > _RECOUNTED):
                     return plan
-            if any(plan.near for plan in plans):
-                break
         return max(plans, key=lambda plan: (-len(plan.empty), plan.near, plan.spread(background)))
 
     def remedy(self, asked: Asked, plan: Plan) -> str | None:

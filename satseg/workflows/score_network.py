@@ -153,8 +153,12 @@ class TileScoring:
             raise UsageError(f"{data[0]} is no folder of a tile set.", hint="For a scene, add --labels FILE.")
         tile_set = TileSet.open(data[0] if data else "tiles")
         if not tile_set.tiles(split):
-            counts = ", ".join(f"{name}: {len(tile_set.tiles(name))}" for name in SPLITS)
-            raise TileError(f"The split {split} of {tile_set.path} is empty.", hint=f"Tiles by split: {counts}.")
+            filled = [f"{name} ({count:,} tiles)" for name in SPLITS if (count := len(tile_set.tiles(name)))]
+            raise TileError(
+                f"The split {split} of {tile_set.path} is empty.",
+                hint=f"Name one that is not with --split: {', '.join(filled)}; or tile again, with more scenes or "
+                "without --size and --block.",
+            )
         names = checkpoint.card.classes.names
         if tile_set.classes.names != names:
             raise CheckpointError(

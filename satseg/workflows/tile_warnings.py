@@ -90,12 +90,23 @@ def warn_of_gaps(summary: TileSummary, plan: Plan) -> None:
         if missing:
             holding = [str(sum(block.pixels[number] > 0 for block in plan.found)) for number in missing]
             log.warning(
-                "The split %s has no pixel of %s (in %s blocks of all splits). Try a smaller --block, another "
-                "--seed, or splits that you drew: --split-by regions.gpkg:split.",
+                "The split %s has no pixel of %s (in %s blocks of all splits). %s",
                 split,
                 _few([names[number] for number in missing]),
                 ", ".join(holding[:_LISTED]),
+                _advice(plan),
             )
+
+
+def _advice(plan: Plan) -> str:
+    """Return what may give all splits all classes."""
+    drawn = "splits that you drew: --split-by regions.gpkg:split."
+    if plan.found[0].region is not None:
+        return "Draw the regions of the splits so that each holds all classes."
+    if plan.layout.whole_scenes:
+        return f"Try --split-by block, another --seed, or {drawn}"
+    smaller = "--block" if plan.layout.block > plan.layout.size else "--size and --block"
+    return f"Try a smaller {smaller}, another --seed, or {drawn}"
 
 
 def _few(names: Sequence[str]) -> str:

@@ -67,9 +67,9 @@ class TrainingData:
         if not any(any(tile.pixels) for tile in val):
             what = "labelled pixel" if val else "tile"
             raise TileError(
-                f"The split {val_split} of {tile_set.path} has no {what}, nothing would tell which weights are best.",
-                hint="Tile again without --size and --block, or move tiles there in the column split of its index. "
-                "--val-split train scores the training tiles instead, which flatters the network.",
+                f"The split {val_split} of {tile_set.path} has no {what}: nothing would tell which weights are best.",
+                hint="Tile again with more scenes, or without --size and --block, or move tiles there in the column "
+                "split of its index. --val-split train scores the training tiles instead, which flatters the network.",
             )
         if val_split != "val":
             log.warning("Weights are chosen by the tiles of %s; their scores are too good to trust.", val_split)

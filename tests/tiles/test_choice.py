@@ -100,6 +100,7 @@ SHAPES = {
     "half nodata": [half_nodata(452, 413)],
     "labelled area": [corner(2000, 2000, 300, IGNORE_INDEX)],
     "corner": [corner(452, 413, 200, 0)],
+    "corner of a large scene": [corner(1200, 1300, 300, 0)],
 }
 
 
@@ -131,6 +132,7 @@ def check_filled(plan: Plan) -> None:
         ("1000 chips", 256, 512),
         ("44 chips", 256, 1024),
         ("long", 256, 512),
+        ("corner of a large scene", 128, 256),
         ("longer", 64, 128),
     ],
 )
@@ -211,3 +213,16 @@ def test_a_buffer_that_leaves_no_training_tile_is_seen() -> None:
 def test_scenes_of_any_size_fill_all_splits(shapes: list[tuple[int, int]], seed: int) -> None:
     plan = planner(*(scattered(*shape) for shape in shapes), seed=seed).choose(OPEN)
     assert not plan.empty
+
+
+def test_very_small_tiles_are_not_taken_for_the_classes_alone() -> None:
+    plan = planner(corner(1200, 1300, 60, 0)).choose(OPEN)
+    assert plan.near
+    assert plan.layout.size == 256
+
+
+def test_blocks_of_very_large_scenes_are_not_counted_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("satseg.tiles.choice._RECOUNTED", 10**6)
+    large = planner(corner(1200, 1300, 300, 0))
+    assert large.choose(OPEN).layout.size == 256
+    assert large.builder.looked == 1  # type: ignore[attr-defined]
