@@ -22,6 +22,7 @@ _SCENES = "Which scenes"
 _LABELS = "What labels mean"
 _SAMPLING = "Which tiles"
 _SPLITS = "How splits are made"
+_SPLIT_NAMES = ("train", "val", "test")
 
 
 def tile(
@@ -74,22 +75,22 @@ def tile(
     class_map: options.ClassMap = None,
     where: options.Where = None,
     burn_order: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="ORDER",
-            help="What lies on top where polygons overlap: file (later ones), area (smaller ones), class (later "
-            "classes), or an attribute of numbers (higher ones).",
+            help="What lies on top where polygons overlap: file (later ones, the default), area (smaller ones), class "
+            "(later classes), or an attribute of numbers (higher ones).",
             rich_help_panel=_LABELS,
         ),
-    ] = "file",
+    ] = None,
     all_touched: Annotated[
-        bool,
+        bool | None,
         typer.Option(
             "--all-touched",
             help="Label all pixels that a polygon touches, not only those whose centre it covers.",
             rich_help_panel=_LABELS,
         ),
-    ] = False,
+    ] = None,
     unlabelled: options.Unlabelled = None,
     labelled_area: options.LabelledArea = None,
     outside: Annotated[
@@ -134,27 +135,29 @@ def tile(
         ),
     ] = None,
     sampling: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="HOW",
-            help="grid, or random: training tiles anywhere in their block, as many as a grid would have.",
+            help="grid (the default), or random: training tiles anywhere in their block, as many as a grid would have.",
             rich_help_panel=_SAMPLING,
         ),
-    ] = "grid",
+    ] = None,
     min_valid: Annotated[
-        float,
-        typer.Option(metavar="SHARE", min=0, max=1, help="Smallest share of valid pixels.", rich_help_panel=_SAMPLING),
-    ] = 0.0,
+        float | None,
+        typer.Option(
+            metavar="SHARE", min=0, max=1, help="Smallest share of valid pixels. Default: 0.", rich_help_panel=_SAMPLING
+        ),
+    ] = None,
     keep_empty: Annotated[
-        float,
+        float | None,
         typer.Option(
             metavar="SHARE",
             min=0,
             max=1,
-            help="Share of the training tiles with nothing but background that is kept.",
+            help="Share of the training tiles with nothing but background that is kept. Default: 1.",
             rich_help_panel=_SAMPLING,
         ),
-    ] = 1.0,
+    ] = None,
     min_pixels: Annotated[
         str | None,
         typer.Option(
@@ -168,8 +171,14 @@ def tile(
         typer.Option(metavar="N", min=1, help="Tiles at most, drawn at random.", rich_help_panel=_SAMPLING),
     ] = None,
     split: Annotated[
-        str, typer.Option(metavar="SHARES", help="Shares of train, val and test in area.", rich_help_panel=_SPLITS)
-    ] = "0.7,0.15,0.15",
+        str | None,
+        typer.Option(
+            metavar="SHARES|NAME",
+            help="Shares of train, val and test in area; or train, val or test, to put all that is given into that "
+            "split: others follow with --append. Default: 0.7,0.15,0.15; the splits of --scene-list where it has any.",
+            rich_help_panel=_SPLITS,
+        ),
+    ] = None,
     split_by: Annotated[
         str | None,
         typer.Option(
@@ -189,20 +198,28 @@ def tile(
         ),
     ] = None,
     buffer: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="LENGTH",
-            help=f"Distance between training tiles and the others, at least: 64px, 20m; {options.METRES}.",
+            help=f"Distance between training tiles and the others, at least: 64px, 20m; {options.METRES}. Default: 0.",
             rich_help_panel=_SPLITS,
         ),
-    ] = "0px",
-    append: Annotated[bool, typer.Option("--append", help="Add to the tile set that is there already.")] = False,
+    ] = None,
+    append: Annotated[
+        bool,
+        typer.Option(
+            "--append", help="Add to the tile set that is there already, with its options where none are given."
+        ),
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a tile set, and nothing else.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stood.")] = False,
     check: Annotated[
         bool, typer.Option("--check", help="Cut nothing: verify the files of the tile set against its index.")
     ] = False,
-    seed: options.Seed = 0,
+    seed: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, help="Number that all random choices follow from. Default: 0."),
+    ] = None,
     threads: options.Threads = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -245,10 +262,11 @@ def tile(
         keep_empty=keep_empty,
         min_pixels=_counts(min_pixels),
         limit=limit,
+        split=split if split in _SPLIT_NAMES else None,
         split_by=split_by,
         block=block,
         buffer=buffer,
-        shares=_shares(split),
+        shares=None if split is None or split in _SPLIT_NAMES else _shares(split),
         seed=seed,
         append=append,
         overwrite=overwrite,
@@ -292,7 +310,10 @@ def _shares(text: str) -> tuple[float, ...]:
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise UsageError(f"--split {text!r} is not three numbers.", hint="For example: --split 0.7,0.15,0.15") from None
+        raise UsageError(
+            f"--split {text!r} is neither three numbers nor a split.",
+            hint="For example: --split 0.7,0.15,0.15, or --split val",
+        ) from None
 
 
 def _tables(summary: TileSummary) -> list[Table]:

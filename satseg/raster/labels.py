@@ -237,7 +237,8 @@ class LabelSource:
         """Return the uint8 class id of each of the layer's names; with ``extend``, the table takes those it lacks."""
         unknown = [name for name in layer.names if name not in (*self.classes.names, IGNORE)]
         if unknown and isinstance(layer, VectorLabels):
-            objects = [c.id for c in self.classes if c.id != self.classes.background]
+            made = {BOUNDARY} if self.refinements.boundary is not None else set()
+            objects = [c.id for c in self.classes if c.id != self.classes.background and c.name not in made]
             if len(layer.names) == 1 and len(objects) == 1 and layer.names[0] == layer.own_name:
                 return np.array(objects, dtype=np.uint8)  # one class for all: it is the one that is not background
         if unknown:

@@ -79,7 +79,10 @@ class Builder:
         """
         found: list[Block] = []
         reasons: list[LabelError] = []
-        parts = [layout.part(number, info, self.regions) for number, info in enumerate(self.infos)]
+        parts = [
+            layout.part(number, info, self.regions, source.split)
+            for number, (info, source) in enumerate(zip(self.infos, self.sources, strict=True))
+        ]
         if within is not None:
             parts = _touching(parts, within)
         total, before = sum(map(len, parts)), 0
@@ -166,7 +169,8 @@ class Builder:
     def _read(self, folder: Path, planned: Sequence[Planned], numbers: Sequence[int]) -> Generator[_Task]:
         for scene_number, group in groupby(numbers, key=lambda number: planned[number].scene):
             name, info = self.names[scene_number], self.infos[scene_number]
-            cutter = Cutter(folder, name, info, self.labels.classes, self.worth, self.layout.seed)
+            weight = self.sources[scene_number].weight
+            cutter = Cutter(folder, name, info, self.labels.classes, self.worth, self.layout.seed, weight)
             with self._cache(scene_number), self._opened(scene_number) as (scene, labels):
                 for number in group:
                     yield cutter, cutter.read(scene, labels, number, planned[number])

@@ -87,6 +87,7 @@ class Plan:
         planned: The tiles.
         kept_apart: Tiles that were left out since they share ground with those of another split.
         filled: Splits that have tiles already.
+        given: Splits that scenes were given for.
     """
 
     layout: Layout
@@ -95,6 +96,7 @@ class Plan:
     planned: list[Planned]
     kept_apart: int
     filled: frozenset[str] = frozenset()
+    given: frozenset[str] = frozenset()
 
     @property
     def areas(self) -> dict[str, int]:
@@ -112,7 +114,9 @@ class Plan:
 
     @property
     def wanted(self) -> list[str]:
-        """The splits that are to get tiles; all where regions decide."""
+        """The splits that are to get tiles; all where regions decide, none but those that scenes were given for."""
+        if self.given:
+            return [split for split in SPLITS if split in self.given]
         drawn = self.found[0].region is not None
         return [split for split, share in self._shares.items() if share or drawn]
 
@@ -167,7 +171,8 @@ class Planner:
         ]
         planned = in_reading_order(without_leaks(laid, infos, layout, self.existing, self.crs))
         filled = frozenset(self.existing.splits.tolist())
-        return Plan(layout, found, splits, planned, len(laid) - len(planned), filled)
+        given = frozenset(source.split for source in self.builder.sources if source.split is not None)
+        return Plan(layout, found, splits, planned, len(laid) - len(planned), filled, given)
 
     def choose(self, asked: Asked, within: Sequence[Block] | None = None) -> Plan:
         """Plan tiles of the first layout that gives each split near its share, and more than background.

@@ -108,12 +108,22 @@ class Cutter:
         classes: Class table of the labels.
         worth: Which tiles are kept.
         seed: Decides which empty tiles are kept.
+        weight: How often its tiles are drawn in training, relative to others.
 
     Attributes:
         odd: Values that no band can hold, as they were met; their pixels are not valid.
     """
 
-    def __init__(self, folder: Path, name: str, info: SceneInfo, classes: ClassTable, worth: Worth, seed: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        info: SceneInfo,
+        classes: ClassTable,
+        worth: Worth,
+        seed: int,
+        weight: float = 1.0,
+    ) -> None:
         self._folder = folder
         self._name = name
         self._info = info
@@ -122,6 +132,7 @@ class Cutter:
         self._background = empty_class(classes)
         self._worth = worth
         self._seed = seed
+        self._weight = weight
         self.odd: set[Oddity] = set()
 
     def read(self, scene: AnyScene, labels: Labels, number: int, planned: Planned) -> Piece:
@@ -187,7 +198,7 @@ class Cutter:
             "width": int(window.width),
             "split": piece.planned.split,
             "valid_share": share,
-            "weight": 1.0,
+            "weight": self._weight,
             **{pixels_column(name): count for name, count in pixels.items()},
             "moments": [moments.count, *(part.tolist() for part in _parts(moments))],
         }

@@ -34,17 +34,24 @@ class Block:
         window: Its pixels.
         pixels: Those of each class that are both valid and labelled.
         region: The polygon that decides its split, or None.
+        split: The split that its scene was given for, or None.
     """
 
     scene: int
     window: Window
     pixels: tuple[int, ...] = ()
     region: Region | None = None
+    split: str | None = None
 
     @property
     def labelled(self) -> int:
         """Pixels that are both valid and labelled."""
         return sum(self.pixels)
+
+    @property
+    def given(self) -> str | None:
+        """The split that is given, by its region or with its scene."""
+        return self.split if self.region is None else self.region.split
 
 
 @dataclass(frozen=True)
@@ -71,14 +78,14 @@ class Layout:
     shares: tuple[float, ...]
     seed: int
 
-    def part(self, number: int, info: SceneInfo, regions: Regions | None) -> list[Block]:
-        """Part a scene into blocks."""
+    def part(self, number: int, info: SceneInfo, regions: Regions | None, split: str | None = None) -> list[Block]:
+        """Part a scene into blocks; all of them are of one split where that is given."""
         if regions is not None:
             return [Block(number, region.window, region=region) for region in regions.on(info)]
         if self.whole_scenes:
-            return [Block(number, Window(0, 0, info.width, info.height))]
+            return [Block(number, Window(0, 0, info.width, info.height), split=split)]
         windows = blocks(info.height, info.width, block=self.block, size=self.size)
-        return [Block(number, window) for window in windows]
+        return [Block(number, window, split=split) for window in windows]
 
     def options(self, *, by_block: bool) -> str:
         """Return the options that ask for these tiles and blocks; with ``by_block``, for blocks in place of scenes."""
@@ -121,9 +128,9 @@ def deal(
 ) -> list[str]:
     """Give each block a split.
 
-    Regions have theirs. Blocks that show the same ground, in several scenes, get the same one; so do those that show
-    the ground of existing tiles. The others are dealt so that areas come close to the shares, and that each split
-    holds every class where that can be.
+    Regions have theirs, and so have scenes that were given for one. Blocks that show the same ground, in several
+    scenes, get the same one; so do those that show the ground of existing tiles. The others are dealt so that areas
+    come close to the shares, and that each split holds every class where that can be.
 
     Args:
         found: Blocks with labelled pixels.
@@ -135,22 +142,23 @@ def deal(
     Raises:
         UsageError: The shares make no sense.
     """
-    if found and found[0].region is not None:
-        return [block.region.split for block in found if block.region is not None]
+    given = [block.given for block in found if block.given is not None]
+    if given:
+        return given
     units = [block.scene for block in found] if layout.whole_scenes else list(range(len(found)))
     places = Places.of(infos, [block.scene for block in found], [block.window for block in found], crs)
     groups = follow(places)
     roots = _merge(units, groups)
-    given = _given(places, existing, roots)
+    known = _given(places, existing, roots)
     number, distinct = pandas.factorize(np.array(roots))
     pixels = np.zeros((len(distinct), len(found[0].pixels) if found else 0), dtype=np.int64)
     np.add.at(pixels, number, np.array([block.pixels for block in found]))
-    free = [n for n, root in enumerate(distinct.tolist()) if root not in given]
+    free = [n for n, root in enumerate(distinct.tolist()) if root not in known]
     if free:
         areas = pixels[free].sum(axis=1).tolist()
         dealt = assign_splits(areas, layout.shares, layout.seed, pixels=pixels[free])
-        given |= dict(zip(distinct[free].tolist(), dealt, strict=True))
-    return [given[root] for root in roots]
+        known |= dict(zip(distinct[free].tolist(), dealt, strict=True))
+    return [known[root] for root in roots]
 
 
 def _merge(units: Sequence[int], groups: np.ndarray) -> list[int]:

@@ -19,11 +19,15 @@ class SceneFiles:
         source: Files and bands of the scene.
         gsd: Ground metres per pixel to bring it to; None leaves it as it is.
         extra: Rasters that are warped onto its grid, whose bands follow.
+        split: The split that it was given for; None leaves that open.
+        weight: How often its tiles are drawn in training, relative to the others.
     """
 
     source: SceneSource
     gsd: float | None = None
     extra: tuple[str, ...] = ()
+    split: str | None = None
+    weight: float = 1.0
 
     def open(self) -> AnyScene:
         """Open the scene.

@@ -26,7 +26,6 @@ from satseg.arguments import (
     whole_numbers,
 )
 from satseg.backend.device import available_cores
-from satseg.classes import BACKGROUND
 from satseg.errors import OutputError, TileError, UsageError
 from satseg.geo.units import Quantity
 from satseg.outputs.writable import check_folder
@@ -51,6 +50,7 @@ from satseg.tiles.regions import Regions
 from satseg.tiles.remarks import remarks_on_bands
 from satseg.tiles.tileset import MOMENTS, TileSet, make_index, write_header
 from satseg.workflows.ledger import Ledger
+from satseg.workflows.tile_options import TileOptions
 from satseg.workflows.tile_provenance import (
     is_joined,
     is_pending,
@@ -59,7 +59,7 @@ from satseg.workflows.tile_provenance import (
     tiles_by_split,
     with_its_choice,
 )
-from satseg.workflows.tile_scenes import describe_all, find_scenes, input_files, label_files, unique_names
+from satseg.workflows.tile_scenes import GivenScenes, describe_all, unique_names
 from satseg.workflows.tile_settings import (
     Lengths,
     asked_for,
@@ -93,8 +93,8 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
     class_field: str | None = None,
     class_map: ClassMapSource | None = None,
     where: str | None = None,
-    burn_order: str = "file",
-    all_touched: bool = False,
+    burn_order: str | None = None,
+    all_touched: bool | None = None,
     unlabelled: Numbers = (),
     labelled_area: PathLike | None = None,
     outside: str | None = None,
@@ -102,16 +102,17 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
     boundary: Quantity | None = None,
     size: int | None = None,
     overlap: int | None = None,
-    sampling: str = "grid",
-    min_valid: float = 0.0,
-    keep_empty: float = 1.0,
+    sampling: str | None = None,
+    min_valid: float | None = None,
+    keep_empty: float | None = None,
     min_pixels: Mapping[str, int] | None = None,
     limit: int | None = None,
+    split: str | None = None,
     split_by: str | None = None,
     block: int | None = None,
-    buffer: Quantity = "0px",
-    shares: Numbers = (0.7, 0.15, 0.15),
-    seed: int = 0,
+    buffer: Quantity | None = None,
+    shares: Numbers | None = None,
+    seed: int | None = None,
     append: bool = False,
     overwrite: bool = False,
     resume: bool = False,
@@ -141,8 +142,8 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
             colour, or several texts and files. ``*`` is any text, alone any other value; the class ``ignore`` is
             neither taught nor scored.
         where: Condition in SQL that features must meet.
-        burn_order: What lies on top where polygons overlap: ``file`` (later ones), ``area`` (smaller ones), ``class``
-            (later classes), or an attribute of numbers (higher ones).
+        burn_order: What lies on top where polygons overlap: ``file`` (later ones, as for None), ``area`` (smaller
+            ones), ``class`` (later classes), or an attribute of numbers (higher ones).
         all_touched: Label all pixels that a polygon touches, not only those whose centre it covers.
         unlabelled: Values of class rasters that mean that nobody looked there.
         labelled_area: Polygons outside of which nothing is known.
@@ -155,19 +156,23 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
             ``append``, that of the tile set.
         overlap: Pixels that neighbouring training tiles share; None is half a tile. Validation and test tiles share
             none.
-        sampling: ``grid``, or ``random``: training tiles anywhere in their block, as many as a grid would have.
-        min_valid: Smallest share of valid pixels of a tile.
-        keep_empty: Share of the training tiles with nothing but background that is kept.
+        sampling: ``grid``, as for None, or ``random``: training tiles anywhere in their block, as many as a grid would
+            have.
+        min_valid: Smallest share of valid pixels of a tile; None is 0.
+        keep_empty: Share of the training tiles with nothing but background that is kept; None is all.
         min_pixels: Smallest count of pixels by class; a training tile needs that of one of them.
         limit: Tiles at most, drawn at random, from each split by its labelled area.
+        split: ``train``, ``val`` or ``test``, for all that is given; others may follow with ``append``.
         split_by: ``block``, ``scene``, or ``regions.gpkg:split``, polygons with an attribute of train, val or test.
             None is ``scene`` for pairs that are enough to fill all splits, else ``block``.
         block: Side of a block in pixels; None chooses at least two tiles, more where the scenes are large, one where
             all splits are filled by no other; with ``append``, that of the tile set.
         buffer: Distance, ``64px``, ``20m`` or a number of metres, between training tiles and the others, at least.
-        shares: Shares of train, val and test in area.
+        shares: Shares of train, val and test in area; None is 0.7, 0.15, 0.15. Scenes of a table that says their splits
+            are not dealt.
         seed: Decides which block goes to which split, and all that is drawn at random.
-        append: Add to the tile set at ``output``, with its classes, bands and size.
+        append: Add to the tile set at ``output``, with its classes, bands and size, and with the options that it was
+            made with, but for those that are given.
         overwrite: Replace a tile set that stands at ``output``; a folder that holds anything else is refused.
         resume: Go on where an interrupted call with the same arguments stood.
         threads: Threads that write tiles; None takes as many as this process may use. The bytes do not depend on it.
@@ -186,70 +191,77 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
         KeyboardInterrupt: What was done so far is kept for ``resume``.
     """
     scenes, labels, stack = paths(scenes, "scenes"), paths(labels, "labels"), paths(stack, "stack")
-    extra, unlabelled = paths(extra, "extra"), whole_numbers(unlabelled, "unlabelled")
-    bands, shares = None if bands is None else band_names(bands), numbers(shares, "shares")
-    labelled_area = None if labelled_area is None else path(labelled_area, "labelled_area")
     pairs = None if pairs is None else paths(pairs, "pairs")
     output, class_map = Path(path(output, "output")), read_again(class_map)
-    settings = {name: value for name, value in locals().items() if name not in ("scenes", "threads", "progress")}
-    mapping = read_class_map(class_map)
-    if mapping is not None:  # a file may change
-        settings |= {"class_map": mapping.text, "class_colours": dict(mapping.colours)}
-    lengths = Lengths.read(gsd, ignore_border, boundary, buffer)
-    check_choice(shares, seed, min_valid=min_valid, keep_empty=keep_empty, limit=limit, threads=threads)
-    _check_output(output, append=append, overwrite=overwrite, resume=resume)
-    regions = None if split_by in (None, "block", "scene") else split_by.rpartition(":")[0]
-    paired = None if pairs is None else find_pairs(pairs)
-    inputs = Ledger(
-        [
-            *scenes,
-            *stack,
-            *pairs_inputs(pairs, paired),
-            *extra,
-            *labels,
-            labelled_area,
-            regions,
-            *class_map_files(class_map),
-        ]
+    given = TileOptions.of(
+        bands=None if bands is None else band_names(bands),
+        extra=paths(extra, "extra"),
+        gsd=gsd,
+        class_field=class_field,
+        class_map=read_class_map(class_map),
+        where=where,
+        burn_order=burn_order,
+        all_touched=all_touched,
+        unlabelled=whole_numbers(unlabelled, "unlabelled"),
+        labelled_area=None if labelled_area is None else path(labelled_area, "labelled_area"),
+        outside=outside,
+        ignore_border=ignore_border,
+        boundary=boundary,
+        size=size,
+        overlap=overlap,
+        sampling=sampling,
+        min_valid=min_valid,
+        keep_empty=keep_empty,
+        min_pixels=min_pixels,
+        limit=limit,
+        split=split,
+        split_by=split_by,
+        block=block,
+        buffer=buffer,
+        shares=None if shares is None else numbers(shares, "shares"),
+        seed=seed,
     )
+    _check_options(given, threads)
+    _check_output(output, append=append, overwrite=overwrite, resume=resume)
+    paired = None if pairs is None else find_pairs(pairs)
+    named = (given.labelled_area, given.regions, *class_map_files(class_map))
+    inputs = Ledger([*scenes, *stack, *pairs_inputs(pairs, paired), *given.extra, *labels, *named])
     if not append:
         inputs.replace_folder(output)
     with claimed(output), gdal_environment():  # before the tile set to add to is read
         _check_output(output, append=append, overwrite=overwrite, resume=resume)  # a kill may have put it aside
         base = TileSet.open(output) if append else None
-        sources = find_scenes(scenes, paired, stack, bands=bands, gsd=lengths.gsd, extra=extra)
-        check_sizes(size, overlap, block, sampling, base)
+        found = GivenScenes(scenes, stack, labels, pairs, paired, given)
+        options = given if base is None else given.kept_from(base, given_splits=found.given_splits)
+        lengths = _check_options(options, threads, base)
+        sources = found.sources(bands=options.bands, gsd=lengths.gsd, extra=options.extra)
         joined = base is not None and resume and is_joined(sources, base)
-        described = describe_all(sources, None if joined else base, by_number=by_number(bands))
+        described = describe_all(sources, None if joined else base, by_number=by_number(options.bands))
         infos = described.infos
-        source_files = label_files(labels, paired)
-        if outside is None and base is not None and base.provenance:
-            outside = base.provenance[0].get("outside")
-        settings["outside"] = None if outside == BACKGROUND else outside
         source = open_labels(
-            source_files,
-            class_field=class_field,
+            found.label_files,
+            class_field=options.class_field,
             classes=None if base is None else base.classes,
-            class_map=mapping,
-            where=where,
-            burn_order=burn_order,
-            all_touched=all_touched,
-            unlabelled=unlabelled,
-            labelled_area=labelled_area,
-            outside=outside or BACKGROUND,
+            class_map=options.class_map,
+            where=options.where,
+            burn_order=options.burn_order,
+            all_touched=options.all_touched,
+            unlabelled=options.unlabelled,
+            labelled_area=options.labelled_area,
+            outside=options.outside,
             ignore_border=outline_width(lengths.ignore_border, infos),
             boundary=outline_width(lengths.boundary, infos),
         )
-        source.warn_of_unmet(mapping)
-        check_empty(keep_empty, source.classes)
-        asked = asked_for(size, overlap, block, split_by, base, paired=paired is not None)
+        source.warn_of_unmet(given.class_map)  # one that is kept may speak of other labels
+        check_empty(options.keep_empty, source.classes)
+        asked = asked_for(options, base, paired=paired is not None, given_splits=found.given_splits)
         layout = first_layout(
             asked,
             infos,
-            at_random=sampling == "random",
+            at_random=options.sampling == "random",
             buffer=max(whole_pixels(lengths.buffer, info) for info in infos),
-            shares=tuple(shares),
-            seed=seed,
+            shares=options.shares,
+            seed=options.seed,
         )
         builder = Builder(
             sources=described.sources,
@@ -257,14 +269,14 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
             names=unique_names([files.source.stem for files in described.sources], base),
             labels=source,
             layout=layout,
-            worth=Worth(min_valid, keep_empty, known_classes(min_pixels or {}, source.classes)),
-            regions=None if regions is None else Regions.read(split_by or ""),
+            worth=Worth(options.min_valid, options.keep_empty, known_classes(options.min_pixels or {}, source.classes)),
+            regions=None if options.regions is None else Regions.read(options.split_by or ""),
             threads=threads or min(available_cores(), _MOST_THREADS),
             progress=progress,
         )
-        files = input_files(sources, source_files, labelled_area, regions)
+        files = found.input_files(options)
         digests = {kind: fingerprint(names) for kind, names in files.items()}
-        provenance = provenance_of(settings, layout, asked.open, digests)
+        provenance = provenance_of(found, options, layout, asked.open, digests)
         if resume and base is None and output.exists():
             provenance = with_its_choice(provenance, output)
         if joined or (resume and base is None and output.exists() and not is_pending(output, provenance)):
@@ -272,7 +284,9 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
         if base is not None:
             warn_of_changes(base, provenance)
         dated = {kind: fingerprint(names, dated=True) for kind, names in files.items()}
-        return _Job(builder, asked, base, limit, provenance, dated, described.contents).run(output, resume=resume)
+        return _Job(builder, asked, base, options.limit, provenance, dated, described.contents).run(
+            output, resume=resume
+        )
 
 
 @dataclass(frozen=True)
@@ -360,7 +374,8 @@ class _Job:
     def _write(self, folder: Path, journal: Journal) -> TileSet:
         """Write the description, then the moments, then the index."""
         builder, base = self.builder, self.base
-        if base is None and not any(row["split"] == "train" for row in journal.rows()):
+        given = any(source.split for source in builder.sources)  # then train may come later
+        if base is None and not given and not any(row["split"] == "train" for row in journal.rows()):
             raise TileError("No tile is left for training.")
         if not any(True for _ in journal.rows()):
             raise TileError("No tile is left.")
@@ -394,6 +409,13 @@ def _join(folder: Path, path: Path) -> None:
             os.replace(file, path / kind / file.name)
     for name in ("tileset.json", MOMENTS, INDEX):
         os.replace(folder / name, path / name)
+
+
+def _check_options(options: TileOptions, threads: int | None, base: TileSet | None = None) -> Lengths:
+    """Check options one by one, and return their lengths."""
+    check_choice(options, threads)
+    check_sizes(options, base)
+    return Lengths.read(options.gsd, options.ignore_border, options.boundary, options.buffer)
 
 
 def _check_output(output: Path, *, append: bool, overwrite: bool, resume: bool) -> None:

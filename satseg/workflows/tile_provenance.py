@@ -18,51 +18,28 @@ from satseg.tiles.layout import SPLITS
 from satseg.tiles.plan import Layout
 from satseg.tiles.sources import SceneFiles
 from satseg.tiles.tileset import TileSet
+from satseg.workflows.tile_options import TileOptions
+from satseg.workflows.tile_scenes import GivenScenes
 
 log = logging.getLogger("satseg")
 
 
 def provenance_of(
-    settings: Mapping[str, Any], layout: Layout, chosen: Sequence[str], inputs: Mapping[str, str]
+    given: GivenScenes, options: TileOptions, layout: Layout, chosen: Sequence[str], inputs: Mapping[str, str]
 ) -> dict[str, Any]:
     """Return what tiles are made from, beside the scenes, which the index names.
 
     Args:
-        settings: What was asked for.
+        given: Scenes and labels.
+        options: What was asked for.
         layout: How tiles are laid out.
         chosen: Those fields of it that nobody asked for.
         inputs: Fingerprints.
     """
-    paths = [settings["labels"]] if isinstance(settings["labels"], str | Path) else settings["labels"]
-    labels = (
-        "class_field",
-        "class_map",
-        "class_colours",
-        "where",
-        "burn_order",
-        "all_touched",
-        "unlabelled",
-        "labelled_area",
-        "outside",
-    )
-    paths = paths or settings["pairs"][-1:]
-    others = (
-        "stack",
-        "pairs",
-        "bands",
-        "extra",
-        "gsd",
-        "ignore_border",
-        "boundary",
-        "sampling",
-        "min_valid",
-        "keep_empty",
-        "min_pixels",
-        "limit",
-        "split_by",
-    )
-    asked = {name: settings[name] for name in (*labels, *others) if settings.get(name)}
-    made = {"satseg": __version__, "source": [str(path) for path in paths], **asked, **asdict(layout)}
+    named = {"stack": given.stack, "pairs": given.listed, "given_splits": given.given_splits}
+    made: dict[str, Any] = {"satseg": __version__, "source": list(given.labels or (given.listed or ())[-1:])}
+    made |= {name: value for name, value in named.items() if value}
+    made |= options.as_provenance() | asdict(layout)
     return as_json({**made, **({"chosen": list(chosen)} if chosen else {}), "inputs": inputs})
 
 

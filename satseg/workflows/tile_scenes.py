@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from satseg.errors import TileError, UsageError, printable
@@ -19,69 +18,103 @@ from satseg.tiles.scene_table import LabelledScene
 from satseg.tiles.sources import SceneFiles
 from satseg.tiles.tileset import TileSet
 from satseg.tiles.twins import contents, identity
+from satseg.workflows.tile_options import TileOptions
 
 log = logging.getLogger("satseg")
 
 _LONGEST_NAME = 180  # bytes of 255
+_RANKS: dict[str | None, int] = {"train": 3, "val": 2, "test": 1}
 
 
-def find_scenes(
-    scenes: Iterable[str | Path],
-    pairs: Sequence[LabelledScene] | None,
-    stack: Sequence[str | Path],
-    *,
-    bands: Sequence[str] | None,
-    gsd: float | None,
-    extra: Sequence[str | Path],
-) -> list[SceneFiles]:
-    """Return what each scene is made of: those of pairs, or the scenes, with the stack as the last of them.
+@dataclass(frozen=True)
+class GivenScenes:
+    """Scenes and their labels, as they are given.
 
-    Raises:
-        UsageError: There is no scene, or there are some beside pairs, which have no labels.
-    """
-    named = [str(scene) for scene in scenes]
-    if pairs is not None and (named or stack):
-        raise UsageError(
-            f"{(*named, *map(str, stack))[0]} has no labels of its own: --pairs or --scene-list names all scenes.",
-            hint="Put it among them, or add it later with --append.",
-        )
-    found = [SceneSource.of(scene, bands=bands) for scene in (named if pairs is None else [p.scene for p in pairs])]
-    found += [SceneSource(tuple(map(str, stack)), None if bands is None else tuple(bands))] if stack else []
-    if not found:
-        raise UsageError("There is no scene to tile.")
-    return [SceneFiles(source, gsd, tuple(map(str, extra))) for source in found]
-
-
-def label_files(
-    labels: str | Path | Sequence[str | Path], pairs: Sequence[LabelledScene] | None
-) -> list[str | Path] | dict[str, tuple[str, ...]]:
-    """Return the labels of all scenes, or those of each.
+    Args:
+        scenes: Rasters.
+        stack: Files that together are one more.
+        labels: Those of all scenes.
+        listed: Folders, patterns or the table that pairs were found by; None where there are none.
+        pairs: Scenes with labels of their own.
+        options: Options that are given with them.
 
     Raises:
-        UsageError: There are both.
+        UsageError: There is no scene; there are others beside pairs; or what says their splits differs.
     """
-    files = [labels] if isinstance(labels, str | Path) else list(labels)
-    if pairs is not None and files:
-        raise UsageError("--pairs and --scene-list name the labels of each scene; --labels does not go with them.")
-    return files if pairs is None else {printable(pair.scene): pair.labels for pair in pairs}
 
+    scenes: Sequence[str]
+    stack: Sequence[str]
+    labels: Sequence[str]
+    listed: Sequence[str] | None
+    pairs: Sequence[LabelledScene] | None
+    options: TileOptions
 
-def input_files(
-    sources: Sequence[SceneFiles],
-    labels: Sequence[str | Path] | Mapping[str, Sequence[str]],
-    labelled_area: str | Path | None,
-    regions: str | None,
-) -> dict[str, list[str]]:
-    """Return the names of all inputs by what they are, for their fingerprints."""
-    files = [name for names in labels.values() for name in names] if isinstance(labels, Mapping) else labels
-    inputs = {
-        "scenes": [path for files in sources for path in files.source.paths],
-        "extra": list(sources[0].extra),
-        "labels": list(dict.fromkeys(map(str, files))),
-        "labelled area": [str(labelled_area)] if labelled_area else [],
-        "regions": [regions] if regions else [],
-    }
-    return {kind: names for kind, names in inputs.items() if names}
+    def __post_init__(self) -> None:
+        if self.pairs is None:
+            if not self.scenes and not self.stack:
+                raise UsageError("There is no scene to tile.")
+            return
+        if self.scenes or self.stack:
+            raise UsageError(
+                f"{(*self.scenes, *self.stack)[0]} has no labels of its own: --pairs or --scene-list names all scenes.",
+                hint="Put it among them, or add it later with --append.",
+            )
+        if self.labels:
+            raise UsageError("--pairs and --scene-list name the labels of each scene; --labels does not go with them.")
+        self._check_splits([pair for pair in self.pairs if pair.split is not None])
+
+    @property
+    def given_splits(self) -> bool:
+        """Whether each scene comes with its split."""
+        return self.options.split is not None or any(pair.split for pair in self.pairs or ())
+
+    @property
+    def label_files(self) -> Sequence[str] | dict[str, tuple[str, ...]]:
+        """The labels of all scenes, or those of each by its path."""
+        if self.pairs is None:
+            return self.labels
+        return {printable(pair.scene): pair.labels for pair in self.pairs}
+
+    def sources(self, *, bands: Sequence[str] | None, gsd: float | None, extra: Sequence[str]) -> list[SceneFiles]:
+        """Return what each scene is made of, the stack last."""
+        chosen = None if bands is None else tuple(bands)
+
+        def files(paths: Sequence[str], split: str | None = None, weight: float = 1.0) -> SceneFiles:
+            return SceneFiles(SceneSource(tuple(paths), chosen), gsd, tuple(extra), split or self.options.split, weight)
+
+        if self.pairs is not None:
+            return [files([pair.scene], pair.split, pair.weight) for pair in self.pairs]
+        return [files([scene]) for scene in self.scenes] + ([files(self.stack)] if self.stack else [])
+
+    def input_files(self, options: TileOptions) -> dict[str, list[str]]:
+        """Return the names of all inputs by what they are, for their fingerprints."""
+        pairs = self.pairs or ()
+        table = self.listed if self.listed is not None and len(self.listed) == 1 else ()
+        labels = [name for pair in pairs for name in pair.labels] or self.labels
+        inputs = {
+            "scenes": [*(pair.scene for pair in pairs), *self.scenes, *self.stack],
+            "extra": list(options.extra),
+            "labels": list(dict.fromkeys(labels)),
+            "list": list(table),
+            "labelled area": [options.labelled_area] if options.labelled_area else [],
+            "regions": [options.regions] if options.regions else [],
+        }
+        return {kind: names for kind, names in inputs.items() if names}
+
+    def _check_splits(self, listed: Sequence[LabelledScene]) -> None:
+        table, split = " ".join(self.listed or ()), self.options.split
+        others = [pair for pair in listed if split is not None and pair.split != split]
+        if others:
+            raise UsageError(
+                f"--split {split} is given, but {table} puts {len(others):,} of {len(listed):,} scenes into other "
+                f"splits, such as {others[0].scene} into {others[0].split}.",
+                hint="Leave out --split, or the column split.",
+            )
+        if listed and self.options.given & {"split_by", "shares"}:
+            raise UsageError(
+                f"{table} says the split of each scene; --split-by or shares would deal them anew.",
+                hint="Leave out these options, or the column split.",
+            )
 
 
 @dataclass(frozen=True)
@@ -102,10 +135,12 @@ class Scenes:
 def describe_all(sources: Sequence[SceneFiles], base: TileSet | None, *, by_number: bool = False) -> Scenes:
     """Describe scenes that go into one tile set.
 
-    Bands of the same names in another order are put into the order of the first scene. Where names differ otherwise,
+    Bands of the same names in another order are put into the order of the first scene; of more bands than a tile set
+    has, those of its names are taken. Where names differ otherwise,
     bands go by their order; those that scenes name in several ways are called by their number. A scene that shows what
-    an earlier one does, be it another name of its file or a copy, is left out with a warning: its pixels would stand
-    on both sides of a split.
+    another one does, be it another name of its file or a copy, is left out with a warning: its pixels would stand on
+    both sides of a split. So is one that is in the tile set. Of copies, the first one stays; where scenes come with
+    their splits, that of test before that of val before that of train.
 
     Args:
         sources: The scenes.
@@ -114,24 +149,24 @@ def describe_all(sources: Sequence[SceneFiles], base: TileSet | None, *, by_numb
 
     Raises:
         SceneError: A scene cannot be used.
-        TileError: Their bands differ in number, dtype or scale, from each other or from those of the tile set, or one
-            is in it already.
+        TileError: Their bands differ in number, dtype or scale, from each other or from those of the tile set, or all
+            of them are in it already.
     """
     seen = _Seen(base)
-    chosen: list[SceneFiles] = []
-    infos: list[SceneInfo] = []
-    for source in sources:
+    found: dict[int, tuple[SceneFiles, SceneInfo]] = {}
+    first: SceneInfo | None = None
+    for number, source in sorted(enumerate(sources), key=lambda entry: _RANKS.get(entry[1].split, 0)):
         if seen.named(source):
             continue
-        source, info, shown = _describe(source, infos[0].bands if infos else None, base, by_number=by_number)
-        _check_alike(info, infos[0] if infos else info, base)
-        if seen.shown(info.path, shown):
-            continue
-        chosen.append(source)
-        infos.append(info)
-    seen.warn()
+        source, info, shown = _describe(source, None if first is None else first.bands, base, by_number=by_number)
+        first = first or info
+        _check_alike(info, first, base)
+        if not seen.shown(info.path, shown):
+            found[number] = source, info
+    seen.tell(anything_new=bool(found))
+    chosen, infos = zip(*(found[number] for number in sorted(found)), strict=True)
     _tell_doubts(infos)
-    return Scenes(tuple(chosen), tuple(_named_alike(infos, base, by_number=by_number)), seen.contents)
+    return Scenes(chosen, tuple(_named_alike(infos, base, by_number=by_number)), seen.contents)
 
 
 def _tell_doubts(infos: Sequence[SceneInfo]) -> None:
@@ -152,33 +187,48 @@ class _Seen:
         self._before = {shown: path for shown, path in before.items() if path in self._paths}
         self._named: dict[tuple[str, ...], str] = {}
         self._twins: list[tuple[str, str]] = []
+        self._there: list[tuple[str, str]] = []
         self.contents: dict[str, str] = {}
 
     def named(self, source: SceneFiles) -> bool:
-        """Tell whether the files of a scene were named before.
-
-        Raises:
-            TileError: They are in the tile set.
-        """
+        """Tell whether the files of a scene are in the tile set, or were named before."""
         files, name = identity(source.source.paths), source.source.name
         if name in self._paths:
-            self._refuse(name, name)
+            self._there.append((name, name))
+            return True
         return self._again(self._named, files, name)
 
     def shown(self, path: str, shown: str | None) -> bool:
-        """Tell whether another scene showed the same.
-
-        Raises:
-            TileError: That one is in the tile set.
-        """
+        """Tell whether the tile set, or another scene, shows the same."""
         if shown is None:
             return False
         if shown in self._before:
-            self._refuse(path, self._before[shown])
+            self._there.append((path, self._before[shown]))
+            return True
         return self._again(self.contents, shown, path)
 
-    def warn(self) -> None:
-        """Warn of the scenes that are left out."""
+    def tell(self, *, anything_new: bool) -> None:
+        """Warn of the scenes that are left out.
+
+        Raises:
+            TileError: All of them are in the tile set already.
+        """
+        if self._there:
+            assert self._base is not None
+            path, known = self._there[0]
+            same = "" if path == known else f" as {known}"
+            if not anything_new:
+                raise TileError(
+                    f"{path} is in {self._base.path} already{same}.",
+                    hint="Delete its rows from the index first, to cut it anew.",
+                )
+            log.warning(
+                "Left out, since they are in %s already: %d scenes, such as %s%s.",
+                self._base.path,
+                len(self._there),
+                path,
+                same,
+            )
         if self._twins:
             log.warning(
                 "Left out as copies of other scenes: %d, such as %s, which is %s.",
@@ -193,21 +243,17 @@ class _Seen:
         seen[key] = path
         return False
 
-    def _refuse(self, path: str, known: str) -> None:
-        assert self._base is not None
-        same = "" if path == known else f" as {known}"
-        raise TileError(
-            f"{path} is in {self._base.path} already{same}.",
-            hint="Delete its rows from the index first, to cut it anew.",
-        )
-
 
 def _describe(
     source: SceneFiles, first: BandSpec | None, base: TileSet | None, *, by_number: bool
 ) -> tuple[SceneFiles, SceneInfo, str | None]:
     wanted = first if base is None else base.bands
     with source.open() as scene:
-        order = None if by_number or wanted is None or source.extra else _reordered(scene.info.bands, wanted)
+        order = (
+            None
+            if by_number or wanted is None or source.extra
+            else _reordered(scene.info.bands, wanted, among=base is not None)
+        )
         if order is None:
             return source, scene.info, contents(scene)
     source = replace(source, source=replace(source.source, bands=order))
@@ -215,9 +261,13 @@ def _describe(
         return source, scene.info, contents(scene)
 
 
-def _reordered(bands: BandSpec, wanted: BandSpec) -> tuple[str, ...] | None:
-    """Return the names of bands in the order that is wanted, where they are the same in another one."""
-    return select_bands(bands, wanted.names) if sorted(_folded(bands)) == sorted(_folded(wanted)) else None
+def _reordered(bands: BandSpec, wanted: BandSpec, *, among: bool) -> tuple[str, ...] | None:
+    """Return the names of bands in the order that is wanted, where they are the same in another one.
+
+    With ``among``, the scene may have others, too.
+    """
+    theirs, ours = sorted(_folded(bands)), sorted(_folded(wanted))
+    return select_bands(bands, wanted.names) if theirs == ours or (among and len(theirs) > len(ours)) else None
 
 
 def _check_alike(info: SceneInfo, first: SceneInfo, base: TileSet | None) -> None:

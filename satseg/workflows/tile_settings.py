@@ -16,6 +16,7 @@ from satseg.tiles.cut import empty_class
 from satseg.tiles.layout import check_shares
 from satseg.tiles.plan import Layout
 from satseg.tiles.tileset import TileSet
+from satseg.workflows.tile_options import TileOptions
 
 _LEAST = 32  # px, which networks take
 _WIDEST = 256  # px; what is near to an outline is found by shifting windows within that distance
@@ -26,41 +27,42 @@ def by_number(bands: Sequence[str] | None) -> bool:
     return bands is not None and all(band.strip().isdecimal() for band in bands)
 
 
-def check_sizes(size: int | None, overlap: int | None, block: int | None, sampling: str, base: TileSet | None) -> None:
+def check_sizes(options: TileOptions, base: TileSet | None) -> None:
     """Refuse tiles that cannot be laid.
 
     Raises:
         UsageError: A size makes no sense, or is not that of the tile set to add to.
     """
+    size, overlap, block = options.size, options.overlap, options.block
+    if base is not None and size not in (None, base.tile_size):
+        raise UsageError(f"{base.path} has tiles of {base.tile_size} px; tiles of {size} px cannot be added to it.")
     largest, least = (LARGEST, _LEAST) if size is None else (size, size)
     if least < _LEAST:
         raise UsageError(f"Tiles of {size} px are too small; networks take {_LEAST} px and more.")
     if overlap is not None and not 0 <= overlap < largest:
         raise UsageError(f"An overlap of {overlap} px does not fit tiles of {largest} px.")
-    if sampling not in ("grid", "random"):
-        raise UsageError(f"--sampling takes grid or random, not {sampling!r}.")
+    if options.sampling not in ("grid", "random"):
+        raise UsageError(f"--sampling takes grid or random, not {options.sampling!r}.")
     if block is not None and block < least:
         raise UsageError(f"A block of {block} px cannot hold a tile of {least} px.")
-    if base is not None and size not in (None, base.tile_size):
-        raise UsageError(f"{base.path} has tiles of {base.tile_size} px; tiles of {size} px cannot be added to it.")
 
 
-def asked_for(
-    size: int | None,
-    overlap: int | None,
-    block: int | None,
-    split_by: str | None,
-    base: TileSet | None,
-    *,
-    paired: bool,
-) -> Asked:
-    """Return what is said of tiles and blocks, by the user or by the tile set to add to."""
-    whole = {"scene": True, None: None if paired else False}.get(split_by, False)
+def asked_for(options: TileOptions, base: TileSet | None, *, paired: bool, given_splits: bool) -> Asked:
+    """Return what is said of tiles and blocks, by the user or by the tile set to add to.
+
+    Args:
+        options: What is asked for.
+        base: The tile set to add to.
+        paired: Whether each scene has labels of its own.
+        given_splits: Whether each scene comes with its split: then nothing is parted into blocks.
+    """
+    size, block = options.size, options.block
+    whole = {"scene": True, None: None if paired else False}.get(options.split_by, False)
     if base is not None:
         made = base.provenance[-1] if base.provenance else {}
         size, block = base.tile_size, block or made.get("block")
         whole = made.get("whole_scenes", whole) if whole is None else whole
-    return Asked(size, overlap, block, whole, drawn=split_by not in (None, "block", "scene"))
+    return Asked(size, options.overlap, block, given_splits or whole, drawn=options.regions is not None)
 
 
 def first_layout(
@@ -87,23 +89,21 @@ def first_layout(
     return group[0]
 
 
-def check_choice(
-    shares: Sequence[float], seed: int, *, min_valid: float, keep_empty: float, limit: int | None, threads: int | None
-) -> None:
+def check_choice(options: TileOptions, threads: int | None) -> None:
     """Refuse numbers that choose no tiles, or cannot be met.
 
     Raises:
         UsageError: A number is out of its range, or none.
     """
-    check_shares(shares)
-    for name, share in (("min-valid", min_valid), ("keep-empty", keep_empty)):
+    check_shares(options.shares)
+    for name, share in (("min-valid", options.min_valid), ("keep-empty", options.keep_empty)):
         if not 0 <= share <= 1:
             raise UsageError(f"--{name} {share} is no share; it takes 0 to 1.")
-    for name, number in (("limit", limit), ("threads", threads)):
+    for name, number in (("limit", options.limit), ("threads", threads)):
         if number is not None and number < 1:
             raise UsageError(f"--{name} {number} is not 1 or more.")
-    if seed < 0:
-        raise UsageError(f"--seed {seed} is not 0 or more.")
+    if options.seed < 0:
+        raise UsageError(f"--seed {options.seed} is not 0 or more.")
 
 
 @dataclass(frozen=True)

@@ -40,8 +40,10 @@ def tell_choice(planner: Planner, asked: Asked, plan: Plan) -> None:
         log.info("Chose %s.", " and ".join(parts))
     if not plan.empty:
         return
-    remedy = planner.remedy(asked, plan)
-    if remedy is not None:
+    remedy = None if plan.given else planner.remedy(asked, plan)
+    if plan.given:
+        advice = "their scenes hold no labelled pixel, or none that lies apart from tiles of the other splits."
+    elif remedy is not None:
         advice = f"{remedy} would fill {_joined(plan.wanted)}."
     elif asked.drawn:
         advice = "no region of them holds a labelled pixel."
@@ -100,6 +102,8 @@ def warn_of_gaps(summary: TileSummary, plan: Plan) -> None:
 
 def _advice(plan: Plan) -> str:
     """Return what may give all splits all classes."""
+    if plan.given:
+        return "Nothing mends that but other scenes, since they come with their splits."
     drawn = "splits that you drew: --split-by regions.gpkg:split."
     if plan.found[0].region is not None:
         return "Draw the regions of the splits so that each holds all classes."
