@@ -465,6 +465,21 @@ class PredictionSummary(Result):
 
 
 @dataclass(frozen=True, repr=False)
+class FinishedMap(Result):
+    """A map that ``satseg predict --resume`` found finished, so that there was nothing to do.
+
+    Args:
+        scene: Where the scene comes from.
+        outputs: Its files.
+        finished: That it is.
+    """
+
+    scene: str
+    outputs: tuple[str, ...]
+    finished: bool = True
+
+
+@dataclass(frozen=True, repr=False)
 class Rehearsal(Result):
     """What ``satseg predict --dry-run`` expects of one scene.
 

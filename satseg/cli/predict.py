@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from satseg.cli.table import Table
-    from satseg.records import PredictionSummary, Rehearsal
+    from satseg.records import FinishedMap, PredictionSummary, Rehearsal
 
 _Record = TypeVar("_Record")
 
@@ -114,7 +114,8 @@ def predict(
         bool,
         typer.Option(
             "--resume",
-            help="Continue what was interrupted; it ends with the bytes of an unbroken run.",
+            help="Continue what was interrupted; it ends with the bytes of an unbroken run. Finished maps are "
+            "passed over, if they were made from the same.",
             rich_help_panel=_MAPS,
         ),
     ] = False,
@@ -313,6 +314,7 @@ def predict(
         )
         _report(talk, rehearsals, _rehearsal_table, failed, none_is_wrong=True)
         return
+    finished = _Finished(talk)
     maps = predict_scenes(
         named,
         model=models,
@@ -321,10 +323,40 @@ def predict(
         settings=settings,
         stream=sys.stdout,
         on_error=failed.add if several else None,
+        on_finished=finished.add,
         progress=talk.progress,
     )
     caption = partial(console.left_out, min_area=min_area, fill_holes=fill_holes)
-    _report(talk, maps, partial(_table, caption=caption), failed, none_is_wrong=not skip_existing)
+    _report(talk, maps, partial(_table, caption=caption), failed, finished, none_is_wrong=not skip_existing)
+
+
+class _Finished:
+    """Scenes whose maps were finished already, which are told of at the end, together; with ``--json`` one by one."""
+
+    def __init__(self, talk: console.Talk) -> None:
+        self._talk = talk
+        self._count = 0
+        self._first: FinishedMap | None = None
+
+    def add(self, found: FinishedMap) -> None:
+        """Take note of a scene."""
+        self._count += 1
+        self._first = self._first or found
+        if self._talk.json:
+            self._talk.emit(found)
+
+    def tell(self) -> None:
+        """Say how many scenes those are."""
+        if self._first is None or self._talk.json:
+            return
+        self._talk.close()
+        if self._count == 1:
+            self._talk.say(f"The map of {self._first.scene} is finished already: {', '.join(self._first.outputs)}")
+        else:
+            self._talk.say(f"The maps of {self._count} scenes were finished already.")
+
+    def __len__(self) -> int:
+        return self._count
 
 
 def _require_there(
@@ -356,6 +388,7 @@ def _report(
     records: Iterator[_Record],
     table: Callable[[_Record], Table],
     failed: Failures,
+    finished: _Finished | None = None,
     *,
     none_is_wrong: bool,
 ) -> None:
@@ -366,10 +399,12 @@ def _report(
             talk.report(record, table)
             reported += 1
     finally:
+        if finished is not None:
+            finished.tell()
         failed.tell(reported)
     if failed:
         raise typer.Exit(1)
-    if not reported and none_is_wrong:
+    if not reported and none_is_wrong and not finished:
         raise UsageError("No scene was named on stdin.", hint="Did the command before this one in the pipeline fail?")
 
 

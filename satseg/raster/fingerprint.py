@@ -36,7 +36,7 @@ _TIMEOUT = 10  # seconds
 _CONNECTIONS = 16
 
 
-def fingerprint(names: Iterable[str | Path], *, dated: bool = False) -> str:
+def fingerprint(names: Iterable[str | Path], *, dated: bool = False, brief: bool = False) -> str:
     """Return a hash of inputs that changes when one of them does, or something that belongs to it.
 
     All files count that an input consists of (see :mod:`~satseg.raster.local_files`), by name without folder, size and
@@ -48,13 +48,14 @@ def fingerprint(names: Iterable[str | Path], *, dated: bool = False) -> str:
         dated: Whether the times of change count instead of most of the content: quick, for what never leaves this
             machine. Without it, equal files have equal fingerprints wherever they lie, and a gigabyte is read at most;
             of more than that, parts of each file.
+        brief: Read no more than ``dated`` does, for what stays with a file: whoever compares looks at dates as well.
 
     Returns:
         SHA-256 in hexadecimal.
     """
     parts = [walk(name) for name in names]
     count = sum(len(files) for files, _ in parts)
-    share = (_FEW_BYTES if dated else _WHOLE_BYTES) // max(count, 1)
+    share = (_FEW_BYTES if dated or brief else _WHOLE_BYTES) // max(count, 1)
     with ThreadPoolExecutor(_CONNECTIONS) as pool:
         described = [
             [

@@ -19,6 +19,8 @@ from satseg.records import MapLayer
 
 _IDENTITY = "identity.json"
 _ROWS = "rows.log"
+INCOMPLETE = "incomplete"
+"""A file of this name in the work folder says that what was made there lacks something."""
 
 
 class MapWork:
@@ -121,6 +123,11 @@ def stored_identity(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None
+
+
+def is_begun(folder: Path) -> bool:
+    """Tell whether a work folder holds a map, or several, that is not complete yet."""
+    return (folder / INCOMPLETE).exists() or any(folder.rglob(_IDENTITY))
 
 
 def has_finished_rows(folder: Path) -> bool:

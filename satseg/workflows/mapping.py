@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -33,6 +33,7 @@ from satseg.records import (
 )
 from satseg.staging import claimed, work_folder
 from satseg.vectorization import PolygonSink, require_way
+from satseg.workflows.finished_maps import Inputs
 from satseg.workflows.planning import Planner
 from satseg.workflows.predict_settings import PredictionSettings
 from satseg.workflows.scene_mapping import SceneMapping
@@ -189,13 +190,13 @@ class Mapper:
         log.info("%s has another scale or offset than the training scenes: its values are converted.", info.path)
         return self.network.converted(conversion)
 
-    def share_layer(self, outputs: MapOutputs) -> SharedLayer:
-        """Open a layer for the polygons of several scenes."""
+    def share_layer(self, outputs: MapOutputs, sources: Sequence[SceneSource] = ()) -> SharedLayer:
+        """Open a layer for the polygons of several scenes; of none, where they are not known yet."""
         sink = PolygonSink(
             outputs.vectors,
             stream=outputs.stream,
             classes=self.network.classes,
-            provenance=self.provenance(),
+            provenance=self.provenance() | (self.inputs.tag(sources, polygons=True) if sources else {}),
             options=self.settings.polygons,
         )
         return SharedLayer(sink, outputs.vectors)
@@ -221,6 +222,11 @@ class Mapper:
             made = SceneMapping(self, self.network, source, info, None, outputs, folder, shared, no_progress, readers=1)
             wanted += made.kept_bytes()
         shared.require_room(wanted)
+
+    @property
+    def inputs(self) -> Inputs:
+        """What maps are made from, besides their scenes."""
+        return Inputs(self.origin, self.settings)
 
     def provenance(self, plan: Plan | None = None) -> dict[str, str]:
         """Return what outputs tell of where they come from; no dates, so that equal runs give equal bytes."""

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import IO
 
@@ -28,10 +29,11 @@ from satseg.raster.gdal import gdal_environment
 from satseg.raster.scales import Conversion
 from satseg.raster.selection import select_bands
 from satseg.raster.source import SceneSource
-from satseg.records import MapLayer, PredictionSummary, Progress, Rehearsal
+from satseg.records import FinishedMap, MapLayer, PredictionSummary, Progress, Rehearsal
 from satseg.runs import Run, newest_model
 from satseg.vectorization import VECTOR_SUFFIXES
 from satseg.workflows.claims import Claims
+from satseg.workflows.finished_maps import Inputs, check_finished
 from satseg.workflows.mapping import MapOutputs, Mapper
 from satseg.workflows.predict_settings import PredictionSettings
 from satseg.workflows.spreading import open_engine, send
@@ -136,7 +138,7 @@ def predict(
 
     Returns:
         What was written, and pixels and polygons per class; None where the scene was passed over, since its outputs
-        are all there and the settings say ``skip_existing``.
+        are all there and the settings say ``skip_existing``, or ``resume`` and they were made from the same.
 
     Raises:
         SceneError: The scene cannot be read.
@@ -159,6 +161,7 @@ def predict_scenes(
     settings: PredictionSettings | None = None,
     stream: IO[str] | None = None,
     on_error: Callable[[SatsegError], None] | None = None,
+    on_finished: Callable[[FinishedMap], None] | None = None,
     progress: Progress = automatic,
 ) -> Iterator[PredictionSummary]:
     """Map scenes one after the other, as they come, with a network that is loaded once.
@@ -174,6 +177,7 @@ def predict_scenes(
         settings: As in :func:`predict`.
         stream: Text stream for the output ``-``.
         on_error: Called for a scene that fails for whatever reason, and the next one follows; None raises.
+        on_finished: Called for a scene whose map is finished already, where maps are resumed; None logs it.
         progress: As in :func:`predict`.
 
     Returns:
@@ -194,7 +198,8 @@ def predict_scenes(
         )
     models = _model_paths(model)
     claims = _claims(scenes, names, models, arch, settings)
-    return _map_all(scenes, names, models, arch, settings, claims, stream, on_error, progress, shares=shares)
+    told = on_finished or _log_finished
+    return _map_all(scenes, names, models, arch, settings, claims, stream, on_error, told, progress, shares=shares)
 
 
 def _map_all(
@@ -206,6 +211,7 @@ def _map_all(
     claims: Claims,
     stream: IO[str] | None,
     on_error: Callable[[SatsegError], None] | None,
+    on_finished: Callable[[FinishedMap], None],
     progress: Progress,
     *,
     shares: bool,
@@ -213,18 +219,26 @@ def _map_all(
     """Map scenes when they are asked for; where it ``shares``, polygons go into one layer."""
     share_heap()
     alone, layer = _is_alone(scenes), names.of_layer(stream)
+    sources = [SceneSource.of(scene, bands=settings.bands) for scene in scenes] if isinstance(scenes, Sequence) else []
+    checkpoints, origin = _load(models, arch, settings)
+    checkpoint, inputs = checkpoints[0], Inputs(origin, settings)
+    if shares and settings.resume and _is_finished_layer(sources, names, inputs, on_finished):
+        return
     with ExitStack() as stack:
-        engine = open_engine(settings)
-        if engine is not None:
-            stack.enter_context(engine)
-        stack.callback(torch.set_num_threads, torch.get_num_threads())
-        mapper, checkpoint = _mapper(models, arch, settings, engine)
-        shared = stack.enter_context(mapper.share_layer(layer)) if shares else None
-        if shared is not None and isinstance(scenes, Sequence):
-            sources = [SceneSource.of(scene, bands=settings.bands) for scene in scenes]
+
+        @cache
+        def mapper() -> Mapper:  # only where there is something to map
+            engine = open_engine(settings)
+            if engine is not None:
+                stack.enter_context(engine)
+            stack.callback(torch.set_num_threads, torch.get_num_threads())
+            return _mapper(checkpoints, origin, arch, settings, engine)
+
+        shared = stack.enter_context(mapper().share_layer(layer, sources)) if shares else None
+        if shared is not None and sources:
             with gdal_environment():
-                mapper.require_room([(one, names.of_scene(one, None, alone=False)) for one in sources], shared)
-        mapped = 0
+                mapper().require_room([(one, names.of_scene(one, None, alone=False)) for one in sources], shared)
+        mapped = failed = 0
         for scene in scenes:
             try:
                 source = SceneSource.of(scene, bands=settings.bands)
@@ -233,17 +247,59 @@ def _map_all(
                     log.info("Skipping %s: its outputs are there.", source.name)
                     continue
                 with gdal_environment(), nullcontext() if alone else naming(source.name):
-                    summary = mapper.map_scene(fitting(source, checkpoint), files, shared=shared, progress=progress)
+                    if settings.resume and shared is None and _is_finished(source, files, inputs, on_finished):
+                        continue
+                    summary = mapper().map_scene(fitting(source, checkpoint), files, shared=shared, progress=progress)
                     warn_of_map(summary, checkpoint.card)
             except Exception as error:  # of whatever kind: the other scenes are not to suffer
                 if on_error is None:
                     raise
+                failed += 1
                 on_error(as_failure(error, f"Mapping {SceneSource.of(scene).name}"))
                 continue
             mapped += 1
             yield summary
         if shared is not None and mapped:
-            shared.close()
+            shared.close(complete=not failed)
+
+
+def _log_finished(found: FinishedMap) -> None:
+    log.info("The map of %s is finished already.", found.scene)
+
+
+def _is_finished(
+    source: SceneSource, files: MapOutputs, inputs: Inputs, on_finished: Callable[[FinishedMap], None]
+) -> bool:
+    """Tell whether nothing is left to do for a scene, and say so.
+
+    Raises:
+        OutputError: There is a map, made from something else.
+    """
+    finished = files.stream is None and check_finished(files.files, [source], inputs)
+    if finished:
+        on_finished(FinishedMap(source.name, tuple(map(str, files.files))))
+    return finished
+
+
+def _is_finished_layer(
+    sources: Sequence[SceneSource], names: OutputNames, inputs: Inputs, on_finished: Callable[[FinishedMap], None]
+) -> bool:
+    """Tell the same of scenes whose polygons share a layer; of scenes that are not known yet, nobody can.
+
+    Raises:
+        OutputError: There is a layer, or a map of a scene, made from something else.
+    """
+    layer = names.of_layer(None).vectors
+    if not sources or STDOUT in names.output or not all(path.exists() for path in layer):
+        return False
+    own = [(source, names.of_scene(source, None, alone=False).files) for source in sources]
+    with gdal_environment():
+        finished = check_finished(layer, sources, inputs) and all(
+            check_finished(files, [source], inputs) for source, files in own if files
+        )
+    for source, files in own if finished else []:
+        on_finished(FinishedMap(source.name, tuple(map(str, (*files, *layer)))))
+    return finished
 
 
 @checked
@@ -289,7 +345,8 @@ def _rehearse_all(
 ) -> Iterator[Rehearsal]:
     with ExitStack() as stack:
         stack.callback(torch.set_num_threads, torch.get_num_threads())
-        mapper, checkpoint = _mapper(models, arch, settings, None)
+        checkpoints, origin = _load(models, arch, settings)
+        mapper, checkpoint = _mapper(checkpoints, origin, arch, settings, None), checkpoints[0]
         for scene in scenes:
             try:
                 source = SceneSource.of(scene, bands=settings.bands)
@@ -329,20 +386,25 @@ def _claims(
     return claims
 
 
+def _load(models: Sequence[str], arch: str | None, settings: PredictionSettings) -> tuple[list[Checkpoint], str]:
+    """Read checkpoints, of which scenes have to fit the first, and return them with what maps call their origin."""
+    checkpoints = [Checkpoint.load(path) for path in models]
+    Decision.parse(checkpoints[0].card.classes, settings.threshold, frozenset())  # before any scene is looked at
+    return checkpoints, _origin(checkpoints, arch)
+
+
 def _mapper(
-    models: Sequence[str],
+    checkpoints: Sequence[Checkpoint],
+    origin: str,
     arch: str | None,
     settings: PredictionSettings,
     engine: RayEngine | None,
-) -> tuple[Mapper, Checkpoint]:
-    """Load the network; return it with the first checkpoint, which scenes have to fit."""
+) -> Mapper:
+    """Make the network ready for scenes."""
     torch.set_num_threads(settings.threads or available_cores())
-    checkpoints = [Checkpoint.load(path) for path in models]
     card = checkpoints[0].card
-    Decision.parse(card.classes, settings.threshold, frozenset())  # before any scene is looked at
     network = _network(checkpoints, arch, settings) if engine is None else send(checkpoints, arch, settings, engine)
-    mapper = Mapper(network, _origin(checkpoints, arch), settings, card.gsd, card.tile_size, card.bands, engine)
-    return mapper, checkpoints[0]
+    return Mapper(network, origin, settings, card.gsd, card.tile_size, card.bands, engine)
 
 
 def _output_names(output: Paths | OutputNames) -> OutputNames:

@@ -274,12 +274,15 @@ class SceneMapping:
                 self.outputs.vectors,
                 stream=self.outputs.stream,
                 classes=self.network.classes,
-                provenance=self.mapper.provenance(plan),
+                provenance=self._provenance(plan, polygons=True),
                 options=self.settings.polygons,
             )
         )
         sink.begin(self.info, confidence=MapLayer.CONFIDENCE in self._kept)
         return sink
+
+    def _provenance(self, plan: Plan, *, polygons: bool) -> dict[str, str]:
+        return self.mapper.provenance(plan) | self.mapper.inputs.tag([self.source], polygons=polygons)
 
     def _sieved(self, stack: ExitStack, layers: Mapping[MapLayer, int]) -> dict[MapLayer, RawRows]:
         """Open work rasters for what a sieve changes; none where there is no sieve."""
@@ -316,7 +319,7 @@ class SceneMapping:
 
         Rasters are written while polygons are still traced: a fast GPU is far ahead of the tracer by now.
         """
-        tags = self.mapper.provenance(plan)
+        tags = self._provenance(plan, polygons=False)
         threads = plan.streams * plan.threads
         release_freed_memory()
         with ExitStack() as stack:

@@ -15,7 +15,7 @@ from satseg.inference.timing import Stopwatch
 from satseg.raster.rawrows import RawRows
 from satseg.raster.room import require_space, rows_in
 from satseg.raster.source import SceneSource
-from satseg.raster.work import has_finished_rows
+from satseg.raster.work import INCOMPLETE, has_finished_rows
 from satseg.records import MapLayer, SceneInfo, VectorSummary
 from satseg.staging import claimed, work_folder
 from satseg.vectorization import PolygonSink
@@ -83,9 +83,17 @@ class SharedLayer:
         self._added.append(self.work_folder(source))
         return summary
 
-    def close(self) -> VectorSummary:
-        """Complete the layer and give it its name."""
+    def close(self, *, complete: bool = True) -> VectorSummary:
+        """Complete the layer and give it its name.
+
+        Args:
+            complete: Whether all scenes are in it. If not, a note to that effect stays, since it is not finished then.
+        """
         summary = self._sink.close()
+        note = self._folder / INCOMPLETE
+        if self.paths:
+            with suppress(OSError):
+                note.unlink(missing_ok=True) if complete else note.touch()
         for folder in self._added:  # what failed stays, to be resumed
             shutil.rmtree(folder, ignore_errors=True)
         with suppress(OSError):

@@ -67,7 +67,8 @@ def use(monkeypatch: pytest.MonkeyPatch, model: nn.Module, settings: PredictionS
     statistics = BandStatistics(1, (0.0,), (1.0,), (0.0,), (255.0,))
     table = ClassTable.from_names(["background", "bright"])
     network = Network(model, classes=table, statistics=statistics, device=torch.device("cpu"))
-    monkeypatch.setattr("satseg.workflows.predict._mapper", lambda *_: (Mapper(network, "moody", settings), Mock()))
+    monkeypatch.setattr("satseg.workflows.predict._load", lambda *_: ([Mock()], "moody"))
+    monkeypatch.setattr("satseg.workflows.predict._mapper", lambda *_: Mapper(network, "moody", settings))
     monkeypatch.setattr("satseg.workflows.predict.warn_of_map", lambda *_: None)
     monkeypatch.setattr("satseg.workflows.predict.fitting", lambda source, _: source)
 
