@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from satseg.errors import OutputError, one_line
 from satseg.outputs import claim
 from satseg.outputs.claim import joined, work_folder
-from satseg.outputs.families import family, needs_family, relatives
-from satseg.outputs.geopackage import check_replaceable
+from satseg.outputs.families import STYLE, family, needs_family, relatives
+from satseg.outputs.geopackage import carry_styles, check_replaceable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -88,11 +88,14 @@ def commit(folder: Path, path: Path) -> None:
     """
     if path.suffix.lower() == ".gpkg":
         check_replaceable(path)  # once more: hours may have passed
+        carry_styles(path, folder / path.name)
     try:
         _drop_old(path)
         _put_aside(folder, path)
         entries = sorted(folder.iterdir(), key=lambda entry: (entry.name != path.name, entry.name))
         for entry in reversed(entries) if needs_family(path) else entries:
+            if entry.suffix == STYLE and (path.parent / entry.name).exists():
+                continue  # the user's own: satseg's went with the old family
             os.replace(entry, path.parent / entry.name)
     except OSError as error:
         restore(path)

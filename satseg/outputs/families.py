@@ -2,7 +2,8 @@
 
 A file that is replaced takes its family along. Else an index, a journal, a mask or pyramids of the file that was there
 before would be read together with the new one. What users make themselves stays: styles (``.qml``, ``.sld``) and
-descriptions (``.qmd``, ``.shp.xml``), from which no reader takes geometries, values or places.
+descriptions (``.qmd``, ``.shp.xml``), from which no reader takes geometries, values or places. A style of satseg's own,
+which the file was written with, goes.
 """
 
 from __future__ import annotations
@@ -25,7 +26,13 @@ _REPLACED = {
 }
 """What stands in place of the suffix, by suffix."""
 
+STYLE = ".qml"
+"""Stands in place of the suffix of a layer in the name of its style, where QGIS looks for it."""
+
+STYLE_MARK = "<!-- satseg replaces this style with its layer; one that is saved by QGIS stays. -->"
+
 _ERDAS = b"EHFA_HEADER_TAG"
+_HEAD = 1024  # bytes in which a mark stands
 _LONGEST = {".gpkg": "-journal", ".tif": ".aux.xml"}
 """What is written beside a file and makes its name longer, by suffix."""
 
@@ -42,10 +49,15 @@ def family(path: Path) -> list[Path]:
 
 
 def relatives(path: Path) -> list[Path]:
-    """Return those of the :func:`family` that exist, broken links included, and what ERDAS notes of a raster."""
+    """Return those of the :func:`family` that exist, broken links included, and what only its contents tell.
+
+    That is what ERDAS notes of a raster, and a style that satseg has written with a GeoPackage.
+    """
     found = [file for file in family(path) if os.path.islink(file) or os.path.isfile(file)]
     notes = [path.with_name(name + end) for name in (path.stem, path.name) for end in (".aux", ".rrd")]
-    return found + [file for file in notes if _known(path.suffix) == ".tif" and _is_erdas(file)]
+    found += [file for file in notes if _known(path.suffix) == ".tif" and _begins(file, _ERDAS)]
+    style = path.with_suffix(STYLE)
+    return found + [style] * (_known(path.suffix) == ".gpkg" and _holds(style, STYLE_MARK))
 
 
 def longest_name(path: Path) -> str:
@@ -62,11 +74,20 @@ def _cases(ending: str) -> tuple[str, str]:
     return ending, ending.upper()
 
 
-def _is_erdas(file: Path) -> bool:
-    """Tell whether a file is one of ERDAS Imagine, and not what LaTeX leaves."""
+def _begins(file: Path, head: bytes) -> bool:
+    """Tell whether a file begins like that: one of ERDAS Imagine, and not what LaTeX leaves."""
     try:
         with file.open("rb") as opened:
-            return opened.read(len(_ERDAS)) == _ERDAS
+            return opened.read(len(head)) == head
+    except OSError:
+        return False
+
+
+def _holds(file: Path, mark: str) -> bool:
+    """Tell whether a mark stands near the beginning of a file."""
+    try:
+        with file.open("rb") as opened:
+            return mark.encode() in opened.read(_HEAD)
     except OSError:
         return False
 

@@ -1,4 +1,4 @@
-"""GeoPackages that are to be replaced: is another program at work in them, and whose are the layers they hold?"""
+"""GeoPackages that are to be replaced: is another program at work in them, and whose is what they hold?"""
 
 from __future__ import annotations
 
@@ -12,7 +12,22 @@ from satseg.errors import OutputError
 _BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED")
 _PATIENCE = 1.0  # seconds for which another program may look into a file
 _MARK = "SATSEG_SCENE"  # stands in the metadata of every layer that satseg writes
-_OWN_TABLES = ("gpkg_*", "rtree_*", "sqlite_*", "layer_styles", "ogr_empty_table")
+_STYLES = "layer_styles"  # the table in which QGIS keeps styles
+_STYLE_COLUMNS = (
+    "f_table_catalog TEXT(256)",
+    "f_table_schema TEXT(256)",
+    "f_table_name TEXT(256)",
+    "f_geometry_column TEXT(256)",
+    "styleName TEXT(30)",
+    "styleQML TEXT",
+    "styleSLD TEXT",
+    "useAsDefault BOOLEAN",
+    "description TEXT",
+    "owner TEXT(30)",
+    "ui TEXT(30)",
+    "update_time DATETIME DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))",
+)
+_OWN_TABLES = ("gpkg_*", "rtree_*", "sqlite_*", _STYLES, "ogr_empty_table")
 
 
 def check_replaceable(path: Path) -> None:
@@ -84,6 +99,45 @@ def _own_layers(database: sqlite3.Connection) -> set[str]:
         return {name for (name,) in rows}
     except sqlite3.Error:  # no metadata at all
         return set()
+
+
+def carry_styles(old: Path, new: Path) -> None:
+    """Bring the styles that users have saved in a GeoPackage with QGIS into the one that will replace it.
+
+    Args:
+        old: The file that is replaced; it need not exist, or be a database.
+        new: What takes its place; styles of the layers that it holds go into it.
+    """
+    names = [column.split()[0] for column in _STYLE_COLUMNS]
+    saved = _saved_styles(old, names)
+    if not saved:
+        return
+    with closing(sqlite3.connect(new)) as database, database:
+        layers = {name for (name,) in database.execute("SELECT table_name FROM gpkg_contents")}
+        rows = [row for row in saved if row[names.index("f_table_name")] in layers]
+        if not rows:
+            return
+        database.execute(f"CREATE TABLE {_STYLES} (id INTEGER PRIMARY KEY AUTOINCREMENT, {', '.join(_STYLE_COLUMNS)})")
+        places = ", ".join("?" * len(names))
+        database.executemany(f"INSERT INTO {_STYLES} ({', '.join(names)}) VALUES ({places})", rows)
+        database.execute(
+            "INSERT INTO gpkg_contents (table_name, data_type, identifier, last_change, srs_id) "
+            "SELECT ?, 'attributes', ?, max(last_change), 0 FROM gpkg_contents",
+            (_STYLES, _STYLES),
+        )
+
+
+def _saved_styles(path: Path, names: list[str]) -> list[tuple[object, ...]]:
+    """Return the rows of the table of styles, with those columns; none where there is no such table."""
+    if not path.is_file():
+        return []
+    try:
+        with _opened(path, "ro") as database:
+            known = {name for _, name, *_ in database.execute(f"PRAGMA table_info({_STYLES})")}
+            columns = ", ".join(name if name in known else "NULL" for name in names)
+            return database.execute(f"SELECT {columns} FROM {_STYLES} ORDER BY id").fetchall()
+    except sqlite3.Error:
+        return []
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import json
 import logging
 import sqlite3
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from queue import Queue
@@ -18,10 +18,11 @@ import pyogrio
 from satseg.classes import MapClass
 from satseg.errors import OutputError, one_line
 from satseg.geo.crs import parse_crs, short_name
+from satseg.outputs.families import STYLE
 from satseg.raster.footprint import FOOTPRINT
 from satseg.raster.names import layer_name, plain_target
 from satseg.vectorization.layer import Layer
-from satseg.vectorization.style import qml, sld
+from satseg.vectorization.style import qml
 from satseg.vectorization.table import CLASS, GEOMETRY, Batch, schema
 
 log = logging.getLogger("satseg")
@@ -143,8 +144,10 @@ class GDALWriter:
                 **_options(driver, self._layer),
             )
             if driver == "GPKG":
+                _finish_geopackage(target, self._layer.footprint.text)
                 classes = styled_classes(self._layer, self._present)
-                _finish_geopackage(target, layer_name(self._path.stem), classes, self._layer.footprint.text)
+                if classes:
+                    self._path.with_suffix(STYLE).write_text(qml(classes), encoding="utf-8")
 
 
 def _options(driver: str, layer: Layer) -> dict[str, object]:
@@ -165,19 +168,15 @@ def styled_classes(layer: Layer, present: set[int]) -> list[MapClass]:
     return [entry for entry in layer.classes if entry.id in present or entry.name != f"class {entry.id}"]
 
 
-def _finish_geopackage(path: Path, table: str, classes: Sequence[MapClass], footprint: str | None) -> None:
-    """Add the table from which QGIS takes a layer's colours and the ground of its maps, and take the dates out.
+def _finish_geopackage(path: Path, footprint: str | None) -> None:
+    """Add the ground of the layer's maps to its metadata, and take the dates out.
 
     Args:
         path: File with one layer.
-        table: Name of the layer.
-        classes: What the style shows; nothing is added where there are none.
         footprint: The ground of its maps, None where it is not known. It is so only now, when all of them are in it.
     """
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("PRAGMA synchronous = OFF")  # the file is staged; waiting for the disk takes seconds
-        if classes:
-            _add_style(connection, table, classes)
         if footprint is not None:
             connection.execute(
                 "UPDATE gpkg_metadata SET metadata = replace(metadata, '  </Metadata>', ?)",
@@ -186,23 +185,3 @@ def _finish_geopackage(path: Path, table: str, classes: Sequence[MapClass], foot
         connection.execute("UPDATE gpkg_contents SET last_change = ?", (EPOCH,))
         if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'gpkg_metadata_reference'").fetchone():
             connection.execute("UPDATE gpkg_metadata_reference SET timestamp = ?", (EPOCH,))
-
-
-def _add_style(connection: sqlite3.Connection, table: str, classes: Sequence[MapClass]) -> None:
-    connection.execute(
-        "CREATE TABLE layer_styles (id INTEGER PRIMARY KEY AUTOINCREMENT, f_table_catalog TEXT(256), "
-        "f_table_schema TEXT(256), f_table_name TEXT(256), f_geometry_column TEXT(256), styleName TEXT(30), "
-        "styleQML TEXT, styleSLD TEXT, useAsDefault BOOLEAN, description TEXT, owner TEXT(30), ui TEXT(30), "
-        "update_datetime DATETIME)"
-    )
-    connection.execute(
-        "INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, f_geometry_column, styleName, "
-        "styleQML, styleSLD, useAsDefault, description, owner, update_datetime) "
-        "VALUES ('', '', ?, 'geom', 'classes', ?, ?, 1, 'Colours of the classes', '', ?)",
-        (table, qml(classes), sld(classes, table), EPOCH),
-    )
-    connection.execute(
-        "INSERT INTO gpkg_contents (table_name, data_type, identifier, description, last_change, srs_id) "
-        "VALUES ('layer_styles', 'attributes', 'layer_styles', '', ?, 0)",
-        (EPOCH,),
-    )

@@ -1,15 +1,22 @@
-"""Class colours as QGIS and SLD styles."""
+"""Class colours as a style of QGIS.
+
+It stands in a file beside the layer, which QGIS opens with it: a table ``layer_styles`` in a GeoPackage is one more
+layer to every reader that does not know what it means.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
-from xml.sax.saxutils import escape, quoteattr
+from xml.sax.saxutils import quoteattr
+
+from satseg.outputs.families import STYLE_MARK
 
 if TYPE_CHECKING:
     from satseg.classes import MapClass
 
 _OUTLINE = "#404040"
+_VERSION = "3.22.0"  # of QGIS whose terms these are; without one, QGIS looks for those of its first projects
 
 
 def qml(classes: Iterable[MapClass]) -> str:
@@ -20,9 +27,11 @@ def qml(classes: Iterable[MapClass]) -> str:
     )
     symbols = "".join(_symbol(entry) for entry in classes)
     return (
-        '<!DOCTYPE qgis PUBLIC "http://mrcc.com/qgis.dtd" "SYSTEM"><qgis styleCategories="Symbology">'
+        f'<!DOCTYPE qgis PUBLIC "http://mrcc.com/qgis.dtd" "SYSTEM">{STYLE_MARK}'
+        f'<qgis version="{_VERSION}" styleCategories="Symbology">'
         '<renderer-v2 type="categorizedSymbol" attr="class_id" symbollevels="0" enableorderby="0" forceraster="0">'
-        f"<categories>{categories}</categories><symbols>{symbols}</symbols></renderer-v2></qgis>"
+        f"<categories>{categories}</categories><symbols>{symbols}</symbols></renderer-v2>"
+        "<layerGeometryType>2</layerGeometryType></qgis>\n"  # of polygons
     )
 
 
@@ -40,23 +49,4 @@ def _symbol(entry: MapClass) -> str:
         f'<symbol type="fill" name="{entry.id}" alpha="1" clip_to_extent="1">'
         f'<layer class="SimpleFill" enabled="1" pass="0" locked="0"><Option type="Map">{entries}</Option></layer>'
         "</symbol>"
-    )
-
-
-def sld(classes: Iterable[MapClass], layer: str) -> str:
-    """Return the same style in the OGC's language, for other programs."""
-    rules = "".join(
-        f"<se:Rule><se:Name>{escape(entry.name)}</se:Name>"
-        "<ogc:Filter><ogc:PropertyIsEqualTo><ogc:PropertyName>class_id</ogc:PropertyName>"
-        f"<ogc:Literal>{entry.id}</ogc:Literal></ogc:PropertyIsEqualTo></ogc:Filter>"
-        f'<se:PolygonSymbolizer><se:Fill><se:SvgParameter name="fill">{entry.colour}</se:SvgParameter></se:Fill>'
-        f'<se:Stroke><se:SvgParameter name="stroke">{_OUTLINE}</se:SvgParameter>'
-        '<se:SvgParameter name="stroke-width">0.5</se:SvgParameter></se:Stroke></se:PolygonSymbolizer></se:Rule>'
-        for entry in classes
-    )
-    return (
-        '<?xml version="1.0" encoding="UTF-8"?><StyledLayerDescriptor version="1.1.0" '
-        'xmlns="http://www.opengis.net/sld" xmlns:ogc="http://www.opengis.net/ogc" '
-        f'xmlns:se="http://www.opengis.net/se"><NamedLayer><se:Name>{escape(layer)}</se:Name><UserStyle>'
-        f"<se:FeatureTypeStyle>{rules}</se:FeatureTypeStyle></UserStyle></NamedLayer></StyledLayerDescriptor>"
     )

@@ -10,7 +10,9 @@ import pytest
 from shapely import Point
 
 from satseg.errors import OutputError
+from satseg.outputs.families import STYLE_MARK
 from satseg.outputs.geopackage import check_replaceable, foreign_tables, settle
+from satseg.staging import staged
 
 
 def write(path: Path, layer: str, *, own: bool, append: bool = False, value: str = "as written") -> None:
@@ -89,3 +91,58 @@ def test_what_is_no_database_is_replaced(tmp_path: Path, content: bytes | None) 
         path.write_bytes(content)
     check_replaceable(path)
     assert list(tmp_path.iterdir()) == ([] if content is None else [path])
+
+
+STYLE = {"f_table_schema": "", "f_geometry_column": "geom", "styleQML": "<qgis/>", "useAsDefault": 1}
+
+
+def save_style(path: Path, layer: str, name: str, *, time: str = "update_time") -> None:
+    """Save a style as QGIS does, by way of OGR."""
+    columns = [*STYLE, "f_table_name", "styleName", time]
+    with sqlite3.connect(path) as database:
+        if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'layer_styles'").fetchone():
+            database.execute(f"CREATE TABLE layer_styles (id INTEGER PRIMARY KEY, {', '.join(columns)})")
+            database.execute(
+                "INSERT INTO gpkg_contents (table_name, data_type, identifier) "
+                "VALUES ('layer_styles', 'attributes', 'layer_styles')"
+            )
+        values = [*STYLE.values(), layer, name, "2026-01-02T03:04:05.000Z"]
+        database.execute(f"INSERT INTO layer_styles ({', '.join(columns)}) VALUES ({', '.join('?' * 7)})", values)
+    database.close()
+
+
+@pytest.mark.parametrize("time", ["update_time", "another_column"])
+def test_styles_that_users_have_saved_for_the_layer_go_with_it(tmp_path: Path, time: str) -> None:
+    path = tmp_path / "a.gpkg"
+    write(path, "a", own=True)
+    save_style(path, "a", "mine", time=time)
+    save_style(path, "another", "of what is gone", time=time)
+    for _ in range(2):
+        with staged(path) as work:
+            write(work, "a", own=True, value="anew")
+    assert pyogrio.read_dataframe(path, layer="a")["name"].tolist() == ["anew"]
+    table = pyogrio.read_dataframe(path, layer="layer_styles")
+    assert table.f_table_name.tolist() == ["a"]
+    assert table.styleName.tolist() == ["mine"]
+    assert table.update_time.isna().all() == (time != "update_time")
+    assert {name: table[name][0] for name in STYLE} == STYLE
+    assert foreign_tables(path) == []
+
+
+def test_a_style_of_the_user_beside_the_file_stays_and_that_of_satseg_goes_with_its_layer(tmp_path: Path) -> None:
+    path, style = tmp_path / "a.gpkg", tmp_path / "a.qml"
+
+    def replace(text: str | None) -> None:
+        with staged(path) as work:
+            write(work, "a", own=True)
+            if text is not None:
+                work.with_suffix(".qml").write_text(text)
+
+    replace(f"<qgis>{STYLE_MARK} red</qgis>")
+    replace(f"<qgis>{STYLE_MARK} blue</qgis>")
+    assert "blue" in style.read_text()
+    replace(None)  # of ids, which have no classes
+    assert not style.exists()
+    style.write_text("<qgis>mine</qgis>")
+    replace(f"<qgis>{STYLE_MARK} blue</qgis>")
+    assert style.read_text() == "<qgis>mine</qgis>"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 import json
-import re
 import sqlite3
 import struct
 import tempfile
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import geopandas
 import numpy as np
@@ -155,13 +155,21 @@ def test_geopackage_has_a_spatial_index_and_opens_coloured(tmp_path: Path) -> No
     path = tmp_path / "out.gpkg"
     run([path], noise(20, 20))
     with sqlite3.connect(path) as connection:
-        qml, table = connection.execute("SELECT styleQML, f_table_name FROM layer_styles WHERE useAsDefault").fetchone()
         indexed = connection.execute("SELECT count(*) FROM rtree_out_geom").fetchone()[0]
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    assert table == "out"
+    qml = path.with_suffix(".qml").read_text()  # where QGIS looks for it
     assert all(",".join(map(str, entry.rgb)) in qml and entry.name in qml for entry in CLASSES)
     assert indexed == len(read(path))
     assert pyogrio.read_info(path)["layer_metadata"]["BY"] == "tests"
+
+
+def test_a_geopackage_opens_without_a_warning(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    path = tmp_path / "out.gpkg"
+    run([path], noise(20, 20))
+    recwarn.clear()
+    assert len(geopandas.read_file(path)) == len(pyogrio.read_dataframe(path)) > 0
+    assert pyogrio.list_layers(path).tolist() == [["out", "Polygon"]]
+    assert [str(warning.message) for warning in recwarn.list] == []
 
 
 def test_geoparquet_says_what_it_holds(tmp_path: Path) -> None:
@@ -420,13 +428,12 @@ def test_a_style_shows_classes_that_occur_or_have_a_name(tmp_path: Path) -> None
             sink.begin(scene_info(values.shape))
             sink.write(Rows(0, values))
             sink.close()
-        with sqlite3.connect(path) as connection:
-            if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'layer_styles'").fetchone():
-                return None
-            qml, sld = connection.execute("SELECT styleQML, styleSLD FROM layer_styles").fetchone()
-        names = re.findall(r'label="([^"]*)"', qml)
-        assert names == re.findall(r"<se:Rule><se:Name>([^<]*)", sld)
-        return names
+        qml = path.with_suffix(".qml")
+        if not qml.exists():
+            return None
+        root = ElementTree.parse(qml).getroot()
+        assert {entry.get("value") for entry in root.iter("category")} <= {str(entry.id) for entry in nameless}
+        return [str(entry.get("label")) for entry in root.iter("category")]
 
     values = np.array([[3, 3, 7], [255, 190, 190]], dtype=np.uint8)
     assert style(values) == ["class 3", "class 7", "class 190", "water"]
