@@ -365,7 +365,7 @@ class TileSummary(Result):
         kept_apart: Tiles left out because they overlap tiles of another split, or come too near to them.
         overlapping: Tiles that overlap a tile of another split, as counted at the end.
         unplaced: Scenes that could not be compared with others, since nobody knows where they lie.
-        shares: Share of the labelled area by split.
+        shares: Share of the labelled area by split; nothing where tiles were added to others.
     """
 
     path: str

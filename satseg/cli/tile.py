@@ -317,8 +317,9 @@ def _shares(text: str) -> tuple[float, ...]:
 
 
 def _tables(summary: TileSummary) -> list[Table]:
-    shares = {split: f"{share:.1%}" for split, share in summary.shares.items()}
-    rows = [(split, count, shares.get(split)) for split, count in summary.tiles.items()]
+    areas = {split: f"{share:.1%}" for split, share in summary.shares.items()}
+    columns = ("split", "tiles", "area")[: 3 if areas else 2]
+    rows = [(split, count, areas.get(split))[: len(columns)] for split, count in summary.tiles.items()]
     checked = [
         ("tiles that overlap a tile of another split (checked)", summary.overlapping),
         *([("scenes without a CRS, whose overlap nobody can check", summary.unplaced)] if summary.unplaced else []),
@@ -326,7 +327,7 @@ def _tables(summary: TileSummary) -> list[Table]:
         ("tiles left out for what they hold", summary.skipped),
     ]
     return [
-        console.table(("split", "tiles", "area"), rows, title=f"Wrote {summary.path}"),
+        console.table(columns, rows, title=f"Wrote {summary.path}"),
         class_pixels(summary.pixels),
         console.table(("", ""), checked),
     ]

@@ -13,6 +13,7 @@ from satseg.errors import ClassRasterError
 from satseg.raster.class_found import LISTED, listed
 from satseg.raster.class_map import IGNORE, OTHERS, ClassMap, spell_pair
 
+_FEW = 3  # files that a message names one by one
 _ALIKE = 0.75  # of 0 to 1, as difflib measures it: one letter of four
 _NO_DATA = frozenset(
     [
@@ -56,7 +57,18 @@ class UnnamedValuesError(ClassRasterError):
     def joined(cls, errors: Sequence[UnnamedValuesError]) -> UnnamedValuesError:
         """Return one error that tells what several, of one class map, do."""
         remark = next((error.remark for error in errors if error.remark), "")
-        return cls([part for error in errors for part in error.found], errors[0].class_map, remark)
+        found = [part for error in errors for part in error.found]
+        return cls(found if len(found) <= _FEW else _summed(found), errors[0].class_map, remark)
+
+
+def _summed(found: Sequence[tuple[str, Counter[str], str]]) -> list[tuple[str, Counter[str], str]]:
+    """Return the values of all files together, those that are counted alike."""
+    made = []
+    for unit in dict.fromkeys(unit for _, _, unit in found):
+        parts = [(path, counts) for path, counts, other in found if other == unit]
+        where = f"{parts[0][0]}, with {len(parts) - 1:,} more," if len(parts) > 1 else parts[0][0]
+        made.append((where, sum((counts for _, counts in parts), Counter[str]()), unit))
+    return made
 
 
 def say_unnamed(found: Sequence[tuple[str, Counter[str], str]], class_map: ClassMap) -> tuple[str, str]:

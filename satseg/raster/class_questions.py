@@ -130,8 +130,9 @@ def _ask_about_255(files: Sequence[FoundValues], reading: Reading) -> None:
         zero = f"0={BACKGROUND}," if counts[0] else ""
         only = f"0 and {IGNORE_INDEX}" if counts[0] else f"{IGNORE_INDEX}"
         unlabelled = f", or --unlabelled {IGNORE_INDEX}" if reading.use is Use.LABELS else ""
+        where = _where([file.path for file in files if file.counts[IGNORE_INDEX]])
         raise ClassRasterError(
-            f"{files[0].path} holds only {only}; {IGNORE_INDEX} could be a class, or mean unlabelled.",
+            f"{where} only {only}; {IGNORE_INDEX} could be a class, or mean unlabelled.",
             hint=f"Say which: --class-map {zero}{IGNORE_INDEX}=NAME, or {zero}{IGNORE_INDEX}={IGNORE}{unlabelled}.",
         )
 
@@ -140,18 +141,23 @@ def _ask_about_negative(files: Sequence[FoundValues], reading: Reading) -> None:
     """Ask about values below 0 that nobody named: mostly they mean that nobody looked there."""
     if reading.class_map is not None:
         return
-    for file in files:
-        negative = {str(code): file.counts[code] for code in file.counts if code < 0 and code not in reading.unlabelled}
-        if negative:
-            unlabelled = " ".join(f"--unlabelled {value}" for value in negative)
-            others = as_class_map([str(code) for code in sorted(file.counts) if code >= 0], "NAME")
-            line = ",".join(part for part in (as_class_map(negative, IGNORE), others) if part)
-            either = f"{unlabelled}, or " if reading.use is Use.LABELS else ""
-            raise ClassRasterError(
-                f"{file.path} holds values below 0, which could be classes, or mean unlabelled: "
-                f"{listed(Counter(negative))}.",
-                hint=f"Say which: {either}--class-map {line}",
-            )
+    counts: Counter[int] = sum((file.counts for file in files), Counter())
+    negative = Counter({str(n): counts[n] for n in sorted(counts) if n < 0 and n not in reading.unlabelled})
+    if negative:
+        holding = [file.path for file in files if any(str(code) in negative for code in file.counts)]
+        unlabelled = " ".join(f"--unlabelled {value}" for value in negative)
+        others = as_class_map([str(code) for code in sorted(counts) if code >= 0], "NAME")
+        line = ",".join(part for part in (as_class_map(negative, IGNORE), others) if part)
+        either = f"{unlabelled}, or " if reading.use is Use.LABELS else ""
+        raise ClassRasterError(
+            f"{_where(holding)} values below 0, which could be classes, or mean unlabelled: {listed(negative)}.",
+            hint=f"Say which: {either}--class-map {line}",
+        )
+
+
+def _where(paths: Sequence[str]) -> str:
+    """Return the beginning of a sentence on what rasters hold: the first of them, and how many more there are."""
+    return f"{paths[0]}, with {len(paths) - 1:,} more, holds" if len(paths) > 1 else f"{paths[0]} holds"
 
 
 def _ask_about_nodata(files: Sequence[FoundValues], reading: Reading, *, alone: bool) -> None:

@@ -358,7 +358,7 @@ class _Job:
             kept_apart=plan.kept_apart,
             overlapping=len(tile_set.leaks()),
             unplaced=tile_set.unplaced,
-            shares={split: area / sum(areas.values()) for split, area in areas.items()},
+            shares={s: area / sum(areas.values()) for s, area in areas.items()} if self.base is None else {},
         )
         for remark in remarks_on_bands(tile_set):
             log.warning("%s", remark)

@@ -11,7 +11,7 @@ from typing import Any
 
 from satseg.errors import TileError, UsageError, printable
 from satseg.raster.scales import same_scale
-from satseg.raster.selection import select_bands
+from satseg.raster.selection import is_generic, select_bands
 from satseg.raster.source import SceneSource
 from satseg.records import BandSpec, SceneInfo
 from satseg.tiles.scene_table import LabelledScene
@@ -292,7 +292,8 @@ def _named_alike(infos: Sequence[SceneInfo], base: TileSet | None, *, by_number:
     folded = tuple(name.casefold() for name in names)
     other = [info for info in infos if _folded(info.bands) != folded]
     shuffled = [info for info in other if sorted(_folded(info.bands)) == sorted(folded)]
-    example = next(iter(shuffled or ([] if by_number else other)), None)
+    unnamed = by_number or all(map(is_generic, names))
+    example = next(iter(shuffled or ([] if unnamed else other)), None)
     if example is not None:
         log.warning(
             "Bands go by their order, since they are named otherwise than those of %s (%s) in %d of the scenes, such "

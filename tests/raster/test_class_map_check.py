@@ -52,6 +52,32 @@ def test_all_features_that_a_class_map_lacks_are_told_at_once_with_the_line_to_t
     assert known == ("background", "Vårbyg", "Kartofler, spise-", "winter")
 
 
+def test_values_that_each_of_three_scenes_lacks_are_told_at_once(tmp_path: Path) -> None:
+    masks = {name: str(raster(tmp_path / f"{name}.tif", 1, value)) for name, value in {"a": 7, "b": 8, "c": 9}.items()}
+    with pytest.raises(LabelError) as caught:
+        open_labels(masks, class_map=ClassMap.parse("1=bare"))
+    assert caught.value.message == (
+        f"{masks['a']}, with 2 more, holds the values 7 (1 px), 8 (1 px), 9 (1 px), which --class-map does not name."
+    )
+    assert "--class-map '7=class 7,8=class 8,9=class 9'" in str(caught.value.hint)
+
+
+def test_many_files_that_lack_values_are_told_in_one_short_sentence(tmp_path: Path) -> None:
+    files = {}
+    for number in range(6):
+        shapes = geopandas.GeoDataFrame(
+            {"crop": [f"kind {number}"]}, geometry=[shapely.box(0, 0, 1, 1)], crs="EPSG:32632"
+        )
+        shapes.to_file(tmp_path / f"{number}.gpkg")
+        files[str(number)] = str(tmp_path / f"{number}.gpkg")
+    with pytest.raises(LabelError) as caught:
+        open_labels(files, class_field="crop", class_map=ClassMap.parse("Rug=rye"))
+    values = ", ".join(f"kind {number} (1 feature)" for number in range(6))
+    assert caught.value.message == (
+        f"{files['0']}, with 5 more, holds the values {values}, which --class-map does not name."
+    )
+
+
 def test_files_of_labels_are_told_of_together(fields: Path, tmp_path: Path) -> None:
     ground = raster(tmp_path / "ground.tif", 1, 7, 7)
     shapes = geopandas.GeoDataFrame({"crop": ["Rug", None]}, geometry=[shapely.box(0, 0, 1, 1)] * 2, crs="EPSG:32632")

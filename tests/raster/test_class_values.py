@@ -191,6 +191,22 @@ def test_any_nodata_beside_one_class_is_asked_about(tmp_path: Path, nodata: int,
     assert read(path, f"{nodata}=ignore,1=roof")[:, 0].tolist() == [0] * 4 + [255] * 6
 
 
+def test_values_below_0_of_all_rasters_are_asked_about_at_once(tmp_path: Path) -> None:
+    codes = {"a": (1, 0), "b": (-1, 0), "c": (-9, 7), "d": (-1, -9)}
+    files = [write(tmp_path / f"{name}.tif", mask(*pair, "int16")) for name, pair in codes.items()]
+    counts = {code: sum(int((mask(*pair, "int16") == code).sum()) for pair in codes.values()) for code in (-1, -9)}
+    told = ", ".join(f"{code} ({n} px)" for code, n in sorted(counts.items(), key=lambda entry: -entry[1]))
+    for labels in (files, {path.stem: [str(path)] for path in files}):
+        with pytest.raises(LabelError) as caught:
+            open_labels(labels)
+        assert caught.value.message == (
+            f"{files[1]}, with 2 more, holds values below 0, which could be classes, or mean unlabelled: {told}."
+        )
+        assert caught.value.hint == (
+            "Say which: --unlabelled -9 --unlabelled -1, or --class-map -9=ignore,-1=ignore,0=NAME,1=NAME,7=NAME"
+        )
+
+
 def test_values_below_0_are_asked_about(tmp_path: Path) -> None:
     values = mask(-1, 0, "int16")
     values[9] = 1
