@@ -16,6 +16,7 @@ from satseg.classes import ClassTable
 from satseg.errors import CheckpointError, SatsegError, UsageError, one_line
 from satseg.fields import FieldError, Fields, parse_json, shown
 from satseg.presence import require_checkpoint
+from satseg.raster.label_meaning import LabelMeaning
 from satseg.raster.scales import Conversion, same_scale, states_scale
 from satseg.raster.selection import is_generic
 from satseg.records import BandSpec, BandStatistics
@@ -46,6 +47,7 @@ class ModelCard:
         normalisation: How raw values are normalised: ``mean-std`` is the only way so far.
         training: How it was trained (steps, seed, ...).
         metrics: Validation scores by name.
+        labels: What the labels of the training tiles meant.
         version: satseg that wrote it.
     """
 
@@ -59,6 +61,7 @@ class ModelCard:
     normalisation: str = "mean-std"
     training: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
+    labels: LabelMeaning = field(default_factory=LabelMeaning)
     version: str = __version__
 
     def to_json(self) -> str:
@@ -70,6 +73,7 @@ class ModelCard:
             "classes": self.classes.to_dict(),
             "bands": asdict(self.bands),
             "statistics": asdict(self.statistics),
+            **({"labels": self.labels.to_dict()} if self.labels else {}),
         }
         return json.dumps(parts, sort_keys=True, ensure_ascii=False)
 
@@ -105,6 +109,7 @@ class ModelCard:
             normalisation=fields.choice("normalisation", [cls.normalisation]),
             training=fields.plain("training"),
             metrics=fields.scores("metrics"),
+            labels=LabelMeaning.from_dict(fields.value("labels")) if fields.holds("labels") else LabelMeaning(),
             version=fields.text("version", longest=_LONGEST_ARCH),
         )
 

@@ -53,6 +53,7 @@ def evaluate(
     where: options.Where = None,
     unlabelled: options.Unlabelled = None,
     labelled_area: options.LabelledArea = None,
+    outside: options.Outside = None,
     aoi: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="Vector file of the polygons in which to score, in any CRS."),
@@ -162,6 +163,7 @@ def evaluate(
         where=where,
         unlabelled=unlabelled or (),
         labelled_area=labelled_area,
+        outside=outside,
         aoi=aoi,
         bands=inputs.names(bands),
         split=split,

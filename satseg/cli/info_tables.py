@@ -185,6 +185,7 @@ def _checkpoint(found: CheckpointInfo) -> list[_Row]:
         ("tile size", f"{card.tile_size} px"),
         ("ground", _gsd(card.gsd)),
         ("dtype", card.bands.dtype),
+        *([("labels", str(card.labels))] if card.labels else []),
         ("training", _settings(card.training)),
         ("validation", _settings(card.metrics)),
         ("written by", f"satseg {card.version}"),

@@ -224,6 +224,15 @@ LabelledArea = Annotated[
         rich_help_panel=_LABELS,
     ),
 ]
+Outside = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WHAT",
+        help="What lies outside of all polygons: background, or ignore where they are all that is known.",
+        show_default="background",
+        rich_help_panel=_LABELS,
+    ),
+]
 Where = Annotated[
     str | None,
     typer.Option(metavar="SQL", help="Condition that features must meet.", rich_help_panel=_LABELS),

@@ -93,15 +93,7 @@ def tile(
     ] = None,
     unlabelled: options.Unlabelled = None,
     labelled_area: options.LabelledArea = None,
-    outside: Annotated[
-        str | None,
-        typer.Option(
-            metavar="WHAT",
-            help="What lies outside of all polygons: background, or ignore where they are all that is known.",
-            show_default="background",
-            rich_help_panel=_LABELS,
-        ),
-    ] = None,
+    outside: options.Outside = None,
     ignore_border: Annotated[
         str | None,
         typer.Option(

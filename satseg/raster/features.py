@@ -194,6 +194,18 @@ class VectorLayer:
             raise LabelError(f"{path} holds geometries as {shown(column['encoding'])}, not as WKB.")
         return cls(path, Path(path).stem, tuple(name for name in names if name != geometry), named, count, geometry)
 
+    def told(self) -> dict[str, str]:
+        """Return what the layer tells of itself by name, as satseg and others write it; nothing where it cannot."""
+        try:
+            if is_parquet(self.path):
+                with _parquet(self.path) as file:
+                    raw = file.metadata.metadata or {}
+                return {name.decode(): value.decode() for name, value in raw.items()}
+            with vector_name(self.path) as spelt:
+                return dict(pyogrio.read_info(spelt, layer=self.name)["layer_metadata"] or {})
+        except (DataSourceError, DataLayerError, OSError, ValueError, pa.ArrowException):
+            return {}
+
     def require(self, field: str) -> None:
         """Refuse a field that the layer does not have.
 

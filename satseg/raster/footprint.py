@@ -5,10 +5,7 @@ from __future__ import annotations
 import logging
 
 import numpy as np
-import pyarrow.parquet as pq
-import pyogrio
 import shapely
-from pyogrio.errors import DataLayerError, DataSourceError
 from pyproj.exceptions import ProjError
 from shapely.errors import ShapelyError
 
@@ -16,8 +13,7 @@ from satseg.geo.crs import full_turn, is_geographic, way
 from satseg.geo.grid import Grid
 from satseg.geo.polygons import is_finite, repair, reproject
 from satseg.raster.area import AreaOfInterest
-from satseg.raster.features import VectorLayer, is_parquet
-from satseg.raster.names import vector_name
+from satseg.raster.features import VectorLayer
 from satseg.records import SceneInfo
 
 log = logging.getLogger("satseg")
@@ -60,25 +56,15 @@ class Footprint:
 
 def read_footprint(layer: VectorLayer) -> AreaOfInterest | None:
     """Return the ground of a layer that satseg wrote; None where it does not tell it."""
+    text = layer.told().get(FOOTPRINT)
+    if text is None or len(text) > _LONGEST:
+        return None
     try:
-        text = _stored(layer)
-        if text is None or len(text) > _LONGEST:
-            return None
         found = repair(np.array([shapely.from_wkt(text)], dtype=object))
-    except (DataSourceError, DataLayerError, ShapelyError, OSError, ValueError):
+    except ShapelyError:
         return None
     known = not shapely.is_missing(found).any()
     return AreaOfInterest(layer.path, shapely.get_parts(found), layer.crs) if known else None
-
-
-def _stored(layer: VectorLayer) -> str | None:
-    if is_parquet(layer.path):
-        with open(layer.path, "rb") as file:
-            value = (pq.read_metadata(file).metadata or {}).get(FOOTPRINT.encode())
-        return None if value is None else value.decode()
-    with vector_name(layer.path) as spelt:
-        told = pyogrio.read_info(spelt, layer=layer.name)["layer_metadata"]
-    return (told or {}).get(FOOTPRINT)
 
 
 def _brought(outline: shapely.Polygon, here: str | None, there: str | None) -> shapely.Polygon | None:

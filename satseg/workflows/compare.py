@@ -6,15 +6,13 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import shapely
 from rasterio.windows import Window
 
 from satseg.classes import BACKGROUND, ClassTable
-from satseg.errors import AreaError, LabelError, SatsegError, UsageError, printable
+from satseg.errors import AreaError, LabelError, SatsegError, UsageError
 from satseg.evaluation.assessment import Assessment
 from satseg.evaluation.confusion import report
 from satseg.evaluation.maps import MapComparison, beside_labels, read_labels, telling
@@ -24,79 +22,26 @@ from satseg.evaluation.polygons import PolygonSet, match_polygons
 from satseg.evaluation.tally import Count
 from satseg.raster.area import AreaOfInterest, SceneArea
 from satseg.raster.class_found import Reading, Use, example_map, spell_few
-from satseg.raster.class_lists import ClassMapSource, read_class_map
-from satseg.raster.class_map import ClassMap
 from satseg.raster.class_values import ClassValues, Translation, own_name
 from satseg.raster.features import VectorLayer
 from satseg.raster.footprint import read_footprint
 from satseg.raster.label_files import open_labels
+from satseg.raster.label_meaning import LABELS_TAG, LabelMeaning
 from satseg.raster.labels import LabelSource
-from satseg.raster.raster_labels import RasterLabels, is_raster
+from satseg.raster.names import open_raster
+from satseg.raster.raster_labels import RasterLabels
 from satseg.raster.scene import Scene
 from satseg.raster.vector_labels import VectorLabels, window_outline
 from satseg.records import EvaluationReport, Progress, Rows, SceneInfo
 from satseg.workflows.class_raster import class_rows
 from satseg.workflows.grid import common_grid
+from satseg.workflows.label_reading import LabelReading
 from satseg.workflows.map_classes import table_of
 
 log = logging.getLogger("satseg")
 
 OWN_FIELD = "class_name"
 """Attribute in which satseg writes the class of its polygons."""
-
-
-@dataclass(frozen=True)
-class LabelReading:
-    """How labels are read.
-
-    Args:
-        path: Vector features or a class raster.
-        class_field: Attribute that names the class of each feature; None puts all of them into one.
-        class_map: Class by value, as text, file or dictionary; None makes a class of each value.
-        where: Condition in SQL that features must meet.
-        unlabelled: Values of class rasters that mean that nobody looked there.
-        labelled_area: Vector file of the polygons outside of which nothing is known.
-    """
-
-    path: str | Path
-    class_field: str | None = None
-    class_map: ClassMapSource | None = None
-    where: str | None = None
-    unlabelled: Sequence[int] = ()
-    labelled_area: str | Path | None = None
-
-    @cached_property
-    def mapping(self) -> ClassMap | None:
-        """The class map.
-
-        Raises:
-            UsageError: It is none.
-        """
-        return read_class_map(self.class_map)
-
-    def open(self) -> LabelSource:
-        """Open them, with classes of their own.
-
-        Raises:
-            LabelError: They cannot be used.
-            UsageError: The class map is none.
-        """
-        mapping = self.mapping
-        if mapping is not None and self.class_field is None and not is_raster(str(self.path)):
-            # All features are of the one class that the file is named after: a class map may speak of the map alone.
-            mapping = mapping if mapping.find(printable(Path(VectorLayer.open(str(self.path)).path).stem)) else None
-        if mapping is not None:
-            mapping = replace(mapping, keeps_targets=True)
-        source = open_labels(
-            self.path,
-            class_field=self.class_field,
-            class_map=mapping,
-            where=self.where,
-            unlabelled=self.unlabelled,
-            labelled_area=self.labelled_area,
-        )
-        source.warn_of_unmet(mapping, only_alike=True)  # other names may be those of the map
-        return source
 
 
 @dataclass(frozen=True)
@@ -224,6 +169,8 @@ def compare_raster(
     Raises:
         LabelError: One of both has no names for its values, or they have no class in common.
     """
+    with open_raster(path) as dataset:
+        labels = labels.like(_meaning_of(path, dataset.tags()), path)
     values = ClassValues([path], Reading(labels.mapping, use=Use.MAP))
     source, classes = _common_classes(path, values, labels)
     comparison = Comparison.start(source, measures, () if aoi is None else (aoi,))
@@ -233,6 +180,11 @@ def compare_raster(
         rows = class_rows(raster, Translation(classes, {entry.name: entry.id for entry in source.classes}))
         comparison.add(0, raster.info, telling(rows, raster.info, progress))
     return comparison.report()
+
+
+def _meaning_of(path: str, told: Mapping[str, str]) -> LabelMeaning:
+    """Return what the labels meant of the network that made a map, as far as the map tells it."""
+    return LabelMeaning.from_json(told[LABELS_TAG], path) if LABELS_TAG in told else LabelMeaning()
 
 
 def _common_classes(path: str, values: ClassValues, labels: LabelReading) -> tuple[LabelSource, Mapping[int, str]]:
@@ -283,6 +235,7 @@ def compare_polygons(
         measures: What is measured.
         progress: Told how far it is.
     """
+    labels = labels.like(_meaning_of(path, VectorLayer.open(path).told()), path)
     source = labels.open()
     if source.classes.background is None:  # what no polygon covers must be some class: the lowest value
         source = source.among(replace(source.classes, background=0))

@@ -17,7 +17,8 @@ from satseg.raster.gdal import gdal_environment
 from satseg.raster.raster_labels import is_raster
 from satseg.records import EvaluationReport, Progress
 from satseg.runs import Run
-from satseg.workflows.compare import LabelReading, compare_polygons, compare_raster
+from satseg.workflows.compare import compare_polygons, compare_raster
+from satseg.workflows.label_reading import LabelReading
 
 _TILES_HAVE_LABELS = "Tiles hold their labels; a scene, a map or polygons are compared with a file of labels."
 
@@ -33,6 +34,7 @@ def evaluate(
     where: str | None = None,
     unlabelled: Numbers = (),
     labelled_area: PathLike | None = None,
+    outside: str | None = None,
     aoi: PathLike | None = None,
     bands: Bands | None = None,
     split: str = "test",
@@ -67,6 +69,9 @@ def evaluate(
     Objects are the features where labels or map are polygons, else connected pixels of one class (four neighbours).
     They match one to one, where their IoU is over 0.5.
 
+    Class field, class map, unlabelled values and what lies outside of polygons are those of the labels that the network
+    was trained on, which checkpoints and their maps remember, as far as nothing else is said here.
+
     Only the ground counts that the map speaks of: the scene or raster; for polygons the footprint of the maps that they
     came from, which satseg keeps in GeoPackages and GeoParquet, else the area of interest, else their bounding box,
     which is said. Objects beyond its edge, or that of a tile, the labelled area or the area of interest, do not count;
@@ -84,6 +89,8 @@ def evaluate(
         where: Condition in SQL that features of the labels must meet.
         unlabelled: Values of class rasters that are labels which mean that nobody looked there.
         labelled_area: Vector file, in any CRS, of the polygons outside of which nothing is known.
+        outside: What lies outside of all polygons of the labels: ``background``, or ``ignore`` where nothing is known
+            there; None is ``background``.
         aoi: Vector file, in any CRS, of the polygons in which to score. Scenes that lie outside are passed over.
         bands: Bands of scenes that the network is shown, by number from 1 or by name; None finds those of the
             training.
@@ -146,13 +153,14 @@ def evaluate(
             where=where,
             unlabelled=unlabelled or None,
             labelled_area=labelled_area,
+            outside=outside,
             aoi=aoi,
         )
     if bands is not None and (checkpoint is None or labels is None):
         raise UsageError("--bands is for scenes that a network is shown.")
     reading = None
     if labels is not None:
-        reading = LabelReading(labels, class_field, class_map, where, unlabelled, labelled_area)
+        reading = LabelReading(labels, class_field, class_map, where, unlabelled, labelled_area, outside)
     with gdal_environment():
         area = None if aoi is None else AreaOfInterest.read(aoi)
         if checkpoint is None:

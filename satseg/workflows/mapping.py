@@ -19,6 +19,7 @@ from satseg.inference.network import Network
 from satseg.inference.ray_engine import RayEngine
 from satseg.inference.views import COARSEST, FINEST
 from satseg.raster.area import AreaOfInterest
+from satseg.raster.label_meaning import LABELS_TAG, LabelMeaning
 from satseg.raster.scales import Conversion
 from satseg.raster.source import SceneSource
 from satseg.records import (
@@ -89,6 +90,7 @@ class Mapper:
         tile_size: Side of the training tiles; None where it is unknown.
         bands: What raw values of the training scenes mean; None takes those of scenes as they are.
         engine: Workers that have the network; None runs it in this process.
+        labels: What the labels of the training tiles meant.
     """
 
     network: Network
@@ -98,6 +100,7 @@ class Mapper:
     tile_size: int | None = None
     bands: BandSpec | None = None
     engine: RayEngine | None = None
+    labels: LabelMeaning = field(default_factory=LabelMeaning)
 
     @cached_property
     def planner(self) -> Planner:
@@ -234,6 +237,7 @@ class Mapper:
             "SATSEG_VERSION": __version__,
             "SATSEG_COMMAND": " ".join(("satseg predict", *self.settings.words())),
             "SATSEG_MODEL": self.origin,
+            **({LABELS_TAG: self.labels.to_json()} if self.labels else {}),
         }
         if plan is not None:
             told["SATSEG_PLAN"] = (

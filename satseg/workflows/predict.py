@@ -404,7 +404,7 @@ def _mapper(
     torch.set_num_threads(settings.threads or available_cores())
     card = checkpoints[0].card
     network = _network(checkpoints, arch, settings) if engine is None else send(checkpoints, arch, settings, engine)
-    return Mapper(network, origin, settings, card.gsd, card.tile_size, card.bands, engine)
+    return Mapper(network, origin, settings, card.gsd, card.tile_size, card.bands, engine, card.labels)
 
 
 def _output_names(output: Paths | OutputNames) -> OutputNames:

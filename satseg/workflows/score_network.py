@@ -32,7 +32,8 @@ from satseg.tiles.batches import TileReader
 from satseg.tiles.layout import SPLITS
 from satseg.tiles.scores import write_scores
 from satseg.tiles.tileset import TileSet
-from satseg.workflows.compare import Comparison, LabelReading
+from satseg.workflows.compare import Comparison
+from satseg.workflows.label_reading import LabelReading
 from satseg.workflows.mapping import Mapper
 from satseg.workflows.predict import fitting
 from satseg.workflows.predict_settings import PredictionSettings
@@ -99,6 +100,7 @@ class NetworkScoring:
         """Score the maps of scenes, made as ``predict`` makes them, where labels and area of interest are."""
         if not scenes:
             raise UsageError("There is no scene to compare with the labels.")
+        labels = labels.like(self.checkpoint.card.labels, self.checkpoint.path)
         source = labels.open().among(self.checkpoint.card.classes, extend=True)
         comparison = Comparison.start(source, self.measures, () if aoi is None else (aoi,))
         for number, name in enumerate(scenes):

@@ -25,6 +25,7 @@ from satseg.evaluation.confusion import score
 from satseg.fields import Fields
 from satseg.progress import automatic
 from satseg.raster.gdal import gdal_environment
+from satseg.raster.label_meaning import LabelMeaning
 from satseg.records import Progress, ProgressEvent, TrainingSummary
 from satseg.runs import Run, claim_output
 from satseg.runs.log import LogRow
@@ -352,6 +353,7 @@ def _make_card(recipe: Recipe, tile_set: TileSet) -> ModelCard:
         gsd=tile_set.gsd,
         tile_size=tile_set.tile_size,
         training=training,
+        labels=LabelMeaning.of_tiles(tile_set.provenance),
     )
 
 

@@ -1,0 +1,101 @@
+"""How ``evaluate`` reads labels: as users say, else like those that a network was trained on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from satseg.classes import BACKGROUND
+from satseg.errors import LabelError, printable
+from satseg.raster.class_lists import ClassMapSource, read_class_map
+from satseg.raster.class_map import ClassMap
+from satseg.raster.features import VectorLayer
+from satseg.raster.label_files import open_labels
+from satseg.raster.label_meaning import LabelMeaning
+from satseg.raster.labels import LabelSource
+from satseg.raster.raster_labels import is_raster
+
+log = logging.getLogger("satseg")
+
+
+@dataclass(frozen=True)
+class LabelReading:
+    """How labels are read.
+
+    Args:
+        path: Vector features or a class raster.
+        class_field: Attribute that names the class of each feature; None puts all of them into one.
+        class_map: Class by value, as text, file or dictionary; None makes a class of each value.
+        where: Condition in SQL that features must meet.
+        unlabelled: Values of class rasters that mean that nobody looked there.
+        labelled_area: Vector file of the polygons outside of which nothing is known.
+        outside: What lies outside of all polygons: ``background`` or ``ignore``; None is ``background``.
+    """
+
+    path: str | Path
+    class_field: str | None = None
+    class_map: ClassMapSource | None = None
+    where: str | None = None
+    unlabelled: Sequence[int] = ()
+    labelled_area: str | Path | None = None
+    outside: str | None = None
+
+    def like(self, meaning: LabelMeaning, source: str | Path) -> LabelReading:
+        """Return a reading like that of the labels behind a network or map, but for what the user says otherwise.
+
+        Args:
+            meaning: What those labels meant.
+            source: The network or map.
+        """
+        wanted = {name: value for name, value in meaning.to_dict().items() if not getattr(self, name)}
+        if isinstance(self.path, Mapping) or is_raster(str(self.path)):
+            wanted.pop("class_field", None)
+        else:
+            wanted.pop("unlabelled", None)
+            field = wanted.get("class_field")
+            if field is not None and field not in (fields := VectorLayer.open(str(self.path)).fields):
+                raise LabelError(
+                    f"{self.path} has no attribute {field!r}, which named the classes of the labels behind {source}.",
+                    hint=f"Name its own with --class-field: {', '.join(fields)}." if fields else "It has none at all.",
+                )
+        if not wanted:
+            return self
+        log.info("Labels are read like those behind %s: %s.", source, LabelMeaning.from_dict(wanted))
+        return replace(self, **wanted)
+
+    @cached_property
+    def mapping(self) -> ClassMap | None:
+        """The class map.
+
+        Raises:
+            UsageError: It is none.
+        """
+        return read_class_map(self.class_map)
+
+    def open(self) -> LabelSource:
+        """Open them, with classes of their own.
+
+        Raises:
+            LabelError: They cannot be used.
+            UsageError: The class map is none.
+        """
+        mapping = self.mapping
+        if mapping is not None and self.class_field is None and not is_raster(str(self.path)):
+            # All features are of the one class that the file is named after: a class map may speak of the map alone.
+            mapping = mapping if mapping.find(printable(Path(VectorLayer.open(str(self.path)).path).stem)) else None
+        if mapping is not None:
+            mapping = replace(mapping, keeps_targets=True)
+        source = open_labels(
+            self.path,
+            class_field=self.class_field,
+            class_map=mapping,
+            where=self.where,
+            unlabelled=self.unlabelled,
+            labelled_area=self.labelled_area,
+            outside=self.outside or BACKGROUND,
+        )
+        source.warn_of_unmet(mapping, only_alike=True)  # other names may be those of the map
+        return source
