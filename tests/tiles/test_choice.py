@@ -15,11 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from satseg.classes import IGNORE_INDEX, ClassTable
+from satseg.raster.source import SceneSource
 from satseg.records import BandSpec, SceneInfo
 from satseg.tiles.choice import Asked, Plan, Planner
 from satseg.tiles.layout import SPLITS
 from satseg.tiles.places import Places
 from satseg.tiles.plan import Block, Existing, Layout
+from satseg.tiles.sources import SceneFiles
 
 OPEN = Asked(None, None, None, whole_scenes=False)
 
@@ -32,6 +34,10 @@ class Counted:
     layout: Layout
     classes: int = 2
     looked: int = 0
+
+    @property
+    def sources(self) -> list[Any]:
+        return [SceneFiles(SceneSource(info.path)) for info in self.infos]
 
     @property
     def infos(self) -> list[SceneInfo]:
