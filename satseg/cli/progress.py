@@ -35,12 +35,12 @@ class Bar:
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=30 if console.width >= _WIDE else 8),
-            _AmountColumn(),
-            _RateColumn(),
-            _RemainingColumn(),
-            TextColumn("{task.fields[note]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
+            TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=30 if console.width >= _WIDE else 8, table_column=Column(no_wrap=True)),
+            _AmountColumn(table_column=Column(no_wrap=True)),
+            _RateColumn(table_column=Column(no_wrap=True)),
+            _RemainingColumn(table_column=Column(no_wrap=True)),
+            _NoteColumn(),
             console=console,
             transient=True,
         )
@@ -87,6 +87,13 @@ class Lines:
             return None
         course.told = event.done
         return spell(event, course, now)
+
+
+class _NoteColumn(ProgressColumn):
+    """A few words, of which as many are shown as the numbers leave room for."""
+
+    def render(self, task: Task) -> Text:
+        return Text(task.fields["note"], no_wrap=True, overflow="ellipsis")
 
 
 class _AmountColumn(ProgressColumn):

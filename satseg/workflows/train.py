@@ -216,7 +216,7 @@ def train(
             _show_augment(trainer, data)
         try:
             trainer.fit(begun)
-            return _finish(trainer, data, pictures=beside.pictures)
+            return _finish(trainer, data, arch or recipe.arch, pictures=beside.pictures)
         except KeyboardInterrupt as interruption:
             if fabric.is_global_zero:
                 interruption.args = (_way_on(trainer, arch or recipe.arch),)
@@ -374,7 +374,7 @@ def _show_augment(trainer: Trainer, data: TrainingData) -> None:
     log.info("Training samples as the network sees them: %s", path)
 
 
-def _finish(trainer: Trainer, data: TrainingData, *, pictures: bool) -> TrainingSummary:
+def _finish(trainer: Trainer, data: TrainingData, arch: str, *, pictures: bool) -> TrainingSummary:
     """Draw the pictures, write the run record, which makes the run a finished one, and return the summary."""
     run, fabric = trainer.run, trainer.fabric
     if fabric.is_global_zero:
@@ -383,7 +383,12 @@ def _finish(trainer: Trainer, data: TrainingData, *, pictures: bool) -> Training
         run.finish(_record(trainer, data))
     fabric.barrier()
     summary = _summary(run)
-    warn_of_training(summary)
+    seconds = trainer.budget.seconds
+    warn_of_training(
+        summary,
+        lambda minutes: resume_line(run, arch, "--minutes", str(minutes)),
+        learning_minutes=None if seconds is None else seconds / 60,
+    )
     return summary
 
 

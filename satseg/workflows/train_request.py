@@ -318,7 +318,7 @@ def _check_same(run: Run, before: Recipe, now: Recipe) -> None:
     changed = [name for name in {**old, **new} if old.get(name) != new.get(name) and name != _END]
     if not changed:
         return
-    both = " and ".join(
+    both = ", and ".join(
         f"--{name.replace('_', '-')} {old.get(name, 'none')}, not {new.get(name, 'none')}" for name in changed
     )
     raise TrainingError(
@@ -349,7 +349,7 @@ def _spell(value: Any) -> str:
         return f"{value:g}"
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {_spell(entry)}" for name, entry in value.items()) or "none"
-    return ", ".join(map(_spell, value)) if isinstance(value, list | tuple) else str(value)
+    return ", ".join(map(_spell, value)) if isinstance(value, list | tuple) else shlex.quote(str(value))
 
 
 def settings_of(

@@ -87,6 +87,20 @@ def test_progress_is_drawn_on_a_terminal_with_rate_and_time_left(monkeypatch: py
     assert all(part in drawn for part in ("Mapping", "8.0 Mpx / 80.0 Mpx", "px/s", "left", "note"))
 
 
+def test_on_a_narrow_terminal_the_bar_is_one_line_and_its_note_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    voice = Talk()
+    terminal(voice, width=80)
+    for done in range(3):
+        voice.progress(ProgressEvent("Training", 100 + done, 2000, "step", "epoch 1.2, loss 0.713, best mIoU 0.812"))
+    page = io.StringIO()
+    Console(file=page, width=80).print(voice._bar._progress.get_renderable())
+    voice.close()
+    (line,) = page.getvalue().splitlines()
+    assert "102 / 2000 step" in line
+    assert line.rstrip().endswith("…")
+
+
 def test_clocks_go_on_between_events(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
     voice = Talk()

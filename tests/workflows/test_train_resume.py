@@ -134,7 +134,7 @@ def test_options_that_differ_from_those_of_the_run_are_refused_with_both_values(
 
     was = f"The run {finished} was started with "
     assert refused(lr=0.1) == f"{was}--lr 0.003, not 0.1."
-    assert refused(seed=1, ema=0.5) == f"{was}--ema 0, not 0.5 and --seed 0, not 1."
+    assert refused(seed=1, ema=0.5) == f"{was}--ema 0, not 0.5, and --seed 0, not 1."
     assert refused(augment="none") == f"{was}--augment light, not none."
     assert refused(encoder="resnet18") == f"{was}--encoder none, not resnet18."
     assert refused(arch="unet") == f"{was}--arch erfnet, not unet."

@@ -47,6 +47,10 @@ def training(confusion: list[list[int]], seconds: float = 20.0) -> Any:
     return SimpleNamespace(validation=score(np.array(confusion), NAMES), seconds=seconds)
 
 
+def longer(minutes: int) -> str:
+    return f"satseg train --resume --minutes {minutes}"
+
+
 def card(background: float = 0.8, roof: float = 0.5, road: float | None = None) -> Any:
     scores = {"iou background": background, "iou roof": roof} | ({} if road is None else {"iou road": road})
     return SimpleNamespace(classes=ClassTable.from_names(NAMES), metrics=scores, training={"steps": 6})
@@ -59,11 +63,28 @@ def mapped(background: int, roof: int, polygons: int | None, specks: int = 0) ->
 
 
 def test_a_network_that_finds_one_class_of_several_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
-    warn_of_training(training([[90, 0, 0], [10, 0, 0], [0, 0, 0]]))
+    warn_of_training(training([[90, 0, 0], [10, 0, 0], [0, 0, 0]]), longer)
     assert "calls everything on the val tiles background, which have 2 classes" in caplog.text
     assert "--minutes 10" in caplog.text
-    warn_of_training(training([[90, 0, 0], [10, 0, 0], [0, 0, 0]], seconds=1200))
+    warn_of_training(training([[90, 0, 0], [10, 0, 0], [0, 0, 0]], seconds=1200), longer)
     assert "--minutes 40" in caplog.text
+
+
+def test_a_run_by_the_clock_that_came_to_few_steps_says_so_and_how_long_it_would_take(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    summary = training([[90, 1, 0], [10, 0, 0], [0, 0, 0]])
+    summary.steps, summary.epochs = 2, 0.25
+    warn_of_training(summary, longer)  # by steps: that is what was asked for
+    assert not caplog.records
+    warn_of_training(summary, longer, learning_minutes=0.5)
+    assert caplog.messages == [
+        "There were only 2 steps, 0.2 epochs, in 0.5 minutes of learning: the network has hardly learnt anything. "
+        "Train longer: satseg train --resume --minutes 25"
+    ]
+    summary.steps, summary.epochs = 50, 1.5
+    warn_of_training(summary, longer, learning_minutes=0.5)
+    assert len(caplog.records) == 1
 
 
 @pytest.mark.parametrize(
@@ -72,7 +93,7 @@ def test_a_network_that_finds_one_class_of_several_is_told_of(caplog: pytest.Log
 def test_one_labelled_class_or_two_found_ones_are_no_fault(
     confusion: list[list[int]], caplog: pytest.LogCaptureFixture
 ) -> None:
-    warn_of_training(training(confusion))
+    warn_of_training(training(confusion), longer)
     assert not caplog.records
 
 
