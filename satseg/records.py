@@ -366,6 +366,8 @@ class TileSummary(Result):
         overlapping: Tiles that overlap a tile of another split, as counted at the end.
         unplaced: Scenes that could not be compared with others, since nobody knows where they lie.
         shares: Share of the labelled area by split; nothing where tiles were added to others.
+        size: Side of a tile in pixels.
+        block: Side of the blocks that were dealt to the splits; None where whole scenes or regions were.
     """
 
     path: str
@@ -379,6 +381,8 @@ class TileSummary(Result):
     overlapping: int = 0
     unplaced: int = 0
     shares: dict[str, float] = field(default_factory=dict)
+    size: int = 0
+    block: int | None = None
 
 
 @dataclass(frozen=True, repr=False)

@@ -199,17 +199,15 @@ class Planner:
 
     def remedy(self, asked: Asked, plan: Plan) -> str | None:
         """Return the options that fill all splits in place of those that were asked for, None where there are none."""
-        freer = [
-            replace(asked, block=None, whole_scenes=asked.whole_scenes and None),
-            replace(asked, size=None),
-            replace(asked, size=None, block=None, whole_scenes=asked.whole_scenes and None),
-        ]
-        for other in (
-            other for other in freer if other != asked and any(other.layouts(plan.layout, self.builder.infos))
-        ):
+        blocks = replace(asked, block=None, whole_scenes=asked.whole_scenes and None)
+        both = replace(blocks, size=None)
+        for other in [] if asked.drawn else [blocks, replace(asked, size=None), both, replace(both, overlap=None)]:
+            if other == asked or not any(other.layouts(plan.layout, self.builder.infos)):
+                continue
             found = self.choose(other, plan.found)
             if not found.empty:
-                return found.layout.options(by_block=asked.whole_scenes is not False)
+                freed = other.overlap != asked.overlap
+                return found.layout.options(by_block=asked.whole_scenes is not False, overlap=freed)
         return None
 
     @property

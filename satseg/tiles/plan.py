@@ -87,11 +87,19 @@ class Layout:
         windows = blocks(info.height, info.width, block=self.block, size=self.size)
         return [Block(number, window, split=split) for window in windows]
 
-    def options(self, *, by_block: bool) -> str:
-        """Return the options that ask for these tiles and blocks; with ``by_block``, for blocks in place of scenes."""
-        if self.whole_scenes:
-            return f"--size {self.size}"
-        return f"--size {self.size} --block {self.block}{' --split-by block' if by_block else ''}"
+    def dealt(self, *, drawn: bool) -> int | None:
+        """Return the side of the blocks that are dealt; None where scenes are, or splits are ``drawn`` as regions."""
+        return None if drawn or self.whole_scenes else self.block
+
+    def options(self, *, by_block: bool, overlap: bool = False) -> str:
+        """Return the options that ask for these tiles and blocks.
+
+        Args:
+            by_block: Whether whole scenes are dealt where nothing is said.
+            overlap: Whether the overlap is to be named too.
+        """
+        size = f"--size {self.size}{f' --overlap {self.overlap}' if overlap else ''}"
+        return size if self.whole_scenes else f"{size} --block {self.block}{' --split-by block' if by_block else ''}"
 
     def lay(self, number: int, block: Block, split: str, info: SceneInfo) -> list[Planned]:
         """Lay tiles into a block of a scene. Only those of train overlap, or lie at random."""

@@ -359,6 +359,8 @@ class _Job:
             overlapping=len(tile_set.leaks()),
             unplaced=tile_set.unplaced,
             shares={s: area / sum(areas.values()) for s, area in areas.items()} if self.base is None else {},
+            size=tile_set.tile_size,
+            block=plan.layout.dealt(drawn=self.asked.drawn),
         )
         for remark in remarks_on_bands(tile_set):
             log.warning("%s", remark)

@@ -78,7 +78,13 @@ def recall(output: Path, provenance: Mapping[str, Any], *, appended: bool = Fals
         dropped=0,
         overlapping=len(tile_set.leaks()),
         unplaced=tile_set.unplaced,
+        size=tile_set.tile_size,
+        block=None if made.get("whole_scenes") or _is_drawn(made) else made.get("block"),
     )
+
+
+def _is_drawn(made: Mapping[str, Any]) -> bool:
+    return made.get("split_by") not in (None, "block", "scene")
 
 
 def is_pending(output: Path, provenance: Mapping[str, Any]) -> bool:

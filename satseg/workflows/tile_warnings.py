@@ -90,14 +90,10 @@ def warn_of_gaps(summary: TileSummary, plan: Plan) -> None:
             n for n, name in enumerate(names) if summary.tiles[split] and not counts[name] and name not in absent
         ]
         if missing:
-            holding = [str(sum(block.pixels[number] > 0 for block in plan.found)) for number in missing]
-            log.warning(
-                "The split %s has no pixel of %s (in %s blocks of all splits). %s",
-                split,
-                _few([names[number] for number in missing]),
-                ", ".join(holding[:_LISTED]),
-                _advice(plan),
-            )
+            blocks = [sum(block.pixels[number] > 0 for block in plan.found) for number in missing]
+            told = [f"{names[number]} (in {count})" for number, count in zip(missing, blocks, strict=True)]
+            told[0] = f"{told[0][:-1]} block{'s' if blocks[0] > 1 else ''} of all splits)"
+            log.warning("The split %s has no pixel of %s. %s", split, _few(told), _advice(plan))
 
 
 def _advice(plan: Plan) -> str:

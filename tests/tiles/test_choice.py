@@ -202,6 +202,14 @@ def test_nothing_fills_the_splits_of_one_tile() -> None:
     assert found.remedy(OPEN, plan) is None
 
 
+def test_an_overlap_that_no_smaller_tile_has_is_named_too() -> None:
+    asked = Asked(None, 200, None, whole_scenes=False)
+    found = planner(scattered(413, 452))
+    plan = found.choose(asked)
+    assert plan.empty == ["val", "test"]
+    assert found.remedy(asked, plan) == "--size 128 --overlap 64 --block 256"
+
+
 def test_a_buffer_that_leaves_no_training_tile_is_seen() -> None:
     asked = Asked(64, 0, 64, whole_scenes=False)
     found = planner(scattered(256, 256), buffer=70)

@@ -62,6 +62,7 @@ def test_what_was_chosen_is_chosen_again(tmp_path: Path, scene: Path, labels: Pa
     done = tile(scene, labels=labels, output=tmp_path / "tiles")
     again = tile(scene, labels=labels, output=tmp_path / "tiles", resume=True)
     assert again.tiles == done.tiles
+    assert (again.size, again.block) == (done.size, done.block) == (128, 256)
     with pytest.raises(OutputError, match="with other arguments"):
         tile(scene, labels=labels, output=tmp_path / "tiles", size=128, block=256, resume=True)
 
@@ -131,5 +132,5 @@ def test_a_split_that_lacks_many_classes_is_told_of_in_one_line(
     assert lines[0].startswith("No tile holds a pixel of rye, oats. Networks will have an output for each")
     assert len(lines) == 3
     for line, split in zip(lines[1:], ("val", "test"), strict=True):
-        assert line.startswith(f"The split {split} has no pixel of crop 1, crop 2, ")
-        assert "and 17 more (in 1, 1," in line
+        assert line.startswith(f"The split {split} has no pixel of crop 1 (in 1 block of all splits), crop 2 (in 1), ")
+        assert ", crop 12 (in 1) and 17 more. Try a smaller" in line

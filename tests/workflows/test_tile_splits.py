@@ -259,6 +259,6 @@ def test_missing_classes_are_warned_of(tmp_path: Path, scene: Path, caplog: pyte
     empty = [split for split, pixels in summary.pixels.items() if not pixels["pond"]]
     assert len(empty) == 2
     assert all(
-        f"The split {split} has no pixel of pond (in 1 blocks of all splits). Try" in caplog.text for split in empty
+        f"The split {split} has no pixel of pond (in 1 block of all splits). Try" in caplog.text for split in empty
     )
     assert sum(summary.shares.values()) == pytest.approx(1)
