@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from satseg.fields import FieldError, Fields, shown
-from satseg.results import Result
+from satseg.results import Result, Size
 from satseg.results import as_json as as_json
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ class Plan:
     Args:
         height: Rows of the scene.
         width: Columns of the scene.
-        window: Rows and columns of every window; beyond the edge of a small scene it is padded by reflection.
+        window: Size of every window; beyond the edge of a small scene it is padded by reflection.
         overlap: Rows and columns over which neighbouring windows are blended.
         batch_size: Windows per forward pass.
         row_starts: First rows of the windows, from the top; the last window ends at the edge, or a few pixels beyond.
@@ -179,8 +179,8 @@ class Plan:
 
     height: int
     width: int
-    window: tuple[int, int]
-    overlap: tuple[int, int]
+    window: Size
+    overlap: Size
     batch_size: int
     row_starts: tuple[int, ...]
     column_starts: tuple[int, ...]
@@ -190,8 +190,9 @@ class Plan:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Plan:
         """Read what :func:`as_json` and JSON made of one."""
-        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
-        return cls(**values)
+        starts = {name: tuple(data[name]) for name in ("row_starts", "column_starts")}
+        sizes = {name: Size(**data[name]) for name in ("window", "overlap")}
+        return cls(**{**data, **starts, **sizes})
 
     @property
     def forwarded(self) -> float:
@@ -489,7 +490,8 @@ class Rehearsal(Result):
 
     Args:
         scene: Where the scene comes from.
-        size: Rows and columns of the scene.
+        width: Columns of the scene.
+        height: Rows of the scene.
         plan: How it will be cut.
         windows: Windows in all.
         forwarded: Pixels that go through the network, per pixel of the scene.
@@ -501,7 +503,8 @@ class Rehearsal(Result):
     """
 
     scene: str
-    size: tuple[int, int]
+    width: int
+    height: int
     plan: Plan
     windows: int
     forwarded: float

@@ -7,13 +7,28 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from satseg.errors import printable
 
 _LINE = 100  # characters of a record in one line
 _ROWS = 40  # rows of a table, and entries of a list
 _COLUMNS = 12
+
+
+class Size(NamedTuple):
+    """A number of rows and of columns, as shapes of arrays have them; people and JSON get width and height by name.
+
+    Args:
+        height: Rows.
+        width: Columns.
+    """
+
+    height: int
+    width: int
+
+    def __str__(self) -> str:
+        return f"{self.width:,} x {self.height:,}"
 
 
 class Result:
@@ -46,6 +61,8 @@ def as_json(value: Any) -> Any:
     """
     if is_dataclass(value) and not isinstance(value, type):
         return {f.name: as_json(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Size):
+        return {"width": value.width, "height": value.height}
     if isinstance(value, Mapping):
         return {str(key): as_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

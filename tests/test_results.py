@@ -17,7 +17,7 @@ import rasterio
 from rasterio.transform import from_origin
 
 import satseg
-from satseg.results import Result, as_json
+from satseg.results import Result, Size, as_json
 
 
 @dataclass(frozen=True, repr=False)
@@ -108,3 +108,9 @@ def test_a_description_shows_itself(classes: Path) -> None:
     found = satseg.info(classes)
     assert repr(found).startswith(f"FileInfo(path={str(classes)!r}, kind='scene', ")
     assert "<td>EPSG:32633</td>" in found._repr_html_()
+
+
+def test_sizes_are_width_by_height_for_people_and_by_name_in_json() -> None:
+    size = Size(height=1200, width=800)
+    assert (str(size), as_json([size])) == ("800 x 1,200", [{"width": 800, "height": 1200}])
+    assert np.zeros(size).shape == (1200, 800)

@@ -111,7 +111,7 @@ def check_contract(model: Any, *, in_channels: int, num_classes: int) -> None:
     for height, width in ((_ODD, _ODD), (_ODD, _ODD), (_ODD, _EVEN)):
         values = torch.arange(in_channels * height * width, device=where, dtype=torch.float32)
         images = (values % 7 - 3).div(2).view(1, in_channels, height, width)
-        shown = f"an image of {in_channels} x {height} x {width}"
+        shown = f"images of shape {(1, in_channels, height, width)}"
         with _told(f"The network {name} fails on {shown}"), redirect_stdout(sys.stderr), torch.no_grad():
             logits = model(images)
         found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__

@@ -422,15 +422,15 @@ def _table(summary: PredictionSummary, caption: Callable[[int, int], str | None]
 def _rehearsal_table(rehearsal: Rehearsal) -> Table:
     plan = rehearsal.plan
     rows = [
-        ("windows", f"{rehearsal.windows:,} of {plan.window[0]} x {plan.window[1]} px"),
-        ("overlap", f"{plan.overlap[0]} x {plan.overlap[1]} px"),
+        ("windows", f"{rehearsal.windows:,} of {plan.window} px"),
+        ("overlap", f"{plan.overlap} px"),
         ("forwarded", f"{rehearsal.forwarded:.2f} px per pixel of the scene"),
         ("batch", f"{plan.batch_size}, in {plan.streams} streams of {plan.threads} threads"),
         ("memory", f"about {_size(rehearsal.network_bytes)} for windows, {_size(rehearsal.row_bytes)} for rows"),
         ("disk", f"{_size(rehearsal.work_bytes)} meanwhile, about {_size(rehearsal.output_bytes)} of outputs"),
         ("time", f"about {rehearsal.seconds:,.0f} s"),
     ]
-    title = f"{rehearsal.scene}, {rehearsal.size[0]} x {rehearsal.size[1]} px, would be mapped like this"
+    title = f"{rehearsal.scene}, {rehearsal.width:,} x {rehearsal.height:,} px, would be mapped like this"
     return console.table(("", ""), rows, title=title)
 
 

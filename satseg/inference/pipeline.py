@@ -270,7 +270,7 @@ def _check_finite(batch: Batch, probabilities: Tensor) -> None:
     top, left = int(window.row_off), int(window.col_off)
     raise not_finite(
         f"row {top + row}, column {left + column} of the scene, "
-        f"in the window of {window.height} x {window.width} px at row {top}, column {left}"
+        f"in the window of {window.width} x {window.height} px at row {top}, column {left}"
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from satseg.errors import UsageError
 from satseg.raster.windows import window_starts
 from satseg.records import Plan
+from satseg.results import Size
 
 SMALLEST_WINDOW = 32
 LARGEST_SHARE = 0.139
@@ -55,8 +56,8 @@ def make_plan(
     return Plan(
         height=height,
         width=width,
-        window=(rows, columns),
-        overlap=(row_overlap, column_overlap),
+        window=Size(rows, columns),
+        overlap=Size(row_overlap, column_overlap),
         batch_size=batch_size,
         row_starts=_starts(height, rows, row_overlap, align),
         column_starts=_starts(width, columns, column_overlap, align),

@@ -32,6 +32,7 @@ from satseg.raster.bands import Moments, merge_moments
 from satseg.raster.names import open_raster
 from satseg.raster.scene import Scene
 from satseg.records import BandSpec, BandStatistics, SceneInfo
+from satseg.results import Size
 from satseg.tiles.index import IndexReader, pixels_column, places_of
 from satseg.tiles.layout import SPLITS
 from satseg.tiles.places import footprints_of, lie_somewhere, overlapped
@@ -89,7 +90,8 @@ class Tile:
         except (SatsegError, RasterioError) as error:
             raise TileError(f"Tile {self.name} cannot be read: {one_line(error)}.") from error
         if labels.shape != valid.shape:
-            raise TileError(f"Tile {self.name}: image {valid.shape} and labels {labels.shape} differ in size.")
+            image, mask = Size(*valid.shape), Size(*labels.shape)
+            raise TileError(f"Tile {self.name}: its image is {image} px, its labels are {mask} px.")
         if self.bands is not None and (len(bands), bands.dtype.name) != (len(self.bands), self.bands.dtype):
             there = f"{len(self.bands)} of {self.bands.dtype}"
             raise TileError(f"Tile {self.name} holds {len(bands)} bands of {bands.dtype}, not {there}.")

@@ -241,8 +241,8 @@ class Mapper:
         }
         if plan is not None:
             told["SATSEG_PLAN"] = (
-                f"windows of {plan.window[0]} x {plan.window[1]} px, overlaps of {plan.overlap[0]} x "
-                f"{plan.overlap[1]} px, batches of {plan.batch_size}, {self.network.precision}"
+                f"windows of {plan.window} px, overlaps of {plan.overlap} px, batches of {plan.batch_size}, "
+                f"{self.network.precision}"
             )
         return told
 

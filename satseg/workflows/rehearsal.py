@@ -57,7 +57,8 @@ def rehearse(
     per_pixel = len(zlib.compress(classes.tobytes(), 6)) / classes.size
     return Rehearsal(
         scene=info.path,
-        size=(info.height, info.width),
+        width=info.width,
+        height=info.height,
         plan=plan,
         windows=len(plan.row_starts) * len(plan.column_starts),
         forwarded=plan.forwarded,

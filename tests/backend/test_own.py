@@ -148,16 +148,22 @@ def test_a_function_that_builds_nothing_is_told(source: str, said: str, tmp_path
 @pytest.mark.parametrize(
     ("forward", "said"),
     [
-        ("return self.head(images)[..., :-1, :]", r"returns \(1, 2, 32, 33\) for an image of 3 x 33 x 33, not one"),
+        (
+            "return self.head(images)[..., :-1, :]",
+            r"returns \(1, 2, 32, 33\) for images of shape \(1, 3, 33, 33\)",
+        ),
         ("return self.head(F.pad(images, (1, 0) if images.shape[-1] % 2 == 0 else (0, 0)))", r"\(1, 2, 33, 65\)"),
         ("return self.head(images)[:, :1]", r"returns \(1, 1, 33, 33\)"),
-        ("return {'out': self.head(images)}", "returns dict for an image"),
-        ("return (self.head(images),)", "returns tuple for an image"),
-        ("return self.head(images) / 0", "returns NaN or infinity for an image"),
-        ("return self.head(images).argmax(1, keepdim=True).expand(-1, 2, -1, -1)", "returns int64 for an image"),
+        ("return {'out': self.head(images)}", "returns dict for images of shape"),
+        ("return (self.head(images),)", "returns tuple for images of shape"),
+        ("return self.head(images) / 0", "returns NaN or infinity for images of shape"),
+        ("return self.head(images).argmax(1, keepdim=True).expand(-1, 2, -1, -1)", "returns int64 for images of shape"),
         ("return F.dropout(self.head(images))", "returns other logits each time"),
-        ("return self.head(images.double())", r"Net fails on an image of 3 x 33 x 33: RuntimeError in line 13 of mine"),
-        ("sys.exit(3)", r"Net fails on an image of 3 x 33 x 33: it ends the program \(sys\.exit\) in line 13"),
+        (
+            "return self.head(images.double())",
+            r"Net fails on images of shape \(1, 3, 33, 33\): RuntimeError in line 13",
+        ),
+        ("sys.exit(3)", r"Net fails on images of shape \(1, 3, 33, 33\): it ends the program \(sys\.exit\) in line 13"),
     ],
 )
 def test_a_network_that_breaks_the_contract_is_told_before_it_is_used(forward: str, said: str, tmp_path: Path) -> None:

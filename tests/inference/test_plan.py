@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 
 import pytest
 
 from satseg.errors import UsageError
 from satseg.inference.plan import LARGEST_SHARE, fit_window, make_plan, wanted_overlap
+from satseg.records import Plan, as_json
 
 
 @pytest.mark.parametrize("window", [256, 384, 512, 768])
@@ -31,6 +33,14 @@ def test_a_scene_that_fits_a_window_has_one(length: int) -> None:
 def test_the_overlap_is_what_the_network_sees_unless_that_is_too_much() -> None:
     assert wanted_overlap(512, 30) == 30
     assert wanted_overlap(512, 300) == wanted_overlap(512, None) == 71
+
+
+def test_a_plan_comes_back_from_json_with_sides_by_name() -> None:
+    plan = make_plan(1000, 900, window=(256, 128), overlap=(32, 7))
+    stored = json.loads(json.dumps(as_json(plan)))
+    assert stored["window"] == {"width": 128, "height": 256}
+    assert Plan.from_dict(stored) == plan
+    assert str(plan.window) == "128 x 256"
 
 
 def test_fixed_values_are_honoured() -> None:

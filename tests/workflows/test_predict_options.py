@@ -259,6 +259,8 @@ def test_a_rehearsal_writes_nothing_and_tells_what_the_map_takes(tmp_path: Path)
     told = mapper().rehearse(SceneSource.of(scene), outputs)
     summary = mapper().map_scene(SceneSource.of(scene), outputs)
     assert told.plan == summary.plan
+    assert (told.width, told.height) == (255, 150)
+    assert told.to_dict()["plan"]["window"] == {"width": 64, "height": 64}
     assert told.work_bytes == round(150 * 255 * 4 / 3)  # with the overviews, before they are compressed
     assert told.seconds > 0
     size = sum(path.stat().st_size for path in outputs.files)
