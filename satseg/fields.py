@@ -9,6 +9,7 @@ from typing import Any
 
 _DEEPEST = 16  # levels of what is only handed on
 _SHOWN = 60  # characters of a value in a message
+_TYPED = 120
 
 
 class FieldError(ValueError):
@@ -166,6 +167,21 @@ class Fields:
 
     def _wrong(self, name: str, value: Any, wanted: str) -> FieldError:
         return FieldError(f"{self._full(name)} is {shown(value)}, not {wanted}")
+
+
+def typed(value: Any) -> str:
+    """Return a value as people type it, without quotes, braces and nulls; cut where it is long."""
+    if isinstance(value, Mapping):
+        text = ", ".join(f"{name} {typed(entry)}" for name, entry in value.items()) or "none"
+    elif isinstance(value, list | tuple):
+        text = ", ".join(map(typed, value)) or "none"
+    elif isinstance(value, float):
+        text = f"{value:g}"
+    elif value is None:
+        text = "none"
+    else:
+        text = ("off", "on")[value] if isinstance(value, bool) else str(value)
+    return text if len(text) <= _TYPED else f"{text[: _TYPED - 3]}..."
 
 
 def shown(value: Any) -> str:

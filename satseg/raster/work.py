@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from satseg.errors import OutputError, ResumeError
+from satseg.fields import typed
 from satseg.outputs.claim import clear
 from satseg.raster.rawrows import RawRows
 from satseg.records import MapLayer
@@ -149,8 +150,7 @@ def _check_same(found: Mapping[str, Any], wanted: Mapping[str, Any], folder: Pat
     name, before, now = changed[0]
     more = f" (and {', '.join(other for other, *_ in changed[1:])})" if changed[1:] else ""
     raise ResumeError(
-        f"The map begun in {folder} cannot be continued: its {name} was {_brief(before)}, "
-        f"now it is {_brief(now)}{more}.",
+        f"The map begun in {folder} cannot be continued: its {name} was {typed(before)}, now it is {typed(now)}{more}.",
         hint="Run the same command as before, or start again without --resume.",
     )
 
@@ -160,14 +160,9 @@ def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any], of: str = 
     for key in sorted({*found, *wanted}, key=lambda name: (name != "settings", name)):  # what the user has said first
         before, now = found.get(key), wanted.get(key)
         if isinstance(before, dict) and isinstance(now, dict):
-            yield from _differences(before, now, of=f"{of}{key} ")
+            yield from _differences(before, now, of="" if key == "settings" else f"{of}{key} ")
         elif before != now:
             yield f"{of}{key}", before, now
-
-
-def _brief(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 120 else f"{text[:117]}..."
 
 
 def _write_aside(path: Path, text: str) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from satseg.backend import is_own_file, recorded_name
 from satseg.backend.device import select_precision
 from satseg.errors import TrainingError, UsageError, one_line
-from satseg.fields import Fields
+from satseg.fields import Fields, typed
 from satseg.records import as_json
 from satseg.runs import Run, newest_run
 from satseg.training.augment import PRESETS
@@ -337,19 +337,7 @@ def _spelt(recipe: Recipe) -> dict[str, str]:
         entries["augment"] = preset[0]
     else:
         entries |= {f"augment {name}": value for name, value in as_json(entries.pop("augment")).items()}
-    return {name: _spell(value) for name, value in entries.items()}
-
-
-def _spell(value: Any) -> str:
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if isinstance(value, float):
-        return f"{value:g}"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_spell(entry)}" for name, entry in value.items()) or "none"
-    return ", ".join(map(_spell, value)) if isinstance(value, list | tuple) else shlex.quote(str(value))
+    return {name: shlex.quote(value) if isinstance(value, str) else typed(value) for name, value in entries.items()}
 
 
 def settings_of(

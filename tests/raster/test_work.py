@@ -49,7 +49,7 @@ def test_a_line_that_was_cut_off_does_not_count(tmp_path: Path, cut: int) -> Non
 
 def test_another_map_is_not_continued(tmp_path: Path) -> None:
     work(tmp_path / "w").close()
-    with pytest.raises(OutputError, match=r"its settings was null, now it is 1 \(and scene\)"):
+    with pytest.raises(OutputError, match=r"its settings was none, now it is 1 \(and scene\)"):
         work(tmp_path / "w", scene="b", settings=1)
     assert stored_identity(tmp_path / "w") == {"scene": "a", "plan": [1, 2]}
     work(tmp_path / "w", resume=False, scene="b").close()

@@ -124,7 +124,7 @@ def test_a_plan_or_scene_that_changed_is_noticed(scene: Path, tmp_path: Path) ->
     with pytest.raises(KeyboardInterrupt), pytest.MonkeyPatch.context() as patch:
         patch.setattr("satseg.workflows.scene_mapping._COMMIT_SECONDS", 0)
         mapper().map_scene(SceneSource.of(scene), outputs(tmp_path), progress=interrupt)
-    with pytest.raises(OutputError, match=r"its settings window was 64, now it is 96 \(and plan"):
+    with pytest.raises(OutputError, match=r"its window was 64, now it is 96 \(and plan"):
         mapper(window=96).map_scene(SceneSource.of(scene), outputs(tmp_path))
     with pytest.raises(OutputError, match="its model was"):
         other = mapper()
