@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 from unittest.mock import MagicMock
 
+import geopandas
 import numpy as np
+import pandas
+import pyproj
 import pytest
 import rasterio
 from rasterio.transform import from_origin
@@ -19,6 +22,7 @@ import satseg
 from satseg import arguments
 from satseg.arguments import Given
 from satseg.errors import SatsegError, UsageError
+from satseg.training.recipe import Recipe
 from satseg.workflows.check_tiles import check_tiles
 from satseg.workflows.predict import rehearse_scenes
 
@@ -159,7 +163,10 @@ def test_values_that_mean_unlabelled(place: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("data", ["tiles", ["tiles"], iter(["tiles"]), Path("tiles")])
-def test_evaluate_takes_one_tile_set_by_its_name(data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_evaluate_takes_one_tile_set_by_its_name(data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "best.safetensors").touch()
+    (tmp_path / "tiles").mkdir()
     scoring = MagicMock()
     monkeypatch.setattr("satseg.workflows.score_network.NetworkScoring.open", lambda *given: scoring)
     satseg.evaluate("best.safetensors", data)
@@ -192,6 +199,63 @@ def test_a_word_that_no_parameter_has_is_told_with_what_was_meant() -> None:
     with pytest.raises(UsageError, match=r"predict\(\) takes no argument 'outputs'") as caught:
         satseg.predict("scene.tif", outputs="map.tif")  # type: ignore[call-arg]
     assert caught.value.hint == "Did you mean output?"
+
+
+@pytest.mark.parametrize(
+    ("call", "told", "hint"),
+    [
+        (lambda: satseg.PolygonOptions(simplyfy="1px"), "no argument 'simplyfy'", "Did you mean simplify?"),
+        (lambda: satseg.PredictionSettings(windows=64), "no argument 'windows'", "Did you mean window?"),
+        (lambda: satseg.train(step=3), "no argument 'step'", "Did you mean steps?"),
+        (lambda: satseg.train(shedule="poly"), "no argument 'shedule'", "Did you mean schedule?"),
+        (
+            lambda: satseg.predict("a.tif", output="b.tif", window=64),
+            "no argument 'window'",
+            "Pass settings=satseg.PredictionSettings(window=...)",
+        ),
+        (
+            lambda: satseg.predict("a.tif", output="b.tif", min_area="2px"),
+            "no argument 'min_area'",
+            "Pass settings=satseg.PredictionSettings(polygons=satseg.PolygonOptions(min_area=...))",
+        ),
+        (
+            lambda: satseg.vectorize("a.tif", output="b.gpkg", smooth=True),
+            "no argument 'smooth'",
+            "Pass options=satseg.PolygonOptions(smooth=...)",
+        ),
+    ],
+)
+def test_options_that_are_not_there_are_told_with_what_was_meant(call: Any, told: str, hint: str) -> None:
+    with pytest.raises(UsageError, match=told) as caught:
+        call()
+    assert caught.value.hint == hint
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [{"lr": "high"}, {"loss": 3}, {"augment": 3}, {"ema": "x"}, {"compile": "x"}, {"augment": {"gain": "x"}}],
+)
+def test_choices_of_training_of_another_type_are_refused(choice: dict[str, Any], place: Path) -> None:
+    with pytest.raises(UsageError, match=r"^(lr|loss|augment|ema|compile|gain) is "):
+        Recipe.of(choice)
+
+
+@pytest.mark.parametrize("crs", [4326, "EPSG:4326", rasterio.crs.CRS.from_epsg(4326), pyproj.CRS(4326)])
+def test_a_crs_is_taken_as_rasterio_and_pyproj_have_it(crs: Any) -> None:
+    assert satseg.PolygonOptions(crs=crs).crs == "EPSG:4326"
+
+
+def test_names_in_a_column_of_a_table_are_several_and_a_table_is_told() -> None:
+    table = pandas.DataFrame({"path": ["a.tif", "b.tif"]})
+    assert arguments.paths(table["path"], "scenes") == ("a.tif", "b.tif")
+    assert arguments.paths(np.array(["a.tif"]), "scenes") == ("a.tif",)
+    with pytest.raises(UsageError, match="of type DataFrame, not the name of a file"):
+        arguments.paths(table, "scenes")
+    with pytest.raises(UsageError) as caught:
+        satseg.tile("a.tif", labels=geopandas.GeoDataFrame(geometry=[]))
+    assert "to_file" in str(caught.value.hint)
+    with pytest.raises(UsageError, match="not the name of a file"):
+        arguments.paths({"a.tif": "b.tif"}, "scenes")
 
 
 def test_predict_sends_several_scenes_to_predict_scenes() -> None:

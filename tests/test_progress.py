@@ -12,8 +12,8 @@ import pytest
 
 import satseg
 from satseg import progress
-from satseg.arguments import checked
 from satseg.records import Progress, ProgressEvent, no_progress
+from satseg.signatures import checked
 
 ERASE = "\r\x1b[K"
 

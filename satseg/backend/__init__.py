@@ -20,6 +20,7 @@ from satseg.backend.own import (
 )
 from satseg.errors import ArchitectureError, one_line
 from satseg.fields import shown
+from satseg.signatures import checked
 
 if TYPE_CHECKING:
     from torch import nn
@@ -61,6 +62,7 @@ def find_architecture(arch: str) -> Architecture:
     return _find(arch).architecture
 
 
+@checked
 def create_model(arch: str | Builder, *, in_channels: int, num_classes: int, **options: Any) -> nn.Module:
     """Build a network with fresh weights, in training mode, on torch's default device.
 

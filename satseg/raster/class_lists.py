@@ -67,7 +67,10 @@ def _is_file(part: str | Path) -> bool:
 def _pair(value: object, name: object) -> tuple[str, str]:
     value = int(value) if isinstance(value, float) and value.is_integer() else value
     if not isinstance(name, str) or not name.strip() or not str(value).strip():
-        raise UsageError(f"The class map gives the value {value!r} the class {name!r}, which is no name.")
+        raise UsageError(
+            f"The class map gives the value {value!r} the class {name!r}, which is no name.",
+            hint='The value comes first: {0: "background", 255: "building"}',
+        )
     return str(value).strip(), name.strip()
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from satseg.errors import UsageError
+from satseg.signatures import check_fields
 
 SYMMETRIES = 8
 
@@ -48,6 +49,7 @@ class Augmentation:
     cutmix: float = 0.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name in ("warp", "band_dropout", "cutmix"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"The share {name} = {getattr(self, name)} of an augmentation is not in 0..1.")

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from satseg.errors import UsageError
+from satseg.signatures import check_fields
 from satseg.training.augment import Augmentation, find_augmentation
 from satseg.training.class_weights import CLASS_WEIGHTS
 from satseg.training.loss import parse_loss
@@ -93,6 +94,7 @@ class Recipe:
     compile: bool = False
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name, known in _NAMES.items():
             _check_name(name, getattr(self, name), known)
         for name, least in _LEAST.items():

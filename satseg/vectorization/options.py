@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
-from satseg.arguments import Given, Words, check_fields, words
+from satseg.arguments import Crs, Given, Words, crs_name, words
 from satseg.errors import UsageError
 from satseg.geo.crs import parse_map_crs
 from satseg.geo.units import Area, Gsd, Length, Quantity, parse_area, parse_length
+from satseg.signatures import check_fields, options
 
 ATTRIBUTES = (
     "class_id",
@@ -53,6 +54,7 @@ class InPixels(NamedTuple):
     simplify: tuple[float, float] | None
 
 
+@options
 @dataclass(frozen=True)
 class PolygonOptions:
     """How a map becomes polygons. Plain values, as they are typed; ``dataclasses.asdict`` gives JSON.
@@ -103,7 +105,7 @@ class PolygonOptions:
     smooth: bool = False
     regularize: Quantity | None = None
     attributes: Given[Words | None, tuple[str, ...] | None] = Given(words)
-    crs: str | None = None
+    crs: Given[Crs | None, str | None] = Given(crs_name)
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from satseg.arguments import PathLike, Words, checked, path, words
+from satseg.arguments import PathLike, Words, path, words
 from satseg.backend import find_architecture, is_own_file, list_architectures
 from satseg.backend.device import available_cores, select_device, select_precision
 from satseg.errors import SatsegError, UsageError
@@ -16,6 +16,7 @@ from satseg.profiling.picture import draw_costs
 from satseg.progress import automatic
 from satseg.records import Progress, ProgressEvent
 from satseg.results import Result
+from satseg.signatures import checked
 from satseg.staging import claimed
 from satseg.workflows.ledger import Ledger
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TypeVar
 
-from satseg.arguments import PathLike, checked, path
+from satseg.arguments import PathLike, path
 from satseg.backend import find_architecture
 from satseg.checkpoint import Checkpoint
 from satseg.errors import OutputError, UsageError
@@ -19,6 +19,7 @@ from satseg.records import EvaluationReport, Progress, TrainingSummary
 from satseg.results import Result
 from satseg.runs import next_output
 from satseg.sample import CREDIT, Sample, copy_sample, sample
+from satseg.signatures import checked
 from satseg.staging import claimed
 from satseg.workflows.evaluate import evaluate
 from satseg.workflows.predict import predict_scenes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from satseg.arguments import Bands, Numbers, PathLike, Paths, band_names, checked, path, paths, whole_numbers
+from satseg.arguments import Bands, Numbers, PathLike, Paths, band_names, path, paths, whole_numbers
 from satseg.errors import LabelError, ScoreError, UsageError
 from satseg.evaluation.measures import Measures
 from satseg.geo.units import Quantity, parse_resolution
@@ -17,6 +17,7 @@ from satseg.raster.gdal import gdal_environment
 from satseg.raster.raster_labels import is_raster
 from satseg.records import EvaluationReport, Progress
 from satseg.runs import Run
+from satseg.signatures import checked
 from satseg.workflows.compare import compare_polygons, compare_raster
 from satseg.workflows.label_reading import LabelReading
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from satseg.arguments import PathLike, checked
+from satseg.arguments import PathLike
 from satseg.arguments import path as file_name
 from satseg.checkpoint import Checkpoint, ModelCard
 from satseg.classes import IGNORE_INDEX, ClassTable
@@ -23,6 +23,7 @@ from satseg.raster.writer import read_class_table
 from satseg.records import BandSpec, BandStatistics, SceneInfo
 from satseg.results import Result
 from satseg.runs import Run
+from satseg.signatures import checked
 from satseg.tiles.layout import SPLITS
 from satseg.tiles.tileset import TileSet
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from satseg.arguments import PathLike, checked
+from satseg.arguments import PathLike
 from satseg.arguments import path as file_name
 from satseg.classes import IGNORE_INDEX
 from satseg.errors import UsageError
@@ -22,6 +22,7 @@ from satseg.raster.gdal import gdal_environment
 from satseg.raster.raster_labels import is_raster
 from satseg.raster.vector_labels import UNKNOWN, spell_value
 from satseg.results import Result
+from satseg.signatures import checked
 
 
 @dataclass(frozen=True, repr=False)

@@ -14,7 +14,7 @@ from typing import IO
 
 import torch
 
-from satseg.arguments import Given, PathLike, Paths, checked, checked_with, is_one, path, paths
+from satseg.arguments import Given, PathLike, Paths, is_one, path, paths
 from satseg.backend import run_own_file
 from satseg.backend.device import available_cores, select_device, select_precision, share_heap
 from satseg.checkpoint import Checkpoint
@@ -31,6 +31,7 @@ from satseg.raster.selection import select_bands
 from satseg.raster.source import SceneSource
 from satseg.records import FinishedMap, MapLayer, PredictionSummary, Progress, Rehearsal
 from satseg.runs import Run, newest_model
+from satseg.signatures import checked, checked_with
 from satseg.vectorization import VECTOR_SUFFIXES
 from satseg.workflows.claims import Claims
 from satseg.workflows.finished_maps import Inputs, check_finished

@@ -5,24 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
-from satseg.arguments import (
-    Bands,
-    Given,
-    Numbers,
-    PathLike,
-    Thresholds,
-    band_names,
-    check_fields,
-    numbers,
-    path,
-    thresholds,
-)
+from satseg.arguments import Bands, Given, Numbers, PathLike, Thresholds, band_names, numbers, path, thresholds
 from satseg.errors import UsageError
 from satseg.inference.plan import SMALLEST_WINDOW
 from satseg.inference.reading import DEFAULT_BUDGET
+from satseg.signatures import check_fields, options
 from satseg.vectorization.options import PolygonOptions
 
 
+@options
 @dataclass(frozen=True)
 class PredictionSettings:
     """How scenes are mapped. Plain values, as they are typed; ``dataclasses.asdict`` gives JSON.

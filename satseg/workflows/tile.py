@@ -13,18 +13,7 @@ import geopandas
 import numpy as np
 import pandas
 
-from satseg.arguments import (
-    Bands,
-    Numbers,
-    PathLike,
-    Paths,
-    band_names,
-    checked,
-    numbers,
-    path,
-    paths,
-    whole_numbers,
-)
+from satseg.arguments import Bands, Numbers, PathLike, Paths, band_names, numbers, path, paths, whole_numbers
 from satseg.backend.device import available_cores
 from satseg.errors import OutputError, TileError, UsageError
 from satseg.geo.units import Quantity
@@ -36,6 +25,7 @@ from satseg.raster.fingerprint import fingerprint
 from satseg.raster.gdal import gdal_environment
 from satseg.raster.label_files import open_labels
 from satseg.records import Progress, TileSummary, as_json
+from satseg.signatures import checked
 from satseg.staging import claimed, commit
 from satseg.tiles.build import Builder, quotas, resumable
 from satseg.tiles.choice import Asked, Plan, Planner, without_empty_background

@@ -16,7 +16,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from satseg import __version__
-from satseg.arguments import PathLike, checked, path
+from satseg.arguments import PathLike, path
 from satseg.backend import Builder, create_model, is_own_file, lasting_options, run_own_file
 from satseg.backend.device import available_cores, reuse_freed_memory, select_device
 from satseg.checkpoint import Checkpoint, ModelCard
@@ -30,6 +30,7 @@ from satseg.records import Progress, ProgressEvent, TrainingSummary
 from satseg.runs import Run, claim_output
 from satseg.runs.log import LogRow
 from satseg.runs.scalars import Scalars, check_tensorboard
+from satseg.signatures import check_choices, checked
 from satseg.staging import claimed
 from satseg.tiles.batches import CACHE_BYTES
 from satseg.tiles.tileset import TileSet
@@ -145,6 +146,7 @@ def train(
     begun = perf_counter()
     encoder_weights = None if encoder_weights is None else path(encoder_weights, "encoder_weights")
     how_long = {"epochs": epochs, "steps": steps, "minutes": minutes}
+    check_choices(choices, train, Recipe)
     request = Request(
         tiles=None if tiles is None else Path(path(tiles, "tiles")),
         output=None if output is None else Path(path(output, "output")),

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import IO
 
 from satseg import __version__
-from satseg.arguments import Paths, checked, paths
+from satseg.arguments import Paths, paths
 from satseg.classes import ClassTable
 from satseg.errors import UsageError
 from satseg.progress import automatic
 from satseg.raster.class_lists import ClassMapSource, class_map_files, read_again, read_class_map
 from satseg.raster.gdal import gdal_environment
 from satseg.records import Progress, ProgressEvent, VectorSummary
+from satseg.signatures import checked
 from satseg.staging import claimed
 from satseg.vectorization import PolygonOptions, PolygonSink
 from satseg.workflows.class_raster import ClassRaster

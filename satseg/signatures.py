@@ -1,0 +1,232 @@
+"""What functions and records of options say of their arguments, held to: types, names, and what was meant."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+import os
+import types
+from collections import abc
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any, Literal, ParamSpec, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+import numpy as np
+
+from satseg.arguments import Given, hint_for_files, is_dataset, is_number, is_whole, shown
+from satseg.errors import UsageError
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+_K = TypeVar("_K", bound=type)
+_ADVICE = {
+    "progress": "satseg.progress_bar() draws a bar, satseg.no_progress nothing; or pass a function of a ProgressEvent."
+}
+
+
+def checked(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Hold callers of a function to its annotations, before it does anything, and close its progress bar at the end.
+
+    numpy's numbers become Python's.
+
+    Raises:
+        UsageError: An argument is unknown, missing, or of another type than the function says.
+    """
+    return _checked(function, {})
+
+
+def checked_with(**advice: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
+    """Do as :func:`checked`, with advice for those who pass what certain parameters do not take."""
+    return lambda function: _checked(function, advice)
+
+
+def _checked(function: Callable[_P, _R], advice: Mapping[str, str]) -> Callable[_P, _R]:
+    signature = inspect.signature(function)
+    progress = signature.parameters.get("progress")
+
+    @functools.wraps(function)
+    def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        try:
+            bound = signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise _misfit(function.__name__, signature, kwargs, error, _hints_of(function)) from None
+        hints = _hints_of(function)
+        for name, value in bound.arguments.items():
+            kind = signature.parameters[name].kind
+            if kind not in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL):
+                bound.arguments[name] = _plain(value)
+                check(value, hints.get(name, Any), name, advice.get(name))
+        ended = getattr(bound.arguments.get("progress", getattr(progress, "default", None)), "ended", _nothing)
+        try:
+            result = function(*bound.args, **bound.kwargs)
+        finally:
+            ended()
+        return cast(_R, _ending(result, ended)) if isinstance(result, Iterator) else result
+
+    return call
+
+
+def _ending(results: Iterator[Any], ended: Callable[[], object]) -> Iterator[Any]:
+    try:
+        yield from results
+    finally:
+        ended()
+
+
+def _nothing() -> None:
+    """Do what a progress callback of the user does at the end of a function."""
+
+
+def options(record: _K) -> _K:
+    """Let a dataclass of options say what was meant by an option that it does not have.
+
+    Raises:
+        UsageError: There is no such option.
+    """
+    build: Any = getattr(record, "__init__")  # noqa: B009 - mypy takes the record for an instance
+    signature = inspect.signature(record)
+
+    @functools.wraps(build)
+    def begin(self: Any, *args: Any, **kwargs: Any) -> None:
+        try:
+            signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise _misfit(record.__name__, signature, kwargs, error, _hints_of(record)) from None
+        build(self, *args, **kwargs)
+
+    setattr(record, "__init__", begin)  # noqa: B010 - likewise
+    return record
+
+
+def check_fields(record: Any) -> None:
+    """Hold the fields of a dataclass to their annotations.
+
+    Raises:
+        UsageError: One is of another type.
+    """
+    hints = _hints_of(cast(Any, type(record)))
+    for entry in fields(record):
+        if get_origin(hints[entry.name]) is not Given:
+            check(getattr(record, entry.name), hints[entry.name], entry.name)
+
+
+def check_choices(choices: Iterable[str], function: Callable[..., Any], record: type) -> None:
+    """Hold what a function takes as ``**choices`` to the fields of the record that it makes of them.
+
+    Raises:
+        UsageError: There is no such field; the function may have a parameter that was meant.
+    """
+    known = [entry.name for entry in fields(record)]
+    own = [name for name in inspect.signature(function).parameters if name != "choices"]
+    for word in choices:
+        if word not in known:
+            near = difflib.get_close_matches(word, [*own, *known], n=1)
+            hint = f"Did you mean {near[0]}?" if near else f"It takes {', '.join([*own, *known])}."
+            raise UsageError(f"{function.__name__}() takes no argument {word!r}.", hint=hint)
+
+
+def check(value: object, hint: Any, name: str, advice: str | None = None) -> None:
+    """Hold a value to an annotation.
+
+    Raises:
+        UsageError: It is of another type.
+    """
+    if not _fits(value, hint):
+        alternatives = [*dict.fromkeys(_spelt(part) for part in _alternatives(hint))]
+        advised = hint_for_files(value) or advice or _ADVICE.get(name)
+        raise UsageError(f"{name} is {shown(value)}, not {' or '.join(alternatives)}.", hint=advised)
+
+
+@functools.cache
+def _hints_of(annotated: Any) -> dict[str, Any]:
+    return get_type_hints(annotated)
+
+
+def _misfit(
+    name: str, signature: inspect.Signature, given: Mapping[str, Any], error: TypeError, hints: Mapping[str, Any]
+) -> UsageError:
+    for word in given:
+        if word not in signature.parameters:
+            near = difflib.get_close_matches(word, signature.parameters, n=1)
+            within = _within(word, hints)
+            hint = f"Did you mean {near[0]}?" if near else f"It takes {', '.join(signature.parameters)}."
+            return UsageError(f"{name}() takes no argument {word!r}.", hint=f"Pass {within}" if within else hint)
+    return UsageError(f"{name}(): {error}.", hint=f"Arguments are {', '.join(signature.parameters)}; see help({name}).")
+
+
+def _within(word: str, hints: Mapping[str, Any]) -> str | None:
+    """Return how an option is passed in a record of options that one of the parameters takes, or None."""
+    for name, hint in hints.items():
+        for part in _alternatives(hint):
+            if isinstance(part, type) and is_dataclass(part) and name != "return":
+                inner = f"{word}=..." if word in _hints_of(part) else _within(word, _hints_of(part))
+                if inner:
+                    return f"{name}=satseg.{part.__name__}({inner})"
+    return None
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    if hint is Any or isinstance(hint, TypeVar | str):
+        return True
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return any(_fits(value, part) for part in inner)
+    if origin is Literal:
+        return value in inner
+    if hint is None or hint is type(None):
+        return value is None
+    if hint is bool:
+        return isinstance(value, bool | np.bool_)
+    if hint is int:
+        return is_whole(value)
+    if hint is float:
+        return is_number(value)
+    kind = origin or hint
+    if kind is abc.Callable:
+        return callable(value)
+    if not isinstance(kind, type):
+        return True
+    if kind is os.PathLike:
+        return isinstance(value, os.PathLike) or is_dataset(value)
+    if kind.__module__ == "typing":  # IO
+        return hasattr(value, "write")
+    return isinstance(value, kind) and (kind is str or not isinstance(value, str)) and _holds(value, kind, inner)
+
+
+def _holds(value: Any, kind: type, inner: tuple[Any, ...]) -> bool:
+    """Tell whether the entries fit; those of what can be iterated but once are left alone."""
+    if issubclass(kind, Mapping) and len(inner) == 2:
+        return all(_fits(key, inner[0]) and _fits(entry, inner[1]) for key, entry in value.items())
+    if kind is tuple and inner and inner[-1] is not Ellipsis:
+        return len(value) == len(inner) and all(map(_fits, value, inner))
+    if isinstance(value, Sequence) and inner:
+        return all(_fits(entry, inner[0]) for entry in value)
+    return True
+
+
+def _alternatives(hint: Any) -> Iterable[Any]:
+    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+
+
+def _spelt(hint: Any) -> str:
+    names = {int: "a whole number", float: "a number", bool: "True or False", str: "a text", type(None): "None"}
+    if hint in names:
+        return names[hint]
+    origin, inner = get_origin(hint), get_args(hint)
+    kind = origin or hint
+    if origin is Literal:
+        return " or ".join(map(repr, inner))
+    if kind is os.PathLike:
+        return "a path"
+    if isinstance(kind, type) and issubclass(kind, Mapping):
+        return "a dictionary"
+    if isinstance(kind, type) and issubclass(kind, Iterable) and inner:
+        return "a list of them"
+    if kind is abc.Callable:
+        return "a function"
+    return f"a {getattr(kind, '__name__', kind)}"
