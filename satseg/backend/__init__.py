@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
+from satseg.arguments import is_whole
 from satseg.backend.catalogue import Architecture, Entry, read_catalogue
 from satseg.backend.own import (
     Builder,
@@ -20,7 +21,6 @@ from satseg.backend.own import (
 )
 from satseg.errors import ArchitectureError, one_line
 from satseg.fields import shown
-from satseg.signatures import checked
 
 if TYPE_CHECKING:
     from torch import nn
@@ -62,7 +62,6 @@ def find_architecture(arch: str) -> Architecture:
     return _find(arch).architecture
 
 
-@checked
 def create_model(arch: str | Builder, *, in_channels: int, num_classes: int, **options: Any) -> nn.Module:
     """Build a network with fresh weights, in training mode, on torch's default device.
 
@@ -81,8 +80,8 @@ def create_model(arch: str | Builder, *, in_channels: int, num_classes: int, **o
     """
     builder = _builder(_find(arch)) if isinstance(arch, str) else arch
     for name, value in (("in_channels", in_channels), ("num_classes", num_classes)):
-        if value < 1:
-            raise ArchitectureError(f"A network needs {name} of 1 or more, not {value}.")
+        if not is_whole(value) or value < 1:
+            raise ArchitectureError(f"A network needs {name} of 1 or more, not {value!r}.")
     _check_options(builder, options)
     if not isinstance(arch, str):
         return build_own(builder, in_channels=in_channels, num_classes=num_classes, options=options)
