@@ -75,11 +75,23 @@ class ClassValues:
         pairs = {pair for classes in self._classes.values() for pair in classes.items()}
         return {pair for pair in pairs if pair[1] not in _NO_CLASSES}
 
+    @property
+    def paths(self) -> list[str]:
+        """The rasters."""
+        return list(self._files)
+
     @cached_property
     def spellings(self) -> dict[str, tuple[str, ...]]:
-        """Values as users write them, and all that a class map may call each, over all rasters."""
+        """Values as users write them, and all that a class map may call each, over all rasters.
+
+        Those are among them that a raster names and has no pixel of.
+        """
         files = self._files.values()
-        return {file.spell(code): tuple(self._keys(code, file)) for file in files for code in file.counts}
+        return {
+            file.spell(code): tuple(self._keys(code, file))
+            for file in files
+            for code in dict.fromkeys([*file.counts, *file.told.names])
+        }
 
     @cached_property
     def names(self) -> list[str]:

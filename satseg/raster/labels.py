@@ -17,6 +17,7 @@ from satseg.errors import LabelError
 from satseg.raster.class_found import example_map, spell_few
 from satseg.raster.class_map import IGNORE, ClassMap, order_names
 from satseg.raster.class_map_check import say_unmet
+from satseg.raster.class_values import ClassValues
 from satseg.raster.outlines import UNKNOWN, between_objects, near_outline
 from satseg.raster.raster_labels import RasterLabels
 from satseg.raster.vector_labels import VectorLabels
@@ -152,10 +153,22 @@ class LabelSource:
             return self.layers[0], self._ids[0]
         return None
 
-    def warn_of_unmet(self, class_map: ClassMap | None, *, only_alike: bool = False) -> None:
-        """Warn of what a class map names and none of the layers holds, as :func:`~.class_map_check.say_unmet` does."""
+    def warn_of_unmet(
+        self, class_map: ClassMap | None, *, beside: ClassValues | None = None, strict: bool = True
+    ) -> None:
+        """Warn of what a class map names and none of the layers holds, as :func:`~.class_map_check.say_unmet` does.
+
+        Args:
+            class_map: The class map.
+            beside: Values of a map that it speaks of too.
+            strict: Whether names are told too that no value is like: they may be those of other labels, or of a map.
+        """
+        if class_map is None:
+            return
         values = {value: keys for layer in self._distinct() for value, keys in layer.spellings.items()}
-        unmet = None if class_map is None else say_unmet(self.path, class_map, values, only_alike=only_alike)
+        values |= {} if beside is None else beside.spellings
+        path = self.path if beside is None else f"{self.path} and {', '.join(beside.paths)}"
+        unmet = say_unmet(path, class_map, values, only_alike=not strict)
         if unmet is not None:
             log.warning(unmet)
 

@@ -22,6 +22,7 @@ from satseg.evaluation.polygons import PolygonSet, match_polygons
 from satseg.evaluation.tally import Count
 from satseg.raster.area import AreaOfInterest, SceneArea
 from satseg.raster.class_found import Reading, Use, example_map, spell_few
+from satseg.raster.class_map import ClassMap
 from satseg.raster.class_values import ClassValues, Translation, own_name
 from satseg.raster.features import VectorLayer
 from satseg.raster.footprint import read_footprint
@@ -169,10 +170,12 @@ def compare_raster(
     Raises:
         LabelError: One of both has no names for its values, or they have no class in common.
     """
+    for_both = labels.class_map is not None  # not remembered
     with open_raster(path) as dataset:
         labels = labels.like(_meaning_of(path, dataset.tags()), path)
     values = ClassValues([path], Reading(labels.mapping, use=Use.MAP))
-    source, classes = _common_classes(path, values, labels)
+    source = labels.open(values if for_both else None)
+    source, classes = _common_classes(path, values, source, labels.mapping)
     comparison = Comparison.start(source, measures, () if aoi is None else (aoi,))
     with values.open(path) as raster:
         if raster.info.doubt:
@@ -187,18 +190,20 @@ def _meaning_of(path: str, told: Mapping[str, str]) -> LabelMeaning:
     return LabelMeaning.from_json(told[LABELS_TAG], path) if LABELS_TAG in told else LabelMeaning()
 
 
-def _common_classes(path: str, values: ClassValues, labels: LabelReading) -> tuple[LabelSource, Mapping[int, str]]:
-    """Open labels with the classes of a map, and return the class of each value of the map.
+def _common_classes(
+    path: str, values: ClassValues, source: LabelSource, class_map: ClassMap | None
+) -> tuple[LabelSource, Mapping[int, str]]:
+    """Return labels with the classes of a map, and the class of each value of the map.
 
     Names decide where both have them. Where neither has, values do.
     """
-    source, classes = labels.open(), values.classes_of(path)
+    classes = values.classes_of(path)
     (layer,) = source.layers
     by_value = isinstance(layer, RasterLabels) and layer.values.nameless
     if not values.pairs:  # nothing but nodata: whatever the labels hold is left out
         return source, classes
     if not values.nameless:
-        return source.among(table_of(values, labels.mapping), extend=True), classes
+        return source.among(table_of(values, class_map), extend=True), classes
     if by_value:
         assert isinstance(layer, RasterLabels)
         codes = sorted({*values.codes, *layer.values.codes})

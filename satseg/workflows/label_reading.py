@@ -12,6 +12,7 @@ from satseg.classes import BACKGROUND
 from satseg.errors import LabelError, printable
 from satseg.raster.class_lists import ClassMapSource, read_class_map
 from satseg.raster.class_map import ClassMap
+from satseg.raster.class_values import ClassValues
 from satseg.raster.features import VectorLayer
 from satseg.raster.label_files import open_labels
 from satseg.raster.label_meaning import LabelMeaning
@@ -75,8 +76,11 @@ class LabelReading:
         """
         return read_class_map(self.class_map)
 
-    def open(self) -> LabelSource:
+    def open(self, beside: ClassValues | None = None) -> LabelSource:
         """Open them, with classes of their own.
+
+        Args:
+            beside: Values of a map that they are compared with, where the class map was given for both.
 
         Raises:
             LabelError: They cannot be used.
@@ -97,5 +101,5 @@ class LabelReading:
             labelled_area=self.labelled_area,
             outside=self.outside or BACKGROUND,
         )
-        source.warn_of_unmet(mapping, only_alike=True)  # other names may be those of the map
+        source.warn_of_unmet(self.mapping if beside else mapping, beside=beside, strict=beside is not None)
         return source

@@ -306,3 +306,25 @@ def test_a_map_that_meets_no_label_is_an_error(tmp_path: Path, ids: np.ndarray) 
     far = write(tmp_path / "far.tif", ids, transform=GRID * Affine.translation(100, 0))
     with pytest.raises(LabelError, match=r"No pixel was compared: the labels .* say nothing where the map lies"):
         evaluate(far, labels=write(tmp_path / "c.tif", ids))
+
+
+def test_names_of_a_class_map_that_neither_labels_nor_map_have_are_told(
+    tmp_path: Path, ids: np.ndarray, caplog: pytest.LogCaptureFixture
+) -> None:
+    judged = named(tmp_path / "map.tif", ids, "bare", "barley", "wheat")
+    labels = named(tmp_path / "labels.tif", ids, "bare", "Varbyg", "wheat")
+    text = "Vårbyg=barley,bare=bare,Rug=rye,Varbyg=barley,wheat=wheat"
+    evaluate(judged, labels=labels, class_map=text)
+    assert f"No such value in {labels} and {judged} as --class-map names: 'Vårbyg', 'Rug'." in caplog.messages
+    evaluate(judged, labels=labels, class_map="Vårbyg=barley,*=bare")
+    assert f"No such value in {labels} and {judged} as --class-map names: 'Vårbyg' (did you mean" in caplog.text
+
+
+def test_a_class_that_a_raster_names_is_known_though_it_has_no_pixel(
+    tmp_path: Path, ids: np.ndarray, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = named(tmp_path / "map.tif", ids % 2, "bare", "barley", "wheat")
+    vectorize(path, output=tmp_path / "a.gpkg", class_map="bare=bare,barley=crop,wheat=crop")
+    assert "No such value" not in caplog.text
+    vectorize(path, output=tmp_path / "b.gpkg", class_map="bare=bare,barley=crop,weat=crop,oat=oats")
+    assert f"No such value in {path} as --class-map names: 'weat' (did you mean 'wheat'?), 'oat'." in caplog.messages
