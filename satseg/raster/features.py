@@ -31,6 +31,7 @@ from satseg.raster.names import is_local_file, split_layer, vector_name
 log = logging.getLogger("satseg")
 
 _BATCH = 8192
+_SMALL = 2**18  # bytes
 _SIDES = ("left", "bottom", "right", "top")
 _SCHEMA = pa.schema(
     [*((side, pa.float64()) for side in _SIDES), ("kind", pa.int32()), ("rank", pa.float64()), ("wkb", pa.binary())]
@@ -58,7 +59,7 @@ class Features:
 
 
 class FeatureStore:
-    """Valid polygons on disk, in the order they came, mapped into memory as the system sees fit.
+    """Valid polygons on disk, in the order they came, mapped into memory as the system sees fit; few are held there.
 
     A million buildings take some 200 MB of disk and a few megabytes of memory. The file has no name, so that nothing
     is left of it, however the process ends.
@@ -104,8 +105,13 @@ class FeatureStore:
         """End adding; from here on features can be fetched."""
         self._writer.close()
         self._file.flush()
-        mapped = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
-        reader = pa.ipc.open_file(pa.py_buffer(mapped))
+        if self._file.tell() <= _SMALL:  # thousands of scenes may have labels of their own, and files open are few
+            self._file.seek(0)
+            reader = pa.ipc.open_file(pa.py_buffer(self._file.read()))
+            self._file.close()
+        else:
+            mapped = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+            reader = pa.ipc.open_file(pa.py_buffer(mapped))
         self._batches = [reader.get_batch(i) for i in range(reader.num_record_batches)]
 
     @property

@@ -138,9 +138,9 @@ def text_name(path: Path) -> Iterator[Path]:
 @contextmanager
 def plain_folder(folder: Path) -> Iterator[Path]:
     """Give a path to a folder that GDAL, pyogrio and rasterio take as it is; to be used inside the block only."""
-    spelt = str(folder)
-    if folder.is_absolute() and _fits(spelt, _PYOGRIO_SPLITS) and _fits(spelt, _GDAL_SPLITS):
-        yield folder
+    spelt = str(folder.absolute())
+    if _fits(spelt, _PYOGRIO_SPLITS) and _fits(spelt, _GDAL_SPLITS):
+        yield folder.absolute()
         return
     with tempfile.TemporaryDirectory(prefix="satseg-") as links:
         yield _linked_folder(folder, Path(links))

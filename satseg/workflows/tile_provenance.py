@@ -93,8 +93,8 @@ def is_pending(output: Path, provenance: Mapping[str, Any]) -> bool:
 
 
 def is_joined(sources: Sequence[SceneFiles], base: TileSet) -> bool:
-    """Tell whether an interrupted call had added all its scenes already, and only its work folder is left."""
-    return is_begun(base.path) and set(base.index["scene"]).issuperset(s.source.name for s in sources)
+    """Tell whether an earlier call has added all its scenes already."""
+    return set(base.index["scene"]).issuperset(s.source.name for s in sources)
 
 
 def tiles_by_split(index: Any) -> dict[str, int]:

@@ -11,6 +11,7 @@ from affine import Affine
 from made_scenes import GRID, write_scene
 
 from satseg.errors import OutputError, TileError, UsageError
+from satseg.records import ProgressEvent
 from satseg.tiles.tileset import TileSet
 from satseg.workflows.check_tiles import check_tiles
 from satseg.workflows.tile import tile
@@ -153,3 +154,37 @@ def test_a_set_without_train_tiles_can_be_made_but_not_trained_on() -> None:
     assert TileSet.open("tiles").bands.names == ("band_1",)
     with pytest.raises(TileError, match="no tile to train on"):
         _ = TileSet.open("tiles").statistics
+
+
+def test_an_interrupted_table_goes_on_where_it_stood() -> None:
+    write_chips("a", range(6))
+    names = {"scene": [f"a/images/{i}.tif" for i in range(6)], "labels": [f"a/masks/{i}.tif" for i in range(6)]}
+    table = write_table(**names, split=["train", "val", "test"] * 2, weight=[1, 1, 1, 3, 1, 1])
+
+    def stop(event: ProgressEvent) -> None:
+        if event.unit == "tile" and event.done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tile(pairs=table, output="tiles", progress=stop, threads=1)
+    tile(pairs=table, output="tiles", resume=True)
+    tile(pairs=table, output="whole")
+    one, other = (TileSet.open(folder).index.drop(columns="geometry") for folder in ("tiles", "whole"))
+    assert one.equals(other)
+    assert splits() == {str(i): ("train", "val", "test")[i % 3] for i in range(6)}
+
+
+def test_an_interrupted_addition_with_a_split_goes_on() -> None:
+    tile(pairs=write_chips("train", range(2)), split="train", class_map="0=dry,1=water")
+    chips = write_chips("val", range(2, 6))
+
+    def stop(event: ProgressEvent) -> None:
+        if event.unit == "tile" and event.done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tile(pairs=chips, split="val", append=True, progress=stop, threads=1)
+    assert set(splits().values()) == {"train"}
+    tile(pairs=chips, split="val", append=True, resume=True)
+    assert splits() == {str(i): "train" if i < 2 else "val" for i in range(6)}
+    assert tile(pairs=chips, split="val", append=True, resume=True).tiles == {"train": 2, "val": 4, "test": 0}
