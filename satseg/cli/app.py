@@ -240,6 +240,7 @@ def _attended(talk: Talk) -> Iterator[None]:
                 warnings.simplefilter("ignore")  # those of the libraries; ours go through the logger
             yield
     finally:
+        handler.tell_rest()
         logger.removeHandler(handler)
         logger.setLevel(level)
         logger.propagate = propagate

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 _Record = TypeVar("_Record")
 
+_OF_A_KIND = 3  # remarks that are said; the others are counted
+_LONGEST = 120  # characters of a remark that stands for others
 _WIDE = 10_000  # columns of a stream that is not a terminal: never wrap, never cut
 
 
@@ -230,25 +233,61 @@ def left_out(specks: int, holes: int, *, min_area: str | None, fill_holes: str |
 
 
 class TalkHandler(logging.Handler):
-    """Shows the remarks of the libraries of satseg on stderr.
+    """Shows the remarks of the libraries of satseg on stderr: each once, and a few of those that differ by the scene.
 
     Args:
-        voice: Where to say them.
+        voice: Where to say them. With its ``debug``, all are said.
     """
 
     def __init__(self, voice: Talk) -> None:
         super().__init__(logging.INFO)
         self._voice = voice
+        self._said: set[str] = set()
+        self._kinds: dict[tuple[bool, object], list[str]] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Say a warning always, an info unless ``--quiet``."""
+        """Say a warning always, an info unless ``--quiet``; neither again, nor many of a kind."""
         try:
-            if record.levelno >= logging.WARNING:
-                self._voice.warn(record.getMessage())
-            else:
-                self._voice.say(record.getMessage())
+            text = record.getMessage()
+            if self._voice.debug or self._is_news(record, text):
+                self._tell(text, warning=record.levelno >= logging.WARNING)
         except Exception:
             self.handleError(record)
+
+    def tell_rest(self) -> None:
+        """Say of how many remarks there were too many to be said."""
+        for (warning, _), texts in self._kinds.items():
+            if len(texts) > _OF_A_KIND:
+                more = len(texts) - _OF_A_KIND
+                self._tell(f"{more:,} more like this: {_shortened(texts[0])}", warning=warning)
+        self._kinds.clear()
+
+    def _tell(self, text: str, *, warning: bool) -> None:
+        if warning:
+            self._voice.warn(text)
+        else:
+            self._voice.say(text)
+
+    def _is_news(self, record: logging.LogRecord, text: str) -> bool:
+        if text in self._said:
+            return False
+        self._said.add(text)
+        texts = self._kinds.setdefault((record.levelno >= logging.WARNING, _kind(record, text)), [])
+        texts.append(text if not texts else "")  # the first one tells what kind it is
+        return len(texts) <= _OF_A_KIND
+
+
+def _kind(record: logging.LogRecord, text: str) -> object:
+    """Return what remarks that differ by the scene alone have in common: what is said of it."""
+    template, args = str(record.msg), record.args
+    if re.search(r"[a-z]{2}", re.sub(r"%[^a-z]*[a-z]", "", template)):
+        return template
+    return args[1:] if isinstance(args, tuple) and len(args) > 1 else text
+
+
+def _shortened(text: str) -> str:
+    """Return a text that is cut where it is long."""
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
 def _console(stream: IO[str]) -> Console:
