@@ -239,7 +239,9 @@ class LabelSource:
         if len(names) > MAX_CLASSES:
             raise LabelError(
                 f"{self.path} has {len(names)} different class values; a map has at most {MAX_CLASSES}.",
-                hint="Choose an attribute of classes, not of single objects.",
+                hint="Choose an attribute of classes, not of single objects; or fewer of them by --where, or by "
+                "--class-map classes.csv, in which *=ignore stands for the rest. satseg info lists them with "
+                "--class-field, and writes that table with --class-map - > classes.csv.",
             )
         colours = {name: colour for layer in self._distinct() for name, colour in _colours(layer).items() if colour}
         return ClassTable.from_names(names).recoloured(

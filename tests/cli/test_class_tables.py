@@ -41,3 +41,13 @@ def test_names_are_whole_where_there_is_room_and_a_dash_stands_for_no_pixel() ->
 
 def test_a_set_without_pixels_has_no_shares() -> None:
     assert drawn({"train": {"Rug": 0}}, 80)[1].split() == ["Rug", "–", "0.0%"]
+
+
+def test_many_classes_without_a_pixel_share_a_row() -> None:
+    _, *lines = drawn(
+        {"train": {"Rug": 8, **dict.fromkeys(CROPS, 0)}, "val": {"Rug": 2, **dict.fromkeys(CROPS, 0)}}, 80
+    )
+    assert [line.split() for line in lines] == [
+        ["Rug", "8", "2", "100.0%"],
+        [f"({len(CROPS)}", "without", "a", "pixel)", "–", "–", "0.0%"],
+    ]
