@@ -32,9 +32,13 @@ _LENGTHS = {"boundary_tolerance": "tolerance", "boundary_width": "width of bands
 def evaluate(
     ctx: typer.Context,
     subject: Annotated[
-        str,
-        typer.Argument(metavar="SUBJECT", help="Checkpoint, folder of a training run, class raster, or polygons."),
-    ],
+        str | None,
+        typer.Argument(
+            metavar="SUBJECT",
+            help="Checkpoint, folder of a training run, class raster, or polygons. None where --pairs names maps.",
+            show_default=False,
+        ),
+    ] = None,
     data: Annotated[
         list[str] | None,
         typer.Argument(
@@ -48,6 +52,8 @@ def evaluate(
         str | None,
         typer.Option("--labels", "-l", metavar="FILE", help="Vector features in any CRS, or a class raster."),
     ] = None,
+    pairs: options.Pairs = None,
+    scene_list: options.SceneList = None,
     class_field: options.ClassField = None,
     class_map: options.ClassMap = None,
     where: options.Where = None,
@@ -151,6 +157,8 @@ def evaluate(
     """Compare a network, a map or polygons with labels: pixels, boundaries and objects, with confidence intervals."""
     talk = console.talk(ctx, json=json, quiet=quiet, debug=debug)
     _require_there(subject, data or [], labels=labels, aoi=aoi, arch=arch)
+    paired = inputs.scene_pairs(pairs, scene_list)
+    inputs.require_pairs(paired)
     inputs.require_labels([], class_map, labelled_area)
     from satseg.workflows.evaluate import evaluate, require_miou
 
@@ -158,6 +166,7 @@ def evaluate(
         subject,
         list(inputs.scene_list(data or [])),
         labels=labels,
+        pairs=paired,
         class_field=class_field,
         class_map=class_map,
         where=where,
@@ -190,7 +199,9 @@ def evaluate(
         require_miou(report, min_miou)
 
 
-def _require_there(subject: str, data: Sequence[str], *, labels: str | None, aoi: str | None, arch: str | None) -> None:
+def _require_there(
+    subject: str | None, data: Sequence[str], *, labels: str | None, aoi: str | None, arch: str | None
+) -> None:
     """Refuse what is absent of a network or map, and of what it is compared with."""
     from satseg.presence import (
         absent,
@@ -201,7 +212,8 @@ def _require_there(subject: str, data: Sequence[str], *, labels: str | None, aoi
         require_tiles,
     )
 
-    require_subject(subject)
+    if subject is not None:
+        require_subject(subject)
     if aoi is not None:
         require_area(aoi)
     require_own_network(arch)

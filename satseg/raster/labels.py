@@ -193,8 +193,8 @@ class LabelSource:
         Raises:
             LabelError: No label touches the scene, or a raster cannot be brought there.
         """
-        numbers = range(len(self.layers)) if self._of_scenes is None else self._of_scenes.get(scene.path, ())
-        mine = [self.layers[number] for number in numbers]
+        numbers = self._numbers_of(scene)
+        mine = self.layers_of(scene)
         layers = [(self.layers[number].on(scene), self._ids[number]) for number in numbers]
         labels = Labels(self, layers, scene, elsewhere=self._elsewhere(mine), polygons=_are_polygons(mine))
         if not (labels.touch() or all(map(_is_empty, mine))):
@@ -205,6 +205,19 @@ class LabelSource:
                 hint="Check that both cover the same place, and that their CRS are stated rightly.",
             )
         return labels
+
+    def layers_of(self, scene: SceneInfo) -> list[VectorLabels | RasterLabels]:
+        """Return the sources that belong to a scene."""
+        return [self.layers[number] for number in self._numbers_of(scene)]
+
+    def polygons_of(self, scene: SceneInfo) -> tuple[VectorLabels, np.ndarray] | None:
+        """Return the polygons that belong to a scene, as :attr:`polygons`; None where there are other sources too."""
+        numbers = self._numbers_of(scene)
+        layer = self.layers[numbers[0]] if len(numbers) == 1 else None
+        return (layer, self._ids[numbers[0]]) if isinstance(layer, VectorLabels) else None
+
+    def _numbers_of(self, scene: SceneInfo) -> Sequence[int]:
+        return range(len(self.layers)) if self._of_scenes is None else self._of_scenes.get(scene.path, ())
 
     def _elsewhere(self, layers: Sequence[VectorLabels | RasterLabels]) -> int:
         """Return the class id of pixels that none of the layers of a scene covers."""

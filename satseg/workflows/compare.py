@@ -38,6 +38,7 @@ from satseg.workflows.class_raster import class_rows
 from satseg.workflows.grid import common_grid
 from satseg.workflows.label_reading import LabelReading
 from satseg.workflows.map_classes import table_of
+from satseg.workflows.scored_pairs import refuse_apart, together
 
 log = logging.getLogger("satseg")
 
@@ -114,7 +115,8 @@ class Comparison:
             comparison.run(beside_labels(rows, on_grid, areas), self.assessment)
         if self.assessment.tally[:, Count.LABELLED].sum() == before:
             hint = "Check that both cover the same place, and that their CRS and nodata values are stated rightly."
-            told = f"No pixel was compared: the labels {self.source.path} say nothing where {grid.path} lies."
+            paths = ", ".join(layer.path for layer in self.source.layers_of(grid))
+            told = f"No pixel was compared: the labels {paths} say nothing where {grid.path} lies."
             self.passed_over.append(LabelError(told, hint=hint))
 
     def report(self) -> EvaluationReport:
@@ -146,22 +148,23 @@ class Comparison:
 
     def _side(self, source: LabelSource | None, grid: SceneInfo, areas: Sequence[SceneArea]) -> Side:
         background = self.source.classes.background
-        if source is None or source.polygons is None:
+        polygons = None if source is None else source.polygons_of(grid)
+        if polygons is None:
             return Regions(background)
-        layer, ids = source.polygons
+        layer, ids = polygons
         ground = window_outline(grid, Window(0, 0, grid.width, grid.height))
         for area in areas:
             ground = shapely.intersection(ground, area.on_ground(grid.transform))
         return FeatureObjects(layer.on(grid, ground), ids, background)
 
 
-def compare_raster(
-    path: str, labels: LabelReading, aoi: AreaOfInterest | None, measures: Measures, progress: Progress
+def compare_rasters(
+    paths: Sequence[str], labels: LabelReading, aoi: AreaOfInterest | None, measures: Measures, progress: Progress
 ) -> EvaluationReport:
-    """Compare a class raster with labels, class by class of the same name.
+    """Compare class rasters with labels, class by class of the same name.
 
     Args:
-        path: The class raster.
+        paths: One class raster, or several with the labels of each.
         labels: The labels.
         aoi: Where to score it; None is everywhere.
         measures: What is measured.
@@ -171,17 +174,28 @@ def compare_raster(
         LabelError: One of both has no names for its values, or they have no class in common.
     """
     for_both = labels.class_map is not None  # not remembered
-    with open_raster(path) as dataset:
-        labels = labels.like(_meaning_of(path, dataset.tags()), path)
-    values = ClassValues([path], Reading(labels.mapping, use=Use.MAP))
+    first = paths[0]
+    with open_raster(first) as dataset:
+        labels = labels.like(_meaning_of(first, dataset.tags()), first)
+    values = ClassValues(paths, Reading(labels.mapping, use=Use.MAP))
     source = labels.open(values if for_both else None)
-    source, classes = _common_classes(path, values, source, labels.mapping)
+    source, named = _common_classes(first, values, source, labels.mapping)
+    ids = {entry.name: entry.id for entry in source.classes}
+    infos = []
+    for path in paths:
+        with values.open(path) as raster:
+            infos.append(raster.info)
+    if len(paths) > 1:
+        refuse_apart(source, infos)
+    tell_of = together(progress, infos)
     comparison = Comparison.start(source, measures, () if aoi is None else (aoi,))
-    with values.open(path) as raster:
-        if raster.info.doubt:
-            log.warning("%s %s.", path, raster.info.doubt)
-        rows = class_rows(raster, Translation(classes, {entry.name: entry.id for entry in source.classes}))
-        comparison.add(0, raster.info, telling(rows, raster.info, progress))
+    for number, path in enumerate(paths):
+        with values.open(path) as raster:
+            if raster.info.doubt:
+                log.warning("%s %s.", path, raster.info.doubt)
+            classes = {code: named.get(code, name) for code, name in values.classes_of(path).items()}
+            rows = telling(class_rows(raster, Translation(classes, ids)), raster.info, tell_of(number))
+            comparison.add(number, raster.info, rows, alone=len(paths) == 1)
     return comparison.report()
 
 
@@ -193,24 +207,29 @@ def _meaning_of(path: str, told: Mapping[str, str]) -> LabelMeaning:
 def _common_classes(
     path: str, values: ClassValues, source: LabelSource, class_map: ClassMap | None
 ) -> tuple[LabelSource, Mapping[int, str]]:
-    """Return labels with the classes of a map, and the class of each value of the map.
+    """Return labels with the classes of maps, and the class of those values that the maps name otherwise.
 
     Names decide where both have them. Where neither has, values do.
+
+    Args:
+        path: One of the maps, for messages.
+        values: What the values of all of them mean.
+        source: The labels.
+        class_map: What names values of both.
     """
-    classes = values.classes_of(path)
-    (layer,) = source.layers
+    layer = source.layers[0]  # the rasters among them share what their values mean
     by_value = isinstance(layer, RasterLabels) and layer.values.nameless
     if not values.pairs:  # nothing but nodata: whatever the labels hold is left out
-        return source, classes
+        return source, {}
     if not values.nameless:
-        return source.among(table_of(values, class_map), extend=True), classes
+        return source.among(table_of(values, class_map), extend=True), {}
     if by_value:
         assert isinstance(layer, RasterLabels)
         codes = sorted({*values.codes, *layer.values.codes})
-        return source.among(ClassTable.from_names(map(own_name, codes))), classes
+        return source.among(ClassTable.from_names(map(own_name, codes))), {}
     names = source.classes.names
     if isinstance(layer, VectorLabels) and len(names) == 2 and names[0] == BACKGROUND and set(values.codes) <= {0, 1}:
-        return source, {code: names[code] if code in (0, 1) else name for code, name in classes.items()}
+        return source, dict(enumerate(names))
     known = dict(layer.values.pairs) if isinstance(layer, RasterLabels) else {}
     raise LabelError(
         f"{path} does not name its values, {spell_few(values.codes)}; the labels have {', '.join(names)}.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from satseg.arguments import Bands, Numbers, PathLike, Paths, band_names, path, paths, whole_numbers
@@ -18,18 +19,20 @@ from satseg.raster.raster_labels import is_raster
 from satseg.records import EvaluationReport, Progress
 from satseg.runs import Run
 from satseg.signatures import checked
-from satseg.workflows.compare import compare_polygons, compare_raster
+from satseg.workflows.compare import compare_polygons, compare_rasters
 from satseg.workflows.label_reading import LabelReading
+from satseg.workflows.scored_pairs import labels_of, pairs_to_score
 
 _TILES_HAVE_LABELS = "Tiles hold their labels; a scene, a map or polygons are compared with a file of labels."
 
 
 @checked
 def evaluate(
-    subject: PathLike,
+    subject: PathLike | None = None,
     data: Paths = (),
     *,
     labels: PathLike | None = None,
+    pairs: Paths | None = None,
     class_field: str | None = None,
     class_map: ClassMapSource | None = None,
     where: str | None = None,
@@ -79,9 +82,12 @@ def evaluate(
     those that the edge cuts count by their part inside. What no label speaks of is ignored, and counted.
 
     Args:
-        subject: Checkpoint, folder of a training run (its best checkpoint), class raster, or polygons.
+        subject: Checkpoint, folder of a training run (its best checkpoint), class raster, or polygons; None where
+            ``pairs`` names class rasters.
         data: One folder of a tile set, ``tiles`` if empty; with ``labels``, one or more scenes. Empty for a map.
         labels: Vector features in any CRS, or a class raster on any grid.
+        pairs: Scenes for a checkpoint, or class rasters, and the labels of each: two folders whose files are named
+            alike, two patterns, or a table, as ``tile`` takes them. Of a table that names splits, ``split`` is scored.
         class_field: Attribute that names the class of each feature; without it all features are one class. Polygons
             that are evaluated may have it in the attribute ``class_name``, where satseg writes it.
         class_map: Class by value, as ``tile`` takes it: ``residential=building,1=water,#ff0000=road``, a CSV file or a
@@ -132,22 +138,30 @@ def evaluate(
         UsageError: Arguments contradict each other.
     """
     measures = Measures(boundary_tolerance, boundary_width, pixels_only, block, bootstrap, seed, worst)
-    subject, data = path(subject, "subject"), paths(data, "data")
+    subject, data = None if subject is None else path(subject, "subject"), paths(data, "data")
     labels, class_map = None if labels is None else path(labels, "labels"), read_again(class_map)
     labelled_area = None if labelled_area is None else path(labelled_area, "labelled_area")
     aoi, unlabelled = None if aoi is None else path(aoi, "aoi"), whole_numbers(unlabelled, "unlabelled")
     bands = None if bands is None else band_names(bands)
     resolution = None if gsd is None else parse_resolution(gsd, "--gsd")
-    require_subject(subject)
-    checkpoint = _checkpoint_of(Path(subject))
-    if rank and (checkpoint is None or labels is not None):
+    if subject is not None:
+        require_subject(subject)
+    checkpoint = None if subject is None else _checkpoint_of(Path(subject))
+    if rank and (checkpoint is None or labels is not None or pairs is not None):
         raise UsageError("Tiles are ranked by a checkpoint: give one, and a tile set instead of labels.")
-    if checkpoint is None and (data or labels is None):
+    _refuse_beside_pairs(subject, checkpoint, data, labels, pairs)
+    found = None if pairs is None else pairs_to_score(paths(pairs, "pairs"), split)
+    if subject is None and found is None:
+        raise UsageError(
+            "There is nothing to score.",
+            hint="Name a checkpoint, a run, a class raster or polygons; or maps: --pairs.",
+        )
+    if checkpoint is None and found is None and (data or labels is None):
         raise UsageError(
             f"{subject} is no checkpoint; a map is compared with labels, and with nothing else.",
             hint="Name them: satseg evaluate classes.tif --labels FILE",
         )
-    if labels is None:
+    if labels is None and found is None:
         _refuse_without_labels(
             class_field=class_field,
             class_map=class_map,
@@ -157,15 +171,18 @@ def evaluate(
             outside=outside,
             aoi=aoi,
         )
-    if bands is not None and (checkpoint is None or labels is None):
+    if bands is not None and (checkpoint is None or (labels is None and found is None)):
         raise UsageError("--bands is for scenes that a network is shown.")
-    reading = None
-    if labels is not None:
-        reading = LabelReading(labels, class_field, class_map, where, unlabelled, labelled_area, outside)
+    reading, named = None, labels if found is None else labels_of(found)
+    if named is not None:
+        reading = LabelReading(named, class_field, class_map, where, unlabelled, labelled_area, outside)
     with gdal_environment():
         area = None if aoi is None else AreaOfInterest.read(aoi)
         if checkpoint is None:
             assert reading is not None
+            if found is not None:
+                return compare_rasters([pair.scene for pair in found], reading, area, measures, progress)
+            assert subject is not None
             return _evaluate_map(subject, reading, resolution, area, measures, progress)
         if gsd is not None:
             raise UsageError("--gsd is for polygons that are compared with polygons.")
@@ -184,7 +201,8 @@ def evaluate(
         scoring = NetworkScoring.open(checkpoint, arch, settings, measures)
         if reading is None:
             return scoring.score_tiles(data, split, rank=rank, progress=progress)
-        return scoring.score_scenes(data, reading, area, bands=bands, progress=progress)
+        scenes = data if found is None else [pair.scene for pair in found]
+        return scoring.score_scenes(scenes, reading, area, bands=bands, progress=progress)
 
 
 def require_miou(found: EvaluationReport, least: float) -> None:
@@ -196,6 +214,23 @@ def require_miou(found: EvaluationReport, least: float) -> None:
     if not found.mean_iou >= least:
         what = f"is {found.mean_iou:.4f}" if found.pixels else "is undefined, since no pixel was compared"
         raise ScoreError(f"The mean IoU {what}; at least {least:g} was asked for.")
+
+
+def _refuse_beside_pairs(
+    subject: str | None, checkpoint: Path | None, data: Sequence[str], labels: str | None, pairs: Paths | None
+) -> None:
+    """Refuse what goes not with pairs: other scenes, other labels, and anything to be scored but a network."""
+    if pairs is None:
+        return
+    if labels is not None:
+        raise UsageError("--pairs and --scene-list name the labels of each scene; --labels does not go with them.")
+    if data:
+        raise UsageError(f"{data[0]} has no labels of its own: --pairs or --scene-list names all scenes.")
+    if subject is not None and checkpoint is None:
+        raise UsageError(
+            f"{subject} is no checkpoint; --pairs compares a network, or maps by themselves, with the labels of each.",
+            hint="Drop it, where the pairs are of maps and labels.",
+        )
 
 
 def _refuse_without_labels(**given: object) -> None:
@@ -226,7 +261,7 @@ def _evaluate_map(
         return compare_polygons(subject, labels, gsd, aoi, measures, progress)
     if gsd is not None:
         raise UsageError("--gsd is for polygons that are compared with polygons.")
-    return compare_raster(subject, labels, aoi, measures, progress)
+    return compare_rasters([subject], labels, aoi, measures, progress)
 
 
 def _is_vector(path: str) -> bool:

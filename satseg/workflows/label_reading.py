@@ -27,7 +27,7 @@ class LabelReading:
     """How labels are read.
 
     Args:
-        path: Vector features or a class raster.
+        path: Vector features or a class raster; or those of each scene, by its name.
         class_field: Attribute that names the class of each feature; None puts all of them into one.
         class_map: Class by value, as text, file or dictionary; None makes a class of each value.
         where: Condition in SQL that features must meet.
@@ -36,7 +36,7 @@ class LabelReading:
         outside: What lies outside of all polygons: ``background`` or ``ignore``; None is ``background``.
     """
 
-    path: str | Path
+    path: str | Path | Mapping[str, Sequence[str]]
     class_field: str | None = None
     class_map: ClassMapSource | None = None
     where: str | None = None
@@ -52,20 +52,30 @@ class LabelReading:
             source: The network or map.
         """
         wanted = {name: value for name, value in meaning.to_dict().items() if not getattr(self, name)}
-        if isinstance(self.path, Mapping) or is_raster(str(self.path)):
+        if is_raster(self._first):
             wanted.pop("class_field", None)
         else:
             wanted.pop("unlabelled", None)
             field = wanted.get("class_field")
-            if field is not None and field not in (fields := VectorLayer.open(str(self.path)).fields):
+            if field is not None and field not in (fields := VectorLayer.open(self._first).fields):
                 raise LabelError(
-                    f"{self.path} has no attribute {field!r}, which named the classes of the labels behind {source}.",
+                    f"{self._first} has no attribute {field!r}, which named the classes of the labels behind {source}.",
                     hint=f"Name its own with --class-field: {', '.join(fields)}." if fields else "It has none at all.",
                 )
         if not wanted:
             return self
         log.info("Labels are read like those behind %s: %s.", source, LabelMeaning.from_dict(wanted))
         return replace(self, **wanted)
+
+    @property
+    def paired(self) -> bool:
+        """Whether each scene has labels of its own."""
+        return isinstance(self.path, Mapping)
+
+    @property
+    def _first(self) -> str:
+        """The file that tells what kind of labels they are."""
+        return next(iter(self.path.values()))[0] if isinstance(self.path, Mapping) else str(self.path)
 
     @cached_property
     def mapping(self) -> ClassMap | None:
@@ -87,9 +97,10 @@ class LabelReading:
             UsageError: The class map is none.
         """
         mapping = self.mapping
-        if mapping is not None and self.class_field is None and not is_raster(str(self.path)):
+        if mapping is not None and self.class_field is None and not is_raster(self._first):
             # All features are of the one class that the file is named after: a class map may speak of the map alone.
-            mapping = mapping if mapping.find(printable(Path(VectorLayer.open(str(self.path)).path).stem)) else None
+            named = not self.paired and mapping.find(printable(Path(VectorLayer.open(self._first).path).stem))
+            mapping = mapping if named else None
         if mapping is not None:
             mapping = replace(mapping, keeps_targets=True)
         source = open_labels(

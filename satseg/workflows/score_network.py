@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -37,6 +38,7 @@ from satseg.workflows.label_reading import LabelReading
 from satseg.workflows.mapping import Mapper
 from satseg.workflows.predict import fitting
 from satseg.workflows.predict_settings import PredictionSettings
+from satseg.workflows.scored_pairs import refuse_apart, together
 
 log = logging.getLogger("satseg")
 
@@ -103,19 +105,28 @@ class NetworkScoring:
         labels = labels.like(self.checkpoint.card.labels, self.checkpoint.path)
         source = labels.open().among(self.checkpoint.card.classes, extend=True)
         comparison = Comparison.start(source, self.measures, () if aoi is None else (aoi,))
-        for number, name in enumerate(scenes):
-            scene = fitting(SceneSource.of(name, bands=bands), self.checkpoint)
+        sources = [fitting(SceneSource.of(scene, bands=bands), self.checkpoint) for scene in scenes]
+        infos = []
+        for scene in sources:
             with scene.open() as opened:
-                info = opened.info
-            with naming(scene.name), closing(self._rows(scene, info, progress)) as rows:
+                infos.append(opened.info)
+        if labels.paired:
+            refuse_apart(source, infos)
+        tell_of = together(progress, infos)
+        for number, (scene, info) in enumerate(zip(sources, infos, strict=True)):
+            with naming(scene.name), closing(self._rows(scene, info, tell_of(number))) as rows:
                 comparison.add(number, info, rows, alone=len(scenes) == 1)
         return comparison.report()
 
-    def _rows(self, scene: SceneSource, info: SceneInfo, progress: Progress) -> Generator[Rows, None, None]:
+    @cached_property
+    def _mapper(self) -> Mapper:
+        """Makes plans for scenes; what it measures serves all of them."""
         card = self.checkpoint.card
-        mapper = Mapper(self.network, str(self.checkpoint.path), self.settings, card.gsd, card.tile_size, card.bands)
-        network = mapper.network_for(info)
-        plan = mapper.planner.plan(info, network)
+        return Mapper(self.network, str(self.checkpoint.path), self.settings, card.gsd, card.tile_size, card.bands)
+
+    def _rows(self, scene: SceneSource, info: SceneInfo, progress: Progress) -> Generator[Rows, None, None]:
+        network = self._mapper.network_for(info)
+        plan = self._mapper.planner.plan(info, network)
         odd: set[Oddity] = set()
         conditions = Conditions(scratch=Path(tempfile.gettempdir()), values=network.values, on_odd=odd.add)
         with closing(predict_rows(scene.open, network, plan, conditions, progress=progress)) as rows:
