@@ -37,6 +37,7 @@ class SceneTracer:
         scene: The map's grid.
         classes: Names and colours, or None where rows hold ids of their own.
         options: How the map becomes polygons.
+        name: What the map is called in the layer.
         confidence: Whether rows come with confidence.
 
     Raises:
@@ -44,7 +45,7 @@ class SceneTracer:
     """
 
     def __init__(
-        self, scene: SceneInfo, classes: ClassTable | None, options: PolygonOptions, *, confidence: bool
+        self, scene: SceneInfo, classes: ClassTable | None, options: PolygonOptions, *, name: str, confidence: bool
     ) -> None:
         lookup = _lookup(classes, options) if classes else None
         if options.regularize and lookup is not None and (lookup != VOID).sum() > 1:
@@ -53,6 +54,7 @@ class SceneTracer:
         cleans = smallest > 1 or hole >= 1
         self.tally = Tally(classes, lookup)
         self._scene = scene
+        self._name = name
         self._classes = classes
         self._lookup = lookup
         self._cleaner: Cleaner | None = None
@@ -137,7 +139,7 @@ class SceneTracer:
                 numbers,
                 attributes=layer.attributes,
                 classes=self._classes,
-                scene=self._scene.path,
+                scene=self._name,
             ),
             points=coordinates(regions, self._scene.transform),
             rings=regions.rings,

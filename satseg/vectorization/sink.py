@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING
 
+from satseg.command_line import without_secrets
 from satseg.errors import OutputError, UsageError, printable
 from satseg.geo.crs import same_crs, short_name
 from satseg.records import Rows, SceneInfo, VectorSummary
@@ -21,6 +22,7 @@ from satseg.vectorization.layer import Layer, Writer
 from satseg.vectorization.options import ATTRIBUTES, CONFIDENCE, PolygonOptions
 from satseg.vectorization.pieces import RegionNumbers
 from satseg.vectorization.scene import SceneTracer, pixel_size
+from satseg.vectorization.scene_names import SceneNames
 from satseg.vectorization.tally import total
 
 if TYPE_CHECKING:
@@ -52,6 +54,8 @@ class PolygonSink:
         classes: Names and colours; 255 (ignore) is never emitted. None where rows hold int32 ids of their own (of
             instances, say): every id from 0 on is emitted, and named after its value.
         provenance: Where the maps come from, as name and value; stored in every format that has a place for it.
+        scenes: Paths of the maps, as far as they are known already; the attribute ``scene`` tells them apart by the
+            ends of these.
         options: How maps become polygons.
 
     Raises:
@@ -66,6 +70,7 @@ class PolygonSink:
         stream: IO[str] | None = None,
         classes: ClassTable | None,
         provenance: Mapping[str, str],
+        scenes: Iterable[str] = (),
         options: PolygonOptions | None = None,
     ) -> None:
         for path in outputs:
@@ -77,6 +82,7 @@ class PolygonSink:
         self._paths = tuple(str(path) for path in outputs) + (("-",) if stream is not None else ())
         self._classes = classes
         self._options = options or PolygonOptions()
+        self._names = SceneNames(scenes)
         self._provenance = {name: printable(value) for name, value in provenance.items()}
         self._layer: Layer | None = None
         self._tracer: SceneTracer | None = None
@@ -113,7 +119,9 @@ class PolygonSink:
                 f"{scene.path} is in {short_name(scene.crs)}, but the layer is in {short_name(self._layer.crs)}.",
                 hint="Name the CRS of the layer with --crs, or write a file for each.",
             )
-        tracer = SceneTracer(scene, self._classes, self._options, confidence=confidence)
+        tracer = SceneTracer(
+            scene, self._classes, self._options, name=self._names.of(scene.path), confidence=confidence
+        )
         cut = crs is not None and tracer.makes_parts(crs)
         if cut and self._layer is not None and not self._layer.multi:
             raise UsageError(
@@ -221,7 +229,7 @@ class PolygonSink:
             pixel=pixel,
             metres=metres,
             classes=self._classes,
-            provenance={"SATSEG_SCENE": scene.path, **self._provenance},
+            provenance={"SATSEG_SCENE": without_secrets(scene.path), **self._provenance},
         )
         works = [self._staging.enter_context(staged(path)) for path in self._outputs]
         # In the thread of the writers: the drivers take a while to load, and rows can be read meanwhile.

@@ -14,6 +14,7 @@ from typing import IO
 
 from satseg import __version__
 from satseg.backend.device import available_cores
+from satseg.command_line import command_line, without_secrets
 from satseg.errors import SceneError
 from satseg.inference.network import Network
 from satseg.inference.ray_engine import RayEngine
@@ -42,6 +43,7 @@ from satseg.workflows.shared_layer import SharedLayer
 
 log = logging.getLogger("satseg")
 
+STDIN = "-"
 _GSD_TOLERANCE = 1.1  # pixels larger or smaller than in training by that factor are let through
 _REMOTE_READERS = 8  # threads that wait for a network take no core
 _MOST_READERS = 4
@@ -91,6 +93,7 @@ class Mapper:
         bands: What raw values of the training scenes mean; None takes those of scenes as they are.
         engine: Workers that have the network; None runs it in this process.
         labels: What the labels of the training tiles meant.
+        call: Words of the command that name models and outputs.
     """
 
     network: Network
@@ -101,6 +104,7 @@ class Mapper:
     bands: BandSpec | None = None
     engine: RayEngine | None = None
     labels: LabelMeaning = field(default_factory=LabelMeaning)
+    call: tuple[str, ...] = ()
 
     @cached_property
     def planner(self) -> Planner:
@@ -199,7 +203,8 @@ class Mapper:
             outputs.vectors,
             stream=outputs.stream,
             classes=self.network.classes,
-            provenance=self.provenance() | (self.inputs.tag(sources, polygons=True) if sources else {}),
+            provenance=self.provenance(sources) | (self.inputs.tag(sources, polygons=True) if sources else {}),
+            scenes=[source.name for source in sources],
             options=self.settings.polygons,
         )
         return SharedLayer(sink, outputs.vectors)
@@ -231,11 +236,18 @@ class Mapper:
         """What maps are made from, besides their scenes."""
         return Inputs(self.origin, self.settings)
 
-    def provenance(self, plan: Plan | None = None) -> dict[str, str]:
-        """Return what outputs tell of where they come from; no dates, so that equal runs give equal bytes."""
+    def provenance(self, sources: Sequence[SceneSource], plan: Plan | None = None) -> dict[str, str]:
+        """Return what outputs tell of where they come from; no dates, so that equal runs give equal bytes.
+
+        Args:
+            sources: The scenes of the output; none where they came from stdin.
+            plan: How the only one was cut.
+        """
+        scenes = [word for source in sources for word in _words(source)] or [STDIN]
         told = {
+            "SATSEG_SCENE": ", ".join(without_secrets(source.name) for source in sources) or STDIN,
             "SATSEG_VERSION": __version__,
-            "SATSEG_COMMAND": " ".join(("satseg predict", *self.settings.words())),
+            "SATSEG_COMMAND": command_line(["predict", *scenes, *self.call, *self.settings.words()]),
             "SATSEG_MODEL": self.origin,
             **({LABELS_TAG: self.labels.to_json()} if self.labels else {}),
         }
@@ -245,6 +257,11 @@ class Mapper:
                 f"{self.network.precision}"
             )
         return told
+
+
+def _words(source: SceneSource) -> tuple[str, ...]:
+    """Return how a scene is named on the command line."""
+    return source.paths if len(source.paths) == 1 else ("--stack", ",".join(source.paths))
 
 
 @contextmanager

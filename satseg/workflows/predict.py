@@ -71,7 +71,7 @@ class OutputNames:
     disagreement: Given[PathLike | None, str | None] = Given(path)
 
     def __post_init__(self) -> None:
-        if not self.output and not self._shares():
+        if not self.output and not self.shares:
             raise UsageError(
                 "Nowhere to write to.", hint="Name an output: -o out.gpkg, -o classes.tif or -o - for stdout."
             )
@@ -80,7 +80,7 @@ class OutputNames:
             if name != STDOUT and suffix != ".tif" and suffix not in VECTOR_SUFFIXES:
                 known = ", ".join(sorted(VECTOR_SUFFIXES))
                 raise UsageError(f"The output {name} has no known suffix.", hint=f"Known are .tif, {known}.")
-        for layer, name in self._shares():
+        for layer, name in self.shares:
             if Path(name).suffix.lower() != ".tif":
                 raise UsageError(f"The {layer.value} are a raster, and {name} does not end in .tif.")
 
@@ -97,13 +97,15 @@ class OutputNames:
 
         own = [name for name in self.output if alone or not self._is_layer(name)]
         files = MapOutputs.of_files(*(path(name) for name in own if name != STDOUT))
-        shares = tuple((layer, path(name)) for layer, name in self._shares())
+        shares = tuple((layer, path(name)) for layer, name in self.shares)
         return MapOutputs(files.rasters + shares, files.vectors, stream if STDOUT in own else None)
 
     def _is_layer(self, name: str) -> bool:
         return name == STDOUT or ("{stem}" not in name and Path(name).suffix.lower() != ".tif")
 
-    def _shares(self) -> list[tuple[MapLayer, str]]:
+    @property
+    def shares(self) -> list[tuple[MapLayer, str]]:
+        """Rasters besides the classes."""
         named = {
             MapLayer.CONFIDENCE: self.confidence,
             MapLayer.PROBABILITIES: self.probabilities,
@@ -233,7 +235,8 @@ def _map_all(
             if engine is not None:
                 stack.enter_context(engine)
             stack.callback(torch.set_num_threads, torch.get_num_threads())
-            return _mapper(checkpoints, origin, arch, settings, engine)
+            made = _mapper(checkpoints, origin, arch, settings, engine)
+            return replace(made, call=_call(models, arch, names))
 
         shared = stack.enter_context(mapper().share_layer(layer, sources)) if shares else None
         if shared is not None and sources:
@@ -406,6 +409,14 @@ def _mapper(
     card = checkpoints[0].card
     network = _network(checkpoints, arch, settings) if engine is None else send(checkpoints, arch, settings, engine)
     return Mapper(network, origin, settings, card.gsd, card.tile_size, card.bands, engine, card.labels)
+
+
+def _call(models: Sequence[str], arch: str | None, names: OutputNames) -> tuple[str, ...]:
+    """Return how models and outputs are named on the command line."""
+    named = [("-m", model) for model in models] + [("--arch", arch)] * (arch is not None)
+    named += [("-o", name) for name in names.output]
+    named += [(f"--{layer.value}", name) for layer, name in names.shares]
+    return tuple(word for pair in named for word in pair if word is not None)
 
 
 def _output_names(output: Paths | OutputNames) -> OutputNames:

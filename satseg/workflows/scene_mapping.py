@@ -282,7 +282,7 @@ class SceneMapping:
         return sink
 
     def _provenance(self, plan: Plan, *, polygons: bool) -> dict[str, str]:
-        return self.mapper.provenance(plan) | self.mapper.inputs.tag([self.source], polygons=polygons)
+        return self.mapper.provenance([self.source], plan) | self.mapper.inputs.tag([self.source], polygons=polygons)
 
     def _sieved(self, stack: ExitStack, layers: Mapping[MapLayer, int]) -> dict[MapLayer, RawRows]:
         """Open work rasters for what a sieve changes; none where there is no sieve."""

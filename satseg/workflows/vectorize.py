@@ -12,7 +12,8 @@ from typing import IO
 from satseg import __version__
 from satseg.arguments import Paths, paths
 from satseg.classes import ClassTable
-from satseg.errors import UsageError
+from satseg.command_line import command_line, without_secrets
+from satseg.errors import UsageError, printable
 from satseg.progress import automatic
 from satseg.raster.class_lists import ClassMapSource, class_map_files, read_again, read_class_map
 from satseg.raster.gdal import gdal_environment
@@ -143,6 +144,7 @@ def _open_sink(
     rasters: Sequence[str],
     words: list[str],
 ) -> PolygonSink:
+    outputs = [word for name in names for word in ("-o", name)]
     if classes is None and options.classes is not None:
         raise UsageError(f"{rasters[0]} has no classes by name.", hint="Drop --classes.")
     return PolygonSink(
@@ -150,10 +152,11 @@ def _open_sink(
         stream=stream if STDOUT in names else None,
         classes=classes,
         provenance={
-            "SATSEG_SCENE": ", ".join(map(str, rasters)),
+            "SATSEG_SCENE": ", ".join(map(without_secrets, rasters)),
             "SATSEG_VERSION": __version__,
-            "SATSEG_COMMAND": " ".join(["satseg", "vectorize", *words, *options.words()]),
+            "SATSEG_COMMAND": command_line(["vectorize", *rasters, *outputs, *words, *options.words()]),
         },
+        scenes=map(printable, rasters),
         options=options,
     )
 

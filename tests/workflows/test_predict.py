@@ -3,12 +3,14 @@ from __future__ import annotations
 import io
 import json
 import logging
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import geopandas
 import numpy as np
+import pyogrio
 import pytest
 import rasterio
 import shapely
@@ -171,6 +173,35 @@ def test_one_scene_with_a_checkpoint(tmp_path: Path, checkpoint: Path) -> None:
         tags = dataset.tags()
     assert tags["SATSEG_MODEL"].startswith("best.safetensors sha256:")
     assert "--window 64" in tags["SATSEG_COMMAND"]
+
+
+def test_outputs_tell_the_whole_command_and_their_scenes_by_name(tmp_path: Path, checkpoint: Path) -> None:
+    (tmp_path / "it's b").mkdir()
+    scenes = [write_scene(tmp_path / name, blobs(70, 80)) for name in ("a.tif", "it's b/a.tif")]
+    output = [str(tmp_path / "all.gpkg"), str(tmp_path / "it's b" / "{stem} map.tif"), str(tmp_path / "b.parquet")]
+    settings = replace(SMALL, polygons=PolygonOptions(raw=True), resume=True)
+    list(predict_scenes(scenes[1:], model=checkpoint, output=output, settings=settings))
+    expected = ["-m", str(checkpoint)] + [word for name in output for word in ("-o", name)]
+    expected += ["--window", "64", "--threads", "1", "--raw"]
+    with rasterio.open(tmp_path / "it's b" / "a map.tif") as dataset:
+        tags = dataset.tags()
+    assert shlex.split(tags["SATSEG_COMMAND"]) == ["satseg", "predict", str(scenes[1]), *expected]
+    assert (
+        pyogrio.read_info(tmp_path / "all.gpkg")["layer_metadata"].items()
+        >= {
+            "SATSEG_COMMAND": tags["SATSEG_COMMAND"],
+            "SATSEG_SCENE": str(scenes[1]),
+        }.items()
+    )
+    assert set(geopandas.read_file(tmp_path / "all.gpkg").scene) == {"a.tif"}
+    output = output[:1]
+    list(predict_scenes(scenes, model=checkpoint, output=output, settings=SMALL))
+    told = pyogrio.read_info(tmp_path / "all.gpkg")["layer_metadata"]
+    assert shlex.split(told["SATSEG_COMMAND"])[:4] == ["satseg", "predict", *map(str, scenes)]
+    assert told["SATSEG_SCENE"] == f"{scenes[0]}, {scenes[1]}"
+    assert set(geopandas.read_file(tmp_path / "all.gpkg").scene) == {f"{tmp_path.name}/a.tif", "it's b/a.tif"}
+    list(predict_scenes(iter(scenes), model=checkpoint, output=output, settings=SMALL))
+    assert set(geopandas.read_file(tmp_path / "all.gpkg").scene) == {"a.tif", "it's b/a.tif"}
 
 
 def test_many_scenes_have_an_output_each(tmp_path: Path, checkpoint: Path) -> None:
@@ -384,8 +415,8 @@ def test_an_array_and_a_dataset_are_mapped_as_their_file_is(tmp_path: Path, chec
 
 def test_a_dictionary_of_thresholds_is_what_is_typed(tmp_path: Path, checkpoint: Path) -> None:
     path, maps = write_scene(tmp_path / "scene.tif", blobs(70, 80)), []
-    for number, threshold in enumerate(({"grey": 0.3}, "grey=0.3")):
+    for threshold in ({"grey": 0.3}, "grey=0.3"):
         settings = replace(SMALL, threshold=threshold)
-        predict(path, output=tmp_path / f"{number}.tif", model=checkpoint, settings=settings)
-        maps.append((tmp_path / f"{number}.tif").read_bytes())
+        predict(path, output=tmp_path / "map.tif", model=checkpoint, settings=settings)
+        maps.append((tmp_path / "map.tif").read_bytes())
     assert maps[0] == maps[1]
