@@ -368,7 +368,7 @@ class _Job:
         builder, base = self.builder, self.base
         given = any(source.split for source in builder.sources)  # then train may come later
         if base is None and not given and not any(row["split"] == "train" for row in journal.rows()):
-            raise TileError("No tile is left for training.")
+            raise TileError("No tile is left for training.", hint="See --min-valid, --min-pixels and --keep-empty.")
         if not any(True for _ in journal.rows()):
             raise TileError("No tile is left.")
         index = make_index(folder, journal.rows(), builder.infos, crs=self.crs, before=base)

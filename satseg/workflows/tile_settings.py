@@ -84,7 +84,7 @@ def first_layout(
     if group is None:
         raise UsageError(
             f"No tile that these scenes have room for goes with --overlap {asked.overlap} and --block {asked.block}.",
-            hint="Say how large tiles are: --size 256",
+            hint="Take a smaller --overlap, or a larger --block.",
         )
     return group[0]
 

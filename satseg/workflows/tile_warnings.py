@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from satseg.errors import TileError
 from satseg.raster.labels import LabelSource
 from satseg.records import TileSummary
 from satseg.tiles.choice import Asked, Plan, Planner
@@ -29,7 +30,11 @@ def warn_of_changes(base: TileSet, provenance: Mapping[str, Any]) -> None:
 
 
 def tell_choice(planner: Planner, asked: Asked, plan: Plan) -> None:
-    """Say which tiles and blocks were chosen, and warn where splits stay empty, with the options that fill them."""
+    """Say which tiles and blocks were chosen, and warn where splits stay empty, with the options that fill them.
+
+    Raises:
+        TileError: There is nothing to train on.
+    """
     layout, chosen = plan.layout, asked.open
     parts = [f"tiles of {layout.size} px"] if "size" in chosen else []
     if "whole_scenes" in chosen and layout.whole_scenes:
@@ -40,19 +45,30 @@ def tell_choice(planner: Planner, asked: Asked, plan: Plan) -> None:
         log.info("Chose %s.", " and ".join(parts))
     if not plan.empty:
         return
-    remedy = None if plan.given else planner.remedy(asked, plan)
-    if plan.given:
-        advice = "their scenes hold no labelled pixel, or none that lies apart from tiles of the other splits."
-    elif remedy is not None:
-        advice = f"{remedy} would fill {_joined(plan.wanted)}."
-    elif asked.drawn:
-        advice = "no region of them holds a labelled pixel."
-    else:
-        advice = (
-            "no size of tiles and blocks fills them all. Add scenes or labels, or ask for fewer splits, such as "
-            "--split 0.8,0.2,0."
-        )
+    advice = _filling(planner, asked, plan)
+    if "train" in plan.empty and not plan.given:
+        raise TileError(f"No tile is left for training: {advice}")
     log.warning("No tile for %s: %s", _joined(plan.empty), advice)
+
+
+def _filling(planner: Planner, asked: Asked, plan: Plan) -> str:
+    """Return what fills the splits that get no tile."""
+    if plan.given:
+        return "their scenes hold no labelled pixel, or none that lies apart from tiles of the other splits."
+    remedy = planner.remedy(asked, plan)
+    if remedy is not None:
+        return f"{remedy} would fill {_joined(plan.wanted)}."
+    if asked.drawn:
+        return "no region of theirs holds a labelled pixel that lies apart from tiles of the other splits."
+    if plan.layout.buffer:
+        return (
+            f"no size of tiles and blocks fills all splits with a buffer of {plan.layout.buffer} px. Take a smaller "
+            "--buffer, or add scenes."
+        )
+    return (
+        "no size of tiles and blocks fills all splits. Add scenes or labels, or ask for fewer splits, such as "
+        "--split 0.8,0.2,0."
+    )
 
 
 def tell_background(labels: LabelSource, plan: Plan) -> None:

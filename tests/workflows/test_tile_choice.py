@@ -11,7 +11,7 @@ import pytest
 from affine import Affine
 from made_scenes import GRID, write_labels, write_map, write_scene
 
-from satseg.errors import OutputError, UsageError
+from satseg.errors import OutputError, TileError, UsageError
 from satseg.records import ProgressEvent
 from satseg.tiles.tileset import TileSet
 from satseg.workflows.tile import tile
@@ -95,6 +95,18 @@ def test_tiles_that_are_added_are_like_those_that_are_there(tmp_path: Path, scen
     assert "chosen" not in made
     with pytest.raises(UsageError, match="has tiles of 128 px; tiles of 256 px cannot be added"):
         tile(more, labels=labels, output=tmp_path / "tiles", append=True, size=256)
+
+
+def test_a_buffer_that_leaves_nothing_to_train_on_is_told_before_any_work(
+    tmp_path: Path, scene: Path, labels: Path
+) -> None:
+    told = r"No tile is left for training: no size of tiles and blocks fills all splits with a buffer of 150 px\."
+    with pytest.raises(TileError, match=told):
+        tile(scene, labels=labels, output=tmp_path / "tiles", size=64, block=128, buffer="150px")
+    assert not (tmp_path / "tiles").exists()
+    told = r"No tile is left for training: --size \d+ --block \d+ would fill train, val and test\."
+    with pytest.raises(TileError, match=told):
+        tile(scene, labels=labels, output=tmp_path / "tiles", size=64, block=64, buffer="70px")
 
 
 def test_one_scene_that_is_dealt_as_a_whole_is_told_of(
