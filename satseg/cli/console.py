@@ -105,8 +105,12 @@ class Talk:
         self.close()
         self.say(f"$ {line}", style="bold")
 
+    def note(self, message: str) -> None:
+        """Print on stderr what was done without being asked, and is as it should be, unless ``--quiet``."""
+        self.say(f"note: {message}")
+
     def warn(self, message: str) -> None:
-        """Print a warning on stderr."""
+        """Print a warning on stderr: the result may not be what is expected, or there is something to do."""
         self._line(f"warning: {message}", "yellow")
 
     def error(self, message: str, *, hint: str | None = None) -> None:
@@ -246,7 +250,7 @@ class TalkHandler(logging.Handler):
         self._kinds: dict[tuple[bool, object], list[str]] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Say a warning always, an info unless ``--quiet``; neither again, nor many of a kind."""
+        """Say a warning always, an info as a note unless ``--quiet``; neither again, nor many of a kind."""
         try:
             text = record.getMessage()
             if self._voice.debug or self._is_news(record, text):
@@ -266,7 +270,7 @@ class TalkHandler(logging.Handler):
         if warning:
             self._voice.warn(text)
         else:
-            self._voice.say(text)
+            self._voice.note(text)
 
     def _is_news(self, record: logging.LogRecord, text: str) -> bool:
         if text in self._said:

@@ -216,13 +216,10 @@ class VectorLabels:
                 layer.path,
                 store.infinite,
             )
-        if store.repaired or store.dropped:
-            log.warning(
-                "%s: %d invalid geometries repaired, %d features without a polygon left out.",
-                layer.path,
-                store.repaired,
-                store.dropped,
-            )
+        if store.repaired:
+            log.info("%s: %d invalid geometries are repaired.", layer.path, store.repaired)
+        if store.dropped:
+            log.warning("%s: %d features without a polygon are left out.", layer.path, store.dropped)
 
 
 @dataclass(frozen=True, eq=False)

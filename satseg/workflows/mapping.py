@@ -182,7 +182,7 @@ class Mapper:
                     f"too far apart to resample the scene, which goes up to a factor of {FINEST:g}.",
                     hint="Take a scene whose pixels are nearer to those, or show it as it is: --gsd scene.",
                 )
-        log.warning(
+        log.info(
             "%s has %.3g m per pixel and the network was trained at %.3g m: it is shown the scene resampled to that.",
             info.path,
             info.gsd[0],

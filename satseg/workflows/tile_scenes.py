@@ -222,7 +222,7 @@ class _Seen:
                     f"{path} is in {self._base.path} already{same}.",
                     hint="Delete its rows from the index first, to cut it anew.",
                 )
-            log.warning(
+            log.info(
                 "Left out, since they are in %s already: %d scenes, such as %s%s.",
                 self._base.path,
                 len(self._there),
@@ -230,7 +230,7 @@ class _Seen:
                 same,
             )
         if self._twins:
-            log.warning(
+            log.info(
                 "Left out as copies of other scenes: %d, such as %s, which is %s.",
                 len(self._twins),
                 *self._twins[0],

@@ -202,7 +202,7 @@ def test_remarks_of_the_rooms_go_to_stderr(satseg, monkeypatch: pytest.MonkeyPat
         return []
 
     monkeypatch.setattr("satseg.workflows.models.models", models)
-    assert satseg("models", "--json").stderr == "warning: values of x.tif look odd\ntaking y\n"
+    assert satseg("models", "--json").stderr == "warning: values of x.tif look odd\nnote: taking y\n"
     assert satseg("models", "--json", "--quiet").stderr == "warning: values of x.tif look odd\n"
 
 

@@ -89,7 +89,7 @@ def test_given_splits_share_no_ground_and_no_copy(caplog: pytest.LogCaptureFixtu
     scenes = ["a/images/0.tif", "a/images/1.tif", "a/images/2.tif", str(copy)]
     labels = ["a/masks/0.tif", "a/masks/1.tif", "a/masks/2.tif", "a/masks/2.tif"]
     table = write_table(scene=scenes, labels=labels, split=["train", "test", "train", "test"])
-    with caplog.at_level(logging.WARNING, "satseg"):
+    with caplog.at_level(logging.INFO, "satseg"):
         summary = tile(pairs=table)
     assert splits() == {"1": "test", "copy": "test"}  # train gives way
     assert summary.kept_apart == 1
@@ -103,7 +103,7 @@ def test_scenes_that_are_there_already_are_left_out(caplog: pytest.LogCaptureFix
     with pytest.raises(TileError, match=r"a/images/0.tif is in tiles already"):
         tile(pairs=chips, split="val", append=True)
     write_chips("a", range(3, 5))
-    with caplog.at_level(logging.WARNING, "satseg"):
+    with caplog.at_level(logging.INFO, "satseg"):
         tile(pairs=chips, split="val", append=True)
     assert splits() == {"0": "train", "1": "train", "2": "train", "3": "val", "4": "val"}
     assert "Left out, since they are in tiles already: 3 scenes, such as a/images/0.tif." in caplog.text

@@ -276,7 +276,7 @@ def test_a_scene_that_is_there_twice_is_cut_once(
         write_scene(Path("b.tif"), bands, crs=crs, compress="deflate")
     elif way == "other format":
         Image.fromarray(bands[0]).save("b.png")
-    with caplog.at_level(logging.WARNING, "satseg"):
+    with caplog.at_level(logging.INFO, "satseg"):
         tile(["a.tif", other], labels="labels.tif", output="tiles", size=32, block=64)
     assert f"Left out as copies of other scenes: 1, such as {other}, which is a.tif." in caplog.text
     index = TileSet.open("tiles").index
