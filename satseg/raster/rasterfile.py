@@ -23,6 +23,7 @@ from satseg.raster.gdal import looking_beside
 from satseg.raster.names import is_local_file, is_remote, open_raster
 from satseg.raster.orientation import refuse_turned
 from satseg.raster.rectify import describe_rectification, rectified
+from satseg.raster.selection import without_file_name
 
 _COLOUR_NAMES = {ColorInterp.red: "red", ColorInterp.green: "green", ColorInterp.blue: "blue"}
 _BY_VALUE = [MaskFlags.nodata]
@@ -87,7 +88,7 @@ class RasterFile:
             if not images:
                 raise SceneError(f"{self.path} has no image band, only alpha.")
             self._palette = _read_palette(self.dataset) if expand_palette and len(images) == 1 else None
-            self.bands = _colours() if self._palette is not None else tuple(self._describe(i) for i in images)
+            self.bands = _colours() if self._palette is not None else self._describe(images)
             self._flags: list[list[MaskFlags]] = self.dataset.mask_flag_enums
             self._nodata = [self._nodata_value(i) if heed_nodata else None for i in self.dataset.indexes]
             self._stack = stack.pop_all()
@@ -214,14 +215,17 @@ class RasterFile:
         fits = nodata == nodata // 1 and np.iinfo(dtype).min <= nodata <= np.iinfo(dtype).max
         return int(nodata) if fits else None
 
-    def _describe(self, number: int) -> Band:
-        description = self.dataset.descriptions[number - 1]
-        return Band(
-            number=number,
-            name=description or _COLOUR_NAMES.get(self.dataset.colorinterp[number - 1]) or f"band_{number}",
-            dtype=self.dataset.dtypes[number - 1],
-            scale=float(self.dataset.scales[number - 1]),
-            offset=float(self.dataset.offsets[number - 1]),
+    def _describe(self, numbers: Sequence[int]) -> tuple[Band, ...]:
+        told = without_file_name([self.dataset.descriptions[number - 1] or "" for number in numbers], self.path)
+        return tuple(
+            Band(
+                number=number,
+                name=description or _COLOUR_NAMES.get(self.dataset.colorinterp[number - 1]) or f"band_{number}",
+                dtype=self.dataset.dtypes[number - 1],
+                scale=float(self.dataset.scales[number - 1]),
+                offset=float(self.dataset.offsets[number - 1]),
+            )
+            for number, description in zip(numbers, told, strict=True)
         )
 
 

@@ -19,6 +19,22 @@ def is_generic(name: str) -> bool:
     return bool(_GENERIC.fullmatch(name.strip()))
 
 
+def without_file_name(names: Sequence[str], path: str) -> list[str]:
+    """Return the names of the bands of a file without that of the file, where all of them begin or end with it.
+
+    ``tile_007_R`` and ``tile_007_NIR`` of ``tile_007.tif`` are ``R`` and ``NIR``, as in all other chips of a data set;
+    ``tile_007_1`` and ``tile_007_2`` are no names.
+    """
+    stem = re.escape(PurePath(path).stem)
+    separator = _SEPARATORS.pattern
+    own = re.compile(f"{stem}{separator}(?P<after>.*)|(?P<before>.*){separator}{stem}", re.IGNORECASE | re.DOTALL)
+    found = [own.fullmatch(name) for name in names]
+    if len(names) < 2 or not stem or not all(found):
+        return list(names)
+    words = [(match["after"] or match["before"] or "").strip() for match in found if match is not None]
+    return ["" if is_generic(word) else word for word in words] if len(set(words)) == len(words) else list(names)
+
+
 def select_bands(available: BandSpec, wanted: Sequence[str]) -> tuple[str, ...] | None:
     """Return the bands that a scene must be opened with to give the wanted ones in their order.
 

@@ -67,6 +67,27 @@ def test_alpha_is_a_mask_and_not_a_band(tmp_path: Path) -> None:
     assert valid.tolist() == [[False, True], [True, False]]
 
 
+@pytest.mark.parametrize(
+    ("told", "names"),
+    [
+        (("tile_7_R", "tile_7_NIR"), ("R", "NIR")),
+        (("r-Tile_7", "nir-tile_7"), ("r", "nir")),
+        (("tile_7-1", "tile_7-2"), ("band_1", "band_2")),
+        (("tile_7_R", "NIR"), ("tile_7_R", "NIR")),
+        (("tile_7_R", "R_tile_7"), ("tile_7_R", "R_tile_7")),
+        (("tile_71", "tile_72"), ("tile_71", "tile_72")),
+    ],
+)
+def test_the_name_of_the_chip_is_no_part_of_the_names_of_its_bands(
+    tmp_path: Path, told: tuple[str, str], names: tuple[str, str]
+) -> None:
+    path = write(tmp_path / "tile_7.tif", np.ones((2, 2, 2), dtype=np.uint8), photometric="minisblack")
+    with rasterio.open(path, "r+") as dataset:
+        dataset.descriptions = told
+    with Scene.open(path) as scene:
+        assert scene.info.bands.names == names
+
+
 def test_alpha_counts_beside_any_number_of_bands(tmp_path: Path) -> None:
     bands = np.full((6, 2, 2), 9, dtype=np.uint16)  # five bands of a drone camera; GDAL's masks know RGBA only
     bands[5] = [[0, 65535], [1, 0]]
