@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral, Real
 from typing import Any, Generic, TypeVar
 
-import numpy as np
-
 from satseg.errors import UsageError
 
 PathLike = str | os.PathLike[str]
@@ -114,7 +112,7 @@ def numbers(value: Numbers | Any, name: str) -> tuple[float, ...]:
     """
     parts = value.split(",") if isinstance(value, str) else (value,) if is_number(value) else _listed(value, name)
     try:
-        if any(isinstance(part, bool | np.bool_) for part in parts):
+        if any(_is_truth(part) for part in parts):
             raise ValueError
         return tuple(float(part) for part in parts)
     except (TypeError, ValueError):
@@ -207,12 +205,12 @@ def shown(value: object) -> str:
 
 def is_whole(value: object) -> bool:
     """Tell whether a value is a whole number, be it numpy's."""
-    return isinstance(value, Integral) and not isinstance(value, bool | np.bool_)
+    return isinstance(value, Integral) and not _is_truth(value)
 
 
 def is_number(value: object) -> bool:
     """Tell whether a value is a real number, be it numpy's."""
-    return isinstance(value, Real) and not isinstance(value, bool | np.bool_)
+    return isinstance(value, Real) and not _is_truth(value)
 
 
 def _listed(value: Any, name: str) -> tuple[Any, ...]:
@@ -248,3 +246,8 @@ def hint_for_files(value: object) -> str | None:
     if hasattr(value, "shape"):
         return "An array does not say where it lies: satseg.SceneSource.from_array(array, transform=..., crs=...)"
     return None
+
+
+def _is_truth(value: object) -> bool:
+    """Tell whether a value is true or false, be it numpy's, which the command line does not import for its help."""
+    return isinstance(value, bool) or type(value).__name__ in ("bool_", "bool")
