@@ -149,8 +149,8 @@ def evaluate(
     checkpoint = None if subject is None else _checkpoint_of(Path(subject))
     if rank and (checkpoint is None or labels is not None or pairs is not None):
         raise UsageError("Tiles are ranked by a checkpoint: give one, and a tile set instead of labels.")
-    _refuse_beside_pairs(subject, checkpoint, data, labels, pairs)
     found = None if pairs is None else pairs_to_score(paths(pairs, "pairs"), split)
+    _refuse_beside_pairs(subject, checkpoint, data, labels, pairs)
     if subject is None and found is None:
         raise UsageError(
             "There is nothing to score.",
