@@ -166,13 +166,13 @@ def spell(event: ProgressEvent, course: Course, now: float) -> str:
 
 
 def amount(value: float, unit: str) -> str:
-    """Return a quantity with a prefix where it is large: 12.4 Mpx, 300 step, 42 s."""
+    """Return a quantity with a prefix where it is large: 12.4 Mpx, 300 step, 42 s; of scenes, those that are done."""
     if unit == "s":
         return clock(value)
     for factor, prefix in _PREFIXES:
         if value >= factor and unit == "px":
             return f"{value / factor:.1f} {prefix}{unit}"
-    return f"{value:.0f} {unit}"
+    return f"{int(value)} {unit}"
 
 
 def clock(seconds: float) -> str:

@@ -19,6 +19,7 @@ from satseg.raster.class_bands import ClassBands
 from satseg.raster.class_found import FoundValues, Reading, Use, colour_name
 from satseg.raster.class_map import IGNORE, OTHERS, ClassMap
 from satseg.raster.class_questions import ask, ask_about_missing
+from satseg.records import Progress, ProgressEvent, no_progress
 
 _AT_ONCE = 2**20  # pixels
 
@@ -42,9 +43,12 @@ class ClassValues:
         UsageError: One of them has no such band.
     """
 
-    def __init__(self, paths: Sequence[str | Path], reading: Reading) -> None:
+    def __init__(self, paths: Sequence[str | Path], reading: Reading, progress: Progress = no_progress) -> None:
         self._reading = reading
-        files = [FoundValues.of(path, reading) for path in dict.fromkeys(map(str, paths))]
+        files = []
+        for path in (names := list(dict.fromkeys(map(str, paths)))):
+            files.append(FoundValues.of(path, reading))
+            progress(ProgressEvent("Reading values", len(files), len(names), "raster"))
         coloured = [file for file in files if file.coloured]
         if all(file.shades for file in coloured):  # values that were written three times
             files = [file.as_values() if file.coloured else file for file in files]

@@ -20,6 +20,7 @@ from satseg.raster.names import is_local_file, split_layer
 from satseg.raster.raster_labels import RasterLabels, is_raster
 from satseg.raster.selection import shared_words
 from satseg.raster.vector_labels import VectorLabels
+from satseg.records import Progress, no_progress
 
 
 def open_labels(
@@ -37,6 +38,7 @@ def open_labels(
     ignore_border: PixelLength | None = None,
     boundary: PixelLength | None = None,
     may_be_empty: bool = False,
+    progress: Progress = no_progress,
 ) -> LabelSource:
     """Open labels: whatever GDAL opens as a raster is a class raster, all else is read as features.
 
@@ -56,6 +58,7 @@ def open_labels(
         ignore_border: Distance from outlines within which labels are ignored.
         boundary: Width of the class ``boundary`` along outlines and between touching objects.
         may_be_empty: Whether a vector file may hold no feature at all.
+        progress: Told after each class raster that was read.
 
     Raises:
         LabelError: A file does not exist, or is neither; the field does not exist; a value is not in ``classes``.
@@ -73,7 +76,7 @@ def open_labels(
     unnamed: list[UnnamedValuesError] = []  # what all files hold is told at once
     layers: dict[str, VectorLabels | RasterLabels] = {}
     with _collected(unnamed):
-        values = ClassValues(list(rasters), reading) if rasters else None
+        values = ClassValues(list(rasters), reading, progress) if rasters else None
         layers = {name: RasterLabels(name, values, paired=of_scenes is not None) for name in rasters}
     for name in names:
         if name not in rasters:

@@ -16,6 +16,7 @@ from satseg.raster.class_found import Reading, Use
 from satseg.raster.class_map import ClassMap, order_names
 from satseg.raster.class_map_check import say_unmet
 from satseg.raster.class_values import ClassValues, Translation, own_name
+from satseg.records import Progress, no_progress
 
 log = logging.getLogger("satseg")
 
@@ -35,8 +36,15 @@ class MapClasses:
     band: int | None
 
     @classmethod
-    def of(cls, paths: Sequence[str | Path], *, band: int | None, class_map: ClassMap | None) -> MapClasses:
-        """Read rasters, as far as that is needed to know their classes.
+    def of(
+        cls,
+        paths: Sequence[str | Path],
+        *,
+        band: int | None,
+        class_map: ClassMap | None,
+        progress: Progress = no_progress,
+    ) -> MapClasses:
+        """Read rasters, as far as that is needed to know their classes; ``progress`` is told after each.
 
         Raises:
             SceneError: One of them is no class raster, or what they hold could mean two things; or some hold ids and
@@ -45,7 +53,7 @@ class MapClasses:
         """
         if class_map is None and _hold_ids(paths, band):
             return cls(None, None, band)
-        values = ClassValues(paths, Reading(class_map, band=band, use=Use.POLYGONS))
+        values = ClassValues(paths, Reading(class_map, band=band, use=Use.POLYGONS), progress)
         unmet = None if class_map is None else say_unmet(", ".join(map(str, paths)), class_map, values.spellings)
         if unmet is not None:
             log.warning(unmet)

@@ -37,6 +37,7 @@ from satseg.workflows.claims import Claims
 from satseg.workflows.finished_maps import Inputs, check_finished
 from satseg.workflows.mapping import MapOutputs, Mapper
 from satseg.workflows.predict_settings import PredictionSettings
+from satseg.workflows.scene_progress import of_scene
 from satseg.workflows.spreading import open_engine, send
 from satseg.workflows.undertrained import warn_of_map
 
@@ -181,7 +182,7 @@ def predict_scenes(
         stream: Text stream for the output ``-``.
         on_error: Called for a scene that fails for whatever reason, and the next one follows; None raises.
         on_finished: Called for a scene whose map is finished already, where maps are resumed; None logs it.
-        progress: As in :func:`predict`.
+        progress: As in :func:`predict`; of several scenes, in scenes.
 
     Returns:
         Iterator over a summary per scene; none for those that are skipped.
@@ -243,7 +244,7 @@ def _map_all(
             with gdal_environment():
                 mapper().require_room([(one, names.of_scene(one, None, alone=False)) for one in sources], shared)
         mapped = failed = 0
-        for scene in scenes:
+        for number, scene in enumerate(scenes):
             try:
                 source = SceneSource.of(scene, bands=settings.bands)
                 files = claims.take(source, stream)
@@ -253,7 +254,8 @@ def _map_all(
                 with gdal_environment(), nullcontext() if alone else naming(source.name):
                     if settings.resume and shared is None and _is_finished(source, files, inputs, on_finished):
                         continue
-                    summary = mapper().map_scene(fitting(source, checkpoint), files, shared=shared, progress=progress)
+                    told = of_scene(progress, number, scenes)
+                    summary = mapper().map_scene(fitting(source, checkpoint), files, shared=shared, progress=told)
                     warn_of_map(summary, checkpoint.card)
             except Exception as error:  # of whatever kind: the other scenes are not to suffer
                 if on_error is None:

@@ -226,7 +226,9 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
         lengths = _check_options(options, threads, base)
         sources = found.sources(bands=options.bands, gsd=lengths.gsd, extra=options.extra)
         joined = base is not None and resume and is_joined(sources, base)
-        described = describe_all(sources, None if joined else base, by_number=by_number(options.bands))
+        described = describe_all(
+            sources, None if joined else base, by_number=by_number(options.bands), progress=progress
+        )
         infos = described.infos
         source = open_labels(
             found.label_files,
@@ -241,6 +243,7 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
             outside=options.outside,
             ignore_border=outline_width(lengths.ignore_border, infos),
             boundary=outline_width(lengths.boundary, infos),
+            progress=progress,
         )
         source.warn_of_unmet(given.class_map)  # one that is kept may speak of other labels
         check_empty(options.keep_empty, source.classes)

@@ -13,7 +13,7 @@ from satseg.errors import TileError, UsageError, printable
 from satseg.raster.scales import same_scale
 from satseg.raster.selection import is_generic, select_bands
 from satseg.raster.source import SceneSource
-from satseg.records import BandSpec, SceneInfo
+from satseg.records import BandSpec, Progress, ProgressEvent, SceneInfo, no_progress
 from satseg.tiles.scene_table import LabelledScene
 from satseg.tiles.sources import SceneFiles
 from satseg.tiles.tileset import TileSet
@@ -132,7 +132,13 @@ class Scenes:
     contents: Mapping[str, str]
 
 
-def describe_all(sources: Sequence[SceneFiles], base: TileSet | None, *, by_number: bool = False) -> Scenes:
+def describe_all(
+    sources: Sequence[SceneFiles],
+    base: TileSet | None,
+    *,
+    by_number: bool = False,
+    progress: Progress = no_progress,
+) -> Scenes:
     """Describe scenes that go into one tile set.
 
     Bands of the same names in another order are put into the order of the first scene; of more bands than a tile set
@@ -146,6 +152,7 @@ def describe_all(sources: Sequence[SceneFiles], base: TileSet | None, *, by_numb
         sources: The scenes.
         base: The tile set that they are added to, or None.
         by_number: Whether bands were chosen by number: then their names do not matter.
+        progress: Told after each scene.
 
     Raises:
         SceneError: A scene cannot be used.
@@ -155,7 +162,9 @@ def describe_all(sources: Sequence[SceneFiles], base: TileSet | None, *, by_numb
     seen = _Seen(base)
     found: dict[int, tuple[SceneFiles, SceneInfo]] = {}
     first: SceneInfo | None = None
-    for number, source in sorted(enumerate(sources), key=lambda entry: _RANKS.get(entry[1].split, 0)):
+    in_ranks = sorted(enumerate(sources), key=lambda entry: _RANKS.get(entry[1].split, 0))
+    for done, (number, source) in enumerate(in_ranks, start=1):
+        progress(ProgressEvent("Looking at scenes", done, len(sources), "scene"))
         if seen.named(source):
             continue
         source, info, shown = _describe(source, None if first is None else first.bands, base, by_number=by_number)

@@ -24,6 +24,7 @@ from satseg.vectorization import PolygonOptions, PolygonSink
 from satseg.workflows.class_raster import ClassRaster
 from satseg.workflows.ledger import Ledger, whereabouts
 from satseg.workflows.map_classes import MapClasses
+from satseg.workflows.scene_progress import of_scene
 
 log = logging.getLogger("satseg")
 
@@ -64,7 +65,7 @@ def vectorize(
             ``.shp``. ``-`` writes GeoJSONSeq to ``stream``. Nothing is written unless all rasters went well.
         options: How the map becomes polygons.
         stream: Text stream for ``-``.
-        progress: Called as rows are read, in pixels of one raster.
+        progress: Called as rows are read, in pixels; of several rasters, in scenes.
 
     Returns:
         Polygons and areas per class.
@@ -93,14 +94,16 @@ def vectorize(
     mapping = read_class_map(class_map)
     sink = None
     with claimed(*files), gdal_environment():
-        classes = None if threshold is not None else MapClasses.of(inputs, band=band, class_map=mapping)
+        classes = (
+            None if threshold is not None else MapClasses.of(inputs, band=band, class_map=mapping, progress=progress)
+        )
         try:
-            for path, beside in zip(inputs, sure, strict=True):
+            for number, (path, beside) in enumerate(zip(inputs, sure, strict=True)):
                 with ClassRaster(path, classes, band=band, threshold=threshold, confidence=beside) as raster:
                     if sink is None:
                         words = _words(band, None if mapping is None else mapping.text, threshold)
                         sink = _open_sink(names, stream, raster.classes, options, inputs, words)
-                    _trace(raster, sink, progress)
+                    _trace(raster, sink, of_scene(progress, number, inputs))
             assert sink is not None
             summary = sink.close()
         finally:
@@ -116,7 +119,7 @@ def _trace(raster: ClassRaster, sink: PolygonSink, progress: Progress) -> None:
     for rows in raster.rows():
         sink.write(rows)
         done = (rows.offset + len(rows.classes)) * raster.info.width
-        progress(ProgressEvent("vectorize", done, raster.info.pixels, "px"))
+        progress(ProgressEvent("Tracing", done, raster.info.pixels, "px"))
     sink.end()
 
 

@@ -41,7 +41,8 @@ def stop(event):
         raise KeyboardInterrupt
 
 
-tile(pairs=({images!r}, {masks!r}), output={output!r}, size=48, overlap=0, threads=1, progress=stop)
+classes = "0=background,1=building"
+tile(pairs=({images!r}, {masks!r}), class_map=classes, output={output!r}, size=48, overlap=0, threads=1, progress=stop)
 """
 
 
@@ -105,7 +106,7 @@ class Scenes:
         name = f"tiles-{size}-{overlap}-{self.count}"
         if not (self.folder / name).exists():
             grid = ["--size", str(size), "--overlap", str(overlap), "--threads", "1"]
-            self.run(Run(["tile", "--pairs", *self.pairs(), "-o", name, *grid]))
+            self.run(Run(["tile", "--pairs", *self.pairs(), *_CLASSES, "-o", name, *grid]))
         return name
 
     @property
@@ -149,49 +150,51 @@ class Scenes:
         return Outcome(used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
 
 
+_CLASSES = ["--class-map", "0=background,1=building"]
+_LABELS = ["-l", "labels.gpkg", "--class-field", "class_name"]
 _CUT = ["--size", "48", "--overlap", "0", "--threads", "1"]
 
 
 def tile_list(scenes: Scenes) -> Run:
     """Cut scenes whose names come on stdin, with one file of labels for all."""
-    return Run(["tile", "-", "-l", "labels.gpkg", "-o", scenes.output, *_CUT], scenes.names())
+    return Run(["tile", "-", *_LABELS, "-o", scenes.output, *_CUT], scenes.names())
 
 
 def tile_pairs(scenes: Scenes) -> Run:
     """Cut scenes with a mask each."""
-    return Run(["tile", "--pairs", *scenes.pairs(), "-o", scenes.output, *_CUT])
+    return Run(["tile", "--pairs", *scenes.pairs(), *_CLASSES, "-o", scenes.output, *_CUT])
 
 
 def tile_overwrite(scenes: Scenes) -> Run:
     """Replace a tile set."""
     shutil.copytree(scenes.folder / scenes.tiles(), scenes.folder / scenes.output)
-    return Run(["tile", "--pairs", *scenes.pairs(), "-o", "out", *_CUT, "--overwrite"])
+    return Run(["tile", "--pairs", *scenes.pairs(), *_CLASSES, "-o", "out", *_CUT, "--overwrite"])
 
 
 def tile_append(scenes: Scenes) -> Run:
     """Add all but twenty scenes to a tile set of those."""
     few = Scenes(scenes.folder, 20)
     shutil.copytree(scenes.folder / few.tiles(), scenes.folder / scenes.output)
-    return Run(["tile", "-", "-l", "labels.gpkg", "-o", "out", *_CUT, "--append"], scenes.names()[20:])
+    return Run(["tile", "-", *_LABELS, "-o", "out", *_CUT, "--append"], scenes.names()[20:])
 
 
 def tile_append_to(scenes: Scenes) -> Run:
     """Add twenty scenes to a tile set of all others."""
     shutil.copytree(scenes.folder / scenes.tiles(), scenes.folder / scenes.output)
     names = Scenes(scenes.folder, scenes.count + 20).names()[-20:]
-    return Run(["tile", "-", "-l", "labels.gpkg", "-o", "out", *_CUT, "--append"], names)
+    return Run(["tile", "-", *_LABELS, "-o", "out", *_CUT, "--append"], names)
 
 
 def tile_resume(scenes: Scenes) -> Run:
     """Complete a tile set all of whose tiles are cut."""
     images, masks = scenes.pairs()
     scenes.run(Run(["-c", INTERRUPTION.format(images=images, masks=masks, output=scenes.output)]))
-    return Run(["tile", "--pairs", images, masks, "-o", "out", *_CUT, "--resume"])
+    return Run(["tile", "--pairs", images, masks, *_CLASSES, "-o", "out", *_CUT, "--resume"])
 
 
 def tile_finished(scenes: Scenes) -> Run:
     """Resume a tile set that is complete."""
-    return Run(["tile", "--pairs", *scenes.pairs(), "-o", scenes.tiles(), *_CUT, "--resume"])
+    return Run(["tile", "--pairs", *scenes.pairs(), *_CLASSES, "-o", scenes.tiles(), *_CUT, "--resume"])
 
 
 def tile_check(scenes: Scenes) -> Run:
@@ -235,13 +238,13 @@ def evaluate_tiles(scenes: Scenes) -> Run:
 
 def evaluate_scenes(scenes: Scenes) -> Run:
     """Score a network on scenes."""
-    words = ["evaluate", "run", "-", *scenes.model()[2:], "-l", "labels.gpkg", "--threads", "1"]
+    words = ["evaluate", "run", "-", *scenes.model()[2:], *_LABELS, "--threads", "1"]
     return Run(words, scenes.names())
 
 
 def vectorize_layer(scenes: Scenes) -> Run:
     """Trace class rasters into one layer."""
-    words = ["vectorize", *scenes.names("masks"), "--class-map", "0=background,1=building"]
+    words = ["vectorize", *scenes.names("masks"), *_CLASSES]
     return Run([*words, "-o", f"{_made(scenes)}/all.gpkg"])
 
 
@@ -330,7 +333,7 @@ def main() -> None:
         (folder / "network.py").write_text(NETWORK)
         if missing:
             words = ["vectorize", *Scenes(folder, arguments.scenes + 20).names("masks")]
-            Scenes(folder, 1).run(Run([*words, "--class-map", "0=background,1=building", "-o", "labels.gpkg"]))
+            Scenes(folder, 1).run(Run([*words, *_CLASSES, "-o", "labels.gpkg"]))
         for name in arguments.only or CASES:
             print(json.dumps(compare(folder, name, arguments.scenes, arguments.repeats)), flush=True)
 
