@@ -118,14 +118,8 @@ def scene_pairs(pairs: tuple[str, str] | None, scene_list: str | None) -> tuple[
     """Return where scenes with labels of their own are found: two folders or patterns, or a table.
 
     Raises:
-        UsageError: Both are given, or a value of ``--pairs`` is an option.
+        UsageError: Both are given.
     """
-    if pairs is not None and pairs[1].startswith("-") and not os.path.exists(pairs[1]):
-        table_goes = pairs[0].lower().endswith((".csv", ".parquet"))
-        raise UsageError(
-            f"--pairs takes two values, scenes and labels; after {pairs[0]} comes {pairs[1]}.",
-            hint=f"A table goes with --scene-list {pairs[0]}" if table_goes else "For example: --pairs images masks",
-        )
     if pairs is not None and scene_list is not None:
         raise UsageError("--pairs and --scene-list both say which labels belong to which scene; give one of them.")
     return pairs if scene_list is None else scene_list

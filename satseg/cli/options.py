@@ -5,6 +5,7 @@ A command takes them as annotations: ``device: options.Device = "auto"``.
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any
 
 import typer
@@ -170,6 +171,18 @@ Crs = Annotated[
     ),
 ]
 
+
+def _two_places(pairs: tuple[str, str] | None) -> tuple[str, str] | None:
+    """Refuse an option in the place of the labels before what follows is taken for scenes."""
+    if pairs is not None and pairs[1].startswith("-") and not os.path.exists(pairs[1]):
+        is_list = pairs[0].lower().endswith((".csv", ".parquet"))
+        raise UsageError(
+            f"--pairs takes two values, scenes and labels; after {pairs[0]} comes {pairs[1]}.",
+            hint=f"A list goes with --scene-list {pairs[0]}" if is_list else "For example: --pairs images masks",
+        )
+    return pairs
+
+
 Pairs = Annotated[
     tuple[str, str] | None,
     typer.Option(
@@ -177,6 +190,7 @@ Pairs = Annotated[
         help="Scenes and the labels of each: two folders whose files are named alike, or two patterns in quotes, "
         "'S1/{stem}_S1.tif' 'labels/{stem}_mask.tif', where * is any text.",
         rich_help_panel=_SCENES,
+        callback=_two_places,
     ),
 ]
 SceneList = Annotated[
