@@ -31,8 +31,9 @@ class Failures:
 
     def tell(self, done: int) -> None:
         """Say what failed, and how many files those are."""
-        for message, hint in self._told:
-            self._talk.error(message, hint=hint)
+        for number, (message, hint) in enumerate(self._told):
+            again = number + 1 < len(self._told) and self._told[number + 1][1] == hint
+            self._talk.error(message, hint=None if again else hint)
         if self._told:
             self._talk.error(f"{len(self._told)} of the {self._kind} failed; {done} went well.")
 

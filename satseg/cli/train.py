@@ -269,14 +269,7 @@ def train(
     require_own_network(arch)
     if init_from is not None:
         require_checkpoint(init_from)
-    from satseg.training.devices import process_rank  # torch comes with it
-
-    first = process_rank(devices, nodes) == 0  # the other processes of a run would say the same once more
-    if not first:
-        logging.getLogger("satseg").setLevel(logging.ERROR)
-    talk = console.talk(ctx, json=json and first, quiet=quiet or not first, debug=debug)
-    from satseg.workflows.train import train
-
+    talk = console.talk(ctx, json=json, quiet=quiet, debug=debug)
     given = options.given(
         ctx,
         tiles=tiles,
@@ -318,6 +311,11 @@ def train(
         compile=compile,
         threads=threads,
     )
+    from satseg.workflows.train import process_of, train
+
+    if process_of(resume=resume, **given) > 0:  # the others of a run would say the same once more
+        logging.getLogger("satseg").setLevel(logging.ERROR)
+        talk.json, talk.quiet = False, True
     summary = train(resume=resume, progress=talk.progress, watch=_LiveTable(talk).show, **given)
     talk.report(summary, _tables)
 

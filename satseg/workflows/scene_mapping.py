@@ -160,7 +160,7 @@ class SceneMapping:
         """Return the plan of the map that is to be continued, or make one."""
         stored = stored_identity(self.folder) if self.settings.resume else None
         if self.settings.resume and stored is None:
-            log.info("There is nothing to resume in %s: the map begins anew.", self.folder)
+            log.info("There is nothing of %s to resume: its map begins.", self.info.path)
         if stored is not None and stored.get("settings") == as_json(self.settings.deciding()):
             return Plan.from_dict(stored["plan"])
         return self.mapper.planner.plan(self.info, self.network)

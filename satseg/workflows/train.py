@@ -225,6 +225,35 @@ def train(
             raise
 
 
+def process_of(
+    *,
+    tiles: PathLike | None = None,
+    output: PathLike | None = None,
+    arch: str | None = None,
+    devices: int | None = None,
+    nodes: int | None = None,
+    resume: bool = False,
+    **others: Any,
+) -> int:
+    """Return the number of this process among those of the run that :func:`train` makes of the same arguments, from 0.
+
+    Raises:
+        TrainingError: The run to resume cannot be read.
+        UsageError: Another number of processes was started than the run has devices.
+    """
+    request = Request(
+        tiles=None if tiles is None else Path(tiles),
+        output=None if output is None else Path(output),
+        arch=arch,
+        how_long={name: others.get(name) for name in ("epochs", "steps", "minutes")},
+        devices=devices,
+        circumstances={"nodes": nodes},
+    )
+    started = request.naming_its_run().find() if resume else None
+    machines = request.beside(started).nodes
+    return process_rank(request.devices_with(machines, started), machines)
+
+
 def _encoder_options(encoder: str | None, pretrained: bool, weights: str | Path | None) -> dict[str, Any]:
     """Return the options of a network that choose its encoder, without those that were not given."""
     options = {"encoder": encoder, "pretrained": pretrained, "encoder_weights": weights and str(weights)}

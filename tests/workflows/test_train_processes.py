@@ -128,6 +128,35 @@ def test_ctrl_c_stops_all_processes_after_the_same_step_and_they_go_on_as_if_not
 
 
 @pytest.mark.slow
+def test_a_run_on_two_devices_goes_on_for_longer_on_two_without_being_told(
+    bright_tiles: Path, network: str, tmp_path: Path
+) -> None:
+    words = ("--arch", network, "--batch-size", 4, "--threads", 2)
+    run(bright_tiles, tmp_path / "run", *words, "--steps", 12, "--devices", 2)
+    line = [
+        "-m",
+        "satseg",
+        "train",
+        "--resume",
+        "-o",
+        str(tmp_path / "run"),
+        "--steps",
+        "20",
+        "--arch",
+        network,
+        "--json",
+    ]
+    done = subprocess.run(
+        [sys.executable, *line], env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=True
+    )
+    assert len(done.stdout.splitlines()) == 1
+    assert done.stderr.count("Continuing") == 1
+    assert json.loads(done.stdout)["steps"] == 20
+    settings = json.loads((tmp_path / "run" / "run.json").read_text())["settings"]
+    assert (settings["devices"], settings["extended"][0]["step"]) == (2, 12)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "recipe",
     [
