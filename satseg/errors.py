@@ -25,9 +25,13 @@ from __future__ import annotations
 
 import copyreg
 import os
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 from typing import Any
+
+_PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
 class SatsegError(Exception):
@@ -45,6 +49,14 @@ class SatsegError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}\nhint: {self.hint}" if self.hint else self.message
+
+    def _render_traceback_(self) -> list[str]:
+        """Return what IPython shows of it: the user's lines that led here, and the message; ``%debug`` has the rest."""
+        told = traceback.TracebackException.from_exception(self)
+        theirs = takewhile(lambda frame: not frame.filename.startswith(_PACKAGE), told.stack)
+        told.stack = traceback.StackSummary.from_list([frame for frame in theirs if "IPython" not in frame.filename])
+        told.__cause__ = told.__context__ = None
+        return "".join(told.format()).splitlines()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle without calling ``__init__`` again, whatever arguments a subclass needs."""

@@ -5,6 +5,7 @@ import pickle
 import pytest
 import torch
 
+import satseg
 from satseg.errors import ReadError, SatsegError, SceneError, UsageError, as_failure, naming
 
 
@@ -39,6 +40,16 @@ def test_an_exception_that_nobody_foresaw_is_told_by_its_cause(error: Exception,
     failure = as_failure(error, "Mapping a.tif")
     assert failure.message.endswith(told)
     assert failure.__cause__ is error
+
+
+def test_notebooks_show_the_lines_of_the_user_and_the_message() -> None:
+    with pytest.raises(SceneError) as caught:
+        satseg.info("no-such-scene.tif")
+    lines = caught.value._render_traceback_()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert any('satseg.info("no-such-scene.tif")' in line for line in lines)
+    assert lines[-1] == "satseg.errors.SceneError: no-such-scene.tif does not exist."
+    assert not any("signatures.py" in line or "workflows" in line or "above exception" in line for line in lines)
 
 
 def test_errors_of_ours_stay_what_they_are() -> None:
