@@ -7,6 +7,7 @@ functions below; :mod:`satseg.signatures` holds callers to the annotations.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral, Real
 from typing import Any, Generic, TypeVar
@@ -37,6 +38,7 @@ Crs = Any
 _Passed = TypeVar("_Passed", contravariant=True)
 _Kept = TypeVar("_Kept", covariant=True)
 _SHOWN = 60
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
 
 
 def path(value: PathLike | Any, name: str) -> str:
@@ -147,6 +149,21 @@ def thresholds(value: Thresholds | Any, name: str) -> tuple[str, ...]:
     if not isinstance(value, Iterable):
         raise UsageError(f"{name} is {shown(value)}, not a dictionary.", hint='For example: {"building": 0.7}')
     return words(value, name)
+
+
+def byte_size(value: str | int | Any, name: str) -> int:
+    """Return bytes, also of a text such as ``512MB`` or ``4GB`` (powers of ten), ``4GiB`` (powers of two).
+
+    Raises:
+        UsageError: It is no size.
+    """
+    if is_whole(value):
+        return int(value)
+    found = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None:
+        raise UsageError(f"{name} is {shown(value)}, not a size.", hint="For example: 512MB, 4GB, or a number of bytes")
+    number, prefix, binary = found.groups()
+    return int(float(number) * (1024 if binary else 1000) ** " kmgt".index(prefix.lower() or " "))
 
 
 def crs_name(value: Any, name: str) -> str:

@@ -16,7 +16,7 @@ from satseg.records import ProgressEvent
 
 _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 _PAUSE = 0.1  # seconds between two drawings
-_BAR = 20  # characters
+_WIDE = 110  # columns that the full bar takes with its numbers and its note
 _ERASE = "\r\x1b[K"
 
 
@@ -69,7 +69,8 @@ class ProgressBar:
         elif complete:
             self.close()
         else:
-            self._write(f"{_ERASE}{_blocks(event)}{line}"[: shutil.get_terminal_size().columns + len(_ERASE) - 1])
+            columns = shutil.get_terminal_size().columns
+            self._write(_ERASE + f"{_blocks(event, 20 if columns >= _WIDE else 8)}{line}"[: columns - 1])
 
     def close(self) -> None:
         """Take the bar off the screen; functions do so when they end. Another event draws it anew."""
@@ -198,11 +199,11 @@ def rate(speed: float, unit: str) -> str:
     return f"{amount(speed, unit)}/s" if unit == "px" else f"{speed:.1f} {unit}/s"
 
 
-def _blocks(event: ProgressEvent) -> str:
+def _blocks(event: ProgressEvent, width: int) -> str:
     if not event.total:
         return ""
-    filled = round(_BAR * min(1.0, event.done / event.total))
-    return f"[{'#' * filled}{'.' * (_BAR - filled)}] "
+    filled = round(width * min(1.0, event.done / event.total))
+    return f"[{'#' * filled}{'.' * (width - filled)}] "
 
 
 def _shell() -> Any:

@@ -314,6 +314,20 @@ def test_bands(given: Any) -> None:
     assert satseg.PredictionSettings(bands=given).bands == ("4", "3", "2")
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [("4GB", 4 * 10**9), ("1.5 GiB", 3 * 2**29), ("512 mb", 512 * 10**6), ("7", 7), (1 << 30, 1 << 30)],
+)
+def test_memory_is_a_size_with_a_unit_or_bytes(given: Any, kept: int) -> None:
+    assert satseg.PredictionSettings(memory=given).memory == kept
+
+
+@pytest.mark.parametrize("given", ["4 GX", "much", 1.5, "-4GB", True])
+def test_what_is_no_size_is_told(given: Any) -> None:
+    with pytest.raises(UsageError, match=r"^memory is .*, not a size"):
+        satseg.PredictionSettings(memory=given)
+
+
 def test_numbers_of_numpy_are_numbers() -> None:
     assert satseg.PredictionSettings(scales=np.float32(0.5), window=np.int64(64)).scales == (0.5,)
 

@@ -32,7 +32,7 @@ def event(done: float, total: float | None = 10, task: str = "Cutting tiles", no
 def test_a_bar_is_one_line_that_is_drawn_anew_and_goes_in_the_end(
     clock: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("COLUMNS", "120")
     stream = io.StringIO()
     with satseg.progress_bar(stream) as bar:
         bar(event(0))
@@ -95,10 +95,11 @@ def test_at_the_prompt_there_is_a_bar_until_the_function_ends(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
     work()
     with pytest.raises(satseg.SceneError):
         work(fails=True)
-    drawn = f"{ERASE}[##########..........] Cutting tiles: 5 / 10 tile{ERASE}"
+    drawn = f"{ERASE}[####....] Cutting tiles: 5 / 10 tile{ERASE}"
     assert capsys.readouterr().err == 2 * drawn
     work(progress=no_progress)
     assert capsys.readouterr().err == ""

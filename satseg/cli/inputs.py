@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from satseg.raster.source import SceneSource
 
 STDIN = "-"
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
 
 
 def scene_list(scenes: Sequence[str]) -> Iterator[str]:
@@ -163,16 +161,3 @@ def count_or_auto(text: str, option: str) -> int | Literal["auto"]:
     if not text.isdecimal():
         raise UsageError(f"{option} {text} is neither a whole number nor auto.")
     return int(text)
-
-
-def byte_size(text: str, option: str) -> int:
-    """Return bytes for a size such as ``512MB`` or ``4GB`` (powers of ten), ``512MiB`` or ``4GiB`` (powers of two).
-
-    Raises:
-        UsageError: It is no size.
-    """
-    match = _SIZE.fullmatch(text.strip())
-    if match is None:
-        raise UsageError(f"{option} {text} is not a size.", hint=f"For example {option} 512MB or {option} 4GB")
-    number, prefix, binary = match.groups()
-    return int(float(number) * (1024 if binary else 1000) ** " kmgt".index(prefix.lower() or " "))

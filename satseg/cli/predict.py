@@ -271,7 +271,7 @@ def predict(
         threads=threads,
         engine=engine,  # type: ignore[arg-type]
         devices=devices,
-        memory=inputs.byte_size(memory, "--memory") if memory else None,
+        memory=memory or None,
         tta=tta,  # type: ignore[arg-type]  # checked by the settings, as the choices below
         scales=inputs.factors(scales, "--scales"),
         threshold=tuple(threshold or ()),

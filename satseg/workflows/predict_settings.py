@@ -5,7 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
-from satseg.arguments import Bands, Given, Numbers, PathLike, Thresholds, band_names, numbers, path, thresholds
+from satseg.arguments import (
+    Bands,
+    Given,
+    Numbers,
+    PathLike,
+    Thresholds,
+    band_names,
+    byte_size,
+    numbers,
+    path,
+    thresholds,
+)
 from satseg.errors import UsageError
 from satseg.inference.plan import SMALLEST_WINDOW
 from satseg.inference.reading import DEFAULT_BUDGET
@@ -32,8 +43,9 @@ class PredictionSettings:
             :class:`~satseg.inference.ray_engine.RayEngine`.
         devices: Number of workers, one per GPU or group of processor cores; more than one on this machine is Ray, too.
             None is one here, and all there are on a cluster.
-        memory: Bytes that windows (three quarters) and rows (a quarter; more is spilled to disk) may take; None keeps
-            12 MiB of rows, and takes for windows what they need. With it, batches are found by trying.
+        memory: Bytes, or a size such as ``4GB``, that windows (three quarters) and rows (a quarter; more is spilled to
+            disk) may take; None keeps 12 MiB of rows, and takes for windows what they need. With it, batches are found
+            by trying.
         tta: Test-time augmentation: ``none``, ``flips`` (4 views) or ``d4`` (8 views).
         scales: Sizes at which windows are looked at, averaged.
         threshold: Least probability by class: ``{"building": 0.7}``, or ``building=0.7``; see
@@ -61,7 +73,7 @@ class PredictionSettings:
     threads: int | None = None
     engine: Literal["local", "ray"] = "local"
     devices: int | None = None
-    memory: int | None = None
+    memory: Given[str | int | None, int | None] = Given(byte_size)
     tta: Literal["none", "flips", "d4"] = "none"
     scales: Given[Numbers, tuple[float, ...]] = Given(numbers, (1.0,))
     threshold: Given[Thresholds, tuple[str, ...]] = Given(thresholds, ())
