@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from itertools import groupby
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import TracebackType
 from typing import Any
 
@@ -195,13 +195,16 @@ def _choose(files: Sequence[RasterFile], wanted: Sequence[str] | None, name: str
 
 
 def _band_names(files: Sequence[RasterFile]) -> list[str]:
-    """Return a name per band; files that are stacked lend theirs to bands that have none."""
+    """Return a name per band; files that are stacked lend theirs to bands that have none but that of the file."""
     if len(files) == 1:
         return [band.name for band in files[0].bands]
     names = []
     for file, label in zip(files, distinct_names([file.path for file in files]), strict=True):
         labels = [label] if len(file.bands) == 1 else [f"{label}_{band.number}" for band in file.bands]
-        names += [lent if is_generic(band.name) else band.name for band, lent in zip(file.bands, labels, strict=True)]
+        own = (PurePath(file.path).stem.casefold(), PurePath(file.path).name.casefold())
+        unnamed = [is_generic(band.name) or band.name.casefold() in own for band in file.bands]
+        lent = zip(file.bands, labels, unnamed, strict=True)
+        names += [label if lends else band.name for band, label, lends in lent]
     return names
 
 

@@ -101,7 +101,10 @@ class _Place:
         if os.path.isdir(text):
             files = tuple(str(path) for path in _entries(Path(text)) if path.suffix.lower() in suffixes)
             if not files:
-                raise UsageError(f"The folder {text} holds no {'raster' if what == 'scenes' else 'labels'}.")
+                raise UsageError(
+                    f"The folder {text} holds no {'raster' if what == 'scenes' else 'labels'}.",
+                    hint=f"For folders within it, give a pattern: '{text}/**/{STEM}.tif'",
+                )
             return cls(text, files, pattern=False)
         if STEM not in text:
             raise UsageError(_say_what_it_is(text), hint=_EXAMPLE)

@@ -93,6 +93,19 @@ def test_descriptions_name_stacked_bands_before_files_do(tmp_path: Path) -> None
         assert scene.info.bands.names == ("nir", "1_2", "2")
 
 
+def test_stacked_bands_that_are_described_by_their_file_have_the_names_of_all_dates(tmp_path: Path) -> None:
+    for date in ("20240101", "20240202"):
+        paths = []
+        for band in ("B02", "B08"):
+            path = tmp_path / f"T32_{date}_{band}_10m.tif"
+            with rasterio.open(path, "w", driver="GTiff", count=1, height=3, width=3, dtype="uint8") as dataset:
+                dataset.write(np.ones((1, 3, 3), dtype=np.uint8))
+                dataset.descriptions = (path.stem,)
+            paths.append(str(path))
+        with SceneSource(tuple(paths)).open() as scene:
+            assert scene.info.bands.names == ("B02", "B08")
+
+
 def test_stacked_files_have_a_common_type_and_each_its_nodata(tmp_path: Path) -> None:
     first, second = np.array([[[7, 1], [2, 3]]], dtype=np.uint8), np.array([[[4, 5], [-9, 7]]], dtype=np.int16)
     a, b = write_scene(tmp_path / "a.tif", first, nodata=7), write_scene(tmp_path / "b.tif", second, nodata=-9)
