@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from satseg.cli import console, inputs, options
+from satseg.cli.table import Name
 
 if TYPE_CHECKING:
     from satseg.cli.table import Table
     from satseg.records import EvaluationReport
 
+_MATRIX = 6  # classes whose confusion matrix fits a screen
 _MEASURES = "What to measure"
 _OVERALL = {
     "global_accuracy": "global accuracy",
@@ -227,7 +229,7 @@ def _require_there(
 def class_rows(report: EvaluationReport) -> tuple[Sequence[str], list[tuple[object, ...]]]:
     """Return columns and rows of a table of the scores per class, their means last."""
     rows: list[tuple[object, ...]] = [
-        (entry.name, entry.iou, entry.f1, entry.precision, entry.recall, entry.pixels) for entry in report.classes
+        (Name(entry.name), entry.iou, entry.f1, entry.precision, entry.recall, entry.pixels) for entry in report.classes
     ]
     rows.append(("mean", report.mean_iou, None, None, report.class_average_accuracy, report.pixels))
     return ("class", "IoU", "F1", "precision", "recall", "px"), rows
@@ -247,14 +249,36 @@ def _tables(report: EvaluationReport) -> list[Table]:
 
 
 def _confusion(report: EvaluationReport) -> Table:
-    """Show pixels by label and prediction; those that the map leaves out come last, where there are any."""
+    """Show pixels by label and prediction; those that the map leaves out come last, where there are any.
+
+    Of many classes, which would make as many columns, each has a row with the class it is most often taken for.
+    """
+    if len(report.classes) > _MATRIX:
+        return _mistakes(report)
     columns = ["label \\ map, px", *(entry.name for entry in report.classes)]
     rows: list[tuple[object, ...]] = []
     for entry, row in zip(report.classes, report.confusion, strict=True):
         left_out = (entry.pixels - sum(row),) if report.left_out else ()
-        rows.append((entry.name, *row, *left_out))
+        rows.append((Name(entry.name), *row, *left_out))
     columns += ["(left out)"] if report.left_out else []
     return console.table(columns, rows)
+
+
+def _mistakes(report: EvaluationReport) -> Table:
+    """Show for each class which share of its labels the map has right, and what it has most often instead."""
+    rows: list[tuple[object, ...]] = []
+    for number, (entry, row) in enumerate(zip(report.classes, report.confusion, strict=True)):
+        if not entry.pixels:
+            continue
+        others = {other.name: count for other, count in zip(report.classes, row, strict=True) if other is not entry}
+        most = max(others, key=others.__getitem__)
+        right, wrong, left_out = (
+            f"{count / entry.pixels:.1%}" for count in (row[number], others[most], entry.pixels - sum(row))
+        )
+        rows.append((Name(entry.name), right, *((Name(most), wrong) if others[most] else (None, None)), left_out))
+    columns = ("label", "right", "most often taken for", "share", "left out")
+    width = len(columns) if report.left_out else len(columns) - 1
+    return console.table(columns[:width], [row[:width] for row in rows], caption="All counts are in --json.")
 
 
 def _overall(report: EvaluationReport) -> Table:
@@ -273,7 +297,9 @@ def _overall(report: EvaluationReport) -> Table:
 
 
 def _boundaries(report: EvaluationReport) -> Table:
-    rows = [(e.name, e.boundary_f1, e.boundary_precision, e.boundary_recall, e.boundary_iou) for e in report.classes]
+    rows = [
+        (Name(e.name), e.boundary_f1, e.boundary_precision, e.boundary_recall, e.boundary_iou) for e in report.classes
+    ]
     lengths = [f"{words} {_length(report, name)}" for name, words in _LENGTHS.items()]
     return console.table(
         ("class", "boundary F1", "precision", "recall", "boundary IoU"), rows, title=f"Boundaries: {', '.join(lengths)}"
@@ -287,7 +313,7 @@ def _length(report: EvaluationReport, name: str) -> str:
 
 def _objects(report: EvaluationReport) -> Table:
     rows = [
-        (e.name, e.object_f1, e.object_precision, e.object_recall, e.label_objects, e.map_objects)
+        (Name(e.name), e.object_f1, e.object_precision, e.object_recall, e.label_objects, e.map_objects)
         for e in report.classes
         if e.label_objects or e.map_objects
     ]

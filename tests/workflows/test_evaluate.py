@@ -26,6 +26,7 @@ from satseg.classes import ClassTable
 from satseg.cli import app as cli
 from satseg.cli.app import app
 from satseg.cli.console import Talk
+from satseg.cli.evaluate import _tables as evaluate_tables
 from satseg.errors import CheckpointError, LabelError, SceneError, TileError, UsageError
 from satseg.evaluation.confusion import ConfusionMatrix, score
 from satseg.inference.network import Network
@@ -343,3 +344,48 @@ def test_wrong_values_are_wrong_usage(words: list[str], bright_scene: Path) -> N
 def test_maps_are_compared_without_importing_torch() -> None:
     script = "import sys, satseg.workflows.evaluate; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def many_classes(folder: Path, like: Path, number: int) -> tuple[Path, Path]:
+    """Write labels and a map of that many classes with long names; the map calls a fifth of each by the next one."""
+    names = [f"Permanent grassland with a normal yield, number {i}" for i in range(number)]
+    truth = np.arange(256 * 384).reshape(256, 384) % number
+    guess = np.where(np.arange(384) % 5 == 0, (truth + 1) % number, truth)
+    paths = []
+    for name, ids in (("truth", truth), ("guess", guess)):
+        paths.append(write_map(folder / f"{name}.tif", like, ids.astype(np.uint8)))
+        with rasterio.open(paths[-1], "r+") as dataset:
+            dataset.update_tags(SATSEG_CLASSES=json.dumps(ClassTable.from_names(names).to_dict()))
+    return paths[0], paths[1]
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_of_many_classes_each_has_a_row_in_every_table(width: int, bright_scene: Path, tmp_path: Path) -> None:
+    labels, guess = many_classes(tmp_path, bright_scene, 38)
+    report = evaluate(guess, labels=labels, block=128, bootstrap=20)
+    for table in evaluate_tables(report):
+        (part,) = table.parts(width)  # it does not go on below
+        lines = list(part.body())
+        assert max(map(len, [*part.heading(), *lines])) <= width
+        assert len(lines) == len(table.rows)
+    confusion = evaluate_tables(report)[2]
+    assert len(confusion.rows) == 38
+    matrix = np.array(report.confusion)
+    for number, (name, right, other, share) in enumerate(confusion.rows):
+        assert name == report.classes[number].name
+        assert right == f"{matrix[number, number] / matrix[number].sum():.1%}"
+        assert other == report.classes[(number + 1) % 38].name
+        assert share == f"{matrix[number, (number + 1) % 38] / matrix[number].sum():.1%}"
+
+
+def test_json_holds_the_whole_confusion_of_many_classes(bright_scene: Path, tmp_path: Path) -> None:
+    labels, guess = many_classes(tmp_path, bright_scene, 38)
+    answer = json.loads(run_command(["evaluate", str(guess), "-l", str(labels), "--pixels-only", "--json"]).stdout)
+    assert np.array(answer["confusion"]).shape == (38, 38)
+    assert len(answer["classes"]) == 38
+
+
+def test_few_classes_have_their_confusion_matrix(bright_scene: Path, tmp_path: Path) -> None:
+    labels, guess = many_classes(tmp_path, bright_scene, 6)
+    text = run_command(["evaluate", str(guess), "-l", str(labels), "--pixels-only"]).stdout
+    assert "label \\ map, px" in text
