@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from satseg.cli import console, options
+from satseg.cli import console, inputs, options
 from satseg.errors import SatsegError
 
 if TYPE_CHECKING:
@@ -22,7 +22,9 @@ def benchmark(
         Path | None,
         typer.Option("--output", "-o", metavar="FILE.png", help="Picture to draw: speed against parameters."),
     ] = None,
-    size: Annotated[int, typer.Option(metavar="PX", help="Rows and columns of the images.")] = 512,
+    size: Annotated[
+        int, typer.Option(parser=inputs.pixels, metavar="PX", help="Rows and columns of the images.")
+    ] = 512,
     batch_size: options.BatchSize = 1,
     in_channels: Annotated[int, typer.Option(metavar="N", min=1, help="Bands of the images.")] = 3,
     num_classes: Annotated[int, typer.Option(metavar="N", min=1, help="Classes to tell apart.")] = 19,

@@ -124,8 +124,8 @@ def evaluate(
     block: Annotated[
         int,
         typer.Option(
+            parser=inputs.pixels,
             metavar="PX",
-            min=1,
             help="Side of the blocks of a scene that are scored and resampled as tiles are.",
             rich_help_panel=_MEASURES,
         ),
@@ -141,11 +141,15 @@ def evaluate(
     ] = 1000,
     seed: options.Seed = 0,
     arch: options.OwnArch = None,
-    window: Annotated[int, typer.Option(metavar="PX", help="Side of the windows the network sees, on scenes.")] = 512,
+    window: Annotated[
+        int, typer.Option(parser=inputs.pixels, metavar="PX", help="Side of the windows the network sees, on scenes.")
+    ] = 512,
     overlap: Annotated[
         int | None,
         typer.Option(
-            metavar="PX", help="Pixels over which windows are blended, on scenes. Default: an eighth of the window."
+            parser=inputs.pixels,
+            metavar="PX",
+            help="Pixels over which windows are blended, on scenes. Default: as predict takes it.",
         ),
     ] = None,
     batch_size: options.BatchSize = 4,

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Literal
 
+import typer
+
 from satseg.cli.streams import names_on_stdin
 from satseg.errors import UsageError
 
@@ -158,6 +160,19 @@ def count_or_auto(text: str, option: str) -> int | Literal["auto"]:
     """
     if text == "auto":
         return "auto"
-    if not text.isdecimal():
+    number = text.strip().removesuffix("px").strip()
+    if not number.isdecimal():
         raise UsageError(f"{option} {text} is neither a whole number nor auto.")
-    return int(text)
+    return int(number)
+
+
+def pixels(value: str | int) -> int:
+    """Return a whole number of pixels, ``256`` or ``256px``: what options with the metavar ``PX`` take.
+
+    Raises:
+        BadParameter: It is none.
+    """
+    number = str(value).strip().removesuffix("px").strip()
+    if not number.removeprefix("-").isdecimal():
+        raise typer.BadParameter(f"{value!r} is no whole number of pixels, such as 256 or 256px.")
+    return int(number)

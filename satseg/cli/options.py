@@ -216,7 +216,7 @@ ClassMap = Annotated[
     list[str] | None,
     typer.Option(
         metavar="MAP",
-        help="Class by value or colour: residential=building,1=water,#ff0000=road,Winter*=crop. * is any text, "
+        help="Class by value or colour: residential=building,1=water or #ff0000=road,Winter*=crop. * is any text, "
         "alone any other value; the class ignore is neither taught, scored nor traced. Values with a comma stand in "
         "double quotes. Or a CSV file with the columns value, class and, if you like, colour. Given again, it adds.",
         rich_help_panel=_LABELS,

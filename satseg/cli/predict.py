@@ -162,8 +162,8 @@ def predict(
     sieve: Annotated[
         int | None,
         typer.Option(
+            parser=inputs.pixels,
             metavar="PX",
-            min=1,
             help="Dissolve regions of fewer pixels in the class raster, and so in the polygons. Pixels that get "
             "another class have no confidence.",
             rich_help_panel=_QUALITY,

@@ -113,6 +113,7 @@ def tile(
     size: Annotated[
         int | None,
         typer.Option(
+            parser=inputs.pixels,
             metavar="PX",
             help="Side of a tile. Default: 256, less where scenes are too small to fill all splits.",
             rich_help_panel=_SAMPLING,
@@ -121,6 +122,7 @@ def tile(
     overlap: Annotated[
         int | None,
         typer.Option(
+            parser=inputs.pixels,
             metavar="PX",
             help="Pixels that neighbouring training tiles share; others share none. Default: half a tile.",
             rich_help_panel=_SAMPLING,
@@ -183,6 +185,7 @@ def tile(
     block: Annotated[
         int | None,
         typer.Option(
+            parser=inputs.pixels,
             metavar="PX",
             help="Side of the blocks that splits are made of. Default: two tiles, more for large scenes, one where two "
             "do not fill all splits.",

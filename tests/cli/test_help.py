@@ -79,6 +79,14 @@ def test_help_shows_no_types_of_the_language(name: str, satseg: Callable) -> Non
         assert not re.search(r"<(bool|str|int|float|list|path)", satseg(*words).stdout)
 
 
+@pytest.mark.parametrize("name", [name for name, _ in commands()])
+def test_help_is_whole_at_80_columns(name: str, satseg: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    text = satseg(name, "--help").stdout
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
 @pytest.mark.parametrize("words", [["--help"], ["predict", "--help"], ["train", "--arch", "nothing"]])
 def test_nothing_heavy_is_imported(words: list[str]) -> None:
     script = (

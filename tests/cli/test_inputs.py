@@ -1,0 +1,45 @@
+"""Values of the command line that stand for pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import typer
+
+from satseg.cli.app import app
+from satseg.cli.inputs import count_or_auto, pixels
+from satseg.errors import UsageError
+
+
+@pytest.mark.parametrize("text", ["256", "256px", " 256 px ", 256])
+def test_pixels_may_have_their_unit(text: str | int) -> None:
+    assert pixels(text) == 256
+
+
+@pytest.mark.parametrize("text", ["2.5", "2m", "px", "256 x 256", "1,024", ""])
+def test_what_is_no_whole_number_of_pixels_is_refused(text: str) -> None:
+    with pytest.raises(typer.BadParameter, match="is no whole number of pixels"):
+        pixels(text)
+
+
+def test_a_number_or_auto_may_have_the_unit_too() -> None:
+    assert (count_or_auto("auto", "--window"), count_or_auto("512px", "--window")) == ("auto", 512)
+    with pytest.raises(UsageError, match="--window 5m is neither"):
+        count_or_auto("5m", "--window")
+
+
+def test_every_option_of_pixels_takes_the_unit(satseg: Callable, tmp_path: Path) -> None:
+    required = {"benchmark": ["--arch", "erfnet"]}
+    asked = 0
+    for name, command in typer.main.get_command(app).commands.items():
+        for option in (entry for entry in command.params if entry.metavar == "PX"):
+            words = [*required.get(name, []), option.opts[0], "64px"]
+            assert command.make_context(name, words).params[option.name] == 64
+            asked += 1
+    assert asked >= 8
+    done = satseg("tile", tmp_path / "a.tif", "-l", tmp_path / "b.gpkg", "--size", "2.5px")
+    assert done.code == 2
+    assert "--size" in done.stderr
+    assert "'2.5px' is no whole number of pixels, such as 256 or 256px." in done.stderr
