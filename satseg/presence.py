@@ -9,6 +9,7 @@ from pathlib import Path
 from satseg.errors import ArchitectureError, AreaError, CheckpointError, LabelError, SceneError, TileError
 
 INDEX = "index.parquet"
+_RUN = "settings.json"  # what tells the folder of a run
 """File in the folder of a tile set without which it is none."""
 
 BEST = "best.safetensors"
@@ -98,7 +99,9 @@ def require_tiles(name: str | Path) -> None:
         f"{folder} holds no tile set (there is no {INDEX} in it)."
         if folder.exists()
         else f"The tile set {folder} does not exist.",
-        hint="Make one: satseg tile SCENE --labels LABELS -o TILES",
+        hint=f"It is a run; go on with it: satseg train --resume {folder}"
+        if (folder / _RUN).is_file()
+        else "Make one: satseg tile SCENE --labels LABELS -o TILES",
     )
 
 

@@ -369,6 +369,7 @@ class TileSummary(Result):
         shares: Share of the labelled area by split; nothing where tiles were added to others.
         size: Side of a tile in pixels.
         block: Side of the blocks that were dealt to the splits; None where whole scenes or regions were.
+        finished_before: Whether it was there already, and nothing was left to do.
     """
 
     path: str
@@ -384,6 +385,7 @@ class TileSummary(Result):
     shares: dict[str, float] = field(default_factory=dict)
     size: int = 0
     block: int | None = None
+    finished_before: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, repr=False)
@@ -400,6 +402,7 @@ class TrainingSummary(Result):
         seconds: Time spent in training and validation, resumed parts included.
         loss: Mean training loss since the last validation.
         validation: Report of the best checkpoint on the validation split.
+        finished_before: Whether the run was finished already, and nothing was left to do.
     """
 
     path: str
@@ -411,6 +414,7 @@ class TrainingSummary(Result):
     seconds: float
     loss: float
     validation: EvaluationReport
+    finished_before: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, repr=False)

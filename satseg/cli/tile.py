@@ -322,7 +322,7 @@ def _tables(summary: TileSummary) -> list[Table]:
         ("tiles left out for what they hold", summary.skipped),
     ]
     return [
-        console.table(columns, rows, title=f"Wrote {summary.path}"),
+        console.table(columns, rows, title=f"{'Found' if summary.finished_before else 'Wrote'} {summary.path}"),
         class_pixels(summary.pixels),
         console.table(("", ""), checked),
     ]

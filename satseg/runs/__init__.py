@@ -2,6 +2,24 @@
 
 from __future__ import annotations
 
-from satseg.runs.folder import Run, claim_output, newest_begun, newest_finished, newest_model, newest_run, next_output
+from satseg.runs.folder import (
+    RUNS,
+    Run,
+    claim_output,
+    newest_begun,
+    newest_finished,
+    newest_model,
+    newest_run,
+    next_output,
+)
 
-__all__ = ["Run", "claim_output", "newest_begun", "newest_finished", "newest_model", "newest_run", "next_output"]
+__all__ = [
+    "RUNS",
+    "Run",
+    "claim_output",
+    "newest_begun",
+    "newest_finished",
+    "newest_model",
+    "newest_run",
+    "next_output",
+]

@@ -10,6 +10,7 @@ from typing import Any
 
 from satseg import __version__
 from satseg.errors import OutputError
+from satseg.fields import typed
 from satseg.outputs.claim import clear
 from satseg.records import TileSummary, as_json
 from satseg.staging import work_folder
@@ -61,7 +62,7 @@ def recall(output: Path, provenance: Mapping[str, Any], *, appended: bool = Fals
     made = tile_set.provenance[-1] if tile_set.provenance else {}
     if made != provenance or (len(tile_set.provenance) > 1 and not appended):
         changed = [kind for kind, digest in provenance["inputs"].items() if made.get("inputs", {}).get(kind) != digest]
-        what = f"from other {' and '.join(changed)}" if changed else "with other arguments"
+        what = f"from other {' and '.join(changed)}" if changed else f"with other arguments{_both(made, provenance)}"
         raise OutputError(
             f"{output} exists already, made {what}.",
             hint="Replace it with --overwrite, without --resume, or choose another folder with -o.",
@@ -80,7 +81,19 @@ def recall(output: Path, provenance: Mapping[str, Any], *, appended: bool = Fals
         unplaced=tile_set.unplaced,
         size=tile_set.tile_size,
         block=None if made.get("whole_scenes") or _is_drawn(made) else made.get("block"),
+        finished_before=True,
     )
+
+
+def _both(made: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """Name what differs with both values, where anything does that people choose."""
+    names = [name for name in {**made, **wanted} if made.get(name) != wanted.get(name)]
+    told = [
+        f"{name.replace('_', ' ')} {typed(made.get(name))}, not {typed(wanted.get(name))}"
+        for name in names
+        if name not in ("satseg", "inputs", "chosen")
+    ]
+    return f": {'; '.join(told)}" if told else ""
 
 
 def _is_drawn(made: Mapping[str, Any]) -> bool:

@@ -27,7 +27,7 @@ from satseg.progress import automatic
 from satseg.raster.gdal import gdal_environment
 from satseg.raster.label_meaning import LabelMeaning
 from satseg.records import Progress, ProgressEvent, TrainingSummary
-from satseg.runs import Run, claim_output
+from satseg.runs import RUNS, Run, claim_output
 from satseg.runs.log import LogRow
 from satseg.runs.scalars import Scalars, check_tensorboard
 from satseg.signatures import check_choices, checked
@@ -190,7 +190,9 @@ def train(
     torch.set_num_threads(threads)
     reuse_freed_memory()
     with gdal_environment(), torch.random.fork_rng(range(torch.cuda.device_count())), ExitStack() as claims:
-        data = TrainingData.open(_tiles_of(beside, request, started), cache_bytes // devices, recipe.val_split)
+        data = TrainingData.open(
+            _tiles_of(beside, request, started, resume=resume), cache_bytes // devices, recipe.val_split
+        )
         resumable = started is not None and started.run.resumable
         model = _create(builder, recipe, data.tile_set, with_weights=not resumable)  # refuses wrong names and options
         if recipe.init_from is not None and not resumable:
@@ -260,13 +262,19 @@ def _encoder_options(encoder: str | None, pretrained: bool, weights: str | Path 
     return {name: value for name, value in options.items() if value}
 
 
-def _tiles_of(beside: Circumstances, request: Request, started: Started | None) -> Path:
+def _tiles_of(beside: Circumstances, request: Request, started: Started | None, *, resume: bool) -> Path:
     """Return the folder of the tiles.
 
     Raises:
-        TileError: The run to go on with names it, and it is not there any more.
+        TileError: It is not there, though the run to go on with names it; or there is neither such a run nor tiles.
     """
     path = Path(beside.tile_set)
+    if resume and started is None and not path.is_dir():
+        where = f"at {request.output}" if request.output else f"below {RUNS}/"
+        raise TileError(
+            f"There is no run to resume {where}, and no tile set {path} to start one with.",
+            hint="Name the folder of the run: satseg train --resume RUN",
+        )
     if started is not None and request.tiles is None and not path.is_dir():
         raise TileError(
             f"The tiles of the run {started.run.path} are not at {path} any more.",
@@ -463,7 +471,7 @@ def _recall(run: Run) -> TrainingSummary:
         by_patience = record.get("ended_by") == "patience"
     why = ": its patience was at an end. With --patience 0 it goes on" if by_patience else ""
     log.info("The run %s is finished already%s.", run.path, why)
-    return _summary(run)
+    return replace(_summary(run), finished_before=True)
 
 
 def _summary(run: Run) -> TrainingSummary:
@@ -477,6 +485,8 @@ def _summary(run: Run) -> TrainingSummary:
             last=str(run.last),
             arch=record.text("arch"),
             steps=record.whole("steps"),
-            **{name: record.number(name) for name in ("epochs", "seconds", "loss")},
+            epochs=record.number("epochs"),
+            seconds=record.number("seconds"),
+            loss=record.number("loss"),
             validation=score(np.array(record.counts("confusion")), names),
         )

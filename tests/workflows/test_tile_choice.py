@@ -62,9 +62,12 @@ def test_what_was_chosen_is_chosen_again(tmp_path: Path, scene: Path, labels: Pa
     done = tile(scene, labels=labels, output=tmp_path / "tiles")
     again = tile(scene, labels=labels, output=tmp_path / "tiles", resume=True)
     assert again.tiles == done.tiles
+    assert (done.finished_before, again.finished_before) == (False, True)
     assert (again.size, again.block) == (done.size, done.block) == (128, 256)
     with pytest.raises(OutputError, match="with other arguments"):
         tile(scene, labels=labels, output=tmp_path / "tiles", size=128, block=256, resume=True)
+    with pytest.raises(OutputError, match=r"with other arguments: .*limit none, not 7"):
+        tile(scene, labels=labels, output=tmp_path / "tiles", limit=7, resume=True)
 
     def stop(event: ProgressEvent) -> None:
         if event.task == "Cutting tiles" and event.done == 5:

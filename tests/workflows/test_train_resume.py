@@ -96,7 +96,7 @@ def test_the_command_goes_on_without_options_and_says_with_what(
     caplog.clear()
     answer = CliRunner().invoke(app, ["train", "--resume", "--json"])
     assert caplog.messages == ["The run runs/erfnet-1 is finished already."]
-    assert json.loads(answer.stdout)["steps"] == STEPS
+    assert (json.loads(answer.stdout)["steps"], json.loads(answer.stdout)["finished_before"]) == (STEPS, True)
 
 
 def test_options_that_are_typed_are_compared_also_where_they_are_the_defaults(bright_tiles: Path, here: Path) -> None:
@@ -287,6 +287,24 @@ def test_a_network_from_a_file_has_to_be_named_again(bright_tiles: Path, here: P
         train(resume=True)
     assert "--arch path/to/net.py:tiny" in str(caught.value.hint)
     assert train(resume=True, arch="net.py:tiny").steps == 2
+
+
+def test_where_there_is_neither_a_run_nor_tiles_both_are_said_to_be_missing(here: Path) -> None:
+    for asked, said in (
+        ({}, "no run to resume below runs/, and no tile set tiles to start one with"),
+        ({"tiles": "runs/typo"}, "no run to resume below runs/, and no tile set runs/typo to start"),
+        ({"output": "runs/typo"}, "no run to resume at runs/typo, and no tile set tiles"),
+    ):
+        with pytest.raises(TileError, match=said) as caught:
+            train(resume=True, **asked)  # type: ignore[arg-type]
+        assert "satseg train --resume RUN" in str(caught.value.hint)
+    assert not list(here.iterdir())
+
+
+def test_a_run_in_place_of_tiles_is_known_for_one(finished: Path, here: Path) -> None:
+    with pytest.raises(TileError, match="holds no tile set") as caught:
+        train(finished)
+    assert caught.value.hint == f"It is a run; go on with it: satseg train --resume {finished}"
 
 
 def test_two_runs_cannot_be_resumed_at_once(finished: Path, here: Path) -> None:
