@@ -79,9 +79,13 @@ class Talk:
                 _print(_console(sys.stdout), table(record), apart=apart)
 
     def report(self, record: _Record, table: Callable[[_Record], Table | Sequence[Table]]) -> None:
-        """Say what was done: a table on stderr, and with ``--json`` the record on stdout instead."""
+        """Say what was done: a table on stderr, and with ``--json`` the record on stdout instead.
+
+        A bar stays below the table while there is more to do, and keeps its rate.
+        """
         with self._undisturbed():
-            self.close()
+            if self.json or self._bar is None or self._bar.done:
+                self.close()
             if self.json:
                 self.emit(record)
             elif not self.quiet:

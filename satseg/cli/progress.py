@@ -54,10 +54,20 @@ class Bar:
             if self._task is not None:
                 self._progress.remove_task(self._task)
             self._task = self._progress.add_task(
-                event.task, total=event.total, unit=event.unit, note=event.note, at=monotonic()
+                event.task,
+                total=event.total,
+                completed=int(event.done),
+                unit=event.unit,
+                note=event.note,
+                at=monotonic(),
             )
             self._name = event.task
         self._progress.update(self._task, completed=event.done, total=event.total, note=event.note, at=monotonic())
+
+    @property
+    def done(self) -> bool:
+        """Whether all there is to do is done; nobody knows where there is no total."""
+        return self._progress.finished
 
     def close(self) -> None:
         """Take the bar off the screen."""

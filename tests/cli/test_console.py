@@ -230,3 +230,17 @@ def test_without_a_terminal_tables_wrap_only_where_the_environment_asks(
     assert longest() > 200
     monkeypatch.setenv("COLUMNS", "80")
     assert longest() <= 80
+
+
+def test_a_bar_stays_below_the_tables_of_scenes_until_the_last_one_is_done() -> None:
+    voice = Talk()
+    screen = terminal(voice)
+    bars = []
+    for number in (1, 2, 3):
+        voice.progress(ProgressEvent("Predicting", number, 3, "scene"))
+        bars.append(voice._bar)
+        voice.report(number, lambda count: table(("scene",), [(f"number {count}",)]))
+    assert bars[0] is bars[1] is bars[2]
+    assert voice._bar is None
+    assert all(f"number {number}" in screen.getvalue() for number in (1, 2, 3))
+    assert "0 / 3" not in screen.getvalue()
