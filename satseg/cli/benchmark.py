@@ -73,9 +73,9 @@ def _table(found: Benchmark) -> Table:
             cost.arch,
             cost.parameters,
             f"{cost.multiply_adds / 1e9:.2f} G",
-            f"{cost.inference_ms:.1f}",
+            f"{cost.inference_ms:,.1f}",
             cost.inference_bytes >> 20,
-            f"{cost.training_ms:.1f}",
+            f"{cost.training_ms:,.1f}",
             cost.training_bytes >> 20,
         )
         for cost in found.costs

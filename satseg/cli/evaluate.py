@@ -326,5 +326,5 @@ def _objects(report: EvaluationReport) -> Table:
 
 
 def _worst(report: EvaluationReport) -> Table:
-    rows = [(place.name, place.mean_iou, place.accuracy, place.loss, place.pixels) for place in report.worst]
+    rows = [(Name(place.name), place.mean_iou, place.accuracy, place.loss, place.pixels) for place in report.worst]
     return console.table(("worst", "mean IoU", "accuracy", "loss", "px"), rows)

@@ -12,12 +12,12 @@ import typer
 from satseg.cli import console, inputs, options
 from satseg.cli.failures import Failures
 from satseg.cli.streams import require_stdout
+from satseg.cli.table import Name, Table
 from satseg.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from satseg.cli.table import Table
     from satseg.records import FinishedMap, PredictionSummary, Rehearsal
 
 _Record = TypeVar("_Record")
@@ -411,7 +411,7 @@ def _report(
 def _table(summary: PredictionSummary, caption: Callable[[int, int], str | None]) -> Table:
     total = max(sum(summary.pixels.values()), 1)
     polygons = summary.polygons or {}
-    rows = [(name, count, f"{count / total:.1%}", polygons.get(name)) for name, count in summary.pixels.items()]
+    rows = [(Name(name), count, f"{count / total:.1%}", polygons.get(name)) for name, count in summary.pixels.items()]
     title = f"Mapped {summary.scene} in {summary.seconds:.1f} s: {', '.join(summary.outputs) or 'to stdout'}"
     below = caption(summary.specks or 0, summary.holes or 0)
     if below and any(path.lower().endswith(".tif") for path in summary.outputs):

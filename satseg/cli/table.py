@@ -7,8 +7,10 @@ below with its further columns, the first one repeated.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import zip_longest
 
 _GAP = 2  # blanks between columns
@@ -19,7 +21,10 @@ _NOTHING = "–"
 
 
 class Name(str):
-    """A cell that keeps to one line, the name of a class say: where it does not fit, it loses its middle."""
+    """A cell that keeps to one line, the name of a class say: where it does not fit, it loses its middle.
+
+    Only where names could no longer be told apart then, they wrap.
+    """
 
 
 @dataclass(frozen=True)
@@ -81,9 +86,17 @@ class Part:
         for row in zip(*(column.cells for column in self.columns), strict=True):
             yield from self._lines(row)
 
+    @cached_property
+    def _alike(self) -> list[set[str]]:
+        widths = self.widths or [column.natural for column in self.columns]
+        return [column.alike(width) for column, width in zip(self.columns, widths, strict=True)]
+
     def _lines(self, row: Sequence[str]) -> list[str]:
         widths = self.widths or [column.natural for column in self.columns]
-        wrapped = [column.wrap(text, width) for column, text, width in zip(self.columns, row, widths, strict=True)]
+        wrapped = [
+            column.wrap(text, width, whole=text in alike)
+            for column, text, width, alike in zip(self.columns, row, widths, self._alike, strict=True)
+        ]
         lines = []
         for line in zip_longest(*wrapped, fillvalue=""):
             parts = [
@@ -126,12 +139,20 @@ class _Column:
         is_open = last and not numbers and not names
         return cls(heading, cells, numbers, names, least, max(longest, wide(heading)), is_open)
 
-    def wrap(self, text: str, width: int) -> list[str]:
-        """Return the lines of a text that is not to be wider."""
+    def alike(self, width: int) -> set[str]:
+        """Return the names that could not be told apart without their middle."""
+        if not self.names or width >= self.natural:
+            return set()
+        short = {text: _shortened(text, width) for text in set(self.cells)}
+        counts = Counter(short.values())
+        return {text for text, kept in short.items() if counts[kept] > 1}
+
+    def wrap(self, text: str, width: int, *, whole: bool) -> list[str]:
+        """Return the lines of a text that is not to be wider; ``whole`` keeps the middle of a name."""
         wide = _measure()
         if wide(text) <= width:
             return [text]
-        if self.names and text != self.heading:
+        if self.names and not whole and text != self.heading:
             return [_shortened(text, width)]
         lines = [""]
         for word in text.split(" "):

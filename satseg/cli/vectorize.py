@@ -11,10 +11,10 @@ import typer
 
 from satseg.cli import console, inputs, options
 from satseg.cli.streams import require_stdout
+from satseg.cli.table import Name, Table
 from satseg.errors import UsageError
 
 if TYPE_CHECKING:
-    from satseg.cli.table import Table
     from satseg.records import VectorSummary
 
 
@@ -118,7 +118,7 @@ def _area(area: float) -> str | None:
 
 
 def _table(summary: VectorSummary, caption: str | None) -> Table:
-    rows = [(name, count, _area(summary.area_m2[name])) for name, count in summary.polygons.items()]
+    rows = [(Name(name), count, _area(summary.area_m2[name])) for name, count in summary.polygons.items()]
     names = ["stdout" if path == "-" else path for path in summary.paths]
     title = f"{summary.vertices:,} vertices in {', '.join(names)}"
     return console.table(("class", "polygons", "area m2"), rows, title=title, caption=caption)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from satseg.cli.table import Table
+from satseg.cli.table import Name, Table
 
 CLASSES = [f"Permanent græs nummer {number:02d}, meget lavt udbytte" for number in range(38)]
 
@@ -78,3 +78,15 @@ def test_any_table_holds_every_number_once_and_keeps_to_the_screen(rows: list, w
     for _, number, _ in rows:
         assert sum(f"{number:,}" in line.split() for line in lines) == sum(row[1] == number for row in rows)
     assert all(cell_len(line) <= width or max(map(cell_len, line.split())) > 20 for line in lines)
+
+
+def test_names_lose_their_middle_unless_they_would_be_alike() -> None:
+    beginning, end = "Permanent grassland", "of very low yield, eligible"
+    names = [f"{beginning} number {i:02d} {end}" for i in range(3)] + [
+        "Rotation grass, clover and all other herbs here"
+    ]
+    (lines,) = printed(Table(("class", "px"), [(Name(name), 1_000_000) for name in names]), 44)
+    assert all(cell_len(line) <= 44 for line in lines)
+    assert sum("1,000,000" in line for line in lines) == 4
+    assert all(f"{number:02d}" in " ".join(lines) for number in range(3))
+    assert sum("…" in line for line in lines) == 1  # the last one, of its own kind
