@@ -423,7 +423,7 @@ def test_a_batch_size_that_is_left_open_is_chosen_once(bright_tiles: Path, tmp_p
 
 
 def test_unknown_choices_are_refused(bright_tiles: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no option 'learning_rate'"):
+    with pytest.raises(UsageError, match="no argument 'learning_rate'"):
         run(bright_tiles, tmp_path / "run", learning_rate=0.1)
 
 
