@@ -29,6 +29,7 @@ prints. At the prompt and in notebooks they draw how far they are; in scripts wi
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -190,7 +191,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
-        raise AttributeError(f"module 'satseg' has no attribute {name!r}")
+        raise AttributeError(f"module 'satseg' has no attribute {name!r}", name=name, obj=sys.modules[__name__])
     return getattr(import_module(_MODULES[name]), name)
 
 

@@ -127,7 +127,10 @@ def whole_numbers(value: Any, name: str) -> tuple[int, ...]:
     Raises:
         UsageError: One of them is no whole number.
     """
-    found = numbers(value, name)
+    try:
+        found = numbers(value, name)
+    except UsageError as error:
+        raise UsageError(error.message.replace("of numbers", "of whole numbers"), hint="For example: 0,255") from None
     if not all(number.is_integer() for number in found):
         raise UsageError(f"{name} is {shown(value)}, not a list of whole numbers.")
     return tuple(map(int, found))

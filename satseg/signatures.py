@@ -9,7 +9,7 @@ import os
 import types
 from collections import abc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any, Literal, ParamSpec, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -79,7 +79,7 @@ def _nothing() -> None:
 
 
 def options(record: _K) -> _K:
-    """Let a dataclass of options say what was meant by an option that it does not have.
+    """Let a dataclass of options say what was meant by an option that it does not have, and show what is not default.
 
     Raises:
         UsageError: There is no such option.
@@ -95,6 +95,7 @@ def options(record: _K) -> _K:
             raise _misfit(record.__name__, signature, kwargs, error, _hints_of(record)) from None
         build(self, *args, **kwargs)
 
+    setattr(record, "__repr__", _changed)  # noqa: B010 - likewise
     setattr(record, "__init__", begin)  # noqa: B010 - likewise
     return record
 
@@ -109,6 +110,18 @@ def check_fields(record: Any) -> None:
     for entry in fields(record):
         if get_origin(hints[entry.name]) is not Given:
             check(getattr(record, entry.name), hints[entry.name], entry.name)
+
+
+def _changed(self: Any) -> str:
+    """Return what differs from the defaults in one line."""
+    entries = [entry for entry in fields(self) if entry.repr]
+    values = {entry.name: getattr(self, entry.name) for entry in entries}
+    parts = [f"{entry.name}={values[entry.name]!r}" for entry in entries if values[entry.name] != _default(entry)]
+    return f"{type(self).__name__}({', '.join(parts)})"
+
+
+def _default(entry: Field[Any]) -> Any:
+    return entry.default if entry.default_factory is MISSING else entry.default_factory()
 
 
 def check_choices(choices: Iterable[str], function: Callable[..., Any], record: type) -> None:
@@ -229,4 +242,5 @@ def _spelt(hint: Any) -> str:
         return "a list of them"
     if kind is abc.Callable:
         return "a function"
-    return f"a {getattr(kind, '__name__', kind)}"
+    name = getattr(kind, "__name__", str(kind))
+    return "an open file" if name == "IO" else f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"

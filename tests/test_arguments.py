@@ -260,6 +260,29 @@ def test_names_in_a_column_of_a_table_are_several_and_a_table_is_told() -> None:
         arguments.paths({"a.tif": "b.tif"}, "scenes")
 
 
+def test_options_show_what_differs_from_the_defaults() -> None:
+    polygons = satseg.PolygonOptions(classes="roof", smooth=True)
+    assert repr(polygons) == "PolygonOptions(classes=('roof',), smooth=True)"
+    assert repr(satseg.PredictionSettings(polygons=polygons, threads=2)) == (
+        "PredictionSettings(threads=2, polygons=PolygonOptions(classes=('roof',), smooth=True))"
+    )
+    assert repr(satseg.PredictionSettings()) == "PredictionSettings()"
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda: satseg.PolygonOptions(classes=[]), "classes is empty"),
+        (lambda: satseg.predict_scenes([], output="{stem}.tif", model="absent.safetensors"), "There is no scene"),
+        (lambda: satseg.vectorize("a.tif", output="-", stream="a.txt"), "not an open file or None"),
+        (lambda: satseg.tile("a.tif", unlabelled="x"), "not a list of whole numbers"),
+    ],
+)
+def test_nothing_is_told_as_nothing(call: Any, told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        call()
+
+
 def test_predict_sends_several_scenes_to_predict_scenes() -> None:
     with pytest.raises(UsageError) as caught:
         satseg.predict(["a.tif", "b.tif"], output="map.tif")  # type: ignore[arg-type]

@@ -109,6 +109,8 @@ class PolygonOptions:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if self.classes == ():
+            raise UsageError("classes is empty, so there would be no polygons.", hint="None takes all classes.")
         if self.connectivity not in (4, 8):
             raise UsageError(f"A connectivity of {self.connectivity} is unknown.", hint="Choose 4 or 8.")
         self._drop_zero("regularize", parse_length, None)

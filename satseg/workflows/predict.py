@@ -435,7 +435,11 @@ def _one_or_several(
     """Return scenes as a tuple where all are known, else as they come."""
     if isinstance(scenes, SceneSource | str | os.PathLike) or is_one(scenes):
         return (scenes,)  # type: ignore[return-value]  # what is one is no iterable
-    return tuple(scenes) if isinstance(scenes, Collection) else scenes
+    if not isinstance(scenes, Collection):
+        return scenes
+    if not scenes:
+        raise UsageError("There is no scene to map.")
+    return tuple(scenes)
 
 
 def _model_paths(model: Paths | None) -> tuple[str, ...]:
