@@ -137,8 +137,8 @@ Smooth = Annotated[
     bool,
     typer.Option(
         "--smooth",
-        help="Round the corners of boundaries, by the length of --simplify (half a pixel with none) at most. "
-        "Neighbours keep fitting.",
+        help="Round the corners of boundaries, by the length of --simplify (half a pixel with none) at most, for "
+        "about three times the vertices. Neighbours keep fitting.",
         rich_help_panel=_POLYGONS,
     ),
 ]
