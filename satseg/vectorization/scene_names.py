@@ -17,13 +17,14 @@ class SceneNames:
 
     def __init__(self, known: Iterable[str] = ()) -> None:
         self._names = _apart(list(dict.fromkeys(known)))
+        self._taken = set(self._names.values())
 
     def of(self, path: str) -> str:
         """Return the name of a scene: a file, a URL, or a name of GDAL's."""
         if path not in self._names:
-            taken = set(self._names.values())
             ways = _ways(path)
-            self._names[path] = next((name for name in ways if name not in taken), ways[-1])
+            self._names[path] = next((name for name in ways if name not in self._taken), ways[-1])
+            self._taken.add(self._names[path])
         return self._names[path]
 
 

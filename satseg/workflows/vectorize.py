@@ -101,7 +101,7 @@ def vectorize(
             for number, (path, beside) in enumerate(zip(inputs, sure, strict=True)):
                 with ClassRaster(path, classes, band=band, threshold=threshold, confidence=beside) as raster:
                     if sink is None:
-                        words = _words(band, None if mapping is None else mapping.text, threshold)
+                        words = _words(band, None if mapping is None else mapping.text, threshold, sure)
                         sink = _open_sink(names, stream, raster.classes, options, inputs, words)
                     _trace(raster, sink, of_scene(progress, number, inputs))
             assert sink is not None
@@ -164,9 +164,12 @@ def _open_sink(
     )
 
 
-def _words(band: int | None, class_map: str | None, threshold: float | None) -> list[str]:
-    words = {"--band": band, "--class-map": class_map, "--threshold": threshold}
-    return [str(word) for name, value in words.items() if value is not None for word in (name, value)]
+def _words(
+    band: int | None, class_map: str | None, threshold: float | None, confidence: Sequence[str | None]
+) -> list[str]:
+    pairs = [("--band", band), ("--class-map", class_map), ("--threshold", threshold)]
+    pairs += [("--confidence", path) for path in confidence]
+    return [str(word) for pair in pairs if pair[1] is not None for word in pair]
 
 
 def _without_unseen(summary: VectorSummary) -> VectorSummary:

@@ -262,6 +262,9 @@ def test_confidence_comes_from_a_raster_beside(tmp_path: Path, classes: np.ndarr
     np.testing.assert_allclose(np.average(table.confidence_mean, weights=table.pixels), shares.mean() / 254, rtol=1e-6)
     assert (table.confidence_min <= table.confidence_p05).all()
     assert (table.confidence_p05 < table.confidence_mean).all()
+    vectorize(path, output=tmp_path / "a.gpkg", band=1, confidence=beside["real"])
+    told = shlex.split(pyogrio.read_info(tmp_path / "a.gpkg")["layer_metadata"]["SATSEG_COMMAND"])
+    assert told[5:] == ["--band", "1", "--confidence", str(beside["real"]), "--raw"]
     small = write_raster(tmp_path / "small.tif", shares[:9])
     with pytest.raises(SceneError, match="has 50 x 9 pixels, but"):
         vectorize(path, output=tmp_path / "out.gpkg", confidence=small)
