@@ -10,23 +10,19 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from satseg import __version__
 from satseg.arguments import PathLike, path
 from satseg.backend import Builder, create_model, is_own_file, lasting_options, run_own_file
 from satseg.backend.device import available_cores, reuse_freed_memory, select_device
 from satseg.checkpoint import Checkpoint, ModelCard
 from satseg.errors import CheckpointError, TileError, UsageError
-from satseg.evaluation.confusion import score
-from satseg.fields import Fields
 from satseg.progress import automatic
 from satseg.raster.gdal import gdal_environment
 from satseg.raster.label_meaning import LabelMeaning
-from satseg.records import Progress, ProgressEvent, TrainingSummary
+from satseg.records import Progress, TrainingSummary
 from satseg.runs import RUNS, Run, claim_output
 from satseg.runs.log import LogRow
 from satseg.runs.scalars import Scalars, check_tensorboard
@@ -43,6 +39,7 @@ from satseg.training.recipe import Recipe
 from satseg.training.sampling import Share, TrainingBatches
 from satseg.training.state import LoopState
 from satseg.training.transfer import transfer
+from satseg.workflows.train_record import finish, recall
 from satseg.workflows.train_request import (
     Circumstances,
     Request,
@@ -53,8 +50,7 @@ from satseg.workflows.train_request import (
     told,
 )
 from satseg.workflows.training_data import TrainingData
-from satseg.workflows.training_pictures import SAMPLES, draw_augmented, draw_curves, draw_tiles
-from satseg.workflows.undertrained import warn_of_training
+from satseg.workflows.training_pictures import SAMPLES, draw_augmented
 
 log = logging.getLogger("satseg")
 
@@ -181,7 +177,7 @@ def train(
         Run(request.output).check_writable(resume=resume)
     recipe = request.recipe(started, where)
     if started and started.run.finished and request.tiles is None and not request.changes_the_end(started):
-        return _recall(started.run)
+        return recall(started.run)
     builder = run_own_file(arch) if arch is not None and is_own_file(arch) else recipe.arch
     if beside.threads is not None and beside.threads < 1:
         raise UsageError(f"--threads is {beside.threads}; it starts at 1.")
@@ -211,7 +207,7 @@ def train(
         launch(fabric)
         run = Run(Path(fabric.broadcast(str(run.path))))
         if fabric.broadcast(run.finished):
-            return _recall(run)
+            return recall(run)
         agreed: Started = fabric.broadcast(Started.read(run))
         trainer = _make_trainer(model, agreed, data, fabric, progress)
         trainer.workers = 1 if where.type == "cpu" else max(1, min(threads - 1, _READERS))
@@ -220,7 +216,7 @@ def train(
             _show_augment(trainer, data)
         try:
             trainer.fit(begun)
-            return _finish(trainer, data, arch or recipe.arch, pictures=beside.pictures)
+            return finish(trainer, data, arch or recipe.arch, pictures=beside.pictures)
         except KeyboardInterrupt as interruption:
             if fabric.is_global_zero:
                 interruption.args = (_way_on(trainer, arch or recipe.arch),)
@@ -411,82 +407,3 @@ def _show_augment(trainer: Trainer, data: TrainingData) -> None:
     path = trainer.run.path / "augmented.png"
     draw_augmented(path, batches, data.tile_set)
     log.info("Training samples as the network sees them: %s", path)
-
-
-def _finish(trainer: Trainer, data: TrainingData, arch: str, *, pictures: bool) -> TrainingSummary:
-    """Draw the pictures, write the run record, which makes the run a finished one, and return the summary."""
-    run, fabric = trainer.run, trainer.fabric
-    if fabric.is_global_zero:
-        if pictures:
-            _draw(trainer, data)
-        run.finish(_record(trainer, data))
-    fabric.barrier()
-    summary = _summary(run)
-    seconds = trainer.budget.seconds
-    warn_of_training(
-        summary,
-        lambda minutes: resume_line(run, arch, "--minutes", str(minutes)),
-        learning_minutes=None if seconds is None else seconds / 60,
-    )
-    return summary
-
-
-def _draw(trainer: Trainer, data: TrainingData) -> None:
-    run, learner = trainer.run, trainer.learner
-    trainer.progress(ProgressEvent("Drawing", 0, 2, "picture"))
-    draw_curves(run.path / "curves.png", run.log.rows(), data.tile_set.classes)
-    trainer.progress(ProgressEvent("Drawing", 1, 2, "picture"))
-    learner.model.load_state_dict(Checkpoint.load(run.best).read_weights())
-    learner.model.eval()
-    draw_tiles(run.path / "tiles.png", learner.logits, data.val, data.reader, data.tile_set)
-
-
-def _record(trainer: Trainer, data: TrainingData) -> dict[str, Any]:
-    """Return what is known of a run at its end; ``settings`` is all that it was started with."""
-    state = trainer.state
-    patience = trainer.learner.recipe.patience
-    return {
-        "satseg": __version__,
-        "arch": trainer.card.arch,
-        "steps": state.step,
-        "epochs": trainer.batches.epochs(state.step),
-        "seconds": state.seconds,
-        "loss": state.loss,
-        "ended_by": "patience" if 0 < patience <= state.stale else "budget",
-        "best_step": state.best_step,
-        "best_miou": state.best_miou,
-        "confusion": state.best_confusion,
-        "device": trainer.fabric.device.type,
-        "tile_set": str(data.tile_set.path),
-        "train_tiles": len(data.train),
-        "val_tiles": len(data.val),
-        "settings": trainer.run.read_settings(),
-    }
-
-
-def _recall(run: Run) -> TrainingSummary:
-    """Return the summary of a run that is finished already, and say that it is."""
-    with told(run.record):
-        record = run.read_record()
-        by_patience = record.get("ended_by") == "patience"
-    why = ": its patience was at an end. With --patience 0 it goes on" if by_patience else ""
-    log.info("The run %s is finished already%s.", run.path, why)
-    return replace(_summary(run), finished_before=True)
-
-
-def _summary(run: Run) -> TrainingSummary:
-    """Read the summary of a finished run from its record."""
-    names = Checkpoint.load(run.best).card.classes.names
-    with told(run.record):
-        record = Fields(run.read_record())
-        return TrainingSummary(
-            path=str(run.path),
-            best=str(run.best),
-            last=str(run.last),
-            arch=record.text("arch"),
-            steps=record.whole("steps"),
-            epochs=record.number("epochs"),
-            seconds=record.number("seconds"),
-            loss=record.number("loss"),
-            validation=score(np.array(record.counts("confusion")), names),
-        )
