@@ -18,7 +18,7 @@ from satseg.raster.class_values import ClassValues
 from satseg.raster.labels import LabelSource, PixelLength, Refinements
 from satseg.raster.names import is_local_file, split_layer
 from satseg.raster.raster_labels import RasterLabels, is_raster
-from satseg.raster.selection import shared_words
+from satseg.raster.selection import shared_ending
 from satseg.raster.vector_labels import VectorLabels
 from satseg.records import Progress, no_progress
 
@@ -139,13 +139,13 @@ def _positions(of_scenes: Mapping[str, Sequence[str]], names: Sequence[str]) -> 
 def _shared_names(of_scenes: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """Return what the class of each vector file is called where files are many, and each is that of a scene.
 
-    It is what the names of all of them have in common, else the name of their folder: ``roofs`` for ``12_roofs.gpkg``
-    and ``13_roofs.gpkg``, and for ``roofs/12.gpkg``. Of the files of one scene, each is looked at with its like.
+    It is what the names of all of them end with, else the name of their folder: ``roofs`` for ``12_roofs.gpkg`` and
+    ``13_roofs.gpkg``, and for ``roofs/city_12.gpkg``. Of the files of one scene, each is looked at with its like.
     """
     found: dict[str, str] = {}
     for column in zip_longest(*of_scenes.values()):
         files = [split_layer(file)[0] for file in column if file is not None]
-        shared = shared_words([PurePath(file).stem for file in files])
+        shared = shared_ending([PurePath(file).stem for file in files])
         folder = PurePath(os.path.abspath(files[0])).parent.name
         found |= dict.fromkeys(filter(None, column), printable(shared or folder or "labels"))
     return found

@@ -100,17 +100,13 @@ def distinct_names(paths: Sequence[str]) -> list[str]:
     return ["_".join(part[head : len(part) - tail]) or stem for part, stem in zip(words, stems, strict=True)]
 
 
-def shared_words(stems: Sequence[str]) -> str:
-    """Return the words that all stems begin and end with, which are not what tells them apart; none for a single one.
+def shared_ending(stems: Sequence[str]) -> str:
+    """Return the words that all stems end with; none for a single one.
 
-    ``12_roofs`` and ``13_roofs`` share ``roofs``.
+    ``city_12_roofs`` and ``city_13_roofs`` share ``roofs``.
     """
-    words = [[word for word in _SEPARATORS.split(stem) if word] for stem in stems]
-    if len(words) < 2:
-        return ""
-    head = common_words(words)
-    tail = common_words([part[len(head) :][::-1] for part in words])[::-1]
-    return "_".join([*head, *tail])
+    words = [[word for word in _SEPARATORS.split(stem) if word][::-1] for stem in stems]
+    return "_".join(common_words(words)[::-1]) if len(words) > 1 else ""
 
 
 def common_words(parts: Sequence[Sequence[str]]) -> list[str]:

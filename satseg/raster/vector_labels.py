@@ -122,6 +122,9 @@ class VectorLabels:
         return BurntPolygons(self, scene, ground)
 
     def _read(self, layer: VectorLayer, class_field: str | None, where: str | None) -> None:
+        if layer.count == 0 and self._may_be_empty:  # then it may have no attributes either
+            self.store.finish()
+            return
         rank = None if self._order in BURN_ORDERS else self._order
         for field in filter(None, (class_field, rank)):
             layer.require(field)

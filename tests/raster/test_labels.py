@@ -450,5 +450,18 @@ def test_a_scene_that_its_own_polygons_do_not_touch_is_told(tmp_path: Path) -> N
 
 
 def test_files_of_many_scenes_name_one_class_by_what_their_names_share(tmp_path: Path) -> None:
-    files = {str(i): [write(tmp_path / f"{i}_roofs.gpkg", [box(0, 0, 4, 4)])] for i in range(3)}
-    assert open_labels(files).classes.names == ("background", "roofs")
+    (tmp_path / "houses").mkdir()
+    for name, told in {"city_{}_roofs": "roofs", "houses/city_{}": "houses"}.items():
+        files = {str(i): [write(tmp_path / f"{name.format(i)}.gpkg", [box(0, 0, 4, 4)])] for i in range(3)}
+        assert open_labels(files).classes.names == ("background", told)
+
+
+def test_a_scene_without_features_may_have_a_file_without_attributes(tmp_path: Path) -> None:
+    (tmp_path / "none.geojson").write_text('{"type": "FeatureCollection", "features": []}')
+    fields = write(tmp_path / "fields.gpkg", [box(0, 0, 4, 4)], crop=["rye"])
+    source = open_labels({"a": fields, "b": tmp_path / "none.geojson"}, class_field="crop")
+    assert source.classes.names == ("background", "rye")
+    with source.on(replace(scene(), path="b")) as labels:
+        assert (labels.read(WHOLE) == 0).all()
+    with pytest.raises(LabelError, match="None of the files of labels holds a feature, such as"):
+        open_labels({"b": tmp_path / "none.geojson"}, class_field="crop")
