@@ -162,7 +162,7 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
             are not dealt.
         seed: Decides which block goes to which split, and all that is drawn at random.
         append: Add to the tile set at ``output``, with its classes, bands and size, and with the options that it was
-            made with, but for those that are given.
+            made with, but for those that are given; a class map adds to that of the tile set.
         overwrite: Replace a tile set that stands at ``output``; a folder that holds anything else is refused.
         resume: Go on where an interrupted call with the same arguments stood.
         threads: Threads that write tiles; None takes as many as this process may use. The bytes do not depend on it.

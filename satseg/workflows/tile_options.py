@@ -79,6 +79,8 @@ class TileOptions:
     def kept_from(self, base: TileSet, *, given_splits: bool) -> TileOptions:
         """Return these options, and those of a tile set for what was not given; say which.
 
+        A class map that is given adds to that of the tile set, as it does to others that are given.
+
         Args:
             base: The tile set that tiles are added to.
             given_splits: Whether each scene comes with its split.
@@ -98,6 +100,9 @@ class TileOptions:
         there = {name: value for name, value in _read(made).items() if name not in left}
         names = [field.name for field in fields(self) if there.get(field.name) is not None]
         kept = {name: there[name] for name in names if there[name] != getattr(self, name)}
+        before = _read(base.provenance[-1] if base.provenance else {}).get("class_map")  # with what was added to it
+        if before is not None:
+            kept["class_map"] = before if self.class_map is None else _over(self.class_map, before)
         told = [_spell(name, value) for name, value in kept.items() if name != "overlap"]
         if told:
             log.info("Kept from %s: %s. What is given again replaces it.", base.path, ", ".join(told))
@@ -127,6 +132,12 @@ class TileOptions:
         if abs(wanted / base.gsd[0] - 1) > _SAME_GSD:
             there = f"--gsd {made['gsd']}" if made.get("gsd") else f"{base.gsd[0]:.3g} m per pixel"
             raise TileError(f"{base.path} has {there}; tiles of --gsd {self.gsd} cannot be added to it.")
+
+
+def _over(class_map: ClassMap, before: ClassMap) -> ClassMap:
+    """Return a class map that is looked at first, and another one for what it does not name."""
+    names = {**class_map.names, **{value: name for value, name in before.names.items() if value not in class_map.names}}
+    return ClassMap.of_pairs(names.items(), {**before.colours, **class_map.colours})
 
 
 def _read(made: Mapping[str, Any]) -> dict[str, Any]:

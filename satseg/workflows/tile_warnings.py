@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from satseg.errors import TileError
+from satseg.raster.class_map import ClassMap
 from satseg.raster.labels import LabelSource
 from satseg.records import TileSummary
 from satseg.tiles.choice import Asked, Plan, Planner
@@ -23,10 +25,19 @@ def warn_of_changes(base: TileSet, provenance: Mapping[str, Any]) -> None:
     """Warn where tiles that are added will mean something else than those that are there."""
     before = base.provenance[0] if base.provenance else {}
     for name in ("bands", "gsd", "class_map", "all_touched", "outside", "ignore_border", "boundary"):
-        if before.get(name) != provenance.get(name):
+        same = _keeps_classes if name == "class_map" else operator.eq
+        if not same(before.get(name), provenance.get(name)):
             option = name.replace("_", "-")
             then, now = (entry.get(name, "none") for entry in (before, provenance))
             log.warning("%s was made with --%s %s; these tiles are made with %s.", base.path, option, then, now)
+
+
+def _keeps_classes(before: str | None, now: str | None) -> bool:
+    """Tell whether a class map gives all values that an earlier one names the same classes."""
+    if before is None or now is None:
+        return before == now
+    names = ClassMap.parse(now).names
+    return all(names.get(value) == name for value, name in ClassMap.parse(before).names.items())
 
 
 def tell_choice(planner: Planner, asked: Asked, plan: Plan) -> None:

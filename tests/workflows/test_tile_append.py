@@ -108,6 +108,23 @@ def test_options_that_are_given_again_replace_those_of_the_set(caplog: pytest.Lo
     assert made(1)["class_field"] == "crop"
 
 
+def test_a_class_map_adds_to_that_of_the_set(caplog: pytest.LogCaptureFixture) -> None:
+    for number in range(3):
+        write_place(number)
+        frame = geopandas.read_file(f"{number}.gpkg")
+        frame["crop"] = ["Rug", "Byg", "Havre"][number]
+        frame.to_file(f"{number}.gpkg")
+    tile("0.tif", labels="0.gpkg", class_field="crop", class_map="Rug=cereal,Sø=water", **_WHOLE)
+    with pytest.raises(LabelError, match=r"1.gpkg holds the value Byg \(2 features\), which --class-map does not name"):
+        tile("1.tif", labels="1.gpkg", append=True)
+    with caplog.at_level(logging.WARNING, "satseg"):
+        tile("1.tif", labels="1.gpkg", append=True, class_map="Byg=cereal")
+        assert "these tiles are made with" not in caplog.text
+        tile("2.tif", labels="2.gpkg", append=True, class_map={"Havre": "cereal", "Rug": "water"})
+    assert made(2)["class_map"] == "Havre=cereal,Rug=water,Byg=cereal,Sø=water"
+    assert "was made with --class-map Rug=cereal,Sø=water; these tiles" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("options", "match"),
     [
