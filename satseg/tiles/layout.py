@@ -224,6 +224,14 @@ class _Deal:
         waiting = sum(other < split or not first for other in self._empty if other != split)
         if free.sum() <= waiting:  # those are for splits that have nothing yet
             return None
-        fitting = self._areas <= 2 * self._missing[split] if not first else True
+        fitting = self._areas <= 2 * self._missing[split]
         blocks = np.flatnonzero(free & self._holds[:, kind] & fitting)
-        return int(blocks[self._holds[blocks][:, lacking].sum(axis=1).argmax()]) if len(blocks) else None
+        if first and not len(blocks):  # the smallest there is
+            blocks = np.flatnonzero(free & self._holds[:, kind])
+            blocks = blocks[self._areas[blocks] == self._areas[blocks].min(initial=np.inf)]
+        if not len(blocks):
+            return None
+        rich = self._holds[blocks][:, lacking].sum(axis=1)
+        blocks = blocks[rich == rich.max()]
+        largest = first and split == self._missing.argmax()  # what others would have to take otherwise
+        return int(blocks[self._areas[blocks].argmax() if largest else 0])

@@ -104,6 +104,12 @@ def warn_of_gaps(summary: TileSummary, plan: Plan) -> None:
             "--class-map and --where leave classes out.",
             _few(absent),
         )
+    if len(names) - len(absent) == 1:
+        log.warning(
+            "All labelled pixels are %s, and a network learns to call everything so. Label what it is not, too: by "
+            "other classes, or by ground around the polygons that --outside and --labelled-area do not leave out.",
+            next(name for name in names if name not in absent),
+        )
     for split in plan.wanted:
         planned = sum(tile.split == split for tile in plan.planned)
         if planned and not summary.tiles[split]:

@@ -177,3 +177,17 @@ def test_random_tiles_lie_in_their_block_and_depend_on_the_seed() -> None:
         assert 200 <= window.row_off <= 286
     (small,) = place_at_random(Window(5, 6, 40, 200), size=256, overlap=128, rng=np.random.default_rng(0))
     assert small.window == Window(5, 6, 40, 200)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_small_shares_do_not_take_the_large_blocks(seed: int) -> None:
+    areas = [65, 50, 40, 31]
+    splits = assign_splits(areas, (0.7, 0.15, 0.15), seed, pixels=np.array([[area, area] for area in areas]))
+    assert sorted(splits) == ["test", "train", "train", "val"]
+    assert splits[0] == "train"
+
+
+def test_a_split_that_no_block_fits_takes_the_smallest() -> None:
+    for seed in range(6):
+        splits = assign_splits([900, 100, 90], (0.9, 0.05, 0.05), seed)
+        assert splits[0] == "train"

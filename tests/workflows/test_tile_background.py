@@ -105,6 +105,15 @@ def test_ignored_polygons_leave_the_rest_background(tmp_path: Path, scene: Path)
     assert np.array_equal(painted(tmp_path / "tiles"), found)
 
 
+def test_one_class_alone_is_warned_of(tmp_path: Path, scene: Path, caplog: pytest.LogCaptureFixture) -> None:
+    fields = write_fields(tmp_path / "fields.gpkg", 12)
+    tile(scene, labels=fields, output=tmp_path / "tiles", size=32, outside="ignore")
+    assert "All labelled pixels are fields, and a network learns to call everything so." in caplog.text
+    caplog.clear()
+    tile(scene, labels=fields, output=tmp_path / "both", size=32)
+    assert "All labelled pixels" not in caplog.text
+
+
 def test_a_class_raster_whose_values_are_all_mapped_has_no_background(tmp_path: Path, scene: Path) -> None:
     write_map(tmp_path / "use.tif", scene, np.indices((128, 128))[0].astype(np.uint8) // 16 % 3)
     tile(scene, labels=tmp_path / "use.tif", output=tmp_path / "tiles", class_map="0=rye,1=oats,2=ignore", size=32)
