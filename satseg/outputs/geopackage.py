@@ -13,6 +13,7 @@ _BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED")
 _PATIENCE = 1.0  # seconds for which another program may look into a file
 _MARK = "SATSEG_SCENE"  # stands in the metadata of every layer that satseg writes
 _STYLES = "layer_styles"  # the table in which QGIS keeps styles
+_OWN_STYLE = "Colours of the classes"  # description of that which satseg once wrote there
 _STYLE_COLUMNS = (
     "f_table_catalog TEXT(256)",
     "f_table_schema TEXT(256)",
@@ -135,7 +136,8 @@ def _saved_styles(path: Path, names: list[str]) -> list[tuple[object, ...]]:
         with _opened(path, "ro") as database:
             known = {name for _, name, *_ in database.execute(f"PRAGMA table_info({_STYLES})")}
             columns = ", ".join(name if name in known else "NULL" for name in names)
-            return database.execute(f"SELECT {columns} FROM {_STYLES} ORDER BY id").fetchall()
+            query = f"SELECT {columns} FROM {_STYLES} WHERE description IS NOT ? ORDER BY rowid"
+            return database.execute(query, (_OWN_STYLE,)).fetchall()
     except sqlite3.Error:
         return []
 

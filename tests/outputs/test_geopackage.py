@@ -93,21 +93,21 @@ def test_what_is_no_database_is_replaced(tmp_path: Path, content: bytes | None) 
     assert list(tmp_path.iterdir()) == ([] if content is None else [path])
 
 
-STYLE = {"f_table_schema": "", "f_geometry_column": "geom", "styleQML": "<qgis/>", "useAsDefault": 1}
+STYLE = {"description": "", "f_table_schema": "", "f_geometry_column": "geom", "styleQML": "<qgis/>", "useAsDefault": 1}
 
 
-def save_style(path: Path, layer: str, name: str, *, time: str = "update_time") -> None:
-    """Save a style as QGIS does, by way of OGR."""
+def save_style(path: Path, layer: str, name: str, *, time: str, **values: str) -> None:
+    """Save a style in the table that QGIS makes for them."""
     columns = [*STYLE, "f_table_name", "styleName", time]
     with sqlite3.connect(path) as database:
         if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'layer_styles'").fetchone():
-            database.execute(f"CREATE TABLE layer_styles (id INTEGER PRIMARY KEY, {', '.join(columns)})")
+            database.execute(f"CREATE TABLE layer_styles (fid INTEGER PRIMARY KEY, {', '.join(columns)})")
             database.execute(
                 "INSERT INTO gpkg_contents (table_name, data_type, identifier) "
                 "VALUES ('layer_styles', 'attributes', 'layer_styles')"
             )
-        values = [*STYLE.values(), layer, name, "2026-01-02T03:04:05.000Z"]
-        database.execute(f"INSERT INTO layer_styles ({', '.join(columns)}) VALUES ({', '.join('?' * 7)})", values)
+        row = [*(STYLE | values).values(), layer, name, "2026-01-02T03:04:05.000Z"]
+        database.execute(f"INSERT INTO layer_styles ({', '.join(columns)}) VALUES ({', '.join('?' * 8)})", row)
     database.close()
 
 
@@ -117,6 +117,7 @@ def test_styles_that_users_have_saved_for_the_layer_go_with_it(tmp_path: Path, t
     write(path, "a", own=True)
     save_style(path, "a", "mine", time=time)
     save_style(path, "another", "of what is gone", time=time)
+    save_style(path, "a", "classes", time=time, description="Colours of the classes")  # of satseg, once
     for _ in range(2):
         with staged(path) as work:
             write(work, "a", own=True, value="anew")
