@@ -38,7 +38,7 @@ from satseg.workflows.class_raster import class_rows
 from satseg.workflows.grid import common_grid
 from satseg.workflows.label_reading import LabelReading
 from satseg.workflows.map_classes import table_of
-from satseg.workflows.scored_pairs import refuse_apart, together
+from satseg.workflows.scored_pairs import on_scene, refuse_apart, together
 
 log = logging.getLogger("satseg")
 
@@ -94,7 +94,7 @@ class Comparison:
         side = self.measures.block
         try:
             areas = [area.on(grid) for area in self.areas]
-            labels = self.source.on(grid)
+            labels = on_scene(self.source, grid)
         except (LabelError, AreaError) as error:
             if alone:
                 raise

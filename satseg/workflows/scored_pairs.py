@@ -14,7 +14,7 @@ from satseg.arguments import Paths
 from satseg.errors import LabelError, SatsegError, UsageError, printable
 from satseg.geo.crs import full_turn, is_geographic, way
 from satseg.geo.grid import Grid
-from satseg.raster.labels import LabelSource
+from satseg.raster.labels import Labels, LabelSource
 from satseg.raster.names import open_raster
 from satseg.raster.raster_labels import RasterLabels
 from satseg.records import Progress, ProgressEvent, SceneInfo
@@ -57,12 +57,8 @@ def refuse_apart(source: LabelSource, infos: Sequence[SceneInfo]) -> None:
     wrong: list[SatsegError] = []
     for info in infos:
         try:
-            with closing(source.on(info)):
+            with closing(on_scene(source, info)):
                 pass
-            layers = source.layers_of(info)
-            if layers and all(isinstance(layer, RasterLabels) and _is_apart(layer.path, info) for layer in layers):
-                paths = ", ".join(layer.path for layer in layers)
-                wrong.append(LabelError(f"No label of {paths} touches the scene {info.path}."))
         except LabelError as error:
             wrong.append(error)
     if wrong:
@@ -70,6 +66,22 @@ def refuse_apart(source: LabelSource, infos: Sequence[SceneInfo]) -> None:
         raise LabelError(
             f"{wrong[0].message}{more}", hint=wrong[0].hint or "Check that each scene is paired with its own labels."
         )
+
+
+def on_scene(source: LabelSource, info: SceneInfo) -> Labels:
+    """Bring labels onto a scene.
+
+    Raises:
+        LabelError: None of them touches it, be they features or class rasters.
+    """
+    layers = source.layers_of(info)
+    if layers and all(isinstance(layer, RasterLabels) and _is_apart(layer.path, info) for layer in layers):
+        paths = ", ".join(layer.path for layer in layers)
+        raise LabelError(
+            f"No label of {paths} touches the scene {info.path}.",
+            hint="Check that both cover the same place, and that their CRS are stated rightly.",
+        )
+    return source.on(info)
 
 
 def together(progress: Progress, infos: Sequence[SceneInfo]) -> Callable[[int], Progress]:

@@ -123,6 +123,26 @@ def test_swapped_pairs_are_refused_and_the_first_is_named(
     assert "1 more of 6 pairs" in caught.value.message
 
 
+def test_a_class_raster_that_lies_elsewhere_is_told_before_the_network_runs(chips: Path, run: Path) -> None:
+    seen: list[ProgressEvent] = []
+    with pytest.raises(LabelError, match=r"No label of .*chip_4\.tif touches the scene .*chip_1\.tif"):
+        evaluate(
+            run, chips / "images" / "chip_1.tif", labels=chips / "masks" / "chip_4.tif", threads=1, progress=seen.append
+        )
+    assert seen == []
+
+
+def test_of_several_scenes_those_without_labels_are_passed_over_and_told(
+    chips: Path, run: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    images = sorted((chips / "images").iterdir())
+    mask = chips / "masks" / "chip_4.tif"
+    how = {"window": 64, "overlap": 8, "threads": 1, "pixels_only": True, "bootstrap": 0}
+    found = evaluate(run, images, labels=mask, **how)
+    assert found == evaluate(run, images[4], labels=mask, **how)
+    assert "5 scenes are not scored. The first: No label of" in caplog.text
+
+
 def test_what_goes_not_with_pairs_is_wrong_usage(chips: Path) -> None:
     pairs = [chips / "maps", chips / "masks"]
     for words in (
