@@ -86,12 +86,9 @@ class Trainer:
         batches = self.batches.ahead(self.state.step, workers=self.workers)
         try:
             self._run(batches)
-        except KeyboardInterrupt as interruption:
-            self._save()
-            if self.fabric.is_global_zero:
-                interruption.args = (
-                    f"Interrupted after step {self.state.step}; --resume continues from {self.run.path}.",
-                )
+        except KeyboardInterrupt:
+            with uninterrupted():  # who is impatient presses Ctrl-C again
+                self._save()
             raise
         finally:
             batches.close()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -243,6 +244,24 @@ def test_an_interruption_keeps_the_last_step(tmp_path: Path) -> None:
     assert (checkpoint.card.training["steps"], values["loop"]["step"], values["loop"]["validated_step"]) == (6, 6, 4)
     assert torch.equal(checkpoint.read_weights()["weight"], trainer.learner.model.weight)  # type: ignore[arg-type]
     assert tensors["optimizer.0.0.step"] == 6
+
+
+def test_a_second_interruption_waits_until_the_step_is_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(event: ProgressEvent) -> None:
+        if event.done == 2:
+            raise KeyboardInterrupt
+
+    trainer = make_trainer(tmp_path, Budget(steps=12), progress=interrupt)
+    save = trainer.run.save_last
+
+    def interrupted(*args: Any, **more: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+        save(*args, **more)
+
+    monkeypatch.setattr(trainer.run, "save_last", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(perf_counter())
+    assert trainer.run.load_last()[2]["loop"]["step"] == 2
 
 
 def test_progress_tells_steps_or_seconds(tmp_path: Path) -> None:
