@@ -9,7 +9,7 @@ from satseg.sample import sample
 folder, steps = Path(sys.argv[1] if len(sys.argv) > 1 else "example"), int(sys.argv[2]) if len(sys.argv) > 2 else 500
 scenes = sample()
 
-tile([scenes.labelled], labels=scenes.labels, output=folder / "tiles")
+tile(scenes.labelled, labels=scenes.labels, output=folder / "tiles")
 run = train(folder / "tiles", arch="erfnet", steps=steps, output=folder / "run")
 predict(scenes.held_out, model=run.best, output=[folder / "map.tif", folder / "map.gpkg"])
 report = evaluate(folder / "map.tif", labels=scenes.labels)

@@ -41,7 +41,7 @@ class ProgressBar:
     """A callback that draws how far a function is: a line on a terminal, a bar in a notebook.
 
     Args:
-        stream: Terminal to draw on; None takes stderr. In a notebook the cell is drawn on.
+        stream: Terminal to draw on; None takes stderr where that is one. In a notebook the cell is drawn on.
     """
 
     def __init__(self, stream: IO[str] | None = None) -> None:
@@ -90,8 +90,9 @@ class ProgressBar:
 
     def _write(self, text: str) -> None:
         stream = self._stream or sys.stderr
-        stream.write(text)
-        stream.flush()
+        if self._stream is not None or stream.isatty():
+            stream.write(text)
+            stream.flush()
 
     def _show(self, event: ProgressEvent, line: str) -> None:
         from IPython.display import display
@@ -143,7 +144,7 @@ def progress_bar(stream: IO[str] | None = None) -> ProgressBar:
         satseg.train(progress=lambda event: print(event.task, event.done, event.total, event.unit))
 
     Args:
-        stream: Terminal to draw on; None takes stderr, and in a notebook the cell.
+        stream: Terminal to draw on; None takes stderr where that is one, and in a notebook the cell.
     """
     return ProgressBar(stream)
 

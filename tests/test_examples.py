@@ -98,6 +98,7 @@ scenes = dataclasses.replace(
         ["TrainingSummary"],
     ]
     assert sum("image/png" in entry for entry in data) == 1
+    assert sum(entry.get("text/plain") == "" for entry in data) >= 3  # bars, which go when functions end
     said = "".join(output.get("text", "") for cell in notebook.cells[1:] for output in cell.get("outputs", []))
     assert re.search(r"mean IoU: 0\.\d{3}\n", said)
     assert "no-such-scene.tif does not exist." in said

@@ -95,6 +95,9 @@ def test_at_the_prompt_there_is_a_bar_until_the_function_ends(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+    work()
+    assert capsys.readouterr().err == ""  # it goes into a file
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "80")
     work()
     with pytest.raises(satseg.SceneError):
