@@ -84,7 +84,8 @@ def evaluate(
     Args:
         subject: Checkpoint, folder of a training run (its best checkpoint), class raster, or polygons; None where
             ``pairs`` names class rasters.
-        data: One folder of a tile set, ``tiles`` if empty; with ``labels``, one or more scenes. Empty for a map.
+        data: One folder of a tile set, ``tiles`` if empty; with ``labels``, one or more scenes. Empty for a map. As
+            ``subject`` and ``labels``, rasters may be open datasets of rasterio, or :class:`~satseg.SceneSource`.
         labels: Vector features in any CRS, or a class raster on any grid.
         pairs: Scenes for a checkpoint, or class rasters, and the labels of each: two folders whose files are named
             alike, two patterns, or a table, as ``tile`` takes them. Of a table that names splits, ``split`` is scored.

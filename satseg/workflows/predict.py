@@ -131,8 +131,9 @@ def predict(
     the top.
 
     Args:
-        scene: Any raster that GDAL opens, with the bands, dtype and scale of the training scenes; a
-            :class:`~satseg.raster.source.SceneSource` stacks several files.
+        scene: Any raster that GDAL opens, by its name or as an open dataset of rasterio, with the bands, dtype and
+            scale of the training scenes; a :class:`~satseg.SceneSource` stacks several files, and
+            ``SceneSource.from_array`` makes one of an array.
         output: File to write, or several, see :class:`OutputNames`.
         model: Checkpoint, or several that are averaged; None takes the best one of the newest finished run below
             ``runs/``.

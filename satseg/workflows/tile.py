@@ -115,8 +115,8 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
     it is judged on.
 
     Args:
-        scenes: Rasters with the same bands; anything GDAL opens. One that shows what another does, be it the same file
-            or a copy, is left out with a warning.
+        scenes: One or several rasters with the same bands; anything GDAL opens. One that shows what another does, be it
+            the same file or a copy, is left out with a warning.
         labels: Vector features in any CRS, or a class raster; several lie over each other, the last on top.
         output: Folder to write; it appears when it is complete.
         stack: Files of one grid that together are a scene, in the order of the bands.

@@ -51,9 +51,10 @@ def vectorize(
     numbers of more than 8 bits (ids of instances, say) need no table: each value is a class of its own.
 
     Args:
-        rasters: Class rasters: one band of whole numbers from 0 on, or three of 8-bit colours that ``class_map`` names.
-            Nodata, and 255 in a raster of 8 bits, become nothing. What could mean two things, such as a mask of 0 and
-            255, is asked about.
+        rasters: Class rasters by name, as open datasets of rasterio, or made of arrays by
+            :meth:`satseg.SceneSource.from_array`. They have one band of whole numbers from 0 on, or three of 8-bit
+            colours that ``class_map`` names. Nodata, and 255 in a raster of 8 bits, become nothing. What could mean two
+            things, such as a mask of 0 and 255, is asked about.
         band: Band of rasters with several, from 1.
         class_map: Class by value or colour, as ``tile`` takes it: ``0=background,255=building``, ``#ff0000=road``, a
             CSV file, a dictionary.
