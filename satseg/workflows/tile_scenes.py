@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from satseg.errors import TileError, UsageError, printable
+from satseg.errors import SatsegError, SceneError, TileError, UsageError, printable
 from satseg.raster.scales import same_scale
 from satseg.raster.selection import is_generic, select_bands
 from satseg.raster.source import SceneSource
@@ -22,6 +22,7 @@ from satseg.workflows.tile_options import TileOptions
 
 log = logging.getLogger("satseg")
 
+_FEW = 3  # scenes that a message names
 _LONGEST_NAME = 180  # bytes of 255
 _RANKS: dict[str | None, int] = {"train": 3, "val": 2, "test": 1}
 
@@ -162,20 +163,37 @@ def describe_all(
     seen = _Seen(base)
     found: dict[int, tuple[SceneFiles, SceneInfo]] = {}
     first: SceneInfo | None = None
+    unfit: list[tuple[str, SatsegError]] = []
     in_ranks = sorted(enumerate(sources), key=lambda entry: _RANKS.get(entry[1].split, 0))
     for done, (number, source) in enumerate(in_ranks, start=1):
         progress(ProgressEvent("Looking at scenes", done, len(sources), "scene"))
         if seen.named(source):
             continue
-        source, info, shown = _describe(source, None if first is None else first.bands, base, by_number=by_number)
-        first = first or info
-        _check_alike(info, first, base)
+        try:
+            source, info, shown = _describe(source, None if first is None else first.bands, base, by_number=by_number)
+            first = first or info
+            _check_alike(info, first, base)
+        except (SceneError, TileError) as error:
+            unfit.append((source.source.name, error))
+            continue
         if not seen.shown(info.path, shown):
             found[number] = source, info
+    _refuse(unfit)
     seen.tell(anything_new=bool(found))
     chosen, infos = zip(*(found[number] for number in sorted(found)), strict=True)
     _tell_doubts(infos)
     return Scenes(chosen, tuple(_named_alike(infos, base, by_number=by_number)), seen.contents)
+
+
+def _refuse(unfit: Sequence[tuple[str, SatsegError]]) -> None:
+    """Raise the error of the first scene that cannot be used, with the names of others."""
+    if unfit:
+        error, others = unfit[0][1], [name for name, _ in unfit[1:]]
+        if others:
+            more = f" and {len(others) - _FEW:,} more" if len(others) > _FEW else ""
+            error.message += f" Nor can these be used: {', '.join(others[:_FEW])}{more}."
+            error.args = (error.message,)
+        raise error
 
 
 def _tell_doubts(infos: Sequence[SceneInfo]) -> None:

@@ -193,6 +193,17 @@ def test_all_rasters_that_can_be_tiled_are(tmp_path: Path, shared_data: Path, ca
                 assert set(classes[known].tolist()) <= {drawn, 255}
 
 
+def test_all_scenes_that_cannot_be_used_are_named_at_once(tmp_path: Path, labels: Path) -> None:
+    scenes = [write_scene(tmp_path / f"{i}.tif", np.ones((1 + i % 2, 64, 64), dtype=np.uint16)) for i in range(9)]
+    scenes[5].write_bytes(b"no raster")
+    with pytest.raises(TileError) as caught:
+        tile(scenes, labels=labels, output=tmp_path / "tiles", size=32)
+    assert caught.value.message == (
+        f"{scenes[1]} has 2 bands of uint16 (band_1, band_2), but {scenes[0]} has 1 bands of uint16 (band_1). "
+        f"Nor can these be used: {scenes[3]}, {scenes[5]}, {scenes[7]}."
+    )
+
+
 def test_scenes_of_other_scales_are_refused(tmp_path: Path, labels: Path) -> None:
     scenes = [write_scene(tmp_path / f"{name}.tif", np.ones((1, 64, 64), dtype=np.uint16)) for name in "ab"]
     with rasterio.open(scenes[1], "r+") as dataset:
@@ -257,6 +268,19 @@ def test_chips_named_otherwise_are_added_under_the_names_of_the_set(tmp_path: Pa
     tile([one], labels=labels, output=tmp_path / "tiles", **WHOLE)
     tile([two], labels=labels, output=tmp_path / "tiles", append=True, **WHOLE)
     assert TileSet.open(tmp_path / "tiles").bands.names == ("blue", "red")
+
+
+def test_bands_by_number_are_by_number_in_a_set_of_names_too(
+    tmp_path: Path, labels: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, two = named_chips(tmp_path, one=("blue", "red"), two=("first", "second", "third"))
+    tile([one], labels=labels, output=tmp_path / "tiles", **WHOLE)
+    with caplog.at_level(logging.WARNING, "satseg"):
+        tile([two], labels=labels, output=tmp_path / "tiles", append=True, bands=["3", "1"], **WHOLE)
+    tile_set = TileSet.open(tmp_path / "tiles")
+    assert tile_set.bands.names == ("blue", "red")
+    assert {entry.name: entry.read()[0][:, 0, 0].tolist() for entry in tile_set.tiles("train")}["two_0_0"] == [3, 1]
+    assert "Bands go by their order" not in caplog.text
 
 
 @pytest.mark.parametrize("way", ["again", "dot", "link", "hard link", "copy", "other format"])
