@@ -389,3 +389,29 @@ def test_few_classes_have_their_confusion_matrix(bright_scene: Path, tmp_path: P
     labels, guess = many_classes(tmp_path, bright_scene, 6)
     text = run_command(["evaluate", str(guess), "-l", str(labels), "--pixels-only"]).stdout
     assert "label \\ map, px" in text
+
+
+def test_scenes_are_read_as_predict_reads_them_bands_by_name_or_by_choice(
+    run: Path, bright_scene: Path, tmp_path: Path
+) -> None:
+    best = Checkpoint.load(run / "best.safetensors")
+    card = replace(best.card, bands=replace(best.card.bands, names=("red", "nir")))
+    save_checkpoint(tmp_path / "named.safetensors", best.read_weights(), card)
+    with rasterio.open(bright_scene) as source:
+        bands, profile = source.read(), source.profile
+    for name, order, names in (
+        ("as_trained", (0, 1), ("red", "nir")),
+        ("turned", (1, 0), ("nir", "red")),
+        ("more", (1, 1, 0), ("nir", "blue", "red")),
+        ("unnamed", (1, 0), (None, None)),
+    ):
+        with rasterio.open(tmp_path / f"{name}.tif", "w", **profile | {"count": len(order)}) as target:
+            target.write(bands[list(order)])
+            target.descriptions = names
+    how = {"labels": bright_scene.parent / "labels.tif", "window": 128, "overlap": 16, "threads": 1, "bootstrap": 0}
+    found = {
+        name: evaluate(tmp_path / "named.safetensors", tmp_path / f"{name}.tif", **how, **more)
+        for name, more in (("as_trained", {}), ("turned", {}), ("more", {}), ("unnamed", {"bands": "2,1"}))
+    }
+    assert found["turned"] == found["more"] == found["unnamed"] == found["as_trained"]
+    assert found["as_trained"].pixels == 256 * 384 - 40 * 40  # nodata of the scene is no class of the map
