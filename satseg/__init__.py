@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from satseg.records import (
         ClassScore,
         EvaluationReport,
+        FinishedMap,
         PlaceScore,
         PredictionSummary,
         Progress,
@@ -107,6 +108,7 @@ _PUBLIC = {
     "satseg.records": (
         "ClassScore",
         "EvaluationReport",
+        "FinishedMap",
         "PlaceScore",
         "PredictionSummary",
         "Progress",
@@ -144,6 +146,7 @@ __all__ = [
     "DemoSummary",
     "EvaluationReport",
     "FileInfo",
+    "FinishedMap",
     "LabelError",
     "LabelValues",
     "NetworkError",
