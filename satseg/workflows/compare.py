@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import shapely
+from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from satseg.classes import BACKGROUND, ClassTable
@@ -175,7 +176,7 @@ def compare_rasters(
     """
     for_both = labels.class_map is not None  # not remembered
     first = paths[0]
-    with open_raster(first) as dataset:
+    with suppress(RasterioError), open_raster(first) as dataset:  # what is wrong with it is told below
         labels = labels.like(_meaning_of(first, dataset.tags()), first)
     values = ClassValues(paths, Reading(labels.mapping, use=Use.MAP))
     source = labels.open(values if for_both else None)
