@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -162,9 +163,8 @@ def evaluate(
 ) -> None:
     """Compare a network, a map or polygons with labels: pixels, boundaries and objects, with confidence intervals."""
     talk = console.talk(ctx, json=json, quiet=quiet, debug=debug)
-    _require_there(subject, data or [], labels=labels, aoi=aoi, arch=arch)
     paired = inputs.scene_pairs(pairs, scene_list)
-    inputs.require_pairs(paired)
+    _require_there(subject, data or [], labels=labels, pairs=paired, aoi=aoi, arch=arch)
     inputs.require_labels([], class_map, labelled_area)
     from satseg.workflows.evaluate import evaluate, require_miou
 
@@ -206,7 +206,13 @@ def evaluate(
 
 
 def _require_there(
-    subject: str | None, data: Sequence[str], *, labels: str | None, aoi: str | None, arch: str | None
+    subject: str | None,
+    data: Sequence[str],
+    *,
+    labels: str | None,
+    pairs: tuple[str, str] | str | None,
+    aoi: str | None,
+    arch: str | None,
 ) -> None:
     """Refuse what is absent of a network or map, and of what it is compared with."""
     from satseg.presence import (
@@ -226,8 +232,11 @@ def _require_there(
     if labels is not None:
         inputs.require_scenes(data)
         require_labels(labels)
-    elif len(data) == 1 and absent(data):
-        require_tiles(data[0])
+    inputs.require_pairs(pairs)
+    is_network = subject is not None and (subject.endswith(".safetensors") or os.path.isdir(subject))
+    tiles = data or ["tiles"]
+    if is_network and labels is None and pairs is None and len(tiles) == 1 and absent(tiles):
+        require_tiles(tiles[0])
 
 
 def class_rows(report: EvaluationReport) -> tuple[Sequence[str], list[tuple[object, ...]]]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from satseg.arguments import Bands, Numbers, PathLike, Paths, band_names, path, paths, whole_numbers
-from satseg.errors import LabelError, ScoreError, UsageError
+from satseg.errors import ClassRasterError, LabelError, ScoreError, UsageError
 from satseg.evaluation.measures import Measures
 from satseg.geo.units import Quantity, parse_resolution
 from satseg.presence import require_subject
@@ -182,7 +183,8 @@ def evaluate(
         if checkpoint is None:
             assert reading is not None
             if found is not None:
-                return compare_rasters([pair.scene for pair in found], reading, area, measures, progress)
+                with _said_to_be_maps():
+                    return compare_rasters([pair.scene for pair in found], reading, area, measures, progress)
             assert subject is not None
             return _evaluate_map(subject, reading, resolution, area, measures, progress)
         if gsd is not None:
@@ -215,6 +217,16 @@ def require_miou(found: EvaluationReport, least: float) -> None:
     if not found.mean_iou >= least:
         what = f"is {found.mean_iou:.4f}" if found.pixels else "is undefined, since no pixel was compared"
         raise ScoreError(f"The mean IoU {what}; at least {least:g} was asked for.")
+
+
+@contextmanager
+def _said_to_be_maps() -> Iterator[None]:
+    """Say how a network is scored where pairs of scenes come without one."""
+    try:
+        yield
+    except ClassRasterError as error:
+        error.hint = " ".join(filter(None, [error.hint, "A network on scenes: satseg evaluate RUN --pairs ..."]))
+        raise
 
 
 def _refuse_beside_pairs(

@@ -21,6 +21,8 @@ LINES = {
     "evaluate there.tif -l there.gpkg --labelled-area nope.gpkg": "Labels nope.gpkg do not exist.",
     "evaluate there.tif -l there.gpkg --class-map nope.csv": "--class-map nope.csv is neither",
     "evaluate m.safetensors nope": "The tile set nope does not exist.",
+    "evaluate --pairs nope runs": "There is no folder nope.",
+    "evaluate --scene-list nope.csv": "The table of scenes nope.csv cannot be read: it does not exist.",
     "evaluate m.safetensors there.tif nope.tif -l there.gpkg": "nope.tif does not exist.",
     "predict nope.tif -m m.safetensors -o map.tif": "nope.tif does not exist.",
     "predict a.tif b.tif -m m.safetensors -o map.gpkg": "a.tif, b.tif do not exist.",

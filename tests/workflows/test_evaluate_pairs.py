@@ -158,6 +158,12 @@ def test_what_goes_not_with_pairs_is_wrong_usage(chips: Path) -> None:
         evaluate()
 
 
+def test_scenes_without_a_network_are_no_maps_and_the_hint_says_how_to_name_one(chips: Path) -> None:
+    with pytest.raises(LabelError, match="no class raster") as caught:
+        evaluate(pairs=[chips / "images", chips / "masks"], unlabelled=[-1])
+    assert "satseg evaluate RUN --pairs" in str(caught.value.hint)
+
+
 def test_values_that_could_mean_two_things_are_asked_about_with_an_option_that_there_is(chips: Path) -> None:
     with pytest.raises(LabelError, match="-1") as caught:
         evaluate(pairs=[chips / "maps", chips / "masks"])
