@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _Row = tuple[str, object]
 
 _NAMES = 8  # of scenes, on the screen
+_SQUARE = 0.02  # sides of pixels differ by less, as projections make them
 
 _KINDS = {
     "scene": "scene",
@@ -94,11 +95,11 @@ def _summary(found: FileInfo) -> tuple[object, ...]:
         return found.polygons.name, layer["features"], layer["CRS"], layer["attributes"]
     if found.tiles:
         tiles = found.tiles
-        gsd = tiles.gsd and _metres(tiles.gsd)
+        gsd = tiles.gsd and _short_metres(tiles.gsd)
         return *tiles.tiles.values(), tiles.tile_size, len(tiles.classes), len(tiles.bands), gsd
     if found.checkpoint:
         card = found.checkpoint.card
-        gsd, miou = card.gsd and _metres(card.gsd), card.metrics.get("mean_iou")
+        gsd, miou = card.gsd and _short_metres(card.gsd), card.metrics.get("mean_iou")
         return card.arch, len(card.classes), len(card.bands), card.tile_size, gsd, miou
     assert found.run
     state = "finished" if found.run.finished else "unfinished"
@@ -110,7 +111,7 @@ def _grid(scene: SceneInfo) -> tuple[str, str | None, str | None, str | None]:
 
     nodata = None if scene.nodata is None else f"{scene.nodata:g}"
     size = f"{scene.width:,} x {scene.height:,}"
-    return size, scene.crs and short_name(scene.crs), scene.gsd and _metres(scene.gsd), nodata
+    return size, scene.crs and Name(short_name(scene.crs)), scene.gsd and _short_metres(scene.gsd), nodata
 
 
 def _rows(found: FileInfo, rows: list[_Row]) -> Table:
@@ -213,6 +214,12 @@ def _bands(bands: BandSpec, statistics: BandStatistics | None = None) -> Table:
 
 def _gsd(gsd: tuple[float, float] | None) -> str | None:
     return f"{_metres(gsd)} m per pixel" if gsd else None
+
+
+def _short_metres(gsd: tuple[float, float]) -> str:
+    """Return one number where pixels are as good as square, which leaves room in a row."""
+    across, down = (f"{side:,.0f}" if side >= 100 else f"{side:.3g}" for side in gsd)
+    return across if abs(gsd[0] / gsd[1] - 1) < _SQUARE else f"{across} x {down}"
 
 
 def _metres(gsd: tuple[float, float]) -> str:

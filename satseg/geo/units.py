@@ -52,6 +52,7 @@ _COMMA = re.compile(r"(?P<number>[-+]?[0-9]+(?:,[0-9]+)+)(?P<unit>(?:[^0-9,.].*)
 _THOUSANDS = re.compile(r"[-+]?[1-9][0-9]{0,2}(?:,[0-9]{3})+")
 
 _LENGTHS = "px, mm, cm, m, km, ft or us-ft"
+_LENGTHS_OR_SHARES = "px, mm, cm, m, km, ft, us-ft or %"
 _AREAS = "px, m2, ha, km2, ft2 or acre"
 
 
@@ -126,7 +127,7 @@ def parse_length(value: Quantity, option: str, *, zero: bool = True, per_cent: b
     Raises:
         UsageError: It is no such length, negative, or larger than any map.
     """
-    units = f"{_LENGTHS} or %" if per_cent else _LENGTHS
+    units = _LENGTHS_OR_SHARES if per_cent else _LENGTHS
     number, unit = _split(value, option, f"no length: a number with {units}, or a plain one in metres")
     unit = unit or "m"
     if unit in _SQUARE_METRES or unit == "px2":
