@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from satseg.cli import console, inputs, options
-from satseg.cli.table import Name
+from satseg.cli.table import FileName, Name
 
 if TYPE_CHECKING:
     from satseg.cli.table import Table
@@ -335,5 +335,5 @@ def _objects(report: EvaluationReport) -> Table:
 
 
 def _worst(report: EvaluationReport) -> Table:
-    rows = [(Name(place.name), place.mean_iou, place.accuracy, place.loss, place.pixels) for place in report.worst]
+    rows = [(FileName(place.name), place.mean_iou, place.accuracy, place.loss, place.pixels) for place in report.worst]
     return console.table(("worst", "mean IoU", "accuracy", "loss", "px"), rows)

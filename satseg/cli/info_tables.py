@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from satseg.classes import IGNORE_INDEX
 from satseg.cli import console
 from satseg.cli.class_tables import class_pixels
-from satseg.cli.table import Name, Table
+from satseg.cli.table import FileName, Name, Table
 
 if TYPE_CHECKING:
     from satseg.classes import ClassTable
@@ -30,7 +30,7 @@ _KINDS = {
     "checkpoint": "checkpoint",
     "run": "training run",
 }
-_SCENES = ("size in px", "bands", "dtype", "CRS", "m per px", "nodata")
+_SCENES = ("size in px", "bands", "CRS", "m per px", "nodata")
 _COLUMNS = {
     "scene": _SCENES,
     "classes": ("size in px", "classes", "CRS", "m per px", "nodata"),
@@ -80,13 +80,13 @@ def list_tables(files: Sequence[FileInfo]) -> list[Table]:
         return file_tables(files[0])
     kind = files[0].kind
     columns = (_KINDS[kind], *_COLUMNS[kind])
-    return [console.table(columns, [(Name(found.path), *_summary(found)) for found in files])]
+    return [console.table(columns, [(FileName(found.path), *_summary(found)) for found in files])]
 
 
 def _summary(found: FileInfo) -> tuple[object, ...]:
     if found.scene:
         size, crs, gsd, nodata = _grid(found.scene)
-        return size, len(found.scene.bands), found.scene.bands.dtype, crs, gsd, nodata
+        return size, f"{len(found.scene.bands)} x {found.scene.bands.dtype}", crs, gsd, nodata
     if found.classes:
         size, crs, gsd, _ = _grid(found.classes.scene)
         return size, len(found.classes.classes), crs, gsd, f"{found.classes.shares['nodata']:.1%}"

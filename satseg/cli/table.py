@@ -27,6 +27,10 @@ class Name(str):
     """
 
 
+class FileName(Name):
+    """A name that loses its beginning, since files differ at the end."""
+
+
 @dataclass(frozen=True)
 class Table:
     """Rows under headings.
@@ -54,7 +58,7 @@ class Table:
             _Column.of(
                 heading,
                 [row[index] for row in texts],
-                names=any(isinstance(row[index], Name) for row in self.rows),
+                shorten=_way_to_shorten([row[index] for row in self.rows]),
                 last=index == len(self.columns) - 1,
             )
             for index, heading in enumerate(self.columns)
@@ -114,7 +118,7 @@ class _Column:
         heading: What stands above.
         cells: Texts.
         numbers: Whether all cells are numbers, which stand to the right and are never broken.
-        names: Whether cells lose their middle rather than wrap.
+        shorten: How cells that are names lose what does not fit; None wraps.
         least: Narrowest width that reads well.
         natural: Width at which nothing wraps.
         open: Whether long words may run over the right edge: nothing follows.
@@ -123,37 +127,39 @@ class _Column:
     heading: str
     cells: Sequence[str]
     numbers: bool
-    names: bool
+    shorten: Callable[[str, int], str] | None
     least: int
     natural: int
     open: bool
 
     @classmethod
-    def of(cls, heading: str, cells: Sequence[str], *, names: bool, last: bool) -> _Column:
+    def of(
+        cls, heading: str, cells: Sequence[str], *, shorten: Callable[[str, int], str] | None, last: bool
+    ) -> _Column:
         wide = _measure()
         filled = [text for text in cells if text != _NOTHING]
-        numbers = not names and bool(cells) and all(_NUMBER.fullmatch(text) for text in filled)
+        numbers = shorten is None and bool(cells) and all(_NUMBER.fullmatch(text) for text in filled)
         longest = max(map(wide, cells), default=0)
         head = max(map(wide, heading.split()), default=0)
-        least = max(longest if numbers else min(longest, _SHORTEST if names else _LEAST), head)
-        is_open = last and not numbers and not names
-        return cls(heading, cells, numbers, names, least, max(longest, wide(heading)), is_open)
+        least = max(longest if numbers else min(longest, _SHORTEST if shorten else _LEAST), head)
+        is_open = last and not numbers and shorten is None
+        return cls(heading, cells, numbers, shorten, least, max(longest, wide(heading)), is_open)
 
     def alike(self, width: int) -> set[str]:
-        """Return the names that could not be told apart without their middle."""
-        if not self.names or width >= self.natural:
+        """Return the names that could not be told apart when shortened."""
+        if self.shorten is None or width >= self.natural:
             return set()
-        short = {text: _shortened(text, width) for text in set(self.cells)}
+        short = {text: self.shorten(text, width) for text in set(self.cells)}
         counts = Counter(short.values())
         return {text for text, kept in short.items() if counts[kept] > 1}
 
     def wrap(self, text: str, width: int, *, whole: bool) -> list[str]:
-        """Return the lines of a text that is not to be wider; ``whole`` keeps the middle of a name."""
+        """Return the lines of a text that is not to be wider; ``whole`` keeps all of a name."""
         wide = _measure()
         if wide(text) <= width:
             return [text]
-        if self.names and not whole and text != self.heading:
-            return [_shortened(text, width)]
+        if self.shorten is not None and not whole and text != self.heading:
+            return [self.shorten(text, width)]
         lines = [""]
         for word in text.split(" "):
             if lines[-1] and wide(lines[-1]) + 1 + wide(word) <= width:
@@ -203,6 +209,20 @@ def _pieces(word: str, width: int) -> list[str]:
             pieces.append("")
         pieces[-1] += letter
     return pieces
+
+
+def _way_to_shorten(cells: Sequence[object]) -> Callable[[str, int], str] | None:
+    if any(isinstance(value, FileName) for value in cells):
+        return _without_beginning
+    return _shortened if any(isinstance(value, Name) for value in cells) else None
+
+
+def _without_beginning(text: str, width: int) -> str:
+    """Return a text that fits into so many columns of the screen, without its beginning."""
+    kept = text
+    while kept and _measure()(kept) >= width:
+        kept = kept[1:]
+    return f"…{kept}"
 
 
 def _shortened(text: str, width: int) -> str:

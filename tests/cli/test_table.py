@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from satseg.cli.table import Name, Table
+from satseg.cli.table import FileName, Name, Table
 
 CLASSES = [f"Permanent græs nummer {number:02d}, meget lavt udbytte" for number in range(38)]
 
@@ -90,3 +90,10 @@ def test_names_lose_their_middle_unless_they_would_be_alike() -> None:
     assert sum("1,000,000" in line for line in lines) == 4
     assert all(f"{number:02d}" in " ".join(lines) for number in range(3))
     assert sum("…" in line for line in lines) == 1  # the last one, of its own kind
+
+
+def test_names_of_files_lose_their_beginning() -> None:
+    rows = [(FileName(f"/a/rather/deep/folder/of/scenes/{name}.tif"), 1) for name in ("north", "south")]
+    (lines,) = printed(Table(("scene", "bands"), rows), 30)
+    assert [line.split()[0][-9:] for line in lines[1:]] == ["north.tif", "south.tif"]
+    assert all(line.startswith("…") and cell_len(line) <= 30 for line in lines[1:])
