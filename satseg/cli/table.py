@@ -15,7 +15,7 @@ from itertools import zip_longest
 
 _GAP = 2  # blanks between columns
 _LEAST = 20  # columns of the screen that a column of texts keeps, if its texts are that long
-_SHORTEST = 12  # and one of names
+_SHORTEST, _SHORTEST_FILE = 12, 24  # and one of names, of files
 _NUMBER = re.compile(r"[-+]?[0-9][0-9,]*(\.[0-9]+)?(e[-+]?[0-9]+)?( ?(%|[A-Za-z]{1,3}))?", re.ASCII)
 _NOTHING = "–"
 
@@ -141,7 +141,7 @@ class _Column:
         numbers = shorten is None and bool(cells) and all(_NUMBER.fullmatch(text) for text in filled)
         longest = max(map(wide, cells), default=0)
         head = max(map(wide, heading.split()), default=0)
-        least = max(longest if numbers else min(longest, _SHORTEST if shorten else _LEAST), head)
+        least = max(longest if numbers else min(longest, _least(shorten)), head)
         is_open = last and not numbers and shorten is None
         return cls(heading, cells, numbers, shorten, least, max(longest, wide(heading)), is_open)
 
@@ -209,6 +209,13 @@ def _pieces(word: str, width: int) -> list[str]:
             pieces.append("")
         pieces[-1] += letter
     return pieces
+
+
+def _least(shorten: Callable[[str, int], str] | None) -> int:
+    """Return how many columns of the screen texts keep that are shortened like this."""
+    if shorten is None:
+        return _LEAST
+    return _SHORTEST_FILE if shorten is _without_beginning else _SHORTEST
 
 
 def _way_to_shorten(cells: Sequence[object]) -> Callable[[str, int], str] | None:
