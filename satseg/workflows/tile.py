@@ -3,50 +3,36 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import geopandas
-import numpy as np
-import pandas
 
 from satseg.arguments import Bands, Numbers, PathLike, Paths, band_names, numbers, path, paths, whole_numbers
 from satseg.backend.device import available_cores
-from satseg.errors import OutputError, TileError, UsageError
+from satseg.errors import OutputError, UsageError
 from satseg.geo.units import Quantity
 from satseg.outputs.writable import check_folder
-from satseg.presence import INDEX
 from satseg.progress import automatic
 from satseg.raster.class_lists import ClassMapSource, class_map_files, read_again, read_class_map
 from satseg.raster.fingerprint import fingerprint
 from satseg.raster.gdal import gdal_environment
 from satseg.raster.label_files import open_labels
-from satseg.records import Progress, TileSummary, as_json
+from satseg.records import Progress, TileSummary
 from satseg.signatures import checked
-from satseg.staging import claimed, commit
-from satseg.tiles.build import Builder, quotas, resumable
-from satseg.tiles.choice import Asked, Plan, Planner, without_empty_background
+from satseg.staging import claimed
+from satseg.tiles.build import Builder
 from satseg.tiles.cut import Worth
-from satseg.tiles.index import brought_to, places_of
-from satseg.tiles.journal import Journal
 from satseg.tiles.ownership import check_own
 from satseg.tiles.pairs import find_pairs, pairs_inputs
-from satseg.tiles.places import Places, common_crs
-from satseg.tiles.plan import Existing
 from satseg.tiles.regions import Regions
-from satseg.tiles.remarks import remarks_on_bands
-from satseg.tiles.tileset import MOMENTS, TileSet, make_index, write_header
+from satseg.tiles.tileset import TileSet
 from satseg.workflows.ledger import Ledger
+from satseg.workflows.tile_job import TileJob
 from satseg.workflows.tile_options import TileOptions
 from satseg.workflows.tile_provenance import (
     is_joined,
     is_pending,
     provenance_of,
     recall,
-    tiles_by_split,
     with_its_choice,
 )
 from satseg.workflows.tile_scenes import GivenScenes, describe_all, unique_names
@@ -62,7 +48,7 @@ from satseg.workflows.tile_settings import (
     outline_width,
     whole_pixels,
 )
-from satseg.workflows.tile_warnings import tell_background, tell_choice, warn_of_changes, warn_of_gaps
+from satseg.workflows.tile_warnings import warn_of_changes
 
 log = logging.getLogger("satseg")
 
@@ -277,133 +263,9 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
         if base is not None:
             warn_of_changes(base, provenance)
         dated = {kind: fingerprint(names, dated=True) for kind, names in files.items()}
-        return _Job(builder, asked, base, options.limit, provenance, dated, described.contents).run(
+        return TileJob(builder, asked, base, options.limit, provenance, dated, described.contents).run(
             output, resume=resume
         )
-
-
-@dataclass(frozen=True)
-class _Job:
-    """One tile set to be made, or to be added to.
-
-    Args:
-        builder: What cuts the tiles.
-        asked: What was said of tiles and blocks.
-        base: The tile set to add to, or None.
-        limit: Tiles at most, or None.
-        provenance: What the tiles are made from, ready for JSON.
-        files: Fingerprints of the inputs, with their dates, which only an interrupted run goes by.
-        contents: Path of each scene by the hash of what it shows.
-    """
-
-    builder: Builder
-    asked: Asked
-    base: TileSet | None
-    limit: int | None
-    provenance: Mapping[str, Any]
-    files: Mapping[str, str]
-    contents: Mapping[str, str]
-
-    @property
-    def crs(self) -> str | None:
-        """CRS of the footprints."""
-        before = [] if self.base is None or self.base.index.crs is None else [self.base.index.crs.to_wkt()]
-        return common_crs([*before, *(info.crs for info in self.builder.infos)])
-
-    def run(self, output: Path, *, resume: bool) -> TileSummary:
-        """Plan, cut, and put the tile set into its place."""
-        planner = Planner(self.builder, self._existing(), self.crs)
-        plan = planner.choose(self.asked)
-        tell_choice(planner, self.asked, plan)
-        labels = self.builder.labels
-        if self.base is None and labels.background_implied:
-            labels, plan = without_empty_background(labels, plan)
-            tell_background(labels, plan)
-        job = replace(
-            self,
-            builder=replace(self.builder, layout=plan.layout, labels=labels),
-            provenance={**self.provenance, **as_json(asdict(plan.layout))},
-        )
-        return job._cut(plan, output, resume=resume)
-
-    def _cut(self, plan: Plan, output: Path, *, resume: bool) -> TileSummary:
-        builder, planned = self.builder, plan.planned
-        making = {"scenes": as_json(builder.infos), "files": self.files, **self.provenance}
-        if self.base is not None:
-            making["before"] = self.base.index[["tile", "split"]].to_dict("list")
-        with resumable(output, as_json(making), resume=resume) as (folder, journal):
-            builder.cut(folder, planned, quotas(plan.areas, planned, self.limit), journal)
-            tile_set = replace(self._write(folder, journal), path=output)
-            if self.base is None:
-                commit(folder.parent, output)
-            else:
-                _join(folder, self.base.path)
-            skipped = sum(not journal.holds(number) for number in range(len(planned)) if number in journal)
-        areas = plan.areas
-        summary = TileSummary(
-            path=str(output),
-            scenes=len({block.scene for block in plan.found}),
-            tiles=tiles_by_split(tile_set.index),
-            pixels=tile_set.pixels(),
-            skipped=skipped,
-            repaired=builder.labels.repaired,
-            dropped=builder.labels.dropped,
-            kept_apart=plan.kept_apart,
-            overlapping=len(tile_set.leaks()),
-            unplaced=tile_set.unplaced,
-            shares={s: area / sum(areas.values()) for s, area in areas.items()} if self.base is None else {},
-            size=tile_set.tile_size,
-            block=plan.layout.dealt(drawn=self.asked.drawn),
-        )
-        for remark in remarks_on_bands(tile_set):
-            log.warning("%s", remark)
-        warn_of_gaps(summary, plan)
-        return summary
-
-    def _existing(self) -> Existing:
-        if self.base is None:
-            return Existing(Places.of([], [], [], None), np.empty(0, dtype=object))
-        index = brought_to(self.base.index, self.crs)
-        return Existing(places_of(index), index["split"].to_numpy(dtype=object))
-
-    def _write(self, folder: Path, journal: Journal) -> TileSet:
-        """Write the description, then the moments, then the index."""
-        builder, base = self.builder, self.base
-        given = any(source.split for source in builder.sources)  # then train may come later
-        if base is None and not given and not any(row["split"] == "train" for row in journal.rows()):
-            raise TileError("No tile is left for training.", hint="See --min-valid, --min-pixels and --keep-empty.")
-        if not any(True for _ in journal.rows()):
-            raise TileError("No tile is left.")
-        index = make_index(folder, journal.rows(), builder.infos, crs=self.crs, before=base)
-        if base is not None:
-            before_it = brought_to(base.index, self.crs)
-            index = geopandas.GeoDataFrame(pandas.concat([before_it, index], ignore_index=True), crs=self.crs)
-        tile_set = TileSet(
-            path=folder,
-            classes=builder.labels.classes,
-            bands=builder.infos[0].bands,
-            gsd=builder.infos[0].gsd if base is None else base.gsd,
-            tile_size=builder.layout.size,
-            index=index,
-        )
-        made = [] if base is None else [entry for entry in base.provenance if entry != self.provenance]
-        made.append(dict(self.provenance))  # which stands there already where joining was interrupted
-        write_header(folder, tile_set, made, {**({} if base is None else base.contents), **self.contents})
-        with (folder / INDEX).open("wb") as file:  # pyarrow may take a name for a URI
-            index.to_parquet(file)
-        return tile_set
-
-
-def _join(folder: Path, path: Path) -> None:
-    """Move the files of new tiles into a tile set; the index comes last, since all else goes by it.
-
-    Interrupted between any two of them, it is done again: what is moved or replaced already stays so.
-    """
-    for kind in ("images", "labels"):
-        for file in sorted((folder / kind).iterdir()):
-            os.replace(file, path / kind / file.name)
-    for name in ("tileset.json", MOMENTS, INDEX):
-        os.replace(folder / name, path / name)
 
 
 def _check_options(options: TileOptions, threads: int | None, base: TileSet | None = None) -> Lengths:
