@@ -11,14 +11,14 @@ import typer
 
 from satseg.cli import console, inputs, options
 from satseg.cli.failures import Failures
+from satseg.cli.predict_report import Finished, Maps, rehearsal_table
 from satseg.cli.streams import require_stdout
-from satseg.cli.table import Name, Table
 from satseg.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from satseg.records import FinishedMap, PredictionSummary, Rehearsal
+    from satseg.cli.table import Table
 
 _Record = TypeVar("_Record")
 
@@ -312,9 +312,9 @@ def predict(
             settings=settings,
             on_error=failed.add if several else None,
         )
-        _report(talk, rehearsals, _rehearsal_table, failed, none_is_wrong=True)
+        _report(talk, rehearsals, rehearsal_table, failed, none_is_wrong=True)
         return
-    finished = _Finished(talk)
+    finished = Finished(talk)
     maps = predict_scenes(
         named,
         model=models,
@@ -327,36 +327,8 @@ def predict(
         progress=talk.progress,
     )
     caption = partial(console.left_out, min_area=min_area, fill_holes=fill_holes)
-    _report(talk, maps, partial(_table, caption=caption), failed, finished, none_is_wrong=not skip_existing)
-
-
-class _Finished:
-    """Scenes whose maps were finished already, which are told of at the end, together; with ``--json`` one by one."""
-
-    def __init__(self, talk: console.Talk) -> None:
-        self._talk = talk
-        self._count = 0
-        self._first: FinishedMap | None = None
-
-    def add(self, found: FinishedMap) -> None:
-        """Take note of a scene."""
-        self._count += 1
-        self._first = self._first or found
-        if self._talk.json:
-            self._talk.emit(found)
-
-    def tell(self) -> None:
-        """Say how many scenes those are."""
-        if self._first is None or self._talk.json:
-            return
-        self._talk.close()
-        if self._count == 1:
-            self._talk.say(f"The map of {self._first.scene} is finished already: {', '.join(self._first.outputs)}")
-        else:
-            self._talk.say(f"The maps of {self._count} scenes were finished already.")
-
-    def __len__(self) -> int:
-        return self._count
+    report = Maps(talk, caption, several=several)
+    _report(talk, maps, report.table, failed, finished, report, none_is_wrong=not skip_existing)
 
 
 def _require_there(
@@ -388,7 +360,8 @@ def _report(
     records: Iterator[_Record],
     table: Callable[[_Record], Table],
     failed: Failures,
-    finished: _Finished | None = None,
+    finished: Finished | None = None,
+    maps: Maps | None = None,
     *,
     none_is_wrong: bool,
 ) -> None:
@@ -399,6 +372,8 @@ def _report(
             talk.report(record, table)
             reported += 1
     finally:
+        if maps is not None:
+            maps.tell()
         if finished is not None:
             finished.tell()
         failed.tell(reported)
@@ -406,33 +381,3 @@ def _report(
         raise typer.Exit(1)
     if not reported and none_is_wrong and not finished:
         raise UsageError("No scene was named on stdin.", hint="Did the command before this one in the pipeline fail?")
-
-
-def _table(summary: PredictionSummary, caption: Callable[[int, int], str | None]) -> Table:
-    total = max(sum(summary.pixels.values()), 1)
-    polygons = summary.polygons or {}
-    rows = [(Name(name), count, f"{count / total:.1%}", polygons.get(name)) for name, count in summary.pixels.items()]
-    title = f"Mapped {summary.scene} in {summary.seconds:.1f} s: {', '.join(summary.outputs) or 'to stdout'}"
-    below = caption(summary.specks or 0, summary.holes or 0)
-    if below and any(path.lower().endswith(".tif") for path in summary.outputs):
-        below += " The class raster has them still; --sieve takes them out of both."
-    return console.table(("class", "px", "share", "polygons"), rows, title=title, caption=below)
-
-
-def _rehearsal_table(rehearsal: Rehearsal) -> Table:
-    plan = rehearsal.plan
-    rows = [
-        ("windows", f"{rehearsal.windows:,} of {plan.window} px"),
-        ("overlap", f"{plan.overlap} px"),
-        ("forwarded", f"{rehearsal.forwarded:.2f} px per pixel of the scene"),
-        ("batch", f"{plan.batch_size}, in {plan.streams} streams of {plan.threads} threads"),
-        ("memory", f"about {_size(rehearsal.network_bytes)} for windows, {_size(rehearsal.row_bytes)} for rows"),
-        ("disk", f"{_size(rehearsal.work_bytes)} meanwhile, about {_size(rehearsal.output_bytes)} of outputs"),
-        ("time", f"about {rehearsal.seconds:,.0f} s"),
-    ]
-    title = f"{rehearsal.scene}, {rehearsal.width:,} x {rehearsal.height:,} px, would be mapped like this"
-    return console.table(("", ""), rows, title=title)
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e6:,.1f} MB"

@@ -1,0 +1,116 @@
+"""What ``satseg predict`` says of maps: a table of one; of several a line each, and a table of all at the end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from satseg.cli import console
+from satseg.cli.table import Name, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from satseg.records import FinishedMap, PredictionSummary, Rehearsal
+
+
+class Maps:
+    """Maps that are told of as they come.
+
+    Args:
+        talk: What to print with.
+        caption: Says what is not in the polygons, from the number of specks and of holes.
+        several: Whether there may be more than one scene.
+    """
+
+    def __init__(self, talk: console.Talk, caption: Callable[[int, int], str | None], *, several: bool) -> None:
+        self._talk = talk
+        self._caption = caption
+        self._several = several
+        self._scenes = 0
+        self._seconds = 0.0
+        self._pixels: Counter[str] = Counter()
+        self._polygons: Counter[str] = Counter()
+        self._left_out: Counter[str] = Counter()
+        self._rasters = False
+
+    def table(self, summary: PredictionSummary) -> Table:
+        """Return what to say of a scene now."""
+        self._add(summary)
+        title = f"Mapped {summary.scene} in {summary.seconds:.1f} s: {', '.join(summary.outputs) or 'to stdout'}"
+        return console.table((), (), title=title) if self._several else self._all(title)
+
+    def tell(self) -> None:
+        """Say at the end what all scenes came to, where they were several."""
+        if self._several and self._scenes and not self._talk.json:
+            title = f"Mapped {self._scenes:,} scene{'s' * (self._scenes > 1)} in {self._seconds:,.1f} s"
+            self._talk.report(None, lambda _: self._all(title))
+
+    def _add(self, summary: PredictionSummary) -> None:
+        self._scenes += 1
+        self._seconds += summary.seconds
+        self._pixels.update(summary.pixels)
+        self._polygons.update(summary.polygons or {})
+        self._left_out.update(specks=summary.specks or 0, holes=summary.holes or 0)
+        self._rasters |= any(path.lower().endswith(".tif") for path in summary.outputs)
+
+    def _all(self, title: str) -> Table:
+        below = self._caption(self._left_out["specks"], self._left_out["holes"])
+        if below and self._rasters:
+            below += " The class raster has them still; --sieve takes them out of both."
+        rows = _rows(self._pixels, self._polygons)
+        return console.table(("class", "px", "share", "polygons"), rows, title=title, caption=below)
+
+
+def _rows(pixels: Mapping[str, int], polygons: Mapping[str, int]) -> list[tuple[Name, int, str, int | None]]:
+    total = max(sum(pixels.values()), 1)
+    return [(Name(name), count, f"{count / total:.1%}", polygons.get(name)) for name, count in pixels.items()]
+
+
+class Finished:
+    """Scenes whose maps were finished already, which are told of at the end, together; with ``--json`` one by one."""
+
+    def __init__(self, talk: console.Talk) -> None:
+        self._talk = talk
+        self._count = 0
+        self._first: FinishedMap | None = None
+
+    def add(self, found: FinishedMap) -> None:
+        """Take note of a scene."""
+        self._count += 1
+        self._first = self._first or found
+        if self._talk.json:
+            self._talk.emit(found)
+
+    def tell(self) -> None:
+        """Say how many scenes those are."""
+        if self._first is None or self._talk.json:
+            return
+        self._talk.close()
+        if self._count == 1:
+            self._talk.say(f"The map of {self._first.scene} is finished already: {', '.join(self._first.outputs)}")
+        else:
+            self._talk.say(f"The maps of {self._count} scenes were finished already.")
+
+    def __len__(self) -> int:
+        return self._count
+
+
+def rehearsal_table(rehearsal: Rehearsal) -> Table:
+    """Return what ``--dry-run`` says of a scene."""
+    plan = rehearsal.plan
+    rows = [
+        ("windows", f"{rehearsal.windows:,} of {plan.window} px"),
+        ("overlap", f"{plan.overlap} px"),
+        ("forwarded", f"{rehearsal.forwarded:.2f} px per pixel of the scene"),
+        ("batch", f"{plan.batch_size}, in {plan.streams} streams of {plan.threads} threads"),
+        ("memory", f"about {_size(rehearsal.network_bytes)} for windows, {_size(rehearsal.row_bytes)} for rows"),
+        ("disk", f"{_size(rehearsal.work_bytes)} meanwhile, about {_size(rehearsal.output_bytes)} of outputs"),
+        ("time", f"about {rehearsal.seconds:,.0f} s"),
+    ]
+    title = f"{rehearsal.scene}, {rehearsal.width:,} x {rehearsal.height:,} px, would be mapped like this"
+    return console.table(("", ""), rows, title=title)
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB"
