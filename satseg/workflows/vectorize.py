@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from satseg import __version__
 from satseg.arguments import Paths, paths
@@ -17,6 +17,8 @@ from satseg.errors import UsageError, printable
 from satseg.progress import automatic
 from satseg.raster.class_lists import ClassMapSource, class_map_files, read_again, read_class_map
 from satseg.raster.gdal import gdal_environment
+from satseg.raster.label_meaning import LABELS_TAG
+from satseg.raster.names import open_raster
 from satseg.records import Progress, ProgressEvent, VectorSummary
 from satseg.signatures import checked
 from satseg.staging import claimed
@@ -159,10 +161,22 @@ def _open_sink(
             "SATSEG_SCENE": ", ".join(map(without_secrets, rasters)),
             "SATSEG_VERSION": __version__,
             "SATSEG_COMMAND": command_line(["vectorize", *rasters, *outputs, *words, *options.words()]),
+            **_remembered(rasters),
         },
         scenes=map(printable, rasters),
         options=options,
     )
+
+
+def _remembered(rasters: Sequence[str]) -> dict[str, str]:
+    """Return what the labels meant behind maps, for ``evaluate``, where all of them tell the same."""
+    first = _tag_of(rasters[0])
+    return {} if first is None or any(_tag_of(path) != first for path in rasters[1:]) else {LABELS_TAG: first}
+
+
+def _tag_of(path: str) -> str | None:
+    with open_raster(path) as dataset:
+        return cast("str | None", dataset.tags().get(LABELS_TAG))
 
 
 def _words(

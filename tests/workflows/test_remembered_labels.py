@@ -21,6 +21,7 @@ from satseg.workflows.predict import predict
 from satseg.workflows.predict_settings import PredictionSettings
 from satseg.workflows.tile import tile
 from satseg.workflows.train import train
+from satseg.workflows.vectorize import vectorize
 
 MAP = "value,class\nRye,cereal\nBarley,cereal\nBeet,root\nFallow,ignore\n"
 
@@ -67,8 +68,10 @@ def test_a_network_reads_new_labels_as_those_it_was_trained_on_and_says_so(
     assert {"cereal", "root"} <= {entry.name for entry in short.classes}
 
 
-@pytest.mark.parametrize("name", ["m.tif", "m.gpkg"])
+@pytest.mark.parametrize("name", ["m.tif", "m.gpkg", "traced.gpkg", "traced.parquet"])
 def test_a_map_of_the_network_does_so_too(name: str, folder: Path) -> None:
+    if name.startswith("traced"):
+        vectorize(folder / "m.tif", output=folder / name)
     told = {"class_field": "crop", "class_map": folder / "classes.csv"}
     short = evaluate(folder / name, labels=folder / "new.gpkg")
     assert short == evaluate(folder / name, labels=folder / "new.gpkg", **told)
