@@ -153,7 +153,7 @@ def test_an_append_killed_while_it_joins_ends_with_the_same_bytes(
 
     arguments = {"labels": labels, "output": tmp_path / "tiles", "size": 32, "limit": 2, "append": True}
     with monkeypatch.context() as patch:
-        patch.setattr("satseg.workflows.tile.os.replace", stop_early)
+        patch.setattr("satseg.workflows.tile_job.os.replace", stop_early)
         patch.setattr("satseg.tiles.build.clear", lambda folder: None)
         with suppress(KeyboardInterrupt):  # the last one comes after all is done
             tile([other], **arguments)
