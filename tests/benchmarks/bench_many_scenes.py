@@ -151,6 +151,7 @@ class Scenes:
 
 
 _CLASSES = ["--class-map", "0=background,1=building"]
+_SAME = ["--class-map", "building=building"]  # of a set whose masks have numbers
 _LABELS = ["-l", "labels.gpkg", "--class-field", "class_name"]
 _CUT = ["--size", "48", "--overlap", "0", "--threads", "1"]
 
@@ -175,14 +176,14 @@ def tile_append(scenes: Scenes) -> Run:
     """Add all but twenty scenes to a tile set of those."""
     few = Scenes(scenes.folder, 20)
     shutil.copytree(scenes.folder / few.tiles(), scenes.folder / scenes.output)
-    return Run(["tile", "-", *_LABELS, "-o", "out", *_CUT, "--append"], scenes.names()[20:])
+    return Run(["tile", "-", *_LABELS, *_SAME, "-o", "out", *_CUT, "--append"], scenes.names()[20:])
 
 
 def tile_append_to(scenes: Scenes) -> Run:
     """Add twenty scenes to a tile set of all others."""
     shutil.copytree(scenes.folder / scenes.tiles(), scenes.folder / scenes.output)
     names = Scenes(scenes.folder, scenes.count + 20).names()[-20:]
-    return Run(["tile", "-", *_LABELS, "-o", "out", *_CUT, "--append"], names)
+    return Run(["tile", "-", *_LABELS, *_SAME, "-o", "out", *_CUT, "--append"], names)
 
 
 def tile_resume(scenes: Scenes) -> Run:
