@@ -59,7 +59,7 @@ def test_pipeline_script(tmp_path: Path) -> None:
     others = [crop(sample().unlabelled, tmp_path / f"{name}.tif", 256) for name in ("east", "west")]
     done = run([ROOT / "examples" / "pipeline.sh", scene, sample().labels, *others], tmp_path, BUDGET=BUDGET)
     assert [line.split("\t")[0] for line in done.stdout.splitlines()[-2:]] == [str(path) for path in others]
-    suffixes = (".tif", ".tif.aux.xml", ".gpkg")  # GDAL keeps the attribute table of a raster in the second
+    suffixes = (".tif", ".tif.aux.xml", ".gpkg", ".qml")  # the attribute table of the raster, and colours of polygons
     expected = {f"{scene}{suffix}" for scene in ("east", "west") for suffix in suffixes}
     assert {path.name for path in (tmp_path / "maps").iterdir()} == expected
 
