@@ -302,8 +302,8 @@ def newest_model(folder: Path = RUNS) -> Path:
             f"There is no checkpoint: none was named, and there is no finished run below {folder}/.",
             hint="Name one with -m, or train one: satseg train TILES --arch erfnet"
             if begun is None
-            else f"The run {begun.path} is unfinished: train --resume goes on with it, and -m {begun.best} takes it as "
-            "it is.",
+            else f"The run {begun.path} is unfinished: satseg train --resume {begun.path} goes on with it, and "
+            f"-m {begun.best} takes it as it is.",
         )
     log.info("Using the newest finished run: %s", run.best)
     return run.best
