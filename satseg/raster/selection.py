@@ -25,11 +25,14 @@ def without_file_name(names: Sequence[str], path: str) -> list[str]:
     ``tile_007_R`` and ``tile_007_NIR`` of ``tile_007.tif`` are ``R`` and ``NIR``, as in all other chips of a data set;
     ``tile_007_1`` and ``tile_007_2`` are no names.
     """
-    stem = re.escape(PurePath(path).stem)
-    separator = _SEPARATORS.pattern
+    name_of_file = PurePath(path).stem
+    folded = name_of_file.casefold()
+    if len(names) < 2 or not folded or not all(folded in name.casefold() for name in names):
+        return list(names)  # as nearly always: a pattern for each file would take longer than opening it
+    stem, separator = re.escape(name_of_file), _SEPARATORS.pattern
     own = re.compile(f"{stem}{separator}(?P<after>.*)|(?P<before>.*){separator}{stem}", re.IGNORECASE | re.DOTALL)
     found = [own.fullmatch(name) for name in names]
-    if len(names) < 2 or not stem or not all(found):
+    if not all(found):
         return list(names)
     words = [(match["after"] or match["before"] or "").strip() for match in found if match is not None]
     return ["" if is_generic(word) else word for word in words] if len(set(words)) == len(words) else list(names)
