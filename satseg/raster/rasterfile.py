@@ -26,6 +26,7 @@ from satseg.raster.rectify import describe_rectification, rectified
 from satseg.raster.selection import without_file_name
 
 _COLOUR_NAMES = {ColorInterp.red: "red", ColorInterp.green: "green", ColorInterp.blue: "blue"}
+_LOOK = 256  # pixels a side that are looked at in an alpha band
 _BY_VALUE = [MaskFlags.nodata]
 
 
@@ -62,7 +63,7 @@ class RasterFile:
         bands: Image bands in file order.
         grid: Where its pixels lie.
         remark: How the file was rectified, or None.
-        doubt: What seems wrong with the place that it states, or None.
+        doubt: What seems wrong with the place that it states, or with its alpha band, or None.
         remote: Whether it is read over the network, or a part of it that a VRT names.
 
     Raises:
@@ -81,12 +82,12 @@ class RasterFile:
             self.remark = None if view is None else describe_rectification(source)
             self.dataset = source if view is None else stack.enter_context(view)
             self.grid = Grid.of(self.dataset)
-            self.doubt = doubt(self.grid, crs_of_raster(self.dataset))
             colours = self.dataset.colorinterp
             self._alphas = [i for i in self.dataset.indexes if colours[i - 1] == ColorInterp.alpha]
             images = [i for i in self.dataset.indexes if i not in self._alphas]
             if not images:
                 raise SceneError(f"{self.path} has no image band, only alpha.")
+            self.doubt = doubt(self.grid, crs_of_raster(self.dataset)) or self._doubt_of_alpha()
             self._palette = _read_palette(self.dataset) if expand_palette and len(images) == 1 else None
             self.bands = _colours() if self._palette is not None else self._describe(images)
             self._flags: list[list[MaskFlags]] = self.dataset.mask_flag_enums
@@ -214,6 +215,28 @@ class RasterFile:
                 return dtype.type(nodata)
         fits = nodata == nodata // 1 and np.iinfo(dtype).min <= nodata <= np.iinfo(dtype).max
         return int(nodata) if fits else None
+
+    def _doubt_of_alpha(self) -> str | None:
+        """Tell an image band that is marked as alpha, as GDAL marks the fourth of red, green, blue and near infrared.
+
+        Of a mask, most pixels of a block in the middle are fully transparent or fully opaque. Remote files are spared
+        the request.
+        """
+        if self.remote or not self._alphas:
+            return None
+        number = self._alphas[-1]
+        rows, cols = (min(side, _LOOK) for side in self.dataset.shape)
+        middle = Window((self.dataset.width - cols) // 2, (self.dataset.height - rows) // 2, cols, rows)
+        with suppress(RasterioError):  # damage is told by whoever needs the pixels
+            values = self.dataset.read(number, window=middle)
+            if np.mean((values > 0) & (values < values.max())) > 0.5 and len(np.unique(values)) > 2:
+                marks = ["undefined" if use == ColorInterp.alpha else use.name for use in self.dataset.colorinterp]
+                return (
+                    f"has a band {number} that is marked as alpha, yet holds values as an image band does: it is taken "
+                    "as a mask, and no network sees it. If it is an image band (near infrared?), mark it so: "
+                    f"rio edit-info --colorinterp {','.join(marks)} FILE"
+                )
+        return None
 
     def _describe(self, numbers: Sequence[int]) -> tuple[Band, ...]:
         told = without_file_name([self.dataset.descriptions[number - 1] or "" for number in numbers], self.path)

@@ -88,6 +88,28 @@ def test_the_name_of_the_chip_is_no_part_of_the_names_of_its_bands(
         assert scene.info.bands.names == names
 
 
+def test_near_infrared_that_is_marked_as_alpha_is_doubted(tmp_path: Path) -> None:
+    bands = np.random.default_rng(0).integers(0, 255, (4, 64, 64), dtype=np.uint8)
+    path = write(tmp_path / "rgbn.tif", bands)  # GDAL marks the fourth band of 8 bits so
+    with Scene.open(path) as scene:
+        assert "--colorinterp red,green,blue,undefined" in (scene.info.doubt or "")
+    with rasterio.open(path, "r+") as dataset:
+        dataset.colorinterp = [ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.undefined]
+    with Scene.open(path) as scene:
+        assert scene.info.doubt is None
+        assert len(scene.info.bands) == 4
+
+
+@pytest.mark.parametrize("edge", [0, 128])
+def test_a_mask_in_an_alpha_band_is_not_doubted(edge: int, tmp_path: Path) -> None:
+    bands = np.random.default_rng(0).integers(0, 255, (4, 64, 64), dtype=np.uint8)
+    bands[3] = 255
+    bands[3, :20] = 0
+    bands[3, 20:24] = edge  # half transparent, as resampling leaves it
+    with Scene.open(write(tmp_path / "rgba.tif", bands)) as scene:
+        assert scene.info.doubt is None
+
+
 def test_alpha_counts_beside_any_number_of_bands(tmp_path: Path) -> None:
     bands = np.full((6, 2, 2), 9, dtype=np.uint16)  # five bands of a drone camera; GDAL's masks know RGBA only
     bands[5] = [[0, 65535], [1, 0]]
