@@ -6,6 +6,7 @@ functions below; :mod:`satseg.signatures` holds callers to the annotations.
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -21,7 +22,7 @@ Paths = PathLike | Iterable[PathLike]
 """One or several of them."""
 
 Words = str | Iterable[str]
-"""Names in one text with commas between, or a name each."""
+"""Names in one text with commas between (:func:`split_names`), or a name each."""
 
 Bands = str | int | Iterable[str | int]
 """Bands by number from 1 or by name, in one text with commas between, or one each."""
@@ -86,11 +87,26 @@ def words(value: Words | Any, name: str) -> tuple[str, ...]:
     Raises:
         UsageError: One of them is no text, or empty.
     """
-    found = tuple(word.strip() for word in value.split(",")) if isinstance(value, str) else _listed(value, name)
+    found = split_names(value) if isinstance(value, str) else _listed(value, name)
     for word in found:
         if not isinstance(word, str) or not word.strip():
             raise UsageError(f"{name} holds {shown(word)}, which is no name.")
     return found
+
+
+def split_names(text: str) -> tuple[str, ...]:
+    """Return the names in a text with commas between; one that holds a comma stands in double quotes, as in CSV."""
+    line = " ".join(text.splitlines())
+    return tuple(name.strip() for row in csv.reader([line], skipinitialspace=True) for name in row) or ("",)
+
+
+def join_names(names: Iterable[object]) -> str:
+    """Return names as one text, of which :func:`split_names` makes the same names."""
+    return ",".join(_quoted(str(name)) for name in names)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"' if "," in name or name.startswith('"') else name
 
 
 def band_names(value: Bands | Any, name: str = "bands") -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import typer
 
+from satseg.arguments import split_names
 from satseg.cli.streams import names_on_stdin
 from satseg.errors import UsageError
 
@@ -135,7 +136,7 @@ def stdin_is_pipe() -> bool:
 
 def names(text: str | None) -> tuple[str, ...] | None:
     """Return the names in a text with commas between, or None where there is no text."""
-    return tuple(name.strip() for name in text.split(",")) if text else None
+    return split_names(text) if text else None
 
 
 def factors(text: str, option: str) -> tuple[float, ...]:

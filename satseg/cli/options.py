@@ -72,7 +72,7 @@ Classes = Annotated[
     str | None,
     typer.Option(
         metavar="NAMES",
-        help="Classes to make polygons of, by name, with commas between.",
+        help="Classes to make polygons of, by name, with commas between; a name that holds one in double quotes.",
         rich_help_panel=_POLYGONS,
     ),
 ]

@@ -289,7 +289,7 @@ def _check(folders: Sequence[str | Path], output: Path, talk: Talk) -> None:
 
 
 def _words(text: str | None) -> list[str]:
-    return [word.strip() for word in (text or "").split(",") if word.strip()]
+    return [word for word in inputs.names(text) or () if word]
 
 
 def _counts(text: str | None) -> dict[str, int]:

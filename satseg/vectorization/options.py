@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
-from satseg.arguments import Crs, Given, Words, crs_name, words
+from satseg.arguments import Crs, Given, Words, crs_name, join_names, words
 from satseg.errors import UsageError
 from satseg.geo.crs import parse_map_crs
 from satseg.geo.units import Area, Gsd, Length, Quantity, parse_area, parse_length
@@ -68,7 +68,8 @@ class PolygonOptions:
 
     Args:
         raw: Whether every pixel's edge is kept, and every region and hole, as far as nothing else is asked for.
-        classes: Names of the classes to emit, or None for all. A background that is named here is kept.
+        classes: Names of the classes to emit, or None for all. A background that is named here is kept. In one text,
+            a name that holds a comma stands in double quotes.
         keep_background: Whether the background class becomes polygons too.
         min_area: Smallest region to keep, as ``10m2`` or ``25px``. Smaller ones dissolve into the neighbour with which
             they share the longest boundary; those with no neighbour that is emitted go.
@@ -161,5 +162,5 @@ class PolygonOptions:
             value = getattr(self, entry.name)
             if value != entry.default:
                 words.append("--" + entry.name.replace("_", "-"))
-                words += [] if value is True else [",".join(value) if isinstance(value, tuple) else str(value)]
+                words += [] if value is True else [join_names(value) if isinstance(value, tuple) else str(value)]
         return words

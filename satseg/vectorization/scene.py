@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from satseg.arguments import join_names
 from satseg.errors import OutputError, UsageError
 from satseg.geo.crs import metres_per_unit, same_crs
 from satseg.geo.units import parse_length
@@ -185,7 +186,7 @@ def _lookup(classes: ClassTable, options: PolygonOptions) -> np.ndarray:
     unknown = [name for name in options.classes or () if name not in classes.names]
     if unknown:
         raise UsageError(
-            f"There is no class {unknown[0]!r} in the map.", hint=f"Its classes are {', '.join(classes.names)}."
+            f"There is no class {unknown[0]!r} in the map.", hint=f"Its classes are {join_names(classes.names)}."
         )
     lookup = np.full(256, VOID, dtype=np.int32)
     for entry in classes:

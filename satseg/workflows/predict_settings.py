@@ -13,6 +13,7 @@ from satseg.arguments import (
     Thresholds,
     band_names,
     byte_size,
+    join_names,
     numbers,
     path,
     thresholds,
@@ -127,7 +128,7 @@ class PredictionSettings:
             elif entry.name == "threshold":
                 words += [word for threshold in value for word in (option, threshold)]
             else:
-                words += [option, ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
+                words += [option, join_names(value) if isinstance(value, tuple) else str(value)]
         return [*words, *self.polygons.words()]
 
     def deciding(self) -> dict[str, object]:

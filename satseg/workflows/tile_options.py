@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from satseg.arguments import join_names
 from satseg.classes import BACKGROUND
 from satseg.errors import TileError, UsageError
 from satseg.geo.units import Quantity, parse_resolution
@@ -159,8 +160,8 @@ def _spell(name: str, value: Any) -> str:
     if isinstance(value, ClassMap):
         value = value.text
     elif isinstance(value, Mapping):
-        value = ",".join(f"{key}={count}" for key, count in value.items())
+        value = join_names(f"{key}={count}" for key, count in value.items())
     elif isinstance(value, tuple):
-        value = ",".join(f"{part:g}" if isinstance(part, float) else str(part) for part in value)
+        value = join_names(f"{part:g}" if isinstance(part, float) else part for part in value)
     text = str(value) if len(str(value)) <= _LONGEST else f"{str(value)[:_LONGEST]}..."
     return f"{option} {shlex.quote(text)}"

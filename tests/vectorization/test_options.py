@@ -18,6 +18,12 @@ def test_words_are_what_a_user_would_type() -> None:
     assert PolygonOptions().words() == []
 
 
+@pytest.mark.parametrize("names", [("Kartofler, spise-", "Majs"), ('"x"',), ('6" pipe', 'a "b", c')])
+def test_names_with_commas_and_quotes_can_be_typed_again(names: tuple[str, ...]) -> None:
+    (_, typed) = PolygonOptions(classes=names).words()
+    assert PolygonOptions(classes=typed).classes == names
+
+
 def test_options_survive_json() -> None:
     options = PolygonOptions(min_area="10m2", crs="EPSG:4326", classes=("road",))
     assert PolygonOptions(**json.loads(json.dumps(asdict(options)))) == options
