@@ -327,7 +327,8 @@ def predict(
         progress=talk.progress,
     )
     caption = partial(console.left_out, min_area=min_area, fill_holes=fill_holes)
-    report = Maps(talk, caption, several=several)
+    rasters = any(name.lower().endswith(".tif") for name in names.output)
+    report = Maps(talk, caption, several=several, rasters=rasters)
     _report(talk, maps, report.table, failed, finished, report, none_is_wrong=not skip_existing)
 
 

@@ -21,18 +21,21 @@ class Maps:
         talk: What to print with.
         caption: Says what is not in the polygons, from the number of specks and of holes.
         several: Whether there may be more than one scene.
+        rasters: Whether there are class rasters beside the polygons.
     """
 
-    def __init__(self, talk: console.Talk, caption: Callable[[int, int], str | None], *, several: bool) -> None:
+    def __init__(
+        self, talk: console.Talk, caption: Callable[[int, int], str | None], *, several: bool, rasters: bool
+    ) -> None:
         self._talk = talk
         self._caption = caption
         self._several = several
+        self._rasters = rasters
         self._scenes = 0
         self._seconds = 0.0
         self._pixels: Counter[str] = Counter()
         self._polygons: Counter[str] = Counter()
         self._left_out: Counter[str] = Counter()
-        self._rasters = False
 
     def table(self, summary: PredictionSummary) -> Table:
         """Return what to say of a scene now."""
@@ -52,7 +55,6 @@ class Maps:
         self._pixels.update(summary.pixels)
         self._polygons.update(summary.polygons or {})
         self._left_out.update(specks=summary.specks or 0, holes=summary.holes or 0)
-        self._rasters |= any(path.lower().endswith(".tif") for path in summary.outputs)
 
     def _all(self, title: str) -> Table:
         below = self._caption(self._left_out["specks"], self._left_out["holes"])

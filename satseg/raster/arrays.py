@@ -141,6 +141,7 @@ def _parse_crs(crs: Any) -> CRS | None:
     if crs is None:
         return None
     try:
-        return CRS.from_user_input(crs)
+        with Environment():  # else GDAL writes its own words to stderr
+            return CRS.from_user_input(crs)
     except (CRSError, ValueError, TypeError, AttributeError) as error:
         raise UsageError(f"crs is {shown(crs)}, which is no CRS: {one_line(error)}.") from error

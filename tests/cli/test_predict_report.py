@@ -37,16 +37,26 @@ def told(capsys: pytest.CaptureFixture[str], maps: Maps, talk: Talk, summaries: 
 
 def test_one_scene_has_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     talk = Talk()
-    maps = Maps(talk, partial(left_out, min_area=None, fill_holes=None), several=False)
+    maps = Maps(talk, partial(left_out, min_area=None, fill_holes=None), several=False, rasters=False)
     lines = told(capsys, maps, talk, [summary("a", 25)])
     assert lines[0] == "Mapped a in 0.5 s: a.gpkg"
     assert lines[3].split() == ["roof", "25", "25.0%", "2"]
     assert lines[-1].startswith("Polygons: specks below 8px left out (3)")
 
 
+@pytest.mark.parametrize("rasters", [False, True])
+def test_specks_are_still_in_class_rasters_and_not_in_other_rasters(
+    capsys: pytest.CaptureFixture[str], rasters: bool
+) -> None:
+    talk = Talk()
+    maps = Maps(talk, partial(left_out, min_area=None, fill_holes=None), several=False, rasters=rasters)
+    lines = told(capsys, maps, talk, [summary("a", 25, outputs=("a.gpkg", "a_confidence.tif"))])
+    assert ("The class raster has them still" in lines[-1]) == rasters
+
+
 def test_several_scenes_have_a_line_each_and_a_table_of_all(capsys: pytest.CaptureFixture[str]) -> None:
     talk = Talk()
-    maps = Maps(talk, partial(left_out, min_area=None, fill_holes=None), several=True)
+    maps = Maps(talk, partial(left_out, min_area=None, fill_holes=None), several=True, rasters=False)
     lines = told(capsys, maps, talk, [summary("a", 25), summary("b", 35, seconds=1.0)])
     assert lines[:3] == ["Mapped a in 0.5 s: a.gpkg", "Mapped b in 1.0 s: b.gpkg", "Mapped 2 scenes in 1.5 s"]
     assert lines[5].split() == ["roof", "60", "30.0%", "4"]
@@ -55,4 +65,4 @@ def test_several_scenes_have_a_line_each_and_a_table_of_all(capsys: pytest.Captu
 
 def test_nothing_is_said_where_no_scene_was_mapped(capsys: pytest.CaptureFixture[str]) -> None:
     talk = Talk()
-    assert told(capsys, Maps(talk, lambda specks, holes: None, several=True), talk, []) == []
+    assert told(capsys, Maps(talk, lambda specks, holes: None, several=True, rasters=False), talk, []) == []

@@ -120,3 +120,9 @@ def test_datasets_of_rasterio_are_scenes(tmp_path: Path) -> None:
 def test_affine_of_gdal_is_the_hint_that_helps() -> None:
     geotransform = (5e5, 2.0, 0.0, 5e6, 0.0, -2.0)
     assert Affine.from_gdal(*geotransform) == PLACE["transform"]
+
+
+def test_a_crs_that_is_unknown_is_told_once(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(satseg.UsageError, match="crs is 'EPSG:999999', which is no CRS"):
+        satseg.SceneSource.from_array(PIXELS, transform=PLACE["transform"], crs="EPSG:999999")
+    assert capfd.readouterr().err == ""
