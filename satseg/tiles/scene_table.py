@@ -18,6 +18,7 @@ from satseg.errors import UsageError, one_line, printable
 from satseg.raster.csv_table import read_csv
 from satseg.raster.names import is_local_file, split_layer
 from satseg.tiles.layout import SPLITS
+from satseg.tiles.twins import identity
 
 log = logging.getLogger("satseg")
 
@@ -73,10 +74,11 @@ def read_scene_table(path: str | Path) -> list[LabelledScene]:
     _refuse_missing(path, rows, files)
     splits = _splits(path, rows)
     weights = _weights(path, rows)
-    found: dict[str, LabelledScene] = {}
-    first: dict[str, int] = {}
+    keys = {name: identity([files[name]]) for name in {cells["scene"] for _, cells in rows}}
+    found: dict[tuple[str, ...], LabelledScene] = {}  # by the file itself, which rows may spell in several ways
+    first: dict[tuple[str, ...], int] = {}
     for (number, cells), split, weight in zip(rows, splits, weights, strict=True):
-        scene, labels = files[cells["scene"]], files[cells["labels"]]
+        scene, labels = keys[cells["scene"]], files[cells["labels"]]
         before = found.get(scene)
         if before is not None and (before.split, before.weight) != (split, weight):
             raise UsageError(
@@ -84,7 +86,8 @@ def read_scene_table(path: str | Path) -> list[LabelledScene]:
             )
         first.setdefault(scene, number)
         laid = dict.fromkeys([*(before.labels if before else ()), labels])
-        found[scene] = LabelledScene(scene, tuple(laid), split, weight)
+        name = before.scene if before else files[cells["scene"]]
+        found[scene] = LabelledScene(name, tuple(laid), split, weight)
     return list(found.values())
 
 

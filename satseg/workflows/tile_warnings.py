@@ -123,9 +123,11 @@ def warn_of_gaps(summary: TileSummary, plan: Plan) -> None:
             n for n, name in enumerate(names) if summary.tiles[split] and not counts[name] and name not in absent
         ]
         if missing:
-            blocks = [sum(block.pixels[number] > 0 for block in plan.found) for number in missing]
-            told = [f"{names[number]} (in {count})" for number, count in zip(missing, blocks, strict=True)]
-            told[0] = f"{told[0][:-1]} block{'s' if blocks[0] > 1 else ''} of all splits)"
+            told = [names[number] for number in missing]
+            if not plan.given and not plan.filled:  # all blocks there are, and they are dealt here
+                blocks = [sum(block.pixels[number] > 0 for block in plan.found) for number in missing]
+                told = [f"{name} (in {count})" for name, count in zip(told, blocks, strict=True)]
+                told[0] = f"{told[0][:-1]} block{'s' if blocks[0] > 1 else ''} of all splits)"
             log.warning("The split %s has no pixel of %s. %s", split, _few(told), _advice(plan))
 
 

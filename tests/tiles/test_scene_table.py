@@ -68,6 +68,17 @@ def test_a_scene_of_several_rows_has_their_labels_over_each_other(folder: Path) 
     assert found == {"a.tif": ["n.tif", "m.tif"], "b.tif": ["m.tif"]}
 
 
+def test_rows_of_one_scene_may_spell_its_path_otherwise(folder: Path) -> None:
+    (folder / "link.tif").symlink_to("a.tif")
+    path = table(folder, f"scene,labels\na.tif,n.tif\n../{folder.name}/a.tif,m.tif\nlink.tif,n.tif\nb.tif,m.tif\n")
+    first, second = read_scene_table(path)
+    assert (first.scene, second.scene) == (str(folder / "a.tif"), str(folder / "b.tif"))
+    assert [Path(name).name for name in first.labels] == ["n.tif", "m.tif"]
+    path = table(folder, f"scene,labels,split\na.tif,n.tif,train\n../{folder.name}/a.tif,n.tif,test\n")
+    with pytest.raises(UsageError, match=r"another split or weight in row 3 of .* than in row 2"):
+        read_scene_table(path)
+
+
 def test_rows_without_labels_are_left_out_and_columns_that_nobody_reads_are_named(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

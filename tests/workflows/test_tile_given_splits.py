@@ -62,6 +62,16 @@ def test_data_sets_come_with_their_splits(order: tuple[str, str], caplog: pytest
     assert check_tiles("tiles").problems == ()
 
 
+def test_a_class_that_only_earlier_tiles_hold_is_missed_without_a_count_of_blocks(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    tile(pairs=write_chips("train", range(2)), split="train", class_map="0=background,1=road")
+    images, masks = write_chips("val", range(5, 6))
+    write_scene(Path(masks, "5.tif"), np.ones((1, 32, 32), np.uint8), transform=GRID * Affine.translation(200, 0))
+    tile(pairs=(images, masks), split="val", append=True)
+    assert "The split val has no pixel of background. Nothing mends that but other scenes" in caplog.text
+
+
 def test_scenes_that_share_labels_go_into_a_split_too() -> None:
     images, masks = write_chips("train", range(3))
     tile([f"{images}/0.tif", f"{images}/1.tif"], labels=[f"{masks}/{i}.tif" for i in range(3)], split="test")
