@@ -79,6 +79,7 @@ class Builder:
         """
         found: list[Block] = []
         reasons: list[LabelError] = []
+        bare: list[str] = []
         parts = [
             layout.part(number, info, self.regions, source.split)
             for number, (info, source) in enumerate(zip(self.infos, self.sources, strict=True))
@@ -89,6 +90,7 @@ class Builder:
         for number, mine in enumerate(parts):
             if within is not None and not mine:
                 continue
+            had = len(found)
             try:
                 with self._cache(number):
                     for done, block in enumerate(self._counted(number, mine), start=before + 1):
@@ -98,6 +100,8 @@ class Builder:
                 if len(reasons) < _FEW:
                     log.warning("Skipped: %s", error.message)
                 reasons.append(error)
+            else:
+                bare += [self.infos[number].path] if len(found) == had else []
             before += len(mine)
         if len(reasons) > _FEW and found:
             log.warning("Skipped: %d more scenes for such reasons.", len(reasons) - _FEW)
@@ -105,7 +109,20 @@ class Builder:
             raise reasons[0]
         if not found:
             raise TileError("No pixel of any scene is both valid and labelled.")
+        if bare and within is None:
+            self._tell_bare(bare)
         return found
+
+    def _tell_bare(self, scenes: Sequence[str]) -> None:
+        """Warn of scenes that class rasters say nothing of, be it that they lie elsewhere."""
+        more = f" and {len(scenes) - _FEW:,} more" if len(scenes) > _FEW else ""
+        log.warning(
+            "Left out, since labels and valid pixels meet nowhere in them: %d of %d scenes: %s%s.",
+            len(scenes),
+            len(self.infos),
+            ", ".join(scenes[:_FEW]),
+            more,
+        )
 
     def cut(self, folder: Path, planned: Sequence[Planned], quotas: dict[str, int], journal: Journal) -> None:
         """Cut tiles until each split has its quota, or there are no more; those in the journal are not cut again.

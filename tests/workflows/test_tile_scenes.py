@@ -370,6 +370,25 @@ def test_scenes_without_labels_are_counted_and_progress_runs_over_all_scenes(
     assert [(event.done, event.total) for event in events if event.unit == "block"] == [(1, 8), (8, 8)]
 
 
+@pytest.mark.parametrize("paired", [True, False])
+def test_scenes_that_class_rasters_say_nothing_of_are_counted_and_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, paired: bool
+) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(3):
+        grid = GRID * Affine.translation(100 * number, 0)
+        there = GRID * Affine.translation(900, 0) if number == 1 else grid  # the labels of 1 lie elsewhere
+        for folder, place in (("images", grid), ("masks", there)):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            bands = rng.integers(0, 2, (1, 32, 32), dtype=np.uint8)
+            write_scene(tmp_path / folder / f"{number}.tif", bands, transform=place)
+    images, masks = tmp_path / "images", tmp_path / "masks"
+    given = {"pairs": (images, masks)} if paired else {"scenes": sorted(images.iterdir()), "labels": [*masks.iterdir()]}
+    found = tile(**given, output=tmp_path / "tiles", **WHOLE | {"size": 32})
+    assert found.scenes == 2
+    assert f"meet nowhere in them: 1 of 3 scenes: {images / '1.tif'}." in caplog.text
+
+
 def test_a_hundred_small_scenes_are_cut_without_a_block_size(tmp_path: Path) -> None:
     labels = write_labels(tmp_path / "houses.gpkg", *((40 * i, 2, 40 * i + 8, 12) for i in range(100)))
     scenes = []
