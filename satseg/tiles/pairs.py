@@ -36,7 +36,8 @@ def find_pairs(given: PairsSource) -> list[LabelledScene]:
     In two folders, those of the same name belong together, or those whose names differ in the same words:
     ``img_007.png`` and ``mask_007.png``, where all scenes and labels are named like this. In two patterns, ``{stem}``
     is what both names share, ``*`` any text within a name, and ``**`` any folders; all other characters are themselves.
-    Scenes without labels, and labels without a scene, are left out with a warning.
+    Scenes without labels, and labels without a scene, are left out with a warning. Where names leave room for doubt,
+    the first pair is told.
 
     Args:
         given: Folder or pattern of scenes, and that of labels; or a table, as :func:`read_scene_table` reads it.
@@ -54,7 +55,8 @@ def find_pairs(given: PairsSource) -> list[LabelledScene]:
         raise UsageError(f"Pairs are made of two folders or patterns, not of {len(places)}.", hint=_EXAMPLE)
     scenes, labels = (_Place.of(place, what) for place, what in zip(places, ("scenes", "labels"), strict=True))
     matched = _match(scenes, labels, scenes.stems(), labels.stems())
-    if not matched and not scenes.pattern and not labels.pattern:
+    by_differences = not matched and not scenes.pattern and not labels.pattern
+    if by_differences:
         matched = _match(scenes, labels, scenes.differences(), labels.differences())
     if not matched:
         raise UsageError(
@@ -62,6 +64,8 @@ def find_pairs(given: PairsSource) -> list[LabelledScene]:
             f"{labels.example()}.",
             hint=f"Say what their names share. {_EXAMPLE}. Or list them in a table: --scene-list scenes.csv",
         )
+    if by_differences or any("*" in place.text for place in (scenes, labels)):
+        log.info("Paired %s with %s, and so on.", *(printable(PurePath(file).name) for file in matched[0]))
     _tell_left_out("scenes have no labels of their name", scenes, {scene for scene, _ in matched})
     _tell_left_out("files of labels belong to no scene", labels, {label for _, label in matched})
     return [LabelledScene(scene, (label,)) for scene, label in matched]

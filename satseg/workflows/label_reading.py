@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -34,6 +35,7 @@ class LabelReading:
         unlabelled: Values of class rasters that mean that nobody looked there.
         labelled_area: Vector file of the polygons outside of which nothing is known.
         outside: What lies outside of all polygons: ``background`` or ``ignore``; None is ``background``.
+        remembered: The class map as text, where it is that of a network or map.
     """
 
     path: str | Path | Mapping[str, Sequence[str]]
@@ -43,6 +45,7 @@ class LabelReading:
     unlabelled: Sequence[int] = ()
     labelled_area: str | Path | None = None
     outside: str | None = None
+    remembered: str | None = None
 
     def like(self, meaning: LabelMeaning, source: str | Path) -> LabelReading:
         """Return a reading like that of the labels behind a network or map, but for what the user says otherwise.
@@ -65,7 +68,7 @@ class LabelReading:
         if not wanted:
             return self
         log.info("Labels are read like those behind %s: %s.", source, LabelMeaning.from_dict(wanted))
-        return replace(self, **wanted)
+        return replace(self, **wanted, remembered=wanted.get("class_map"))
 
     @property
     def paired(self) -> bool:
@@ -103,14 +106,20 @@ class LabelReading:
             mapping = mapping if named else None
         if mapping is not None:
             mapping = replace(mapping, keeps_targets=True)
-        source = open_labels(
-            self.path,
-            class_field=self.class_field,
-            class_map=mapping,
-            where=self.where,
-            unlabelled=self.unlabelled,
-            labelled_area=self.labelled_area,
-            outside=self.outside or BACKGROUND,
-        )
+        try:
+            source = open_labels(
+                self.path,
+                class_field=self.class_field,
+                class_map=mapping,
+                where=self.where,
+                unlabelled=self.unlabelled,
+                labelled_area=self.labelled_area,
+                outside=self.outside or BACKGROUND,
+            )
+        except LabelError as error:
+            if self.remembered and "--class-map" in (error.hint or ""):
+                kept = shlex.quote(self.remembered)
+                error.hint = f"{error.hint} What is given replaces what is remembered, so give both: --class-map {kept}"
+            raise
         source.warn_of_unmet(self.mapping if beside else mapping, beside=beside, strict=beside is not None)
         return source

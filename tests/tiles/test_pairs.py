@@ -76,6 +76,23 @@ def test_files_of_two_patterns_belong_together_by_their_stem(
     assert "left out" not in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("places", "told"),
+    [
+        (("i", "m"), True),  # by the words in which names differ: of another year
+        (("i/{stem}_*.tif", "m/{stem}_*.tif"), True),
+        (("i/{stem}_2019.tif", "m/{stem}_2020.tif"), False),
+    ],
+)
+def test_the_first_pair_is_told_where_names_leave_room_for_doubt(
+    places: tuple[str, str], told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    touch(Path(), "i/a_2019.tif", "i/b_2019.tif", "m/a_2020.tif", "m/b_2020.tif")
+    with caplog.at_level(logging.INFO, "satseg"):
+        assert len(found(*places)) == 2
+    assert ("Paired a_2019.tif with a_2020.tif, and so on." in caplog.text) == told
+
+
 def test_a_folder_goes_with_a_pattern() -> None:
     touch(Path(), "i/1.tif", "i/2.tif", "m/1_mask.tif", "m/2_mask.tif")
     assert found("i", "m/{stem}_mask.tif") == {"i/1.tif": "m/1_mask.tif", "i/2.tif": "m/2_mask.tif"}

@@ -105,6 +105,18 @@ def test_unlabelled_values_of_rasters_are_remembered(folder: Path, tmp_path: Pat
     assert (counts["cereal"], counts["root"]) == ((ids == 1).sum(), (ids == 2).sum())
 
 
+def test_a_value_that_the_remembered_class_map_lacks_is_asked_about_with_that_class_map(folder: Path) -> None:
+    labels = fields_of_crops(folder / "more.gpkg", 2)
+    added = geopandas.read_file(labels)
+    added.loc[0, "crop"] = "Oats"
+    added.to_file(labels)
+    with pytest.raises(LabelError, match="the value Oats") as caught:
+        evaluate(folder / "m.tif", labels=labels)
+    kept = "Rye=cereal,Barley=cereal,Beet=root,Fallow=ignore"
+    assert str(caught.value.hint).endswith(f"replaces what is remembered, so give both: --class-map {kept}")
+    evaluate(folder / "m.tif", labels=labels, class_field="crop", class_map=[kept, "Oats=cereal"])
+
+
 def test_a_checkpoint_without_a_word_on_labels_is_as_before(folder: Path) -> None:
     card = Checkpoint.load(folder / "run").card
     assert card.labels == LabelMeaning("crop", "Rye=cereal,Barley=cereal,Beet=root,Fallow=ignore")
