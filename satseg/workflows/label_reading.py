@@ -55,14 +55,17 @@ class LabelReading:
             source: The network or map.
         """
         wanted = {name: value for name, value in meaning.to_dict().items() if not getattr(self, name)}
-        if is_raster(self._first):
+        rasters = [is_raster(file) for file in self._files] if wanted.keys() & {"class_field", "unlabelled"} else []
+        if not any(rasters):
+            wanted.pop("unlabelled", None)
+        if all(rasters):
             wanted.pop("class_field", None)
         else:
-            wanted.pop("unlabelled", None)
+            vector = self._files[rasters.index(False)]
             field = wanted.get("class_field")
-            if field is not None and field not in (fields := VectorLayer.open(self._first).fields):
+            if field is not None and field not in (fields := VectorLayer.open(vector).fields):
                 raise LabelError(
-                    f"{self._first} has no attribute {field!r}, which named the classes of the labels behind {source}.",
+                    f"{vector} has no attribute {field!r}, which named the classes of the labels behind {source}.",
                     hint=f"Name its own with --class-field: {', '.join(fields)}." if fields else "It has none at all.",
                 )
         if not wanted:
@@ -76,9 +79,11 @@ class LabelReading:
         return isinstance(self.path, Mapping)
 
     @property
-    def _first(self) -> str:
-        """The file that tells what kind of labels they are."""
-        return next(iter(self.path.values()))[0] if isinstance(self.path, Mapping) else str(self.path)
+    def _files(self) -> list[str]:
+        """All files of labels, in order."""
+        if not isinstance(self.path, Mapping):
+            return [str(self.path)]
+        return list(dict.fromkeys(file for files in self.path.values() for file in files))
 
     @cached_property
     def mapping(self) -> ClassMap | None:
@@ -100,9 +105,9 @@ class LabelReading:
             UsageError: The class map is none.
         """
         mapping = self.mapping
-        if mapping is not None and self.class_field is None and not is_raster(self._first):
+        if mapping is not None and self.class_field is None and not any(map(is_raster, self._files)):
             # All features are of the one class that the file is named after: a class map may speak of the map alone.
-            named = not self.paired and mapping.find(printable(Path(VectorLayer.open(self._first).path).stem))
+            named = not self.paired and mapping.find(printable(Path(VectorLayer.open(self._files[0]).path).stem))
             mapping = mapping if named else None
         if mapping is not None:
             mapping = replace(mapping, keeps_targets=True)

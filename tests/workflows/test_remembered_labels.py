@@ -105,6 +105,26 @@ def test_unlabelled_values_of_rasters_are_remembered(folder: Path, tmp_path: Pat
     assert (counts["cereal"], counts["root"]) == ((ids == 1).sum(), (ids == 2).sum())
 
 
+@pytest.mark.parametrize("first", ["raster", "polygons"])
+def test_rasters_and_polygons_in_one_list_are_both_read_as_remembered(folder: Path, tmp_path: Path, first: str) -> None:
+    best = Checkpoint.load(folder / "run")
+    class_map = f"0=background,1=cereal,2=root,{best.card.labels.class_map}"
+    meaning = LabelMeaning("crop", class_map, unlabelled=(-1,))
+    save_checkpoint(tmp_path / "m.safetensors", best.read_weights(), replace(best.card, labels=meaning))
+    ids = np.random.default_rng(0).integers(-1, 3, (256, 384)).astype(np.int16)
+    chip = write_map(tmp_path / "chip.tif", folder / "new.tif", ids, nodata=None)
+    rows = [f"{folder / 'new.tif'},{chip}", f"{folder / 'old.tif'},{folder / 'old.gpkg'}"]
+    table = tmp_path / "scenes.csv"
+    table.write_text("\n".join(["scene,labels", *(rows if first == "raster" else reversed(rows))]))
+    given = {"window": 128, "threads": 1, "pixels_only": True, "bootstrap": 0}
+    both = evaluate(tmp_path / "m.safetensors", pairs=table, **given)
+    polygons = evaluate(folder / "run", [folder / "old.tif"], labels=folder / "old.gpkg", **given)
+    raster = {"background": (ids == 0).sum(), "cereal": (ids == 1).sum(), "root": (ids == 2).sum()}
+    assert {entry.name: entry.pixels for entry in both.classes} == {
+        entry.name: entry.pixels + raster[entry.name] for entry in polygons.classes
+    }
+
+
 def test_a_value_that_the_remembered_class_map_lacks_is_asked_about_with_that_class_map(folder: Path) -> None:
     labels = fields_of_crops(folder / "more.gpkg", 2)
     added = geopandas.read_file(labels)
