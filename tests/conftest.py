@@ -37,3 +37,9 @@ def _interruptible() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _as_wide_as_it_takes() -> None:
+    """Let tables be as wide as they are, whatever width the terminal has in which the tests were started."""
+    os.environ.pop("COLUMNS", None)

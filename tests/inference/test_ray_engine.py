@@ -193,7 +193,9 @@ def test_a_block_that_kills_whoever_has_it_ends_with_a_clear_error(
     pretend(deadly=range(1, 100))
     with RayEngine(precision="fp32") as engine:
         engine.load(moody)
-        with pytest.raises(SatsegError, match=r"^Rows 0 to 40 of the scene failed on 3 workers .*: The actor died\.$"):
+        with pytest.raises(
+            SatsegError, match=r"^Rows 0 to 40 of the scene failed on 3 workers .*: The actor died\.\nhint: "
+        ):
             there(engine, scene, plan, Conditions(scratch=tmp_path))
 
 
