@@ -37,16 +37,20 @@ def read_csv(path: str | Path, wanted: Collection[str]) -> CsvTable:
         wanted: Columns that show what stands between the cells. The table may lack them all the same.
 
     Raises:
-        UsageError: It is no CSV file in such an encoding, or a row has more cells than there are columns.
+        UsageError: It is no CSV file in such an encoding, a row has more cells than there are columns, or one of those
+            wanted is there twice.
         OSError: It cannot be read.
     """
     text = _decoded(path)
     first, _, rest = text.partition("\n")
     noted = first.strip().lower().startswith("sep=")  # by spreadsheets, for themselves
     text = rest if noted else text
-    headers = {delimiter: _header(path, text, delimiter) for delimiter in _DELIMITERS}
+    headers = _headers(path, text)
     delimiter = max(headers, key=lambda one: (len(set(wanted).intersection(headers[one])), len(headers[one])))
     columns = headers[delimiter]
+    twice = [name for name in wanted if columns.count(name) > 1]
+    if twice:
+        raise UsageError(f"{path} has several columns {twice[0]}.", hint="Rename all but one of them.")
     return CsvTable(columns, tuple(_rows(path, text, columns, delimiter, int(noted))))
 
 
@@ -63,11 +67,17 @@ def _reader(text: str, delimiter: str) -> Any:
     return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
 
 
-def _header(path: str | Path, text: str, delimiter: str) -> tuple[str, ...]:
-    try:
-        return tuple(name.strip().lower() for name in next(_reader(text, delimiter), []))
-    except csv.Error as error:
-        raise UsageError(f"Line 1 of {path} is no CSV: {error}.") from error
+def _headers(path: str | Path, text: str) -> dict[str, tuple[str, ...]]:
+    """Return the names of the columns by what may stand between them: quoted names bear no other than the right one."""
+    headers: dict[str, tuple[str, ...]] = {}
+    for delimiter in _DELIMITERS:
+        try:
+            headers[delimiter] = tuple(name.strip().lower() for name in next(_reader(text, delimiter), []))
+        except csv.Error as error:
+            cause = error
+    if not headers:
+        raise UsageError(f"Line 1 of {path} is no CSV: {cause}.") from cause
+    return headers
 
 
 def _rows(

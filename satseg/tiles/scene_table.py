@@ -145,10 +145,13 @@ def _splits(path: str | Path, rows: Sequence[_Row]) -> list[str | None]:
     given = [cells.get("split", "").lower() for _, cells in rows]
     wrong = [row for row, split in zip(rows, given, strict=True) if split and split not in SPLITS]
     if wrong:
-        near = difflib.get_close_matches(wrong[0][1]["split"].lower(), SPLITS, 1, 0.5)
+        names = dict.fromkeys(cells["split"].lower() for _, cells in wrong)
+        alike = {name: difflib.get_close_matches(name, SPLITS, 1, 0.4) for name in names}  # validation is val
+        near = [f"{found[0]!r} by {name!r}" for name, found in alike.items() if found]
+        meant = f" Did you mean {', '.join(near[:_FEW])}?" if near else ""
         raise UsageError(
             f"{path} names splits that there are not: {_spell_rows(wrong, 'split')}.",
-            hint=f"Splits are {', '.join(SPLITS)}.{f' Did you mean {near[0]!r}?' if near else ''}",
+            hint=f"Splits are {', '.join(SPLITS)}.{meant}",
         )
     open_ones = [number for (number, _), split in zip(rows, given, strict=True) if not split]
     if len(open_ones) < len(rows):

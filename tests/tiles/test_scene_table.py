@@ -41,6 +41,16 @@ def test_csv_is_read_as_spreadsheets_write_it(folder: Path, encoding: str, delim
     ]
 
 
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_all_cells_may_be_quoted(folder: Path, delimiter: str) -> None:
+    rows = [("scene", "labels", "split"), ("a.tif", "m.tif", "train"), ("vår, 1.tif", "n.tif", "val")]
+    path = table(folder, "\n".join(delimiter.join(f'"{cell}"' for cell in row) for row in rows))
+    assert [(Path(pair.scene).name, pair.split) for pair in read_scene_table(path)] == [
+        ("a.tif", "train"),
+        ("vår, 1.tif", "val"),
+    ]
+
+
 def test_parquet_is_read_likewise(folder: Path) -> None:
     path = folder / "scenes"
     frame = pandas.DataFrame({"scene": ["a.tif", "b.tif"], "labels": ["m.tif", "n.tif"], "weight": [0.0, None]})
@@ -93,11 +103,21 @@ def test_rows_without_labels_are_left_out_and_columns_that_nobody_reads_are_name
     ("text", "match", "hint"),
     [
         ("scene,label\na.tif,m.tif\n", "has no column labels; it has scene, label", "Did you mean 'label' by 'labels'"),
+        ("scene,labels,scene\na.tif,m.tif,b.tif\n", "has several columns scene", "Rename"),
+        (
+            "scene,labels,split\na.tif,m.tif,Training\nb.tif,n.tif,validation\n",
+            r"not: 'Training' \(row 2\), 'validation' \(row 3\)",
+            "mean 'train' by 'training', 'val' by 'validation'?",
+        ),
         ("", "has no column scene and no column labels; it has none", "has the columns scene and labels"),
         ("scene,labels\n", "lists no scene with labels", ""),
         ("scene,labels\n,m.tif\n", "1 row has no scene in .*: 2", ""),
         ("scene,labels\nx.tif,m.tif\na.tif,y.tif\n", r"2 files that .* lists do not exist: x.tif \(row 2\), y.tif", ""),
-        ("scene,labels,split\na.tif,m.tif,valid\n", r"splits that there are not: 'valid' \(row 2\)", "mean 'val'"),
+        (
+            "scene,labels,split\na.tif,m.tif,valid\n",
+            r"splits that there are not: 'valid' \(row 2\)",
+            "mean 'val' by 'valid'?",
+        ),
         (
             "scene,labels,split\na.tif,m.tif,val\nb.tif,n.tif,\n",
             "1 row has no split, though others have one in .*: 3",
