@@ -82,6 +82,11 @@ class ProgressBar:
 
     ended = close  # what functions call
 
+    def paused(self) -> None:
+        """Make room on a terminal for what the user prints between two results; the bar goes on where it was."""
+        if self._task and not self._in_notebook:
+            self._write(_ERASE)
+
     def __enter__(self) -> ProgressBar:
         return self
 
@@ -126,6 +131,11 @@ class Automatic:
         self._bar = None
 
     ended = close
+
+    def paused(self) -> None:
+        """Make room on the screen between two results."""
+        if self._bar is not None:
+            self._bar.paused()
 
     def __repr__(self) -> str:
         return "automatic"

@@ -57,25 +57,29 @@ def _checked(function: Callable[_P, _R], advice: Mapping[str, str]) -> Callable[
             if kind not in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL):
                 bound.arguments[name] = _plain(value)
                 check(value, hints.get(name, Any), name, advice.get(name))
-        ended = getattr(bound.arguments.get("progress", getattr(progress, "default", None)), "ended", _nothing)
+        told = bound.arguments.get("progress", getattr(progress, "default", None))
+        ended, paused = (getattr(told, name, _nothing) for name in ("ended", "paused"))
         try:
             result = function(*bound.args, **bound.kwargs)
         finally:
             ended()
-        return cast(_R, _ending(result, ended)) if isinstance(result, Iterator) else result
+        return cast(_R, _ending(result, ended, paused)) if isinstance(result, Iterator) else result
 
     return call
 
 
-def _ending(results: Iterator[Any], ended: Callable[[], object]) -> Iterator[Any]:
+def _ending(results: Iterator[Any], ended: Callable[[], object], paused: Callable[[], object]) -> Iterator[Any]:
     try:
-        yield from results
+        for result in results:
+            paused()
+            yield result
     finally:
+        getattr(results, "close", _nothing)()
         ended()
 
 
 def _nothing() -> None:
-    """Do what a progress callback of the user does at the end of a function."""
+    """Do what a progress callback of the user does at the end of a function, and between its results."""
 
 
 def options(record: _K) -> _K:

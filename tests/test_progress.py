@@ -110,6 +110,24 @@ def test_at_the_prompt_there_is_a_bar_until_the_function_ends(
     assert capsys.readouterr().err.endswith(ERASE)
 
 
+def test_between_results_the_line_is_free_and_the_bar_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], clock: list[float]
+) -> None:
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    for number in works():
+        clock[0] += 1
+        print(f"got {number}", file=sys.stderr)
+    lines = capsys.readouterr().err.replace(ERASE, "\n").split("\n")
+    assert [line for line in lines if line] == [
+        "[#.......] Cutting tiles: 1 / 10 tile",
+        "got 0",
+        "[##......] Cutting tiles: 2 / 10 tile, 1.0 tile/s, 0:08 left",
+        "got 1",
+    ]
+
+
 def test_a_callback_of_the_user_is_called(capsys: pytest.CaptureFixture[str]) -> None:
     events: list[ProgressEvent] = []
     work(progress=events.append)
