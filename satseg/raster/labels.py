@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from rasterio.windows import Window
 from satseg.classes import BACKGROUND, IGNORE_INDEX, MAX_CLASSES, ClassTable
 from satseg.errors import LabelError
 from satseg.raster.class_found import example_map, spell_few
-from satseg.raster.class_map import IGNORE, ClassMap, order_names
+from satseg.raster.class_map import IGNORE, ClassMap, order_names, spell_pair
 from satseg.raster.class_map_check import say_unmet
 from satseg.raster.class_values import ClassValues
 from satseg.raster.outlines import UNKNOWN, between_objects, near_outline
@@ -104,6 +105,7 @@ class LabelSource:
         self.refinements = refinements or Refinements()
         self.background_implied = False
         """Whether there is a background for no other reason than that polygons do not cover all ground."""
+        self._mapped = class_map is not None
         self.classes = classes or self._make_table(class_map)
         known: dict[tuple[str, ...], np.ndarray] = {}
         self._ids = []
@@ -292,10 +294,12 @@ class LabelSource:
                 f"{example_map(layer.values.codes, dict(enumerate(self.classes.names)))}",
             )
         message = f"{layer.path} has the class {sorted(unknown)[0]!r}, which is not among {known}."
-        if isinstance(layer, RasterLabels):
+        if self._mapped:  # such a class is no value of the labels, but what --class-map makes of one
+            raise LabelError(message, hint=f"Name one of these in --class-map: {known}. Others need a new tile set.")
+        if isinstance(layer, RasterLabels) or layer.class_field is not None:
             alike = {name.lower(): name for name in self.classes.names}
-            line = ",".join(f"{name}={alike.get(name.lower(), 'NAME')}" for name in layer.names if name != IGNORE)
-            raise LabelError(message, hint=f'Say which is which: --class-map "{line}"')
+            pairs = [spell_pair(name, alike.get(name.lower(), "NAME")) for name in layer.names if name != IGNORE]
+            raise LabelError(message, hint=f"Say which is which: --class-map {shlex.quote(','.join(pairs))}")
         raise LabelError(
             message,
             hint="Name the attribute that holds the class with --class-field, or the classes with --class-map.",

@@ -90,6 +90,7 @@ class VectorLabels:
         may_be_empty: bool = False,
     ) -> None:
         self.path = path
+        self.class_field = class_field
         self.own_name = own_name or printable(Path(split_layer(path)[0]).stem)
         self.all_touched = all_touched
         self.names: list[str] = []

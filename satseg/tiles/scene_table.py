@@ -6,7 +6,7 @@ import difflib
 import logging
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -200,8 +200,15 @@ def _refuse_missing(path: str | Path, rows: Sequence[_Row], files: Mapping[str, 
         count = f"{len(absent):,} file{'s' if len(absent) > 1 else ''} that {path} lists"
         raise UsageError(
             f"{count} {'do' if len(absent) > 1 else 'does'} not exist: {', '.join(missing[:_FEW])}{more}.",
-            hint=f"Paths are relative to the folder of the table, {Path(path).absolute().parent}.",
+            hint=f"Paths are relative to the folder of the table, {Path(path).absolute().parent}."
+            f"{_other_slashes(absent)}",
         )
+
+
+def _other_slashes(names: Collection[str]) -> str:
+    """Return advice where names part folders as Windows does, and this machine does not."""
+    windows = os.sep == "/" and any("\\" in name for name in names)
+    return " Here / parts folders, and \\ does not." if windows else ""
 
 
 def _refuse(path: str | Path, lack: str, numbers: Sequence[int]) -> None:

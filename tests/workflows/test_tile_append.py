@@ -101,8 +101,13 @@ def test_size_bands_and_classes_are_those_of_the_set() -> None:
 
 def test_options_that_are_given_again_replace_those_of_the_set(caplog: pytest.LogCaptureFixture) -> None:
     tile(write_place(0), labels="0.gpkg", class_field="crop", where="year > 2022", **_WHOLE)
-    with pytest.raises(LabelError, match="has the class 'Rug', which is not among background, Byg"):
+    with pytest.raises(LabelError, match="has the class 'Rug', which is not among background, Byg") as caught:
         tile(write_place(1), labels="1.gpkg", where="year > 2000", append=True)
+    assert "Say which is which: --class-map" in str(caught.value.hint)
+    assert "Rug=NAME" in str(caught.value.hint)
+    with pytest.raises(LabelError, match="has the class 'rye', which is not among background, Byg") as caught:
+        tile("1.tif", labels="1.gpkg", where="year > 2000", class_map="Rug=rye,Byg=Byg", append=True)
+    assert caught.value.hint == "Name one of these in --class-map: background, Byg. Others need a new tile set."
     tile("1.tif", labels="1.gpkg", where="year > 2000", class_map="Rug=Byg,Byg=Byg", append=True)
     assert made(1)["where"] == "year > 2000"
     assert made(1)["class_field"] == "crop"
