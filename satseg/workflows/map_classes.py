@@ -52,6 +52,11 @@ class MapClasses:
             UsageError: One of them has no such band.
         """
         if class_map is None and _hold_ids(paths, band):
+            log.info(
+                "%s: numbers of more than 8 bits without names are taken for ids, each of which is traced for itself. "
+                "--class-map makes classes of them.",
+                paths[0],
+            )
             return cls(None, None, band)
         values = ClassValues(paths, Reading(class_map, band=band, use=Use.POLYGONS), progress)
         unmet = None if class_map is None else say_unmet(", ".join(map(str, paths)), class_map, values.spellings)

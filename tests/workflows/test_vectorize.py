@@ -174,6 +174,18 @@ def test_metres_need_a_crs(tmp_path: Path, classes: np.ndarray) -> None:
             vectorize(path, output=[tmp_path / "out.gpkg"], options=PolygonOptions(**options))
 
 
+def test_numbers_of_16_bits_are_said_to_be_taken_for_ids(
+    tmp_path: Path, classes: np.ndarray, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="satseg")
+    path, out = write_raster(tmp_path / "crops.tif", classes.astype(np.uint16)), tmp_path / "out.gpkg"
+    vectorize(path, output=out, class_map={0: "wheat", 1: "maize", 2: "grass"})
+    assert "taken for ids" not in caplog.text
+    vectorize(path, output=out)
+    assert "crops.tif: numbers of more than 8 bits without names are taken for ids" in caplog.text
+    assert "--class-map makes classes of them" in caplog.text
+
+
 @pytest.mark.parametrize("dtype", ["uint16", "int16", "int32", "uint32", "int64"])
 def test_ids_of_instances_need_no_class_table(tmp_path: Path, dtype: str) -> None:
     ids = np.kron(np.arange(30).reshape(5, 6), np.ones((4, 4), dtype=int)).astype(dtype) * 1000
