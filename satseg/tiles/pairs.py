@@ -16,6 +16,7 @@ from satseg.errors import UsageError, printable
 from satseg.raster.names import is_local_file
 from satseg.raster.selection import distinct_names
 from satseg.tiles.scene_table import LabelledScene, read_scene_table
+from satseg.tiles.twins import identity
 
 log = logging.getLogger("satseg")
 
@@ -46,11 +47,14 @@ def find_pairs(given: PairsSource) -> list[LabelledScene]:
         Scenes in the order of their names, or of the table.
 
     Raises:
-        UsageError: A folder or file is missing, nothing belongs together, or something could belong to several.
+        UsageError: A folder or file is missing, nothing belongs together, something could belong to several, or a scene
+            is its own labels.
     """
     places = _places(given)
     if len(places) == 1:
-        return read_scene_table(places[0])
+        listed = read_scene_table(places[0])
+        _refuse_own_labels(listed)
+        return listed
     if len(places) != 2:
         raise UsageError(f"Pairs are made of two folders or patterns, not of {len(places)}.", hint=_EXAMPLE)
     scenes, labels = (_Place.of(place, what) for place, what in zip(places, ("scenes", "labels"), strict=True))
@@ -68,7 +72,18 @@ def find_pairs(given: PairsSource) -> list[LabelledScene]:
         log.info("Paired %s with %s, and so on.", *(printable(PurePath(file).name) for file in matched[0]))
     _tell_left_out("scenes have no labels of their name", scenes, {scene for scene, _ in matched})
     _tell_left_out("files of labels belong to no scene", labels, {label for _, label in matched})
-    return [LabelledScene(scene, (label,)) for scene, label in matched]
+    found = [LabelledScene(scene, (label,)) for scene, label in matched]
+    _refuse_own_labels(found)
+    return found
+
+
+def _refuse_own_labels(pairs: Sequence[LabelledScene]) -> None:
+    own = [pair.scene for pair in pairs if identity([pair.scene]) in [identity([label]) for label in pair.labels]]
+    if own:
+        raise UsageError(
+            f"The same file stands for scene and labels in {len(own):,} of {len(pairs):,} pairs: {_some(own)}.",
+            hint="Name the labels of each scene; a network would learn to copy what it is shown.",
+        )
 
 
 def pairs_inputs(given: PairsSource | None, found: Sequence[LabelledScene] | None) -> list[str]:

@@ -122,7 +122,7 @@ class LabelReading:
                 outside=self.outside or BACKGROUND,
             )
         except LabelError as error:
-            if self.remembered and "--class-map" in (error.hint or ""):
+            if self.remembered and "Add --class-map" in (error.hint or ""):
                 kept = shlex.quote(self.remembered)
                 error.hint = f"{error.hint} What is given replaces what is remembered, so give both: --class-map {kept}"
             raise

@@ -93,6 +93,15 @@ def test_the_first_pair_is_told_where_names_leave_room_for_doubt(
     assert ("Paired a_2019.tif with a_2020.tif, and so on." in caplog.text) == told
 
 
+@pytest.mark.parametrize("places", [("i", "i"), ("i", "link"), ("list.csv",)])
+def test_a_scene_is_not_its_own_labels(places: tuple[str, ...]) -> None:
+    touch(Path(), "i/a.tif", "i/b.tif", "m/b.tif")
+    Path("link").symlink_to("i")
+    Path("list.csv").write_text("scene,labels\ni/b.tif,m/b.tif\ni/a.tif,m/b.tif\ni/a.tif,link/a.tif\n")
+    with pytest.raises(UsageError, match=r"same file stands for scene and labels in \d of 2 pairs: i/a\.tif"):
+        find_pairs(places)
+
+
 def test_a_folder_goes_with_a_pattern() -> None:
     touch(Path(), "i/1.tif", "i/2.tif", "m/1_mask.tif", "m/2_mask.tif")
     assert found("i", "m/{stem}_mask.tif") == {"i/1.tif": "m/1_mask.tif", "i/2.tif": "m/2_mask.tif"}
