@@ -21,6 +21,7 @@ OTHERS = "*"
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 _EXAMPLE = "For example: --class-map residential=building,1=water"
 _QUOTED = """For example: --class-map '"Potatoes, early"=potato,Wheat=cereal'"""
+_WHOLE_PAIR = """Quotes stand around a value or a whole pair: --class-map '"1=Potatoes, early",2=cereal'"""
 _END = "end of class map"
 
 
@@ -140,7 +141,8 @@ def spell_pair(value: str, name: str) -> str:
 def _parted(pair: str) -> tuple[str, str]:
     value, equals, name = (part.strip() for part in pair.rpartition("="))
     if not (value and equals and name):
-        raise UsageError(f"{pair!r} does not say which value is of which class.", hint=_EXAMPLE)
+        hint = _WHOLE_PAIR if '"' in pair else _EXAMPLE  # a quote that did not open the pair
+        raise UsageError(f"{pair!r} does not say which value is of which class.", hint=hint)
     return value, name
 
 

@@ -44,6 +44,12 @@ def test_a_class_map_is_spelt_so_that_it_reads_back(names: dict[str, str]) -> No
     assert ClassMap.parse(ClassMap.of_pairs(names.items()).text).names == names
 
 
+def test_quotes_around_a_class_alone_are_told_where_they_belong() -> None:
+    with pytest.raises(UsageError, match="does not say which value") as caught:
+        ClassMap.parse('0=background,1="Potatoes, early"')
+    assert '"1=Potatoes, early"' in str(caught.value.hint)
+
+
 def test_a_quote_that_is_not_closed_swallows_nothing() -> None:
     with pytest.raises(UsageError, match=r"A quote in --class-map .* is not closed"):
         ClassMap.parse('"Kartofler, spise-=potato,1=x')
