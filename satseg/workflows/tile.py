@@ -213,7 +213,11 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
         sources = found.sources(bands=options.bands, gsd=lengths.gsd, extra=options.extra)
         joined = base is not None and resume and is_joined(sources, base)
         described = describe_all(
-            sources, None if joined else base, by_number=by_number(options.bands), progress=progress
+            sources,
+            None if joined else base,
+            by_number=by_number(options.bands),
+            paired=paired is not None,
+            progress=progress,
         )
         infos = described.infos
         source = open_labels(

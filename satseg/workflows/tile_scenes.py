@@ -138,6 +138,7 @@ def describe_all(
     base: TileSet | None,
     *,
     by_number: bool = False,
+    paired: bool = False,
     progress: Progress = no_progress,
 ) -> Scenes:
     """Describe scenes that go into one tile set.
@@ -153,6 +154,7 @@ def describe_all(
         sources: The scenes.
         base: The tile set that they are added to, or None.
         by_number: Whether bands were chosen by number: then their names do not matter.
+        paired: Whether each has labels of its own, which are left out with it.
         progress: Told after each scene.
 
     Raises:
@@ -179,7 +181,7 @@ def describe_all(
         if not seen.shown(info.path, shown):
             found[number] = source, info
     _refuse(unfit)
-    seen.tell(anything_new=bool(found))
+    seen.tell(anything_new=bool(found), paired=paired)
     chosen, infos = zip(*(found[number] for number in sorted(found)), strict=True)
     _tell_doubts(infos)
     return Scenes(chosen, tuple(_named_alike(infos, base, by_number=by_number)), seen.contents)
@@ -234,8 +236,8 @@ class _Seen:
             return True
         return self._again(self.contents, shown, path)
 
-    def tell(self, *, anything_new: bool) -> None:
-        """Warn of the scenes that are left out.
+    def tell(self, *, anything_new: bool, paired: bool) -> None:
+        """Warn of the scenes that are left out, and of their labels where they have some of their own.
 
         Raises:
             TileError: All of them are in the tile set already.
@@ -258,7 +260,8 @@ class _Seen:
             )
         if self._twins:
             log.info(
-                "Left out as copies of other scenes: %d, such as %s, which is %s.",
+                "Left out as copies of other scenes%s: %d, such as %s, which is %s.",
+                ", with their labels" if paired else "",
                 len(self._twins),
                 *self._twins[0],
             )

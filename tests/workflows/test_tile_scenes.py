@@ -156,12 +156,24 @@ def test_an_image_without_a_mask_is_left_out_and_named(tmp_path: Path, caplog: p
     assert "masks: 1 of 3 files of labels belong to no scene and are left out: 7.png." in caplog.text
 
 
+def test_a_copy_of_an_image_is_left_out_with_its_mask_which_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    images, masks = write_pairs(tmp_path, count=3)
+    (images / "9.png").write_bytes((images / "1.png").read_bytes())
+    (masks / "9.png").write_bytes((masks / "0.png").read_bytes())
+    with caplog.at_level(logging.INFO, "satseg"):
+        assert tile(pairs=(images, masks), output=tmp_path / "tiles").scenes == 3
+    told = f"copies of other scenes, with their labels: 1, such as {images / '9.png'}, which is {images / '1.png'}."
+    assert told in caplog.text
+
+
 def test_pairs_take_no_other_scenes_or_labels(tmp_path: Path) -> None:
     images, masks = write_pairs(tmp_path, count=3)
     with pytest.raises(UsageError, match=r"more.png has no labels of its own: --pairs or --scene-list"):
-        tile(["more.png"], pairs=(images, images), output=tmp_path / "tiles")
+        tile(["more.png"], pairs=(images, masks), output=tmp_path / "tiles")
     with pytest.raises(UsageError, match="name the labels of each scene; --labels does not go with them"):
-        tile(pairs=(images, images), labels=masks / "0.png", output=tmp_path / "tiles")
+        tile(pairs=(images, masks), labels=masks / "0.png", output=tmp_path / "tiles")
 
 
 def test_all_rasters_that_can_be_tiled_are(tmp_path: Path, shared_data: Path, caplog: pytest.LogCaptureFixture) -> None:
