@@ -105,15 +105,19 @@ def options(record: _K) -> _K:
 
 
 def check_fields(record: Any) -> None:
-    """Hold the fields of a dataclass to their annotations.
+    """Hold the fields of a dataclass to their annotations; numpy's numbers become Python's, which JSON knows.
 
     Raises:
         UsageError: One is of another type.
     """
     hints = _hints_of(cast(Any, type(record)))
     for entry in fields(record):
-        if get_origin(hints[entry.name]) is not Given:
-            check(getattr(record, entry.name), hints[entry.name], entry.name)
+        if get_origin(hints[entry.name]) is Given:
+            continue
+        value = getattr(record, entry.name)
+        check(value, hints[entry.name], entry.name)
+        if isinstance(value, np.generic):
+            object.__setattr__(record, entry.name, value.item())
 
 
 def _changed(self: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
+import numpy as np
 import pytest
 
 from satseg.errors import UsageError
@@ -27,6 +28,12 @@ def test_names_with_commas_and_quotes_can_be_typed_again(names: tuple[str, ...])
 def test_options_survive_json() -> None:
     options = PolygonOptions(min_area="10m2", crs="EPSG:4326", classes=("road",))
     assert PolygonOptions(**json.loads(json.dumps(asdict(options)))) == options
+
+
+def test_numbers_of_numpy_survive_json_and_are_typed_as_those_of_python() -> None:
+    options = PolygonOptions(min_area=np.float64(0.5), max_vertices=np.int64(100), raw=np.bool_(True))  # type: ignore[arg-type]
+    assert json.loads(json.dumps(asdict(options))) == asdict(options)
+    assert options.words() == ["--raw", "--min-area", "0.5", "--max-vertices", "100"]
 
 
 def test_an_unknown_attribute_is_refused_with_those_there_are() -> None:
