@@ -12,7 +12,7 @@ import re
 import stat
 import tempfile
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -228,3 +228,16 @@ def _renamed(name: str, target: Path, path: Path) -> str:
     if name.startswith(target.name):  # map.tif.aux.xml, map.gpkg-wal
         return path.name + name.removeprefix(target.name)
     return path.stem + name.removeprefix(target.stem)
+
+
+def identity(paths: Sequence[str]) -> tuple[str, ...]:
+    """Return what tells the files of a scene from all others, whatever they are called: links are one file."""
+    return tuple(_identity(path) for path in paths)
+
+
+def _identity(path: str) -> str:
+    try:
+        found = Path(path).stat()
+    except (OSError, ValueError):  # a URL, or a name of GDAL's own
+        return path
+    return f"{found.st_dev}:{found.st_ino}"

@@ -13,10 +13,9 @@ from itertools import islice
 from pathlib import Path, PurePath
 
 from satseg.errors import UsageError, printable
-from satseg.raster.names import is_local_file
+from satseg.raster.names import identity, is_local_file
 from satseg.raster.selection import distinct_names
 from satseg.tiles.scene_table import LabelledScene, read_scene_table
-from satseg.tiles.twins import identity
 
 log = logging.getLogger("satseg")
 

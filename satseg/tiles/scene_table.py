@@ -16,9 +16,8 @@ import pyarrow.parquet as pq
 
 from satseg.errors import UsageError, one_line, printable
 from satseg.raster.csv_table import read_csv
-from satseg.raster.names import is_local_file, split_layer
+from satseg.raster.names import identity, is_local_file, split_layer
 from satseg.tiles.layout import SPLITS
-from satseg.tiles.twins import identity
 
 log = logging.getLogger("satseg")
 

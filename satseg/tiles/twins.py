@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 from rasterio.windows import Window
@@ -39,19 +37,6 @@ def contents(scene: AnyScene) -> str | None:
             highest.append(values[:, valid].max(axis=1))
     flat = not lowest or bool((np.min(lowest, axis=0) == np.max(highest, axis=0)).all())
     return None if flat else digest.hexdigest()
-
-
-def identity(paths: Sequence[str]) -> tuple[str, ...]:
-    """Return what tells the files of a scene from all others, whatever they are called: links are one file."""
-    return tuple(_identity(path) for path in paths)
-
-
-def _identity(path: str) -> str:
-    try:
-        found = Path(path).stat()
-    except (OSError, ValueError):  # a URL, or a name of GDAL's own
-        return path
-    return f"{found.st_dev}:{found.st_ino}"
 
 
 def _samples(height: int, width: int) -> list[Window]:

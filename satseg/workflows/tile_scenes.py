@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from satseg.errors import SatsegError, SceneError, TileError, UsageError, printable
+from satseg.raster.names import identity
 from satseg.raster.scales import same_scale
 from satseg.raster.selection import is_generic, select_bands
 from satseg.raster.source import SceneSource
@@ -17,7 +18,7 @@ from satseg.records import BandSpec, Progress, ProgressEvent, SceneInfo, no_prog
 from satseg.tiles.scene_table import LabelledScene
 from satseg.tiles.sources import SceneFiles
 from satseg.tiles.tileset import TileSet
-from satseg.tiles.twins import contents, identity
+from satseg.tiles.twins import contents
 from satseg.workflows.tile_options import TileOptions
 
 log = logging.getLogger("satseg")
