@@ -8,9 +8,13 @@ from pathlib import Path
 
 from satseg.errors import ArchitectureError, AreaError, CheckpointError, LabelError, SceneError, TileError
 
+HEADER = "tileset.json"
+"""File that tells the folder of a tile set."""
+
 INDEX = "index.parquet"
-_RUN = "settings.json"  # what tells the folder of a run
 """File in the folder of a tile set without which it is none."""
+
+_RUN = "settings.json"  # what tells the folder of a run
 
 BEST = "best.safetensors"
 """File in the folder of a training run that stands for it."""

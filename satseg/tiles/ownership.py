@@ -8,8 +8,8 @@ from pathlib import Path
 
 from satseg.errors import OutputError
 from satseg.outputs.families import family
-from satseg.presence import INDEX
-from satseg.tiles.tileset import HEADER, MOMENTS
+from satseg.presence import HEADER, INDEX
+from satseg.tiles.tileset import MOMENTS
 
 _FILES = (HEADER, INDEX, MOMENTS)
 _FOLDERS = ("images", "labels")

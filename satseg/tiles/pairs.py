@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path, PurePath
 
 from satseg.errors import UsageError, printable
+from satseg.presence import HEADER
 from satseg.raster.names import identity, is_local_file
 from satseg.raster.selection import distinct_names
 from satseg.tiles.scene_table import LabelledScene, read_scene_table
@@ -36,6 +37,7 @@ def find_pairs(given: PairsSource) -> list[LabelledScene]:
     In two folders, those of the same name belong together, or those whose names differ in the same words:
     ``img_007.png`` and ``mask_007.png``, where all scenes and labels are named like this. In two patterns, ``{stem}``
     is what both names share, ``*`` any text within a name, and ``**`` any folders; all other characters are themselves.
+    Neither speaks of hidden files, nor of tile sets, whose tiles are no scenes; a tile set that is named is taken.
     Scenes without labels, and labels without a scene, are left out with a warning. Where names leave room for doubt,
     the first pair is told.
 
@@ -257,12 +259,23 @@ def _below(folder: Path, part: str) -> Iterator[Path]:
     """Yield what is in a folder under a part of a pattern."""
     if part == "**":
         yield folder
-        yield from (Path(path) for path, _, _ in islice(os.walk(folder), 1, None) if "/." not in path)
+        yield from islice(_folders(folder), 1, None)
     elif STEM not in part and "*" not in part:
         yield from [folder / part] if os.path.lexists(folder / part) else []
     elif folder.is_dir():
         name = _compiled(part, None)
-        yield from (path for path in _entries(folder) if name.fullmatch(path.name))
+        yield from (path for path in _entries(folder) if name.fullmatch(path.name) and not _is_tileset(path))
+
+
+def _is_tileset(path: Path) -> bool:
+    return (path / HEADER).is_file()
+
+
+def _folders(top: Path) -> Iterator[Path]:
+    """Yield a folder and those below it, without hidden ones and tile sets."""
+    for path, below, _ in os.walk(top):
+        below[:] = [name for name in below if not name.startswith(".") and not _is_tileset(Path(path, name))]
+        yield Path(path)
 
 
 def _parted(text: str) -> tuple[str, str]:

@@ -27,7 +27,7 @@ from rasterio.windows import Window
 
 from satseg.classes import IGNORE_INDEX, ClassTable
 from satseg.errors import SatsegError, TileError, one_line
-from satseg.presence import INDEX, require_tiles
+from satseg.presence import HEADER, INDEX, require_tiles
 from satseg.raster.bands import Moments, merge_moments
 from satseg.raster.names import open_raster
 from satseg.raster.scene import Scene
@@ -39,7 +39,6 @@ from satseg.tiles.places import footprints_of, lie_somewhere, overlapped
 
 log = logging.getLogger("satseg")
 
-HEADER = "tileset.json"
 MOMENTS = "moments.parquet"
 _FORMAT = 2
 _BATCH = 4096

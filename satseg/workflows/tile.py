@@ -208,6 +208,7 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
         _check_output(output, append=append, overwrite=overwrite, resume=resume)  # a kill may have put it aside
         base = TileSet.open(output) if append else None
         found = GivenScenes(scenes, stack, labels, pairs, paired, given)
+        found.warn_of_splits()
         options = given if base is None else given.kept_from(base, given_splits=found.given_splits)
         lengths = _check_options(options, threads, base)
         sources = found.sources(bands=options.bands, gsd=lengths.gsd, extra=options.extra)

@@ -17,6 +17,7 @@ from satseg.raster.source import SceneSource
 from satseg.records import BandSpec, Progress, ProgressEvent, SceneInfo, no_progress
 from satseg.tiles.scene_table import LabelledScene
 from satseg.tiles.sources import SceneFiles
+from satseg.tiles.split_folders import warn_of_split_folders
 from satseg.tiles.tileset import TileSet
 from satseg.tiles.twins import contents
 from satseg.workflows.tile_options import TileOptions
@@ -69,6 +70,16 @@ class GivenScenes:
     def given_splits(self) -> bool:
         """Whether each scene comes with its split."""
         return self.options.split is not None or any(pair.split for pair in self.pairs or ())
+
+    def warn_of_splits(self) -> None:
+        """Warn where folders part the scenes into splits, and neither they nor an option say which are wanted."""
+        if not (self.given_splits or self.options.given & {"split_by", "shares"}):
+            files = (
+                [(scene,) for scene in self.scenes]
+                if self.pairs is None
+                else [(pair.scene, *pair.labels) for pair in self.pairs]
+            )
+            warn_of_split_folders(files, self.listed or ())
 
     @property
     def label_files(self) -> Sequence[str] | dict[str, tuple[str, ...]]:

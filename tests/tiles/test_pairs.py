@@ -154,3 +154,15 @@ def test_the_hint_says_where_a_pattern_ends_to_match() -> None:
 def test_thousands_of_pairs_are_found_at_once() -> None:
     touch(Path(), *(f"s/{i}_{kind}.tif" for i in range(1500) for kind in ("x", "y")))
     assert len(found("s/{stem}_*x.tif", "s/{stem}_y.tif")) == 1500
+
+
+def test_patterns_leave_out_tile_sets_unless_they_name_them() -> None:
+    touch(Path(), *(f"{split}/{part}/a{split}.tif" for split in ("train", "val") for part in ("images", "masks")))
+    touch(Path(), "tiles/tileset.json", "tiles/images/a_0_0.tif", "tiles/masks/a_0_0.tif")
+    touch(Path(), "old/tiles/tileset.json", "old/tiles/images/a_0_0.tif", "old/tiles/masks/a_0_0.tif")
+    known = {f"{split}/images/a{split}.tif": f"{split}/masks/a{split}.tif" for split in ("train", "val")}
+    assert found("*/images/{stem}.tif", "*/masks/{stem}.tif") == known
+    assert found("**/images/{stem}.tif", "**/masks/{stem}.tif") == known
+    assert found("tiles/images/{stem}.tif", "tiles/masks/{stem}.tif") == {
+        "tiles/images/a_0_0.tif": "tiles/masks/a_0_0.tif"
+    }

@@ -199,3 +199,13 @@ def test_an_interrupted_addition_with_a_split_goes_on() -> None:
     tile(pairs=chips, split="val", append=True, resume=True)
     assert splits() == {str(i): "train" if i < 2 else "val" for i in range(6)}
     assert tile(pairs=chips, split="val", append=True, resume=True).tiles == {"train": 2, "val": 4, "test": 0}
+
+
+@pytest.mark.parametrize(("options", "warned"), [({}, True), ({"split_by": "scene"}, False), ({"split": "val"}, False)])
+def test_splits_that_folders_name_are_not_dealt_anew_without_a_word(
+    options: dict[str, str], warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_chips("train", range(6))
+    write_chips("test", range(6, 12))
+    tile(pairs=("*/images/{stem}.tif", "*/masks/{stem}.tif"), class_map="0=background,1=road", **options)
+    assert ("'test/images/{stem}.tif' 'test/masks/{stem}.tif' --split test --append" in caplog.text) == warned

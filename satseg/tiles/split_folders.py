@@ -1,0 +1,63 @@
+"""Folders that part a data set into train, val and test, as many are published."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from satseg.errors import printable
+from satseg.tiles.layout import SPLITS
+
+log = logging.getLogger("satseg")
+
+_SEVERAL = 2
+_SPLITS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+
+
+def warn_of_split_folders(files: Sequence[Sequence[str]], patterns: Sequence[str] = ()) -> None:
+    """Warn where scenes that are about to be dealt to the splits lie in folders of several splits already.
+
+    Args:
+        files: Path of each scene, and that of its labels if it has its own.
+        patterns: Those that scenes and labels were found by, if they were.
+    """
+    found: dict[str, tuple[str, Sequence[str]]] = {}
+    for paths in files:
+        folder = next((part for part in reversed(Path(paths[0]).parts[:-1]) if part.casefold() in _SPLITS), None)
+        if folder is not None:
+            found.setdefault(_SPLITS[folder.casefold()], (folder, paths))
+    if len(found) < _SEVERAL:
+        return
+    splits = [split for split in SPLITS if split in found]
+    calls = [_options(split, *found[split], patterns) + (" --append" if split != splits[0] else "") for split in splits]
+    log.warning(
+        "Scenes of the folders %s are dealt to the splits anew. To keep the splits that they come with: %s.",
+        ", ".join(printable(found[split][0]) for split in splits),
+        "; then ".join(calls),
+    )
+
+
+def _options(split: str, folder: str, paths: Sequence[str], patterns: Sequence[str]) -> str:
+    """Return the options that tile the scenes of one folder alone."""
+    if len(patterns) == len(paths):
+        narrowed = [shlex.quote(_narrowed(*pair, folder)) for pair in zip(patterns, paths, strict=True)]
+        return f"--pairs {' '.join(narrowed)} --split {split}"
+    return f"the scenes of {printable(folder)} alone, with --split {split}"
+
+
+def _narrowed(pattern: str, path: str, folder: str) -> str:
+    """Return a pattern with the name of a folder in place of the ``*`` that it was found by."""
+    parts, named = Path(pattern).parts, Path(path).parts
+    if "**" in parts:
+        return pattern.replace("**", f"**/{printable(folder)}/**", 1)
+    return str(Path(*(folder if name == folder else part for part, name in zip(parts, named, strict=True))))
