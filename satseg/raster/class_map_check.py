@@ -15,6 +15,7 @@ from satseg.raster.class_map import IGNORE, OTHERS, ClassMap, spell_pair
 
 _FEW = 3  # files that a message names one by one
 _ALIKE = 0.75  # of 0 to 1, as difflib measures it: one letter of four
+_TELLING = 3  # characters of a pattern; by fewer, nothing is meant rather than another
 _NO_DATA = frozenset(
     [
         "255",
@@ -85,14 +86,25 @@ def say_unnamed(found: Sequence[tuple[str, Counter[str], str]], class_map: Class
     )
     meant = [f"{key!r} by {value!r}" for value in values[:LISTED] if (key := _alike(value, class_map.names))]
     hint = f"Did you mean {', '.join(meant)}? " if meant else ""
-    line = ",".join(spell_pair(value, likely_class(value)) for value in values[:LISTED])
-    line = f"--class-map {shlex.quote(line + (',...' if len(values) > LISTED else ''))}"
-    more = " satseg info writes all of them as a table to edit: --class-map - > classes.csv."
+    ignored = f"--class-map '{OTHERS}={IGNORE}' for all that is not named."
+    message = f"{told}, which --class-map does not name."
+    if len(values) > LISTED:
+        return message, f"{hint}Write all of them as a table, {_table_line(found)}, edit it, and add --class-map " + (
+            f"classes.csv; or {ignored}"
+        )
+    line = shlex.quote(",".join(spell_pair(value, likely_class(value)) for value in values))
     return (
-        f"{told}, which --class-map does not name.",
-        f"{hint}Add {line}, with other names where another class, {BACKGROUND} or {IGNORE} is meant, or --class-map "
-        f"'{OTHERS}={IGNORE}' for all that is not named.{more if len(values) > LISTED else ''}",
+        message,
+        f"{hint}Add --class-map {line}, with other names where another class, {BACKGROUND} or {IGNORE} is meant, or "
+        f"{ignored}",
     )
+
+
+def _table_line(found: Sequence[tuple[str, Counter[str], str]]) -> str:
+    """Return the command that writes the values of labels as a table."""
+    path, _, unit = found[0]
+    file = shlex.quote(path) if len(found) == 1 and not path.endswith(" more,") else "FILE"
+    return f"satseg info {file}{' --class-field FIELD' if unit == 'feature' else ''} --class-map - > classes.csv"
 
 
 def likely_class(value: str) -> str:
@@ -122,26 +134,47 @@ def say_unmet(
     spellings = {spelling for keys in values.values() for spelling in keys}
     unnamed = [value for value, keys in values.items() if not any(map(class_map.find, keys))]
     told: list[str] = []
+    lost: list[str] = []
+    met = {IGNORE, BACKGROUND, *values}
     for key, name in class_map.names.items():
-        if key == OTHERS or class_map.meets(key, spellings):
+        if class_map.meets(key, spellings):
+            met.add(name)
             continue
         meant = _alike(key, unnamed)
         if meant is not None:
+            lost.append(name)
             told.insert(0, f"{key!r} (did you mean {meant!r}?)")
         elif not only_alike and name not in (IGNORE, BACKGROUND):
             told.append(f"{key!r}")
+            lost.append(name)
     if not told:
         return None
-    more = f" and {len(told) - LISTED:,} more" if len(told) > LISTED else ""
-    return f"No such value in {path} as --class-map names: {', '.join(told[:LISTED])}{more}."
+    message = f"No such value in {path} as --class-map names: {_few(told)}."
+    empty = [name for name in dict.fromkeys(lost) if name not in met]
+    return f"{message} So nothing is of the class{'es' if len(empty) > 1 else ''} {_few(empty)}." if empty else message
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - LISTED:,} more" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + more
 
 
 def _alike(text: str, others: Collection[str]) -> str | None:
-    """Return what is nearly the same, if anything; numbers are never meant by each other."""
+    """Return what is nearly the same, if anything; numbers are never meant by each other.
+
+    Of a pattern, its longest piece without ``*`` is compared with as much of the others: their beginning, or their end
+    where a ``*`` stands before it.
+    """
     if _is_number(text):
         return None
-    folded = {other.casefold(): other for other in others if other != OTHERS and not _is_number(other)}
-    found = difflib.get_close_matches(text.casefold(), folded, 1, _ALIKE)
+    piece = max(text.casefold().split(OTHERS), key=len)
+    if OTHERS in text and len(piece) < _TELLING:
+        return None
+    part = slice(None)
+    if OTHERS in text:
+        part = slice(len(piece)) if text.casefold().startswith(piece) else slice(-len(piece), None)
+    folded = {other.casefold()[part]: other for other in others if other != OTHERS and not _is_number(other)}
+    found = difflib.get_close_matches(piece, folded, 1, _ALIKE)
     return folded[found[0]] if found else None
 
 

@@ -131,11 +131,22 @@ def test_rasters_that_belong_together_are_told_of_together(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("Varbyg=barley,*=other", "'Varbyg' (did you mean 'Vårbyg'?)"),
+        ("Varbyg=barley,*=other", "'Varbyg' (did you mean 'Vårbyg'?). So nothing is of the class barley"),
         ("Varbyg=ignore,*=other", "'Varbyg' (did you mean 'Vårbyg'?)"),
-        ("vinter hvede=wheat,*=other", "'vinter hvede' (did you mean 'Vinterhvede'?)"),
-        ("Rug=rye,*=other", "'Rug'"),
-        ("Sommer*=summer,*=other", "'Sommer*'"),
+        ("Varbyg=other,*=other", "'Varbyg' (did you mean 'Vårbyg'?)"),
+        (
+            "vinter hvede=wheat,*=other",
+            "'vinter hvede' (did you mean 'Vinterhvede'?). So nothing is of the class wheat",
+        ),
+        ("Rug=rye,*=other", "'Rug'. So nothing is of the class rye"),
+        ("Rug=rye,Sommer*=summer,*=other", "'Rug', 'Sommer*'. So nothing is of the classes rye, summer"),
+        ("Rug=cereal,Vinter*=cereal,*=other", "'Rug'"),
+        (
+            "Kartofel*=potato,*=other",
+            "'Kartofel*' (did you mean 'Kartofler, spise-'?). So nothing is of the class potato",
+        ),
+        ("*hvete=wheat,*=other", "'*hvete' (did you mean 'Vinterhvede'?). So nothing is of the class wheat"),
+        ("*xy*=odd,*=other", "'*xy*'. So nothing is of the class odd"),
         ("Rug=ignore,Vårbyg=barley,Vinter*=wheat,*=other", None),
         ("*=other", None),
     ],
@@ -153,7 +164,9 @@ def test_names_and_colours_and_numbers_all_meet_a_value() -> None:
     values = {"water": ("water", "1", "#0000ff"), "2": ("2",)}
     for text in ("water=a", "1=a", "#0000FF=a", "w*=a", "2=a"):
         assert say_unmet("x", ClassMap.parse(text), values) is None
-    assert say_unmet("x", ClassMap.parse("3=a,1=b"), values) == "No such value in x as --class-map names: '3'."
+    assert say_unmet("x", ClassMap.parse("3=a,1=b"), values) == (
+        "No such value in x as --class-map names: '3'. So nothing is of the class a."
+    )
     assert say_unmet("x", ClassMap.parse("3=a,1=b"), values, only_alike=True) is None
 
 
@@ -169,5 +182,7 @@ def test_long_lists_end() -> None:
     counts = Counter({f"crop {i:02d}": 100 - i for i in range(30)})
     message, hint = say_unnamed([("x", counts, "feature")], ClassMap.parse("a=b"))
     assert "crop 11 (89 features) and 18 more" in message
-    assert "crop 11=crop 11,..." in hint
-    assert hint.endswith("satseg info writes all of them as a table to edit: --class-map - > classes.csv.")
+    assert hint == (
+        "Write all of them as a table, satseg info x --class-field FIELD --class-map - > classes.csv, edit it, and add "
+        "--class-map classes.csv; or --class-map '*=ignore' for all that is not named."
+    )

@@ -315,7 +315,8 @@ def test_names_of_a_class_map_that_neither_labels_nor_map_have_are_told(
     labels = named(tmp_path / "labels.tif", ids, "bare", "Varbyg", "wheat")
     text = "Vårbyg=barley,bare=bare,Rug=rye,Varbyg=barley,wheat=wheat"
     evaluate(judged, labels=labels, class_map=text)
-    assert f"No such value in {labels} and {judged} as --class-map names: 'Vårbyg', 'Rug'." in caplog.messages
+    unmet = f"No such value in {labels} and {judged} as --class-map names"
+    assert f"{unmet}: 'Vårbyg', 'Rug'. So nothing is of the class rye." in caplog.messages
     evaluate(judged, labels=labels, class_map="Vårbyg=barley,*=bare")
     assert f"No such value in {labels} and {judged} as --class-map names: 'Vårbyg' (did you mean" in caplog.text
 
@@ -327,4 +328,5 @@ def test_a_class_that_a_raster_names_is_known_though_it_has_no_pixel(
     vectorize(path, output=tmp_path / "a.gpkg", class_map="bare=bare,barley=crop,wheat=crop")
     assert "No such value" not in caplog.text
     vectorize(path, output=tmp_path / "b.gpkg", class_map="bare=bare,barley=crop,weat=crop,oat=oats")
-    assert f"No such value in {path} as --class-map names: 'weat' (did you mean 'wheat'?), 'oat'." in caplog.messages
+    unmet = f"No such value in {path} as --class-map names: 'weat' (did you mean 'wheat'?), 'oat'."
+    assert f"{unmet} So nothing is of the class oats." in caplog.messages
