@@ -217,8 +217,9 @@ ClassMap = Annotated[
     typer.Option(
         metavar="MAP",
         help="Class by value or colour: residential=building,1=water or #ff0000=road,Winter*=crop. * is any text, "
-        "alone any other value; the class ignore is neither taught, scored nor traced. Values with a comma stand in "
-        "double quotes. Or a CSV file with the columns value, class and, if you like, colour. Given again, it adds.",
+        "alone any other value; the class ignore is neither taught, scored nor traced. Values and classes with a comma "
+        "stand in double quotes. Or a CSV file with the columns value, class and, if you like, colour. Given again, it "
+        "adds.",
         rich_help_panel=_LABELS,
     ),
 ]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -21,8 +19,15 @@ OTHERS = "*"
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 _EXAMPLE = "For example: --class-map residential=building,1=water"
 _QUOTED = """For example: --class-map '"Potatoes, early"=potato,Wheat=cereal'"""
-_WHOLE_PAIR = """Quotes stand around a value or a whole pair: --class-map '"1=Potatoes, early",2=cereal'"""
-_END = "end of class map"
+_QUOTES = r'"((?:[^"]|"")*)"'
+_BLANKS = r"[^\S\r\n]*"
+_END = rf"{_BLANKS}(?=[,\r\n]|$)"
+_BEGINS_QUOTED = re.compile(rf"{_QUOTES}([^,\r\n]*)")
+_BOTH_QUOTED = re.compile(rf"{_QUOTES}{_BLANKS}={_BLANKS}{_QUOTES}{_END}")
+_CLASS_QUOTED = re.compile(rf"([^,\r\n]*?)={_BLANKS}{_QUOTES}{_END}")
+_IN_VALUES, _IN_CLASSES = re.compile(r'[,\r\n]|^"|=\s*"'), re.compile(r'[,\r\n=]|^"')  # what makes quotes needed
+_PLAIN = re.compile(r"[^,\r\n]*")
+_BETWEEN = re.compile(r"[\s,]*")
 
 
 @dataclass(frozen=True)
@@ -47,19 +52,13 @@ class ClassMap:
     def parse(cls, text: str) -> ClassMap:
         """Read ``value=class`` pairs with commas or line ends between them.
 
-        As in CSV, a pair or a value that holds a comma stands in double quotes, and a quote within is doubled. The
-        last ``=`` of a pair parts it.
+        A value or a class that holds a comma stands in double quotes, as may any other, or both with their ``=``; a
+        quote within is doubled. The last ``=`` outside of quotes around a class parts a pair.
 
         Raises:
             UsageError: A pair is incomplete, a quote is not closed, or a value stands twice.
         """
-        try:
-            *rows, end = csv.reader(io.StringIO(f"{text}\n{_END}\n", newline=""), skipinitialspace=True)
-        except csv.Error as error:
-            raise UsageError(f"--class-map cannot be read: {error}.", hint=_EXAMPLE) from error
-        if end != [_END]:
-            raise UsageError(f"A quote in --class-map {text!r} is not closed.", hint=_QUOTED)
-        return cls.of_pairs(_parted(pair.strip()) for row in rows for pair in row if pair.strip())
+        return cls.of_pairs(_pairs(text))
 
     @classmethod
     def of_pairs(cls, pairs: Iterable[tuple[str, str]], colours: Mapping[str, str] | None = None) -> ClassMap:
@@ -133,16 +132,54 @@ class ClassMap:
 
 
 def spell_pair(value: str, name: str) -> str:
-    """Return a value and its class as a class map holds them: in quotes where it must be so."""
-    pair = f"{value}={name}"
-    return '"' + pair.replace('"', '""') + '"' if re.search(r'[,\r\n]|^"', pair) else pair
+    """Return a value and its class as a class map holds them: each in quotes where it must be so."""
+    return f"{_quoted(value, _IN_VALUES)}={_quoted(name, _IN_CLASSES)}"
+
+
+def _quoted(text: str, special: re.Pattern[str]) -> str:
+    return '"' + text.replace('"', '""') + '"' if special.search(text) else text
+
+
+def _pairs(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the values of a class map and their classes.
+
+    Raises:
+        UsageError: A pair is incomplete, or a quote is not closed.
+    """
+    place = 0
+    while (place := _after(_BETWEEN, text, place)) < len(text):
+        if match := _BOTH_QUOTED.match(text, place) or (text[place] != '"' and _CLASS_QUOTED.match(text, place)):
+            quoted = match.re is _BOTH_QUOTED
+            yield _complete(match[0], _unquoted(match[1]) if quoted else match[1], _unquoted(match[2]))
+        elif match := _BEGINS_QUOTED.match(text, place):
+            yield _parted(_unquoted(match[1]) + match[2])
+        elif text[place] == '"':
+            raise UsageError(f"A quote in --class-map {text!r} is not closed.", hint=_QUOTED)
+        else:
+            match = _PLAIN.match(text, place)
+            assert match is not None
+            yield _parted(match[0])
+        place = match.end()
+
+
+def _after(pattern: re.Pattern[str], text: str, place: int) -> int:
+    match = pattern.match(text, place)
+    return place if match is None else match.end()
+
+
+def _unquoted(text: str) -> str:
+    return text.replace('""', '"')
 
 
 def _parted(pair: str) -> tuple[str, str]:
-    value, equals, name = (part.strip() for part in pair.rpartition("="))
-    if not (value and equals and name):
-        hint = _WHOLE_PAIR if '"' in pair else _EXAMPLE  # a quote that did not open the pair
-        raise UsageError(f"{pair!r} does not say which value is of which class.", hint=hint)
+    value, _, name = pair.rpartition("=")
+    return _complete(pair, value, name)
+
+
+def _complete(pair: str, value: str, name: str) -> tuple[str, str]:
+    value, name = value.strip(), name.strip()
+    if not (value and name):
+        raise UsageError(f"{pair.strip()!r} does not say which value is of which class.", hint=_EXAMPLE)
     return value, name
 
 

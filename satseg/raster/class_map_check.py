@@ -114,8 +114,8 @@ def likely_class(value: str) -> str:
     """
     if value.strip().casefold() in _NO_DATA or re.fullmatch(r"-\d+(\.\d+)?", value):
         return IGNORE
-    text = value.replace("=", " ").strip()  # the last = of a pair parts it
-    return f"class {text}".rstrip() if _is_number(text) or not text else text
+    text = value.strip()
+    return f"class {text}" if _is_number(text) else text
 
 
 def say_unmet(

@@ -39,15 +39,31 @@ def test_values_hold_commas_quotes_and_equals(text: str, value: str, name: str) 
     assert pairs(f"1=one,{text},2=two") == {"1": "one", value: name, "2": "two"}
 
 
-@given(st.dictionaries(VALUES, VALUES.filter(lambda text: "=" not in text), min_size=1))
+@given(st.dictionaries(VALUES, VALUES, min_size=1))
 def test_a_class_map_is_spelt_so_that_it_reads_back(names: dict[str, str]) -> None:
     assert ClassMap.parse(ClassMap.of_pairs(names.items()).text).names == names
 
 
-def test_quotes_around_a_class_alone_are_told_where_they_belong() -> None:
-    with pytest.raises(UsageError, match="does not say which value") as caught:
-        ClassMap.parse('0=background,1="Potatoes, early"')
-    assert '"1=Potatoes, early"' in str(caught.value.hint)
+@pytest.mark.parametrize(
+    ("value", "name", "text"),
+    [
+        ("Potatoes, early", "potato", '"Potatoes, early"=potato'),
+        ("a, b", "a, b", '"a, b"="a, b"'),
+        ("1", "a, b", '1="a, b"'),
+        ("=unknown crop", "=unknown crop", '=unknown crop="=unknown crop"'),
+        ("a=b", "c", "a=b=c"),
+        ('5" pipe', "pipe", '5" pipe=pipe'),
+    ],
+)
+def test_quotes_stand_around_what_needs_them(value: str, name: str, text: str) -> None:
+    assert spell_pair(value, name) == text
+    assert pairs(f"1x=one,{text},2=two") == {"1x": "one", value: name, "2": "two"}
+
+
+@pytest.mark.parametrize("text", ["a", "a=", "=b", '""=b', 'a=""', '"a"'])
+def test_a_pair_needs_a_value_and_a_class(text: str) -> None:
+    with pytest.raises(UsageError, match="does not say which value is of which class"):
+        ClassMap.parse(f"1=x,{text}")
 
 
 def test_a_quote_that_is_not_closed_swallows_nothing() -> None:
@@ -147,4 +163,4 @@ def test_a_value_itself_goes_before_patterns_and_these_in_their_order() -> None:
 
 def test_only_pairs_that_need_quotes_have_them() -> None:
     assert spell_pair("1", "water") == "1=water"
-    assert spell_pair("a, b", "c") == '"a, b=c"'
+    assert spell_pair("a, b", "c") == '"a, b"=c'

@@ -105,8 +105,8 @@ def test_files_of_labels_are_told_of_together(fields: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("value", "name"),
     [
-        *[("Rug", "Rug"), ("Knowable", "Knowable"), ("background", "background"), ("1.5", "1.5"), ("a=b", "a b")],
-        *[("3", "class 3"), ("0", "class 0"), ("#ff0000", "class #ff0000"), ("=", "class")],
+        *[("Rug", "Rug"), ("Knowable", "Knowable"), ("background", "background"), ("1.5", "1.5"), ("a=b", "a=b")],
+        *[("3", "class 3"), ("0", "class 0"), ("#ff0000", "class #ff0000"), ("=x", "=x")],
         *[(nobody, "ignore") for nobody in ("-1", "-9999", "255", "Unknown", "", "No data")],
     ],
 )
