@@ -243,6 +243,21 @@ def evaluate_scenes(scenes: Scenes) -> Run:
     return Run(words, scenes.names())
 
 
+def evaluate_pairs(scenes: Scenes) -> Run:
+    """Score a network on scenes with a mask each."""
+    return Run(["evaluate", "run", "--pairs", *scenes.pairs(), *scenes.model()[2:], *_CLASSES, "--threads", "1"])
+
+
+def evaluate_maps(scenes: Scenes) -> Run:
+    """Score maps with a mask each."""
+    maps = scenes.folder / f"maps-{scenes.count}"
+    if not maps.exists():
+        maps.mkdir()
+        for name in scenes.names("masks"):
+            shutil.copy(scenes.folder / name, maps)
+    return Run(["evaluate", "--pairs", maps.name, scenes.pairs()[1], *_CLASSES])
+
+
 def vectorize_layer(scenes: Scenes) -> Run:
     """Trace class rasters into one layer."""
     words = ["vectorize", *scenes.names("masks"), *_CLASSES]
@@ -283,6 +298,8 @@ CASES: dict[str, Callable[[Scenes], Run]] = {
         predict_dry,
         evaluate_tiles,
         evaluate_scenes,
+        evaluate_pairs,
+        evaluate_maps,
         vectorize_layer,
         vectorize_parquet,
         info,
