@@ -294,8 +294,12 @@ def _kind(record: logging.LogRecord, text: str) -> object:
 
 
 def _shortened(text: str) -> str:
-    """Return a text that is cut where it is long."""
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+    """Return a text that is cut between words where it is long; a word that is longer than that stays whole."""
+    if len(text) <= _LONGEST:
+        return text
+    end = text.rfind(" ", 0, _LONGEST - 3)
+    end = text.find(" ", _LONGEST) if end < 0 else end
+    return text if end < 0 else f"{text[:end].rstrip(' ,;:')} ..."
 
 
 def _console(stream: IO[str]) -> Console:

@@ -295,7 +295,13 @@ class LabelSource:
             )
         message = f"{layer.path} has the class {sorted(unknown)[0]!r}, which is not among {known}."
         if self._mapped:  # such a class is no value of the labels, but what --class-map makes of one
-            raise LabelError(message, hint=f"Name one of these in --class-map: {known}. Others need a new tile set.")
+            plain = any(name == f"class {name[6:]}" for name in self.classes.names)  # as values that nobody named are
+            raise LabelError(
+                message,
+                hint=f"{'Leave out --class-map, or name' if plain else 'Name'} one of these in "
+                f"{'it' if plain else '--class-map'}: {known}. Other names need a new tile set: --overwrite, with "
+                "--class-map from the first call on.",
+            )
         if isinstance(layer, RasterLabels) or layer.class_field is not None:
             alike = {name.lower(): name for name in self.classes.names}
             pairs = [spell_pair(name, alike.get(name.lower(), "NAME")) for name in layer.names if name != IGNORE]

@@ -71,3 +71,20 @@ def test_quiet_tells_no_infos_nor_how_many_they_were(
         log.info("%s is a scene.", number)
     rest(log)
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("what", "told"),
+    [
+        ("mountain " * 20, "mountain " * 11 + "..."),
+        ("mountain, " * 20, "mountain, " * 9 + "mountain ..."),
+    ],
+)
+def test_the_remark_that_stands_for_others_is_cut_between_words(
+    what: str, told: str, log: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(4):
+        log.warning("%s holds it: %s", f"{number}.tif", what)
+    capsys.readouterr()
+    rest(log)
+    assert capsys.readouterr().err == f"warning: 1 more like this: 0.tif holds it: {told}\n"

@@ -114,6 +114,11 @@ def test_rows_without_labels_are_left_out_and_columns_that_nobody_reads_are_name
         ("scene,labels\n,m.tif\n", "1 row has no scene in .*: 2", ""),
         ("scene,labels\nx.tif,m.tif\na.tif,y.tif\n", r"2 files that .* lists do not exist: x.tif \(row 2\), y.tif", ""),
         (
+            "scene,labels\nS1\\x.tif,m.tif\n",
+            r"1 file that .* lists does not exist: S1\\+x",
+            r"Here / parts folders, and \ does",
+        ),
+        (
             "scene,labels,split\na.tif,m.tif,valid\n",
             r"splits that there are not: 'valid' \(row 2\)",
             "mean 'val' by 'valid'?",

@@ -107,7 +107,10 @@ def test_options_that_are_given_again_replace_those_of_the_set(caplog: pytest.Lo
     assert "Rug=NAME" in str(caught.value.hint)
     with pytest.raises(LabelError, match="has the class 'rye', which is not among background, Byg") as caught:
         tile("1.tif", labels="1.gpkg", where="year > 2000", class_map="Rug=rye,Byg=Byg", append=True)
-    assert caught.value.hint == "Name one of these in --class-map: background, Byg. Others need a new tile set."
+    assert caught.value.hint == (
+        "Name one of these in --class-map: background, Byg. Other names need a new tile set: --overwrite, with "
+        "--class-map from the first call on."
+    )
     tile("1.tif", labels="1.gpkg", where="year > 2000", class_map="Rug=Byg,Byg=Byg", append=True)
     assert made(1)["where"] == "year > 2000"
     assert made(1)["class_field"] == "crop"

@@ -10,7 +10,7 @@ import pytest
 from affine import Affine
 from made_scenes import GRID, write_scene
 
-from satseg.errors import OutputError, TileError, UsageError
+from satseg.errors import LabelError, OutputError, TileError, UsageError
 from satseg.records import ProgressEvent
 from satseg.tiles.tileset import TileSet
 from satseg.workflows.check_tiles import check_tiles
@@ -209,3 +209,14 @@ def test_splits_that_folders_name_are_not_dealt_anew_without_a_word(
     write_chips("test", range(6, 12))
     tile(pairs=("*/images/{stem}.tif", "*/masks/{stem}.tif"), class_map="0=background,1=road", **options)
     assert ("'test/images/{stem}.tif' 'test/masks/{stem}.tif' --split test --append" in caplog.text) == warned
+
+
+def test_a_class_map_that_comes_too_late_is_told_what_works() -> None:
+    first, second = write_chips("train", range(5)), write_chips("val", range(5, 8))
+    tile(pairs=first, split="train")
+    with pytest.raises(LabelError, match="has the class 'cleared', which is not among class 0, class 1") as caught:
+        tile(pairs=second, split="val", append=True, class_map="0=forest,1=cleared")
+    assert str(caught.value.hint).startswith("Leave out --class-map, or name one of these in it: class 0, class 1.")
+    assert "--overwrite, with --class-map from the first call on" in str(caught.value.hint)
+    tile(pairs=second, split="val", append=True)
+    assert TileSet.open("tiles").classes.names == ("class 0", "class 1")
