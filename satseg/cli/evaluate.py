@@ -46,8 +46,8 @@ def evaluate(
         list[str] | None,
         typer.Argument(
             metavar="DATA",
-            help="For a checkpoint: a tile set (default: tiles), or with --labels scenes; - reads their names from "
-            "stdin.",
+            help="For a checkpoint: a tile set (default: that of its run, else tiles), or with --labels scenes; - "
+            "reads their names from stdin.",
             show_default=False,
         ),
     ] = None,
@@ -234,9 +234,8 @@ def _require_there(
         require_labels(labels)
     inputs.require_pairs(pairs)
     is_network = subject is not None and (subject.endswith(".safetensors") or os.path.isdir(subject))
-    tiles = data or ["tiles"]
-    if is_network and labels is None and pairs is None and len(tiles) == 1 and absent(tiles):
-        require_tiles(tiles[0])
+    if is_network and labels is None and pairs is None and len(data) == 1 and absent(data):
+        require_tiles(data[0])
 
 
 def class_rows(report: EvaluationReport) -> tuple[Sequence[str], list[tuple[object, ...]]]:

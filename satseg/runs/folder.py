@@ -144,6 +144,19 @@ class Run:
         return _read_json(self.settings)
 
     @property
+    def tile_set(self) -> Path | None:
+        """Folder of the tiles that the run was trained on, there or not; None where its settings do not tell.
+
+        Raises:
+            TrainingError: The settings cannot be read.
+        """
+        if not self.started:
+            return None
+        circumstances = self.read_settings().get("circumstances")
+        named = circumstances.get("tile_set") if isinstance(circumstances, dict) else None
+        return Path(named) if isinstance(named, str) else None
+
+    @property
     def finished(self) -> bool:
         """Whether the run record is there."""
         return self.record.exists()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from satseg.arguments import Bands, Numbers, PathLike, Paths, band_names, path, paths, whole_numbers
-from satseg.errors import ClassRasterError, LabelError, ScoreError, UsageError
+from satseg.errors import ClassRasterError, LabelError, ScoreError, TileError, UsageError
 from satseg.evaluation.measures import Measures
 from satseg.geo.units import Quantity, parse_resolution
 from satseg.presence import require_subject
@@ -23,6 +24,8 @@ from satseg.signatures import checked
 from satseg.workflows.compare import compare_polygons, compare_rasters
 from satseg.workflows.label_reading import LabelReading
 from satseg.workflows.scored_pairs import labels_of, pairs_to_score
+
+log = logging.getLogger("satseg")
 
 _TILES_HAVE_LABELS = "Tiles hold their labels; a scene, a map or polygons are compared with a file of labels."
 
@@ -85,7 +88,8 @@ def evaluate(
     Args:
         subject: Checkpoint, folder of a training run (its best checkpoint), class raster, or polygons; None where
             ``pairs`` names class rasters.
-        data: One folder of a tile set, ``tiles`` if empty; with ``labels``, one or more scenes. Empty for a map. As
+        data: One folder of a tile set; if empty, that of the run in whose folder the checkpoint lies, else ``tiles``;
+            with ``labels``, one or more scenes. Empty for a map. As
             ``subject`` and ``labels``, rasters may be open datasets of rasterio, or :class:`~satseg.SceneSource`.
         labels: Vector features in any CRS, or a class raster on any grid.
         pairs: Scenes for a checkpoint, or class rasters, and the labels of each: two folders whose files are named
@@ -189,6 +193,8 @@ def evaluate(
             return _evaluate_map(subject, reading, resolution, area, measures, progress)
         if gsd is not None:
             raise UsageError("--gsd is for polygons that are compared with polygons.")
+        if reading is None and not data:
+            data = _own_tiles(checkpoint)
         # Torch is slow to import and large, and maps need none of it.
         from satseg.workflows.predict_settings import PredictionSettings
         from satseg.workflows.score_network import NetworkScoring
@@ -260,6 +266,23 @@ def _checkpoint_of(subject: Path) -> Path | None:
         return subject
     run = Run(subject)
     return run.best if run.best.exists() else None
+
+
+def _own_tiles(checkpoint: Path) -> list[str]:
+    """Return the tiles that the run of a checkpoint was trained on; none where it lies in no run.
+
+    Other tiles of the same classes may hold as test ground what this run was trained on.
+    """
+    tiles = Run(checkpoint.parent).tile_set
+    if tiles is None:
+        return []
+    if not tiles.is_dir():
+        raise TileError(
+            f"{checkpoint.parent} was trained on the tiles {tiles}, which are not there.",
+            hint=f"Name the tile set to score: satseg evaluate {checkpoint.parent} TILES",
+        )
+    log.info("Scored on the tiles of its run: %s.", tiles)
+    return [str(tiles)]
 
 
 def _evaluate_map(

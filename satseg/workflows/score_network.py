@@ -176,7 +176,8 @@ class TileScoring:
         if tile_set.classes.names != names:
             raise CheckpointError(
                 f"{checkpoint.path} knows the classes {', '.join(names)}, but {tile_set.path} holds "
-                f"{', '.join(tile_set.classes.names)}."
+                f"{', '.join(tile_set.classes.names)}.",
+                hint="Name the tile set that it was trained on, or one tiled with its classes: --class-map.",
             )
         checkpoint.check_fits(tile_set.bands, tile_set.path)
         return cls(checkpoint, network, tile_set, split, batch_size)

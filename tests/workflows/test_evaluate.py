@@ -53,6 +53,34 @@ def read(path: Path) -> np.ndarray:
         return dataset.read(1)
 
 
+def test_a_run_is_scored_on_its_own_tiles_though_others_lie_beside_it(
+    run: Path, bright_tiles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(bright_tiles, tmp_path / "tiles")
+    for image in (tmp_path / "tiles").rglob("*.tif"):
+        image.unlink()  # scoring these would fail
+    monkeypatch.chdir(tmp_path)
+    caplog.set_level("INFO", "satseg")
+    named = evaluate(run, [bright_tiles], threads=1, pixels_only=True)
+    assert not caplog.messages
+    for subject in (run, run / "best.safetensors"):
+        assert evaluate(subject, threads=1, pixels_only=True) == named
+    assert caplog.messages.count(f"Scored on the tiles of its run: {bright_tiles}.") == 2
+
+
+def test_a_run_whose_tiles_are_gone_is_not_scored_on_others(
+    run: Path, bright_tiles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved = Path(shutil.copytree(run, tmp_path / "moved"))
+    settings = json.loads((moved / "settings.json").read_text())
+    settings["circumstances"]["tile_set"] = str(tmp_path / "gone")
+    (moved / "settings.json").write_text(json.dumps(settings))
+    shutil.copytree(bright_tiles, tmp_path / "tiles")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(TileError, match="gone, which are not there"):
+        evaluate(moved, threads=1)
+
+
 def test_a_checkpoint_on_the_val_split_scores_as_it_did_in_training(run: Path, bright_tiles: Path) -> None:
     report = evaluate(run / "best.safetensors", [bright_tiles], split="val", threads=1)
     assert report.mean_iou == pytest.approx(
