@@ -243,7 +243,8 @@ def class_rows(report: EvaluationReport) -> tuple[Sequence[str], list[tuple[obje
     rows: list[tuple[object, ...]] = [
         (Name(entry.name), entry.iou, entry.f1, entry.precision, entry.recall, entry.pixels) for entry in report.classes
     ]
-    rows.append(("mean", report.mean_iou, None, None, report.class_average_accuracy, report.pixels))
+    labelled = sum(entry.pixels for entry in report.classes)  # those that the map leaves out are among them
+    rows.append(("mean", report.mean_iou, None, None, report.class_average_accuracy, labelled))
     return ("class", "IoU", "F1", "precision", "recall", "px"), rows
 
 

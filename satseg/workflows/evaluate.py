@@ -244,12 +244,20 @@ def _refuse_beside_pairs(
     if labels is not None:
         raise UsageError("--pairs and --scene-list name the labels of each scene; --labels does not go with them.")
     if data:
-        raise UsageError(f"{data[0]} has no labels of its own: --pairs or --scene-list names all scenes.")
+        raise _named_twice(data[0])
     if subject is not None and checkpoint is None:
         raise UsageError(
             f"{subject} is no checkpoint; --pairs compares a network, or maps by themselves, with the labels of each.",
             hint="Drop it, where the pairs are of maps and labels.",
         )
+
+
+def _named_twice(scene: str) -> UsageError:
+    """Return the error of a scene or map that is named beside pairs."""
+    return UsageError(
+        f"{scene} is named beside --pairs or --scene-list, which name all scenes and maps themselves.",
+        hint="Drop the files: satseg evaluate RUN --pairs ... scores a network, satseg evaluate --pairs ... maps.",
+    )
 
 
 def _refuse_without_labels(**given: object) -> None:

@@ -14,6 +14,7 @@ from affine import Affine
 from made_scenes import GRID, write_scene
 from sklearn.metrics import confusion_matrix
 
+from satseg.cli.evaluate import class_rows
 from satseg.errors import LabelError, UsageError
 from satseg.evaluation.confusion import score
 from satseg.records import ProgressEvent
@@ -168,3 +169,24 @@ def test_values_that_could_mean_two_things_are_asked_about_with_an_option_that_t
     with pytest.raises(LabelError, match="-1") as caught:
         evaluate(pairs=[chips / "maps", chips / "masks"])
     assert "--unlabelled -1" in str(caught.value.hint)
+
+
+def test_pixels_of_the_classes_add_up_to_those_of_the_mean_though_the_map_leaves_some_out(
+    chips: Path, tmp_path: Path
+) -> None:
+    with rasterio.open(chips / "maps" / "chip_0.tif") as source:
+        guess = source.read()
+    guess[:, :10] = 255
+    write_scene(tmp_path / "map.tif", guess, transform=place(0), nodata=255)
+    report = evaluate(tmp_path / "map.tif", labels=chips / "masks" / "chip_0.tif", unlabelled=[-1], bootstrap=0)
+    assert report.left_out > 0
+    _, rows = class_rows(report)
+    assert rows[-1][-1] == sum(row[-1] for row in rows[:-1]) == report.pixels + report.left_out
+
+
+def test_maps_named_beside_pairs_are_answered_with_what_to_drop(chips: Path) -> None:
+    maps = sorted((chips / "maps").iterdir())
+    with pytest.raises(UsageError, match=r"chip_1.tif is named beside --pairs") as caught:
+        evaluate(maps[0], maps[1:], pairs=[chips / "maps", chips / "masks"])
+    assert caught.value.hint is not None
+    assert "Drop the files" in caught.value.hint
