@@ -41,7 +41,7 @@ def warn_of_split_folders(files: Sequence[Sequence[str]], patterns: Sequence[str
     splits = [split for split in SPLITS if split in found]
     calls = [_options(split, *found[split], patterns) + (" --append" if split != splits[0] else "") for split in splits]
     log.warning(
-        "Scenes of the folders %s are dealt to the splits anew. To keep the splits that they come with: %s.",
+        "Scenes of the folders %s are dealt to the splits anew. To keep the splits that they come with: %s",
         ", ".join(printable(found[split][0]) for split in splits),
         "; then ".join(calls),
     )

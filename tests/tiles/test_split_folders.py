@@ -21,12 +21,12 @@ def told(caplog: pytest.LogCaptureFixture, files: list[tuple[str, ...]], *patter
         (
             ("d/*/images/{stem}.tif", "d/*/masks/{stem}.tif"),
             "--pairs 'd/train/images/{stem}.tif' 'd/train/masks/{stem}.tif' --split train; then "
-            "--pairs 'd/Valid/images/{stem}.tif' 'd/Valid/masks/{stem}.tif' --split val --append.",
+            "--pairs 'd/Valid/images/{stem}.tif' 'd/Valid/masks/{stem}.tif' --split val --append",
         ),
         (
             ("d/**/{stem}.tif", "d/*/masks/{stem}.tif"),
             "--pairs 'd/**/train/**/{stem}.tif' 'd/train/masks/{stem}.tif' --split train; then "
-            "--pairs 'd/**/Valid/**/{stem}.tif' 'd/Valid/masks/{stem}.tif' --split val --append.",
+            "--pairs 'd/**/Valid/**/{stem}.tif' 'd/Valid/masks/{stem}.tif' --split val --append",
         ),
     ],
 )
@@ -39,7 +39,7 @@ def test_patterns_over_several_splits_are_told_with_the_lines_that_keep_them(
 
 def test_scenes_without_patterns_are_told_by_their_folders(caplog: pytest.LogCaptureFixture) -> None:
     assert told(caplog, [("train/a.tif",), ("test/b.tif",)]) == (
-        "the scenes of train alone, with --split train; then the scenes of test alone, with --split test --append."
+        "the scenes of train alone, with --split train; then the scenes of test alone, with --split test --append"
     )
 
 
