@@ -52,8 +52,13 @@ def evaluate(
         ),
     ] = None,
     labels: Annotated[
-        str | None,
-        typer.Option("--labels", "-l", metavar="FILE", help="Vector features in any CRS, or a class raster."),
+        list[str] | None,
+        typer.Option(
+            "--labels",
+            "-l",
+            metavar="FILE",
+            help="Vector features in any CRS, or a class raster; given again, later ones lie on top.",
+        ),
     ] = None,
     pairs: options.Pairs = None,
     scene_list: options.SceneList = None,
@@ -209,7 +214,7 @@ def _require_there(
     subject: str | None,
     data: Sequence[str],
     *,
-    labels: str | None,
+    labels: Sequence[str] | None,
     pairs: tuple[str, str] | str | None,
     aoi: str | None,
     arch: str | None,
@@ -229,12 +234,12 @@ def _require_there(
     if aoi is not None:
         require_area(aoi)
     require_own_network(arch)
-    if labels is not None:
+    if labels:
         inputs.require_scenes(data)
-        require_labels(labels)
+        require_labels(*labels)
     inputs.require_pairs(pairs)
     is_network = subject is not None and (subject.endswith(".safetensors") or os.path.isdir(subject))
-    if is_network and labels is None and pairs is None and len(data) == 1 and absent(data):
+    if is_network and not labels and pairs is None and len(data) == 1 and absent(data):
         require_tiles(data[0])
 
 

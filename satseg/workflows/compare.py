@@ -270,7 +270,7 @@ def compare_polygons(
     mapped = mapped.among(source.classes, extend=True)
     source = source.among(mapped.classes)
     if source.polygons is None and gsd is not None:
-        raise UsageError(f"--gsd is for polygons that are compared with polygons; {labels.path} is a raster.")
+        raise UsageError(f"--gsd is for polygons that are compared with polygons; {source.path} is a raster.")
     assert mapped.polygons is not None
     areas = [*([] if aoi is None else [aoi]), *_ground_of(mapped.polygons[0], given=aoi is not None)]
     if source.polygons is not None and gsd is None:

@@ -35,7 +35,7 @@ def evaluate(
     subject: PathLike | None = None,
     data: Paths = (),
     *,
-    labels: PathLike | None = None,
+    labels: Paths | None = None,
     pairs: Paths | None = None,
     class_field: str | None = None,
     class_map: ClassMapSource | None = None,
@@ -91,7 +91,7 @@ def evaluate(
         data: One folder of a tile set; if empty, that of the run in whose folder the checkpoint lies, else ``tiles``;
             with ``labels``, one or more scenes. Empty for a map. As
             ``subject`` and ``labels``, rasters may be open datasets of rasterio, or :class:`~satseg.SceneSource`.
-        labels: Vector features in any CRS, or a class raster on any grid.
+        labels: Vector features in any CRS, or a class raster on any grid; several lie over each other, the last on top.
         pairs: Scenes for a checkpoint, or class rasters, and the labels of each: two folders whose files are named
             alike, two patterns, or a table, as ``tile`` takes them. Of a table that names splits, ``split`` is scored.
         class_field: Attribute that names the class of each feature; without it all features are one class. Polygons
@@ -145,7 +145,7 @@ def evaluate(
     """
     measures = Measures(boundary_tolerance, boundary_width, pixels_only, block, bootstrap, seed, worst)
     subject, data = None if subject is None else path(subject, "subject"), paths(data, "data")
-    labels, class_map = None if labels is None else path(labels, "labels"), read_again(class_map)
+    files, class_map = None if labels is None else paths(labels, "labels") or None, read_again(class_map)
     labelled_area = None if labelled_area is None else path(labelled_area, "labelled_area")
     aoi, unlabelled = None if aoi is None else path(aoi, "aoi"), whole_numbers(unlabelled, "unlabelled")
     bands = None if bands is None else band_names(bands)
@@ -153,21 +153,21 @@ def evaluate(
     if subject is not None:
         require_subject(subject)
     checkpoint = None if subject is None else _checkpoint_of(Path(subject))
-    if rank and (checkpoint is None or labels is not None or pairs is not None):
+    if rank and (checkpoint is None or files is not None or pairs is not None):
         raise UsageError("Tiles are ranked by a checkpoint: give one, and a tile set instead of labels.")
     found = None if pairs is None else pairs_to_score(paths(pairs, "pairs"), split)
-    _refuse_beside_pairs(subject, checkpoint, data, labels, pairs)
+    _refuse_beside_pairs(subject, checkpoint, data, files, pairs)
     if subject is None and found is None:
         raise UsageError(
             "There is nothing to score.",
             hint="Name a checkpoint, a run, a class raster or polygons; or maps: --pairs.",
         )
-    if checkpoint is None and found is None and (data or labels is None):
+    if checkpoint is None and found is None and (data or files is None):
         raise UsageError(
             f"{subject} is no checkpoint; a map is compared with labels, and with nothing else.",
             hint="Name them: satseg evaluate classes.tif --labels FILE",
         )
-    if labels is None and found is None:
+    if files is None and found is None:
         _refuse_without_labels(
             class_field=class_field,
             class_map=class_map,
@@ -177,9 +177,9 @@ def evaluate(
             outside=outside,
             aoi=aoi,
         )
-    if bands is not None and (checkpoint is None or (labels is None and found is None)):
+    if bands is not None and (checkpoint is None or (files is None and found is None)):
         raise UsageError("--bands is for scenes that a network is shown.")
-    reading, named = None, labels if found is None else labels_of(found)
+    reading, named = None, files if found is None else labels_of(found)
     if named is not None:
         reading = LabelReading(named, class_field, class_map, where, unlabelled, labelled_area, outside)
     with gdal_environment():
@@ -236,7 +236,7 @@ def _said_to_be_maps() -> Iterator[None]:
 
 
 def _refuse_beside_pairs(
-    subject: str | None, checkpoint: Path | None, data: Sequence[str], labels: str | None, pairs: Paths | None
+    subject: str | None, checkpoint: Path | None, data: Sequence[str], labels: Sequence[str] | None, pairs: Paths | None
 ) -> None:
     """Refuse what goes not with pairs: other scenes, other labels, and anything to be scored but a network."""
     if pairs is None:
@@ -302,6 +302,11 @@ def _evaluate_map(
     progress: Progress,
 ) -> EvaluationReport:
     if not is_raster(subject) and _is_vector(subject):
+        if len(labels.path) > 1:
+            raise UsageError(
+                f"Polygons are compared with one file of labels; {len(labels.path)} were given.",
+                hint="Merge them into one layer, or score the map that the polygons came from.",
+            )
         return compare_polygons(subject, labels, gsd, aoi, measures, progress)
     if gsd is not None:
         raise UsageError("--gsd is for polygons that are compared with polygons.")

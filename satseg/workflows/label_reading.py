@@ -28,7 +28,7 @@ class LabelReading:
     """How labels are read.
 
     Args:
-        path: Vector features or a class raster; or those of each scene, by its name.
+        path: Vector features or class rasters, later ones on top; or those of each scene, by its name.
         class_field: Attribute that names the class of each feature; None puts all of them into one.
         class_map: Class by value, as text, file or dictionary; None makes a class of each value.
         where: Condition in SQL that features must meet.
@@ -38,7 +38,7 @@ class LabelReading:
         remembered: The class map as text, where it is that of a network or map.
     """
 
-    path: str | Path | Mapping[str, Sequence[str]]
+    path: Sequence[str] | Mapping[str, Sequence[str]]
     class_field: str | None = None
     class_map: ClassMapSource | None = None
     where: str | None = None
@@ -82,7 +82,7 @@ class LabelReading:
     def _files(self) -> list[str]:
         """All files of labels, in order."""
         if not isinstance(self.path, Mapping):
-            return [str(self.path)]
+            return list(self.path)
         return list(dict.fromkeys(file for files in self.path.values() for file in files))
 
     @cached_property
@@ -106,8 +106,9 @@ class LabelReading:
         """
         mapping = self.mapping
         if mapping is not None and self.class_field is None and not any(map(is_raster, self._files)):
-            # All features are of the one class that the file is named after: a class map may speak of the map alone.
-            named = not self.paired and mapping.find(printable(Path(VectorLayer.open(self._files[0]).path).stem))
+            # All features are of the class that their file is named after: a class map may speak of the map alone.
+            stems = [] if self.paired else [printable(Path(VectorLayer.open(file).path).stem) for file in self._files]
+            named = any(mapping.find(stem) for stem in stems)
             mapping = mapping if named else None
         if mapping is not None:
             mapping = replace(mapping, keeps_targets=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -13,7 +14,9 @@ import shapely
 from affine import Affine
 from made_scenes import GRID, write_scene
 from sklearn.metrics import confusion_matrix
+from typer.testing import CliRunner
 
+from satseg.cli.app import app
 from satseg.cli.evaluate import class_rows
 from satseg.errors import LabelError, UsageError
 from satseg.evaluation.confusion import score
@@ -190,3 +193,26 @@ def test_maps_named_beside_pairs_are_answered_with_what_to_drop(chips: Path) -> 
         evaluate(maps[0], maps[1:], pairs=[chips / "maps", chips / "masks"])
     assert caught.value.hint is not None
     assert "Drop the files" in caught.value.hint
+
+
+def test_several_files_of_labels_lie_over_each_other_the_last_on_top(chips: Path, tmp_path: Path) -> None:
+    with rasterio.open(chips / "masks" / "chip_0.tif") as source:
+        truth = np.abs(source.read()).astype(np.uint8)
+    below, above, both = truth.copy(), 1 - truth, truth.copy()
+    above[:, :40] = 255
+    both[:, 40:] = above[:, 40:]
+    write_scene(tmp_path / "below.tif", below, transform=place(0))
+    write_scene(tmp_path / "above.tif", above, transform=place(0), nodata=255)
+    write_scene(tmp_path / "both.tif", both, transform=place(0))
+    judged = chips / "maps" / "chip_0.tif"
+    found = evaluate(judged, labels=[tmp_path / "below.tif", tmp_path / "above.tif"], bootstrap=0)
+    assert found.confusion == evaluate(judged, labels=[tmp_path / "both.tif"], bootstrap=0).confusion
+    files = [part for name in ("below", "above") for part in ("-l", str(tmp_path / f"{name}.tif"))]
+    answer = CliRunner().invoke(app, ["evaluate", str(judged), *files, "--bootstrap", "0", "--json"])
+    assert json.loads(answer.stdout)["confusion"] == [list(row) for row in found.confusion]
+
+
+def test_polygons_are_compared_with_one_file_of_labels(chips: Path) -> None:
+    roofs = sorted((chips / "roofs").iterdir())
+    with pytest.raises(UsageError, match="one file of labels; 2 were given"):
+        evaluate(roofs[0], labels=roofs[:2])
