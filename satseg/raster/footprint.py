@@ -30,6 +30,7 @@ class Footprint:
 
     def __init__(self) -> None:
         self._scenes: list[shapely.Polygon] = []
+        self._names: list[str] = []
         self._known = True
 
     def add(self, scene: SceneInfo, crs: str | None) -> None:
@@ -44,6 +45,19 @@ class Footprint:
         self._known &= moved is not None
         if moved is not None:
             self._scenes.append(moved)
+            self._names.append(scene.path)
+
+    def shared(self) -> tuple[str, str, float] | None:
+        """Return the two scenes that share the most ground, and which share of the smaller one; None below 1 %."""
+        ground = shapely.make_valid(np.array(self._scenes, dtype=object))
+        one, other = shapely.STRtree(ground).query(ground, predicate="intersects")
+        one, other = one[one < other], other[one < other]
+        common = shapely.area(shapely.intersection(ground[one], ground[other]))
+        shares = common / np.minimum(shapely.area(ground[one]), shapely.area(ground[other]))
+        if not len(shares) or shares.max() < 0.01:
+            return None
+        most = int(shares.argmax())
+        return self._names[one[most]], self._names[other[most]], float(shares[most])
 
     @property
     def text(self) -> str | None:

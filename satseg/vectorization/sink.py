@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 import tempfile
 from collections import deque
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from satseg.classes import ClassTable
     from satseg.vectorization.regions import Regions
     from satseg.vectorization.table import Batch
+
+log = logging.getLogger("satseg")
 
 _HELD = 32 * 2**20  # bytes of polygons that wait in memory; more go to a temporary file
 _WAITING = 2  # batches between the tracer and the attribute table
@@ -196,6 +199,7 @@ class PolygonSink:
         self._open = False
         self._pool.shutdown()
         self._staging.close()
+        self._warn_of_shared_ground()
         return total(self._done, self._paths)
 
     def abort(self) -> None:
@@ -208,6 +212,17 @@ class PolygonSink:
             writer.abort()
         stopped = InterruptedError()
         self._staging.__exit__(type(stopped), stopped, None)
+
+    def _warn_of_shared_ground(self) -> None:
+        shared = None if self._layer is None else self._layer.footprint.shared()
+        if shared is not None:
+            log.warning(
+                "%s and %s show the same ground (%.0f %% of the smaller one), where polygons of both lie in %s: make a "
+                "mosaic of them first (gdalbuildvrt), or a file for each.",
+                *map(without_secrets, shared[:2]),
+                100 * shared[2],
+                ", ".join(self._paths),
+            )
 
     def _attributes(self, scene: SceneInfo, confidence: bool) -> tuple[str, ...]:
         """Return the attributes asked for, or all that maps like the first one can fill."""

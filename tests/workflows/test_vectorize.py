@@ -306,6 +306,21 @@ def test_several_rasters_make_one_layer_or_none(tmp_path: Path, classes: np.ndar
     assert out.read_bytes() == before
 
 
+def test_rasters_of_the_same_ground_are_told_of(
+    tmp_path: Path, classes: np.ndarray, caplog: pytest.LogCaptureFixture
+) -> None:
+    height, width = classes.shape
+    places = {"here": (0, 0), "beside": (width, 0), "half": (0, height / 2)}
+    here, beside, half = (
+        write_raster(tmp_path / f"{name}.tif", classes, transform=TRANSFORM * Affine.translation(*place))
+        for name, place in places.items()
+    )
+    vectorize([here, beside], output=tmp_path / "neighbours.gpkg")
+    assert "the same ground" not in caplog.text
+    vectorize([beside, here, half], output=tmp_path / "both.gpkg")
+    assert f"{here} and {half} show the same ground (50 % of the smaller one)" in caplog.text
+
+
 _FULL_DISK = """
 import resource, signal, sys
 from satseg.cli.app import main
