@@ -269,7 +269,7 @@ def test_a_killed_predict_ends_with_130_and_leaves_no_map(model: Path, tmp_path:
     [
         (["tile", "--pairs", "a", "b", "--pairs", "c", "d"], "--pairs"),
         (["tile", "a.tif", "-l", "b.gpkg", "-o", "one", "--output", "two"], "--output"),
-        (["evaluate", "map.tif", "-l", "a.gpkg", "-l", "b.gpkg"], "--labels"),
+        (["evaluate", "map.tif", "-l", "a.gpkg", "--aoi", "b.gpkg", "--aoi", "c.gpkg"], "--aoi"),
     ],
 )
 def test_files_of_which_only_the_last_would_count_are_refused(satseg: Callable, words: list[str], name: str) -> None:

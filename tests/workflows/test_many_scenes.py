@@ -147,7 +147,8 @@ def test_no_function_is_called_more_often_for_each_of_many_scenes(
         monkeypatch.setattr(sys, "argv", ["satseg", *map(str, named(scenes, "images", count))])
         profile = cProfile.Profile()
         profile.runcall(command, scenes, count, tmp_path / out)
-        return {where: entry[1] for where, entry in pstats.Stats(profile).stats.items()}
+        counted = {where: entry[1] for where, entry in pstats.Stats(profile).stats.items()}
+        return {where: number for where, number in counted.items() if not _waits(where)}
 
     calls(COUNTS[0], "imports")
     few, some, many = (calls(count, str(count)) for count in COUNTS)
@@ -158,6 +159,12 @@ def test_no_function_is_called_more_often_for_each_of_many_scenes(
         and (last := (number - some.get(where, 0)) / (COUNTS[2] - COUNTS[1])) > 1.5 * first + 5
     }
     assert grown == {}
+
+
+def _waits(where: tuple[str, int, str]) -> bool:
+    """Tell functions that are called as often as threads happen to wait for each other."""
+    file, _, name = where
+    return "_thread." in name or Path(file).name == "threading.py"
 
 
 @contextmanager
