@@ -22,6 +22,7 @@ FOOTPRINT = "SATSEG_FOOTPRINT"
 """Name under which layers keep it: polygons in the CRS of the layer, as WKT."""
 
 _LONGEST = 2**20  # characters
+_AT_ONCE = 64  # scenes
 _PIECES = 64  # of a side of a scene, where it is bent by the way to another CRS
 
 
@@ -40,24 +41,28 @@ class Footprint:
             scene: Its grid.
             crs: CRS of the layer.
         """
-        outline = shapely.Polygon(np.stack(Grid.of_scene(scene).corners(), axis=1))
-        moved = _brought(outline, scene.crs, crs)
+        moved = ground_of(scene, crs)
         self._known &= moved is not None
         if moved is not None:
             self._scenes.append(moved)
             self._names.append(scene.path)
 
     def shared(self) -> tuple[str, str, float] | None:
-        """Return the two scenes that share the most ground, and which share of the smaller one; None below 1 %."""
+        """Return two scenes that share ground, and which share of the smaller one; None where none share 1 %.
+
+        Scenes are looked at a few at a time, until two are found: of many on one ground, all pairs would be too many.
+        """
         ground = shapely.make_valid(np.array(self._scenes, dtype=object))
-        one, other = shapely.STRtree(ground).query(ground, predicate="intersects")
-        one, other = one[one < other], other[one < other]
-        common = shapely.area(shapely.intersection(ground[one], ground[other]))
-        shares = common / np.minimum(shapely.area(ground[one]), shapely.area(ground[other]))
-        if not len(shares) or shares.max() < 0.01:
-            return None
-        most = int(shares.argmax())
-        return self._names[one[most]], self._names[other[most]], float(shares[most])
+        areas, tree = shapely.area(ground), shapely.STRtree(ground)
+        for start in range(0, len(ground), _AT_ONCE):
+            one, other = tree.query(ground[start : start + _AT_ONCE], predicate="intersects")
+            one, other = (one + start)[one + start < other], other[one + start < other]
+            least = np.minimum(areas[one], areas[other])
+            shares = shapely.area(shapely.intersection(ground[one], ground[other])) / np.where(least > 0, least, np.inf)
+            if len(shares) and shares.max() >= 0.01:
+                most = int(shares.argmax())
+                return self._names[one[most]], self._names[other[most]], float(shares[most])
+        return None
 
     @property
     def text(self) -> str | None:
@@ -81,8 +86,9 @@ def read_footprint(layer: VectorLayer) -> AreaOfInterest | None:
     return AreaOfInterest(layer.path, shapely.get_parts(found), layer.crs) if known else None
 
 
-def _brought(outline: shapely.Polygon, here: str | None, there: str | None) -> shapely.Polygon | None:
-    """Return the outline of a scene in the CRS of a layer; None where it is torn or has no image there."""
+def ground_of(scene: SceneInfo, there: str | None) -> shapely.Polygon | None:
+    """Return the outline of a scene in a CRS; None where it is torn or has no image there."""
+    outline, here = shapely.Polygon(np.stack(Grid.of_scene(scene).corners(), axis=1)), scene.crs
     if here is None or there is None:
         return outline if here == there else None
     try:

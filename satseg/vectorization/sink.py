@@ -217,11 +217,10 @@ class PolygonSink:
         shared = None if self._layer is None else self._layer.footprint.shared()
         if shared is not None:
             log.warning(
-                "%s and %s show the same ground (%.0f %% of the smaller one), where polygons of both lie in %s: make a "
-                "mosaic of them first (gdalbuildvrt), or a file for each.",
+                "%s and %s show the same ground (%.0f %% of the smaller one), where polygons stand twice in the layer: "
+                "make a mosaic of them first (gdalbuildvrt), or a file for each.",
                 *map(without_secrets, shared[:2]),
                 100 * shared[2],
-                ", ".join(self._paths),
             )
 
     def _attributes(self, scene: SceneInfo, confidence: bool) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ INPUTS = "SATSEG_INPUTS"
 
 _DIFFERENCES = {
     "scene": "its scene was another one, or has changed since",
-    "model": "its model was {before}, now it is {now}",
+    "model": "its model was {before}, now it is {now} (trained further, where only the content differs)",
     "options": "its options were {before}, now they are {now}",
     "area": "its area was another one, or has changed since",
 }

@@ -23,7 +23,7 @@ from satseg.raster.writer import read_class_table
 from satseg.records import BandSpec, BandStatistics, SceneInfo
 from satseg.results import Result
 from satseg.runs import Run
-from satseg.signatures import checked
+from satseg.signatures import checked_with
 from satseg.tiles.layout import SPLITS
 from satseg.tiles.tileset import TileSet
 
@@ -137,7 +137,7 @@ class FileInfo(Result):
     run: RunInfo | None = None
 
 
-@checked
+@checked_with(path="Describe several one by one: [satseg.info(name) for name in names].")
 def info(path: PathLike) -> FileInfo:
     """Describe a scene, a class raster, polygons, a tile set, a checkpoint or a training run.
 

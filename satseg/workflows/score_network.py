@@ -28,6 +28,7 @@ from satseg.raster.area import AreaOfInterest
 from satseg.raster.source import SceneSource
 from satseg.raster.values import Oddity
 from satseg.records import EvaluationReport, PlaceScore, Progress, Rows, SceneInfo
+from satseg.runs import Run
 from satseg.staging import claimed
 from satseg.tiles.batches import TileReader
 from satseg.tiles.layout import SPLITS
@@ -39,6 +40,7 @@ from satseg.workflows.mapping import Mapper
 from satseg.workflows.predict import fitting
 from satseg.workflows.predict_settings import PredictionSettings
 from satseg.workflows.scored_pairs import refuse_apart, together
+from satseg.workflows.trained_ground import warn_of_trained_ground
 
 log = logging.getLogger("satseg")
 
@@ -112,6 +114,8 @@ class NetworkScoring:
                 infos.append(opened.info)
         if labels.paired:
             refuse_apart(source, infos)
+        if aoi is None:  # which else may confine it to other ground
+            warn_of_trained_ground(Run(self.checkpoint.path.parent).tile_set, infos)
         tell_of = together(progress, infos)
         for number, (scene, info) in enumerate(zip(sources, infos, strict=True)):
             with naming(scene.name), closing(self._rows(scene, info, tell_of(number))) as rows:

@@ -95,6 +95,19 @@ def test_scenes_of_a_network_are_scored_together_as_one_by_one(chips: Path, run:
     assert together.unlabelled == sum(report.unlabelled for report in alone) > 0
 
 
+def test_ground_that_the_network_was_trained_on_is_told_of(
+    chips: Path, run: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    index = geopandas.read_parquet(chips / "tiles" / "index.parquet")
+    trained = set(index.scene[index.split == "train"].map(lambda name: Path(name).name))
+    how = {"window": 64, "overlap": 8, "threads": 1, "pixels_only": True, "bootstrap": 0}
+    for number in range(6):
+        caplog.clear()
+        evaluate(run, chips / "images" / f"chip_{number}.tif", labels=chips / "masks" / f"chip_{number}.tif", **how)
+        told = "trained on 100 % of the ground that is scored" in caplog.text
+        assert told == (f"chip_{number}.tif" in trained)
+
+
 def test_features_of_each_scene_are_its_objects(chips: Path) -> None:
     found = evaluate(pairs=[chips / "maps", chips / "roofs"])
     assert found.classes[1].label_objects == 6 * 3  # also two that touch
