@@ -54,6 +54,8 @@ if TYPE_CHECKING:
         TrainingError,
         UsageError,
     )
+    from satseg.prediction.outputs import OutputNames
+    from satseg.prediction.settings import PredictionSettings
     from satseg.progress import ProgressBar, progress_bar
     from satseg.raster.source import SceneSource
     from satseg.records import (
@@ -78,8 +80,7 @@ if TYPE_CHECKING:
     from satseg.workflows.info import FileInfo, info
     from satseg.workflows.label_values import LabelValues, label_values
     from satseg.workflows.models import models
-    from satseg.workflows.predict import OutputNames, predict, predict_scenes
-    from satseg.workflows.predict_settings import PredictionSettings
+    from satseg.workflows.predict import predict, predict_scenes
     from satseg.workflows.tile import tile
     from satseg.workflows.train import train
     from satseg.workflows.vectorize import vectorize
@@ -127,8 +128,9 @@ _PUBLIC = {
     "satseg.workflows.info": ("FileInfo", "info"),
     "satseg.workflows.label_values": ("LabelValues", "label_values"),
     "satseg.workflows.models": ("models",),
-    "satseg.workflows.predict": ("OutputNames", "predict", "predict_scenes"),
-    "satseg.workflows.predict_settings": ("PredictionSettings",),
+    "satseg.prediction.outputs": ("OutputNames",),
+    "satseg.workflows.predict": ("predict", "predict_scenes"),
+    "satseg.prediction.settings": ("PredictionSettings",),
     "satseg.workflows.tile": ("tile",),
     "satseg.workflows.train": ("train",),
     "satseg.workflows.vectorize": ("vectorize",),

@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from satseg import __version__
-from satseg.backend import Builder, create_model, is_own_file, lasting_options
+from satseg.backend import Builder, create_model, is_custom_file, lasting_options
 from satseg.classes import ClassTable
 from satseg.errors import CheckpointError, SatsegError, UsageError, one_line
 from satseg.fields import FieldError, Fields, parse_json, shown
+from satseg.files.atomic_write import save_tensors
+from satseg.labels.label_meaning import LabelMeaning
 from satseg.presence import require_checkpoint
-from satseg.raster.label_meaning import LabelMeaning
 from satseg.raster.scales import Conversion, same_scale, states_scale
 from satseg.raster.selection import is_generic
 from satseg.records import BandSpec, BandStatistics
-from satseg.staging import save_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -151,7 +151,7 @@ class Checkpoint:
         """
         from safetensors import SafetensorError, safe_open
 
-        from satseg.raster.names import text_name
+        from satseg.files.names import text_name
 
         path = require_checkpoint(path)
         try:
@@ -181,7 +181,7 @@ class Checkpoint:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        from satseg.raster.names import text_name
+        from satseg.files.names import text_name
 
         try:
             with text_name(self.path) as plain:
@@ -253,12 +253,12 @@ class Checkpoint:
 
     def _check_builder(self, builder: Builder | None) -> None:
         arch = self.card.arch
-        if builder is None and is_own_file(arch):
+        if builder is None and is_custom_file(arch):
             raise CheckpointError(
                 f"{self.path} holds the weights of {arch}, and a checkpoint runs no code by itself.",
                 hint=f"Name the file, if you trust it: --arch path/to/{arch}",
             )
-        if builder is not None and not is_own_file(arch):
+        if builder is not None and not is_custom_file(arch):
             raise CheckpointError(f"{self.path} holds {arch}, which needs no file.", hint="Drop --arch.")
 
     def check_fits(self, theirs: BandSpec, name: str | Path, *, by_name: bool = True, converted: bool = False) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from satseg.classes import IGNORE_INDEX, ClassTable, MapClass
-from satseg.staging import staged
+from satseg.files.atomic_write import staged
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -116,7 +116,7 @@ def absent(names: Iterable[str | Path]) -> list[str]:
 
 def _is_local(name: str) -> bool:
     """Tell whether the file of a name, which is not there as a whole, is absent: it may be a URL, or name a layer."""
-    from satseg.raster.names import is_local_file, split_layer  # with rasterio, which only this case needs
+    from satseg.files.names import is_local_file, split_layer  # with rasterio, which only this case needs
 
     file, _ = split_layer(name)
     return is_local_file(file) and not os.path.lexists(file)

@@ -489,7 +489,7 @@ class FinishedMap(Result):
 
 
 @dataclass(frozen=True, repr=False)
-class Rehearsal(Result):
+class DryRun(Result):
     """What ``satseg predict --dry-run`` expects of one scene.
 
     Args:

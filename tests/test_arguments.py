@@ -24,12 +24,12 @@ from satseg.arguments import Given
 from satseg.errors import SatsegError, UsageError
 from satseg.training.recipe import Recipe
 from satseg.workflows.check_tiles import check_tiles
-from satseg.workflows.predict import rehearse_scenes
+from satseg.workflows.predict import dry_run_scenes
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     **{name: getattr(satseg, name) for name in ("tile", "train", "evaluate", "predict", "predict_scenes", "vectorize")},
     **{name: getattr(satseg, name) for name in ("benchmark", "info", "label_values", "demo")},
-    **{"rehearse_scenes": rehearse_scenes, "check_tiles": check_tiles},
+    **{"dry_run_scenes": dry_run_scenes, "check_tiles": check_tiles},
 }
 RECORDS = {
     "PolygonOptions": satseg.PolygonOptions,
@@ -102,7 +102,7 @@ def base(name: str, place: Path) -> dict[str, Any]:
         "evaluate": {"subject": classes, "labels": classes},
         "predict": {"scene": scene, "output": out, "model": "absent.safetensors"},
         "predict_scenes": {"scenes": scene, "output": out, "model": "absent.safetensors"},
-        "rehearse_scenes": {"scenes": scene, "output": out, "model": "absent.safetensors"},
+        "dry_run_scenes": {"scenes": scene, "output": out, "model": "absent.safetensors"},
         "vectorize": {"rasters": classes, "output": out},
         "label_values": {"path": classes},
         "SceneSource": {"paths": scene},

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from satseg.arguments import is_whole
 from satseg.backend.catalogue import Architecture, Entry, read_catalogue
-from satseg.backend.own import (
+from satseg.backend.custom import (
     Builder,
     build_own,
     failure_in_own_file,
-    is_own_file,
+    is_custom_file,
     own_failures_told,
     recorded_name,
-    run_own_file,
+    run_custom_file,
 )
 from satseg.errors import ArchitectureError, one_line
 from satseg.fields import shown
@@ -31,12 +31,12 @@ __all__ = [
     "create_model",
     "failure_in_own_file",
     "find_architecture",
-    "is_own_file",
+    "is_custom_file",
     "lasting_options",
     "list_architectures",
     "own_failures_told",
     "recorded_name",
-    "run_own_file",
+    "run_custom_file",
 ]
 
 _GIVEN = ("in_channels", "num_classes")

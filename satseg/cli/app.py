@@ -23,7 +23,7 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup
 from satseg import __version__
 from satseg.backend import own_failures_told
 from satseg.cli import benchmark, demo, evaluate, info, models, options, predict, streams, tile, train, vectorize
-from satseg.cli.console import Talk, TalkHandler
+from satseg.cli.console import ConsoleOutput, TalkHandler
 from satseg.errors import CheckpointError, SatsegError, UsageError
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -112,7 +112,7 @@ def satseg(
     if version:
         _tell_version(debug)
         raise typer.Exit
-    ctx.ensure_object(Talk).debug = debug
+    ctx.ensure_object(ConsoleOutput).debug = debug
     if ctx.invoked_subcommand is None:
         with redirect_stdout(sys.stderr):
             typer.echo(ctx.get_help())
@@ -140,13 +140,13 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
         args: Words after ``satseg``; by default those the process was started with.
     """
     streams.settle()
-    talk = Talk()
+    talk = ConsoleOutput()
     with _attended(talk):
         code = run(sys.argv[1:] if args is None else args, talk)
     sys.exit(code)
 
 
-def run(args: Sequence[str], talk: Talk) -> int:
+def run(args: Sequence[str], talk: ConsoleOutput) -> int:
     """Run one command line, say on stderr what went wrong, and return the exit code."""
     try:
         with own_failures_told():
@@ -170,7 +170,7 @@ def run(args: Sequence[str], talk: Talk) -> int:
     return _interrupted("", talk) if code == INTERRUPTED else int(code or DONE)
 
 
-def _interrupted(how_to_go_on: str, talk: Talk) -> int:
+def _interrupted(how_to_go_on: str, talk: ConsoleOutput) -> int:
     talk.close()
     if how_to_go_on:
         talk.warn(how_to_go_on)
@@ -179,7 +179,7 @@ def _interrupted(how_to_go_on: str, talk: Talk) -> int:
     return INTERRUPTED
 
 
-def _failed(error: Exception, talk: Talk) -> int:
+def _failed(error: Exception, talk: ConsoleOutput) -> int:
     talk.close()
     if talk.debug:
         sys.stderr.write("".join(traceback.format_exception(error)))
@@ -193,7 +193,7 @@ def _failed(error: Exception, talk: Talk) -> int:
     return FAILED
 
 
-def _origin_of_model(error: SatsegError, talk: Talk) -> str | None:
+def _origin_of_model(error: SatsegError, talk: ConsoleOutput) -> str | None:
     """Say that a checkpoint was named by the environment, where users may have forgotten that."""
     variable = talk.came_from("model") if isinstance(error, CheckpointError) else None
     return f"The checkpoint was named by ${variable}." if variable else None
@@ -220,7 +220,7 @@ def _broken_pipe() -> int:
 
 
 @contextmanager
-def _attended(talk: Talk) -> Iterator[None]:
+def _attended(talk: ConsoleOutput) -> Iterator[None]:
     """Show the remarks of the ``satseg`` logger, keep GDAL's own off stderr, let SIGTERM clean up as Ctrl-C does."""
     # What matters of it is raised, and said once by us. GDAL looks here before it says something for the first time.
     os.environ.setdefault("CPL_LOG", os.devnull)

@@ -33,7 +33,7 @@ _LONGEST = 120  # characters of a remark that stands for others
 _WIDE = 10_000  # columns of a stream that is not a terminal: never wrap, never cut
 
 
-class Talk:
+class ConsoleOutput:
     """The voice of one command: made in ``main()``, carried by the Typer context.
 
     Args:
@@ -198,9 +198,9 @@ class Talk:
         self.stderr.print(message, style=style, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
-def talk(ctx: typer.Context, *, json: bool, quiet: bool, debug: bool) -> Talk:
+def talk(ctx: typer.Context, *, json: bool, quiet: bool, debug: bool) -> ConsoleOutput:
     """Return the voice that ``main()`` put into the context, set to what this command was told."""
-    voice = ctx.ensure_object(Talk)
+    voice = ctx.ensure_object(ConsoleOutput)
     voice.json, voice.quiet, voice.debug = json, quiet, debug or voice.debug
     voice.attend(ctx)
     if json:
@@ -247,7 +247,7 @@ class TalkHandler(logging.Handler):
         voice: Where to say them. With its ``debug``, all are said.
     """
 
-    def __init__(self, voice: Talk) -> None:
+    def __init__(self, voice: ConsoleOutput) -> None:
         super().__init__(logging.INFO)
         self._voice = voice
         self._said: set[str] = set()

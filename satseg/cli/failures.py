@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 
-from satseg.cli.console import Talk
+from satseg.cli.console import ConsoleOutput
 from satseg.errors import SatsegError
 
 
@@ -17,7 +17,7 @@ class Failures:
         kind: What they are, as a plural.
     """
 
-    def __init__(self, talk: Talk, kind: str) -> None:
+    def __init__(self, talk: ConsoleOutput, kind: str) -> None:
         self._talk = talk
         self._kind = kind
         self._told: list[tuple[str, str | None]] = []

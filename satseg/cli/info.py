@@ -77,7 +77,7 @@ def info(
         raise UsageError("No file was named on stdin.", hint="Did the command before this one in the pipeline fail?")
 
 
-def _describe(files: Sequence[str], talk: console.Talk, failed: Failures | None) -> int:
+def _describe(files: Sequence[str], talk: console.ConsoleOutput, failed: Failures | None) -> int:
     """Show what files are, and return how many."""
     from satseg.workflows.info import info
 
@@ -99,7 +99,7 @@ def _list_values(
     class_field: str | None,
     where: str | None,
     template: bool,
-    talk: console.Talk,
+    talk: console.ConsoleOutput,
     failed: Failures | None,
 ) -> int:
     """Show the values that labels hold, and return of how many files."""

@@ -12,7 +12,7 @@ from satseg.cli.table import FileName, Name, Table
 
 if TYPE_CHECKING:
     from satseg.classes import ClassTable
-    from satseg.raster.features import VectorLayer
+    from satseg.geo.vector_layer import VectorLayer
     from satseg.records import BandSpec, BandStatistics, SceneInfo
     from satseg.workflows.info import CheckpointInfo, ClassRasterInfo, FileInfo, RunInfo, TileSetInfo
     from satseg.workflows.label_values import LabelValues

@@ -65,8 +65,8 @@ def require_labels(named: Sequence[str | None], class_map: Sequence[str] | None,
         LabelError: Labels or the area are absent.
         UsageError: A class map is.
     """
+    from satseg.labels.class_lists import class_map_files, read_class_map
     from satseg.presence import absent, require_labels
-    from satseg.raster.class_lists import class_map_files, read_class_map
 
     require_labels(*filter(None, named))
     require_labels(*filter(None, [area]))

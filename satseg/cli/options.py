@@ -263,9 +263,9 @@ def _architectures(incomplete: str) -> list[tuple[str, str]]:
 
 def _known(arch: str) -> str:
     """Refuse a name that no network has before anything heavy is imported; a file of the user runs later."""
-    from satseg.backend import find_architecture, is_own_file
+    from satseg.backend import find_architecture, is_custom_file
 
-    if is_own_file(arch):
+    if is_custom_file(arch):
         return arch
     try:
         return find_architecture(arch).name

@@ -256,10 +256,11 @@ def predict(
         raise UsageError("In a pipeline the checkpoint must be named.", hint="Give -m FILE, or set SATSEG_MODEL.")
     stacked = [inputs.stacked_files(files) for files in stack or []]
     models = _require_there(scenes or [], stacked, model or [], aoi=aoi, arch=arch)
+    from satseg.prediction.outputs import OutputNames
+    from satseg.prediction.settings import PredictionSettings
     from satseg.raster.source import SceneSource
     from satseg.vectorization.options import PolygonOptions
-    from satseg.workflows.predict import OutputNames, predict_scenes, rehearse_scenes
-    from satseg.workflows.predict_settings import PredictionSettings
+    from satseg.workflows.predict import dry_run_scenes, predict_scenes
 
     settings = PredictionSettings(
         window=inputs.count_or_auto(window, "--window") if window else None,
@@ -304,7 +305,7 @@ def predict(
     failed = Failures(talk, "scenes")
     several = not isinstance(named, list) or len(named) > 1
     if dry_run:
-        rehearsals = rehearse_scenes(
+        rehearsals = dry_run_scenes(
             named,
             output=names,
             model=models,
@@ -357,7 +358,7 @@ def _require_there(
 
 
 def _report(
-    talk: console.Talk,
+    talk: console.ConsoleOutput,
     records: Iterator[_Record],
     table: Callable[[_Record], Table],
     failed: Failures,

@@ -11,7 +11,7 @@ from satseg.cli.table import Name, Table
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from satseg.records import FinishedMap, PredictionSummary, Rehearsal
+    from satseg.records import DryRun, FinishedMap, PredictionSummary
 
 
 class Maps:
@@ -25,7 +25,7 @@ class Maps:
     """
 
     def __init__(
-        self, talk: console.Talk, caption: Callable[[int, int], str | None], *, several: bool, rasters: bool
+        self, talk: console.ConsoleOutput, caption: Callable[[int, int], str | None], *, several: bool, rasters: bool
     ) -> None:
         self._talk = talk
         self._caption = caption
@@ -72,7 +72,7 @@ def _rows(pixels: Mapping[str, int], polygons: Mapping[str, int]) -> list[tuple[
 class Finished:
     """Scenes whose maps were finished already, which are told of at the end, together; with ``--json`` one by one."""
 
-    def __init__(self, talk: console.Talk) -> None:
+    def __init__(self, talk: console.ConsoleOutput) -> None:
         self._talk = talk
         self._count = 0
         self._first: FinishedMap | None = None
@@ -98,7 +98,7 @@ class Finished:
         return self._count
 
 
-def rehearsal_table(rehearsal: Rehearsal) -> Table:
+def rehearsal_table(rehearsal: DryRun) -> Table:
     """Return what ``--dry-run`` says of a scene."""
     plan = rehearsal.plan
     rows = [

@@ -13,7 +13,7 @@ from satseg.cli.class_tables import class_pixels
 from satseg.errors import TileError, UsageError
 
 if TYPE_CHECKING:
-    from satseg.cli.console import Talk
+    from satseg.cli.console import ConsoleOutput
     from satseg.cli.table import Table
     from satseg.records import TileSummary
     from satseg.tiles.check import TileCheck
@@ -272,7 +272,7 @@ def tile(
     talk.report(summary, _tables)
 
 
-def _check(folders: Sequence[str | Path], output: Path, talk: Talk) -> None:
+def _check(folders: Sequence[str | Path], output: Path, talk: ConsoleOutput) -> None:
     from satseg.presence import require_tiles
 
     for folder in folders or [output]:

@@ -13,7 +13,7 @@ from satseg.cli.evaluate import class_rows
 from satseg.errors import UsageError
 
 if TYPE_CHECKING:
-    from satseg.cli.console import Talk
+    from satseg.cli.console import ConsoleOutput
     from satseg.cli.table import Table
     from satseg.records import TrainingSummary
     from satseg.runs.log import LogRow
@@ -335,7 +335,7 @@ class _LiveTable:
         talk: Where to say it.
     """
 
-    def __init__(self, talk: Talk) -> None:
+    def __init__(self, talk: ConsoleOutput) -> None:
         self._talk = talk
         self._begun = False
 

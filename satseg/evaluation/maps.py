@@ -9,14 +9,14 @@ import numpy as np
 from rasterio.windows import Window
 
 from satseg.classes import IGNORE_INDEX
-from satseg.evaluation.assessment import Assessment, Place
+from satseg.evaluation.accumulator import Place, ScoreAccumulator
 from satseg.evaluation.blocks import Band, Strip, bands, columns
 from satseg.evaluation.boundaries import Boundaries
 from satseg.evaluation.confusion import ConfusionMatrix
 from satseg.evaluation.objects import Matches, ObjectMatcher
 from satseg.evaluation.tally import Count, empty_tally
+from satseg.labels.labels import Labels
 from satseg.raster.area import SceneArea
-from satseg.raster.labels import Labels
 from satseg.raster.windows import strips
 from satseg.records import Progress, ProgressEvent, Rows, SceneInfo
 
@@ -45,7 +45,7 @@ class MapComparison:
     boundaries: Boundaries | None = None
     objects: ObjectMatcher | None = None
 
-    def run(self, pieces: Iterable[Strip], assessment: Assessment) -> None:
+    def run(self, pieces: Iterable[Strip], assessment: ScoreAccumulator) -> None:
         """Count a scene.
 
         Args:
@@ -69,7 +69,7 @@ class MapComparison:
                 self._finish(row, (end - 1) // self.block, assessment)
                 row = []
 
-    def _finish(self, row: list[_Block], down: int, assessment: Assessment) -> None:
+    def _finish(self, row: list[_Block], down: int, assessment: ScoreAccumulator) -> None:
         top = down * self.block
         for across, block in enumerate(row):
             left = across * self.block
@@ -82,7 +82,7 @@ class MapComparison:
     def _unit(self, down: int, across: int) -> tuple[int, ...]:
         return self.number, down, across
 
-    def _match_objects(self, band: Band, window: Window, assessment: Assessment) -> None:
+    def _match_objects(self, band: Band, window: Window, assessment: ScoreAccumulator) -> None:
         if self.objects is None:
             return
         last = window.row_off + window.height == self.scene.height

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from satseg.errors import UsageError
-from satseg.evaluation.assessment import Assessment
+from satseg.evaluation.accumulator import ScoreAccumulator
 from satseg.evaluation.bootstrap import CONFIDENCE
 from satseg.evaluation.boundaries import Boundaries, Reach
 from satseg.evaluation.objects import MATCH_IOU
@@ -45,9 +45,9 @@ class Measures:
             raise UsageError("The numbers of replicates and of worst places cannot be negative.")
         self._tolerance, self._width  # noqa: B018 - a typing error is told before any work
 
-    def assessment(self, num_classes: int) -> Assessment:
+    def assessment(self, num_classes: int) -> ScoreAccumulator:
         """Return what takes the counts of K classes."""
-        return Assessment(num_classes, replicates=self.bootstrap, seed=self.seed, worst=self.worst)
+        return ScoreAccumulator(num_classes, replicates=self.bootstrap, seed=self.seed, worst=self.worst)
 
     def boundaries(self, side: int, gsd: Gsd) -> Boundaries | None:
         """Return how boundaries are compared where tiles or blocks have a side of ``side`` pixels."""

@@ -26,7 +26,7 @@ from scipy.sparse.csgraph import connected_components
 from satseg.classes import IGNORE_INDEX
 
 if TYPE_CHECKING:
-    from satseg.raster.vector_labels import BurntFeatures
+    from satseg.labels.vector_labels import BurntFeatures
 
 MATCH_IOU = 0.5
 _LATE = np.iinfo(np.int64).max

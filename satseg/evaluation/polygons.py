@@ -16,9 +16,9 @@ from satseg.evaluation.objects import MATCH_IOU
 from satseg.evaluation.tally import Count, empty_tally
 from satseg.geo.crs import full_turn, is_geographic, short_name, way
 from satseg.geo.polygons import repair, reproject
+from satseg.geo.vector_layer import Features
+from satseg.labels.vector_labels import VectorLabels
 from satseg.raster.area import AreaOfInterest
-from satseg.raster.features import Features
-from satseg.raster.vector_labels import VectorLabels
 from satseg.records import Progress, ProgressEvent, no_progress
 
 Mover = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]

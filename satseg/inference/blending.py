@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from satseg.files.spill import SpillStore
 from satseg.inference.plan import span, window_positions
-from satseg.raster.spill import SpillStore
 from satseg.records import Plan
 
 if TYPE_CHECKING:

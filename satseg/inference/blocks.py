@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from satseg.files.spill import SpillStore
 from satseg.inference.blending import Blended, Seam
 from satseg.inference.decision import Decision
 from satseg.inference.pipeline import Cell, Classifier, blend_windows
@@ -18,7 +19,6 @@ from satseg.inference.plan import span
 from satseg.inference.reading import Conditions
 from satseg.inference.timing import Stage, Stopwatch
 from satseg.raster.scene import Scene
-from satseg.raster.spill import SpillStore
 from satseg.records import MapLayer, Plan
 
 _STRIP_COLUMNS = 8192

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from satseg.backend import Builder, find_architecture, is_own_file, own_failures_told
+from satseg.backend import Builder, find_architecture, is_custom_file, own_failures_told
 from satseg.checkpoint import Checkpoint
 from satseg.classes import ClassTable
 from satseg.errors import CheckpointError, UsageError, one_line
@@ -115,7 +115,7 @@ class Network:
         for other in others:
             _check_agree(checkpoint, other)
         network = cls(
-            checkpoint.build_model(builder if not others or is_own_file(checkpoint.card.arch) else None),
+            checkpoint.build_model(builder if not others or is_custom_file(checkpoint.card.arch) else None),
             classes=checkpoint.card.classes,
             statistics=checkpoint.card.statistics,
             device=device,
@@ -124,7 +124,7 @@ class Network:
             compile=compile,
         )
         for other in others:
-            network.add(other.build_model(builder if is_own_file(other.card.arch) else None), other.card.statistics)
+            network.add(other.build_model(builder if is_custom_file(other.card.arch) else None), other.card.statistics)
         network.stride = max(_stride(one.card.arch) for one in (checkpoint, *others))
         return network
 
@@ -256,7 +256,7 @@ class Network:
 
 def _stride(arch: str) -> int:
     """Return the output stride of an architecture; the largest common one where nothing is known of it."""
-    return _MOST_STRIDE if is_own_file(arch) else min(find_architecture(arch).output_stride, _MOST_STRIDE)
+    return _MOST_STRIDE if is_custom_file(arch) else min(find_architecture(arch).output_stride, _MOST_STRIDE)
 
 
 def has_global_context(model: nn.Module) -> bool:

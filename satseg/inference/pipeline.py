@@ -15,13 +15,13 @@ from torch import Tensor
 
 from satseg.backend.finite import first_not_finite, not_finite
 from satseg.classes import ClassTable
+from satseg.files.spill import SpillStore
 from satseg.inference.blending import Blended, Register
 from satseg.inference.decision import Decision
 from satseg.inference.reading import Batch, Conditions, read_batches
 from satseg.inference.timing import Stage, Stopwatch
 from satseg.prefetch import read_ahead, run_ahead
 from satseg.raster.scene import Scene
-from satseg.raster.spill import SpillStore
 from satseg.records import MapLayer, Plan, Progress, ProgressEvent, Rows, no_progress
 
 _AHEAD = 2  # batches that are ready before the network asks for them

@@ -19,7 +19,7 @@ _STORE_BYTES = 2 * 2**30  # of finished blocks in memory, where Ray is started h
 
 
 @dataclass(frozen=True)
-class Post:
+class WorkerSlot:
     """What a worker is given of its machine.
 
     Args:
@@ -93,7 +93,7 @@ def _own_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def posts(nodes: list[dict[str, Any]], device: str, devices: int | None) -> tuple[Post, int]:
+def posts(nodes: list[dict[str, Any]], device: str, devices: int | None) -> tuple[WorkerSlot, int]:
     """Return what each worker is given of a cluster's machines, and how many workers there are.
 
     Args:
@@ -118,11 +118,11 @@ def posts(nodes: list[dict[str, Any]], device: str, devices: int | None) -> tupl
                 f"{devices} devices were asked for, and there are {gpus} GPUs.",
                 hint=f"Take --devices {gpus}, or --device cpu.",
             )
-        return Post("cuda", max(1, sum(cores) // gpus)), devices or gpus
+        return WorkerSlot("cuda", max(1, sum(cores) // gpus)), devices or gpus
     if not cores:
         raise SatsegError("No machine of the Ray cluster has a GPU or a processor core to give.")
     group = _largest_group(cores, devices) if devices else min(_GROUP, *cores)
-    return Post("cpu", group), devices or sum(count // group for count in cores)
+    return WorkerSlot("cpu", group), devices or sum(count // group for count in cores)
 
 
 def _largest_group(cores: list[int], count: int) -> int:

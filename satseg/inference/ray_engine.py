@@ -19,10 +19,10 @@ from satseg.inference.decision import Decision
 from satseg.inference.network import Network
 from satseg.inference.pipeline import Cell
 from satseg.inference.ray_cluster import connect, import_ray, posts
-from satseg.inference.ray_crew import Crew, Member, brief, own_error
 from satseg.inference.ray_worker import Job, NetworkFactory, Report, streams
 from satseg.inference.reading import Conditions
 from satseg.inference.timing import Stage
+from satseg.inference.worker_pool import Member, WorkerPool, brief, own_error
 from satseg.raster.scene import Scene
 from satseg.records import Plan
 
@@ -78,7 +78,7 @@ class RayEngine:
                 connect(self._ray, cores=max(threads or available_cores(), devices or 1), alone=alone)
             post, self._workers = posts(self._ray.nodes(), device, devices)
             log.info("Ray: %d workers, %s.", self._workers, post)
-            self._crew = Crew(self._ray, post, self._workers, precision=precision)
+            self._crew = WorkerPool(self._ray, post, self._workers, precision=precision)
         except BaseException:
             self._disconnect()
             raise
@@ -177,7 +177,7 @@ class _Attempt:
 class _Blocks:
     """The blocks of one scene, on their way through the workers."""
 
-    def __init__(self, ray: Any, crew: Crew, job: Job, blocks: list[range], conditions: Conditions) -> None:
+    def __init__(self, ray: Any, crew: WorkerPool, job: Job, blocks: list[range], conditions: Conditions) -> None:
         self._ray = ray
         self._crew = crew
         self._plan = job.plan

@@ -15,12 +15,12 @@ from rasterio.windows import Window
 from satseg import __version__
 from satseg.backend.device import select_precision
 from satseg.errors import SceneError
+from satseg.files.gdal import gdal_environment
 from satseg.inference.blocks import Part, predict_block, strips
 from satseg.inference.decision import Decision
 from satseg.inference.network import Network
 from satseg.inference.reading import Area, Conditions
 from satseg.inference.timing import Stopwatch
-from satseg.raster.gdal import gdal_environment
 from satseg.raster.scales import Conversion
 from satseg.raster.scene import Scene
 from satseg.raster.values import Oddity

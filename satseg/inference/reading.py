@@ -12,11 +12,11 @@ from typing import Protocol
 import numpy as np
 from rasterio.windows import Window
 
+from satseg.files.spill import SpillStore
 from satseg.inference.plan import window_positions
 from satseg.inference.timing import Stage, Stopwatch
+from satseg.raster.block_reader import OddValues, ReadFailure, read_windows
 from satseg.raster.scene import Scene
-from satseg.raster.slabs import OddValues, ReadFailure, read_windows
-from satseg.raster.spill import SpillStore
 from satseg.raster.values import ValueRange
 from satseg.records import Plan
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from satseg.backend import create_model, is_own_file, recorded_name, run_own_file
+from satseg.backend import create_model, is_custom_file, recorded_name, run_custom_file
 from satseg.backend.device import reuse_freed_memory
 from satseg.profiling.counts import count_multiply_adds, count_parameters
 from satseg.profiling.memory import PeakMemory
@@ -84,7 +84,7 @@ def measure_cost(arch: str, workload: Workload) -> Cost:
         ArchitectureError: There is no such network.
     """
     torch.set_num_threads(workload.threads)
-    builder = run_own_file(arch) if is_own_file(arch) else arch
+    builder = run_custom_file(arch) if is_custom_file(arch) else arch
     shape = {"in_channels": workload.in_channels, "num_classes": workload.num_classes}
     with torch.device("meta"):
         plan = create_model(builder, **shape)

@@ -1,1 +1,1 @@
-"""Rasters: scenes, windows, labels, band statistics and the class raster, read and written through GDAL."""
+"""Scenes: georeferenced rasters opened through GDAL, their bands, statistics, masks and windows."""

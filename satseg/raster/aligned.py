@@ -16,9 +16,9 @@ from rasterio.windows import Window
 from scipy import sparse
 
 from satseg.errors import SceneError, printable
+from satseg.files.causes import cause, remedy
+from satseg.files.names import open_raster
 from satseg.geo.grid import Grid, ground_sampling_distance
-from satseg.raster.causes import cause, remedy
-from satseg.raster.names import open_raster
 from satseg.raster.regrid import on_grid_of
 from satseg.raster.scene import Scene, common_dtype
 from satseg.raster.values import Oddity, ValueRange

@@ -18,14 +18,14 @@ from rasterio.transform import Affine
 from rasterio.windows import Window
 
 from satseg.errors import AreaError, LabelError
+from satseg.files.causes import cause, remedy
+from satseg.files.names import is_local_file, split_layer, vector_name
 from satseg.geo.crs import is_local
 from satseg.geo.grid import doubt_of_points
+from satseg.geo.layer_crs import layer_crs
 from satseg.geo.placing import Placing
 from satseg.geo.polygons import is_finite, repair
-from satseg.raster.causes import cause, remedy
-from satseg.raster.features import VectorLayer, is_parquet
-from satseg.raster.layer_crs import layer_crs
-from satseg.raster.names import is_local_file, split_layer, vector_name
+from satseg.geo.vector_layer import VectorLayer, is_parquet
 from satseg.records import SceneInfo
 
 log = logging.getLogger("satseg")

@@ -17,7 +17,7 @@ from rasterio.errors import CRSError, RasterioError
 
 from satseg.arguments import shown
 from satseg.errors import OutputError, UsageError, one_line
-from satseg.raster.gdal import Environment
+from satseg.files.gdal import Environment
 
 _NARROW = 32  # px; what has fewer columns and more bands than columns has its bands last
 _DTYPES = {"bool": "uint8", "float16": "float32"}

@@ -16,11 +16,11 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from satseg.errors import SceneError
+from satseg.files.causes import cause, remedy
+from satseg.files.gdal import looking_beside
+from satseg.files.names import is_local_file, is_remote, open_raster
 from satseg.geo.crs import crs_of_raster
 from satseg.geo.grid import Grid, doubt
-from satseg.raster.causes import cause, remedy
-from satseg.raster.gdal import looking_beside
-from satseg.raster.names import is_local_file, is_remote, open_raster
 from satseg.raster.orientation import refuse_turned
 from satseg.raster.rectify import describe_rectification, rectified
 from satseg.raster.selection import without_file_name

@@ -16,10 +16,10 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from satseg.errors import ReadError, SceneError, printable
+from satseg.files.causes import cause, remedy
+from satseg.files.gdal import CACHE_BYTES
 from satseg.geo.crs import same_crs, short_name
 from satseg.geo.grid import Grid, ground_sampling_distance, same_grid
-from satseg.raster.causes import cause, remedy
-from satseg.raster.gdal import CACHE_BYTES
 from satseg.raster.rasterfile import Band, RasterFile
 from satseg.raster.selection import distinct_names, find_bands, is_generic
 from satseg.records import BandSpec, SceneInfo

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from satseg.arguments import Bands, Given, PathLike, Paths, band_names, path, paths
 from satseg.errors import UsageError
+from satseg.files.names import is_local_file
 from satseg.raster.arrays import write_array
-from satseg.raster.names import is_local_file
 from satseg.raster.scene import Scene, scene_name
 from satseg.raster.selection import common_words
 from satseg.signatures import check_fields

@@ -26,11 +26,11 @@ from typing import TYPE_CHECKING, Any
 from satseg.checkpoint import Checkpoint, ModelCard, save_checkpoint
 from satseg.errors import CheckpointError, OutputError, TrainingError
 from satseg.fields import FieldError, Fields, parse_json
+from satseg.files.atomic_write import staged
 from satseg.outputs.writable import check_folder
 from satseg.records import as_json
 from satseg.runs.log import RunLog
 from satseg.runs.states import load_state, save_state
-from satseg.staging import staged
 
 if TYPE_CHECKING:
     from torch import Tensor

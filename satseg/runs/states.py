@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from satseg.errors import TrainingError
 from satseg.fields import Fields, parse_json
-from satseg.staging import save_tensors
+from satseg.files.atomic_write import save_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,7 +33,7 @@ def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     from safetensors import SafetensorError, safe_open
 
-    from satseg.raster.names import text_name
+    from satseg.files.names import text_name
 
     try:
         with text_name(path) as plain, safe_open(plain, framework="pt") as file:

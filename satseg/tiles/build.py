@@ -14,15 +14,15 @@ import numpy as np
 from rasterio.windows import Window
 
 from satseg.errors import LabelError, OutputError, SatsegError, TileError
+from satseg.files.atomic_write import restore, work_folder
+from satseg.files.gdal import CACHE_BYTES, Environment
+from satseg.labels.labels import Labels, LabelSource
 from satseg.outputs.claim import clear, joined
 from satseg.prefetch import read_ahead
-from satseg.raster.gdal import CACHE_BYTES, Environment
-from satseg.raster.labels import Labels, LabelSource
 from satseg.raster.scene import Scene
 from satseg.raster.values import Oddity
 from satseg.records import Progress, ProgressEvent, SceneInfo
-from satseg.staging import restore, work_folder
-from satseg.tiles.cut import Cutter, Piece, Planned, Worth, writing_environment
+from satseg.tiles.cut import Cutter, Piece, Planned, TileFilter, writing_environment
 from satseg.tiles.journal import JOURNAL, Journal
 from satseg.tiles.layout import SPLITS
 from satseg.tiles.plan import Block, Layout, labelled_pixels
@@ -61,7 +61,7 @@ class Builder:
     names: Sequence[str]
     labels: LabelSource
     layout: Layout
-    worth: Worth
+    worth: TileFilter
     regions: Regions | None
     threads: int
     progress: Progress

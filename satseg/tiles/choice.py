@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from satseg.raster.labels import LabelSource
+from satseg.labels.labels import LabelSource
 from satseg.records import SceneInfo
 from satseg.tiles.build import Builder
 from satseg.tiles.cut import Planned, empty_class

@@ -13,10 +13,10 @@ from rasterio.errors import RasterioError
 
 from satseg.classes import IGNORE_INDEX, ClassTable
 from satseg.errors import LabelError, OutputError, one_line
+from satseg.files.gdal import Environment
+from satseg.files.names import plain_folder
+from satseg.labels.labels import Labels
 from satseg.raster.bands import Moments
-from satseg.raster.gdal import Environment
-from satseg.raster.labels import Labels
-from satseg.raster.names import plain_folder
 from satseg.raster.scene import window_transform
 from satseg.raster.values import Oddity, ValueRange
 from satseg.records import SceneInfo
@@ -31,7 +31,7 @@ _KEEP = 1  # sub-stream of the seed's randomness: which empty tiles are kept
 
 
 @dataclass(frozen=True)
-class Worth:
+class TileFilter:
     """Which tiles are worth keeping. Validation and test tiles are only asked for valid pixels: scores are of all.
 
     Args:
@@ -120,7 +120,7 @@ class Cutter:
         name: str,
         info: SceneInfo,
         classes: ClassTable,
-        worth: Worth,
+        worth: TileFilter,
         seed: int,
         weight: float = 1.0,
     ) -> None:

@@ -17,8 +17,8 @@ from rasterio.errors import RasterioError
 
 from satseg.classes import IGNORE_INDEX, ClassTable
 from satseg.errors import SatsegError, TileError, one_line
+from satseg.files.names import open_raster
 from satseg.geo.crs import is_geographic, same_crs
-from satseg.raster.names import open_raster
 from satseg.raster.scene import Scene
 from satseg.records import BandSpec
 from satseg.tiles.globe import GLOBE, in_degrees

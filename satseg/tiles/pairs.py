@@ -13,8 +13,8 @@ from itertools import islice
 from pathlib import Path, PurePath
 
 from satseg.errors import UsageError, printable
+from satseg.files.names import identity, is_local_file
 from satseg.presence import HEADER
-from satseg.raster.names import identity, is_local_file
 from satseg.raster.selection import distinct_names
 from satseg.tiles.scene_table import LabelledScene, read_scene_table
 

@@ -11,7 +11,7 @@ import pandas
 from rasterio.windows import Window
 
 from satseg.classes import IGNORE_INDEX
-from satseg.raster.labels import Labels
+from satseg.labels.labels import Labels
 from satseg.raster.values import ValueRange
 from satseg.records import SceneInfo
 from satseg.tiles.cut import Planned

@@ -17,9 +17,9 @@ from rasterio.windows import Window
 from satseg.errors import LabelError, UsageError
 from satseg.geo.placing import Placing
 from satseg.geo.polygons import Bounds, repair
-from satseg.raster.features import VectorLayer
+from satseg.geo.vector_layer import VectorLayer
+from satseg.labels.vector_labels import window_outline
 from satseg.raster.scene import window_transform
-from satseg.raster.vector_labels import window_outline
 from satseg.records import SceneInfo
 from satseg.tiles.layout import SPLITS
 

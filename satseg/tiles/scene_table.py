@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from satseg.errors import UsageError, one_line, printable
-from satseg.raster.csv_table import read_csv
-from satseg.raster.names import identity, is_local_file, split_layer
+from satseg.files.csv_table import read_csv
+from satseg.files.names import identity, is_local_file, split_layer
 from satseg.tiles.layout import SPLITS
 
 log = logging.getLogger("satseg")

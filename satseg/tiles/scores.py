@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from satseg.files.atomic_write import staged
 from satseg.presence import INDEX
-from satseg.staging import staged
 from satseg.tiles.index import read_table
 
 

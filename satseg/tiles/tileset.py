@@ -27,9 +27,9 @@ from rasterio.windows import Window
 
 from satseg.classes import IGNORE_INDEX, ClassTable
 from satseg.errors import SatsegError, TileError, one_line
+from satseg.files.names import open_raster
 from satseg.presence import HEADER, INDEX, require_tiles
 from satseg.raster.bands import Moments, merge_moments
-from satseg.raster.names import open_raster
 from satseg.raster.scene import Scene
 from satseg.records import BandSpec, BandStatistics, SceneInfo
 from satseg.results import Size

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from satseg.raster.footprint import Footprint
+from satseg.vectorization.footprint import Footprint
 
 if TYPE_CHECKING:
     from satseg.classes import ClassTable

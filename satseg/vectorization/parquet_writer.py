@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from pyproj import CRS
 
 from satseg.errors import OutputError, one_line
-from satseg.raster.footprint import FOOTPRINT
+from satseg.vectorization.footprint import FOOTPRINT
 from satseg.vectorization.layer import Layer
 from satseg.vectorization.table import GEOMETRY, Batch, schema
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from satseg.pages import own_pages
+from satseg.files.mmap_arrays import own_pages
 
 VOID = -1
 """Value of pixels that belong to no emitted region: nodata, outside, classes left out."""

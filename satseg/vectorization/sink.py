@@ -15,9 +15,9 @@ from typing import IO, TYPE_CHECKING
 
 from satseg.command_line import without_secrets
 from satseg.errors import OutputError, UsageError, printable
+from satseg.files.atomic_write import staged
 from satseg.geo.crs import same_crs, short_name
 from satseg.records import Rows, SceneInfo, VectorSummary
-from satseg.staging import staged
 from satseg.vectorization.formats import open_writer, suffix_of
 from satseg.vectorization.layer import Layer, Writer
 from satseg.vectorization.options import ATTRIBUTES, CONFIDENCE, PolygonOptions

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from satseg.arguments import PathLike, Words, path, words
-from satseg.backend import find_architecture, is_own_file, list_architectures
+from satseg.backend import find_architecture, is_custom_file, list_architectures
 from satseg.backend.device import available_cores, select_device, select_precision
 from satseg.errors import SatsegError, UsageError
+from satseg.files.atomic_write import claimed
+from satseg.files.ledger import Ledger
 from satseg.profiling.apart import measure_apart
 from satseg.profiling.cost import Cost, Workload
 from satseg.profiling.picture import draw_costs
@@ -17,8 +19,6 @@ from satseg.progress import automatic
 from satseg.records import Progress, ProgressEvent
 from satseg.results import Result
 from satseg.signatures import checked
-from satseg.staging import claimed
-from satseg.workflows.ledger import Ledger
 
 ALL = "all"
 _SMALLEST = 64  # pixels; a batch of one can be trained from here on
@@ -90,7 +90,7 @@ def benchmark(
     if output is not None and Path(output).suffix.lower() != ".png":
         raise UsageError(f"The picture {output} is no .png.")
     if output is not None:
-        Ledger(name.rpartition(":")[0] for name in names if is_own_file(name)).write(Path(output))
+        Ledger(name.rpartition(":")[0] for name in names if is_custom_file(name)).write(Path(output))
     where = select_device(device)
     workload = Workload(
         size=size,
@@ -121,7 +121,7 @@ def _names(given: Sequence[str]) -> list[str]:
     if not names:
         raise UsageError("No network was named.", hint="Name one: --arch erfnet, or --arch all.")
     for name in names:  # before any is measured
-        if not is_own_file(name):
+        if not is_custom_file(name):
             find_architecture(name)
     return names
 

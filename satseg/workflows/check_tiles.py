@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from satseg.arguments import PathLike
 from satseg.arguments import path as file_name
+from satseg.files.gdal import gdal_environment
 from satseg.progress import automatic
-from satseg.raster.gdal import gdal_environment
 from satseg.records import Progress
 from satseg.signatures import checked
 from satseg.tiles.check import TileCheck, check

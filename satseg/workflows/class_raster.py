@@ -15,9 +15,9 @@ from satseg.classes import BACKGROUND, IGNORE_INDEX, ClassTable
 from satseg.errors import SceneError
 from satseg.geo.crs import short_name
 from satseg.geo.grid import Grid, same_grid
+from satseg.labels.class_bands import ClassBands, require_band, strips_of
+from satseg.labels.class_values import Translation
 from satseg.prefetch import read_ahead
-from satseg.raster.class_bands import ClassBands, require_band, strips_of
-from satseg.raster.class_values import Translation
 from satseg.raster.scene import Scene
 from satseg.records import CERTAIN, Rows, SceneInfo
 from satseg.workflows.map_classes import MapClasses

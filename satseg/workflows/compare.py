@@ -14,27 +14,27 @@ from rasterio.windows import Window
 
 from satseg.classes import BACKGROUND, ClassTable
 from satseg.errors import AreaError, LabelError, SatsegError, UsageError
-from satseg.evaluation.assessment import Assessment
+from satseg.evaluation.accumulator import ScoreAccumulator
 from satseg.evaluation.confusion import report
 from satseg.evaluation.maps import MapComparison, beside_labels, read_labels, telling
 from satseg.evaluation.measures import Measures
 from satseg.evaluation.objects import FeatureObjects, ObjectMatcher, Regions, Side
 from satseg.evaluation.polygons import PolygonSet, match_polygons
 from satseg.evaluation.tally import Count
+from satseg.files.names import open_raster
+from satseg.geo.vector_layer import VectorLayer
+from satseg.labels.class_found import Reading, Use, example_map, spell_few
+from satseg.labels.class_map import ClassMap
+from satseg.labels.class_values import ClassValues, Translation, own_name
+from satseg.labels.label_files import open_labels
+from satseg.labels.label_meaning import LABELS_TAG, LabelMeaning
+from satseg.labels.labels import LabelSource
+from satseg.labels.raster_labels import RasterLabels
+from satseg.labels.vector_labels import VectorLabels, window_outline
 from satseg.raster.area import AreaOfInterest, SceneArea
-from satseg.raster.class_found import Reading, Use, example_map, spell_few
-from satseg.raster.class_map import ClassMap
-from satseg.raster.class_values import ClassValues, Translation, own_name
-from satseg.raster.features import VectorLayer
-from satseg.raster.footprint import read_footprint
-from satseg.raster.label_files import open_labels
-from satseg.raster.label_meaning import LABELS_TAG, LabelMeaning
-from satseg.raster.labels import LabelSource
-from satseg.raster.names import open_raster
-from satseg.raster.raster_labels import RasterLabels
 from satseg.raster.scene import Scene
-from satseg.raster.vector_labels import VectorLabels, window_outline
 from satseg.records import EvaluationReport, Progress, Rows, SceneInfo
+from satseg.vectorization.footprint import read_footprint
 from satseg.workflows.class_raster import class_rows
 from satseg.workflows.grid import common_grid
 from satseg.workflows.label_reading import LabelReading
@@ -61,7 +61,7 @@ class Comparison:
 
     source: LabelSource
     measures: Measures
-    assessment: Assessment
+    assessment: ScoreAccumulator
     areas: Sequence[AreaOfInterest] = ()
     passed_over: list[SatsegError] = field(default_factory=list)
 

@@ -13,17 +13,17 @@ from satseg.arguments import PathLike, path
 from satseg.backend import find_architecture
 from satseg.checkpoint import Checkpoint
 from satseg.errors import OutputError, UsageError
+from satseg.files.atomic_write import claimed
 from satseg.outputs.writable import check_folder
+from satseg.prediction.settings import PredictionSettings
 from satseg.progress import automatic
 from satseg.records import EvaluationReport, Progress, TrainingSummary
 from satseg.results import Result
 from satseg.runs import next_output
 from satseg.sample import CREDIT, Sample, copy_sample, sample
 from satseg.signatures import checked
-from satseg.staging import claimed
 from satseg.workflows.evaluate import evaluate
 from satseg.workflows.predict import predict_scenes
-from satseg.workflows.predict_settings import PredictionSettings
 from satseg.workflows.preview import draw_preview
 from satseg.workflows.tile import tile
 from satseg.workflows.train import train

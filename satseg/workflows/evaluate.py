@@ -10,14 +10,14 @@ from pathlib import Path
 from satseg.arguments import Bands, Numbers, PathLike, Paths, band_names, path, paths, whole_numbers
 from satseg.errors import ClassRasterError, LabelError, ScoreError, TileError, UsageError
 from satseg.evaluation.measures import Measures
+from satseg.files.gdal import gdal_environment
 from satseg.geo.units import Quantity, parse_resolution
+from satseg.geo.vector_layer import VectorLayer
+from satseg.labels.class_lists import ClassMapSource, read_again
+from satseg.labels.raster_labels import is_raster
 from satseg.presence import require_subject
 from satseg.progress import automatic
 from satseg.raster.area import AreaOfInterest
-from satseg.raster.class_lists import ClassMapSource, read_again
-from satseg.raster.features import VectorLayer
-from satseg.raster.gdal import gdal_environment
-from satseg.raster.raster_labels import is_raster
 from satseg.records import EvaluationReport, Progress
 from satseg.runs import Run
 from satseg.signatures import checked
@@ -196,7 +196,7 @@ def evaluate(
         if reading is None and not data:
             data = _own_tiles(checkpoint)
         # Torch is slow to import and large, and maps need none of it.
-        from satseg.workflows.predict_settings import PredictionSettings
+        from satseg.prediction.settings import PredictionSettings
         from satseg.workflows.score_network import NetworkScoring
 
         settings = PredictionSettings(

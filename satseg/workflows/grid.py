@@ -15,8 +15,8 @@ from satseg.geo.crs import full_turn, is_geographic, short_name, way
 from satseg.geo.grid import ground_sampling_distance
 from satseg.geo.placing import lattice
 from satseg.geo.polygons import Bounds
+from satseg.labels.vector_labels import VectorLabels
 from satseg.raster.area import AreaOfInterest
-from satseg.raster.vector_labels import VectorLabels
 from satseg.records import BandSpec, SceneInfo
 
 _LARGEST = 2**31 - 1  # rows or columns that GDAL counts

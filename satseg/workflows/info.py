@@ -13,13 +13,13 @@ from satseg.arguments import path as file_name
 from satseg.checkpoint import Checkpoint, ModelCard
 from satseg.classes import IGNORE_INDEX, ClassTable
 from satseg.errors import LabelError, SceneError, UsageError
+from satseg.files.gdal import gdal_environment
+from satseg.files.names import open_raster
+from satseg.geo.vector_layer import VectorLayer
+from satseg.mapfile.writer import read_class_table
 from satseg.presence import INDEX
-from satseg.raster.features import VectorLayer
-from satseg.raster.gdal import gdal_environment
-from satseg.raster.names import open_raster
 from satseg.raster.scene import Scene
 from satseg.raster.windows import strips
-from satseg.raster.writer import read_class_table
 from satseg.records import BandSpec, BandStatistics, SceneInfo
 from satseg.results import Result
 from satseg.runs import Run

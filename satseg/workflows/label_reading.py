@@ -11,14 +11,14 @@ from pathlib import Path
 
 from satseg.classes import BACKGROUND
 from satseg.errors import LabelError, printable
-from satseg.raster.class_lists import ClassMapSource, read_class_map
-from satseg.raster.class_map import ClassMap
-from satseg.raster.class_values import ClassValues
-from satseg.raster.features import VectorLayer
-from satseg.raster.label_files import open_labels
-from satseg.raster.label_meaning import LabelMeaning
-from satseg.raster.labels import LabelSource
-from satseg.raster.raster_labels import is_raster
+from satseg.geo.vector_layer import VectorLayer
+from satseg.labels.class_lists import ClassMapSource, read_class_map
+from satseg.labels.class_map import ClassMap
+from satseg.labels.class_values import ClassValues
+from satseg.labels.label_files import open_labels
+from satseg.labels.label_meaning import LabelMeaning
+from satseg.labels.labels import LabelSource
+from satseg.labels.raster_labels import is_raster
 
 log = logging.getLogger("satseg")
 

@@ -14,13 +14,13 @@ from satseg.arguments import PathLike
 from satseg.arguments import path as file_name
 from satseg.classes import IGNORE_INDEX
 from satseg.errors import UsageError
+from satseg.files.gdal import gdal_environment
 from satseg.geo.ground_area import ground_areas
-from satseg.raster.class_found import FoundValues, Reading, colour_name
-from satseg.raster.class_values import own_name
-from satseg.raster.features import VectorLayer
-from satseg.raster.gdal import gdal_environment
-from satseg.raster.raster_labels import is_raster
-from satseg.raster.vector_labels import UNKNOWN, spell_value
+from satseg.geo.vector_layer import VectorLayer
+from satseg.labels.class_found import FoundValues, Reading, colour_name
+from satseg.labels.class_values import own_name
+from satseg.labels.raster_labels import is_raster
+from satseg.labels.vector_labels import UNKNOWN, spell_value
 from satseg.results import Result
 from satseg.signatures import checked
 

@@ -11,11 +11,11 @@ import numpy as np
 
 from satseg.classes import MAX_CLASSES, ClassTable
 from satseg.errors import SceneError
-from satseg.raster.class_bands import ClassBands
-from satseg.raster.class_found import Reading, Use
-from satseg.raster.class_map import ClassMap, order_names
-from satseg.raster.class_map_check import say_unmet
-from satseg.raster.class_values import ClassValues, Translation, own_name
+from satseg.labels.class_bands import ClassBands
+from satseg.labels.class_found import Reading, Use
+from satseg.labels.class_map import ClassMap, order_names
+from satseg.labels.class_map_check import say_unmet
+from satseg.labels.class_values import ClassValues, Translation, own_name
 from satseg.records import Progress, no_progress
 
 log = logging.getLogger("satseg")

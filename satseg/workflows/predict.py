@@ -7,112 +7,44 @@ import logging
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import IO
 
 import torch
 
-from satseg.arguments import Given, PathLike, Paths, is_one, path, paths
-from satseg.backend import run_own_file
+from satseg.arguments import PathLike, Paths, is_one, paths
+from satseg.backend import run_custom_file
 from satseg.backend.device import available_cores, select_device, select_precision, share_heap
 from satseg.checkpoint import Checkpoint
 from satseg.errors import ReadError, SatsegError, UsageError, as_failure, naming
+from satseg.files.gdal import gdal_environment
 from satseg.inference.decision import Decision
-from satseg.inference.likeness import unlike_training
+from satseg.inference.domain_shift import unlike_training
 from satseg.inference.network import Network
 from satseg.inference.ray_engine import RayEngine
 from satseg.inference.views import Views
+from satseg.prediction.distributed import open_engine, send
+from satseg.prediction.finished_maps import Inputs, check_finished
+from satseg.prediction.output_checks import OutputChecks
+from satseg.prediction.outputs import STDOUT, MapOutputs, OutputNames
+from satseg.prediction.predictor import Predictor
+from satseg.prediction.settings import PredictionSettings
 from satseg.progress import automatic
-from satseg.raster.gdal import gdal_environment
 from satseg.raster.scales import Conversion
 from satseg.raster.selection import select_bands
 from satseg.raster.source import SceneSource
-from satseg.records import FinishedMap, MapLayer, PredictionSummary, Progress, Rehearsal
+from satseg.records import DryRun, FinishedMap, PredictionSummary, Progress
 from satseg.runs import Run, newest_model
 from satseg.signatures import checked, checked_with
-from satseg.vectorization import VECTOR_SUFFIXES
-from satseg.workflows.claims import Claims
-from satseg.workflows.finished_maps import Inputs, check_finished
-from satseg.workflows.mapping import MapOutputs, Mapper
-from satseg.workflows.predict_settings import PredictionSettings
 from satseg.workflows.scene_progress import of_scene
-from satseg.workflows.spreading import open_engine, send
 from satseg.workflows.undertrained import warn_of_map
 
 log = logging.getLogger("satseg")
 
-STDOUT = "-"
-
 Scenes = PathLike | SceneSource | Iterable[PathLike | SceneSource]
 """One scene or several."""
-
-
-@dataclass(frozen=True)
-class OutputNames:
-    """Where maps go, for any number of scenes: ``{stem}`` stands for the scene's file name without suffix.
-
-    Polygons of several scenes go into one layer where the name has no ``{stem}``.
-
-    Args:
-        output: ``.tif`` for the class raster (a COG); ``.gpkg``, ``.parquet``, ``.fgb``, ``.geojson``, ``.geojsonl``
-            or ``.shp`` for polygons; ``-`` for polygons as GeoJSONSeq on a stream.
-        confidence: ``.tif`` for the probability of each pixel's class.
-        probabilities: ``.tif`` for the probability of every class, one band each.
-        disagreement: ``.tif`` for how much overlapping windows differ.
-
-    Raises:
-        UsageError: Nothing is named, or a name has no known suffix.
-    """
-
-    output: Given[Paths, tuple[str, ...]] = Given(paths, ())
-    confidence: Given[PathLike | None, str | None] = Given(path)
-    probabilities: Given[PathLike | None, str | None] = Given(path)
-    disagreement: Given[PathLike | None, str | None] = Given(path)
-
-    def __post_init__(self) -> None:
-        if not self.output and not self.shares:
-            raise UsageError(
-                "Nowhere to write to.", hint="Name an output: -o out.gpkg, -o classes.tif or -o - for stdout."
-            )
-        for name in self.output:
-            suffix = Path(name).suffix.lower()
-            if name != STDOUT and suffix != ".tif" and suffix not in VECTOR_SUFFIXES:
-                known = ", ".join(sorted(VECTOR_SUFFIXES))
-                raise UsageError(f"The output {name} has no known suffix.", hint=f"Known are .tif, {known}.")
-        for layer, name in self.shares:
-            if Path(name).suffix.lower() != ".tif":
-                raise UsageError(f"The {layer.value} are a raster, and {name} does not end in .tif.")
-
-    def of_layer(self, stream: IO[str] | None) -> MapOutputs:
-        """Return where polygons of several scenes go together."""
-        vectors = tuple(Path(name) for name in self.output if self._is_layer(name) and name != STDOUT)
-        return MapOutputs(vectors=vectors, stream=stream if STDOUT in self.output else None)
-
-    def of_scene(self, source: SceneSource, stream: IO[str] | None, *, alone: bool) -> MapOutputs:
-        """Return the files of one scene; without those that it shares with others, unless it is ``alone``."""
-
-        def path(name: str) -> Path:
-            return Path(name.replace("{stem}", source.stem))
-
-        own = [name for name in self.output if alone or not self._is_layer(name)]
-        files = MapOutputs.of_files(*(path(name) for name in own if name != STDOUT))
-        shares = tuple((layer, path(name)) for layer, name in self.shares)
-        return MapOutputs(files.rasters + shares, files.vectors, stream if STDOUT in own else None)
-
-    def _is_layer(self, name: str) -> bool:
-        return name == STDOUT or ("{stem}" not in name and Path(name).suffix.lower() != ".tif")
-
-    @property
-    def shares(self) -> list[tuple[MapLayer, str]]:
-        """Rasters besides the classes."""
-        named = {
-            MapLayer.CONFIDENCE: self.confidence,
-            MapLayer.PROBABILITIES: self.probabilities,
-            MapLayer.DISAGREEMENT: self.disagreement,
-        }
-        return [(layer, name) for layer, name in named.items() if name is not None]
 
 
 @checked_with(scene="satseg.predict_scenes maps several scenes.")
@@ -138,7 +70,7 @@ def predict(
         model: Checkpoint, or several that are averaged; None takes the best one of the newest finished run below
             ``runs/``.
         arch: ``path/to/file.py:function`` of a checkpoint that was trained with such a network; this runs the file.
-        settings: How to map; see :class:`~satseg.workflows.predict_settings.PredictionSettings`.
+        settings: How to map; see :class:`~satseg.prediction.settings.PredictionSettings`.
         progress: Called as rows are finished, in pixels.
 
     Returns:
@@ -213,7 +145,7 @@ def _map_all(
     models: Sequence[str],
     arch: str | None,
     settings: PredictionSettings,
-    claims: Claims,
+    claims: OutputChecks,
     stream: IO[str] | None,
     on_error: Callable[[SatsegError], None] | None,
     on_finished: Callable[[FinishedMap], None],
@@ -232,7 +164,7 @@ def _map_all(
     with ExitStack() as stack:
 
         @cache
-        def mapper() -> Mapper:  # only where there is something to map
+        def mapper() -> Predictor:  # only where there is something to map
             engine = open_engine(settings)
             if engine is not None:
                 stack.enter_context(engine)
@@ -310,7 +242,7 @@ def _is_finished_layer(
 
 
 @checked
-def rehearse_scenes(
+def dry_run_scenes(
     scenes: Scenes,
     *,
     output: Paths | OutputNames,
@@ -318,7 +250,7 @@ def rehearse_scenes(
     arch: str | None = None,
     settings: PredictionSettings | None = None,
     on_error: Callable[[SatsegError], None] | None = None,
-) -> Iterator[Rehearsal]:
+) -> Iterator[DryRun]:
     """Tell what :func:`predict_scenes` would take for each scene, after a short probe; nothing is written.
 
     The probe runs in this process, and its time is that of this process alone, whatever engine was chosen.
@@ -347,9 +279,9 @@ def _rehearse_all(
     models: Sequence[str],
     arch: str | None,
     settings: PredictionSettings,
-    claims: Claims,
+    claims: OutputChecks,
     on_error: Callable[[SatsegError], None] | None,
-) -> Iterator[Rehearsal]:
+) -> Iterator[DryRun]:
     with ExitStack() as stack:
         stack.callback(torch.set_num_threads, torch.get_num_threads())
         checkpoints, origin = _load(models, arch, settings)
@@ -374,7 +306,7 @@ def _claims(
     models: Sequence[str],
     arch: str | None,
     settings: PredictionSettings,
-) -> Claims:
+) -> OutputChecks:
     """Check all outputs against all that is read, as far as it is known before any work; return what checks the rest.
 
     Raises:
@@ -387,7 +319,7 @@ def _claims(
     listed = isinstance(scenes, Sequence)
     layer = names.of_layer(None).vectors or STDOUT in names.output
     one_crs = listed and not alone and bool(layer) and settings.polygons.crs is None
-    claims = Claims(names, inputs, alone=alone, one_crs=one_crs, streamed=not listed)
+    claims = OutputChecks(names, inputs, alone=alone, one_crs=one_crs, streamed=not listed)
     if listed:
         claims.take_all(SceneSource.of(scene, bands=settings.bands) for scene in scenes)
     return claims
@@ -406,12 +338,12 @@ def _mapper(
     arch: str | None,
     settings: PredictionSettings,
     engine: RayEngine | None,
-) -> Mapper:
+) -> Predictor:
     """Make the network ready for scenes."""
     torch.set_num_threads(settings.threads or available_cores())
     card = checkpoints[0].card
     network = _network(checkpoints, arch, settings) if engine is None else send(checkpoints, arch, settings, engine)
-    return Mapper(network, origin, settings, card.gsd, card.tile_size, card.bands, engine, card.labels)
+    return Predictor(network, origin, settings, card.gsd, card.tile_size, card.bands, engine, card.labels)
 
 
 def _call(models: Sequence[str], arch: str | None, names: OutputNames) -> tuple[str, ...]:
@@ -463,7 +395,7 @@ def _network(checkpoints: Sequence[Checkpoint], arch: str | None, settings: Pred
         precision=select_precision(settings.precision, device),
         views=Views(settings.tta, settings.scales),
         compile=settings.compile,
-        builder=run_own_file(arch) if arch else None,
+        builder=run_custom_file(arch) if arch else None,
     )
 
 

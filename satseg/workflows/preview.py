@@ -27,7 +27,7 @@ from satseg.figures import (
     paint,
     save_figure,
 )
-from satseg.raster.names import open_raster
+from satseg.files.names import open_raster
 from satseg.raster.scene import Scene
 from satseg.records import SceneInfo
 

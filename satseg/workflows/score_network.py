@@ -12,33 +12,33 @@ from pathlib import Path
 
 import torch
 
-from satseg.backend import run_own_file
+from satseg.backend import run_custom_file
 from satseg.backend.device import available_cores, select_device, select_precision
 from satseg.checkpoint import Checkpoint
 from satseg.errors import CheckpointError, TileError, UsageError, naming
-from satseg.evaluation.assessment import Place, score_place
+from satseg.evaluation.accumulator import Place, score_place
 from satseg.evaluation.measures import Measures
 from satseg.evaluation.tiles import ClassifiedTile, classify_tiles, count_pixels, tally_tile
+from satseg.files.atomic_write import claimed
 from satseg.inference.network import Network
 from satseg.inference.pipeline import predict_rows
 from satseg.inference.reading import Conditions
 from satseg.outputs.writable import check_file
+from satseg.prediction.predictor import Predictor
+from satseg.prediction.settings import PredictionSettings
 from satseg.presence import INDEX
 from satseg.raster.area import AreaOfInterest
 from satseg.raster.source import SceneSource
 from satseg.raster.values import Oddity
 from satseg.records import EvaluationReport, PlaceScore, Progress, Rows, SceneInfo
 from satseg.runs import Run
-from satseg.staging import claimed
 from satseg.tiles.batches import TileReader
 from satseg.tiles.layout import SPLITS
 from satseg.tiles.scores import write_scores
 from satseg.tiles.tileset import TileSet
 from satseg.workflows.compare import Comparison
 from satseg.workflows.label_reading import LabelReading
-from satseg.workflows.mapping import Mapper
 from satseg.workflows.predict import fitting
-from satseg.workflows.predict_settings import PredictionSettings
 from satseg.workflows.scored_pairs import refuse_apart, together
 from satseg.workflows.trained_ground import warn_of_trained_ground
 
@@ -76,7 +76,7 @@ class NetworkScoring:
             checkpoint,
             device=device,
             precision=select_precision(settings.precision, device),
-            builder=run_own_file(arch) if arch else None,
+            builder=run_custom_file(arch) if arch else None,
         )
         return cls(checkpoint, network, settings, measures)
 
@@ -123,10 +123,10 @@ class NetworkScoring:
         return comparison.report()
 
     @cached_property
-    def _mapper(self) -> Mapper:
+    def _mapper(self) -> Predictor:
         """Makes plans for scenes; what it measures serves all of them."""
         card = self.checkpoint.card
-        return Mapper(self.network, str(self.checkpoint.path), self.settings, card.gsd, card.tile_size, card.bands)
+        return Predictor(self.network, str(self.checkpoint.path), self.settings, card.gsd, card.tile_size, card.bands)
 
     def _rows(self, scene: SceneSource, info: SceneInfo, progress: Progress) -> Generator[Rows, None, None]:
         network = self._mapper.network_for(info)

@@ -12,11 +12,11 @@ from pyproj.exceptions import ProjError
 
 from satseg.arguments import Paths
 from satseg.errors import LabelError, SatsegError, UsageError, printable
+from satseg.files.names import open_raster
 from satseg.geo.crs import full_turn, is_geographic, way
 from satseg.geo.grid import Grid
-from satseg.raster.labels import Labels, LabelSource
-from satseg.raster.names import open_raster
-from satseg.raster.raster_labels import RasterLabels
+from satseg.labels.labels import Labels, LabelSource
+from satseg.labels.raster_labels import RasterLabels
 from satseg.records import Progress, ProgressEvent, SceneInfo
 from satseg.tiles.pairs import find_pairs
 from satseg.tiles.scene_table import LabelledScene

@@ -9,23 +9,23 @@ from pathlib import Path
 from satseg.arguments import Bands, Numbers, PathLike, Paths, band_names, numbers, path, paths, whole_numbers
 from satseg.backend.device import available_cores
 from satseg.errors import OutputError, UsageError
+from satseg.files.atomic_write import claimed
+from satseg.files.fingerprint import fingerprint
+from satseg.files.gdal import gdal_environment
+from satseg.files.ledger import Ledger
 from satseg.geo.units import Quantity
+from satseg.labels.class_lists import ClassMapSource, class_map_files, read_again, read_class_map
+from satseg.labels.label_files import open_labels
 from satseg.outputs.writable import check_folder
 from satseg.progress import automatic
-from satseg.raster.class_lists import ClassMapSource, class_map_files, read_again, read_class_map
-from satseg.raster.fingerprint import fingerprint
-from satseg.raster.gdal import gdal_environment
-from satseg.raster.label_files import open_labels
 from satseg.records import Progress, TileSummary
 from satseg.signatures import checked
-from satseg.staging import claimed
 from satseg.tiles.build import Builder
-from satseg.tiles.cut import Worth
+from satseg.tiles.cut import TileFilter
 from satseg.tiles.ownership import check_own
 from satseg.tiles.pairs import find_pairs, pairs_inputs
 from satseg.tiles.regions import Regions
 from satseg.tiles.tileset import TileSet
-from satseg.workflows.ledger import Ledger
 from satseg.workflows.tile_job import TileJob
 from satseg.workflows.tile_options import TileOptions
 from satseg.workflows.tile_provenance import (
@@ -253,7 +253,9 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
             names=unique_names([files.source.stem for files in described.sources], base),
             labels=source,
             layout=layout,
-            worth=Worth(options.min_valid, options.keep_empty, known_classes(options.min_pixels or {}, source.classes)),
+            worth=TileFilter(
+                options.min_valid, options.keep_empty, known_classes(options.min_pixels or {}, source.classes)
+            ),
             regions=None if options.regions is None else Regions.read(options.split_by or ""),
             threads=threads or min(available_cores(), _MOST_THREADS),
             progress=progress,

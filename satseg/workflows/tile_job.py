@@ -14,9 +14,9 @@ import numpy as np
 import pandas
 
 from satseg.errors import TileError
+from satseg.files.atomic_write import commit
 from satseg.presence import INDEX
 from satseg.records import TileSummary, as_json
-from satseg.staging import commit
 from satseg.tiles.build import Builder, quotas, resumable
 from satseg.tiles.choice import Asked, Plan, Planner, without_empty_background
 from satseg.tiles.index import brought_to, places_of

@@ -12,7 +12,7 @@ from satseg.arguments import join_names
 from satseg.classes import BACKGROUND
 from satseg.errors import TileError, UsageError
 from satseg.geo.units import Quantity, parse_resolution
-from satseg.raster.class_map import ClassMap
+from satseg.labels.class_map import ClassMap
 from satseg.tiles.layout import SPLITS
 from satseg.tiles.tileset import TileSet
 

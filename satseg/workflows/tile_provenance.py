@@ -11,9 +11,9 @@ from typing import Any
 from satseg import __version__
 from satseg.errors import OutputError
 from satseg.fields import typed
+from satseg.files.atomic_write import work_folder
 from satseg.outputs.claim import clear
 from satseg.records import TileSummary, as_json
-from satseg.staging import work_folder
 from satseg.tiles.build import is_begun
 from satseg.tiles.layout import SPLITS
 from satseg.tiles.plan import Layout

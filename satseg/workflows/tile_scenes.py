@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from satseg.errors import SatsegError, SceneError, TileError, UsageError, printable
-from satseg.raster.names import identity
+from satseg.files.names import identity
 from satseg.raster.scales import same_scale
 from satseg.raster.selection import is_generic, select_bands
 from satseg.raster.source import SceneSource

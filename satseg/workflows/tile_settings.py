@@ -9,7 +9,7 @@ from statistics import fmean
 from satseg.classes import ClassTable
 from satseg.errors import UsageError
 from satseg.geo.units import Length, Quantity, parse_length, parse_resolution
-from satseg.raster.labels import PixelLength
+from satseg.labels.labels import PixelLength
 from satseg.records import SceneInfo
 from satseg.tiles.choice import LARGEST, Asked
 from satseg.tiles.cut import empty_class

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from satseg.errors import TileError
-from satseg.raster.class_map import ClassMap
-from satseg.raster.labels import LabelSource
+from satseg.labels.class_map import ClassMap
+from satseg.labels.labels import LabelSource
 from satseg.records import TileSummary
 from satseg.tiles.choice import Asked, Plan, Planner
 from satseg.tiles.layout import SPLITS

@@ -15,19 +15,19 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from satseg.arguments import PathLike, path
-from satseg.backend import Builder, create_model, is_own_file, lasting_options, run_own_file
+from satseg.backend import Builder, create_model, is_custom_file, lasting_options, run_custom_file
 from satseg.backend.device import available_cores, reuse_freed_memory, select_device
 from satseg.checkpoint import Checkpoint, ModelCard
 from satseg.errors import CheckpointError, TileError, UsageError
+from satseg.files.atomic_write import claimed
+from satseg.files.gdal import gdal_environment
+from satseg.labels.label_meaning import LabelMeaning
 from satseg.progress import automatic
-from satseg.raster.gdal import gdal_environment
-from satseg.raster.label_meaning import LabelMeaning
 from satseg.records import Progress, TrainingSummary
 from satseg.runs import RUNS, Run, claim_output
 from satseg.runs.log import LogRow
 from satseg.runs.scalars import Scalars, check_tensorboard
 from satseg.signatures import check_choices, checked
-from satseg.staging import claimed
 from satseg.tiles.batches import CACHE_BYTES
 from satseg.tiles.tileset import TileSet
 from satseg.training.batch_size import choose_batch_size
@@ -178,7 +178,7 @@ def train(
     recipe = request.recipe(started, where)
     if started and started.run.finished and request.tiles is None and not request.changes_the_end(started):
         return recall(started.run)
-    builder = run_own_file(arch) if arch is not None and is_own_file(arch) else recipe.arch
+    builder = run_custom_file(arch) if arch is not None and is_custom_file(arch) else recipe.arch
     if beside.threads is not None and beside.threads < 1:
         raise UsageError(f"--threads is {beside.threads}; it starts at 1.")
     fabric = make_fabric(where, recipe.precision, devices=devices, nodes=beside.nodes)

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from satseg.backend import is_own_file, recorded_name
+from satseg.backend import is_custom_file, recorded_name
 from satseg.backend.device import select_precision
 from satseg.errors import TrainingError, UsageError, one_line
 from satseg.fields import Fields, typed
@@ -201,7 +201,7 @@ class Request:
         if started is None:
             return Recipe.of({**choices, "arch_options": dict(self.arch_options)})
         run, before = started.run, started.recipe
-        if self.arch is None and is_own_file(before.arch):
+        if self.arch is None and is_custom_file(before.arch):
             raise UsageError(
                 f"The run {run.path} trains {before.arch}, a network from a file, which is run only when it is named.",
                 hint=f"Name the file: --arch path/to/{before.arch}",
@@ -287,7 +287,7 @@ def resume_line(run: Run, arch: str, *more: str) -> str:
     default = newest_run(unfinished=not more)
     if default is None or default.path != run.path:
         words += ["-o", str(run.path)]
-    if is_own_file(arch):
+    if is_custom_file(arch):
         words += ["--arch", arch]
     return shlex.join([*words, *more])
 

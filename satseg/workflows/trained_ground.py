@@ -10,9 +10,9 @@ import shapely
 
 from satseg.errors import TileError
 from satseg.presence import INDEX
-from satseg.raster.footprint import ground_of
 from satseg.records import SceneInfo
 from satseg.tiles.tileset import TileSet
+from satseg.vectorization.footprint import ground_of
 
 log = logging.getLogger("satseg")
 

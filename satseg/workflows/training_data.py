@@ -14,7 +14,7 @@ from lightning_fabric import Fabric
 from satseg.errors import TileError
 from satseg.evaluation.confusion import score
 from satseg.evaluation.tiles import score_tiles
-from satseg.raster.fingerprint import fingerprint_of_files
+from satseg.files.fingerprint import fingerprint_of_files
 from satseg.raster.values import ValueRange
 from satseg.records import EvaluationReport, Progress, as_json, no_progress
 from satseg.tiles.batches import TileReader

@@ -14,17 +14,17 @@ from satseg.arguments import Paths, paths
 from satseg.classes import ClassTable
 from satseg.command_line import command_line, without_secrets
 from satseg.errors import UsageError, printable
+from satseg.files.atomic_write import claimed
+from satseg.files.gdal import gdal_environment
+from satseg.files.ledger import Ledger, whereabouts
+from satseg.files.names import open_raster
+from satseg.labels.class_lists import ClassMapSource, class_map_files, read_again, read_class_map
+from satseg.labels.label_meaning import LABELS_TAG
 from satseg.progress import automatic
-from satseg.raster.class_lists import ClassMapSource, class_map_files, read_again, read_class_map
-from satseg.raster.gdal import gdal_environment
-from satseg.raster.label_meaning import LABELS_TAG
-from satseg.raster.names import open_raster
 from satseg.records import Progress, ProgressEvent, VectorSummary
 from satseg.signatures import checked
-from satseg.staging import claimed
 from satseg.vectorization import PolygonOptions, PolygonSink
 from satseg.workflows.class_raster import ClassRaster
-from satseg.workflows.ledger import Ledger, whereabouts
 from satseg.workflows.map_classes import MapClasses
 from satseg.workflows.scene_progress import of_scene
 

@@ -23,10 +23,11 @@ from torch import Tensor, nn
 
 from satseg.classes import ClassTable
 from satseg.inference.network import Network
+from satseg.prediction.outputs import MapOutputs
+from satseg.prediction.predictor import Predictor
+from satseg.prediction.settings import PredictionSettings
 from satseg.raster.source import SceneSource
 from satseg.records import BandStatistics
-from satseg.workflows.mapping import MapOutputs, Mapper
-from satseg.workflows.predict_settings import PredictionSettings
 
 FIELD = 250  # pixels a side: regions keep their size when the scene grows
 
@@ -61,7 +62,7 @@ def map_scene(path: Path) -> dict[str, float]:
         device=torch.device("cpu"),
     )
     outputs = MapOutputs.of_files(path.with_name("map.tif"), path.with_name("map.gpkg"))
-    summary = Mapper(network, "oracle", PredictionSettings(gsd="scene")).map_scene(SceneSource.of(path), outputs)
+    summary = Predictor(network, "oracle", PredictionSettings(gsd="scene")).map_scene(SceneSource.of(path), outputs)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {"peak_mb": peak, "seconds": time.perf_counter() - began, "polygons": sum((summary.polygons or {}).values())}
 

@@ -17,10 +17,11 @@ import numpy as np
 import rasterio
 from bench_predict_speed import load, plain_way
 
+from satseg.prediction.outputs import OutputNames
+from satseg.prediction.settings import PredictionSettings
 from satseg.records import PredictionSummary
 from satseg.sample import sample
-from satseg.workflows.predict import OutputNames, predict
-from satseg.workflows.predict_settings import PredictionSettings
+from satseg.workflows.predict import predict
 from satseg.workflows.tile import tile
 from satseg.workflows.train import train
 

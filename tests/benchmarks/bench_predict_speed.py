@@ -27,12 +27,13 @@ from satseg.backend.device import available_cores, select_device, select_precisi
 from satseg.checkpoint import Checkpoint
 from satseg.inference.network import Network
 from satseg.inference.plan import window_positions
+from satseg.prediction.outputs import MapOutputs
+from satseg.prediction.predictor import Predictor
+from satseg.prediction.settings import PredictionSettings
 from satseg.raster.scene import Scene
 from satseg.raster.source import SceneSource
 from satseg.records import Plan, PredictionSummary
 from satseg.sample import sample
-from satseg.workflows.mapping import MapOutputs, Mapper
-from satseg.workflows.predict_settings import PredictionSettings
 
 AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
@@ -55,7 +56,7 @@ def map_scene(network: Network, scene: Path, settings: PredictionSettings) -> Pr
     """Map a scene to a COG and a GeoPackage."""
     with tempfile.TemporaryDirectory(dir=scene.parent) as folder:
         outputs = MapOutputs.of_files(Path(folder) / "map.tif", Path(folder) / "map.gpkg")
-        return Mapper(network, "benchmark", settings).map_scene(SceneSource.of(scene), outputs)
+        return Predictor(network, "benchmark", settings).map_scene(SceneSource.of(scene), outputs)
 
 
 def bare_forward(network: Network, scene: Path, plan: Plan, *, most: int) -> float:
@@ -163,7 +164,7 @@ def report_plain(arguments: argparse.Namespace, scene: Path, settings: Predictio
     map_scene(network, arguments.warm, settings)
     with tempfile.TemporaryDirectory(dir=scene.parent) as folder:
         outputs = MapOutputs.of_files(Path(folder) / "map.tif", Path(folder) / "map.gpkg")
-        summary = Mapper(network, "benchmark", settings).map_scene(SceneSource.of(scene), outputs)
+        summary = Predictor(network, "benchmark", settings).map_scene(SceneSource.of(scene), outputs)
         with rasterio.open(Path(folder) / "map.tif") as dataset:
             ours = dataset.read(1)
     classes, seconds = plain_way(single, scene)

@@ -28,9 +28,9 @@ from affine import Affine
 from rasterio.features import rasterize
 from rasterio.windows import Window
 
+from satseg.files.gdal import gdal_environment
+from satseg.labels.label_files import open_labels
 from satseg.prefetch import read_ahead
-from satseg.raster.gdal import gdal_environment
-from satseg.raster.label_files import open_labels
 from satseg.raster.scene import Scene
 from satseg.sample import sample
 from satseg.workflows.tile import tile

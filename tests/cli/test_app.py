@@ -17,7 +17,7 @@ import torch
 
 import satseg as package
 from satseg.cli import app
-from satseg.cli.console import Talk
+from satseg.cli.console import ConsoleOutput
 from satseg.errors import SceneError, UsageError
 from satseg.outputs.claim import LOCK
 from satseg.records import ProgressEvent
@@ -151,13 +151,13 @@ def test_an_interruption_that_knows_how_to_go_on_is_told_once(satseg, failing) -
 
 def interrupt_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Send SIGINT while a result is being told."""
-    tell = Talk.emit
+    tell = ConsoleOutput.emit
 
-    def emit(self: Talk, record: object) -> None:
+    def emit(self: ConsoleOutput, record: object) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         tell(self, record)
 
-    monkeypatch.setattr(Talk, "emit", emit)
+    monkeypatch.setattr(ConsoleOutput, "emit", emit)
 
 
 def test_ctrl_c_while_the_result_is_told_comes_too_late(satseg, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,7 +169,7 @@ def test_ctrl_c_while_the_result_is_told_comes_too_late(satseg, monkeypatch: pyt
 
 def test_ctrl_c_between_two_results_stops_the_work_for_the_second(monkeypatch: pytest.MonkeyPatch) -> None:
     interrupt_once(monkeypatch)
-    talk = Talk(json=True)
+    talk = ConsoleOutput(json=True)
     before = signal.signal(signal.SIGINT, talk.interrupt)
     try:
         talk.report({}, lambda record: [])
@@ -190,7 +190,7 @@ def test_an_error_about_a_checkpoint_from_the_environment_says_where_it_came_fro
 
 
 def test_run_returns_the_code_and_leaves_the_process_alone() -> None:
-    assert app.run(["models", "--jsn"], Talk()) == 2
+    assert app.run(["models", "--jsn"], ConsoleOutput()) == 2
 
 
 def test_remarks_of_the_rooms_go_to_stderr(satseg, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import json
 import pytest
 from rich.console import Console
 
-from satseg.cli.console import Talk, table
+from satseg.cli.console import ConsoleOutput, table
 from satseg.cli.table import cell
 from satseg.progress import amount, clock
 from satseg.records import ClassScore, ProgressEvent
@@ -21,7 +21,7 @@ def score_table(score: ClassScore):
     return table(("class", "px", "IoU"), [(score.name, score.pixels, score.iou)], title="Scores of the best map of all")
 
 
-def terminal(voice: Talk, *, width: int = 120) -> io.StringIO:
+def terminal(voice: ConsoleOutput, *, width: int = 120) -> io.StringIO:
     """Let a voice believe that its stderr is a terminal."""
     screen = io.StringIO()
     voice._stderr = Console(file=screen, force_terminal=True, width=width)
@@ -29,27 +29,27 @@ def terminal(voice: Talk, *, width: int = 120) -> io.StringIO:
 
 
 def test_an_answer_is_data(capsys: pytest.CaptureFixture[str]) -> None:
-    Talk(quiet=True).answer(SCORE, score_table)
+    ConsoleOutput(quiet=True).answer(SCORE, score_table)
     captured = capsys.readouterr()
     assert captured.out == TITLE + "\nclass      px     IoU\nroof   12,345  0.5000\n"
     assert captured.err == ""
 
 
 def test_a_report_is_talk(capsys: pytest.CaptureFixture[str]) -> None:
-    Talk().report(SCORE, score_table)
+    ConsoleOutput().report(SCORE, score_table)
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "12,345" in captured.err
 
 
 def test_a_quiet_report_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    Talk(quiet=True).report(SCORE, score_table)
+    ConsoleOutput(quiet=True).report(SCORE, score_table)
     assert capsys.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("method", ["answer", "report"])
 def test_json_is_one_line_on_stdout(method: str, capsys: pytest.CaptureFixture[str]) -> None:
-    getattr(Talk(json=True), method)(SCORE, score_table)
+    getattr(ConsoleOutput(json=True), method)(SCORE, score_table)
     captured = capsys.readouterr()
     assert captured.err == ""
     assert captured.out.count("\n") == 1
@@ -57,13 +57,13 @@ def test_json_is_one_line_on_stdout(method: str, capsys: pytest.CaptureFixture[s
 
 
 def test_messages_are_not_wrapped_nor_taken_for_markup(capsys: pytest.CaptureFixture[str]) -> None:
-    Talk().error("[red]" + "word " * 60 + "end", hint=":smile: [/]")
+    ConsoleOutput().error("[red]" + "word " * 60 + "end", hint=":smile: [/]")
     assert capsys.readouterr().err == "error: [red]" + "word " * 60 + "end\nhint: :smile: [/]\n"
 
 
 def test_colour_follows_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
     def said() -> str:
-        voice = Talk()
+        voice = ConsoleOutput()
         screen = terminal(voice)
         voice.error("x")
         return screen.getvalue()
@@ -77,7 +77,7 @@ def test_colour_follows_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_progress_is_drawn_on_a_terminal_with_rate_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
-    voice = Talk()
+    voice = ConsoleOutput()
     screen = terminal(voice)
     for done in (0, 4e6, 8e6):
         voice.progress(ProgressEvent("Mapping", done, 80e6, "px", "note"))
@@ -89,7 +89,7 @@ def test_progress_is_drawn_on_a_terminal_with_rate_and_time_left(monkeypatch: py
 
 def test_on_a_narrow_terminal_the_bar_is_one_line_and_its_note_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
-    voice = Talk()
+    voice = ConsoleOutput()
     terminal(voice, width=80)
     for done in range(3):
         voice.progress(ProgressEvent("Training", 100 + done, 2000, "step", "epoch 1.2, loss 0.713, best mIoU 0.812"))
@@ -103,7 +103,7 @@ def test_on_a_narrow_terminal_the_bar_is_one_line_and_its_note_gives_way(monkeyp
 
 def test_clocks_go_on_between_events(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
-    voice = Talk()
+    voice = ConsoleOutput()
     screen = terminal(voice)
     now = [100.0]
     monkeypatch.setattr("satseg.cli.progress.monotonic", lambda: now[0])
@@ -123,7 +123,7 @@ def talk_of(seconds: int, events: list[ProgressEvent], monkeypatch: pytest.Monke
     now = [100.0]
     for module in ("progress", "console"):
         monkeypatch.setattr(f"satseg.cli.{module}.monotonic", lambda: now[0])
-    voice, file = Talk(**how), io.StringIO()
+    voice, file = ConsoleOutput(**how), io.StringIO()
     voice._stderr = Console(file=file, width=10_000)
     for event in events:
         voice.progress(event)
@@ -152,14 +152,14 @@ def test_files_get_no_progress_with_json_or_when_quiet(monkeypatch: pytest.Monke
 
 
 def test_progress_is_not_drawn_into_a_file(capsys: pytest.CaptureFixture[str]) -> None:
-    voice = Talk()
+    voice = ConsoleOutput()
     voice.progress(ProgressEvent("Mapping", 1, 2, "px"))
     voice.close()
     assert capsys.readouterr() == ("", "")
 
 
 def test_progress_is_not_drawn_when_quiet() -> None:
-    voice = Talk(quiet=True)
+    voice = ConsoleOutput(quiet=True)
     screen = terminal(voice)
     voice.progress(ProgressEvent("Mapping", 1, 2, "px"))
     voice.close()
@@ -168,7 +168,7 @@ def test_progress_is_not_drawn_when_quiet() -> None:
 
 def test_a_bar_names_its_unit_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
-    voice = Talk()
+    voice = ConsoleOutput()
     screen = terminal(voice)
     voice.progress(ProgressEvent("Cutting", 3, 20, "tile"))
     voice._bar._progress.refresh()
@@ -178,7 +178,7 @@ def test_a_bar_names_its_unit_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_new_task_takes_the_place_of_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
-    voice = Talk()
+    voice = ConsoleOutput()
     terminal(voice)
     voice.progress(ProgressEvent("Finding", 20, 20, "tile"))
     voice.progress(ProgressEvent("Cutting", 1, 20, "tile"))
@@ -188,7 +188,7 @@ def test_a_new_task_takes_the_place_of_the_one_before(monkeypatch: pytest.Monkey
 
 def test_a_bar_that_counts_seconds_shows_no_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
-    voice = Talk()
+    voice = ConsoleOutput()
     screen = terminal(voice)
     voice.progress(ProgressEvent("Training", 0, 600, "s"))
     voice.progress(ProgressEvent("Training", 60, 600, "s"))
@@ -223,7 +223,7 @@ def test_without_a_terminal_tables_wrap_only_where_the_environment_asks(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def longest() -> int:
-        Talk().answer(SCORE, lambda score: table(("class", "note"), [(score.name, "word " * 40)]))
+        ConsoleOutput().answer(SCORE, lambda score: table(("class", "note"), [(score.name, "word " * 40)]))
         return max(map(len, capsys.readouterr().out.splitlines()))
 
     monkeypatch.delenv("COLUMNS", raising=False)
@@ -233,7 +233,7 @@ def test_without_a_terminal_tables_wrap_only_where_the_environment_asks(
 
 
 def test_a_bar_stays_below_the_tables_of_scenes_until_the_last_one_is_done() -> None:
-    voice = Talk()
+    voice = ConsoleOutput()
     screen = terminal(voice)
     bars = []
     for number in (1, 2, 3):

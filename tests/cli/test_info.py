@@ -18,7 +18,7 @@ from affine import Affine
 
 from satseg import list_architectures
 from satseg.classes import ClassTable
-from satseg.raster.writer import CLASSES_TAG
+from satseg.mapfile.writer import CLASSES_TAG
 from satseg.runs import Run
 from satseg.sample import sample
 

@@ -11,7 +11,7 @@ import pytest
 import rasterio
 from affine import Affine
 
-from satseg.backend import create_model, run_own_file
+from satseg.backend import create_model, run_custom_file
 from satseg.checkpoint import ModelCard, save_checkpoint
 from satseg.classes import ClassTable
 from satseg.records import BandSpec, BandStatistics
@@ -63,7 +63,7 @@ def mapping(tmp_path: Path, scene: Path, satseg: Callable) -> Callable:
             gsd=None,
             tile_size=64,
         )
-        weights = create_model(run_own_file(arch), in_channels=1, num_classes=2).state_dict()
+        weights = create_model(run_custom_file(arch), in_channels=1, num_classes=2).state_dict()
         save_checkpoint(tmp_path / "mine.safetensors", weights, card)
         words = ("predict", scene, "-m", tmp_path / "mine.safetensors", "--arch", arch, "-o", output)
         return satseg(*words, "--window", 64, "--batch-size", 1, "--device", "cpu", "--threads", 1)

@@ -67,7 +67,7 @@ def test_a_wrong_length_is_wrong_usage_where_only_rasters_are_written(satseg: Ca
 def test_an_empty_list_on_stdin_is_wrong_usage_in_a_dry_run_too(
     satseg: Callable, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
 ) -> None:
-    for name in ("predict_scenes", "rehearse_scenes"):
+    for name in ("predict_scenes", "dry_run_scenes"):
         monkeypatch.setattr(f"satseg.workflows.predict.{name}", lambda scenes, **_: iter(list(scenes)))
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     done = satseg("predict", "-", "-m", "model", "-o", "{stem}.tif", *words)
@@ -84,7 +84,7 @@ def test_scenes_that_fail_are_told_and_counted_at_the_end(
             on_error(SatsegError(f"{scene} is broken.", hint="Copy it again."))
         return iter(())
 
-    for name in ("predict_scenes", "rehearse_scenes"):
+    for name in ("predict_scenes", "dry_run_scenes"):
         monkeypatch.setattr(f"satseg.workflows.predict.{name}", fail)
     done = satseg("predict", "a.tif", "b.tif", "-m", "model", "-o", "{stem}.tif", *words)
     assert done.code == 1

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from satseg.cli.console import Talk, left_out
+from satseg.cli.console import ConsoleOutput, left_out
 from satseg.cli.predict_report import Maps
 from satseg.records import PredictionSummary
 
@@ -28,7 +28,9 @@ def summary(scene: str, roofs: int, **fields: object) -> PredictionSummary:
     )
 
 
-def told(capsys: pytest.CaptureFixture[str], maps: Maps, talk: Talk, summaries: list[PredictionSummary]) -> list[str]:
+def told(
+    capsys: pytest.CaptureFixture[str], maps: Maps, talk: ConsoleOutput, summaries: list[PredictionSummary]
+) -> list[str]:
     for one in summaries:
         talk.report(one, maps.table)
     maps.tell()
@@ -36,7 +38,7 @@ def told(capsys: pytest.CaptureFixture[str], maps: Maps, talk: Talk, summaries: 
 
 
 def test_one_scene_has_a_table(capsys: pytest.CaptureFixture[str]) -> None:
-    talk = Talk()
+    talk = ConsoleOutput()
     maps = Maps(talk, partial(left_out, min_area=None, fill_holes=None), several=False, rasters=False)
     lines = told(capsys, maps, talk, [summary("a", 25)])
     assert lines[0] == "Mapped a in 0.5 s: a.gpkg"
@@ -48,14 +50,14 @@ def test_one_scene_has_a_table(capsys: pytest.CaptureFixture[str]) -> None:
 def test_specks_are_still_in_class_rasters_and_not_in_other_rasters(
     capsys: pytest.CaptureFixture[str], rasters: bool
 ) -> None:
-    talk = Talk()
+    talk = ConsoleOutput()
     maps = Maps(talk, partial(left_out, min_area=None, fill_holes=None), several=False, rasters=rasters)
     lines = told(capsys, maps, talk, [summary("a", 25, outputs=("a.gpkg", "a_confidence.tif"))])
     assert ("The class raster has them still" in lines[-1]) == rasters
 
 
 def test_several_scenes_have_a_line_each_and_a_table_of_all(capsys: pytest.CaptureFixture[str]) -> None:
-    talk = Talk()
+    talk = ConsoleOutput()
     maps = Maps(talk, partial(left_out, min_area=None, fill_holes=None), several=True, rasters=False)
     lines = told(capsys, maps, talk, [summary("a", 25), summary("b", 35, seconds=1.0)])
     assert lines[:3] == ["Mapped a in 0.5 s: a.gpkg", "Mapped b in 1.0 s: b.gpkg", "Mapped 2 scenes in 1.5 s"]
@@ -64,5 +66,5 @@ def test_several_scenes_have_a_line_each_and_a_table_of_all(capsys: pytest.Captu
 
 
 def test_nothing_is_said_where_no_scene_was_mapped(capsys: pytest.CaptureFixture[str]) -> None:
-    talk = Talk()
+    talk = ConsoleOutput()
     assert told(capsys, Maps(talk, lambda specks, holes: None, several=True, rasters=False), talk, []) == []

@@ -7,16 +7,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from satseg.cli.console import Talk, TalkHandler
+from satseg.cli.console import ConsoleOutput, TalkHandler
 
 
 @pytest.fixture
-def voice() -> Talk:
-    return Talk()
+def voice() -> ConsoleOutput:
+    return ConsoleOutput()
 
 
 @pytest.fixture
-def log(voice: Talk) -> Iterator[logging.Logger]:
+def log(voice: ConsoleOutput) -> Iterator[logging.Logger]:
     """A logger whose remarks the voice tells; the rest when the test asks for it."""
     logger = logging.getLogger("satseg.tests.remarks")
     handler = TalkHandler(voice)
@@ -55,7 +55,7 @@ def test_of_remarks_that_differ_by_the_scene_three_are_told_and_the_others_count
     ]
 
 
-def test_all_are_told_with_debug(log: logging.Logger, voice: Talk, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_are_told_with_debug(log: logging.Logger, voice: ConsoleOutput, capsys: pytest.CaptureFixture[str]) -> None:
     voice.debug = True
     for number in range(10):
         log.info("%s is a scene.", number)
@@ -64,7 +64,7 @@ def test_all_are_told_with_debug(log: logging.Logger, voice: Talk, capsys: pytes
 
 
 def test_quiet_tells_no_infos_nor_how_many_they_were(
-    log: logging.Logger, voice: Talk, capsys: pytest.CaptureFixture[str]
+    log: logging.Logger, voice: ConsoleOutput, capsys: pytest.CaptureFixture[str]
 ) -> None:
     voice.quiet = True
     for number in range(10):

@@ -8,7 +8,7 @@ from affine import Affine
 from oracles import count_objects, patchy
 from rasterio.windows import Window
 
-from satseg.evaluation.assessment import Assessment
+from satseg.evaluation.accumulator import ScoreAccumulator
 from satseg.evaluation.boundaries import Boundaries, Reach
 from satseg.evaluation.confusion import ConfusionMatrix
 from satseg.evaluation.maps import MapComparison, beside_labels, telling
@@ -46,9 +46,9 @@ def grid_of(ids: np.ndarray) -> SceneInfo:
     return SceneInfo("map", width, height, spec, None, False, None, Affine.identity(), None)
 
 
-def compare(rows: Iterable[Rows], labels: np.ndarray, block: int = 16) -> Assessment:
+def compare(rows: Iterable[Rows], labels: np.ndarray, block: int = 16) -> ScoreAccumulator:
     grid = grid_of(labels)
-    assessment = Assessment(3, replicates=20, worst=3)
+    assessment = ScoreAccumulator(3, replicates=20, worst=3)
     boundaries = Boundaries(Reach(2.5), Reach(1.5))
     matcher = ObjectMatcher(Regions(0), Regions(0))
     comparison = MapComparison(grid, 0, block, 3, boundaries, matcher)

@@ -12,7 +12,7 @@ from torchmetrics.detection import PanopticQuality
 
 from satseg.evaluation.objects import FeatureObjects, ObjectMatcher, Regions, match_regions
 from satseg.evaluation.tally import Count, class_scores, empty_tally
-from satseg.raster.vector_labels import BurntFeatures
+from satseg.labels.vector_labels import BurntFeatures
 
 
 class BurntArray:

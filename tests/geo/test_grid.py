@@ -13,8 +13,8 @@ from rasterio.windows import Window
 
 from satseg.errors import LabelError, SceneError
 from satseg.geo.grid import Grid, misfit, same_grid, turned_towards
+from satseg.labels.raster_labels import RasterLabels
 from satseg.raster.aligned import ExtendedScene
-from satseg.raster.raster_labels import RasterLabels
 from satseg.raster.scene import Scene
 from tests.scene_files import write_scene
 

@@ -18,9 +18,9 @@ from rasterio.windows import Window
 from satseg.errors import LabelError
 from satseg.geo.placing import Placing
 from satseg.geo.polygons import repair
+from satseg.geo.vector_layer import FeatureStore
+from satseg.labels.vector_labels import VectorLabels
 from satseg.raster.area import AreaOfInterest
-from satseg.raster.features import FeatureStore
-from satseg.raster.vector_labels import VectorLabels
 from satseg.records import BandSpec, SceneInfo
 from satseg.tiles.regions import Regions
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from satseg.files.spill import SpillStore
 from satseg.inference.blending import Blended, Register
 from satseg.inference.pipeline import rows_to_repeat
 from satseg.inference.plan import make_plan, window_positions
-from satseg.raster.spill import SpillStore
 from satseg.records import Plan
 
 CPU = torch.device("cpu")

@@ -10,7 +10,7 @@ import pytest
 from pretended_ray import PretendedRay
 
 from satseg.errors import SatsegError, UsageError
-from satseg.inference.ray_cluster import Post, connect, posts
+from satseg.inference.ray_cluster import WorkerSlot, connect, posts
 from satseg.inference.ray_engine import RayEngine
 
 
@@ -24,19 +24,19 @@ DEAD = {"Alive": False, "Resources": {"CPU": 64.0, "GPU": 8.0}}
 @pytest.mark.parametrize(
     ("nodes", "device", "devices", "expected"),
     [
-        ([node(16)], "auto", None, (Post("cpu", 8), 2)),
-        ([node(4), node(8)], "auto", None, (Post("cpu", 4), 3)),
-        ([node(2)], "auto", 2, (Post("cpu", 1), 2)),
-        ([node(8), node(5)], "cpu", 3, (Post("cpu", 4), 3)),
-        ([node(2)], "cpu", 5, (Post("cpu", 1), 5)),
-        ([node(64, 8), DEAD], "auto", None, (Post("cuda", 8), 8)),
-        ([node(64, 8)], "cuda", 4, (Post("cuda", 8), 4)),
-        ([node(64, 8)], "cpu", 2, (Post("cpu", 32), 2)),
-        ([node(0), node(16, 2)], "auto", None, (Post("cuda", 8), 2)),
+        ([node(16)], "auto", None, (WorkerSlot("cpu", 8), 2)),
+        ([node(4), node(8)], "auto", None, (WorkerSlot("cpu", 4), 3)),
+        ([node(2)], "auto", 2, (WorkerSlot("cpu", 1), 2)),
+        ([node(8), node(5)], "cpu", 3, (WorkerSlot("cpu", 4), 3)),
+        ([node(2)], "cpu", 5, (WorkerSlot("cpu", 1), 5)),
+        ([node(64, 8), DEAD], "auto", None, (WorkerSlot("cuda", 8), 8)),
+        ([node(64, 8)], "cuda", 4, (WorkerSlot("cuda", 8), 4)),
+        ([node(64, 8)], "cpu", 2, (WorkerSlot("cpu", 32), 2)),
+        ([node(0), node(16, 2)], "auto", None, (WorkerSlot("cuda", 8), 2)),
     ],
 )
 def test_workers_follow_from_the_machines(
-    nodes: list[dict[str, Any]], device: str, devices: int | None, expected: tuple[Post, int]
+    nodes: list[dict[str, Any]], device: str, devices: int | None, expected: tuple[WorkerSlot, int]
 ) -> None:
     assert posts(nodes, device, devices) == expected
 

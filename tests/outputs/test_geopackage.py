@@ -10,9 +10,9 @@ import pytest
 from shapely import Point
 
 from satseg.errors import OutputError
+from satseg.files.atomic_write import staged
 from satseg.outputs.families import STYLE_MARK
 from satseg.outputs.geopackage import check_replaceable, foreign_tables, settle
-from satseg.staging import staged
 
 
 def write(path: Path, layer: str, *, own: bool, append: bool = False, value: str = "as written") -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from satseg.errors import OutputError
+from satseg.files.atomic_write import staged
 from satseg.outputs.writable import check_file, check_folder
-from satseg.staging import staged
 
 
 def test_what_can_be_written_passes_and_nothing_is_made(tmp_path: Path) -> None:

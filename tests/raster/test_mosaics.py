@@ -12,7 +12,7 @@ from rasterio.windows import Window
 from scene_files import block_spans, numbered, write_mosaic, write_scene
 
 from satseg.errors import ReadError, SceneError
-from satseg.raster.gdal import CACHE_BYTES, gdal_environment
+from satseg.files.gdal import CACHE_BYTES, gdal_environment
 from satseg.raster.scene import Scene
 from satseg.raster.source import SceneSource
 from satseg.raster.windows import strips

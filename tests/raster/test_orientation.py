@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from satseg.errors import LabelError, SceneError
-from satseg.raster.raster_labels import RasterLabels
+from satseg.labels.raster_labels import RasterLabels
 from satseg.raster.scene import Scene
 from tests.scene_files import write_scene
 

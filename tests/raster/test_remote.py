@@ -12,8 +12,8 @@ from rasterio.windows import Window
 from scene_files import block_spans, numbered, write_scene
 
 from satseg.errors import ReadError, SceneError
-from satseg.raster.gdal import gdal_environment
-from satseg.raster.names import is_local_file, is_remote
+from satseg.files.gdal import gdal_environment
+from satseg.files.names import is_local_file, is_remote
 from satseg.raster.scene import Scene
 from satseg.raster.windows import strips
 

@@ -13,7 +13,7 @@ from rasterio.windows import Window
 from scene_files import GRID, numbered, write_scene
 
 from satseg.errors import SceneError, UsageError
-from satseg.raster.local_files import local_files
+from satseg.files.local_files import local_files
 from satseg.raster.scene import Scene
 from satseg.raster.selection import select_bands
 from satseg.raster.source import SceneSource

@@ -17,7 +17,7 @@ from sklearn.metrics import jaccard_score
 from satseg import vectorize
 from satseg.classes import ClassTable
 from satseg.errors import LabelError, SceneError, UsageError
-from satseg.raster.writer import CLASSES_TAG
+from satseg.mapfile.writer import CLASSES_TAG
 from satseg.records import EvaluationReport
 from satseg.workflows.evaluate import evaluate
 

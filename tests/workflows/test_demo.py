@@ -18,7 +18,7 @@ from rasterio.windows import Window
 
 from satseg.checkpoint import Checkpoint
 from satseg.cli.app import app, run
-from satseg.cli.console import Talk
+from satseg.cli.console import ConsoleOutput
 from satseg.errors import ArchitectureError, OutputError, UsageError
 from satseg.records import ProgressEvent
 from satseg.sample import CREDIT, Sample, copy_sample
@@ -78,7 +78,9 @@ def test_predict_typed_as_announced_gives_the_same_bytes(done) -> None:
     summary, said, _ = done
     maps = [Path(summary.path) / "maps" / name for name in ("town_held_out.tif", "town_unlabelled.tif")]
     before = [path.read_bytes() for path in maps]
-    assert run(shlex.split(said[2])[1:], Talk()) == 0  # into the same files, whose names are in their provenance
+    assert (
+        run(shlex.split(said[2])[1:], ConsoleOutput()) == 0
+    )  # into the same files, whose names are in their provenance
     assert [path.read_bytes() for path in maps] == before
 
 

@@ -25,17 +25,17 @@ from satseg.checkpoint import Checkpoint, save_checkpoint
 from satseg.classes import ClassTable
 from satseg.cli import app as cli
 from satseg.cli.app import app
-from satseg.cli.console import Talk
+from satseg.cli.console import ConsoleOutput
 from satseg.cli.evaluate import _tables as evaluate_tables
 from satseg.errors import CheckpointError, LabelError, SceneError, TileError, UsageError
 from satseg.evaluation.confusion import ConfusionMatrix, score
 from satseg.inference.network import Network
-from satseg.raster.label_files import open_labels
+from satseg.labels.label_files import open_labels
+from satseg.prediction.settings import PredictionSettings
 from satseg.raster.scene import Scene
 from satseg.tiles.tileset import TileSet
 from satseg.workflows.evaluate import evaluate
 from satseg.workflows.predict import predict
-from satseg.workflows.predict_settings import PredictionSettings
 from satseg.workflows.tile import tile
 from satseg.workflows.train import train
 
@@ -269,7 +269,7 @@ def run_command(words: Sequence[str]) -> Done:
     """Run a command line as ``main`` does."""
     out, err = StringIO(), StringIO()
     with redirect_stdout(out), redirect_stderr(err):
-        code = cli.run(words, Talk())
+        code = cli.run(words, ConsoleOutput())
     return Done(code, out.getvalue(), err.getvalue())
 
 

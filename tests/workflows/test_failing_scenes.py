@@ -18,13 +18,14 @@ from torch import Tensor, nn
 from satseg.classes import ClassTable
 from satseg.errors import NetworkError, OutputError, SatsegError, UsageError
 from satseg.inference.network import Network
+from satseg.prediction.outputs import MapOutputs
+from satseg.prediction.predictor import Predictor
+from satseg.prediction.settings import PredictionSettings
 from satseg.raster.source import SceneSource
 from satseg.records import BandStatistics, MapLayer
 from satseg.vectorization.options import PolygonOptions
 from satseg.vectorization.scene import SceneTracer
-from satseg.workflows.mapping import MapOutputs, Mapper
-from satseg.workflows.predict import predict_scenes, rehearse_scenes
-from satseg.workflows.predict_settings import PredictionSettings
+from satseg.workflows.predict import dry_run_scenes, predict_scenes
 
 BAD = 177
 SETTINGS = PredictionSettings(window=64, overlap=8, threads=1, polygons=PolygonOptions(keep_background=True))
@@ -68,7 +69,7 @@ def use(monkeypatch: pytest.MonkeyPatch, model: nn.Module, settings: PredictionS
     table = ClassTable.from_names(["background", "bright"])
     network = Network(model, classes=table, statistics=statistics, device=torch.device("cpu"))
     monkeypatch.setattr("satseg.workflows.predict._load", lambda *_: ([Mock()], "moody"))
-    monkeypatch.setattr("satseg.workflows.predict._mapper", lambda *_: Mapper(network, "moody", settings))
+    monkeypatch.setattr("satseg.workflows.predict._mapper", lambda *_: Predictor(network, "moody", settings))
     monkeypatch.setattr("satseg.workflows.predict.warn_of_map", lambda *_: None)
     monkeypatch.setattr("satseg.workflows.predict.fitting", lambda source, _: source)
 
@@ -150,7 +151,7 @@ def test_a_dry_run_goes_on_after_a_scene_that_fails(
     errors: list[SatsegError] = []
     asked = [tmp_path / "none.tif", scenes[2]]
     outputs = str(tmp_path / "{stem}_map.tif")
-    told = rehearse_scenes(asked, model="moody", output=outputs, settings=SETTINGS, on_error=errors.append)
+    told = dry_run_scenes(asked, model="moody", output=outputs, settings=SETTINGS, on_error=errors.append)
     assert [Path(one.scene).stem for one in told] == ["c"]
     assert ["none.tif does not exist" in error.message for error in errors] == [True]
 
@@ -163,7 +164,7 @@ def test_a_class_named_nodata_keeps_its_count(tmp_path: Path) -> None:
     statistics = BandStatistics(1, (0.0,), (1.0,), (0.0,), (255.0,))
     table = ClassTable.from_names(["field", "nodata"])
     network = Network(Moody(KeyError()), classes=table, statistics=statistics, device=torch.device("cpu"))
-    summary = Mapper(network, "moody", SETTINGS).map_scene(
+    summary = Predictor(network, "moody", SETTINGS).map_scene(
         SceneSource.of(scene), MapOutputs.of_files(tmp_path / "map.tif")
     )
     assert summary.pixels == {"field": 50 * 80, "nodata": 10 * 80, "no data": 10 * 80}
@@ -196,7 +197,7 @@ def test_a_crf_leaves_out_what_cannot_be_read(tmp_path: Path, blocks: dict[str, 
     network = Network(Moody(KeyError()), classes=table, statistics=statistics, device=torch.device("cpu"))
     settings = PredictionSettings(window=64, overlap=8, threads=1, crf=True, on_read_error="nodata")
     layers = ((MapLayer.CLASSES, tmp_path / "map.tif"), (MapLayer.CONFIDENCE, tmp_path / "sure.tif"))
-    Mapper(network, "moody", settings).map_scene(SceneSource.of(scene), MapOutputs(layers))
+    Predictor(network, "moody", settings).map_scene(SceneSource.of(scene), MapOutputs(layers))
     for _, path in layers:
         with rasterio.open(path) as dataset:
             assert ((dataset.read(1) == 255) == damaged).all()

@@ -13,7 +13,7 @@ from affine import Affine
 
 from satseg import label_values
 from satseg.errors import LabelError, UsageError
-from satseg.raster.class_lists import read_class_map
+from satseg.labels.class_lists import read_class_map
 from satseg.workflows.label_values import LabelValue
 
 CROPS = ["Vårbyg", "Vårbyg", "Kartofler, spise-", None]

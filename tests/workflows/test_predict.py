@@ -24,13 +24,14 @@ from satseg.checkpoint import ModelCard, save_checkpoint
 from satseg.classes import ClassTable
 from satseg.errors import CheckpointError, OutputError, SatsegError, SceneError, UsageError
 from satseg.inference.network import Network
+from satseg.prediction.outputs import MapOutputs, OutputNames
+from satseg.prediction.predictor import Predictor
+from satseg.prediction.settings import PredictionSettings
 from satseg.raster.scene import Scene
 from satseg.raster.source import SceneSource
 from satseg.records import BandSpec, BandStatistics, PredictionSummary, Progress, ProgressEvent, no_progress
 from satseg.vectorization.options import PolygonOptions
-from satseg.workflows.mapping import MapOutputs, Mapper
-from satseg.workflows.predict import OutputNames, predict, predict_scenes
-from satseg.workflows.predict_settings import PredictionSettings
+from satseg.workflows.predict import predict, predict_scenes
 
 GRID = Affine(0.5, 0, 300_000, 0, -0.5, 3_000_000)
 TABLE = ClassTable.from_names(["background", "grey", "bright"])
@@ -45,13 +46,13 @@ class Thresholds(nn.Module):
         return torch.cat([80 - value, 40 - (value - 120).abs(), value - 160], dim=1) * 10
 
 
-def oracle(num_bands: int = 1, *, window: int = 64) -> Mapper:
+def oracle(num_bands: int = 1, *, window: int = 64) -> Predictor:
     statistics = BandStatistics(1, (0.0,) * num_bands, (1.0,) * num_bands, (0.0,) * num_bands, (255.0,) * num_bands)
     network = Network(Thresholds(), classes=TABLE, statistics=statistics, device=torch.device("cpu"))
-    return Mapper(network, "oracle", PredictionSettings(window=window, threads=1))
+    return Predictor(network, "oracle", PredictionSettings(window=window, threads=1))
 
 
-def map_scene(mapper: Mapper, path: Path, *files: Path, progress: Progress = no_progress) -> PredictionSummary:
+def map_scene(mapper: Predictor, path: Path, *files: Path, progress: Progress = no_progress) -> PredictionSummary:
     return mapper.map_scene(SceneSource.of(path), MapOutputs.of_files(*files), progress=progress)
 
 

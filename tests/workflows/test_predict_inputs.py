@@ -19,10 +19,10 @@ from satseg.backend import create_model
 from satseg.checkpoint import ModelCard, save_checkpoint
 from satseg.classes import ClassTable
 from satseg.errors import CheckpointError
+from satseg.prediction.settings import PredictionSettings
 from satseg.raster.source import SceneSource
 from satseg.records import BandSpec, BandStatistics
 from satseg.workflows.predict import predict
-from satseg.workflows.predict_settings import PredictionSettings
 
 SETTINGS = PredictionSettings(window=64, batch_size=2, threads=1, precision="fp32", gsd="scene")
 BANDS = BandSpec(("red", "nir"), "uint16", (0.25, 0.25), (0.0, 0.0))

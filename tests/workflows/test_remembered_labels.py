@@ -15,10 +15,10 @@ from made_scenes import GRID, write_map, write_scene
 
 from satseg.checkpoint import Checkpoint, ModelCard, save_checkpoint
 from satseg.errors import LabelError
-from satseg.raster.label_meaning import LabelMeaning
+from satseg.labels.label_meaning import LabelMeaning
+from satseg.prediction.settings import PredictionSettings
 from satseg.workflows.evaluate import evaluate
 from satseg.workflows.predict import predict
-from satseg.workflows.predict_settings import PredictionSettings
 from satseg.workflows.tile import tile
 from satseg.workflows.train import train
 from satseg.workflows.vectorize import vectorize

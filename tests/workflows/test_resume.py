@@ -17,12 +17,13 @@ import rasterio
 from affine import Affine
 
 from satseg.errors import OutputError
+from satseg.files.atomic_write import work_folder
+from satseg.prediction.outputs import MapOutputs
+from satseg.prediction.predictor import Predictor
+from satseg.prediction.settings import PredictionSettings
 from satseg.raster.source import SceneSource
 from satseg.records import MapLayer, ProgressEvent
-from satseg.staging import work_folder
 from satseg.vectorization.options import PolygonOptions
-from satseg.workflows.mapping import MapOutputs, Mapper
-from satseg.workflows.predict_settings import PredictionSettings
 
 OUTPUTS = ("map.tif", "confidence.tif", "map.gpkg", "map.parquet")
 
@@ -38,7 +39,7 @@ def write_scene(path: Path, height: int, width: int) -> Path:
     return path
 
 
-def mapper(resume: bool = True, *, window: int = 64) -> Mapper:
+def mapper(resume: bool = True, *, window: int = 64) -> Predictor:
     """Make a network whose windows disagree, so that overlaps matter; without training, alike in every process."""
     import torch
     from torch import nn
@@ -58,7 +59,7 @@ def mapper(resume: bool = True, *, window: int = 64) -> Mapper:
     network = Network(Moody(), classes=table, statistics=statistics, device=torch.device("cpu"))
     polygons = PolygonOptions(simplify="1px")
     settings = PredictionSettings(window=window, threads=1, resume=resume, sieve=5, polygons=polygons)
-    return Mapper(network, "oracle", settings)
+    return Predictor(network, "oracle", settings)
 
 
 def outputs(folder: Path) -> MapOutputs:
@@ -90,7 +91,7 @@ def unbroken(scene: Path) -> dict[str, bytes]:
 def test_a_map_that_was_interrupted_is_continued(
     scene: Path, unbroken: dict[str, bytes], tmp_path: Path, share: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("satseg.workflows.scene_mapping._COMMIT_SECONDS", 0)
+    monkeypatch.setattr("satseg.prediction.scene_run._COMMIT_SECONDS", 0)
     forwarded: list[float] = []
 
     def interrupt(event: ProgressEvent) -> None:
@@ -122,14 +123,14 @@ def test_a_plan_or_scene_that_changed_is_noticed(scene: Path, tmp_path: Path) ->
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("satseg.workflows.scene_mapping._COMMIT_SECONDS", 0)
+        patch.setattr("satseg.prediction.scene_run._COMMIT_SECONDS", 0)
         mapper().map_scene(SceneSource.of(scene), outputs(tmp_path), progress=interrupt)
     with pytest.raises(OutputError, match=r"its window was 64, now it is 96 \(and plan"):
         mapper(window=96).map_scene(SceneSource.of(scene), outputs(tmp_path))
     with pytest.raises(OutputError, match="its model was"):
         other = mapper()
-        Mapper(other.network, "another", other.settings).map_scene(SceneSource.of(scene), outputs(tmp_path))
-    os.utime(scene)  # also where it lies behind a mosaic: see satseg.raster.local_files
+        Predictor(other.network, "another", other.settings).map_scene(SceneSource.of(scene), outputs(tmp_path))
+    os.utime(scene)  # also where it lies behind a mosaic: see satseg.files.local_files
     with pytest.raises(OutputError, match="its scene changed was"):
         mapper().map_scene(SceneSource.of(scene), outputs(tmp_path))
 
@@ -167,7 +168,7 @@ def test_changes_of_what_belongs_to_a_scene_are_noticed(
             raise KeyboardInterrupt
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("satseg.workflows.scene_mapping._COMMIT_SECONDS", 0)
+    monkeypatch.setattr("satseg.prediction.scene_run._COMMIT_SECONDS", 0)
     write_scene(tmp_path / "scene.tif", 200, 80)
     put_into_archive(tmp_path)
     made = MapOutputs(((MapLayer.CLASSES, tmp_path / "map.tif"),), ())
@@ -212,9 +213,9 @@ def test_kills_at_random_moments_leave_the_bytes_of_an_unbroken_run(tmp_path: Pa
 
 
 if __name__ == "__main__":
-    import satseg.workflows.scene_mapping
+    import satseg.prediction.scene_run
 
-    satseg.workflows.scene_mapping._COMMIT_SECONDS = 0.02
+    satseg.prediction.scene_run._COMMIT_SECONDS = 0.02
     made = mapper()
     (Path(sys.argv[2]) / "ready").touch()
     made.map_scene(SceneSource.of(sys.argv[1]), outputs(Path(sys.argv[2])))

@@ -14,7 +14,7 @@ import shapely
 from made_scenes import GRID, write_map, write_scene
 
 from satseg.errors import UsageError
-from satseg.raster.label_files import open_labels
+from satseg.labels.label_files import open_labels
 from satseg.tiles.tileset import TileSet
 from satseg.workflows.tile import tile
 

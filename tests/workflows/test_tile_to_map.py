@@ -12,10 +12,10 @@ from rasterio.enums import Resampling
 from rasterio.transform import Affine
 
 from satseg.checkpoint import Checkpoint
+from satseg.prediction.settings import PredictionSettings
 from satseg.tiles.tileset import TileSet
 from satseg.workflows.check_tiles import check_tiles
 from satseg.workflows.predict import predict
-from satseg.workflows.predict_settings import PredictionSettings
 from satseg.workflows.tile import tile
 from satseg.workflows.train import train
 

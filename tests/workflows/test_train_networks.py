@@ -12,9 +12,9 @@ import torch
 
 from satseg.checkpoint import Checkpoint
 from satseg.errors import ArchitectureError, CheckpointError
+from satseg.prediction.settings import PredictionSettings
 from satseg.workflows.evaluate import evaluate
 from satseg.workflows.predict import predict
-from satseg.workflows.predict_settings import PredictionSettings
 from satseg.workflows.train import train
 
 FEW: dict[str, Any] = {"steps": 1, "batch_size": 4, "threads": 1, "device": "cpu", "precision": "fp32"}

@@ -11,11 +11,11 @@ import rasterio
 from made_scenes import write_labels, write_scene
 from training_runs import run, weights
 
+from satseg.prediction.settings import PredictionSettings
 from satseg.raster.values import spell
 from satseg.tiles.tileset import MOMENTS, TileSet
 from satseg.workflows.evaluate import evaluate
 from satseg.workflows.predict import predict
-from satseg.workflows.predict_settings import PredictionSettings
 from satseg.workflows.tile import tile
 
 VALUE = -3.4028234663852886e38

@@ -21,10 +21,10 @@ from pyproj import CRS, Transformer
 import satseg
 from satseg.classes import ClassTable
 from satseg.errors import SatsegError, SceneError, UsageError
-from satseg.raster.features import VectorLayer
-from satseg.raster.rawrows import RawRows
+from satseg.geo.vector_layer import VectorLayer
+from satseg.mapfile.work_raster import WorkRaster
+from satseg.mapfile.writer import write_map
 from satseg.raster.scene import Scene
-from satseg.raster.writer import write_map
 from satseg.records import VectorSummary
 from satseg.vectorization import PolygonOptions
 
@@ -56,7 +56,7 @@ def test_names_come_from_what_satseg_wrote(tmp_path: Path, classes: np.ndarray) 
     grid = write_raster(tmp_path / "grid.tif", classes)
     table = ClassTable.from_names(["background", "building", "road"])
     height, width = classes.shape
-    with Scene.open(grid) as scene, RawRows(tmp_path / "rows.raw", height=height, width=width) as rows:
+    with Scene.open(grid) as scene, WorkRaster(tmp_path / "rows.raw", height=height, width=width) as rows:
         rows.write(0, 0, classes[None])
         write_map(rows, tmp_path / "classes.tif", scene.info, table, {})
     summary = vectorize(tmp_path / "classes.tif", output=[tmp_path / "out.gpkg"])

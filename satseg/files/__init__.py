@@ -1,0 +1,1 @@
+"""Files: their names, fingerprints and locks, GDAL's settings, scratch files, disk space and atomic writes."""

@@ -1,0 +1,149 @@
+"""Arrays by key: in memory up to a budget, beyond it in a scratch file without a name."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from satseg.errors import OutputError
+from satseg.files.mmap_arrays import own_pages
+
+
+@dataclass(frozen=True)
+class _Slot:
+    """Where an array lies in the scratch file."""
+
+    offset: int
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    @property
+    def nbytes(self) -> int:
+        return int(np.prod(self.shape)) * self.dtype.itemsize
+
+
+class SpillStore:
+    """Hold arrays under keys. Those that were not used for longest go to disk when memory runs out.
+
+    The scratch file has no name, so nothing is left of it however the process ends. Not to be shared between threads.
+
+    Args:
+        budget: Bytes to keep in memory; a single array may exceed it.
+        folder: Where the scratch file is made, once it is needed.
+    """
+
+    def __init__(self, budget: int, folder: Path) -> None:
+        self._budget = budget
+        self._folder = folder
+        self._held: OrderedDict[Hashable, np.ndarray] = OrderedDict()
+        self._bytes = 0
+        self._spilled: dict[Hashable, _Slot] = {}
+        self._free: dict[int, list[int]] = {}
+        self._end = 0
+        self._file: int | None = None
+
+    def put(self, key: Hashable, array: np.ndarray) -> None:
+        """Keep a copy of an array, in place of what the key held before."""
+        self.drop(key)
+        held = own_pages(array.shape, array.dtype)
+        held[...] = array
+        self._hold(key, held)
+
+    def get(self, key: Hashable) -> np.ndarray:
+        """Return an array as it was put. It must not be changed.
+
+        Raises:
+            KeyError: Nothing was put under this key.
+        """
+        if key in self._held:
+            self._held.move_to_end(key)
+            return self._held[key]
+        array = self._load(self._spilled[key])
+        self._hold(key, array)
+        return array
+
+    def take(self, key: Hashable) -> np.ndarray:
+        """Return an array and forget it."""
+        array = self._held[key] if key in self._held else self._load(self._spilled[key])
+        self.drop(key)
+        return array
+
+    def drop(self, key: Hashable) -> None:
+        """Forget a key, if it is there."""
+        if key in self._held:
+            self._bytes -= self._held.pop(key).nbytes
+        if key in self._spilled:
+            slot = self._spilled.pop(key)
+            self._free.setdefault(slot.nbytes, []).append(slot.offset)
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._held or key in self._spilled
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes in memory at this moment."""
+        return self._bytes
+
+    def close(self) -> None:
+        """Forget everything."""
+        self._held.clear()
+        self._spilled.clear()
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def _hold(self, key: Hashable, array: np.ndarray) -> None:
+        self._held[key] = array
+        self._bytes += array.nbytes
+        while self._bytes > self._budget and len(self._held) > 1:
+            oldest, spilled = self._held.popitem(last=False)
+            self._bytes -= spilled.nbytes
+            if oldest not in self._spilled:
+                self._spilled[oldest] = self._save(spilled)
+
+    def _save(self, array: np.ndarray) -> _Slot:
+        free = self._free.get(array.nbytes)
+        offset = free.pop() if free else self._end
+        self._end = max(self._end, offset + array.nbytes)
+        data = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+        try:
+            self._file = self._scratch_file() if self._file is None else self._file
+            done = 0
+            while done < len(data):
+                done += os.pwrite(self._file, data[done:], offset + done)
+        except OSError as error:
+            raise OutputError(
+                f"Cannot write scratch data to {self._folder}: {error.strerror}.",
+                hint="Make room there, or raise --memory so that less has to be written.",
+            ) from error
+        return _Slot(offset, array.shape, array.dtype)
+
+    def _load(self, slot: _Slot) -> np.ndarray:
+        assert self._file is not None, "what is spilled has a file"
+        array = own_pages(slot.shape, slot.dtype)
+        data = array.reshape(-1).view(np.uint8).data
+        done = 0
+        while done < len(data):
+            got = os.preadv(self._file, [data[done:]], slot.offset + done)
+            assert got, "the scratch file is as long as what was written to it"
+            done += got
+        return array
+
+    def _scratch_file(self) -> int:
+        with tempfile.TemporaryFile(dir=self._folder) as file:
+            return os.dup(file.fileno())
+
+    def __enter__(self) -> SpillStore:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,82 @@
+"""The second pass of a map: refine what the network said by a dense CRF, from the work rasters of the first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import replace
+
+import numpy as np
+import torch
+from rasterio.windows import Window
+
+from satseg.classes import IGNORE_INDEX
+from satseg.errors import SceneError
+from satseg.inference.crf import BLOCK, CRF, refined_blocks
+from satseg.inference.decision import Decision
+from satseg.inference.pipeline import Cell
+from satseg.mapfile.work_raster import WorkRaster
+from satseg.raster.block_reader import ReadFailure, read_tolerantly
+from satseg.raster.scene import Scene
+from satseg.records import BandStatistics, MapLayer
+
+
+def refined_cells(
+    rasters: dict[MapLayer, WorkRaster],
+    scene: Scene,
+    decision: Decision,
+    *,
+    statistics: BandStatistics,
+    device: torch.device,
+    on_failure: ReadFailure | None = None,
+) -> Callable[[int], Generator[Cell, None, None]]:
+    """Return what gives the cells of the refined map from a number of finished rows on, a multiple of the blocks.
+
+    Args:
+        rasters: Work rasters of the first pass: classes and probabilities, and disagreement where that is kept.
+        scene: The scene; read in the caller's thread.
+        decision: How refined probabilities become classes, and what is kept.
+        statistics: Of the training tiles, in which colours are compared.
+        device: Where to compute.
+        on_failure: Told of what could be read in the first pass and cannot now, which becomes nodata; None ends with
+            the error.
+    """
+    height, width = scene.info.height, scene.info.width
+    shares = replace(decision, layers=decision.layers - {MapLayer.DISAGREEMENT})
+
+    def read(layer: MapLayer, window: Window) -> np.ndarray:
+        top, left = int(window.row_off), int(window.col_off)
+        return rasters[layer].read(top, top + int(window.height), left, left + int(window.width))
+
+    def read_image(window: Window) -> tuple[np.ndarray, np.ndarray]:
+        # What the first pass left out (nodata, another area, damage) is not looked at.
+        mapped = read(MapLayer.CLASSES, window)[0] != IGNORE_INDEX
+        if on_failure is None:
+            return scene.read(window)[0], mapped
+        failures: list[tuple[Window, SceneError]] = []
+        bands, valid = read_tolerantly(scene, window, lambda *told: failures.append(told))
+        if (mapped & ~valid).any():  # else the first pass has told of it
+            for told in failures:
+                on_failure(*told)
+        return bands, mapped & valid
+
+    def cells(finished: int) -> Generator[Cell, None, None]:
+        blocks = refined_blocks(
+            lambda window: read(MapLayer.PROBABILITIES, window),
+            read_image,
+            height,
+            width,
+            crf=CRF(),
+            statistics=statistics,
+            device=device,
+            first_row=finished // BLOCK,
+        )
+        for block in blocks:
+            layers = shares.decide(block)
+            if MapLayer.DISAGREEMENT in decision.layers:
+                rows, columns = block.valid.shape
+                layers[MapLayer.DISAGREEMENT] = read(
+                    MapLayer.DISAGREEMENT, Window(block.left, block.top, columns, rows)
+                )
+            yield Cell(block.top, block.left, layers, block.ends_row)
+
+    return cells

@@ -1,0 +1,188 @@
+"""What is in a class raster, before anything is said of what it means."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+
+from satseg.labels.class_bands import ClassBands
+from satseg.labels.class_map import ClassMap, spell_pair
+from satseg.labels.class_names import ValueNames, spell_colour
+
+LISTED = 12
+"""Values or colours that a message names."""
+
+
+class Use(Enum):
+    """What class rasters are read for."""
+
+    LABELS = "labels"  # what is a class must be told apart from what is not known
+    MAP = "map"  # that is compared with labels: its own names stay where a class map says nothing of them
+    POLYGONS = "polygons"  # what is not known becomes nothing, as background does
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the values of class rasters are understood.
+
+    Args:
+        class_map: Which value is of which class; None takes the names that rasters tell, else one class a value.
+        unlabelled: Values that mean that nothing is known.
+        band: Band of rasters with several, from 1.
+        use: What they are read for.
+        alone: Whether no other labels lie over these.
+    """
+
+    class_map: ClassMap | None = None
+    unlabelled: frozenset[int] = frozenset()
+    band: int | None = None
+    use: Use = Use.LABELS
+    alone: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class FoundValues:
+    """The values of one class raster.
+
+    Args:
+        path: The raster.
+        told: What it tells of its values.
+        coloured: Whether they are colours, ``0xrrggbb``.
+        lossy: Whether it was compressed so that values changed.
+        nodata: Its nodata value, where that is not one of the values.
+        counts: Pixels by value; of a map that satseg wrote, 1 for each of its classes where it need not be read.
+        unknown: Pixels of which nothing is known.
+        band: Band that is read, or None.
+        nodata_is_value: Whether the nodata value is read as any other.
+    """
+
+    path: str
+    told: ValueNames
+    coloured: bool = False
+    lossy: bool = False
+    nodata: float | None = None
+    counts: Counter[int] = field(default_factory=Counter)
+    unknown: int = 0
+    band: int | None = None
+    nodata_is_value: bool = False
+
+    @classmethod
+    def of(cls, path: str, reading: Reading) -> FoundValues:
+        """Read a raster, block by block.
+
+        Raises:
+            ClassRasterError: It is no class raster, or cannot be read.
+            UsageError: It has no such band.
+        """
+        with ClassBands(path, band=reading.band) as bands:
+            if not _names_nodata(reading.class_map, bands):
+                return cls._count(bands, reading)
+        with ClassBands(path, band=reading.band, nodata_is_value=True) as bands:
+            return replace(cls._count(bands, reading), nodata_is_value=True)
+
+    @classmethod
+    def _count(cls, bands: ClassBands, reading: Reading) -> FoundValues:
+        found = cls(bands.path, bands.told, bands.coloured, bands.lossy, bands.nodata, band=reading.band)
+        table = bands.told.table
+        if table is not None and reading.class_map is None and reading.use is not Use.LABELS:
+            return replace(found, counts=Counter({entry.id: 1 for entry in table}))
+        counts, unknown = bands.count()
+        return replace(found, counts=counts, unknown=unknown)
+
+    def open(self) -> ClassBands:
+        """Open the raster so that its codes are these values.
+
+        Raises:
+            ClassRasterError: It cannot be opened any more.
+        """
+        return ClassBands(self.path, band=self.band, nodata_is_value=self.nodata_is_value)
+
+    @property
+    def named(self) -> bool:
+        """Whether the raster names its values."""
+        return bool(self.told.names)
+
+    @property
+    def shades(self) -> bool:
+        """Whether all of its colours are shades of grey."""
+        return self.coloured and all(is_shade(colour) for colour in self.counts)
+
+    def as_values(self) -> FoundValues:
+        """Return shades of grey as the values that they are."""
+        counts = Counter({colour & 0xFF: count for colour, count in self.counts.items()})
+        return replace(self, coloured=False, counts=counts, band=1)
+
+    def keys(self, code: int) -> Iterable[str]:
+        """Return what a class map may call a value: its name, its number, its colour; a shade of grey is both."""
+        name = self.told.names.get(code)
+        if name is not None:
+            yield name
+        if self.coloured:
+            yield colour_name(code)
+            if is_shade(code):
+                yield str(code & 0xFF)
+            return
+        yield str(code)
+        if self.told.colours:
+            yield self.told.colours.get(code, "")
+        elif 0 <= code <= 0xFF:
+            yield spell_colour(code, code, code)
+
+    def spell(self, code: int) -> str:
+        """Return a value as users write it in a class map."""
+        return self.told.names.get(code) or (colour_name(code) if self.coloured else str(code))
+
+
+def _names_nodata(class_map: ClassMap | None, bands: ClassBands) -> bool:
+    """Tell whether a class map makes a class of the nodata value: by its name, where a raster names its values."""
+    if class_map is None or bands.nodata is None:
+        return False
+    nodata = bands.nodata
+    if bands.told.names:
+        return nodata in bands.told.names and bands.told.names[int(nodata)] in class_map.names
+    shade = int(nodata) if nodata == nodata // 1 and 0 <= nodata <= 0xFF else None
+    as_colour = shade is not None and spell_colour(shade, shade, shade) in class_map.names
+    return as_colour or (class_map.names_number(nodata) and not bands.coloured)
+
+
+def is_shade(colour: int) -> bool:
+    """Tell whether red, green and blue of ``0xrrggbb`` are equal."""
+    return colour == (colour & 0xFF) * 0x010101
+
+
+def colour_name(colour: int) -> str:
+    """Return ``0xrrggbb`` as ``#rrggbb``."""
+    return spell_colour(colour >> 16, colour >> 8 & 0xFF, colour & 0xFF)
+
+
+def listed(counts: Counter[str], unit: str = "px") -> str:
+    """Return the most frequent values with their pixels, or other units, for a message."""
+    plural = "" if unit == "px" else "s"
+    parts = [f"{value} ({count:,} {unit}{plural if count > 1 else ''})" for value, count in counts.most_common(LISTED)]
+    more = len(counts) - len(parts)
+    return ", ".join(parts) + (f" and {more:,} more" if more else "")
+
+
+def as_class_map(values: Iterable[str], name: str) -> str:
+    """Return values as a class map that gives all of them a name, for a hint; dots stand for those beyond a dozen."""
+    values = list(values)
+    line = ",".join(spell_pair(value, name) for value in values[:LISTED])
+    return line + (",..." if len(values) > LISTED else "")
+
+
+def spell_few(codes: Sequence[int]) -> str:
+    """Return values for a message, dots for those beyond a dozen."""
+    return ", ".join([*map(str, codes[:LISTED]), *(["..."] if len(codes) > LISTED else [])])
+
+
+def example_map(codes: Sequence[int], names: Mapping[int, str]) -> str:
+    """Return a class map of values, as an example for a hint.
+
+    Args:
+        codes: The values.
+        names: What they may be, by value; NAME stands for others.
+    """
+    line = ",".join(f"{code}={names.get(code, 'NAME')}" for code in codes[:LISTED])
+    return line + (",..." if len(codes) > LISTED else "")

@@ -1,0 +1,362 @@
+"""Polygons as labels: which class each is of, and which pixels of a scene it covers."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import shapely
+from rasterio.features import rasterize
+from rasterio.windows import Window
+
+from satseg.errors import LabelError, printable
+from satseg.files.names import split_layer
+from satseg.geo.grid import doubt_of_points
+from satseg.geo.placing import Placing
+from satseg.geo.polygons import AREAL, Bounds, clipped, padded
+from satseg.geo.vector_layer import FeatureStore, VectorLayer
+from satseg.labels.class_map import ClassMap
+from satseg.labels.class_map_check import UnnamedValuesError
+from satseg.raster.scene import window_transform
+from satseg.records import SceneInfo
+
+log = logging.getLogger("satseg")
+
+BURN_ORDERS = ("file", "area", "class")
+_MANY = 2000  # vertices
+_SURROUNDINGS = 0.1  # of a window, on each side
+_Columns = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+UNKNOWN = "unknown"
+"""Value of features whose attribute holds none."""
+_UNNAMED = -1  # kind of what the class map does not name
+_TOO_MANY = 1020  # different values: no classes, but names of single objects
+
+
+def spell_value(value: Any, path: str) -> str:
+    """Return an attribute as a class map names it, nothing where it holds none.
+
+    Blanks around a name are none of it: a class map cannot hold them. Whole numbers have no point.
+
+    Raises:
+        LabelError: It is a list or the like.
+    """
+    if isinstance(value, list | dict | bytes):
+        raise LabelError(
+            f"The attribute that is to name classes in {path} holds {type(value).__name__}s, such as "
+            f"{str(value)[:40]}.",
+            hint="Choose an attribute of texts or numbers with --class-field.",
+        )
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip()
+
+
+class VectorLabels:
+    """The polygons of a vector file, each of a class.
+
+    Args:
+        path: Any file that OGR opens; ``file.gpkg|layername=roads`` names a layer of several.
+        class_field: Attribute that names the class; None puts all features into one class, named like the file.
+        class_map: Which value is of which class; None makes a class of each value.
+        where: Condition in SQL that features must meet.
+        burn_order: What lies on top where polygons overlap: ``file`` (later ones), ``area`` (smaller ones), ``class``
+            (later classes), or an attribute of numbers (higher ones).
+        all_touched: Label all pixels that a polygon touches, not only those whose centre it covers.
+        own_name: Class of all features where no attribute names it; None takes the name of the file.
+        may_be_empty: Whether a file without a feature is one without polygons, and no error.
+
+    Raises:
+        LabelError: The file cannot be used, has no such field, or no polygon is left.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        class_field: str | None = None,
+        class_map: ClassMap | None = None,
+        where: str | None = None,
+        burn_order: str = "file",
+        all_touched: bool = False,
+        own_name: str | None = None,
+        may_be_empty: bool = False,
+    ) -> None:
+        self.path = path
+        self.class_field = class_field
+        self.own_name = own_name or printable(Path(split_layer(path)[0]).stem)
+        self.all_touched = all_touched
+        self.names: list[str] = []
+        self.store = FeatureStore()
+        self._order = burn_order
+        self._map = class_map
+        self._may_be_empty = may_be_empty
+        self._kinds: dict[str, int] = {}  # value to position in names
+        layer = VectorLayer.open(path)
+        self.crs = layer.crs
+        self._read(layer, class_field, where)
+
+    @property
+    def repaired(self) -> int:
+        """Geometries that were invalid and were repaired."""
+        return self.store.repaired
+
+    @property
+    def dropped(self) -> int:
+        """Features without a usable polygon."""
+        return self.store.dropped + self.store.infinite
+
+    @property
+    def by_class(self) -> bool:
+        """Whether later classes lie on top."""
+        return self._order == "class"
+
+    def on(self, scene: SceneInfo, ground: shapely.Geometry | None = None) -> BurntPolygons:
+        """Prepare burning into the grid of a scene, of which ``ground``, in its CRS, is what matters; None is all."""
+        return BurntPolygons(self, scene, ground)
+
+    def _read(self, layer: VectorLayer, class_field: str | None, where: str | None) -> None:
+        if layer.count == 0 and self._may_be_empty:  # then it may have no attributes either
+            self.store.finish()
+            return
+        rank = None if self._order in BURN_ORDERS else self._order
+        for field in filter(None, (class_field, rank)):
+            layer.require(field)
+        shapes: set[str] = set()
+        missing = 0
+        counts = Counter[str]()
+        for geometries, values in layer.batches([f for f in (class_field, rank) if f], where):
+            texts = (
+                [spell_value(value, self.path) for value in values[class_field]]
+                if class_field
+                else [self.own_name] * len(geometries)
+            )
+            missing += texts.count("")
+            counts.update(text or UNKNOWN for text in texts)
+            kinds = np.array([self._kind(text or UNKNOWN) for text in texts], dtype=np.int32)
+            others = ~np.isin(shapely.get_type_id(geometries), (*AREAL, shapely.GeometryType.MISSING))
+            shapes.update(shape.geom_type for shape in geometries[others])
+            self.store.add(geometries, kinds, self._ranks(geometries, values[rank] if rank else None))
+        if missing:
+            log.warning("%d features have no %s; they are named %r.", missing, class_field, UNKNOWN)
+        self._check_names(counts, class_field)
+        self._check(layer, where, sorted(shapes))
+        self.store.finish()
+        if not self.store.count:
+            return
+        left, bottom, right, top = self.store.extent
+        doubt = doubt_of_points(np.array([left, right, right, left]), np.array([bottom, bottom, top, top]), self.crs)
+        if doubt:
+            log.warning("%s %s.", self.path, doubt)
+
+    def _kind(self, text: str) -> int:
+        kind = self._kinds.get(text)
+        if kind is None:
+            if len(self._kinds) >= _TOO_MANY:
+                raise LabelError(
+                    f"{self.path} has more than {_TOO_MANY} different class values.",
+                    hint="Choose an attribute of classes, not of single objects.",
+                )
+            name = text if self._map is None else self._map.look_up(text)
+            if name is None:
+                kind = self._kinds[text] = _UNNAMED
+                return kind
+            if name not in self.names:
+                self.names.append(name)
+            kind = self._kinds[text] = self.names.index(name)
+        return kind
+
+    @property
+    def spellings(self) -> dict[str, tuple[str, ...]]:
+        """The values found, each as all that a class map may call it."""
+        return {text: (text,) for text in self._kinds}
+
+    def _check_names(self, counts: Counter[str], class_field: str | None) -> None:
+        unnamed = Counter({text: counts[text] for text, kind in self._kinds.items() if kind == _UNNAMED})
+        if not unnamed or self._map is None:
+            return
+        remark = "Without --class-field all features have the one value that the file is named after."
+        raise UnnamedValuesError([(self.path, unnamed, "feature")], self._map, "" if class_field else remark)
+
+    def _ranks(self, geometries: np.ndarray, values: list[Any] | None) -> np.ndarray:
+        if self._order == "area":
+            return -np.nan_to_num(shapely.area(geometries))
+        if values is None:
+            return np.zeros(len(geometries))
+        try:
+            return np.array([-np.inf if value is None else float(value) for value in values])
+        except (TypeError, ValueError) as error:
+            raise LabelError(
+                f"The attribute {self._order!r} of {self.path} does not hold numbers to order polygons by."
+            ) from error
+
+    def _check(self, layer: VectorLayer, where: str | None, shapes: Sequence[str]) -> None:
+        store = self.store
+        if not store.count and not (self._may_be_empty and not store.dropped + store.infinite):
+            if store.infinite:
+                raise LabelError(
+                    f"None of the {store.infinite + store.dropped} features of {layer.path} is a polygon whose "
+                    "coordinates are all finite.",
+                    hint="Bring them to their CRS again: coordinates were lost on the way.",
+                )
+            if not store.dropped:
+                raise LabelError(f"Labels {layer.path} hold no feature{' that meets the condition' if where else ''}.")
+            raise LabelError(
+                f"{layer.path} holds no polygon, only {', '.join(shapes)}."
+                if shapes
+                else f"The features of {layer.path} have no geometry.",
+                hint="Labels are areas; buffer points and lines first.",
+            )
+        if store.infinite:
+            log.warning(
+                "%s: %d features are left out, since some of their coordinates are infinite or no numbers.",
+                layer.path,
+                store.infinite,
+            )
+        if store.repaired:
+            log.info("%s: %d invalid geometries are repaired.", layer.path, store.repaired)
+        if store.dropped:
+            log.warning("%s: %d features without a polygon are left out.", layer.path, store.dropped)
+
+
+@dataclass(frozen=True, eq=False)
+class BurntFeatures:
+    """The features that were burnt into a window.
+
+    Args:
+        numbers: (n,) int64 position of each in its file, among the features with a polygon.
+        classes: (n,) uint8 class ids.
+        ends: (n,) int64 first row of the scene that lies wholly below each.
+        outer: (n,) bool, whether each lies mostly outside of the ground that matters.
+    """
+
+    numbers: np.ndarray
+    classes: np.ndarray
+    ends: np.ndarray
+    outer: np.ndarray
+
+
+class BurntPolygons:
+    """Polygons burnt into windows of a scene on demand.
+
+    Args:
+        labels: The polygons.
+        scene: The grid.
+        ground: What of it matters, in its CRS; None is all.
+    """
+
+    def __init__(self, labels: VectorLabels, scene: SceneInfo, ground: shapely.Geometry | None = None) -> None:
+        self._labels, self._scene = labels, scene
+        self._ground = window_outline(scene, Window(0, 0, scene.width, scene.height)) if ground is None else ground
+        shapely.prepare(self._ground)
+        self._placing = _placing(labels, scene)
+
+    def touch(self) -> bool:
+        """Tell whether a polygon touches the scene."""
+        return any(len(found) for found, *_ in self._near(Window(0, 0, self._scene.width, self._scene.height)))
+
+    def objects(self, window: Window, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Burn what lies in a window, which may reach beyond the scene.
+
+        Args:
+            window: Pixels of the scene.
+            ids: uint8 class id of each name in ``names``.
+
+        Returns:
+            Number of the object at each pixel's centre, (row, col) int32, 0 where there is none; and the uint8 class
+            id of each object number, whose first entry means nothing.
+        """
+        objects, found = self._burn(window, ids, list(self._near(window, cut=True)))
+        return objects, np.concatenate([[np.uint8(0)], found.classes])
+
+    def features(self, window: Window, ids: np.ndarray) -> tuple[np.ndarray, BurntFeatures]:
+        """Burn what lies in a window, as :meth:`objects` does, and say which features these are.
+
+        Returns:
+            Number of the object at each pixel's centre, (row, col) int32, 0 where there is none; and the features, that
+            of object 1 first.
+        """
+        return self._burn(window, ids, list(self._near(window)))
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def _burn(self, window: Window, ids: np.ndarray, parts: Sequence[_Columns]) -> tuple[np.ndarray, BurntFeatures]:
+        shape = (int(window.height), int(window.width))
+        if not parts:
+            none = np.empty(0, dtype=np.int64)
+            return np.zeros(shape, dtype=np.int32), BurntFeatures(none, none.astype(np.uint8), none, none.astype(bool))
+        geometries, kinds, ranks, numbers = (np.concatenate(column) for column in zip(*parts, strict=True))
+        classes = ids[kinds]
+        order = np.argsort(classes if self._labels.by_class else ranks, kind="stable")
+        objects = rasterize(
+            zip(geometries[order], range(1, len(order) + 1), strict=True),
+            out_shape=shape,
+            transform=window_transform(self._scene.transform, window.col_off, window.row_off),
+            all_touched=self._labels.all_touched,
+            dtype="int32",
+        )
+        found = geometries[order]
+        return objects, BurntFeatures(numbers[order], classes[order], self._ends(found), self._outer(found))
+
+    def _outer(self, geometries: np.ndarray) -> np.ndarray:
+        """Tell which polygons lie mostly outside of the ground."""
+        outer = ~shapely.covers(self._ground, geometries)
+        inside = shapely.area(shapely.intersection(geometries[outer], self._ground))
+        outer[outer] = inside < shapely.area(geometries[outer]) / 2
+        return outer
+
+    def _ends(self, geometries: np.ndarray) -> np.ndarray:
+        left, bottom, right, top = shapely.bounds(geometries).T
+        corners = np.array([left, left, right, right]), np.array([bottom, top, bottom, top])
+        _, rows = ~self._scene.transform * corners
+        return np.asarray(np.ceil(rows.max(axis=0))).astype(np.int64)
+
+    def _near(self, window: Window, *, cut: bool = False) -> Iterator[_Columns]:
+        """Yield geometries in the CRS of the scene that touch a window, their kinds, ranks and numbers.
+
+        With ``cut``, polygons of very many vertices are cut to the surroundings of the window first: else those of a
+        whole country would be moved and burnt anew for every window.
+        """
+        outline = window_outline(self._scene, window)
+        boxes = self._placing.boxes(outline)
+        for features in self._labels.store.near(boxes):
+            geometries = _cut(features.geometries, boxes) if cut and boxes is not None else features.geometries
+            moved = self._placing.apply(geometries, outline)
+            touching = ~shapely.is_missing(moved)
+            if touching.any():
+                found = (moved, features.kinds, features.ranks, features.numbers)
+                yield tuple(column[touching] for column in found)
+
+
+def _cut(geometries: np.ndarray, boxes: Sequence[Bounds]) -> np.ndarray:
+    """Cut polygons of many vertices to what is a little larger than some boxes."""
+    many = shapely.get_num_coordinates(geometries) > _MANY
+    if not many.any():
+        return geometries
+    made = geometries.copy()
+    made[many] = clipped(geometries[many], [padded(box, _SURROUNDINGS) for box in boxes])
+    return made
+
+
+def _placing(labels: VectorLabels, scene: SceneInfo) -> Placing:
+    if (labels.crs is None) != (scene.crs is None):
+        bare, why = (labels.path, "states no CRS") if labels.crs is None else (scene.path, "has no CRS that places it")
+        log.warning("%s %s; its coordinates are taken as they are.", bare, why)
+    return Placing(labels.crs, scene, name=labels.path, error=LabelError)
+
+
+def window_outline(scene: SceneInfo, window: Window) -> Any:
+    """Return the four corners of a window as a polygon in the scene's CRS (rotated grids too)."""
+    left, top = window.col_off, window.row_off
+    right, bottom = left + window.width, top + window.height
+    return shapely.Polygon(
+        [scene.transform * corner for corner in [(left, top), (right, top), (right, bottom), (left, bottom)]]
+    )

@@ -1,0 +1,94 @@
+"""Overviews of a work raster: level by level, each half as wide and high, a strip at a time.
+
+GDAL would make them while it copies the raster. But its buffers grow with the raster's width (to 120 MB more at 400,000
+columns than these take), and the whole copy takes six times as long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+
+from satseg.classes import IGNORE_INDEX
+from satseg.mapfile.work_raster import WorkRaster
+from satseg.records import MapLayer
+
+_STRIP_BYTES = 2**18  # with what is computed of it, a processor's cache holds it
+
+
+def write_overviews(rows: WorkRaster, folder: Path, *, layer: MapLayer, smallest: int) -> list[WorkRaster]:
+    """Write the overviews of a finished work raster as work rasters themselves; return them from the largest one on.
+
+    Sizes are halved and rounded up, so that every pixel of a level stands for two by two of the level before, or for
+    what the edge leaves of them. Nodata (255) counts only where there is nothing else. Of classes, a pixel takes that
+    of the most; where two have as many, the one that is so many first in reading order, as GDAL decides, too. Shares
+    are averaged, halves rounded up.
+
+    Args:
+        rows: Work raster.
+        folder: Where they go, as ``1.raw`` and so on. They are closed.
+        layer: What the raster holds: classes, or shares of ``CERTAIN``.
+        smallest: Both sides of the last level are at most that long.
+
+    Raises:
+        OutputError: The disk is full.
+    """
+    merge = most_frequent if layer is MapLayer.CLASSES else mean
+    levels: list[WorkRaster] = []
+    with ExitStack() as stack:
+        while max(rows.height, rows.width) > smallest:
+            height, width = -(-rows.height // 2), -(-rows.width // 2)
+            path = folder / f"{len(levels) + 1}.raw"
+            half = stack.enter_context(WorkRaster(path, height=height, width=width, bands=rows.bands))
+            _halve(rows, half, merge)
+            levels.append(half)
+            rows = half
+    return levels
+
+
+def most_frequent(a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray) -> np.ndarray:
+    """Return the class that comes up twice first in this order, else the first one; 255 only if all are.
+
+    Args:
+        a: uint8 classes; so are the others, of the same shape.
+        b: Right of it.
+        c: Below it.
+        d: Below and right of it.
+    """
+    found = np.where(a != IGNORE_INDEX, a, np.where(b != IGNORE_INDEX, b, np.where(c != IGNORE_INDEX, c, d)))
+    np.copyto(found, d, where=((d == a) | (d == b) | (d == c)) & (d != IGNORE_INDEX))
+    np.copyto(found, c, where=((c == a) | (c == b)) & (c != IGNORE_INDEX))
+    np.copyto(found, a, where=(a == b) & (a != IGNORE_INDEX))
+    return found
+
+
+def mean(*quarters: np.ndarray) -> np.ndarray:
+    """Return the mean of uint8 arrays of one shape, without those that are 255 there; 255 if all are."""
+    total = np.zeros(quarters[0].shape, dtype=np.uint16)
+    count = np.zeros_like(total)
+    for values in quarters:
+        holds = values != IGNORE_INDEX
+        total += np.where(holds, values, 0)
+        count += holds
+    return np.where(count, (total + count // 2) // np.maximum(count, 1), IGNORE_INDEX).astype(np.uint8)
+
+
+def _halve(rows: WorkRaster, half: WorkRaster, merge: Callable[..., np.ndarray]) -> None:
+    """Fill a raster of half the size."""
+    columns = min(rows.width, max(_STRIP_BYTES // (4 * rows.bands), 1) * 2)
+    height = max(_STRIP_BYTES // (2 * rows.bands * columns), 1) * 2
+    for top in range(0, rows.height, height):
+        bottom = min(top + height, rows.height)
+        for left in range(0, rows.width, columns):
+            cell = rows.read(top, bottom, left, min(left + columns, rows.width))
+            half.write(top // 2, left // 2, merge(*_quarters(cell)))
+
+
+def _quarters(cell: np.ndarray) -> list[np.ndarray]:
+    """Return upper left, upper right, lower left and lower right pixels of each two by two; 255 beyond the edge."""
+    missing = ((0, 0), *((0, length % 2) for length in cell.shape[1:]))
+    even = np.pad(cell, missing, constant_values=IGNORE_INDEX) if any(map(any, missing)) else cell
+    return [np.ascontiguousarray(even[:, row::2, column::2]) for row in (0, 1) for column in (0, 1)]

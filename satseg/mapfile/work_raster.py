@@ -1,0 +1,102 @@
+"""The work raster: plain bytes on disk that cells are written to in any order and rows are read from."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from satseg.errors import OutputError
+
+
+class WorkRaster:
+    """A uint8 raster without compression or header, its bands interleaved by row.
+
+    It can be continued after any kill: a row is complete when somebody noted so after :meth:`sync`. Reading and
+    writing may happen in different threads.
+
+    Args:
+        path: File; made if it is missing, continued if not.
+        height: Rows.
+        width: Columns.
+        bands: Bands.
+    """
+
+    def __init__(self, path: Path, *, height: int, width: int, bands: int = 1) -> None:
+        self.path = path
+        self.height, self.width, self.bands = height, width, bands
+        try:
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            raise OutputError(f"Cannot write {path}: {error.strerror}.") from error
+
+    def write(self, top: int, left: int, cell: np.ndarray) -> None:
+        """Write a cell.
+
+        Args:
+            top: First row.
+            left: First column.
+            cell: (band, row, col) uint8.
+
+        Raises:
+            OutputError: The disk is full, or failed.
+        """
+        lines = np.ascontiguousarray(cell.transpose(1, 0, 2))  # (row, band, col), as in the file
+        if cell.shape[2] == self.width:
+            self._write(top * self.bands * self.width, lines.reshape(-1).data)
+            return
+        for row, bands in enumerate(lines, start=top):
+            for band, line in enumerate(bands):
+                self._write((row * self.bands + band) * self.width + left, line.data)
+
+    def read(self, top: int, bottom: int, left: int = 0, right: int | None = None) -> np.ndarray:
+        """Return rows ``top`` to ``bottom``, columns ``left`` to ``right``, as (band, row, col) uint8.
+
+        What was never written is 0.
+        """
+        right = self.width if right is None else right
+        lines = np.zeros((bottom - top, self.bands, right - left), dtype=np.uint8)
+        if right - left == self.width:
+            self._read(top * self.bands * self.width, lines.reshape(-1).data)
+        else:
+            for number, line in enumerate(lines.reshape(-1, right - left), start=top * self.bands):
+                self._read(number * self.width + left, line.data)
+        return lines.transpose(1, 0, 2)
+
+    def sync(self) -> None:
+        """Wait until what was written is on the disk."""
+        try:
+            os.fsync(self._file)
+        except OSError as error:
+            raise OutputError(f"Cannot write {self.path}: {error.strerror}.") from error
+
+    def close(self) -> None:
+        """Close the file, which stays."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def _read(self, offset: int, data: memoryview) -> None:
+        done = 0
+        while done < len(data) and (got := os.preadv(self._file, [data[done:]], offset + done)):
+            done += got
+
+    def _write(self, offset: int, data: memoryview) -> None:
+        done = 0
+        try:
+            while done < len(data):
+                done += os.pwrite(self._file, data[done:], offset + done)
+        except OSError as error:
+            raise OutputError(
+                f"Cannot write {self.path}: {error.strerror}.", hint="Make room and continue with --resume."
+            ) from error
+
+    def __enter__(self) -> WorkRaster:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

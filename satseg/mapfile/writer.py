@@ -1,0 +1,206 @@
+"""Map files: a finished work raster in, a cloud-optimised GeoTIFF with colours and names out."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import rasterio.shutil
+from rasterio._err import CPLE_BaseError
+from rasterio.crs import CRS
+from rasterio.errors import RasterioError
+
+from satseg.classes import IGNORE_INDEX, ClassTable
+from satseg.errors import OutputError, UsageError, one_line, printable
+from satseg.fields import FieldError, parse_json
+from satseg.files.names import plain_target
+from satseg.mapfile.overviews import write_overviews
+from satseg.mapfile.work_raster import WorkRaster
+from satseg.records import CERTAIN, MapLayer, SceneInfo
+
+CLASSES_TAG = "SATSEG_CLASSES"
+_COG_BLOCK = 512
+_INTEGER, _TEXT = "0", "2"  # column types of GDAL's raster attribute tables
+_NAME, _VALUE = "2", "5"  # and what their columns are used for
+
+
+@dataclass(frozen=True)
+class _Band:
+    """How one band is described."""
+
+    name: str
+    classes: ClassTable | None = None
+
+
+def write_map(
+    rows: WorkRaster,
+    path: Path,
+    scene: SceneInfo,
+    classes: ClassTable,
+    tags: Mapping[str, str],
+    *,
+    layer: MapLayer = MapLayer.CLASSES,
+    threads: int = 1,
+) -> None:
+    """Copy a work raster to a cloud-optimised GeoTIFF: blocks of 512, overviews, DEFLATE, BigTIFF when needed.
+
+    A class raster has overviews by mode, the class table as colour table, band metadata and raster attribute table
+    (GDAL keeps the last beside the file, in ``.aux.xml``). Shares (confidence and the like) are scaled to 0..1 by the
+    band's scale, and averaged in overviews.
+
+    Args:
+        rows: Finished work raster.
+        path: File to write, in the folder of the work raster or above.
+        scene: Grid of the map.
+        classes: Names and colours.
+        tags: Where the map comes from, by tag name.
+        layer: What the raster holds.
+        threads: Threads that compress.
+
+    Raises:
+        OutputError: The file cannot be written (disk full, no permission).
+    """
+    bands = _bands(layer, classes)
+    tags = {name: printable(value) for name, value in tags.items()}
+    tags[CLASSES_TAG] = json.dumps(classes.to_dict(), ensure_ascii=False)
+    try:
+        with plain_target(path) as target, tempfile.TemporaryDirectory(dir=target.parent) as folder:
+            halves = write_overviews(rows, Path(folder), layer=layer, smallest=_COG_BLOCK)
+            levels = [_describe_overview(half) for half in halves]
+            described, source = Path(folder) / "map.vrt", Path(folder) / "map.raw"
+            source.symlink_to(rows.path.resolve())
+            described.write_bytes(_describe(rows, source.name, scene, bands, tags, levels))
+            rasterio.shutil.copy(
+                str(described),
+                str(target),
+                driver="COG",
+                compress="deflate",
+                blocksize=_COG_BLOCK,
+                overviews="FORCE_USE_EXISTING",
+                bigtiff="if_safer",
+                num_threads=str(threads),
+            )
+    except OutputError as error:  # of an overview, whose own file is gone by now
+        raise OutputError(f"Cannot write {path}: {one_line(error.__cause__ or error)}.") from error
+    except (RasterioError, CPLE_BaseError, OSError) as error:
+        raise OutputError(f"Cannot write {path}: {one_line(error)}.") from error
+
+
+def read_class_table(dataset: Any) -> ClassTable | None:
+    """Return the class table that satseg stored in a raster, or None where there is none.
+
+    Args:
+        dataset: An open rasterio dataset.
+    """
+    stored = dataset.tags().get(CLASSES_TAG)
+    if stored is None:
+        return None
+    try:
+        return ClassTable.from_dict(parse_json(stored))
+    except (UsageError, FieldError):
+        return None
+
+
+def _bands(layer: MapLayer, classes: ClassTable) -> list[_Band]:
+    if layer is MapLayer.CLASSES:
+        return [_Band("class", classes)]
+    if layer is MapLayer.PROBABILITIES:
+        return [_Band(entry.name) for entry in classes]
+    return [_Band(layer.value)]
+
+
+def _describe(
+    rows: WorkRaster,
+    source: str,
+    scene: SceneInfo,
+    bands: Sequence[_Band],
+    tags: Mapping[str, str],
+    levels: Sequence[Path],
+) -> bytes:
+    """Return a VRT that tells GDAL how to read the work raster, and what to write beside its pixels.
+
+    ``source`` is what the work raster is called in the folder of the VRT.
+    """
+    root = _dataset(rows)
+    if scene.crs is not None:
+        # The order of coordinates is that of the transform, (x, y), whatever the authority says.
+        srs = ElementTree.SubElement(root, "SRS", dataAxisToSRSAxisMapping="1,2")
+        srs.text = CRS.from_user_input(scene.crs).to_wkt()
+    if not scene.transform.is_identity:
+        ElementTree.SubElement(root, "GeoTransform").text = ", ".join(map(repr, scene.transform.to_gdal()))
+    _metadata(root, tags)
+    for number, band in enumerate(bands, start=1):
+        element = _raw_band(root, number, rows, source)
+        ElementTree.SubElement(element, "Description").text = band.name
+        if band.classes is None:
+            ElementTree.SubElement(element, "Scale").text = repr(1 / CERTAIN)
+        else:
+            _describe_classes(element, band.classes)
+        for level in levels:
+            overview = ElementTree.SubElement(element, "Overview")
+            ElementTree.SubElement(overview, "SourceFilename", relativeToVRT="1").text = level.name
+            ElementTree.SubElement(overview, "SourceBand").text = str(number)
+    return ElementTree.tostring(root, encoding="utf-8")
+
+
+def _describe_overview(rows: WorkRaster) -> Path:
+    """Write a VRT beside an overview that tells GDAL how to read it."""
+    described = rows.path.with_suffix(".vrt")
+    root = _dataset(rows)
+    for number in range(1, rows.bands + 1):
+        _raw_band(root, number, rows, rows.path.name)
+    described.write_bytes(ElementTree.tostring(root, encoding="utf-8"))
+    return described
+
+
+def _dataset(rows: WorkRaster) -> ElementTree.Element:
+    return ElementTree.Element("VRTDataset", rasterXSize=str(rows.width), rasterYSize=str(rows.height))
+
+
+def _raw_band(root: ElementTree.Element, number: int, rows: WorkRaster, source: str) -> ElementTree.Element:
+    element = ElementTree.SubElement(
+        root, "VRTRasterBand", dataType="Byte", band=str(number), subClass="VRTRawRasterBand"
+    )
+    ElementTree.SubElement(element, "NoDataValue").text = str(IGNORE_INDEX)
+    ElementTree.SubElement(element, "SourceFilename", relativeToVRT="1").text = source
+    ElementTree.SubElement(element, "ImageOffset").text = str((number - 1) * rows.width)
+    ElementTree.SubElement(element, "PixelOffset").text = "1"
+    ElementTree.SubElement(element, "LineOffset").text = str(rows.bands * rows.width)
+    return element
+
+
+def _describe_classes(element: ElementTree.Element, classes: ClassTable) -> None:
+    _metadata(element, {f"CLASS_{entry.id}": entry.name for entry in classes})
+    ElementTree.SubElement(element, "ColorInterp").text = "Palette"
+    table = ElementTree.SubElement(element, "ColorTable")
+    names = ElementTree.SubElement(element, "CategoryNames")
+    by_id = {entry.id: entry for entry in classes}
+    for value in range(IGNORE_INDEX + 1):
+        rgba = (*by_id[value].rgb, 255) if value in by_id else (0, 0, 0, 0 if value == IGNORE_INDEX else 255)
+        ElementTree.SubElement(table, "Entry", {f"c{i}": str(part) for i, part in enumerate(rgba, start=1)})
+        if value <= max(by_id):
+            ElementTree.SubElement(names, "Category").text = by_id[value].name if value in by_id else ""
+    _attribute_table(element, classes)
+
+
+def _attribute_table(element: ElementTree.Element, classes: ClassTable) -> None:
+    table = ElementTree.SubElement(element, "GDALRasterAttributeTable", tableType="thematic")
+    for index, (name, kind, usage) in enumerate((("Value", _INTEGER, _VALUE), ("Class", _TEXT, _NAME))):
+        field = ElementTree.SubElement(table, "FieldDefn", index=str(index))
+        for tag, text in (("Name", name), ("Type", kind), ("Usage", usage)):
+            ElementTree.SubElement(field, tag).text = text
+    for index, entry in enumerate(classes):
+        row = ElementTree.SubElement(table, "Row", index=str(index))
+        for text in (str(entry.id), entry.name):
+            ElementTree.SubElement(row, "F").text = text
+
+
+def _metadata(element: ElementTree.Element, tags: Mapping[str, str]) -> None:
+    metadata = ElementTree.SubElement(element, "Metadata")
+    for name, value in tags.items():
+        ElementTree.SubElement(metadata, "MDI", key=name).text = value

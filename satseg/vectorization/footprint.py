@@ -1,0 +1,105 @@
+"""What ground a layer of polygons speaks of: where it holds none, the maps that it came from say that there is none."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import shapely
+from pyproj.exceptions import ProjError
+from shapely.errors import ShapelyError
+
+from satseg.geo.crs import full_turn, is_geographic, way
+from satseg.geo.grid import Grid
+from satseg.geo.polygons import is_finite, repair, reproject
+from satseg.geo.vector_layer import VectorLayer
+from satseg.raster.area import AreaOfInterest
+from satseg.records import SceneInfo
+
+log = logging.getLogger("satseg")
+
+FOOTPRINT = "SATSEG_FOOTPRINT"
+"""Name under which layers keep it: polygons in the CRS of the layer, as WKT."""
+
+_LONGEST = 2**20  # characters
+_AT_ONCE = 64  # scenes
+_PIECES = 64  # of a side of a scene, where it is bent by the way to another CRS
+
+
+class Footprint:
+    """The ground of the scenes of a layer, as they are added."""
+
+    def __init__(self) -> None:
+        self._scenes: list[shapely.Polygon] = []
+        self._names: list[str] = []
+        self._known = True
+
+    def add(self, scene: SceneInfo, crs: str | None) -> None:
+        """Add the ground of a scene.
+
+        Args:
+            scene: Its grid.
+            crs: CRS of the layer.
+        """
+        moved = ground_of(scene, crs)
+        self._known &= moved is not None
+        if moved is not None:
+            self._scenes.append(moved)
+            self._names.append(scene.path)
+
+    def shared(self) -> tuple[str, str, float] | None:
+        """Return two scenes that share ground, and which share of the smaller one; None where none share 1 %.
+
+        Scenes are looked at a few at a time, until two are found: of many on one ground, all pairs would be too many.
+        """
+        ground = shapely.make_valid(np.array(self._scenes, dtype=object))
+        areas, tree = shapely.area(ground), shapely.STRtree(ground)
+        for start in range(0, len(ground), _AT_ONCE):
+            one, other = tree.query(ground[start : start + _AT_ONCE], predicate="intersects")
+            one, other = (one + start)[one + start < other], other[one + start < other]
+            least = np.minimum(areas[one], areas[other])
+            shares = shapely.area(shapely.intersection(ground[one], ground[other])) / np.where(least > 0, least, np.inf)
+            if len(shares) and shares.max() >= 0.01:
+                most = int(shares.argmax())
+                return self._names[one[most]], self._names[other[most]], float(shares[most])
+        return None
+
+    @property
+    def text(self) -> str | None:
+        """It as WKT; None where it is not known of all scenes, or too long to be kept."""
+        if not self._known or not self._scenes:
+            return None
+        text = shapely.to_wkt(shapely.union_all(self._scenes), rounding_precision=-1)
+        return text if len(text) <= _LONGEST else None
+
+
+def read_footprint(layer: VectorLayer) -> AreaOfInterest | None:
+    """Return the ground of a layer that satseg wrote; None where it does not tell it."""
+    text = layer.told().get(FOOTPRINT)
+    if text is None or len(text) > _LONGEST:
+        return None
+    try:
+        found = repair(np.array([shapely.from_wkt(text)], dtype=object))
+    except ShapelyError:
+        return None
+    known = not shapely.is_missing(found).any()
+    return AreaOfInterest(layer.path, shapely.get_parts(found), layer.crs) if known else None
+
+
+def ground_of(scene: SceneInfo, there: str | None) -> shapely.Polygon | None:
+    """Return the outline of a scene in a CRS; None where it is torn or has no image there."""
+    outline, here = shapely.Polygon(np.stack(Grid.of_scene(scene).corners(), axis=1)), scene.crs
+    if here is None or there is None:
+        return outline if here == there else None
+    try:
+        transformer = way(here, there)
+    except ProjError:
+        return None
+    if transformer is None:
+        return outline
+    fine = shapely.segmentize(outline, shapely.length(outline) / (4 * _PIECES))
+    (moved,) = reproject(np.array([fine], dtype=object), transformer.transform)
+    if moved is None or moved.geom_type != "Polygon" or not is_finite(np.array([moved])).all():
+        return None
+    left, _, right, _ = moved.bounds
+    return None if is_geographic(there) and right - left > full_turn(there) / 2 else moved
