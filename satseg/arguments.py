@@ -130,7 +130,7 @@ def numbers(value: Numbers | Any, name: str) -> tuple[float, ...]:
     """
     parts = value.split(",") if isinstance(value, str) else (value,) if is_number(value) else _listed(value, name)
     try:
-        if any(_is_truth(part) for part in parts):
+        if any(is_truth(part) for part in parts):
             raise ValueError
         return tuple(float(part) for part in parts)
     except (TypeError, ValueError):
@@ -220,7 +220,7 @@ class Given(Generic[_Passed, _Kept]):
         return self._default if instance is None else instance.__dict__[self._name]
 
     def __set__(self, instance: object, value: _Passed) -> None:
-        instance.__dict__[self._name] = None if value is None else self._bring(value, self._name)
+        instance.__dict__[self._name] = None if value is None else self._bring(value, f"`{self._name}`")
 
 
 def is_one(value: object) -> bool:
@@ -241,12 +241,12 @@ def shown(value: object) -> str:
 
 def is_whole(value: object) -> bool:
     """Tell whether a value is a whole number, be it numpy's."""
-    return isinstance(value, Integral) and not _is_truth(value)
+    return isinstance(value, Integral) and not is_truth(value)
 
 
 def is_number(value: object) -> bool:
     """Tell whether a value is a real number, be it numpy's."""
-    return isinstance(value, Real) and not _is_truth(value)
+    return isinstance(value, Real) and not is_truth(value)
 
 
 def _listed(value: Any, name: str) -> tuple[Any, ...]:
@@ -284,6 +284,6 @@ def hint_for_files(value: object) -> str | None:
     return None
 
 
-def _is_truth(value: object) -> bool:
+def is_truth(value: object) -> bool:
     """Tell whether a value is true or false, be it numpy's, which the command line does not import for its help."""
     return isinstance(value, bool) or type(value).__name__ in ("bool_", "bool")

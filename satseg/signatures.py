@@ -12,9 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any, Literal, ParamSpec, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-import numpy as np
-
-from satseg.arguments import Given, hint_for_files, is_dataset, is_number, is_whole, shown
+from satseg.arguments import Given, hint_for_files, is_dataset, is_number, is_truth, is_whole, shown
 from satseg.errors import UsageError
 
 _P = ParamSpec("_P")
@@ -50,12 +48,12 @@ def _checked(function: Callable[_P, _R], advice: Mapping[str, str]) -> Callable[
         try:
             bound = signature.bind(*args, **kwargs)
         except TypeError as error:
-            raise _misfit(function.__name__, signature, kwargs, error, _hints_of(function)) from None
-        hints = _hints_of(function)
+            raise misfit(function.__name__, signature, kwargs, error, hints_of(function)) from None
+        hints = hints_of(function)
         for name, value in bound.arguments.items():
             kind = signature.parameters[name].kind
             if kind not in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL):
-                bound.arguments[name] = _plain(value)
+                bound.arguments[name] = plain(value)
                 check(value, hints.get(name, Any), name, advice.get(name))
         told = bound.arguments.get("progress", getattr(progress, "default", None))
         ended, paused = (getattr(told, name, _nothing) for name in ("ended", "paused"))
@@ -96,7 +94,7 @@ def options(record: _K) -> _K:
         try:
             signature.bind(*args, **kwargs)
         except TypeError as error:
-            raise _misfit(record.__name__, signature, kwargs, error, _hints_of(record)) from None
+            raise misfit(record.__name__, signature, kwargs, error, hints_of(record)) from None
         build(self, *args, **kwargs)
 
     setattr(record, "__repr__", _changed)  # noqa: B010 - likewise
@@ -110,14 +108,14 @@ def check_fields(record: Any) -> None:
     Raises:
         UsageError: One is of another type.
     """
-    hints = _hints_of(cast(Any, type(record)))
+    hints = hints_of(cast(Any, type(record)))
     for entry in fields(record):
         if get_origin(hints[entry.name]) is Given:
             continue
         value = getattr(record, entry.name)
         check(value, hints[entry.name], entry.name)
-        if isinstance(value, np.generic):
-            object.__setattr__(record, entry.name, value.item())
+        if (number := plain(value)) is not value:
+            object.__setattr__(record, entry.name, number)
 
 
 def _changed(self: Any) -> str:
@@ -160,13 +158,23 @@ def check(value: object, hint: Any, name: str, advice: str | None = None) -> Non
 
 
 @functools.cache
-def _hints_of(annotated: Any) -> dict[str, Any]:
+def hints_of(annotated: Any) -> dict[str, Any]:
+    """Return the types of the parameters of a function, or of the fields of a record, by name."""
     return get_type_hints(annotated)
 
 
-def _misfit(
+def misfit(
     name: str, signature: inspect.Signature, given: Mapping[str, Any], error: TypeError, hints: Mapping[str, Any]
 ) -> UsageError:
+    """Return what to raise where arguments do not fit a function or a record; it names what may have been meant.
+
+    Args:
+        name: Name of the function or record.
+        signature: Its parameters.
+        given: Arguments by name.
+        error: What binding the arguments raised.
+        hints: Types of the parameters by name.
+    """
     for word in given:
         if word not in signature.parameters:
             near = difflib.get_close_matches(word, signature.parameters, n=1)
@@ -181,14 +189,15 @@ def _within(word: str, hints: Mapping[str, Any]) -> str | None:
     for name, hint in hints.items():
         for part in _alternatives(hint):
             if isinstance(part, type) and is_dataclass(part) and name != "return":
-                inner = f"{word}=..." if word in _hints_of(part) else _within(word, _hints_of(part))
+                inner = f"{word}=..." if word in hints_of(part) else _within(word, hints_of(part))
                 if inner:
                     return f"{name}=satseg.{part.__name__}({inner})"
     return None
 
 
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
+def plain(value: Any) -> Any:
+    """Return a number of numpy as one of Python, which JSON knows, and all else as it is; numpy is not imported."""
+    return value.item() if type(value).__module__ == "numpy" and getattr(value, "shape", None) == () else value
 
 
 def _fits(value: Any, hint: Any) -> bool:
@@ -202,7 +211,7 @@ def _fits(value: Any, hint: Any) -> bool:
     if hint is None or hint is type(None):
         return value is None
     if hint is bool:
-        return isinstance(value, bool | np.bool_)
+        return is_truth(value)
     if hint is int:
         return is_whole(value)
     if hint is float:

@@ -353,7 +353,7 @@ def test_memory_is_a_size_with_a_unit_or_bytes(given: Any, kept: int) -> None:
 
 @pytest.mark.parametrize("given", ["4 GX", "much", 1.5, "-4GB", True])
 def test_what_is_no_size_is_told(given: Any) -> None:
-    with pytest.raises(UsageError, match=r"^memory is .*, not a size"):
+    with pytest.raises(UsageError, match=r"^`memory` is .*, not a size"):
         satseg.PredictionSettings(memory=given)
 
 
