@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral, Real
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from satseg.errors import UsageError
 
@@ -183,6 +183,47 @@ def byte_size(value: str | int | Any, name: str) -> int:
         raise UsageError(f"{name} is {shown(value)}, not a size.", hint="For example: 512MB, 4GB, or a number of bytes")
     number, prefix, binary = found.groups()
     return int(float(number) * (1024 if binary else 1000) ** " kmgt".index(prefix.lower() or " "))
+
+
+def pixels(value: str | int | Any, name: str) -> int:
+    """Return a whole number of pixels, also of a text such as ``256`` or ``256px``.
+
+    Raises:
+        UsageError: It is none.
+    """
+    if is_whole(value):
+        return int(value)
+    text = value.strip().removesuffix("px").strip() if isinstance(value, str) else ""
+    if not text.removeprefix("-").isdecimal():
+        raise UsageError(f"{name} is {shown(value)}, not a whole number of pixels.", hint="For example: 256 or 256px")
+    return int(text)
+
+
+def pixels_or_auto(value: str | int | Any, name: str) -> int | Literal["auto"]:
+    """Return a whole number of pixels as :func:`pixels`, or ``auto``.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    if value == "auto":
+        return "auto"
+    try:
+        return pixels(value, name)
+    except UsageError:
+        raise UsageError(f"{name} is {shown(value)}, neither a whole number of pixels nor auto.") from None
+
+
+def whole_or_auto(value: str | int | Any, name: str) -> int | Literal["auto"]:
+    """Return a whole number, also of a text, or ``auto``.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    if value == "auto":
+        return "auto"
+    if not is_whole(value) and not (isinstance(value, str) and value.strip().isdecimal()):
+        raise UsageError(f"{name} is {shown(value)}, neither a whole number nor auto.")
+    return int(value)
 
 
 def crs_name(value: Any, name: str) -> str:

@@ -365,3 +365,29 @@ def test_numbers_of_numpy_are_numbers() -> None:
 def test_settings_of_another_type_are_refused(given: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=f"^{next(iter(given))} is "):
         satseg.PredictionSettings(**given)
+
+
+def test_pixels_come_as_numbers_or_text() -> None:
+    assert [arguments.pixels(value, "size") for value in (256, "256", "256px", " 256 px", "-1")] == [
+        256,
+        256,
+        256,
+        256,
+        -1,
+    ]
+    assert [arguments.pixels_or_auto(value, "overlap") for value in ("auto", "64px", 64)] == ["auto", 64, 64]
+    assert [arguments.whole_or_auto(value, "batch_size") for value in ("auto", "8", 8)] == ["auto", 8, 8]
+
+
+@pytest.mark.parametrize(
+    ("bring", "sentence"),
+    [
+        (arguments.pixels, "size is 'wide', not a whole number of pixels."),
+        (arguments.pixels_or_auto, "size is 'wide', neither a whole number of pixels nor auto."),
+        (arguments.whole_or_auto, "size is 'wide', neither a whole number nor auto."),
+    ],
+)
+def test_what_is_no_number_of_pixels_is_told(bring: Any, sentence: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        bring("wide", "size")
+    assert refused.value.message == sentence

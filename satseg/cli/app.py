@@ -51,6 +51,7 @@ class _Command(TyperCommand):
         return _without_types(super().get_params(ctx))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        ctx.ensure_object(ConsoleOutput).attend(ctx)
         self._refuse_repeated_files(ctx, args)
         return super().parse_args(ctx, args)
 

@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import typer
 
+from satseg.cli.flags import for_command
 from satseg.cli.streams import require_stdout
 from satseg.cli.table import Table
 
@@ -195,6 +196,8 @@ class ConsoleOutput:
 
     def _line(self, message: str, style: str) -> None:
         self._spoke = monotonic()
+        if self._context is not None and "`" in message:
+            message = for_command(message, self._context)
         self.stderr.print(message, style=style, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
@@ -202,7 +205,6 @@ def talk(ctx: typer.Context, *, json: bool, quiet: bool, debug: bool) -> Console
     """Return the voice that ``main()`` put into the context, set to what this command was told."""
     voice = ctx.ensure_object(ConsoleOutput)
     voice.json, voice.quiet, voice.debug = json, quiet, debug or voice.debug
-    voice.attend(ctx)
     if json:
         require_stdout()
     if voice.debug:

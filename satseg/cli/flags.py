@@ -12,9 +12,24 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+import typer
+
 from satseg.arguments import join_names
 
 _CODE = re.compile(r"`(?P<name>[a-z_][a-z0-9_.]*)(?:=(?P<value>[^`]*))?`")
+
+
+def for_command(text: str, context: typer.Context) -> str:
+    """Return a sentence with the settings of the running command, and of commands it names, written as flags."""
+    group: Any = context.find_root().command
+    commands = {name: flags_of(command) for name, command in getattr(group, "commands", {}).items()}
+    return with_flags(text, flags_of(context.command), commands)
+
+
+def flags_of(command: Any) -> dict[str, str]:
+    """Return the flags of a command by the names of its options."""
+    options = [parameter for parameter in command.params if parameter.param_type_name == "option"]
+    return {option.name: max(option.opts, key=len) for option in options}
 
 
 def with_flags(text: str, flags: Mapping[str, str], commands: Mapping[str, Mapping[str, str]] | None = None) -> str:
