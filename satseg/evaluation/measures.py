@@ -87,8 +87,8 @@ class Measures:
 
     @property
     def _tolerance(self) -> Length:
-        return parse_length(self.boundary_tolerance, "--boundary-tolerance", per_cent=True)
+        return parse_length(self.boundary_tolerance, "boundary_tolerance", per_cent=True)
 
     @property
     def _width(self) -> Length:
-        return parse_length(self.boundary_width, "--boundary-width", zero=False, per_cent=True)
+        return parse_length(self.boundary_width, "boundary_width", zero=False, per_cent=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,15 +14,12 @@ from satseg.classes import IGNORE_INDEX
 from satseg.errors import LabelError, one_line
 from satseg.evaluation.objects import MATCH_IOU
 from satseg.evaluation.tally import Count, empty_tally
-from satseg.geo.crs import full_turn, is_geographic, short_name, way
+from satseg.geo.crs import PointTransform, full_turn, is_geographic, point_transform, same_crs, short_name
+from satseg.geo.feature_store import Features
 from satseg.geo.polygons import repair, reproject
-from satseg.geo.vector_layer import Features
 from satseg.labels.vector_labels import VectorLabels
 from satseg.raster.area import AreaOfInterest
 from satseg.records import Progress, ProgressEvent, no_progress
-
-Mover = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
-"""Coordinates (x, y) in one CRS in, those in another out."""
 
 _PIECES = 256  # of an area's longest edge, so that it stays straight in its own CRS
 
@@ -147,26 +144,26 @@ class _Ground:
         return geometries, np.nan_to_num(shapely.area(geometries)) < whole / 2
 
 
-def _mover(path: str, source: str | None, labels: PolygonSet) -> Mover | None:
+def _mover(path: str, source: str | None, labels: PolygonSet) -> PointTransform | None:
     """Return what moves polygons of a file from their CRS to that of the labels; None where they are in it."""
     target = labels.layer.crs
-    if source is None or target is None:
+    if source is None or target is None or (same_crs(source, target) and not is_geographic(target)):
         return None
     try:
-        transformer = way(source, target)
+        transform = point_transform(source, target)
     except ProjError as error:
         raise LabelError(
             f"Nothing says where {path} ({short_name(source)}) lies in the CRS of {labels.layer.path} "
             f"({short_name(target)}): {one_line(error)}."
         ) from error
     if not is_geographic(target):
-        return None if transformer is None else transformer.transform
+        return transform
     left, _, right, _ = labels.layer.store.extent
     middle, turn = (left + right) / 2, full_turn(target)
 
     def move(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Count longitudes from the side from which the labels count them."""
-        x, y = (x, y) if transformer is None else transformer.transform(x, y)
+        x, y = transform(x, y)
         return x + turn * np.round((middle - x) / turn), y
 
     return move

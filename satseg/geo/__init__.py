@@ -1,1 +1,1 @@
-"""Places on the ground: coordinate reference systems, grids, and the ways between them."""
+"""Georeferencing: coordinate reference systems, pixel grids, vector layers, polygons and units."""

@@ -1,4 +1,4 @@
-"""Grids of rasters: where their pixels lie, and whether two of them are one."""
+"""Pixel grids of rasters: position, ground resolution, and comparison of two grids."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from satseg.geo.crs import (
     crs_of_raster,
     full_turn,
     geodesic,
-    greenwich,
-    has_place,
     is_geographic,
+    is_planar,
     parse_crs,
+    prime_meridian,
     same_crs,
     short_name,
 )
 from satseg.records import SceneInfo
 
 _TOLERANCE = 0.01  # px that corners of one grid may differ, where coordinates were rounded
-_BEYOND = 1.0  # units past a pole: grids that count their cells by centres reach over it by half a cell
+_BEYOND = 1.0  # units past a pole: grids referenced by cell centres reach over it by half a cell
 _POLE = 90.0  # degrees, the largest latitude
-_GRAIN = 1e-3  # m; nobody sees as little from above
-_REMEMBERED = 64  # grids: every thread that reads a scene opens it, and PROJ takes its time in each new thread
-_FAR = 15.0  # degrees outside of the area of use of a CRS, from which a place is doubted
+_GRAIN = 1e-3  # m; no aerial or satellite image has smaller pixels
+_REMEMBERED = 64  # grids: every thread that reads a scene opens it, and PROJ is slow in each new thread
+_FAR = 15.0  # degrees outside the area of use of a CRS beyond which a location is reported as doubtful
 
 
 @dataclass(frozen=True)
 class Grid:
-    """The pixels of a raster and their place on the ground.
+    """The pixel grid of a raster.
 
     Args:
         width: Columns.
         height: Rows.
-        transform: Pixel (column, row) to CRS coordinates (x, y); the identity where it is not placed.
-        crs: ``EPSG:...`` or WKT; None where it states none or is not placed.
+        transform: Pixel (column, row) to CRS coordinates (x, y); the identity without a geotransform.
+        crs: ``EPSG:...`` or WKT; None if it has none, or no geotransform.
     """
 
     width: int
@@ -52,23 +52,23 @@ class Grid:
     def of(cls, dataset: Any) -> Grid:
         """Return the grid of an open rasterio dataset.
 
-        A CRS without a geotransform says nothing, nor does one that is none of a plane: they count as none.
+        A CRS is ignored if there is no geotransform, or if it is not planar (geocentric, vertical).
 
         Raises:
-            SceneError: The pixels have no size, lie on one line, or lie at no finite place; PROJ does not know the CRS.
+            SceneError: The geotransform is singular or not finite, or PROJ does not know the CRS.
         """
         transform = dataset.transform
         if not np.isfinite(transform[:6]).all() or transform.determinant == 0:
             raise SceneError(
-                f"{dataset.name} gives its pixels no size or no place: its geotransform is "
+                f"{dataset.name} has an invalid geotransform: "
                 f"{', '.join(f'{value:g}' for value in transform.to_gdal())}.",
-                hint="Say where it lies: gdal_edit.py -a_ullr LEFT TOP RIGHT BOTTOM FILE",
+                hint="Assign its corners: gdal_edit.py -a_ullr LEFT TOP RIGHT BOTTOM FILE",
             )
         try:
             crs = None if transform.is_identity else crs_of_raster(dataset)
         except ProjError as error:
-            raise SceneError(f"{dataset.name} states a CRS that PROJ does not know: {one_line(error)}.") from error
-        return cls(dataset.width, dataset.height, transform, crs if crs is None or has_place(crs) else None)
+            raise SceneError(f"{dataset.name} has a CRS that PROJ does not know: {one_line(error)}.") from error
+        return cls(dataset.width, dataset.height, transform, crs if crs is None or is_planar(crs) else None)
 
     @classmethod
     def of_scene(cls, scene: SceneInfo) -> Grid:
@@ -77,7 +77,7 @@ class Grid:
 
     @property
     def placed(self) -> bool:
-        """Whether it says where its pixels lie."""
+        """Whether it has a geotransform."""
         return not self.transform.is_identity
 
     def corners(self) -> tuple[np.ndarray, np.ndarray]:
@@ -89,14 +89,14 @@ class Grid:
 
 
 def misfit(one: Grid, other: Grid) -> float:
-    """Return by how many pixels of ``one`` the corners of two grids of one CRS and shape differ at most."""
+    """Return the largest distance between corresponding corners of two grids of equal CRS and shape, in pixels."""
     there = ~one.transform * turned_towards(other, one).corners()
     here = ~one.transform * one.corners()
     return float(np.abs(np.subtract(there, here)).max())
 
 
 def same_grid(one: Grid, other: Grid) -> bool:
-    """Tell whether two rasters have the same pixels: shape, place and, where both state one, CRS."""
+    """Tell whether two grids have the same shape, position and, if both have one, CRS."""
     if (one.width, one.height) != (other.width, other.height):
         return False
     if one.crs is not None and other.crs is not None and not same_crs(one.crs, other.crs):
@@ -105,7 +105,7 @@ def same_grid(one: Grid, other: Grid) -> bool:
 
 
 def turned_towards(grid: Grid, other: Grid) -> Grid:
-    """Return a grid whose longitudes count on the same turn of the globe as another's (258 for -102)."""
+    """Return a grid with its longitudes shifted by whole turns to match another's (258 for -102)."""
     if not (is_geographic(grid.crs) and is_geographic(other.crs)):
         return grid
     assert grid.crs is not None
@@ -117,7 +117,7 @@ def turned_towards(grid: Grid, other: Grid) -> Grid:
 
 
 def at_seam(grid: Grid, other: Grid) -> bool:
-    """Tell whether another grid sticks out of one in longitude where that goes on a turn of the globe further."""
+    """Tell whether another grid crosses the edge of one where that continues on its opposite edge, around the globe."""
     if not (is_geographic(grid.crs) and same_crs(grid.crs, other.crs)):
         return False
     assert grid.crs is not None
@@ -138,8 +138,8 @@ def ground_sampling_distance(crs: str, transform: Affine, width: int, height: in
         height: Rows.
 
     Returns:
-        Metres between the centre and the next pixel along a row, and along a column; None where the CRS has no
-        relation to the ground.
+        Metres between the centre and the next pixel along a row, and along a column; None if the CRS has no geodetic
+        datum.
     """
     columns = np.array([0.0, 1.0, 0.0]) + width / 2
     rows = np.array([0.0, 0.0, 1.0]) + height / 2
@@ -156,56 +156,56 @@ def ground_sampling_distance(crs: str, transform: Affine, width: int, height: in
 
 @lru_cache(maxsize=_REMEMBERED)
 def doubt(grid: Grid, stated: str | None) -> str | None:
-    """Say what is wrong with the place that a raster states, with the numbers; None where it may be right.
+    """Describe what seems wrong with the georeferencing of a raster, with the numbers; None if it is plausible.
 
     Args:
         grid: Its grid.
-        stated: The CRS that its file states.
+        stated: The CRS in its file.
     """
     if grid.crs is None:
         if stated is None:
             return None
-        why = "which is no CRS of a plane" if grid.placed else "but has no geotransform"
+        why = "which is not a planar CRS" if grid.placed else "but no geotransform"
         return (
-            f"is not georeferenced: it states {short_name(stated)}, {why}; its pixels have neither place nor size on "
-            "the ground"
+            f"is not georeferenced: it has the CRS {short_name(stated)}, {why}; the position and size of its pixels on "
+            "the ground are unknown"
         )
     x, y = grid.corners()
     pixel = abs(grid.transform.determinant) ** 0.5
     if not is_geographic(grid.crs) and max(np.abs(x).max() / 2, np.abs(y).max()) <= _POLE and pixel < _GRAIN:
-        return _told(f"{_spell(x, y)} with pixels of {pixel:.3g} units (degrees labelled as metres?)")
+        return _warned(f"{_extent(x, y)} with pixels of {pixel:.3g} units (degrees labelled as metres?)")
     return doubt_of_points(x, y, grid.crs)
 
 
 def doubt_of_points(x: np.ndarray, y: np.ndarray, crs: str | None) -> str | None:
-    """Say what is wrong with points that something says to lie at, as :func:`doubt` does."""
+    """Describe what seems wrong with the position of points, as :func:`doubt` does."""
     problem = crs and _misplaced(x, y, crs)
-    return problem and _told(problem)
+    return problem and _warned(problem)
 
 
-def _told(problem: str) -> str:
-    return f"{problem}: it seems to be georeferenced wrongly, and what is measured on the ground is too"
+def _warned(problem: str) -> str:
+    return f"{problem}: its georeferencing seems to be wrong, so that lengths and areas are unreliable"
 
 
-def _spell(x: np.ndarray, y: np.ndarray) -> str:
+def _extent(x: np.ndarray, y: np.ndarray) -> str:
     return f"lies at x {x.min():.10g} to {x.max():.10g} and y {y.min():.10g} to {y.max():.10g}"
 
 
 def _misplaced(x: np.ndarray, y: np.ndarray, crs: str) -> str | None:
-    where = _spell(x, y)
+    where = _extent(x, y)
     if is_geographic(crs):
         turn = full_turn(crs)
         beyond = (np.abs(y) > turn / 4 + _BEYOND).any() or (np.abs(x) > 2 * turn).any()
-        return f"{where}, which are no longitudes and latitudes (metres labelled as degrees?)" if beyond else None
+        return f"{where}, which are not longitudes and latitudes (metres labelled as degrees?)" if beyond else None
     try:
         to_degrees, _ = geodesic(crs)
     except ProjError:
         return None
     lon, lat = to_degrees.transform(np.append(x, x.mean()), np.append(y, y.mean()))
-    known = np.isfinite(lon) & np.isfinite(lat)  # corners of a whole globe may lie beside it
+    known = np.isfinite(lon) & np.isfinite(lat)  # corners of a map of the whole globe may lie outside it
     if not known.any():
         return f"{where}, where {short_name(crs)} is not defined"
-    lon, lat = lon[known] + greenwich(crs), lat[known]
+    lon, lat = lon[known] + prime_meridian(crs), lat[known]
     area = parse_crs(crs).area_of_use
     if area is None:
         return None
@@ -215,4 +215,4 @@ def _misplaced(x: np.ndarray, y: np.ndarray, crs: str) -> str | None:
     above = max(area.south - float(np.mean(lat)), float(np.mean(lat)) - area.north, 0.0)
     if max(aside, above) <= _FAR:
         return None
-    return f"{where}, which is {max(aside, above):.0f} degrees from where {short_name(crs)} is used ({area.name})"
+    return f"{where}, {max(aside, above):.0f} degrees outside the area of use of {short_name(crs)} ({area.name})"

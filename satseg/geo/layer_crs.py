@@ -1,7 +1,6 @@
-"""The CRS of a vector layer as its file defines it.
+"""The CRS of a vector layer exactly as its file defines it.
 
-OGR and pyogrio name the code of an authority where a definition is much like it, and drop a datum shift of its own on
-the way.
+OGR and pyogrio report the authority's code for a definition that merely resembles it, and drop its datum shift.
 """
 
 from __future__ import annotations
@@ -19,28 +18,25 @@ import pyogrio
 from pyogrio.errors import DataLayerError, DataSourceError
 from pyproj.exceptions import ProjError
 
-from satseg.errors import LabelError, SatsegError
-from satseg.geo.crs import crs_name
+from satseg.errors import LabelError
+from satseg.geo.crs import identify_crs
 
-_BY_CODE = frozenset({"GeoJSON", "GeoJSONSeq", "TopoJSON", "KML", "LIBKML", "GPX", "GML"})  # hold no definitions
+_BY_CODE = frozenset({"GeoJSON", "GeoJSONSeq", "TopoJSON", "KML", "LIBKML", "GPX", "GML"})  # store codes only
 _MOST_SHOWN = 80  # characters of a definition
 _EXTENSION = b"ARROW:extension:metadata"
 
 
-def layer_crs(
-    file: str, spelt: str, layer: str, info: Mapping[str, Any], *, error: type[SatsegError] = LabelError
-) -> str | None:
-    """Return the CRS of a layer as ``EPSG:...``, where it is that exactly, or as WKT; None where it states none.
+def layer_crs(file: str, spelt: str, layer: str, info: Mapping[str, Any]) -> str | None:
+    """Return the CRS of a layer as ``EPSG:...`` if it is exactly that CRS, else as WKT; None if it has none.
 
     Args:
-        file: The file, by the name that the user gave it.
-        spelt: What pyogrio calls it.
+        file: Name of the file as the user gave it.
+        spelt: Name of the file for pyogrio.
         layer: Name of the layer.
-        info: What pyogrio says of the layer.
-        error: What to raise.
+        info: The result of ``pyogrio.read_info``.
 
     Raises:
-        SatsegError: It states a CRS that PROJ does not know.
+        LabelError: PROJ does not know the CRS.
     """
     stated = info["crs"]
     if stated is None:
@@ -48,12 +44,12 @@ def layer_crs(
     for definition in (_own_definition(file, layer, info["driver"], spelt), stated):
         if definition:
             with suppress(ProjError):
-                return crs_name(definition)
-    raise error(f"{file} states a CRS that PROJ does not know: {stated[:_MOST_SHOWN]}.")
+                return identify_crs(definition)
+    raise LabelError(f"{file} has a CRS that PROJ does not know: {stated[:_MOST_SHOWN]}.")
 
 
 def _own_definition(file: str, layer: str, driver: str, spelt: str) -> str | None:
-    """Return what the file itself says, where that may be more than the code that OGR made of it."""
+    """Return the definition in the file itself, if that may be more precise than the code that OGR reports."""
     if driver in _BY_CODE:
         return None
     if driver == "GPKG" and Path(file).is_file():
@@ -73,7 +69,7 @@ def _prj_beside(file: str) -> Path | None:
 
 
 def _in_geopackage(file: str, layer: str) -> str | None:
-    """Return the definition in the table of reference systems, unless the file says that it is EPSG's own."""
+    """Return the definition in the table of reference systems, unless it is marked as EPSG's own."""
     mode = "mode=ro" if os.path.exists(f"{file}-wal") else "mode=ro&immutable=1"
     try:
         with closing(sqlite3.connect(f"file:{quote(os.fsencode(Path(file).absolute()))}?{mode}", uri=True)) as database:
@@ -88,7 +84,7 @@ def _in_geopackage(file: str, layer: str) -> str | None:
 
 
 def _in_arrow(spelt: str, layer: str) -> str | None:
-    """Return the definition that OGR hands out beside the geometries, as PROJJSON."""
+    """Return the definition in the Arrow metadata of OGR, as PROJJSON."""
     with (
         suppress(DataSourceError, DataLayerError, ValueError, RuntimeError),
         pyogrio.open_arrow(spelt, layer=layer, columns=[], use_pyarrow=True) as (_, reader),

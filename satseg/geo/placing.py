@@ -1,7 +1,7 @@
-"""Polygons brought from the CRS they were drawn in onto a scene: where to look for them, and what they become there.
+"""Reproject polygons onto a scene, and find the ones that may touch it.
 
-Straight edges stay straight in their own CRS: long ones get vertices before they are moved. Longitudes may count from
--180 or from 0, in polygons and scenes alike.
+Edges are straight in the CRS of the polygons: long ones are densified before they are reprojected. Longitudes may run
+from -180 or from 0, in polygons and scenes alike.
 """
 
 from __future__ import annotations
@@ -16,52 +16,51 @@ from pyproj import Transformer
 from pyproj.exceptions import ProjError
 
 from satseg.errors import SatsegError, one_line
-from satseg.geo.crs import full_turn, is_geographic, is_local, parse_crs, same_crs, way
+from satseg.geo.crs import full_turn, is_geographic, is_local, parse_crs, same_crs, transformer
 from satseg.geo.grid import Grid
 from satseg.geo.polygons import Bounds, clipped, padded, repair, reproject
 from satseg.records import SceneInfo
 
-_LATTICE = 16  # steps along each side of a place, whose points are moved to find it in another CRS
-_MARGIN = 0.01  # of a place, around it: its edges are bent between the points of the lattice
-_WIDE_MARGIN = 2 / _LATTICE  # where some points have no image, so that the edge of what is known runs between points
-_SURROUNDINGS = 0.1  # of a scene, around it: polygons are cut there before they are moved
-_BEND = 0.01  # px that an edge may run beside its true place
-_MEASURED = 512  # px around the centre in which bending is measured at least
+_LATTICE = 16  # steps along each side of an area whose bounds in another CRS are computed from a lattice of points
+_MARGIN = 0.01  # share of the area added around it: its edges are curved between the points of the lattice
+_WIDE_MARGIN = 2 / _LATTICE  # if some points cannot be transformed, so that the limit runs between points
+_SURROUNDINGS = 0.1  # share of a scene added around it: polygons are clipped there before they are reprojected
+_BEND = 0.01  # px by which an edge may deviate from its true position
+_MEASURED = 512  # px around the centre in which curvature is measured at least
 _MOST_PIECES = 4096  # of an edge as long as the scene
 
 
 class Placing:
-    """The way of polygons onto a scene.
+    """Reprojects polygons onto a scene.
 
-    Coordinates are taken as they are where both are in one CRS, or where one states none.
+    Coordinates are used as they are if both have the same CRS, or one of them has none.
 
     Args:
         crs: CRS of the polygons, or None.
-        scene: Where they are brought.
-        name: What the polygons are called in messages.
-        error: What to raise.
+        scene: Target scene.
+        name: Name of the polygons in messages.
+        error: Error class to raise.
 
     Raises:
-        SatsegError: Just one of both is in local coordinates of its own, or there is no way between the two.
+        SatsegError: Only one of them has a local CRS, or PROJ knows no transformation between the two.
     """
 
     def __init__(self, crs: str | None, scene: SceneInfo, *, name: str, error: type[SatsegError]) -> None:
         self._name, self._error = name, error
         self._grid = Grid.of_scene(scene)
-        self._transformer = _way(crs, scene, name, error)
+        self._transformer = _transformer_to(scene, crs, name, error)
         self._turn = full_turn(scene.crs) if scene.crs is not None and is_geographic(scene.crs) else None
         known = crs or scene.crs
         self._own_turn = full_turn(known) if known is not None and is_geographic(known) else None
 
     def boxes(self, outline: Any) -> list[Bounds] | None:
-        """Return where polygons may lie, in their own CRS, that touch a place on the scene.
+        """Return bounds, in the CRS of the polygons, of all polygons that may touch an area of the scene.
 
         Args:
-            outline: Four corners, as a polygon in the CRS of the scene.
+            outline: The area: four corners, as a polygon in the CRS of the scene.
 
         Returns:
-            Boxes, of which at least one meets each such polygon; none where nothing can lie there; None where nothing
-            is known.
+            Boxes, at least one of which meets each such polygon; None if they cannot be determined.
         """
         if self._transformer is None:
             return self._turned(outline.bounds)
@@ -80,14 +79,14 @@ class Placing:
         return self._turned(padded((west, south, east, north), margin))
 
     def apply(self, geometries: np.ndarray, outline: Any) -> np.ndarray:
-        """Bring polygons onto the scene.
+        """Reproject polygons onto the scene.
 
         Args:
             geometries: (N,) valid polygons in their own CRS.
-            outline: A place on the scene, as a polygon in its CRS.
+            outline: An area of the scene, as a polygon in its CRS.
 
         Returns:
-            (N,) valid polygons in the CRS of the scene; None where they do not touch the place.
+            (N,) valid polygons in the CRS of the scene; None for those that do not touch the area.
         """
         moved = geometries if self._transformer is None else self._moved(geometries)
         if self._turn is not None:
@@ -106,8 +105,8 @@ class Placing:
             near[long] = shapely.segmentize(near[long], self._longest)
         try:
             moved = reproject(near, self._forward)
-        except shapely.errors.GEOSException as cause:  # a projection that answers otherwise for one point twice
-            raise self._error(f"{self._name} cannot be brought onto the scene: {one_line(cause)}.") from cause
+        except shapely.errors.GEOSException as cause:  # a projection that is not deterministic
+            raise self._error(f"{self._name} cannot be reprojected onto the scene: {one_line(cause)}.") from cause
         if self._turn is None or self._own_turn is not None:
             return moved
         return _unwrapped(moved, self._turn)
@@ -115,19 +114,19 @@ class Placing:
     def _forward(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         assert self._transformer is not None
         there, north = self._transformer.transform(x, y)
-        if self._turn is not None and self._own_turn is not None:  # on the turn on which they were drawn
+        if self._turn is not None and self._own_turn is not None:  # keep the turn on which they were drawn
             turns = np.round(np.where(np.isfinite(there), x / self._own_turn - there / self._turn, 0))
             there = there + turns * self._turn
         return there, north
 
     def _image(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return where points of the scene's CRS lie in that of the polygons; infinite where they do not."""
+        """Transform points from the CRS of the scene to that of the polygons; infinite where that is not defined."""
         assert self._transformer is not None
         found = self._transformer.transform(x, y, direction="INVERSE")
         return np.asarray(found[0]), np.asarray(found[1])
 
     def _latitudes(self, outline: Any, found: np.ndarray) -> tuple[float, float]:
-        """Return the lowest and highest latitude of a place, which may hold a pole that no point of it hits."""
+        """Return the lowest and highest latitude of an area, which may contain a pole between its lattice points."""
         assert self._transformer is not None
         assert self._own_turn is not None
         pole = self._own_turn / 4
@@ -139,7 +138,7 @@ class Placing:
         return (-pole if holds[0] else south), (pole if holds[1] else north)
 
     def _turned(self, bounds: Bounds) -> list[Bounds]:
-        """Return bounds as they are, and in polygons' longitudes also a turn to either side."""
+        """Return bounds, for longitudes also shifted by a turn to either side."""
         if self._own_turn is None:
             return [bounds]
         west, south, east, north = bounds
@@ -151,13 +150,13 @@ class Placing:
 
     @cached_property
     def _surroundings(self) -> list[Bounds] | None:
-        """Boxes beyond which no part of a polygon matters: far from a scene, its projection may bend, fold or end."""
+        """Boxes to which polygons are clipped: far from a scene, its projection may bend, fold or end."""
         boxes = self.boxes(self._outline)
         return boxes and [padded(box, _SURROUNDINGS) for box in boxes]
 
     @cached_property
     def _longest(self) -> float:
-        """Length, in units of the polygons' CRS, up to which straight edges stay straight on the scene."""
+        """Longest edge, in units of the polygons' CRS, that stays straight on the scene."""
         across, down = (max(side / 2, _MEASURED) for side in (self._grid.width, self._grid.height))
         centre = np.array([self._grid.width / 2, self._grid.height / 2])
         steps = np.linspace(-1, 1, _LATTICE + 1)
@@ -172,25 +171,25 @@ class Placing:
         return max(longest, extent / _MOST_PIECES)
 
 
-def _way(crs: str | None, scene: SceneInfo, name: str, error: type[SatsegError]) -> Transformer | None:
+def _transformer_to(scene: SceneInfo, crs: str | None, name: str, error: type[SatsegError]) -> Transformer | None:
+    """Return the transformer from a CRS to that of a scene; None if coordinates are used as they are."""
     if crs is None or scene.crs is None or same_crs(crs, scene.crs):
         return None
     if is_local(crs) or is_local(scene.crs):
         local, other = (name, scene.path) if is_local(crs) else (scene.path, name)
         names = [parse_crs(code).name for code in ((crs, scene.crs) if is_local(crs) else (scene.crs, crs))]
         raise error(
-            f"{local} is in local coordinates ({names[0]}), and nothing says where these lie in the CRS of {other} "
-            f"({names[1]}).",
-            hint="Give both the same CRS, or remove the CRS of one: then its coordinates are taken as they are.",
+            f"{local} has a local CRS ({names[0]}), which cannot be transformed to the CRS of {other} ({names[1]}).",
+            hint="Assign both the same CRS, or remove the CRS of one: its coordinates are then used as they are.",
         )
     try:
-        return way(crs, scene.crs)
+        return transformer(crs, scene.crs)
     except ProjError as cause:
-        raise error(f"{name} cannot be brought to the CRS of {scene.path}: {one_line(cause)}.") from cause
+        raise error(f"{name} cannot be reprojected to the CRS of {scene.path}: {one_line(cause)}.") from cause
 
 
 def lattice(outline: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return x and y of points in a parallelogram, edges included."""
+    """Return x and y of a lattice of points in a parallelogram, edges included."""
     corners = shapely.get_coordinates(outline)
     across, down = np.meshgrid(*[np.linspace(0, 1, _LATTICE + 1)] * 2)
     first, along, aside = corners[0], corners[1] - corners[0], corners[3] - corners[0]
@@ -199,7 +198,7 @@ def lattice(outline: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _arc(longitudes: np.ndarray, turn: float) -> tuple[float, float]:
-    """Return west and east of the shortest arc that holds some longitudes; east may lie beyond half a turn."""
+    """Return west and east of the shortest arc that contains some longitudes; east may exceed half a turn."""
     ordered = np.sort(longitudes % turn)
     gaps = np.diff(ordered, append=ordered[0] + turn)
     widest = int(gaps.argmax())
@@ -208,7 +207,7 @@ def _arc(longitudes: np.ndarray, turn: float) -> tuple[float, float]:
 
 
 def _on_any_turn(geometries: np.ndarray, outline: Any, turn: float) -> np.ndarray:
-    """Return polygons in longitude where they touch a place, counted from whichever side; None where they do not."""
+    """Return polygons in longitude and latitude, shifted by whole turns so that they touch an area; None for others."""
     left, _, right, _ = outline.bounds
     sides = shapely.bounds(geometries)
     found = np.full(len(geometries), None, dtype=object)
@@ -223,13 +222,13 @@ def _on_any_turn(geometries: np.ndarray, outline: Any, turn: float) -> np.ndarra
         close, moved = close[touching], moved[touching]
         again = ~shapely.is_missing(found[close])
         found[close[~again]] = moved[~again]
-        if again.any():  # a polygon that a scene of the whole globe shows at both ends
+        if again.any():  # a polygon that lies at both edges of a scene of the whole globe
             found[close[again]] = repair(shapely.union(found[close[again]], moved[again]))
     return found
 
 
 def _unwrapped(geometries: np.ndarray, turn: float) -> np.ndarray:
-    """Return polygons whose longitudes go on where a change of CRS made them jump to the other side of the globe."""
+    """Return polygons whose longitudes continue where reprojection made them jump to the other side of the globe."""
     sides = shapely.bounds(geometries)
     torn = np.flatnonzero(sides[:, 2] - sides[:, 0] > turn / 2)
     if not len(torn):
@@ -243,7 +242,7 @@ def _unwrapped(geometries: np.ndarray, turn: float) -> np.ndarray:
 
 
 def _without_jumps(points: np.ndarray, ends: np.ndarray, turn: float) -> np.ndarray:
-    """Return rings of (longitude, latitude), cut at ``ends``, without jumps; one around a pole stays as it is."""
+    """Return rings of (longitude, latitude), split at ``ends``, without jumps; a ring around a pole is unchanged."""
     whole = points.copy()
     for ring in np.split(whole, ends):  # views
         straight = np.unwrap(ring[:, 0], period=turn)
@@ -253,17 +252,17 @@ def _without_jumps(points: np.ndarray, ends: np.ndarray, turn: float) -> np.ndar
 
 
 def _straight(x: np.ndarray, y: np.ndarray, across: float, down: float) -> float:
-    """Return how long a straight edge may be for a change of CRS not to bend it visibly.
+    """Return the length of the longest edge that reprojection does not bend visibly.
 
     Args:
-        x: (columns, rows) of a lattice in the CRS in which edges are straight.
+        x: (columns, rows) of a lattice, in the CRS in which edges are straight.
         y: Likewise.
         across: Pixels between its columns.
         down: Pixels between its rows.
 
     Returns:
-        Length in units of that CRS: an edge of L px bends by L**2 / 8 times the curvature, which is the second
-        derivative of the change of coordinates, in pixels.
+        Length in units of that CRS: an edge of L px deviates by L**2 / 8 times the curvature, the second derivative
+        of the transformation, in pixels.
     """
     with np.errstate(all="ignore"):
         first = [np.stack(_slopes(part, across, down)) for part in (x, y)]

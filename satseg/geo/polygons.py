@@ -1,4 +1,4 @@
-"""Polygons in the plane: valid ones, moved ones, parts of them."""
+"""Polygons in the plane: repair, transform and clip."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ AREAL = (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON)
 
 
 def repair(geometries: np.ndarray) -> np.ndarray:
-    """Return valid polygons in two dimensions; None where nothing areal is left, or coordinates are not finite."""
+    """Return valid polygons in two dimensions; None if no area is left, or coordinates are not finite."""
     flat: np.ndarray = shapely.force_2d(geometries)
     flat[~is_finite(flat)] = None
     broken = ~shapely.is_missing(flat) & ~shapely.is_valid(flat)
@@ -31,7 +31,7 @@ def repair(geometries: np.ndarray) -> np.ndarray:
 
 
 def is_finite(geometries: np.ndarray) -> np.ndarray:
-    """Tell of which geometries all coordinates are numbers, (N,) bool; missing and empty ones have none that is not."""
+    """Tell which geometries have finite coordinates only, (N,) bool; true for missing and empty ones."""
     found = np.ones(len(geometries), dtype=bool)
     coordinates, of = shapely.get_coordinates(geometries, return_index=True)
     found[of[~np.isfinite(coordinates).all(axis=1)]] = False
@@ -39,7 +39,7 @@ def is_finite(geometries: np.ndarray) -> np.ndarray:
 
 
 def reproject(geometries: np.ndarray, transform: Callable[..., Any]) -> np.ndarray:
-    """Return geometries moved by ``transform(x, y)`` and repaired; None where a coordinate has no image."""
+    """Return geometries transformed by ``transform(x, y)`` and repaired; None if a coordinate has no image."""
 
     def moved(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         x, y = transform(x, y)
@@ -56,14 +56,14 @@ def meet(sides: Any, bounds: Bounds) -> Any:
 
 
 def padded(bounds: Bounds, share: float) -> Bounds:
-    """Return bounds grown on each side by a share of their width and height."""
+    """Return bounds extended on each side by a share of their width and height."""
     left, bottom, right, top = bounds
     x, y = share * (right - left), share * (top - bottom)
     return left - x, bottom - y, right + x, top + y
 
 
 def clipped(geometries: np.ndarray, boxes: Sequence[Bounds]) -> np.ndarray:
-    """Return what of valid polygons lies in any of some boxes; those that lie in one wholly stay as they are."""
+    """Clip valid polygons to the union of boxes; those that lie entirely in one box are unchanged."""
     left, bottom, right, top = shapely.bounds(geometries).T
     inside = np.zeros(len(geometries), dtype=bool)
     for box in boxes:
@@ -78,7 +78,7 @@ def clipped(geometries: np.ndarray, boxes: Sequence[Bounds]) -> np.ndarray:
 
 
 def _cut(geometries: np.ndarray, box: Bounds) -> np.ndarray:
-    """Cut polygons to a box: exactly, but those of many vertices by a way that is fifty times as fast."""
+    """Clip polygons to a box; those of many vertices by an algorithm that is fifty times as fast but less robust."""
     many = shapely.get_num_coordinates(geometries) > _MANY
     cut = np.empty_like(geometries)
     cut[~many] = shapely.intersection(geometries[~many], shapely.box(*box))

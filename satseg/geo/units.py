@@ -1,7 +1,7 @@
-"""Lengths, areas and resolutions as users give them: ``1px``, ``50cm``, ``10 m²``, ``0.01ha``, or a plain number.
+"""Parse lengths, areas and resolutions with units: ``1px``, ``50cm``, ``10 m²``, ``0.01ha``, or a plain number.
 
-A plain number is metres, of areas square metres, be it typed or a number of Python. Feet are international ones,
-``us-ft`` those of the US survey.
+A plain number is in metres, for areas in square metres, as text or as a Python number. ``ft`` is the international
+foot, ``us-ft`` the US survey foot.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from numbers import Real
 from satseg.errors import UsageError
 
 Gsd = tuple[float, float] | None
-"""Ground metres per pixel along x and along y, or None where they are unknown."""
+"""Ground metres per pixel along x and along y, or None if unknown."""
 
 Quantity = str | float
 """A length or an area: a text with a unit, or a number of metres or square metres."""
 
 _LEAST, _MOST = 1e-12, 1e30
-"""What is smaller is 0, what is larger is refused: their squares and reciprocals would overflow."""
+"""Smaller values are 0 and larger ones are rejected: their squares and reciprocals would overflow."""
 
 _METRES = {
     "mm": Decimal("0.001"),
@@ -61,9 +61,9 @@ class Length:
     """A length on the map.
 
     Args:
-        value: How many of the unit.
-        unit: ``m``, ``px``, or ``%`` of what the option says.
-        given: What was asked for, to quote it in messages.
+        value: Amount in that unit.
+        unit: ``m``, ``px``, or ``%`` of a reference length.
+        given: Setting and value as given, for messages.
     """
 
     value: float
@@ -74,10 +74,10 @@ class Length:
         return f"{self.value!r}{self.unit}"
 
     def in_pixels(self, gsd: Gsd) -> tuple[float, float]:
-        """Return the length as columns and rows.
+        """Return the length in columns and in rows.
 
         Raises:
-            UsageError: It is in metres where pixels have no size on the ground.
+            UsageError: It is in metres, and the ground resolution is unknown.
         """
         if self.unit == "px":
             return self.value, self.value
@@ -90,9 +90,9 @@ class Area:
     """An area on the map.
 
     Args:
-        value: How many of the unit.
+        value: Amount in that unit.
         unit: ``m2`` or ``px``.
-        given: What was asked for, to quote it in messages.
+        given: Setting and value as given, for messages.
     """
 
     value: float
@@ -103,10 +103,10 @@ class Area:
         return f"{self.value!r}{self.unit}"
 
     def in_pixels(self, gsd: Gsd) -> float:
-        """Return the area as a number of pixels of the size they have at the scene's centre.
+        """Return the area in pixels of the size at the centre of the scene.
 
         Raises:
-            UsageError: It is in square metres where pixels have no size on the ground.
+            UsageError: It is in square metres, and the ground resolution is unknown.
         """
         if self.unit == "px":
             return self.value
@@ -115,64 +115,65 @@ class Area:
 
 
 def parse_length(value: Quantity, option: str, *, zero: bool = True, per_cent: bool = False) -> Length:
-    """Read a length.
+    """Parse a length.
 
     Args:
         value: A number with one of the units ``px``, ``mm``, ``cm``, ``m``, ``km``, ``ft`` and ``us-ft``; a plain
-            number is metres.
-        option: What it is for, as users know it.
+            number is in metres.
+        option: Name of the setting, for messages.
         zero: Whether it may be 0.
-        per_cent: Whether ``%`` is a unit, too.
+        per_cent: Whether ``%`` is a unit as well.
 
     Raises:
-        UsageError: It is no such length, negative, or larger than any map.
+        UsageError: It is not a length, negative, or too large.
     """
     units = _LENGTHS_OR_SHARES if per_cent else _LENGTHS
-    number, unit = _split(value, option, f"no length: a number with {units}, or a plain one in metres")
-    unit = unit or "m"
+    number, unit = _split(value, option, f"not a length: a number with {units}, or a plain number of metres")
+    unit, given = unit or "m", _quote(option, value)
     if unit in _SQUARE_METRES or unit == "px2":
-        raise UsageError(f"{option} {value} is an area; a length is wanted.", hint=f"For example: {option} 2px")
+        raise UsageError(f"{given} is an area, not a length.", hint=f"For example: {_quote(option, '2px')}")
     if unit == "px" or (unit == "%" and per_cent):
         amount = _finite(float(number), value, option)
     elif unit in _METRES:
         unit, amount = "m", _scaled(number, _METRES[unit], value, option)
     else:
-        raise UsageError(f"{option} {value}: there is no unit {unit!r} of lengths.", hint=f"Choose from {units}.")
+        raise UsageError(f"{given} has {unit!r}, which is not a unit of length.", hint=f"Choose from {units}.")
     if not (zero or amount):
-        raise UsageError(f"{option} {value} is zero.", hint=f"Give a number above 0, such as {option} 0.5m")
-    return Length(amount, unit, f"{option} {value}")
+        raise UsageError(f"{given} is zero.", hint=f"Use a number above 0, such as {_quote(option, '0.5m')}")
+    return Length(amount, unit, given)
 
 
 def parse_area(value: Quantity, option: str) -> Area:
-    """Read an area.
+    """Parse an area.
 
     Args:
         value: A number with ``px``, ``ha``, ``acre`` or the square of a unit of length, as in ``m2``, ``m²`` or
-            ``m^2``; a plain number is square metres.
-        option: What it is for, as users know it.
+            ``m^2``; a plain number is in square metres.
+        option: Name of the setting, for messages.
 
     Raises:
-        UsageError: It is no such area, negative, or larger than any map.
+        UsageError: It is not an area, negative, or too large.
     """
-    number, unit = _split(value, option, f"no area: a number with {_AREAS}, or a plain one in square metres")
-    unit = unit or "m2"
+    number, unit = _split(value, option, f"not an area: a number with {_AREAS}, or a plain number of square metres")
+    unit, given = unit or "m2", _quote(option, value)
     if unit in _METRES:
         raise UsageError(
-            f"{option} {value} is a length; an area is wanted.",
-            hint=f"Write {option} {number}{unit}2, or {option} {number}px for so many pixels.",
+            f"{given} is a length, not an area.",
+            hint=f"Write {_quote(option, f'{number}{unit}2')}, or {_quote(option, f'{number}px')} for a number of "
+            "pixels.",
         )
     if unit in ("px", "px2"):
-        return Area(_finite(float(number), value, option), "px", f"{option} {value}")
+        return Area(_finite(float(number), value, option), "px", given)
     if unit in _SQUARE_METRES:
-        return Area(_scaled(number, _SQUARE_METRES[unit], value, option), "m2", f"{option} {value}")
-    raise UsageError(f"{option} {value}: there is no unit {unit!r} of areas.", hint=f"Choose from {_AREAS}.")
+        return Area(_scaled(number, _SQUARE_METRES[unit], value, option), "m2", given)
+    raise UsageError(f"{given} has {unit!r}, which is not a unit of area.", hint=f"Choose from {_AREAS}.")
 
 
 def parse_resolution(value: Quantity, option: str) -> float:
-    """Read the size of a pixel on the ground in metres, such as ``0.5m``, ``50cm`` or ``0.5 m/px``.
+    """Parse the size of a pixel on the ground, such as ``0.5m``, ``50cm`` or ``0.5 m/px``; return metres.
 
     Raises:
-        UsageError: It is none, or not above 0.
+        UsageError: It is not a length in metres, or not above 0.
     """
     text = value
     if isinstance(value, str):
@@ -180,10 +181,15 @@ def parse_resolution(value: Quantity, option: str) -> float:
     length = parse_length(text, option, zero=False)
     if length.unit != "m":
         raise UsageError(
-            f"{option} {value} is in pixels; the size of a pixel on the ground is wanted.",
-            hint=f"For example: {option} 0.5m",
+            f"{_quote(option, value)} is in pixels, not the size of a pixel on the ground.",
+            hint=f"For example: {_quote(option, '0.5m')}",
         )
     return length.value
+
+
+def _quote(option: str, value: Quantity) -> str:
+    """Return a setting with its value as Python writes it."""
+    return f"`{option}={value!r}`" if isinstance(value, str) else f"`{option}={value}`"
 
 
 def _split(value: Quantity, option: str, wrong: str) -> tuple[str, str]:
@@ -195,12 +201,13 @@ def _split(value: Quantity, option: str, wrong: str) -> tuple[str, str]:
         _refuse_comma(text, option)
         match = _TEXT.fullmatch(text.lower())
         if match is None and text.lower().lstrip("+-") not in ("nan", "inf", "infinity"):
-            raise UsageError(f"{option} {value!r} is {wrong}.")
-        number, unit = (text, "") if match is None else (match["number"], _plain(match["unit"] or ""))
+            raise UsageError(f"{_quote(option, value)} is {wrong}.")
+        number, unit = (text, "") if match is None else (match["number"], _normalised(match["unit"] or ""))
     if not math.isfinite(float(number)):
-        raise UsageError(f"{option} {value} is no finite number.")
+        raise UsageError(f"{_quote(option, value)} is not finite.")
     if number.startswith("-"):
-        raise UsageError(f"{option} {value} is negative.", hint=f"Write {option} {number[1:]}{unit}")
+        hint = f"Write {_quote(option, f'{number[1:]}{unit}')}"
+        raise UsageError(f"{_quote(option, value)} is negative.", hint=hint)
     return number, unit
 
 
@@ -212,38 +219,42 @@ def _refuse_comma(text: str, option: str) -> None:
     point = f"{number.replace(',', '.')}{unit}" if number.count(",") == 1 else ""
     whole = f"{number.replace(',', '')}{unit}" if _THOUSANDS.fullmatch(number) else ""
     raise UsageError(
-        f"{option} {text} has a comma; numbers take a point, and nothing between thousands.",
-        hint=f"Write {' or '.join(f'{option} {way}' for way in (point, whole) if way)}",
+        f"{_quote(option, text)} has a comma; write a decimal point, and nothing between thousands.",
+        hint=f"Write {' or '.join(_quote(option, spelling) for spelling in (point, whole) if spelling)}",
     )
 
 
-def _plain(unit: str) -> str:
-    """Return a unit in the spelling of the tables: ``M²``, ``m^2`` and ``sq m`` are ``m2``."""
+def _normalised(unit: str) -> str:
+    """Return a unit in the spelling of the tables: ``m2`` for ``m²``, ``m^2`` and ``sq m``."""
     unit = "".join(unit.split()).replace("²", "2").replace("^2", "2").replace("**2", "2")
     return _SPELLINGS.get(unit, unit)
 
 
 def _finite(amount: float, value: Quantity, option: str) -> float:
     if not amount < _MOST:
-        raise UsageError(f"{option} {value} is larger than any map.")
+        raise UsageError(f"{_quote(option, value)} is too large.")
     return amount if amount > _LEAST else 0.0
 
 
 def _scaled(number: str, factor: Decimal, value: Quantity, option: str) -> float:
-    """Return a number of a unit in metres; decimals multiply without the errors of binary fractions."""
+    """Return a number of units in metres, computed in decimal so that 35 cm are exactly 0.35 m."""
     amount = _finite(float(number), value, option)
     return _finite(float(Decimal(number) * factor), value, option) if amount else 0.0
 
 
 def known_gsd(gsd: Gsd, given: str) -> tuple[float, float]:
-    """Return the size of pixels on the ground, which ``given`` needs.
+    """Return the ground resolution that a setting in metres needs.
+
+    Args:
+        gsd: Ground metres per pixel, or None.
+        given: Setting and value as given, for messages.
 
     Raises:
         UsageError: It is unknown.
     """
     if gsd is None:
         raise UsageError(
-            f"{given} is measured on the ground, but the raster has no CRS that relates its pixels to the ground.",
-            hint="Give it in pixels (px).",
+            f"{given} is in metres on the ground, but the ground resolution of the raster is unknown: it has no CRS.",
+            hint="Use pixels (px).",
         )
     return gsd

@@ -17,10 +17,11 @@ from rasterio.windows import Window
 
 from satseg.errors import LabelError, printable
 from satseg.files.names import split_layer
+from satseg.geo.feature_store import FeatureStore
 from satseg.geo.grid import doubt_of_points
 from satseg.geo.placing import Placing
 from satseg.geo.polygons import AREAL, Bounds, clipped, padded
-from satseg.geo.vector_layer import FeatureStore, VectorLayer
+from satseg.geo.vector_layer import VectorLayer
 from satseg.labels.class_map import ClassMap
 from satseg.labels.class_map_check import UnnamedValuesError
 from satseg.raster.scene import window_transform

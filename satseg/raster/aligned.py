@@ -1,4 +1,4 @@
-"""Scenes on another grid, and with bands from other rasters: whatever it takes to bring everything onto one grid."""
+"""Scenes resampled to another ground resolution, or extended by bands of other rasters."""
 
 from __future__ import annotations
 
@@ -24,30 +24,31 @@ from satseg.raster.scene import Scene, common_dtype
 from satseg.raster.values import Oddity, ValueRange
 from satseg.records import BandSpec, SceneInfo
 
-_SAME = 0.01  # a ground resolution that differs by less is left as it is
+_SAME = 0.01  # relative difference of ground resolutions below which a scene is not resampled
 
 
 class ResampledScene:
-    """A scene at another ground resolution. Use it as a context manager; not to be shared between threads.
+    """A scene resampled to another ground resolution. Use it as a context manager; not to be shared between threads.
 
-    Coarser pixels are the mean of the area they cover, finer ones are interpolated between the centres of the old.
-    Pixels do not depend on the window in which they are read.
+    Coarser pixels are means over the area they cover, finer ones are interpolated linearly between pixel centres. The
+    value of a pixel does not depend on the window in which it is read.
 
     Args:
-        scene: The scene; this one closes it.
-        gsd: Metres per pixel, along x and y alike.
+        scene: The scene, which is closed with this one.
+        gsd: Metres per pixel, along both x and y.
 
     Attributes:
-        odd: Values that no band can hold, as they were met, in pixels of the scene as it was; they are not mixed in.
+        odd: Values out of range that were found, in pixels of the original scene; they are treated as invalid.
 
     Raises:
-        SceneError: The scene has no CRS that relates its pixels to the ground.
+        SceneError: The ground resolution of the scene is unknown.
     """
 
     def __init__(self, scene: Scene, gsd: float) -> None:
         info = scene.info
         if info.gsd is None:
-            raise SceneError(f"{info.path} cannot be brought to {gsd:g} m per pixel: its ground resolution is unknown.")
+            raise SceneError(f"{info.path} has no known ground resolution to be resampled to {gsd:g} m per pixel.")
+
         self._scene = scene
         self.odd: set[Oddity] = set()
         width = max(1, round(info.width * info.gsd[0] / gsd))
@@ -60,7 +61,7 @@ class ResampledScene:
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """Read a window that lies inside the scene, as :meth:`Scene.read` does.
 
-        A pixel is valid where at least half of what it is made from is.
+        A pixel is valid if at least half of its source area is.
         """
         old = self._scene.info
         top, rows = _weights(int(window.row_off), int(window.height), self._scale[0], old.height)
@@ -94,14 +95,14 @@ class ResampledScene:
 class ExtendedScene:
     """A scene with bands of other rasters, warped onto its grid. Use it as a context manager, in one thread.
 
-    Rasters much finer than the scene are averaged, others interpolated; where one of them has no data, no band has.
+    Rasters much finer than the scene are averaged, others interpolated. Pixels are valid where all rasters are.
 
     Args:
-        scene: The scene; this one closes it.
+        scene: The scene, which is closed with this one.
         extra: Rasters in any grid and CRS.
 
     Raises:
-        SceneError: A raster cannot be opened or brought onto the grid.
+        SceneError: A raster cannot be opened or warped onto the grid.
     """
 
     def __init__(self, scene: Scene | ResampledScene, extra: Sequence[str]) -> None:
@@ -113,7 +114,7 @@ class ExtendedScene:
 
     @property
     def odd(self) -> set[Oddity]:
-        """What was met in resampling the scene, see :class:`ResampledScene`."""
+        """Values out of range found in resampling the scene, see :class:`ResampledScene`."""
         return self._scene.odd if isinstance(self._scene, ResampledScene) else set()
 
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
@@ -159,7 +160,7 @@ class ExtendedScene:
 
 
 def resampled(scene: Scene, gsd: float | None) -> Scene | ResampledScene:
-    """Bring a scene to a ground resolution in metres per pixel; it is left as it is where it has that already."""
+    """Resample a scene to a ground resolution in metres per pixel, unless it has that already."""
     have = scene.info.gsd
     if gsd is None or (have is not None and all(abs(metres / gsd - 1) < _SAME for metres in have)):
         return scene
@@ -167,13 +168,13 @@ def resampled(scene: Scene, gsd: float | None) -> Scene | ResampledScene:
 
 
 def _weights(start: int, count: int, scale: float, length: int) -> tuple[int, Any]:
-    """Return the first old pixel that new ones are made from, and the share of each old one in each new one.
+    """Return the first source pixel of a range of target pixels, and the weight of each source pixel in each target.
 
     Args:
-        start: First new pixel.
-        count: New pixels.
-        scale: Old pixels per new pixel.
-        length: Old pixels there are.
+        start: First target pixel.
+        count: Target pixels.
+        scale: Source pixels per target pixel.
+        length: Source pixels in all.
     """
     new = np.arange(start, start + count)
     if scale > 1:
@@ -207,9 +208,9 @@ def _onto_grid(stack: ExitStack, path: str, info: SceneInfo) -> Any:
 
 
 def _known(grid: Any, numbers: Sequence[int], window: Window) -> np.ndarray:
-    """Return where a raster has data in all of some bands, (row, col) bool."""
+    """Return where a raster has data in all of the given bands, (row, col) bool."""
     alphas = [i for i in grid.indexes if i not in _images(grid)]
-    if alphas:  # rasterio's masks leave alpha out unless values are of 8 bits
+    if alphas:  # rasterio's masks ignore alpha bands that are not 8-bit
         return np.asarray((grid.read(alphas, window=window) > 0).all(axis=0))
     return np.asarray((grid.read_masks(numbers, window=window) > 0).all(axis=0))
 

@@ -1,4 +1,4 @@
-"""Arrays as rasters: written to a temporary file, which every thread and process can open."""
+"""Write arrays to temporary rasters, which every thread and process can open."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from satseg.arguments import shown
 from satseg.errors import OutputError, UsageError, one_line
 from satseg.files.gdal import Environment
 
-_NARROW = 32  # px; what has fewer columns and more bands than columns has its bands last
+_NARROW = 32  # px; an array with fewer columns, and more bands than columns, has its bands last
 _DTYPES = {"bool": "uint8", "float16": "float32"}
 
 
 class ArrayFile:
-    """A temporary GeoTIFF, which goes when nothing refers to it any more, and when Python ends.
+    """A temporary GeoTIFF, deleted when it is garbage-collected or Python exits.
 
     Args:
         stem: Name of the file without suffix.
@@ -36,7 +36,7 @@ class ArrayFile:
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle as nothing: another process opens the file, and this one deletes it."""
+        """Pickle as None: other processes open the file, but only this one deletes it."""
         return type(None), ()
 
 
@@ -52,22 +52,22 @@ def write_array(
     """Write an array to a temporary GeoTIFF.
 
     Args:
-        array: (bands, H, W), or (H, W) for one band, of any real type. Pixels that a masked array masks in any band
-            become nodata where ``nodata`` is given, else invalid.
+        array: (bands, H, W), or (H, W) for one band, of any real type. Pixels masked in any band of a masked array
+            become nodata if ``nodata`` is given, else invalid.
         transform: Pixel (column, row) to CRS coordinates (x, y); None without a CRS.
-        crs: CRS as rasterio or pyproj have it, ``EPSG:...``, WKT, or None.
-        nodata: Value that stands for no data, or None.
+        crs: CRS of rasterio or pyproj, ``EPSG:...``, WKT, or None.
+        nodata: Nodata value, or None.
         names: Name of each band, or None.
         stem: Name of the file without suffix.
 
     Raises:
-        UsageError: It is no such array, or has its bands last; the transform or the CRS are none; or ``nodata`` is no
-            value of the array's type.
-        OutputError: The folder for temporary files cannot be written.
+        UsageError: The array has another shape or type, or its bands last; the transform or the CRS is invalid; or the
+            type of the array cannot hold ``nodata``.
+        OutputError: The folder for temporary files is not writable.
     """
     pixels = _bands_first(array)
     if names is not None and len(names) != len(pixels):
-        raise UsageError(f"There are {len(names)} names of bands, but {len(pixels)} bands.")
+        raise UsageError(f"`names` has {len(names)} names for {len(pixels)} bands.")
     profile = {
         "driver": "GTiff",
         "count": len(pixels),
@@ -92,11 +92,11 @@ def write_array(
             if mask is not None and nodata is None:
                 out.write_mask(~mask.any(axis=0))
     except (ValueError, OverflowError) as error:  # a nodata value that the type cannot hold
-        raise UsageError(f"nodata is {nodata}, which no {profile['dtype']} can be.") from error
+        raise UsageError(f"`nodata={nodata}` is not a value of {profile['dtype']}.") from error
     except (OSError, RasterioError) as error:
         raise OutputError(
             f"The array cannot be written to the folder for temporary files: {one_line(error)}.",
-            hint="TMPDIR names another folder.",
+            hint="Set TMPDIR to another folder.",
         ) from error
     return file
 
@@ -105,20 +105,20 @@ def _bands_first(array: Any) -> Any:
     """Return an array as (bands, H, W).
 
     Raises:
-        UsageError: It is none, or has its bands last.
+        UsageError: It has another shape or type, or its bands last.
     """
     pixels = array if isinstance(array, np.ndarray) else np.asarray(array)
     if pixels.dtype.kind not in "biuf" or pixels.dtype.itemsize > 8:
-        raise UsageError(f"array is {shown(pixels)}; a scene is made of real numbers of at most 64 bits.")
+        raise UsageError(f"`array` is {shown(pixels)}; a scene holds real numbers of at most 64 bits.")
     if pixels.ndim == 2:
         pixels = pixels[None]
     if pixels.ndim != 3 or pixels.size == 0:
-        raise UsageError(f"array is {shown(pixels)}, not (bands, height, width) or (height, width).")
+        raise UsageError(f"`array` is {shown(pixels)}, not (bands, height, width) or (height, width).")
     bands, _, columns = pixels.shape
     if columns < min(_NARROW, bands):
         raise UsageError(
-            f"array is {shown(pixels)}, which is {bands} bands of {columns} columns: its bands seem to come last.",
-            hint="Bands come first: array.transpose(2, 0, 1)",
+            f"`array` is {shown(pixels)}, that is {bands} bands of {columns} columns: its bands seem to be last.",
+            hint="Put bands first: array.transpose(2, 0, 1)",
         )
     return pixels
 
@@ -126,13 +126,13 @@ def _bands_first(array: Any) -> Any:
 def _checked_transform(transform: Any, crs: object) -> Affine | None:
     if transform is None and crs is not None:
         raise UsageError(
-            "A CRS without a transform does not say where the array lies.",
-            hint="Pass transform=rasterio.transform.from_origin(west, north, width, height) of a pixel.",
+            "`crs` needs `transform` as well, which gives the position of the array.",
+            hint="Pass transform=rasterio.transform.from_origin(west, north, width, height), the last two of a pixel.",
         )
     if transform is not None and not isinstance(transform, Affine):
         raise UsageError(
-            f"transform is {shown(transform)}, not an affine.Affine.",
-            hint="affine.Affine.from_gdal(*geotransform) makes one of GDAL's six numbers.",
+            f"`transform` is {shown(transform)}, not an affine.Affine.",
+            hint="Convert GDAL's six numbers: affine.Affine.from_gdal(*geotransform)",
         )
     return transform
 
@@ -141,7 +141,7 @@ def _parse_crs(crs: Any) -> CRS | None:
     if crs is None:
         return None
     try:
-        with Environment():  # else GDAL writes its own words to stderr
+        with Environment():  # else GDAL prints to stderr
             return CRS.from_user_input(crs)
     except (CRSError, ValueError, TypeError, AttributeError) as error:
-        raise UsageError(f"crs is {shown(crs)}, which is no CRS: {one_line(error)}.") from error
+        raise UsageError(f"`crs` is {shown(crs)}, which is not a CRS: {one_line(error)}.") from error

@@ -1,4 +1,4 @@
-"""Band statistics and normalisation: the one place where raw values become what a network sees."""
+"""Band statistics, and the normalisation of raw values for a network."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from satseg.raster.scales import Conversion
 
 
-_EXACT = 2**21  # squares of 16-bit values that add up below 2**53
-_SEEN = 1e-4  # standard deviations by which a rounded mean may be off
-_FARTHEST = 65_504.0  # the largest number of half precision
+_EXACT = 2**21  # squares of 16-bit values that sum to less than 2**53
+_SEEN = 1e-4  # error of a rounded mean, in standard deviations, above which it is corrected
+_FARTHEST = 65_504.0  # the largest number in half precision
 
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """What has to be known of the valid pixels of one piece to merge statistics of many, without loss.
+    """Moments of the valid pixels of one piece, from which statistics of many pieces are merged without loss.
 
     Args:
         count: Valid pixels.
@@ -45,20 +45,20 @@ class Moments:
 
     @property
     def measured(self) -> bool:
-        """Whether no value is of a size that no band can hold."""
+        """Whether all values are in the range of measurements."""
         return bool(max(np.abs(self.minimum).max(), np.abs(self.maximum).max()) <= LARGEST)
 
     @property
     def key(self) -> bytes:
-        """What is equal for pieces of equal pixels, and hardly ever for others."""
+        """Bytes that are equal for pieces of equal pixels, and almost never for others."""
         parts = (np.array([self.count]), self.mean, self.squares, self.minimum, self.maximum)
         return b"".join(part.tobytes() for part in parts)
 
     @classmethod
     def of(cls, bands: np.ndarray, valid: np.ndarray) -> Moments | None:
-        """Take the moments of (band, row, col) raw values; valid is (row, col) bool. None where no pixel is valid.
+        """Compute the moments of (band, row, col) raw values; valid is (row, col) bool. None if no pixel is valid.
 
-        Values that cannot have been measured are left out: one of -3.4e38 would be all that the others are seen by.
+        Values out of range are left out: a single -3.4e38 would dominate the statistics.
         """
         valid = ValueRange().measured(bands, valid)
         raw = bands.reshape(len(bands), -1) if valid.all() else bands[:, valid]  # (band, pixel)
@@ -71,15 +71,14 @@ class Moments:
 def _exact_sums(raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and sum of squared differences of integers of at most 16 bits, each rounded once.
 
-    Their squares add up in float64 without rounding as long as a band has fewer than two million pixels; the rest is
-    done with Python's integers.
+    Their squares sum exactly in float64 for up to two million pixels per band; beyond that, Python integers are used.
     """
     count = raw.shape[1]
     sums = [0] * len(raw)
     squares = [0] * len(raw)
     for first in range(0, count, _EXACT):
         values = raw[:, first : first + _EXACT].astype(np.float64)
-        products = np.einsum("bp,bp->b", values, values)  # not by BLAS, whose threads cost more than they save here
+        products = np.einsum("bp,bp->b", values, values)  # without BLAS, whose threads cost more than they save here
         for band, (total, square) in enumerate(zip(values.sum(axis=1).tolist(), products.tolist(), strict=True)):
             sums[band] += int(total)
             squares[band] += int(square)
@@ -96,15 +95,15 @@ def _sums(raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def merge_moments(pieces: Sequence[Moments]) -> BandStatistics:
-    """Merge pieces into the statistics of all their pixels; the order of the pieces does not matter to the last bit.
+    """Merge pieces into the statistics of all their pixels; the result does not depend on their order, to the last bit.
 
-    Sums of squares of large values lose digits; means and squared differences from them do not.
+    Means and squared differences from them are merged, since sums of squares of large values lose digits.
 
     Raises:
         TileError: There is no piece.
     """
     if not pieces:
-        raise TileError("There is no valid pixel to take band statistics from.")
+        raise TileError("There are no valid pixels to compute band statistics from.")
     counts = np.array([piece.count for piece in pieces], dtype=np.float64)
     means = np.array([piece.mean for piece in pieces])  # (piece, band)
     squares = np.array([piece.squares for piece in pieces])
@@ -121,65 +120,16 @@ def merge_moments(pieces: Sequence[Moments]) -> BandStatistics:
     )
 
 
-class StatisticsAccumulator:
-    """Merge statistics of many pieces in float64, by the pairwise update of Chan et al. (1979).
-
-    Sums of squares of large values lose digits; merged means and centred squares do not.
-
-    Args:
-        num_bands: Bands of every piece.
-    """
-
-    def __init__(self, num_bands: int) -> None:
-        self._count = 0
-        self._mean = np.zeros(num_bands)
-        self._centred_squares = np.zeros(num_bands)
-        self._minimum = np.full(num_bands, np.inf)
-        self._maximum = np.full(num_bands, -np.inf)
-
-    def add(self, bands: np.ndarray, valid: np.ndarray) -> None:
-        """Add the valid pixels of (band, row, col) raw values; valid is (row, col) bool."""
-        values = bands[:, valid].astype(np.float64)  # (band, pixel)
-        count = values.shape[1]
-        if count == 0:
-            return
-        mean = values.mean(axis=1)
-        delta = mean - self._mean
-        total = self._count + count
-        self._centred_squares += ((values - mean[:, None]) ** 2).sum(axis=1)
-        self._centred_squares += delta**2 * self._count * count / total
-        self._mean += delta * count / total
-        self._count = total
-        self._minimum = np.minimum(self._minimum, values.min(axis=1))
-        self._maximum = np.maximum(self._maximum, values.max(axis=1))
-
-    def finish(self) -> BandStatistics:
-        """Return the statistics of all that was added.
-
-        Raises:
-            TileError: There was no valid pixel at all.
-        """
-        if self._count == 0:
-            raise TileError("There is no valid pixel to take band statistics from.")
-        return BandStatistics(
-            count=self._count,
-            mean=tuple(self._mean.tolist()),
-            std=tuple(np.sqrt(self._centred_squares / self._count).tolist()),
-            minimum=tuple(self._minimum.tolist()),
-            maximum=tuple(self._maximum.tolist()),
-        )
-
-
 class Normaliser:
-    """Bring raw values to what a network sees, by the statistics of its training; ready on one device.
+    """Normalise raw values by the statistics of the training tiles, on one device.
 
     Args:
         statistics: Statistics of the training tiles, C bands.
-        device: Where the images go. Statistics lie there once, since each copy of them would wait for a GPU.
+        device: Device of the images, to which the statistics are copied once.
 
     Attributes:
         statistics: As given.
-        values: Raw values that count as measured; a pixel with any other is treated as invalid.
+        values: Range of measured values; a pixel with a value out of range is treated as invalid.
     """
 
     def __init__(self, statistics: BandStatistics, device: torch.device) -> None:
@@ -193,13 +143,13 @@ class Normaliser:
         std = torch.where(std > 0, std, torch.ones_like(std))
         self._mean, self._std = mean.to(device, torch.float32), std.to(device, torch.float32)
         rest = mean - mean.float()
-        # What the mean loses in float32 is taken off, too, where that can be seen.
+        # The rounding error of the mean in float32 is subtracted as well where it matters.
         self._rest = rest.to(device, torch.float32) if bool((rest.abs() > _SEEN * std).any()) else None
         host = _host_of(device)
         self._exact_mean, self._exact_std = mean.to(host), std.to(host)
 
     def after(self, conversion: Conversion) -> Normaliser:
-        """Return what does the same to raw values of a scene that would have to be converted first."""
+        """Return a normaliser for raw values at another scale and offset, without converting them first."""
         return Normaliser(conversion.statistics(self.statistics), self._device)
 
     def __call__(self, images: Tensor, valid: Tensor | None = None) -> Tensor:
@@ -207,7 +157,7 @@ class Normaliser:
         normalised = self._centred(images)
         if images.dtype in _narrow():
             return normalised if valid is None else normalised.masked_fill_(~valid[:, None], 0)
-        measured = normalised.abs().amax(dim=1) <= _FARTHEST  # not so for NaN
+        measured = normalised.abs().amax(dim=1) <= _FARTHEST  # false for NaN
         if valid is not None:
             measured &= valid
         return normalised.masked_fill_(~measured[:, None], 0)
@@ -216,7 +166,7 @@ class Normaliser:
         """Return the values in standard deviations from the mean, float32 on the device."""
         import torch
 
-        # Copies first: torch converts unsigned integers, but does not compute with all of them.
+        # Copy first: torch converts unsigned integers, but cannot compute with all of them.
         if images.dtype in _wide():
             exact = images.to(torch.float64, copy=True).sub_(self._exact_mean).div_(self._exact_std)
             return exact.to(torch.float32).to(self._device)
@@ -229,26 +179,25 @@ class Normaliser:
 def normalise(images: Tensor, statistics: BandStatistics, valid: Tensor | None = None) -> Tensor:
     """Centre raw values on the training mean and scale them by the training standard deviation.
 
-    It never looks at the image at hand, so a pixel gets the same value in whatever window it is read. A band that
-    was constant in training is centred only. Differences of large values are kept: the mean of types that float32
-    cannot hold is taken off in float64.
+    The result does not depend on the image, so a pixel gets the same value in every window. A band that was constant
+    in training is centred only. For types that float32 cannot hold, the mean is subtracted in float64.
 
     Args:
         images: (N, C, H, W) raw values of any real dtype, on any device; NaN and infinity are not valid.
         statistics: Statistics of the training tiles, C bands.
-        valid: (N, H, W) bool, or None where every pixel is valid.
+        valid: (N, H, W) bool, or None if every pixel is valid.
 
     Returns:
-        (N, C, H, W) float32 on the same device; 0 is the training mean, and the value of all invalid pixels. A pixel is
-        invalid, too, where a value cannot have been measured (see :class:`~satseg.raster.values.ValueRange`).
+        (N, C, H, W) float32 on the same device; 0 is the training mean, and the value of invalid pixels. Pixels with
+        values out of range are invalid as well (see :class:`~satseg.raster.values.ValueRange`).
     """
     return Normaliser(statistics, images.device)(images, valid)
 
 
 def upload(array: np.ndarray, device: torch.device) -> Tensor:
-    """Copy raw values to a device as they are, for :class:`Normaliser`.
+    """Copy raw values to a device, for :class:`Normaliser`.
 
-    Apple's GPUs do not know float64: what has to be centred in it stays on the processor until then.
+    Apple GPUs do not support float64: values that are centred in float64 stay on the CPU until then.
     """
     import torch
 
@@ -257,27 +206,27 @@ def upload(array: np.ndarray, device: torch.device) -> Tensor:
 
 
 def constant_bands(statistics: BandStatistics, names: Sequence[str]) -> list[str]:
-    """Return a phrase for each band that has but one value in all training tiles, and so tells a network nothing."""
+    """Return a phrase for each band that is constant in all training tiles, and so carries no information."""
     pairs = zip(names, statistics.minimum, statistics.maximum, strict=True)
     return [f"{name} is {low:.9g} everywhere" for name, low, high in pairs if low == high]
 
 
 def _wide() -> tuple[torch.dtype, ...]:
-    """Return the types whose values float32 does not hold exactly."""
+    """Return the types whose values float32 cannot hold exactly."""
     import torch
 
     return torch.int32, torch.uint32, torch.int64, torch.uint64, torch.float64
 
 
 def _narrow() -> tuple[torch.dtype, ...]:
-    """Return the types that are taken as they are, see :class:`~satseg.raster.values.ValueRange`."""
+    """Return the types all of whose values are in range, see :class:`~satseg.raster.values.ValueRange`."""
     import torch
 
     return torch.uint8, torch.int8, torch.uint16, torch.int16
 
 
 def _host_of(device: torch.device) -> torch.device:
-    """Return where float64 is computed for a device."""
+    """Return the device that computes float64 for a device."""
     import torch
 
     return torch.device("cpu") if device.type == "mps" else device

@@ -1,4 +1,4 @@
-"""Read the windows of a scene so that each block of the file is fetched and decoded once."""
+"""Read the windows of a scene so that each block of its files is fetched and decoded once."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _READ_BYTES = 2**20  # read at once, where the blocks allow
 
 @dataclass(frozen=True, eq=False)
 class Pixels:
-    """What a window of a scene holds.
+    """The pixels of a window of a scene.
 
     Args:
         bands: (band, row, col) raw values in the scene's dtype.
-        valid: (row, col) bool, or None where every pixel is valid.
+        valid: (row, col) bool, or None if every pixel is valid.
     """
 
     bands: np.ndarray
@@ -40,10 +40,10 @@ class Pixels:
 
 
 ReadFailure = Callable[[Window, SceneError], None]
-"""Told of a stretch of the scene that cannot be read, when it is to become nodata."""
+"""Called with each part of a scene that cannot be read and becomes nodata."""
 
 OddValues = Callable[[Oddity], None]
-"""Told of values that cannot have been measured, once for each stretch of the scene that is read."""
+"""Called with values out of range, once for each part of the scene that is read."""
 
 
 @dataclass(frozen=True)
@@ -94,18 +94,17 @@ def read_windows(
     values: ValueRange | None = None,
     on_odd: OddValues | None = None,
 ) -> Generator[Pixels, None, None]:
-    """Yield the pixels of windows, reading each block of the file at most once, ahead and in threads.
+    """Yield the pixels of windows, reading each block of the files at most once, ahead and in threads.
 
     Args:
-        open_scene: Opens the scene; called once in every thread, since a dataset belongs to one.
+        open_scene: Opens the scene; called once in every thread, since datasets cannot be shared.
         windows: Gives windows inside the scene, sorted by their first row; called twice, since slabs are asked for
             ahead of the windows that need them.
         store: Holds slabs until the last window that needs them.
         readers: Threads that read and decode.
-        on_failure: Called in a reading thread where the file cannot be read, and the stretch counts as invalid; None
-            raises.
-        values: Values that count as measured; pixels with others are invalid. None takes all but what no band can hold.
-        on_odd: Called in a reading thread where there are others.
+        on_failure: Called in a reading thread for each part that cannot be read, which becomes invalid; None raises.
+        values: Range of measured values; pixels out of range are invalid. None for the default range.
+        on_odd: Called in a reading thread if pixels are out of range.
 
     Yields:
         Pixels of each window, in the given order. Close the generator to end the threads.
@@ -132,7 +131,7 @@ def read_windows(
 
 
 def read_tolerantly(scene: Scene, window: Window, on_failure: ReadFailure) -> tuple[np.ndarray, np.ndarray]:
-    """Read a window as far as that is possible: blocks of the file that are damaged are invalid, and told of."""
+    """Read a window as far as possible: damaged blocks become invalid and are reported to ``on_failure``."""
     try:
         return scene.read(window)
     except SceneError as error:
@@ -150,7 +149,7 @@ def read_tolerantly(scene: Scene, window: Window, on_failure: ReadFailure) -> tu
 
 
 def _by_blocks(window: Window, shape: tuple[int, int]) -> Iterator[Window]:
-    """Cut a window where the blocks of the file end."""
+    """Split a window along the blocks of the file."""
     top, left = int(window.row_off), int(window.col_off)
     bottom, right = top + int(window.height), left + int(window.width)
     rows = [top, *range((top // shape[0] + 1) * shape[0], bottom, shape[0]), bottom]

@@ -1,4 +1,4 @@
-"""Pictures whose pixels are stored in another orientation than they are shown in (EXIF and TIFF tag 274)."""
+"""Refuse images whose pixels are stored rotated or mirrored (EXIF and TIFF tag 274)."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ _UPRIGHT = 1
 _ORIENTATION = 274
 _TURNED = {
     2: "mirrored left to right",
-    3: "turned by 180 degrees",
+    3: "rotated by 180 degrees",
     4: "mirrored top to bottom",
-    5: "mirrored and turned by 270 degrees",
-    6: "turned by 90 degrees",
-    7: "mirrored and turned by 90 degrees",
-    8: "turned by 270 degrees",
+    5: "mirrored and rotated by 270 degrees",
+    6: "rotated by 90 degrees",
+    7: "mirrored and rotated by 90 degrees",
+    8: "rotated by 270 degrees",
 }
 
 
 def refuse_turned(dataset: Any, error: type[SatsegError]) -> None:
-    """Refuse a raster that says it is to be turned before it is looked at, unless a geotransform places its pixels.
+    """Refuse a raster that viewers rotate or mirror, unless it has a geotransform.
 
-    GDAL hands pixels out as they are stored, other programs as they are meant: an image and a mask that were seen
-    side by side would not lie on each other.
+    GDAL reads pixels as they are stored, while other programs rotate them: an image and a mask that match in a viewer
+    would not match here.
 
     Args:
         dataset: An open rasterio dataset.
-        error: What to raise.
+        error: Error class to raise.
 
     Raises:
         SatsegError: Its orientation is 2 to 8.
@@ -39,9 +39,9 @@ def refuse_turned(dataset: Any, error: type[SatsegError]) -> None:
     orientation = _orientation(dataset)
     if orientation in _TURNED:
         raise error(
-            f"{dataset.name} says that its pixels are to be shown {_TURNED[orientation]} (orientation {orientation}), "
-            "which image and labels may not agree on.",
-            hint="Store it upright first, with all that belongs to it: mogrify -auto-orient FILE",
+            f"{dataset.name} is marked to be shown {_TURNED[orientation]} (orientation {orientation}), so image and "
+            "labels may not match.",
+            hint="Rotate its pixels first, and those of its labels: mogrify -auto-orient FILE",
         )
 
 
@@ -60,7 +60,7 @@ def _orientation(dataset: Any) -> int:
 
 
 def _in_tiff(file: IO[bytes]) -> int:
-    """Read the orientation from the first directory of a TIFF, also one inside of another file."""
+    """Read the orientation from the first directory of a TIFF, which may be embedded in another file."""
     start = file.tell()
     order = "<" if file.read(2) == b"II" else ">"
     (version,) = struct.unpack(order + "H", file.read(2))

@@ -1,4 +1,4 @@
-"""One raster file: its image bands, and which of their pixels are valid."""
+"""One raster file: its image bands and their valid pixels."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from satseg.raster.rectify import describe_rectification, rectified
 from satseg.raster.selection import without_file_name
 
 _COLOUR_NAMES = {ColorInterp.red: "red", ColorInterp.green: "green", ColorInterp.blue: "blue"}
-_LOOK = 256  # pixels a side that are looked at in an alpha band
+_SAMPLE = 256  # pixels per side of the block of an alpha band that is examined
 _BY_VALUE = [MaskFlags.nodata]
 
 
 @dataclass(frozen=True)
 class Band:
-    """A band that holds image values.
+    """An image band.
 
     Args:
-        number: Its number in the file, from 1; of the colour where a palette was expanded.
+        number: Its number in the file, from 1; the number of the colour if a palette was expanded.
         name: Description, colour, or ``band_N``.
         dtype: Type of its raw values, as rasterio names it.
         scale: Physical value per raw value.
@@ -50,9 +50,9 @@ class Band:
 
 
 class RasterFile:
-    """A file opened through GDAL, on a regular grid. Not to be shared between threads.
+    """A raster file opened through GDAL, on a regular grid. Not to be shared between threads.
 
-    Alpha bands are never among its bands: they only decide which pixels are valid.
+    Alpha bands are not among its bands: they only determine which pixels are valid.
 
     Args:
         path: File, URL or GDAL name.
@@ -61,13 +61,13 @@ class RasterFile:
 
     Attributes:
         bands: Image bands in file order.
-        grid: Where its pixels lie.
+        grid: Its pixel grid.
         remark: How the file was rectified, or None.
-        doubt: What seems wrong with the place that it states, or with its alpha band, or None.
-        remote: Whether it is read over the network, or a part of it that a VRT names.
+        doubt: What seems wrong with its georeferencing or its alpha band, or None.
+        remote: Whether it, or a source of a VRT, is read over the network.
 
     Raises:
-        SceneError: It does not exist, is not a raster, has no image band, is stored turned, or cannot be put on a grid.
+        SceneError: It does not exist, is not a raster, has no image band, is stored rotated, or cannot be rectified.
     """
 
     def __init__(self, path: str | Path, *, expand_palette: bool = True, heed_nodata: bool = True) -> None:
@@ -86,7 +86,7 @@ class RasterFile:
             self._alphas = [i for i in self.dataset.indexes if colours[i - 1] == ColorInterp.alpha]
             images = [i for i in self.dataset.indexes if i not in self._alphas]
             if not images:
-                raise SceneError(f"{self.path} has no image band, only alpha.")
+                raise SceneError(f"{self.path} has no image band, only an alpha band.")
             self.doubt = doubt(self.grid, crs_of_raster(self.dataset)) or self._doubt_of_alpha()
             self._palette = _read_palette(self.dataset) if expand_palette and len(images) == 1 else None
             self.bands = _colours() if self._palette is not None else self._describe(images)
@@ -96,7 +96,7 @@ class RasterFile:
 
     @property
     def count(self) -> int:
-        """Bands that can be asked for by number, alpha bands included."""
+        """Number of bands, alpha bands included."""
         return len(self.bands) if self._palette is not None else int(self.dataset.count)
 
     @property
@@ -105,21 +105,21 @@ class RasterFile:
         return None if self.dataset.nodata is None else float(self.dataset.nodata)
 
     def may_lack_data(self, numbers: Sequence[int]) -> bool:
-        """Tell whether pixels of some bands may be invalid for another reason than NaN."""
+        """Tell whether pixels of the given bands may be invalid for a reason other than NaN."""
         return bool(self._alphas) or any(MaskFlags.all_valid not in self._flags[i - 1] for i in self._stored(numbers))
 
     def block_shape(self, number: int) -> tuple[int, int]:
-        """Return rows and columns of the blocks in which a band is stored; for a VRT, at least those of its files."""
+        """Return rows and columns of the blocks of a band; for a VRT at least those of its sources."""
         rows, columns = self.dataset.block_shapes[self._stored([number])[0] - 1]
         beneath = self._blocks_beneath or (0, 0)
         return max(int(rows), beneath[0]), max(int(columns), beneath[1])
 
     @property
     def cache_bytes(self) -> int:
-        """Bytes of blocks to keep so that reading from the top decodes none twice.
+        """Cache size in bytes with which reading from the top decodes no block twice.
 
-        That is nothing where reads are of whole blocks. Blocks of a VRT's files lie anywhere on its grid, and those on
-        the border of two reads are kept for the second one: two rows of blocks, and one for what sticks out.
+        It is 0 if whole blocks are read. The blocks of a VRT's sources do not align with its grid, so those on the
+        border of two reads are kept for the second one: two rows of blocks, and one for the offset.
         """
         if self._blocks_beneath is None:
             return 0
@@ -128,7 +128,7 @@ class RasterFile:
 
     @cached_property
     def _blocks_beneath(self) -> tuple[int, int] | None:
-        """Rows and columns of the blocks in the first file of a VRT; None for other files."""
+        """Rows and columns of the blocks in the first source of a VRT; None for other files."""
         if self.dataset.driver != "VRT":
             return None
         for name in self.dataset.files[1:]:
@@ -137,7 +137,7 @@ class RasterFile:
         return None
 
     def overview_shape(self, max_side: int) -> tuple[int, int] | None:
-        """Return rows and columns of the finest overview of at most ``max_side`` px a side, or None."""
+        """Return rows and columns of the finest overview of at most ``max_side`` px per side, or None."""
         height, width = self.dataset.shape
         shapes = [(-(-height // factor), -(-width // factor)) for factor in self.dataset.overviews(1)]
         return max((shape for shape in shapes if max(shape) <= max_side), default=None)
@@ -150,11 +150,11 @@ class RasterFile:
         Args:
             numbers: Bands, by number.
             window: What to read.
-            dtype: Type to return; it must hold the values of all these bands.
-            shape: Rows and columns to return, from an overview of that size; None returns the pixels of the window.
+            dtype: Type to return, which must hold the values of all these bands.
+            shape: Rows and columns to return, from an overview of that size; None for the pixels of the window.
 
         Returns:
-            Raw values (band, row, col), and valid (row, col) bool: true where every band holds data.
+            Raw values (band, row, col), and valid (row, col) bool: true where every band has data.
 
         Raises:
             RasterioError: The file is damaged there.
@@ -170,7 +170,7 @@ class RasterFile:
         self, numbers: Sequence[int], window: Window, dtype: str, shape: tuple[int, int]
     ) -> tuple[np.ndarray, np.ndarray]:
         stored = self._stored(numbers)
-        # Alpha comes with the bands: read by itself, it would decode files that store pixels whole a second time.
+        # Read alpha together with the bands: a second read would decode pixel-interleaved files twice.
         indexes = [*stored, *self._alphas]
         stored_as = dtype if self._palette is None else "uint8"
         values = self.dataset.read(indexes, window=window, out_dtype=stored_as, out_shape=(len(indexes), *shape))
@@ -195,16 +195,16 @@ class RasterFile:
         return [1] if self._palette is not None else list(numbers)
 
     def _masked(self, stored: Sequence[int]) -> list[int]:
-        """Return the bands whose masks only GDAL can tell; one stands for all that share theirs."""
+        """Return the bands whose masks must be read through GDAL; one for all that share a mask."""
         told = (MaskFlags.all_valid, MaskFlags.alpha)
         masked = [i for i in stored if self._flags[i - 1] != _BY_VALUE and not set(told) & set(self._flags[i - 1])]
         shared = [i for i in masked if MaskFlags.per_dataset in self._flags[i - 1]]
         return [i for i in dict.fromkeys(masked) if i not in shared[1:]]
 
     def _nodata_value(self, number: int) -> Any:
-        """Return the nodata value of a band in its own type, or None where it has none or cannot hold it.
+        """Return the nodata value of a band in its own type, or None if it has none or its type cannot hold it.
 
-        Values are compared here because GDAL's mask of a nodata value would read the band a second time.
+        Values are compared here because reading GDAL's mask of a nodata value would read the band a second time.
         """
         nodata = self.dataset.nodatavals[number - 1]
         if nodata is None or self._flags[number - 1] != _BY_VALUE:
@@ -217,23 +217,23 @@ class RasterFile:
         return int(nodata) if fits else None
 
     def _doubt_of_alpha(self) -> str | None:
-        """Tell an image band that is marked as alpha, as GDAL marks the fourth of red, green, blue and near infrared.
+        """Describe an image band that is marked as alpha, as GDAL marks near infrared after red, green and blue.
 
-        Of a mask, most pixels of a block in the middle are fully transparent or fully opaque. Remote files are spared
-        the request.
+        In a mask, most pixels of a block in the middle are fully transparent or fully opaque. Remote files are not
+        checked, to save the request.
         """
         if self.remote or not self._alphas:
             return None
         number = self._alphas[-1]
-        rows, cols = (min(side, _LOOK) for side in self.dataset.shape)
+        rows, cols = (min(side, _SAMPLE) for side in self.dataset.shape)
         middle = Window((self.dataset.width - cols) // 2, (self.dataset.height - rows) // 2, cols, rows)
-        with suppress(RasterioError):  # damage is told by whoever needs the pixels
+        with suppress(RasterioError):  # damage is reported when the pixels are read
             values = self.dataset.read(number, window=middle)
             if np.mean((values > 0) & (values < values.max())) > 0.5 and len(np.unique(values)) > 2:
                 marks = ["undefined" if use == ColorInterp.alpha else use.name for use in self.dataset.colorinterp]
                 return (
-                    f"has a band {number} that is marked as alpha, yet holds values as an image band does: it is taken "
-                    "as a mask, and no network sees it. If it is an image band (near infrared?), mark it so: "
+                    f"has a band {number} that is marked as alpha but looks like an image band: it is used as a mask "
+                    "and not as input. If it is an image band (near infrared?), correct its colour interpretation: "
                     f"rio edit-info --colorinterp {','.join(marks)} FILE"
                 )
         return None
@@ -255,44 +255,44 @@ class RasterFile:
 def _open(path: str) -> Any:
     if is_local_file(path) and not os.path.exists(path):
         raise SceneError(f"{path} does not exist.")
-    if is_local_file(path) and Path(path).is_fifo():  # GDAL would wait for somebody to write into it
-        raise SceneError(f"{path} is a pipe, and no file.", hint="Write what comes out of it to a file first.")
+    if is_local_file(path) and Path(path).is_fifo():  # GDAL would wait for a writer
+        raise SceneError(f"{path} is a pipe, not a file.", hint="Write its contents to a file first.")
     try:
         with looking_beside(remote=is_remote(path)):
             return open_raster(path)
     except RasterioError as error:
         told = cause(error)
         if "response code: 404" in told:
-            raise SceneError(f"{path} does not exist: the server answers 404, not found.") from error
+            raise SceneError(f"{path} does not exist: the server answered 404 (not found).") from error
         _refuse_nothing(path)
         hint = remedy(error) or _hint(path, told)
         raise SceneError(f"{path} cannot be opened as a raster: {told}.", hint=hint) from error
 
 
 def _refuse_nothing(path: str) -> None:
-    """Say what GDAL does not: that a name is that of a folder, or of a file that holds nothing."""
+    """Refuse folders and empty files, for which GDAL has no clear message."""
     if os.path.isdir(path):
-        raise SceneError(f"{path} is a folder, and no raster.", hint="Name the files in it, such as *.tif.")
+        raise SceneError(f"{path} is a folder, not a raster.", hint="Name the files in it, such as *.tif.")
     if os.path.isfile(path) and os.path.getsize(path) == 0:
         raise SceneError(f"{path} is empty: it has 0 bytes.", hint="Copy or download it again.")
 
 
 def _refuse_circular(path: str, files: Sequence[str], above: tuple[str, ...] = ()) -> None:
-    """Refuse a VRT that is made from itself, also by way of others."""
+    """Refuse a VRT that refers to itself, directly or through others."""
     chain = (*above, os.path.realpath(path))
     for name in files[1:]:
         if not name.lower().endswith(".vrt") or not is_local_file(name):
             continue
         if os.path.realpath(name) in chain:
-            raise SceneError(f"{chain[0]} is made from itself: {path} names {name} as a source.")
+            raise SceneError(f"{chain[0]} refers to itself: {path} has {name} as a source.")
         with suppress(RasterioError), open_raster(name) as member:
             _refuse_circular(name, member.files, chain)
 
 
 def _hint(path: str, told: str) -> str | None:
     if "AWS_NO_SIGN_REQUEST" in told:
-        return "Set AWS_NO_SIGN_REQUEST=YES for a public bucket, or the keys of AWS for one that is not."
-    return "Check the address, and that the server can be reached from here." if is_remote(path) else None
+        return "Set AWS_NO_SIGN_REQUEST=YES for a public bucket, or AWS credentials for a private one."
+    return "Check the address, and that the server is reachable." if is_remote(path) else None
 
 
 def _colours() -> tuple[Band, ...]:
@@ -300,7 +300,7 @@ def _colours() -> tuple[Band, ...]:
 
 
 def _read_palette(dataset: Any) -> np.ndarray | None:
-    """Return the colour table as (256, 4) uint8 RGBA, or None where the band has none."""
+    """Return the colour table as (256, 4) uint8 RGBA, or None if the band has none."""
     if dataset.colorinterp[0] != ColorInterp.palette or dataset.dtypes[0] != "uint8":
         return None
     palette = np.zeros((256, 4), dtype=np.uint8)

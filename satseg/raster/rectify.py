@@ -1,4 +1,4 @@
-"""Put rasters that are placed on the ground by control points onto a regular grid."""
+"""Rectify rasters that are georeferenced by ground control points."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from satseg.errors import SceneError, one_line
 
 
 def rectified(dataset: Any) -> Any:
-    """Return a view of a raster on a north-up grid in the CRS of its control points, or None where it has a grid.
+    """Return a view of a raster on a north-up grid in the CRS of its control points, or None if it has a geotransform.
 
-    It is what ``gdalwarp`` would make of it by default: a polynomial through the points, nearest neighbours, so that
-    values stay those of the file. Pixels are computed without approximation, hence alike in every window.
+    The result is that of ``gdalwarp`` with its defaults: a polynomial fitted to the points, and nearest-neighbour
+    resampling. It is computed without approximation, so pixels do not depend on the window.
 
     Args:
-        dataset: An open rasterio dataset; it must stay open as long as the view.
+        dataset: An open rasterio dataset, which must stay open as long as the view.
 
     Raises:
-        SceneError: It is placed by RPCs, which need a terrain model, or its control points state no CRS or jump in
-            longitude.
+        SceneError: It is georeferenced by RPCs, which need a terrain model; or its control points have no CRS, or cross
+            the antimeridian.
     """
     if not dataset.transform.is_identity:
         return None
@@ -33,19 +33,19 @@ def rectified(dataset: Any) -> Any:
         return None
     if not points:
         raise SceneError(
-            f"{dataset.name} is placed on the ground by rational polynomial coefficients (RPC), not by a pixel grid.",
+            f"{dataset.name} is georeferenced by rational polynomial coefficients (RPC) and has no pixel grid.",
             hint=f"Rectify it first: gdalwarp -rpc {dataset.name} rectified.tif",
         )
     if not crs:
         raise SceneError(
-            f"The {len(points)} ground control points of {dataset.name} state no CRS.",
+            f"The {len(points)} ground control points of {dataset.name} have no CRS.",
             hint=f"Rectify it first: gdalwarp -s_srs EPSG:... {dataset.name} rectified.tif",
         )
     longitudes = [point.x for point in points]
     if crs.is_geographic and max(longitudes) - min(longitudes) > 180:
         raise SceneError(
-            f"The ground control points of {dataset.name} jump over the antimeridian.",
-            hint="State them anew with longitudes that go on past 180 (181 for -179): gdal_translate -gcp ...",
+            f"The ground control points of {dataset.name} cross the antimeridian.",
+            hint="Rewrite them with longitudes that continue past 180 (181 for -179): gdal_translate -gcp ...",
         )
     knows_outside = dataset.nodata is not None or ColorInterp.alpha in dataset.colorinterp
     try:
@@ -55,12 +55,12 @@ def rectified(dataset: Any) -> Any:
 
 
 def describe_rectification(dataset: Any) -> str:
-    """Say how :func:`rectified` placed a raster, and how well that fits its control points."""
+    """Describe how :func:`rectified` georeferenced a raster, with the residuals of its control points."""
     points = dataset.gcps[0]
     with GCPTransformer(points) as transformer:
         rows, columns = transformer.rowcol([p.x for p in points], [p.y for p in points], op=float)
     misfit = np.hypot(np.subtract(rows, [p.row for p in points]), np.subtract(columns, [p.col for p in points]))
     return (
-        f"rectified by a polynomial through its {len(points)} ground control points, which fits them to "
-        f"{np.sqrt((misfit**2).mean()):.2g} px (RMS) and {misfit.max():.2g} px at worst"
+        f"rectified by a polynomial fitted to its {len(points)} ground control points, with residuals of "
+        f"{np.sqrt((misfit**2).mean()):.2g} px (RMS) and {misfit.max():.2g} px (maximum)"
     )

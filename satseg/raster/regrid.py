@@ -1,4 +1,4 @@
-"""Bring a raster onto the grid of a scene."""
+"""Warp a raster onto the grid of a scene."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ def on_grid_of(
     heed_nodata: bool = True,
     paired: bool = False,
 ) -> Any:
-    """Return a raster on the grid of a scene: itself where it lies on it to a hundredth of a pixel, else warped.
+    """Return a raster on the grid of a scene: itself if it matches to a hundredth of a pixel, else a warped view.
 
-    Where it says of no pixel that it is nodata, the view gets an alpha band, which is 0 outside of the raster.
+    A raster without a nodata value gets an alpha band, which is 0 outside its extent.
 
     Args:
-        dataset: An open rasterio dataset; it must stay open as long as the view.
+        dataset: An open rasterio dataset, which must stay open as long as the view.
         scene: The grid.
-        resampling: How values are computed where pixels lie elsewhere.
-        error: What to raise.
-        heed_nodata: Whether pixels of the nodata value are none; else they are moved as any other, and the view has an
-            alpha band in any case.
-        paired: Whether it was named as belonging to this scene: then its pixels are those of the scene where they are
-            as many, and one of both does not say where it lies.
+        resampling: Resampling method, if it has to be warped.
+        error: Error class to raise.
+        heed_nodata: Whether pixels of the nodata value are invalid; if not, they are warped like any other, and the
+            view always has an alpha band.
+        paired: Whether it was named together with this scene: then grids of equal size match if one of the two is not
+            georeferenced.
 
     Raises:
-        SatsegError: It is stored turned; it lies on another grid, and nothing says where one of the two is; the scene
-            lies across its edge, and the globe goes on at the other one.
+        SatsegError: It is stored rotated; it is on another grid, and one of the two has no CRS; the scene crosses the
+            edge of a map of the whole globe.
     """
     refuse_turned(dataset, error)
     grid, target = Grid.of(dataset), Grid.of_scene(scene)
@@ -50,20 +50,20 @@ def on_grid_of(
     if grid.crs is None or target.crs is None:
         raise error(
             f"{dataset.name} ({grid.width} x {grid.height} px) is not on the grid of {scene.path} "
-            f"({target.width} x {target.height} px), and without a CRS on both it cannot be moved there.",
-            hint="If it shows what the scene shows, give it its CRS and corners: gdal_edit.py -a_srs ... -a_ullr ...",
+            f"({target.width} x {target.height} px), and it cannot be warped there unless both have a CRS.",
+            hint="If both cover the same ground, assign its CRS and corners: gdal_edit.py -a_srs ... -a_ullr ... FILE",
         )
     if (is_local(grid.crs) or is_local(target.crs)) and not same_crs(grid.crs, target.crs):
         local, other = (dataset.name, scene.path) if is_local(grid.crs) else (scene.path, dataset.name)
         raise error(
-            f"{local} is in local coordinates, and nothing says where these lie in the CRS of {other}.",
-            hint="Give both the same CRS, if they are in the same coordinates.",
+            f"{local} has a local CRS, which cannot be transformed to the CRS of {other}.",
+            hint="Assign both the same CRS if they use the same coordinates.",
         )
     moved = turned_towards(grid, target)
     if at_seam(moved, target):
         raise error(
-            f"{scene.path} lies across the edge of {dataset.name}, on whose other edge the globe goes on.",
-            hint="Make it count longitudes from the other side: gdalwarp -te WEST SOUTH EAST NORTH FILE turned.tif",
+            f"{scene.path} crosses the edge of {dataset.name}, which continues on its opposite edge around the globe.",
+            hint="Shift its longitudes: gdalwarp -te WEST SOUTH EAST NORTH FILE shifted.tif",
         )
     nodata = dataset.nodata if heed_nodata else None
     try:
@@ -79,4 +79,4 @@ def on_grid_of(
             add_alpha=nodata is None and ColorInterp.alpha not in dataset.colorinterp,
         )
     except RasterioError as cause:
-        raise error(f"{dataset.name} cannot be brought onto the grid of {scene.path}: {one_line(cause)}.") from cause
+        raise error(f"{dataset.name} cannot be warped onto the grid of {scene.path}: {one_line(cause)}.") from cause

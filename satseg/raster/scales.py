@@ -1,4 +1,4 @@
-"""Raw values of one scale and offset in terms of another, such as those of two processing baselines."""
+"""Convert raw values between scales and offsets, such as those of two processing baselines."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from satseg.records import BandSpec, BandStatistics
 
 @dataclass(frozen=True)
 class Conversion:
-    """What a raw value of a scene would be at the scale and offset of the training scenes: ``gain * raw + shift``.
+    """Conversion of raw values of a scene to the scale and offset of the training scenes: ``gain * raw + shift``.
 
     Args:
         gains: Of each band, positive.
@@ -29,8 +29,8 @@ class Conversion:
             trained: Bands that a network was trained on.
 
         Returns:
-            The conversion, or None where nobody can tell: just one of the two states a scale or offset, a scale is 0,
-            or values fall where the others rise.
+            The conversion, or None if it is unknown: only one of the two has a scale or offset, a scale is 0, or a
+            gain would be negative.
         """
         if same_scale(here, trained):
             return cls((1.0,) * len(here), (0.0,) * len(here))
@@ -43,11 +43,11 @@ class Conversion:
 
     @property
     def changes_nothing(self) -> bool:
-        """Whether raw values mean the same."""
+        """Whether raw values have the same meaning."""
         return set(self.gains) == {1.0} and set(self.shifts) == {0.0}
 
     def statistics(self, trained: BandStatistics) -> BandStatistics:
-        """Return statistics of the training scenes as if these had been stored like the scene."""
+        """Return the statistics of the training scenes at the scale and offset of the scene."""
         if self.changes_nothing:
             return trained
 
@@ -57,7 +57,7 @@ class Conversion:
         return BandStatistics(
             count=trained.count,
             mean=to_scene(trained.mean),
-            # What was constant in training is divided by 1, in units of the training.
+            # A band that was constant in training is divided by 1, in units of the training.
             std=tuple((value or 1.0) / gain for value, gain in zip(trained.std, self.gains, strict=True)),
             minimum=to_scene(trained.minimum),
             maximum=to_scene(trained.maximum),
@@ -65,11 +65,11 @@ class Conversion:
 
 
 def same_scale(one: BandSpec, other: BandSpec) -> bool:
-    """Tell whether raw values of two specs mean the same, up to how files round scales."""
+    """Tell whether raw values of two specs have the same meaning, up to the rounding of scales in files."""
     pairs = zip(one.scales + one.offsets, other.scales + other.offsets, strict=True)
     return all(math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-12) for a, b in pairs)
 
 
 def states_scale(spec: BandSpec) -> bool:
-    """Tell whether a file states what its values mean; scale 1 and offset 0 are what GDAL says where it does not."""
+    """Tell whether a file has a scale or an offset; GDAL reports scale 1 and offset 0 if not."""
     return any(scale != 1 for scale in spec.scales) or any(offset != 0 for offset in spec.offsets)

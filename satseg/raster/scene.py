@@ -1,4 +1,4 @@
-"""Scenes: georeferenced rasters opened through GDAL, read window by window with their valid pixels."""
+"""Scenes: rasters opened through GDAL, read window by window with their valid pixels."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ _LARGEST_CACHE = 512 * 2**20
 class Scene:
     """A raster opened for reading. Use it as a context manager; not to be shared between threads.
 
-    It may consist of several files of one grid, whose bands are stacked in the order of the files. Alpha bands are
-    never among its bands: they only decide which pixels are valid.
+    It may consist of several files on one grid, whose bands are stacked in the order of the files. Alpha bands are not
+    among its bands: they only determine which pixels are valid.
 
     Args:
-        files: Open files, at least one; the scene closes them.
-        bands: Bands to read, by number from 1 (counted through all files) or by name; None reads all.
+        files: Open files, at least one, which are closed with the scene.
+        bands: Bands to read, by number from 1 (counted through all files) or by name; None for all.
 
     Attributes:
-        info: What is known of it without reading pixels.
-        remarks: What was done to read it that its user may want to know, in phrases.
+        info: Its metadata.
+        remarks: Phrases for the user about how files were rectified.
 
     Raises:
-        SceneError: There is no such band, values are complex, or the files do not share a grid.
+        SceneError: A band does not exist, values are complex, or the files do not share a grid.
     """
 
     def __init__(self, files: Sequence[RasterFile], *, bands: Sequence[str] | None = None) -> None:
@@ -65,19 +65,19 @@ class Scene:
         expand_palette: bool = True,
         heed_nodata: bool = True,
     ) -> Scene:
-        """Open anything that GDAL opens as a raster with at least one image band.
+        """Open any raster that GDAL reads, with at least one image band.
 
-        A file that is placed on the ground by control points is rectified as it is read.
+        A file that is georeferenced by ground control points is rectified as it is read.
 
         Args:
             paths: File, URL or GDAL name (``/vsicurl/...``, ``s3://...``); several are stacked.
-            bands: Bands to read, by number from 1 or by name; None reads all.
+            bands: Bands to read, by number from 1 or by name; None for all.
             expand_palette: Whether a single band with a colour table is read as its colours (red, green, blue).
             heed_nodata: Whether pixels of the nodata value are invalid.
 
         Raises:
-            SceneError: A file does not exist, is not a raster, has no usable band, or is placed on the ground by RPCs
-                only; the files do not share a grid; there is no such band.
+            SceneError: A file does not exist, is not a raster, has no image band, or is georeferenced by RPCs only; the
+                files do not share a grid; a band does not exist.
         """
         with ExitStack() as stack:
             files = [
@@ -92,8 +92,8 @@ class Scene:
         """Read a window that lies inside the scene.
 
         Returns:
-            Raw values (band, row, col) in the scene's dtype, and valid (row, col) bool: true where every band holds
-            data (by nodata value, alpha, mask band, and not NaN or infinite).
+            Raw values (band, row, col) in the scene's dtype, and valid (row, col) bool: true where every band has data
+            (by nodata value, alpha and mask bands; NaN and infinity are invalid).
 
         Raises:
             ReadError: A file is damaged there, or the network failed.
@@ -101,10 +101,10 @@ class Scene:
         return self._read(window, None)
 
     def read_overview(self, max_side: int) -> tuple[np.ndarray, np.ndarray] | None:
-        """Read the whole scene from its finest overview of at most ``max_side`` px a side.
+        """Read the whole scene from its finest overview of at most ``max_side`` px per side.
 
         Returns:
-            What :meth:`read` returns, in fewer pixels; None where there is no such overview.
+            As :meth:`read`, in fewer pixels; None if there is no such overview.
 
         Raises:
             ReadError: As :meth:`read`.
@@ -129,8 +129,8 @@ class Scene:
         except RasterioError as error:
             top, left = int(window.row_off), int(window.col_off)
             rows, columns = (top, top + int(window.height)), (left, left + int(window.width))
-            remote = "The server or the network failed; run the command again."
-            local = remedy(error) or "The file seems damaged or incomplete; copy or download it again."
+            remote = "The server or the network failed; try again."
+            local = remedy(error) or "The file seems to be damaged or incomplete; copy or download it again."
             raise ReadError(
                 f"{file.path} cannot be read at rows {rows[0]} to {rows[1]}: {cause(error)}.",
                 rows=rows,
@@ -140,12 +140,12 @@ class Scene:
 
     @property
     def datasets(self) -> tuple[Any, ...]:
-        """The open rasterio datasets of its files, on its grid."""
+        """The open rasterio datasets of its files, rectified if need be."""
         return tuple(file.dataset for file in self._files)
 
     @property
     def remote(self) -> bool:
-        """Whether a part of it is read over the network."""
+        """Whether any of its files is read over the network."""
         return any(file.remote for file in self._files)
 
     @property
@@ -156,7 +156,7 @@ class Scene:
 
     @property
     def cache_bytes(self) -> int:
-        """Bytes that GDAL's block cache needs so that reading from the top decodes no block twice."""
+        """Size in bytes of GDAL's block cache with which reading from the top decodes no block twice."""
         return min(max(CACHE_BYTES, sum(file.cache_bytes for file, _ in self._runs)), _LARGEST_CACHE)
 
     def close(self) -> None:
@@ -174,10 +174,10 @@ class Scene:
 
 
 def scene_name(paths: Sequence[str]) -> str:
-    """Return what a scene of these files is called in messages."""
+    """Return the name of a scene of these files for messages."""
     if len(paths) <= 1:
         return printable("".join(paths))
-    return f"{printable(paths[0])} (and {len(paths) - 1} stacked on it)"
+    return f"{printable(paths[0])} (and {len(paths) - 1} stacked on it)"  # also the key of the scene in tile sets
 
 
 def window_transform(transform: Affine, column: float, row: float) -> Affine:
@@ -195,7 +195,7 @@ def _choose(files: Sequence[RasterFile], wanted: Sequence[str] | None, name: str
 
 
 def _band_names(files: Sequence[RasterFile]) -> list[str]:
-    """Return a name per band; files that are stacked lend theirs to bands that have none but that of the file."""
+    """Return a name per band; bands of stacked files that have no name of their own are named after their file."""
     if len(files) == 1:
         return [band.name for band in files[0].bands]
     names = []
@@ -209,7 +209,7 @@ def _band_names(files: Sequence[RasterFile]) -> list[str]:
 
 
 def _band_numbers(files: Sequence[RasterFile]) -> list[int]:
-    """Return a number per band: GDAL's own in a single file, counted on through stacked ones."""
+    """Return a number per band: GDAL's number in a single file, counted through stacked files."""
     numbers, before = [], 0
     for file in files:
         numbers += [before + band.number for band in file.bands]
@@ -226,10 +226,10 @@ def _check_same_grid(first: RasterFile, other: RasterFile) -> None:
     elif not same_crs(a.crs, b.crs):
         how = f"{short_name(a.crs)} and {short_name(b.crs)}"
     else:
-        how = f"their upper left pixels of {_placement(a)} and {_placement(b)}"
+        how = f"upper left pixels of {_placement(a)} and {_placement(b)}"
     raise SceneError(
-        f"{first.path} and {other.path} do not lie on one grid: {how}.",
-        hint="Bring them together first: gdalbuildvrt -separate -resolution highest stack.vrt FILE FILE",
+        f"{first.path} and {other.path} are not on the same grid: {how}.",
+        hint="Resample them to one grid first: gdalbuildvrt -separate -resolution highest stack.vrt FILE FILE",
     )
 
 
@@ -263,7 +263,7 @@ def _describe(name: str, runs: Sequence[tuple[RasterFile, Sequence[int]]], bands
 
 
 def common_dtype(dtypes: Sequence[str], name: str) -> np.dtype[Any]:
-    """Return the type that holds the values of all bands of a raster, given theirs as rasterio calls them.
+    """Return the type that holds the values of all bands of a raster, given the types as rasterio names them.
 
     Raises:
         SceneError: One of them is complex.
@@ -271,7 +271,7 @@ def common_dtype(dtypes: Sequence[str], name: str) -> np.dtype[Any]:
     for dtype in dtypes:
         if dtype.startswith("complex"):  # rasterio has complex types that numpy lacks
             raise SceneError(
-                f"{name} holds {dtype} values, which are no image.",
-                hint="Convert it to real numbers first (amplitude or intensity).",
+                f"{name} holds complex values ({dtype}).",
+                hint="Convert them to real numbers first (amplitude or intensity).",
             )
     return np.result_type(*dtypes)

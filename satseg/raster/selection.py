@@ -1,4 +1,4 @@
-"""Find bands by number or name. Pure, no files."""
+"""Select bands by number or name, and derive names from those of files."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ _SEPARATORS = re.compile(r"[\s_.-]+")
 
 
 def is_generic(name: str) -> bool:
-    """Tell whether a band's name is none, but a number in other words (``band_1``, ``Layer 2``)."""
+    """Tell whether a band name is just a number (``band_1``, ``Layer 2``)."""
     return bool(_GENERIC.fullmatch(name.strip()))
 
 
 def without_file_name(names: Sequence[str], path: str) -> list[str]:
-    """Return the names of the bands of a file without that of the file, where all of them begin or end with it.
+    """Strip the name of a file from its band names, if all of them begin or end with it.
 
-    ``tile_007_R`` and ``tile_007_NIR`` of ``tile_007.tif`` are ``R`` and ``NIR``, as in all other chips of a data set;
-    ``tile_007_1`` and ``tile_007_2`` are no names.
+    ``tile_007_R`` and ``tile_007_NIR`` of ``tile_007.tif`` become ``R`` and ``NIR``, as in all other chips of a data
+    set; ``tile_007_1`` and ``tile_007_2`` become empty.
     """
     name_of_file = PurePath(path).stem
     folded = name_of_file.casefold()
     if len(names) < 2 or not folded or not all(folded in name.casefold() for name in names):
-        return list(names)  # as nearly always: a pattern for each file would take longer than opening it
+        return list(names)  # the usual case: compiling a pattern for each file takes longer than opening it
     stem, separator = re.escape(name_of_file), _SEPARATORS.pattern
     own = re.compile(f"{stem}{separator}(?P<after>.*)|(?P<before>.*){separator}{stem}", re.IGNORECASE | re.DOTALL)
     found = [own.fullmatch(name) for name in names]
@@ -39,18 +39,17 @@ def without_file_name(names: Sequence[str], path: str) -> list[str]:
 
 
 def select_bands(available: BandSpec, wanted: Sequence[str]) -> tuple[str, ...] | None:
-    """Return the bands that a scene must be opened with to give the wanted ones in their order.
+    """Select the bands of a scene that match those of a network, by name.
 
-    Only names decide, and only if each of them is a real one that a single band of the scene has: a scene whose
-    bands are just numbered is left as it is.
+    Bands are selected only if each wanted name is a real one (not just a number) and matches exactly one band.
 
     Args:
         available: Bands of the scene.
         wanted: Names of the bands that a network was trained on.
 
     Returns:
-        Names as the scene spells them, or None where there is nothing to select: the scene has just these bands
-        in this order, or names cannot tell.
+        Names as the scene spells them, in the wanted order; None if the scene has just these bands in this order, or
+        names do not match.
     """
     theirs = [name.casefold() for name in available.names]
     ours = [name.casefold() for name in wanted]
@@ -60,16 +59,16 @@ def select_bands(available: BandSpec, wanted: Sequence[str]) -> tuple[str, ...] 
 
 
 def find_bands(names: Sequence[str], numbers: Sequence[int], wanted: Sequence[str], scene: str) -> list[int]:
-    """Return the positions of bands that were asked for.
+    """Return the positions of bands given by number or name.
 
     Args:
         names: Name of each band of a scene.
         numbers: Number of each band, from 1; gaps are alpha bands.
         wanted: Numbers, or names in any case.
-        scene: What the scene is called in messages.
+        scene: Name of the scene for messages.
 
     Raises:
-        SceneError: There is no such band, or a name is that of several.
+        SceneError: A band does not exist, or several have the same name.
     """
     return [_find(names, numbers, band.strip(), scene) for band in wanted]
 
@@ -79,20 +78,20 @@ def _find(names: Sequence[str], numbers: Sequence[int], band: str, scene: str) -
     if band.isdecimal():
         if int(band) in numbers:
             return numbers.index(int(band))
-        raise SceneError(f"{scene} has no image band number {band}.", hint=f"It has {known}.")
+        raise SceneError(f"{scene} has no image band number {band}.", hint=f"Its bands are {known}.")
     folded = [name.casefold() for name in names]
     matches = folded.count(band.casefold())
     if matches == 1:
         return folded.index(band.casefold())
     if matches:
-        raise SceneError(f"{scene} has {matches} bands named {band!r}.", hint=f"Name it by number: {known}.")
+        raise SceneError(f"{scene} has {matches} bands named {band!r}.", hint=f"Select it by number: {known}.")
     near = difflib.get_close_matches(band.casefold(), folded, n=1)
     suggestion = f" Did you mean {names[folded.index(near[0])]!r}?" if near else ""
-    raise SceneError(f"{scene} has no band {band!r}.{suggestion}", hint=f"It has {known}.")
+    raise SceneError(f"{scene} has no band {band!r}.{suggestion}", hint=f"Its bands are {known}.")
 
 
 def distinct_names(paths: Sequence[str]) -> list[str]:
-    """Return what tells files apart: their stems without the words that all of them begin and end with.
+    """Return the distinct parts of file names: their stems without the words that all of them begin and end with.
 
     ``S2_20240601_B02_10m.jp2`` and ``S2_20240601_B03_10m.jp2`` are ``B02`` and ``B03``.
     """
@@ -104,7 +103,7 @@ def distinct_names(paths: Sequence[str]) -> list[str]:
 
 
 def shared_ending(stems: Sequence[str]) -> str:
-    """Return the words that all stems end with; none for a single one.
+    """Return the words that all stems end with; empty for a single stem.
 
     ``city_12_roofs`` and ``city_13_roofs`` share ``roofs``.
     """

@@ -1,4 +1,4 @@
-"""What a scene is made of: a value that threads and other machines open for themselves."""
+"""Sources of scenes: values that threads, processes and other machines open for themselves."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SceneSource:
-    """How to open a scene. It can be pickled and compared; nothing is open.
+    """The files and bands of a scene. It can be pickled and compared; nothing is open.
 
     Args:
         paths: Files, URLs or GDAL names; the bands of several are stacked in this order, on one grid.
-        bands: Bands to read, by number from 1 (counted through all files) or by name; None reads all.
+        bands: Bands to read, by number from 1 (counted through all files) or by name; None for all.
         expand_palette: Whether a single band with a colour table is read as its colours (red, green, blue).
-        held: What keeps temporary files of :meth:`from_array`.
+        held: Keeps the temporary file of :meth:`from_array` alive.
 
     Raises:
-        UsageError: No file is named, or no band.
+        UsageError: There are no files, or an empty list of bands.
     """
 
     paths: Given[Paths, tuple[str, ...]] = Given(paths)
@@ -44,11 +44,11 @@ class SceneSource:
         if not self.paths:
             raise UsageError("A scene needs a file.")
         if self.bands == ():
-            raise UsageError("A band without a number or name was asked for.", hint="For example: --bands 4,3,2")
+            raise UsageError("`bands` is empty.", hint="For example: `bands='4,3,2'`")
 
     @classmethod
     def of(cls, scene: PathLike | SceneSource, *, bands: Bands | None = None) -> SceneSource:
-        """Return the source of one file, with a choice of bands; a source passes as it is."""
+        """Return the source of one file, with a selection of bands; a source is returned as it is."""
         if isinstance(scene, SceneSource):
             return scene
         return cls(path(scene, "scene"), bands)
@@ -66,34 +66,34 @@ class SceneSource:
     ) -> SceneSource:
         """Return an array as a scene, for any function that takes scenes, maps or rasters.
 
-        The array is copied to a temporary file, uncompressed, in the folder that ``TMPDIR`` names; that goes with the
-        source. Of an xarray with rioxarray, pass ``data.values, transform=data.rio.transform(), crs=data.rio.crs``.
+        The array is copied to an uncompressed temporary file, in the folder named by ``TMPDIR``, which is deleted with
+        the source. For xarray with rioxarray, pass ``data.values, transform=data.rio.transform(), crs=data.rio.crs``.
 
         Args:
-            array: (bands, H, W), or (H, W) for one band, of real numbers. What a masked array masks is no data.
-            transform: ``affine.Affine``, pixel (column, row) to CRS coordinates (x, y); None with no CRS.
-            crs: ``"EPSG:32633"``, WKT, or a CRS of rasterio or pyproj; None for pictures that lie nowhere.
-            nodata: Value that stands for no data.
-            names: Names of the bands, by which a network finds those it was trained on.
-            stem: What ``{stem}`` in names of outputs stands for.
+            array: (bands, H, W), or (H, W) for one band, of real numbers. Masked pixels of a masked array are nodata.
+            transform: ``affine.Affine``, pixel (column, row) to CRS coordinates (x, y); None without a CRS.
+            crs: ``"EPSG:32633"``, WKT, or a CRS of rasterio or pyproj; None for images without georeference.
+            nodata: Nodata value.
+            names: Names of the bands, by which a network finds the ones it was trained on.
+            stem: Value of ``{stem}`` in names of outputs.
 
         Raises:
-            UsageError: It is no such array or has its bands last, or does not fit what was said of it.
+            UsageError: The array has another shape or type, or its bands last, or does not match the other arguments.
             OutputError: The temporary file cannot be written.
         """
         file = write_array(array, transform=transform, crs=crs, nodata=nodata, names=names, stem=stem)
         return cls(file.path, held=file)
 
     def __fspath__(self) -> str:
-        """Return the name of the file, where that alone is the scene.
+        """Return the name of the file, if the scene is one whole file.
 
         Raises:
-            UsageError: It is made of several files, or of some bands.
+            UsageError: It consists of several files, or of selected bands.
         """
         if len(self.paths) > 1 or self.bands is not None:
             raise UsageError(
-                f"{self.name} is a stack of files or a choice of bands, where one whole file is wanted.",
-                hint="Build a VRT of it, by gdalbuildvrt or gdal_translate, and name that.",
+                f"{self.name} is a stack of files or a selection of bands, but a single file is needed.",
+                hint="Build a VRT of it with gdalbuildvrt or gdal_translate, and name that.",
             )
         return self.paths[0]
 
@@ -107,17 +107,17 @@ class SceneSource:
 
     @property
     def name(self) -> str:
-        """What the scene is called in messages, as in ``SceneInfo.path``."""
+        """Name of the scene in messages, as in ``SceneInfo.path``."""
         return scene_name(self.paths)
 
     @property
     def stem(self) -> str:
-        """What outputs are named after: the file's name without suffix, or what stacked files have in common."""
+        """Stem of output names: the stem of the file, or the words that the stems of stacked files begin with."""
         stems = [_stem(path) for path in self.paths]
         shared = common_words([stem.split("_") for stem in stems])
         return "_".join(shared) or stems[0]
 
 
 def _stem(path: str) -> str:
-    """Return the name of a file without folders, suffix, and what follows a name in a URL."""
+    """Return the name of a file without folders, suffix and, for a URL, query."""
     return Path(path).stem if is_local_file(path) else PurePosixPath(path.split("?", 1)[0]).stem

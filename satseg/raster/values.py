@@ -1,4 +1,4 @@
-"""Tell values that were measured from those that cannot have been: nodata values that a file does not declare."""
+"""Detect values out of range, which are mostly nodata values that a file does not declare."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ import numpy as np
 from satseg.records import BandStatistics
 
 FARTHEST = 65_000.0
-"""Standard deviations from the mean beyond which a value is no measurement. Half precision ends at 65,504."""
+"""Standard deviations from the mean beyond which a value is out of range. Half precision ends at 65,504."""
 _WHOLE = 1e15  # whole numbers up to here are written out
 LARGEST = 9.9e19
-"""Size beyond which no value is a measurement, whatever the band: undeclared nodata such as -3.4e38, 1e20, 9.97e36."""
+"""Magnitude beyond which a value is out of range in any band: undeclared nodata such as -3.4e38, 1e20, 9.97e36."""
 
 
 @dataclass(frozen=True)
 class Oddity:
-    """Pixels of a scene, valid by its file, whose values cannot have been measured.
+    """Pixels of a scene that its file declares valid, but whose values are out of range.
 
     Args:
-        pixels: How many.
-        value: What the first of them holds.
-        band: In which band, from 0.
-        row: Row of the first one in the scene.
-        column: Its column.
+        pixels: Number of pixels.
+        value: Value of the first one.
+        band: Its band, from 0.
+        row: Its row in the scene.
+        column: Its column in the scene.
     """
 
     pixels: int
@@ -37,7 +37,7 @@ class Oddity:
 
     @classmethod
     def merge(cls, found: Iterable[Oddity]) -> Oddity | None:
-        """Join what was found in several places; the uppermost of the first ones stands for all."""
+        """Merge findings of several parts of a scene; None if there are none."""
         listed = sorted(found, key=lambda one: (one.row, one.column))
         if not listed:
             return None
@@ -45,12 +45,12 @@ class Oddity:
         return cls(sum(one.pixels for one in listed), first.value, first.band, first.row, first.column)
 
     def tell(self, scene: str, bands: tuple[str, ...], fate: str) -> str:
-        """Say it in two sentences: what was found, what becomes of it, and what to do.
+        """Return a warning: what was found, how it is treated, and what to do.
 
         Args:
             scene: Name of the scene.
             bands: Names of its bands.
-            fate: What becomes of the pixels, such as ``They become nodata``.
+            fate: How the pixels are treated, such as ``They become nodata``.
         """
         value = spell(self.value)
         return (
@@ -62,13 +62,13 @@ class Oddity:
 
 @dataclass(frozen=True)
 class ValueRange:
-    """The raw values of each band that count as measured.
+    """The range of measured raw values of each band.
 
-    Integers of 8 and 16 bits all do: nothing in them is far enough out to overflow.
+    Integers of 8 and 16 bits are always in range: none is large enough to overflow.
 
     Args:
-        low: Smallest one of each band; none stands for bands of any number.
-        high: Largest one.
+        low: Lower limit of each band; empty for the default range of any number of bands.
+        high: Upper limit of each band.
     """
 
     low: tuple[float, ...] = ()
@@ -76,9 +76,9 @@ class ValueRange:
 
     @classmethod
     def of(cls, statistics: BandStatistics) -> Self:
-        """Return what is within :data:`FARTHEST` standard deviations of training, and of a size below `LARGEST`.
+        """Return the range within :data:`FARTHEST` standard deviations of the training mean, and below `LARGEST`.
 
-        A band that was constant in training counts in units of its own, as in normalisation.
+        A band that was constant in training has a standard deviation of 1, as in normalisation.
         """
         reaches = [FARTHEST * (std if std > 0 else 1.0) for std in statistics.std]
         return cls(
@@ -88,7 +88,7 @@ class ValueRange:
 
     @classmethod
     def shared(cls, ranges: Iterable[ValueRange]) -> Self:
-        """Return what lies in every range."""
+        """Return the intersection of ranges."""
         listed = list(ranges)
         return cls(
             tuple(map(max, zip(*(one.low for one in listed), strict=True))),
@@ -96,14 +96,14 @@ class ValueRange:
         )
 
     def measured(self, bands: np.ndarray, valid: np.ndarray) -> np.ndarray:
-        """Return which valid pixels hold measured values in every band.
+        """Return which valid pixels are in range in every band.
 
         Args:
             bands: (B, H, W) raw values.
             valid: (H, W) bool.
 
         Returns:
-            (H, W) bool; ``valid`` itself where that is all of them.
+            (H, W) bool; ``valid`` itself if all of them are.
         """
         if bands.dtype.kind in "iu" and bands.dtype.itemsize <= 2:
             return valid
@@ -113,12 +113,12 @@ class ValueRange:
         return valid if inside.all() else valid & inside
 
     def check(self, bands: np.ndarray, valid: np.ndarray, top: int, left: int) -> tuple[np.ndarray, Oddity | None]:
-        """Return which valid pixels hold measured values, and what is known of the others, if there are any.
+        """Return which valid pixels are in range, and a description of the others, if there are any.
 
         Args:
-            bands: (B, H, W) raw values of a stretch of a scene.
+            bands: (B, H, W) raw values of a part of a scene.
             valid: (H, W) bool.
-            top: First row of the stretch in the scene.
+            top: First row of the part in the scene.
             left: Its first column.
         """
         measured = self.measured(bands, valid)
@@ -140,7 +140,7 @@ class ValueRange:
 
 
 def spell(value: float) -> str:
-    """Return a value as a file of its type would state it, in as few digits as tell it from others."""
+    """Return the shortest decimal that identifies a value in its type."""
     if value.is_integer() and abs(value) < _WHOLE:
         return str(int(value))
     narrow = np.float32(value) if abs(value) <= float(np.finfo(np.float32).max) else None
@@ -148,5 +148,5 @@ def spell(value: float) -> str:
 
 
 def _held(limit: float, dtype: np.dtype) -> float:
-    """Return a limit as near as a type can hold it; float16 ends early."""
+    """Return a limit clipped to the range of a type such as float16."""
     return limit if dtype.kind in "iu" else min(max(limit, float(np.finfo(dtype).min)), float(np.finfo(dtype).max))

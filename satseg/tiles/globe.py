@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 import shapely
-from pyproj import Transformer
 from pyproj.exceptions import ProjError
 
-from satseg.geo.crs import full_turn, is_geographic, parse_crs, same_crs
+from satseg.geo.crs import full_turn, is_geographic, same_crs, transformer
 from satseg.records import SceneInfo
 
 GLOBE = "OGC:CRS84"
@@ -51,7 +48,7 @@ def outlines(info: SceneInfo, windows: np.ndarray, crs: str | None) -> np.ndarra
     if info.crs is None or crs is None:
         return found
     try:
-        x, y = _transformer(info.crs, crs).transform(x, y)
+        x, y = transformer(info.crs, crs).transform(x, y)
     except ProjError:
         return found
     geographic = is_geographic(crs)
@@ -108,8 +105,3 @@ def on_maps(footprints: np.ndarray) -> list[np.ndarray]:
             drawn[broken] = shapely.make_valid(drawn[broken])
         maps.append(drawn)
     return maps
-
-
-@lru_cache(maxsize=1024)
-def _transformer(source: str, target: str) -> Transformer:
-    return Transformer.from_crs(parse_crs(source), parse_crs(target), always_xy=True)

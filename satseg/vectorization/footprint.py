@@ -9,7 +9,7 @@ import shapely
 from pyproj.exceptions import ProjError
 from shapely.errors import ShapelyError
 
-from satseg.geo.crs import full_turn, is_geographic, way
+from satseg.geo.crs import full_turn, is_geographic, same_crs, transformer
 from satseg.geo.grid import Grid
 from satseg.geo.polygons import is_finite, repair, reproject
 from satseg.geo.vector_layer import VectorLayer
@@ -75,7 +75,7 @@ class Footprint:
 
 def read_footprint(layer: VectorLayer) -> AreaOfInterest | None:
     """Return the ground of a layer that satseg wrote; None where it does not tell it."""
-    text = layer.told().get(FOOTPRINT)
+    text = layer.metadata().get(FOOTPRINT)
     if text is None or len(text) > _LONGEST:
         return None
     try:
@@ -91,14 +91,14 @@ def ground_of(scene: SceneInfo, there: str | None) -> shapely.Polygon | None:
     outline, here = shapely.Polygon(np.stack(Grid.of_scene(scene).corners(), axis=1)), scene.crs
     if here is None or there is None:
         return outline if here == there else None
+    if same_crs(here, there):
+        return outline
     try:
-        transformer = way(here, there)
+        moving = transformer(here, there)
     except ProjError:
         return None
-    if transformer is None:
-        return outline
     fine = shapely.segmentize(outline, shapely.length(outline) / (4 * _PIECES))
-    (moved,) = reproject(np.array([fine], dtype=object), transformer.transform)
+    (moved,) = reproject(np.array([fine], dtype=object), moving.transform)
     if moved is None or moved.geom_type != "Polygon" or not is_finite(np.array([moved])).all():
         return None
     left, _, right, _ = moved.bounds

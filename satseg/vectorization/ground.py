@@ -16,7 +16,7 @@ from numba import njit
 from pyproj import Geod, Transformer
 from pyproj.exceptions import ProjError
 
-from satseg.geo.crs import counts_geodetic_degrees, full_turn, geodesic, metres_per_unit, short_name
+from satseg.geo.crs import full_turn, geodesic, has_geodetic_axes, metres_per_unit, short_name
 from satseg.vectorization.graticule import Graticule
 from satseg.vectorization.wide import WideMeasures
 
@@ -45,7 +45,7 @@ def measure(regions: Regions, transform: Affine, crs: str) -> tuple[np.ndarray, 
     Raises:
         ValueError: The CRS does not relate to the ground, or the regions lie where it is not defined.
     """
-    if counts_geodetic_degrees(crs):
+    if has_geodetic_axes(crs):
         _, geod = geodesic(crs)
         return Graticule(Affine.scale(2 * np.pi / full_turn(crs)) * transform, geod).measure(regions)
     low = regions.corners.min(axis=0)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from satseg.arguments import Crs, Given, Words, crs_name, join_names, words
 from satseg.errors import UsageError
-from satseg.geo.crs import parse_map_crs
+from satseg.geo.crs import require_map_crs
 from satseg.geo.units import Area, Gsd, Length, Quantity, parse_area, parse_length
 from satseg.signatures import check_fields, options
 
@@ -125,7 +125,7 @@ class PolygonOptions:
         if self.max_vertices < 1:
             raise UsageError(f"Polygons cannot have {self.max_vertices} vertices.")
         if self.crs is not None:
-            parse_map_crs(self.crs)
+            require_map_crs(self.crs)
         for name in self.attributes or ():
             if name not in ATTRIBUTES:
                 raise UsageError(f"There is no attribute {name!r}.", hint=f"Choose from {', '.join(ATTRIBUTES)}.")
@@ -133,7 +133,7 @@ class PolygonOptions:
     def _drop_zero(self, name: str, parse: Callable[[Quantity, str], Length | Area], off: str | None) -> None:
         """Write a length or an area of 0 in one way; it is looked at before there is a map."""
         given = getattr(self, name)
-        if given is not None and not parse(given, "--" + name.replace("_", "-")).value:
+        if given is not None and not parse(given, name).value:
             object.__setattr__(self, name, off)
 
     def in_pixels(self, gsd: Gsd, *, ids: bool) -> InPixels:
@@ -148,10 +148,10 @@ class PolygonOptions:
         """
         plain = self.raw or ids
         simplify = self.simplify or (_OFF if plain or self.regularize else SIMPLIFY)
-        tolerance = parse_length(simplify, "--simplify").in_pixels(gsd)
+        tolerance = parse_length(simplify, "simplify").in_pixels(gsd)
         return InPixels(
-            parse_area(self.min_area or (_OFF if plain else MIN_AREA), "--min-area").in_pixels(gsd),
-            parse_area(self.fill_holes or (_OFF if plain else FILL_HOLES), "--fill-holes").in_pixels(gsd),
+            parse_area(self.min_area or (_OFF if plain else MIN_AREA), "min_area").in_pixels(gsd),
+            parse_area(self.fill_holes or (_OFF if plain else FILL_HOLES), "fill_holes").in_pixels(gsd),
             tolerance if any(tolerance) else None,
         )
 

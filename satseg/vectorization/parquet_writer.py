@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyproj import CRS
 
 from satseg.errors import OutputError, one_line
+from satseg.geo.crs import parse_crs
 from satseg.vectorization.footprint import FOOTPRINT
 from satseg.vectorization.layer import Layer
 from satseg.vectorization.table import GEOMETRY, Batch, schema
@@ -74,7 +74,7 @@ class ParquetWriter:
         column = {
             "encoding": "WKB",
             "geometry_types": [self._layer.geometry_type],
-            "crs": CRS.from_user_input(crs).to_json_dict() if crs else None,
+            "crs": parse_crs(crs).to_json_dict() if crs else None,
             "orientation": "counterclockwise",
             "covering": {"bbox": {side: ["bbox", side] for side in _BOX}},
         }

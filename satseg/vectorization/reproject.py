@@ -17,9 +17,10 @@ from satseg.geo.crs import (
     is_geographic,
     metres_per_unit,
     parse_crs,
-    parse_map_crs,
+    require_map_crs,
     same_crs,
     short_name,
+    transformer,
 )
 from satseg.vectorization.antimeridian import Outlines, on_one_turn, snapped
 from satseg.vectorization.densify import AT_POLE, Densifier
@@ -44,9 +45,9 @@ def transformer_between(src_crs: str, dst_crs: str) -> Transformer:
         UsageError: ``dst_crs`` is no CRS that polygons can be in.
         OutputError: There is none.
     """
-    target = parse_map_crs(dst_crs)
+    require_map_crs(dst_crs)
     try:
-        return Transformer.from_crs(horizontal(parse_crs(src_crs)), horizontal(target), always_xy=True)
+        return transformer(src_crs, dst_crs)
     except ProjError as error:
         raise OutputError(
             f"There is no way from the map's CRS, {short_name(src_crs)}, to {short_name(dst_crs)}: {one_line(error)}.",
@@ -229,7 +230,7 @@ class _Globe:
         turn = full_turn(base.to_wkt())
         if len(middle) != 1 or abs(middle[0].unit_conversion_factor * turn - 2 * np.pi) > 1e-6:
             return None
-        onward = Transformer.from_crs(base, _from_greenwich(plane, middle[0].name), always_xy=True)
+        onward = transformer(base, _from_greenwich(plane, middle[0].name))
         latitudes = np.array([-0.1, 0.0, 0.1]) * turn
         ends = [onward.transform(np.full(3, side * turn / 2), latitudes) for side in (-1, 1)]
         apart = np.hypot(*np.subtract(*ends)) * metres_per_unit(dst_crs)

@@ -74,7 +74,7 @@ class SceneTracer:
             closed=self._seam.is_one,
         )
         self._batches = Batches()
-        shortest = options.regularize and parse_length(options.regularize, "--regularize").in_pixels(scene.gsd)
+        shortest = options.regularize and parse_length(options.regularize, "regularize").in_pixels(scene.gsd)
         self._shortest = shortest or None
         self._held: list[Regions] = []  # outlines to be regularized, which need their neighbours
         self._row = 0

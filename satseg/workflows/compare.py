@@ -260,7 +260,7 @@ def compare_polygons(
         measures: What is measured.
         progress: Told how far it is.
     """
-    labels = labels.like(_meaning_of(path, VectorLayer.open(path).told()), path)
+    labels = labels.like(_meaning_of(path, VectorLayer.open(path).metadata()), path)
     source = labels.open()
     if source.classes.background is None:  # what no polygon covers must be some class: the lowest value
         source = source.among(replace(source.classes, background=0))

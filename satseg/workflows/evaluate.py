@@ -149,7 +149,7 @@ def evaluate(
     labelled_area = None if labelled_area is None else path(labelled_area, "labelled_area")
     aoi, unlabelled = None if aoi is None else path(aoi, "aoi"), whole_numbers(unlabelled, "unlabelled")
     bands = None if bands is None else band_names(bands)
-    resolution = None if gsd is None else parse_resolution(gsd, "--gsd")
+    resolution = None if gsd is None else parse_resolution(gsd, "gsd")
     if subject is not None:
         require_subject(subject)
     checkpoint = None if subject is None else _checkpoint_of(Path(subject))

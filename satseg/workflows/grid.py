@@ -11,7 +11,7 @@ from affine import Affine
 from pyproj.exceptions import ProjError
 
 from satseg.errors import UsageError, one_line
-from satseg.geo.crs import full_turn, is_geographic, short_name, way
+from satseg.geo.crs import full_turn, is_geographic, point_transform, short_name
 from satseg.geo.grid import ground_sampling_distance
 from satseg.geo.placing import lattice
 from satseg.geo.polygons import Bounds
@@ -75,11 +75,10 @@ def common_grid(
 def _extent_in(crs: str, path: str, own: str, extent: Bounds, beside: Bounds) -> Bounds:
     """Return the bounds of polygons in another CRS; longitudes count from the side from which ``beside`` does."""
     try:
-        transformer = way(own, crs)
+        transform = point_transform(own, crs)
     except ProjError as error:
         raise UsageError(f"{path} cannot be brought to the CRS of the map: {one_line(error)}.") from error
-    x, y = lattice(shapely.box(*extent))
-    x, y = (x, y) if transformer is None else transformer.transform(x, y)
+    x, y = transform(*lattice(shapely.box(*extent)))
     known = np.isfinite(x) & np.isfinite(y)
     if not known.any():
         raise UsageError(f"{path} lies where {short_name(crs)} is not defined.")

@@ -13,7 +13,7 @@ from pyproj.exceptions import ProjError
 from satseg.arguments import Paths
 from satseg.errors import LabelError, SatsegError, UsageError, printable
 from satseg.files.names import open_raster
-from satseg.geo.crs import full_turn, is_geographic, way
+from satseg.geo.crs import full_turn, is_geographic, point_transform
 from satseg.geo.grid import Grid
 from satseg.labels.labels import Labels, LabelSource
 from satseg.labels.raster_labels import RasterLabels
@@ -109,11 +109,10 @@ def _is_apart(path: str, scene: SceneInfo) -> bool:
     if grid.crs is None or target.crs is None:
         return False
     try:
-        transformer = way(grid.crs, target.crs)
+        transform = point_transform(grid.crs, target.crs)
     except ProjError:
         return False
-    x, y = _outline(grid)
-    x, y = (x, y) if transformer is None else transformer.transform(x, y)
+    x, y = transform(*_outline(grid))
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         return False
     left, right, bottom, top = x.min(), x.max(), y.min(), y.max()

@@ -129,7 +129,7 @@ class TileOptions:
     def _check_gsd(self, base: TileSet, made: Mapping[str, Any]) -> None:
         if self.gsd is None or base.gsd is None:
             return
-        wanted = parse_resolution(self.gsd, "--gsd")
+        wanted = parse_resolution(self.gsd, "gsd")
         if abs(wanted / base.gsd[0] - 1) > _SAME_GSD:
             there = f"--gsd {made['gsd']}" if made.get("gsd") else f"{base.gsd[0]:.3g} m per pixel"
             raise TileError(f"{base.path} has {there}; tiles of --gsd {self.gsd} cannot be added to it.")

@@ -132,10 +132,10 @@ class Lengths:
             UsageError: One of them is none.
         """
         return cls(
-            gsd=None if gsd is None else parse_resolution(gsd, "--gsd"),
-            ignore_border=None if ignore_border is None else parse_length(ignore_border, "--ignore-border"),
-            boundary=None if boundary is None else parse_length(boundary, "--boundary"),
-            buffer=parse_length(buffer, "--buffer"),
+            gsd=None if gsd is None else parse_resolution(gsd, "gsd"),
+            ignore_border=None if ignore_border is None else parse_length(ignore_border, "ignore_border"),
+            boundary=None if boundary is None else parse_length(boundary, "boundary"),
+            buffer=parse_length(buffer, "buffer"),
         )
 
 

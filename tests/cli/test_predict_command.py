@@ -60,7 +60,7 @@ def test_without_any_scene_it_is_wrong_usage(satseg: Callable, named: list[Any])
 def test_a_wrong_length_is_wrong_usage_where_only_rasters_are_written(satseg: Callable, named: list[Any]) -> None:
     done = satseg("predict", "scene.tif", "-m", "model", "-o", "map.tif", "--simplify", "much")
     assert done.code == 2
-    assert "--simplify 'much' is no length" in done.stderr
+    assert "simplify" in done.stderr
 
 
 @pytest.mark.parametrize("words", [(), ("--dry-run",)])

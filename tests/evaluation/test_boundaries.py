@@ -99,7 +99,7 @@ def test_a_boundary_of_the_map_alone_is_false_and_one_of_the_labels_alone_is_mis
     ],
 )
 def test_distances_are_read_in_pixels_metres_and_per_cent_of_the_diagonal(text: str, expected: Reach) -> None:
-    length = parse_length(text, "--boundary-tolerance", per_cent=True)
+    length = parse_length(text, "boundary_tolerance", per_cent=True)
     assert Reach.of(length, shape=(300, 400), gsd=(0.5, 0.25)) == expected
 
 
@@ -113,5 +113,5 @@ def test_metres_follow_the_size_of_pixels_in_each_direction() -> None:
 
 
 def test_metres_without_a_known_ground_are_refused() -> None:
-    with pytest.raises(UsageError, match="has no CRS that relates its pixels"):
-        Reach.of(parse_length("1m", "--boundary-width"), shape=(10, 10), gsd=None)
+    with pytest.raises(UsageError, match="the ground resolution of the raster is unknown"):
+        Reach.of(parse_length("1m", "boundary_width"), shape=(10, 10), gsd=None)

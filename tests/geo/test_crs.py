@@ -12,7 +12,16 @@ from pyproj import CRS, Geod, Transformer
 from rasterio.enums import WktVersion
 
 from satseg.errors import UsageError
-from satseg.geo.crs import crs_name, full_turn, geodesic, greenwich, is_local, metres_per_unit, parse_map_crs, same_crs
+from satseg.geo.crs import (
+    full_turn,
+    geodesic,
+    identify_crs,
+    is_local,
+    metres_per_unit,
+    prime_meridian,
+    require_map_crs,
+    same_crs,
+)
 from satseg.geo.grid import ground_sampling_distance
 from satseg.raster.scene import Scene
 from tests.scene_files import numbered, write_scene
@@ -32,19 +41,19 @@ def _shifted(code: int, shift: str) -> str:
 def test_a_definition_that_is_an_authoritys_is_called_by_its_code(code: int) -> None:
     in_gdal = rasterio.CRS.from_epsg(code)
 
-    assert crs_name(in_gdal.to_wkt()) == f"EPSG:{code}"
-    assert crs_name(in_gdal.to_wkt(version=WktVersion.WKT2_2019)) == f"EPSG:{code}"
+    assert identify_crs(in_gdal.to_wkt()) == f"EPSG:{code}"
+    assert identify_crs(in_gdal.to_wkt(version=WktVersion.WKT2_2019)) == f"EPSG:{code}"
 
 
 @pytest.mark.parametrize("code", [31468, 28405])
 def test_the_order_of_axes_does_not_matter(code: int) -> None:
-    name = crs_name(CRS.from_epsg(code).to_wkt("WKT1_ESRI"))  # always easting first
+    name = identify_crs(CRS.from_epsg(code).to_wkt("WKT1_ESRI"))  # always easting first
 
     assert same_crs(name, f"EPSG:{code}")
 
 
 def test_a_datum_shift_of_its_own_is_kept() -> None:
-    name = crs_name(_shifted(31468, "1598.1,73.7,1418.2,0.202,0.045,-2.455,6.7"))
+    name = identify_crs(_shifted(31468, "1598.1,73.7,1418.2,0.202,0.045,-2.455,6.7"))
 
     assert name is not None
     here, there = (
@@ -58,7 +67,7 @@ def test_a_datum_shift_of_its_own_is_kept() -> None:
     "definition", ["+proj=utm +zone=33 +ellps=intl +units=m", "+proj=utm +zone=33 +ellps=bessel +units=m"]
 )
 def test_another_datum_of_much_the_same_projection_keeps_its_definition(definition: str) -> None:
-    name = crs_name(definition)
+    name = identify_crs(definition)
 
     assert name is not None
     assert not name.startswith("EPSG")
@@ -76,23 +85,23 @@ def test_a_scene_keeps_the_datum_shift_of_its_file(tmp_path: Path) -> None:
 
 
 def test_undefined_is_no_crs_and_local_is_local() -> None:
-    assert crs_name(_UNDEFINED) is None
-    assert is_local(crs_name(_LOCAL))
+    assert identify_crs(_UNDEFINED) is None
+    assert is_local(identify_crs(_LOCAL))
     assert not is_local("EPSG:32633")
     assert not is_local(None)
 
 
 @pytest.mark.parametrize("name", ["EPSG:4978", "EPSG:5773", _LOCAL])
 def test_polygons_are_only_put_where_they_have_a_place(name: str) -> None:
-    with pytest.raises(UsageError, match="polygons have no place") as caught:
-        parse_map_crs(name)
+    with pytest.raises(UsageError, match="Polygons cannot be written in") as caught:
+        require_map_crs(name)
     assert caught.value.hint
 
 
 def test_units_are_those_of_the_crs() -> None:
-    assert greenwich("EPSG:27572") == pytest.approx(2.33722917)  # Paris, stated in grads
-    assert greenwich("EPSG:5330") == pytest.approx(106.8077194)  # Jakarta, in degrees
-    assert greenwich("EPSG:32633") == 0
+    assert prime_meridian("EPSG:27572") == pytest.approx(2.33722917)  # Paris, stated in grads
+    assert prime_meridian("EPSG:5330") == pytest.approx(106.8077194)  # Jakarta, in degrees
+    assert prime_meridian("EPSG:32633") == 0
     assert full_turn("EPSG:4326") == 360
     assert full_turn("EPSG:4807") == 400  # grads
     assert metres_per_unit("EPSG:2263") == pytest.approx(1200 / 3937)  # feet of the US survey

@@ -108,7 +108,7 @@ def test_a_crs_without_a_geotransform_places_nothing(tmp_path: Path) -> None:
     with Scene.open(path) as scene:
         assert scene.info.crs is None
         assert scene.info.gsd is None
-        assert "not georeferenced: it states EPSG:32632" in str(scene.info.doubt)
+        assert "not georeferenced: it has the CRS EPSG:32632" in str(scene.info.doubt)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_a_crs_without_a_geotransform_places_nothing(tmp_path: Path) -> None:
         ("EPSG:4326", (500000, 5000000), "metres labelled as degrees"),
         ("EPSG:4326", (10, 95), "metres labelled as degrees"),
         ("EPSG:32633", (1e9, 1e9), "not defined"),
-        ("EPSG:2154", (5000000, 500000), "degrees from where EPSG:2154 is used"),
+        ("EPSG:2154", (5000000, 500000), "degrees outside the area of use of EPSG:2154"),
     ],
 )
 def test_places_that_cannot_be_are_doubted_with_numbers(
@@ -170,9 +170,9 @@ def test_a_raster_in_local_coordinates_is_not_put_onto_the_ground(tmp_path: Path
     labels = _labels(tmp_path / "labels.tif", Affine(1, 0, 5, 0, -1, 5), np.ones((4, 4)), local)
     scene = write_scene(tmp_path / "scene.tif", np.zeros((1, 8, 8), "uint8"))
 
-    with Scene.open(scene) as opened, pytest.raises(LabelError, match="is in local coordinates"):
+    with Scene.open(scene) as opened, pytest.raises(LabelError, match="has a local CRS"):
         labels.on(opened.info)
-    with Scene.open(scene) as opened, pytest.raises(SceneError, match="is in local coordinates"):
+    with Scene.open(scene) as opened, pytest.raises(SceneError, match="has a local CRS"):
         ExtendedScene(opened, [str(tmp_path / "labels.tif")])
 
 
@@ -181,7 +181,7 @@ def test_a_crs_that_is_none_of_a_plane_places_nothing(tmp_path: Path) -> None:
 
     with Scene.open(path) as scene:
         assert (scene.info.crs, scene.info.gsd) == (None, None)
-        assert "states EPSG:4978, which is no CRS of a plane" in str(scene.info.doubt)
+        assert "has the CRS EPSG:4978, which is not a planar CRS" in str(scene.info.doubt)
 
 
 def test_a_scene_across_the_seam_of_a_global_raster_is_not_half_labelled(tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_a_scene_across_the_seam_of_a_global_raster_is_not_half_labelled(tmp_pat
         path = write_scene(tmp_path / "scene.tif", np.zeros((1, 8, 20), "uint8"), crs="EPSG:4326", transform=transform)
         with Scene.open(path) as scene:
             if crosses:
-                with pytest.raises(LabelError, match="lies across the edge"):
+                with pytest.raises(LabelError, match="crosses the edge"):
                     labels.on(scene.info)
             else:
                 on_grid = labels.on(scene.info)

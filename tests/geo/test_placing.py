@@ -16,9 +16,9 @@ from pyproj import CRS, Transformer
 from rasterio.windows import Window
 
 from satseg.errors import LabelError
+from satseg.geo.feature_store import FeatureStore
 from satseg.geo.placing import Placing
 from satseg.geo.polygons import repair
-from satseg.geo.vector_layer import FeatureStore
 from satseg.labels.vector_labels import VectorLabels
 from satseg.raster.area import AreaOfInterest
 from satseg.records import BandSpec, SceneInfo
@@ -223,7 +223,7 @@ def test_coordinates_that_are_not_finite_are_left_out_and_counted(
     ("crs", "shape", "phrase"),
     [
         ("EPSG:4326", shapely.box(500000, 5000000, 500100, 5000100), "metres labelled as degrees"),
-        ("EPSG:2154", shapely.box(5e6, 5e5, 5.1e6, 6e5), "degrees from where EPSG:2154 is used"),
+        ("EPSG:2154", shapely.box(5e6, 5e5, 5.1e6, 6e5), "degrees outside the area of use of EPSG:2154"),
     ],
 )
 def test_labels_in_places_that_cannot_be_are_doubted(
@@ -252,7 +252,7 @@ def test_regions_of_splits_bend_and_turn_as_labels_do(tmp_path: Path, west: floa
 @pytest.mark.parametrize(("labels_crs", "scene_crs"), [(_LOCAL, "EPSG:32633"), ("EPSG:32633", _LOCAL)])
 def test_local_coordinates_have_no_place_on_the_ground(labels_crs: str, scene_crs: str) -> None:
     with pytest.raises(
-        LabelError, match=r"in local coordinates \(Local Coordinates \(m\)\), and nothing says"
+        LabelError, match=r"has a local CRS \(Local Coordinates \(m\)\), which cannot be transformed"
     ) as caught:
         Placing(labels_crs, _scene(Affine.scale(1, -1), scene_crs), name="labels.gpkg", error=LabelError)
     assert caught.value.hint

@@ -10,7 +10,8 @@ import pytest
 import shapely
 
 from satseg.errors import LabelError
-from satseg.geo.vector_layer import FeatureStore, VectorLayer
+from satseg.geo.feature_store import FeatureStore
+from satseg.geo.vector_layer import VectorLayer
 
 
 def test_geoparquet_labels_are_those_of_the_geopackage(tmp_path: Path) -> None:
@@ -33,7 +34,7 @@ def test_geoparquet_labels_are_those_of_the_geopackage(tmp_path: Path) -> None:
 
 def test_a_parquet_file_without_geometries_is_refused(tmp_path: Path) -> None:
     pd.DataFrame({"a": [1]}).to_parquet(tmp_path / "l.parquet")
-    with pytest.raises(LabelError, match="no GeoParquet file"):
+    with pytest.raises(LabelError, match="not a GeoParquet file"):
         VectorLayer.open(str(tmp_path / "l.parquet"))
 
 

@@ -255,7 +255,7 @@ def test_a_condition_chooses_features(tmp_path: Path) -> None:
     assert source.classes.names == ("background", "1")
     with pytest.raises(LabelError, match="cannot be read") as caught:
         open_labels(two_kinds(tmp_path / "b.gpkg"), where="kind = (")
-    assert caught.value.hint == "The condition was --where 'kind = ('."
+    assert caught.value.hint == "The condition was `where='kind = ('`."
     with pytest.raises(LabelError, match="hold no feature that meets the condition"):
         open_labels(two_kinds(tmp_path / "c.gpkg"), where="level > 9")
 

@@ -11,7 +11,7 @@ from pyproj import CRS, Transformer
 
 from satseg.classes import ClassTable
 from satseg.files.names import open_raster
-from satseg.geo.crs import crs_name, crs_of_raster
+from satseg.geo.crs import crs_of_raster, identify_crs
 from satseg.mapfile.work_raster import WorkRaster
 from satseg.mapfile.writer import read_class_table, write_map
 from satseg.records import BandSpec, MapLayer, SceneInfo
@@ -116,7 +116,7 @@ def test_any_grid_is_kept(tmp_path: Path, crs: str | None, transform: Affine) ->
 def test_a_crs_of_its_own_is_that_of_the_map(tmp_path: Path) -> None:
     wkt = CRS.from_epsg(31468).to_wkt("WKT1_GDAL")
     end = wkt.index("]]", wkt.index("SPHEROID")) + 2
-    shifted = crs_name(f"{wkt[:end]},TOWGS84[1598.1,73.7,1418.2,0.202,0.045,-2.455,6.7]{wkt[end:]}")
+    shifted = identify_crs(f"{wkt[:end]},TOWGS84[1598.1,73.7,1418.2,0.202,0.045,-2.455,6.7]{wkt[end:]}")
     with open_raster(write(tmp_path, np.zeros((1, 40, 60), dtype=np.uint8), crs=shifted)) as dataset:
         found = crs_of_raster(dataset)
     assert found is not None

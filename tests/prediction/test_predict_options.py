@@ -167,7 +167,7 @@ def test_the_map_inside_an_area_does_not_depend_on_its_outline(tmp_path: Path) -
 def test_an_area_elsewhere_is_refused(tmp_path: Path) -> None:
     scene = write_scene(tmp_path / "scene.tif", ramp())
     geopandas.GeoSeries([shapely.box(0, 0, 1, 1)], crs="EPSG:4326").to_file(tmp_path / "area.gpkg")
-    with pytest.raises(AreaError, match="Nothing of the area"):
+    with pytest.raises(AreaError, match="does not overlap"):
         classes_of(mapper(aoi=str(tmp_path / "area.gpkg")), scene, tmp_path)
 
 

@@ -65,18 +65,18 @@ def test_types_that_rasters_lack_are_widened(dtype: str) -> None:
 @pytest.mark.parametrize(
     ("array", "changes", "told"),
     [
-        (PIXELS.transpose(1, 2, 0), {}, "array is an array of 40 x 50 x 3 uint16, which is 40 bands of 3 columns"),
-        (np.zeros((512, 512, 12)), {}, "its bands seem to come last"),
+        (PIXELS.transpose(1, 2, 0), {}, "`array` is an array of 40 x 50 x 3 uint16, that is 40 bands of 3 columns"),
+        (np.zeros((512, 512, 12)), {}, "its bands seem to be last"),
         (np.zeros((4, 3, 40, 40)), {}, r"not \(bands, height, width\)"),
         (np.zeros(5), {}, r"not \(bands, height, width\)"),
         (np.zeros((0, 5, 5)), {}, r"not \(bands, height, width\)"),
-        (np.zeros((40, 40), complex), {}, "made of real numbers"),
-        (np.array([["a"]]), {}, "made of real numbers"),
-        (PIXELS, {"crs": "EPSG:none"}, "crs is 'EPSG:none', which is no CRS"),
-        (PIXELS, {"transform": None}, "does not say where the array lies"),
+        (np.zeros((40, 40), complex), {}, "holds real numbers"),
+        (np.array([["a"]]), {}, "holds real numbers"),
+        (PIXELS, {"crs": "EPSG:none"}, "`crs` is 'EPSG:none', which is not a CRS"),
+        (PIXELS, {"transform": None}, "needs `transform` as well"),
         (PIXELS, {"transform": (5e5, 2, 0, 5e6, 0, -2)}, "not an affine.Affine"),
-        (PIXELS, {"nodata": -1}, "nodata is -1, which no uint16 can be"),
-        (PIXELS, {"names": ["red"]}, "1 names of bands, but 3 bands"),
+        (PIXELS, {"nodata": -1}, "`nodata=-1` is not a value of uint16"),
+        (PIXELS, {"names": ["red"]}, "has 1 names for 3 bands"),
     ],
 )
 def test_what_is_no_scene_is_told(array: Any, changes: dict[str, Any], told: str) -> None:
@@ -103,7 +103,7 @@ def test_an_array_of_classes_becomes_polygons_where_it_lies(tmp_path: Path) -> N
 
 
 def test_a_choice_of_bands_has_no_name_of_its_own() -> None:
-    with pytest.raises(UsageError, match="one whole file is wanted"):
+    with pytest.raises(UsageError, match="a single file is needed"):
         satseg.vectorize(satseg.SceneSource("a.tif", "1"), output="a.gpkg")
 
 
@@ -123,6 +123,6 @@ def test_affine_of_gdal_is_the_hint_that_helps() -> None:
 
 
 def test_a_crs_that_is_unknown_is_told_once(capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(satseg.UsageError, match="crs is 'EPSG:999999', which is no CRS"):
+    with pytest.raises(satseg.UsageError, match="`crs` is 'EPSG:999999', which is not a CRS"):
         satseg.SceneSource.from_array(PIXELS, transform=PLACE["transform"], crs="EPSG:999999")
     assert capfd.readouterr().err == ""

@@ -137,7 +137,7 @@ def test_files_on_different_grids_are_not_stacked(tmp_path: Path, profile: dict[
     width = int(str(profile.pop("width", 2)))
     a = write_scene(tmp_path / "a.tif", numbered(1, 2, 2))
     b = write_scene(tmp_path / "b.tif", numbered(1, 2, width), **profile)
-    with pytest.raises(SceneError, match=rf"a.tif and .*b.tif do not lie on one grid: .*{difference}"):
+    with pytest.raises(SceneError, match=rf"a.tif and .*b.tif are not on the same grid: .*{difference}"):
         Scene.open(a, b)
 
 

@@ -103,9 +103,9 @@ def test_resampled_pixels_do_not_depend_on_the_window(tmp_path: Path, labels: Pa
 
 def test_a_resolution_needs_a_crs(tmp_path: Path, labels: Path) -> None:
     scene = write_scene(tmp_path / "scene.tif", np.ones((1, 64, 64), dtype=np.uint8), crs=None)
-    with pytest.raises(SceneError, match="its ground resolution is unknown"):
+    with pytest.raises(SceneError, match="no known ground resolution"):
         tile([scene], labels=labels, gsd="1m", output=tmp_path / "tiles")
-    with pytest.raises(UsageError, match="--gsd 'fine' is no length"):
+    with pytest.raises(UsageError, match="`gsd='fine'` is not a length"):
         tile([scene], labels=labels, gsd="fine", output=tmp_path / "tiles")
 
 
