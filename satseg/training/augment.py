@@ -1,7 +1,8 @@
-"""What happens to a sample, drawn from its own random generator: geometry, light, noise, lost bands, and CutMix.
+"""Augmentation parameters of a sample: geometry, radiometry, noise, dropped bands and CutMix.
 
-A draw is a plain record, so what happens to a sample is a function of (seed, epoch, sample) alone, in whatever thread
-and order samples are prepared, and on however many devices. :mod:`satseg.training.prepare` does it to whole batches.
+Parameters are drawn from a random generator seeded by (seed, epoch, sample), so that a sample is augmented in the same
+way whatever the thread, the order of preparation and the number of devices. :mod:`satseg.training.prepare` applies them
+to whole batches.
 """
 
 from __future__ import annotations
@@ -20,20 +21,23 @@ SYMMETRIES = 8
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far samples may be changed. Without an argument, it is the preset ``light``.
+    """Ranges of random augmentation. The defaults are the preset ``light``.
 
     Args:
-        symmetries: Whether to turn and flip: the eight symmetries of the square (D4), exact on the pixel grid.
-        gain: Standard deviation of the logarithm of the gain; contrast around the training mean.
-        offset: Standard deviation of the offset, in standard deviations of the band; brightness.
-        gamma: Standard deviation of the logarithm of the exponent, see :func:`satseg.training.radiometry.bend`.
-        warp: Share of samples that are rotated and scaled freely; what comes from outside the tile is ignored.
-        rotation: Largest angle of these, in degrees.
-        scale: Largest zoom of these, in and out.
-        noise: Largest standard deviation of white noise, in standard deviations of the band.
-        blur: Largest standard deviation of the Gaussian that blurs, in pixels.
-        band_dropout: Share of bands that are set to their mean; never all bands of a sample.
-        cutmix: Share of samples that get a rectangle of another training tile, labels included (Yun et al. 2019).
+        symmetries: Rotate by multiples of 90 degrees and flip: the eight symmetries of the square (D4).
+        gain: Contrast: standard deviation of the logarithm of a factor on normalised values.
+        offset: Brightness: standard deviation of an offset, in standard deviations of the band.
+        gamma: Standard deviation of the logarithm of the exponent, see :func:`satseg.training.radiometry.adjust_gamma`.
+        warp: Fraction of samples that are rotated and scaled freely; pixels from outside the tile are ignored.
+        rotation: Maximum angle of free rotation, in degrees.
+        scale: Maximum factor of free scaling, in and out.
+        noise: Maximum standard deviation of white noise, in standard deviations of the band.
+        blur: Maximum standard deviation of a Gaussian blur, in pixels.
+        band_dropout: Fraction of bands that are set to their mean; never all bands of a sample.
+        cutmix: Fraction of samples that get a rectangle of another training tile, labels included (Yun et al. 2019).
+
+    Raises:
+        UsageError: A value is out of its range.
     """
 
     symmetries: bool = True
@@ -52,10 +56,10 @@ class Augmentation:
         check_fields(self)
         for name in ("warp", "band_dropout", "cutmix"):
             if not 0 <= getattr(self, name) <= 1:
-                raise UsageError(f"The share {name} = {getattr(self, name)} of an augmentation is not in 0..1.")
+                raise UsageError(f"The augmentation `{name}={getattr(self, name)}` is not in the range 0 to 1.")
         for name, least in (("scale", 1), *((n, 0) for n in ("gain", "offset", "gamma", "rotation", "noise", "blur"))):
             if not getattr(self, name) >= least:
-                raise UsageError(f"The {name} = {getattr(self, name)} of an augmentation is below {least}.")
+                raise UsageError(f"The augmentation `{name}={getattr(self, name)}` is below {least}.")
 
 
 PRESETS = {
@@ -68,10 +72,10 @@ PRESETS = {
 
 
 def find_augmentation(name: str) -> Augmentation:
-    """Return the preset of that name.
+    """Return a preset by its name.
 
     Raises:
-        UsageError: There is none.
+        UsageError: The preset does not exist.
     """
     if name in PRESETS:
         return PRESETS[name]
@@ -81,20 +85,20 @@ def find_augmentation(name: str) -> Augmentation:
 
 
 @dataclass(frozen=True, eq=False)
-class Draw:
-    """What is done to one sample; of a batch, every array has an axis N in front.
+class AugmentationParams:
+    """Augmentation parameters of one sample, or of a batch: then every array has a leading axis N.
 
     Args:
-        symmetry: () int64, 0..7: quarter turns, plus 4 where the columns are mirrored first.
-        angle: () float32 degrees of free rotation, anticlockwise as seen with the first row on top.
-        zoom: () float32 factor of the size; 1 is none.
-        gamma: (C,) float32 exponent of each band.
-        gain: (C,) float32 factor of each band's normalised values.
-        offset: (C,) float32 summand of each band's normalised values.
-        noise: () float32 standard deviation.
-        noise_seed: () int64 seed of the noise.
-        blur: () float32 standard deviation in pixels.
-        kept: (C,) bool, bands that are not dropped.
+        symmetry: () int64, 0..7: number of 90 degree rotations, plus 4 if the columns are mirrored first.
+        angle: () float32, degrees of free rotation, anticlockwise with the first row on top.
+        zoom: () float32, factor of the size; 1 leaves it unchanged.
+        gamma: (C,) float32, exponent of each band.
+        gain: (C,) float32, factor on the normalised values of each band.
+        offset: (C,) float32, added to the normalised values of each band.
+        noise: () float32, standard deviation of the noise.
+        noise_seed: () int64, seed of the noise.
+        blur: () float32, standard deviation of the blur in pixels.
+        kept: (C,) bool, False for dropped bands.
     """
 
     symmetry: np.ndarray
@@ -109,10 +113,11 @@ class Draw:
     kept: np.ndarray
 
 
-def draw(augmentation: Augmentation, num_bands: int, rng: np.random.Generator) -> Draw:
-    """Draw what to do to one sample.
+def draw_params(augmentation: Augmentation, num_bands: int, rng: np.random.Generator) -> AugmentationParams:
+    """Draw the augmentation parameters of one sample.
 
-    Half of the variance of gain, offset and gamma is common to all bands (light), half is each band's own (colour).
+    Half of the variance of gain, offset and gamma is shared by all bands (illumination), half is independent for each
+    band (colour).
     """
     symmetry = int(rng.integers(SYMMETRIES)) if augmentation.symmetries else 0
     gain, offset = _per_band(rng, 2, num_bands)
@@ -121,7 +126,7 @@ def draw(augmentation: Augmentation, num_bands: int, rng: np.random.Generator) -
     angle, zoom = rng.uniform(-1, 1, 2) * warped
     noise, blur = rng.random(2)
     kept = rng.random(num_bands) >= augmentation.band_dropout
-    return Draw(
+    return AugmentationParams(
         symmetry=np.array(symmetry),
         angle=np.array(augmentation.rotation * angle, dtype=np.float32),
         zoom=np.array(augmentation.scale**zoom, dtype=np.float32),
@@ -135,16 +140,17 @@ def draw(augmentation: Augmentation, num_bands: int, rng: np.random.Generator) -
     )
 
 
-def stack_draws(draws: Sequence[Draw]) -> Draw:
-    """Return the draws of a batch as one."""
-    return Draw(*(np.stack([getattr(one, part.name) for one in draws]) for part in fields(Draw)))
+def stack_params(params: Sequence[AugmentationParams]) -> AugmentationParams:
+    """Stack the parameters of samples into those of a batch."""
+    return AugmentationParams(
+        *(np.stack([getattr(one, part.name) for one in params]) for part in fields(AugmentationParams))
+    )
 
 
-def draw_box(size: int, rng: np.random.Generator) -> tuple[slice, slice]:
-    """Draw rows and columns of a rectangle in a square of ``size`` pixels, as CutMix does with Beta(1, 1).
+def cutmix_box(size: int, rng: np.random.Generator) -> tuple[slice, slice]:
+    """Draw rows and columns of a CutMix rectangle in a square of ``size`` pixels, with area fraction Beta(1, 1).
 
-    Its sides are those of the square times the root of a share that is uniform in 0..1; what lies beyond the square is
-    cut off.
+    The sides are those of the square times the root of a uniform random number in 0..1, and clipped to the square.
     """
     side = size * np.sqrt(rng.random())
     centres = rng.uniform(0, size, 2)
@@ -153,15 +159,15 @@ def draw_box(size: int, rng: np.random.Generator) -> tuple[slice, slice]:
     return slice(int(starts[0]), int(stops[0])), slice(int(starts[1]), int(stops[1]))
 
 
-def turn(array: np.ndarray, symmetry: int) -> np.ndarray:
-    """Apply one of the eight symmetries to (..., H, W); returns a view, turned shapes swap H and W."""
+def apply_symmetry(array: np.ndarray, symmetry: int) -> np.ndarray:
+    """Apply one of the eight symmetries to (..., H, W) and return a view; odd rotations swap H and W."""
     if symmetry >= 4:
         array = array[..., ::-1]
     return np.rot90(array, symmetry % 4, axes=(-2, -1))
 
 
 def _per_band(rng: np.random.Generator, rows: int, num_bands: int) -> np.ndarray:
-    """Return (rows, C) normal numbers of variance 1, of which half is common to a row."""
+    """Return (rows, C) standard normal numbers; half of the variance is shared within a row."""
     common, own = rng.standard_normal((rows, 1)), rng.standard_normal((rows, num_bands))
     mixed: np.ndarray = (common + own) / np.sqrt(2)
     return mixed

@@ -1,4 +1,4 @@
-"""How much each class counts in the cross-entropy, from the pixels that the training tiles hold of it."""
+"""Class weights for pixel losses, from the number of labelled pixels of each class in the training tiles."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ CLASS_WEIGHTS = ("none", "inverse", "median")
 
 
 def class_weights(rule: str, pixels: Sequence[Sequence[int]]) -> np.ndarray | None:
-    """Weigh classes by how rare they are.
+    """Compute class weights: the rarer a class, the larger its weight.
 
     Args:
-        rule: ``none``; ``inverse``, one over the share of the class; or ``median``, the median frequency balancing
-            of SegNet (Badrinarayanan et al. 2017, section 4), where the frequency of a class is its share of the
-            tiles that hold it at all.
+        rule: ``none``; ``inverse``, the inverse class frequency; or ``median``, the median frequency balancing of
+            SegNet (Badrinarayanan et al. 2017, section 4), where the frequency of a class is its fraction of the
+            labelled pixels in the tiles that contain it.
         pixels: (T, K) labelled pixels per tile and class.
 
     Returns:
-        (K,) float32, or None for ``none``. ``inverse`` weights average 1 over the classes present. A class that
-        no tile holds gets 0.
+        (K,) float32, or None for ``none``. ``inverse`` weights average 1 over the classes present. A class that no tile
+        contains gets 0.
     """
     if rule == "none":
         return None

@@ -1,4 +1,4 @@
-"""The devices of a run: how they are launched, and sums over all of them, through which gradients flow."""
+"""Devices of a run: launch one process per device, and sum tensors over them with gradients."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from torch import Tensor
 from satseg.errors import UsageError
 
 Total = Callable[[Tensor], Tensor]
-"""Adds up a tensor over all devices."""
+"""Sums a tensor over all devices."""
 
 
-def alone(tensor: Tensor) -> Tensor:
-    """Return the sum over one device: the tensor itself."""
+def single_device(tensor: Tensor) -> Tensor:
+    """Return the sum over a single device, which is the tensor itself."""
     return tensor
 
 
 class AllSum(torch.autograd.Function):
-    """The sum of a tensor over all processes.
+    """Differentiable sum of a tensor over all processes.
 
-    A loss made of such sums is the same number in every process: that of the whole batch. Backward hands each process
-    the gradient of that loss times the number of processes, which is what averaging gradients afterwards, as data
-    parallel training does, divides by. So the average is the exact gradient of the whole batch.
+    A loss built from such sums has the same value in every process: the loss of the whole batch. The backward pass
+    multiplies gradients by the number of processes, because data parallel training averages them afterwards; the
+    average is then the exact gradient of the whole batch.
     """
 
     @staticmethod
@@ -44,20 +44,20 @@ class AllSum(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        """Return the gradient for this process's share of the sum."""
+        """Return the gradient of this process's tensor."""
         return gradient * torch.distributed.get_world_size()
 
 
 def total_over(devices: int) -> Total:
-    """Return what adds up over ``devices`` processes."""
+    """Return a function that sums over ``devices`` processes."""
     if devices == 1:
-        return alone
+        return single_device
     apply: Total = AllSum.apply
     return apply
 
 
 def gather(names: Sequence[str]) -> list[str]:
-    """Return the names of all processes, in their order; every process has to ask."""
+    """Gather names from all processes, in rank order; every process has to call it."""
     if not torch.distributed.is_initialized():
         return list(names)
     parts: list[Sequence[str]] = [()] * torch.distributed.get_world_size()
@@ -66,17 +66,17 @@ def gather(names: Sequence[str]) -> list[str]:
 
 
 def process_rank(devices: int = 1, nodes: int = 1) -> int:
-    """Return the number of this process among those of a run, from 0, before anything is launched.
+    """Return the rank of this process in a run, before anything is launched.
 
-    A run on one device has one process, whatever the environment says: several runs that one ``srun`` starts side by
-    side have ranks, but none of them is a part of another.
+    A run on a single device always has rank 0: independent runs that one ``srun`` starts have ranks, too, but do not
+    belong together.
 
     Args:
-        devices: Devices on each node.
-        nodes: Machines.
+        devices: Devices per node.
+        nodes: Number of nodes.
 
     Raises:
-        UsageError: Another number of processes was started than there are devices, or their ranks are no numbers.
+        UsageError: The number of started processes is not the number of devices, or a rank is not a number.
     """
     if devices * nodes == 1:
         return 0
@@ -87,9 +87,9 @@ def process_rank(devices: int = 1, nodes: int = 1) -> int:
 
 
 def _find_launcher(devices: int, nodes: int) -> ClusterEnvironment:
-    """Return what started the processes of a run on several devices: torchrun, srun, or Fabric, which is to do it.
+    """Return the launcher of a run on several devices: torchrun, srun, or Fabric itself.
 
-    Fabric would look for MPI too, whose own start-up has side effects.
+    Fabric's own detection also tries MPI, whose start-up has side effects.
     """
     wanted = devices * nodes
     if TorchElasticEnvironment.detect():
@@ -106,17 +106,18 @@ def _find_launcher(devices: int, nodes: int) -> ClusterEnvironment:
         return SLURMEnvironment()
     except RuntimeError:
         raise UsageError(
-            "SLURM does not tell how many processes each node has.", hint=f"Give srun --ntasks-per-node {devices}."
+            "SLURM does not say how many processes run on each node.",
+            hint=f"Pass --ntasks-per-node {devices} to srun.",
         ) from None
 
 
 def _check_number(variable: str, started: int, devices: int, nodes: int) -> None:
     if started != devices * nodes:
         raise UsageError(
-            f"{started} processes were started ({variable}), but --devices {devices} and --nodes {nodes} make "
+            f"{started} processes were started ({variable}), but `devices={devices}` and `nodes={nodes}` need "
             f"{devices * nodes}.",
-            hint="Start as many as there are devices, or just one: without torchrun, and with SLURM_NTASKS unset, "
-            "satseg starts those of a machine itself.",
+            hint="Start one process per device; or a single one, without torchrun and with SLURM_NTASKS unset: satseg "
+            "then starts the other processes of the node itself.",
         )
 
 
@@ -130,28 +131,31 @@ def _number(variable: str, default: int) -> int:
 
 
 def make_fabric(device: torch.device, precision: str, *, devices: int = 1, nodes: int = 1) -> Fabric:
-    """Return Fabric for the devices of a run; several of them each get a process, and gradients are averaged.
+    """Set Fabric up for the devices of a run: one process per device, gradients are averaged.
 
     Args:
-        device: Kind of device; its index counts only where there is one.
-        precision: As Fabric spells it.
-        devices: Devices on each node.
-        nodes: Machines.
+        device: Type of the devices; its index is used for a single device only.
+        precision: Precision as Fabric spells it.
+        devices: Devices per node.
+        nodes: Number of nodes.
 
     Raises:
-        UsageError: Several devices of one name were asked for, of a kind that is alone, or more than there are; or
-            another number of processes was started.
+        UsageError: The devices are not available, a single device was named for several processes, or the number of
+            started processes is not the number of devices.
     """
     for option, value in (("devices", devices), ("nodes", nodes)):
         if value < 1:
-            raise UsageError(f"--{option} is {value}; it starts at 1.")
+            raise UsageError(f"`{option}={value}` is too small.", hint="Its minimum is 1.")
     if device.type == "cuda" and devices > torch.cuda.device_count():
-        raise UsageError(f"There are no {devices} GPUs here: torch finds {torch.cuda.device_count()}.")
+        raise UsageError(f"`devices={devices}` exceeds the {torch.cuda.device_count()} GPUs that torch finds.")
     if devices * nodes > 1 and (device.index is not None or device.type == "mps"):
-        raise UsageError(f"{devices * nodes} devices cannot all be {device}.", hint="Use --device cuda or cpu.")
+        raise UsageError(
+            f"{devices * nodes} processes cannot share the device {device}.",
+            hint="Set `device='cuda'` or `device='cpu'`.",
+        )
     plugins: list[Any] = [] if precision == "32-true" else [_mixed(device, precision)]
     if devices * nodes == 1:
-        # Named, so that Fabric looks for no other, nor stumbles over a cluster's variables.
+        # Passed explicitly, so that Fabric detects no other launcher from the variables of a cluster.
         one: list[int] | int = [device.index or 0] if device.type == "cuda" else 1
         return Fabric(accelerator=device.type, devices=one, plugins=[*plugins, LightningEnvironment()])
     plugins.append(_find_launcher(devices, nodes))
@@ -159,19 +163,19 @@ def make_fabric(device: torch.device, precision: str, *, devices: int = 1, nodes
 
 
 def launch(fabric: Fabric) -> None:
-    """Start the other processes and meet them, without what Fabric would say and set besides."""
+    """Start the other processes and connect to them; keep Fabric from logging and from changing the thread count."""
     threads = torch.get_num_threads()
-    talk = logging.getLogger("lightning_fabric")
-    level = talk.level
-    talk.setLevel(logging.WARNING)
+    logger = logging.getLogger("lightning_fabric")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
     try:
         fabric.launch()
     finally:
-        talk.setLevel(level)
+        logger.setLevel(level)
         torch.set_num_threads(threads)
 
 
 def _mixed(device: torch.device, precision: str) -> MixedPrecision:
-    """Return mixed precision as an object: by name, Fabric announces it on stderr."""
+    """Return mixed precision as a plugin object: given by name, Fabric announces it on stderr."""
     scaler = torch.amp.GradScaler(device.type) if precision == "16-mixed" else None
     return MixedPrecision(precision, device.type, scaler)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Interruptions between steps, never within one."""
+"""Defer signals, so that training is interrupted between steps and never within one."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def uninterrupted() -> Iterator[list[int]]:
-    """Hold Ctrl-C (and SIGTERM, where Python handles it) back until the block ends, then let it act.
+    """Defer Ctrl-C (and SIGTERM, if Python handles it) until the block ends.
 
-    Gives the block a list of the signals that are held back so far.
-
-    Weights that were half updated, or norms that saw a batch which the weights did not, could not be continued
-    from exactly. Outside the main thread, where Python delivers no signals, this does nothing.
+    Yields the list of signals deferred so far. A run could not be resumed exactly from half updated weights, or from
+    batch norms that have seen one batch more than the weights. Does nothing outside the main thread, because Python
+    delivers signals only there.
 
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed while the block ran.

@@ -1,4 +1,4 @@
-"""A network that learns: one update, its scores' network, and all that continuing needs, as tensors."""
+"""A network with its optimiser and loss: one update, logits for validation, and the state that resuming needs."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from satseg.classes import IGNORE_INDEX
 from satseg.errors import TrainingError, UsageError
 from satseg.raster.bands import Normaliser, upload
 from satseg.records import BandStatistics
-from satseg.training.averages import Averages
 from satseg.training.devices import gather, total_over
 from satseg.training.loss import Loss
+from satseg.training.moving_average import MovingAverage
 from satseg.training.optimizers import encoder_of, make_optimizer, optimizer_tensors, restore_optimizer, set_rate
 from satseg.training.prepare import prepare
 from satseg.training.recipe import Recipe
@@ -28,7 +28,7 @@ from satseg.training.sampling import Batch
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-_FAR = 1000.0  # standard deviations: farther out lies no light, but a nodata value that nobody declared
+_EXTREME = 1000.0  # standard deviations: beyond that lie undeclared nodata values, not measurements
 
 
 class Learner:
@@ -36,13 +36,13 @@ class Learner:
 
     Args:
         model: The network; it is moved to the device.
-        recipe: How to train it.
-        statistics: Statistics of the training tiles.
-        fabric: Devices and precision, launched.
+        recipe: Training recipe.
+        statistics: Band statistics of the training tiles.
+        fabric: Devices and precision, already launched.
         class_weights: (K,) float32, or None.
 
     Raises:
-        UsageError: The recipe treats an encoder differently, and the network has none.
+        UsageError: The recipe sets options of the encoder, but the network has no encoder.
     """
 
     def __init__(
@@ -60,12 +60,12 @@ class Learner:
         self.optimizer = make_optimizer(
             recipe.optimizer,
             self.model,
-            lr=recipe.peak,
+            lr=recipe.peak_lr,
             weight_decay=recipe.weight_decay,
             encoder_rate=recipe.encoder_rate,
         )
         self._encoder = self._find_encoder()
-        self._averages = Averages(self.model, recipe.ema) if recipe.ema else None
+        self._averages = MovingAverage(self.model, recipe.ema) if recipe.ema else None
         self._statistics = statistics
         self._fabric = fabric
         self._total = total_over(fabric.world_size)
@@ -74,7 +74,7 @@ class Learner:
         self._with_aux = hasattr(model, "forward_with_aux")
 
     def setup(self) -> None:
-        """Wrap the network for its devices and precision; once, after :meth:`restore`."""
+        """Wrap the network for its devices and precision. Call it once, after :meth:`restore`."""
         if self.recipe.compile:
             for name in ("forward", "forward_with_aux"):
                 if hasattr(self.model, name):
@@ -84,13 +84,16 @@ class Learner:
             self._network.mark_forward_method("forward_with_aux")
 
     def update(self, batches: Sequence[Batch], *, step: int, epoch: float, lr: float) -> float:
-        """Update the network once by the mean gradient of the batches, and return the mean loss over all devices.
+        """Do one optimiser update with the mean gradient of the batches.
 
         Args:
-            batches: This process's part of the step.
+            batches: The batches of this process.
             step: Updates done before.
             epoch: Passes over the data done before.
             lr: Learning rate.
+
+        Returns:
+            The mean loss over all devices.
 
         Raises:
             TrainingError: The loss is not finite.
@@ -127,25 +130,25 @@ class Learner:
 
     @contextmanager
     def at_its_best(self) -> Iterator[nn.Module]:
-        """Hand out the network in eval mode with the weights to validate and to keep: the averages where there are."""
+        """Yield the network in eval mode with the weights to validate and save: the moving average if there is one."""
         self.model.eval()
         with self._averages.in_place() if self._averages else nullcontext():
             yield self.model
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return what continuing needs beside the weights."""
+        """Return the tensors that resuming needs in addition to the weights."""
         parts = {"optimizer": optimizer_tensors(self.optimizer)}
         if self._averages:
             parts["ema"] = self._averages.tensors()
         return {f"{part}.{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
 
     def values(self) -> dict[str, Any]:
-        """Return what continuing needs beside tensors, ready for JSON."""
+        """Return the values that resuming needs in addition to tensors, ready for JSON."""
         scaler = self._scaler()
         return {} if scaler is None else {"scaler": scaler.state_dict()}
 
     def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        """Put back what :meth:`tensors` and :meth:`values` took; the weights are those of the model already."""
+        """Restore what :meth:`tensors` and :meth:`values` returned; the model has its weights already."""
         parts: dict[str, dict[str, Tensor]] = {"optimizer": {}, "ema": {}}
         for name, tensor in tensors.items():
             part, _, rest = name.partition(".")
@@ -157,17 +160,26 @@ class Learner:
             scaler.load_state_dict(copy.deepcopy(dict(values["scaler"])))
 
     def _backward(self, batch: Batch, parts: int, step: int) -> float:
-        """Add the gradient of one batch, one of so many parts of the step, and return its part of the loss."""
+        """Accumulate the gradient of one batch.
+
+        Args:
+            batch: One of the batches of a step.
+            parts: Number of batches in the step.
+            step: Updates done before.
+
+        Returns:
+            The contribution of the batch to the loss of the step.
+        """
         images, targets = prepare(batch, self._statistics, self._fabric.device)
         loss = self._loss(images, targets) / parts
         self._fabric.backward(loss)
         value = float(loss.detach())
-        if not math.isfinite(value):  # in every process: it is the loss of all of them
-            names = gather(_suspects(batch, images)) or gather(batch.names)
+        if not math.isfinite(value):  # the same in every process: it is the loss over all of them
+            names = gather(_extreme_tiles(batch, images)) or gather(batch.names)
             raise TrainingError(
                 f"The loss is {value} at step {step + 1}, on the tiles {', '.join(names)}.",
-                hint=f"Try a lower learning rate than {self.recipe.peak:g}, and look at the values of these tiles. "
-                "With --precision fp16, large values overflow: take bf16 or fp32.",
+                hint=f"Lower the learning rate, `lr={self.recipe.peak_lr:g}`, and check the values of these tiles. "
+                "Large values overflow with `precision='fp16'`: use 'bf16' or 'fp32' instead.",
             )
         return value
 
@@ -177,7 +189,7 @@ class Learner:
             return loss
         logits, outputs = self._network.forward_with_aux(images)
         aux_loss: Callable[..., Tensor] = getattr(self.model, "aux_loss")  # noqa: B009 - nn.Module types it as Tensor
-        # It is a mean over the pixels that count; together with the other devices', a mean over all of theirs.
+        # aux_loss is a mean over the labelled pixels of this device; weigh it to get the mean over all devices.
         counted = (targets != IGNORE_INDEX).sum().float()
         aux = self._total(aux_loss(outputs, targets) * counted) / self._total(counted).clamp(min=1)
         return self._criterion(logits, targets) + aux
@@ -189,13 +201,13 @@ class Learner:
         encoder = encoder_of(self.model)
         if encoder is None:
             raise UsageError(
-                f"The network {recipe.arch} has no encoder to freeze or to train more slowly.",
-                hint="Leave --encoder-rate and --freeze-encoder away.",
+                f"The network {recipe.arch} has no encoder that could be frozen or have its own learning rate.",
+                hint="Leave `encoder_rate` and `freeze_encoder` out.",
             )
         return encoder
 
     def _freeze(self, epoch: float) -> list[nn.Parameter]:
-        """Hold still what the recipe says, and return what is not to move; ``train()`` was called just before."""
+        """Freeze norms and encoder as the recipe says, and return the frozen parameters. Call it after ``train()``."""
         if self.recipe.freeze_norm:
             for module in self.model.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
@@ -205,7 +217,7 @@ class Learner:
         frozen = epoch < self.recipe.freeze_encoder
         if frozen:
             self._encoder.eval()
-        if self._fabric.world_size == 1:  # several processes wait for the gradient of everything
+        if self._fabric.world_size == 1:  # data parallel training waits for the gradients of all parameters
             self._encoder.requires_grad_(not frozen)
         return list(self._encoder.parameters()) if frozen else []
 
@@ -220,7 +232,7 @@ def _seed_of(seed: int, step: int, rank: int) -> int:
     return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]) >> 1
 
 
-def _suspects(batch: Batch, images: Tensor) -> list[str]:
-    """Return the tiles that hold values which are not finite or far out."""
+def _extreme_tiles(batch: Batch, images: Tensor) -> list[str]:
+    """Return the tiles with values that are not finite or extremely far from the mean."""
     largest = images.flatten(1).abs().amax(dim=1).cpu()
-    return [name for name, value in zip(batch.names, largest.tolist(), strict=True) if not value < _FAR]
+    return [name for name, value in zip(batch.names, largest.tolist(), strict=True) if not value < _EXTREME]

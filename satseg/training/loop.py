@@ -1,9 +1,8 @@
-"""The training loop, from top to bottom.
+"""The training loop.
 
-Everything that happens is a function of the step and of the progress: which samples a batch holds and how they are
-augmented, what dropout drops, the learning rate, the moments of validation. So the state between two steps is
-small - weights, moments of the optimiser, a few numbers - and a run that was interrupted goes on as if nothing
-had happened. All processes of a run take the same steps; the first one writes.
+Samples, augmentation, dropout, learning rate and validation are functions of the step and of the progress. The state
+between two steps is therefore small (weights, optimiser moments, a few numbers), and a resumed run continues exactly
+as if it had not been interrupted. All processes of a run take the same steps; rank 0 writes the files.
 """
 
 from __future__ import annotations
@@ -31,28 +30,28 @@ from satseg.training.sampling import Batch, TrainingBatches
 from satseg.training.schedule import Budget, learning_rate, validation_due
 from satseg.training.state import LoopState
 
-SAVE_SECONDS = 600.0  # a kill costs at most this much, however long an epoch is
+SAVE_SECONDS = 600.0  # a killed run loses at most this much work, however long an epoch is
 
 Network = Callable[[np.ndarray, np.ndarray], Tensor]
-"""Maps raw values (N, C, S, S) and valid (N, S, S) bool to logits (N, K, S, S)."""
+"""Computes logits (N, K, S, S) from raw values (N, C, S, S) and valid (N, S, S) bool."""
 
 
 @dataclass
 class Trainer:
-    """A network that learns, its data, its budget, and where the run stands.
+    """A run in progress: network, data, budget and state.
 
     Args:
-        learner: The network, its optimiser and its loss; with the weights and moments of ``state``.
-        batches: This process's training batches.
-        validate: Scores a network, in eval mode, on the validation tiles; the same in every process.
-        fabric: Devices, launched.
-        budget: When to end.
+        learner: The network, its optimiser and its loss, with the weights and moments of ``state``.
+        batches: Training batches of this process.
+        validate: Scores a network in eval mode on the validation tiles; returns the same in every process.
+        fabric: Devices, already launched.
+        budget: Length of the run.
         run: Folder of the run.
-        card: Card of its checkpoints; steps and metrics are filled in.
+        card: Model card of its checkpoints; steps and metrics are filled in.
         workers: Threads that prepare batches.
-        progress: Told after every step.
-        watchers: Told after every validation.
-        state: Where the run stands.
+        progress: Called after every step.
+        watchers: Called after every validation.
+        state: State of the loop.
     """
 
     learner: Learner
@@ -68,13 +67,13 @@ class Trainer:
     state: LoopState = field(default_factory=LoopState)
 
     def fit(self, started: float) -> LoopState:
-        """Train until the budget is spent or nothing gets better; the end is always validated and saved.
+        """Train until the budget is spent or patience runs out; validate and save at the end.
 
         Args:
-            started: ``perf_counter()`` when the run began; earlier parts of a resumed run count by the state.
+            started: ``perf_counter()`` at the start of the run; the time before a resume is part of ``state``.
 
         Returns:
-            Where the run ended.
+            The state at the end of the run.
 
         Raises:
             TrainingError: The loss is not finite.
@@ -87,7 +86,7 @@ class Trainer:
         try:
             self._run(batches)
         except KeyboardInterrupt:
-            with uninterrupted():  # who is impatient presses Ctrl-C again
+            with uninterrupted():  # a second Ctrl-C must not break the saving
                 self._save()
             raise
         finally:
@@ -96,9 +95,9 @@ class Trainer:
 
     def _run(self, batches: Iterator[Batch]) -> None:
         state, saved = self.state, perf_counter()
-        # Several processes stop after the same step: signals are held back until all have heard of them.
-        attention = uninterrupted() if self.fabric.world_size > 1 else nullcontext(list[int]())
-        with attention as signals:
+        # Several processes have to stop after the same step: defer signals until all processes know of them.
+        deferred = uninterrupted() if self.fabric.world_size > 1 else nullcontext(list[int]())
+        with deferred as signals:
             while True:
                 done, last, spacing = self._moment()
                 epoch_ended = self.batches.epoch_ended(state.step)
@@ -112,13 +111,13 @@ class Trainer:
                 if self._ended(done):
                     return
                 begun, rate = perf_counter(), self._rate(done)
-                part = list(islice(batches, self.batches.share.accumulate))
+                part = list(islice(batches, self.batches.shard.accumulate))
                 with uninterrupted():
                     loss = self._step(part, rate)
                     first = state.step == self._first_step
                     state.count(loss, perf_counter() - begun, lr=rate, first=first)
-                self._tell(loss)
-                if self._somewhere(bool(signals)):
+                self._report_progress(loss)
+                if self._in_any_process(bool(signals)):
                     raise KeyboardInterrupt
 
     def _step(self, part: Sequence[Batch], rate: float) -> float:
@@ -131,11 +130,11 @@ class Trainer:
         return validated and (done >= 1 or 0 < patience <= state.stale)
 
     def _validate(self, done: float) -> None:
-        """Score the network, log it, and save it: as the best if it is, and as the last."""
+        """Score the network, log the scores, and save it as the last checkpoint, and as the best if it is."""
         begun, state = perf_counter(), self.state
         with self.learner.at_its_best():
             report = self.validate(self.learner.logits)
-        with uninterrupted():  # from here to the saved state, or not at all
+        with uninterrupted():  # log, best checkpoint and saved state have to agree
             seconds_per_step = state.close_period()
             card = self._card(report)
             better = state.improve(report.mean_iou, report.confusion)
@@ -146,7 +145,7 @@ class Trainer:
                         self.run.save_best(model.state_dict(), card)
                 self.run.log.rewind(state.step - 1)
                 self.run.log.add(row.scalars())
-            self._save(card if not self.learner.recipe.ema else None)  # the scores are those of the averages
+            self._save(card if not self.learner.recipe.ema else None)  # with EMA, the scores are not of these weights
         state.validation_seconds = perf_counter() - begun
         if self.fabric.is_global_zero:
             for watch in self.watchers:
@@ -182,7 +181,7 @@ class Trainer:
             miou=report.mean_iou,
             global_accuracy=report.global_accuracy,
             ious={entry.name: entry.iou for entry in report.classes},
-            pixels_per_second=self.batches.share.step_size * self.batches.reader.size**2 / seconds_per_step,
+            pixels_per_second=self.batches.shard.step_size * self.batches.reader.size**2 / seconds_per_step,
             seconds=elapsed,
             seconds_left=elapsed * (1 - done) / done,
             best=better,
@@ -190,9 +189,9 @@ class Trainer:
 
     def _rate(self, done: float) -> float:
         recipe = self.learner.recipe
-        return learning_rate(recipe.peak, done, schedule=recipe.schedule, warm_up=recipe.rise)
+        return learning_rate(recipe.peak_lr, done, schedule=recipe.schedule, warm_up=recipe.warm_up_fraction)
 
-    def _tell(self, loss: float) -> None:
+    def _report_progress(self, loss: float) -> None:
         best = f", best mIoU {self.state.best_miou:.3f}" if self.state.best_miou >= 0 else ""
         note = f"epoch {self.batches.epochs(self.state.step):.1f}, loss {loss:.3f}{best}"
         if self.budget.steps is not None:
@@ -204,10 +203,7 @@ class Trainer:
         return self._earlier + perf_counter() - self._started
 
     def _moment(self) -> tuple[float, float, float]:
-        """Return the progress of the run, that at its last validation, and what has to lie between two of them.
-
-        They are the same in every process.
-        """
+        """Return progress now, progress at the last validation and spacing of validations; equal in all processes."""
         state, budget = self.state, self.budget
         moment = (
             budget.progress(state.step, state.learning_seconds),
@@ -218,14 +214,14 @@ class Trainer:
             moment = self.fabric.broadcast(moment)
         return moment
 
-    def _somewhere(self, here: bool) -> bool:
-        """Tell whether something is so in any process."""
+    def _in_any_process(self, here: bool) -> bool:
+        """Return whether a condition holds in any process."""
         total = total_over(self.fabric.world_size)
         return bool(total(torch.tensor(float(here), device=self.fabric.device)) > 0)
 
 
 def _metrics(report: EvaluationReport) -> dict[str, float]:
-    """Return the scores that are defined, by name."""
+    """Return the scores that are not NaN, by name."""
     scores = {
         "mean_iou": report.mean_iou,
         "global_accuracy": report.global_accuracy,

@@ -1,4 +1,4 @@
-"""What training minimises, as an expression: ``ce + 0.5*dice``, ``focal(gamma=1.5) + lovasz``.
+"""Loss expressions: weighted sums of losses such as ``ce + 0.5*dice`` or ``focal(gamma=1.5) + lovasz``.
 
 expression = term { "+" term }
 term       = [ number "*" ] loss
@@ -17,7 +17,7 @@ from typing import NoReturn
 from torch import Tensor, nn
 
 from satseg.errors import UsageError
-from satseg.training.devices import Total, alone
+from satseg.training.devices import Total, single_device
 from satseg.training.pixel_losses import cross_entropy, focal, ohem, relaxed
 from satseg.training.region_losses import dice, jaccard, lovasz, tversky
 
@@ -38,12 +38,12 @@ _TOKEN = re.compile(rf"\s*(?:(?P<number>{_NUMBER})|(?P<name>[A-Za-z_]\w*)|(?P<si
 
 @dataclass(frozen=True)
 class Term:
-    """One summand of a loss.
+    """One term of a loss expression.
 
     Args:
-        factor: What it is multiplied by.
-        name: Which loss, a key of ``LOSSES``.
-        options: Its options.
+        factor: Weight of the loss.
+        name: Name of the loss, a key of ``LOSSES``.
+        options: Options of the loss.
     """
 
     factor: float
@@ -55,17 +55,17 @@ class Loss(nn.Module):
     """A weighted sum of losses.
 
     Args:
-        expression: Such as ``ce + 0.5*dice``.
-        class_weights: (K,) weights for the losses of single pixels, or None for equal ones.
-        total: Adds up over devices.
+        expression: Loss expression such as ``ce + 0.5*dice``.
+        class_weights: (K,) class weights for pixel losses; None weighs classes equally.
+        total: Sums over devices.
 
     Raises:
-        UsageError: The expression is not one.
+        UsageError: The expression cannot be parsed.
     """
 
     class_weights: Tensor | None
 
-    def __init__(self, expression: str, class_weights: Tensor | None = None, *, total: Total = alone) -> None:
+    def __init__(self, expression: str, class_weights: Tensor | None = None, *, total: Total = single_device) -> None:
         super().__init__()
         self.register_buffer("class_weights", class_weights)
         self.terms = parse_loss(expression)
@@ -81,16 +81,16 @@ class Loss(nn.Module):
 
 
 def parse_loss(expression: str) -> tuple[Term, ...]:
-    """Read an expression.
+    """Parse a loss expression.
 
     Raises:
-        UsageError: It is not one; the message names the character where it goes wrong, counted from 1.
+        UsageError: The expression cannot be parsed; the message gives the position of the error, counted from 1.
     """
     return _Reader(expression).terms()
 
 
 class _Reader:
-    """Reads an expression from left to right, one token at a time."""
+    """Recursive descent parser of a loss expression."""
 
     def __init__(self, expression: str) -> None:
         self._text = expression
@@ -165,7 +165,7 @@ class _Reader:
 
     def _fail(self, expected: str) -> NoReturn:
         found = f"{self._token!r}" if self._token else "nothing"
-        self._raise(f"expected {expected}, found {found}", self._at, "Write it like ce + 0.5*dice.")
+        self._raise(f"expected {expected}, found {found}", self._at, "A valid loss is 'ce + 0.5*dice'.")
 
     def _unknown(self, problem: str, at: int, name: str, known: Mapping[str, object] | list[str]) -> NoReturn:
         near = difflib.get_close_matches(name, list(known), n=1)
@@ -173,4 +173,4 @@ class _Reader:
         self._raise(problem, at, hint)
 
     def _raise(self, problem: str, at: int, hint: str | None) -> NoReturn:
-        raise UsageError(f"The loss {self._text!r} is wrong at character {at + 1}: {problem}.", hint=hint)
+        raise UsageError(f"The loss {self._text!r} is invalid at character {at + 1}: {problem}.", hint=hint)

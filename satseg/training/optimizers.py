@@ -1,4 +1,4 @@
-"""The optimiser: which parameters move how fast, and its state as plain tensors."""
+"""Optimisers, their parameter groups, and their state as plain tensors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
 OPTIMIZERS = {"adamw": 3e-3, "sgd": 1e-2}
-"""Names, and the peak learning rate that each starts from where none is given."""
+"""Default peak learning rate of each optimiser."""
 
 MOMENTUM = 0.9
 
@@ -18,20 +18,20 @@ MOMENTUM = 0.9
 def make_optimizer(
     name: str, model: nn.Module, *, lr: float, weight_decay: float, encoder_rate: float = 1.0
 ) -> Optimizer:
-    """Return AdamW (Loshchilov and Hutter 2019), or SGD with Nesterov's momentum, over all parameters of a network.
+    """Make AdamW (Loshchilov and Hutter 2019), or SGD with Nesterov momentum, for all parameters of a network.
 
-    Parameters with one axis or none - biases, and scales and shifts of norms - are not decayed: pulling them to
-    zero switches channels off instead of smoothing the function.
+    Weight decay applies to parameters with two and more axes. Biases, and scales and shifts of norms, are not decayed:
+    pulling them to zero switches channels off instead of smoothing the function.
 
     Args:
         name: ``adamw`` or ``sgd``.
         model: The network.
         lr: Learning rate.
-        weight_decay: Of weights with two axes and more.
+        weight_decay: Weight decay.
         encoder_rate: Factor on the learning rate of the encoder.
 
     Returns:
-        The optimiser; each of its groups has its factor on the learning rate under ``rate``.
+        The optimiser; every parameter group has its factor on the learning rate under ``rate``.
     """
     groups = _groups(model, weight_decay, encoder_rate)
     sgd = name == "sgd"
@@ -41,13 +41,13 @@ def make_optimizer(
 
 
 def set_rate(optimizer: Optimizer, lr: float) -> None:
-    """Set the learning rate of every group, by its factor."""
+    """Set the learning rate of every parameter group, times its factor."""
     for group in optimizer.param_groups:
         group["lr"] = lr * group["rate"]
 
 
 def encoder_of(model: nn.Module) -> nn.Module | None:
-    """Return the part of a network that is called its encoder or its features, or None where there is no such part."""
+    """Return the submodule named ``encoder`` or ``features``, or None if the network has neither."""
     for name in ("encoder", "features"):
         part = getattr(model, name, None)
         if isinstance(part, nn.Module):
@@ -56,7 +56,7 @@ def encoder_of(model: nn.Module) -> nn.Module | None:
 
 
 def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
-    """Return the state of each parameter, named ``<group>.<parameter>.<entry>``, as dense tensors on the CPU."""
+    """Return the optimiser state by ``<group>.<parameter>.<entry>``, as contiguous tensors on the CPU."""
     return {
         f"{group}.{index}.{entry}": value.detach().cpu().contiguous()
         for group, settings in enumerate(optimizer.param_groups)
@@ -66,9 +66,9 @@ def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put back what :func:`optimizer_tensors` took, into an optimiser built over the same model.
+    """Restore what :func:`optimizer_tensors` returned, into an optimiser of the same model.
 
-    Moments get the memory layout of their parameter, so that the next update runs the very same kernels.
+    Moments get the memory layout of their parameter, so that the next update runs the same kernels.
     """
     for name, value in tensors.items():
         group, index, entry = name.split(".")

@@ -1,4 +1,4 @@
-"""What a network sees of a batch: raw values normalised and augmented on the device that trains, all at once."""
+"""Prepare batches for training: normalise and augment whole batches on the training device."""
 
 from __future__ import annotations
 
@@ -8,62 +8,62 @@ from torch import Tensor
 
 from satseg.raster.bands import Normaliser, upload
 from satseg.records import BandStatistics
-from satseg.training.augment import Draw
-from satseg.training.radiometry import add_noise, adjust, bend, blur
+from satseg.training.augment import AugmentationParams
+from satseg.training.radiometry import add_noise, adjust_gamma, gaussian_blur, scale_and_shift
 from satseg.training.sampling import Batch
 from satseg.training.warp import warp
 
-_SHARP = 0.25  # pixels: a Gaussian that is narrower blurs nothing
+_MIN_BLUR = 0.25  # pixels: a narrower Gaussian changes nothing visible
 
 
 def prepare(batch: Batch, statistics: BandStatistics, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Normalise a batch and do to it what was drawn.
+    """Normalise and augment a batch.
 
     Args:
-        batch: Raw samples, turned and mixed already.
-        statistics: Statistics of the training tiles.
-        device: Where to compute.
+        batch: Raw samples with symmetries and CutMix already applied.
+        statistics: Band statistics of the training tiles.
+        device: Device to compute on.
 
     Returns:
-        Images (N, C, S, S) float32 in channels-last order, 0 where not valid, which is the training mean; and targets
+        Images (N, C, S, S) float32 in channels-last order, invalid pixels 0 (the training mean); and targets
         (N, S, S) int64, 255 = ignore.
     """
     bands = upload(batch.bands, device)
     labels, valid = (torch.from_numpy(part).to(device) for part in (batch.labels, batch.valid))
-    images, draws = Normaliser(statistics, device)(bands, valid), batch.draws
-    images, labels, valid = _move(images, labels, valid, draws)
-    images = _light(images, draws, statistics)
+    images, params = Normaliser(statistics, device)(bands, valid), batch.params
+    images, labels, valid = _warp(images, labels, valid, params)
+    images = _change_radiometry(images, params, statistics)
     images = images * valid[:, None]
     return images.contiguous(memory_format=torch.channels_last), labels.long()
 
 
-def _move(images: Tensor, labels: Tensor, valid: Tensor, draws: Draw) -> tuple[Tensor, Tensor, Tensor]:
-    """Warp those samples that are to be warped."""
-    chosen = np.flatnonzero((draws.angle != 0) | (draws.zoom != 1))
+def _warp(images: Tensor, labels: Tensor, valid: Tensor, params: AugmentationParams) -> tuple[Tensor, Tensor, Tensor]:
+    """Warp the samples that have an angle or a zoom."""
+    chosen = np.flatnonzero((params.angle != 0) | (params.zoom != 1))
     if not chosen.size:
         return images, labels, valid
     index = torch.from_numpy(chosen).to(images.device)
-    angle, zoom = (_on(images, part[chosen]) for part in (draws.angle, draws.zoom))
+    angle, zoom = (_on(images, part[chosen]) for part in (params.angle, params.zoom))
     parts = warp(images[index], labels[index], valid[index], angle, zoom)
-    wholes = (images, labels.clone(), valid.clone())  # images are ours; the others may be the batch's own memory
+    wholes = (images, labels.clone(), valid.clone())  # labels and valid may share memory with the batch
     for whole, part in zip(wholes, parts, strict=True):
         whole[index] = part
     return wholes
 
 
-def _light(images: Tensor, draws: Draw, statistics: BandStatistics) -> Tensor:
-    """Blur, bend, adjust, add noise and drop bands, in the order of air, light and sensor; only what is due."""
-    chosen = np.flatnonzero(draws.blur > _SHARP)
+def _change_radiometry(images: Tensor, params: AugmentationParams, statistics: BandStatistics) -> Tensor:
+    """Blur, change gamma, gain and offset, add noise and drop bands: atmosphere, illumination, sensor."""
+    chosen = np.flatnonzero(params.blur > _MIN_BLUR)
     if chosen.size:
         index = torch.from_numpy(chosen).to(images.device)
-        images[index] = blur(images[index], _on(images, draws.blur[chosen]))
-    if (draws.gamma != 1).any():
-        images = bend(images, _on(images, draws.gamma), statistics)
-    images = adjust(images, _on(images, draws.gain), _on(images, draws.offset))
-    if draws.noise.any():
-        images = add_noise(images, _on(images, draws.noise), draws.noise_seed.tolist())
-    if not draws.kept.all():
-        images = images * _on(images, draws.kept)[..., None, None]
+        images[index] = gaussian_blur(images[index], _on(images, params.blur[chosen]))
+    if (params.gamma != 1).any():
+        images = adjust_gamma(images, _on(images, params.gamma), statistics)
+    images = scale_and_shift(images, _on(images, params.gain), _on(images, params.offset))
+    if params.noise.any():
+        images = add_noise(images, _on(images, params.noise), params.noise_seed.tolist())
+    if not params.kept.all():
+        images = images * _on(images, params.kept)[..., None, None]
     return images
 
 

@@ -1,4 +1,4 @@
-"""What light, sensor and air do to normalised images (N, C, H, W) float32: each sample by its own numbers."""
+"""Radiometric augmentation of normalised images (N, C, H, W) float32, with parameters per sample."""
 
 from __future__ import annotations
 
@@ -11,20 +11,19 @@ from torch.nn import functional as F
 from satseg.records import BandStatistics
 
 
-def bend(images: Tensor, gamma: Tensor, statistics: BandStatistics) -> Tensor:
+def adjust_gamma(images: Tensor, gamma: Tensor, statistics: BandStatistics) -> Tensor:
     """Apply a gamma curve to each band.
 
-    Raw values are measured from the smallest one of the training tiles, in units of the mean's distance from it, and
-    raised to the power of gamma. So the smallest value and the mean stay where they are, and what lies above the mean
-    spreads (gamma over 1) or gathers (under 1), whatever unit and outliers a band has. Values under the smallest one
-    become it.
+    Raw values are scaled so that the minimum of the training tiles is 0 and their mean is 1, and raised to the power of
+    gamma. Minimum and mean stay fixed; values above the mean are stretched (gamma above 1) or compressed (below 1),
+    independently of the unit and the outliers of a band. Values below the minimum are set to it.
 
     Args:
         images: (N, C, H, W), normalised by ``statistics``.
         gamma: (N, C), above zero.
-        statistics: Statistics of the training tiles.
+        statistics: Band statistics of the training tiles.
     """
-    # In float64, on the processor: in float32 a mean near 1e9 is as low as the smallest value.
+    # In float64 on the CPU: in float32, a mean near 1e9 cannot be told from the minimum.
     mean, std, low = (torch.tensor(part, dtype=torch.float64) for part in _columns(statistics))
     height = ((mean - low) / torch.where(std > 0, std, 1.0)).float().to(images.device)[:, None, None]  # normalised
     safe = torch.where(height > 0, height, 1.0)
@@ -32,13 +31,13 @@ def bend(images: Tensor, gamma: Tensor, statistics: BandStatistics) -> Tensor:
     return torch.where(height > 0, bent, images)
 
 
-def adjust(images: Tensor, gain: Tensor, offset: Tensor) -> Tensor:
+def scale_and_shift(images: Tensor, gain: Tensor, offset: Tensor) -> Tensor:
     """Multiply bands by ``gain`` (N, C) and add ``offset`` (N, C)."""
     return torch.addcmul(offset[..., None, None], images, gain[..., None, None])
 
 
-def blur(images: Tensor, sigma: Tensor) -> Tensor:
-    """Blur with Gaussians of standard deviations ``sigma`` (N,), above zero, in pixels; reflected at the edges."""
+def gaussian_blur(images: Tensor, sigma: Tensor) -> Tensor:
+    """Blur with Gaussians of standard deviation ``sigma`` (N,) in pixels, above zero; edges are reflected."""
     count, bands, height, width = images.shape
     radius = min(math.ceil(3 * float(sigma.max())), height - 1, width - 1)
     offsets = torch.arange(-radius, radius + 1, device=images.device)
@@ -50,7 +49,7 @@ def blur(images: Tensor, sigma: Tensor) -> Tensor:
 
 
 def add_noise(images: Tensor, std: Tensor, seeds: list[int]) -> Tensor:
-    """Add white noise of standard deviations ``std`` (N,), each sample's from its own seed."""
+    """Add white noise of standard deviation ``std`` (N,), with a seed per sample."""
     noise = [
         torch.randn(image.shape, generator=torch.Generator(images.device).manual_seed(seed), device=images.device)
         for image, seed in zip(images, seeds, strict=True)

@@ -100,12 +100,12 @@ class Recipe:
         for name, least in _LEAST.items():
             if not least <= getattr(self, name) < math.inf:
                 raise UsageError(f"The {_words(name)} {getattr(self, name):g} is below {least}, or infinite.")
-        for name, share in (("ema", self.ema), ("warm_up", self.rise)):
+        for name, share in (("ema", self.ema), ("warm_up", self.warm_up_fraction)):
             if not 0 <= share < 1:
                 raise UsageError(f"The {_words(name)} {share:g} is not in 0..1, 1 excluded.")
         parse_loss(self.loss)
-        if not 0 < self.peak < math.inf:
-            raise UsageError(f"The learning rate {self.peak:g} is not above zero.")
+        if not 0 < self.peak_lr < math.inf:
+            raise UsageError(f"The learning rate {self.peak_lr:g} is not above zero.")
 
     @classmethod
     def of(cls, choices: Mapping[str, Any]) -> Recipe:
@@ -124,18 +124,18 @@ class Recipe:
         return cls(**choices)
 
     @property
-    def peak(self) -> float:
+    def peak_lr(self) -> float:
         """Highest learning rate."""
         return OPTIMIZERS[self.optimizer] if self.lr is None else self.lr
 
     @property
-    def rise(self) -> float:
+    def warm_up_fraction(self) -> float:
         """Share of the run in which the learning rate rises."""
         return SCHEDULES[self.schedule] if self.warm_up is None else self.warm_up
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
-        return asdict(self) | {"lr": self.peak, "warm_up": self.rise}
+        return asdict(self) | {"lr": self.peak_lr, "warm_up": self.warm_up_fraction}
 
 
 def _augmentation(changes: Mapping[str, Any]) -> Augmentation:

@@ -1,4 +1,4 @@
-"""Which tile is the n-th sample of a run, and what it looks like: a function of (seed, epoch, sample), no stream."""
+"""Sampling of training tiles: the n-th sample of a run is a function of (seed, epoch, sample), without any state."""
 
 from __future__ import annotations
 
@@ -13,44 +13,51 @@ from satseg.classes import IGNORE_INDEX
 from satseg.errors import TileError
 from satseg.prefetch import read_ahead
 from satseg.tiles.batches import Sample, TileReader
-from satseg.training.augment import Augmentation, Draw, draw, draw_box, stack_draws, turn
+from satseg.training.augment import (
+    Augmentation,
+    AugmentationParams,
+    apply_symmetry,
+    cutmix_box,
+    draw_params,
+    stack_params,
+)
 
 if TYPE_CHECKING:
     from satseg.tiles.tileset import Tile
 
-ORDER = 0  # sub-streams of an epoch's randomness: the order of its samples, and each sample's augmentation
+ORDER = 0  # independent random streams of an epoch: the order of its samples, and the augmentation of each
 AUGMENT = 1
 MIX = 2
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Samples raw, turned and mixed; the rest of what was drawn is left to the device that trains.
+    """Raw samples with symmetries and CutMix applied; the remaining augmentation runs on the training device.
 
     Args:
         names: N names of tiles.
         bands: (N, C, S, S) raw values; 0 where not valid.
         labels: (N, S, S) uint8, 255 = ignore.
         valid: (N, S, S) bool.
-        draws: What is done to each sample.
+        params: Augmentation parameters of the batch.
     """
 
     names: tuple[str, ...]
     bands: np.ndarray
     labels: np.ndarray
     valid: np.ndarray
-    draws: Draw
+    params: AugmentationParams
 
 
 @dataclass(frozen=True)
-class Share:
-    """Which part of every step this process computes.
+class Shard:
+    """The part of every step that this process computes.
 
     Args:
-        batch_size: Samples at a time.
-        accumulate: Batches that each process adds up before it updates the network.
-        devices: Processes.
-        rank: Number of this process, from 0.
+        batch_size: Samples per batch.
+        accumulate: Batches whose gradients each process accumulates per step.
+        devices: Number of processes, one per device.
+        rank: Rank of this process.
     """
 
     batch_size: int
@@ -60,27 +67,27 @@ class Share:
 
     @property
     def step_size(self) -> int:
-        """Samples of a step, over all processes."""
+        """Samples per step, over all processes."""
         return self.batch_size * self.accumulate * self.devices
 
     def first_sample(self, batch: int) -> int:
-        """Return the number of the first sample of this process's n-th batch of the run."""
+        """Return the number of the first sample in the n-th batch of this process."""
         return (batch * self.devices + self.rank) * self.batch_size
 
 
 class TrainingBatches:
-    """Batches of a run, by number.
+    """Training batches of a run, by number.
 
-    Samples are numbered through the whole run, and a step takes the next of them: steps run across the ends of
-    epochs, so that none is ever smaller, no tile is left out, and fewer tiles than a step takes work as well.
+    Samples are numbered consecutively over the whole run. Steps cross the ends of epochs, so that all steps have the
+    same size, no tile is left out, and there may be fewer tiles than samples in a step.
 
     Args:
-        tiles: Training tiles. A tile of weight 2 comes twice as often as one of weight 1, one of weight 0 never.
-        reader: Reads and keeps them.
-        share: What this process computes of every step.
+        tiles: Training tiles, sampled in proportion to their weights; tiles of weight 0 are never used.
+        reader: Reads and caches tiles.
+        shard: The part of every step that this process computes.
         seed: Seed of the run.
-        augmentation: How far samples may be changed.
-        balance: Weigh tiles by the classes they hold, see :func:`balanced_weights`.
+        augmentation: Ranges of random augmentation.
+        balance: Weigh tiles by the classes they contain, see :func:`balanced_weights`.
 
     Raises:
         TileError: There is no tile, or all weights are zero.
@@ -91,7 +98,7 @@ class TrainingBatches:
         tiles: Sequence[Tile],
         reader: TileReader,
         *,
-        share: Share,
+        shard: Shard,
         seed: int,
         augmentation: Augmentation,
         balance: bool = False,
@@ -99,11 +106,11 @@ class TrainingBatches:
         self.tiles = [tile for tile in tiles if tile.weight > 0]
         if not self.tiles:
             raise TileError(
-                "There is no tile to train on: the split 'train' is empty.",
-                hint="Check the column 'split' and 'weight' of the index, or tile again.",
+                "There is no tile to train on: the split 'train' is empty, or all its weights are zero.",
+                hint="Check the columns 'split' and 'weight' of the index, or tile again.",
             )
         self.reader = reader
-        self.share = share
+        self.shard = shard
         self.seed = seed
         self.augmentation = augmentation
         self._weights = np.array([tile.weight for tile in self.tiles], dtype=np.float64)
@@ -112,43 +119,45 @@ class TrainingBatches:
         self._orders: dict[int, np.ndarray] = {}
 
     def epochs(self, step: int) -> float:
-        """Return the passes over the data that ``step`` steps make."""
-        return step * self.share.step_size / len(self.tiles)
+        """Return the number of epochs in ``step`` steps."""
+        return step * self.shard.step_size / len(self.tiles)
 
     def epoch_ended(self, step: int) -> bool:
-        """Tell whether the last of ``step`` steps finished an epoch."""
-        samples, tiles = step * self.share.step_size, len(self.tiles)
-        return step > 0 and samples // tiles > (samples - self.share.step_size) // tiles
+        """Return whether the last of ``step`` steps finished an epoch."""
+        samples, tiles = step * self.shard.step_size, len(self.tiles)
+        return step > 0 and samples // tiles > (samples - self.shard.step_size) // tiles
 
     def batch(self, number: int) -> Batch:
-        """Read and turn this process's n-th batch of the run, counted from 0; a step takes ``accumulate`` of them.
+        """Read the n-th batch of this process, counted from 0; a step consists of ``accumulate`` batches.
 
         Raises:
             TileError: A tile cannot be read.
         """
-        first = self.share.first_sample(number)
-        found = [self._sample(sample) for sample in range(first, first + self.share.batch_size)]
-        names, samples, draws = zip(*found, strict=True)
+        first = self.shard.first_sample(number)
+        found = [self._sample(sample) for sample in range(first, first + self.shard.batch_size)]
+        names, samples, params = zip(*found, strict=True)
         bands, labels, valid = (
             np.stack(part) for part in zip(*((s.bands, s.labels, s.valid) for s in samples), strict=True)
         )
-        return Batch(names, bands, labels, valid, stack_draws(draws))
+        return Batch(names, bands, labels, valid, stack_params(params))
 
     def ahead(self, step: int, *, workers: int = 1) -> Generator[Batch, None, None]:
-        """Yield the batches from ``step`` on without end, prepared in threads while others are trained on."""
-        first = step * self.share.accumulate
+        """Yield batches from ``step`` on, without end, and prepare the next ones in background threads."""
+        first = step * self.shard.accumulate
         return read_ahead(self.batch, count(first), workers=workers, ahead=2 * workers)
 
-    def _sample(self, number: int) -> tuple[str, Sample, Draw]:
+    def _sample(self, number: int) -> tuple[str, Sample, AugmentationParams]:
         epoch, position = divmod(number, len(self.tiles))
         tile = self.tiles[self._order(epoch)[position]]
         name, sample = tile.name, self._read(tile)
-        drawn = draw(self.augmentation, len(sample.bands), np.random.default_rng((self.seed, epoch, AUGMENT, position)))
-        sample = _turned(sample, int(drawn.symmetry))
+        drawn = draw_params(
+            self.augmentation, len(sample.bands), np.random.default_rng((self.seed, epoch, AUGMENT, position))
+        )
+        sample = _transformed(sample, int(drawn.symmetry))
         rng = np.random.default_rng((self.seed, epoch, MIX, position))
         if rng.random() < self.augmentation.cutmix:
             other = self.tiles[self._order(epoch)[rng.integers(len(self.tiles))]]
-            sample = _mixed(sample, self._read(other), draw_box(self.reader.size, rng))
+            sample = _mixed(sample, self._read(other), cutmix_box(self.reader.size, rng))
             name = f"{name} with {other.name}"
         return name, sample, drawn
 
@@ -157,13 +166,14 @@ class TrainingBatches:
         largest = int(sample.labels[sample.labels != IGNORE_INDEX].max(initial=0))
         if largest >= len(tile.pixels):
             raise TileError(
-                f"The labels {tile.labels} hold the class {largest}, but there are {len(tile.pixels)} classes, from 0.",
-                hint=f"Set what is of no class to {IGNORE_INDEX}, or tile again with a class for it.",
+                f"The labels {tile.labels} contain class id {largest}, but the tile set has only {len(tile.pixels)} "
+                "classes, numbered from 0.",
+                hint=f"Set unlabelled pixels to {IGNORE_INDEX}, or tile again with a class for this value.",
             )
         return sample
 
     def _order(self, epoch: int) -> np.ndarray:
-        """Return the tile of each position of an epoch, (T,) indices."""
+        """Return the tiles of an epoch in their order, (T,) indices."""
         order = self._orders.get(epoch)
         if order is None:
             order = epoch_order(self._weights, np.random.default_rng((self.seed, epoch, ORDER)))
@@ -172,14 +182,14 @@ class TrainingBatches:
 
 
 def epoch_order(weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Draw the tiles of one epoch, as many as there are, in random order.
+    """Draw the T tiles of one epoch by systematic sampling, in random order.
 
-    Systematic sampling: each tile comes within one of its expected number of times, and exactly once where all
-    weights are equal.
+    The number of times a tile is drawn differs from its expected value by less than one; with equal weights, every tile
+    is drawn exactly once.
 
     Args:
         weights: (T,) float64 above zero.
-        rng: Source of the draw.
+        rng: Random generator.
 
     Returns:
         (T,) indices.
@@ -193,17 +203,17 @@ def epoch_order(weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def balanced_weights(weights: np.ndarray, pixels: Sequence[Sequence[int]]) -> np.ndarray:
-    """Return factors on the weights of tiles that draw every class alike.
+    """Compute factors on the weights of tiles that balance the classes.
 
-    A tile then comes as often as if a class were drawn first, all with the same chance, and then one of its labelled
-    pixels: the tile it lies in. Tiles without labelled pixels never come.
+    The probability of a tile is then that of drawing first a class, uniformly, and then one of the labelled pixels of
+    that class in the tile. Tiles without labelled pixels get 0.
 
     Args:
         weights: (T,) float64 above zero.
         pixels: (T, K) labelled pixels per tile and class.
 
     Returns:
-        (T,) float64; with them the weights sum to what they summed to, so far as all tiles hold labels.
+        (T,) float64. If all tiles have labels, the product with the weights has the same sum as the weights.
     """
     counts = np.asarray(pixels, dtype=np.float64)
     of_class = (counts * weights[:, None]).sum(axis=0)  # (K,)
@@ -215,13 +225,13 @@ def balanced_weights(weights: np.ndarray, pixels: Sequence[Sequence[int]]) -> np
     return factors
 
 
-def _turned(sample: Sample, symmetry: int) -> Sample:
-    bands, labels, valid = (turn(part, symmetry) for part in (sample.bands, sample.labels, sample.valid))
+def _transformed(sample: Sample, symmetry: int) -> Sample:
+    bands, labels, valid = (apply_symmetry(part, symmetry) for part in (sample.bands, sample.labels, sample.valid))
     return Sample(bands, labels, valid)
 
 
 def _mixed(sample: Sample, other: Sample, box: tuple[slice, slice]) -> Sample:
-    """Return a copy of a sample with a rectangle of another one."""
+    """Return a copy of a sample with a rectangle from another one."""
     mixed = Sample(sample.bands.copy(), sample.labels.copy(), sample.valid.copy())
     for ours, theirs in ((mixed.bands, other.bands), (mixed.labels, other.labels), (mixed.valid, other.valid)):
         ours[..., *box] = theirs[..., *box]

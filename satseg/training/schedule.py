@@ -1,9 +1,9 @@
-"""How far a run has come, and what follows from it: the learning rate and the moments of validation.
+"""Progress of a run, and what depends on it: the learning rate and the times of validation.
 
-A run that is given another budget while it is under way, or after its end, is from then on as far as the new one says:
-after 20 of 20 steps, 30 steps in all make it two thirds. Its learning rate goes on from what the schedule has there,
-which is higher than where a finished run had decayed to: a warm restart (Loshchilov and Hutter 2017) that falls to 0 at
-the new end, as in a run that was given the new budget at once.
+A resumed run may get another budget. Its progress then refers to the new budget: after 20 of 20 steps, a budget of 30
+steps means a progress of two thirds. The learning rate continues from the value of the schedule at that progress, which
+is higher than at the end of a finished run: a warm restart (Loshchilov and Hutter 2017) that decays to 0 at the new
+end, as in a run that had the new budget from the start.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from satseg.fields import Fields
 
 DEFAULT_EPOCHS = 40.0
 SCHEDULES = {"poly": 0.05, "cosine": 0.05, "one-cycle": 0.3, "constant": 0.05}
-"""Names, and the warm-up that each takes where none is given."""
+"""Default warm-up of each schedule, as a fraction of the run."""
 
 POWER = 0.9
 VALIDATIONS = 20
@@ -25,15 +25,15 @@ VALIDATIONS = 20
 
 @dataclass(frozen=True)
 class Budget:
-    """What a run may spend: optimiser steps, or seconds of learning. Exactly one of them is set.
+    """Length of a run, in optimiser steps or in seconds of training. Exactly one of them is set.
 
-    Everything that changes during a run depends on :meth:`progress` alone, so a run by steps is the same on every
-    machine, and a run by the clock still warms up, decays and ends as it should.
+    Everything that changes during a run depends on :meth:`progress` only. A run limited by steps is therefore the same
+    on every machine, and a run limited by time still warms up and decays completely.
 
     Args:
-        steps: Optimiser updates in all.
-        seconds: Seconds of learning in all. Starting up, validating and saving are not counted: on a slow or busy
-            machine they would leave no time to learn.
+        steps: Total optimiser updates.
+        seconds: Total seconds of training. Start-up, validation and saving are not counted: on a slow or busy machine
+            they would leave no time for training.
     """
 
     steps: int | None = None
@@ -41,10 +41,10 @@ class Budget:
 
     @classmethod
     def from_dict(cls, data: Any) -> Budget:
-        """Read what ``dataclasses.asdict`` and JSON made of one.
+        """Read a budget from the dictionary of ``dataclasses.asdict``.
 
         Raises:
-            FieldError: It has neither steps nor seconds, or none of them.
+            FieldError: Both steps and seconds are missing, or invalid.
         """
         fields = Fields(data, "budget")
         if fields.holds("steps"):
@@ -54,18 +54,18 @@ class Budget:
     def __str__(self) -> str:
         return f"{self.steps} steps" if self.steps is not None else f"{(self.seconds or 0) / 60:.4g} minutes"
 
-    def tell(self, step: int, learning_seconds: float) -> str:
-        """Say how far the run has come: ``step 7 of 20``, ``step 7, 1.2 of 10 minutes``."""
+    def describe(self, step: int, learning_seconds: float) -> str:
+        """Describe the progress of a run: ``step 7 of 20``, ``step 7, 1.2 of 10 minutes``."""
         if self.steps is not None:
             return f"step {step} of {self.steps}"
         return f"step {step}, {learning_seconds / 60:.1f} of {self}"
 
     def progress(self, step: int, learning_seconds: float) -> float:
-        """Return how far the run has come, 0..1; at 1 training ends.
+        """Return the progress of a run, 0..1; training ends at 1.
 
         Args:
             step: Optimiser updates done.
-            learning_seconds: Seconds of learning, earlier parts of a resumed run included.
+            learning_seconds: Seconds of training so far, including those before a resume.
         """
         if self.steps is not None:
             return min(step / self.steps, 1.0)
@@ -73,14 +73,14 @@ class Budget:
         return min(learning_seconds / self.seconds, 1.0)
 
     def validation_spacing(self, validation_seconds: float | None, step_seconds: float = 0.0) -> float:
-        """Return the progress that has to lie between two validations: 1/20.
+        """Return the minimum progress between two validations: 1/20.
 
-        More in a run by the clock whose validations take long, which get a fifth of the time of learning at most, or
-        whose steps do: two of them lie between.
+        It is larger in a run limited by time with long validations, which get at most a fifth of the training time, or
+        with long steps: at least two steps lie between validations.
 
         Args:
-            validation_seconds: What the last validation took, None before the first.
-            step_seconds: What the last step took.
+            validation_seconds: Duration of the last validation, None before the first.
+            step_seconds: Duration of the last step.
         """
         if self.seconds is None:
             return 1 / VALIDATIONS
@@ -90,28 +90,29 @@ class Budget:
 def make_budget(
     *, epochs: float | None, steps: int | None, minutes: float | None, tiles: int, step_size: int
 ) -> Budget:
-    """Turn what the user asked for into a budget.
+    """Make a budget from epochs, steps or minutes.
 
     Args:
         epochs: Passes over the training tiles.
         steps: Optimiser updates.
-        minutes: Minutes of learning.
-        tiles: Training tiles: the samples of an epoch.
-        step_size: Samples of a step.
+        minutes: Minutes of training.
+        tiles: Number of training tiles, the samples of an epoch.
+        step_size: Samples per step.
 
     Returns:
-        The budget; 40 epochs where nothing was asked for.
+        The budget; 40 epochs if none is given.
 
     Raises:
-        UsageError: More than one was given, or one that is not above zero.
+        UsageError: More than one is given, or one that is not above zero.
     """
     asked = {"epochs": epochs, "steps": steps, "minutes": minutes}
     given = {name: value for name, value in asked.items() if value is not None}
     if len(given) > 1:
-        raise UsageError(f"A run has one budget, not {' and '.join(given)}.", hint="Give only one of them.")
+        names = " and ".join(f"`{name}`" for name in given)
+        raise UsageError(f"{names} exclude each other: a run has one budget.", hint="Set only one of them.")
     for name, value in given.items():
         if not value > 0:
-            raise UsageError(f"The budget of {value:g} {name} is not above zero.")
+            raise UsageError(f"`{name}={value:g}` is not above zero.")
     if minutes is not None:
         return Budget(seconds=60 * minutes)
     if steps is not None:
@@ -121,39 +122,39 @@ def make_budget(
 
 
 def learning_rate(peak: float, progress: float, *, schedule: str = "poly", warm_up: float = 0.05) -> float:
-    """Return the learning rate at a progress of 0..1: a warm-up to ``peak``, then a decay.
+    """Return the learning rate at a progress: a warm-up to ``peak``, then a decay.
 
     Args:
-        peak: Highest learning rate.
-        progress: How far the run is.
-        schedule: ``poly``, to the power of 0.9 (DeepLab); ``cosine``, half a wave; both after a linear warm-up and down
-            to 0; ``one-cycle`` (Smith and Topin 2019), up and down along cosines, from a 25th of the peak to 0;
-            ``constant``, after the warm-up.
+        peak: Peak learning rate.
+        progress: Progress of the run, 0..1.
+        schedule: ``poly``, polynomial decay with power 0.9 (DeepLab), or ``cosine``, both after a linear warm-up and
+            down to 0; ``one-cycle`` (Smith and Topin 2019), cosine from a 25th of the peak up to it and down to 0;
+            ``constant`` after a linear warm-up.
         warm_up: Progress at which the peak is reached.
     """
     if progress < warm_up:
         risen = progress / warm_up
-        low, share = (0.04, _ease(risen)) if schedule == "one-cycle" else (0.01, risen)
-        return peak * (low + (1 - low) * share)
+        low, fraction = (0.04, _ease(risen)) if schedule == "one-cycle" else (0.01, risen)
+        return peak * (low + (1 - low) * fraction)
     left = 1.0 if warm_up >= 1 else (1 - progress) / (1 - warm_up)
     if schedule == "constant":
         return peak
     return float(peak * (left**POWER if schedule == "poly" else _ease(left)))
 
 
-def _ease(share: float) -> float:
-    """Return 0..1 along half a wave of the cosine."""
-    return 0.5 - 0.5 * math.cos(math.pi * share)
+def _ease(fraction: float) -> float:
+    """Map 0..1 to 0..1 along half a period of the cosine."""
+    return 0.5 - 0.5 * math.cos(math.pi * fraction)
 
 
 def validation_due(progress: float, last: float, *, spacing: float = 1 / VALIDATIONS, epoch_ended: bool) -> bool:
-    """Tell whether to validate now: at the end, and at an epoch's end far enough from ``last`` and from the end.
+    """Return whether to validate now: at the end of the run, and at ends of epochs that are ``spacing`` apart.
 
     Args:
         progress: Progress now, 0..1.
         last: Progress at the last validation, 0 before the first.
-        spacing: Progress that has to lie between two validations, the one at the end included.
-        epoch_ended: Whether the step just done was the last of an epoch.
+        spacing: Minimum progress between two validations, including the one at the end.
+        epoch_ended: Whether the last step finished an epoch.
     """
-    rounding = 1e-9  # 3/20 - 2/20 is a little below 1/20
+    rounding = 1e-9  # 3/20 - 2/20 is slightly less than 1/20
     return progress >= 1 or (epoch_ended and min(progress - last, 1 - progress) >= spacing - rounding)

@@ -1,4 +1,4 @@
-"""Where a run stands between two steps."""
+"""State of the training loop between two steps."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from satseg.fields import Fields
 
 @dataclass
 class LoopState:
-    """All numbers that continuing a run needs, beside weights and moments.
+    """All numbers that resuming a run needs, in addition to weights and optimiser moments.
 
     Args:
         step: Optimiser updates done.
-        seconds: Seconds spent, earlier parts of a resumed run included.
-        learning_seconds: Those of them that the budget counts: of all steps but the first one after each start, which
-            loads and compiles what the others use.
+        seconds: Seconds spent so far, including those before a resume.
+        learning_seconds: Seconds that count towards the budget: of all steps except the first one after each start,
+            which includes loading and compiling.
         step_seconds: Seconds of the last step.
         lr: Learning rate of the last step.
         validated_step: Step of the last validation, 0 before the first.
-        validated_seconds: Seconds of learning at the last validation.
-        validation_seconds: Seconds of the last validation and its saving; None before the first.
+        validated_seconds: ``learning_seconds`` at the last validation.
+        validation_seconds: Seconds of the last validation, saving included; None before the first.
         loss_sum: Sum of the losses since the last validation.
         trained_seconds: Seconds of the steps since the last validation.
         loss: Mean loss between the last two validations; None before the first.
@@ -50,10 +50,10 @@ class LoopState:
 
     @classmethod
     def from_dict(cls, data: Any) -> LoopState:
-        """Read what :meth:`to_dict` and JSON made of one.
+        """Read a state from the dictionary of :meth:`to_dict`.
 
         Raises:
-            FieldError: An entry is missing, or holds what it may not.
+            FieldError: An entry is missing or invalid.
         """
         fields = Fields(data, "loop")
         return cls(
@@ -75,17 +75,17 @@ class LoopState:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain numbers and lists, ready for JSON, which keeps every digit of them."""
+        """Return plain numbers and lists, ready for JSON, which keeps floats exactly."""
         return asdict(self)
 
     def count(self, loss: float, seconds: float, *, lr: float, first: bool) -> None:
-        """Count a step that is done.
+        """Count a finished step.
 
         Args:
             loss: Its loss.
-            seconds: What it took, with waiting for its samples.
+            seconds: Its duration, including the wait for its samples.
             lr: Its learning rate.
-            first: Whether it is the first one since the process started.
+            first: Whether it is the first step since the process started.
         """
         self.step += 1
         self.loss_sum += loss
@@ -94,7 +94,7 @@ class LoopState:
         self.learning_seconds += 0.0 if first else seconds
 
     def close_period(self) -> float:
-        """Begin the period after a validation; return the seconds per step of the one before."""
+        """Start the period after a validation, and return the seconds per step of the previous period."""
         steps = self.step - self.validated_step
         seconds_per_step = self.trained_seconds / steps
         self.loss = self.loss_sum / steps
@@ -103,9 +103,9 @@ class LoopState:
         return seconds_per_step
 
     def improve(self, miou: float, confusion: tuple[tuple[int, ...], ...]) -> bool:
-        """Take over a validation's result if it is the best so far, and tell whether it is.
+        """Store the result of a validation if it is the best so far, and return whether it is.
 
-        An mIoU that is not defined, because no validation pixel is labelled, counts as 0.
+        An undefined mIoU, without labelled validation pixels, counts as 0.
         """
         value = 0.0 if math.isnan(miou) else miou
         if value <= self.best_miou:

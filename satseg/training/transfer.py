@@ -1,4 +1,4 @@
-"""Start a network from the weights of another one, so far as they fit."""
+"""Transfer learning: initialise a network with the matching weights of another one."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from torch import Tensor, nn
 
 from satseg.errors import CheckpointError
 
-LEAST = 0.1  # of the tensors: fewer have the same name and shape by chance
+MIN_FRACTION = 0.1  # of the tensors: fewer match by chance
 
 
 @dataclass(frozen=True)
 class Transfer:
-    """What came over.
+    """Result of a transfer, as names of tensors.
 
     Args:
-        loaded: Names of tensors that were taken.
-        reshaped: Names of tensors of another shape, with theirs and ours; they stay fresh.
-        missing: Names of tensors that the source does not have; they stay fresh.
-        unused: Names of tensors of the source that the network does not have.
+        loaded: Tensors that were copied.
+        reshaped: Tensors with another shape, with both shapes; they keep their initial values.
+        missing: Tensors that the source does not have; they keep their initial values.
+        unused: Tensors of the source that the network does not have.
     """
 
     loaded: tuple[str, ...]
@@ -30,33 +30,33 @@ class Transfer:
     unused: tuple[str, ...]
 
     def __str__(self) -> str:
-        """Say what was not loaded, and why."""
-        kinds = (("of another shape", self.reshaped), ("missing there", self.missing), ("unknown here", self.unused))
+        """Summarise what was loaded, and what was not and why."""
+        kinds = (("different shape", self.reshaped), ("missing", self.missing), ("unused", self.unused))
         rest = [f"{kind}: {', '.join(names)}" for kind, names in kinds if names]
-        taken = len(self.loaded)
-        whole = taken + len(self.reshaped) + len(self.missing)
-        return "; ".join([f"{taken} of {whole} tensors taken", *rest])
+        loaded = len(self.loaded)
+        whole = loaded + len(self.reshaped) + len(self.missing)
+        return "; ".join([f"{loaded} of {whole} tensors loaded", *rest])
 
 
 def transfer(model: nn.Module, weights: Mapping[str, Tensor]) -> Transfer:
-    """Copy the weights whose name, shape and kind of numbers a network has, and leave its others as they are.
+    """Copy the weights that match a network by name, shape and kind of number; leave its other weights unchanged.
 
     Args:
-        model: The network that takes them.
+        model: The network to initialise.
         weights: State dict of another network.
 
     Raises:
-        CheckpointError: Hardly any fits: it is another architecture.
+        CheckpointError: Less than a tenth of the tensors match: it is another architecture.
     """
     own = model.state_dict()
     same = [name for name in own if name in weights]
     fitting = [name for name in same if _fits(weights[name], own[name])]
-    learnt = [name for name in own if own[name].is_floating_point()]  # counts of batches fit anything
-    taken = len(set(learnt).intersection(fitting))
-    if taken < LEAST * len(learnt):
+    learnt = [name for name in own if own[name].is_floating_point()]  # batch counters match in any network
+    loaded = len(set(learnt).intersection(fitting))
+    if loaded < MIN_FRACTION * len(learnt):
         raise CheckpointError(
-            f"Only {taken} of {len(learnt)} tensors of this network are there in the same shape.",
-            hint="Start from a network of the same architecture and options.",
+            f"Only {loaded} of {len(learnt)} tensors match this network by name and shape.",
+            hint="Choose a checkpoint of the same architecture with the same options.",
         )
     with torch.no_grad():
         for name in fitting:
@@ -72,5 +72,5 @@ def transfer(model: nn.Module, weights: Mapping[str, Tensor]) -> Transfer:
 
 
 def _fits(theirs: Tensor, ours: Tensor) -> bool:
-    """Tell whether shapes agree, and both are floats or neither is: quantised weights mean something else."""
+    """Return whether shapes agree, and both or neither are floats: quantised weights have another meaning."""
     return theirs.shape == ours.shape and theirs.is_floating_point() == ours.is_floating_point()

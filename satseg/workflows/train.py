@@ -36,7 +36,7 @@ from satseg.training.devices import launch, make_fabric, process_rank
 from satseg.training.learner import Learner
 from satseg.training.loop import Trainer
 from satseg.training.recipe import Recipe
-from satseg.training.sampling import Share, TrainingBatches
+from satseg.training.sampling import Shard, TrainingBatches
 from satseg.training.state import LoopState
 from satseg.training.transfer import transfer
 from satseg.workflows.train_record import finish, recall
@@ -195,9 +195,9 @@ def train(
             _start_from(model, recipe.init_from)
         if batch_size == "auto" and started is None:
             recipe = replace(recipe, batch_size=_fitting(model.to(where), data))
-        share = Share(recipe.batch_size, recipe.accumulate, fabric.world_size, process_rank(devices, beside.nodes))
-        budget = request.budget(started, tiles=len(data.train), step_size=share.step_size)
-        settings = settings_of(recipe, budget, share.devices, data.digest() if first else "", beside)
+        shard = Shard(recipe.batch_size, recipe.accumulate, fabric.world_size, process_rank(devices, beside.nodes))
+        budget = request.budget(started, tiles=len(data.train), step_size=shard.step_size)
+        settings = settings_of(recipe, budget, shard.devices, data.digest() if first else "", beside)
         run = started.run if started else Run(request.output or Path())
         if first and started:
             claims.enter_context(claimed(run.path))
@@ -293,7 +293,7 @@ def _start(request: Request, recipe: Recipe, settings: Mapping[str, Any], claims
 def _way_on(trainer: Trainer, arch: str) -> str:
     """Say where a run that is interrupted stands, and how it goes on."""
     state = trainer.state
-    stands = trainer.budget.tell(state.step, state.learning_seconds)
+    stands = trainer.budget.describe(state.step, state.learning_seconds)
     return f"Interrupted after {stands}; continue with: {resume_line(trainer.run, arch)}"
 
 
@@ -310,7 +310,7 @@ def _make_trainer(
     batches = TrainingBatches(
         data.train,
         data.reader,
-        share=Share(recipe.batch_size, recipe.accumulate, fabric.world_size, fabric.global_rank),
+        shard=Shard(recipe.batch_size, recipe.accumulate, fabric.world_size, fabric.global_rank),
         seed=recipe.seed,
         augmentation=recipe.augment,
         balance=recipe.balance,
@@ -371,7 +371,7 @@ def _restore(started: Started, learner: Learner, tensors: Mapping[str, Tensor], 
     log.info(
         "Continuing %s after %s, on the tiles of %s",
         run.path,
-        started.budget.tell(state.step, state.learning_seconds),
+        started.budget.describe(state.step, state.learning_seconds),
         started.circumstances.tile_set,
     )
     return state
@@ -403,7 +403,7 @@ def _watchers(
 
 
 def _show_augment(trainer: Trainer, data: TrainingData) -> None:
-    batches = [trainer.batches.batch(number) for number in range(-(-SAMPLES // trainer.batches.share.batch_size))]
+    batches = [trainer.batches.batch(number) for number in range(-(-SAMPLES // trainer.batches.shard.batch_size))]
     path = trainer.run.path / "augmented.png"
     draw_augmented(path, batches, data.tile_set)
     log.info("Training samples as the network sees them: %s", path)

@@ -253,7 +253,7 @@ def go_on(started: Started, recipe: Recipe, budget: Budget, settings: Mapping[st
     if budget.progress(state.step, state.learning_seconds) >= 1:
         if run.finished:
             raise TrainingError(
-                f"The run {run.path} is finished after {started.budget.tell(state.step, state.learning_seconds)}; "
+                f"The run {run.path} is finished after {started.budget.describe(state.step, state.learning_seconds)}; "
                 f"{budget} in all would not make it longer.",
                 hint="A budget counts from the beginning of the run: give more than it has had.",
             )

@@ -33,7 +33,7 @@ from satseg.training.devices import make_fabric
 from satseg.training.learner import Learner
 from satseg.training.loop import Trainer
 from satseg.training.recipe import Recipe
-from satseg.training.sampling import Batch, Share, TrainingBatches
+from satseg.training.sampling import Batch, Shard, TrainingBatches
 from satseg.training.schedule import Budget
 from satseg.workflows.tile import tile
 
@@ -92,7 +92,7 @@ def seconds_per_step(
         batches=batches(
             tiles.tiles("train"),
             TileReader(tiles.tile_size, cache_bytes=options.cache_mb * 2**20),
-            share=Share(options.batch_size),
+            shard=Shard(options.batch_size),
             seed=0,
             augmentation=recipe.augment,
         ),

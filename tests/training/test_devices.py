@@ -12,13 +12,13 @@ from satseg.training.devices import gather, make_fabric, process_rank, total_ove
 @pytest.mark.parametrize("name", ["cuda:1", "mps"])
 def test_several_devices_cannot_be_one(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
-    with pytest.raises(UsageError, match=f"2 devices cannot all be {name}"):
+    with pytest.raises(UsageError, match=f"2 processes cannot share the device {name}"):
         make_fabric(torch.device(name), "32-true", devices=2)
 
 
 def test_more_gpus_than_there_are_is_wrong_usage(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(UsageError, match="no 4 GPUs here: torch finds 1"):
+    with pytest.raises(UsageError, match="exceeds the 1 GPUs that torch finds"):
         make_fabric(torch.device("cuda"), "32-true", devices=4)
 
 
@@ -77,10 +77,10 @@ def test_a_run_on_one_device_is_whole_whatever_ranks_the_environment_tells(
 @pytest.mark.parametrize(
     ("variables", "said"),
     [
-        ({"RANK": "1", "WORLD_SIZE": "4", **ELASTIC}, r"4 processes were started \(WORLD_SIZE\), but --devices 2 and"),
+        ({"RANK": "1", "WORLD_SIZE": "4", **ELASTIC}, r"4 processes were started \(WORLD_SIZE\), but `devices=2` and"),
         ({"LOCAL_RANK": "1", "WORLD_SIZE": "3"}, r"3 processes were started \(WORLD_SIZE\)"),
         ({"SLURM_PROCID": "1", "SLURM_NTASKS": "8"}, r"8 processes were started \(SLURM_NTASKS\)"),
-        ({"SLURM_PROCID": "1", "SLURM_NTASKS": "2"}, "SLURM does not tell how many processes each node has"),
+        ({"SLURM_PROCID": "1", "SLURM_NTASKS": "2"}, "SLURM does not say how many processes run on each node"),
         ({"LOCAL_RANK": "first"}, "LOCAL_RANK is 'first', not a number"),
     ],
 )
@@ -98,7 +98,7 @@ def test_another_number_of_processes_than_of_devices_is_wrong_usage(
 
 @pytest.mark.parametrize("count", [{"devices": 0}, {"nodes": -1}])
 def test_less_than_one_device_is_wrong_usage(count: dict[str, int]) -> None:
-    with pytest.raises(UsageError, match="it starts at 1"):
+    with pytest.raises(UsageError, match="is too small"):
         make_fabric(torch.device("cpu"), "32-true", **count)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from satseg.errors import TrainingError, UsageError
 from satseg.records import BandStatistics
-from satseg.training.augment import PRESETS, draw, stack_draws
+from satseg.training.augment import PRESETS, draw_params, stack_params
 from satseg.training.learner import Learner
 from satseg.training.recipe import Recipe
 from satseg.training.sampling import Batch
@@ -43,8 +43,8 @@ def make_batch(*seeds: int) -> Batch:
     samples = [np.random.default_rng(seed).normal(size=(2, 8, 8)).astype(np.float32) for seed in seeds]
     bands = np.stack(samples)
     labels = (bands[:, 0] > 0).astype(np.uint8)
-    draws = stack_draws([draw(PRESETS["none"], 2, np.random.default_rng(0)) for _ in seeds])
-    return Batch(tuple(f"tile-{seed}" for seed in seeds), bands, labels, np.ones(labels.shape, dtype=bool), draws)
+    params = stack_params([draw_params(PRESETS["none"], 2, np.random.default_rng(0)) for _ in seeds])
+    return Batch(tuple(f"tile-{seed}" for seed in seeds), bands, labels, np.ones(labels.shape, dtype=bool), params)
 
 
 def train(learner: Learner, steps: range, **more: Any) -> list[float]:
@@ -145,7 +145,7 @@ def test_a_loss_that_is_not_finite_names_the_tiles_whose_values_are_far_out() ->
     before = weights(learner)
     with pytest.raises(TrainingError, match=r"at step 8, on the tiles tile-2\.") as caught:
         learner.update([batch], step=7, epoch=0.0, lr=1e-2)
-    assert "--precision fp16" in caught.value.hint
+    assert "`precision='fp16'`" in caught.value.hint
     assert {name for name in changed(before, weights(learner)) if "running" not in name and "num" not in name} == set()
 
 

@@ -33,7 +33,7 @@ from satseg.training.augment import Augmentation
 from satseg.training.learner import Learner
 from satseg.training.loop import Trainer
 from satseg.training.recipe import Recipe
-from satseg.training.sampling import Share, TrainingBatches
+from satseg.training.sampling import Shard, TrainingBatches
 from satseg.training.schedule import Budget, learning_rate
 
 TABLE = ClassTable.from_names(["background", "bright"])
@@ -88,8 +88,8 @@ def make_trainer(
     )
     drawn = [FakeTile(i, bright=bright) for i in range(tiles)]
     recipe = Recipe(batch_size=2, lr=1e-2, weight_decay=0.0, **choices)
-    share = Share(recipe.batch_size, recipe.accumulate)
-    batches = TrainingBatches(drawn, TileReader(8), share=share, seed=0, augmentation=Augmentation())  # type: ignore[arg-type]
+    shard = Shard(recipe.batch_size, recipe.accumulate)
+    batches = TrainingBatches(drawn, TileReader(8), shard=shard, seed=0, augmentation=Augmentation())  # type: ignore[arg-type]
     fabric = Fabric(accelerator="cpu", devices=1)
     return Trainer(
         learner=Learner(model, recipe, card.statistics, fabric),

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from satseg.records import BandStatistics
-from satseg.training.augment import PRESETS, Augmentation, draw, stack_draws
+from satseg.training.augment import PRESETS, Augmentation, draw_params, stack_params
 from satseg.training.prepare import prepare
 from satseg.training.sampling import Batch
 
@@ -20,8 +20,8 @@ def make_batch(augmentation: Augmentation, *, bands: int = 2, count: int = 6, dt
     valid = rng.random(shape) > 0.2
     labels = np.where(valid, rng.integers(0, 3, shape), 255).astype(np.uint8)
     raw = rng.integers(1, 1000, (count, bands, 16, 16)).astype(dtype) * valid[:, None].astype(dtype)
-    draws = stack_draws([draw(augmentation, bands, np.random.default_rng(i)) for i in range(count)])
-    return Batch(tuple(f"tile-{i}" for i in range(count)), raw, labels, valid, draws)
+    params = stack_params([draw_params(augmentation, bands, np.random.default_rng(i)) for i in range(count)])
+    return Batch(tuple(f"tile-{i}" for i in range(count)), raw, labels, valid, params)
 
 
 def statistics(bands: int) -> BandStatistics:
@@ -64,8 +64,8 @@ def test_a_sample_looks_the_same_in_whatever_batch_it_is(augmentation: Augmentat
     batch = make_batch(augmentation)
     whole, targets = prepare(batch, statistics(2), CPU)
     parts = {name: getattr(batch, name)[4:5] for name in ("names", "bands", "labels", "valid")}
-    draws = type(batch.draws)(**{name: value[4:5] for name, value in vars(batch.draws).items()})
-    alone, target = prepare(replace(batch, **parts, draws=draws), statistics(2), CPU)
+    params = type(batch.params)(**{name: value[4:5] for name, value in vars(batch.params).items()})
+    alone, target = prepare(replace(batch, **parts, params=params), statistics(2), CPU)
     assert torch.allclose(alone[0], whole[4], atol=1e-5)
     assert torch.equal(target[0], targets[4])
 
@@ -73,8 +73,8 @@ def test_a_sample_looks_the_same_in_whatever_batch_it_is(augmentation: Augmentat
 def test_dropped_bands_are_zero() -> None:
     batch = make_batch(Augmentation(band_dropout=0.5), bands=4, count=20)
     images, _ = prepare(batch, statistics(4), CPU)
-    assert np.array_equal((images != 0).any(dim=(2, 3)).numpy(), batch.draws.kept)
-    assert 0.3 < batch.draws.kept.mean() < 0.7
+    assert np.array_equal((images != 0).any(dim=(2, 3)).numpy(), batch.params.kept)
+    assert 0.3 < batch.params.kept.mean() < 0.7
 
 
 @pytest.mark.parametrize(("dtype", "base"), [("uint32", 4_000_000_000), ("float64", 1e12), ("int32", -2_000_000_000)])

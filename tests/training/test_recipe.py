@@ -12,12 +12,20 @@ from satseg.training.recipe import Recipe
 
 
 def test_the_learning_rate_is_the_optimiser_s_where_none_is_given() -> None:
-    assert (Recipe().peak, Recipe(optimizer="sgd").peak, Recipe(optimizer="sgd", lr=0.1).peak) == (3e-3, 1e-2, 0.1)
+    assert (Recipe().peak_lr, Recipe(optimizer="sgd").peak_lr, Recipe(optimizer="sgd", lr=0.1).peak_lr) == (
+        3e-3,
+        1e-2,
+        0.1,
+    )
     assert Recipe(optimizer="sgd").to_dict()["lr"] == 1e-2
 
 
 def test_the_warm_up_is_the_schedule_s_where_none_is_given() -> None:
-    assert (Recipe().rise, Recipe(schedule="one-cycle").rise, Recipe(schedule="one-cycle", warm_up=0.1).rise) == (
+    assert (
+        Recipe().warm_up_fraction,
+        Recipe(schedule="one-cycle").warm_up_fraction,
+        Recipe(schedule="one-cycle", warm_up=0.1).warm_up_fraction,
+    ) == (
         0.05,
         0.3,
         0.1,

@@ -9,8 +9,8 @@ import pytest
 
 from satseg.errors import TileError
 from satseg.tiles.batches import TileReader
-from satseg.training.augment import SYMMETRIES, Augmentation, Draw, turn
-from satseg.training.sampling import Share, TrainingBatches, balanced_weights, epoch_order
+from satseg.training.augment import SYMMETRIES, Augmentation, AugmentationParams, apply_symmetry
+from satseg.training.sampling import Shard, TrainingBatches, balanced_weights, epoch_order
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def make(
 ) -> TrainingBatches:
     tiles = [FakeTile(i, weight) for i, weight in enumerate(weights or [1.0] * count)]
     reader = TileReader(4, cache_bytes=cache_bytes)
-    return TrainingBatches(tiles, reader, share=Share(batch_size), seed=seed, augmentation=Augmentation())  # type: ignore[arg-type]
+    return TrainingBatches(tiles, reader, shard=Shard(batch_size), seed=seed, augmentation=Augmentation())  # type: ignore[arg-type]
 
 
 def names(batches: TrainingBatches, steps: int) -> list[str]:
@@ -69,8 +69,8 @@ def test_a_batch_depends_on_seed_and_step_alone() -> None:
     assert first.names == again.names
     for part in ("bands", "labels", "valid"):
         assert np.array_equal(getattr(first, part), getattr(again, part))
-    for part in fields(Draw):
-        assert np.array_equal(getattr(first.draws, part.name), getattr(again.draws, part.name))
+    for part in fields(AugmentationParams):
+        assert np.array_equal(getattr(first.params, part.name), getattr(again.params, part.name))
 
 
 def test_another_seed_draws_other_batches() -> None:
@@ -89,20 +89,20 @@ def test_images_and_labels_of_a_sample_are_turned_alike() -> None:
     batch = make(5, batch_size=20).batch(0)
     for name, bands, labels in zip(batch.names, batch.bands, batch.labels, strict=True):
         raw_bands, raw_labels, _ = FakeTile(int(name[5:])).read()
-        turns = [s for s in range(SYMMETRIES) if np.array_equal(turn(raw_bands, s), bands)]
+        turns = [s for s in range(SYMMETRIES) if np.array_equal(apply_symmetry(raw_bands, s), bands)]
         assert len(turns) == 1
-        assert np.array_equal(turn(raw_labels, turns[0]), labels)
+        assert np.array_equal(apply_symmetry(raw_labels, turns[0]), labels)
 
 
 def test_a_tile_that_comes_back_in_another_epoch_is_augmented_anew() -> None:
     batches = make(1, batch_size=1)
-    assert len({batches.batch(step).draws.gain.tobytes() for step in range(10)}) == 10
+    assert len({batches.batch(step).params.gain.tobytes() for step in range(10)}) == 10
 
 
 def test_bands_stay_raw() -> None:
     batch = make(3).batch(0)
     assert batch.bands.dtype == np.uint16
-    assert (batch.bands.shape, batch.labels.shape, batch.draws.gain.shape) == ((4, 2, 4, 4), (4, 4, 4), (4, 2))
+    assert (batch.bands.shape, batch.labels.shape, batch.params.gain.shape) == ((4, 2, 4, 4), (4, 4, 4), (4, 2))
 
 
 def test_what_is_kept_in_memory_does_not_change_batches() -> None:
@@ -132,46 +132,46 @@ def test_nothing_to_train_on_is_refused(weights: list[float]) -> None:
         TrainingBatches(
             [FakeTile(i, w) for i, w in enumerate(weights)],  # type: ignore[misc]
             TileReader(4),
-            share=Share(2),
+            shard=Shard(2),
             seed=0,
             augmentation=Augmentation(),
         )
 
 
-def rebuilt(shares: list[Share], steps: int) -> list[str]:
+def rebuilt(shards: list[Shard], steps: int) -> list[str]:
     """Return the names of all samples, step by step, each step's batches in order of process and time."""
     made = [
         TrainingBatches(
             [FakeTile(i) for i in range(7)],  # type: ignore[misc]
             TileReader(4),
-            share=share,
+            shard=shard,
             seed=0,
             augmentation=Augmentation(),
         )
-        for share in shares
+        for shard in shards
     ]
-    count = steps * shares[0].accumulate
+    count = steps * shards[0].accumulate
     return [name for number in range(count) for one in made for name in one.batch(number).names]
 
 
 def test_processes_and_parts_of_a_step_share_the_samples_of_one_larger_batch() -> None:
-    whole = rebuilt([Share(12)], 2)
-    assert rebuilt([Share(6, devices=2, rank=rank) for rank in range(2)], 2) == whole
-    assert rebuilt([Share(4, accumulate=3)], 2) == whole
-    assert rebuilt([Share(2, accumulate=3, devices=2, rank=rank) for rank in range(2)], 2) == whole
+    whole = rebuilt([Shard(12)], 2)
+    assert rebuilt([Shard(6, devices=2, rank=rank) for rank in range(2)], 2) == whole
+    assert rebuilt([Shard(4, accumulate=3)], 2) == whole
+    assert rebuilt([Shard(2, accumulate=3, devices=2, rank=rank) for rank in range(2)], 2) == whole
 
 
 def test_epochs_count_the_samples_of_all_processes_and_parts() -> None:
     batches = make(24)
-    batches.share = Share(2, accumulate=3, devices=2)
-    assert (batches.share.step_size, batches.epochs(1)) == (12, 0.5)
+    batches.shard = Shard(2, accumulate=3, devices=2)
+    assert (batches.shard.step_size, batches.epochs(1)) == (12, 0.5)
     assert [step for step in range(5) if batches.epoch_ended(step)] == [2, 4]
 
 
 def test_cutmix_takes_a_rectangle_of_another_tile_with_its_labels() -> None:
     tiles = [FakeTile(i, shape=(8, 8)) for i in range(5)]
     augmentation = Augmentation(symmetries=False, cutmix=1.0)
-    batches = TrainingBatches(tiles, TileReader(8), share=Share(40), seed=0, augmentation=augmentation)  # type: ignore[arg-type]
+    batches = TrainingBatches(tiles, TileReader(8), shard=Shard(40), seed=0, augmentation=augmentation)  # type: ignore[arg-type]
     batch = batches.batch(0)
     mixed = 0
     for name, bands, labels in zip(batch.names, batch.bands, batch.labels, strict=True):
@@ -202,6 +202,6 @@ def test_without_any_labelled_pixel_tiles_keep_their_weights() -> None:
 
 def test_labels_of_a_class_that_there_is_not_name_their_file() -> None:
     tiles = [FakeTile(0, pixels=(8, 8), labels=Path("labels/tile-0.tif"))]
-    batches = TrainingBatches(tiles, TileReader(4), share=Share(1), seed=0, augmentation=Augmentation())  # type: ignore[arg-type]
-    with pytest.raises(TileError, match=r"labels/tile-0\.tif hold the class 2, but there are 2 classes"):
+    batches = TrainingBatches(tiles, TileReader(4), shard=Shard(1), seed=0, augmentation=Augmentation())  # type: ignore[arg-type]
+    with pytest.raises(TileError, match=r"labels/tile-0\.tif contain class id 2, but the tile set has only 2 classes"):
         batches.batch(0)

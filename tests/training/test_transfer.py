@@ -21,17 +21,17 @@ def test_what_fits_is_taken_and_the_rest_is_listed() -> None:
     assert all(torch.equal(own[name], fresh[name]) for name in (weight, bias))
     assert all(torch.equal(own[name], source[name]) for name in found.loaded)
     assert str(found).startswith(
-        f"{len(own) - 2} of {len(own)} tensors taken; of another shape: {weight} (13, 3, 3, 3)"
+        f"{len(own) - 2} of {len(own)} tensors loaded; different shape: {weight} (13, 3, 3, 3)"
     )
 
 
 def test_a_network_of_another_kind_is_refused() -> None:
     source = create_model("enet", in_channels=3, num_classes=5).state_dict()
-    with pytest.raises(CheckpointError, match=r"Only .* tensors of this network"):
+    with pytest.raises(CheckpointError, match=r"Only .* tensors match this network"):
         transfer(create_model("erfnet", in_channels=3, num_classes=5), source)
 
 
 def test_quantised_weights_are_not_taken_for_others() -> None:
     model = create_model("erfnet", in_channels=3, num_classes=2)
-    with pytest.raises(CheckpointError, match="tensors of this network are there in the same shape"):
+    with pytest.raises(CheckpointError, match="tensors match this network by name and shape"):
         transfer(model, {name: tensor.to(torch.int8) for name, tensor in model.state_dict().items()})

@@ -1,4 +1,4 @@
-"""The exponential moving average of a network's weights, which often scores better than the weights themselves."""
+"""Exponential moving average (EMA) of the weights of a network."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 
 
-class Averages:
-    """Averages of all parameters and of the running statistics of norms.
+class MovingAverage:
+    """Exponential moving average of all parameters and of the running statistics of norms.
 
-    Early on the decay is lower, (1 + t) / (10 + t) after t updates, so that the first weights are soon forgotten.
+    The decay starts lower, (1 + t) / (10 + t) after t updates, so that the initial weights are forgotten soon.
 
     Args:
         model: The network, on its device.
-        decay: Share of the old average that an update keeps, 0..1.
+        decay: Weight of the previous average in an update, 0..1.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -26,14 +26,18 @@ class Averages:
 
     @torch.no_grad()
     def update(self, updates: int) -> None:
-        """Take in the weights after so many updates of the network."""
+        """Add the current weights to the average.
+
+        Args:
+            updates: Optimiser updates done before.
+        """
         decay = min(self._decay, (1 + updates) / (10 + updates))
         for name, average in self._averages.items():
             average.lerp_(self._live[name], 1 - decay)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Put the averages into the network until the block ends, then its own weights back."""
+        """Swap the averages into the network for the duration of the block."""
         self._swap()
         try:
             yield
@@ -41,11 +45,11 @@ class Averages:
             self._swap()
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return the averages by name, on the CPU."""
+        """Return the averages by parameter name, on the CPU."""
         return {name: average.cpu().contiguous() for name, average in self._averages.items()}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Put back what :meth:`tensors` took."""
+        """Restore what :meth:`tensors` returned."""
         for name, average in self._averages.items():
             average.copy_(tensors[name])
 

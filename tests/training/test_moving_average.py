@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from satseg.training.averages import Averages
+from satseg.training.moving_average import MovingAverage
 
 
 def network() -> nn.Module:
@@ -21,7 +21,7 @@ def change(model: nn.Module) -> None:
 def test_averages_by_hand() -> None:
     model = network()
     before = model[0].weight.detach().clone()
-    averages = Averages(model, decay=0.9)
+    averages = MovingAverage(model, decay=0.9)
     for step in range(3):
         change(model)
         averages.update(step)
@@ -34,7 +34,7 @@ def test_averages_by_hand() -> None:
 
 def test_a_decay_is_reached_in_the_end() -> None:
     model = network()
-    averages = Averages(model, decay=0.5)
+    averages = MovingAverage(model, decay=0.5)
     change(model)
     averages.update(1000)
     assert averages.tensors()["1.running_mean"].tolist() == pytest.approx([0.5, 0.5])
@@ -42,7 +42,7 @@ def test_a_decay_is_reached_in_the_end() -> None:
 
 def test_averages_are_in_place_for_a_while_and_the_weights_come_back_to_the_bit() -> None:
     model = network()
-    averages = Averages(model, decay=0.9)
+    averages = MovingAverage(model, decay=0.9)
     change(model)
     averages.update(5)
     weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -56,10 +56,10 @@ def test_averages_are_in_place_for_a_while_and_the_weights_come_back_to_the_bit(
 
 def test_averages_put_back_go_on_to_the_bit() -> None:
     model = network()
-    averages = Averages(model, decay=0.9)
+    averages = MovingAverage(model, decay=0.9)
     change(model)
     averages.update(1)
-    again = Averages(model, decay=0.9)
+    again = MovingAverage(model, decay=0.9)
     again.restore(averages.tensors())
     change(model)
     averages.update(2)
