@@ -28,6 +28,7 @@ lint: setup
 
 types: setup
 	$(BIN)/mypy
+	$(BIN)/mypy --platform win32 --cache-dir .mypy_cache/win32
 
 imports: setup
 	$(BIN)/lint-imports

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,7 +37,13 @@ def require_space(needed: Mapping[Path, int]) -> None:
 
 def rows_in(folder: Path) -> int:
     """Return the bytes that the work rasters in a folder, at any depth, take on the disk already."""
-    return sum(file.stat().st_blocks * 512 for file in folder.rglob("*.raw"))
+    return sum(_bytes_on_disk(file) for file in folder.rglob("*.raw"))
+
+
+def _bytes_on_disk(file: Path) -> int:
+    """Return what a file takes, without the holes that it may have; Windows tells its length only, and makes none."""
+    status = file.stat()
+    return int(getattr(status, "st_blocks", math.ceil(status.st_size / 512))) * 512
 
 
 def format_bytes(count: float) -> str:

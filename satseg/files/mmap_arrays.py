@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ def own_pages(shape: int | tuple[int, ...], dtype: Any) -> np.ndarray:
         dtype: Its type. The values are any.
     """
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    if size < _OWN_PAGES:
+    if size < _OWN_PAGES or os.name == "nt":  # whose heap gives large arrays pages of their own
         return np.zeros(shape, dtype)
-    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    pages = mmap.mmap(-1, size, access=mmap.ACCESS_COPY)  # of this process alone, and in pages only once written to
     return np.frombuffer(pages, dtype).reshape(shape)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import IO
 
 import numpy as np
 
@@ -47,7 +47,7 @@ class SpillStore:
         self._spilled: dict[Hashable, _Slot] = {}
         self._free: dict[int, list[int]] = {}
         self._end = 0
-        self._file: int | None = None
+        self._file: IO[bytes] | None = None
 
     def put(self, key: Hashable, array: np.ndarray) -> None:
         """Keep a copy of an array, in place of what the key held before."""
@@ -96,7 +96,7 @@ class SpillStore:
         self._held.clear()
         self._spilled.clear()
         if self._file is not None:
-            os.close(self._file)
+            self._file.close()
             self._file = None
 
     def _hold(self, key: Hashable, array: np.ndarray) -> None:
@@ -114,10 +114,11 @@ class SpillStore:
         self._end = max(self._end, offset + array.nbytes)
         data = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
         try:
-            self._file = self._scratch_file() if self._file is None else self._file
-            done = 0
-            while done < len(data):
-                done += os.pwrite(self._file, data[done:], offset + done)
+            if self._file is None:
+                self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - close() closes it
+            self._file.seek(offset)
+            self._file.write(data)
+            self._file.flush()
         except OSError as error:
             raise OutputError(
                 f"Cannot write scratch data to {self._folder}: {error.strerror}.",
@@ -128,17 +129,10 @@ class SpillStore:
     def _load(self, slot: _Slot) -> np.ndarray:
         assert self._file is not None, "what is spilled has a file"
         array = own_pages(slot.shape, slot.dtype)
-        data = array.reshape(-1).view(np.uint8).data
-        done = 0
-        while done < len(data):
-            got = os.preadv(self._file, [data[done:]], slot.offset + done)
-            assert got, "the scratch file is as long as what was written to it"
-            done += got
+        self._file.seek(slot.offset)
+        read = self._file.readinto(array.reshape(-1).view(np.uint8).data)  # type: ignore[attr-defined]
+        assert read == slot.nbytes, "the scratch file is as long as what was written to it"
         return array
-
-    def _scratch_file(self) -> int:
-        with tempfile.TemporaryFile(dir=self._folder) as file:
-            return os.dup(file.fileno())
 
     def __enter__(self) -> SpillStore:
         return self

@@ -63,11 +63,11 @@ class MapWork:
                 folder.mkdir(parents=True, exist_ok=True)
                 clear(folder)
                 _write_aside(folder / _IDENTITY, json.dumps(identity, indent=1))
-            self._journal = os.open(folder / _ROWS, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+            self._journal = (folder / _ROWS).open("ab", buffering=0)
         except OSError as error:
             raise OutputError(f"Cannot write to {folder.parent}: {error.strerror}.") from error
         self.finished, length = _read_journal(folder / _ROWS)
-        os.ftruncate(self._journal, length)  # a line that was cut off goes
+        self._journal.truncate(length)  # a line that was cut off goes
         self.rasters = {
             layer: WorkRaster(folder / f"{layer.value}.raw", height=height, width=width, bands=bands)
             for layer, bands in layers.items()
@@ -87,8 +87,8 @@ class MapWork:
         for raster in self.rasters.values():
             raster.sync()
         try:
-            os.write(self._journal, f"{rows}\n".encode())
-            os.fsync(self._journal)
+            self._journal.write(f"{rows}\n".encode())
+            os.fsync(self._journal.fileno())
         except OSError as error:
             raise OutputError(f"Cannot write {self.folder / _ROWS}: {error.strerror}.") from error
         self.finished = rows
@@ -97,9 +97,7 @@ class MapWork:
         """Close the files; they stay."""
         for raster in self.rasters.values():
             raster.close()
-        if self._journal >= 0:
-            os.close(self._journal)
-            self._journal = -1
+        self._journal.close()
 
     def remove(self) -> None:
         """Close and delete everything; the folder stays while it holds the lock of whoever claimed it."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from io import FileIO
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 
 import numpy as np
@@ -27,8 +29,10 @@ class WorkRaster:
     def __init__(self, path: Path, *, height: int, width: int, bands: int = 1) -> None:
         self.path = path
         self.height, self.width, self.bands = height, width, bands
+        self._place = Lock()  # the file has one place to read and write at, which two threads may not move at once
         try:
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            path.touch()
+            self._file = FileIO(path, "r+")
         except OSError as error:
             raise OutputError(f"Cannot write {path}: {error.strerror}.") from error
 
@@ -68,26 +72,28 @@ class WorkRaster:
     def sync(self) -> None:
         """Wait until what was written is on the disk."""
         try:
-            os.fsync(self._file)
+            os.fsync(self._file.fileno())
         except OSError as error:
             raise OutputError(f"Cannot write {self.path}: {error.strerror}.") from error
 
     def close(self) -> None:
         """Close the file, which stays."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+        self._file.close()
 
     def _read(self, offset: int, data: memoryview) -> None:
         done = 0
-        while done < len(data) and (got := os.preadv(self._file, [data[done:]], offset + done)):
-            done += got
+        with self._place:
+            self._file.seek(offset)
+            while done < len(data) and (got := self._file.readinto(data[done:])):
+                done += got
 
     def _write(self, offset: int, data: memoryview) -> None:
         done = 0
         try:
-            while done < len(data):
-                done += os.pwrite(self._file, data[done:], offset + done)
+            with self._place:
+                self._file.seek(offset)
+                while done < len(data):
+                    done += self._file.write(data[done:])
         except OSError as error:
             raise OutputError(
                 f"Cannot write {self.path}: {error.strerror}.", hint="Make room and continue with --resume."

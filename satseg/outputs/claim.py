@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -16,9 +15,12 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 
+from filelock import lock_descriptor
+
 from satseg.errors import OutputError
 
 LOCK = "lock"
+OWNER = "owner.json"  # not in the lock itself, which Windows lets nobody else read
 _LONGEST = 255  # bytes of a file name, nearly everywhere
 _LONGEST_COMMAND = 120  # characters that others are told
 _PATIENCE = 100  # times that a lock may vanish while it is taken
@@ -73,7 +75,7 @@ def joined(path: Path) -> Iterator[None]:
 
 
 def clear(folder: Path) -> None:
-    """Delete all that a work folder holds, except for the lock.
+    """Delete all that a work folder holds, except for the lock and the name of its owner.
 
     Raises:
         OSError: Something cannot be deleted.
@@ -81,7 +83,7 @@ def clear(folder: Path) -> None:
     for entry in folder.iterdir():
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
-        elif entry.name != LOCK:
+        elif entry.name not in (LOCK, OWNER):
             entry.unlink()
 
 
@@ -96,22 +98,17 @@ def _take(path: Path) -> int:
             if isinstance(error, FileNotFoundError) and attempt + 1 < _PATIENCE:
                 continue  # another run has just deleted the folder
             raise OutputError(f"Cannot write to {path.parent}: {error.strerror}.") from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not _locks(lock):
             os.close(lock)
             raise OutputError(
                 f"{path} is being made at this moment, by {_spell(_owner(folder))}.",
                 hint="Wait for it, or name another output.",
-            ) from error
-        except OSError:  # a file system without locks
-            pass
+            )
         if not _is_still_there(folder / LOCK, lock):  # whoever had it has deleted it meanwhile
             os.close(lock)
             continue
         try:
-            os.ftruncate(lock, 0)
-            os.pwrite(lock, json.dumps(_this_process()).encode(), 0)
+            (folder / OWNER).write_text(json.dumps(_this_process()), encoding="utf-8")
         except OSError as error:
             _release(folder, lock)
             raise OutputError(f"Cannot write to {path.parent}: {error.strerror}.") from error
@@ -119,15 +116,34 @@ def _take(path: Path) -> int:
     raise OutputError(f"Cannot write to {path.parent}: {folder.name} is deleted again and again.")
 
 
+def _locks(lock: int) -> bool:
+    """Take a lock, and tell whether no other process has it."""
+    try:
+        return lock_descriptor(lock, blocking=False)
+    except OSError:  # a file system without locks
+        return True
+
+
 def _release(folder: Path, lock: int) -> None:
+    """Delete a lock and its folder while the lock is held, so that nobody can get a lock that is being deleted.
+
+    Windows deletes no open file: there the lock is let go first, and stays if another run has opened it by then.
+    """
+    with suppress(OSError):
+        (folder / OWNER).unlink()
+    if os.name == "nt":
+        os.close(lock)
     with suppress(OSError):
         (folder / LOCK).unlink()
     with suppress(OSError):  # it holds something to resume from
         folder.rmdir()
-    os.close(lock)  # last, so that nobody had the lock while it was being deleted
+    if os.name != "nt":
+        os.close(lock)
 
 
 def _is_still_there(path: Path, lock: int) -> bool:
+    if os.name == "nt":  # which deletes no open file
+        return True
     try:
         return os.path.samestat(path.stat(), os.fstat(lock))
     except OSError:
@@ -150,9 +166,9 @@ def _command(program: str, words: tuple[str, ...]) -> str:
 
 
 def _owner(folder: Path) -> dict[str, object]:
-    """Return what the holder of a lock has written into it; nothing where there is no lock."""
+    """Return what the holder of a lock has written beside it; nothing where there is no lock."""
     try:
-        found = json.loads((folder / LOCK).read_text(encoding="utf-8", errors="replace"))
+        found = json.loads((folder / OWNER).read_text(encoding="utf-8", errors="replace"))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -81,7 +81,7 @@ def _check_removable(file: Path) -> None:
     except OSError:
         return
     sticky = folder.st_mode & stat.S_ISVTX
-    if sticky and os.geteuid() not in (0, owner, folder.st_uid):
+    if sticky and hasattr(os, "geteuid") and os.geteuid() not in (0, owner, folder.st_uid):
         raise OutputError(f"{file} belongs to another user and cannot be replaced.", hint="Choose another name.")
 
 
@@ -98,13 +98,17 @@ def _check_orphans(path: Path) -> None:
 
 
 def _is_read_only(folder: Path) -> bool:
+    if not hasattr(os, "statvfs"):  # Windows
+        return False
     try:
-        return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
+        return bool(os.statvfs(folder).f_flag & getattr(os, "ST_RDONLY", 0))
     except OSError:
         return False
 
 
 def _longest_name(folder: Path) -> int:
+    if not hasattr(os, "pathconf"):  # Windows
+        return 255
     try:
         return os.pathconf(folder, "PC_NAME_MAX")
     except (OSError, ValueError):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import resource
-import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
@@ -16,6 +14,7 @@ import torch
 
 from satseg import __version__
 from satseg.backend.device import release_freed_memory
+from satseg.backend.memory import peak_memory
 from satseg.classes import IGNORE_INDEX
 from satseg.files.atomic_write import staged
 from satseg.files.disk_space import require_space, rows_in
@@ -391,12 +390,6 @@ def _fingerprint(source: SceneSource, info: SceneInfo) -> dict[str, Any]:
         "transform": list(info.transform)[:6],
         "changed": fingerprint(source.paths, dated=True),
     }
-
-
-def peak_memory() -> int:
-    """Return the most bytes of memory that this process has held so far."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 @contextmanager

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
 from dataclasses import asdict
 
 from satseg.errors import ArchitectureError
 from satseg.profiling.cost import Cost, Workload
+
+_KILLED = -9  # by SIGKILL, a name that Windows lacks
 
 
 def measure_apart(arch: str, workload: Workload) -> Cost:
@@ -37,7 +38,7 @@ def measure_apart(arch: str, workload: Workload) -> Cost:
 
 
 def _reason(done: subprocess.CompletedProcess[str]) -> str:
-    if done.returncode == -signal.SIGKILL:
+    if done.returncode == _KILLED:
         return "its process was killed, which the system does when memory runs out"
     lines = done.stderr.strip().splitlines() or [f"its process ended with code {done.returncode}"]
     return lines[-1].rstrip(".")

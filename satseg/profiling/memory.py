@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import resource
-import sys
-from pathlib import Path
-
 import torch
 import torch.nn.functional as F
+
+from satseg.backend.memory import peak_memory
 
 
 class PeakMemory:
@@ -37,17 +35,7 @@ class PeakMemory:
     def _held(self) -> int:
         if self._device.type == "cuda":
             return torch.cuda.max_memory_allocated(self._device)
-        return _peak_resident()
-
-
-def _peak_resident() -> int:
-    try:
-        status = Path("/proc/self/status").read_text()
-    except OSError:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024
-    # Not getrusage: on Linux a new process starts with the peak of the one that started it.
-    return int(status.split("VmHWM:")[1].split()[0]) * 1024
+        return peak_memory()
 
 
 def _load_kernels() -> None:

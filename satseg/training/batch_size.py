@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 import torch
 from torch import Tensor, nn
+
+from satseg.backend.memory import free_memory
 
 LARGEST = 64  # larger batches mean fewer updates and hardly more throughput
 MEMORY_FRACTION = 0.5  # of the free memory; the rest is for optimiser state, workspaces of kernels and cached tiles
@@ -61,9 +61,4 @@ def _saved_bytes(model: nn.Module, images: Tensor) -> int:
 def _free_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    try:
-        with open("/proc/meminfo") as file:
-            found = next(line for line in file if line.startswith("MemAvailable:"))
-        return int(found.split()[1]) * 1024
-    except (OSError, StopIteration):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    return free_memory()

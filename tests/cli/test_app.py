@@ -19,7 +19,7 @@ import satseg as package
 from satseg.cli import app
 from satseg.cli.console import ConsoleOutput
 from satseg.errors import SceneError, UsageError
-from satseg.outputs.claim import LOCK
+from satseg.outputs.claim import LOCK, OWNER
 from satseg.records import ProgressEvent
 from satseg.sample import sample
 
@@ -243,7 +243,7 @@ def kill_at_work(words: list[object], folder: Path, number: signal.Signals) -> t
 
 
 def is_at_work(folder: Path) -> bool:
-    return any(path.is_file() and path.name != LOCK for path in folder.glob(".*.satseg/**/*"))
+    return any(path.is_file() and path.name not in (LOCK, OWNER) for path in folder.glob(".*.satseg/**/*"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from satseg.errors import OutputError
-from satseg.outputs.claim import LOCK, claimed, joined, work_folder
+from satseg.outputs.claim import LOCK, OWNER, claimed, joined, work_folder
 
 HOLDER = """
 import sys, time
@@ -21,17 +21,17 @@ with claimed(*map(Path, sys.argv[1:])):
 """
 
 LATE = """
-import fcntl, sys
+import sys
 from pathlib import Path
-from satseg.outputs.claim import claimed
-flock, waited = fcntl.flock, []
-def late(lock, kind):
+from satseg.outputs import claim
+take, waited = claim.lock_descriptor, []
+def late(lock, **options):
     if not waited:
         waited.append(print("opened", flush=True))
         sys.stdin.readline()
-    flock(lock, kind)
-fcntl.flock = late
-with claimed(Path(sys.argv[1])):
+    return take(lock, **options)
+claim.lock_descriptor = late
+with claim.claimed(Path(sys.argv[1])):
     print("held", Path(sys.argv[2]).exists())
 """
 
@@ -108,7 +108,8 @@ def test_what_serves_resuming_stays_without_the_lock(tmp_path: Path) -> None:
 def test_a_stale_lock_is_taken_over(tmp_path: Path) -> None:
     path = tmp_path / "a"
     work_folder(path).mkdir()
-    (work_folder(path) / LOCK).write_bytes(b"not JSON \xff")
+    for name in (LOCK, OWNER):
+        (work_folder(path) / name).write_bytes(b"not JSON \xff")
     with claimed(path):
         pass
     assert not work_folder(path).exists()
@@ -128,10 +129,10 @@ def test_short_names_show_in_the_work_folder(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> int:
+    def full(*_: object, **options: object) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("os.pwrite", full)
+    monkeypatch.setattr("pathlib.Path.write_text", full)
     with pytest.raises(OutputError, match="No space left on device"), claimed(tmp_path / "a"):
         pass
     assert list(tmp_path.iterdir()) == []
@@ -140,10 +141,10 @@ def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_file_systems_without_locks_are_written_to_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def unsupported(*_: object) -> None:
+    def unsupported(*_: object, **options: object) -> None:
         raise OSError(95, "Operation not supported")
 
-    monkeypatch.setattr("fcntl.flock", unsupported)
+    monkeypatch.setattr("satseg.outputs.claim.lock_descriptor", unsupported)
     with claimed(tmp_path / "a"), joined(tmp_path / "a"):
         pass
     assert list(tmp_path.iterdir()) == []
@@ -154,6 +155,6 @@ def test_a_lock_holds_the_beginning_of_a_command_that_names_thousands_of_scenes(
 ) -> None:
     monkeypatch.setattr("sys.argv", ["satseg", "predict", "my scene.tif", *(f"s{i}.tif" for i in range(5000))])
     with claimed(tmp_path / "a"):
-        text = (work_folder(tmp_path / "a") / LOCK).read_text()
+        text = (work_folder(tmp_path / "a") / OWNER).read_text()
     assert "satseg predict 'my scene.tif' s0.tif s1.tif" in text
     assert len(text) < 500

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from io import FileIO
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -225,10 +226,11 @@ def test_a_full_disk_is_said_and_leaves_what_was_there(tmp_path: Path, monkeypat
     scene = write_scene(tmp_path / "scene.tif", ramp())
     (tmp_path / "map.tif").write_text("before")
 
-    def full(*_: object) -> int:
-        raise OSError(28, "No space left on device")
+    class Full(FileIO):
+        def write(self, data: object) -> int:
+            raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("satseg.mapfile.work_raster.os.pwrite", full)
+    monkeypatch.setattr("satseg.mapfile.work_raster.FileIO", Full)
     with pytest.raises(OutputError, match="No space left on device"):
         classes_of(mapper(), scene, tmp_path)
     assert (tmp_path / "map.tif").read_text() == "before"
