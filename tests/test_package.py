@@ -7,6 +7,7 @@ import importlib.util
 import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,8 @@ import satseg
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+ANOTHER = re.compile(r"\bsatseg\[|\b(?:install|add)\b[^\n]*(?<![\w/.-])satseg(?![\w-])|--from[ =]satseg(?![\w-])")
+"""The package of another author: what is installed as ``satseg``, with or without extras."""
 RELATIVE = re.compile(r"\]\((?!https?://|#)[^)]*\)")
 
 
@@ -61,6 +64,36 @@ def test_code_and_absolute_links_are_left_as_they_are(for_index: Callable[[str, 
     assert for_index(text, "https://r") == text.replace("g.md", "https://r/blob/HEAD/g.md")
 
 
+@pytest.mark.parametrize(
+    ("line", "wrong"),
+    [
+        ("pip install 'satseg[ray]'", True),
+        ("uv add satseg", True),
+        ("uvx --from satseg satseg demo", True),
+        ("pip install 'satseg-cli[ray]'", False),
+        ("uvx --from satseg-cli satseg demo", False),
+        ("pip install ./satseg", False),
+    ],
+)
+def test_lines_that_install_another_package_are_recognised(line: str, wrong: bool) -> None:
+    assert bool(ANOTHER.search(line)) == wrong
+
+
+def test_nothing_tells_users_to_install_the_package_of_another_author() -> None:
+    folders = [(ROOT / name).rglob("*") for name in ("satseg", "docs", "examples")]
+    files = [file for folder in [ROOT.glob("*"), *folders] for file in folder if file.is_file()]
+    texts = {
+        file: file.read_text(encoding="utf-8") for file in files if file.suffix in (".md", ".py", ".ipynb", ".yml")
+    }
+    assert len(texts) > 200
+    assert [str(file) for file, text in texts.items() if ANOTHER.search(text)] == []
+
+
+def test_the_distribution_is_satseg_cli_and_the_command_satseg() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert (project["name"], list(project["scripts"])) == ("satseg-cli", ["satseg"])
+
+
 @pytest.mark.slow
 def test_the_wheel_holds_data_types_and_licences_and_no_tests(tmp_path: Path) -> None:
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT)]
@@ -76,6 +109,7 @@ def test_the_wheel_holds_data_types_and_licences_and_no_tests(tmp_path: Path) ->
     assert names >= package | data | {"satseg/py.typed"}
     assert {name.partition("/")[0] for name in names} == {"satseg", metadata.partition("/")[0]}
     assert licences == {"LICENSE", "ATTRIBUTION.md"}
+    assert about["Name"] == "satseg-cli"
     assert about["Version"] == satseg.__version__
     assert about["Description-Content-Type"] == "text/markdown"
     assert "satseg tile scene.tif" in about.get_payload()

@@ -50,7 +50,7 @@ def import_ray() -> ModuleType:
         import ray
         import ray.exceptions
     except ImportError as error:
-        raise SatsegError("Ray is not installed.", hint="Install it: pip install 'satseg[ray]'") from error
+        raise SatsegError("Ray is not installed.", hint="Install it: pip install 'satseg-cli[ray]'") from error
     module: ModuleType = ray
     return module
 

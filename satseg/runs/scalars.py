@@ -16,7 +16,7 @@ def check_tensorboard() -> None:
         UsageError: TensorBoard is not installed.
     """
     if find_spec("tensorboard") is None:
-        raise UsageError("TensorBoard is not installed.", hint="Install it: pip install 'satseg[tensorboard]'")
+        raise UsageError("TensorBoard is not installed.", hint="Install it: pip install 'satseg-cli[tensorboard]'")
 
 
 class Scalars:

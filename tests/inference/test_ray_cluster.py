@@ -56,7 +56,7 @@ def test_without_ray_its_absence_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(SatsegError, match="Ray is not installed") as caught:
         RayEngine()
-    assert caught.value.hint == "Install it: pip install 'satseg[ray]'"
+    assert caught.value.hint == "Install it: pip install 'satseg-cli[ray]'"
 
 
 def test_a_running_cluster_is_taken_before_one_is_started(monkeypatch: pytest.MonkeyPatch) -> None:

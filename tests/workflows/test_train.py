@@ -450,7 +450,7 @@ def test_without_tensorboard_the_user_is_told_how_to_get_it(
     monkeypatch.setattr("satseg.runs.scalars.find_spec", lambda name: None)
     with pytest.raises(UsageError) as caught:
         run(bright_tiles, tmp_path / "run", tensorboard=True)
-    assert "satseg[tensorboard]" in str(caught.value.hint)
+    assert "satseg-cli[tensorboard]" in str(caught.value.hint)
     assert not (tmp_path / "run").exists()
 
 
