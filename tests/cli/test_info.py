@@ -197,68 +197,6 @@ def test_info_tells_how_far_an_unfinished_run_is(satseg: Callable, model: Path, 
     assert "unfinished" in satseg("info", run.path).stdout
 
 
-def awkward(folder: Path) -> list[Path]:
-    """Return the files of a folder of the test data and of the folders in it."""
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    assert files
-    return files
-
-
-def check(done: Any, path: Path) -> None:
-    """Accept a result, or one sentence."""
-    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert done.code in (0, 1), (path, done)
-    assert len(errors) == done.code, (path, done)
-    assert "unexpected" not in done.stderr, (path, done)
-    assert "Traceback" not in done.stderr, (path, done)
-    if done.code == 0:
-        json.loads(done.stdout)
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Path:
-    """A class raster of the whole world, one pixel in four of class 1."""
-    ids = np.tile(np.uint8([[0, 1], [0, 0]]), (32, 64))
-    transform = Affine(360 / 128, 0, -180, 0, -180 / 64, 90)
-    profile = {"driver": "GTiff", "height": 64, "width": 128, "count": 1, "dtype": "uint8", "crs": "EPSG:4326"}
-    with rasterio.open(tmp_path / "world.tif", "w", transform=transform, **profile) as target:
-        target.write(ids, 1)
-    return tmp_path / "world.tif"
-
-
-@pytest.mark.parametrize("folder", ["rasters", "vectors"])
-def test_info_of_awkward_files_is_right_or_one_sentence(folder: str, satseg: Callable, shared_data: Path) -> None:
-    kinds = set()
-    for path in awkward(shared_data / folder):
-        done = satseg("info", path, "--json")
-        check(done, path)
-        kinds |= {json.loads(done.stdout)["kind"]} if done.code == 0 else set()
-    assert kinds == {{"rasters": "scene", "vectors": "polygons"}[folder]}
-
-
-def test_tile_of_awkward_scenes_gives_tiles_or_one_sentence(
-    satseg: Callable, shared_data: Path, world: Path, tmp_path: Path
-) -> None:
-    for number, path in enumerate(awkward(shared_data / "rasters")):
-        words = [path, "-l", world, "-o", tmp_path / f"{number}", "--limit", 3, "--json"]
-        check(satseg("tile", *words), path)
-
-
-def test_tile_and_evaluate_with_awkward_labels_give_a_result_or_one_sentence(
-    satseg: Callable, shared_data: Path, world: Path, tmp_path: Path
-) -> None:
-    for number, path in enumerate(awkward(shared_data / "vectors")):
-        check(satseg("tile", world, "-l", path, "-o", tmp_path / f"{number}", "--size", 32, "--json"), path)
-        check(satseg("evaluate", world, "-l", path, "--bootstrap", 9, "--json"), path)
-        check(satseg("evaluate", path, "-l", path, "--json"), path)
-
-
-@pytest.mark.slow
-def test_evaluate_of_awkward_rasters_gives_a_result_or_one_sentence(satseg: Callable, shared_data: Path) -> None:
-    for path in awkward(shared_data / "rasters"):
-        check(satseg("evaluate", path, "-l", path, "--bootstrap", 9, "--json"), path)
-
-
 def test_values_of_labels_are_a_table_json_or_a_class_map(satseg: Callable, tmp_path: Path) -> None:
     shapes = [shapely.box(i, 0, i + 1, 1) for i in range(3)]
     crops = {"crop": ["Kartofler, spise-", "Rug", "Rug"]}

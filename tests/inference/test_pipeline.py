@@ -199,11 +199,11 @@ def test_cells_are_joined_until_they_are_wide_or_end_their_row() -> None:
 
 
 @pytest.mark.parametrize("streams", [1, 2])
-def test_a_damaged_scene_ends_with_its_own_error(shared_data: Path, tmp_path: Path, streams: int) -> None:
+def test_a_damaged_scene_ends_with_its_own_error(real_files: Path, tmp_path: Path, streams: int) -> None:
     identity = BandStatistics(1, (0.0,) * 3, (1.0,) * 3, (0.0,) * 3, (255.0,) * 3)
     classes = ClassTable.from_names(["a", "b"])
     network = Network(OneHot(2), classes=classes, statistics=identity, device=torch.device("cpu"))
-    path = shared_data / "rasters" / "corrupt.tif"
+    path = real_files / "rasters" / "corrupt.tif"
     with Scene.open(path) as scene:
         plan = make_plan(scene.info.height, scene.info.width, streams=streams)
     before = threading.active_count()

@@ -317,16 +317,16 @@ def test_the_map_survives_the_loss_of_a_machine(cluster: Any, scene: SceneSource
 
 @pytest.mark.slow
 def test_errors_of_workers_are_those_of_one_machine(
-    cluster: Any, scene: SceneSource, plan: Plan, tmp_path: Path, shared_data: Path
+    cluster: Any, scene: SceneSource, plan: Plan, tmp_path: Path, real_files: Path
 ) -> None:
     conditions = Conditions(scratch=tmp_path)
     with RayEngine(precision="fp32") as engine:
         engine.load(partial(build, model=Broken()))
         with pytest.raises(torch.OutOfMemoryError, match="the GPU is full, say"):
             there(engine, scene, plan, conditions)
-    damaged = SceneSource.of(shared_data / "rasters" / "corrupt.tif", bands=("1",))
+    damaged = SceneSource.of(real_files / "rasters" / "corrupt.tif", bands=("1",))
     with damaged.open() as opened:
-        cut = make_plan(opened.info.height, opened.info.width, window=256, overlap=16)
+        cut = make_plan(opened.info.height, opened.info.width, window=64, overlap=16)
     with RayEngine(precision="fp32") as engine:
         engine.load(moody)
         with pytest.raises(ReadError, match=r"corrupt.tif cannot be read at rows") as caught:

@@ -19,6 +19,7 @@ from satseg.errors import AreaError
 from satseg.geo.grid import ground_sampling_distance
 from satseg.raster.area import AreaOfInterest
 from satseg.records import BandSpec, SceneInfo
+from satseg.sample import sample
 
 HEIGHT, WIDTH = 40, 60
 WHOLE = Window(0, 0, WIDTH, HEIGHT)
@@ -152,14 +153,14 @@ def test_a_layer_can_be_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
         AreaOfInterest.read(f"{path}|layername=three")
 
 
-def test_what_cannot_be_used_is_said_in_one_sentence(tmp_path: Path, shared_data: Path) -> None:
+def test_what_cannot_be_used_is_said_in_one_sentence(tmp_path: Path, real_files: Path) -> None:
     (tmp_path / "text.geojson").write_text("hello")
     geopandas.GeoSeries([shapely.Point(0, 0)], crs="EPSG:32632").to_file(tmp_path / "points.gpkg")
     for path, message in [
         (tmp_path / "none.gpkg", "does not exist"),
         (tmp_path / "text.geojson", "cannot be read"),
         (tmp_path / "points.gpkg", "has no polygon"),
-        (shared_data / "vectors" / "nospatial.gpkg", "no layer with geometries"),
+        (real_files / "vectors" / "nospatial.gpkg", "no layer with geometries"),
     ]:
         with pytest.raises(AreaError, match=message) as caught:
             AreaOfInterest.read(path)
@@ -197,8 +198,8 @@ def test_an_area_elsewhere_and_a_scene_without_crs_are_refused(tmp_path: Path) -
             area.on(elsewhere)
 
 
-def test_it_agrees_with_burning_the_polygons_as_they_are(shared_data: Path) -> None:
-    path = shared_data / "banepa" / "buildings.gpkg"
+def test_it_agrees_with_burning_the_polygons_as_they_are() -> None:
+    path = sample().labels
     frame = geopandas.read_file(path)
     left, _, _, top = frame.total_bounds
     grid = Affine(0.5, 0, left, 0, -0.5, top)

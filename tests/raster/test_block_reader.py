@@ -98,8 +98,8 @@ def test_memory_stays_in_its_budget_when_a_scene_is_wide(tmp_path: Path) -> None
             assert store.held_bytes <= 2**20
 
 
-def test_a_damaged_stretch_fails_or_becomes_nodata(shared_data: Path, tmp_path: Path) -> None:
-    path = shared_data / "rasters" / "corrupt.tif"
+def test_a_damaged_stretch_fails_or_becomes_nodata(real_files: Path, tmp_path: Path) -> None:
+    path = real_files / "rasters" / "corrupt.tif"
     with Scene.open(path) as scene:
         height, width = scene.info.height, scene.info.width
     windows = list(cut(height, width, 64, 64))
@@ -133,8 +133,8 @@ def test_threads_end_when_reading_is_given_up(tmp_path: Path) -> None:
     ("block", "rows", "together"),
     [((1, 9000), 38, 5), ((512, 512), 512, 1), ((128, 128), 256, 1), ((300, 9000), 300, 5)],
 )
-def test_slabs_are_made_of_whole_blocks(shared_data: Path, block: tuple[int, int], rows: int, together: int) -> None:
-    with Scene.open(shared_data / "rasters" / "RGB.byte.tif") as scene:
+def test_slabs_are_made_of_whole_blocks(real_files: Path, block: tuple[int, int], rows: int, together: int) -> None:
+    with Scene.open(real_files / "rasters" / "RGB.byte.tif") as scene:
         info = replace(scene.info, width=9000, height=9000)
     grid = BlockGrid.for_scene(info, block)
     assert (grid.rows, grid.together) == (rows, together)

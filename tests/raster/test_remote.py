@@ -16,6 +16,7 @@ from satseg.files.gdal import gdal_environment
 from satseg.files.names import is_local_file, is_remote
 from satseg.raster.scene import Scene
 from satseg.raster.windows import strips
+from satseg.sample import sample
 
 
 def serve(server: RangedServer, source: Path) -> Path:
@@ -28,13 +29,13 @@ def read_in_block_rows(name: str) -> np.ndarray:
         return np.concatenate([scene.read(w)[0] for w in strips(scene.info.height, scene.info.width, rows)], axis=1)
 
 
-def test_opening_takes_few_requests_and_lists_no_folder(ranged_server: RangedServer, shared_data: Path) -> None:
-    serve(ranged_server, shared_data / "banepa" / "scene_predict.tif")
-    with gdal_environment(), Scene.open(ranged_server.url("scene_predict.tif")) as scene:
+def test_opening_takes_few_requests_and_lists_no_folder(ranged_server: RangedServer) -> None:
+    serve(ranged_server, sample().labelled)
+    with gdal_environment(), Scene.open(ranged_server.url("town.tif")) as scene:
         assert scene.info.width == 2048
     requests = ranged_server.requests()
     assert [request.method for request in requests] == ["HEAD", "GET"]
-    assert {request.path for request in requests} == {"/scene_predict.tif"}
+    assert {request.path for request in requests} == {"/town.tif"}
     assert requests[1].stop <= 2**16
 
 
@@ -43,9 +44,9 @@ STORED = ("mosaic_cog1.tif", "RGB.byte.tif", "RGBA.uint16.tif", "cog_rgb_mask.ti
 
 @pytest.mark.parametrize("name", STORED)  # tiles, strips, alpha, a mask, nodata
 def test_reading_block_rows_once_fetches_no_byte_of_a_block_twice(
-    ranged_server: RangedServer, shared_data: Path, name: str
+    ranged_server: RangedServer, real_files: Path, name: str
 ) -> None:
-    path = serve(ranged_server, shared_data / "rasters" / name)
+    path = serve(ranged_server, real_files / "rasters" / name)
     values = read_in_block_rows(ranged_server.url(name))
     assert (values == read_in_block_rows(str(path))).all()
     times = ranged_server.times_fetched(name)
@@ -102,10 +103,10 @@ def test_what_is_not_there_is_said_in_one_sentence(ranged_server: RangedServer) 
 
 
 def test_buckets_are_read_by_s3_names(
-    ranged_server: RangedServer, shared_data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ranged_server: RangedServer, real_files: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (ranged_server.folder / "bucket").mkdir()
-    path = shutil.copy(shared_data / "rasters" / "cog_rgba.tif", ranged_server.folder / "bucket")
+    path = shutil.copy(real_files / "rasters" / "cog_rgba.tif", ranged_server.folder / "bucket")
     monkeypatch.setenv("AWS_S3_ENDPOINT", f"127.0.0.1:{ranged_server.port}")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     for name, value in [("HTTPS", "NO"), ("VIRTUAL_HOSTING", "FALSE"), ("NO_SIGN_REQUEST", "YES")]:

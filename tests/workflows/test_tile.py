@@ -186,8 +186,8 @@ def test_an_empty_folder_is_filled(tmp_path: Path, scene: Path, labels: Path) ->
     assert tile([scene], labels=labels, output=tmp_path / "tiles", size=64).scenes == 1
 
 
-def test_what_fails_leaves_nothing_behind(tmp_path: Path, shared_data: Path) -> None:
-    corrupt = shared_data / "rasters" / "corrupt.tif"
+def test_what_fails_leaves_nothing_behind(tmp_path: Path, real_files: Path) -> None:
+    corrupt = real_files / "rasters" / "corrupt.tif"
     with rasterio.open(corrupt) as dataset:
         box = shapely.box(*dataset.bounds)
     geopandas.GeoDataFrame(geometry=[box], crs="EPSG:3857").to_file(tmp_path / "labels.gpkg")
@@ -203,8 +203,8 @@ def test_scenes_with_other_bands_are_refused(tmp_path: Path, scene: Path, labels
         tile([scene, other], labels=labels, output=tmp_path / "tiles")
 
 
-def test_nothing_valid_is_said(tmp_path: Path, shared_data: Path) -> None:
-    path = shared_data / "rasters" / "all-nodata.tif"
+def test_nothing_valid_is_said(tmp_path: Path, real_files: Path) -> None:
+    path = real_files / "rasters" / "all-nodata.tif"
     with Scene.open(path) as opened:
         info = opened.info
     box = shapely.Polygon([info.transform * c for c in [(0, 0), (50, 0), (50, 50), (0, 50)]])

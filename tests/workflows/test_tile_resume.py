@@ -232,7 +232,7 @@ def test_a_tile_that_a_kill_left_half_written_is_written_anew(tmp_path: Path, sc
     assert contents(tmp_path / "tiles") == contents(tmp_path / "whole")
 
 
-def test_bad_input_leaves_nothing_to_resume(tmp_path: Path, shared_data: Path, labels: Path) -> None:
+def test_bad_input_leaves_nothing_to_resume(tmp_path: Path, labels: Path) -> None:
     with pytest.raises(SceneError):
         tile([tmp_path / "none.tif"], labels=labels, output=tmp_path / "tiles")
     assert not (tmp_path / ".tiles.satseg").exists()

@@ -109,8 +109,8 @@ def test_a_resolution_needs_a_crs(tmp_path: Path, labels: Path) -> None:
         tile([scene], labels=labels, gsd="fine", output=tmp_path / "tiles")
 
 
-def test_scale_and_offset_are_kept(tmp_path: Path, shared_data: Path) -> None:
-    scene = shared_data / "rasters" / "cog_scale.tif"
+def test_scale_and_offset_are_kept(tmp_path: Path, real_files: Path) -> None:
+    scene = real_files / "rasters" / "cog_scale.tif"
     with rasterio.open(scene) as dataset:
         box = shapely.box(*dataset.bounds).buffer(-10)
         geopandas.GeoDataFrame(geometry=[box], crs=dataset.crs).to_file(tmp_path / "all.gpkg")
@@ -176,7 +176,7 @@ def test_pairs_take_no_other_scenes_or_labels(tmp_path: Path) -> None:
         tile(pairs=(images, masks), labels=masks / "0.png", output=tmp_path / "tiles")
 
 
-def test_all_rasters_that_can_be_tiled_are(tmp_path: Path, shared_data: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_all_rasters_that_can_be_tiled_are(tmp_path: Path, real_files: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Whatever type, mask, palette or grid a scene has: tiles hold what the scene holds."""
     from satseg.raster.scene import Scene
 
@@ -184,7 +184,7 @@ def test_all_rasters_that_can_be_tiled_are(tmp_path: Path, shared_data: Path, ca
     names = ("RGB.byte.tif", "RGBA.uint16.tif", "alpha.tif", "float_raster_with_nodata.tif", "cog_nodata_nan.tif")
     names += ("image_nan.tif", "cog_rgb_mask.tif", "cog_dateline.tif", "rotated.tif", "image_colormap.tif")
     for number, name in enumerate(names):
-        path = shared_data / "rasters" / name
+        path = real_files / "rasters" / name
         with Scene.open(path) as scene:
             info = scene.info
             corners = [(0, 0), (info.width, 0), (info.width, info.height), (0, info.height)]

@@ -13,6 +13,7 @@ from rasterio.transform import Affine
 
 from satseg.checkpoint import Checkpoint
 from satseg.prediction.settings import PredictionSettings
+from satseg.sample import sample
 from satseg.tiles.tileset import TileSet
 from satseg.workflows.check_tiles import check_tiles
 from satseg.workflows.predict import predict
@@ -21,9 +22,9 @@ from satseg.workflows.train import train
 
 
 @pytest.fixture
-def grey(shared_data: Path) -> tuple[np.ndarray, dict[str, object]]:
+def grey() -> tuple[np.ndarray, dict[str, object]]:
     """A quarter of the town in 512 x 256 px: (3, row, col) float64, and where it lies."""
-    with rasterio.open(shared_data / "banepa" / "scene_train.tif") as dataset:
+    with rasterio.open(sample().labelled) as dataset:
         window = rasterio.windows.Window(0, 0, 1024, 2048)
         picture = dataset.read(window=window, out_shape=(3, 512, 256), resampling=Resampling.average).astype(float)
         grid = dataset.window_transform(window) * Affine.scale(4)
@@ -62,10 +63,10 @@ def optical(folder: Path, picture: np.ndarray, grid: dict[str, object]) -> Path:
 @pytest.mark.slow
 @pytest.mark.parametrize("make", [radar, optical])
 def test_tiles_of_any_sensor_become_polygons(
-    make: object, grey: tuple[np.ndarray, dict[str, object]], shared_data: Path, tmp_path: Path
+    make: object, grey: tuple[np.ndarray, dict[str, object]], tmp_path: Path
 ) -> None:
     scene = make(tmp_path, *grey)  # type: ignore[operator]
-    summary = tile([scene], labels=shared_data / "banepa" / "buildings.gpkg", output=tmp_path / "tiles", size=64)
+    summary = tile([scene], labels=sample().labels, output=tmp_path / "tiles", size=64)
     assert summary.overlapping == 0
     assert min(summary.tiles.values()) > 0
     assert check_tiles(tmp_path / "tiles").problems == ()

@@ -104,18 +104,17 @@ def test_awkward_rasters_are_refused_in_one_sentence(tmp_path: Path, classes: np
     assert not (tmp_path / "out.gpkg").exists()
 
 
-def test_real_rasters_end_right_or_with_one_sentence(shared_data: Path, tmp_path: Path) -> None:
+def test_real_rasters_end_right_or_with_one_sentence(real_files: Path, tmp_path: Path) -> None:
     done = []
-    for path in sorted((shared_data / "rasters").iterdir()):
-        if path.suffix == ".xml" or path.name == "cog_cmap.tif":  # the latter is large; benchmarks have it
-            continue
+    for path in sorted((real_files / "rasters").iterdir()):
         try:
             vectorize(path, output=[tmp_path / "out.gpkg"])
             done.append(path.name)
         except SatsegError as error:
             assert error.message.endswith(".")
             assert "\n" not in error.message
-    assert {"image_colormap.tif", "rotated.tif"} <= set(done)
+    stems = ("cog_cmap", "cog_dateline", "cog_gcps", "image_colormap", "inverted_lat", "rotated")
+    assert done == [f"{stem}.tif" for stem in stems]
 
 
 def test_simplify_takes_pixels_and_metres_on_the_ground(tmp_path: Path) -> None:
