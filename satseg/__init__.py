@@ -73,7 +73,7 @@ if TYPE_CHECKING:
         no_progress,
     )
     from satseg.results import Result
-    from satseg.vectorization.options import PolygonOptions
+    from satseg.vectorization.settings import PolygonSettings, VectorizeSettings
     from satseg.workflows.benchmark import Benchmark, benchmark
     from satseg.workflows.demo import DemoSummary, demo
     from satseg.workflows.evaluate import evaluate
@@ -121,7 +121,7 @@ _PUBLIC = {
         "no_progress",
     ),
     "satseg.results": ("Result",),
-    "satseg.vectorization.options": ("PolygonOptions",),
+    "satseg.vectorization.settings": ("PolygonSettings", "VectorizeSettings"),
     "satseg.workflows.benchmark": ("Benchmark", "benchmark"),
     "satseg.workflows.demo": ("DemoSummary", "demo"),
     "satseg.workflows.evaluate": ("evaluate",),
@@ -155,7 +155,7 @@ __all__ = [
     "OutputError",
     "OutputNames",
     "PlaceScore",
-    "PolygonOptions",
+    "PolygonSettings",
     "PredictionSettings",
     "PredictionSummary",
     "Progress",
@@ -175,6 +175,7 @@ __all__ = [
     "TrainingSummary",
     "UsageError",
     "VectorSummary",
+    "VectorizeSettings",
     "__version__",
     "benchmark",
     "create_model",

@@ -32,7 +32,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     **{"dry_run_scenes": dry_run_scenes, "check_tiles": check_tiles},
 }
 RECORDS = {
-    "PolygonOptions": satseg.PolygonOptions,
+    "PolygonSettings": satseg.PolygonSettings,
     "PredictionSettings": satseg.PredictionSettings,
     "OutputNames": satseg.OutputNames,
     "SceneSource": satseg.SceneSource,
@@ -210,7 +210,7 @@ def test_a_word_that_no_parameter_has_is_told_with_what_was_meant() -> None:
 @pytest.mark.parametrize(
     ("call", "told", "hint"),
     [
-        (lambda: satseg.PolygonOptions(simplyfy="1px"), "no argument 'simplyfy'", "Did you mean simplify?"),
+        (lambda: satseg.PolygonSettings(simplyfy="1px"), "no argument 'simplyfy'", "Did you mean simplify?"),
         (lambda: satseg.PredictionSettings(windows=64), "no argument 'windows'", "Did you mean window?"),
         (lambda: satseg.train(step=3), "no argument 'step'", "Did you mean steps?"),
         (lambda: satseg.train(shedule="poly"), "no argument 'shedule'", "Did you mean schedule?"),
@@ -222,12 +222,12 @@ def test_a_word_that_no_parameter_has_is_told_with_what_was_meant() -> None:
         (
             lambda: satseg.predict("a.tif", output="b.tif", min_area="2px"),
             "no argument 'min_area'",
-            "Pass settings=satseg.PredictionSettings(polygons=satseg.PolygonOptions(min_area=...))",
+            "Pass settings=satseg.PredictionSettings(polygons=satseg.PolygonSettings(min_area=...))",
         ),
         (
             lambda: satseg.vectorize("a.tif", output="b.gpkg", smooth=True),
             "no argument 'smooth'",
-            "Pass options=satseg.PolygonOptions(smooth=...)",
+            "Pass settings=satseg.VectorizeSettings(smooth=...)",
         ),
     ],
 )
@@ -248,7 +248,7 @@ def test_choices_of_training_of_another_type_are_refused(choice: dict[str, Any],
 
 @pytest.mark.parametrize("crs", [4326, "EPSG:4326", rasterio.crs.CRS.from_epsg(4326), pyproj.CRS(4326)])
 def test_a_crs_is_taken_as_rasterio_and_pyproj_have_it(crs: Any) -> None:
-    assert satseg.PolygonOptions(crs=crs).crs == "EPSG:4326"
+    assert satseg.PolygonSettings(crs=crs).crs == "EPSG:4326"
 
 
 def test_names_in_a_column_of_a_table_are_several_and_a_table_is_told() -> None:
@@ -265,10 +265,10 @@ def test_names_in_a_column_of_a_table_are_several_and_a_table_is_told() -> None:
 
 
 def test_options_show_what_differs_from_the_defaults() -> None:
-    polygons = satseg.PolygonOptions(classes="roof", smooth=True)
-    assert repr(polygons) == "PolygonOptions(classes=('roof',), smooth=True)"
+    polygons = satseg.PolygonSettings(classes="roof", smooth=True)
+    assert repr(polygons) == "PolygonSettings(classes=('roof',), smooth=True)"
     assert repr(satseg.PredictionSettings(polygons=polygons, threads=2)) == (
-        "PredictionSettings(threads=2, polygons=PolygonOptions(classes=('roof',), smooth=True))"
+        "PredictionSettings(threads=2, polygons=PolygonSettings(classes=('roof',), smooth=True))"
     )
     assert repr(satseg.PredictionSettings()) == "PredictionSettings()"
 
@@ -276,7 +276,7 @@ def test_options_show_what_differs_from_the_defaults() -> None:
 @pytest.mark.parametrize(
     ("call", "told"),
     [
-        (lambda: satseg.PolygonOptions(classes=[]), "classes is empty"),
+        (lambda: satseg.PolygonSettings(classes=[]), "`classes` is empty"),
         (lambda: satseg.predict_scenes([], output="{stem}.tif", model="absent.safetensors"), "There is no scene"),
         (lambda: satseg.vectorize("a.tif", output="-", stream="a.txt"), "not an open file or None"),
         (lambda: satseg.tile("a.tif", unlabelled="x"), "not a list of whole numbers"),

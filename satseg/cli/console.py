@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from satseg.cli.progress import Bar, Lines
+    from satseg.geo.units import Quantity
     from satseg.records import ProgressEvent
 
 _Record = TypeVar("_Record")
@@ -226,7 +227,7 @@ def table(
     return Table(columns, rows, title, caption)
 
 
-def left_out(specks: int, holes: int, *, min_area: str | None, fill_holes: str | None) -> str | None:
+def left_out(specks: int, holes: int, *, min_area: Quantity | None, fill_holes: Quantity | None) -> str | None:
     """Say what of a map is not in its layer of polygons, and how it would be; None where nothing is missing.
 
     Args:
@@ -235,7 +236,7 @@ def left_out(specks: int, holes: int, *, min_area: str | None, fill_holes: str |
         min_area: Smallest region that was asked for; None is the default, as below.
         fill_holes: Largest hole that was asked for.
     """
-    from satseg.vectorization.options import FILL_HOLES, MIN_AREA
+    from satseg.vectorization.settings import FILL_HOLES, MIN_AREA
 
     parts = [f"specks below {min_area or MIN_AREA} left out ({specks:,})"] if specks else []
     parts += [f"holes up to {fill_holes or FILL_HOLES} filled ({holes:,})"] if holes else []

@@ -16,6 +16,7 @@ from satseg.cli.streams import names_on_stdin
 from satseg.errors import UsageError
 
 if TYPE_CHECKING:
+    from satseg.labels.class_lists import ClassMapSource
     from satseg.raster.source import SceneSource
 
 STDIN = "-"
@@ -53,7 +54,7 @@ def require_scenes(named: Sequence[str], *, all_of_them: bool = True) -> None:
         require_scenes(*listed)
 
 
-def require_labels(named: Sequence[str | None], class_map: Sequence[str] | None, area: str | None = None) -> None:
+def require_labels(named: Sequence[str | None], class_map: ClassMapSource | None, area: str | None = None) -> None:
     """Refuse labels, and files that say what they mean, that are absent, before anything slow is imported.
 
     Args:

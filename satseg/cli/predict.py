@@ -259,7 +259,7 @@ def predict(
     from satseg.prediction.outputs import OutputNames
     from satseg.prediction.settings import PredictionSettings
     from satseg.raster.source import SceneSource
-    from satseg.vectorization.options import PolygonOptions
+    from satseg.vectorization.settings import PolygonSettings
     from satseg.workflows.predict import dry_run_scenes, predict_scenes
 
     settings = PredictionSettings(
@@ -284,13 +284,13 @@ def predict(
         on_read_error=on_read_error,  # type: ignore[arg-type]
         resume=resume,
         skip_existing=skip_existing,
-        polygons=PolygonOptions(
+        polygons=PolygonSettings(
             classes=inputs.names(classes),
             keep_background=keep_background,
             raw=raw,
             min_area=min_area,
             fill_holes=fill_holes,
-            connectivity=connectivity,
+            connectivity=connectivity,  # type: ignore[arg-type]
             simplify=simplify,
             smooth=smooth,
             regularize=regularize,

@@ -21,7 +21,7 @@ from satseg.files.fingerprint import fingerprint
 from satseg.files.names import layer_name, open_raster, vector_name
 from satseg.mapfile.map_work import is_begun
 from satseg.raster.source import SceneSource
-from satseg.vectorization.options import PolygonOptions
+from satseg.vectorization.settings import PolygonSettings
 
 if TYPE_CHECKING:
     from satseg.prediction.settings import PredictionSettings
@@ -70,7 +70,7 @@ class Inputs:
 
     def _shaping(self, *, polygons: bool) -> PredictionSettings:
         settings = replace(self.settings, device="auto", threads=None, batch_size=None, compile=False, aoi=None)
-        return settings if polygons else replace(settings, polygons=PolygonOptions())
+        return settings if polygons else replace(settings, polygons=PolygonSettings())
 
 
 def check_finished(files: Sequence[Path], sources: Sequence[SceneSource], inputs: Inputs) -> bool:

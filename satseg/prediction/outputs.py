@@ -10,7 +10,7 @@ from satseg.arguments import Given, PathLike, Paths, path, paths
 from satseg.errors import UsageError
 from satseg.raster.source import SceneSource
 from satseg.records import MapLayer
-from satseg.vectorization import VECTOR_SUFFIXES
+from satseg.vectorization.formats import VECTOR_SUFFIXES
 
 STDOUT = "-"
 

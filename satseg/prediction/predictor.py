@@ -39,7 +39,8 @@ from satseg.records import (
     SceneInfo,
     no_progress,
 )
-from satseg.vectorization import PolygonSink, require_way
+from satseg.vectorization.formats import require_way
+from satseg.vectorization.sink import PolygonSink
 
 log = logging.getLogger("satseg")
 

@@ -49,7 +49,7 @@ from satseg.records import (
     VectorSummary,
     as_json,
 )
-from satseg.vectorization import PolygonSink
+from satseg.vectorization.sink import PolygonSink
 
 if TYPE_CHECKING:
     from satseg.prediction.outputs import MapOutputs

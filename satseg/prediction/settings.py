@@ -22,7 +22,7 @@ from satseg.errors import UsageError
 from satseg.inference.plan import SMALLEST_WINDOW
 from satseg.inference.reading import DEFAULT_BUDGET
 from satseg.signatures import check_fields, options
-from satseg.vectorization.options import PolygonOptions
+from satseg.vectorization.settings import PolygonSettings
 
 
 @options
@@ -86,7 +86,7 @@ class PredictionSettings:
     on_read_error: Literal["fail", "nodata"] = "fail"
     resume: bool = False
     skip_existing: bool = False
-    polygons: PolygonOptions = field(default_factory=PolygonOptions)
+    polygons: PolygonSettings = field(default_factory=PolygonSettings)
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():

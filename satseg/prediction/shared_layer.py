@@ -19,7 +19,7 @@ from satseg.mapfile.work_raster import WorkRaster
 from satseg.prediction.streaming import RowStream
 from satseg.raster.source import SceneSource
 from satseg.records import MapLayer, SceneInfo, VectorSummary
-from satseg.vectorization import PolygonSink
+from satseg.vectorization.sink import PolygonSink
 
 log = logging.getLogger("satseg")
 

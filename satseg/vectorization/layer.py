@@ -18,7 +18,7 @@ class Layer:
     """A layer of polygons.
 
     Args:
-        attributes: Names of its columns (see :mod:`~satseg.vectorization.options`); the geometry comes last.
+        attributes: Names of its columns (see :mod:`~satseg.vectorization.settings`); the geometry comes last.
         multi: Whether geometries are multipolygons. GeoJSON has some besides where polygons cross the antimeridian.
         fits: Whether polygons fit their neighbours vertex by vertex; others are made valid each for itself.
         crs: CRS of the polygons, or None.

@@ -15,12 +15,12 @@ from satseg.geo.units import parse_length
 from satseg.records import Rows, SceneInfo
 from satseg.vectorization.clean import Cleaner
 from satseg.vectorization.confidence import ConfidenceQueue
-from satseg.vectorization.options import PolygonOptions
 from satseg.vectorization.planar import VOID
 from satseg.vectorization.regions import Batches, Regions, coordinates
 from satseg.vectorization.regularize import regularized
 from satseg.vectorization.reproject import Reprojection
 from satseg.vectorization.seam import Seam
+from satseg.vectorization.settings import PolygonSettings
 from satseg.vectorization.table import Batch, GroundMeasures, columns
 from satseg.vectorization.tally import Tally
 from satseg.vectorization.trace import ROWS_AT_ONCE, Tracer
@@ -46,7 +46,7 @@ class SceneTracer:
     """
 
     def __init__(
-        self, scene: SceneInfo, classes: ClassTable | None, options: PolygonOptions, *, name: str, confidence: bool
+        self, scene: SceneInfo, classes: ClassTable | None, options: PolygonSettings, *, name: str, confidence: bool
     ) -> None:
         lookup = _lookup(classes, options) if classes else None
         if options.regularize and lookup is not None and (lookup != VOID).sum() > 1:
@@ -181,7 +181,7 @@ def pixel_size(scene: SceneInfo, crs: str | None) -> tuple[float, float]:
     return metres / metres_per_unit(crs), metres
 
 
-def _lookup(classes: ClassTable, options: PolygonOptions) -> np.ndarray:
+def _lookup(classes: ClassTable, options: PolygonSettings) -> np.ndarray:
     """Return (256,) int32: class id to value in the tracer, VOID where nothing is emitted."""
     unknown = [name for name in options.classes or () if name not in classes.names]
     if unknown:

@@ -20,10 +20,10 @@ from satseg.geo.crs import same_crs, short_name
 from satseg.records import Rows, SceneInfo, VectorSummary
 from satseg.vectorization.formats import open_writer, suffix_of
 from satseg.vectorization.layer import Layer, Writer
-from satseg.vectorization.options import ATTRIBUTES, CONFIDENCE, PolygonOptions
 from satseg.vectorization.pieces import RegionNumbers
 from satseg.vectorization.scene import SceneTracer, pixel_size
 from satseg.vectorization.scene_names import SceneNames
+from satseg.vectorization.settings import ATTRIBUTES, CONFIDENCE, PolygonSettings
 from satseg.vectorization.tally import total
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ _WAITING = 2  # batches between the tracer and the attribute table
 class PolygonSink:
     """Trace one map after the other as their rows come, and write the polygons of all as one layer meanwhile.
 
-        with PolygonSink([Path("out.gpkg")], classes=classes, provenance={}, options=PolygonOptions()) as sink:
+        with PolygonSink([Path("out.gpkg")], classes=classes, provenance={}, options=PolygonSettings()) as sink:
             for scene in scenes:
                 sink.begin(scene.info)
                 sink.write(rows)  # as often as there are rows
@@ -74,7 +74,7 @@ class PolygonSink:
         classes: ClassTable | None,
         provenance: Mapping[str, str],
         scenes: Iterable[str] = (),
-        options: PolygonOptions | None = None,
+        options: PolygonSettings | None = None,
     ) -> None:
         for path in outputs:
             suffix_of(path)
@@ -84,7 +84,7 @@ class PolygonSink:
         self._stream = stream
         self._paths = tuple(str(path) for path in outputs) + (("-",) if stream is not None else ())
         self._classes = classes
-        self._options = options or PolygonOptions()
+        self._options = options or PolygonSettings()
         self._names = SceneNames(scenes)
         self._provenance = {name: printable(value) for name, value in provenance.items()}
         self._layer: Layer | None = None

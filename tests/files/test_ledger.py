@@ -16,6 +16,7 @@ from satseg.prediction.output_checks import OutputChecks
 from satseg.prediction.outputs import OutputNames
 from satseg.prediction.settings import PredictionSettings
 from satseg.raster.source import SceneSource
+from satseg.vectorization.settings import VectorizeSettings
 from satseg.workflows.predict import dry_run_scenes, predict_scenes
 from satseg.workflows.vectorize import vectorize
 
@@ -68,7 +69,7 @@ def test_a_raster_in_a_geopackage_is_an_input(tmp_path: Path) -> None:
     rasterio.shutil.copy(file, path, driver="GPKG")
     assert "is read, too" in refused([f"GPKG:{path}:pic"], path)
     with pytest.raises(UsageError, match="is read, too"):
-        vectorize(path, band=1, threshold=100, output=path)
+        vectorize(path, output=path, settings=VectorizeSettings(band=1, threshold=100))
 
 
 def test_what_belongs_to_an_input_is_not_replaced(tmp_path: Path) -> None:

@@ -31,7 +31,8 @@ from satseg.mapfile.writer import write_map
 from satseg.raster.area import AreaOfInterest
 from satseg.raster.scene import Scene
 from satseg.records import BandSpec, Rows, SceneInfo
-from satseg.vectorization import VECTOR_SUFFIXES, PolygonSink
+from satseg.vectorization.formats import VECTOR_SUFFIXES
+from satseg.vectorization.sink import PolygonSink
 
 LATIN = os.fsdecode(b"b\xe2timents")
 STEMS = [

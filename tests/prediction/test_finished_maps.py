@@ -22,7 +22,7 @@ from satseg.errors import OutputError, SatsegError
 from satseg.files.atomic_write import work_folder
 from satseg.prediction.settings import PredictionSettings
 from satseg.records import BandSpec, BandStatistics, FinishedMap
-from satseg.vectorization.options import PolygonOptions
+from satseg.vectorization.settings import PolygonSettings
 from satseg.workflows.predict import predict, predict_scenes
 
 SETTINGS: dict[str, Any] = {"window": 64, "overlap": 8, "threads": 1}
@@ -112,7 +112,7 @@ def test_a_map_made_with_other_options_is_refused_with_both(
 def test_options_of_polygons_count_for_polygons_alone(scene: Path, models: list[Path]) -> None:
     raster, polygons = scene.with_name("map.tif"), scene.with_name("map.gpkg")
     predict(scene, output=[raster, polygons], model=models[0], settings=settings())
-    other = settings(polygons=PolygonOptions(keep_background=True))
+    other = settings(polygons=PolygonSettings(keep_background=True))
     assert predict(scene, output=raster, model=models[0], settings=other) is None
     with pytest.raises(OutputError, match=r"map\.gpkg is there already.*--keep-background"):
         predict(scene, output=[raster, polygons], model=models[0], settings=other)

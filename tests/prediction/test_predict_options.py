@@ -29,7 +29,7 @@ from satseg.prediction.predictor import Predictor
 from satseg.prediction.settings import PredictionSettings
 from satseg.raster.source import SceneSource
 from satseg.records import BandStatistics, MapLayer, ProgressEvent
-from satseg.vectorization.options import PolygonOptions
+from satseg.vectorization.settings import PolygonSettings
 from satseg.workflows.predict import predict_scenes
 
 GRID = Affine(0.5, 0, 300_000, 0, -0.5, 3_000_000)
@@ -313,7 +313,7 @@ def test_a_crf_refines_in_a_second_pass_and_can_be_continued(tmp_path: Path) -> 
 
 def test_polygons_tell_how_sure_they_are_when_that_is_asked_for(tmp_path: Path) -> None:
     scene = write_scene(tmp_path / "scene.tif", np.full((70, 80), 255, np.uint8))
-    wanted = PolygonOptions(attributes=("class_name", "confidence_mean", "confidence_min"))
+    wanted = PolygonSettings(attributes=("class_name", "confidence_mean", "confidence_min"))
     mapper(polygons=wanted).map_scene(SceneSource.of(scene), MapOutputs.of_files(tmp_path / "map.parquet"))
     frame = geopandas.read_parquet(tmp_path / "map.parquet")
     assert list(frame.columns[:3]) == ["class_name", "confidence_mean", "confidence_min"]
@@ -357,7 +357,7 @@ def test_pixels_that_a_sieve_gives_to_another_class_have_no_confidence(tmp_path:
     values[44, 44] = 10  # background, 1 px in it
     scene = write_scene(tmp_path / "scene.tif", values)
     layers = ((MapLayer.CLASSES, tmp_path / "map.tif"), (MapLayer.CONFIDENCE, tmp_path / "sure.tif"))
-    made = mapper(sieve=9, polygons=PolygonOptions(keep_background=True))
+    made = mapper(sieve=9, polygons=PolygonSettings(keep_background=True))
     if shared:
         with made.share_layer(MapOutputs(vectors=(tmp_path / "map.parquet",))) as layer:
             made.map_scene(SceneSource.of(scene), MapOutputs(layers), shared=layer)

@@ -95,7 +95,9 @@ def test_an_array_of_classes_becomes_polygons_where_it_lies(tmp_path: Path) -> N
     classes[10:20, 5:15] = 1
     source = satseg.SceneSource.from_array(classes, **PLACE)
     names = {0: "background", 1: "roof"}
-    made = satseg.vectorize(source, output=tmp_path / "roofs.geojsonl", class_map=names)
+    made = satseg.vectorize(
+        source, output=tmp_path / "roofs.geojsonl", settings=satseg.VectorizeSettings(class_map=names)
+    )
     assert made.polygons == {"roof": 1}
     assert made.area_m2["roof"] == pytest.approx(400, rel=2e-3)
     report = satseg.evaluate(source, labels=source, class_map=names, bootstrap=0, pixels_only=True)

@@ -10,7 +10,7 @@ from affine import Affine
 
 from satseg.errors import OutputError, UsageError
 from satseg.records import BandSpec, SceneInfo
-from satseg.vectorization import require_way
+from satseg.vectorization.formats import require_way
 
 _LOCAL = 'LOCAL_CS["Site",UNIT["metre",1]]'
 

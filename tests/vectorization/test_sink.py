@@ -27,8 +27,10 @@ from satseg.classes import ClassTable
 from satseg.errors import OutputError, UsageError
 from satseg.geo.grid import ground_sampling_distance
 from satseg.records import BandSpec, Rows, SceneInfo, VectorSummary
-from satseg.vectorization import VECTOR_SUFFIXES, PolygonOptions, PolygonSink
+from satseg.vectorization.formats import VECTOR_SUFFIXES
 from satseg.vectorization.reproject import Reprojection
+from satseg.vectorization.settings import PolygonSettings
+from satseg.vectorization.sink import PolygonSink
 from satseg.vectorization.table import Batch
 
 CLASSES = ClassTable.from_names(["background", "building", "road"])
@@ -46,7 +48,7 @@ def run(
 ) -> VectorSummary:
     scene = scene_info(values.shape, **{name: options.pop(name) for name in ("transform", "crs") if name in options})
     options = {"raw": True, "crs": options.pop("to_crs", None)} | options
-    known = {"classes": CLASSES, "provenance": {"BY": "tests"}, "options": PolygonOptions(**options)}
+    known = {"classes": CLASSES, "provenance": {"BY": "tests"}, "options": PolygonSettings(**options)}
     with PolygonSink(paths, stream=stream, **known) as sink:
         sink.begin(scene)
         for top in range(0, len(values), height):
@@ -246,7 +248,7 @@ def test_a_layer_of_polygons_takes_no_map_that_needs_more(tmp_path: Path) -> Non
     values = noise(20, 20)
     scenes = [scene_info(values.shape), scene_info(values.shape, path="far.tif", **ACROSS)]
     for order in (scenes, scenes[::-1]):
-        options = PolygonOptions(crs="EPSG:4326")
+        options = PolygonSettings(crs="EPSG:4326")
         with PolygonSink([tmp_path / "out.gpkg"], classes=CLASSES, provenance={}, options=options) as sink:
             sink.begin(order[0])
             sink.write(Rows(0, values))
@@ -351,7 +353,7 @@ def test_maps_in_several_crs_need_one_for_the_layer(tmp_path: Path) -> None:
     path, values = tmp_path / "out.gpkg", noise(20, 20)
     scenes = [scene_info(values.shape), scene_info(values.shape, crs="EPSG:32646")]
 
-    def run_all(options: PolygonOptions) -> None:
+    def run_all(options: PolygonSettings) -> None:
         with PolygonSink([path], classes=CLASSES, provenance={}, options=options) as sink:
             for scene in scenes:
                 sink.begin(scene)
@@ -360,9 +362,9 @@ def test_maps_in_several_crs_need_one_for_the_layer(tmp_path: Path) -> None:
             sink.close()
 
     with pytest.raises(UsageError, match=r"in EPSG:32646, but the layer is in EPSG:32645"):
-        run_all(PolygonOptions())
+        run_all(PolygonSettings())
     assert list(tmp_path.iterdir()) == []
-    run_all(PolygonOptions(crs="EPSG:4326"))
+    run_all(PolygonSettings(crs="EPSG:4326"))
     table = read(path)
     assert table.crs == "EPSG:4326"
     assert_coverage(table.geometry.values)
@@ -407,7 +409,7 @@ def test_a_map_that_breaks_off_spoils_the_layer(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", VECTOR_SUFFIXES)
 def test_every_format_takes_multipolygons_and_confidence(tmp_path: Path, suffix: str) -> None:
     path, values = tmp_path / f"out{suffix}", noise(20, 20)
-    sink = PolygonSink([path], classes=CLASSES, provenance={}, options=PolygonOptions(connectivity=8, crs="EPSG:4326"))
+    sink = PolygonSink([path], classes=CLASSES, provenance={}, options=PolygonSettings(connectivity=8, crs="EPSG:4326"))
     with sink:
         sink.begin(scene_info(values.shape), confidence=True)
         sink.write(Rows(0, values, np.full(values.shape, 127, dtype=np.uint8)))
@@ -424,7 +426,7 @@ def test_a_style_shows_classes_that_occur_or_have_a_name(tmp_path: Path) -> None
     path, nameless = tmp_path / "out.gpkg", ClassTable.from_names([*(f"class {i}" for i in range(200)), "water"])
 
     def style(values: np.ndarray, **options: Any) -> list[str] | None:
-        with PolygonSink([path], classes=nameless, provenance={}, options=PolygonOptions(raw=True, **options)) as sink:
+        with PolygonSink([path], classes=nameless, provenance={}, options=PolygonSettings(raw=True, **options)) as sink:
             sink.begin(scene_info(values.shape))
             sink.write(Rows(0, values))
             sink.close()

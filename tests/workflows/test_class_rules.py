@@ -19,6 +19,7 @@ from satseg.classes import ClassTable
 from satseg.errors import LabelError, SceneError, UsageError
 from satseg.mapfile.writer import CLASSES_TAG
 from satseg.records import EvaluationReport
+from satseg.vectorization.settings import VectorizeSettings
 from satseg.workflows.evaluate import evaluate
 
 GRID = Affine(2.0, 0, 500_000, 0, -2.0, 5_000_000)
@@ -126,11 +127,15 @@ def test_masks_of_0_and_255_are_asked_about_and_read_by_the_class_map(tmp_path: 
     assert not (tmp_path / "out.gpkg").exists()
     found = evaluate(path, labels=truth, class_map="0=background,255=building")
     assert ious(found)["building"] == 100 / 500
-    summary = vectorize(path, output=tmp_path / "out.gpkg", class_map="0=background,255=building")
+    summary = vectorize(
+        path, output=tmp_path / "out.gpkg", settings=VectorizeSettings(class_map="0=background,255=building")
+    )
     assert summary.polygons == {"building": 2}
     layer = geopandas.read_file(tmp_path / "out.gpkg", layer="out")
     assert sorted(layer.pixels) == [100, 400]
-    assert vectorize(path, output=tmp_path / "none.gpkg", class_map="0=ground,255=ignore").polygons == {"ground": 1}
+    assert vectorize(
+        path, output=tmp_path / "none.gpkg", settings=VectorizeSettings(class_map="0=ground,255=ignore")
+    ).polygons == {"ground": 1}
 
 
 def test_the_one_class_of_polygons_is_that_of_a_mask_of_0_and_1(tmp_path: Path) -> None:
@@ -155,7 +160,7 @@ def test_colours_are_compared_and_traced_by_the_class_map(tmp_path: Path, ids: n
     with pytest.raises(SceneError, match="holds colours") as caught:
         vectorize(painted, output=tmp_path / "out.gpkg")
     assert "#ff0000=NAME" in (caught.value.hint or "")
-    by_colour = vectorize(painted, output=tmp_path / "a.gpkg", class_map=text)
+    by_colour = vectorize(painted, output=tmp_path / "a.gpkg", settings=VectorizeSettings(class_map=text))
     assert by_colour.polygons == vectorize(judged, output=tmp_path / "b.gpkg").polygons
     assert by_colour.area_m2 == vectorize(judged, output=tmp_path / "c.gpkg").area_m2
 
@@ -196,8 +201,12 @@ def test_whole_numbers_of_a_float_raster_are_traced(tmp_path: Path, ids: np.ndar
 
 
 def test_a_threshold_and_a_class_map_exclude_each_other(tmp_path: Path, ids: np.ndarray) -> None:
-    with pytest.raises(UsageError, match="--class-map does not go with it"):
-        vectorize(write(tmp_path / "a.tif", ids), output=tmp_path / "a.gpkg", threshold=1, class_map="1=a")
+    with pytest.raises(UsageError, match="`threshold` makes classes of its own"):
+        vectorize(
+            write(tmp_path / "a.tif", ids),
+            output=tmp_path / "a.gpkg",
+            settings=VectorizeSettings(threshold=1, class_map="1=a"),
+        )
 
 
 def test_pixels_that_a_map_leaves_out_are_missed_and_counted(tmp_path: Path, ids: np.ndarray) -> None:
@@ -325,8 +334,14 @@ def test_a_class_that_a_raster_names_is_known_though_it_has_no_pixel(
     tmp_path: Path, ids: np.ndarray, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = named(tmp_path / "map.tif", ids % 2, "bare", "barley", "wheat")
-    vectorize(path, output=tmp_path / "a.gpkg", class_map="bare=bare,barley=crop,wheat=crop")
+    vectorize(
+        path, output=tmp_path / "a.gpkg", settings=VectorizeSettings(class_map="bare=bare,barley=crop,wheat=crop")
+    )
     assert "No such value" not in caplog.text
-    vectorize(path, output=tmp_path / "b.gpkg", class_map="bare=bare,barley=crop,weat=crop,oat=oats")
+    vectorize(
+        path,
+        output=tmp_path / "b.gpkg",
+        settings=VectorizeSettings(class_map="bare=bare,barley=crop,weat=crop,oat=oats"),
+    )
     unmet = f"No such value in {path} as --class-map names: 'weat' (did you mean 'wheat'?), 'oat'."
     assert f"{unmet} So nothing is of the class oats." in caplog.messages

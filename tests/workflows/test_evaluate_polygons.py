@@ -17,7 +17,7 @@ from satseg.classes import ClassTable
 from satseg.errors import AreaError, LabelError, UsageError
 from satseg.evaluation.confusion import ConfusionMatrix, score
 from satseg.raster.scene import Scene
-from satseg.vectorization import PolygonOptions
+from satseg.vectorization.settings import VectorizeSettings
 from satseg.workflows.evaluate import evaluate
 from satseg.workflows.vectorize import vectorize
 
@@ -242,7 +242,7 @@ def test_what_the_map_draws_beyond_the_area_of_interest_is_false_only_where_most
 def test_the_ground_of_several_maps_is_that_of_all_of_them(bright_scene: Path, tmp_path: Path) -> None:
     windows = [(0, 0, 90, 90), (280, 180, 384, 256)]
     maps = [roof_map(tmp_path / f"{i}.tif", bright_scene, [], window) for i, window in enumerate(windows)]
-    vectorize(maps, output=tmp_path / "map.gpkg", options=PolygonOptions(keep_background=True, crs="EPSG:3857"))
+    vectorize(maps, output=tmp_path / "map.gpkg", settings=VectorizeSettings(keep_background=True, crs="EPSG:3857"))
     report = evaluate(
         tmp_path / "map.gpkg", labels=squares(tmp_path / "labels.gpkg", bright_scene, LABELS), class_field="class_name"
     )

@@ -23,12 +23,12 @@ from satseg.prediction.predictor import Predictor
 from satseg.prediction.settings import PredictionSettings
 from satseg.raster.source import SceneSource
 from satseg.records import BandStatistics, MapLayer
-from satseg.vectorization.options import PolygonOptions
 from satseg.vectorization.scene import SceneTracer
+from satseg.vectorization.settings import PolygonSettings
 from satseg.workflows.predict import dry_run_scenes, predict_scenes
 
 BAD = 177
-SETTINGS = PredictionSettings(window=64, overlap=8, threads=1, polygons=PolygonOptions(keep_background=True))
+SETTINGS = PredictionSettings(window=64, overlap=8, threads=1, polygons=PolygonSettings(keep_background=True))
 FAILURES = [
     MemoryError(),
     torch.OutOfMemoryError("CUDA out of memory"),

@@ -19,6 +19,7 @@ from affine import Affine
 from satseg import predict_scenes, tile, train, vectorize
 from satseg.geo.grid import doubt, ground_sampling_distance
 from satseg.records import Progress, ProgressEvent, no_progress
+from satseg.vectorization.settings import VectorizeSettings
 from satseg.workflows.check_tiles import check_tiles
 from satseg.workflows.evaluate import evaluate
 from satseg.workflows.info import info
@@ -51,7 +52,11 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
             with rasterio.open(folder / kind / f"s{number:02}.tif", "w", driver="GTiff", **profile) as dataset:
                 dataset.write(bands)
     (folder / "network.py").write_text(NETWORK)
-    vectorize(named(folder, "masks", MOST), output=folder / "labels.gpkg", class_map={"0": "background", "1": "roof"})
+    vectorize(
+        named(folder, "masks", MOST),
+        output=folder / "labels.gpkg",
+        settings=VectorizeSettings(class_map={"0": "background", "1": "roof"}),
+    )
     for count in COUNTS:
         cut(folder, folder / f"tiles-{count}", count)
     train(folder / "tiles-5", arch=arch(folder), output=folder / "run", steps=2, threads=1, pictures=False)

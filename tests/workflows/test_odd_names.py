@@ -12,6 +12,7 @@ import pytest
 from made_scenes import write_labels, write_scene
 
 from satseg.tiles.tileset import INDEX, TileSet
+from satseg.vectorization.settings import VectorizeSettings
 from satseg.workflows.tile import tile
 from satseg.workflows.training_data import TrainingData
 from satseg.workflows.vectorize import vectorize
@@ -57,7 +58,7 @@ def test_class_rasters_become_polygons(tmp_path: Path, stem: str, monkeypatch: p
     monkeypatch.chdir(tmp_path)
     values = np.kron(np.eye(4, dtype=np.uint8), np.ones((4, 4), dtype=np.uint8))
     write_scene(tmp_path / "plain.tif", values[None]).rename(f"{stem}.tif")
-    made = vectorize(f"{stem}.tif", output=[f"{stem}.gpkg"], band=1, threshold=1)
+    made = vectorize(f"{stem}.tif", output=[f"{stem}.gpkg"], settings=VectorizeSettings(band=1, threshold=1))
     assert made.polygons["class 1"] == 4
     shutil.copy(f"{stem}.gpkg", "copy.gpkg")
     assert len(geopandas.read_file("copy.gpkg", layer=0)) == 4

@@ -30,7 +30,7 @@ from satseg.prediction.settings import PredictionSettings
 from satseg.raster.scene import Scene
 from satseg.raster.source import SceneSource
 from satseg.records import BandSpec, BandStatistics, PredictionSummary, Progress, ProgressEvent, no_progress
-from satseg.vectorization.options import PolygonOptions
+from satseg.vectorization.settings import PolygonSettings
 from satseg.workflows.predict import predict, predict_scenes
 
 GRID = Affine(0.5, 0, 300_000, 0, -0.5, 3_000_000)
@@ -181,7 +181,7 @@ def test_outputs_tell_the_whole_command_and_their_scenes_by_name(tmp_path: Path,
     (tmp_path / "it's b").mkdir()
     scenes = [write_scene(tmp_path / name, blobs(70, 80)) for name in ("a.tif", "it's b/a.tif")]
     output = [str(tmp_path / "all.gpkg"), str(tmp_path / "it's b" / "{stem} map.tif"), str(tmp_path / "b.parquet")]
-    settings = replace(SMALL, polygons=PolygonOptions(raw=True), resume=True)
+    settings = replace(SMALL, polygons=PolygonSettings(raw=True), resume=True)
     list(predict_scenes(scenes[1:], model=checkpoint, output=output, settings=settings))
     expected = ["-m", str(checkpoint)] + [word for name in output for word in ("-o", name)]
     expected += ["--window", "64", "--threads", "1", "--raw"]
@@ -237,7 +237,7 @@ def test_a_scene_that_fails_does_not_stop_the_others(tmp_path: Path, checkpoint:
 def test_polygons_stream_as_geojson_sequence(tmp_path: Path, checkpoint: Path) -> None:
     path = write_scene(tmp_path / "scene.tif", blobs())
     stream = io.StringIO()
-    settings = PredictionSettings(window=64, threads=1, polygons=PolygonOptions(keep_background=True))
+    settings = PredictionSettings(window=64, threads=1, polygons=PolygonSettings(keep_background=True))
     (summary,) = predict_scenes([path], model=checkpoint, output=["-"], stream=stream, settings=settings)
     features = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert len(features) == sum((summary.polygons or {}).values()) > 0
@@ -308,7 +308,7 @@ def test_a_run_folder_stands_for_its_best_checkpoint(tmp_path: Path, checkpoint:
 
 def test_polygons_are_cleaned_and_simplified_while_the_map_streams(tmp_path: Path) -> None:
     path = write_scene(tmp_path / "scene.tif", blobs())
-    polygons = PolygonOptions(keep_background=True, simplify="2px", min_area="50m2")
+    polygons = PolygonSettings(keep_background=True, simplify="2px", min_area="50m2")
     shaped = replace(oracle(), settings=PredictionSettings(window=64, threads=1, polygons=polygons))
     map_scene(shaped, path, tmp_path / "map.gpkg")
     map_scene(oracle(), path, tmp_path / "plain.gpkg")

@@ -23,7 +23,7 @@ from satseg.prediction.predictor import Predictor
 from satseg.prediction.settings import PredictionSettings
 from satseg.raster.source import SceneSource
 from satseg.records import MapLayer, ProgressEvent
-from satseg.vectorization.options import PolygonOptions
+from satseg.vectorization.settings import PolygonSettings
 
 OUTPUTS = ("map.tif", "confidence.tif", "map.gpkg", "map.parquet")
 
@@ -57,7 +57,7 @@ def mapper(resume: bool = True, *, window: int = 64) -> Predictor:
     statistics = BandStatistics(1, (0.0,), (1.0,), (0.0,), (255.0,))
     table = ClassTable.from_names(["background", "grey", "bright"])
     network = Network(Moody(), classes=table, statistics=statistics, device=torch.device("cpu"))
-    polygons = PolygonOptions(simplify="1px")
+    polygons = PolygonSettings(simplify="1px")
     settings = PredictionSettings(window=window, threads=1, resume=resume, sieve=5, polygons=polygons)
     return Predictor(network, "oracle", settings)
 

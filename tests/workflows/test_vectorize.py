@@ -6,7 +6,6 @@ import json
 import shlex
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +25,15 @@ from satseg.mapfile.work_raster import WorkRaster
 from satseg.mapfile.writer import write_map
 from satseg.raster.scene import Scene
 from satseg.records import VectorSummary
-from satseg.vectorization import PolygonOptions
+from satseg.vectorization.settings import VectorizeSettings
 
 TRANSFORM = Affine(0.5, 0, 300_000, 0, -0.5, 3_000_000)
-RAW = PolygonOptions(raw=True)
+RAW = VectorizeSettings(raw=True)
 
 
-def vectorize(rasters: Any, *, options: PolygonOptions = RAW, **others: Any) -> VectorSummary:
-    """Trace on the pixels' edges unless options are given."""
-    return satseg.vectorize(rasters, options=options, **others)
+def vectorize(rasters: Any, *, settings: VectorizeSettings = RAW, **others: Any) -> VectorSummary:
+    """Trace on the edges of pixels unless settings are given."""
+    return satseg.vectorize(rasters, settings=settings, **others)
 
 
 def write_raster(path: Path, bands: np.ndarray, *, palette: dict | None = None, **options: object) -> Path:
@@ -122,7 +121,7 @@ def test_simplify_takes_pixels_and_metres_on_the_ground(tmp_path: Path) -> None:
     path = write_raster(tmp_path / "disc.tif", (rows**2 + columns**2 < 900).astype(np.uint8))
     vertices = {
         length: vectorize(
-            path, output=[tmp_path / "out.gpkg"], options=PolygonOptions(raw=True, simplify=length)
+            path, output=[tmp_path / "out.gpkg"], settings=VectorizeSettings(raw=True, simplify=length)
         ).vertices
         for length in (None, "1px", "0.5m", "2m")
     }
@@ -130,10 +129,10 @@ def test_simplify_takes_pixels_and_metres_on_the_ground(tmp_path: Path) -> None:
     assert vertices["0.5m"] == vertices["1px"]  # pixels of half a metre, but for UTM's scale
     assert vertices["2m"] < vertices["1px"]
     for length in ("200cm", "0.002 km", 2):
-        options = PolygonOptions(simplify=length)
-        assert vectorize(path, output=[tmp_path / "out.gpkg"], options=options).vertices == vertices["2m"]
+        settings = VectorizeSettings(simplify=length)
+        assert vectorize(path, output=[tmp_path / "out.gpkg"], settings=settings).vertices == vertices["2m"]
     with pytest.raises(UsageError, match="`simplify='1 mile'` has 'mile', which is not a unit"):
-        vectorize(path, output=[tmp_path / "out.gpkg"], options=PolygonOptions(simplify="1 mile"))
+        vectorize(path, output=[tmp_path / "out.gpkg"], settings=VectorizeSettings(simplify="1 mile"))
 
 
 def test_min_area_and_fill_holes_clean_the_map(tmp_path: Path) -> None:
@@ -142,13 +141,17 @@ def test_min_area_and_fill_holes_clean_the_map(tmp_path: Path) -> None:
     classes[10, 10], classes[2, 2], classes[15:17, 15:17] = 2, 2, 255
     path, out = write_raster(tmp_path / "in.tif", classes, nodata=255), tmp_path / "out.gpkg"
     assert vectorize(path, output=[out]).polygons == {"class 1": 1, "class 2": 2}
-    assert vectorize(path, output=[out], options=PolygonOptions(raw=True, min_area="1m2")).polygons == {"class 1": 1}
+    assert vectorize(path, output=[out], settings=VectorizeSettings(raw=True, min_area="1m2")).polygons == {
+        "class 1": 1
+    }
     assert geopandas.read_file(out).pixels.tolist() == [396]
-    vectorize(path, output=[out], options=PolygonOptions(raw=True, min_area="2px", fill_holes="4px", simplify="1px"))
+    vectorize(
+        path, output=[out], settings=VectorizeSettings(raw=True, min_area="2px", fill_holes="4px", simplify="1px")
+    )
     assert geopandas.read_file(out).pixels.tolist() == [400]
-    assert vectorize(path, output=[out], options=PolygonOptions(raw=True, min_area="500px")).polygons == {}
+    assert vectorize(path, output=[out], settings=VectorizeSettings(raw=True, min_area="500px")).polygons == {}
     with pytest.raises(UsageError, match="`min_area='10m'` is a length, not an area"):
-        vectorize(path, output=[out], options=PolygonOptions(raw=True, min_area="10m"))
+        vectorize(path, output=[out], settings=VectorizeSettings(raw=True, min_area="10m"))
 
 
 def test_by_default_specks_and_the_staircases_of_pixels_stay_out(tmp_path: Path) -> None:
@@ -156,21 +159,21 @@ def test_by_default_specks_and_the_staircases_of_pixels_stay_out(tmp_path: Path)
     classes = (rows**2 + columns**2 < 900).astype(np.uint8)
     classes[2, 2:9], classes[77, 2:10], classes[40, 40:47], classes[30, 30:38] = 1, 1, 0, 0  # of 7 and of 8 px
     path, out = write_raster(tmp_path / "disc.tif", classes), tmp_path / "out.gpkg"
-    options = PolygonOptions(classes=("class 1",))
-    summary, raw = (vectorize(path, output=out, options=replace(options, raw=raw)) for raw in (False, True))
+    settings = VectorizeSettings(classes=("class 1",))
+    summary, raw = (vectorize(path, output=out, settings=settings.changed(raw=raw)) for raw in (False, True))
     assert (summary.polygons, summary.specks, summary.holes) == ({"class 1": 2}, 1, 1)
     assert (raw.polygons, raw.specks, raw.holes) == ({"class 1": 3}, 0, 0)
     assert raw.vertices > 4 * summary.vertices
     assert summary.area_m2["class 1"] == pytest.approx(raw.area_m2["class 1"], rel=0.01)
     ids = write_raster(tmp_path / "ids.tif", classes.astype(np.uint16), nodata=0)
-    assert vectorize(ids, output=out, options=PolygonOptions()).vertices == raw.vertices
+    assert vectorize(ids, output=out, settings=VectorizeSettings()).vertices == raw.vertices
 
 
 def test_metres_need_a_crs(tmp_path: Path, classes: np.ndarray) -> None:
     path = write_raster(tmp_path / "in.tif", classes, crs=None)
     for options in ({"simplify": "1m"}, {"min_area": "1m2"}):
         with pytest.raises(UsageError, match="in metres on the ground, but the ground resolution"):
-            vectorize(path, output=[tmp_path / "out.gpkg"], options=PolygonOptions(**options))
+            vectorize(path, output=[tmp_path / "out.gpkg"], settings=VectorizeSettings(**options))
 
 
 def test_numbers_of_16_bits_are_said_to_be_taken_for_ids(
@@ -178,7 +181,7 @@ def test_numbers_of_16_bits_are_said_to_be_taken_for_ids(
 ) -> None:
     caplog.set_level("INFO", logger="satseg")
     path, out = write_raster(tmp_path / "crops.tif", classes.astype(np.uint16)), tmp_path / "out.gpkg"
-    vectorize(path, output=out, class_map={0: "wheat", 1: "maize", 2: "grass"})
+    vectorize(path, output=out, settings=VectorizeSettings(raw=True, class_map={0: "wheat", 1: "maize", 2: "grass"}))
     assert "taken for ids" not in caplog.text
     vectorize(path, output=out)
     assert "crops.tif: numbers of more than 8 bits without names are taken for ids" in caplog.text
@@ -200,11 +203,13 @@ def test_ids_of_instances_need_no_class_table(tmp_path: Path, dtype: str) -> Non
 def test_a_band_and_a_threshold_may_be_chosen(tmp_path: Path, classes: np.ndarray) -> None:
     probability = np.stack([np.zeros((60, 50)), classes / 2]).astype(np.float32)
     path = write_raster(tmp_path / "probability.tif", probability)
-    summary = vectorize(path, output=[tmp_path / "out.gpkg"], band=2, threshold=0.5)
+    summary = vectorize(
+        path, output=[tmp_path / "out.gpkg"], settings=VectorizeSettings(raw=True, band=2, threshold=0.5)
+    )
     assert list(summary.polygons) == ["class 1"]
     assert geopandas.read_file(tmp_path / "out.gpkg").pixels.sum() == (classes >= 1).sum()
     with pytest.raises(UsageError, match=r"has no band 3; its bands are 1 to 2"):
-        vectorize(path, output=[tmp_path / "out.gpkg"], band=3)
+        vectorize(path, output=[tmp_path / "out.gpkg"], settings=VectorizeSettings(raw=True, band=3))
 
 
 def test_shares_of_8_bits_have_the_threshold_of_what_they_stand_for(tmp_path: Path, classes: np.ndarray) -> None:
@@ -213,11 +218,11 @@ def test_shares_of_8_bits_have_the_threshold_of_what_they_stand_for(tmp_path: Pa
     write_raster(path, shares)
     with rasterio.open(path, "r+") as dataset:
         dataset.scales, dataset.descriptions = (1 / 254, 1 / 254), ("background", "wood")
-    summary = vectorize(path, output=tmp_path / "out.gpkg", band=2, threshold=0.5)
+    summary = vectorize(path, output=tmp_path / "out.gpkg", settings=VectorizeSettings(raw=True, band=2, threshold=0.5))
     assert list(summary.polygons) == ["wood"]
     assert geopandas.read_file(tmp_path / "out.gpkg", layer="out").pixels.sum() == (shares[1] >= 127).sum()
     with pytest.raises(SceneError, match="with a scale or an offset") as caught:
-        vectorize(path, output=tmp_path / "out.gpkg", band=2)
+        vectorize(path, output=tmp_path / "out.gpkg", settings=VectorizeSettings(raw=True, band=2))
     assert "--threshold" in caught.value.hint
 
 
@@ -266,24 +271,26 @@ def test_confidence_comes_from_a_raster_beside(tmp_path: Path, classes: np.ndarr
     }
     found = {}
     for name, confidence in beside.items():
-        vectorize(path, output=tmp_path / f"{name}.parquet", confidence=confidence)
+        vectorize(
+            path, output=tmp_path / f"{name}.parquet", settings=VectorizeSettings(raw=True, confidence=confidence)
+        )
         found[name] = geopandas.read_parquet(tmp_path / f"{name}.parquet")
     assert found["uint8"].equals(found["real"])
     table = found["uint8"]
     np.testing.assert_allclose(np.average(table.confidence_mean, weights=table.pixels), shares.mean() / 254, rtol=1e-6)
     assert (table.confidence_min <= table.confidence_p05).all()
     assert (table.confidence_p05 < table.confidence_mean).all()
-    vectorize(path, output=tmp_path / "a.gpkg", band=1, confidence=beside["real"])
+    vectorize(path, output=tmp_path / "a.gpkg", settings=VectorizeSettings(raw=True, band=1, confidence=beside["real"]))
     told = shlex.split(pyogrio.read_info(tmp_path / "a.gpkg")["layer_metadata"]["SATSEG_COMMAND"])
     assert told[5:] == ["--band", "1", "--confidence", str(beside["real"]), "--raw"]
     small = write_raster(tmp_path / "small.tif", shares[:9])
     with pytest.raises(SceneError, match="has 50 x 9 pixels, but"):
-        vectorize(path, output=tmp_path / "out.gpkg", confidence=small)
+        vectorize(path, output=tmp_path / "out.gpkg", settings=VectorizeSettings(raw=True, confidence=small))
     elsewhere = write_raster(tmp_path / "elsewhere.tif", shares, transform=TRANSFORM * Affine.translation(1, 0))
     with pytest.raises(SceneError, match="do not lie in one place"):
-        vectorize(path, output=tmp_path / "out.gpkg", confidence=elsewhere)
+        vectorize(path, output=tmp_path / "out.gpkg", settings=VectorizeSettings(raw=True, confidence=elsewhere))
     with pytest.raises(UsageError, match="comes without confidence"):
-        vectorize(path, output=tmp_path / "out.gpkg", options=PolygonOptions(attributes=("confidence_mean",)))
+        vectorize(path, output=tmp_path / "out.gpkg", settings=VectorizeSettings(attributes=("confidence_mean",)))
 
 
 def test_several_rasters_make_one_layer_or_none(tmp_path: Path, classes: np.ndarray) -> None:
