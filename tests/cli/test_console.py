@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import re
+import sys
+from typing import Any
 
 import pytest
-from rich.console import Console
 
 from satseg.cli.console import ConsoleOutput, table
+from satseg.cli.progress import Bar
 from satseg.cli.table import cell
 from satseg.progress import amount, clock
 from satseg.records import ClassScore, ProgressEvent
@@ -21,10 +24,26 @@ def score_table(score: ClassScore):
     return table(("class", "px", "IoU"), [(score.name, score.pixels, score.iou)], title="Scores of the best map of all")
 
 
-def terminal(voice: ConsoleOutput, *, width: int = 120) -> io.StringIO:
-    """Let a voice believe that its stderr is a terminal."""
-    screen = io.StringIO()
-    voice._stderr = Console(file=screen, force_terminal=True, width=width)
+class Screen(io.StringIO):
+    """A terminal that remembers what was drawn."""
+
+    def isatty(self) -> bool:
+        return True
+
+    @property
+    def last_frame(self) -> list[str]:
+        """The lines of the last bar that was drawn, without control codes."""
+        drawn = re.split(r"\x1b\[2K|\r", self.getvalue())
+        frames = [re.sub(r"\x1b\[[?\d;]*[a-zA-Z]", "", part).strip("\n") for part in drawn]
+        return [frame for frame in frames if frame.strip()][-1].splitlines()
+
+
+def terminal(monkeypatch: pytest.MonkeyPatch, *, columns: int = 120) -> Screen:
+    """Let stderr be a terminal."""
+    screen = Screen()
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr(sys, "stderr", screen)
     return screen
 
 
@@ -62,60 +81,53 @@ def test_messages_are_not_wrapped_nor_taken_for_markup(capsys: pytest.CaptureFix
 
 
 def test_colour_follows_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
-    def said() -> str:
-        voice = ConsoleOutput()
-        screen = terminal(voice)
-        voice.error("x")
-        return screen.getvalue()
-
-    monkeypatch.setenv("TERM", "xterm-256color")
+    screen = terminal(monkeypatch)
     monkeypatch.delenv("NO_COLOR", raising=False)
-    assert "\x1b[1;31m" in said()
+    ConsoleOutput().error("x")
+    assert "\x1b[1;31m" in screen.getvalue()
+    screen.truncate(0)
     monkeypatch.setenv("NO_COLOR", "1")
-    assert "31m" not in said()
+    ConsoleOutput().error("x")
+    assert "error: x" in screen.getvalue()
+    assert "31m" not in screen.getvalue()
 
 
 def test_progress_is_drawn_on_a_terminal_with_rate_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TERM", "xterm-256color")
+    screen = terminal(monkeypatch)
     voice = ConsoleOutput()
-    screen = terminal(voice)
     for done in (0, 4e6, 8e6):
         voice.progress(ProgressEvent("Mapping", done, 80e6, "px", "note"))
-    voice._bar._progress.refresh()
     voice.close()
-    drawn = screen.getvalue()
-    assert all(part in drawn for part in ("Mapping", "8.0 Mpx / 80.0 Mpx", "px/s", "left", "note"))
+    (line,) = screen.last_frame
+    assert all(part in line for part in ("Mapping", "8.0 Mpx / 80.0 Mpx", "px/s", "left", "note"))
 
 
-def test_on_a_narrow_terminal_the_bar_is_one_line_and_its_note_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TERM", "xterm-256color")
+def test_on_a_narrow_terminal_the_bar_is_one_line_and_its_note_gives_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    screen = terminal(monkeypatch, columns=80)
     voice = ConsoleOutput()
-    terminal(voice, width=80)
     for done in range(3):
         voice.progress(ProgressEvent("Training", 100 + done, 2000, "step", "epoch 1.2, loss 0.713, best mIoU 0.812"))
-    page = io.StringIO()
-    Console(file=page, width=80).print(voice._bar._progress.get_renderable())
     voice.close()
-    (line,) = page.getvalue().splitlines()
+    (line,) = screen.last_frame
     assert "102 / 2000 step" in line
     assert line.rstrip().endswith("…")
 
 
-def test_clocks_go_on_between_events(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TERM", "xterm-256color")
-    voice = ConsoleOutput()
-    screen = terminal(voice)
+@pytest.mark.parametrize(
+    ("seconds", "parts"), [(58, ("1:20 / 10:00", "8:40 left")), (1058, ("10:00 / 10:00", "0:00 left"))]
+)
+def test_clocks_go_on_between_events(seconds: float, parts: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = terminal(monkeypatch)
     now = [100.0]
     monkeypatch.setattr("satseg.cli.progress.monotonic", lambda: now[0])
+    voice = ConsoleOutput()
     voice.progress(ProgressEvent("Training", 22, 600, "s"))
-    now[0] += 58
-    voice._bar._progress.refresh()
-    assert "1:20 / 10:00" in screen.getvalue()
-    assert "8:40 left" in screen.getvalue()
-    now[0] += 1000
-    voice._bar._progress.refresh()
+    now[0] += seconds
     voice.close()
-    assert "10:00 / 10:00" in screen.getvalue()
+    (line,) = screen.last_frame
+    assert all(part in line for part in parts)
 
 
 def talk_of(seconds: int, events: list[ProgressEvent], monkeypatch: pytest.MonkeyPatch, **how: bool) -> list[str]:
@@ -124,7 +136,7 @@ def talk_of(seconds: int, events: list[ProgressEvent], monkeypatch: pytest.Monke
     for module in ("progress", "console"):
         monkeypatch.setattr(f"satseg.cli.{module}.monotonic", lambda: now[0])
     voice, file = ConsoleOutput(**how), io.StringIO()
-    voice._stderr = Console(file=file, width=10_000)
+    monkeypatch.setattr(sys, "stderr", file)
     for event in events:
         voice.progress(event)
         now[0] += seconds
@@ -158,44 +170,42 @@ def test_progress_is_not_drawn_into_a_file(capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr() == ("", "")
 
 
-def test_progress_is_not_drawn_when_quiet() -> None:
+def test_progress_is_not_drawn_when_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = terminal(monkeypatch)
     voice = ConsoleOutput(quiet=True)
-    screen = terminal(voice)
     voice.progress(ProgressEvent("Mapping", 1, 2, "px"))
     voice.close()
     assert screen.getvalue() == ""
 
 
 def test_a_bar_names_its_unit_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TERM", "xterm-256color")
+    screen = terminal(monkeypatch)
     voice = ConsoleOutput()
-    screen = terminal(voice)
     voice.progress(ProgressEvent("Cutting", 3, 20, "tile"))
-    voice._bar._progress.refresh()
     voice.close()
-    assert "3 / 20 tile" in screen.getvalue()
+    assert "3 / 20 tile" in screen.last_frame[0]
 
 
 def test_a_new_task_takes_the_place_of_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TERM", "xterm-256color")
+    screen = terminal(monkeypatch)
     voice = ConsoleOutput()
-    terminal(voice)
     voice.progress(ProgressEvent("Finding", 20, 20, "tile"))
     voice.progress(ProgressEvent("Cutting", 1, 20, "tile"))
-    assert [task.description for task in voice._bar._progress.tasks] == ["Cutting"]
     voice.close()
+    (line,) = screen.last_frame
+    assert "Cutting" in line
+    assert "Finding" not in line
 
 
 def test_a_bar_that_counts_seconds_shows_no_rate(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TERM", "xterm-256color")
+    screen = terminal(monkeypatch)
     voice = ConsoleOutput()
-    screen = terminal(voice)
     voice.progress(ProgressEvent("Training", 0, 600, "s"))
     voice.progress(ProgressEvent("Training", 60, 600, "s"))
-    voice._bar._progress.refresh()
     voice.close()
-    assert "1:00 / 10:00" in screen.getvalue()
-    assert "9:00 left" in screen.getvalue()
+    (line,) = screen.last_frame
+    assert "1:00 / 10:00" in line
+    assert "9:00 left" in line
     assert "/s" not in screen.getvalue()
 
 
@@ -232,15 +242,30 @@ def test_without_a_terminal_tables_wrap_only_where_the_environment_asks(
     assert longest() <= 80
 
 
-def test_a_bar_stays_below_the_tables_of_scenes_until_the_last_one_is_done() -> None:
+def test_a_bar_stays_below_the_tables_of_scenes_until_the_last_one_is_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    screen = terminal(monkeypatch)
+
+    class Counted(Bar):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            self.closed = False
+            made.append(self)
+
+        def close(self) -> None:
+            super().close()
+            self.closed = True
+
+    made: list[Counted] = []
+    monkeypatch.setattr("satseg.cli.progress.Bar", Counted)
     voice = ConsoleOutput()
-    screen = terminal(voice)
-    bars = []
+    open_after_table = []
     for number in (1, 2, 3):
         voice.progress(ProgressEvent("Predicting", number, 3, "scene"))
-        bars.append(voice._bar)
         voice.report(number, lambda count: table(("scene",), [(f"number {count}",)]))
-    assert bars[0] is bars[1] is bars[2]
-    assert voice._bar is None
+        open_after_table.append(not made[-1].closed)
+    assert len(made) == 1
+    assert open_after_table == [True, True, False]
     assert all(f"number {number}" in screen.getvalue() for number in (1, 2, 3))
     assert "0 / 3" not in screen.getvalue()
