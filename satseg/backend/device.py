@@ -159,10 +159,10 @@ def has_native_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0) or torch.version.hip is not None
     # Without oneDNN (macOS) torch's bfloat16 convolutions on a processor are slow, whatever it can do.
-    return device.type == "cpu" and torch.backends.mkldnn.is_available() and bool(_cpu_flags() & _BF16_FLAGS)
+    return device.type == "cpu" and torch.backends.mkldnn.is_available() and bool(cpu_flags() & _BF16_FLAGS)
 
 
-def _cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
+def cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
     """Return what the processor can do, by torch (2.10 and newer) or else by the Linux kernel; empty if unknown."""
     import torch
 

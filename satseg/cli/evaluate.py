@@ -205,7 +205,7 @@ def evaluate(
         threads=threads,
         progress=talk.progress,
     )
-    talk.answer(report, _tables)
+    talk.answer(report, report_tables)
     if min_miou is not None:
         require_miou(report, min_miou)
 
@@ -253,7 +253,8 @@ def class_rows(report: EvaluationReport) -> tuple[Sequence[str], list[tuple[obje
     return ("class", "IoU", "F1", "precision", "recall", "px"), rows
 
 
-def _tables(report: EvaluationReport) -> list[Table]:
+def report_tables(report: EvaluationReport) -> list[Table]:
+    """Return the tables of a report: overall scores, classes, confusion, boundaries and objects, as far as measured."""
     tables = []
     if report.pixels:
         tables += [_overall(report), console.table(*class_rows(report)), _confusion(report)]

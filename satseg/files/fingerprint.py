@@ -24,7 +24,7 @@ from satseg.files.names import gdal_name, open_raster
 
 log = logging.getLogger("satseg")
 
-_WHOLE_BYTES = 2**30  # read of all inputs together, where dates do not count; some seconds, of what is read anyway
+WHOLE_BYTES = 2**30  # read of all inputs together, where dates do not count; some seconds, of what is read anyway
 _FEW_BYTES = 2**21  # where they do
 _PIECES = 32  # of a file that is too long to be read as a whole
 _LEAST = 2**12  # bytes of a part
@@ -55,7 +55,7 @@ def fingerprint(names: Iterable[str | Path], *, dated: bool = False, brief: bool
     """
     parts = [walk(name) for name in names]
     count = sum(len(files) for files, _ in parts)
-    share = (_FEW_BYTES if dated or brief else _WHOLE_BYTES) // max(count, 1)
+    share = (_FEW_BYTES if dated or brief else WHOLE_BYTES) // max(count, 1)
     with ThreadPoolExecutor(_CONNECTIONS) as pool:
         described = [
             [
@@ -73,7 +73,7 @@ def fingerprint_of_files(paths: Sequence[Path]) -> str:
     Returns:
         SHA-256 in hexadecimal, the same wherever files of these names and contents lie.
     """
-    share = _WHOLE_BYTES // max(len(paths), 1)
+    share = WHOLE_BYTES // max(len(paths), 1)
     with ThreadPoolExecutor(_CONNECTIONS) as pool:
         described = list(pool.map(lambda path: _describe(path, share, dated=False), paths))
     return hashlib.sha256(json.dumps(described).encode()).hexdigest()
@@ -115,7 +115,7 @@ def _content(path: Path, size: int, share: int) -> str:
 
 def _describe_remote(name: str) -> list[Any]:
     """Return what a server tells of a file; the name, which may carry a signature of today, does not count."""
-    url = _url(gdal_name(name))
+    url = web_address(gdal_name(name))
     told = (url and _ask(url)) or _seen_by_gdal(name)
     if told is None:
         log.debug("It cannot be told whether %s has changed.", name)
@@ -139,7 +139,7 @@ def _seen_by_gdal(name: str) -> list[Any] | None:
         return None
 
 
-def _url(name: str) -> str | None:
+def web_address(name: str) -> str | None:
     """Return the URL of what GDAL reads over the network; None where only GDAL has the keys to it."""
     web = re.search(r"/vsicurl(?:_streaming)?/((?:https?|ftp)://.*)", name, re.DOTALL)
     if web is not None:

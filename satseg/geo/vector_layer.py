@@ -31,7 +31,7 @@ from satseg.geo.layer_crs import layer_crs
 
 log = logging.getLogger("satseg")
 
-_BATCH = 8192  # features
+BATCH_FEATURES = 8192  # features
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ class VectorLayer:
                 _readable(self.path),
                 vector_name(self.path) as spelt,
                 pyogrio.open_arrow(
-                    spelt, layer=self.name, columns=fields, where=where, batch_size=_BATCH, use_pyarrow=True
+                    spelt, layer=self.name, columns=fields, where=where, batch_size=BATCH_FEATURES, use_pyarrow=True
                 ) as (meta, reader),
             ):
                 for batch in reader:
@@ -164,7 +164,7 @@ class VectorLayer:
                 hint="Convert it to a GeoPackage: ogr2ogr labels.gpkg FILE",
             )
         with _readable(self.path), _parquet(self.path) as file:
-            for batch in file.iter_batches(_BATCH, columns=[self.geometry, *fields]):
+            for batch in file.iter_batches(BATCH_FEATURES, columns=[self.geometry, *fields]):
                 yield _columns(batch, self.geometry, fields)
 
 

@@ -13,7 +13,7 @@ from satseg.records import BandStatistics
 _SIDE = 256
 _FEWEST_ROWS = 16
 _PLACES = 4
-_LARGE_BLOCK = 16 * 2**20  # bytes; each sample decodes one
+LARGE_BLOCK = 16 * 2**20  # bytes; each sample decodes one
 _OVERVIEW_SIDE = 2048
 _FAR_MEAN = 2.0  # training standard deviations
 _FAR_SPREAD = 4.0  # times the training standard deviation, or a quarter of it
@@ -59,7 +59,7 @@ def _overview(scene: Scene, values: ValueRange) -> list[Moments]:
 def _sample(scene: Scene, values: ValueRange) -> list[Moments]:
     info = scene.info
     block = min(scene.block_shape[0], info.height), min(scene.block_shape[1], info.width)
-    places = _PLACES if block[0] * block[1] * np.dtype(info.bands.dtype).itemsize <= _LARGE_BLOCK else 1
+    places = _PLACES if block[0] * block[1] * np.dtype(info.bands.dtype).itemsize <= LARGE_BLOCK else 1
     height, width = min(max(block[0], _FEWEST_ROWS), _SIDE, info.height), min(block[1], _SIDE, info.width)
     pieces = []
     for top in _spread(info.height - height, block[0], places):

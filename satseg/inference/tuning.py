@@ -106,7 +106,7 @@ def tune(
     """
     began = time.perf_counter()
     bench = _Bench(network.eager(), dtype, overlap, memory, seconds)
-    ways = _ways(network.device, cores)
+    ways = streams_and_threads(network.device, cores)
     windows = (window,) if window else _windows(largest)
     first = batch_size or BATCHES[0]
     best = bench.first_that_fits(Setting(w, first, *way) for w in (*windows[:1], *_smaller(window)) for way in ways)
@@ -237,7 +237,7 @@ def _torch_threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _ways(device: torch.device, cores: int) -> list[tuple[int, int]]:
+def streams_and_threads(device: torch.device, cores: int) -> list[tuple[int, int]]:
     """List streams and threads of each, from many streams of one thread to one of all.
 
     A GPU has two, so that it computes one batch while the other one is copied to it, or one where memory is short.

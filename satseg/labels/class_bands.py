@@ -23,7 +23,7 @@ from satseg.raster.scene import Scene
 from satseg.raster.windows import strips
 from satseg.records import SceneInfo
 
-_STRIP_PIXELS = 2**22
+STRIP_PIXELS = 2**22
 _LARGEST = 2**53  # whole numbers up to here are exact in float64
 LOSSY_HINT = "Compression with loss (JPEG) makes new values. Take the raster as it was before, as PNG or GeoTIFF."
 _TOO_MANY = 4 * MAX_CLASSES
@@ -126,7 +126,7 @@ class ClassBands:
         across = max(1, min(self._scene.block_shape[1], self.info.width))
         for strip in self.strips():
             height = int(strip.height)
-            width = max(1, _STRIP_PIXELS // (height * across)) * across
+            width = max(1, STRIP_PIXELS // (height * across)) * across
             for left in range(0, self.info.width, width):
                 yield Window(left, strip.row_off, min(width, self.info.width - left), height)
 
@@ -256,9 +256,9 @@ def strips_of(scene: Scene) -> list[Window]:
     """Cut a raster along its blocks into full-width windows of some million pixels, from the top."""
     info = scene.info
     block = min(scene.block_shape[0], info.height)
-    rows = max(1, _STRIP_PIXELS // (info.width * block)) * block
-    if rows * info.width > 16 * _STRIP_PIXELS:  # blocks as high as the raster
-        rows = max(1, _STRIP_PIXELS // info.width)
+    rows = max(1, STRIP_PIXELS // (info.width * block)) * block
+    if rows * info.width > 16 * STRIP_PIXELS:  # blocks as high as the raster
+        rows = max(1, STRIP_PIXELS // info.width)
     return strips(info.height, info.width, rows)
 
 

@@ -21,7 +21,7 @@ from satseg.labels.class_map import IGNORE, OTHERS, ClassMap
 from satseg.labels.class_questions import ask, ask_about_missing
 from satseg.records import Progress, ProgressEvent, no_progress
 
-_AT_ONCE = 2**20  # pixels
+PIXELS_AT_ONCE = 2**20  # pixels
 
 UNKNOWN = ""
 """In place of a class: nobody looked there. Other labels may lie below, as they do not below ``ignore``."""
@@ -220,7 +220,7 @@ class Translation:
             table[self._codes], known[self._codes] = self._ids, True
             return np.where(valid, table[codes], np.uint8(IGNORE_INDEX)), valid & ~known[codes]
         ids, wrong = np.full(codes.shape, IGNORE_INDEX, dtype=np.uint8), np.zeros(codes.shape, dtype=bool)
-        for rows in np.array_split(np.arange(len(codes)), -(-codes.size // _AT_ONCE)):  # positions take much room
+        for rows in np.array_split(np.arange(len(codes)), -(-codes.size // PIXELS_AT_ONCE)):  # positions take much room
             part = slice(rows[0], rows[-1] + 1)
             at, found = find(self._codes, codes[part], valid[part])
             np.copyto(ids[part], self._ids[at], where=found)

@@ -32,7 +32,7 @@ PixelLength = Callable[[SceneInfo], float]
 """A length in pixels of a scene."""
 
 _FEW = 3  # sources that a message names
-_CELL = 512
+CELL = 512
 _CELLS = 256  # are kept: 64 MiB, a scene of 8192 x 8192 px
 _CACHED_BYTES = 512 * 2**20
 
@@ -338,8 +338,8 @@ class Labels:
         self._boundary = refinements.boundary(scene) if refinements.boundary else 0.0
         self._area = None if refinements.labelled_area is None else refinements.labelled_area.on(scene)
         self._grid = (scene.path, scene.transform, scene.width, scene.height)
-        across = -(-scene.width // _CELL)
-        self._kept = min(max(_CELLS, 2 * across + 2), _CACHED_BYTES // _CELL**2)
+        across = -(-scene.width // CELL)
+        self._kept = min(max(_CELLS, 2 * across + 2), _CACHED_BYTES // CELL**2)
 
     def touch(self) -> bool:
         """Tell whether anything is known of the scene."""
@@ -351,11 +351,11 @@ class Labels:
         top, left = int(window.row_off), int(window.col_off)
         bottom, right = top + int(window.height), left + int(window.width)
         classes = np.empty((bottom - top, right - left), dtype=np.uint8)
-        for row in range(top // _CELL, -(-bottom // _CELL)):
-            for column in range(left // _CELL, -(-right // _CELL)):
-                cell_top, cell_left = row * _CELL, column * _CELL
-                rows = slice(max(top, cell_top), min(bottom, cell_top + _CELL))
-                columns = slice(max(left, cell_left), min(right, cell_left + _CELL))
+        for row in range(top // CELL, -(-bottom // CELL)):
+            for column in range(left // CELL, -(-right // CELL)):
+                cell_top, cell_left = row * CELL, column * CELL
+                rows = slice(max(top, cell_top), min(bottom, cell_top + CELL))
+                columns = slice(max(left, cell_left), min(right, cell_left + CELL))
                 classes[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = self._cell(
                     row, column
                 )[rows.start - cell_top : rows.stop - cell_top, columns.start - cell_left : columns.stop - cell_left]
@@ -401,12 +401,12 @@ class Labels:
             return kept
         while len(cells) >= self._kept:
             cells.popitem(last=False)
-        made = cells[key] = self._make_cell(row * _CELL, column * _CELL)
+        made = cells[key] = self._make_cell(row * CELL, column * CELL)
         return made
 
     def _make_cell(self, top: int, left: int) -> np.ndarray:
         margin = int(np.ceil(max(self._border, self._boundary)))
-        height, width = min(_CELL, self._scene.height - top), min(_CELL, self._scene.width - left)
+        height, width = min(CELL, self._scene.height - top), min(CELL, self._scene.width - left)
         window = Window(left - margin, top - margin, width + 2 * margin, height + 2 * margin)
         objects, classes = self._lay(window)
         inner = np.s_[margin : margin + height, margin : margin + width]

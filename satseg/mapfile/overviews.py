@@ -16,7 +16,7 @@ from satseg.classes import IGNORE_INDEX
 from satseg.mapfile.work_raster import WorkRaster
 from satseg.records import MapLayer
 
-_STRIP_BYTES = 2**18  # with what is computed of it, a processor's cache holds it
+STRIP_BYTES = 2**18  # with what is computed of it, a processor's cache holds it
 
 
 def write_overviews(rows: WorkRaster, folder: Path, *, layer: MapLayer, smallest: int) -> list[WorkRaster]:
@@ -78,8 +78,8 @@ def mean(*quarters: np.ndarray) -> np.ndarray:
 
 def _halve(rows: WorkRaster, half: WorkRaster, merge: Callable[..., np.ndarray]) -> None:
     """Fill a raster of half the size."""
-    columns = min(rows.width, max(_STRIP_BYTES // (4 * rows.bands), 1) * 2)
-    height = max(_STRIP_BYTES // (2 * rows.bands * columns), 1) * 2
+    columns = min(rows.width, max(STRIP_BYTES // (4 * rows.bands), 1) * 2)
+    height = max(STRIP_BYTES // (2 * rows.bands * columns), 1) * 2
     for top in range(0, rows.height, height):
         bottom = min(top + height, rows.height)
         for left in range(0, rows.width, columns):

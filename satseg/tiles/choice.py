@@ -20,7 +20,7 @@ LARGEST = 256
 _SMALLER = (128, 64, 32)
 _STEP = 32  # pixels; networks halve tiles up to five times
 _NEAR = 0.5  # of its share that a split must get
-_RECOUNTED = 2**26  # pixels; of larger scenes blocks are not counted anew to spread objects over all splits
+RECOUNTED = 2**26  # pixels; of larger scenes blocks are not counted anew to spread objects over all splits
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ class Planner:
             for layout in group:
                 plan = self.plan(layout, plans[0].found if plans else within)
                 plans.append(plan)
-                large = sum(plan.areas.values()) > _RECOUNTED
+                large = sum(plan.areas.values()) > RECOUNTED
                 if plan.near and (large or plan.spread(background)):
                     return plan
         return max(plans, key=lambda plan: (-len(plan.empty), plan.near, plan.spread(background)))

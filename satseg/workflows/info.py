@@ -28,7 +28,7 @@ from satseg.tiles.layout import SPLITS
 from satseg.tiles.tileset import TileSet
 
 _VECTORS = (".gpkg", ".geojson", ".geojsonl", ".json", ".shp", ".fgb", ".parquet", ".kml", ".gml")
-_COUNTED_PIXELS = 2**26  # a second or so
+COUNTED_PIXELS = 2**26  # a second or so
 _OVERVIEW_SIDE = 4096
 _STRIP_ROWS = 512
 
@@ -244,7 +244,7 @@ def _counts_classes(bands: BandSpec) -> bool:
 
 def _count_classes(scene: Scene, table: ClassTable) -> ClassRasterInfo:
     info = scene.info
-    exact = info.pixels <= _COUNTED_PIXELS
+    exact = info.pixels <= COUNTED_PIXELS
     overview = None if exact else scene.read_overview(_OVERVIEW_SIDE)
     pieces = (scene.read(w) for w in strips(info.height, info.width, _STRIP_ROWS)) if overview is None else [overview]
     counts = np.zeros(256, dtype=np.int64)

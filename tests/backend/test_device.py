@@ -117,7 +117,7 @@ def test_gpu_beyond_the_last_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize(("flag", "precision"), [("avx512_bf16", "bf16-mixed"), ("avx2", "32-true")])
 def test_auto_precision_follows_the_processor(monkeypatch: pytest.MonkeyPatch, flag: str, precision: str) -> None:
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
-    monkeypatch.setattr(devices, "_cpu_flags", lambda: frozenset({flag, "sse"}))
+    monkeypatch.setattr(devices, "cpu_flags", lambda: frozenset({flag, "sse"}))
     assert select_precision("auto", CPU) == precision
 
 
@@ -134,16 +134,16 @@ def test_kernel_tells_the_flags_where_torch_is_too_old(
 ) -> None:
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
     (tmp_path / "cpuinfo").write_text(text)
-    assert (flag in devices._cpu_flags(tmp_path / "cpuinfo")) is has
-    assert devices._cpu_flags(tmp_path / "absent") == frozenset()
+    assert (flag in devices.cpu_flags(tmp_path / "cpuinfo")) is has
+    assert devices.cpu_flags(tmp_path / "absent") == frozenset()
 
 
 def test_kernel_and_torch_agree_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     if not hasattr(torch.cpu, "get_capabilities") or not Path("/proc/cpuinfo").is_file():
         pytest.skip("needs torch 2.10 and Linux")
-    by_torch = devices._cpu_flags() & {"avx512_bf16", "amx_bf16"}
+    by_torch = devices.cpu_flags() & {"avx512_bf16", "amx_bf16"}
     monkeypatch.delattr(torch.cpu, "get_capabilities")
-    assert devices._cpu_flags() & {"avx512_bf16", "amx_bf16"} == by_torch
+    assert devices.cpu_flags() & {"avx512_bf16", "amx_bf16"} == by_torch
 
 
 @pytest.mark.parametrize(("name", "precision"), [("fp32", "32-true"), ("bf16", "bf16-mixed"), ("32-true", "32-true")])

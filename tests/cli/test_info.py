@@ -171,7 +171,7 @@ def test_info_counts_large_class_rasters_in_an_overview(
     ids = np.zeros((400, 400), dtype=np.uint8)
     ids[:100] = 1
     path = write_classes(tmp_path / "classes.tif", ids, overviews=True)
-    monkeypatch.setattr("satseg.workflows.info._COUNTED_PIXELS", 1000)
+    monkeypatch.setattr("satseg.workflows.info.COUNTED_PIXELS", 1000)
     found = json.loads(satseg("info", path, "--json").stdout)["classes"]
     assert (found["shares"]["roof"], found["exact"]) == (0.25, False)
     assert "from an overview" in satseg("info", path).stdout

@@ -60,5 +60,5 @@ def test_many_polygons_are_matched_as_in_one_batch(tmp_path: Path, monkeypatch: 
     shifts = rng.uniform(0, 6, len(places))
     mapped = [("roof", box(x + shift, y)) for (x, y), shift in zip(places, shifts, strict=True)]
     expected = int(((10 - shifts) / (10 + shifts) > 0.5).sum())
-    monkeypatch.setattr("satseg.geo.vector_layer._BATCH", 37)
+    monkeypatch.setattr("satseg.geo.vector_layer.BATCH_FEATURES", 37)
     assert match(tmp_path, labels, mapped)[1] == [400, 400, expected]

@@ -130,7 +130,7 @@ def test_without_dates_equal_files_have_equal_fingerprints(tmp_path: Path) -> No
 
 
 def test_long_files_are_read_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("satseg.files.fingerprint._WHOLE_BYTES", 2**16)
+    monkeypatch.setattr("satseg.files.fingerprint.WHOLE_BYTES", 2**16)
     path = tmp_path / "long.dat"
     path.write_bytes(bytes(10**6))
     seen = {fingerprint([path])}
@@ -184,7 +184,7 @@ def test_urls_that_are_signed_for_reading_alone_are_asked_by_a_read(monkeypatch:
 def test_where_only_gdal_has_the_keys_the_head_of_a_raster_tells(
     ranged_server: RangedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("satseg.files.fingerprint._url", lambda name: None)
+    monkeypatch.setattr("satseg.files.fingerprint.web_address", lambda name: None)
     values = np.random.default_rng(0).integers(0, 255, (1, 64, 64), dtype=np.uint8)
     for name, changed in (("a", values), ("b", values // 2)):
         (ranged_server.folder / name).mkdir()

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import os
+import tempfile
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -22,7 +25,12 @@ def test_arrays_come_back_as_they_were_whatever_the_budget(tmp_path: Path) -> No
             assert (found == arrays[key]).all()
 
 
-def test_what_is_taken_or_dropped_is_gone_and_its_place_is_used_again(tmp_path: Path) -> None:
+def test_what_is_taken_or_dropped_is_gone_and_its_place_is_used_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files: list[IO[bytes]] = []
+    make = tempfile.TemporaryFile
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda **options: files.append(make(**options)) or files[-1])
     with SpillStore(0, tmp_path) as store:
         for turn in range(50):
             store.put("a", np.full(1000, turn))
@@ -30,7 +38,7 @@ def test_what_is_taken_or_dropped_is_gone_and_its_place_is_used_again(tmp_path: 
             assert store.take("a")[0] == turn
             assert "a" not in store
             store.drop("b")
-        assert store._end <= 3 * 8000
+            assert files[0].seek(0, os.SEEK_END) <= 3 * 8000
         with pytest.raises(KeyError):
             store.get("a")
 

@@ -47,7 +47,7 @@ class Actor:
 
     def __init__(self, ray: PretendedRay, made: Any) -> None:
         self._ray = ray
-        self._made = made
+        self.made = made
         self.dead = False
         self.tasks: deque[tuple[str, tuple[Any, ...], list[Reference]]] = deque()
         ray.actors.append(self)
@@ -70,7 +70,7 @@ class Actor:
             return self.die()
         given = [self._ray.get(arg) if isinstance(arg, Reference) else arg for arg in args]
         try:
-            result = getattr(self._made, name)(*given)
+            result = getattr(self.made, name)(*given)
             values = [result] if not inspect.isgenerator(result) else list(islice(result, len(references) + 1))
             assert len(values) == len(references), f"{name} gave {len(values)} values, {len(references)} are wanted"
             for reference, value in zip(references, values, strict=True):

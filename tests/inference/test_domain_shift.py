@@ -75,7 +75,7 @@ def test_few_blocks_are_read_whatever_the_layout(tmp_path: Path, profile: dict[s
 
 
 def test_huge_blocks_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(domain_shift, "_LARGE_BLOCK", 1000)
+    monkeypatch.setattr(domain_shift, "LARGE_BLOCK", 1000)
     with Recorder.open(write_scene(tmp_path / "a.tif", np.full((1, 300, 40), 100, dtype=np.uint8))) as scene:
         unlike_training(scene, TRAINED)
         assert len(scene.windows) == 1

@@ -178,7 +178,7 @@ def test_blocks_are_not_mapped_far_ahead_of_what_is_written(
     given: list[range] = []
     with RayEngine(precision="fp32") as engine:
         engine.load(moody)
-        monitored = [actor._made for actor in ray.actors]
+        monitored = [actor.made for actor in ray.actors]
         for worker in monitored:
             worker.map_block = lambda job, block, real=worker.map_block: given.append(block) or real(job, block)
         for cell in engine.predict_cells(scene.open, moody(), plan, DECISION, Conditions(scratch=tmp_path)):

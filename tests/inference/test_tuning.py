@@ -111,7 +111,7 @@ def test_a_slow_first_pass_takes_no_time_from_the_trials() -> None:
 
 
 def test_a_gpu_has_one_stream_where_memory_does_not_suffice_for_two() -> None:
-    assert tuning._ways(torch.device("cuda"), 4) == [(2, 2), (1, 4)]
+    assert tuning.streams_and_threads(torch.device("cuda"), 4) == [(2, 2), (1, 4)]
 
 
 def test_no_time_means_the_first_trial_only() -> None:

@@ -451,7 +451,7 @@ def test_pixels_are_counted_in_long_and_short_runs(tmp_path: Path, some: list, l
 
 
 def test_wide_rasters_are_counted_in_few_pixels_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(class_bands, "_STRIP_PIXELS", 16 * 64)
+    monkeypatch.setattr(class_bands, "STRIP_PIXELS", 16 * 64)
     values = np.random.default_rng(0).integers(0, 9, (70, 300)).astype(np.uint8)
     path = write(tmp_path / "a.tif", values, tiled=True, blockxsize=16, blockysize=32)
     sizes = []
@@ -464,7 +464,7 @@ def test_wide_rasters_are_counted_in_few_pixels_at_a_time(tmp_path: Path, monkey
 
 
 def test_rows_are_translated_part_by_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(class_values, "_AT_ONCE", 30)
+    monkeypatch.setattr(class_values, "PIXELS_AT_ONCE", 30)
     codes = np.random.default_rng(0).integers(0, 4, (17, 13)).astype(np.int16)
     valid = codes != 3
     ids, wrong = Translation({0: "a", 1: "ignore", 3: "b"}, {"a": 7, "b": 8})(codes, valid)

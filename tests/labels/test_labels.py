@@ -18,7 +18,7 @@ from satseg.errors import LabelError, UsageError
 from satseg.geo.grid import ground_sampling_distance
 from satseg.labels.class_map import ClassMap
 from satseg.labels.label_files import open_labels
-from satseg.labels.labels import Labels
+from satseg.labels.vector_labels import BurntPolygons
 from satseg.raster.scene import Scene
 from satseg.records import BandSpec, SceneInfo
 from satseg.sample import sample
@@ -141,7 +141,7 @@ def test_a_missing_field_names_those_there_are(tmp_path: Path) -> None:
     path = write(tmp_path / "a.gpkg", [box(0, 0, 1, 1)], kind=["wood"])
     with pytest.raises(LabelError, match="no attribute 'kinds'") as caught:
         open_labels(path, class_field="kinds")
-    assert caught.value.hint == "It has kind."
+    assert caught.value.hint == "Its attributes are kind."
 
 
 def test_labels_elsewhere_are_noticed(tmp_path: Path) -> None:
@@ -340,7 +340,7 @@ def test_a_boundary_is_a_class_inside_of_outlines_and_in_narrow_gaps(tmp_path: P
     assert wide.on(scene()).read(WHOLE)[5].tolist() == [1] * 5 + [b] + [0] * 5 + [b] + [1] * 8
 
 
-def test_outlines_do_not_depend_on_where_labels_are_read(tmp_path: Path) -> None:
+def test_outlines_do_not_depend_on_where_labels_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     corners = rng.uniform(-20, 1300, (400, 2))
     sizes = rng.uniform(6, 80, 400)
@@ -349,11 +349,11 @@ def test_outlines_do_not_depend_on_where_labels_are_read(tmp_path: Path) -> None
     large = replace(scene(), width=1300, height=1200)
     source = open_labels(path, ignore_border=pixels(3), boundary=pixels(2.5))
     whole = source.on(large).read(Window(0, 0, 1300, 1200))
-    objects, classes = source.on(large)._lay(Window(-9, -9, 1318, 1218))
-    source.on(large)._refine(objects, classes)
-    assert (whole == classes[9:-9, 9:-9]).all()
     for top, left in ((0, 0), (500, 400), (511, 513), (1000, 1100)):
         assert (source.on(large).read(Window(left, top, 200, 200)) == whole[top : top + 200, left : left + 200]).all()
+    monkeypatch.setattr("satseg.labels.labels.CELL", 2048)  # all of it at once
+    again = open_labels(path, ignore_border=pixels(3), boundary=pixels(2.5))
+    assert (again.on(large).read(Window(0, 0, 1300, 1200)) == whole).all()
 
 
 def test_a_raster_of_0_and_255_is_not_guessed_at(tmp_path: Path) -> None:
@@ -417,15 +417,16 @@ def test_nothing_is_left_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_labels_are_made_once_for_each_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = open_labels(write(tmp_path / "houses.gpkg", [box(3, 2, 7, 5)]))
-    made: list[str] = []
-    make = Labels._make_cell
-    monkeypatch.setattr(Labels, "_make_cell", lambda self, *place: made.append(self._scene.path) or make(self, *place))
+    drawn: list[Window] = []
+    draw = BurntPolygons.objects
+    monkeypatch.setattr(BurntPolygons, "objects", lambda self, *args: drawn.append(args[0]) or draw(self, *args))
     moved = replace(scene(GRID * Affine.translation(1, 0)), path="moved.tif")
 
     first = [source.on(one).read(WHOLE) for one in (scene(), moved)]
+    assert len(drawn) == 2
     again = [source.on(one).read(WHOLE) for one in (scene(), moved)]
 
-    assert made == ["scene.tif", "moved.tif"]
+    assert len(drawn) == 2
     assert all((one == other).all() for one, other in zip(first, again, strict=True))
     assert (first[1][:, :19] == first[0][:, 1:]).all()
 

@@ -34,7 +34,7 @@ def halved(pixels: np.ndarray, layer: MapLayer) -> np.ndarray:
 def test_every_level_is_half_of_the_one_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layer: MapLayer, strip: int
 ) -> None:
-    monkeypatch.setattr(overviews, "_STRIP_BYTES", strip)
+    monkeypatch.setattr(overviews, "STRIP_BYTES", strip)
     pixels = np.random.default_rng(0).choice([0, 1, 2, 250, VOID], (3, 37, 70)).astype(np.uint8)
     with WorkRaster(tmp_path / "rows.raw", height=37, width=70, bands=3) as rows:
         rows.write(0, 0, pixels)

@@ -74,10 +74,13 @@ def test_a_run_whose_new_end_cannot_be_written_stays_finished(tmp_path: Path, mo
     run = Run.start(tmp_path / "r", SETTINGS)
     run.finish({})
 
-    def full(*args: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+    def full(path: Path, text: str, **options: str) -> int:
+        if "budget" in text:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, text, **options)
 
-    monkeypatch.setattr("satseg.runs.folder._write_aside", full)
+    write = Path.write_text
+    monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(OSError, match="No space"):
         run.extend({"budget": {"steps": 20}}, step=10)
     assert run.finished

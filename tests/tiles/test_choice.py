@@ -236,7 +236,7 @@ def test_very_small_tiles_are_not_taken_for_the_classes_alone() -> None:
 
 
 def test_blocks_of_very_large_scenes_are_not_counted_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("satseg.tiles.choice._RECOUNTED", 10**6)
+    monkeypatch.setattr("satseg.tiles.choice.RECOUNTED", 10**6)
     large = planner(corner(1200, 1300, 300, 0))
     assert large.choose(OPEN).layout.size == 256
     assert large.builder.looked == 1  # type: ignore[attr-defined]

@@ -26,7 +26,7 @@ from satseg.classes import ClassTable
 from satseg.cli import app as cli
 from satseg.cli.app import app
 from satseg.cli.console import ConsoleOutput
-from satseg.cli.evaluate import _tables as evaluate_tables
+from satseg.cli.evaluate import report_tables
 from satseg.errors import CheckpointError, LabelError, SceneError, TileError, UsageError
 from satseg.evaluation.confusion import ConfusionMatrix, score
 from satseg.inference.network import Network
@@ -391,12 +391,12 @@ def many_classes(folder: Path, like: Path, number: int) -> tuple[Path, Path]:
 def test_of_many_classes_each_has_a_row_in_every_table(width: int, bright_scene: Path, tmp_path: Path) -> None:
     labels, guess = many_classes(tmp_path, bright_scene, 38)
     report = evaluate(guess, labels=labels, block=128, bootstrap=20)
-    for table in evaluate_tables(report):
+    for table in report_tables(report):
         (part,) = table.parts(width)  # it does not go on below
         lines = list(part.body())
         assert max(map(len, [*part.heading(), *lines])) <= width
         assert len(lines) == len(table.rows)
-    confusion = evaluate_tables(report)[2]
+    confusion = report_tables(report)[2]
     assert len(confusion.rows) == 38
     matrix = np.array(report.confusion)
     for number, (name, right, other, share) in enumerate(confusion.rows):
