@@ -77,7 +77,7 @@ def edited(path: str, value: Any) -> str:
         ("labels", [], r"labels is \[\], not an object"),
         ("labels", {"class_field": 5}, r"labels\.class_field is 5, not a text"),
         ("labels", {"class_field": "x" * 2000}, r"labels\.class_field is .*, not a text of 1000 characters at most"),
-        ("labels", {"class_map": "no pair"}, "'no pair' does not say which value is of which class"),
+        ("labels", {"class_map": "no pair"}, "'no pair' is not a pair value=class"),
         ("labels", {"class_map": "1=a," * 50_000}, r"labels\.class_map is .*, not a text of 100000 characters at most"),
         ("labels", {"unlabelled": 1}, r"labels\.unlabelled is not a list of whole numbers"),
         ("labels", {"unlabelled": [True]}, r"labels\.unlabelled is not a list of whole numbers"),

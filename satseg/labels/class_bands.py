@@ -1,4 +1,4 @@
-"""Class rasters as they are stored: one whole number a pixel, be it a value or a colour, and where it is known."""
+"""Class rasters as stored: one whole number per pixel, a value or a colour, and where it is known."""
 
 from __future__ import annotations
 
@@ -25,33 +25,33 @@ from satseg.records import SceneInfo
 
 STRIP_PIXELS = 2**22
 _LARGEST = 2**53  # whole numbers up to here are exact in float64
-LOSSY_HINT = "Compression with loss (JPEG) makes new values. Take the raster as it was before, as PNG or GeoTIFF."
+LOSSY_HINT = "Lossy compression (JPEG) alters values. Use the original raster, as PNG or GeoTIFF."
 _TOO_MANY = 4 * MAX_CLASSES
 
 Codes = tuple[np.ndarray, np.ndarray]
-"""Whole numbers (H, W), in the type of the file where that is one of integers; and known (H, W) bool."""
+"""Whole numbers (H, W), in the type of the file if that is an integer type; and known (H, W) bool."""
 
 
 class ClassBands:
     """A class raster opened for reading. Use it as a context manager; not to be shared between threads.
 
-    One band holds values; three bands of 8 bits are colours, whose codes are ``0xrrggbb``. Alpha bands, masks, nodata
-    and NaN say where nothing is known.
+    One band holds values; three 8-bit bands are colours, whose codes are ``0xrrggbb``. Pixels are unknown by alpha
+    bands, masks, nodata and NaN.
 
     Args:
         path: File, URL or GDAL name.
-        band: Band of a raster with several, from 1; its values are read.
-        nodata_is_value: Read the nodata value as any other.
+        band: Band to read from a raster with several, from 1.
+        nodata_is_value: Read the nodata value like any other.
 
     Attributes:
         info: Its grid.
-        told: What it tells of its values.
+        metadata: Names and colours of its values.
         coloured: Whether codes are colours.
-        nodata: Its nodata value, where that is not read as any other.
+        nodata: Its nodata value, unless that is read like any other.
 
     Raises:
-        ClassRasterError: It cannot be opened, or holds something else than classes.
-        UsageError: It has no such band.
+        ClassRasterError: It cannot be opened, or does not hold classes.
+        UsageError: The band does not exist.
     """
 
     def __init__(self, path: str | Path, *, band: int | None = None, nodata_is_value: bool = False) -> None:
@@ -64,7 +64,7 @@ class ClassBands:
             self._numbers = _image_bands(self._dataset) if band is None else [band]
             self.coloured = len(self._numbers) == 3 and self.info.bands.dtype == "uint8"
             self._check()
-            self.told = ValueNames() if self.coloured else read_value_names(self._dataset, self._numbers[0])
+            self.metadata = ValueNames() if self.coloured else read_value_names(self._dataset, self._numbers[0])
         except BaseException:
             self._files.close()
             raise
@@ -73,7 +73,7 @@ class ClassBands:
 
     @property
     def lossy(self) -> bool:
-        """Whether it was compressed so that values changed."""
+        """Whether it has lossy compression."""
         structure = self._dataset.tags(ns="IMAGE_STRUCTURE")
         reversible = structure.get("COMPRESSION_REVERSIBILITY", "").upper()
         return (
@@ -83,10 +83,10 @@ class ClassBands:
         )
 
     def read(self, window: Window) -> Codes:
-        """Read a window that lies inside the raster, or inside the scene that it was brought onto.
+        """Read a window inside the raster, or inside the scene onto which it was warped.
 
         Raises:
-            ClassRasterError: It is damaged there, or holds a value that is no whole number.
+            ClassRasterError: It is damaged there, or holds a value that is not a whole number.
         """
         if self._grid is not None:
             return self._read_warped(window)
@@ -97,7 +97,7 @@ class ClassBands:
         return self._encode(bands, valid & self._is_no_nodata(bands))
 
     def count(self) -> tuple[Counter[int], int]:
-        """Read all of it; return the pixels of each code, and those of which nothing is known.
+        """Read all of it; return the number of pixels of each code, and the number of unknown pixels.
 
         Raises:
             ClassRasterError: It is damaged, or holds hundreds of different values.
@@ -112,17 +112,17 @@ class ClassBands:
             if len(found) > _TOO_MANY:
                 what = "colours" if self.coloured else "values"
                 raise ClassRasterError(
-                    f"{self.path} holds hundreds of different {what}; it does not seem to be a class raster.",
+                    f"{self.path} has hundreds of different {what}; it does not seem to be a class raster.",
                     hint=LOSSY_HINT if self.lossy else None,
                 )
         return found, unknown
 
     def strips(self) -> list[Window]:
-        """Cut the raster along its blocks into strips of some million pixels."""
+        """Split the raster along its blocks into strips of some million pixels."""
         return strips_of(self._scene)
 
     def _cells(self) -> Iterator[Window]:
-        """Cut the strips along its blocks into windows of some million pixels: however wide, few are held at once."""
+        """Split the strips along its blocks into windows of some million pixels, to limit memory."""
         across = max(1, min(self._scene.block_shape[1], self.info.width))
         for strip in self.strips():
             height = int(strip.height)
@@ -131,17 +131,17 @@ class ClassBands:
                 yield Window(left, strip.row_off, min(width, self.info.width - left), height)
 
     def bring_onto(self, scene: SceneInfo, *, paired: bool = False) -> None:
-        """Read windows of a scene from here on, by nearest neighbour where its grid is another one.
+        """Warp the raster onto the grid of a scene by nearest neighbour: windows are those of the scene from now on.
 
         Args:
             scene: The grid.
-            paired: Whether the raster was named as belonging to this scene: one of as many pixels then need not say
-                where it lies.
+            paired: Whether the raster was named together with this scene: a raster of equal size then needs no
+                georeference.
 
         Raises:
-            ClassRasterError: Just one of the two has a CRS and their grids differ.
+            ClassRasterError: Only one of the two has a CRS and their grids differ.
         """
-        # Nodata is looked for in the values, where it may be one of them; outside of the raster, alpha tells.
+        # Nodata is detected in the values, where it may be one of them; alpha marks the outside of the raster.
         grid = on_grid_of(
             self._dataset,
             scene,
@@ -169,19 +169,19 @@ class ClassBands:
         bands = self.info.bands
         if len(self._numbers) != 1 and not self.coloured:
             raise ClassRasterError(
-                f"{self.path} is no class raster: it has {len(bands)} bands of {bands.dtype}, neither one of values "
-                "nor three of 8-bit colours.",
-                hint="Choose one: --band of satseg vectorize, else gdal_translate -b 1 IN OUT.",
+                f"{self.path} is not a class raster: it has {len(bands)} bands of {bands.dtype}, neither one band of "
+                "values nor three 8-bit bands of colours.",
+                hint="Select a band with `band` of `satseg.vectorize`, or extract it: gdal_translate -b 1 IN OUT",
             )
         if (set(bands.scales), set(bands.offsets)) != ({1.0}, {0.0}):
             raise ClassRasterError(
-                f"{self.path} holds values with a scale or an offset; a class raster holds plain integers.",
-                hint="If they are probabilities, satseg vectorize makes classes of them with --threshold; as "
-                "confidence of another raster, it takes them with --confidence.",
+                f"{self.path} has a scale or an offset; a class raster holds plain integers.",
+                hint="If it holds probabilities, pass it to `satseg.vectorize` with `threshold`, or as `confidence` of "
+                "another raster.",
             )
 
     def _is_no_nodata(self, bands: np.ndarray) -> np.ndarray | bool:
-        """Return where values are not the nodata value, (row, col) bool; of a colour, all three must be."""
+        """Return where values differ from the nodata value, (row, col) bool; a colour is nodata if all bands are."""
         return True if self.nodata is None else (bands != self.nodata).any(axis=0)
 
     def _encode(self, bands: np.ndarray, valid: np.ndarray) -> Codes:
@@ -197,14 +197,14 @@ class ClassBands:
         return values, valid
 
     def _whole(self, values: np.ndarray, valid: np.ndarray) -> np.ndarray:
-        """Return numbers of a type that holds more than classes as int64, 0 where nothing is known."""
+        """Return real or 64-bit values as int64, 0 where unknown."""
         values = np.where(valid, values, 0)
         wrong = (np.rint(values) != values) | (np.abs(values) > _LARGEST)
         if wrong.any():
             raise ClassRasterError(
                 f"{self.path} holds {self.info.bands.dtype} values such as {values[wrong][0]:.6g}; a class raster "
                 "holds whole numbers.",
-                hint="If they are probabilities, satseg vectorize makes classes of them with --threshold.",
+                hint="If they are probabilities, use `satseg.vectorize` with `threshold`.",
             )
         return values.astype(np.int64)
 
@@ -232,7 +232,7 @@ def _open(path: str, band: int | None) -> Scene:
 
 
 def _typed(nodata: float | None, dtype: str) -> float | None:
-    """Return a nodata value as real numbers of a file hold it: -3.4e38 of float32 is not that of float64."""
+    """Return a nodata value rounded to the type of the file: -3.4e38 in float32 differs from float64."""
     if nodata is None or np.dtype(dtype).kind != "f":
         return nodata
     with np.errstate(over="ignore"):
@@ -244,7 +244,7 @@ def require_band(path: str, band: int) -> None:
 
     Raises:
         SceneError: The raster cannot be opened.
-        UsageError: It has no such band.
+        UsageError: The band does not exist.
     """
     with Scene.open(path, expand_palette=False) as scene:
         numbers = _image_bands(scene.datasets[0])
@@ -253,7 +253,7 @@ def require_band(path: str, band: int) -> None:
 
 
 def strips_of(scene: Scene) -> list[Window]:
-    """Cut a raster along its blocks into full-width windows of some million pixels, from the top."""
+    """Split a raster along its blocks into full-width windows of some million pixels, from the top."""
     info = scene.info
     block = min(scene.block_shape[0], info.height)
     rows = max(1, STRIP_PIXELS // (info.width * block)) * block
@@ -267,7 +267,7 @@ def _image_bands(dataset: Any) -> list[int]:
 
 
 def _count(codes: np.ndarray) -> dict[int, int]:
-    """Return the pixels of each code; neighbours are mostly alike, so that runs are counted where these are long."""
+    """Return the number of pixels of each code, counted by runs where these are long."""
     changes = codes[1:] != codes[:-1]
     if codes.dtype == np.uint8 and 8 * np.count_nonzero(changes) > codes.size:
         counts = np.bincount(codes, minlength=256)

@@ -1,4 +1,4 @@
-"""What is in a class raster, before anything is said of what it means."""
+"""The values found in class rasters, and how rasters are to be read."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from satseg.labels.class_map import ClassMap, spell_pair
 from satseg.labels.class_names import ValueNames, spell_colour
 
 LISTED = 12
-"""Values or colours that a message names."""
+"""Values or colours listed in a message."""
 
 
 class Use(Enum):
-    """What class rasters are read for."""
+    """The purpose for which class rasters are read."""
 
-    LABELS = "labels"  # what is a class must be told apart from what is not known
-    MAP = "map"  # that is compared with labels: its own names stay where a class map says nothing of them
-    POLYGONS = "polygons"  # what is not known becomes nothing, as background does
+    LABELS = "labels"  # classes must be distinguished from unknown pixels
+    MAP = "map"  # compared with labels: keeps its own names unless a class map changes them
+    POLYGONS = "polygons"  # neither unknown pixels nor background become polygons
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How the values of class rasters are understood.
+    """How the values of class rasters are interpreted.
 
     Args:
-        class_map: Which value is of which class; None takes the names that rasters tell, else one class a value.
-        unlabelled: Values that mean that nothing is known.
+        class_map: Class by value; None uses the names in the rasters, else one class per value.
+        unlabelled: Values that mean unknown.
         band: Band of rasters with several, from 1.
-        use: What they are read for.
-        alone: Whether no other labels lie over these.
+        use: Purpose for which they are read.
+        alone: Whether no other labels are laid over these.
     """
 
     class_map: ClassMap | None = None
@@ -44,22 +44,22 @@ class Reading:
 
 @dataclass(frozen=True, eq=False)
 class FoundValues:
-    """The values of one class raster.
+    """The values found in one class raster.
 
     Args:
         path: The raster.
-        told: What it tells of its values.
+        metadata: Names and colours of its values.
         coloured: Whether they are colours, ``0xrrggbb``.
-        lossy: Whether it was compressed so that values changed.
-        nodata: Its nodata value, where that is not one of the values.
-        counts: Pixels by value; of a map that satseg wrote, 1 for each of its classes where it need not be read.
-        unknown: Pixels of which nothing is known.
+        lossy: Whether it has lossy compression.
+        nodata: Its nodata value, unless that is one of the values.
+        counts: Pixels by value; 1 for each class of a map that satseg wrote, if it need not be read.
+        unknown: Number of unknown pixels.
         band: Band that is read, or None.
-        nodata_is_value: Whether the nodata value is read as any other.
+        nodata_is_value: Whether the nodata value is read like any other.
     """
 
     path: str
-    told: ValueNames
+    metadata: ValueNames
     coloured: bool = False
     lossy: bool = False
     nodata: float | None = None
@@ -73,8 +73,8 @@ class FoundValues:
         """Read a raster, block by block.
 
         Raises:
-            ClassRasterError: It is no class raster, or cannot be read.
-            UsageError: It has no such band.
+            ClassRasterError: It is not a class raster, or cannot be read.
+            UsageError: The band does not exist.
         """
         with ClassBands(path, band=reading.band) as bands:
             if not _names_nodata(reading.class_map, bands):
@@ -84,39 +84,39 @@ class FoundValues:
 
     @classmethod
     def _count(cls, bands: ClassBands, reading: Reading) -> FoundValues:
-        found = cls(bands.path, bands.told, bands.coloured, bands.lossy, bands.nodata, band=reading.band)
-        table = bands.told.table
+        found = cls(bands.path, bands.metadata, bands.coloured, bands.lossy, bands.nodata, band=reading.band)
+        table = bands.metadata.table
         if table is not None and reading.class_map is None and reading.use is not Use.LABELS:
             return replace(found, counts=Counter({entry.id: 1 for entry in table}))
         counts, unknown = bands.count()
         return replace(found, counts=counts, unknown=unknown)
 
     def open(self) -> ClassBands:
-        """Open the raster so that its codes are these values.
+        """Open the raster with the settings with which these values were found.
 
         Raises:
-            ClassRasterError: It cannot be opened any more.
+            ClassRasterError: It can no longer be opened.
         """
         return ClassBands(self.path, band=self.band, nodata_is_value=self.nodata_is_value)
 
     @property
-    def named(self) -> bool:
+    def has_names(self) -> bool:
         """Whether the raster names its values."""
-        return bool(self.told.names)
+        return bool(self.metadata.names)
 
     @property
-    def shades(self) -> bool:
+    def grey(self) -> bool:
         """Whether all of its colours are shades of grey."""
         return self.coloured and all(is_shade(colour) for colour in self.counts)
 
     def as_values(self) -> FoundValues:
-        """Return shades of grey as the values that they are."""
+        """Return shades of grey as values of a single band."""
         counts = Counter({colour & 0xFF: count for colour, count in self.counts.items()})
         return replace(self, coloured=False, counts=counts, band=1)
 
     def keys(self, code: int) -> Iterable[str]:
-        """Return what a class map may call a value: its name, its number, its colour; a shade of grey is both."""
-        name = self.told.names.get(code)
+        """Yield the keys by which a class map may refer to a value: its name, its number, its colour."""
+        name = self.metadata.names.get(code)
         if name is not None:
             yield name
         if self.coloured:
@@ -125,23 +125,23 @@ class FoundValues:
                 yield str(code & 0xFF)
             return
         yield str(code)
-        if self.told.colours:
-            yield self.told.colours.get(code, "")
+        if self.metadata.colours:
+            yield self.metadata.colours.get(code, "")
         elif 0 <= code <= 0xFF:
             yield spell_colour(code, code, code)
 
     def spell(self, code: int) -> str:
-        """Return a value as users write it in a class map."""
-        return self.told.names.get(code) or (colour_name(code) if self.coloured else str(code))
+        """Return a value as a class map writes it."""
+        return self.metadata.names.get(code) or (colour_name(code) if self.coloured else str(code))
 
 
 def _names_nodata(class_map: ClassMap | None, bands: ClassBands) -> bool:
-    """Tell whether a class map makes a class of the nodata value: by its name, where a raster names its values."""
+    """Tell whether a class map assigns a class to the nodata value."""
     if class_map is None or bands.nodata is None:
         return False
     nodata = bands.nodata
-    if bands.told.names:
-        return nodata in bands.told.names and bands.told.names[int(nodata)] in class_map.names
+    if bands.metadata.names:
+        return nodata in bands.metadata.names and bands.metadata.names[int(nodata)] in class_map.names
     shade = int(nodata) if nodata == nodata // 1 and 0 <= nodata <= 0xFF else None
     as_colour = shade is not None and spell_colour(shade, shade, shade) in class_map.names
     return as_colour or (class_map.names_number(nodata) and not bands.coloured)
@@ -158,7 +158,7 @@ def colour_name(colour: int) -> str:
 
 
 def listed(counts: Counter[str], unit: str = "px") -> str:
-    """Return the most frequent values with their pixels, or other units, for a message."""
+    """Return the most frequent values with their counts, for a message."""
     plural = "" if unit == "px" else "s"
     parts = [f"{value} ({count:,} {unit}{plural if count > 1 else ''})" for value, count in counts.most_common(LISTED)]
     more = len(counts) - len(parts)
@@ -166,14 +166,14 @@ def listed(counts: Counter[str], unit: str = "px") -> str:
 
 
 def as_class_map(values: Iterable[str], name: str) -> str:
-    """Return values as a class map that gives all of them a name, for a hint; dots stand for those beyond a dozen."""
+    """Return a class map that assigns one name to all values, for a hint; values beyond a dozen become dots."""
     values = list(values)
     line = ",".join(spell_pair(value, name) for value in values[:LISTED])
     return line + (",..." if len(values) > LISTED else "")
 
 
-def spell_few(codes: Sequence[int]) -> str:
-    """Return values for a message, dots for those beyond a dozen."""
+def list_few(codes: Sequence[int]) -> str:
+    """Return values for a message; values beyond a dozen become dots."""
     return ", ".join([*map(str, codes[:LISTED]), *(["..."] if len(codes) > LISTED else [])])
 
 
@@ -182,7 +182,7 @@ def example_map(codes: Sequence[int], names: Mapping[int, str]) -> str:
 
     Args:
         codes: The values.
-        names: What they may be, by value; NAME stands for others.
+        names: Names by value; NAME stands for others.
     """
     line = ",".join(f"{code}={names.get(code, 'NAME')}" for code in codes[:LISTED])
     return line + (",..." if len(codes) > LISTED else "")

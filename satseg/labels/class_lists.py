@@ -1,4 +1,4 @@
-"""Where class maps come from: text, CSV files, dictionaries, and several of them together."""
+"""Read class maps from text, CSV files and dictionaries."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from satseg.files.csv_table import read_csv
 from satseg.labels.class_map import ClassMap
 
 ClassMapSource = str | Path | Mapping[str, str] | Mapping[int, str] | Iterable[str | Path]
-"""Text, a CSV file, a dictionary of classes by value, or several of the first two."""
+"""Text, a CSV file, a dictionary of classes by value, or several texts and files."""
 
 _COLUMNS = ("value", "class")
-_EXAMPLE = "Its first line names the columns value and class, and colour if you like; after it comes a line per value."
+_EXAMPLE = "The first line names the columns value, class and, optionally, colour; each value has a line."
 
 
 def read_class_map(given: ClassMapSource | None) -> ClassMap | None:
-    """Read what says which value is of which class.
+    """Read a class map, which assigns classes to values.
 
     Args:
-        given: Text as :meth:`ClassMap.parse` reads it; a CSV file with the columns value, class and, if need be,
-            colour; a dictionary of classes by value; several texts and files add up. Text without ``=`` is the name of
-            a file.
+        given: Text as :meth:`ClassMap.parse` reads it; a CSV file with the columns value, class and, optionally,
+            colour; a dictionary of classes by value. Several texts and files are merged. Text without ``=`` is the name
+            of a file.
 
     Returns:
         The class map; None for None.
 
     Raises:
-        UsageError: There is no such file, it cannot be read as such, or a value has two classes.
+        UsageError: A file cannot be read, or a value has two classes.
     """
     if given is None:
         return None
@@ -40,17 +40,17 @@ def read_class_map(given: ClassMapSource | None) -> ClassMap | None:
     colours: dict[str, str] = {}
     for part in parts:
         for name, colour in part.colours.items():
-            _add_colour(colours, name, colour, "--class-map")
+            _add_colour(colours, name, colour, "`class_map`")
     return ClassMap.of_pairs((pair for part in parts for pair in part.names.items()), colours)
 
 
 def read_again(given: ClassMapSource | None) -> ClassMapSource | None:
-    """Return what can be read more than once, where it comes from a generator, say."""
+    """Return a source that can be read more than once, even for a generator."""
     return tuple(given) if given is not None and not isinstance(given, str | Path | Mapping) else given
 
 
 def class_map_files(given: ClassMapSource | None) -> list[str]:
-    """Return the names of the files that a class map is read from."""
+    """Return the files from which a class map is read."""
     return [str(part) for part in _listed(given) if _is_file(part)] if given and not isinstance(given, Mapping) else []
 
 
@@ -68,41 +68,41 @@ def _pair(value: object, name: object) -> tuple[str, str]:
     value = int(value) if isinstance(value, float) and value.is_integer() else value
     if not isinstance(name, str) or not name.strip() or not str(value).strip():
         raise UsageError(
-            f"The class map gives the value {value!r} the class {name!r}, which is no name.",
-            hint='The value comes first: {0: "background", 255: "building"}',
+            f"The class map assigns {name!r} to the value {value!r}, which is not a class name.",
+            hint='Keys are values: {0: "background", 255: "building"}',
         )
     return str(value).strip(), name.strip()
 
 
 def _read_file(path: str | Path) -> ClassMap:
-    """Read a CSV file with the columns value, class and, if need be, colour."""
+    """Read a CSV file with the columns value, class and, optionally, colour."""
     try:
         table = read_csv(path, _COLUMNS)
     except OSError as error:
         cause = "it does not exist" if isinstance(error, FileNotFoundError) else error.strerror
         if str(path) == "-":
             raise UsageError(
-                "--class-map - is for satseg info, which writes a class map to edit.",
-                hint="satseg info LABELS --class-map - > classes.csv, and then --class-map classes.csv",
+                "`class_map='-'` works only with `satseg.info`, which writes a class map to edit.",
+                hint="Write one with `satseg.info` and `class_map='-'`, edit it, and use `class_map='classes.csv'`.",
             ) from error
         raise UsageError(
-            f"--class-map {path} is neither value=class nor a file that can be read: {cause}.",
-            hint="For example: --class-map residential=building,1=water, or --class-map classes.csv",
+            f"`class_map={str(path)!r}` is neither value=class nor a readable file: {cause}.",
+            hint="For example: `class_map='residential=building,1=water'`, or `class_map='classes.csv'`",
         ) from error
     colours: dict[str, str] = {}
     pairs = []
     if not {"value", "class"}.issubset(table.columns):
-        raise UsageError(f"The class map {path} has no columns value and class.", hint=_EXAMPLE)
+        raise UsageError(f"The class map {path} lacks the columns value and class.", hint=_EXAMPLE)
     for line, cells in table.rows:
         value, name = (cells.get(column, "") for column in _COLUMNS)
         colour = cells.get("colour") or cells.get("color", "")
         if not (value and name):
-            raise UsageError(f"Line {line} of {path} has no {'value' if not value else f'class for {value!r}'}.")
+            raise UsageError(f"Line {line} of {path} has no {f'class for {value!r}' if value else 'value'}.")
         if colour:
             _add_colour(colours, name, colour, f"line {line} of {path}")
         pairs.append((value, name))
     if not pairs:
-        raise UsageError(f"The class map {path} names no class.", hint=_EXAMPLE)
+        raise UsageError(f"The class map {path} is empty.", hint=_EXAMPLE)
     return ClassMap.of_pairs(pairs, colours)
 
 

@@ -1,4 +1,4 @@
-"""Which value of the labels is of which class: ``residential=building,1=water,#ff0000=road,Winter*=crop``."""
+"""Class maps, which assign classes to values: ``residential=building,1=water,#ff0000=road,Winter*=crop``."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from satseg.classes import BACKGROUND
 from satseg.errors import UsageError
 
 IGNORE = "ignore"
-"""Class name of what is known to be neither taught nor scored."""
+"""Class name of pixels that are neither trained on nor scored."""
 
 OTHERS = "*"
 
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
-_EXAMPLE = "For example: --class-map residential=building,1=water"
-_QUOTED = """For example: --class-map '"Potatoes, early"=potato,Wheat=cereal'"""
+_EXAMPLE = "For example: `class_map='residential=building,1=water'`"
+_QUOTED = """For example: `class_map='"Potatoes, early"=potato,Wheat=cereal'`"""
 _QUOTES = r'"((?:[^"]|"")*)"'
 _BLANKS = r"[^\S\r\n]*"
 _END = rf"{_BLANKS}(?=[,\r\n]|$)"
 _BEGINS_QUOTED = re.compile(rf"{_QUOTES}([^,\r\n]*)")
 _BOTH_QUOTED = re.compile(rf"{_QUOTES}{_BLANKS}={_BLANKS}{_QUOTES}{_END}")
 _CLASS_QUOTED = re.compile(rf"([^,\r\n]*?)={_BLANKS}{_QUOTES}{_END}")
-_IN_VALUES, _IN_CLASSES = re.compile(r'[,\r\n]|^"|=\s*"'), re.compile(r'[,\r\n=]|^"')  # what makes quotes needed
+_IN_VALUES, _IN_CLASSES = re.compile(r'[,\r\n]|^"|=\s*"'), re.compile(r'[,\r\n=]|^"')  # texts that need quotes
 _PLAIN = re.compile(r"[^,\r\n]*")
 _BETWEEN = re.compile(r"[\s,]*")
 
@@ -35,12 +35,12 @@ class ClassMap:
     """Class names by value.
 
     Args:
-        names: Class name of each value, or of each colour of a raster as ``#rrggbb``. ``*`` within a value stands for
-            any characters, and alone for all other values; the class ``ignore`` for no class.
-        keeps_targets: Whether values that are called like one of the classes stay as they are, as those of labels do
-            where it is their map whose values are named.
-        keeps_others: Whether all values that are not named stay as they are, as classes of a map do beside its labels.
-        colours: Colour of classes, ``#rrggbb``, by class name; others have that of the labels, or one of their own.
+        names: Class name by value, or by colour of a raster as ``#rrggbb``. ``*`` within a value matches any
+            characters, and alone all other values; the class ``ignore`` means no class.
+        keeps_targets: Whether unmapped values that equal the name of a class keep that name, such as those of labels
+            where the class map is meant for their map.
+        keeps_others: Whether all unmapped values keep their name, such as classes of a map compared with labels.
+        colours: Colour by class name, ``#rrggbb``; other classes have those of the labels, or default colours.
     """
 
     names: Mapping[str, str]
@@ -50,36 +50,34 @@ class ClassMap:
 
     @classmethod
     def parse(cls, text: str) -> ClassMap:
-        """Read ``value=class`` pairs with commas or line ends between them.
+        """Parse ``value=class`` pairs separated by commas or newlines.
 
-        A value or a class that holds a comma stands in double quotes, as may any other, or both with their ``=``; a
-        quote within is doubled. The last ``=`` outside of quotes around a class parts a pair.
+        A value or a class that contains a comma must be in double quotes; any other may be, also a whole pair. A quote
+        inside is doubled. The last ``=`` outside the quotes around a class separates a pair.
 
         Raises:
-            UsageError: A pair is incomplete, a quote is not closed, or a value stands twice.
+            UsageError: A pair is incomplete, a quote is not closed, or a value has two classes.
         """
         return cls.of_pairs(_pairs(text))
 
     @classmethod
     def of_pairs(cls, pairs: Iterable[tuple[str, str]], colours: Mapping[str, str] | None = None) -> ClassMap:
-        """Make a class map of values and their classes.
+        """Build a class map from pairs of value and class.
 
         Args:
-            pairs: Value and class of each; a pair may come again.
-            colours: Colour of classes, ``#rrggbb``.
+            pairs: Value and class; pairs may repeat.
+            colours: Colour by class, ``#rrggbb``.
 
         Raises:
-            UsageError: There is none, or a value has two classes.
+            UsageError: There is no pair, or a value has two classes.
         """
         names: dict[str, str] = {}
         for value, name in pairs:
             value = value.lower() if _COLOUR.fullmatch(value) else _composed(value)
             if names.setdefault(value, name) != name:
-                raise UsageError(
-                    f"The value {value!r} stands twice in --class-map: as {names[value]!r} and as {name!r}."
-                )
+                raise UsageError(f"The value {value!r} has two classes in `class_map`: {names[value]!r} and {name!r}.")
         if not names:
-            raise UsageError("--class-map names no class.", hint=_EXAMPLE)
+            raise UsageError("`class_map` is empty.", hint=_EXAMPLE)
         return cls(names, colours=colours or {})
 
     @property
@@ -89,22 +87,22 @@ class ClassMap:
 
     @property
     def classes(self) -> list[str]:
-        """Class names in the order they first stand here; ``background`` and ``ignore`` are not among them."""
+        """Class names in order of first occurrence, without ``background`` and ``ignore``."""
         return [name for name in dict.fromkeys(self.names.values()) if name not in (BACKGROUND, IGNORE)]
 
     @property
     def of_colours(self) -> bool:
-        """Whether it speaks of colours."""
+        """Whether it maps colours."""
         return any(_COLOUR.fullmatch(value) for value in self.names)
 
     def names_number(self, number: float) -> bool:
-        """Tell whether it names a value of a raster, other than by ``*``."""
+        """Tell whether it maps a value of a raster, other than by ``*``."""
         return number == number // 1 and str(int(number)) in self.names
 
     def find(self, value: str) -> str | None:
-        """Return the class of a value, other than by ``*`` alone: that of the value itself, else of the first pattern.
+        """Return the class of a value by an exact key, else by the first matching pattern other than ``*`` alone.
 
-        Upper and lower case are told apart; None where nothing names it.
+        Case-sensitive; None if nothing matches.
         """
         value = _composed(value)
         if value in self.names:
@@ -116,23 +114,23 @@ class ClassMap:
         return [(key, _pattern(key)) for key in self.names if OTHERS in key and key != OTHERS]
 
     def kept(self, value: str) -> str | None:
-        """Return a value that stays as it is though it is not named; None for others."""
+        """Return an unmapped value that keeps its name; None for others."""
         return value if self.keeps_others or (self.keeps_targets and value in self.names.values()) else None
 
     def meets(self, key: str, values: Collection[str]) -> bool:
-        """Tell whether any of the values is one that a key of this class map speaks of."""
+        """Tell whether a key of this class map matches any of the values."""
         if key in values or key == OTHERS:
             return True
-        pattern = _pattern(key)  # matches nothing but the key itself where no * is in it
+        pattern = _pattern(key)  # without *, it matches only the key itself
         return any(pattern.fullmatch(_composed(value)) for value in values)
 
     def look_up(self, value: str) -> str | None:
-        """Return the class of a value; None where it is not named, and ``*`` neither: no class is guessed."""
+        """Return the class of a value; None if neither a key nor ``*`` matches it."""
         return self.find(value) or self.kept(value) or self.names.get(OTHERS)
 
 
 def spell_pair(value: str, name: str) -> str:
-    """Return a value and its class as a class map holds them: each in quotes where it must be so."""
+    """Return a pair as a class map writes it, with quotes where needed."""
     return f"{_quoted(value, _IN_VALUES)}={_quoted(name, _IN_CLASSES)}"
 
 
@@ -141,7 +139,7 @@ def _quoted(text: str, special: re.Pattern[str]) -> str:
 
 
 def _pairs(text: str) -> Iterator[tuple[str, str]]:
-    """Yield the values of a class map and their classes.
+    """Yield the pairs of value and class in a text.
 
     Raises:
         UsageError: A pair is incomplete, or a quote is not closed.
@@ -154,7 +152,7 @@ def _pairs(text: str) -> Iterator[tuple[str, str]]:
         elif match := _BEGINS_QUOTED.match(text, place):
             yield _parted(_unquoted(match[1]) + match[2])
         elif text[place] == '"':
-            raise UsageError(f"A quote in --class-map {text!r} is not closed.", hint=_QUOTED)
+            raise UsageError(f"A quote in `class_map={text!r}` is not closed.", hint=_QUOTED)
         else:
             match = _PLAIN.match(text, place)
             assert match is not None
@@ -179,12 +177,12 @@ def _parted(pair: str) -> tuple[str, str]:
 def _complete(pair: str, value: str, name: str) -> tuple[str, str]:
     value, name = value.strip(), name.strip()
     if not (value and name):
-        raise UsageError(f"{pair.strip()!r} does not say which value is of which class.", hint=_EXAMPLE)
+        raise UsageError(f"{pair.strip()!r} is not a pair value=class.", hint=_EXAMPLE)
     return value, name
 
 
 def _composed(text: str) -> str:
-    """Return text in the one of several spellings in Unicode that look alike, such as one character for å, not two."""
+    """Return text in Unicode normalisation form C."""
     return unicodedata.normalize("NFC", text)
 
 
@@ -193,7 +191,7 @@ def _pattern(key: str) -> re.Pattern[str]:
 
 
 def order_names(names: Iterable[str], *, background_first: bool) -> list[str]:
-    """Return class names in the order in which they first come, each once and without ``ignore``."""
+    """Return distinct class names in order of first occurrence, without ``ignore``."""
     found = [name for name in dict.fromkeys(names) if name != IGNORE]
     if background_first and BACKGROUND in found:
         return [BACKGROUND, *(name for name in found if name != BACKGROUND)]

@@ -1,4 +1,4 @@
-"""What class maps and labels do not know of each other: values that are not named, and names that no value has."""
+"""Compare class maps with labels: values that a class map lacks, and keys that no value matches."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from satseg.errors import ClassRasterError
 from satseg.labels.class_found import LISTED, listed
 from satseg.labels.class_map import IGNORE, OTHERS, ClassMap, spell_pair
 
-_FEW = 3  # files that a message names one by one
-_ALIKE = 0.75  # of 0 to 1, as difflib measures it: one letter of four
-_TELLING = 3  # characters of a pattern; by fewer, nothing is meant rather than another
+_FEW = 3  # files that a message lists one by one
+_ALIKE = 0.75  # similarity in 0..1, as difflib measures it, from which a value is suggested
+_SIGNIFICANT = 3  # characters of a pattern from which a value is suggested
 _NO_DATA = frozenset(
     [
         "255",
@@ -39,16 +39,16 @@ _NO_DATA = frozenset(
 
 
 class UnnamedValuesError(ClassRasterError):
-    """Labels or maps hold values that a class map does not name.
+    """Labels or maps hold values that a class map does not map.
 
     Args:
-        found: Where they were found, how often each was, and what was counted, one of it: ``feature`` or ``px``.
+        found: File, counts by value, and what was counted (``feature`` or ``px``).
         class_map: The class map.
-        remark: A sentence that comes before the hint.
+        remark: A sentence before the hint.
     """
 
     def __init__(self, found: Sequence[tuple[str, Counter[str], str]], class_map: ClassMap, remark: str = "") -> None:
-        message, hint = say_unnamed(found, class_map)
+        message, hint = unnamed_message(found, class_map)
         super().__init__(message, hint=f"{remark} {hint}".lstrip())
         self.found = tuple(found)
         self.class_map = class_map
@@ -56,14 +56,14 @@ class UnnamedValuesError(ClassRasterError):
 
     @classmethod
     def joined(cls, errors: Sequence[UnnamedValuesError]) -> UnnamedValuesError:
-        """Return one error that tells what several, of one class map, do."""
+        """Merge errors of one class map."""
         remark = next((error.remark for error in errors if error.remark), "")
         found = [part for error in errors for part in error.found]
         return cls(found if len(found) <= _FEW else _summed(found), errors[0].class_map, remark)
 
 
 def _summed(found: Sequence[tuple[str, Counter[str], str]]) -> list[tuple[str, Counter[str], str]]:
-    """Return the values of all files together, those that are counted alike."""
+    """Merge the values of all files that are counted in the same unit."""
     made = []
     for unit in dict.fromkeys(unit for _, _, unit in found):
         parts = [(path, counts) for path, counts, other in found if other == unit]
@@ -72,11 +72,11 @@ def _summed(found: Sequence[tuple[str, Counter[str], str]]) -> list[tuple[str, C
     return made
 
 
-def say_unnamed(found: Sequence[tuple[str, Counter[str], str]], class_map: ClassMap) -> tuple[str, str]:
-    """Return a sentence on the values that a class map does not name, and what to do about it.
+def unnamed_message(found: Sequence[tuple[str, Counter[str], str]], class_map: ClassMap) -> tuple[str, str]:
+    """Return message and hint about values that a class map does not map.
 
     Args:
-        found: Where they were found, how often each was, and what was counted, one of it.
+        found: File, counts by value, and what was counted (``feature`` or ``px``).
         class_map: The class map.
     """
     counts: Counter[str] = sum((part for _, part, _ in found), Counter())
@@ -86,31 +86,33 @@ def say_unnamed(found: Sequence[tuple[str, Counter[str], str]], class_map: Class
     )
     meant = [f"{key!r} by {value!r}" for value in values[:LISTED] if (key := _alike(value, class_map.names))]
     hint = f"Did you mean {', '.join(meant)}? " if meant else ""
-    ignored = f"--class-map '{OTHERS}={IGNORE}' for all that is not named."
-    message = f"{told}, which --class-map does not name."
+    others = f"`class_map='{OTHERS}={IGNORE}'` to ignore the rest."
+    message = f"{told}, which `class_map` does not name."
     if len(values) > LISTED:
-        return message, f"{hint}Write all of them as a table, {_table_line(found)}, edit it, and add --class-map " + (
-            f"classes.csv; or {ignored}"
+        return (
+            message,
+            f"{hint}Write all of them to a table classes.csv {_table_line(found)}; edit it, and add "
+            f"`class_map='classes.csv'`; or add {others}",
         )
-    line = shlex.quote(",".join(spell_pair(value, likely_class(value)) for value in values))
+    pairs = ",".join(spell_pair(value, likely_class(value)) for value in values)
     return (
         message,
-        f"{hint}Add --class-map {line}, with other names where another class, {BACKGROUND} or {IGNORE} is meant, or "
-        f"{ignored}",
+        f"{hint}Add `class_map={pairs!r}`, with other names for another class, {BACKGROUND} or {IGNORE}; or add "
+        f"{others}",
     )
 
 
 def _table_line(found: Sequence[tuple[str, Counter[str], str]]) -> str:
-    """Return the command that writes the values of labels as a table."""
+    """Return the command that writes the values of labels to a table."""
     path, _, unit = found[0]
     file = shlex.quote(path) if len(found) == 1 and not path.endswith(" more,") else "FILE"
-    return f"satseg info {file}{' --class-field FIELD' if unit == 'feature' else ''} --class-map - > classes.csv"
+    return f"with `satseg.info` of {file}, {'`class_field` and ' if unit == 'feature' else ''}`class_map='-'`"
 
 
 def likely_class(value: str) -> str:
-    """Return the class that a value of labels seems to be: its own text, ``ignore`` where that says that nobody knows.
+    """Return the class that a value suggests: its own text, or ``ignore`` for texts such as ``no data``.
 
-    Numbers and colours are spelt as classes are that nobody named.
+    Numbers and colours become ``class N``, the name of unnamed classes.
     """
     if value.strip().casefold() in _NO_DATA or re.fullmatch(r"-\d+(\.\d+)?", value):
         return IGNORE
@@ -118,18 +120,18 @@ def likely_class(value: str) -> str:
     return f"class {text}" if _is_number(text) else text
 
 
-def say_unmet(
+def unmatched_message(
     path: str, class_map: ClassMap, values: Mapping[str, Iterable[str]], *, only_alike: bool = False
 ) -> str | None:
-    """Return a sentence on the names of a class map that no value has, None where there are none.
+    """Return a warning about the keys of a class map that no value matches; None if there are none.
 
-    That ``ignore`` and ``background`` are named to be sure is no reason to speak, unless another value was meant.
+    Keys of ``ignore`` and ``background`` are reported only if they resemble a value.
 
     Args:
-        path: Where the values were found.
+        path: Files of the values.
         class_map: The class map.
-        values: Values as users write them, and all that a class map may call each.
-        only_alike: Whether names are told only where another value seems to be meant.
+        values: Values as users write them, with all keys that match each.
+        only_alike: Whether only keys that resemble a value are reported.
     """
     spellings = {spelling for keys in values.values() for spelling in keys}
     unnamed = [value for value, keys in values.items() if not any(map(class_map.find, keys))]
@@ -149,9 +151,10 @@ def say_unmet(
             lost.append(name)
     if not told:
         return None
-    message = f"No such value in {path} as --class-map names: {_few(told)}."
+    message = f"{path} has none of these values of `class_map`: {_few(told)}."
     empty = [name for name in dict.fromkeys(lost) if name not in met]
-    return f"{message} So nothing is of the class{'es' if len(empty) > 1 else ''} {_few(empty)}." if empty else message
+    plural = "es remain" if len(empty) > 1 else " remains"
+    return f"{message} The class{plural} empty: {_few(empty)}." if empty else message
 
 
 def _few(names: Sequence[str]) -> str:
@@ -160,15 +163,15 @@ def _few(names: Sequence[str]) -> str:
 
 
 def _alike(text: str, others: Collection[str]) -> str | None:
-    """Return what is nearly the same, if anything; numbers are never meant by each other.
+    """Return the most similar of other texts, if any is similar enough; numbers are never similar.
 
-    Of a pattern, its longest piece without ``*`` is compared with as much of the others: their beginning, or their end
-    where a ``*`` stands before it.
+    For a pattern, its longest part without ``*`` is compared with the beginning of the others, or with their end if it
+    follows a ``*``.
     """
     if _is_number(text):
         return None
     piece = max(text.casefold().split(OTHERS), key=len)
-    if OTHERS in text and len(piece) < _TELLING:
+    if OTHERS in text and len(piece) < _SIGNIFICANT:
         return None
     part = slice(None)
     if OTHERS in text:

@@ -1,4 +1,4 @@
-"""What a raster tells of its values: names from satseg's table, an attribute table or a list of categories; colours."""
+"""Names and colours of the values of a raster: satseg's class table, attribute tables, category names, palettes."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ _NAME_COLUMNS = (
     "description",
 )
 _VALUE_COLUMNS = ("value", "id", "class_id", "code")
-_NAME, _VALUES = "2", ("5", "3")  # usages of columns of attribute tables: a name; a value, or the least of a range
+_NAME, _VALUES = "2", ("5", "3")  # usages of columns of attribute tables: a name; a value, or the minimum of a range
 _TEXT = "2"  # type of columns
 
 
 @dataclass(frozen=True)
 class ValueNames:
-    """What a raster tells of the values of a band.
+    """Names and colours of the values of a band.
 
     Args:
-        names: Name by value; empty where the raster names none.
+        names: Name by value; empty if the raster has none.
         colours: ``#rrggbb`` by value.
         table: The class table that satseg stored, or None.
-        palette: Whether values stand for colours of a palette.
+        palette: Whether the band has a palette.
     """
 
     names: Mapping[int, str] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class ValueNames:
 
 
 def read_value_names(dataset: Any, band: int) -> ValueNames:
-    """Read what a raster tells of the values of a band.
+    """Read names and colours of the values of a band.
 
     Args:
         dataset: An open rasterio dataset.
@@ -71,7 +71,7 @@ def spell_colour(red: int, green: int, blue: int) -> str:
 
 
 def _names(dataset: Any, band: int) -> dict[int, str]:
-    """Read names from the description that GDAL gives of the file as a VRT: rasterio has no other way to them."""
+    """Read names from the description of the file as a VRT, since rasterio does not expose them."""
     try:
         with MemoryFile(ext=".vrt") as described:
             rasterio.shutil.copy(dataset, described.name, driver="VRT")
@@ -88,7 +88,7 @@ def _names(dataset: Any, band: int) -> dict[int, str]:
 
 
 def _from_attributes(table: ElementTree.Element | None) -> dict[int, str]:
-    """Read an attribute table; where it has no column of values, its rows are those of the values from 0 on."""
+    """Read an attribute table; without a column of values, its rows are the values from 0 on."""
     if table is None:
         return {}
     columns = [
@@ -115,7 +115,7 @@ def _from_attributes(table: ElementTree.Element | None) -> dict[int, str]:
 def _column(
     columns: list[tuple[str, str, str]], usages: tuple[str, ...], names: tuple[str, ...], *, among: Sequence[int]
 ) -> int | None:
-    """Return the position of a column among some, by its usage, else by its name."""
+    """Return the position of a column by its usage, else by its name."""
     by_usage = [i for usage in usages for i in among if columns[i][2] == usage]
     by_name = [i for name in names for i in among if columns[i][0] == name]
     return next(iter([*by_usage, *by_name]), None)

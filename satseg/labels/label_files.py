@@ -1,4 +1,4 @@
-"""Open the files of labels: class rasters and vector features, laid over each other in the order they are named."""
+"""Open label files: class rasters and vector features, laid over each other in the order in which they are named."""
 
 from __future__ import annotations
 
@@ -40,32 +40,33 @@ def open_labels(
     may_be_empty: bool = False,
     progress: Progress = no_progress,
 ) -> LabelSource:
-    """Open labels: whatever GDAL opens as a raster is a class raster, all else is read as features.
+    """Open labels: files that GDAL opens as rasters are class rasters, all others are read as vector features.
 
     Args:
-        path: A class raster or a vector file; several of them from the bottom to the top; or those of each scene, by
-            the scene's path. Then a vector file without a feature says that the scene has none.
-        class_field: Attribute that names the class of each feature; without it all features of a file are one class,
-            named like the file, or by what the names of the files of all scenes share.
-        classes: A table that classes must be found in by name. Without it the table is made from the values found.
-        class_map: Which value is of which class; without it every value is one.
-        where: Condition in SQL that features must meet.
-        burn_order: What lies on top where polygons of a file overlap, as :class:`VectorLabels` takes it.
+        path: A class raster or a vector file; several of them from bottom to top; or those of each scene, by the path
+            of the scene. In the last case a vector file may have no features.
+        class_field: Attribute with the class of each feature; without it all features of a file are one class, named
+            after the file, or after what the file names of all scenes have in common.
+        classes: A table in which all classes must be found. Without it the table is built from the values found.
+        class_map: Class by value; without it every value is a class.
+        where: SQL condition that selects features.
+        burn_order: Which polygons lie on top, see :class:`VectorLabels`.
         all_touched: Label all pixels that a polygon touches.
-        unlabelled: Values of class rasters that mean that nobody looked there.
-        labelled_area: Vector file of the polygons outside of which nothing is known.
-        outside: What lies outside of all polygons: ``background``, or ``ignore`` where nothing is known there.
+        unlabelled: Values of class rasters that mean unlabelled.
+        labelled_area: Vector file of the polygons outside of which pixels are unlabelled.
+        outside: Class outside all polygons: ``background``, or ``ignore`` if pixels there are unlabelled.
         ignore_border: Distance from outlines within which labels are ignored.
         boundary: Width of the class ``boundary`` along outlines and between touching objects.
-        may_be_empty: Whether a vector file may hold no feature at all.
-        progress: Told after each class raster that was read.
+        may_be_empty: Whether a vector file may have no features.
+        progress: Called after each class raster that was read.
 
     Raises:
-        LabelError: A file does not exist, or is neither; the field does not exist; a value is not in ``classes``.
-        UsageError: There are no labels, or ``outside`` is something else.
+        LabelError: A file does not exist, or is neither raster nor vector; the field does not exist; a value is not in
+            ``classes``.
+        UsageError: There are no labels, or ``outside`` is invalid.
     """
     if outside not in (BACKGROUND, IGNORE):
-        raise UsageError(f"--outside takes {BACKGROUND} or {IGNORE}, not {outside!r}.")
+        raise UsageError(f"`outside={outside!r}` is neither {BACKGROUND} nor {IGNORE}.")
     of_scenes = {scene: _listed(files) for scene, files in path.items()} if isinstance(path, Mapping) else None
     names = _names(_listed(path) if of_scenes is None else chain.from_iterable(of_scenes.values()))
     _check_existence(names)
@@ -73,7 +74,7 @@ def open_labels(
     alone = len(names) == 1 if of_scenes is None else all(len(files) == 1 for files in of_scenes.values())
     reading = Reading(class_map, frozenset(unlabelled), alone=alone)
     own_names = {} if of_scenes is None or class_field is not None else _shared_names(of_scenes)
-    unnamed: list[UnnamedValuesError] = []  # what all files hold is told at once
+    unnamed: list[UnnamedValuesError] = []  # reported for all files at once
     layers: dict[str, VectorLabels | RasterLabels] = {}
     with _collected(unnamed):
         values = ClassValues(list(rasters), reading, progress) if rasters else None
@@ -94,7 +95,7 @@ def open_labels(
     if unnamed:
         raise UnnamedValuesError.joined(unnamed)
     if of_scenes is not None and not rasters and not any(layer.names for layer in layers.values()):
-        raise LabelError(f"None of the files of labels holds a feature, such as {names[0]}.")
+        raise LabelError(f"None of the label files has a feature, such as {names[0]}.")
     if labelled_area:
         _check_existence([str(labelled_area)])
     area = VectorLabels(str(labelled_area)) if labelled_area else None
@@ -120,14 +121,14 @@ def _listed(files: Any) -> list[str]:
 
 
 def _names(files: Iterable[str]) -> list[str]:
-    """Return the name of each file once, in the order in which they lie on each other.
+    """Return distinct names of files, from bottom to top.
 
     Raises:
         UsageError: There is none.
     """
     names = list(dict.fromkeys(files))
     if not names:
-        raise UsageError("There are no labels.", hint="Name them with --labels FILE.")
+        raise UsageError("There are no labels.", hint="Name their files with `labels`.")
     return names
 
 
@@ -137,10 +138,10 @@ def _positions(of_scenes: Mapping[str, Sequence[str]], names: Sequence[str]) -> 
 
 
 def _shared_names(of_scenes: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """Return what the class of each vector file is called where files are many, and each is that of a scene.
+    """Return the class name of each vector file if each scene has label files of its own.
 
-    It is what the names of all of them end with, else the name of their folder: ``roofs`` for ``12_roofs.gpkg`` and
-    ``13_roofs.gpkg``, and for ``roofs/city_12.gpkg``. Of the files of one scene, each is looked at with its like.
+    It is the common ending of their names, else the name of their folder: ``roofs`` for ``12_roofs.gpkg`` and
+    ``13_roofs.gpkg``, and for ``roofs/city_12.gpkg``. The first files of all scenes are compared, then the second.
     """
     found: dict[str, str] = {}
     for column in zip_longest(*of_scenes.values()):
@@ -152,7 +153,7 @@ def _shared_names(of_scenes: Mapping[str, Sequence[str]]) -> dict[str, str]:
 
 
 def _check_existence(names: Iterable[str]) -> None:
-    """Refuse files that do not exist, all at once, and what GDAL would wait for.
+    """Refuse files that do not exist, all at once, and pipes.
 
     Raises:
         LabelError: There is one.
@@ -162,7 +163,5 @@ def _check_existence(names: Iterable[str]) -> None:
     if missing:
         raise LabelError(f"Labels {', '.join(missing)} do not exist.")
     for file in local:
-        if Path(file).is_fifo():  # GDAL would wait for somebody to write into it
-            raise LabelError(
-                f"Labels {file} are a pipe, and no file.", hint="Write what comes out of it to a file first."
-            )
+        if Path(file).is_fifo():  # GDAL would wait for a writer
+            raise LabelError(f"Labels {file} are a pipe, not a file.", hint="Write its contents to a file first.")

@@ -1,4 +1,4 @@
-"""What labels meant that tiles were cut with: networks and maps remember it, so that others are read alike."""
+"""The interpretation of labels, which networks and maps store so that other labels are read in the same way."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from satseg.labels.class_map import IGNORE, ClassMap
 log = logging.getLogger("satseg")
 
 LABELS_TAG = "SATSEG_LABELS"
-"""Name under which maps keep it, as JSON."""
+"""Name of the tag of maps that stores it as JSON."""
 
 _LONGEST_FIELD = 1000  # characters
 _LONGEST_MAP = 100_000
@@ -26,13 +26,13 @@ _SHOWN = 60  # characters of a class map
 
 @dataclass(frozen=True)
 class LabelMeaning:
-    """How labels are read.
+    """How labels are interpreted.
 
     Args:
-        class_field: Attribute that names the class of each feature; None where all features are of one class.
-        class_map: Class by value, as :meth:`ClassMap.parse` reads it; None where every value is a class.
-        unlabelled: Values of class rasters that mean that nobody looked there.
-        outside: ``ignore`` where nothing is known outside of all polygons; None where that is background.
+        class_field: Attribute with the class of each feature; None if all features are one class.
+        class_map: Class by value, as :meth:`ClassMap.parse` reads it; None if every value is a class.
+        unlabelled: Values of class rasters that mean unlabelled.
+        outside: ``ignore`` if pixels outside all polygons are unlabelled; None if they are background.
     """
 
     class_field: str | None = None
@@ -42,28 +42,28 @@ class LabelMeaning:
 
     @classmethod
     def of_tiles(cls, provenance: Sequence[Mapping[str, Any]]) -> LabelMeaning:
-        """Return what the labels of a tile set mean; of several calls that made it, the last one that says decides.
+        """Return the meaning of the labels of a tile set; later calls that added tiles override earlier ones.
 
-        A class map too long to be carried along is left out, which is said.
+        A class map that is too long to be stored is left out, with a warning.
         """
         told: dict[str, Any] = {}
         for made in provenance:
             told |= {field.name: made[field.name] for field in fields(cls) if made.get(field.name)}
         if len(told.get("class_map", "")) > _LONGEST_MAP:
-            log.warning("The class map is too long for a checkpoint to remember: evaluate will need it again.")
+            log.warning("The class map is too long to be stored in checkpoints: pass it again to evaluate.")
             del told["class_map"]
         try:
             return cls.from_dict(told)
-        except (FieldError, UsageError):  # of a header that somebody edited
+        except (FieldError, UsageError):  # a header that was edited
             return cls()
 
     @classmethod
     def from_dict(cls, value: Any, name: str = "labels") -> LabelMeaning:
-        """Read what :meth:`to_dict` wrote, or others did.
+        """Read the result of :meth:`to_dict`, validating it.
 
         Raises:
-            FieldError: An entry holds what it may not.
-            UsageError: The class map is none.
+            FieldError: An entry is invalid.
+            UsageError: The class map is invalid.
         """
         given = Fields(value, name)
         field = given.text("class_field", longest=_LONGEST_FIELD) if given.holds("class_field") else None
@@ -78,15 +78,15 @@ class LabelMeaning:
 
     @classmethod
     def from_json(cls, text: str, source: str) -> LabelMeaning:
-        """Read what a map tells; what cannot be understood is left out, with a warning that names its ``source``."""
+        """Read the tag of a map; an invalid one is ignored, with a warning that names its ``source``."""
         try:
             return cls.from_dict(parse_json(text), LABELS_TAG)
         except (FieldError, UsageError) as error:
-            log.warning("%s does not say rightly what its labels meant: %s.", source, one_line(error))
+            log.warning("%s has an invalid description of its labels: %s.", source, one_line(error))
             return cls()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what is known, ready for JSON."""
+        """Return the settings that are not None, ready for JSON."""
         return {name: value for name, value in asdict(self).items() if value}
 
     def to_json(self) -> str:
@@ -94,16 +94,15 @@ class LabelMeaning:
         return json.dumps(self.to_dict(), sort_keys=True, ensure_ascii=False)
 
     def __str__(self) -> str:
-        """Return it as options of ``evaluate``, a long class map by its size."""
-        told = [] if self.class_field is None else [f"--class-field {self.class_field}"]
+        """Return it as settings of ``evaluate``; a long class map is replaced by its size."""
+        parts = [] if self.class_field is None else [f"`class_field={self.class_field!r}`"]
         if self.class_map is not None:
             values = len(ClassMap.parse(self.class_map).names)
-            told.append(
-                f"--class-map {self.class_map}" if len(self.class_map) <= _SHOWN else f"a class map of {values} values"
-            )
-        told += [f"--unlabelled {value}" for value in self.unlabelled]
-        told += [] if self.outside is None else [f"--outside {self.outside}"]
-        return ", ".join(told)
+            short = len(self.class_map) <= _SHOWN
+            parts.append(f"`class_map={self.class_map!r}`" if short else f"a class map of {values} values")
+        parts += [f"`unlabelled={value}`" for value in self.unlabelled]
+        parts += [] if self.outside is None else [f"`outside={self.outside!r}`"]
+        return ", ".join(parts)
 
     def __bool__(self) -> bool:
         return bool(self.to_dict())

@@ -1,9 +1,8 @@
-"""Labels: polygons and class rasters, laid over each other and brought onto the grid of a scene."""
+"""Labels on the grid of a scene: polygons and class rasters, laid over each other."""
 
 from __future__ import annotations
 
 import logging
-import shlex
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,9 +14,9 @@ from rasterio.windows import Window
 
 from satseg.classes import BACKGROUND, IGNORE_INDEX, MAX_CLASSES, ClassTable
 from satseg.errors import LabelError
-from satseg.labels.class_found import example_map, spell_few
+from satseg.labels.class_found import example_map, list_few
 from satseg.labels.class_map import IGNORE, ClassMap, order_names, spell_pair
-from satseg.labels.class_map_check import say_unmet
+from satseg.labels.class_map_check import unmatched_message
 from satseg.labels.class_values import ClassValues
 from satseg.labels.outlines import UNKNOWN, between_objects, near_outline
 from satseg.labels.raster_labels import RasterLabels
@@ -31,38 +30,38 @@ BOUNDARY = "boundary"
 PixelLength = Callable[[SceneInfo], float]
 """A length in pixels of a scene."""
 
-_FEW = 3  # sources that a message names
+_FEW = 3  # sources listed in a message
 CELL = 512
-_CELLS = 256  # are kept: 64 MiB, a scene of 8192 x 8192 px
+_CELLS = 256  # cached cells: 64 MiB, a scene of 8192 x 8192 px
 _CACHED_BYTES = 512 * 2**20
 
 
-class Layer(Protocol):
+class SceneLayer(Protocol):
     """Labels of one source on the grid of one scene."""
 
     def touch(self) -> bool:
-        """Tell whether the source may hold labels for the scene."""
+        """Tell whether the source may have labels for the scene."""
         ...
 
     def objects(self, window: Window, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return object numbers (row, col) int32, 0 where there is none, and the uint8 class id of each number."""
+        """Return object numbers (row, col) int32, 0 for none, and the uint8 class id of each number."""
         ...
 
     def close(self) -> None:
-        """Release what is open."""
+        """Close open files."""
         ...
 
 
 @dataclass(frozen=True)
 class Refinements:
-    """What is done to labels once they lie over each other.
+    """Changes made to labels after they are laid over each other.
 
     Args:
-        labelled_area: Polygons outside of which nothing is known; None trusts the labels everywhere.
-        ignore_border: Pixels this near to an outline are ignored.
-        boundary: Pixels of an object this near to its outline, and those between two objects that are both this near,
-            become a class of their own.
-        unknown_outside: Nothing is known outside of all polygons; else that is background.
+        labelled_area: Polygons outside of which pixels are unlabelled; None if labels are complete everywhere.
+        ignore_border: Distance from outlines within which pixels are ignored.
+        boundary: Distance within which pixels of an object from its outline, and pixels between two objects from both,
+            become the class ``boundary``.
+        unknown_outside: Whether pixels outside all polygons are unlabelled; else they are background.
     """
 
     labelled_area: VectorLabels | None = None
@@ -72,19 +71,19 @@ class Refinements:
 
 
 class LabelSource:
-    """Labels that may serve several scenes.
+    """Labels of one or more scenes.
 
-    What no source covers is background where all those of a scene are polygons, unless ``refinements`` say otherwise;
-    where a class raster is among them, it is unknown.
+    Pixels that no source covers are background if all sources of a scene are polygons, unless ``refinements`` say
+    otherwise; with a class raster among the sources they are unlabelled.
 
     Args:
-        layers: Sources; later ones lie on top.
-        of_scenes: Positions in ``layers`` of those that belong to a scene, by its path; None lays all over each scene.
-        classes: Table that class names must be found in; None makes one.
-        extend: Whether classes that are not in ``classes`` follow at the end of the table, with a warning; one of the
-            labels' must be in it all the same.
-        class_map: What the layers' names were looked up in; without ``classes``, it decides their order.
-        refinements: What is done to the labels.
+        layers: Sources, from bottom to top.
+        of_scenes: Positions in ``layers`` of the sources of each scene, by its path; None uses all for every scene.
+        classes: Table in which class names must be found; None builds one.
+        extend: Whether classes that are not in ``classes`` are appended to the table, with a warning; at least one
+            class must be in it.
+        class_map: The class map of the layers; without ``classes``, it determines the order of classes.
+        refinements: Changes made to the labels.
 
     Raises:
         LabelError: A class is not in ``classes``, or there are too many.
@@ -104,18 +103,18 @@ class LabelSource:
         self._of_scenes = of_scenes
         self.refinements = refinements or Refinements()
         self.background_implied = False
-        """Whether there is a background for no other reason than that polygons do not cover all ground."""
+        """Whether background exists only because polygons do not cover the whole scene."""
         self._mapped = class_map is not None
         self.classes = classes or self._make_table(class_map)
         known: dict[tuple[str, ...], np.ndarray] = {}
         self._ids = []
         for layer in self.layers:
-            key = (type(layer).__name__, *layer.names)  # thousands of files may hold the same classes
+            key = (type(layer).__name__, *layer.names)  # thousands of files may have the same classes
             if key not in known:
                 known[key] = self._ids_of(layer, extend=extend)
             self._ids.append(known[key])
         self.cells: OrderedDict[Hashable, np.ndarray] = OrderedDict()
-        """Labels that were made last, of any scene: whoever counts them first and cuts them then makes them once."""
+        """Cells that were computed last, of any scene: counting labels and cutting them then computes them once."""
         if self.refinements.boundary is not None and BOUNDARY not in self.classes.names:
             raise LabelError(f"There is no class {BOUNDARY!r} among {', '.join(self.classes.names)}.")
 
@@ -123,8 +122,8 @@ class LabelSource:
         """Return the same labels with the classes of a table.
 
         Args:
-            classes: Table that class names must be found in.
-            extend: Whether others follow at its end.
+            classes: Table in which class names must be found.
+            extend: Whether other classes are appended to it.
 
         Raises:
             LabelError: A class is not in the table; with ``extend``, none is.
@@ -134,7 +133,7 @@ class LabelSource:
         )
 
     def without_background(self) -> LabelSource:
-        """Return the same labels with nothing known outside of all polygons, and no class for what lies there."""
+        """Return the same labels without a background class: pixels outside all polygons are unlabelled."""
         return LabelSource(
             self.layers,
             of_scenes=self._of_scenes,
@@ -144,39 +143,39 @@ class LabelSource:
 
     @property
     def path(self) -> str:
-        """Where the labels come from."""
+        """Files of the labels, for messages."""
         paths = [layer.path for layer in self.layers]
         return ", ".join(paths[:_FEW]) + (f" and {len(paths) - _FEW:,} more" if len(paths) > _FEW else "")
 
     @property
     def polygons(self) -> tuple[VectorLabels, np.ndarray] | None:
-        """The polygons and the uint8 class id of each of their names; None where there are other sources too."""
+        """The polygons and the uint8 class id of each of their names; None unless they are the only source."""
         if len(self.layers) == 1 and isinstance(self.layers[0], VectorLabels):
             return self.layers[0], self._ids[0]
         return None
 
-    def warn_of_unmet(
+    def warn_of_unmatched(
         self, class_map: ClassMap | None, *, beside: ClassValues | None = None, strict: bool = True
     ) -> None:
-        """Warn of what a class map names and none of the layers holds, as :func:`~.class_map_check.say_unmet` does.
+        """Warn about keys of a class map that no value matches, see :func:`~.class_map_check.unmatched_message`.
 
         Args:
             class_map: The class map.
-            beside: Values of a map that it speaks of too.
-            strict: Whether names are told too that no value is like: they may be those of other labels, or of a map.
+            beside: Values of a map to which the class map applies as well.
+            strict: Whether keys that resemble no value are reported too; they may be meant for other labels or a map.
         """
         if class_map is None:
             return
         values = {value: keys for layer in self._distinct() for value, keys in layer.spellings.items()}
         values |= {} if beside is None else beside.spellings
         path = self.path if beside is None else f"{self.path} and {', '.join(beside.paths)}"
-        unmet = say_unmet(path, class_map, values, only_alike=not strict)
+        unmet = unmatched_message(path, class_map, values, only_alike=not strict)
         if unmet is not None:
             log.warning(unmet)
 
     @property
     def empty(self) -> bool:
-        """Whether there is no feature at all, and nothing else either."""
+        """Whether there are no labels at all."""
         return all(map(_is_empty, self.layers))
 
     @property
@@ -190,10 +189,10 @@ class LabelSource:
         return sum(layer.dropped for layer in self._stores())
 
     def on(self, scene: SceneInfo) -> Labels:
-        """Bring the labels onto the grid of a scene.
+        """Return the labels on the grid of a scene.
 
         Raises:
-            LabelError: No label touches the scene, or a raster cannot be brought there.
+            LabelError: No label touches the scene, or a raster cannot be warped onto it.
         """
         numbers = self._numbers_of(scene)
         mine = self.layers_of(scene)
@@ -204,16 +203,16 @@ class LabelSource:
             paths = ", ".join(layer.path for layer in mine) if self._of_scenes is not None else self.path
             raise LabelError(
                 f"No label of {paths} touches the scene {scene.path}.",
-                hint="Check that both cover the same place, and that their CRS are stated rightly.",
+                hint="Check that both cover the same ground and that their CRSs are right.",
             )
         return labels
 
     def layers_of(self, scene: SceneInfo) -> list[VectorLabels | RasterLabels]:
-        """Return the sources that belong to a scene."""
+        """Return the sources of a scene."""
         return [self.layers[number] for number in self._numbers_of(scene)]
 
     def polygons_of(self, scene: SceneInfo) -> tuple[VectorLabels, np.ndarray] | None:
-        """Return the polygons that belong to a scene, as :attr:`polygons`; None where there are other sources too."""
+        """Return the polygons of a scene, as :attr:`polygons`; None unless they are its only source."""
         numbers = self._numbers_of(scene)
         layer = self.layers[numbers[0]] if len(numbers) == 1 else None
         return (layer, self._ids[numbers[0]]) if isinstance(layer, VectorLabels) else None
@@ -222,13 +221,13 @@ class LabelSource:
         return range(len(self.layers)) if self._of_scenes is None else self._of_scenes.get(scene.path, ())
 
     def _elsewhere(self, layers: Sequence[VectorLabels | RasterLabels]) -> int:
-        """Return the class id of pixels that none of the layers of a scene covers."""
+        """Return the class id of pixels that no layer of a scene covers."""
         background = self.classes.background
         known = _are_polygons(layers) and not self.refinements.unknown_outside
         return background if background is not None and known else IGNORE_INDEX
 
     def _distinct(self) -> list[VectorLabels | RasterLabels]:
-        """Return the layers, of those rasters that share their values just the first."""
+        """Return the layers, with only the first of the rasters that share their values."""
         by_values = {
             id(layer.values if isinstance(layer, RasterLabels) else layer): layer for layer in self.layers[::-1]
         }
@@ -254,9 +253,9 @@ class LabelSource:
         if len(names) > MAX_CLASSES:
             raise LabelError(
                 f"{self.path} has {len(names)} different class values; a map has at most {MAX_CLASSES}.",
-                hint="Choose an attribute of classes, not of single objects; or fewer of them by --where, or by "
-                "--class-map classes.csv, in which *=ignore stands for the rest. satseg info lists them with "
-                "--class-field, and writes that table with --class-map - > classes.csv.",
+                hint="Use an attribute of classes, not of single objects; or select some of them with `where`, or with "
+                "`class_map='classes.csv'` in which *=ignore stands for the rest. List them with `satseg.info` and "
+                "`class_field`, and write that table with `class_map='-'`.",
             )
         colours = {name: colour for layer in self._distinct() for name, colour in _colours(layer).items() if colour}
         return ClassTable.from_names(names).recoloured(
@@ -264,19 +263,19 @@ class LabelSource:
         )
 
     def _ids_of(self, layer: VectorLabels | RasterLabels, *, extend: bool) -> np.ndarray:
-        """Return the uint8 class id of each of the layer's names; with ``extend``, the table takes those it lacks."""
+        """Return the uint8 class id of each of the layer's names; with ``extend``, missing ones are appended."""
         unknown = [name for name in layer.names if name not in (*self.classes.names, IGNORE)]
         if unknown and isinstance(layer, VectorLabels):
             made = {BOUNDARY} if self.refinements.boundary is not None else set()
             objects = [c.id for c in self.classes if c.id != self.classes.background and c.name not in made]
             if len(layer.names) == 1 and len(objects) == 1 and layer.names[0] == layer.own_name:
-                return np.array(objects, dtype=np.uint8)  # one class for all: it is the one that is not background
+                return np.array(objects, dtype=np.uint8)  # a single class is the one that is not background
         if unknown:
             shared = set(layer.names) & set(self.classes.names) - {BACKGROUND}
             if not (extend and shared):
                 self._refuse(layer, unknown)
             log.warning(
-                "%s has classes that are not among %s: %s. They count as classes of their own.",
+                "%s has classes that are not among %s: %s. They are added as classes of their own.",
                 layer.path,
                 ", ".join(self.classes.names),
                 ", ".join(unknown),
@@ -289,40 +288,38 @@ class LabelSource:
         known = ", ".join(self.classes.names)
         if isinstance(layer, RasterLabels) and layer.values.nameless:
             raise LabelError(
-                f"{layer.path} does not name its values, {spell_few(layer.values.codes)}; the classes are {known}.",
-                hint="Say which is which, for example: --class-map "
-                f"{example_map(layer.values.codes, dict(enumerate(self.classes.names)))}",
+                f"{layer.path} does not name its values, {list_few(layer.values.codes)}; the classes are {known}.",
+                hint="Map them to classes, for example with "
+                f"`class_map={example_map(layer.values.codes, dict(enumerate(self.classes.names)))!r}`",
             )
         message = f"{layer.path} has the class {sorted(unknown)[0]!r}, which is not among {known}."
-        if self._mapped:  # such a class is no value of the labels, but what --class-map makes of one
-            plain = any(name == f"class {name[6:]}" for name in self.classes.names)  # as values that nobody named are
+        if self._mapped:  # the class comes from the class map, not from the labels
+            unnamed = any(name == f"class {name[6:]}" for name in self.classes.names)
             raise LabelError(
                 message,
-                hint=f"{'Leave out --class-map, or name' if plain else 'Name'} one of these in "
-                f"{'it' if plain else '--class-map'}: {known}. Other names need a new tile set: --overwrite, with "
-                "--class-map from the first call on.",
+                hint=f"Use these names in `class_map`{', or leave it out' if unnamed else ''}: {known}. Other names "
+                "need a new tile set: use `overwrite=True`, and `class_map` from the first call on.",
             )
         if isinstance(layer, RasterLabels) or layer.class_field is not None:
             alike = {name.lower(): name for name in self.classes.names}
             pairs = [spell_pair(name, alike.get(name.lower(), "NAME")) for name in layer.names if name != IGNORE]
-            raise LabelError(message, hint=f"Say which is which: --class-map {shlex.quote(','.join(pairs))}")
+            raise LabelError(message, hint=f"Map them to classes: `class_map={','.join(pairs)!r}`")
         raise LabelError(
             message,
-            hint="Name the attribute that holds the class with --class-field, or the classes with --class-map.",
+            hint="Name the attribute that holds the class with `class_field`, or map the values with `class_map`.",
         )
 
 
 class Labels:
     """Labels on the grid of one scene. Use it as a context manager; not to be shared between threads.
 
-    They are made cell by cell and kept for a while: tiles overlap, and the pixels of a cell do not depend on what is
-    read.
+    They are computed in cells, which are cached since tiles overlap; the result does not depend on the windows read.
     """
 
     def __init__(
         self,
         source: LabelSource,
-        layers: Sequence[tuple[Layer, np.ndarray]],
+        layers: Sequence[tuple[SceneLayer, np.ndarray]],
         scene: SceneInfo,
         *,
         elsewhere: int,
@@ -342,12 +339,12 @@ class Labels:
         self._kept = min(max(_CELLS, 2 * across + 2), _CACHED_BYTES // CELL**2)
 
     def touch(self) -> bool:
-        """Tell whether anything is known of the scene."""
+        """Tell whether there may be labels for the scene."""
         known = any(layer.touch() for layer, _ in self._layers)
         return known if self._area is None else self._area.touch()
 
     def read(self, window: Window) -> np.ndarray:
-        """Return (row, col) uint8 class ids of a window inside the scene, 255 where unlabelled."""
+        """Return (row, col) uint8 class ids of a window inside the scene, 255 if unlabelled."""
         top, left = int(window.row_off), int(window.col_off)
         bottom, right = top + int(window.height), left + int(window.width)
         classes = np.empty((bottom - top, right - left), dtype=np.uint8)
@@ -362,26 +359,26 @@ class Labels:
         return classes
 
     def implied(self, window: Window, classes: np.ndarray) -> np.ndarray:
-        """Tell which pixels are background for no other reason than that no polygon lies there.
+        """Tell which pixels are background only because no polygon covers them.
 
         Args:
             window: Window inside the scene.
             classes: (row, col) uint8 class ids, as :meth:`read` returns them for it.
 
         Returns:
-            (row, col) bool. All is False where class rasters or a labelled area say what is background.
+            (row, col) bool; all False if there are class rasters or a labelled area.
         """
         elsewhere = self._elsewhere
         if elsewhere == IGNORE_INDEX or self._area is not None:
             return np.zeros(classes.shape, dtype=bool)
         implied: np.ndarray = classes == elsewhere
-        if implied.any() and any((ids == elsewhere).any() for _, ids in self._layers):  # some polygons say so
+        if implied.any() and any((ids == elsewhere).any() for _, ids in self._layers):  # some polygons are background
             objects, _ = self._lay(window)
             implied &= objects == 0
         return implied
 
     def close(self) -> None:
-        """Release what is open."""
+        """Close open files."""
         for layer, _ in self._layers:
             layer.close()
 
@@ -418,7 +415,7 @@ class Labels:
         return np.ascontiguousarray(classes[inner])
 
     def _lay(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
-        """Lay the sources over each other: object numbers, unique over all of them, and class ids."""
+        """Lay the sources over each other; return object numbers, unique over all sources, and class ids."""
         first, *others = self._layers
         objects, class_of = first[0].objects(window, first[1])
         class_of[0] = self._elsewhere
@@ -438,7 +435,7 @@ class Labels:
         if background is not None:
             objects[classes == background] = 0
         unknown = classes == IGNORE_INDEX
-        if self._polygons:  # they have outlines also where nothing is known of what lies outside
+        if self._polygons:  # they have outlines even if the outside is unlabelled
             unknown &= objects > 0
         objects[unknown] = UNKNOWN
         if self._boundary:

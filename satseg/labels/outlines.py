@@ -1,4 +1,4 @@
-"""Pixels near the outlines of objects. Pure arithmetic on arrays of object numbers."""
+"""Pixels near the outlines of objects, given arrays of object numbers."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterator
 import numpy as np
 
 UNKNOWN = -1
-"""Object number of pixels of which nothing is known: they have no outline."""
+"""Object number of unlabelled pixels, which have no outline."""
 
 
 def near_outline(objects: np.ndarray, radius: float) -> np.ndarray:
-    """Mark the pixels from which another object, or its absence, is at most ``radius`` away.
+    """Mark the pixels from which another object, or no object, is at most ``radius`` away.
 
     Args:
-        objects: (row, col) object numbers, 0 where there is none, -1 where nothing is known.
+        objects: (row, col) object numbers, 0 for none, -1 for unlabelled.
         radius: Pixels between centres; 1 marks both pixels at every edge.
 
     Returns:
@@ -32,7 +32,7 @@ def between_objects(objects: np.ndarray, radius: float) -> np.ndarray:
     """Mark the pixels without an object from which two different ones are at most ``radius`` away.
 
     Args:
-        objects: (row, col) object numbers, 0 where there is none, -1 where nothing is known.
+        objects: (row, col) object numbers, 0 for none, -1 for unlabelled.
         radius: Pixels between centres.
 
     Returns:
@@ -49,7 +49,7 @@ def between_objects(objects: np.ndarray, radius: float) -> np.ndarray:
 
 
 def _pairs(shape: tuple[int, ...], radius: float) -> Iterator[tuple[tuple[slice, slice], tuple[slice, slice]]]:
-    """Yield the parts of an array that lie above each other when it is shifted within a disc, each pair once."""
+    """Yield pairs of overlapping parts of an array and its shifts within a disc, each pair once."""
     reach = int(radius)
     rows, columns = shape
     for down in range(min(reach, rows - 1) + 1):

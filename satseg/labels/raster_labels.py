@@ -22,15 +22,15 @@ log = logging.getLogger("satseg")
 
 
 class RasterLabels:
-    """A class raster; nodata, 255, unlabelled values and what lies outside of it are unknown.
+    """A class raster; nodata, 255, unlabelled values and pixels outside the raster are unknown.
 
     Args:
         path: The class raster.
-        values: What the values of rasters that belong together mean, this one among them; None looks at it alone.
-        paired: Whether it was named as belonging to one scene.
+        values: Values of all rasters that belong together, including this one; None for this one alone.
+        paired: Whether it was named together with a scene.
 
     Raises:
-        ClassRasterError: It is no class raster, holds no label, or what it holds could mean two things.
+        ClassRasterError: It is not a class raster, holds no labels, or its values are ambiguous.
     """
 
     repaired = 0
@@ -44,19 +44,19 @@ class RasterLabels:
 
     @property
     def colours(self) -> Mapping[str, str]:
-        """Colour of each class, where a raster tells it."""
+        """Colour by class, as far as the raster defines it."""
         return self.values.colours
 
     @property
     def spellings(self) -> Mapping[str, tuple[str, ...]]:
-        """Values as users write them, and all that a class map may call each."""
+        """Values as users write them, with all keys by which a class map may refer to each."""
         return self.values.spellings
 
     def on(self, scene: SceneInfo) -> WarpedLabels:
-        """Bring the raster onto the grid of a scene by nearest neighbour, where it is not on it already.
+        """Warp the raster onto the grid of a scene by nearest neighbour, unless it is on that grid.
 
         Raises:
-            ClassRasterError: Just one of the two has a CRS and their grids differ.
+            ClassRasterError: Only one of the two has a CRS and their grids differ.
         """
         return WarpedLabels(self, scene, paired=self._paired)
 
@@ -65,9 +65,9 @@ class WarpedLabels:
     """A class raster read on the grid of a scene.
 
     Args:
-        labels: The raster, and what its values mean.
+        labels: The raster and its classes.
         scene: The grid.
-        paired: Whether the raster was named as belonging to this scene.
+        paired: Whether the raster was named together with this scene.
     """
 
     def __init__(self, labels: RasterLabels, scene: SceneInfo, *, paired: bool = False) -> None:
@@ -84,19 +84,19 @@ class WarpedLabels:
             raise
 
     def touch(self) -> bool:
-        """Tell whether it may hold labels for the scene; what it holds is known only once it is read."""
+        """Return True: whether it has labels for the scene is known only after reading."""
         return True
 
     def objects(self, window: Window, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Read a window, which may reach beyond the scene: there the edge is repeated.
+        """Read a window, which may extend beyond the scene, where the edge is repeated.
 
         Args:
             window: Pixels of the scene.
             ids: uint8 class id of each name in ``names``.
 
         Returns:
-            Position of the value among all, plus one, (row, col) int32, 0 where nothing is known; and the uint8
-            class id of each, whose first entry means nothing.
+            Number of the value, from 1, (row, col) int32, 0 for unknown; and the uint8 class id by number, whose first
+            entry is unused.
 
         Raises:
             ClassRasterError: The raster is damaged there.
@@ -118,19 +118,19 @@ class WarpedLabels:
 
 
 def is_raster(name: str) -> bool:
-    """Tell whether a file is to be read as a class raster: GDAL opens it as one with a band, and it holds no features.
+    """Tell whether a file is read as a class raster: GDAL opens it as a raster, and it has no vector features.
 
-    A GeoPackage may hold both: then its features are meant, and ``GPKG:FILE:TABLE`` names the raster.
+    In a GeoPackage with both, features are read; ``GPKG:FILE:TABLE`` names the raster.
 
     Raises:
         LabelError: It is a raster that this GDAL cannot read.
     """
     if name.upper().startswith("GPKG:") and not is_local_file(name):
-        return True  # also where there is no such table, which is then told
+        return True  # even if there is no such table, which is reported later
     try:
         with open_raster(name) as dataset:
             if dataset.driver == "GPKG" and has_features(name):
-                log.warning("%s holds a raster too: its features are read. The raster is GPKG:%s:TABLE.", name, name)
+                log.warning("%s has features and a raster; features are read. The raster is GPKG:%s:TABLE.", name, name)
                 return False
             return bool(dataset.count)
     except RasterioError as error:

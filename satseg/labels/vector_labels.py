@@ -1,4 +1,4 @@
-"""Polygons as labels: which class each is of, and which pixels of a scene it covers."""
+"""Polygons as labels: their classes, and the pixels of a scene that they cover."""
 
 from __future__ import annotations
 
@@ -31,27 +31,27 @@ log = logging.getLogger("satseg")
 
 BURN_ORDERS = ("file", "area", "class")
 _MANY = 2000  # vertices
-_SURROUNDINGS = 0.1  # of a window, on each side
+_SURROUNDINGS = 0.1  # share of a window added on each side
 _Columns = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 UNKNOWN = "unknown"
-"""Value of features whose attribute holds none."""
-_UNNAMED = -1  # kind of what the class map does not name
-_TOO_MANY = 1020  # different values: no classes, but names of single objects
+"""Value of features whose attribute is empty."""
+_UNNAMED = -1  # kind of features that the class map does not map
+_TOO_MANY = 1020  # different values, which must be names of single objects
 
 
 def spell_value(value: Any, path: str) -> str:
-    """Return an attribute as a class map names it, nothing where it holds none.
+    """Return the value of an attribute as a class map writes it: stripped, whole numbers without a decimal point.
 
-    Blanks around a name are none of it: a class map cannot hold them. Whole numbers have no point.
+    Returns:
+        Text, empty for null and NaN.
 
     Raises:
-        LabelError: It is a list or the like.
+        LabelError: It is a list, a dictionary or binary.
     """
     if isinstance(value, list | dict | bytes):
         raise LabelError(
-            f"The attribute that is to name classes in {path} holds {type(value).__name__}s, such as "
-            f"{str(value)[:40]}.",
-            hint="Choose an attribute of texts or numbers with --class-field.",
+            f"The class attribute of {path} holds values of type {type(value).__name__}, such as {str(value)[:40]}.",
+            hint="Choose an attribute of texts or numbers with `class_field`.",
         )
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
@@ -61,21 +61,21 @@ def spell_value(value: Any, path: str) -> str:
 
 
 class VectorLabels:
-    """The polygons of a vector file, each of a class.
+    """The polygons of a vector file and their classes.
 
     Args:
-        path: Any file that OGR opens; ``file.gpkg|layername=roads`` names a layer of several.
-        class_field: Attribute that names the class; None puts all features into one class, named like the file.
-        class_map: Which value is of which class; None makes a class of each value.
-        where: Condition in SQL that features must meet.
-        burn_order: What lies on top where polygons overlap: ``file`` (later ones), ``area`` (smaller ones), ``class``
-            (later classes), or an attribute of numbers (higher ones).
+        path: Any vector file; ``file.gpkg|layername=roads`` names one of several layers.
+        class_field: Attribute with the class; None makes all features one class, named after the file.
+        class_map: Class by value; None makes each value a class.
+        where: SQL condition that selects features.
+        burn_order: Which polygons lie on top: ``file`` (later ones), ``area`` (smaller ones), ``class`` (later
+            classes), or a numeric attribute (higher ones).
         all_touched: Label all pixels that a polygon touches, not only those whose centre it covers.
-        own_name: Class of all features where no attribute names it; None takes the name of the file.
-        may_be_empty: Whether a file without a feature is one without polygons, and no error.
+        own_name: Class of all features without ``class_field``; None uses the name of the file.
+        may_be_empty: Whether a file without features is valid.
 
     Raises:
-        LabelError: The file cannot be used, has no such field, or no polygon is left.
+        LabelError: The file cannot be read, has no such field, or no polygon is left.
     """
 
     def __init__(
@@ -116,15 +116,15 @@ class VectorLabels:
 
     @property
     def by_class(self) -> bool:
-        """Whether later classes lie on top."""
+        """Whether polygons of later classes lie on top."""
         return self._order == "class"
 
     def on(self, scene: SceneInfo, ground: shapely.Geometry | None = None) -> BurntPolygons:
-        """Prepare burning into the grid of a scene, of which ``ground``, in its CRS, is what matters; None is all."""
+        """Prepare rasterizing onto the grid of a scene, within ``ground`` (in its CRS; None: the whole scene)."""
         return BurntPolygons(self, scene, ground)
 
     def _read(self, layer: VectorLayer, class_field: str | None, where: str | None) -> None:
-        if layer.count == 0 and self._may_be_empty:  # then it may have no attributes either
+        if layer.count == 0 and self._may_be_empty:  # it may have no attributes either
             self.store.finish()
             return
         rank = None if self._order in BURN_ORDERS else self._order
@@ -146,7 +146,7 @@ class VectorLabels:
             shapes.update(shape.geom_type for shape in geometries[others])
             self.store.add(geometries, kinds, self._ranks(geometries, values[rank] if rank else None))
         if missing:
-            log.warning("%d features have no %s; they are named %r.", missing, class_field, UNKNOWN)
+            log.warning("%s: %d features have no %s; their value is %r.", self.path, missing, class_field, UNKNOWN)
         self._check_names(counts, class_field)
         self._check(layer, where, sorted(shapes))
         self.store.finish()
@@ -163,7 +163,7 @@ class VectorLabels:
             if len(self._kinds) >= _TOO_MANY:
                 raise LabelError(
                     f"{self.path} has more than {_TOO_MANY} different class values.",
-                    hint="Choose an attribute of classes, not of single objects.",
+                    hint="Use an attribute of classes, not of single objects.",
                 )
             name = text if self._map is None else self._map.look_up(text)
             if name is None:
@@ -176,14 +176,14 @@ class VectorLabels:
 
     @property
     def spellings(self) -> dict[str, tuple[str, ...]]:
-        """The values found, each as all that a class map may call it."""
+        """The values found, with the keys by which a class map may refer to each."""
         return {text: (text,) for text in self._kinds}
 
     def _check_names(self, counts: Counter[str], class_field: str | None) -> None:
         unnamed = Counter({text: counts[text] for text, kind in self._kinds.items() if kind == _UNNAMED})
         if not unnamed or self._map is None:
             return
-        remark = "Without --class-field all features have the one value that the file is named after."
+        remark = "Without `class_field` all features have a single value, the name of the file."
         raise UnnamedValuesError([(self.path, unnamed, "feature")], self._map, "" if class_field else remark)
 
     def _ranks(self, geometries: np.ndarray, values: list[Any] | None) -> np.ndarray:
@@ -195,7 +195,7 @@ class VectorLabels:
             return np.array([-np.inf if value is None else float(value) for value in values])
         except (TypeError, ValueError) as error:
             raise LabelError(
-                f"The attribute {self._order!r} of {self.path} does not hold numbers to order polygons by."
+                f"The attribute {self._order!r} of {self.path}, by which polygons are ordered, is not numeric."
             ) from error
 
     def _check(self, layer: VectorLayer, where: str | None, shapes: Sequence[str]) -> None:
@@ -205,37 +205,37 @@ class VectorLabels:
                 raise LabelError(
                     f"None of the {store.infinite + store.dropped} features of {layer.path} is a polygon whose "
                     "coordinates are all finite.",
-                    hint="Bring them to their CRS again: coordinates were lost on the way.",
+                    hint="Repeat its last reprojection, in which coordinates were lost.",
                 )
             if not store.dropped:
-                raise LabelError(f"Labels {layer.path} hold no feature{' that meets the condition' if where else ''}.")
+                raise LabelError(f"Labels {layer.path} have no feature{' that meets the condition' if where else ''}.")
             raise LabelError(
-                f"{layer.path} holds no polygon, only {', '.join(shapes)}."
+                f"{layer.path} has no polygon, only {', '.join(shapes)}."
                 if shapes
                 else f"The features of {layer.path} have no geometry.",
-                hint="Labels are areas; buffer points and lines first.",
+                hint="Labels must be polygons; buffer points and lines first.",
             )
         if store.infinite:
             log.warning(
-                "%s: %d features are left out, since some of their coordinates are infinite or no numbers.",
+                "%s: %d features are left out because some of their coordinates are infinite or NaN.",
                 layer.path,
                 store.infinite,
             )
         if store.repaired:
-            log.info("%s: %d invalid geometries are repaired.", layer.path, store.repaired)
+            log.info("%s: %d invalid geometries were repaired.", layer.path, store.repaired)
         if store.dropped:
             log.warning("%s: %d features without a polygon are left out.", layer.path, store.dropped)
 
 
 @dataclass(frozen=True, eq=False)
 class BurntFeatures:
-    """The features that were burnt into a window.
+    """The features rasterized in a window.
 
     Args:
         numbers: (n,) int64 position of each in its file, among the features with a polygon.
         classes: (n,) uint8 class ids.
-        ends: (n,) int64 first row of the scene that lies wholly below each.
-        outer: (n,) bool, whether each lies mostly outside of the ground that matters.
+        ends: (n,) int64 first row of the scene below each.
+        outer: (n,) bool, whether most of each lies outside the area that is compared.
     """
 
     numbers: np.ndarray
@@ -245,12 +245,12 @@ class BurntFeatures:
 
 
 class BurntPolygons:
-    """Polygons burnt into windows of a scene on demand.
+    """Polygons rasterized in windows of a scene on demand.
 
     Args:
         labels: The polygons.
         scene: The grid.
-        ground: What of it matters, in its CRS; None is all.
+        ground: The area that is compared, in the CRS of the scene; None for the whole scene.
     """
 
     def __init__(self, labels: VectorLabels, scene: SceneInfo, ground: shapely.Geometry | None = None) -> None:
@@ -264,30 +264,30 @@ class BurntPolygons:
         return any(len(found) for found, *_ in self._near(Window(0, 0, self._scene.width, self._scene.height)))
 
     def objects(self, window: Window, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Burn what lies in a window, which may reach beyond the scene.
+        """Rasterize polygons in a window, which may extend beyond the scene.
 
         Args:
             window: Pixels of the scene.
             ids: uint8 class id of each name in ``names``.
 
         Returns:
-            Number of the object at each pixel's centre, (row, col) int32, 0 where there is none; and the uint8 class
-            id of each object number, whose first entry means nothing.
+            Number of the object at each pixel's centre, (row, col) int32, 0 for none; and the uint8 class id by object
+            number, whose first entry is unused.
         """
         objects, found = self._burn(window, ids, list(self._near(window, cut=True)))
         return objects, np.concatenate([[np.uint8(0)], found.classes])
 
     def features(self, window: Window, ids: np.ndarray) -> tuple[np.ndarray, BurntFeatures]:
-        """Burn what lies in a window, as :meth:`objects` does, and say which features these are.
+        """Rasterize polygons in a window, as :meth:`objects` does, and return their features.
 
         Returns:
-            Number of the object at each pixel's centre, (row, col) int32, 0 where there is none; and the features, that
-            of object 1 first.
+            Number of the object at each pixel's centre, (row, col) int32, 0 for none; and the features, starting with
+            that of object 1.
         """
         return self._burn(window, ids, list(self._near(window)))
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: no file is open."""
 
     def _burn(self, window: Window, ids: np.ndarray, parts: Sequence[_Columns]) -> tuple[np.ndarray, BurntFeatures]:
         shape = (int(window.height), int(window.width))
@@ -308,7 +308,7 @@ class BurntPolygons:
         return objects, BurntFeatures(numbers[order], classes[order], self._ends(found), self._outer(found))
 
     def _outer(self, geometries: np.ndarray) -> np.ndarray:
-        """Tell which polygons lie mostly outside of the ground."""
+        """Tell which polygons lie mostly outside the area that is compared."""
         outer = ~shapely.covers(self._ground, geometries)
         inside = shapely.area(shapely.intersection(geometries[outer], self._ground))
         outer[outer] = inside < shapely.area(geometries[outer]) / 2
@@ -321,10 +321,10 @@ class BurntPolygons:
         return np.asarray(np.ceil(rows.max(axis=0))).astype(np.int64)
 
     def _near(self, window: Window, *, cut: bool = False) -> Iterator[_Columns]:
-        """Yield geometries in the CRS of the scene that touch a window, their kinds, ranks and numbers.
+        """Yield geometries in the CRS of the scene that touch a window, with their kinds, ranks and numbers.
 
-        With ``cut``, polygons of very many vertices are cut to the surroundings of the window first: else those of a
-        whole country would be moved and burnt anew for every window.
+        With ``cut``, polygons of very many vertices are clipped to the surroundings of the window first: else the
+        outline of a whole country would be reprojected and rasterized for every window.
         """
         outline = window_outline(self._scene, window)
         boxes = self._placing.boxes(outline)
@@ -338,7 +338,7 @@ class BurntPolygons:
 
 
 def _cut(geometries: np.ndarray, boxes: Sequence[Bounds]) -> np.ndarray:
-    """Cut polygons of many vertices to what is a little larger than some boxes."""
+    """Clip polygons of many vertices to slightly enlarged boxes."""
     many = shapely.get_num_coordinates(geometries) > _MANY
     if not many.any():
         return geometries
@@ -349,13 +349,13 @@ def _cut(geometries: np.ndarray, boxes: Sequence[Bounds]) -> np.ndarray:
 
 def _placing(labels: VectorLabels, scene: SceneInfo) -> Placing:
     if (labels.crs is None) != (scene.crs is None):
-        bare, why = (labels.path, "states no CRS") if labels.crs is None else (scene.path, "has no CRS that places it")
-        log.warning("%s %s; its coordinates are taken as they are.", bare, why)
+        bare = labels.path if labels.crs is None else scene.path
+        log.warning("%s has no CRS; its coordinates are used as they are.", bare)
     return Placing(labels.crs, scene, name=labels.path, error=LabelError)
 
 
 def window_outline(scene: SceneInfo, window: Window) -> Any:
-    """Return the four corners of a window as a polygon in the scene's CRS (rotated grids too)."""
+    """Return the outline of a window as a polygon in the CRS of the scene, whose grid may be rotated."""
     left, top = window.col_off, window.row_off
     right, bottom = left + window.width, top + window.height
     return shapely.Polygon(

@@ -23,7 +23,7 @@ from satseg.evaluation.polygons import PolygonSet, match_polygons
 from satseg.evaluation.tally import Count
 from satseg.files.names import open_raster
 from satseg.geo.vector_layer import VectorLayer
-from satseg.labels.class_found import Reading, Use, example_map, spell_few
+from satseg.labels.class_found import Reading, Use, example_map, list_few
 from satseg.labels.class_map import ClassMap
 from satseg.labels.class_values import ClassValues, Translation, own_name
 from satseg.labels.label_files import open_labels
@@ -233,8 +233,8 @@ def _common_classes(
         return source, dict(enumerate(names))
     known = dict(layer.values.pairs) if isinstance(layer, RasterLabels) else {}
     raise LabelError(
-        f"{path} does not name its values, {spell_few(values.codes)}; the labels have {', '.join(names)}.",
-        hint=f"Say which is which, for example: --class-map {example_map(values.codes, known)}",
+        f"{path} does not name its values, {list_few(values.codes)}; the labels have {', '.join(names)}.",
+        hint=f"Map them to classes, for example with `class_map={example_map(values.codes, known)!r}`",
     )
 
 
@@ -344,7 +344,7 @@ def _match_polygons(
     if not tally[:, Count.LABEL_OBJECTS].any() and not source.empty:
         raise LabelError(
             f"No polygon of the labels {source.path} lies where the map {mapped.path} does.",
-            hint="Check that both cover the same place, and that their CRS are stated rightly.",
+            hint="Check that both cover the same ground and that their CRSs are right.",
         )
     counts = np.zeros((len(names), len(names)), dtype=np.int64)
     return report(counts, tally, names, settings=measures.settings("polygon"))

@@ -127,5 +127,5 @@ class LabelReading:
                 kept = shlex.quote(self.remembered)
                 error.hint = f"{error.hint} What is given replaces what is remembered, so give both: --class-map {kept}"
             raise
-        source.warn_of_unmet(self.mapping if beside else mapping, beside=beside, strict=beside is not None)
+        source.warn_of_unmatched(self.mapping if beside else mapping, beside=beside, strict=beside is not None)
         return source

@@ -169,14 +169,14 @@ def _of_raster(path: str) -> LabelValues:
     values = []
     for code, count in sorted(found.counts.items()):
         value = found.spell(code)
-        colour = colour_name(code) if found.coloured else found.told.colours.get(code)
+        colour = colour_name(code) if found.coloured else found.metadata.colours.get(code)
         values.append(LabelValue(value, count, _known(count * pixel), _guess(found, code), colour))
     return LabelValues(path, "px", tuple(values), found.unknown)
 
 
 def _guess(found: FoundValues, code: int) -> str:
     """Return the class that a value seems to be; what may mean unlabelled is left to the user."""
-    name = found.told.names.get(code)
+    name = found.metadata.names.get(code)
     if name is not None:
         return name
     if found.coloured:

@@ -14,7 +14,7 @@ from satseg.errors import SceneError
 from satseg.labels.class_bands import ClassBands
 from satseg.labels.class_found import Reading, Use
 from satseg.labels.class_map import ClassMap, order_names
-from satseg.labels.class_map_check import say_unmet
+from satseg.labels.class_map_check import unmatched_message
 from satseg.labels.class_values import ClassValues, Translation, own_name
 from satseg.records import Progress, no_progress
 
@@ -59,7 +59,9 @@ class MapClasses:
             )
             return cls(None, None, band)
         values = ClassValues(paths, Reading(class_map, band=band, use=Use.POLYGONS), progress)
-        unmet = None if class_map is None else say_unmet(", ".join(map(str, paths)), class_map, values.spellings)
+        unmet = (
+            None if class_map is None else unmatched_message(", ".join(map(str, paths)), class_map, values.spellings)
+        )
         if unmet is not None:
             log.warning(unmet)
         return cls(_with_ids_as_values(values) or table_of(values, class_map), values, band)
@@ -120,7 +122,7 @@ def _hold_ids(paths: Sequence[str | Path], band: int | None) -> bool:
     for path in paths:
         with ClassBands(path, band=band) as bands:
             dtype = np.dtype(bands.info.bands.dtype)
-            ids = dtype.itemsize > 1 and not bands.coloured and not bands.told.names
+            ids = dtype.itemsize > 1 and not bands.coloured and not bands.metadata.names
             if first is not None and ids != first:
                 raise SceneError(f"{path} has not the classes of {paths[0]}.", hint="Write a file for each.")
             first = ids

@@ -79,7 +79,7 @@ def on_scene(source: LabelSource, info: SceneInfo) -> Labels:
         paths = ", ".join(layer.path for layer in layers)
         raise LabelError(
             f"No label of {paths} touches the scene {info.path}.",
-            hint="Check that both cover the same place, and that their CRS are stated rightly.",
+            hint="Check that both cover the same ground and that their CRSs are right.",
         )
     return source.on(info)
 

@@ -236,7 +236,7 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
             boundary=outline_width(lengths.boundary, infos),
             progress=progress,
         )
-        source.warn_of_unmet(given.class_map)  # one that is kept may speak of other labels
+        source.warn_of_unmatched(given.class_map)  # one that is kept may speak of other labels
         check_empty(options.keep_empty, source.classes)
         asked = asked_for(options, base, paired=paired is not None, given_splits=found.given_splits)
         layout = first_layout(

@@ -69,8 +69,8 @@ _RADAR = ("tile", "--pairs", "S1/{stem}_S1Hand.tif", "labels/{stem}_LabelHand.ti
 def test_radar_chips_are_asked_about_once_and_cut_by_the_line_that_is_told(satseg: _Satseg) -> None:
     asked = satseg(*_RADAR)
     assert asked.code == 1
-    assert f"5 more, holds values below 0, which could be classes, or mean unlabelled: -1 ({6 * 96} px)" in asked.stderr
-    assert "hint: Say which: --unlabelled -1, or --class-map -1=ignore,0=NAME,1=NAME" in asked.stderr
+    assert f"5 more, holds negative values, which may be classes, or mean unlabelled: -1 ({6 * 96} px)" in asked.stderr
+    assert "hint: Use --unlabelled -1, or --class-map -1=ignore,0=NAME,1=NAME" in asked.stderr
     done = satseg(*_RADAR, "--class-map", "-1=ignore,0=dry,1=water", "--json")
     assert done.code == 0, done.stderr
     summary = json.loads(done.stdout)

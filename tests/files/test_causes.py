@@ -140,7 +140,7 @@ def test_a_pipe_is_refused_before_anybody_waits_for_it(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.tif")
     with pytest.raises(SceneError, match=r"pipe\.tif is a pipe, not a file"):
         Scene.open(tmp_path / "pipe.tif")
-    with pytest.raises(LabelError, match=r"pipe\.tif are a pipe, and no file"):
+    with pytest.raises(LabelError, match=r"pipe\.tif are a pipe, not a file"):
         open_labels(tmp_path / "pipe.tif")
 
 

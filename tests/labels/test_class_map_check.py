@@ -1,4 +1,4 @@
-"""What class maps and labels do not know of each other."""
+"""Values that class maps lack, and keys that no value matches."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from affine import Affine
 
 from satseg.errors import LabelError
 from satseg.labels.class_map import ClassMap
-from satseg.labels.class_map_check import likely_class, say_unmet, say_unnamed
+from satseg.labels.class_map_check import likely_class, unmatched_message, unnamed_message
 from satseg.labels.label_files import open_labels
 
 CROPS = ["Vårbyg", "Vårbyg", "Kartofler, spise-", "Vinterhvede"]
@@ -41,11 +41,11 @@ def test_all_features_that_a_class_map_lacks_are_told_at_once_with_the_line_to_t
         open_labels(fields, class_field="crop", class_map=ClassMap.parse("Varbyg=barley,Vinter*=winter"))
     assert caught.value.message == (
         f"{fields} holds the values Vårbyg (2 features), Kartofler, spise- (1 feature), "
-        "which --class-map does not name."
+        "which `class_map` does not name."
     )
     hint = caught.value.hint or ""
-    assert hint.startswith("Did you mean 'Varbyg' by 'Vårbyg'? Add --class-map 'Vårbyg=Vårbyg,")
-    line = hint.split("--class-map '")[1].split("'")[0]
+    assert hint.startswith("Did you mean 'Varbyg' by 'Vårbyg'? Add `class_map='Vårbyg=Vårbyg,")
+    line = hint.split("`class_map='")[1].split("'`")[0]
     both = ClassMap.parse(f"{line},Vinter*=winter")
     assert both.names == {"Vårbyg": "Vårbyg", "Kartofler, spise-": "Kartofler, spise-", "Vinter*": "winter"}
     known = open_labels(fields, class_field="crop", class_map=both).classes.names
@@ -57,9 +57,9 @@ def test_values_that_each_of_three_scenes_lacks_are_told_at_once(tmp_path: Path)
     with pytest.raises(LabelError) as caught:
         open_labels(masks, class_map=ClassMap.parse("1=bare"))
     assert caught.value.message == (
-        f"{masks['a']}, with 2 more, holds the values 7 (1 px), 8 (1 px), 9 (1 px), which --class-map does not name."
+        f"{masks['a']}, with 2 more, holds the values 7 (1 px), 8 (1 px), 9 (1 px), which `class_map` does not name."
     )
-    assert "--class-map '7=class 7,8=class 8,9=class 9'" in str(caught.value.hint)
+    assert "`class_map='7=class 7,8=class 8,9=class 9'`" in str(caught.value.hint)
 
 
 def test_many_files_that_lack_values_are_told_in_one_short_sentence(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_many_files_that_lack_values_are_told_in_one_short_sentence(tmp_path: Pa
         open_labels(files, class_field="crop", class_map=ClassMap.parse("Rug=rye"))
     values = ", ".join(f"kind {number} (1 feature)" for number in range(6))
     assert caught.value.message == (
-        f"{files['0']}, with 5 more, holds the values {values}, which --class-map does not name."
+        f"{files['0']}, with 5 more, holds the values {values}, which `class_map` does not name."
     )
 
 
@@ -91,9 +91,9 @@ def test_files_of_labels_are_told_of_together(fields: Path, tmp_path: Path) -> N
     assert caught.value.message == (
         f"{ground} holds the value 7 (2 px); {fields} holds the value Kartofler, spise- (1 feature); "
         f"{tmp_path / 'more.gpkg'} holds the values Rug (1 feature), unknown (1 feature), "
-        "which --class-map does not name."
+        "which `class_map` does not name."
     )
-    line = (caught.value.hint or "").split("--class-map '")[1].split("'")[0]
+    line = (caught.value.hint or "").split("`class_map='")[1].split("'`")[0]
     assert ClassMap.parse(line).names == {
         "Kartofler, spise-": "Kartofler, spise-",
         "Rug": "Rug",
@@ -117,7 +117,7 @@ def test_a_value_is_proposed_as_a_class_unless_it_says_that_nobody_knows(value: 
 def test_without_a_field_the_field_is_what_lacks(fields: Path) -> None:
     with pytest.raises(LabelError, match=r"holds the value fields \(4 features\)") as caught:
         open_labels(fields, class_map=ClassMap.parse("Vinter*=winter"))
-    assert (caught.value.hint or "").startswith("Without --class-field")
+    assert (caught.value.hint or "").startswith("Without `class_field`")
 
 
 def test_rasters_that_belong_together_are_told_of_together(tmp_path: Path) -> None:
@@ -131,22 +131,22 @@ def test_rasters_that_belong_together_are_told_of_together(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("Varbyg=barley,*=other", "'Varbyg' (did you mean 'Vårbyg'?). So nothing is of the class barley"),
+        ("Varbyg=barley,*=other", "'Varbyg' (did you mean 'Vårbyg'?). The class remains empty: barley"),
         ("Varbyg=ignore,*=other", "'Varbyg' (did you mean 'Vårbyg'?)"),
         ("Varbyg=other,*=other", "'Varbyg' (did you mean 'Vårbyg'?)"),
         (
             "vinter hvede=wheat,*=other",
-            "'vinter hvede' (did you mean 'Vinterhvede'?). So nothing is of the class wheat",
+            "'vinter hvede' (did you mean 'Vinterhvede'?). The class remains empty: wheat",
         ),
-        ("Rug=rye,*=other", "'Rug'. So nothing is of the class rye"),
-        ("Rug=rye,Sommer*=summer,*=other", "'Rug', 'Sommer*'. So nothing is of the classes rye, summer"),
+        ("Rug=rye,*=other", "'Rug'. The class remains empty: rye"),
+        ("Rug=rye,Sommer*=summer,*=other", "'Rug', 'Sommer*'. The classes remain empty: rye, summer"),
         ("Rug=cereal,Vinter*=cereal,*=other", "'Rug'"),
         (
             "Kartofel*=potato,*=other",
-            "'Kartofel*' (did you mean 'Kartofler, spise-'?). So nothing is of the class potato",
+            "'Kartofel*' (did you mean 'Kartofler, spise-'?). The class remains empty: potato",
         ),
-        ("*hvete=wheat,*=other", "'*hvete' (did you mean 'Vinterhvede'?). So nothing is of the class wheat"),
-        ("*xy*=odd,*=other", "'*xy*'. So nothing is of the class odd"),
+        ("*hvete=wheat,*=other", "'*hvete' (did you mean 'Vinterhvede'?). The class remains empty: wheat"),
+        ("*xy*=odd,*=other", "'*xy*'. The class remains empty: odd"),
         ("Rug=ignore,Vårbyg=barley,Vinter*=wheat,*=other", None),
         ("*=other", None),
     ],
@@ -155,19 +155,19 @@ def test_names_that_no_value_has_are_told(
     fields: Path, caplog: pytest.LogCaptureFixture, text: str, told: str | None
 ) -> None:
     class_map = ClassMap.parse(text)
-    open_labels(fields, class_field="crop", class_map=class_map).warn_of_unmet(class_map)
-    expected = [f"No such value in {fields} as --class-map names: {told}."] if told else []
+    open_labels(fields, class_field="crop", class_map=class_map).warn_of_unmatched(class_map)
+    expected = [f"{fields} has none of these values of `class_map`: {told}."] if told else []
     assert caplog.messages == expected
 
 
 def test_names_and_colours_and_numbers_all_meet_a_value() -> None:
     values = {"water": ("water", "1", "#0000ff"), "2": ("2",)}
     for text in ("water=a", "1=a", "#0000FF=a", "w*=a", "2=a"):
-        assert say_unmet("x", ClassMap.parse(text), values) is None
-    assert say_unmet("x", ClassMap.parse("3=a,1=b"), values) == (
-        "No such value in x as --class-map names: '3'. So nothing is of the class a."
+        assert unmatched_message("x", ClassMap.parse(text), values) is None
+    assert unmatched_message("x", ClassMap.parse("3=a,1=b"), values) == (
+        "x has none of these values of `class_map`: '3'. The class remains empty: a."
     )
-    assert say_unmet("x", ClassMap.parse("3=a,1=b"), values, only_alike=True) is None
+    assert unmatched_message("x", ClassMap.parse("3=a,1=b"), values, only_alike=True) is None
 
 
 def test_letters_that_look_alike_are_the_same_value() -> None:
@@ -175,14 +175,14 @@ def test_letters_that_look_alike_are_the_same_value() -> None:
         class_map = ClassMap.parse(unicodedata.normalize(text, "Vårbyg") + "=barley")  # type: ignore[arg-type]
         found = unicodedata.normalize(value, "Vårbyg")  # type: ignore[arg-type]
         assert class_map.find(found) == "barley"
-        assert say_unmet("x", class_map, {found: (found,)}) is None
+        assert unmatched_message("x", class_map, {found: (found,)}) is None
 
 
 def test_long_lists_end() -> None:
     counts = Counter({f"crop {i:02d}": 100 - i for i in range(30)})
-    message, hint = say_unnamed([("x", counts, "feature")], ClassMap.parse("a=b"))
+    message, hint = unnamed_message([("x", counts, "feature")], ClassMap.parse("a=b"))
     assert "crop 11 (89 features) and 18 more" in message
     assert hint == (
-        "Write all of them as a table, satseg info x --class-field FIELD --class-map - > classes.csv, edit it, and add "
-        "--class-map classes.csv; or --class-map '*=ignore' for all that is not named."
+        "Write all of them to a table classes.csv with `satseg.info` of x, `class_field` and `class_map='-'`; edit it, "
+        "and add `class_map='classes.csv'`; or add `class_map='*=ignore'` to ignore the rest."
     )

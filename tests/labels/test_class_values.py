@@ -85,7 +85,7 @@ def test_colours_are_asked_about_with_their_pixels_and_the_line_to_type(tmp_path
     path = write(tmp_path / "mask.tif", colours(RED, (255, 0, 7), BLACK))
     with pytest.raises(ClassRasterError, match=r"colours.*: #000000 \(160 px\), #ff0000 \(20 px\), #ff0007") as caught:
         open_labels(path)
-    assert caught.value.hint == 'Say which: --class-map "#000000=NAME,#ff0000=NAME,#ff0007=NAME"'
+    assert caught.value.hint == "Name them: `class_map='#000000=NAME,#ff0000=NAME,#ff0007=NAME'`"
 
 
 @pytest.mark.parametrize("alpha", [False, True])
@@ -158,9 +158,9 @@ def test_palettes_that_differ_are_asked_about_and_read_by_colour(tmp_path: Path)
     }
     files = {name: str(path) for name, path in paths.items()}
     for class_map in (None, ClassMap.parse("0=background,1=building")):
-        with pytest.raises(ClassRasterError, match="The same value stands for other colours") as caught:
+        with pytest.raises(ClassRasterError, match="A value has different colours") as caught:
             open_labels(files, class_map=class_map)
-        assert caught.value.hint == 'Say which: --class-map "#000000=NAME,#ff0000=NAME"'
+        assert caught.value.hint == "Name them: `class_map='#000000=NAME,#ff0000=NAME'`"
     values = ClassValues(list(files.values()), Reading(ClassMap.parse("#000000=background,#ff0000=building")))
     assert values.classes_of(files["one.tif"]) == {0: "background", 1: "building"}
     assert values.classes_of(files["two.tif"]) == {0: "building", 1: "background"}
@@ -169,9 +169,9 @@ def test_palettes_that_differ_are_asked_about_and_read_by_colour(tmp_path: Path)
 def test_nodata_0_beside_one_class_is_asked_about_and_a_class_where_it_is_named(tmp_path: Path) -> None:
     path = write(tmp_path / "roofs.tif", mask(), nodata=0)
     for class_map in (None, ClassMap.parse("1=roof")):
-        with pytest.raises(LabelError, match=r"nothing but 1, and 0 as nodata \(120 px\)") as caught:
+        with pytest.raises(LabelError, match=r"holds only 1, and 0 as nodata \(120 px\)") as caught:
             open_labels(path, class_map=class_map)
-        assert "--class-map 0=background,1=NAME" in (caught.value.hint or "")
+        assert "`class_map='0=background,1=NAME'`" in (caught.value.hint or "")
     text = "0=background,1=roof"
     assert read(path, text)[:, 0].tolist() == [1] * 4 + [0] * 6
     moved = read(path, text, SHIFTED)
@@ -183,7 +183,7 @@ def test_nodata_0_beside_one_class_is_asked_about_and_a_class_where_it_is_named(
 @pytest.mark.parametrize(("nodata", "dtype"), [(255, "uint8"), (-9999, "float32"), (2, "int16")])
 def test_any_nodata_beside_one_class_is_asked_about(tmp_path: Path, nodata: int, dtype: str) -> None:
     path = write(tmp_path / "roofs.tif", mask(nodata, 1, dtype), nodata=nodata)
-    with pytest.raises(LabelError, match=rf"nothing but 1, and {nodata} as nodata \(120 px\)"):
+    with pytest.raises(LabelError, match=rf"holds only 1, and {nodata} as nodata \(120 px\)"):
         open_labels(path)
     write(tmp_path / "nothing.tif", mask(nodata, 0, dtype), nodata=nodata)
     assert open_labels(tmp_path / "nothing.tif").classes.names == ("class 0",)
@@ -200,10 +200,10 @@ def test_values_below_0_of_all_rasters_are_asked_about_at_once(tmp_path: Path) -
         with pytest.raises(LabelError) as caught:
             open_labels(labels)
         assert caught.value.message == (
-            f"{files[1]}, with 2 more, holds values below 0, which could be classes, or mean unlabelled: {told}."
+            f"{files[1]}, with 2 more, holds negative values, which may be classes, or mean unlabelled: {told}."
         )
         assert caught.value.hint == (
-            "Say which: --unlabelled -9 --unlabelled -1, or --class-map -9=ignore,-1=ignore,0=NAME,1=NAME,7=NAME"
+            "Use `unlabelled=-9` `unlabelled=-1`, or `class_map='-9=ignore,-1=ignore,0=NAME,1=NAME,7=NAME'`"
         )
 
 
@@ -212,10 +212,10 @@ def test_values_below_0_are_asked_about(tmp_path: Path) -> None:
     values[9] = 1
     path = write(tmp_path / "chip.tif", values)
     with pytest.raises(
-        LabelError, match=r"below 0, which could be classes, or mean unlabelled: -1 \(100 px\)"
+        LabelError, match=r"negative values, which may be classes, or mean unlabelled: -1 \(100 px\)"
     ) as caught:
         open_labels(path)
-    assert caught.value.hint == "Say which: --unlabelled -1, or --class-map -1=ignore,0=NAME,1=NAME"
+    assert caught.value.hint == "Use `unlabelled=-1`, or `class_map='-1=ignore,0=NAME,1=NAME'`"
     expected = [0] * 4 + [255] * 5 + [1]
     assert read(path, unlabelled=[-1])[:, 0].tolist() == expected
     assert read(path, "-1=ignore,0=land,1=water")[:, 0].tolist() == expected
@@ -227,7 +227,7 @@ def test_nodata_0_beside_several_classes_is_unlabelled_and_told(
     values = mask(0, 1)
     values[9] = 2
     assert (read(write(tmp_path / "cover.tif", values, nodata=0))[4:9] == 255).all()
-    assert "100 px of nodata, 0, are taken for unlabelled" in caplog.text
+    assert "100 px of nodata (0) are treated as unlabelled" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -269,7 +269,11 @@ def test_what_was_compressed_with_loss_is_refused_whoever_compressed_it(tmp_path
     with rasterio.open(jpeg) as dataset:
         blurred = write(tmp_path / "blurred.png", dataset.read(1), driver="PNG")
         colours = write(tmp_path / "colours.jpg", np.stack([dataset.read(1), 255 - dataset.read(1), 0 * blocks]))
-    for path, message in ((jpeg, "with loss"), (tiff, "with loss"), (blurred, "mask of 0 and 255 that was compressed")):
+    for path, message in (
+        (jpeg, "lossy compression"),
+        (tiff, "lossy compression"),
+        (blurred, "mask of 0 and 255 that was resampled"),
+    ):
         for text in (None, "0=background,255=building"):
             with pytest.raises(ClassRasterError, match=message):
                 open_labels(path, class_map=None if text is None else ClassMap.parse(text))
@@ -282,14 +286,14 @@ def test_what_was_compressed_with_loss_is_refused_whoever_compressed_it(tmp_path
 def test_a_little_noise_about_0_and_255_is_enough(tmp_path: Path) -> None:
     values = mask(0, 255)
     values[0, :5], values[9, :5] = [255, 254, 253, 254, 255], [0, 1, 2, 1, 0]
-    with pytest.raises(ClassRasterError, match=r"mask of 0 and 255 .* it also holds 4 values between them"):
+    with pytest.raises(ClassRasterError, match=r"mask of 0 and 255 .* it also has 4 values between them"):
         open_labels(write(tmp_path / "a.png", values, driver="PNG"))
 
 
 def test_a_picture_is_no_class_raster(tmp_path: Path) -> None:
     values = np.arange(200, dtype=np.uint8).reshape(10, 20)
     path = write(tmp_path / "photo.tif", values)
-    with pytest.raises(ClassRasterError, match="holds 200 different values and names none of them"):
+    with pytest.raises(ClassRasterError, match="has 200 different values without names"):
         open_labels(path)
     assert ClassValues([path], Reading(use=Use.POLYGONS)).codes == list(range(200))
 
@@ -365,9 +369,9 @@ def test_values_that_a_class_map_lacks_are_told_all_at_once(tmp_path: Path) -> N
     values = mask(2, 3)
     values[9, :5] = 7
     path = write(tmp_path / "a.tif", values)
-    with pytest.raises(LabelError, match=r"holds the values 3 \(80 px\), 7 \(5 px\), which --class-map") as caught:
+    with pytest.raises(LabelError, match=r"holds the values 3 \(80 px\), 7 \(5 px\), which `class_map`") as caught:
         open_labels(path, class_map=ClassMap.parse("2=road"))
-    assert "--class-map '3=class 3,7=class 7', with other" in (caught.value.hint or "")
+    assert "`class_map='3=class 3,7=class 7'`, with other" in (caught.value.hint or "")
 
 
 def test_a_raster_without_names_is_not_taken_for_the_classes_of_a_table(tmp_path: Path) -> None:
@@ -375,7 +379,7 @@ def test_a_raster_without_names_is_not_taken_for_the_classes_of_a_table(tmp_path
     table = ClassTable.from_names(["background", "building", "tree"])
     with pytest.raises(LabelError, match=r"does not name its values, 0, 1; the classes are background, bu") as caught:
         open_labels(path, classes=table)
-    assert (caught.value.hint or "").endswith("--class-map 0=background,1=building")
+    assert (caught.value.hint or "").endswith("`class_map='0=background,1=building'`")
     assert open_labels(path, classes=ClassTable.from_names(["class 0", "class 1"])).classes.names[1] == "class 1"
 
 
@@ -425,8 +429,8 @@ def test_every_value_becomes_the_class_that_the_map_names(tmp_path: Path, classe
 @pytest.mark.parametrize(
     ("bands", "message"),
     [
-        (np.zeros((2, 4, 4), dtype=np.uint8), "no class raster: it has 2 bands"),
-        (np.zeros((3, 4, 4), dtype=np.uint16), "no class raster: it has 3 bands"),
+        (np.zeros((2, 4, 4), dtype=np.uint8), "not a class raster: it has 2 bands"),
+        (np.zeros((3, 4, 4), dtype=np.uint16), "not a class raster: it has 3 bands"),
         (np.full((1, 4, 4), 0.5, dtype=np.float32), "holds float32 values such as 0.5"),
         (np.full((1, 4, 4), 2**63, dtype=np.uint64), "holds uint64 values such as 9.22337e"),
     ],

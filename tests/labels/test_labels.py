@@ -79,7 +79,7 @@ def test_blanks_and_nan_name_no_class_and_blanks_around_a_name_are_none_of_it(
     shapes = [box(i, 0, i + 1, 1) for i in range(6)]
     path = write(tmp_path / "a.gpkg", shapes, kind=["building ", " building", "building", "", "  ", None])
     assert open_labels(path, class_field="kind").classes.names == ("background", "building", "unknown")
-    assert "3 features have no kind; they are named 'unknown'" in caplog.text
+    assert "3 features have no kind; their value is 'unknown'" in caplog.text
     text = ClassMap.parse("building=house,unknown=ignore")
     assert open_labels(path, class_field="kind", class_map=text).on(scene()).read(WHOLE)[0, :7].tolist() == [
         *[1, 1, 1, 255, 255, 255],
@@ -105,7 +105,7 @@ def test_an_attribute_of_lists_names_no_classes(tmp_path: Path) -> None:
         ],
     }
     (tmp_path / "a.geojson").write_text(json.dumps(collection))
-    with pytest.raises(LabelError, match=r"holds lists, such as \['a', 'b'\]"):
+    with pytest.raises(LabelError, match=r"holds values of type list, such as \['a', 'b'\]"):
         open_labels(tmp_path / "a.geojson", class_field="kind")
 
 
@@ -243,7 +243,7 @@ def test_what_a_class_map_ignores_is_ignored(tmp_path: Path) -> None:
 
 def test_a_value_that_no_class_map_names_is_not_guessed(tmp_path: Path) -> None:
     with pytest.raises(
-        LabelError, match=r"holds the value park \(1 feature\), which --class-map does not name"
+        LabelError, match=r"holds the value park \(1 feature\), which `class_map` does not name"
     ) as caught:
         open_labels(
             two_kinds(tmp_path / "a.gpkg"), class_field="kind", class_map=ClassMap.parse("1=water,residential=building")
@@ -263,7 +263,7 @@ def test_a_condition_chooses_features(tmp_path: Path) -> None:
     with pytest.raises(LabelError, match="cannot be read") as caught:
         open_labels(two_kinds(tmp_path / "b.gpkg"), where="kind = (")
     assert caught.value.hint == "The condition was `where='kind = ('`."
-    with pytest.raises(LabelError, match="hold no feature that meets the condition"):
+    with pytest.raises(LabelError, match="have no feature that meets the condition"):
         open_labels(two_kinds(tmp_path / "c.gpkg"), where="level > 9")
 
 
@@ -276,7 +276,7 @@ def test_the_burn_order_decides_what_lies_on_top(tmp_path: Path, order: str, on_
 
 
 def test_an_order_by_words_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(LabelError, match=r"'kind' of .* does not hold numbers"):
+    with pytest.raises(LabelError, match=r"'kind' of .* is not numeric"):
         open_labels(two_kinds(tmp_path / "a.gpkg"), burn_order="kind")
 
 
@@ -360,9 +360,9 @@ def test_a_raster_of_0_and_255_is_not_guessed_at(tmp_path: Path) -> None:
     values = np.zeros((10, 20), dtype=np.uint8)
     values[2:4] = 255
     path = write_raster(tmp_path / "mask.tif", values)
-    with pytest.raises(LabelError, match="255 could be a class, or mean unlabelled") as caught:
+    with pytest.raises(LabelError, match="255 may be a class, or mean unlabelled") as caught:
         open_labels(path)
-    assert "--unlabelled 255" in (caught.value.hint or "")
+    assert "`unlabelled=255`" in (caught.value.hint or "")
     assert open_labels(path, unlabelled=[255]).on(scene()).read(WHOLE)[[0, 2], 0].tolist() == [0, 255]
     named = open_labels(path, class_map=ClassMap.parse("0=background,255=road"))
     assert named.classes.names == ("background", "road")
@@ -471,5 +471,5 @@ def test_a_scene_without_features_may_have_a_file_without_attributes(tmp_path: P
     assert source.classes.names == ("background", "rye")
     with source.on(replace(scene(), path="b")) as labels:
         assert (labels.read(WHOLE) == 0).all()
-    with pytest.raises(LabelError, match="None of the files of labels holds a feature, such as"):
+    with pytest.raises(LabelError, match="None of the label files has a feature, such as"):
         open_labels({"b": tmp_path / "none.geojson"}, class_field="crop")

@@ -184,7 +184,7 @@ def test_scenes_without_a_network_are_no_maps_and_the_hint_says_how_to_name_one(
 def test_values_that_could_mean_two_things_are_asked_about_with_an_option_that_there_is(chips: Path) -> None:
     with pytest.raises(LabelError, match="-1") as caught:
         evaluate(pairs=[chips / "maps", chips / "masks"])
-    assert "--unlabelled -1" in str(caught.value.hint)
+    assert "`unlabelled=-1`" in str(caught.value.hint)
 
 
 def test_pixels_of_the_classes_add_up_to_those_of_the_mean_though_the_map_leaves_some_out(

@@ -61,7 +61,7 @@ def test_a_network_reads_new_labels_as_those_it_was_trained_on_and_says_so(
     with caplog.at_level(logging.INFO, "satseg"):
         short = evaluate(folder / "run", [folder / "new.tif"], labels=folder / "new.gpkg", window=128, threads=1)
     assert "Labels are read like those behind" in caplog.text
-    assert "--class-field crop" in caplog.text
+    assert "`class_field='crop'`" in caplog.text
     told = {"class_field": "crop", "class_map": folder / "classes.csv"}
     said = evaluate(folder / "run", [folder / "new.tif"], labels=folder / "new.gpkg", window=128, threads=1, **told)
     assert short == said

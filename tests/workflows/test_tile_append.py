@@ -103,13 +103,13 @@ def test_options_that_are_given_again_replace_those_of_the_set(caplog: pytest.Lo
     tile(write_place(0), labels="0.gpkg", class_field="crop", where="year > 2022", **_WHOLE)
     with pytest.raises(LabelError, match="has the class 'Rug', which is not among background, Byg") as caught:
         tile(write_place(1), labels="1.gpkg", where="year > 2000", append=True)
-    assert "Say which is which: --class-map" in str(caught.value.hint)
+    assert "Map them to classes: `class_map=" in str(caught.value.hint)
     assert "Rug=NAME" in str(caught.value.hint)
     with pytest.raises(LabelError, match="has the class 'rye', which is not among background, Byg") as caught:
         tile("1.tif", labels="1.gpkg", where="year > 2000", class_map="Rug=rye,Byg=Byg", append=True)
     assert caught.value.hint == (
-        "Name one of these in --class-map: background, Byg. Other names need a new tile set: --overwrite, with "
-        "--class-map from the first call on."
+        "Use these names in `class_map`: background, Byg. Other names need a new tile set: use `overwrite=True`, and "
+        "`class_map` from the first call on."
     )
     tile("1.tif", labels="1.gpkg", where="year > 2000", class_map="Rug=Byg,Byg=Byg", append=True)
     assert made(1)["where"] == "year > 2000"
@@ -123,7 +123,7 @@ def test_a_class_map_adds_to_that_of_the_set(caplog: pytest.LogCaptureFixture) -
         frame["crop"] = ["Rug", "Byg", "Havre"][number]
         frame.to_file(f"{number}.gpkg")
     tile("0.tif", labels="0.gpkg", class_field="crop", class_map="Rug=cereal,Sø=water", **_WHOLE)
-    with pytest.raises(LabelError, match=r"1.gpkg holds the value Byg \(2 features\), which --class-map does not name"):
+    with pytest.raises(LabelError, match=r"1.gpkg holds the value Byg \(2 features\), which `class_map` does not name"):
         tile("1.tif", labels="1.gpkg", append=True)
     with caplog.at_level(logging.WARNING, "satseg"):
         tile("1.tif", labels="1.gpkg", append=True, class_map="Byg=cereal")

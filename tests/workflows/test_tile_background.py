@@ -144,5 +144,5 @@ def test_what_lies_outside_is_recorded_and_kept(tmp_path: Path, scene: Path) -> 
 
 
 def test_nothing_else_lies_outside(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--outside takes background or ignore, not 'nothing'"):
+    with pytest.raises(UsageError, match="`outside='nothing'` is neither background nor ignore"):
         open_labels(write_fields(tmp_path / "fields.gpkg", 12), outside="nothing")

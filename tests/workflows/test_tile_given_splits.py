@@ -216,7 +216,7 @@ def test_a_class_map_that_comes_too_late_is_told_what_works() -> None:
     tile(pairs=first, split="train")
     with pytest.raises(LabelError, match="has the class 'cleared', which is not among class 0, class 1") as caught:
         tile(pairs=second, split="val", append=True, class_map="0=forest,1=cleared")
-    assert str(caught.value.hint).startswith("Leave out --class-map, or name one of these in it: class 0, class 1.")
-    assert "--overwrite, with --class-map from the first call on" in str(caught.value.hint)
+    assert str(caught.value.hint).startswith("Use these names in `class_map`, or leave it out: class 0, class 1.")
+    assert "`overwrite=True`, and `class_map` from the first call on" in str(caught.value.hint)
     tile(pairs=second, split="val", append=True)
     assert TileSet.open("tiles").classes.names == ("class 0", "class 1")

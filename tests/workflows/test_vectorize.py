@@ -221,9 +221,9 @@ def test_shares_of_8_bits_have_the_threshold_of_what_they_stand_for(tmp_path: Pa
     summary = vectorize(path, output=tmp_path / "out.gpkg", settings=VectorizeSettings(raw=True, band=2, threshold=0.5))
     assert list(summary.polygons) == ["wood"]
     assert geopandas.read_file(tmp_path / "out.gpkg", layer="out").pixels.sum() == (shares[1] >= 127).sum()
-    with pytest.raises(SceneError, match="with a scale or an offset") as caught:
+    with pytest.raises(SceneError, match="has a scale or an offset") as caught:
         vectorize(path, output=tmp_path / "out.gpkg", settings=VectorizeSettings(raw=True, band=2))
-    assert "--threshold" in caught.value.hint
+    assert "`threshold`" in caught.value.hint
 
 
 def test_polygons_of_every_format_are_labels_again(tmp_path: Path, classes: np.ndarray) -> None:
