@@ -1,4 +1,7 @@
-"""One name is one name, in every parameter that takes several."""
+"""One name is one name, in every parameter that takes several.
+
+Covers ``signatures``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What functions return can be read, kept and passed on."""
+"""What functions return can be read, kept and passed on.
+
+Covers ``records``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What every network must do, whatever it is: the model contract of the design."""
+"""What every network must do, whatever it is: the model contract of the design.
+
+Covers ``models/*`` and ``nn/*``.
+"""
 
 from __future__ import annotations
 

@@ -1,3 +1,5 @@
+"""Covers ``settings``."""
+
 from __future__ import annotations
 
 import math

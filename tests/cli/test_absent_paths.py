@@ -1,4 +1,7 @@
-"""What is absent is said to be so, at once: nothing is imported that takes seconds."""
+"""What is absent is said to be so, at once: nothing is imported that takes seconds.
+
+Covers ``presence``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Exit codes and messages of the command line."""
+"""Exit codes and messages of the command line.
+
+Covers ``failures`` and ``workflows/versions``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What goes to stdout, what goes to stderr, and what is drawn."""
+"""What goes to stdout, what goes to stderr, and what is drawn.
+
+Covers ``progress``.
+"""
 
 from __future__ import annotations
 

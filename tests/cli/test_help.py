@@ -1,4 +1,7 @@
-"""The help: complete, quick, and free of heavy imports."""
+"""The help: complete, quick, and free of heavy imports.
+
+Covers ``options``, ``demo`` and ``train``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""``satseg info`` and ``satseg models``."""
+"""``satseg info`` and ``satseg models``.
+
+Covers ``info_tables`` and ``workflows/info``.
+"""
 
 from __future__ import annotations
 

@@ -1,3 +1,5 @@
+"""Covers ``measures``."""
+
 from __future__ import annotations
 
 import math

@@ -1,3 +1,5 @@
+"""Covers ``blocks``."""
+
 from __future__ import annotations
 
 import math

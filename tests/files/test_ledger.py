@@ -1,3 +1,5 @@
+"""Covers ``prediction/output_checks``."""
+
 from __future__ import annotations
 
 from pathlib import Path

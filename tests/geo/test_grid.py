@@ -1,4 +1,7 @@
-"""Grids: compared in pixels, in whatever units; and places that cannot be."""
+"""Grids: compared in pixels, in whatever units; and places that cannot be.
+
+Covers ``raster/aligned`` and ``raster/regrid``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Polygons of one CRS on scenes in another: found where they are, bent as they should be, by a fast way."""
+"""Polygons of one CRS on scenes in another: found where they are, bent as they should be, by a fast way.
+
+Covers ``polygons``.
+"""
 
 from __future__ import annotations
 

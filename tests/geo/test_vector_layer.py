@@ -1,3 +1,5 @@
+"""Covers ``feature_store``."""
+
 from __future__ import annotations
 
 import os

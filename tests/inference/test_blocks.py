@@ -1,4 +1,7 @@
-"""Blocks of rows that are mapped apart join to the bytes of one pass."""
+"""Blocks of rows that are mapped apart join to the bytes of one pass.
+
+Covers ``decision`` and ``reading``.
+"""
 
 from __future__ import annotations
 

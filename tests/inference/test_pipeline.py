@@ -1,3 +1,5 @@
+"""Covers ``backend/finite``."""
+
 from __future__ import annotations
 
 import threading

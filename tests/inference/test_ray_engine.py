@@ -1,4 +1,7 @@
-"""Workers on a cluster give the bytes of one pass here, whatever happens to them."""
+"""Workers on a cluster give the bytes of one pass here, whatever happens to them.
+
+Covers ``ray_worker``, ``worker_pool`` and ``timing``.
+"""
 
 from __future__ import annotations
 

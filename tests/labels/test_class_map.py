@@ -1,4 +1,7 @@
-"""Class maps: as text, as CSV files and as dictionaries."""
+"""Class maps: as text, as CSV files and as dictionaries.
+
+Covers ``class_lists``.
+"""
 
 from __future__ import annotations
 

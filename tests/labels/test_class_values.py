@@ -1,4 +1,7 @@
-"""What the values of class rasters mean, whatever tool wrote them."""
+"""What the values of class rasters mean, whatever tool wrote them.
+
+Covers ``class_bands``, ``class_found``, ``class_names`` and ``class_questions``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Settings of labels (``satseg/labels/settings.py``)."""
+"""Settings of labels (``satseg/labels/settings.py``).
+
+Covers ``settings``.
+"""
 
 from __future__ import annotations
 

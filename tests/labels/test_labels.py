@@ -1,3 +1,5 @@
+"""Covers ``label_files``, ``vector_labels`` and ``raster_labels``."""
+
 from __future__ import annotations
 
 import json

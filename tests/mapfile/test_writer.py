@@ -1,3 +1,5 @@
+"""Covers ``work_raster``."""
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""Covers ``places``."""
+
 from __future__ import annotations
 
 import os

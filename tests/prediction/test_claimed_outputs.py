@@ -1,4 +1,7 @@
-"""Two runs, one output: the second is told who has it, whichever of its outputs that is, and writes nothing."""
+"""Two runs, one output: the second is told who has it, whichever of its outputs that is, and writes nothing.
+
+Covers ``outputs``.
+"""
 
 from __future__ import annotations
 

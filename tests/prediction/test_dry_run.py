@@ -1,3 +1,5 @@
+"""Covers ``shared_layer``."""
+
 from __future__ import annotations
 
 from dataclasses import replace

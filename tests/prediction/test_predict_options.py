@@ -1,4 +1,7 @@
-"""What users can ask of a map, with an oracle in place of a network."""
+"""What users can ask of a map, with an oracle in place of a network.
+
+Covers ``predictor``, ``planning``, ``streaming`` and ``settings``.
+"""
 
 from __future__ import annotations
 

@@ -1,3 +1,5 @@
+"""Covers ``prefetch``."""
+
 from __future__ import annotations
 
 import threading

@@ -1,3 +1,5 @@
+"""Covers ``source`` and ``block_reader``."""
+
 from __future__ import annotations
 
 import shutil

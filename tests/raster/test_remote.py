@@ -1,3 +1,5 @@
+"""Covers ``scene`` and ``rasterfile``."""
+
 from __future__ import annotations
 
 import shutil

@@ -1,3 +1,5 @@
+"""Covers ``rasterfile``."""
+
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor

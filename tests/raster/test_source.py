@@ -1,3 +1,5 @@
+"""Covers ``selection``."""
+
 from __future__ import annotations
 
 import pickle

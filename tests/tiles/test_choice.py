@@ -1,4 +1,7 @@
-"""Tiles and blocks that fill every split, on scenes of all shapes; labels are arrays here, and no file is read."""
+"""Tiles and blocks that fill every split, on scenes of all shapes; labels are arrays here, and no file is read.
+
+Covers ``plan`` and ``sources``.
+"""
 
 from __future__ import annotations
 

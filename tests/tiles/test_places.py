@@ -1,3 +1,5 @@
+"""Covers ``globe``."""
+
 from __future__ import annotations
 
 from dataclasses import replace

@@ -1,3 +1,5 @@
+"""Covers ``files/csv_table``."""
+
 from __future__ import annotations
 
 import logging

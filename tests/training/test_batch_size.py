@@ -1,3 +1,5 @@
+"""Covers ``backend/memory``."""
+
 from __future__ import annotations
 
 import torch

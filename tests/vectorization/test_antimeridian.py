@@ -1,4 +1,7 @@
-"""Polygons at the antimeridian and around poles: cut as RFC 7946 says, still a coverage of the same ground."""
+"""Polygons at the antimeridian and around poles: cut as RFC 7946 says, still a coverage of the same ground.
+
+Covers ``seam``.
+"""
 
 from __future__ import annotations
 

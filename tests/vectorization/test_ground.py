@@ -1,4 +1,7 @@
-"""Areas on the ellipsoid, against geodesic areas of densified outlines."""
+"""Areas on the ellipsoid, against geodesic areas of densified outlines.
+
+Covers ``wide``.
+"""
 
 from __future__ import annotations
 

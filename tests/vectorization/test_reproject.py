@@ -1,4 +1,7 @@
-"""Reprojected polygons: the same ground, still a coverage."""
+"""Reprojected polygons: the same ground, still a coverage.
+
+Covers ``densify`` and ``graticule``.
+"""
 
 from __future__ import annotations
 

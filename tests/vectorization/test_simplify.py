@@ -1,4 +1,7 @@
-"""Simplified maps stay maps: valid, no gap, no overlap, near the pixels, the same in strips of any height."""
+"""Simplified maps stay maps: valid, no gap, no overlap, near the pixels, the same in strips of any height.
+
+Covers ``smooth``.
+"""
 
 from __future__ import annotations
 

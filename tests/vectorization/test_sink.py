@@ -1,4 +1,8 @@
-"""The sink: rows in, complete files out, each read back by other programs."""
+"""The sink: rows in, complete files out, each read back by other programs.
+
+Covers ``gdal_writer``, ``geojson_writer``, ``parquet_writer``, ``layer``, ``table``, ``tally``, ``wkb``, ``style``
+and ``scene``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The tracer: the same polygons as GDAL's, as a valid coverage, however the rows arrive."""
+"""The tracer: the same polygons as GDAL's, as a valid coverage, however the rows arrive.
+
+Covers ``scan``, ``rings``, ``regions``, ``planar``, ``confidence`` and ``pieces``.
+"""
 
 from __future__ import annotations
 

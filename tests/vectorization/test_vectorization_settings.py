@@ -1,4 +1,7 @@
-"""The options in one record: what is wrong is said at once, and what is asked for can be typed again."""
+"""The options in one record: what is wrong is said at once, and what is asked for can be typed again.
+
+Covers ``settings``.
+"""
 
 from __future__ import annotations
 

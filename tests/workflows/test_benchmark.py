@@ -1,4 +1,7 @@
-"""Measuring networks, each in a process of its own."""
+"""Measuring networks, each in a process of its own.
+
+Covers ``profiling/apart``, ``profiling/cost`` and ``profiling/memory``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""One rule for class rasters: how ``evaluate`` and ``vectorize`` read what other tools wrote."""
+"""One rule for class rasters: how ``evaluate`` and ``vectorize`` read what other tools wrote.
+
+Covers ``label_reading`` and ``map_classes``.
+"""
 
 from __future__ import annotations
 

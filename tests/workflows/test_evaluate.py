@@ -1,3 +1,5 @@
+"""Covers ``score_network``, ``tiles/scores`` and ``cli/evaluate``."""
+
 from __future__ import annotations
 
 import json

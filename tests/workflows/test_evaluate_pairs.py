@@ -1,4 +1,7 @@
-"""Scenes or maps, each with labels of its own: scored together, as they are one by one."""
+"""Scenes or maps, each with labels of its own: scored together, as they are one by one.
+
+Covers ``scored_pairs``.
+"""
 
 from __future__ import annotations
 

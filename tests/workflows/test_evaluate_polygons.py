@@ -1,4 +1,7 @@
-"""Polygons against polygons, and against class rasters: object by object, on a grid, and by class."""
+"""Polygons against polygons, and against class rasters: object by object, on a grid, and by class.
+
+Covers ``compare`` and ``grid``.
+"""
 
 from __future__ import annotations
 

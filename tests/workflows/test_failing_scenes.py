@@ -1,4 +1,7 @@
-"""What fails in one scene stays there: the others are mapped, and the layer of all holds them whole."""
+"""What fails in one scene stays there: the others are mapped, and the layer of all holds them whole.
+
+Covers ``inference/crf_pass``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What a scene more costs does not grow with the number of scenes: calls are counted, since time would not be told."""
+"""What a scene more costs does not grow with the number of scenes: calls are counted, since time would not be told.
+
+Covers ``scene_progress``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What labels meant goes from tiles into the checkpoint, and from there into maps: new labels are read alike."""
+"""What labels meant goes from tiles into the checkpoint, and from there into maps: new labels are read alike.
+
+Covers ``labels/label_meaning``.
+"""
 
 from __future__ import annotations
 

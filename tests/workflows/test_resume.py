@@ -1,4 +1,7 @@
-"""Kill a prediction and continue it: the outputs have the bytes of an unbroken run."""
+"""Kill a prediction and continue it: the outputs have the bytes of an unbroken run.
+
+Covers ``prediction/scene_run``.
+"""
 
 from __future__ import annotations
 

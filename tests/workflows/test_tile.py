@@ -1,3 +1,5 @@
+"""Covers ``tiles/tileset``, ``tiles/cut``, ``tile_options`` and ``tile_provenance``."""
+
 from __future__ import annotations
 
 import logging

@@ -1,4 +1,7 @@
-"""Tile sets of small scenes: tiles and blocks that fill all splits are chosen, told, recorded, and kept."""
+"""Tile sets of small scenes: tiles and blocks that fill all splits are chosen, told, recorded, and kept.
+
+Covers ``tile_settings``.
+"""
 
 from __future__ import annotations
 

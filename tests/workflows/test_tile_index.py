@@ -1,4 +1,7 @@
-"""The index is the user's: it is edited, extended and checked, and all else goes by it."""
+"""The index is the user's: it is edited, extended and checked, and all else goes by it.
+
+Covers ``tiles/index``, ``tiles/check`` and ``check_tiles``.
+"""
 
 from __future__ import annotations
 

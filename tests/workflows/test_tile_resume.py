@@ -1,4 +1,7 @@
-"""An interrupted tiling goes on where it stood and ends with the same bytes."""
+"""An interrupted tiling goes on where it stood and ends with the same bytes.
+
+Covers ``tiles/build``, ``tiles/journal`` and ``tile_job``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What scenes are made of: stacks, bands, extra rasters, other resolutions, folders of pairs."""
+"""What scenes are made of: stacks, bands, extra rasters, other resolutions, folders of pairs.
+
+Covers ``tiles/twins`` and ``tile_warnings``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""How blocks, scenes and drawn regions become train, val and test, and that nothing leaks."""
+"""How blocks, scenes and drawn regions become train, val and test, and that nothing leaks.
+
+Covers ``tiles/regions``.
+"""
 
 from __future__ import annotations
 

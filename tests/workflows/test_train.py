@@ -1,3 +1,5 @@
+"""Covers ``runs/scalars``, ``train_record``, ``train_request`` and ``training_data``."""
+
 from __future__ import annotations
 
 import json

@@ -1,4 +1,7 @@
-"""``satseg vectorize``, as a function and as a command."""
+"""``satseg vectorize``, as a function and as a command.
+
+Covers ``class_raster``.
+"""
 
 from __future__ import annotations
 
