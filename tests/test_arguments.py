@@ -366,7 +366,7 @@ def test_numbers_of_numpy_are_numbers() -> None:
 
 @pytest.mark.parametrize("given", [{"window": "big"}, {"sieve": 1.5}, {"compile": "yes"}, {"polygons": {}}])
 def test_settings_of_another_type_are_refused(given: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match=f"^{next(iter(given))} is "):
+    with pytest.raises(UsageError, match=f"^`{next(iter(given))}` is "):
         satseg.PredictionSettings(**given)
 
 

@@ -7,7 +7,7 @@ import stat
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -138,34 +138,6 @@ def stdin_is_pipe() -> bool:
 def names(text: str | None) -> tuple[str, ...] | None:
     """Return the names in a text with commas between, or None where there is no text."""
     return split_names(text) if text else None
-
-
-def factors(text: str, option: str) -> tuple[float, ...]:
-    """Return the numbers in a text with commas between.
-
-    Raises:
-        UsageError: One of them is no number.
-    """
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError as error:
-        raise UsageError(
-            f"{option} {text} is not a list of numbers.", hint=f"For example {option} 0.75,1,1.25"
-        ) from error
-
-
-def count_or_auto(text: str, option: str) -> int | Literal["auto"]:
-    """Return a whole number from 0, or ``auto``.
-
-    Raises:
-        UsageError: It is neither.
-    """
-    if text == "auto":
-        return "auto"
-    number = text.strip().removesuffix("px").strip()
-    if not number.isdecimal():
-        raise UsageError(f"{option} {text} is neither a whole number nor auto.")
-    return int(number)
 
 
 def pixels(value: str | int) -> int:

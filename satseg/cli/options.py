@@ -11,27 +11,25 @@ from typing import Annotated, Any
 import typer
 
 from satseg.errors import ArchitectureError, UsageError
+from satseg.settings import INPUTS, OUTPUTS
 
-_TALK = "What to say"
 _RUN = "How to run"
-_POLYGONS = "How polygons look"
 _LABELS = "What labels mean"
 _SCENES = "Which scenes"
 
 METRES = "a plain number is metres"
-_SQUARE_METRES = "a plain number is square metres"
 
 Json = Annotated[
     bool,
-    typer.Option("--json", help="Print the result as one line of JSON on stdout.", rich_help_panel=_TALK),
+    typer.Option("--json", help="Print the result as one line of JSON on stdout.", rich_help_panel=OUTPUTS),
 ]
 Quiet = Annotated[
     bool,
-    typer.Option("--quiet", "-q", help="Say nothing but warnings and errors on stderr.", rich_help_panel=_TALK),
+    typer.Option("--quiet", "-q", help="Print only warnings and errors on stderr.", rich_help_panel=OUTPUTS),
 ]
 Debug = Annotated[
     bool,
-    typer.Option("--debug", help="Show tracebacks and the log of the libraries on stderr.", rich_help_panel=_TALK),
+    typer.Option("--debug", help="Print tracebacks and the logs of libraries on stderr.", rich_help_panel=OUTPUTS),
 ]
 
 Device = Annotated[
@@ -66,109 +64,6 @@ Seed = Annotated[
 BatchSize = Annotated[
     int,
     typer.Option(metavar="N", min=1, help="Images that go through the network at once.", rich_help_panel=_RUN),
-]
-
-Classes = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAMES",
-        help="Classes to make polygons of, by name, with commas between; a name that holds one in double quotes.",
-        rich_help_panel=_POLYGONS,
-    ),
-]
-KeepBackground = Annotated[
-    bool,
-    typer.Option("--keep-background", help="Make polygons of the background class too.", rich_help_panel=_POLYGONS),
-]
-Raw = Annotated[
-    bool,
-    typer.Option(
-        "--raw",
-        help="Keep every pixel's edge, and every region and hole: --simplify 0 --min-area 0 --fill-holes 0, as far as "
-        "nothing else is given.",
-        rich_help_panel=_POLYGONS,
-    ),
-]
-Simplify = Annotated[
-    str | None,
-    typer.Option(
-        metavar="LENGTH",
-        help=f"How far a boundary may move to get along with fewer vertices: 1px, 0.5m, 50cm, or 0; {METRES}. "
-        "Neighbours keep fitting. Default: 1px.",
-        rich_help_panel=_POLYGONS,
-    ),
-]
-MinArea = Annotated[
-    str | None,
-    typer.Option(
-        metavar="AREA",
-        help=f"Smallest region to keep: 25px, 10m2, 0.01ha, or 0 for all; {_SQUARE_METRES}. Smaller ones dissolve into "
-        "the neighbour with the longest shared boundary; those next to nothing but nodata or background go. Default: "
-        "8px.",
-        rich_help_panel=_POLYGONS,
-    ),
-]
-FillHoles = Annotated[
-    str | None,
-    typer.Option(
-        metavar="AREA",
-        help=f"Largest hole to fill: 25px, 5m2, or 0 for none; {_SQUARE_METRES}. Only holes in which no polygon is "
-        "made. Default: 7px.",
-        rich_help_panel=_POLYGONS,
-    ),
-]
-Connectivity = Annotated[
-    int,
-    typer.Option(
-        metavar="4|8",
-        help="Whether pixels of one region share an edge (4), or a corner is enough (8, makes multipolygons).",
-        rich_help_panel=_POLYGONS,
-    ),
-]
-MaxVertices = Annotated[
-    int,
-    typer.Option(
-        metavar="N",
-        help="A region with more vertices is cut at the next 128th row; its pieces share their region_id.",
-        rich_help_panel=_POLYGONS,
-    ),
-]
-Smooth = Annotated[
-    bool,
-    typer.Option(
-        "--smooth",
-        help="Round the corners of boundaries, by the length of --simplify (half a pixel with none) at most, for "
-        "about three times the vertices. Neighbours keep fitting.",
-        rich_help_panel=_POLYGONS,
-    ),
-]
-Regularize = Annotated[
-    str | None,
-    typer.Option(
-        metavar="LENGTH",
-        help=f"Make outlines right-angled, with sides of at least that length: 10px, 2m; {METRES}. For one class, of "
-        "buildings say. They no longer fit their neighbours: overlaps are cut away, and gaps may open.",
-        rich_help_panel=_POLYGONS,
-    ),
-]
-Attributes = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAMES",
-        help="Columns to write, with commas between, of class_id, class_name, area_m2, perimeter_m, pixels, "
-        "confidence_mean, confidence_min, confidence_p05, region_id, scene. Default: all, those of the confidence "
-        "where it is known.",
-        rich_help_panel=_POLYGONS,
-    ),
-]
-Crs = Annotated[
-    str | None,
-    typer.Option(
-        metavar="CRS",
-        help="CRS of the polygons, such as EPSG:4326. Default: that of the map. GeoJSON is in longitude and latitude "
-        "whatever is given.",
-        rich_help_panel=_POLYGONS,
-    ),
 ]
 
 
@@ -301,7 +196,8 @@ OwnArch = Annotated[
     typer.Option(
         "--arch",
         metavar="FILE:FUNCTION",
-        help="For a checkpoint whose network came from an own file: that file and its function. This runs the file.",
+        help="File and function of a custom network, for checkpoints that were trained with one. This runs the file.",
+        rich_help_panel=INPUTS,
     ),
 ]
 

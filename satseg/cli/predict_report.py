@@ -98,19 +98,19 @@ class Finished:
         return self._count
 
 
-def rehearsal_table(rehearsal: DryRun) -> Table:
+def dry_run_table(dry_run: DryRun) -> Table:
     """Return what ``--dry-run`` says of a scene."""
-    plan = rehearsal.plan
+    plan = dry_run.plan
     rows = [
-        ("windows", f"{rehearsal.windows:,} of {plan.window} px"),
+        ("windows", f"{dry_run.windows:,} of {plan.window} px"),
         ("overlap", f"{plan.overlap} px"),
-        ("forwarded", f"{rehearsal.forwarded:.2f} px per pixel of the scene"),
+        ("forwarded", f"{dry_run.forwarded:.2f} px per pixel of the scene"),
         ("batch", f"{plan.batch_size}, in {plan.streams} streams of {plan.threads} threads"),
-        ("memory", f"about {_size(rehearsal.network_bytes)} for windows, {_size(rehearsal.row_bytes)} for rows"),
-        ("disk", f"{_size(rehearsal.work_bytes)} meanwhile, about {_size(rehearsal.output_bytes)} of outputs"),
-        ("time", f"about {rehearsal.seconds:,.0f} s"),
+        ("memory", f"about {_size(dry_run.network_bytes)} for windows, {_size(dry_run.row_bytes)} for rows"),
+        ("disk", f"{_size(dry_run.work_bytes)} meanwhile, about {_size(dry_run.output_bytes)} of outputs"),
+        ("time", f"about {dry_run.seconds:,.0f} s"),
     ]
-    title = f"{rehearsal.scene}, {rehearsal.width:,} x {rehearsal.height:,} px, would be mapped like this"
+    title = f"{dry_run.scene}, {dry_run.width:,} x {dry_run.height:,} px, would be mapped like this"
     return console.table(("", ""), rows, title=title)
 
 

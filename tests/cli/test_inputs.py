@@ -9,8 +9,7 @@ import pytest
 import typer
 
 from satseg.cli.app import app
-from satseg.cli.inputs import count_or_auto, pixels
-from satseg.errors import UsageError
+from satseg.cli.inputs import pixels
 
 
 @pytest.mark.parametrize("text", ["256", "256px", " 256 px ", 256])
@@ -24,19 +23,13 @@ def test_what_is_no_whole_number_of_pixels_is_refused(text: str) -> None:
         pixels(text)
 
 
-def test_a_number_or_auto_may_have_the_unit_too() -> None:
-    assert (count_or_auto("auto", "--window"), count_or_auto("512px", "--window")) == ("auto", 512)
-    with pytest.raises(UsageError, match="--window 5m is neither"):
-        count_or_auto("5m", "--window")
-
-
 def test_every_option_of_pixels_takes_the_unit(satseg: Callable, tmp_path: Path) -> None:
     required = {"benchmark": ["--arch", "erfnet"]}
     asked = 0
     for name, command in typer.main.get_command(app).commands.items():
         for option in (entry for entry in command.params if entry.metavar == "PX"):
             words = [*required.get(name, []), option.opts[0], "64px"]
-            assert command.make_context(name, words).params[option.name] == 64
+            assert pixels(command.make_context(name, words).params[option.name]) == 64
             asked += 1
     assert asked >= 8
     done = satseg("tile", tmp_path / "a.tif", "-l", tmp_path / "b.gpkg", "--size", "2.5px")

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from satseg.errors import UsageError
+from satseg.settings import options_of
 from satseg.vectorization.settings import ATTRIBUTES, PolygonSettings
 from satseg.vectorization.table import schema
 
@@ -81,11 +82,9 @@ def test_every_attribute_has_a_type() -> None:
 
 
 def test_the_help_lists_every_attribute() -> None:
-    from satseg.cli import options
 
-    (option,) = options.Attributes.__metadata__
-    listed = option.help.split(" of ")[1].split(". Default")[0]
-    assert listed == ", ".join(ATTRIBUTES)
+    (option,) = (option for option in options_of(PolygonSettings) if option.name == "attributes")
+    assert f": {', '.join(ATTRIBUTES)}. " in option.declared.help
 
 
 @pytest.mark.parametrize("crs", ["EPSG:4978", "EPSG:5773", "somewhere"])
