@@ -100,6 +100,16 @@ def split_names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for row in csv.reader([line], skipinitialspace=True) for name in row) or ("",)
 
 
+def file_and_name(text: str) -> tuple[str, str]:
+    r"""Split ``file:name``; the file is empty where the text has no such part.
+
+    The colon of a drive (``C:\nets\mine.py``) separates nothing.
+    """
+    file, _, name = text.rpartition(":")
+    is_drive = len(file) == 1 and file.isalpha() and name.startswith(("/", "\\"))
+    return ("", text) if is_drive else (file, name)
+
+
 def join_names(names: Iterable[object]) -> str:
     """Return names as one text, of which :func:`split_names` makes the same names."""
     return ",".join(_quoted(str(name)) for name in names)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from satseg.arguments import file_and_name
 from satseg.errors import ArchitectureError, AreaError, CheckpointError, LabelError, SceneError, TileError
 
 HEADER = "tileset.json"
@@ -67,14 +68,14 @@ def require_checkpoint(name: str | Path) -> Path:
     return path
 
 
-def require_own_network(arch: str | None) -> None:
+def require_custom_network(arch: str | None) -> None:
     """Refuse ``path/to/file.py:function`` whose file is absent; names of networks pass.
 
     Raises:
         ArchitectureError: It is.
     """
-    file, colon, _ = (arch or "").rpartition(":")
-    if colon and not Path(file).is_file():
+    file, _ = file_and_name(arch or "")
+    if file and not Path(file).is_file():
         raise ArchitectureError(f"The file {file} does not exist.")
 
 

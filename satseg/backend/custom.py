@@ -17,6 +17,7 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from satseg.arguments import file_and_name
 from satseg.errors import ArchitectureError, SatsegError, one_line
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ _MODULE = "satseg_own_"  # and the file's name: what such a file is called among
 
 def is_custom_file(arch: str) -> bool:
     """Tell whether ``arch`` means a function in a file, and not a network of the catalogue."""
-    return arch.endswith(".py") or arch.rpartition(":")[0].endswith(".py")
+    return arch.endswith(".py") or file_and_name(arch)[0].endswith(".py")
 
 
 def recorded_name(arch: str) -> str:
@@ -134,7 +135,7 @@ def check_contract(model: Any, *, in_channels: int, num_classes: int) -> None:
 
 
 def _split(arch: str) -> tuple[Path, str]:
-    path, _, function = arch.rpartition(":")
+    path, function = file_and_name(arch)
     if not path or not function.isidentifier():
         raise ArchitectureError(f"{arch} names no function.", hint="Name it behind a colon: path/to/file.py:function")
     if not Path(path).is_file():

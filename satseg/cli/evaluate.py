@@ -223,8 +223,8 @@ def _require_there(
     from satseg.presence import (
         absent,
         require_area,
+        require_custom_network,
         require_labels,
-        require_own_network,
         require_subject,
         require_tiles,
     )
@@ -233,7 +233,7 @@ def _require_there(
         require_subject(subject)
     if aoi is not None:
         require_area(aoi)
-    require_own_network(arch)
+    require_custom_network(arch)
     if labels:
         inputs.require_scenes(data)
         require_labels(*labels)

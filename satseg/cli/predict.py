@@ -147,7 +147,7 @@ def _require_there(
     arch: str | None,
 ) -> list[Path]:
     """Refuse absent files before torch is imported; return the checkpoints, by default the newest one."""
-    from satseg.presence import require_area, require_checkpoint, require_own_network
+    from satseg.presence import require_area, require_checkpoint, require_custom_network
     from satseg.runs import newest_model
 
     if not stacked:
@@ -158,7 +158,7 @@ def _require_there(
         require_checkpoint(path)
     if aoi is not None:
         require_area(aoi)
-    require_own_network(arch)
+    require_custom_network(arch)
     return model or [newest_model()]
 
 

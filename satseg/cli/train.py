@@ -262,11 +262,11 @@ def train(
     debug: options.Debug = False,
 ) -> None:
     """Train a network on tiles, and keep the weights that score best on the val tiles."""
-    from satseg.presence import require_checkpoint, require_own_network, require_tiles
+    from satseg.presence import require_checkpoint, require_custom_network, require_tiles
 
     if not resume:  # else the run knows where they are
         require_tiles("tiles" if tiles is None else tiles)
-    require_own_network(arch)
+    require_custom_network(arch)
     if init_from is not None:
         require_checkpoint(init_from)
     talk = console.talk(ctx, json=json, quiet=quiet, debug=debug)

@@ -31,7 +31,7 @@ _NOT_RASTER = (".gpkg", ".fgb", ".geojson", ".geojsonl", ".json", ".kml", ".parq
 _MOSAIC = re.compile(rb"^\s*(<\?xml[^>]*>\s*)?<(OGRVRTDataSource|VRTDataset)\b")
 _MOST_IN_A_FOLDER = 10_000  # a scene that is a folder has fewer; a folder that is none may be a whole disk
 _BEGINNING = re.compile(r"/vsi\w+\?*/|://|[:=?&,\"'({\s]")
-_ENDING = re.compile(r"[/:?&,!\"')}|]")
+_ENDING = re.compile(r"[/\\:?&,!\"')}|]")
 
 
 def local_files(name: str | Path) -> list[Path]:

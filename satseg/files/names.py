@@ -27,13 +27,16 @@ _LAYER = "|layername="
 _VIRTUAL = re.compile(r"/vsi|[a-z0-9+_]{2,}:|<", re.IGNORECASE)
 _REMOTE = re.compile(r"/vsi(curl|s3|gs|az|adls|oss|swift|hdfs|webhdfs)(_streaming)?\b", re.IGNORECASE)
 _SCHEME = re.compile(r"([a-z0-9+]+)://(.*)", re.IGNORECASE | re.DOTALL)
+_DRIVE = re.compile(r"\A/(?=[a-z]:[/\\])", re.IGNORECASE)  # file:///C:/data has a slash before the drive
 _ARCHIVES = ("zip", "tar", "gzip")
 _STORES = {name: name for name in ("s3", "gs", "az", "adls", "oss", "swift", "hdfs", "webhdfs")} | {"adl": "adls"}
 _WEB = ("http", "https", "ftp")
 
+_NOTHING = re.compile(r"(?!)")
 _PYOGRIO_SPLITS = re.compile(r"[!;?<\x00-\x1f\x7f]")  # what urllib takes for parts of a URL, or drops; XML
 _GDAL_SPLITS = re.compile(r"<")  # XML of a VRT, wherever it begins
-_NOTHING = re.compile(r"(?!)")
+if os.name == "nt":  # a path with a drive is taken as it is, and no name has any of the other characters
+    _PYOGRIO_SPLITS = _GDAL_SPLITS = _NOTHING
 _PLAIN = re.compile(r"[\w.-]*", re.ASCII)
 _RESERVED = re.compile(r"gpkg|sqlite_|layer_styles$|[`~!@#$%^&*()+={}|\[\]\\:\";'<>?,./-]", re.IGNORECASE)
 """What a layer of a GeoPackage must not begin with: names of its own tables, and GDAL's list of special characters."""
@@ -176,6 +179,8 @@ def layer_name(stem: str) -> str:
 
 def _virtual_name(schemes: list[str], rest: str) -> str:
     """Return the name in GDAL's virtual file systems for the schemes of a URL, the outermost first."""
+    if "file" in schemes and not os.path.exists(rest):
+        rest = _DRIVE.sub("", rest)
     archives = [part for part in schemes if part in _ARCHIVES]
     inner = schemes[-1] if schemes[-1] not in (*_ARCHIVES, "file") else None
     if not archives:

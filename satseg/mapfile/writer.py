@@ -18,7 +18,8 @@ from rasterio.errors import RasterioError
 from satseg.classes import IGNORE_INDEX, ClassTable
 from satseg.errors import OutputError, UsageError, one_line, printable
 from satseg.fields import FieldError, parse_json
-from satseg.files.names import plain_target
+from satseg.files.gdal import Environment
+from satseg.files.names import plain_folder, plain_target
 from satseg.mapfile.overviews import write_overviews
 from satseg.mapfile.work_raster import WorkRaster
 from satseg.records import CERTAIN, MapLayer, SceneInfo
@@ -69,12 +70,16 @@ def write_map(
     tags = {name: printable(value) for name, value in tags.items()}
     tags[CLASSES_TAG] = json.dumps(classes.to_dict(), ensure_ascii=False)
     try:
-        with plain_target(path) as target, tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        with (
+            plain_target(path) as target,
+            plain_folder(rows.path.parent) as source,
+            tempfile.TemporaryDirectory(dir=target.parent) as folder,
+            Environment(GDAL_VRT_RAWRASTERBAND_ALLOWED_SOURCE="ALL"),  # the work raster need not lie below the VRT
+        ):
             halves = write_overviews(rows, Path(folder), layer=layer, smallest=_COG_BLOCK)
             levels = [_describe_overview(half) for half in halves]
-            described, source = Path(folder) / "map.vrt", Path(folder) / "map.raw"
-            source.symlink_to(rows.path.resolve())
-            described.write_bytes(_describe(rows, source.name, scene, bands, tags, levels))
+            described = Path(folder) / "map.vrt"
+            described.write_bytes(_describe(rows, source / rows.path.name, scene, bands, tags, levels))
             rasterio.shutil.copy(
                 str(described),
                 str(target),
@@ -116,15 +121,15 @@ def _bands(layer: MapLayer, classes: ClassTable) -> list[_Band]:
 
 def _describe(
     rows: WorkRaster,
-    source: str,
+    source: Path,
     scene: SceneInfo,
     bands: Sequence[_Band],
     tags: Mapping[str, str],
     levels: Sequence[Path],
 ) -> bytes:
-    """Return a VRT that tells GDAL how to read the work raster, and what to write beside its pixels.
+    """Return a VRT of a work raster with all that a map has beside its pixels.
 
-    ``source`` is what the work raster is called in the folder of the VRT.
+    ``source`` is an absolute path to the work raster which GDAL can read.
     """
     root = _dataset(rows)
     if scene.crs is not None:
@@ -153,7 +158,7 @@ def _describe_overview(rows: WorkRaster) -> Path:
     described = rows.path.with_suffix(".vrt")
     root = _dataset(rows)
     for number in range(1, rows.bands + 1):
-        _raw_band(root, number, rows, rows.path.name)
+        _raw_band(root, number, rows, Path(rows.path.name))
     described.write_bytes(ElementTree.tostring(root, encoding="utf-8"))
     return described
 
@@ -162,12 +167,13 @@ def _dataset(rows: WorkRaster) -> ElementTree.Element:
     return ElementTree.Element("VRTDataset", rasterXSize=str(rows.width), rasterYSize=str(rows.height))
 
 
-def _raw_band(root: ElementTree.Element, number: int, rows: WorkRaster, source: str) -> ElementTree.Element:
+def _raw_band(root: ElementTree.Element, number: int, rows: WorkRaster, source: Path) -> ElementTree.Element:
+    relative = "0" if source.is_absolute() else "1"
     element = ElementTree.SubElement(
         root, "VRTRasterBand", dataType="Byte", band=str(number), subClass="VRTRawRasterBand"
     )
     ElementTree.SubElement(element, "NoDataValue").text = str(IGNORE_INDEX)
-    ElementTree.SubElement(element, "SourceFilename", relativeToVRT="1").text = source
+    ElementTree.SubElement(element, "SourceFilename", relativeToVRT=relative).text = str(source)
     ElementTree.SubElement(element, "ImageOffset").text = str((number - 1) * rows.width)
     ElementTree.SubElement(element, "PixelOffset").text = "1"
     ElementTree.SubElement(element, "LineOffset").text = str(rows.bands * rows.width)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from satseg.arguments import file_and_name
 from satseg.backend import run_custom_file
 from satseg.checkpoint import Checkpoint
 from satseg.inference.network import Network
@@ -44,7 +45,7 @@ class SentNetwork:
         """
         own = None
         if arch is not None:
-            path, _, function = arch.rpartition(":")
+            path, function = file_and_name(arch)
             own = (Path(path).name, Path(path).read_bytes(), function)
         files = tuple((checkpoint.path.name, checkpoint.path.read_bytes()) for checkpoint in checkpoints)
         return cls(files, own, Views(settings.tta, settings.scales), settings.compile)

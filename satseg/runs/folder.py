@@ -23,6 +23,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from satseg.arguments import file_and_name
 from satseg.checkpoint import Checkpoint, ModelCard, save_checkpoint
 from satseg.errors import CheckpointError, OutputError, TrainingError
 from satseg.fields import FieldError, Fields, parse_json
@@ -329,7 +330,7 @@ def _numbered(arch: str, folder: Path) -> dict[int, Path]:
 
 
 def _short(arch: str) -> str:
-    return arch.rpartition(":")[2]  # of a network from a file, its function
+    return file_and_name(arch)[1]  # of a network from a file, its function
 
 
 def _write_json(path: Path, value: Any) -> None:

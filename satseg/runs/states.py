@@ -38,7 +38,8 @@ def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with text_name(path) as plain, safe_open(plain, framework="pt") as file:
             values = Fields(parse_json((file.metadata() or {}).get("satseg", ""))).entries()
-            return {name: file.get_tensor(name) for name in file.keys()}, values  # noqa: SIM118
+            # Copies: views would keep the file mapped, and Windows deletes no such file when the next state is there.
+            return {name: file.get_tensor(name).clone() for name in file.keys()}, values  # noqa: SIM118
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise TrainingError(
             f"The training state {path} cannot be read: {error}.",

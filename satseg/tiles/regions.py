@@ -14,6 +14,7 @@ import shapely
 from rasterio.features import rasterize
 from rasterio.windows import Window
 
+from satseg.arguments import file_and_name
 from satseg.errors import LabelError, UsageError
 from satseg.geo.placing import Placing
 from satseg.geo.polygons import Bounds, repair
@@ -79,8 +80,8 @@ class Regions:
             UsageError: It names no attribute.
             LabelError: The file or the attribute cannot be read, or no polygon has a split.
         """
-        path, colon, field = text.rpartition(":")
-        if not (colon and path and field):
+        path, field = file_and_name(text)
+        if not (path and field):
             raise UsageError(
                 f"--split-by takes block, scene, or a file and its attribute, not {text!r}.",
                 hint="For example: --split-by regions.gpkg:split",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable
 
@@ -41,7 +42,7 @@ def _apart(paths: list[str]) -> dict[str, str]:
 
 def _ways(path: str) -> list[str]:
     """Return what a scene could be called: its name, its name in its folder, and so on, and what no other one has."""
-    path = without_secrets(path).removesuffix("?...")
+    path = without_secrets(path).removesuffix("?...").replace(os.sep, "/")
     parts = [part for part in path.split("/") if part not in ("", ".")]
     ways = ["/".join(parts[-count:]) for count in range(1, len(parts) + 1)]
     return [*ways, path if path.startswith(("/", "./")) else f"./{path}"]

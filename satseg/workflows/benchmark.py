@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from satseg.arguments import PathLike, Words, path, words
+from satseg.arguments import PathLike, Words, file_and_name, path, words
 from satseg.backend import find_architecture, is_custom_file, list_architectures
 from satseg.backend.device import available_cores, select_device, select_precision
 from satseg.errors import SatsegError, UsageError
@@ -90,7 +90,7 @@ def benchmark(
     if output is not None and Path(output).suffix.lower() != ".png":
         raise UsageError(f"The picture {output} is no .png.")
     if output is not None:
-        Ledger(name.rpartition(":")[0] for name in names if is_custom_file(name)).write(Path(output))
+        Ledger(file_and_name(name)[0] for name in names if is_custom_file(name)).write(Path(output))
     where = select_device(device)
     workload = Workload(
         size=size,

@@ -14,7 +14,7 @@ from typing import IO
 
 import torch
 
-from satseg.arguments import PathLike, Paths, is_one, paths
+from satseg.arguments import PathLike, Paths, file_and_name, is_one, paths
 from satseg.backend import run_custom_file
 from satseg.backend.device import available_cores, select_device, select_precision, share_heap
 from satseg.checkpoint import Checkpoint
@@ -315,7 +315,7 @@ def _claims(
     """
     alone = _is_alone(scenes)
     weights = [Run(Path(path)).best if Path(path).is_dir() else path for path in models]
-    inputs = [*weights, arch and arch.rpartition(":")[0], settings.aoi]
+    inputs = [*weights, arch and file_and_name(arch)[0], settings.aoi]
     listed = isinstance(scenes, Sequence)
     layer = names.of_layer(None).vectors or STDOUT in names.output
     one_crs = listed and not alone and bool(layer) and settings.polygons.crs is None
@@ -402,7 +402,7 @@ def _network(checkpoints: Sequence[Checkpoint], arch: str | None, settings: Pred
 def _origin(checkpoints: Sequence[Checkpoint], arch: str | None) -> str:
     origins = [f"{checkpoint.path.name} sha256:{checkpoint.digest}" for checkpoint in checkpoints]
     if arch:
-        file = Path(arch.rpartition(":")[0])
+        file = Path(file_and_name(arch)[0])
         origins.append(f"{file.name} sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}")
     return ", ".join(origins)
 

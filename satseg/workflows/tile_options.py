@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from satseg.arguments import join_names
+from satseg.arguments import file_and_name, join_names
 from satseg.classes import BACKGROUND
 from satseg.errors import TileError, UsageError
 from satseg.geo.units import Quantity, parse_resolution
@@ -75,7 +75,7 @@ class TileOptions:
     @property
     def regions(self) -> str | None:
         """File of the polygons that decide splits."""
-        return None if self.split_by in (None, "block", "scene") else self.split_by.rpartition(":")[0]
+        return None if self.split_by in (None, "block", "scene") else file_and_name(self.split_by)[0]
 
     def kept_from(self, base: TileSet, *, given_splits: bool) -> TileOptions:
         """Return these options, and those of a tile set for what was not given; say which.
