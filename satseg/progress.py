@@ -8,11 +8,12 @@ from __future__ import annotations
 import html
 import shutil
 import sys
-from dataclasses import dataclass
+from collections.abc import Sized
+from dataclasses import dataclass, replace
 from time import monotonic
 from typing import IO, Any
 
-from satseg.records import ProgressEvent
+from satseg.records import Progress, ProgressEvent
 
 _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 _PAUSE = 0.1  # seconds between two drawings
@@ -228,3 +229,22 @@ def _shell() -> Any:
 
 def _in_notebook() -> bool:
     return getattr(_shell(), "kernel", None) is not None
+
+
+def scene_progress(progress: Progress, number: int, scenes: object) -> Progress:
+    """Return a callback for the progress of one scene that reports to that of all, so that one bar covers all scenes.
+
+    Args:
+        progress: Called in scenes and parts of one; in the units of the scene itself where that is the only one.
+        number: Scenes before it.
+        scenes: All scenes; the total is unknown where they come one after the other.
+    """
+    count = len(scenes) if isinstance(scenes, Sized) else None
+    if count == 1:
+        return progress
+
+    def tell(event: ProgressEvent) -> None:
+        share = min(event.done / event.total, 1.0) if event.total else 0.0
+        progress(replace(event, done=number + share, total=count, unit="scene"))
+
+    return tell

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import math
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,6 +66,19 @@ def _quota(folder: Path) -> float:
     except (OSError, ValueError, ZeroDivisionError):
         return math.inf  # "max", or no such controller
     return cores if cores > 0 else math.inf
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Let torch compute with ``count`` threads until the block ends, in all threads that begin meanwhile."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def reuse_freed_memory() -> bool:

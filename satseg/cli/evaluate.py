@@ -148,17 +148,27 @@ def evaluate(
     seed: options.Seed = 0,
     arch: options.OwnArch = None,
     window: Annotated[
-        int, typer.Option(parser=inputs.pixels, metavar="PX", help="Side of the windows the network sees, on scenes.")
-    ] = 512,
-    overlap: Annotated[
-        int | None,
+        str | None,
         typer.Option(
-            parser=inputs.pixels,
-            metavar="PX",
-            help="Pixels over which windows are blended, on scenes. Default: as predict takes it.",
+            metavar="PX|auto",
+            help="Side of the windows of scenes, as in predict. Default: 512, or the training tiles' for networks with "
+            "global context.",
         ),
     ] = None,
-    batch_size: options.BatchSize = 4,
+    overlap: Annotated[
+        str,
+        typer.Option(
+            metavar="PX|auto",
+            help="Pixels of scenes over which windows are blended, as in predict. auto: what the network sees around a "
+            "pixel, at most 0.139 of the window.",
+        ),
+    ] = "auto",
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Tiles or windows per forward pass. Default: 4 tiles, or as many as predict takes."
+        ),
+    ] = None,
     device: options.Device = "auto",
     precision: options.Precision = "auto",
     threads: options.Threads = None,
@@ -197,8 +207,8 @@ def evaluate(
         seed=seed,
         worst=worst,
         arch=arch,
-        window=window,
-        overlap=overlap,
+        window=inputs.count_or_auto(window, "--window") if window else None,
+        overlap=inputs.count_or_auto(overlap, "--overlap"),
         batch_size=batch_size,
         device=device,
         precision=precision,

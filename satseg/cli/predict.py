@@ -105,6 +105,7 @@ def predict(
         )
     stacked = [inputs.stacked_files(files) for files in stack or []]
     models = _require_there(scenes or [], stacked, model or [], aoi=settings.aoi, arch=arch)
+    from satseg.backend.device import share_heap
     from satseg.prediction.outputs import OutputNames
     from satseg.raster.source import SceneSource
     from satseg.workflows.predict import dry_run_scenes, predict_scenes
@@ -120,6 +121,7 @@ def predict(
         _report(talk, dry_runs, dry_run_table, failed, none_is_wrong=True)
         return
     finished = Finished(talk)
+    share_heap()
     maps = predict_scenes(
         named,
         model=models,

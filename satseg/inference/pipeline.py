@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from itertools import compress, islice
 from typing import Protocol
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from satseg.backend.device import torch_threads
 from satseg.backend.finite import first_not_finite, not_finite
 from satseg.classes import ClassTable
 from satseg.files.spill import SpillStore
@@ -138,7 +139,7 @@ def blend_windows(
     first, end = first_row * columns, (len(plan.row_starts) if end_row is None else end_row) * columns
     begin = first // plan.batch_size * plan.batch_size  # the first batch may begin in the row above
     with ExitStack() as stack:
-        stack.enter_context(_single_thread())
+        stack.enter_context(torch_threads(1))  # blending is light, and every core has its stream
         halo_budget = int(conditions.budget * _HALO_SHARE)
         halos = stack.enter_context(SpillStore(halo_budget, conditions.scratch))
         slabs = stack.enter_context(SpillStore(conditions.budget - halo_budget, conditions.scratch))
@@ -272,17 +273,6 @@ def _check_finite(batch: Batch, probabilities: Tensor) -> None:
         f"row {top + row}, column {left + column} of the scene, "
         f"in the window of {window.width} x {window.height} px at row {top}, column {left}"
     )
-
-
-@contextmanager
-def _single_thread() -> Iterator[None]:
-    """Let torch compute without helpers in this thread: blending is light, and every core has its stream."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _unbatch(passes: Iterable[tuple[Batch, Tensor | None]]) -> Iterator[tuple[np.ndarray, Tensor | None]]:

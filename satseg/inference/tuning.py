@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from threading import Barrier
 
 import numpy as np
 import torch
 
+from satseg.backend.device import torch_threads
 from satseg.errors import SatsegError
 from satseg.inference.live_memory import peak_memory
 from satseg.inference.network import Network
@@ -208,7 +208,7 @@ def _speed(network: Network, images: np.ndarray, setting: Setting, *, cold: bool
         return valid.size * len(times) / sum(times)
 
     # torch takes the number of threads for each new thread from the last call in any.
-    with _torch_threads(setting.threads), ThreadPoolExecutor(setting.streams) as pool:
+    with torch_threads(setting.threads), ThreadPoolExecutor(setting.streams) as pool:
         try:
             running = [pool.submit(run) for _ in range(setting.streams)]
         except BaseException:  # no thread to be had: those that wait would do so for ever
@@ -225,16 +225,6 @@ def _pass(network: Network, images: np.ndarray, valid: np.ndarray) -> float:
     elif network.device.type == "mps":
         torch.mps.synchronize()
     return time.perf_counter() - began
-
-
-@contextmanager
-def _torch_threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def streams_and_threads(device: torch.device, cores: int) -> list[tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""Tell what a prediction will take before it is run: windows, memory, disk, and time after a short probe."""
+"""Estimate what a prediction takes before it is run: windows, memory, disk, and time after a short probe."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from rasterio.windows import Window
 
 from satseg.inference.network import Network
 from satseg.inference.tuning import tune
-from satseg.prediction.settings import PredictionSettings
 from satseg.raster.scene import Scene
 from satseg.records import DryRun, Plan, SceneInfo
 
@@ -20,12 +19,12 @@ _VERTEX_BYTES = 2 * 16  # a corner stands in the outlines of both its neighbours
 _PROBE_SECONDS = 2.0
 
 
-def rehearse(
+def estimate(
     scene: Scene,
     network: Network,
     plan: Plan,
-    settings: PredictionSettings,
     *,
+    row_budget: int,
     work: int,
     rasters: Sequence[int],
     vectors: int,
@@ -34,9 +33,9 @@ def rehearse(
 
     Args:
         scene: The scene, open.
-        network: The network as it looks at the scene.
+        network: The network fitted to the scene.
         plan: How the scene will be cut.
-        settings: How it will be mapped.
+        row_budget: Bytes of rows that are kept in memory.
         work: Bytes on disk of the map in progress.
         rasters: Bands of each raster that will be written.
         vectors: Files of polygons that will be written.
@@ -63,7 +62,7 @@ def rehearse(
         windows=len(plan.row_starts) * len(plan.column_starts),
         forwarded=plan.forwarded,
         network_bytes=probe.memory,
-        row_bytes=min(settings.row_budget, _row_bytes(info, plan, len(network.classes))),
+        row_bytes=min(row_budget, _row_bytes(info, plan, len(network.classes))),
         work_bytes=work + _plain_overviews(info, max(rasters, default=0)),
         output_bytes=round(
             info.pixels * (len(rasters) * per_pixel * _OVERVIEWS + vectors * _corner_share(classes) * _VERTEX_BYTES)

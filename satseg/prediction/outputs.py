@@ -1,54 +1,30 @@
-"""Where maps go: names as users give them, and the files of one scene that follow from them."""
+"""Outputs of a prediction: names as the user gives them in, checked paths out."""
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from rasterio.errors import RasterioError
+
 from satseg.arguments import Given, PathLike, Paths, path, paths
 from satseg.errors import UsageError
+from satseg.files.ledger import Ledger, whereabouts
+from satseg.files.names import open_raster
+from satseg.mapfile.writer import CLASSES_TAG
 from satseg.raster.source import SceneSource
 from satseg.records import MapLayer
 from satseg.vectorization.formats import VECTOR_SUFFIXES
 
 STDOUT = "-"
-
-
-@dataclass(frozen=True)
-class MapOutputs:
-    """Where a map of one scene goes.
-
-    Args:
-        rasters: Files by layer, each a COG.
-        vectors: Files of polygons of this scene alone.
-        stream: Text stream that takes polygons as GeoJSONSeq, or None.
-    """
-
-    rasters: tuple[tuple[MapLayer, Path], ...] = ()
-    vectors: tuple[Path, ...] = ()
-    stream: IO[str] | None = None
-
-    @classmethod
-    def of_files(cls, *files: Path, stream: IO[str] | None = None) -> MapOutputs:
-        """Sort files by suffix: ``.tif`` is the class raster, all others are polygons."""
-        rasters = tuple((MapLayer.CLASSES, path) for path in files if path.suffix.lower() == ".tif")
-        return cls(rasters, tuple(path for path in files if path.suffix.lower() != ".tif"), stream)
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """All files, the class rasters first."""
-        return tuple(path for _, path in self.rasters) + self.vectors
-
-    @property
-    def layers(self) -> frozenset[MapLayer]:
-        """Layers that are written, and classes."""
-        return frozenset({MapLayer.CLASSES, *(layer for layer, _ in self.rasters)})
+_STEM = "{stem}"
 
 
 @dataclass(frozen=True)
 class OutputNames:
-    """Where maps go, for any number of scenes: ``{stem}`` stands for the scene's file name without suffix.
+    """Names of the outputs for any number of scenes: ``{stem}`` stands for the scene's file name without suffix.
 
     Polygons of several scenes go into one layer where the name has no ``{stem}``.
 
@@ -57,7 +33,7 @@ class OutputNames:
             or ``.shp`` for polygons; ``-`` for polygons as GeoJSONSeq on a stream.
         confidence: ``.tif`` for the probability of each pixel's class.
         probabilities: ``.tif`` for the probability of every class, one band each.
-        disagreement: ``.tif`` for how much overlapping windows differ.
+        disagreement: ``.tif`` for the difference between overlapping windows.
 
     Raises:
         UsageError: Nothing is named, or a name has no known suffix.
@@ -69,7 +45,7 @@ class OutputNames:
     disagreement: Given[PathLike | None, str | None] = Given(path)
 
     def __post_init__(self) -> None:
-        if not self.output and not self.shares:
+        if not self.output and not self.rasters:
             raise UsageError(
                 "Nowhere to write to.", hint="Name an output: -o out.gpkg, -o classes.tif or -o - for stdout."
             )
@@ -78,35 +54,205 @@ class OutputNames:
             if name != STDOUT and suffix != ".tif" and suffix not in VECTOR_SUFFIXES:
                 known = ", ".join(sorted(VECTOR_SUFFIXES))
                 raise UsageError(f"The output {name} has no known suffix.", hint=f"Known are .tif, {known}.")
-        for layer, name in self.shares:
+        for layer, name in self.rasters:
             if Path(name).suffix.lower() != ".tif":
                 raise UsageError(f"The {layer.value} are a raster, and {name} does not end in .tif.")
 
-    def of_layer(self, stream: IO[str] | None) -> MapOutputs:
-        """Return where polygons of several scenes go together."""
-        vectors = tuple(Path(name) for name in self.output if self._is_layer(name) and name != STDOUT)
-        return MapOutputs(vectors=vectors, stream=stream if STDOUT in self.output else None)
-
-    def of_scene(self, source: SceneSource, stream: IO[str] | None, *, alone: bool) -> MapOutputs:
-        """Return the files of one scene; without those that it shares with others, unless it is ``alone``."""
-
-        def path(name: str) -> Path:
-            return Path(name.replace("{stem}", source.stem))
-
-        own = [name for name in self.output if alone or not self._is_layer(name)]
-        files = MapOutputs.of_files(*(path(name) for name in own if name != STDOUT))
-        shares = tuple((layer, path(name)) for layer, name in self.shares)
-        return MapOutputs(files.rasters + shares, files.vectors, stream if STDOUT in own else None)
-
-    def _is_layer(self, name: str) -> bool:
-        return name == STDOUT or ("{stem}" not in name and Path(name).suffix.lower() != ".tif")
+    @classmethod
+    def of(cls, output: Paths | OutputNames) -> OutputNames:
+        """Return names as they are, or those of plain outputs."""
+        return output if isinstance(output, OutputNames) else cls(output)
 
     @property
-    def shares(self) -> list[tuple[MapLayer, str]]:
-        """Rasters besides the classes."""
+    def rasters(self) -> list[tuple[MapLayer, str]]:
+        """Rasters besides the class raster."""
         named = {
             MapLayer.CONFIDENCE: self.confidence,
             MapLayer.PROBABILITIES: self.probabilities,
             MapLayer.DISAGREEMENT: self.disagreement,
         }
         return [(layer, name) for layer, name in named.items() if name is not None]
+
+    @property
+    def shared(self) -> tuple[str, ...]:
+        """Names that stand for one layer of polygons, whatever the number of scenes."""
+        return tuple(name for name in self.output if name == STDOUT or not (_STEM in name or _is_raster(name)))
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The names as words of the command line."""
+        named = [("-o", name) for name in self.output]
+        named += [(f"--{layer.value}", name) for layer, name in self.rasters]
+        return tuple(word for pair in named for word in pair)
+
+
+@dataclass(frozen=True)
+class OutputPaths:
+    """Where one map goes, or one layer of polygons of several maps.
+
+    Args:
+        rasters: Files by layer, each a COG.
+        vectors: Files of polygons.
+        stream: Text stream that takes polygons as GeoJSONSeq, or None.
+    """
+
+    rasters: tuple[tuple[MapLayer, Path], ...] = ()
+    vectors: tuple[Path, ...] = ()
+    stream: IO[str] | None = None
+
+    @classmethod
+    def of_files(cls, *files: Path, stream: IO[str] | None = None) -> OutputPaths:
+        """Sort files by suffix: ``.tif`` is the class raster, all others are polygons."""
+        rasters = tuple((MapLayer.CLASSES, file) for file in files if _is_raster(file))
+        return cls(rasters, tuple(file for file in files if not _is_raster(file)), stream)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files, the class rasters first."""
+        return tuple(path for _, path in self.rasters) + self.vectors
+
+    @property
+    def layers(self) -> frozenset[MapLayer]:
+        """Layers that are written, and classes."""
+        return frozenset({MapLayer.CLASSES, *(layer for layer, _ in self.rasters)})
+
+    @property
+    def has_polygons(self) -> bool:
+        """Whether polygons are written."""
+        return bool(self.vectors) or self.stream is not None
+
+    @property
+    def exist(self) -> bool:
+        """Whether all files are there already; false without files."""
+        return bool(self.files) and all(file.exists() for file in self.files)
+
+
+class Outputs:
+    """Paths of all outputs, each checked before it is written: no file is written twice, and none that is read.
+
+    Args:
+        names: Names of the outputs.
+        sources: All scenes, whose outputs are checked at once; None where they come one after the other, so that any
+            raster may be a scene that is still to come.
+        inputs: Files that are read besides the scenes; None is skipped.
+        stream: Text stream for the output ``-``.
+
+    Attributes:
+        several: Whether there are several scenes, or may be.
+        shares_layer: Whether the polygons of several scenes go into one layer.
+        layer: Where the polygons of several scenes go together; no paths where each scene has its own.
+
+    Raises:
+        UsageError: An output is an input, or stands for two outputs; a scene is named twice.
+        OutputError: An output cannot be written.
+    """
+
+    def __init__(
+        self,
+        names: OutputNames,
+        sources: Sequence[SceneSource] | None,
+        *,
+        inputs: Sequence[str | Path | None] = (),
+        stream: IO[str] | None = None,
+    ) -> None:
+        self._names = names
+        self._streamed = sources is None
+        self._stream = stream
+        self.several = sources is None or len(sources) != 1
+        shared = names.shared if self.several else ()
+        self.shares_layer = bool(shared)
+        self._own = tuple(name for name in names.output if name not in shared)
+        self.layer = self._paths(shared)
+        self._ledger = Ledger(inputs)
+        self._forget_scenes()
+        if sources is not None:
+            self._check_all(sources)
+
+    def paths_of(self, source: SceneSource) -> OutputPaths:
+        """Return the outputs of a scene, without those that it shares with others."""
+        return self._paths(self._own, source)
+
+    def check(self, source: SceneSource) -> OutputPaths:
+        """Check the outputs of the next scene, and return them.
+
+        Raises:
+            UsageError: An output is that of an earlier scene, or an input; the scene is named twice, or is an output
+                of an earlier one.
+            OutputError: An output cannot be written.
+        """
+        outputs = self.paths_of(source)
+        place = tuple(map(whereabouts, source.paths))
+        if place in self._seen and (self.layer.vectors or outputs.files):
+            raise self._named_twice(source.name, self._seen[place])
+        self._ledger.read(*source.paths)
+        for file in outputs.files:
+            self._check_other_scenes(file, source.name)
+            if self._streamed and _is_foreign_raster(file):
+                raise UsageError(
+                    f"The output {file} would replace a raster that satseg did not write, and that may be a scene "
+                    "which is still to come.",
+                    hint="Name another output, or the scenes on the command line instead of on stdin.",
+                )
+            self._ledger.write(file, _map_of(source.name))
+        self._seen[place] = source.name
+        return outputs
+
+    def _check_all(self, sources: Sequence[SceneSource]) -> None:
+        """Check the outputs of all scenes against all scenes."""
+        for source in sources:
+            self._ledger.read(*source.paths)
+        for source in sources:
+            self.check(source)
+        self._forget_scenes()
+
+    def _forget_scenes(self) -> None:
+        """Begin with the first scene (again); inputs are remembered."""
+        self._seen: dict[tuple[Hashable, ...], str] = {}
+        self._ledger.forget_outputs()
+        for file in self.layer.vectors:
+            self._ledger.write(file, "the layer of all scenes")
+
+    def _paths(self, output: Sequence[str], source: SceneSource | None = None) -> OutputPaths:
+        """Return the paths of some outputs; of a scene, with its rasters besides the classes."""
+        stem = source.stem if source else ""
+        files = OutputPaths.of_files(*(Path(name.replace(_STEM, stem)) for name in output if name != STDOUT))
+        more = [(layer, Path(name.replace(_STEM, stem))) for layer, name in self._names.rasters] if source else []
+        return OutputPaths((*files.rasters, *more), files.vectors, self._stream if STDOUT in output else None)
+
+    def _named_twice(self, scene: str, earlier: str) -> UsageError:
+        """Return the error of a scene that was named before, by whatever name."""
+        alias = "" if earlier == scene else f", also as {earlier}"
+        layer = self.layer.vectors
+        result = f"its polygons would be twice in {layer[0].name}" if layer else "has one map only"
+        return UsageError(f"{scene} is named twice{alias}, and {result}.", hint="Name each scene once.")
+
+    def _check_other_scenes(self, file: Path, scene: str) -> None:
+        earlier = self._ledger.written_as(file)
+        if earlier is None or earlier == _map_of(scene) or not earlier.startswith(_map_of("")):
+            return
+        has_stem = any(_STEM in name for name in self._names.output)
+        raise UsageError(
+            f"{scene} and {earlier.removeprefix(_map_of(''))} would both be written to {file}.",
+            hint="Map scenes of one name apart, each into a folder of its own."
+            if has_stem
+            else "Put {stem} into the output's name: -o 'maps/{stem}.gpkg'",
+        )
+
+
+def _is_raster(name: str | Path) -> bool:
+    return Path(name).suffix.lower() == ".tif"
+
+
+def _is_foreign_raster(file: Path) -> bool:
+    """Tell whether a file is a raster, and not one of satseg's maps."""
+    if not file.is_file():
+        return False
+    try:
+        with open_raster(file) as dataset:
+            return CLASSES_TAG not in dataset.tags()
+    except RasterioError:
+        return False
+
+
+def _map_of(scene: str) -> str:
+    return f"the map of {scene}"

@@ -54,28 +54,28 @@ class SharedLayer:
         digest = hashlib.sha256(os.fsencode("\n".join(source.paths))).hexdigest()[:8]
         return self._folder / f"{source.stem[:_MOST_LETTERS]}-{digest}"
 
-    def require_room(self, wanted: int) -> None:
+    def require_space(self, wanted: int) -> None:
         """Refuse work that will not fit on the disk.
 
         Args:
             wanted: Bytes of the work rasters of all scenes; what is there already, to be resumed, is taken off.
 
         Raises:
-            OutputError: There is less room.
+            OutputError: There is less space.
         """
         require_space({self._folder: max(0, wanted - rows_in(self._folder))})
 
     def add(
         self, source: SceneSource, info: SceneInfo, rasters: dict[MapLayer, WorkRaster], watch: Stopwatch
     ) -> VectorSummary:
-        """Trace a complete map and return what became of it."""
+        """Trace a complete map."""
         try:
             self._sink.begin(info, confidence=MapLayer.CONFIDENCE in rasters, hold=self.work_folder(source))
             with ExitStack() as stack:
-                follower = RowStream(rasters, [self._sink], stopwatch=watch)
-                stack.callback(follower.stop)
-                follower.advance(info.height)
-                follower.finish()
+                stream = RowStream(rasters, [self._sink], stopwatch=watch)
+                stack.callback(stream.stop)
+                stream.advance(info.height)
+                stream.finish()
             summary = self._sink.end()
         except BaseException:
             self._sink.drop()
@@ -111,4 +111,4 @@ class SharedLayer:
             if self._scratch is not None:
                 self._scratch.cleanup()
             elif has_finished_rows(self._folder):
-                log.warning("The maps begun so far are kept in %s: continue with --resume.", self._folder)
+                log.warning("The maps begun so far are kept in %s: continue with `resume=True`.", self._folder)

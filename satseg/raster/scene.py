@@ -88,6 +88,17 @@ class Scene:
             stack.pop_all()
         return scene
 
+    def select(self, bands: Sequence[str]) -> Scene:
+        """Return a scene of the same open files with other bands; closing either closes the files of both.
+
+        Args:
+            bands: Bands to read, by number from 1 (counted through all files) or by name.
+
+        Raises:
+            SceneError: There is no such band.
+        """
+        return Scene(self._files, bands=bands)
+
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """Read a window that lies inside the scene.
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from satseg.arguments import Bands, Numbers, PathLike, Paths, band_names, path, paths, whole_numbers
 from satseg.errors import ClassRasterError, LabelError, ScoreError, TileError, UsageError
@@ -56,9 +57,9 @@ def evaluate(
     seed: int = 0,
     worst: int = 0,
     arch: str | None = None,
-    window: int = 512,
-    overlap: int | None = None,
-    batch_size: int = 4,
+    window: int | Literal["auto"] | None = None,
+    overlap: int | Literal["auto"] = "auto",
+    batch_size: int | None = None,
     device: str = "auto",
     precision: str = "auto",
     threads: int | None = None,
@@ -69,7 +70,7 @@ def evaluate(
     Four things can be asked, and none of them holds more than some strips or tiles in memory:
 
     - a checkpoint and a tile set: the tiles of one split, as they lie on disk;
-    - a checkpoint, scenes and labels: the scenes as ``predict`` maps them, blended windows and all;
+    - a checkpoint, scenes and labels: the very maps that ``predict`` makes of the scenes by default;
     - a class raster and labels, whose classes are those of the same name; the values of both where none has names;
     - polygons and labels: on the grid of the labels where they are a class raster; on a grid of ``gsd`` where both are
       polygons; without it their objects are matched exactly, and there are no pixels to count.
@@ -120,9 +121,11 @@ def evaluate(
         seed: Number that these follow from.
         worst: How many of the worst tiles or blocks to name.
         arch: ``path/to/file.py:function`` of a checkpoint that was trained with such a network; this runs the file.
-        window: Side of a window in pixels, on scenes.
-        overlap: Pixels over which neighbouring windows are blended, on scenes; None takes that of ``predict``.
-        batch_size: Tiles or windows per forward pass.
+        window: Side of the windows of scenes, in pixels of the training, as ``predict`` takes it: None is 512, or the
+            training tiles' for networks with global context.
+        overlap: Pixels of scenes over which neighbouring windows are blended, as ``predict`` takes it: ``auto`` is what
+            the network sees around a pixel, at most 0.139 of the window.
+        batch_size: Tiles or windows per forward pass; None is 4 tiles, or as many windows as ``predict`` takes.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
         threads: Processor threads; None is all that the process may use.
@@ -201,17 +204,18 @@ def evaluate(
 
         settings = PredictionSettings(
             window=window,
-            overlap="auto" if overlap is None else overlap,
+            overlap=overlap,
             batch_size=batch_size,
             device=device,
             precision=precision,
             threads=threads,
+            bands=bands,
         )
         scoring = NetworkScoring.open(checkpoint, arch, settings, measures)
         if reading is None:
             return scoring.score_tiles(data, split, rank=rank, progress=progress)
         scenes = data if found is None else [pair.scene for pair in found]
-        return scoring.score_scenes(scenes, reading, area, bands=bands, progress=progress)
+        return scoring.score_scenes(scenes, reading, area, progress=progress)
 
 
 def require_miou(found: EvaluationReport, least: float) -> None:

@@ -1,19 +1,13 @@
-"""Score a network on the tiles of a tile set, or on scenes as ``predict`` maps them."""
+"""Score a network on the tiles of a tile set, or on the very maps that ``predict`` makes of scenes."""
 
 from __future__ import annotations
 
-import logging
-import tempfile
-from collections.abc import Generator, Iterable, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
-import torch
-
-from satseg.backend import run_custom_file
-from satseg.backend.device import available_cores, select_device, select_precision
+from satseg.backend.device import available_cores, torch_threads
 from satseg.checkpoint import Checkpoint
 from satseg.errors import CheckpointError, TileError, UsageError, naming
 from satseg.evaluation.accumulator import Place, score_place
@@ -21,16 +15,16 @@ from satseg.evaluation.measures import Measures
 from satseg.evaluation.tiles import ClassifiedTile, classify_tiles, count_pixels, tally_tile
 from satseg.files.atomic_write import claimed
 from satseg.inference.network import Network
-from satseg.inference.pipeline import predict_rows
-from satseg.inference.reading import Conditions
 from satseg.outputs.writable import check_file
+from satseg.prediction.fitting import fit_scene
+from satseg.prediction.models import Models
 from satseg.prediction.predictor import Predictor
+from satseg.prediction.provenance import Provenance
 from satseg.prediction.settings import PredictionSettings
 from satseg.presence import INDEX
 from satseg.raster.area import AreaOfInterest
 from satseg.raster.source import SceneSource
-from satseg.raster.values import Oddity
-from satseg.records import EvaluationReport, PlaceScore, Progress, Rows, SceneInfo
+from satseg.records import EvaluationReport, PlaceScore, Progress
 from satseg.runs import Run
 from satseg.tiles.batches import TileReader
 from satseg.tiles.layout import SPLITS
@@ -38,11 +32,10 @@ from satseg.tiles.scores import write_scores
 from satseg.tiles.tileset import TileSet
 from satseg.workflows.compare import Comparison
 from satseg.workflows.label_reading import LabelReading
-from satseg.workflows.predict import fitting
 from satseg.workflows.scored_pairs import refuse_apart, together
 from satseg.workflows.trained_ground import warn_of_trained_ground
 
-log = logging.getLogger("satseg")
+_TILES_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -50,46 +43,44 @@ class NetworkScoring:
     """A network that is to be scored.
 
     Args:
+        predictor: The network, ready for scenes.
         checkpoint: Where it comes from.
-        network: What classifies.
-        settings: How it runs.
         measures: What is measured.
     """
 
+    predictor: Predictor
     checkpoint: Checkpoint
-    network: Network
-    settings: PredictionSettings
     measures: Measures
 
     @classmethod
     def open(cls, path: Path, arch: str | None, settings: PredictionSettings, measures: Measures) -> NetworkScoring:
-        """Load a checkpoint; ``arch`` names the function in a file that built its network, if that is not ours.
+        """Load a checkpoint; ``arch`` names the file and function of a custom architecture.
 
         Raises:
             CheckpointError: It cannot be used.
             ArchitectureError: The file does not build a network.
         """
-        checkpoint = Checkpoint.load(path)
-        torch.set_num_threads(settings.threads or available_cores())
-        device = select_device(settings.device)
-        network = Network.from_checkpoint(
-            checkpoint,
-            device=device,
-            precision=select_precision(settings.precision, device),
-            builder=run_custom_file(arch) if arch else None,
-        )
-        return cls(checkpoint, network, settings, measures)
+        models = Models((str(path),), arch)
+        checkpoint = models.checkpoints[0]
+        provenance = Provenance(models.origin, settings)
+        return cls(Predictor(models.network(settings), provenance, settings, checkpoint), checkpoint, measures)
 
     def score_tiles(
         self, data: Sequence[str | Path], split: str, *, rank: bool, progress: Progress
     ) -> EvaluationReport:
         """Score the tiles of a split; with ``rank``, write the scores of the tiles of all splits into the index."""
-        assert isinstance(self.settings.batch_size, int)
-        tiles = TileScoring.open(self.checkpoint, self.network, data, split, self.settings.batch_size)
+        batch_size = self.predictor.settings.batch_size
+        tiles = TileScoring.open(
+            self.checkpoint,
+            self.predictor.network,
+            data,
+            split,
+            batch_size if isinstance(batch_size, int) else _TILES_AT_ONCE,
+        )
         folder = tiles.tile_set.path
         if rank:
             check_file(folder / INDEX)
-        with claimed(*([folder] if rank else [])):
+        with claimed(*([folder] if rank else [])), self._threads():
             return tiles.evaluate(self.measures, progress, rank=rank)
 
     def score_scenes(
@@ -98,45 +89,31 @@ class NetworkScoring:
         labels: LabelReading,
         aoi: AreaOfInterest | None,
         *,
-        bands: Sequence[str] | None,
         progress: Progress,
     ) -> EvaluationReport:
-        """Score the maps of scenes, made as ``predict`` makes them, where labels and area of interest are."""
+        """Score the maps of scenes, as ``predict`` makes them, where labels and area of interest are."""
         if not scenes:
             raise UsageError("There is no scene to compare with the labels.")
         labels = labels.like(self.checkpoint.card.labels, self.checkpoint.path)
         source = labels.open().among(self.checkpoint.card.classes, extend=True)
         comparison = Comparison.start(source, self.measures, () if aoi is None else (aoi,))
-        sources = [fitting(SceneSource.of(scene, bands=bands), self.checkpoint) for scene in scenes]
-        infos = []
-        for scene in sources:
-            with scene.open() as opened:
-                infos.append(opened.info)
+        bands = self.predictor.settings.bands
+        fitted = [fit_scene(SceneSource.of(scene, bands=bands), self.checkpoint) for scene in scenes]
+        infos = [scene.info for scene in fitted]
         if labels.paired:
             refuse_apart(source, infos)
-        if aoi is None:  # which else may confine it to other ground
+        if aoi is None:  # an area of interest may exclude the ground of the training
             warn_of_trained_ground(Run(self.checkpoint.path.parent).tile_set, infos)
-        tell_of = together(progress, infos)
-        for number, (scene, info) in enumerate(zip(sources, infos, strict=True)):
-            with naming(scene.name), closing(self._rows(scene, info, tell_of(number))) as rows:
-                comparison.add(number, info, rows, alone=len(scenes) == 1)
+        progress_of = together(progress, infos)
+        with self._threads():
+            for number, scene in enumerate(fitted):
+                rows = self.predictor.rows(scene, progress=progress_of(number))
+                with naming(scene.source.name), closing(rows):
+                    comparison.add(number, scene.info, rows, alone=len(scenes) == 1)
         return comparison.report()
 
-    @cached_property
-    def _mapper(self) -> Predictor:
-        """Makes plans for scenes; what it measures serves all of them."""
-        card = self.checkpoint.card
-        return Predictor(self.network, str(self.checkpoint.path), self.settings, card.gsd, card.tile_size, card.bands)
-
-    def _rows(self, scene: SceneSource, info: SceneInfo, progress: Progress) -> Generator[Rows, None, None]:
-        network = self._mapper.network_for(info)
-        plan = self._mapper.planner.plan(info, network)
-        odd: set[Oddity] = set()
-        conditions = Conditions(scratch=Path(tempfile.gettempdir()), values=network.values, on_odd=odd.add)
-        with closing(predict_rows(scene.open, network, plan, conditions, progress=progress)) as rows:
-            yield from rows
-        if found := Oddity.merge(odd):
-            log.warning("%s", found.tell(info.path, info.bands.names, "The map has no class there"))
+    def _threads(self) -> AbstractContextManager[None]:
+        return torch_threads(self.predictor.settings.threads or available_cores())
 
 
 @dataclass(frozen=True)

@@ -21,14 +21,13 @@ from satseg.files.names import open_raster
 from satseg.labels.class_lists import class_map_files, read_class_map
 from satseg.labels.class_map import ClassMap
 from satseg.labels.label_meaning import LABELS_TAG
-from satseg.progress import automatic
+from satseg.progress import automatic, scene_progress
 from satseg.records import Progress, ProgressEvent, VectorSummary
 from satseg.signatures import checked
 from satseg.vectorization.settings import VectorizeSettings
 from satseg.vectorization.sink import PolygonSink
 from satseg.workflows.class_raster import ClassRaster
 from satseg.workflows.map_classes import MapClasses
-from satseg.workflows.scene_progress import of_scene
 
 log = logging.getLogger("satseg")
 
@@ -90,7 +89,7 @@ def vectorize(
                     if sink is None:
                         call = _command(inputs, names, settings, class_map)
                         sink = _open_sink(names, stream, raster.classes, settings, inputs, call)
-                    _trace(raster, sink, of_scene(progress, number, inputs))
+                    _trace(raster, sink, scene_progress(progress, number, inputs))
             assert sink is not None
             summary = sink.close()
         finally:

@@ -23,8 +23,9 @@ from torch import Tensor, nn
 
 from satseg.classes import ClassTable
 from satseg.inference.network import Network
-from satseg.prediction.outputs import MapOutputs
+from satseg.prediction.outputs import OutputPaths
 from satseg.prediction.predictor import Predictor
+from satseg.prediction.provenance import Provenance
 from satseg.prediction.settings import PredictionSettings
 from satseg.raster.source import SceneSource
 from satseg.records import BandStatistics
@@ -61,8 +62,9 @@ def map_scene(path: Path) -> dict[str, float]:
         statistics=BandStatistics(1, (120.0,), (50.0,), (0.0,), (255.0,)),
         device=torch.device("cpu"),
     )
-    outputs = MapOutputs.of_files(path.with_name("map.tif"), path.with_name("map.gpkg"))
-    summary = Predictor(network, "oracle", PredictionSettings(gsd="scene")).map_scene(SceneSource.of(path), outputs)
+    outputs = OutputPaths.of_files(path.with_name("map.tif"), path.with_name("map.gpkg"))
+    settings = PredictionSettings(gsd="scene")
+    summary = Predictor(network, Provenance("oracle", settings), settings).predict(SceneSource.of(path), outputs)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {"peak_mb": peak, "seconds": time.perf_counter() - began, "polygons": sum((summary.polygons or {}).values())}
 

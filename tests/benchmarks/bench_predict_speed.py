@@ -27,8 +27,9 @@ from satseg.backend.device import available_cores, select_device, select_precisi
 from satseg.checkpoint import Checkpoint
 from satseg.inference.network import Network
 from satseg.inference.plan import window_positions
-from satseg.prediction.outputs import MapOutputs
+from satseg.prediction.outputs import OutputPaths
 from satseg.prediction.predictor import Predictor
+from satseg.prediction.provenance import Provenance
 from satseg.prediction.settings import PredictionSettings
 from satseg.raster.scene import Scene
 from satseg.raster.source import SceneSource
@@ -55,8 +56,8 @@ def write_scene(path: Path, source: Path, side: int) -> None:
 def map_scene(network: Network, scene: Path, settings: PredictionSettings) -> PredictionSummary:
     """Map a scene to a COG and a GeoPackage."""
     with tempfile.TemporaryDirectory(dir=scene.parent) as folder:
-        outputs = MapOutputs.of_files(Path(folder) / "map.tif", Path(folder) / "map.gpkg")
-        return Predictor(network, "benchmark", settings).map_scene(SceneSource.of(scene), outputs)
+        outputs = OutputPaths.of_files(Path(folder) / "map.tif", Path(folder) / "map.gpkg")
+        return Predictor(network, Provenance("benchmark", settings), settings).predict(SceneSource.of(scene), outputs)
 
 
 def bare_forward(network: Network, scene: Path, plan: Plan, *, most: int) -> float:
@@ -163,8 +164,10 @@ def report_plain(arguments: argparse.Namespace, scene: Path, settings: Predictio
     network, single = load(arguments.model, settings.precision), load(arguments.model, "fp32")
     map_scene(network, arguments.warm, settings)
     with tempfile.TemporaryDirectory(dir=scene.parent) as folder:
-        outputs = MapOutputs.of_files(Path(folder) / "map.tif", Path(folder) / "map.gpkg")
-        summary = Predictor(network, "benchmark", settings).map_scene(SceneSource.of(scene), outputs)
+        outputs = OutputPaths.of_files(Path(folder) / "map.tif", Path(folder) / "map.gpkg")
+        summary = Predictor(network, Provenance("benchmark", settings), settings).predict(
+            SceneSource.of(scene), outputs
+        )
         with rasterio.open(Path(folder) / "map.tif") as dataset:
             ours = dataset.read(1)
     classes, seconds = plain_way(single, scene)

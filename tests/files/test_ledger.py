@@ -1,4 +1,4 @@
-"""Covers ``prediction/output_checks``."""
+"""Covers ``prediction/outputs``."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from shapely import Point
 
 from satseg.errors import UsageError
 from satseg.files.ledger import Ledger
-from satseg.prediction.output_checks import OutputChecks
-from satseg.prediction.outputs import OutputNames
+from satseg.prediction.outputs import OutputNames, Outputs
 from satseg.prediction.settings import PredictionSettings
 from satseg.raster.source import SceneSource
 from satseg.vectorization.settings import VectorizeSettings
@@ -133,7 +132,7 @@ def test_remote_inputs_and_those_that_are_not_there_are_no_files_here() -> None:
 
 
 def claims(names: OutputNames, scenes: list[Path], *, aoi: str | None = None) -> None:
-    OutputChecks(names, [aoi], alone=len(scenes) == 1).take_all(map(SceneSource.of, scenes))
+    Outputs(names, [SceneSource.of(scene) for scene in scenes], inputs=[aoi])
 
 
 def test_the_map_of_one_scene_is_not_another_scene(tmp_path: Path) -> None:
@@ -142,14 +141,14 @@ def test_the_map_of_one_scene_is_not_another_scene(tmp_path: Path) -> None:
     for order in ([north, other], [other, north]):
         with pytest.raises(UsageError, match=r"north_map\.tif is read, too"):
             claims(names, order)
-    streamed = OutputChecks(names, [], alone=False, streamed=True)
+    streamed = Outputs(names, None)
     with pytest.raises(UsageError, match="may be a scene which is still to come"):
-        streamed.take(SceneSource.of(north), None)
+        streamed.check(SceneSource.of(north))
     with rasterio.open(other, "r+") as dataset:
         dataset.update_tags(SATSEG_CLASSES="{}")  # an earlier map
-    streamed.take(SceneSource.of(north), None)
+    streamed.check(SceneSource.of(north))
     with pytest.raises(UsageError, match=rf"this run writes it: the map of {north}"):
-        streamed.take(SceneSource.of(other), None)
+        streamed.check(SceneSource.of(other))
 
 
 @pytest.mark.parametrize("dry", [True, False])

@@ -16,7 +16,7 @@ from training_runs import run
 
 from satseg.errors import OutputError
 from satseg.outputs.claim import claimed
-from satseg.prediction.outputs import MapOutputs
+from satseg.prediction.outputs import OutputPaths
 from satseg.raster.source import SceneSource
 from satseg.records import MapLayer
 from satseg.workflows.benchmark import benchmark
@@ -33,11 +33,11 @@ def vectors(folder: Path) -> object:
 def maps(folder: Path) -> object:
     scene = write_scene(folder / "scene.tif", ramp(40, 40))
     rasters = ((MapLayer.CLASSES, folder / "a.tif"), (MapLayer.CONFIDENCE, folder / "sure.tif"))
-    return mapper().map_scene(SceneSource.of(scene), MapOutputs(rasters, (folder / "b.gpkg",)))
+    return mapper().predict(SceneSource.of(scene), OutputPaths(rasters, (folder / "b.gpkg",)))
 
 
 def layer(folder: Path) -> object:
-    with mapper().share_layer(MapOutputs(vectors=(folder / "a.fgb", folder / "b.gpkg"))) as shared:
+    with mapper().open_layer(OutputPaths(vectors=(folder / "a.fgb", folder / "b.gpkg"))) as shared:
         return shared.close()
 
 

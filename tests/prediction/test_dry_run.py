@@ -11,7 +11,7 @@ from test_predict_options import mapper, ramp, write_scene
 
 from satseg.errors import OutputError
 from satseg.files.atomic_write import work_folder
-from satseg.prediction.outputs import MapOutputs
+from satseg.prediction.outputs import OutputPaths
 from satseg.prediction.scene_run import ScenePrediction
 from satseg.raster.source import SceneSource
 from satseg.records import MapLayer
@@ -33,10 +33,10 @@ def test_a_rehearsal_tells_the_disk_that_the_map_takes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], confidence: bool, bytes_per_pixel: int
 ) -> None:
     scene = SceneSource.of(write_scene(tmp_path / "scene.tif", ramp(64, 80)))
-    outputs = MapOutputs(((MapLayer.CLASSES, tmp_path / "map.tif"),))
+    outputs = OutputPaths(((MapLayer.CLASSES, tmp_path / "map.tif"),))
     if confidence:
         outputs = replace(outputs, rasters=(*outputs.rasters, (MapLayer.CONFIDENCE, tmp_path / "sure.tif")))
-    told = mapper(**settings).rehearse(scene, outputs)
+    told = mapper(**settings).dry_run(scene, outputs)
     held: list[int] = []
     write = ScenePrediction._write
 
@@ -45,28 +45,31 @@ def test_a_rehearsal_tells_the_disk_that_the_map_takes(
         return write(self, *args)
 
     monkeypatch.setattr(ScenePrediction, "_write", measure)
-    mapper(**settings).map_scene(scene, outputs)
+    mapper(**settings).predict(scene, outputs)
     assert held == [PIXELS * bytes_per_pixel]
     assert told.work_bytes == held[0] + round(PIXELS / 3)  # with the overviews of one raster, not compressed yet
 
 
 def test_room_for_a_crf_is_asked_for_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scene = SceneSource.of(write_scene(tmp_path / "scene.tif", ramp(64, 80)))
-    outputs = MapOutputs.of_files(tmp_path / "map.tif")
+    outputs = OutputPaths.of_files(tmp_path / "map.tif")
     monkeypatch.setattr("satseg.files.disk_space.shutil.disk_usage", lambda _: type("Usage", (), {"free": PIXELS * 5}))
-    mapper().map_scene(scene, outputs)
+    mapper().predict(scene, outputs)
     with pytest.raises(OutputError, match=r"up to 28 kB will be needed, 25\.6 kB are free"):
-        mapper(crf=True).map_scene(scene, outputs)
+        mapper(crf=True).predict(scene, outputs)
 
 
 def test_scenes_of_one_layer_need_room_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scenes = [SceneSource.of(write_scene(tmp_path / f"{name}.tif", ramp(64, 80))) for name in "abc"]
     free = round(PIXELS * 2.5)
     monkeypatch.setattr("satseg.files.disk_space.shutil.disk_usage", lambda _: type("Usage", (), {"free": free}))
-    made = mapper()
-    with made.share_layer(MapOutputs(vectors=(tmp_path / "all.gpkg",))) as shared:
-        made.require_room([(scene, MapOutputs()) for scene in scenes[:2]], shared)
+    made, infos = mapper(), []
+    for scene in scenes:
+        with scene.open() as opened:
+            infos.append(opened.info)
+    with made.open_layer(OutputPaths(vectors=(tmp_path / "all.gpkg",))) as shared:
+        made.require_space([(info, OutputPaths()) for info in infos[:2]], shared)
         with pytest.raises(OutputError, match=r"all\.gpkg\.satseg: up to 15\.4 kB will be needed, 12\.8 kB are free"):
-            made.require_room([(scene, MapOutputs()) for scene in scenes], shared)
-        made.map_scene(scenes[0], MapOutputs(), shared=shared)
-        made.require_room([(scene, MapOutputs()) for scene in scenes[:2]], shared)
+            made.require_space([(info, OutputPaths()) for info in infos], shared)
+        made.predict(scenes[0], OutputPaths(), layer=shared)
+        made.require_space([(info, OutputPaths()) for info in infos[:2]], shared)

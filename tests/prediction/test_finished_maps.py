@@ -81,7 +81,7 @@ def test_a_finished_map_is_left_alone(scene: Path, models: list[Path], name: str
 def test_a_finished_map_needs_no_network(scene: Path, models: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     output = [scene.with_name("map.tif"), scene.with_name("map.gpkg")]
     predict(scene, output=output, model=models[0], settings=settings())
-    monkeypatch.setattr("satseg.workflows.predict._mapper", lambda *_: pytest.fail("a network was loaded"))
+    monkeypatch.setattr("satseg.prediction.job.Predictor", lambda *_: pytest.fail("a network was loaded"))
     assert predict(scene, output=output, model=models[0], settings=settings(threads=2)) is None
 
 
@@ -105,7 +105,7 @@ def test_a_map_made_with_other_options_is_refused_with_both(
     with pytest.raises(OutputError, match="is there already, made from something else") as caught:
         predict(scene, output=output, model=models[0], settings=settings(**changed))
     assert said in caught.value.message
-    assert "Leave out --resume" in str(caught.value.hint)
+    assert "Leave out `resume`" in str(caught.value.hint)
     assert contents([output]) == before
 
 

@@ -1,6 +1,6 @@
 """What users can ask of a map, with an oracle in place of a network.
 
-Covers ``predictor``, ``planning``, ``streaming`` and ``settings``.
+Covers ``predictor``, ``fitting``, ``map_layers``, ``streaming``, ``settings`` and ``inference/planning``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from dataclasses import replace
 from io import FileIO
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
 
 import geopandas
 import numpy as np
@@ -19,6 +18,7 @@ import rasterio
 import shapely
 import torch
 from affine import Affine
+from predictors import checkpoint_of, predictor_of, use_predictor
 from ranged_server import RangedServer
 from torch import Tensor, nn
 from torch.nn import functional
@@ -27,7 +27,7 @@ from satseg.classes import ClassTable
 from satseg.errors import AreaError, OutputError, SatsegError, SceneError, UsageError
 from satseg.inference.network import Network
 from satseg.inference.views import Views
-from satseg.prediction.outputs import MapOutputs
+from satseg.prediction.outputs import OutputPaths
 from satseg.prediction.predictor import Predictor
 from satseg.prediction.settings import PredictionSettings
 from satseg.raster.source import SceneSource
@@ -51,7 +51,7 @@ def mapper(bands: int = 1, **settings: Any) -> Predictor:
     statistics = BandStatistics(1, (0.0,) * bands, (1.0,) * bands, (0.0,) * bands, (255.0,) * bands)
     views = Views(settings.get("tta", "none"), settings.get("scales", (1.0,)))
     network = Network(Levels(), classes=TABLE, statistics=statistics, device=torch.device("cpu"), views=views)
-    return Predictor(network, "oracle", PredictionSettings(**{"window": 64, "threads": 1, **settings}))
+    return predictor_of(network, PredictionSettings(**{"window": 64, "threads": 1, **settings}))
 
 
 def write_scene(path: Path, values: np.ndarray, **profile: Any) -> Path:
@@ -68,7 +68,7 @@ def ramp(height: int = 150, width: int = 255) -> np.ndarray:
 
 
 def classes_of(made: Predictor, scene: Path | SceneSource, folder: Path) -> np.ndarray:
-    made.map_scene(SceneSource.of(scene), MapOutputs.of_files(folder / "map.tif"))
+    made.predict(SceneSource.of(scene), OutputPaths.of_files(folder / "map.tif"))
     with rasterio.open(folder / "map.tif") as dataset:
         found: np.ndarray = dataset.read(1)
     return found
@@ -79,8 +79,8 @@ def test_shares_are_written_beside_the_classes(tmp_path: Path) -> None:
     values[:5] = 0
     scene = write_scene(tmp_path / "scene.tif", values, nodata=0)
     layers = (MapLayer.CLASSES, MapLayer.CONFIDENCE, MapLayer.PROBABILITIES, MapLayer.DISAGREEMENT)
-    outputs = MapOutputs(tuple((layer, tmp_path / f"{layer.value}.tif") for layer in layers))
-    mapper().map_scene(SceneSource.of(scene), outputs)
+    outputs = OutputPaths(tuple((layer, tmp_path / f"{layer.value}.tif") for layer in layers))
+    mapper().predict(SceneSource.of(scene), outputs)
     read = {layer: rasterio.open(tmp_path / f"{layer.value}.tif").read() for layer in layers}
     valid = values > 0
     bright = 0.8 * values / 255
@@ -127,8 +127,8 @@ def test_a_sieve_dissolves_small_regions_and_never_into_nodata(tmp_path: Path) -
     values[70:, :] = 255
     values[80:82, 80:82] = 10  # an island in nodata
     scene = write_scene(tmp_path / "scene.tif", values, nodata=255)
-    outputs = MapOutputs.of_files(tmp_path / "map.tif", tmp_path / "map.gpkg")
-    summary = mapper(sieve=9).map_scene(SceneSource.of(scene), outputs)
+    outputs = OutputPaths.of_files(tmp_path / "map.tif", tmp_path / "map.gpkg")
+    summary = mapper(sieve=9).predict(SceneSource.of(scene), outputs)
     with rasterio.open(tmp_path / "map.tif") as dataset:
         found = dataset.read(1)
     assert (found[10:12, 10:12] == 0).all()
@@ -194,7 +194,8 @@ def test_coarser_pixels_than_in_training_are_shown_enlarged(tmp_path: Path) -> N
     scene = write_scene(tmp_path / "scene.tif", values, transform=GRID * Affine.scale(2))
     statistics = BandStatistics(1, (0.0,), (1.0,), (0.0,), (255.0,))
     network = Network(Watching(), classes=TABLE, statistics=statistics, device=torch.device("cpu"))
-    found = classes_of(replace(mapper(), network=network, gsd=(0.5, 0.5)), scene, tmp_path)
+    checkpoint = checkpoint_of(network, gsd=(0.5, 0.5))
+    found = classes_of(replace(mapper(), network=network, checkpoint=checkpoint), scene, tmp_path)
     inside = np.kron(np.ones((8, 9)), np.pad(np.ones((16, 16)), 2)).astype(bool)
     assert (found == np.where(values > 100, 2, 0))[inside].all()
     assert set(seen) == {(64, 64), (128, 128)}  # windows, and what measured the receptive field
@@ -202,12 +203,13 @@ def test_coarser_pixels_than_in_training_are_shown_enlarged(tmp_path: Path) -> N
 
 def test_pixels_far_from_those_in_training_are_refused_with_the_way_out(tmp_path: Path) -> None:
     scene = write_scene(tmp_path / "scene.tif", np.zeros((64, 64), np.uint8), transform=GRID * Affine.scale(60))
+    made = replace(mapper(), checkpoint=checkpoint_of(mapper().network, gsd=(0.5, 0.5)))
     with pytest.raises(SceneError, match=r"30 m per pixel .* trained at 0\.5 m: too far apart") as caught:
-        classes_of(replace(mapper(), gsd=(0.5, 0.5)), scene, tmp_path)
-    assert "--gsd scene" in caught.value.hint
+        classes_of(made, scene, tmp_path)
+    assert "`gsd='scene'`" in caught.value.hint
     tall = write_scene(tmp_path / "tall.tif", np.zeros((64, 64), np.uint8), transform=GRID * Affine.scale(1, 60))
     with pytest.raises(SceneError, match=r"30 m per pixel .* trained at 0\.5 m"):
-        classes_of(replace(mapper(), gsd=(0.5, 0.5)), tall, tmp_path)
+        classes_of(made, tall, tmp_path)
 
 
 def test_what_cannot_be_read_fails_or_becomes_nodata(
@@ -261,9 +263,9 @@ def test_each_block_of_a_remote_scene_is_fetched_once(tmp_path: Path, ranged_ser
 
 def test_a_rehearsal_writes_nothing_and_tells_what_the_map_takes(tmp_path: Path) -> None:
     scene = write_scene(tmp_path / "scene.tif", ramp())
-    outputs = MapOutputs.of_files(tmp_path / "map.tif", tmp_path / "map.gpkg")
-    told = mapper().rehearse(SceneSource.of(scene), outputs)
-    summary = mapper().map_scene(SceneSource.of(scene), outputs)
+    outputs = OutputPaths.of_files(tmp_path / "map.tif", tmp_path / "map.gpkg")
+    told = mapper().dry_run(SceneSource.of(scene), outputs)
+    summary = mapper().predict(SceneSource.of(scene), outputs)
     assert told.plan == summary.plan
     assert (told.width, told.height) == (255, 150)
     assert told.to_dict()["plan"]["window"] == {"width": 64, "height": 64}
@@ -291,7 +293,7 @@ def test_a_crf_refines_in_a_second_pass_and_can_be_continued(tmp_path: Path) -> 
     scene = write_scene(tmp_path / "scene.tif", values)
     plain = classes_of(mapper(), scene, tmp_path)
     layers = ((MapLayer.CLASSES, tmp_path / "map.tif"), (MapLayer.DISAGREEMENT, tmp_path / "apart.tif"))
-    mapper(crf=True).map_scene(SceneSource.of(scene), MapOutputs(layers))
+    mapper(crf=True).predict(SceneSource.of(scene), OutputPaths(layers))
     with rasterio.open(tmp_path / "map.tif") as dataset:
         refined = dataset.read(1)
     truth = np.where(np.arange(90) < 45, 0, 2)
@@ -305,10 +307,10 @@ def test_a_crf_refines_in_a_second_pass_and_can_be_continued(tmp_path: Path) -> 
 
     seen: list[float] = []
     with pytest.raises(KeyboardInterrupt):
-        mapper(crf=True, resume=True).map_scene(SceneSource.of(scene), MapOutputs(layers), progress=interrupt)
+        mapper(crf=True, resume=True).predict(SceneSource.of(scene), OutputPaths(layers), progress=interrupt)
     seen.clear()
-    mapper(crf=True, resume=True).map_scene(
-        SceneSource.of(scene), MapOutputs(layers), progress=lambda event: seen.append(event.done)
+    mapper(crf=True, resume=True).predict(
+        SceneSource.of(scene), OutputPaths(layers), progress=lambda event: seen.append(event.done)
     )
     assert seen == sorted(seen)  # the first pass is not run again
     assert {path: path.read_bytes() for _, path in layers} == unbroken
@@ -317,11 +319,11 @@ def test_a_crf_refines_in_a_second_pass_and_can_be_continued(tmp_path: Path) -> 
 def test_polygons_tell_how_sure_they_are_when_that_is_asked_for(tmp_path: Path) -> None:
     scene = write_scene(tmp_path / "scene.tif", np.full((70, 80), 255, np.uint8))
     wanted = PolygonSettings(attributes=("class_name", "confidence_mean", "confidence_min"))
-    mapper(polygons=wanted).map_scene(SceneSource.of(scene), MapOutputs.of_files(tmp_path / "map.parquet"))
+    mapper(polygons=wanted).predict(SceneSource.of(scene), OutputPaths.of_files(tmp_path / "map.parquet"))
     frame = geopandas.read_parquet(tmp_path / "map.parquet")
     assert list(frame.columns[:3]) == ["class_name", "confidence_mean", "confidence_min"]
     assert frame["confidence_mean"].tolist() == pytest.approx([0.8], abs=0.5 / 254)
-    mapper().map_scene(SceneSource.of(scene), MapOutputs.of_files(tmp_path / "plain.parquet"))
+    mapper().predict(SceneSource.of(scene), OutputPaths.of_files(tmp_path / "plain.parquet"))
     assert not any("confidence" in name for name in geopandas.read_parquet(tmp_path / "plain.parquet").columns)
 
 
@@ -329,10 +331,7 @@ def test_polygons_of_many_scenes_go_into_one_layer_without_those_that_fail(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scenes = [write_scene(tmp_path / f"{name}.tif", ramp(60 + 10 * i)) for i, name in enumerate("ab")]
-    monkeypatch.setattr("satseg.workflows.predict._load", lambda *_: ([Mock()], "not loaded"))
-    monkeypatch.setattr("satseg.workflows.predict._mapper", lambda *_: mapper())
-    monkeypatch.setattr("satseg.workflows.predict.warn_of_map", lambda *_: None)
-    monkeypatch.setattr("satseg.workflows.predict.fitting", lambda source, _: source)
+    use_predictor(monkeypatch, mapper())
     errors: list[SatsegError] = []
     found = predict_scenes(
         [scenes[0], tmp_path / "none.tif", scenes[1]],
@@ -362,11 +361,11 @@ def test_pixels_that_a_sieve_gives_to_another_class_have_no_confidence(tmp_path:
     layers = ((MapLayer.CLASSES, tmp_path / "map.tif"), (MapLayer.CONFIDENCE, tmp_path / "sure.tif"))
     made = mapper(sieve=9, polygons=PolygonSettings(keep_background=True))
     if shared:
-        with made.share_layer(MapOutputs(vectors=(tmp_path / "map.parquet",))) as layer:
-            made.map_scene(SceneSource.of(scene), MapOutputs(layers), shared=layer)
+        with made.open_layer(OutputPaths(vectors=(tmp_path / "map.parquet",))) as layer:
+            made.predict(SceneSource.of(scene), OutputPaths(layers), layer=layer)
             layer.close()
     else:
-        made.map_scene(SceneSource.of(scene), MapOutputs(layers, (tmp_path / "map.parquet",)))
+        made.predict(SceneSource.of(scene), OutputPaths(layers, (tmp_path / "map.parquet",)))
     with rasterio.open(tmp_path / "map.tif") as classes, rasterio.open(tmp_path / "sure.tif") as sure:
         found, confidence = classes.read(1), sure.read(1)
     dissolved = np.zeros(values.shape, dtype=bool)
@@ -387,7 +386,7 @@ def test_pixels_that_a_sieve_gives_to_another_class_have_no_confidence(tmp_path:
 def test_confidence_is_the_probability_of_the_class_that_is_written(tmp_path: Path, settings: dict[str, Any]) -> None:
     scene = write_scene(tmp_path / "scene.tif", np.random.default_rng(0).integers(0, 255, (70, 80)).astype(np.uint8))
     layers = tuple((layer, tmp_path / f"{layer.value}.tif") for layer in MapLayer if layer != MapLayer.DISAGREEMENT)
-    mapper(**settings).map_scene(SceneSource.of(scene), MapOutputs(layers))
+    mapper(**settings).predict(SceneSource.of(scene), OutputPaths(layers))
     read = {layer: rasterio.open(path).read() for layer, path in layers}
     classes = read[MapLayer.CLASSES]
     assert len(np.unique(classes)) > 1
@@ -408,7 +407,7 @@ def test_a_scene_of_large_values_is_mapped_like_the_same_one_of_small_ones(
     found = []
     for made, values in ((plain, ramp(70)), (replace(plain, network=network), base + ramp(70).astype(dtype) * step)):
         scene = write_scene(tmp_path / "scene.tif", values.astype("uint8" if made is plain else dtype))
-        made.map_scene(SceneSource.of(scene), MapOutputs(layers))
+        made.predict(SceneSource.of(scene), OutputPaths(layers))
         found.append([rasterio.open(path).read() for _, path in layers])
     assert all((one == other).all() for one, other in zip(*found, strict=True))
     assert len(np.unique(found[0][0])) > 1

@@ -23,6 +23,7 @@ import torch
 from made_scenes import write_map
 from typer.testing import CliRunner
 
+from satseg.backend import create_model
 from satseg.checkpoint import Checkpoint, save_checkpoint
 from satseg.classes import ClassTable
 from satseg.cli import app as cli
@@ -31,7 +32,7 @@ from satseg.cli.console import ConsoleOutput
 from satseg.cli.evaluate import report_tables
 from satseg.errors import CheckpointError, LabelError, SceneError, TileError, UsageError
 from satseg.evaluation.confusion import ConfusionMatrix, score
-from satseg.inference.network import Network
+from satseg.inference.network import Network, has_global_context
 from satseg.labels.label_files import open_labels
 from satseg.prediction.settings import PredictionSettings
 from satseg.raster.scene import Scene
@@ -104,6 +105,28 @@ def test_a_scene_scores_as_the_map_that_predict_makes_of_it(run: Path, bright_sc
     by_network = evaluate(run, [bright_scene], labels=labels, window=128, overlap=16, threads=1)
     assert by_map == by_network
     assert by_map.pixels == 256 * 384 - 40 * 40
+
+
+@pytest.mark.parametrize("coarser", [1.0, 2.0])
+def test_a_scene_scores_as_its_map_without_any_settings(
+    run: Path, bright_scene: Path, tmp_path: Path, coarser: float
+) -> None:
+    """Pixel for pixel: labels are the map of a network with global context, whose windows are training tiles."""
+    best = Checkpoint.load(run / "best.safetensors")
+    torch.manual_seed(0)
+    network = create_model("bisenet", in_channels=2, num_classes=2)
+    assert has_global_context(network)
+    assert best.card.gsd is not None
+    gsd = (best.card.gsd[0] / coarser, best.card.gsd[1] / coarser)
+    save_checkpoint(tmp_path / "m.safetensors", network.state_dict(), replace(best.card, arch="bisenet", gsd=gsd))
+    summary = predict(bright_scene, model=tmp_path / "m.safetensors", output=tmp_path / "map.tif")
+    assert summary is not None
+    assert summary.plan.window[0] == best.card.tile_size / coarser
+    report = evaluate(tmp_path / "m.safetensors", [bright_scene], labels=tmp_path / "map.tif", pixels_only=True)
+    assert report.global_accuracy == 1
+    found = [summary.pixels[entry.name] for entry in best.card.classes]
+    assert min(found) > 100
+    assert np.array_equal(report.confusion, np.diag(found))
 
 
 def test_a_scene_and_its_map_score_alike_where_neither_has_pixels(

@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
 
 import geopandas
 import numpy as np
@@ -16,13 +15,13 @@ import pytest
 import rasterio
 import torch
 from made_scenes import write_scene
+from predictors import predictor_of, use_predictor
 from torch import Tensor, nn
 
 from satseg.classes import ClassTable
 from satseg.errors import NetworkError, OutputError, SatsegError, UsageError
 from satseg.inference.network import Network
-from satseg.prediction.outputs import MapOutputs
-from satseg.prediction.predictor import Predictor
+from satseg.prediction.outputs import OutputPaths
 from satseg.prediction.settings import PredictionSettings
 from satseg.raster.source import SceneSource
 from satseg.records import BandStatistics, MapLayer
@@ -71,10 +70,7 @@ def use(monkeypatch: pytest.MonkeyPatch, model: nn.Module, settings: PredictionS
     statistics = BandStatistics(1, (0.0,), (1.0,), (0.0,), (255.0,))
     table = ClassTable.from_names(["background", "bright"])
     network = Network(model, classes=table, statistics=statistics, device=torch.device("cpu"))
-    monkeypatch.setattr("satseg.workflows.predict._load", lambda *_: ([Mock()], "moody"))
-    monkeypatch.setattr("satseg.workflows.predict._mapper", lambda *_: Predictor(network, "moody", settings))
-    monkeypatch.setattr("satseg.workflows.predict.warn_of_map", lambda *_: None)
-    monkeypatch.setattr("satseg.workflows.predict.fitting", lambda source, _: source)
+    use_predictor(monkeypatch, predictor_of(network, settings))
 
 
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: type(failure).__name__)
@@ -167,9 +163,7 @@ def test_a_class_named_nodata_keeps_its_count(tmp_path: Path) -> None:
     statistics = BandStatistics(1, (0.0,), (1.0,), (0.0,), (255.0,))
     table = ClassTable.from_names(["field", "nodata"])
     network = Network(Moody(KeyError()), classes=table, statistics=statistics, device=torch.device("cpu"))
-    summary = Predictor(network, "moody", SETTINGS).map_scene(
-        SceneSource.of(scene), MapOutputs.of_files(tmp_path / "map.tif")
-    )
+    summary = predictor_of(network, SETTINGS).predict(SceneSource.of(scene), OutputPaths.of_files(tmp_path / "map.tif"))
     assert summary.pixels == {"field": 50 * 80, "nodata": 10 * 80, "no data": 10 * 80}
 
 
@@ -200,7 +194,7 @@ def test_a_crf_leaves_out_what_cannot_be_read(tmp_path: Path, blocks: dict[str, 
     network = Network(Moody(KeyError()), classes=table, statistics=statistics, device=torch.device("cpu"))
     settings = PredictionSettings(window=64, overlap=8, threads=1, crf=True, on_read_error="nodata")
     layers = ((MapLayer.CLASSES, tmp_path / "map.tif"), (MapLayer.CONFIDENCE, tmp_path / "sure.tif"))
-    Predictor(network, "moody", settings).map_scene(SceneSource.of(scene), MapOutputs(layers))
+    predictor_of(network, settings).predict(SceneSource.of(scene), OutputPaths(layers))
     for _, path in layers:
         with rasterio.open(path) as dataset:
             assert ((dataset.read(1) == 255) == damaged).all()

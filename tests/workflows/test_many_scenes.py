@@ -1,6 +1,6 @@
 """What a scene more costs does not grow with the number of scenes: calls are counted, since time would not be told.
 
-Covers ``scene_progress``.
+Covers ``progress``.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ import rasterio
 import shapely
 import torch
 from affine import Affine
+from predictors import predictor_of
 from rasterio.features import rasterize
 from torch import Tensor, nn
 
@@ -24,7 +25,7 @@ from satseg.checkpoint import ModelCard, save_checkpoint
 from satseg.classes import ClassTable
 from satseg.errors import CheckpointError, OutputError, SatsegError, SceneError, UsageError
 from satseg.inference.network import Network
-from satseg.prediction.outputs import MapOutputs, OutputNames
+from satseg.prediction.outputs import OutputNames, OutputPaths
 from satseg.prediction.predictor import Predictor
 from satseg.prediction.settings import PredictionSettings
 from satseg.raster.scene import Scene
@@ -49,11 +50,11 @@ class Thresholds(nn.Module):
 def oracle(num_bands: int = 1, *, window: int = 64) -> Predictor:
     statistics = BandStatistics(1, (0.0,) * num_bands, (1.0,) * num_bands, (0.0,) * num_bands, (255.0,) * num_bands)
     network = Network(Thresholds(), classes=TABLE, statistics=statistics, device=torch.device("cpu"))
-    return Predictor(network, "oracle", PredictionSettings(window=window, threads=1))
+    return predictor_of(network, PredictionSettings(window=window, threads=1))
 
 
 def map_scene(mapper: Predictor, path: Path, *files: Path, progress: Progress = no_progress) -> PredictionSummary:
-    return mapper.map_scene(SceneSource.of(path), MapOutputs.of_files(*files), progress=progress)
+    return mapper.predict(SceneSource.of(path), OutputPaths.of_files(*files), progress=progress)
 
 
 def write_scene(path: Path, values: np.ndarray, **profile: object) -> Path:
@@ -375,8 +376,8 @@ def test_an_interruption_in_the_second_scene_of_a_layer_names_what_resuming_uses
     next(found)
     with pytest.raises(KeyboardInterrupt):
         found.throw(KeyboardInterrupt)
-    told = [record.message for record in caplog.records if "--resume" in record.message]
-    assert told == [f"The maps begun so far are kept in {tmp_path / '.all.gpkg.satseg'}: continue with --resume."]
+    told = [record.message for record in caplog.records if "`resume=True`" in record.message]
+    assert told == [f"The maps begun so far are kept in {tmp_path / '.all.gpkg.satseg'}: continue with `resume=True`."]
 
 
 def test_scenes_whose_outputs_are_there_can_be_passed_over(tmp_path: Path, checkpoint: Path) -> None:

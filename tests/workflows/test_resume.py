@@ -12,16 +12,18 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from predictors import predictor_of
 
 from satseg.errors import OutputError
 from satseg.files.atomic_write import work_folder
-from satseg.prediction.outputs import MapOutputs
+from satseg.prediction.outputs import OutputPaths
 from satseg.prediction.predictor import Predictor
 from satseg.prediction.settings import PredictionSettings
 from satseg.raster.source import SceneSource
@@ -62,17 +64,17 @@ def mapper(resume: bool = True, *, window: int = 64) -> Predictor:
     network = Network(Moody(), classes=table, statistics=statistics, device=torch.device("cpu"))
     polygons = PolygonSettings(simplify="1px")
     settings = PredictionSettings(window=window, threads=1, resume=resume, sieve=5, polygons=polygons)
-    return Predictor(network, "oracle", settings)
+    return predictor_of(network, settings)
 
 
-def outputs(folder: Path) -> MapOutputs:
+def outputs(folder: Path) -> OutputPaths:
     rasters = ((MapLayer.CLASSES, folder / "map.tif"), (MapLayer.CONFIDENCE, folder / "confidence.tif"))
-    return MapOutputs(rasters, (folder / "map.gpkg", folder / "map.parquet"))
+    return OutputPaths(rasters, (folder / "map.gpkg", folder / "map.parquet"))
 
 
 def map_scene(scene: Path, folder: Path, **options: bool) -> None:
     folder.mkdir(exist_ok=True)
-    mapper(**options).map_scene(SceneSource.of(scene), outputs(folder))
+    mapper(**options).predict(SceneSource.of(scene), outputs(folder))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -103,10 +105,10 @@ def test_a_map_that_was_interrupted_is_continued(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        mapper().map_scene(SceneSource.of(scene), outputs(tmp_path), progress=interrupt)
+        mapper().predict(SceneSource.of(scene), outputs(tmp_path), progress=interrupt)
     if share > 0.1:
         assert [path.name for path in tmp_path.iterdir()] == [work_folder(tmp_path / "map.tif").name]
-    mapper().map_scene(SceneSource.of(scene), outputs(tmp_path), progress=lambda e: forwarded.append(e.done))
+    mapper().predict(SceneSource.of(scene), outputs(tmp_path), progress=lambda e: forwarded.append(e.done))
     assert contents(tmp_path) == unbroken
     if share > 0.1:
         assert forwarded[0] > (share - 0.2) * 700 * 300
@@ -127,15 +129,16 @@ def test_a_plan_or_scene_that_changed_is_noticed(scene: Path, tmp_path: Path) ->
 
     with pytest.raises(KeyboardInterrupt), pytest.MonkeyPatch.context() as patch:
         patch.setattr("satseg.prediction.scene_run._COMMIT_SECONDS", 0)
-        mapper().map_scene(SceneSource.of(scene), outputs(tmp_path), progress=interrupt)
+        mapper().predict(SceneSource.of(scene), outputs(tmp_path), progress=interrupt)
     with pytest.raises(OutputError, match=r"its window was 64, now it is 96 \(and plan"):
-        mapper(window=96).map_scene(SceneSource.of(scene), outputs(tmp_path))
+        mapper(window=96).predict(SceneSource.of(scene), outputs(tmp_path))
     with pytest.raises(OutputError, match="its model was"):
         other = mapper()
-        Predictor(other.network, "another", other.settings).map_scene(SceneSource.of(scene), outputs(tmp_path))
+        other = replace(other, provenance=replace(other.provenance, model="another"))
+        other.predict(SceneSource.of(scene), outputs(tmp_path))
     os.utime(scene)  # also where it lies behind a mosaic: see satseg.files.local_files
     with pytest.raises(OutputError, match="its scene changed was"):
-        mapper().map_scene(SceneSource.of(scene), outputs(tmp_path))
+        mapper().predict(SceneSource.of(scene), outputs(tmp_path))
 
 
 def write_mask(folder: Path) -> None:
@@ -174,13 +177,13 @@ def test_changes_of_what_belongs_to_a_scene_are_noticed(
     monkeypatch.setattr("satseg.prediction.scene_run._COMMIT_SECONDS", 0)
     write_scene(tmp_path / "scene.tif", 200, 80)
     put_into_archive(tmp_path)
-    made = MapOutputs(((MapLayer.CLASSES, tmp_path / "map.tif"),), ())
+    made = OutputPaths(((MapLayer.CLASSES, tmp_path / "map.tif"),), ())
     with pytest.raises(KeyboardInterrupt):
-        mapper().map_scene(SceneSource.of(name), made, progress=interrupt)
+        mapper().predict(SceneSource.of(name), made, progress=interrupt)
     change(tmp_path)
     with pytest.raises(OutputError, match="its scene changed was"):
-        mapper().map_scene(SceneSource.of(name), made)
-    mapper(resume=False).map_scene(SceneSource.of(name), made)
+        mapper().predict(SceneSource.of(name), made)
+    mapper(resume=False).predict(SceneSource.of(name), made)
     assert (tmp_path / "map.tif").exists()
 
 
@@ -221,4 +224,4 @@ if __name__ == "__main__":
     satseg.prediction.scene_run._COMMIT_SECONDS = 0.02
     made = mapper()
     (Path(sys.argv[2]) / "ready").touch()
-    made.map_scene(SceneSource.of(sys.argv[1]), outputs(Path(sys.argv[2])))
+    made.predict(SceneSource.of(sys.argv[1]), outputs(Path(sys.argv[2])))

@@ -1,4 +1,7 @@
-"""Warnings about networks that were trained too little."""
+"""Warnings about networks that were trained too little.
+
+Covers ``prediction/map_warnings``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Spread the mapping of scenes over workers: the network that is sent to them, and the engine that has them."""
+"""Send a network to the workers that run it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from satseg.checkpoint import Checkpoint
 from satseg.inference.network import Network
 from satseg.inference.ray_engine import RayEngine
 from satseg.inference.views import Views
-from satseg.prediction.settings import PredictionSettings
 
 
 @dataclass(frozen=True)
@@ -24,31 +23,25 @@ class SentNetwork:
 
     Args:
         checkpoints: Names and bytes of the files.
-        own: Name and bytes of the file that builds its network, if that is not one of satseg's, and the function.
-        views: How it looks at a window.
+        custom: Name and bytes of the file of a custom architecture, and its function; None for one of satseg's.
+        views: Orientations and scales of each window.
         compile: Whether torch compiles it.
     """
 
     checkpoints: tuple[tuple[str, bytes], ...]
-    own: tuple[str, bytes, str] | None
+    custom: tuple[str, bytes, str] | None
     views: Views
     compile: bool
 
     @classmethod
-    def pack(cls, checkpoints: Sequence[Checkpoint], arch: str | None, settings: PredictionSettings) -> SentNetwork:
-        """Read what the network is built from.
-
-        Args:
-            checkpoints: One, or several that are averaged.
-            arch: ``path/to/file.py:function`` for a network from a file.
-            settings: How it looks.
-        """
-        own = None
+    def pack(cls, checkpoints: Sequence[Checkpoint], arch: str | None, *, views: Views, compile: bool) -> SentNetwork:
+        """Read all files that the network is built from."""
+        custom = None
         if arch is not None:
             path, function = file_and_name(arch)
-            own = (Path(path).name, Path(path).read_bytes(), function)
+            custom = (Path(path).name, Path(path).read_bytes(), function)
         files = tuple((checkpoint.path.name, checkpoint.path.read_bytes()) for checkpoint in checkpoints)
-        return cls(files, own, Views(settings.tta, settings.scales), settings.compile)
+        return cls(files, custom, views, compile)
 
     def __call__(self, device: torch.device, precision: str) -> Network:
         """Build the network."""
@@ -60,8 +53,8 @@ class SentNetwork:
                 path.write_bytes(data)
                 checkpoints.append(Checkpoint.load(path))
             builder = None
-            if self.own is not None:
-                name, data, function = self.own
+            if self.custom is not None:
+                name, data, function = self.custom
                 (Path(folder) / name).write_bytes(data)
                 builder = run_custom_file(f"{Path(folder) / name}:{function}")
             return Network.from_checkpoint(
@@ -74,33 +67,28 @@ class SentNetwork:
             )
 
 
-def open_engine(settings: PredictionSettings) -> RayEngine | None:
-    """Return an engine with the workers that the settings ask for, or None where this process does the work.
-
-    Raises:
-        SatsegError: As :class:`~satseg.inference.ray_engine.RayEngine`.
-    """
-    if not settings.spreads:
-        return None
-    return RayEngine(
-        devices=settings.devices,
-        alone=settings.engine == "local",
-        device=settings.device,
-        precision=settings.precision,
-        threads=settings.threads,
-    )
-
-
 def send(
-    checkpoints: Sequence[Checkpoint], arch: str | None, settings: PredictionSettings, engine: RayEngine
+    checkpoints: Sequence[Checkpoint],
+    arch: str | None,
+    engine: RayEngine,
+    *,
+    views: Views,
+    compile: bool,
 ) -> Network:
-    """Give the workers their network; return what stands for it here, not to be run.
+    """Give the workers of an engine their network; return what stands for it here, not to be run.
+
+    Args:
+        checkpoints: One, or several that are averaged.
+        arch: ``path/to/file.py:function`` of a custom architecture.
+        engine: The workers.
+        views: Orientations and scales of each window.
+        compile: Whether torch compiles the network.
 
     Raises:
         CheckpointError: The network cannot be built.
         ArchitectureError: The file that ``arch`` names does not build a network.
     """
-    sent = SentNetwork.pack(checkpoints, arch, settings)
-    network = sent(torch.device("cpu"), engine.precision)  # what cannot be built is told before anything is sent
+    sent = SentNetwork.pack(checkpoints, arch, views=views, compile=compile)
+    network = sent(torch.device("cpu"), engine.precision)  # raises here what would fail on every worker
     engine.load(sent)
     return network.elsewhere(torch.device(engine.device))

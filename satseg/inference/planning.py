@@ -1,18 +1,16 @@
-"""Choose how scenes are cut and run: by what was asked for, by what the network sees, and by trying."""
+"""Choose windows, overlaps and batches: as the user wants them, from the receptive field, or by trying."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, Literal
 
-from satseg.backend.device import available_cores
 from satseg.inference.network import Network
 from satseg.inference.plan import LARGEST_SHARE, SMALLEST_WINDOW, fit_window, make_plan, wanted_overlap
 from satseg.inference.receptive_field import effective_receptive_field
 from satseg.inference.tuning import Tuning, tune
-from satseg.prediction.settings import PredictionSettings
 from satseg.records import Plan, SceneInfo
 
 log = logging.getLogger("satseg")
@@ -20,33 +18,44 @@ log = logging.getLogger("satseg")
 _WINDOW = 512
 _BATCH_PIXELS = {"cpu": 512**2, "cuda": 16 * 512**2}  # measured to be fast; what is larger leaves a processor's caches
 _MOST_STREAMS = 8
-_NETWORK_SHARE = 0.75  # of the memory that was asked for; rows have the rest
+_NETWORK_SHARE = 0.75  # of the allowed memory; rows have the rest
 
 
 class Planner:
     """Make plans for scenes, measuring a network once for all of them.
 
     Args:
-        network: What will run, at the pixel size of its training.
-        settings: What was asked for.
-        tile_size: Side of the training tiles: the window of networks that see the whole window. None if unknown.
-        cores: Processor cores where it will run; None is what the settings allow here.
-        ask: Has the network measured where it will run: calls a function with it. None is here.
+        network: The network at the pixel size of its training.
+        window: Side of the windows in pixels of the training. ``auto`` finds it by trying; None is 512, or the side of
+            the training tiles for networks with global context.
+        overlap: Pixels over which windows are blended; ``auto`` is the network's effective receptive field, at most
+            0.139 of the window, with windows fitted to the scene.
+        batch_size: Windows per forward pass; ``auto`` finds it by trying, None is what fits the device.
+        memory: Bytes for windows and rows; None sets no limit.
+        tile_size: Side of the training tiles; None if unknown.
+        cores: Processor cores where the network runs.
+        ask: Calls a function with the network where it runs; None calls it in this process.
     """
 
     def __init__(
         self,
         network: Network,
-        settings: PredictionSettings,
         *,
+        window: int | Literal["auto"] | None = None,
+        overlap: int | Literal["auto"] = "auto",
+        batch_size: int | Literal["auto"] | None = None,
+        memory: int | None = None,
         tile_size: int | None = None,
-        cores: int | None = None,
+        cores: int = 1,
         ask: Callable[[Callable[[Network], Any]], Any] | None = None,
     ) -> None:
         self._network = network
-        self._settings = settings
+        self._window = window
+        self._overlap = overlap
+        self._batch_size = batch_size
+        self._memory = memory
         self._tile_size = tile_size
-        self._cores = cores or settings.threads or available_cores()
+        self._cores = cores
         self._ask = ask or (lambda function: function(network))
         self._tunings: dict[str, Tuning] = {}
 
@@ -55,19 +64,19 @@ class Planner:
 
         Args:
             info: The scene.
-            network: The network as it looks at this scene, perhaps resampled.
+            network: The network fitted to this scene, perhaps resampled.
 
         Raises:
             UsageError: Window, overlap or batch make no sense.
             SatsegError: There is not enough memory for the smallest window.
         """
-        side, batch_size, streams, threads = self._way(info)
-        if self._settings.overlap == "auto":
-            fits = self._network.window is None and not self._sees_all
+        side, batch_size, streams, threads = self._batching(info)
+        if self._overlap == "auto":
+            fits = self._network.window is None and not self._has_global_context
             sides, overlaps = self._cut(info, network, side, fits=fits)
         else:
             sides = network.views.window(side)
-            overlaps = (self._settings.overlap, self._settings.overlap)
+            overlaps = (self._overlap, self._overlap)
         return make_plan(
             info.height,
             info.width,
@@ -80,13 +89,13 @@ class Planner:
         )
 
     @property
-    def _sees_all(self) -> bool:
+    def _has_global_context(self) -> bool:
         return self._network.global_context and self._tile_size is not None
 
-    def _way(self, info: SceneInfo) -> tuple[int, int, int, int]:
+    def _batching(self, info: SceneInfo) -> tuple[int, int, int, int]:
         """Return the window, the batch size, the streams and their threads."""
-        window, batch_size = self._fixed_window(), self._settings.batch_size
-        limited = self._settings.memory is not None  # only trying tells what a network takes
+        window, batch_size = self._fixed_window(), self._batch_size
+        limited = self._memory is not None  # only trying tells how much a network takes
         if window is None or batch_size == "auto" or limited:
             found = self._tune(info.bands.dtype, window, batch_size if isinstance(batch_size, int) else None)
             return found.window, found.batch_size, found.streams, found.threads
@@ -98,18 +107,18 @@ class Planner:
         return window, batch_size, streams, max(1, self._cores // streams)
 
     def _fixed_window(self) -> int | None:
-        """Return the window that is asked for or needed, None where it is to be found by trying."""
+        """Return the window, None where it is to be found by trying."""
         if self._network.window is not None:
             return self._network.window
-        if self._settings.window == "auto":
-            return self._tile_size if self._sees_all else None
-        if self._settings.window is not None:
-            return self._settings.window
-        return self._tile_size if self._sees_all else _WINDOW
+        if self._window == "auto":
+            return self._tile_size if self._has_global_context else None
+        if self._window is not None:
+            return self._window
+        return self._tile_size if self._has_global_context else _WINDOW
 
     def _tune(self, dtype: str, window: int | None, batch_size: int | None) -> Tuning:
         if dtype not in self._tunings:
-            memory = self._settings.memory
+            memory = self._memory
             measure = partial(
                 tune,
                 dtype=dtype,

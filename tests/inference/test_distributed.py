@@ -21,7 +21,8 @@ from satseg.backend import create_model, run_custom_file
 from satseg.checkpoint import Checkpoint, ModelCard, save_checkpoint
 from satseg.classes import ClassTable
 from satseg.files.atomic_write import work_folder
-from satseg.prediction.distributed import SentNetwork, open_engine
+from satseg.inference.distributed import SentNetwork
+from satseg.inference.views import Views
 from satseg.prediction.settings import PredictionSettings
 from satseg.records import BandSpec, BandStatistics
 
@@ -60,8 +61,7 @@ def test_a_network_arrives_as_it_was_sent(tmp_path: Path) -> None:
     write_checkpoint(files[0])
     write_checkpoint(files[1], "own.py:halves", arch)
     checkpoints = [Checkpoint.load(path) for path in files]
-    settings = PredictionSettings(tta="flips")
-    sent = pickle.dumps(SentNetwork.pack(checkpoints, arch, settings))
+    sent = pickle.dumps(SentNetwork.pack(checkpoints, arch, views=Views("flips", (1.0,)), compile=False))
     for path in [*files, tmp_path / "own.py"]:
         path.rename(path.with_name(f"moved-{path.name}"))
     arrived = pickle.loads(sent)(torch.device("cpu"), "32-true")
@@ -75,8 +75,8 @@ def test_a_network_arrives_as_it_was_sent(tmp_path: Path) -> None:
 
 
 def test_one_device_here_takes_no_other_process() -> None:
-    assert open_engine(PredictionSettings()) is None
-    assert open_engine(PredictionSettings(devices=1)) is None
+    assert not PredictionSettings().spreads
+    assert not PredictionSettings(devices=1).spreads
 
 
 def test_where_a_map_is_made_is_not_part_of_it() -> None:

@@ -1,0 +1,130 @@
+"""Fit a scene and a network to each other: bands, values and pixel size as in training."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from satseg.checkpoint import Checkpoint
+from satseg.errors import ReadError, SceneError
+from satseg.inference.domain_shift import unlike_training
+from satseg.inference.network import Network
+from satseg.inference.views import COARSEST, FINEST
+from satseg.raster.scales import Conversion
+from satseg.raster.scene import Scene
+from satseg.raster.selection import select_bands
+from satseg.raster.source import SceneSource
+from satseg.records import SceneInfo
+
+log = logging.getLogger("satseg")
+
+_GSD_TOLERANCE = 1.1  # factor by which pixels may be larger or smaller than in training
+
+
+@dataclass(frozen=True)
+class FittedScene:
+    """A scene with the bands that a network was trained on.
+
+    Args:
+        source: Opens the scene with these bands.
+        info: Its grid and bands.
+        remote: Whether a part of it is read over the network.
+    """
+
+    source: SceneSource
+    info: SceneInfo
+    remote: bool
+
+
+def fit_scene(source: SceneSource, checkpoint: Checkpoint | None) -> FittedScene:
+    """Open a scene once, choose its bands, and warn where it looks unlike the training scenes.
+
+    Args:
+        source: The scene; bands that it names are taken as they are.
+        checkpoint: What the network was trained on; None takes the scene as it is.
+
+    Raises:
+        SceneError: The scene cannot be opened.
+        CheckpointError: It does not hold what the network was trained on.
+    """
+    with source.open() as scene:
+        if checkpoint is None:
+            return FittedScene(source, scene.info, scene.remote)
+        chosen = source.bands is not None
+        bands = None if chosen else select_bands(scene.info.bands, checkpoint.card.bands.names)
+        if bands is not None:
+            log.info("Taking the bands %s of %s.", ", ".join(bands), source.name)
+            source, scene = replace(source, bands=bands), scene.select(bands)
+        for remark in scene.remarks:
+            log.info("%s.", remark)
+        if scene.info.doubt:
+            log.warning("%s %s.", source.name, scene.info.doubt)
+        checkpoint.check_fits(scene.info.bands, source.name, by_name=not chosen, converted=True)
+        _warn_of_domain_shift(scene, checkpoint, source.name)
+        return FittedScene(source, scene.info, scene.remote)
+
+
+def _warn_of_domain_shift(scene: Scene, checkpoint: Checkpoint, name: str) -> None:
+    card = checkpoint.card
+    conversion = Conversion.between(scene.info.bands, card.bands)
+    statistics = conversion.statistics(card.statistics) if conversion else card.statistics
+    try:
+        phrases = unlike_training(scene, statistics)
+    except ReadError:  # raised again when the scene is mapped, or turned into nodata
+        return
+    if phrases:
+        log.warning("%s looks unlike the training scenes: %s.", name, "; ".join(phrases))
+
+
+def fit_network(network: Network, info: SceneInfo, checkpoint: Checkpoint | None, *, resample: bool = True) -> Network:
+    """Return the network, converting the values of a scene, and resampling it, to those it was trained on.
+
+    Args:
+        network: The network as it was trained.
+        info: The scene.
+        checkpoint: What the network was trained on; None takes the scene as it is.
+        resample: Whether scenes with larger or smaller pixels than in training are resampled.
+
+    Raises:
+        SceneError: The pixel sizes differ too much to resample.
+    """
+    if checkpoint is None:
+        return network
+    conversion = Conversion.between(info.bands, checkpoint.card.bands)
+    if conversion is not None and not conversion.changes_nothing:
+        log.info("%s has another scale or offset than the training scenes: its values are converted.", info.path)
+        network = network.converted(conversion)
+    gsd = checkpoint.card.gsd
+    return network if gsd is None or not resample else _resampled(network, info, gsd)
+
+
+def _resampled(network: Network, info: SceneInfo, gsd: Sequence[float]) -> Network:
+    """Return the network, resampling the scene where its pixels differ from those of the training by over 10 %."""
+    if info.gsd is None:
+        if info.doubt is None:  # otherwise the warning about its CRS covers this
+            log.warning(
+                "%s does not tell how large its pixels are; the map is right only if they are about as large as "
+                "in training, %.3g m.",
+                info.path,
+                gsd[0],
+            )
+        return network
+    columns, rows = (here / trained for here, trained in zip(info.gsd, gsd, strict=True))
+    if max(abs(math.log(rows)), abs(math.log(columns))) <= math.log(_GSD_TOLERANCE):
+        return network
+    for here, trained in zip(info.gsd, gsd, strict=True):
+        if not COARSEST <= here / trained <= FINEST:
+            raise SceneError(
+                f"{info.path} has {here:.3g} m per pixel and the network was trained at {trained:.3g} m: "
+                f"too far apart to resample the scene, which goes up to a factor of {FINEST:g}.",
+                hint="Take a scene whose pixels are nearer to those, or show it as it is: `gsd='scene'`.",
+            )
+    log.info(
+        "%s has %.3g m per pixel and the network was trained at %.3g m: it is shown the scene resampled to that.",
+        info.path,
+        info.gsd[0],
+        gsd[0],
+    )
+    return network.resampled(rows, columns)
