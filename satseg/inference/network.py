@@ -270,14 +270,21 @@ def _compiled(model: nn.Module) -> Callable[[Tensor], Tensor]:
     def forward(images: Tensor) -> Tensor:
         try:
             logits: Tensor = compiled(images)
-        except torch._dynamo.exc.BackendCompilerFailed as error:
+        except RuntimeError as error:
+            if not _is_of_compiler(error):
+                raise
             raise UsageError(
                 f"The network cannot be compiled here: {one_line(error).split(' Set TORCHDYNAMO')[0]}",
-                hint="Leave out --compile, or install a C++ compiler (on a processor) or Triton (on a GPU).",
+                hint="Leave out `compile`, or install a C++ compiler (on a processor) or Triton (on a GPU).",
             ) from error
         return logits
 
     return forward
+
+
+def _is_of_compiler(error: Exception) -> bool:
+    """Tell whether an error comes from torch's compiler, whose exceptions have no public names."""
+    return type(error).__module__.startswith(("torch._dynamo.", "torch._inductor."))
 
 
 def _check_agree(first: Checkpoint, other: Checkpoint) -> None:

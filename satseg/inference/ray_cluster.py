@@ -109,14 +109,14 @@ def posts(nodes: list[dict[str, Any]], device: str, devices: int | None) -> tupl
     gpus = int(sum(node.get("GPU", 0) for node in alive))
     cores = [int(node["CPU"]) for node in alive if node.get("CPU", 0) >= 1]
     if device not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"Ray gives no worker the device {device!r}.", hint="Take --device auto, cuda or cpu.")
+        raise UsageError(f"Workers of Ray cannot run on {device!r}.", hint="Choose `device`: auto, cuda or cpu.")
     if device == "cuda" and not gpus:
-        raise UsageError("No machine of the Ray cluster has a GPU.", hint="Take --device cpu.")
+        raise UsageError("No machine of the Ray cluster has a GPU.", hint="Choose `device='cpu'`.")
     if device != "cpu" and gpus:
         if devices and devices > gpus:
             raise UsageError(
-                f"{devices} devices were asked for, and there are {gpus} GPUs.",
-                hint=f"Take --devices {gpus}, or --device cpu.",
+                f"The Ray cluster has {gpus} GPUs, fewer than {devices} devices.",
+                hint=f"Choose `devices={gpus}`, or `device='cpu'`.",
             )
         return WorkerSlot("cuda", max(1, sum(cores) // gpus)), devices or gpus
     if not cores:

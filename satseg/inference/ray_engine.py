@@ -278,7 +278,7 @@ class _Blocks:
         self._finished[number] = SatsegError(
             f"Rows {top} to {min(bottom, self._plan.height)} of the scene failed on {_MOST_ATTEMPTS} workers one after "
             f"the other, at last with: {brief(error)}.",
-            hint="Workers that die often lack memory: take a smaller --window or --batch-size.",
+            hint="Workers that die often lack memory: choose a smaller `window` or `batch_size`.",
         )
         return None
 

@@ -140,7 +140,7 @@ class _Bench:
         raise SatsegError(
             f"There is not enough memory for the network: a window of {setting.window} px and a batch of "
             f"{setting.batch_size} need about {self._memory(setting) / 2**20:.0f} MB{allowed}.",
-            hint="Give it more with --memory, or take a smaller --window or --batch-size.",
+            hint="Allow more `memory`, or choose a smaller `window` or `batch_size`.",
         )
 
     def climb(self, best: Trial, settings: Iterable[Setting]) -> Trial:

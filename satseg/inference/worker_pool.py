@@ -87,7 +87,7 @@ class WorkerPool:
                 last = brief(error)
         raise SatsegError(
             f"{_MOST_DEATHS} workers died while the network was measured: {last}.",
-            hint="Fix --window, --overlap and --batch-size, so that nothing needs measuring; or give it more --memory.",
+            hint="Set `window`, `overlap` and `batch_size`, so that nothing is measured; or allow more `memory`.",
         )
 
     def idlest(self) -> Member | None:

@@ -93,7 +93,7 @@ class PredictionJob:
         if outputs.layer.has_polygons and settings.skip_existing:
             raise UsageError(
                 "With `skip_existing`, polygons of several scenes cannot go into one layer: it is written anew.",
-                hint="Put {stem} into the output's name: -o 'maps/{stem}.gpkg'",
+                hint="Put {stem} into the output's name: `output='maps/{stem}.gpkg'`.",
             )
         infos = _describe(sources) if sources and outputs.shares_layer else {}
         if settings.polygons.crs is None:
@@ -266,7 +266,7 @@ def _require_one_crs(infos: Sequence[SceneInfo]) -> None:
             raise UsageError(
                 f"{info.path} is in {short_name(info.crs)}, but {first.path} in {short_name(first.crs)}, and their "
                 "polygons would go into one layer.",
-                hint="Name the CRS of the layer (`crs`), or put {stem} into its name: -o 'maps/{stem}.gpkg'",
+                hint="Name the CRS of the layer (`crs`), or put {stem} into its name: `output='maps/{stem}.gpkg'`.",
             )
 
 

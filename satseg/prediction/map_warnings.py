@@ -21,7 +21,7 @@ def warn_of_map(summary: PredictionSummary, card: ModelCard) -> None:
         card: Card of the network.
     """
     steps = f"{card.training['steps']:,} steps" if "steps" in card.training else "some steps"
-    longer = f"This network was trained for {steps}: train longer (`minutes`)"
+    longer = f"This network was trained for {steps}: train longer (`satseg.train`, `minutes`)"
     found = [entry.name for entry in card.classes if summary.pixels[entry.name]]
     if len(found) == 1 and _finds_only(found[0], card):
         log.warning(

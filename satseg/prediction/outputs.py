@@ -47,7 +47,8 @@ class OutputNames:
     def __post_init__(self) -> None:
         if not self.output and not self.rasters:
             raise UsageError(
-                "Nowhere to write to.", hint="Name an output: -o out.gpkg, -o classes.tif or -o - for stdout."
+                "There is no output.",
+                hint="Name one: `output='out.gpkg'`, `output='classes.tif'`, or `output='-'` for stdout.",
             )
         for name in self.output:
             suffix = Path(name).suffix.lower()
@@ -235,7 +236,7 @@ class Outputs:
             f"{scene} and {earlier.removeprefix(_map_of(''))} would both be written to {file}.",
             hint="Map scenes of one name apart, each into a folder of its own."
             if has_stem
-            else "Put {stem} into the output's name: -o 'maps/{stem}.gpkg'",
+            else "Put {stem} into the output's name: `output='maps/{stem}.gpkg'`.",
         )
 
 

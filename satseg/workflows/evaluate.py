@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
 
 from satseg.arguments import Bands, Numbers, PathLike, Paths, band_names, path, paths, whole_numbers
 from satseg.errors import ClassRasterError, LabelError, ScoreError, TileError, UsageError
@@ -57,8 +56,8 @@ def evaluate(
     seed: int = 0,
     worst: int = 0,
     arch: str | None = None,
-    window: int | Literal["auto"] | None = None,
-    overlap: int | Literal["auto"] = "auto",
+    window: str | int | None = None,
+    overlap: str | int = "auto",
     batch_size: int | None = None,
     device: str = "auto",
     precision: str = "auto",

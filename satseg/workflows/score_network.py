@@ -140,25 +140,25 @@ class TileScoring:
     ) -> TileScoring:
         """Open the tile set and check that network and tiles fit each other."""
         if len(data) > 1:
-            raise UsageError(f"{len(data)} tile sets were given; one at a time.", hint="For scenes, add --labels FILE.")
+            raise UsageError(f"{len(data)} tile sets are named; score one at a time.", hint="For scenes, add `labels`.")
         if split not in SPLITS:
             raise UsageError(f"There is no split {split!r}; tile sets have {', '.join(SPLITS)}.")
         if data and Path(data[0]).is_file():
-            raise UsageError(f"{data[0]} is no folder of a tile set.", hint="For a scene, add --labels FILE.")
+            raise UsageError(f"{data[0]} is not the folder of a tile set.", hint="For a scene, add `labels`.")
         tile_set = TileSet.open(data[0] if data else "tiles")
         if not tile_set.tiles(split):
             filled = [f"{name} ({count:,} tiles)" for name in SPLITS if (count := len(tile_set.tiles(name)))]
             raise TileError(
                 f"The split {split} of {tile_set.path} is empty.",
-                hint=f"Name one that is not with --split: {', '.join(filled)}; or tile again, with more scenes or "
-                "without --size and --block.",
+                hint=f"Choose another `split`: {', '.join(filled)}; or tile again (`satseg.tile`), with more "
+                "scenes or without `size` and `block`.",
             )
         names = checkpoint.card.classes.names
         if tile_set.classes.names != names:
             raise CheckpointError(
                 f"{checkpoint.path} knows the classes {', '.join(names)}, but {tile_set.path} holds "
                 f"{', '.join(tile_set.classes.names)}.",
-                hint="Name the tile set that it was trained on, or one tiled with its classes: --class-map.",
+                hint="Name the tile set that it was trained on, or tile with its classes: `satseg.tile`, `class_map`.",
             )
         checkpoint.check_fits(tile_set.bands, tile_set.path)
         return cls(checkpoint, network, tile_set, split, batch_size)

@@ -260,7 +260,7 @@ except UsageError as error:
     said = subprocess.run([sys.executable, "-c", code], env=alone, check=True, capture_output=True, text=True).stdout
     assert said.startswith("The network cannot be compiled here: ")
     assert "compiler" in said
-    assert "--compile" in said
+    assert "`compile`" in said
 
 
 def test_a_scene_of_another_scale_is_seen_as_if_it_were_stored_like_the_training_scenes() -> None:

@@ -150,7 +150,7 @@ def test_too_little_memory_is_said_with_numbers(batch_size: int) -> None:
 def test_a_fixed_window_that_lacks_memory_is_not_replaced() -> None:
     with pytest.raises(SatsegError, match="a window of 512 px") as caught:
         tuned(Paced({}, largest=400), window=512)
-    assert "--window" in caught.value.hint
+    assert "`window`" in caught.value.hint
 
 
 def test_scenes_of_other_pixels_are_tried_as_the_network_sees_them() -> None:

@@ -212,7 +212,7 @@ def test_an_empty_split_is_named_with_the_counts_of_the_others(run: Path, bright
         evaluate(run, [tmp_path / "tiles"], threads=1)
     hint = caught.value.hint or ""
     counts = {split: len(TileSet.open(tmp_path / "tiles").tiles(split)) for split in ("train", "val")}
-    assert hint.startswith(f"Name one that is not with --split: train ({counts['train']} tiles), val ({counts['val']} ")
+    assert hint.startswith(f"Choose another `split`: train ({counts['train']} tiles), val ({counts['val']} ")
 
 
 @pytest.mark.parametrize("more", [{}, {"data": ["scene.tif"], "labels": "labels.tif"}])

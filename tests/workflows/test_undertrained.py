@@ -15,8 +15,9 @@ from training_runs import run
 
 from satseg.classes import ClassTable
 from satseg.evaluation.confusion import score
+from satseg.prediction.map_warnings import warn_of_map
 from satseg.workflows.predict import predict_scenes
-from satseg.workflows.undertrained import warn_of_map, warn_of_training
+from satseg.workflows.undertrained import warn_of_training
 
 NAMES = ("background", "roof", "road")
 
@@ -104,7 +105,7 @@ def test_a_map_of_one_class_is_doubted_where_the_network_never_found_another(cap
     warn_of_map(mapped(1000, 0, None), card(roof=0.0, road=0.0))
     (record,) = caplog.records
     assert "All of a.tif became background" in record.getMessage()
-    assert "6 steps: train longer, with --minutes" in record.getMessage()
+    assert "6 steps: train longer (`satseg.train`, `minutes`)" in record.getMessage()
 
 
 @pytest.mark.parametrize("known", [card(), card(background=0.0, roof=0.4)])
@@ -119,8 +120,8 @@ def test_a_map_of_crumbs_is_told_of_with_the_next_step(caplog: pytest.LogCapture
     warn_of_map(mapped(1_000_000, 1_241_000, 3_000, specks=70_000), card())
     (record,) = caplog.records
     assert "73,000 regions of 17 px on average" in record.getMessage()
-    assert "--minutes" in record.getMessage()
-    assert "--min-area" in record.getMessage()
+    assert "`minutes`" in record.getMessage()
+    assert "`min_area`" in record.getMessage()
 
 
 @pytest.mark.parametrize(("pixels", "polygons"), [(600_000, 564), (30_000, 1_200), (900, 300), (0, 0)])
