@@ -55,12 +55,12 @@ def path(value: PathLike | Any, name: str) -> str:
     if is_dataset(value):
         return _name_of_dataset(value, name)
     if not isinstance(value, str | os.PathLike):
-        raise UsageError(f"{name} is {shown(value)}, not the name of a file.", hint=hint_for_files(value))
+        raise UsageError(f"`{name}` is {shown(value)}, not the name of a file.", hint=hint_for_files(value))
     text = os.fsdecode(value)
     if not text.strip():
-        raise UsageError(f"{name} is empty, not the name of a file.")
+        raise UsageError(f"`{name}` is empty, not the name of a file.")
     if "\0" in text:
-        raise UsageError(f"{name} is {shown(text)}; no file has a null character in its name.")
+        raise UsageError(f"`{name}` is {shown(text)}; file names cannot contain a null character.")
     home = text.replace("\\", "/").split("/", 1)[0]
     if home.startswith("~") and os.path.expanduser(home) != home and not os.path.lexists(home):
         raise UsageError(
@@ -90,7 +90,7 @@ def words(value: Words | Any, name: str) -> tuple[str, ...]:
     found = split_names(value) if isinstance(value, str) else _listed(value, name)
     for word in found:
         if not isinstance(word, str) or not word.strip():
-            raise UsageError(f"{name} holds {shown(word)}, which is no name.")
+            raise UsageError(f"`{name}` holds {shown(word)}, which is not a name.")
     return found
 
 
@@ -144,7 +144,8 @@ def numbers(value: Numbers | Any, name: str) -> tuple[float, ...]:
             raise ValueError
         return tuple(float(part) for part in parts)
     except (TypeError, ValueError):
-        raise UsageError(f"{name} is {shown(value)}, not a list of numbers.", hint="For example: 0.75,1,1.25") from None
+        message = f"`{name}` is {shown(value)}, not a list of numbers."
+        raise UsageError(message, hint="For example: 0.75,1,1.25") from None
 
 
 def whole_numbers(value: Any, name: str) -> tuple[int, ...]:
@@ -158,7 +159,7 @@ def whole_numbers(value: Any, name: str) -> tuple[int, ...]:
     except UsageError as error:
         raise UsageError(error.message.replace("of numbers", "of whole numbers"), hint="For example: 0,255") from None
     if not all(number.is_integer() for number in found):
-        raise UsageError(f"{name} is {shown(value)}, not a list of whole numbers.")
+        raise UsageError(f"`{name}` is {shown(value)}, not a list of whole numbers.")
     return tuple(map(int, found))
 
 
@@ -171,12 +172,12 @@ def thresholds(value: Thresholds | Any, name: str) -> tuple[str, ...]:
     if isinstance(value, Mapping):
         for number in value.values():
             if not is_number(number):
-                raise UsageError(f"{name} gives {shown(number)}, which is no number.")
+                raise UsageError(f"`{name}` gives {shown(number)}, which is not a number.")
         return tuple(f"{key}={float(number)!r}".removesuffix(".0") for key, number in value.items())
     if isinstance(value, str):
         return (value,)
     if not isinstance(value, Iterable):
-        raise UsageError(f"{name} is {shown(value)}, not a dictionary.", hint='For example: {"building": 0.7}')
+        raise UsageError(f"`{name}` is {shown(value)}, not a dictionary.", hint='For example: {"building": 0.7}')
     return words(value, name)
 
 
@@ -190,7 +191,9 @@ def byte_size(value: str | int | Any, name: str) -> int:
         return int(value)
     found = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
     if found is None:
-        raise UsageError(f"{name} is {shown(value)}, not a size.", hint="For example: 512MB, 4GB, or a number of bytes")
+        raise UsageError(
+            f"`{name}` is {shown(value)}, not a size.", hint="For example: 512MB, 4GB or a number of bytes."
+        )
     number, prefix, binary = found.groups()
     return int(float(number) * (1024 if binary else 1000) ** " kmgt".index(prefix.lower() or " "))
 
@@ -205,7 +208,7 @@ def pixels(value: str | int | Any, name: str) -> int:
         return int(value)
     text = value.strip().removesuffix("px").strip() if isinstance(value, str) else ""
     if not text.removeprefix("-").isdecimal():
-        raise UsageError(f"{name} is {shown(value)}, not a whole number of pixels.", hint="For example: 256 or 256px")
+        raise UsageError(f"`{name}` is {shown(value)}, not a whole number of pixels.", hint="For example: 256 or 256px")
     return int(text)
 
 
@@ -220,7 +223,7 @@ def pixels_or_auto(value: str | int | Any, name: str) -> int | Literal["auto"]:
     try:
         return pixels(value, name)
     except UsageError:
-        raise UsageError(f"{name} is {shown(value)}, neither a whole number of pixels nor auto.") from None
+        raise UsageError(f"`{name}` is {shown(value)}, neither a whole number of pixels nor auto.") from None
 
 
 def whole_or_auto(value: str | int | Any, name: str) -> int | Literal["auto"]:
@@ -232,7 +235,7 @@ def whole_or_auto(value: str | int | Any, name: str) -> int | Literal["auto"]:
     if value == "auto":
         return "auto"
     if not is_whole(value) and not (isinstance(value, str) and value.strip().isdecimal()):
-        raise UsageError(f"{name} is {shown(value)}, neither a whole number nor auto.")
+        raise UsageError(f"`{name}` is {shown(value)}, neither a whole number nor auto.")
     return int(value)
 
 
@@ -247,7 +250,7 @@ def crs_name(value: Any, name: str) -> str:
     if isinstance(value, str):
         return value
     if not hasattr(value, "to_wkt"):
-        raise UsageError(f"{name} is {shown(value)}, not a CRS.", hint="For example: EPSG:4326")
+        raise UsageError(f"`{name}` is {shown(value)}, not a CRS.", hint="For example: EPSG:4326")
     number = value.to_epsg()
     return value.to_wkt() if number is None else f"EPSG:{number}"
 
@@ -271,7 +274,7 @@ class Given(Generic[_Passed, _Kept]):
         return self._default if instance is None else instance.__dict__[self._name]
 
     def __set__(self, instance: object, value: _Passed) -> None:
-        instance.__dict__[self._name] = None if value is None else self._bring(value, f"`{self._name}`")
+        instance.__dict__[self._name] = None if value is None else self._bring(value, self._name)
 
 
 def is_one(value: object) -> bool:
@@ -302,7 +305,7 @@ def is_number(value: object) -> bool:
 
 def _listed(value: Any, name: str) -> tuple[Any, ...]:
     if isinstance(value, Mapping) or not isinstance(value, Iterable):
-        raise UsageError(f"{name} is {shown(value)}, not a list.")
+        raise UsageError(f"`{name}` is {shown(value)}, not a list.")
     return tuple(value)
 
 
@@ -315,12 +318,12 @@ def _name_of_dataset(dataset: Any, name: str) -> str:
     """Return what GDAL opens a dataset of rasterio by once more."""
     if dataset.mode != "r" and not dataset.closed:
         raise UsageError(
-            f"{name} is the dataset {dataset.name}, which is open for writing.",
+            f"`{name}` is the dataset {dataset.name}, which is open for writing.",
             hint="Close it first, and pass its name.",
         )
     if type(dataset).__name__ == "WarpedVRT" or dataset.driver == "MEM":
         raise UsageError(
-            f"{name} is a dataset that is in the memory of this process alone ({dataset.name}).",
+            f"`{name}` is a dataset in the memory of this process ({dataset.name}).",
             hint="Write it to a file, or read it and pass satseg.SceneSource.from_array(...).",
         )
     return str(dataset.name)

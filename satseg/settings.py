@@ -41,7 +41,7 @@ from typing import (
 from satseg.arguments import Given, join_names
 from satseg.errors import UsageError
 from satseg.results import as_json
-from satseg.signatures import check, misfit, plain
+from satseg.signatures import check_fields, misfit
 
 INPUTS, OUTPUTS, POLYGONS = "Inputs", "Outputs", "Polygons"
 QUALITY, WINDOWS, PERFORMANCE = "Quality", "Windows", "Performance"
@@ -102,11 +102,7 @@ class Settings:
         cls.__doc__ = _with_arguments(cls)
 
     def __post_init__(self) -> None:
-        for name, hint in self._types.items():
-            value = plain(getattr(self, name))
-            object.__setattr__(self, name, value)
-            if get_origin(hint) is not Given:
-                check(value, hint, f"`{name}`")
+        check_fields(self)
         for option in _own_options(type(self)):
             option.check_range(getattr(self, option.name))
 

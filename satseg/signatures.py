@@ -9,7 +9,7 @@ import os
 import types
 from collections import abc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from typing import Any, Literal, ParamSpec, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from satseg.arguments import Given, hint_for_files, is_dataset, is_number, is_truth, is_whole, shown
@@ -17,7 +17,6 @@ from satseg.errors import UsageError
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
-_K = TypeVar("_K", bound=type)
 _ADVICE = {
     "progress": "satseg.progress_bar() draws a bar, satseg.no_progress nothing; or pass a function of a ProgressEvent."
 }
@@ -80,28 +79,6 @@ def _nothing() -> None:
     """Do what a progress callback of the user does at the end of a function, and between its results."""
 
 
-def options(record: _K) -> _K:
-    """Let a dataclass of options say what was meant by an option that it does not have, and show what is not default.
-
-    Raises:
-        UsageError: There is no such option.
-    """
-    build: Any = getattr(record, "__init__")  # noqa: B009 - mypy takes the record for an instance
-    signature = inspect.signature(record)
-
-    @functools.wraps(build)
-    def begin(self: Any, *args: Any, **kwargs: Any) -> None:
-        try:
-            signature.bind(*args, **kwargs)
-        except TypeError as error:
-            raise misfit(record.__name__, signature, kwargs, error, hints_of(record)) from None
-        build(self, *args, **kwargs)
-
-    setattr(record, "__repr__", _changed)  # noqa: B010 - likewise
-    setattr(record, "__init__", begin)  # noqa: B010 - likewise
-    return record
-
-
 def check_fields(record: Any) -> None:
     """Hold the fields of a dataclass to their annotations; numpy's numbers become Python's, which JSON knows.
 
@@ -116,18 +93,6 @@ def check_fields(record: Any) -> None:
         check(value, hints[entry.name], entry.name)
         if (number := plain(value)) is not value:
             object.__setattr__(record, entry.name, number)
-
-
-def _changed(self: Any) -> str:
-    """Return what differs from the defaults in one line."""
-    entries = [entry for entry in fields(self) if entry.repr]
-    values = {entry.name: getattr(self, entry.name) for entry in entries}
-    parts = [f"{entry.name}={values[entry.name]!r}" for entry in entries if values[entry.name] != _default(entry)]
-    return f"{type(self).__name__}({', '.join(parts)})"
-
-
-def _default(entry: Field[Any]) -> Any:
-    return entry.default if entry.default_factory is MISSING else entry.default_factory()
 
 
 def check_choices(choices: Iterable[str], function: Callable[..., Any], record: type) -> None:
@@ -154,7 +119,7 @@ def check(value: object, hint: Any, name: str, advice: str | None = None) -> Non
     if not _fits(value, hint):
         alternatives = [*dict.fromkeys(_spelt(part) for part in _alternatives(hint))]
         advised = hint_for_files(value) or advice or _ADVICE.get(name)
-        raise UsageError(f"{name} is {shown(value)}, not {' or '.join(alternatives)}.", hint=advised)
+        raise UsageError(f"`{name}` is {shown(value)}, not {' or '.join(alternatives)}.", hint=advised)
 
 
 @functools.cache

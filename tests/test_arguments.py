@@ -245,7 +245,7 @@ def test_options_that_are_not_there_are_told_with_what_was_meant(call: Any, told
     [{"lr": "high"}, {"loss": 3}, {"augment": 3}, {"ema": "x"}, {"compile": "x"}, {"augment": {"gain": "x"}}],
 )
 def test_choices_of_training_of_another_type_are_refused(choice: dict[str, Any], place: Path) -> None:
-    with pytest.raises(UsageError, match=r"^(lr|loss|augment|ema|compile|gain) is "):
+    with pytest.raises(UsageError, match=r"^`(lr|loss|augment|ema|compile|gain)` is "):
         Recipe.of(choice)
 
 
@@ -385,9 +385,9 @@ def test_pixels_come_as_numbers_or_text() -> None:
 @pytest.mark.parametrize(
     ("bring", "sentence"),
     [
-        (arguments.pixels, "size is 'wide', not a whole number of pixels."),
-        (arguments.pixels_or_auto, "size is 'wide', neither a whole number of pixels nor auto."),
-        (arguments.whole_or_auto, "size is 'wide', neither a whole number nor auto."),
+        (arguments.pixels, "`size` is 'wide', not a whole number of pixels."),
+        (arguments.pixels_or_auto, "`size` is 'wide', neither a whole number of pixels nor auto."),
+        (arguments.whole_or_auto, "`size` is 'wide', neither a whole number nor auto."),
     ],
 )
 def test_what_is_no_number_of_pixels_is_told(bring: Any, sentence: str) -> None:

@@ -16,7 +16,7 @@ import typer
 
 from satseg.arguments import join_names
 
-_CODE = re.compile(r"`(?P<name>[a-z_][a-z0-9_.]*)(?:=(?P<value>[^`]*))?`")
+_CODE = re.compile(r"`(?P<name>[a-z_][a-z0-9_.]*)(?P<place>\[\d+\])?(?:=(?P<value>[^`]*))?`")
 
 
 def for_command(text: str, context: typer.Context) -> str:
@@ -50,7 +50,7 @@ def with_flags(text: str, flags: Mapping[str, str], commands: Mapping[str, Mappi
             known = {**flags, **(commands or {})[command]}
             parts.append(f"`satseg {command}`")
         elif code["name"] in known:
-            parts.append(_flag(known[code["name"]], code["value"]))
+            parts.append(_flag(known[code["name"]], code["value"]) + (code["place"] or ""))
         else:
             parts.append(code.group())
     return "".join([*parts, text[end:]])

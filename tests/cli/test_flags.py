@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
 from satseg.cli.flags import with_flags
@@ -29,8 +33,43 @@ OTHERS = {"tile": {"size": "--size", "gsd": "--gsd"}, "train": {"epochs": "--epo
         ("Run `satseg.tile` with `size=128`.", "Run `satseg tile` with --size 128."),
         ("`train` takes `epochs=3`", "`satseg train` takes --epochs 3"),
         ("`size=128` of `tile`", "`size=128` of `satseg tile`"),
+        ("`bands[2]` is empty.", "--bands[2] is empty."),
         ("nothing here", "nothing here"),
     ],
 )
 def test_settings_become_flags(sentence: str, shown: str) -> None:
     assert with_flags(sentence, FLAGS, OTHERS) == shown
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["vectorize", "a.tif", "-o", "a.gpkg", "--simplify", "1 mile"], "error: --simplify '1 mile' has 'mile'"),
+        (
+            ["vectorize", "a.tif", "-o", "a.gpkg", "--threshold", "1", "--class-map", "1=a"],
+            "hint: Leave out --class-map.",
+        ),
+        (["predict", "a.tif", "-o", "a.tif", "--overlap", "wide"], "error: --overlap is 'wide', neither"),
+        (["predict", "a.tif", "-o", "a.tif", "--regularize", "2m", "--smooth"], "error: --regularize replaces"),
+        (["predict", "a.tif", "-o", "a.tif", "--regularize", "2m", "--smooth"], "--smooth and --connectivity 8."),
+        (["predict", "a.tif", "-o", "a.tif", "--engine", "dask"], "error: --engine is 'dask', not 'local' or 'ray'."),
+    ],
+)
+def test_errors_and_hints_of_commands_show_flags(satseg: Callable, words: list[str], sentence: str) -> None:
+    done = satseg(*words)
+    assert sentence in done.stderr
+    assert "`" not in done.stderr
+    assert done.code == 2
+
+
+def test_remarks_of_the_library_show_flags(
+    satseg: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def remark(*_: object, **__: object) -> None:
+        logging.getLogger("satseg").warning(
+            "Nothing is left; lower `min_area` or set `raw=True`, then run `satseg.tile`."
+        )
+
+    monkeypatch.setattr("satseg.cli.vectorize.inputs.require_scenes", remark)
+    done = satseg("vectorize", tmp_path / "absent.tif", "-o", tmp_path / "a.gpkg")
+    assert "warning: Nothing is left; lower --min-area or set --raw, then run `satseg tile`." in done.stderr

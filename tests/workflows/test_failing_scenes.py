@@ -172,7 +172,7 @@ def test_a_class_named_nodata_keeps_its_count(tmp_path: Path) -> None:
 )
 def test_numbers_that_make_no_sense_are_refused_and_not_taken_for_auto(wrong: dict[str, Any]) -> None:
     (name,) = wrong
-    with pytest.raises(UsageError, match=f"--{name.replace('_', '-')} is {wrong[name]}; it starts at"):
+    with pytest.raises(UsageError, match=f"`{name}` is {wrong[name]}; it must be at least"):
         PredictionSettings(window="auto", **wrong)
 
 
