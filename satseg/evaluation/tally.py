@@ -30,32 +30,6 @@ class Count(IntEnum):
     MATCHED = 13  # pairs of them that match
 
 
-CLASS_SCORES = (
-    "iou",
-    "f1",
-    "precision",
-    "recall",
-    "boundary_f1",
-    "boundary_precision",
-    "boundary_recall",
-    "boundary_iou",
-    "object_f1",
-    "object_precision",
-    "object_recall",
-)
-MEAN_SCORES = (
-    "global_accuracy",
-    "class_average_accuracy",
-    "mean_iou",
-    "frequency_weighted_iou",
-    "kappa",
-    "boundary_f1",
-    "bf",
-    "boundary_iou",
-    "object_f1",
-)
-
-
 def empty_tally(num_classes: int) -> np.ndarray:
     """Return a (K, C) float64 tally of nothing."""
     return np.zeros((num_classes, len(Count)))
@@ -82,7 +56,7 @@ def class_scores(tally: np.ndarray) -> dict[str, np.ndarray]:
         tally: (..., K, C) tallies.
 
     Returns:
-        (..., K) float64 for each name of ``CLASS_SCORES``; NaN where the denominator is zero.
+        (..., K) float64 by name, as :class:`~satseg.records.ClassScore` has them; NaN where the denominator is zero.
     """
     n = {column: tally[..., column] for column in Count}
     boundary_precision = ratio(n[Count.MAP_EDGE_HITS], n[Count.MAP_EDGE])
@@ -113,7 +87,8 @@ def mean_scores(tally: np.ndarray) -> dict[str, np.ndarray]:
         tally: (..., K, C) tallies.
 
     Returns:
-        (...) float64 for each name of ``MEAN_SCORES``. Classes whose score is NaN do not enter a mean either.
+        (...) float64 by name, as :class:`~satseg.records.EvaluationReport` has them. Classes whose score is
+        NaN do not enter a mean either.
     """
     by_class = class_scores(tally)
     hits, labelled, mapped = (tally[..., column] for column in (Count.HITS, Count.LABELLED, Count.MAPPED))

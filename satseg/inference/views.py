@@ -83,11 +83,6 @@ class Views:
         """How each window is turned."""
         return ORIENTATIONS[self.tta]
 
-    @property
-    def cost(self) -> float:
-        """Pixels that go through one network per pixel of a window."""
-        return len(self.orientations) * math.prod(self.resample) * sum(scale**2 for scale in self.scales)
-
     def window(self, side: int) -> tuple[int, int]:
         """Return the rows and columns of a scene that a network sees as a square of ``side`` pixels at scale 1."""
         rows, columns = (max(SMALLEST_WINDOW, round(side / factor)) for factor in self.resample)

@@ -153,7 +153,19 @@ class Normaliser:
         return Normaliser(conversion.statistics(self.statistics), self._device)
 
     def __call__(self, images: Tensor, valid: Tensor | None = None) -> Tensor:
-        """Normalise as :func:`normalise` does."""
+        """Centre raw values on the training mean and scale them by the training standard deviation.
+
+        The result does not depend on the image, so a pixel gets the same value in every window. A band that was
+        constant in training is centred only. For types that float32 cannot hold, the mean is subtracted in float64.
+
+        Args:
+            images: (N, C, H, W) raw values of any real dtype, on any device; NaN and infinity are not valid.
+            valid: (N, H, W) bool, or None if every pixel is valid.
+
+        Returns:
+            (N, C, H, W) float32 on the device of this object; 0 is the training mean, and the value of invalid pixels.
+            Pixels with values out of range are invalid as well (see :class:`~satseg.raster.values.ValueRange`).
+        """
         normalised = self._centred(images)
         if images.dtype in _narrow():
             return normalised if valid is None else normalised.masked_fill_(~valid[:, None], 0)
@@ -174,24 +186,6 @@ class Normaliser:
         if self._rest is not None:
             centred.sub_(self._rest)
         return centred.div_(self._std)
-
-
-def normalise(images: Tensor, statistics: BandStatistics, valid: Tensor | None = None) -> Tensor:
-    """Centre raw values on the training mean and scale them by the training standard deviation.
-
-    The result does not depend on the image, so a pixel gets the same value in every window. A band that was constant
-    in training is centred only. For types that float32 cannot hold, the mean is subtracted in float64.
-
-    Args:
-        images: (N, C, H, W) raw values of any real dtype, on any device; NaN and infinity are not valid.
-        statistics: Statistics of the training tiles, C bands.
-        valid: (N, H, W) bool, or None if every pixel is valid.
-
-    Returns:
-        (N, C, H, W) float32 on the same device; 0 is the training mean, and the value of invalid pixels. Pixels with
-        values out of range are invalid as well (see :class:`~satseg.raster.values.ValueRange`).
-    """
-    return Normaliser(statistics, images.device)(images, valid)
 
 
 def upload(array: np.ndarray, device: torch.device) -> Tensor:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 import torch
@@ -15,8 +17,6 @@ from torchmetrics.functional.classification import (
 from satseg.evaluation.boundaries import Boundaries, Reach
 from satseg.evaluation.confusion import ConfusionMatrix, score
 from satseg.evaluation.tally import (
-    CLASS_SCORES,
-    MEAN_SCORES,
     Count,
     class_scores,
     empty_tally,
@@ -24,6 +24,7 @@ from satseg.evaluation.tally import (
     pixel_tally,
     share_bf,
 )
+from satseg.records import ClassScore, EvaluationReport
 
 
 @pytest.fixture(params=range(3))
@@ -99,12 +100,12 @@ def test_chance_agreement_has_no_kappa_where_all_is_one_class() -> None:
 
 def test_many_tallies_at_once_score_as_each_alone() -> None:
     tallies = np.random.default_rng(0).integers(0, 3, (20, 4, len(Count))).astype(float)
-    for scores, names in ((class_scores, CLASS_SCORES), (mean_scores, MEAN_SCORES)):
+    for scores, record in ((class_scores, ClassScore), (mean_scores, EvaluationReport)):
         together = scores(tallies)
-        assert set(together) == set(names)
+        assert set(together) <= {field.name for field in fields(record)}
         for i in range(20):
             alone = scores(tallies[i])
-            assert all(np.array_equal(together[name][i], alone[name], equal_nan=True) for name in names)
+            assert all(np.array_equal(together[name][i], alone[name], equal_nan=True) for name in together)
 
 
 def test_bf_is_the_mean_over_images_of_the_mean_over_the_classes_in_their_labels() -> None:

@@ -9,8 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from satseg.errors import TileError
-from satseg.raster.bands import Moments, constant_bands, merge_moments, normalise
+from satseg.raster.bands import Moments, Normaliser, constant_bands, merge_moments
 from satseg.records import BandStatistics
+
+
+def normalise(images: torch.Tensor, statistics: BandStatistics, valid: torch.Tensor | None = None) -> torch.Tensor:
+    return Normaliser(statistics, images.device)(images, valid)
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=6), st.integers(0, 1000))

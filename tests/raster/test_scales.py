@@ -6,9 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from satseg.raster.bands import normalise
+from satseg.raster.bands import Normaliser
 from satseg.raster.scales import Conversion, same_scale
 from satseg.records import BandSpec, BandStatistics
+
+
+def normalise(images: torch.Tensor, statistics: BandStatistics, valid: torch.Tensor | None = None) -> torch.Tensor:
+    return Normaliser(statistics, images.device)(images, valid)
+
 
 OLD = BandSpec(("red", "nir"), "uint16", (1e-4, 1e-4), (0.0, 0.0))
 NEW = replace(OLD, offsets=(-0.1, -0.1))  # Sentinel-2 since processing baseline 04.00
