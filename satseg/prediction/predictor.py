@@ -29,7 +29,7 @@ from satseg.raster.area import AreaOfInterest
 from satseg.raster.source import SceneSource
 from satseg.raster.values import Oddity
 from satseg.records import DryRun, PredictionSummary, Progress, Rows, SceneInfo, no_progress
-from satseg.vectorization.formats import require_way
+from satseg.vectorization.formats import require_transformation
 from satseg.vectorization.sink import PolygonSink
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ class Predictor:
         targets: list[Path | IO[str]] = [*outputs.vectors, *(layer.paths if layer else ())]
         if outputs.stream:
             targets.append(outputs.stream)
-        require_way(scene.info, self.settings.polygons.crs, targets)
+        require_transformation(scene.info, self.settings.polygons.crs, targets)
         return ScenePrediction(
             scene=scene,
             area=AreaOfInterest.read(self.settings.aoi).on(scene.info) if self.settings.aoi else None,

@@ -13,8 +13,8 @@ from satseg.classes import IGNORE_INDEX
 from satseg.inference.timing import Stage, Stopwatch
 from satseg.mapfile.work_raster import WorkRaster
 from satseg.records import MapLayer, Rows
-from satseg.vectorization.clean import Cleaner
 from satseg.vectorization.planar import VOID
+from satseg.vectorization.sieve import Sieve
 
 _STRIP_BYTES = 2**18
 _STRIP_ROWS = 64
@@ -56,7 +56,7 @@ class RowStream:
         self._sinks = sinks
         self._sieved = sieved or {}
         width = rasters[MapLayer.CLASSES].width
-        self._cleaner = Cleaner(width, min_pixels=sieve, max_hole=0) if sieved else None
+        self._cleaner = Sieve(width, min_pixels=sieve, max_hole=0) if sieved else None
         self._strip = max(1, min(_STRIP_ROWS, _STRIP_BYTES // width))
         self._watch = stopwatch
         self._read = self._passed = 0

@@ -1,13 +1,13 @@
 """Cut polygons in longitude and latitude at the antimeridian (RFC 7946, section 3.1.9), and open them at poles.
 
-A ring that is followed around the globe gets longitudes without a jump. Where these stay within one turn, -180 to 180
-or the next one, the ring is only moved by whole turns. Polygons that cross the antimeridian, and those with a pole
-inside or on their outline, are laid out in the plane of longitude and latitude, once per turn, and the turn from -180
-to 180 is cut out of it. Edges get a vertex where they cross, computed from the edge alone, so that neighbours keep
-fitting there too; a pole becomes the line along latitude 90 that it is in that plane.
+Rings are unwrapped to longitudes without jumps. A ring that stays within one turn (-180 to 180, or the next one) is
+only shifted by whole turns. Polygons that cross the antimeridian, and those with a pole inside or on their outline,
+are laid out in the plane of longitude and latitude, once per turn, and the turn from -180 to 180 is cut out of it.
+Edges get a vertex where they cross, computed from the edge alone, so that neighbours still match there; a pole becomes
+the line along latitude 90 that it is in that plane.
 
-Longitudes are multiples of 2**-43, a hundred-millionth of a metre on the ground, so that whole turns are added and
-taken away without rounding.
+Longitudes are multiples of 2**-43, a hundred-millionth of a metre on the ground, so that adding and subtracting whole
+turns is exact.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ class Outlines:
 
 
 def snapped(longitudes: np.ndarray, turn: float, *, within: float) -> np.ndarray:
-    """Return longitudes as multiples of 2**-43; those next to the antimeridian lie on it.
+    """Round longitudes to multiples of 2**-43, and snap them to the antimeridian.
 
     Args:
-        longitudes: In units of which ``turn`` are 360 degrees.
+        longitudes: In the unit of ``turn``.
         turn: 360 degrees.
-        within: How far from the antimeridian a place lies on it.
+        within: Distance from the antimeridian within which a longitude is snapped to it.
     """
     found = np.rint(longitudes * _GRID) / _GRID
     on_it = np.abs(np.abs(found) - turn / 2) <= within
@@ -55,10 +55,10 @@ def on_one_turn(outlines: Outlines, *, turn: float, near: np.ndarray | None, pol
     Args:
         outlines: Polygons whose longitudes come from :func:`snapped`.
         turn: 360 degrees in their units.
-        near: (V,) longitudes without a jump from which those of ``outlines`` differ by whole turns and less than half a
-            turn, known where polygons come from longitudes and latitudes; None where rings are followed, and outer
-            rings then run counterclockwise on the ground.
-        pole: How far from a pole, in their units, a vertex lies on it; not used with ``near``.
+        near: (V,) longitudes without jumps, from which those of ``outlines`` differ by whole turns and less than half a
+            turn, if the polygons come from longitudes and latitudes; None unwraps rings, whose outer ones must then run
+            counterclockwise on the ground.
+        pole: Distance from a pole, in their units, within which a vertex lies on it; unused with ``near``.
     """
     longitudes, latitudes = outlines.points.T
     if near is not None:
@@ -83,7 +83,7 @@ def on_one_turn(outlines: Outlines, *, turn: float, near: np.ndarray | None, pol
 
 
 def _followed(longitudes: np.ndarray, rings: np.ndarray, turn: float) -> np.ndarray:
-    """Return the whole turns to add to longitudes so that no ring has a jump."""
+    """Return the whole turns to add to longitudes so that rings have no jumps."""
     steps = np.zeros(len(longitudes))
     steps[1:] = -np.rint(np.diff(longitudes) / turn)
     steps[rings[:-1]] = 0
@@ -94,7 +94,7 @@ def _followed(longitudes: np.ndarray, rings: np.ndarray, turn: float) -> np.ndar
 def _with_cut(
     outlines: Outlines, points: np.ndarray, lifted: np.ndarray, crossing: np.ndarray, plane: _Plane
 ) -> Outlines:
-    """Replace the polygons that cross by their parts."""
+    """Replace the polygons that cross the antimeridian by their parts."""
     rings: list[np.ndarray] = []
     polygons, features = [0], [0]
     for feature in range(len(outlines.features) - 1):
@@ -111,11 +111,11 @@ def _with_cut(
 
 
 class _Plane:
-    """The plane of longitude and latitude, in which the globe lies once per turn.
+    """The plane of longitude and latitude, in which the globe repeats with every turn.
 
     Args:
         turn: 360 degrees.
-        pole: How far from a pole a vertex lies on it; negative where poles are lines already.
+        pole: Distance from a pole within which a vertex lies on it; negative if poles are lines already.
     """
 
     def __init__(self, turn: float, pole: float) -> None:
@@ -126,7 +126,7 @@ class _Plane:
         """Return the parts of one polygon on the turn from -180 to 180 degrees, each as its rings.
 
         Args:
-            rings: (n, 2) each, the outer one first; longitudes without a jump.
+            rings: (n, 2) each, the outer one first; longitudes without jumps.
         """
         import shapely
 
@@ -139,7 +139,7 @@ class _Plane:
         return [[shapely.get_coordinates(ring) for ring in (part.exterior, *part.interiors)] for part in parts]
 
     def _laid_out(self, ring: np.ndarray, *, hole: bool) -> list[object]:
-        """Return what lies inside of a ring on the turn from -180 to 180 degrees, as shapely geometries."""
+        """Return the inside of a ring on the turn from -180 to 180 degrees, as shapely geometries."""
         import shapely
 
         ring = self._crossed(self._opened(ring))
@@ -147,7 +147,7 @@ class _Plane:
         if around:
             ring = self._closed_by_pole(ring[::-1] if hole else ring, -around if hole else around)
         polygon = shapely.Polygon(ring)
-        if not polygon.is_valid:  # an edge bends by more than there is room
+        if not polygon.is_valid:  # a curved edge crosses another one
             polygon = shapely.make_valid(polygon, method="structure", keep_collapsed=False)
         half, top = self._turn / 2, self._turn / 4
         window = shapely.box(-half, -top, half, top)
@@ -157,9 +157,9 @@ class _Plane:
         return [shapely.intersection(part, window) for part in moved]
 
     def _opened(self, ring: np.ndarray) -> np.ndarray:
-        """Replace a vertex on a pole by two, at the longitudes at which the ring comes and goes.
+        """Replace a vertex on a pole by two, at the longitudes of the edges to and from it.
 
-        The polygon is on the left: west of a ring that goes north to the pole, east of one that goes south.
+        The polygon is on the left: west of an edge that goes north to the pole, east of one that goes south.
         """
         on_pole = np.abs(ring[:-1, 1]) >= self._turn / 4 - self._pole
         if self._pole < 0 or not on_pole.any():
@@ -202,11 +202,11 @@ class _Plane:
         return np.concatenate([*out, ring[done:]])
 
     def _closed_by_pole(self, ring: np.ndarray, around: int) -> np.ndarray:
-        """Lay a ring around a pole out over three turns, and close it along the pole on its left.
+        """Lay out a ring around a pole over three turns, and close it along the pole on its left.
 
         Args:
             ring: Ring whose end is a turn from its beginning.
-            around: 1 where it goes east, and has the north pole on its left; -1 where it goes west.
+            around: 1 if it goes east, with the north pole on its left; -1 if it goes west.
         """
         far = around * self._turn / 4
         path, step = ring[:-1], np.array([around * self._turn, 0.0])

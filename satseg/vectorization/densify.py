@@ -1,4 +1,4 @@
-"""Vertices on the way along edges that would bend in another CRS; the same ones in both polygons beside an edge."""
+"""Densify edges that are curved in another CRS, with the same vertices in both polygons beside an edge."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ import numpy as np
 from numba import njit
 
 BEND = 0.01
-"""Pixels by which an edge may bend on its way to another CRS."""
+"""Pixels by which an edge may deviate from its true curve in another CRS."""
 
 AT_POLE = 1e-6
-"""Pixels from a pole, within which an edge goes through it."""
+"""Distance from a pole, in pixels, within which an edge passes through it."""
 
 _EARTH_RADIUS = 6.4e6  # m
 
-_NEAR_POLE = 0.1  # earth radii from a pole, within which parallels bend by more than meridians do elsewhere
+_NEAR_POLE = 0.1  # Earth radii from a pole within which parallels are more curved than meridians elsewhere
 _LEAST = 0.1  # pixels; shorter parts are never needed
 
 
 class Densifier:
-    """Cuts edges into parts that bend by less than ``BEND`` pixels between two CRSs.
+    """Splits edges into parts that deviate by less than ``BEND`` pixels between two CRSs.
 
-    An edge of length L bends by about L**2 / (8 R), since parallels and meridians do by 1 / R on the globe; near a pole
-    parallels are circles as small as the distance from it.
+    An edge of length L deviates by about L**2 / (8 R), since parallels and meridians have a curvature of 1 / R; near a
+    pole, parallels are circles with the distance from it as their radius.
 
     Args:
         pixel: Side of a pixel in units of the CRS of the edges.
         metres: The same in metres on the ground.
-        poles: (K, 2) places of poles in that CRS, where each is one.
+        poles: (K, 2) positions of poles in that CRS, as far as each is a single point.
     """
 
     def __init__(self, *, pixel: float, metres: float, poles: np.ndarray) -> None:
@@ -36,7 +36,7 @@ class Densifier:
         self._poles = poles
 
     def cut(self, points: np.ndarray, rings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return (V, 2) points and (R + 1,) offsets of rings with vertices on the way, and at poles on an edge."""
+        """Return densified (V, 2) points and (R + 1,) offsets of rings, with vertices at poles on an edge."""
         poles = self._near(points)
         for pole in poles:
             points, rings = _split_at(points, rings, pole, AT_POLE * self._pixel)
@@ -52,7 +52,7 @@ class Densifier:
 def _split_at(
     points: np.ndarray, rings: np.ndarray, place: np.ndarray, tolerance: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Insert a vertex into the edges that run through a place."""
+    """Insert a vertex into the edges that pass through a point."""
     begin, step = points[:-1], np.diff(points, axis=0)
     length = np.hypot(step[:, 0], step[:, 1])
     length[rings[1:-1] - 1] = 0  # from the last vertex of a ring to the first of the next one
@@ -66,7 +66,7 @@ def _split_at(
 
 @njit(cache=True, nogil=True)
 def _cut(points: np.ndarray, rings: np.ndarray, poles: np.ndarray, limits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Cut edges that are too long into equal parts, counted from the end with the lower coordinates."""
+    """Split edges that are too long into equal parts, counted from the end with the lower coordinates."""
     extra = 0
     for ring in range(len(rings) - 1):
         for i in range(rings[ring], rings[ring + 1] - 1):
@@ -97,7 +97,7 @@ def _parts(points: np.ndarray, i: int, poles: np.ndarray, limits: np.ndarray) ->
     longest, reach, pixel = limits[0], limits[1], limits[2]
     for k in range(len(poles)):
         distance = _distance(points, i, poles[k, 0], poles[k, 1])
-        if 1e-3 * pixel < distance < reach:  # else it runs along a meridian, or far away
+        if 1e-3 * pixel < distance < reach:  # else it is a meridian, or far away
             longest = min(longest, max((8 * BEND * pixel * distance) ** 0.5, _LEAST * pixel))
     length = np.hypot(points[i + 1, 0] - points[i, 0], points[i + 1, 1] - points[i, 1])
     return max(1, int(np.ceil(length / longest)))
@@ -105,7 +105,7 @@ def _parts(points: np.ndarray, i: int, poles: np.ndarray, limits: np.ndarray) ->
 
 @njit(cache=True, nogil=True)
 def _distance(points: np.ndarray, i: int, x: float, y: float) -> float:
-    """Return how far a place is from an edge; the same, to the bit, whichever way the edge runs."""
+    """Return the distance of a point from an edge; the same, to the bit, in both directions of the edge."""
     low, high = i, i + 1
     if (points[low, 0], points[low, 1]) > (points[high, 0], points[high, 1]):
         low, high = high, low

@@ -1,4 +1,4 @@
-"""What ground a layer of polygons speaks of: where it holds none, the maps that it came from say that there is none."""
+"""Footprints of polygon layers: the ground covered by their maps, where the absence of polygons is information."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from satseg.records import SceneInfo
 log = logging.getLogger("satseg")
 
 FOOTPRINT = "SATSEG_FOOTPRINT"
-"""Name under which layers keep it: polygons in the CRS of the layer, as WKT."""
+"""Name of the metadata of layers that stores it: polygons in the CRS of the layer, as WKT."""
 
 _LONGEST = 2**20  # characters
 _AT_ONCE = 64  # scenes
-_PIECES = 64  # of a side of a scene, where it is bent by the way to another CRS
+_PIECES = 64  # of a side of a scene, which is curved in another CRS
 
 
 class Footprint:
-    """The ground of the scenes of a layer, as they are added."""
+    """The footprint of the scenes of a layer, as they are added."""
 
     def __init__(self) -> None:
         self._scenes: list[shapely.Polygon] = []
@@ -35,7 +35,7 @@ class Footprint:
         self._known = True
 
     def add(self, scene: SceneInfo, crs: str | None) -> None:
-        """Add the ground of a scene.
+        """Add the footprint of a scene.
 
         Args:
             scene: Its grid.
@@ -48,9 +48,9 @@ class Footprint:
             self._names.append(scene.path)
 
     def shared(self) -> tuple[str, str, float] | None:
-        """Return two scenes that share ground, and which share of the smaller one; None where none share 1 %.
+        """Return two scenes that overlap, and the share of the smaller one; None if no overlap reaches 1 %.
 
-        Scenes are looked at a few at a time, until two are found: of many on one ground, all pairs would be too many.
+        Scenes are compared a few at a time until two are found: for many scenes of one area, there are too many pairs.
         """
         ground = shapely.make_valid(np.array(self._scenes, dtype=object))
         areas, tree = shapely.area(ground), shapely.STRtree(ground)
@@ -66,7 +66,7 @@ class Footprint:
 
     @property
     def text(self) -> str | None:
-        """It as WKT; None where it is not known of all scenes, or too long to be kept."""
+        """The footprint as WKT; None if that of a scene is unknown, or it is too long to be stored."""
         if not self._known or not self._scenes:
             return None
         text = shapely.to_wkt(shapely.union_all(self._scenes), rounding_precision=-1)
@@ -74,7 +74,7 @@ class Footprint:
 
 
 def read_footprint(layer: VectorLayer) -> AreaOfInterest | None:
-    """Return the ground of a layer that satseg wrote; None where it does not tell it."""
+    """Return the footprint of a layer that satseg wrote; None if it has none."""
     text = layer.metadata().get(FOOTPRINT)
     if text is None or len(text) > _LONGEST:
         return None
@@ -87,7 +87,7 @@ def read_footprint(layer: VectorLayer) -> AreaOfInterest | None:
 
 
 def ground_of(scene: SceneInfo, there: str | None) -> shapely.Polygon | None:
-    """Return the outline of a scene in a CRS; None where it is torn or has no image there."""
+    """Return the outline of a scene in a CRS; None if it is torn or not defined there."""
     outline, here = shapely.Polygon(np.stack(Grid.of_scene(scene).corners(), axis=1)), scene.crs
     if here is None or there is None:
         return outline if here == there else None

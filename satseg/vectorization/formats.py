@@ -1,16 +1,19 @@
-"""Vector formats by file name."""
+"""Vector formats by file name, the layer that is written, and the interface of the writers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Protocol
 
 from satseg.errors import UsageError
-from satseg.vectorization.layer import Layer, Writer
+from satseg.vectorization.footprint import Footprint
 
 if TYPE_CHECKING:
+    from satseg.classes import ClassTable
     from satseg.records import SceneInfo
+    from satseg.vectorization.table import FeatureBatch
 
 VECTOR_SUFFIXES = (".gpkg", ".parquet", ".fgb", ".geojson", ".geojsonl", ".shp")
 """Suffixes of the formats that polygons are written in."""
@@ -18,21 +21,77 @@ VECTOR_SUFFIXES = (".gpkg", ".parquet", ".fgb", ".geojson", ".geojsonl", ".shp")
 _IN_DEGREES = (".geojson", ".geojsonl")  # always in longitude and latitude
 
 
+@dataclass(frozen=True)
+class PolygonLayer:
+    """A layer of polygons.
+
+    Args:
+        attributes: Names of its columns (see :mod:`~satseg.vectorization.settings`); the geometry comes last.
+        multi: Whether geometries are multipolygons. In GeoJSON, polygons cut at the antimeridian are in any case.
+        coverage: Whether polygons match their neighbours vertex by vertex; if not, each is made valid on its own.
+        crs: CRS of the polygons, or None.
+        pixel: Approximate side of a pixel of the (first) map in units of the CRS.
+        metres: The same in metres on the ground; 1 if unknown.
+        classes: Names and colours, or None if values are ids.
+        provenance: Origin of the polygons, as name and value.
+        footprint: Footprint of the maps, which grows until the layer is complete.
+    """
+
+    attributes: tuple[str, ...]
+    multi: bool
+    coverage: bool
+    crs: str | None
+    pixel: float
+    metres: float
+    classes: ClassTable | None
+    provenance: Mapping[str, str]
+    footprint: Footprint = field(default_factory=Footprint)
+
+    @property
+    def geometry_type(self) -> str:
+        """Name of the geometries' type."""
+        return "MultiPolygon" if self.multi else "Polygon"
+
+
+class Writer(Protocol):
+    """Writes batches of features to one output."""
+
+    def write(self, batch: FeatureBatch) -> None:
+        """Take the next batch.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        ...
+
+    def close(self) -> None:
+        """Complete the output.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        ...
+
+    def abort(self) -> None:
+        """Stop, leaving the output incomplete."""
+        ...
+
+
 def suffix_of(path: Path) -> str:
     """Return the suffix of a vector file in lower case.
 
     Raises:
-        UsageError: It names no format that polygons are written in.
+        UsageError: Polygons cannot be written in that format.
     """
     suffix = path.suffix.lower()
     if suffix not in VECTOR_SUFFIXES:
         raise UsageError(
-            f"{path} names no vector format that satseg writes.", hint=f"Use one of {' '.join(VECTOR_SUFFIXES)}."
+            f"satseg cannot write the vector format of {path}.", hint=f"Use one of {' '.join(VECTOR_SUFFIXES)}."
         )
     return suffix
 
 
-def open_writer(target: Path | IO[str], layer: Layer) -> Writer:
+def open_writer(target: Path | IO[str], layer: PolygonLayer) -> Writer:
     """Open the writer for a file by its suffix; a text stream takes GeoJSONSeq.
 
     Raises:
@@ -53,24 +112,24 @@ def open_writer(target: Path | IO[str], layer: Layer) -> Writer:
     return GDALWriter(target, layer)
 
 
-def require_way(scene: SceneInfo, crs: str | None, targets: Iterable[Path | IO[str]]) -> None:
-    """Check that polygons of a scene can be brought to where they are written.
+def require_transformation(scene: SceneInfo, crs: str | None, targets: Iterable[Path | IO[str]]) -> None:
+    """Check that polygons of a scene can be reprojected to the CRS of each output.
 
     Args:
         scene: The grid of their map.
-        crs: The CRS that was asked for, or None.
-        targets: Files, and text streams.
+        crs: The CRS of the polygons, or None for that of the scene.
+        targets: Files and text streams.
 
     Raises:
-        UsageError: The scene has no CRS to come from.
-        OutputError: There is no way between its CRS and that of an output.
+        UsageError: The scene has no CRS.
+        OutputError: PROJ knows no transformation between its CRS and that of an output.
     """
     from satseg.vectorization.geojson_writer import CRS84
     from satseg.vectorization.reproject import transformer_between
 
     for target in targets:
         if crs is not None and scene.crs is None:
-            raise UsageError(f"{scene.path} has no CRS to come from.", hint="Drop --crs.")
+            raise UsageError(f"{scene.path} has no CRS to transform from.", hint="Leave out `crs`.")
         degrees = not isinstance(target, Path) or target.suffix.lower() in _IN_DEGREES
         for wanted in (crs, CRS84 if degrees else None):
             if wanted is not None and scene.crs is not None:

@@ -21,14 +21,14 @@ from satseg.files.names import layer_name, plain_target
 from satseg.geo.crs import parse_crs, short_name
 from satseg.outputs.families import STYLE
 from satseg.vectorization.footprint import FOOTPRINT
-from satseg.vectorization.layer import Layer
+from satseg.vectorization.formats import PolygonLayer
 from satseg.vectorization.style import qml
-from satseg.vectorization.table import CLASS, GEOMETRY, Batch, schema
+from satseg.vectorization.table import CLASS, GEOMETRY, FeatureBatch, schema
 
 log = logging.getLogger("satseg")
 
 EPOCH = "1970-01-01T00:00:00.000Z"
-"""Stands where a format insists on a date, so that equal runs give equal bytes."""
+"""Date written where a format requires one, so that equal runs give equal bytes."""
 
 _DRIVERS = {".gpkg": "GPKG", ".fgb": "FlatGeobuf", ".shp": "ESRI Shapefile"}
 _DBF_NAMES = {
@@ -37,7 +37,7 @@ _DBF_NAMES = {
     "confidence_min": "conf_min",
     "confidence_p05": "conf_p05",
 }
-"""Shapefiles have room for ten letters."""
+"""Field names in Shapefiles have at most ten letters."""
 
 _WAITING = 2  # batches between tracer and writer
 _STOP = object()
@@ -45,18 +45,18 @@ _FAIL = object()
 
 
 class _AbortedError(Exception):
-    """The stream ends before its end."""
+    """The writer was aborted."""
 
 
 class GDALWriter:
-    """Feed one Arrow stream to GDAL, in a thread of its own, while tracing goes on.
+    """Feeds an Arrow stream to GDAL in a thread of its own, while tracing continues.
 
     Args:
-        path: File to write; its suffix names the driver.
-        layer: What is written.
+        path: File to write; its suffix determines the driver.
+        layer: The layer.
     """
 
-    def __init__(self, path: Path, layer: Layer) -> None:
+    def __init__(self, path: Path, layer: PolygonLayer) -> None:
         self._path = path
         self._layer = layer
         self._queue: Queue[object] = Queue(_WAITING)
@@ -64,13 +64,13 @@ class GDALWriter:
         if path.suffix.lower() == ".shp":
             names = [_DBF_NAMES.get(name, name) for name in self._schema.names]
             log.info(
-                "%s: a Shapefile ends at 2 GB, and its field names at ten letters: %s.",
+                "%s: a Shapefile holds at most 2 GB, and its field names are shortened to ten letters: %s.",
                 path.name,
                 ", ".join(f"{old} is {new}" for old, new in zip(self._schema.names, names, strict=True) if old != new),
             )
             if layer.crs is not None and parse_crs(layer.crs).is_bound:
                 log.warning(
-                    "%s: a Shapefile does not hold the datum shift of %s; a GeoPackage does.",
+                    "%s: a Shapefile cannot store the datum shift of %s; a GeoPackage can.",
                     path.name,
                     short_name(layer.crs),
                 )
@@ -81,8 +81,8 @@ class GDALWriter:
         self._thread = Thread(target=self._run, name=f"write {path.name}", daemon=True)
         self._thread.start()
 
-    def write(self, batch: Batch) -> None:
-        """Hand a batch over; waits while the writer is busy."""
+    def write(self, batch: FeatureBatch) -> None:
+        """Queue a batch; waits while the queue is full."""
         rows = batch.to_arrow()
         if CLASS in rows.schema.names:
             self._present.update(rows.column(CLASS).unique().to_pylist())
@@ -108,7 +108,7 @@ class GDALWriter:
         if self._error is not None:
             raise OutputError(
                 f"Cannot write {self._path.name}: {one_line(self._error)}.",
-                hint="Is the disk full, or the polygons too many for the format? GPKG and GeoParquet have room.",
+                hint="The disk may be full, or the polygons too many for the format: use GeoPackage or GeoParquet.",
             ) from self._error
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
@@ -122,12 +122,12 @@ class GDALWriter:
     def _run(self) -> None:
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # a missing CRS has been said already
+                warnings.simplefilter("ignore")  # a missing CRS has been reported already
                 self._write_all()
         except BaseException as error:
             self._error = error
             while not self._ended and self._queue.get() not in (_STOP, _FAIL):
-                pass  # nobody may wait for room in the queue
+                pass  # drain the queue, so that the tracer does not block
 
     def _write_all(self) -> None:
         driver = _DRIVERS[self._path.suffix.lower()]
@@ -150,7 +150,7 @@ class GDALWriter:
                     self._path.with_suffix(STYLE).write_text(qml(classes), encoding="utf-8")
 
 
-def _options(driver: str, layer: Layer) -> dict[str, object]:
+def _options(driver: str, layer: PolygonLayer) -> dict[str, object]:
     if driver == "GPKG":
         return {
             "layer_metadata": dict(layer.provenance),
@@ -161,22 +161,22 @@ def _options(driver: str, layer: Layer) -> dict[str, object]:
     return {"layer_options": {"DBF_DATE_LAST_UPDATE": EPOCH[:10], "2GB_LIMIT": "NO", "SPATIAL_INDEX": "YES"}}
 
 
-def styled_classes(layer: Layer, present: set[int]) -> list[MapClass]:
-    """Return the classes that a style shows: those that are in the layer, and those that somebody named."""
+def styled_classes(layer: PolygonLayer, present: set[int]) -> list[MapClass]:
+    """Return the classes of a style: those in the layer, and those with a name."""
     if layer.classes is None or CLASS not in layer.attributes:
         return []
     return [entry for entry in layer.classes if entry.id in present or entry.name != f"class {entry.id}"]
 
 
 def _finish_geopackage(path: Path, footprint: str | None) -> None:
-    """Add the ground of the layer's maps to its metadata, and take the dates out.
+    """Add the footprint of the maps to the metadata of the layer, and reset the dates.
 
     Args:
         path: File with one layer.
-        footprint: The ground of its maps, None where it is not known. It is so only now, when all of them are in it.
+        footprint: Footprint of all maps, which is complete only now; None if unknown.
     """
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("PRAGMA synchronous = OFF")  # the file is staged; waiting for the disk takes seconds
+        connection.execute("PRAGMA synchronous = OFF")  # the file is temporary; waiting for the disk takes seconds
         if footprint is not None:
             connection.execute(
                 "UPDATE gpkg_metadata SET metadata = replace(metadata, '  </Metadata>', ?)",

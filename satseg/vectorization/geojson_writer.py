@@ -14,31 +14,31 @@ import pyogrio
 
 from satseg.errors import OutputError, one_line
 from satseg.geo.crs import metres_per_unit
-from satseg.vectorization.layer import Layer
+from satseg.vectorization.formats import PolygonLayer
 from satseg.vectorization.reproject import Reprojection
-from satseg.vectorization.table import GEOMETRY, Batch
-from satseg.vectorization.validity import made_valid
+from satseg.vectorization.table import GEOMETRY, FeatureBatch
+from satseg.vectorization.validity import make_valid
 
 CRS84 = "OGC:CRS84"
 _DEGREES_PER_METRE = 1 / 111_000
 
 
 class GeoJSONWriter:
-    """Write features one a line: as they are (GeoJSONSeq), or as the members of a FeatureCollection (GeoJSON).
+    """Writes one feature per line, as GeoJSONSeq or in a FeatureCollection (GeoJSON).
 
     Args:
-        target: File to write, or an open text stream, which stays open.
-        layer: What is written.
-        collection: Whether features are wrapped into a FeatureCollection.
+        target: File to write, or an open text stream, which is not closed.
+        layer: The layer.
+        collection: Whether features are wrapped in a FeatureCollection.
     """
 
-    def __init__(self, target: Path | IO[str], layer: Layer, *, collection: bool) -> None:
+    def __init__(self, target: Path | IO[str], layer: PolygonLayer, *, collection: bool) -> None:
         self._target = target
         self._collection = collection
         self._first = True
         self._digits = _digits(layer)
         self._geometry_type = layer.geometry_type
-        self._fits = layer.fits
+        self._coverage = layer.coverage
         self._to_degrees = Reprojection(layer.crs, CRS84, pixel=layer.pixel, metres=layer.metres) if layer.crs else None
         try:
             self._file = target.open("w", encoding="utf-8", newline="\n") if isinstance(target, Path) else target
@@ -48,13 +48,13 @@ class GeoJSONWriter:
             head = json.dumps({"type": "FeatureCollection", "provenance": dict(layer.provenance)})
             self._put(head[:-1] + ', "features": [')
 
-    def write(self, batch: Batch) -> None:
+    def write(self, batch: FeatureBatch) -> None:
         """Write a batch of features."""
         if self._to_degrees is not None:
             batch = self._to_degrees.apply(batch)
-        if not self._fits:
-            batch, _ = made_valid(batch, grid=10.0**-self._digits)
-        kind = "Unknown" if batch.mixed else self._geometry_type  # cut at the antimeridian, some have several parts
+        if not self._coverage:
+            batch, _ = make_valid(batch, grid=10.0**-self._digits)
+        kind = "Unknown" if batch.mixed else self._geometry_type  # polygons cut at the antimeridian have several parts
         text = _encode(batch.to_arrow(), kind, self._digits)
         if self._collection:
             self._put(("\n" if self._first else ",\n") + ",\n".join(text.splitlines()))
@@ -63,7 +63,7 @@ class GeoJSONWriter:
         self._first = False
 
     def close(self) -> None:
-        """Complete the text; a stream is flushed and stays open."""
+        """Complete the text; a stream is flushed, not closed."""
         if self._collection:
             self._put("\n]}\n")
         try:
@@ -75,7 +75,7 @@ class GeoJSONWriter:
             raise self._failure(error) from error
 
     def abort(self) -> None:
-        """Close the file as it is."""
+        """Close the incomplete file."""
         self._close_file()
 
     def _close_file(self) -> None:
@@ -95,8 +95,8 @@ class GeoJSONWriter:
         return OutputError(f"Cannot write {name}: {one_line(error)}.")
 
 
-def _digits(layer: Layer) -> int:
-    """Return decimals that place a vertex to a thousandth of a pixel at least."""
+def _digits(layer: PolygonLayer) -> int:
+    """Return the number of decimals for a precision of at least a thousandth of a pixel."""
     pixel = layer.pixel
     if layer.crs:
         pixel *= metres_per_unit(layer.crs) * _DEGREES_PER_METRE

@@ -1,8 +1,8 @@
-"""Areas and perimeters on the ellipsoid where rows and columns are latitudes and longitudes.
+"""Areas and perimeters on the ellipsoid for rasters in longitude and latitude.
 
-Between two meridians and from the equator to a latitude, an ellipsoid has an area in closed form (Snyder 1987, equation
-3-12, times half the square of an axis). So the area of a polygon is a sum over its edges, by Green's theorem: exact for
-edges along parallels and meridians, as those of pixels are, however large; other edges are straight in longitude and
+The area of an ellipsoid between two meridians, from the equator to a latitude, has a closed form (Snyder 1987, equation
+3-12, times half the square of an axis). By Green's theorem, the area of a polygon is a sum over its edges: exact for
+edges along parallels and meridians, such as those of pixels, of any size; other edges are straight in longitude and
 latitude.
 """
 
@@ -24,7 +24,7 @@ _GAUSS = 0.6**0.5  # place of the outer two of three Gauss points
 
 
 class Graticule:
-    """The ground below a raster in longitude and latitude.
+    """Measures polygons of a raster in longitude and latitude.
 
     Args:
         to_radians: Pixel (column, row) to longitude and latitude in radians.
@@ -38,7 +38,7 @@ class Graticule:
         self._ellipsoid = np.array([geod.a, geod.es])
 
     def measure(self, regions: Regions) -> tuple[np.ndarray, np.ndarray]:
-        """Return (F,) square metres and (F,) metres; perimeters go along all rings, holes included."""
+        """Return (F,) square metres and (F,) metres; perimeters include holes."""
         first = regions.features[:-1]
         areas, lengths = _measure(regions.corners, regions.rings, regions.polygons, self._transform, self._ellipsoid)
         return np.add.reduceat(self._sign * areas, first), np.add.reduceat(lengths, first)
@@ -69,7 +69,7 @@ def _measure(
 
 @njit(cache=True, nogil=True)
 def _latitude(column: float, row: float, t: np.ndarray) -> float:
-    """Return radians; grids that count their cells by centres reach over a pole, where nothing is."""
+    """Return radians, clipped at the poles, which grids referenced by cell centres extend beyond."""
     return min(max(t[3] + column * t[4] + row * t[5], -np.pi / 2), np.pi / 2)
 
 

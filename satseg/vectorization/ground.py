@@ -1,8 +1,8 @@
-"""Areas and perimeters on the ellipsoid for polygons given in pixels, many at a time.
+"""Areas and perimeters on the ellipsoid for polygons in pixels.
 
-A raster's ground scale (metres per pixel in each direction) varies smoothly, so it is measured on a grid of points by
-way of geocentric positions, which know neither poles nor antimeridian, and interpolated in between by cubics. Over
-each polygon it is a polynomial through 3 x 3 points of its bounding box; areas are integrated along edges by Green's
+The ground scale of a raster (metres per pixel in each direction) varies smoothly, so it is measured on a grid of points
+in geocentric coordinates, which have no singularities at poles or the antimeridian, and interpolated by cubics. Within
+each polygon it is a polynomial through 3 x 3 points of the bounding box; areas are integrated along edges by Green's
 theorem.
 """
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _NODES, _MOST_NODES = 65, 401
 _SPACING = 100e3  # m between nodes at most, unless there would be too many
-_WIDE = 250e3  # m; over larger polygons the scale of a CRS is no polynomial any more
+_WIDE = 250e3  # m; in larger polygons the scale of a CRS is not approximated by a polynomial
 _STEP_M = 50.0  # of the central differences: large against rounding, small against the curvature of the ellipsoid
 _FLAT = 1e-12  # pixels; half the side of a box at least
 _GAUSS = 0.6**0.5  # place of the outer two of three Gauss points
@@ -34,16 +34,16 @@ _GAUSS = 0.6**0.5  # place of the outer two of three Gauss points
 def measure(regions: Regions, transform: Affine, crs: str) -> tuple[np.ndarray, np.ndarray]:
     """Return areas and perimeters on the ellipsoid, (F,) square metres and (F,) metres.
 
-    Edges are straight in the raster's CRS, so along parallels and meridians where pixels are: the area of a pixel of
-    one degree is that between two parallels, not that between geodesics.
+    Edges are straight in the CRS of the raster: the area of a pixel of one degree is that between two parallels, not
+    that between geodesics.
 
     Args:
         regions: Features of one or more polygons.
         transform: Pixel (column, row) to CRS coordinates (x, y).
-        crs: Anything pyproj understands.
+        crs: Name or definition of the CRS.
 
     Raises:
-        ValueError: The CRS does not relate to the ground, or the regions lie where it is not defined.
+        ValueError: The CRS has no geodetic datum, or is not defined at the regions.
     """
     if has_geodetic_axes(crs):
         _, geod = geodesic(crs)
@@ -54,16 +54,16 @@ def measure(regions: Regions, transform: Affine, crs: str) -> tuple[np.ndarray, 
 
 
 class Ground:
-    """The ground below a part of a raster.
+    """Measures polygons of a part of a raster.
 
     Args:
         transform: Pixel (column, row) to CRS coordinates (x, y).
-        crs: Anything pyproj understands; must relate to the ground.
+        crs: Name or definition of a CRS with a geodetic datum.
         columns: First column and the end.
         rows: First row and the end.
 
     Raises:
-        ValueError: The CRS does not relate to the ground, or the raster lies where it is not defined.
+        ValueError: The CRS has no geodetic datum, or is not defined in a part of the raster.
     """
 
     def __init__(self, transform: Affine, crs: str, *, columns: tuple[int, int], rows: tuple[int, int]) -> None:
@@ -79,7 +79,7 @@ class Ground:
         )
         metric = _metric(transform, to_degrees, geod, *np.meshgrid(across, down, indexing="ij"))
         if not np.isfinite(metric).all():
-            raise ValueError(f"part of the raster lies outside the area where {short_name(crs)} is defined")
+            raise ValueError(f"{short_name(crs)} is not defined in a part of the raster")
         scale = np.sqrt(metric[0] * metric[2] - metric[1] ** 2)
         self._nodes = np.stack([scale, *metric])
         self._grid = np.array([across[0], down[0], across[1] - across[0], down[1] - down[0]])
@@ -87,7 +87,7 @@ class Ground:
     def measure(self, regions: Regions) -> tuple[np.ndarray, np.ndarray]:
         """Return (F,) square metres and (F,) metres on the ellipsoid.
 
-        Edges are straight in the raster's CRS; perimeters go along all rings, holes included.
+        Edges are straight in the CRS of the raster; perimeters include holes.
         """
         areas, lengths = _measure(regions.corners, regions.rings, regions.polygons, self._nodes, self._grid)
         for polygon in self._wide_ones(regions):
@@ -98,7 +98,7 @@ class Ground:
         return np.add.reduceat(areas, first), np.add.reduceat(lengths, first)
 
     def _wide_ones(self, regions: Regions) -> list[int]:
-        """Return the numbers of the polygons that are measured apart."""
+        """Return the numbers of the polygons that are too large for a polynomial."""
         starts = regions.rings[regions.polygons[:-1]]
         sizes = np.maximum.reduceat(regions.corners, starts) - np.minimum.reduceat(regions.corners, starts)
         return np.flatnonzero((sizes * self._metres > _WIDE).any(axis=1)).tolist()
@@ -112,7 +112,7 @@ def _sides(transform: Affine) -> tuple[float, float]:
 def _metric(
     transform: Affine, to_degrees: Transformer, geod: Geod, columns: np.ndarray, rows: np.ndarray
 ) -> np.ndarray:
-    """Return E, F, G of the squared length E dx**2 + 2 F dx dy + G dy**2 of a step, NaN where the CRS is not defined.
+    """Return E, F, G of the squared length E dx**2 + 2 F dx dy + G dy**2 of a step, NaN if the CRS is not defined.
 
     Steps are in columns and rows, lengths in metres; the first axis of the result is E, F, G.
     """
@@ -216,7 +216,7 @@ def _interpolate(nodes: np.ndarray, k: int, weights: np.ndarray, i: int, j: int)
 
 @njit(cache=True, nogil=True)
 def _weigh(at: float, count: int, weights: np.ndarray) -> None:
-    """Fill in Lagrange's weights of the cubic through four of ``count`` nodes around a place, and the first of them."""
+    """Fill in Lagrange's weights of the cubic through four of ``count`` nodes around a point, and the first of them."""
     first = min(max(int(at) - 1, 0), count - 4)
     t = at - first
     weights[0] = (t - 1) * (t - 2) * (3 - t) / 6
@@ -228,7 +228,7 @@ def _weigh(at: float, count: int, weights: np.ndarray) -> None:
 
 @njit(cache=True, nogil=True)
 def _length(powers: np.ndarray, u: float, v: float, dx: float, dy: float) -> float:
-    """Return the length of an edge by the metric in its middle."""
+    """Return the length of an edge, by the metric at its middle."""
     if dy == 0:
         return abs(dx) * np.sqrt(_value(powers, 1, u, v))
     if dx == 0:
@@ -239,7 +239,7 @@ def _length(powers: np.ndarray, u: float, v: float, dx: float, dy: float) -> flo
 
 @njit(cache=True, nogil=True)
 def _value(powers: np.ndarray, k: int, u: float, v: float) -> float:
-    """Return quantity ``k`` at a place. Without a loop, which would have the array counted in and out at every call."""
+    """Return quantity ``k`` at a point, without a loop, which would add reference counting to every call."""
     constant, linear = _factor(powers, k, 0, u), _factor(powers, k, 1, u)
     return constant + v * (linear + v * _factor(powers, k, 2, u))
 
@@ -265,7 +265,7 @@ def _column(powers: np.ndarray, u: float, v: float, half_dv: float) -> float:
 
 @njit(cache=True, nogil=True)
 def _strip(powers: np.ndarray, u: float, v: float, half_du: float, half_dv: float) -> float:
-    """Integrate the ground area between u = 0 and any edge, given its middle; three Gauss points are exact here."""
+    """Integrate the ground area between u = 0 and any edge, given its middle; exact with three Gauss points."""
     du, dv = half_du * _GAUSS, half_dv * _GAUSS
     ends = _row(powers, u - du, v - dv) + _row(powers, u + du, v + dv)
     return (5 * ends + 8 * _row(powers, u, v)) * half_dv / 9

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 from satseg.errors import OutputError, one_line
 from satseg.geo.crs import parse_crs
 from satseg.vectorization.footprint import FOOTPRINT
-from satseg.vectorization.layer import Layer
-from satseg.vectorization.table import GEOMETRY, Batch, schema
+from satseg.vectorization.formats import PolygonLayer
+from satseg.vectorization.table import GEOMETRY, FeatureBatch, schema
 
 _ROW_GROUP = 8192
 _BOX = ("xmin", "ymin", "xmax", "ymax")
@@ -21,14 +21,14 @@ _BBOX_TYPE = pa.struct([pa.field(name, pa.float64()) for name in _BOX])
 
 
 class ParquetWriter:
-    """Write batches as row groups, the rows of a batch in the order of a space-filling curve.
+    """Writes batches as row groups, the rows of a batch in the order of a space-filling curve.
 
     Args:
         path: File to write.
-        layer: What is written.
+        layer: The layer.
     """
 
-    def __init__(self, path: Path, layer: Layer) -> None:
+    def __init__(self, path: Path, layer: PolygonLayer) -> None:
         self._path = path
         self._layer = layer
         self._low = np.full(2, np.inf)
@@ -40,7 +40,7 @@ class ParquetWriter:
         except (OSError, pa.ArrowException) as error:
             raise OutputError(f"Cannot write {path.name}: {one_line(error)}.") from error
 
-    def write(self, batch: Batch) -> None:
+    def write(self, batch: FeatureBatch) -> None:
         """Write a batch as row groups."""
         bounds = batch.bounds()
         self._low = np.minimum(self._low, bounds[:, :2].min(axis=0))
@@ -53,7 +53,7 @@ class ParquetWriter:
             raise OutputError(f"Cannot write {self._path.name}: {one_line(error)}.") from error
 
     def close(self) -> None:
-        """Write what describes the columns and close the file."""
+        """Write the metadata and close the file."""
         metadata = {"geo": json.dumps(self._geo()), **self._layer.provenance}
         if (ground := self._layer.footprint.text) is not None:
             metadata[FOOTPRINT] = ground
@@ -65,7 +65,7 @@ class ParquetWriter:
             raise OutputError(f"Cannot write {self._path.name}: {one_line(error)}.") from error
 
     def abort(self) -> None:
-        """Close the file as it is."""
+        """Close the incomplete file."""
         self._writer.close()
         self._file.close()
 
@@ -84,7 +84,7 @@ class ParquetWriter:
 
 
 def _curve_order(bounds: np.ndarray) -> np.ndarray:
-    """Return the order of boxes by the Morton code of their centres on a grid of 65,536 cells a side."""
+    """Return the order of boxes by the Morton code of their centres on a grid of 65,536 x 65,536 cells."""
     centres = bounds[:, :2] + bounds[:, 2:]
     low, high = centres.min(axis=0), centres.max(axis=0)
     cells = ((centres - low) / np.where(high > low, high - low, 1) * 65_535).astype(np.uint64)

@@ -1,9 +1,9 @@
-"""The planar map of a class raster while it is traced: vertices, their links, and regions.
+"""The planar map of a class raster during tracing: vertices, their links, and regions.
 
-Corners of pixels where a boundary turns, or where three or more regions meet, are vertices; each knows its neighbours
-along the boundary in up to four directions. So a boundary between two regions exists once, whoever walks along it, and
-an arc (boundary between two junctions) needs no record of its own. Regions are 4-connected sets of equal pixels, joined
-by union-find. Slots of both tables are used again once nothing needs them, so memory follows what is open.
+Vertices are pixel corners where a boundary turns, or where three or more regions meet; each links to its neighbours
+along the boundary in up to four directions. So a boundary between two regions is stored once for both, and arcs
+(boundaries between two junctions) need no records of their own. Regions are 4-connected sets of equal pixels, joined by
+union-find. Slots of both tables are reused, so memory is proportional to the open regions.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numba import njit
 from satseg.files.mmap_arrays import own_pages
 
 VOID = -1
-"""Value of pixels that belong to no emitted region: nodata, outside, classes left out."""
+"""Value of pixels without polygons: nodata, outside, classes left out."""
 
 NONE = -1
 
@@ -29,14 +29,14 @@ X, Y, STATE, NEXT = 4, 5, 6, 7
 VERTEX_COLUMNS = 8
 
 SECTORS = 7
-"""Bits of STATE that count what still needs the vertex: the sectors around it whose regions are not yet emitted, or,
-once it is dropped, the regions whose lists name it."""
+"""Bits of STATE that count references to the vertex: the sectors around it whose regions are not yet emitted, or, once
+it is dropped, the regions whose lists contain it."""
 
 PINCH = 16
-"""Flag: four boundaries meet here and two opposite pixels are equal, so a ring may touch itself."""
+"""Flag: four boundaries meet and two opposite pixels are equal, so a ring may touch itself."""
 
 WALKED = 32
-"""Flag, shifted by a direction: a ring has been walked that reaches the vertex in that direction."""
+"""Flag, shifted by a direction: a ring that reaches the vertex in that direction has been walked."""
 
 ANCHOR = 512
 """Flag: an arc ends here, at a junction or where it leaves a cell of the lattice."""
@@ -45,50 +45,50 @@ SEEN = 1024
 """Flag: the vertex lies inside an arc that has been simplified."""
 
 DROPPED = 2048
-"""Flag: simplified away; its links lead to the vertices that are left on both sides."""
+"""Flag: simplified away; its links lead to the remaining vertices on both sides."""
 
 TURN = 12
-"""First of two bits of STATE: the slots of a vertex with two of them, one XOR the other; 0 if it has more."""
+"""First of two bits of STATE: the XOR of the two slots of a vertex that has two; 0 if it has more."""
 
 ROUND = 1 << 30
-"""Flag: the corner may be rounded. Rings are handed out with it in their columns."""
+"""Flag: the corner may be rounded. It is set in the columns of emitted rings."""
 
 PARENT, ACTIVE, VALUE, SEED, HOLES, LAST_HOLE, MEMBER, GROUP, PART, FAMILY = range(10)
-"""Columns of a region: union-find parent; runs of pixels at the front; value of its pixels; its first vertex; head and
-tail of the list of hole candidates; next slot in the ring of slots that were joined into it; union-find parent of the
-features that 8-connected regions make; next slot in the ring of slots of a feature; number of the region that it is a
-piece of, or 0 (the last and the number of runs belong to the whole feature)."""
+"""Columns of a region: union-find parent; runs of pixels in the last row; value of its pixels; its first vertex; head
+and tail of the list of hole candidates; next slot in the ring of slots joined into it; union-find parent of the
+features formed by 8-connected regions; next slot in the ring of slots of a feature; number of the region that it is a
+piece of, or 0 (this one and the number of runs refer to the whole feature)."""
 
 REGION_COLUMNS = 10
 
 ROW, VERTICES_LEFT, REGIONS_LEFT, CLOSED, FRESH, LATTICE, FEATURES, FAMILIES, ROUNDS = range(9)
-"""Counters: rows seen, free slots of both tables, features closed and not yet emitted, vertices in the list of fresh
-ones, side of the lattice's cells in pixels (0: none), column of regions by which they form features (PARENT, or GROUP
-where they are 8-connected), regions of which there are pieces, flag of corners to be rounded (ROUND or 0)."""
+"""Counters: rows scanned, free slots of both tables, features closed but not yet emitted, vertices in the list of fresh
+ones, side of the lattice's cells in pixels (0: none), column of regions that defines features (PARENT, or GROUP if they
+are 8-connected), number of split regions, flag of corners to be rounded (ROUND or 0)."""
 
 NO_CONFIDENCE = 255
-"""Value of pixels whose confidence does not count."""
+"""Value of pixels whose confidence is not counted."""
 
 
 class PlanarMap(NamedTuple):
-    """State of a trace between two rows; arrays only, so that compiled code can take it.
+    """State of a trace between two rows, in arrays only, for compiled code.
 
     Args:
         above: (W + 2,) int32 values of the last row, with VOID on both sides.
-        labels: (W + 2,) int32 region slot of each pixel of the last row; meaningless where VOID.
-        hanging: (W + 1,) int32 vertex from which a vertical boundary hangs down to the front, per column of corners.
-        vertices: (N, 8) int32, see the columns above. A link is ``4 * vertex + slot`` by which it is entered.
-        fresh: (N,) int32 vertices of the current band of the lattice, in the order of rows; unused without a lattice.
-        pinches: (N,) int64 place of a pinch vertex in the ring that is being walked.
+        labels: (W + 2,) int32 region slot of each pixel of the last row; undefined for VOID.
+        hanging: (W + 1,) int32 vertex from which a vertical boundary extends down to the last row, per column.
+        vertices: (N, 8) int32, see the columns above. A link is ``4 * vertex + slot``, the slot by which it is entered.
+        fresh: (N,) int32 vertices of the current band of the lattice, by row; unused without a lattice.
+        pinches: (N,) int64 position of a pinch vertex in the ring that is being walked.
         free_vertices: (N,) int32 stack of unused vertex slots.
-        regions: (M, 8) int32, see the columns above.
+        regions: (M, 10) int32, see the columns above.
         free_regions: (M,) int32 stack of unused region slots.
         pixels: (M,) int64 pixel count of each region slot.
-        outline: (M,) int64 vertices around each feature, at the slot that stands for it; those of the last row may be
-            at the slot of the first pixel of a run.
-        histograms: (M, 256) uint32 pixels by 8-bit confidence of each region slot; (0, 256) where there is none.
-        closed: (M,) int32 features that have closed, in the order of closing.
-        families: (F,) int32 union-find parent of the regions of which there are pieces.
+        outline: (M,) int64 vertices around each feature, at its root slot; those of the last row may be at the slot of
+            the first pixel of a run.
+        histograms: (M, 256) uint32 pixels by 8-bit confidence of each region slot; (0, 256) without confidence.
+        closed: (M,) int32 closed features, in the order of closing.
+        families: (F,) int32 union-find parent of the split regions.
         counters: (9,) int64, see the columns above.
     """
 
@@ -116,12 +116,12 @@ def new_map(
 
     Args:
         width: Columns.
-        lattice: Side of the cells in pixels at whose borders arcs end; 0: none.
+        lattice: Side of the cells in pixels at whose borders arcs end; 0 for none.
         diagonal: Whether regions that touch at a corner form one feature.
         confidence: Whether histograms of confidence are kept.
         rounds: Whether corners are to be rounded.
     """
-    slots = 2 * (width + 1024)  # for the worst two rows; tables grow where a map needs more
+    slots = 2 * (width + 1024)  # for the worst two rows; tables grow if a map needs more
     by, flag = GROUP if diagonal else PARENT, ROUND if rounds else 0
     return PlanarMap(
         above=np.full(width + 2, VOID, dtype=np.int32),
@@ -142,8 +142,8 @@ def new_map(
     )
 
 
-def with_room(state: PlanarMap) -> PlanarMap:
-    """Return the map with larger tables where they could not take another row; contents and slots stay."""
+def with_capacity(state: PlanarMap) -> PlanarMap:
+    """Return the map with tables large enough for another row; contents and slots are unchanged."""
     needed = len(state.labels)
     if state.counters[VERTICES_LEFT] < needed:
         state = _more_vertices(state)
@@ -156,7 +156,7 @@ def with_room(state: PlanarMap) -> PlanarMap:
 
 
 def sort_free_slots(state: PlanarMap) -> None:
-    """Have slots taken in ascending order, so that what is near in the raster is near in memory."""
+    """Sort free slots so that they are taken in ascending order, for locality in memory."""
     for stack, left in ((state.free_vertices, VERTICES_LEFT), (state.free_regions, REGIONS_LEFT)):
         stack[: state.counters[left]][::-1].sort()  # slots are taken from the end
 
@@ -190,7 +190,7 @@ def _more_slots(free: np.ndarray, counters: np.ndarray, counter: int) -> np.ndar
 
 @njit(cache=True, nogil=True)
 def find(regions: np.ndarray, region: int, by: int) -> int:
-    """Return the slot that stands for what ``region`` was joined into, by the parents in a column."""
+    """Return the root slot of a region, by the union-find parents in a column."""
     while regions[region, by] != region:
         regions[region, by] = regions[regions[region, by], by]
         region = regions[region, by]
@@ -207,7 +207,7 @@ def join(
     one: int,
     two: int,
 ) -> None:
-    """Make one region of two; which slot stands for it follows from the scene alone (the earlier first vertex)."""
+    """Join two regions; the root depends on the scene alone (the earlier first vertex)."""
     one, two = find(regions, one, PARENT), find(regions, two, PARENT)
     if one == two:
         return
@@ -231,7 +231,7 @@ def join(
 def join_features(
     regions: np.ndarray, vertices: np.ndarray, outline: np.ndarray, families: np.ndarray, one: int, two: int
 ) -> None:
-    """Make one feature of the features of two regions, which stay apart."""
+    """Join the features of two regions, which remain separate polygons."""
     one, two = find(regions, one, GROUP), find(regions, two, GROUP)
     if one == two:
         return
@@ -253,7 +253,7 @@ def _merge_counts(regions: np.ndarray, outline: np.ndarray, families: np.ndarray
 
 @njit(cache=True, nogil=True)
 def join_families(regions: np.ndarray, families: np.ndarray, feature: int, family: int) -> None:
-    """Make a feature a piece of a region, which may be a piece of another one already: then the two are one."""
+    """Mark a feature as a piece of a split region; if it is a piece of another one already, join the two."""
     if regions[feature, FAMILY] == 0:
         regions[feature, FAMILY] = family
         return
@@ -263,7 +263,7 @@ def join_families(regions: np.ndarray, families: np.ndarray, feature: int, famil
 
 @njit(cache=True, nogil=True)
 def find_family(families: np.ndarray, family: int) -> int:
-    """Return the number that stands for a region of which there are pieces."""
+    """Return the representative number of a split region."""
     while families[family] != family:
         family = families[family]
     return family

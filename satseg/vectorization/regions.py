@@ -1,4 +1,4 @@
-"""Features of closed regions as ragged arrays, from the tracer to the writers."""
+"""Features of closed regions as ragged arrays, passed from the tracer to the writers."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ BATCH_VERTICES = 2**20
 
 @dataclass(frozen=True, eq=False)
 class Regions:
-    """Features, each of one polygon or several, in the order in which they closed: by last row, then left to right.
+    """Features of one or more polygons each, in the order in which they closed: by last row, then left to right.
 
     Args:
-        corners: (V, 2) (column, row) of the vertices, pixel corners counted from the raster's upper left one; int32, or
-            float64 where they are rounded. Every ring ends where it began; the first ring of a polygon is its outer one
-            and runs clockwise as the raster is seen, the others are holes and run counterclockwise.
+        corners: (V, 2) (column, row) of the vertices in pixels from the upper left corner of the raster; int32, or
+            float64 if corners are rounded. Rings are closed; the first ring of a polygon is its outer one and runs
+            clockwise as displayed, the others are holes and run counterclockwise.
         rings: (R + 1,) int64 first vertex of each ring, and the end.
         polygons: (P + 1,) int64 first ring of each polygon, and the end.
         features: (F + 1,) int64 first polygon of each feature, and the end.
         values: (F,) int32 raster value.
         pixels: (F,) int64 pixel count.
-        confidence: (F, 3) float32 mean, least and 5th percentile of the confidence in 0..1, NaN where unknown.
-        families: (F,) int64 number of the region that a feature is a piece of, 0 where it is no piece.
+        confidence: (F, 3) float32 mean, minimum and 5th percentile of the confidence in 0..1, NaN if unknown.
+        families: (F,) int64 number of the split region that a feature is a piece of, 0 if it is whole.
     """
 
     corners: np.ndarray
@@ -47,13 +47,13 @@ class Regions:
 
     @classmethod
     def none(cls) -> Regions:
-        """Return no features at all."""
+        """Return an empty set of features."""
         ends, numbers = np.zeros(1, dtype=np.int64), np.empty(0, dtype=np.int64)
         corners, confidence = np.empty((0, 2), dtype=np.int32), np.empty((0, 3), dtype=np.float32)
         return cls(corners, ends, ends, ends, numbers.astype(np.int32), numbers, confidence, numbers)
 
     def cut(self, first: int, last: int) -> Regions:
-        """Return features ``first`` to ``last`` (not included), sharing memory with this one."""
+        """Return features ``first`` to ``last`` (exclusive), sharing memory with these."""
         features = self.features[first : last + 1]
         polygons = self.polygons[features[0] : features[-1] + 1]
         rings = self.rings[polygons[0] : polygons[-1] + 1]
@@ -66,7 +66,7 @@ class Regions:
         )
 
     def where(self, wanted: np.ndarray) -> Regions:
-        """Return the features for which ``wanted`` (F,) is true."""
+        """Return the features where ``wanted`` (F,) is true."""
         borders = np.flatnonzero(np.diff(wanted, prepend=False, append=False))
         return concatenate([Regions.none(), *(self.cut(*run) for run in borders.reshape(-1, 2))])
 
@@ -94,14 +94,14 @@ def _chain(offsets: Sequence[np.ndarray]) -> np.ndarray:
 
 
 class Batches:
-    """Cut a stream of features into batches that depend on the features only, not on how they arrived."""
+    """Splits a stream of features into batches that depend on the features alone, not on how they arrive."""
 
     def __init__(self) -> None:
         self._pending: list[Regions] = []
         self._features = self._vertices = 0
 
     def add(self, regions: Regions) -> Iterator[Regions]:
-        """Take more features; yield the batches that are full."""
+        """Add features; yield full batches."""
         if not len(regions):
             return
         self._pending.append(regions)
@@ -118,14 +118,14 @@ class Batches:
         self._pending, self._features, self._vertices = [rest], len(rest), len(rest.corners)
 
     def finish(self) -> Iterator[Regions]:
-        """Yield what is left, if anything."""
+        """Yield the remaining features, if any."""
         if any(map(len, self._pending)):
             yield concatenate(self._pending)
         self._pending = []
 
 
 def _full_batch(regions: Regions, first: int) -> int:
-    """Return the end of the batch that begins at ``first``, or 0 if it is not yet full."""
+    """Return the end of the batch that begins at ``first``, or 0 if it is not full."""
     ends = regions.rings[regions.polygons[regions.features]]
     by_vertices = int(np.searchsorted(ends, ends[first] + BATCH_VERTICES))
     last = min(first + BATCH_FEATURES, by_vertices)
@@ -133,9 +133,9 @@ def _full_batch(regions: Regions, first: int) -> int:
 
 
 def coordinates(regions: Regions, transform: Affine) -> np.ndarray:
-    """Return (V, 2) float64 (x, y) in CRS units; outer rings counterclockwise on the ground, holes clockwise.
+    """Return (V, 2) float64 (x, y) in CRS units, with outer rings counterclockwise on the ground and holes clockwise.
 
-    The same corner gets the same coordinates wherever it occurs, to the bit.
+    Equal corners have equal coordinates, to the bit.
     """
     coefficients = np.array([transform.c, transform.a, transform.b, transform.f, transform.d, transform.e])
     return _coordinates(regions.corners, regions.rings, coefficients, transform.determinant < 0)
@@ -155,7 +155,7 @@ def _coordinates(corners: np.ndarray, rings: np.ndarray, t: np.ndarray, backward
 
 
 def to_shapely(regions: Regions, transform: Affine, *, multi: bool = False) -> np.ndarray:
-    """Return (F,) shapely polygons in CRS units; with ``multi`` multipolygons, which may have several parts."""
+    """Return (F,) shapely polygons in CRS units; with ``multi``, multipolygons."""
     import shapely
 
     points, offsets = coordinates(regions, transform), (regions.rings, regions.polygons)

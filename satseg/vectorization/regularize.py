@@ -1,12 +1,12 @@
-"""Turn outlines of buildings into right-angled ones.
+"""Regularize outlines of buildings: make them right-angled.
 
-Each ring is turned into the building's own directions (the mean of its edges' directions modulo a right angle, weighted
-by length), thinned, and its edges are told apart into those along and those across. Neighbouring edges of one kind
-become one straight side, placed at the mean of the pixel outline it stands for; sides shorter than asked for go, the
-shortest first. Where that makes no valid outline near the building, the smallest rectangle around it is tried, and then
-the thinned outline is taken.
+Each ring is rotated to the main directions of the building (the mean of its edges' directions modulo a right angle,
+weighted by length) and simplified, and its edges are classified as along or across. Consecutive edges of one kind
+become one straight side, at the mean position of the outline that it replaces; sides below the minimum length are
+removed, the shortest first. If the result is not a valid outline close to the building, the minimum rotated rectangle
+is tried, then the simplified outline is used.
 
-Right-angled buildings no longer fit their neighbours vertex by vertex; overlaps are cut from the smaller one.
+Regularized buildings no longer match their neighbours vertex by vertex; overlaps are cut from the smaller one.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from satseg.vectorization.regions import Regions, concatenate, to_shapely
 if TYPE_CHECKING:
     from shapely import Polygon
 
-_THINNED = 0.5  # share of the shortest side by which outlines are thinned before sides are told apart
-_STRAIGHT = 0.15  # the same to find the building's directions: pixels' edges have none of their own
+_THINNED = 0.5  # tolerance of simplification before edges are classified, as a share of the shortest side
+_STRAIGHT = 0.15  # the same, before the main directions are computed
 _LEAST_IOU = 0.75
 _RECTANGLE_IOU = 0.9
-_NOTHING = 1e-9  # squares of the shortest side; what is smaller is left by rounding
+_NOTHING = 1e-9  # in squares of the shortest side; smaller areas are rounding errors
 
 
 def regularized(parts: Sequence[Regions], shortest: tuple[float, float]) -> Regions:
@@ -35,10 +35,10 @@ def regularized(parts: Sequence[Regions], shortest: tuple[float, float]) -> Regi
 
     Args:
         parts: Features of one polygon each.
-        shortest: Length of the shortest side to keep, as columns and rows.
+        shortest: Minimum length of a side, in columns and rows.
 
     Returns:
-        The features with float64 corners; those that lie in larger ones altogether are gone.
+        The features with float64 corners; features inside larger ones are removed.
     """
     import shapely
 
@@ -48,20 +48,20 @@ def regularized(parts: Sequence[Regions], shortest: tuple[float, float]) -> Regi
     to_units = Affine.scale(1 / shortest[0], 1 / shortest[1])
     polygons = without_overlaps(regularize(to_shapely(regions, to_units), shortest=1.0))
     kept = regions.where(~shapely.is_empty(polygons))
-    oriented = shapely.orient_polygons(polygons[~shapely.is_empty(polygons)])  # rows go down: clockwise as it is seen
+    oriented = shapely.orient_polygons(polygons[~shapely.is_empty(polygons)])  # clockwise as displayed: rows go down
     _, points, (rings, ends) = shapely.to_ragged_array(oriented)
     numbers = np.arange(len(kept) + 1)
     return replace(kept, corners=points * shortest, rings=rings, polygons=ends, features=numbers)
 
 
 def without_overlaps(polygons: np.ndarray) -> np.ndarray:
-    """Cut overlaps from the smaller polygon of each pair; of one that falls apart the largest part stays.
+    """Cut overlaps from the smaller polygon of each pair, and keep the largest part of the result.
 
     Args:
         polygons: (P,) valid shapely polygons.
 
     Returns:
-        (P,) shapely polygons, empty where nothing is left.
+        (P,) shapely polygons, empty if nothing is left.
     """
     import shapely
 
@@ -79,11 +79,11 @@ def without_overlaps(polygons: np.ndarray) -> np.ndarray:
 
 
 def regularize(polygons: np.ndarray, *, shortest: float) -> np.ndarray:
-    """Make outlines right-angled, each for itself.
+    """Make outlines right-angled, each on its own.
 
     Args:
-        polygons: (P,) shapely polygons, in units in which a right angle is one.
-        shortest: Length of the shortest side to keep, in the same units.
+        polygons: (P,) shapely polygons, in units that preserve right angles.
+        shortest: Minimum length of a side, in the same units.
 
     Returns:
         (P,) valid shapely polygons.
@@ -94,7 +94,7 @@ def regularize(polygons: np.ndarray, *, shortest: float) -> np.ndarray:
     rectangles = shapely.minimum_rotated_rectangle(polygons)
     squared = np.array([_squared(rough, thin, shortest) for rough, thin in zip(polygons, thinned, strict=True)])
     result: np.ndarray = thinned
-    for candidates, least in ((rectangles, _RECTANGLE_IOU), (squared, _LEAST_IOU)):  # the last that is near wins
+    for candidates, least in ((rectangles, _RECTANGLE_IOU), (squared, _LEAST_IOU)):  # the last close one wins
         near = _iou(candidates, polygons) >= least
         result = np.where(near, candidates, result)
     return result
@@ -110,7 +110,7 @@ def _iou(ones: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def _squared(rough: Polygon, thin: Polygon, shortest: float) -> Polygon | None:
-    """Return a polygon with right angles only, which may be invalid, or None where there is none."""
+    """Return a polygon with right angles only, which may be invalid, or None if there is none."""
     import shapely
 
     angle = _direction(shapely.get_coordinates(shapely.simplify(rough.exterior, _STRAIGHT * shortest)))
@@ -122,14 +122,14 @@ def _squared(rough: Polygon, thin: Polygon, shortest: float) -> Polygon | None:
 
 
 def _direction(points: np.ndarray) -> float:
-    """Return the direction of edges modulo a right angle, in radians; long ones count for more."""
+    """Return the mean direction of edges modulo a right angle, in radians, weighted by length."""
     steps = np.diff(points, axis=0)
     lengths, angles = np.hypot(*steps.T), np.arctan2(steps[:, 1], steps[:, 0])
     return float(np.angle((lengths**2 * np.exp(4j * angles)).sum())) / 4
 
 
 def _square_ring(points: np.ndarray, shortest: float) -> np.ndarray | None:
-    """Return a closed ring of sides along and across, or None where fewer than four are left."""
+    """Return a closed ring of sides along and across, or None if fewer than four are left."""
     steps = np.diff(points, axis=0)
     along = np.abs(steps[:, 0]) >= np.abs(steps[:, 1])
     if along.all() or not along.any():
@@ -146,14 +146,14 @@ def _square_ring(points: np.ndarray, shortest: float) -> np.ndarray | None:
 
 
 def _drop_short(places: np.ndarray, lengths: np.ndarray, shortest: float) -> np.ndarray:
-    """Drop sides that are too short, the shortest first; the two beside one become one side."""
+    """Remove sides that are too short, the shortest first; the two sides beside it become one."""
     sides = list(zip(places.tolist(), lengths.tolist(), strict=True))
     while len(sides) > 4:
         spans = [abs(sides[(i + 1) % len(sides)][0] - sides[i - 1][0]) for i in range(len(sides))]
         i = int(np.argmin(spans))
         if spans[i] >= shortest:
             break
-        if i in (0, len(sides) - 1):  # so that the pair to be joined does not wrap around
+        if i in (0, len(sides) - 1):  # rotate, so that the pair to be joined does not wrap around
             sides = sides[2:] + sides[:2]
             continue
         (one, left), (two, right) = sides[i - 1], sides[i + 1]

@@ -1,4 +1,4 @@
-"""Bring polygons from the CRS of their map into another one, so that they stay a coverage."""
+"""Reproject polygons from the CRS of their map so that they remain a coverage."""
 
 from __future__ import annotations
 
@@ -24,57 +24,58 @@ from satseg.geo.crs import (
 )
 from satseg.vectorization.antimeridian import Outlines, on_one_turn, snapped
 from satseg.vectorization.densify import AT_POLE, Densifier
-from satseg.vectorization.validity import joined, met_again
+from satseg.vectorization.validity import dissolve_touching, split_self_touching
 
 if TYPE_CHECKING:
     from satseg.records import SceneInfo
-    from satseg.vectorization.table import Batch
+    from satseg.vectorization.table import FeatureBatch
 
-_SAMPLES = 65  # places along each side of a scene that are looked at
-_ON_ANTIMERIDIAN = 1e-4  # pixels from it, within which a vertex lies on it: grids are given to the centimetre
-_SAME = 1e-3  # m between places that are one
-_TORN = 1e7  # m; no edge is as long, so that it has been torn apart
-_CONTINENT = 1e12  # m2; rings around all the rest of the globe are larger
+_SAMPLES = 65  # sampled points along each side of a scene
+_ON_ANTIMERIDIAN = 1e-4  # pixels within which a vertex lies on it: grids are given to the centimetre
+_SAME = 1e-3  # m between points that coincide
+_TORN = 1e7  # m; an edge of this length has been torn apart
+_CONTINENT = 1e12  # m2; rings turned inside out around the rest of the globe are larger
 _DEGREE = 111_000.0  # m along a meridian
 
 
 def transformer_between(src_crs: str, dst_crs: str) -> Transformer:
-    """Return the way of a map's coordinates (x, y) to another CRS.
+    """Return the transformer of (x, y) from the CRS of a map to that of polygons.
 
     Raises:
-        UsageError: ``dst_crs`` is no CRS that polygons can be in.
-        OutputError: There is none.
+        UsageError: Polygons cannot be written in ``dst_crs``.
+        OutputError: PROJ knows no transformation between the two.
     """
     require_map_crs(dst_crs)
     try:
         return transformer(src_crs, dst_crs)
     except ProjError as error:
         raise OutputError(
-            f"There is no way from the map's CRS, {short_name(src_crs)}, to {short_name(dst_crs)}: {one_line(error)}.",
+            f"PROJ cannot transform from the CRS of the map, {short_name(src_crs)}, to {short_name(dst_crs)}: "
+            f"{one_line(error)}.",
             hint="Choose another CRS. GeoJSON needs longitude and latitude; the other formats do not.",
         ) from error
 
 
 class Reprojection:
-    """The way from one CRS to another, for vertices.
+    """Reprojects batches of polygons from one CRS to another.
 
-    A vertex comes out the same, to the bit, in every polygon that has it. Long edges get vertices on the way, the same
-    ones in both polygons beside them: a straight line of one CRS is a curve in another, and might run over a vertex
-    beside it. No edge bends by more than about a hundredth of a pixel.
+    A vertex gets the same coordinates, to the bit, in every polygon that has it. Long edges are densified, with the
+    same vertices in both polygons beside them: a straight line in one CRS is a curve in another, and might cross a
+    nearby vertex. No edge deviates by more than about a hundredth of a pixel.
 
-    Longitudes are between -180 and 180 degrees, and polygons that cross the antimeridian are cut there; polygons of a
-    scene on its way to a projection of the whole globe where that ends on one side and begins on the other.
+    Longitudes are between -180 and 180 degrees. Polygons are cut at the antimeridian, or where a projection of the
+    whole globe ends.
 
     Args:
-        src_crs: CRS of the polygons as they come.
-        dst_crs: CRS to bring them to.
+        src_crs: CRS of the polygons.
+        dst_crs: Target CRS.
         pixel: Side of a pixel of their map in units of ``src_crs``.
         metres: The same in metres on the ground.
-        scene: Scene that they come from, where it is known.
+        scene: Scene from which they come, if known.
 
     Raises:
-        UsageError: ``dst_crs`` is no CRS that polygons can be in.
-        OutputError: There is no way between the two.
+        UsageError: Polygons cannot be written in ``dst_crs``.
+        OutputError: PROJ knows no transformation between the two.
     """
 
     def __init__(
@@ -91,21 +92,21 @@ class Reprojection:
             self._globe = None
         self._meets = scene is not None and self._globe is None and self._meets_itself(scene)
         self.makes_parts = crosses or self._meets
-        """Whether polygons of the scene may fall into parts: it lies where the CRS ends, all but, or around a pole."""
+        """Whether polygons of the scene may be split into parts: it is near a limit of the CRS, or around a pole."""
         degree = (self._globe.turn if self._globe else 0) / 360 * metres / _DEGREE  # a pixel, in units of longitude
         self._near, self._pole = _ON_ANTIMERIDIAN * degree, AT_POLE * degree
         poles = self._globe.poles(AT_POLE * pixel) if self._globe and self._src_turn is None else np.empty((0, 2))
         same = same_crs(src_crs, dst_crs)
         self._densifier = None if same else Densifier(pixel=pixel, metres=metres, poles=poles)
 
-    def apply(self, batch: Batch) -> Batch:
-        """Return the polygons with (x, y) in the other CRS; those that are cut have several parts.
+    def apply(self, batch: FeatureBatch) -> FeatureBatch:
+        """Return the polygons with (x, y) in the target CRS; polygons that are cut have several parts.
 
         Raises:
-            OutputError: A vertex lies where the CRS is not defined, or the CRS tears a polygon apart.
+            OutputError: The CRS is not defined at a vertex, or it tears a polygon apart.
         """
         points, rings = batch.points, batch.rings
-        if self._src_turn is not None:  # grids that count their cells by centres reach over a pole, where nothing is
+        if self._src_turn is not None:  # grids referenced by cell centres extend beyond a pole
             y, limit = points[:, 1], self._src_turn / 4
             y = np.where(np.abs(y) < limit + self._pixel, y.clip(-limit, limit), y)
             points = np.column_stack([points[:, 0], y])
@@ -113,14 +114,14 @@ class Reprojection:
             points, rings = self._densifier.cut(points, rings)
         if self._globe is None:
             drawn = points
-            if self._meets and self._src_turn is not None:  # so that both borders come to the same place, to the bit
+            if self._meets and self._src_turn is not None:  # so that both borders coincide, to the bit
                 half = self._src_turn / 2
                 points = np.column_stack([np.mod(points[:, 0] + half, self._src_turn) - half, points[:, 1]])
             found = self._transformed(self._transformer, points)
             self._check_whole(found[:, 0], rings)
             self._check_turned(drawn, found, rings)
             batch = replace(batch, points=found, rings=rings)
-            return joined(met_again(batch)) if self._meets else batch
+            return dissolve_touching(split_self_touching(batch)) if self._meets else batch
         globe = self._globe
         places = self._transformed(globe.transformer, points)
         places[:, 0] = snapped(places[:, 0], globe.turn, within=self._near)
@@ -130,17 +131,19 @@ class Reprojection:
         outlines = Outlines(places, rings, batch.polygons, batch.features)
         cut = on_one_turn(outlines, turn=globe.turn, near=near, pole=self._pole)
         batch = replace(batch, points=cut.points, rings=cut.rings, polygons=cut.polygons, features=cut.features)
-        if cut is not outlines and batch.multi:  # the borders of a map around the globe may have met
-            batch = joined(batch)
+        if cut is not outlines and batch.multi:  # the borders of a map around the globe may touch
+            batch = dissolve_touching(batch)
         if globe.onward is None:
             return batch
         batch = replace(batch, points=self._transformed(globe.onward, batch.points))
-        return joined(met_again(batch))  # towards the ends of such projections, edges bend by more than anyone expects
+        return dissolve_touching(
+            split_self_touching(batch)
+        )  # near the limits of such projections, edges are strongly curved
 
     def _transformed(self, transformer: Transformer, points: np.ndarray) -> np.ndarray:
         found = np.column_stack(transformer.transform(points[:, 0], points[:, 1]))
         if not np.isfinite(found).all():
-            raise OutputError(f"Part of the map lies outside the area where {self._name} is defined.")
+            raise OutputError(f"{self._name} is not defined in a part of the map.")
         return found
 
     def _crosses(self, scene: SceneInfo, globe: _Globe) -> bool:
@@ -159,7 +162,7 @@ class Reprojection:
         return _spread(np.abs(longitudes), half) >= half or _spread(np.abs(latitudes), half) >= half / 2
 
     def _meets_itself(self, scene: SceneInfo) -> bool:
-        """Tell whether both borders of a map in longitude and latitude come to one place, or one at a pole does."""
+        """Tell whether both borders of a map in longitude and latitude coincide in the target, or one is a point."""
         if self._src_turn is None:
             return False
         rows, columns = np.linspace(0, scene.height, _SAMPLES), np.linspace(0, scene.width, _SAMPLES)
@@ -177,25 +180,24 @@ class Reprojection:
         steps[rings[1:-1] - 1] = 0  # from one ring to the next
         if steps.max(initial=0) * self._unit > _TORN:
             raise OutputError(
-                f"Part of the map lies where {self._name} ends on one side and begins on the other, which would tear "
-                "polygons apart.",
+                f"Part of the map crosses the limit of {self._name}, which would tear polygons apart.",
                 hint="Choose another CRS, such as EPSG:4326.",
             )
 
     def _check_turned(self, points: np.ndarray, found: np.ndarray, rings: np.ndarray) -> None:
-        """Refuse rings that go the other way round than most: what was around them is in them now."""
+        """Refuse rings whose orientation differs from most: they have been turned inside out."""
         before, after = _areas(points, rings), _areas(found, rings)
         way = np.sign(before) * np.sign(after)
         if ((way * way.sum() < 0) & (np.abs(after) * self._unit**2 > _CONTINENT)).any():
             raise OutputError(
-                f"Part of the map lies around the place that is farthest from the middle of {self._name}, which would "
-                "turn a polygon inside out.",
+                f"Part of the map contains the antipode of the centre of {self._name}, which would turn a polygon "
+                "inside out.",
                 hint="Choose another CRS, such as EPSG:4326.",
             )
 
 
 def _areas(points: np.ndarray, rings: np.ndarray) -> np.ndarray:
-    """Return twice the area of each ring, positive where it goes counterclockwise."""
+    """Return twice the signed area of each ring, positive if counterclockwise."""
     x, y = (points - np.repeat(points[rings[:-1]], np.diff(rings), axis=0)).T
     steps = np.append(x[:-1] * y[1:] - x[1:] * y[:-1], 0.0)  # 0 from one ring to the next, which begins at (0, 0)
     return np.add.reduceat(steps, rings[:-1])
@@ -203,13 +205,13 @@ def _areas(points: np.ndarray, rings: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Globe:
-    """Longitude and latitude on the way to a CRS, where polygons are cut.
+    """Longitude and latitude as an intermediate step to a CRS, where polygons are cut.
 
     Args:
         transformer: To longitude and latitude.
         turn: 360 degrees in their units.
-        middle: Longitude half a turn from where the CRS ends.
-        onward: From longitude, counted from there, and latitude to the CRS; None where that is it.
+        middle: Central longitude of the CRS, half a turn from its limit.
+        onward: From longitude relative to it, and latitude, to the CRS; None if the CRS is geographic.
     """
 
     transformer: Transformer
@@ -219,7 +221,7 @@ class _Globe:
 
     @classmethod
     def of(cls, src_crs: str, dst_crs: str) -> _Globe | None:
-        """Return it for a geographic CRS, and for a projection that ends at a meridian; else None."""
+        """Return it for a geographic CRS, or a projection whose limit is a meridian; else None."""
         if is_geographic(dst_crs):
             return cls(transformer_between(src_crs, dst_crs), full_turn(dst_crs), 0.0, None)
         plane = horizontal(parse_crs(dst_crs))
@@ -239,7 +241,7 @@ class _Globe:
         return cls(transformer_between(src_crs, base.to_wkt()), turn, float(middle[0].value), onward)
 
     def poles(self, tolerance: float) -> np.ndarray:
-        """Return (K, 2) places of the poles in the CRS that polygons come from, where each is one point."""
+        """Return (K, 2) positions of the poles in the source CRS, as far as each is a single point."""
         found = []
         for latitude in (-self.turn / 4, self.turn / 4):
             x, y = self.transformer.transform(
@@ -252,7 +254,7 @@ class _Globe:
 
 
 def _from_greenwich(plane: CRS, parameter: str) -> CRS:
-    """Return a projection with 0 for the longitude in its middle: PROJ would bring both of its ends to one."""
+    """Return a projection with a central longitude of 0: PROJ would map both of its limits to one."""
     described = plane.to_json_dict()
     described.pop("id", None)
     for entry in described["conversion"]["parameters"]:
@@ -262,7 +264,7 @@ def _from_greenwich(plane: CRS, parameter: str) -> CRS:
 
 
 def _spread(values: np.ndarray, most: float) -> float:
-    """Return the largest value that lies between samples, or on one."""
+    """Return an upper bound of the values at and between samples."""
     finite = np.where(np.isfinite(values) & (values <= most), values, np.nan)
     steps = [np.nanmax(np.abs(np.diff(finite, axis=axis)), initial=0) for axis in (0, 1)]
     return float(np.nanmax(finite) + max(steps))

@@ -1,4 +1,4 @@
-"""Walk the boundaries of closed regions in a planar map and hand out their rings."""
+"""Walk the boundaries of closed regions in a planar map and emit their rings."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ _Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.n
 
 @njit(cache=True, nogil=True)
 def emit_closed(state: PlanarMap) -> _Arrays:
-    """Return the polygons of all closed features, in the order of closing, and give their slots back.
+    """Return the polygons of all closed features, in the order of closing, and free their slots.
 
-    The outer ring comes first and runs clockwise as the raster is seen (rows down), holes counterclockwise; both end
-    where they began. A ring that would touch itself at a pixel corner is split there, so all rings are simple.
+    The outer ring is first and runs clockwise as displayed (rows down), holes run counterclockwise; rings are closed.
+    A ring that would touch itself at a pixel corner is split there, so all rings are simple.
 
     Returns:
         Corners (V, 2) int32 as (column, row), with the flag ROUND in columns; first corner of each ring and the end
         (R + 1,) int64; first ring of each polygon and the end (P + 1,) int64; first polygon of each feature and the end
-        (F + 1,) int64; value (F,) int32; pixels (F,) int64; mean, least and 5th percentile of the confidence (F, 3)
-        float32, NaN where unknown; number of the region that it is a piece of, or 0 (F,) int64.
+        (F + 1,) int64; value (F,) int32; pixels (F,) int64; mean, minimum and 5th percentile of the confidence (F, 3)
+        float32, NaN if unknown; number of the split region that it is a piece of, or 0 (F,) int64.
     """
     regions, vertices, pinches, counters = state.regions, state.vertices, state.pinches, state.counters
     free, count = state.free_vertices, counters[CLOSED]
@@ -66,7 +66,7 @@ def emit_closed(state: PlanarMap) -> _Arrays:
                 corners, rings, num_rings, loops, loop_ends = _emit_rings(
                     regions, vertices, pinches, free, counters, slot, corners, rings, num_rings, loops, loop_ends
                 )
-                polygons = _room(polygons, num_polygons + 2)
+                polygons = _grow(polygons, num_polygons + 2)
                 num_polygons += 1
                 polygons[num_polygons] = num_rings
                 pixels[i] += _free_region(
@@ -97,7 +97,7 @@ def _emit_rings(
     loops: np.ndarray,
     loop_ends: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, int, np.ndarray, np.ndarray]:
-    """Append the rings of a region; return the arrays, which may have moved, and the number of rings."""
+    """Append the rings of a region; return the arrays, which may be reallocated, and the number of rings."""
     hole = regions[region, HOLES]
     start, direction = _entry(vertices, regions[region, SEED], UP)
     while start != NONE:
@@ -105,7 +105,7 @@ def _emit_rings(
         corners, end, loops, loop_ends, num_loops = _walk(
             vertices, pinches, free_vertices, counters, start, direction, corners, first, loops, loop_ends
         )
-        rings = _room(rings, num_rings + 2 + num_loops)
+        rings = _grow(rings, num_rings + 2 + num_loops)
         num_rings += 1
         rings[num_rings] = end
         if num_loops:
@@ -122,7 +122,7 @@ def _emit_rings(
 
 @njit(cache=True, nogil=True)
 def _summarise(histogram: np.ndarray, confidence: np.ndarray) -> None:
-    """Fill in mean, minimum and 5th percentile (the least value that a twentieth of the pixels do not exceed)."""
+    """Fill in mean, minimum and 5th percentile (the smallest value that a twentieth of the pixels do not exceed)."""
     count, total, seen = 0, 0, 0
     for value in range(len(histogram)):
         count += histogram[value]
@@ -155,14 +155,14 @@ def _walk(
     """Walk one boundary with the region on the right hand, from a vertex reached in direction ``arrived``.
 
     Returns:
-        Corners with the ring from ``first`` on; its end; the loops that were split off, each closed; the end of each
-        loop; their number.
+        Corners with the ring from ``first`` on; its end; the loops split off, each closed; the end of each loop; their
+        number.
     """
     end, num_loops = first, 0
     vertex, direction = start, arrived
     while True:
         if end + 2 >= len(corners):
-            corners = _room_for_corners(corners, end + 2)
+            corners = _grow_corners(corners, end + 2)
         state = vertices[vertex, STATE]
         corners[end, 0], corners[end, 1] = vertices[vertex, X] | (state & ROUND), vertices[vertex, Y]
         end += 1
@@ -179,7 +179,7 @@ def _walk(
         if state & SECTORS == 0:
             free_vertices[counters[VERTICES_LEFT]] = vertex
             counters[VERTICES_LEFT] += 1
-        turn = (state >> TURN) & 3  # where two boundaries meet, as nearly everywhere, nothing needs to be decided
+        turn = (state >> TURN) & 3  # nearly always two boundaries meet, and there is only one way on
         direction = (direction + 2) & 3 ^ turn if turn else _leave(vertices, vertex, direction)
         link = vertices[vertex, direction]
         vertex, direction = link >> 2, (link + 2) & 3
@@ -191,7 +191,7 @@ def _walk(
 
 @njit(cache=True, nogil=True)
 def _leave(vertices: np.ndarray, vertex: int, direction: int) -> int:
-    """Return the direction that keeps close to the pixel on the right hand: right, else ahead, else left."""
+    """Return the direction that follows the pixel on the right hand: right, else ahead, else left."""
     if vertices[vertex, (direction + 1) & 3] != NONE:
         return (direction + 1) & 3
     if vertices[vertex, direction] != NONE:
@@ -203,11 +203,11 @@ def _leave(vertices: np.ndarray, vertex: int, direction: int) -> int:
 def _split_off(
     corners: np.ndarray, begin: int, end: int, loops: np.ndarray, loop_ends: np.ndarray, num_loops: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Copy a closed loop behind those that were split off before."""
+    """Append a closed loop to those split off before."""
     used = loop_ends[num_loops - 1] if num_loops else 0
-    loops = _room_for_corners(loops, used + end - begin)
+    loops = _grow_corners(loops, used + end - begin)
     loops[used : used + end - begin] = corners[begin:end]
-    loop_ends = _room(loop_ends, num_loops + 1)
+    loop_ends = _grow(loop_ends, num_loops + 1)
     loop_ends[num_loops] = used + end - begin
     return loops, loop_ends
 
@@ -221,9 +221,9 @@ def _append_loops(
     loop_ends: np.ndarray,
     num_loops: int,
 ) -> np.ndarray:
-    """Append loops as further rings; ``rings`` has room for them."""
+    """Append loops as further rings, for which ``rings`` must have capacity."""
     end = rings[num_rings]
-    corners = _room_for_corners(corners, end + loop_ends[num_loops - 1])
+    corners = _grow_corners(corners, end + loop_ends[num_loops - 1])
     for i in range(loop_ends[num_loops - 1]):
         corners[end + i, 0], corners[end + i, 1] = loops[i, 0], loops[i, 1]
     for loop in range(num_loops):
@@ -233,7 +233,7 @@ def _append_loops(
 
 @njit(cache=True, nogil=True)
 def _entry(vertices: np.ndarray, vertex: int, direction: int) -> tuple[int, int]:
-    """Return where a ring is entered that reaches a vertex in a direction; a dropped one leads to the next."""
+    """Return vertex and direction where a ring is entered; a dropped vertex leads to the next one."""
     if vertices[vertex, STATE] & DROPPED == 0:
         return vertex, direction
     link = vertices[vertex, _leave(vertices, vertex, direction)]
@@ -252,7 +252,7 @@ def _free_region(
     region: int,
     histogram: np.ndarray,
 ) -> int:
-    """Give the slots of a region back, with the dropped vertices that its lists name.
+    """Free the slots of a region, and of the dropped vertices in its lists.
 
     Returns:
         Its pixel count; its confidence is added to ``histogram``.
@@ -289,7 +289,7 @@ def _same(corners: np.ndarray, one: int, two: int) -> bool:
 
 
 @njit(cache=True, nogil=True)
-def _room(array: np.ndarray, needed: int) -> np.ndarray:
+def _grow(array: np.ndarray, needed: int) -> np.ndarray:
     if needed <= len(array):
         return array
     larger = np.zeros(2 * needed, dtype=array.dtype)
@@ -298,7 +298,7 @@ def _room(array: np.ndarray, needed: int) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
-def _room_for_corners(corners: np.ndarray, needed: int) -> np.ndarray:
+def _grow_corners(corners: np.ndarray, needed: int) -> np.ndarray:
     if needed <= len(corners):
         return corners
     larger = np.empty((2 * needed, 2), dtype=np.int32)

@@ -1,14 +1,13 @@
-"""Read a class raster row by row into a planar map.
+"""Scan a class raster row by row into a planar map.
 
-A corner of four pixels is looked at once, when its lower right pixel arrives:
+Each corner of four pixels is examined once, when its lower right pixel arrives:
 
     top left    | top right           boundaries leave the corner up, right, down and left
     ------------+-------------        where the two pixels beside them differ
     bottom left | bottom right
 
-Kernels that run often take the arrays of the map one by one, and as few as possible: numba counts each array that is
-handed on in and out at every call, also those inside a tuple. All depends on the pixels alone and never on how many
-rows come at a time.
+Inner kernels take the arrays of the map one by one, and as few as possible: numba counts references of each array
+passed at every call, also inside a tuple. The result depends on the pixels alone, not on how many rows come at a time.
 """
 
 from __future__ import annotations
@@ -60,12 +59,12 @@ from satseg.vectorization.planar import (
 
 @njit(cache=True, nogil=True)
 def scan_rows(state: PlanarMap, rows: np.ndarray, confidence: np.ndarray, first: int) -> int:
-    """Add rows to the map until they are used up or a table has no room for one more.
+    """Add rows to the map until they are used up or a table is too small for one more.
 
     Args:
         state: Map to extend.
         rows: (H, W + 1) int32 values; the last column is VOID.
-        confidence: (H, W) uint8, ``NO_CONFIDENCE`` where it does not count; unused if the map has no histograms.
+        confidence: (H, W) uint8, ``NO_CONFIDENCE`` if not counted; unused if the map has no histograms.
         first: Row to begin with.
 
     Returns:
@@ -87,7 +86,7 @@ def scan_rows(state: PlanarMap, rows: np.ndarray, confidence: np.ndarray, first:
 
 @njit(cache=True, nogil=True)
 def _find_corners(above: np.ndarray, row: np.ndarray, columns: np.ndarray) -> int:
-    """List the corners around which not all pixels are equal, without a branch; return their number."""
+    """List the corners whose four pixels are not all equal, without branches; return their number."""
     count = 0
     bottom_left = VOID
     for x in range(len(row)):
@@ -101,17 +100,17 @@ def _find_corners(above: np.ndarray, row: np.ndarray, columns: np.ndarray) -> in
 def _scan_row(state: PlanarMap, row: np.ndarray, columns: np.ndarray) -> None:
     """Add a row, given the corners on its upper side that do not lie inside a region.
 
-    Vertices are counted by runs: those on the upper side of a run when it ends, for the region of its first pixel; what
-    has gathered there and those on its lower side when the run above ends, for the feature that it belongs to by then.
-    So all vertices of a feature are known at the slot that stands for it but those on the upper side of the last row.
+    Vertices are counted by runs: those on the upper side of a run when it ends, for the region of its first pixel; that
+    count, and those on its lower side, when the run above ends, for the feature to which it belongs by then. So the
+    root slot of a feature has all of its vertices except those on the upper side of the last row.
     """
     above, labels, regions, pixels, outline = state.above, state.labels, state.regions, state.pixels, state.outline
     vertices, free_vertices, hanging, fresh = state.vertices, state.free_vertices, state.hanging, state.fresh
     free_regions, closed, families, counters = state.free_regions, state.closed, state.families, state.counters
     lattice, by, histograms = counters[LATTICE], counters[FEATURES], state.histograms
     cut_rows = lattice > 0 and counters[ROW] > 0 and counters[ROW] % lattice == 0
-    rounds = counters[ROUNDS] if lattice == 0 else 0  # with a lattice, simplifying decides
-    from_left = NONE  # vertex at the left end of the horizontal boundary we are on
+    rounds = counters[ROUNDS] if lattice == 0 else 0  # with a lattice, simplification sets the flag
+    from_left = NONE  # vertex at the left end of the current horizontal boundary
     run = NONE  # region of the run of equal pixels above that ends at the next boundary going up
     begin = 0  # column where the current run of equal pixels begins
     label = NONE  # region of its first pixel
@@ -134,7 +133,7 @@ def _scan_row(state: PlanarMap, row: np.ndarray, columns: np.ndarray) -> None:
             if lattice > 0:
                 fresh[counters[FRESH]] = vertex
                 counters[FRESH] += 1
-            hanging[x] = vertex  # read only where a boundary goes down
+            hanging[x] = vertex  # used only if a boundary goes down
             from_left = vertex
             if right and down and not up and not left and top_left != VOID:
                 _add_hole(regions, vertices, labels[x - 1], vertex)
@@ -166,7 +165,7 @@ def _scan_row(state: PlanarMap, row: np.ndarray, columns: np.ndarray) -> None:
         if up:
             if top_left != VOID:
                 feature = find(regions, run, by)
-                if feature != run:  # it has been joined into another one since its corners were counted
+                if feature != run:  # joined into another one since its corners were counted
                     corners_above += outline[run]
                     outline[run] = 0
                 outline[feature] += corners_above
@@ -187,7 +186,7 @@ def _put_vertex(vertices: np.ndarray, vertex: int, column: int, row: int, flags:
 
 @njit(cache=True, nogil=True)
 def _flags(top_left: int, top_right: int, bottom_right: int, bottom_left: int) -> int:
-    """Return the state of a new vertex: how many regions pass it, how it turns, whether one may touch itself there."""
+    """Return the state of a new vertex: references by regions, its turn, and whether a ring may touch it twice."""
     up, right = top_left != top_right, top_right != bottom_right
     down, left = bottom_right != bottom_left, bottom_left != top_left
     state = (up and top_right != VOID) + (right and bottom_right != VOID)
@@ -204,7 +203,7 @@ def _flags(top_left: int, top_right: int, bottom_right: int, bottom_left: int) -
 
 @njit(cache=True, nogil=True)
 def _link(vertices: np.ndarray, vertex: int, above: int, before: int, right: bool, down: bool) -> None:
-    """Link a new vertex with those above and to the left; those to the right and below will link themselves."""
+    """Link a new vertex with those above and to the left; later ones to the right and below link themselves."""
     vertices[vertex, UP] = vertices[vertex, LEFT] = NONE
     vertices[vertex, RIGHT] = 0 if right else NONE
     vertices[vertex, DOWN] = 0 if down else NONE
@@ -247,7 +246,7 @@ def _new_region(
     regions[region, HOLES] = regions[region, LAST_HOLE] = NONE
     regions[region, FAMILY] = 0
     pixels[region] = outline[region] = 0
-    histograms[region : region + 1] = 0  # none where there is no confidence
+    histograms[region : region + 1] = 0  # empty without confidence
     return region
 
 
@@ -262,15 +261,15 @@ def _count_confidence(state: PlanarMap, row: np.ndarray, confidence: np.ndarray)
 def cut_giants(state: PlanarMap, limit: int, cut: np.ndarray) -> bool:
     """End features with more vertices than ``limit`` at the last row: what follows below becomes another piece.
 
-    Their pixels of the last row take values that no other pixel has, so that the next row finds a boundary there.
+    Their pixels of the last row get unique values, so that the next row finds a boundary there.
 
     Args:
         state: Map.
-        limit: Most vertices of a feature that goes on.
-        cut: (2, W) int32, filled in with the number of the region that goes on below each pixel, or 0; and its value.
+        limit: Maximum number of vertices of a feature that continues.
+        cut: (2, W) int32, filled in with the number of the region that continues below each pixel, or 0; and its value.
 
     Returns:
-        Whether any was cut; then :func:`hand_on` must follow after the next row.
+        Whether any was cut; if so, :func:`continue_cut` must be called after the next row.
     """
     regions, labels, outline = state.regions, state.labels, state.outline
     by, width = state.counters[FEATURES], cut.shape[1]
@@ -289,14 +288,14 @@ def cut_giants(state: PlanarMap, limit: int, cut: np.ndarray) -> bool:
                 state.counters[FAMILIES] += 1
                 regions[feature, FAMILY] = state.counters[FAMILIES]
             cut[0, x], cut[1, x] = regions[feature, FAMILY], value
-            state.above[x + 1] = VOID - 1 - feature  # not of the value: the largest has no counterpart below VOID
+            state.above[x + 1] = VOID - 1 - feature  # not from the value: the largest has no counterpart below VOID
             any_cut = True
     return any_cut
 
 
 @njit(cache=True, nogil=True)
-def hand_on(state: PlanarMap, cut: np.ndarray) -> None:
-    """Make what lies below the pixels that were cut off pieces of the same regions."""
+def continue_cut(state: PlanarMap, cut: np.ndarray) -> None:
+    """Mark the features below the pixels that were cut off as pieces of the same regions."""
     width, by = cut.shape[1], state.counters[FEATURES]
     reach = 1 if by == GROUP else 0
     for x in range(width):

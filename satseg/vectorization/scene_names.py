@@ -1,4 +1,4 @@
-"""What scenes are called in a layer of polygons."""
+"""Names of scenes in a layer of polygons."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from satseg.command_line import without_secrets
 
 
 class SceneNames:
-    """Short names of scenes: that of the file, with as many folders before it as it takes to tell it from the others.
+    """Short unique names of scenes: the name of the file, with as many folders before it as needed.
 
     Args:
-        known: Scenes of the layer, as far as they are known beforehand. Any other one is told from those before it.
+        known: Scenes of the layer that are known beforehand; names of others are unique among those before them.
     """
 
     def __init__(self, known: Iterable[str] = ()) -> None:
@@ -21,7 +21,7 @@ class SceneNames:
         self._taken = set(self._names.values())
 
     def of(self, path: str) -> str:
-        """Return the name of a scene: a file, a URL, or a name of GDAL's."""
+        """Return the name of a scene, given a file, a URL or a GDAL name."""
         if path not in self._names:
             ways = _ways(path)
             self._names[path] = next((name for name in ways if name not in self._taken), ways[-1])
@@ -30,7 +30,7 @@ class SceneNames:
 
 
 def _apart(paths: list[str]) -> dict[str, str]:
-    """Return a name for each of several scenes, no two of them alike."""
+    """Return a unique name for each scene."""
     found: dict[str, str] = {}
     ways = {path: _ways(path) for path in paths}
     for depth in range(max(map(len, ways.values()), default=0)):
@@ -41,7 +41,7 @@ def _apart(paths: list[str]) -> dict[str, str]:
 
 
 def _ways(path: str) -> list[str]:
-    """Return what a scene could be called: its name, its name in its folder, and so on, and what no other one has."""
+    """Return possible names of a scene: its name, its name with folder, and so on, and at last a unique one."""
     path = without_secrets(path).removesuffix("?...").replace(os.sep, "/")
     parts = [part for part in path.split("/") if part not in ("", ".")]
     ways = ["/".join(parts[-count:]) for count in range(1, len(parts) + 1)]

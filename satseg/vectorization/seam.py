@@ -1,4 +1,4 @@
-"""Where a map goes all the way around the globe, its left border is its right one, and polygons touch there too."""
+"""The seam of a map of the whole globe, where its left and right borders coincide."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _SAME = 1e-3  # pixels
 class Seam:
     """The meridian at which both borders of a map lie.
 
-    Edges along it get a vertex at each row of pixels, as nobody knows where the other side has some. They need none on
-    maps that do not go around, nor where polygons end at that meridian anyway.
+    Edges along it get a vertex at each row of pixels, since the vertices on the other side are not known. This is not
+    needed on other maps, nor if polygons are cut at that meridian anyway.
 
     Args:
         transform: Pixel to CRS coordinates.
         crs: CRS of the map, or None.
         shape: Columns and rows.
-        dst_crs: CRS that polygons are brought to, or None. A projection may join them at the antimeridian.
+        dst_crs: CRS of the polygons, or None for that of the map. A projection may join them at the antimeridian.
     """
 
     def __init__(self, transform: Affine, crs: str | None, shape: tuple[int, int], dst_crs: str | None = None) -> None:

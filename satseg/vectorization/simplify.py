@@ -1,13 +1,13 @@
-"""Simplify the arcs of a planar map, each once, so that neighbours keep fitting exactly.
+"""Simplify the arcs of a planar map, each once, so that neighbours match exactly.
 
-An arc is cut at junctions and where it crosses the lattice, rows and columns of the scene a fixed number of pixels
-apart. So an arc lies in one cell, and all that lies in a band of cells is simplified when the band's last row has come,
-whatever the height of the strips.
+Arcs are split at junctions and where they cross the lattice, rows and columns of the scene a fixed number of pixels
+apart. So an arc lies in one cell, and a band of cells is simplified when its last row has arrived, whatever the height
+of the strips.
 
-Each arc is thinned by the method of Douglas and Peucker (1973), with two rules that keep the map a map. A shortcut is
-taken only if the area between it and what it replaces holds no raw vertex but its own: then no two shortcuts cross, in
-whatever order they are taken, since of two that cross one would have a vertex in the other's area. And an arc with
-vertices between its ends keeps at least one of them, a closed one three, so no ring collapses.
+Arcs are simplified by the algorithm of Douglas and Peucker (1973), with two rules that preserve topology. A shortcut is
+taken only if the area between it and the path that it replaces contains no raw vertex of another arc: then no two
+shortcuts cross, in whatever order they are taken, since of two that cross one would have a vertex in the area of the
+other. And an arc with vertices between its ends keeps at least one of them, a closed one three, so no ring collapses.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ CELL = 128
 """Side of the lattice's cells in pixels."""
 
 VERTEX, ENTRY, EXIT, COLUMN, LINE, KEPT = 0, 1, 2, 3, 4, 5
-"""Columns of a path: vertex, slot by which it is entered and left, its column and row, whether it stays."""
+"""Columns of a path: vertex, slots by which it is entered and left, its column and row, whether it is kept."""
 
 
 @njit(cache=True, nogil=True)
@@ -48,15 +48,15 @@ def simplify_band(
     """Simplify all arcs of a band whose last row of corners has been scanned.
 
     Args:
-        state: Map; its dropped vertices are given back unless a region's list names them.
+        state: Map; its dropped vertices are freed unless they are in the list of a region.
         occupied: (rows of the band + 1, W + 1) uint8 workspace; row 0 holds the raw vertices of the row ``top``.
         top: First row of corners.
-        bottom: Last row of corners, or -1 when the map ends with this band.
-        carried: Number of fresh vertices that stem from the row ``top``, already simplified on their other sides.
-        scale: (2,) float64 tolerances per column and row, as pixels in one tolerance.
+        bottom: Last row of corners, or -1 if the map ends with this band.
+        carried: Number of fresh vertices from the row ``top``, already simplified on their other sides.
+        scale: (2,) float64 tolerances per column and row.
 
     Returns:
-        Number of fresh vertices on the row ``bottom``, carried over to the next band; ``occupied`` is ready for it.
+        Number of fresh vertices on the row ``bottom``, carried over to the next band, for which ``occupied`` is ready.
     """
     vertices, fresh, counters, free_vertices = state.vertices, state.fresh, state.counters, state.free_vertices
     count = counters[FRESH]
@@ -91,7 +91,7 @@ def simplify_band(
 
 @njit(cache=True, nogil=True)
 def _carry(state: PlanarMap, occupied: np.ndarray, top: int, bottom: int, carried: int) -> int:
-    """Keep what the next band needs to know of the row ``bottom``."""
+    """Keep the vertices of the row ``bottom`` for the next band."""
     fresh, vertices = state.fresh, state.vertices
     last = occupied[bottom - top].copy()
     occupied[:] = 0
@@ -108,7 +108,7 @@ def _carry(state: PlanarMap, occupied: np.ndarray, top: int, bottom: int, carrie
 
 @njit(cache=True, nogil=True)
 def _follow(vertices: np.ndarray, start: int, slot: int, path: np.ndarray) -> int:
-    """Fill the path from a vertex by one of its slots to the next anchor, or round to itself; return its length."""
+    """Fill the path from a vertex by one of its slots to the next anchor, or back to itself; return its length."""
     path[0, VERTEX], path[0, ENTRY], path[0, EXIT] = start, NONE, slot
     length = 1
     while True:
@@ -139,7 +139,7 @@ def _thin(
     reach: np.ndarray,
     scale: np.ndarray,
 ) -> None:
-    """Mark the vertices that stay."""
+    """Mark the vertices that are kept."""
     closed = path[0, VERTEX] == path[length - 1, VERTEX]
     todo[0, 0], todo[0, 1], todo[0, 2] = 0, length - 1, 2 if closed else 1
     count = 1
@@ -159,7 +159,7 @@ def _thin(
 
 @njit(cache=True, nogil=True)
 def _farthest(path: np.ndarray, first: int, last: int, scale: np.ndarray) -> tuple[int, float]:
-    """Return the vertex farthest from the shortcut, and its squared distance in tolerances."""
+    """Return the vertex farthest from the shortcut, and its squared distance in units of the tolerance."""
     x, y = path[first, COLUMN] * scale[0], path[first, LINE] * scale[1]
     dx, dy = path[last, COLUMN] * scale[0] - x, path[last, LINE] * scale[1] - y
     length = dx * dx + dy * dy
@@ -177,9 +177,9 @@ def _farthest(path: np.ndarray, first: int, last: int, scale: np.ndarray) -> tup
 
 @njit(cache=True, nogil=True)
 def _is_clear(path: np.ndarray, first: int, last: int, occupied: np.ndarray, top: int, reach: np.ndarray) -> bool:
-    """Tell whether no foreign vertex lies between a shortcut and the path it replaces, or on it.
+    """Tell whether no vertex of another arc lies between a shortcut and the path it replaces, or on it.
 
-    Looks at all corners between the two, column by column (row by row where the shortcut is steep).
+    All corners between the two are examined, column by column (row by row if the shortcut is steep).
     """
     steep = abs(path[last, LINE] - path[first, LINE]) > abs(path[last, COLUMN] - path[first, COLUMN])
     u, v = (LINE, COLUMN) if steep else (COLUMN, LINE)
@@ -220,7 +220,7 @@ def _reach_of_shortcut(
 def _relink(
     vertices: np.ndarray, free_vertices: np.ndarray, counters: np.ndarray, path: np.ndarray, length: int
 ) -> None:
-    """Link the vertices that stay with one another, and drop those between them."""
+    """Link the vertices that are kept, and drop those between them."""
     before = 0
     for i in range(1, length):
         if not path[i, KEPT]:
@@ -243,7 +243,7 @@ def _drop(
     back: int,
     on: int,
 ) -> None:
-    """Drop a vertex. One that regions begin at or may have holes at stays in the table until they are emitted."""
+    """Drop a vertex; one that is in the lists of regions stays in the table until they are emitted."""
     vertex = path[k, VERTEX]
     vertices[vertex, path[k, ENTRY]] = back
     vertices[vertex, path[k, EXIT]] = on
@@ -263,10 +263,10 @@ def _mark_round(
     top: int,
     scale: np.ndarray,
 ) -> None:
-    """Mark the corners that stay and can be rounded: what is cut off holds no raw vertex of another arc.
+    """Mark the kept corners that can be rounded: the area cut off contains no raw vertex of another arc.
 
-    What is cut off a corner is bounded by the arc on two sides, so another arc could only get into it, and out again
-    through the third side, by a vertex of its own.
+    That area is bounded by the arc on two sides, so another arc can only enter and leave it through the third side,
+    with a vertex inside.
     """
     if counters[ROUNDS] == 0:
         return

@@ -1,4 +1,4 @@
-"""Rows of class maps in, files of polygons out."""
+"""Write the polygons of class maps to files while their rows arrive."""
 
 from __future__ import annotations
 
@@ -13,23 +13,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING
 
+import numpy as np
+
 from satseg.command_line import without_secrets
 from satseg.errors import OutputError, UsageError, printable
 from satseg.files.atomic_write import staged
 from satseg.geo.crs import same_crs, short_name
 from satseg.records import Rows, SceneInfo, VectorSummary
-from satseg.vectorization.formats import open_writer, suffix_of
-from satseg.vectorization.layer import Layer, Writer
-from satseg.vectorization.pieces import RegionNumbers
-from satseg.vectorization.scene import SceneTracer, pixel_size
+from satseg.vectorization.formats import PolygonLayer, Writer, open_writer, suffix_of
+from satseg.vectorization.scene import SceneTracer, pixel_size, total
 from satseg.vectorization.scene_names import SceneNames
 from satseg.vectorization.settings import ATTRIBUTES, CONFIDENCE, PolygonSettings
-from satseg.vectorization.tally import total
 
 if TYPE_CHECKING:
     from satseg.classes import ClassTable
     from satseg.vectorization.regions import Regions
-    from satseg.vectorization.table import Batch
+    from satseg.vectorization.table import FeatureBatch
 
 log = logging.getLogger("satseg")
 
@@ -38,27 +37,25 @@ _WAITING = 2  # batches between the tracer and the attribute table
 
 
 class PolygonSink:
-    """Trace one map after the other as their rows come, and write the polygons of all as one layer meanwhile.
+    """Traces one map after the other as their rows arrive, and writes all polygons as one layer.
 
         with PolygonSink([Path("out.gpkg")], classes=classes, provenance={}, options=PolygonSettings()) as sink:
             for scene in scenes:
                 sink.begin(scene.info)
-                sink.write(rows)  # as often as there are rows
+                sink.write(rows)  # for all strips of rows
                 sink.end()
             sink.close()
 
     The polygons of a map form a valid coverage, whatever the height of the strips; equal maps give equal bytes. Files
-    appear under their names when :meth:`close` ends well, and not at all when it is never called: a layer is complete
-    or it is not there.
+    appear under their names when :meth:`close` succeeds, and not at all otherwise: a layer is complete or absent.
 
     Args:
-        outputs: Files to write; the suffix names the format (see ``VECTOR_SUFFIXES``).
-        stream: Text stream that takes GeoJSONSeq besides, or None. It is not closed.
-        classes: Names and colours; 255 (ignore) is never emitted. None where rows hold int32 ids of their own (of
-            instances, say): every id from 0 on is emitted, and named after its value.
-        provenance: Where the maps come from, as name and value; stored in every format that has a place for it.
-        scenes: Paths of the maps, as far as they are known already; the attribute ``scene`` tells them apart by the
-            ends of these.
+        outputs: Files to write; the suffix determines the format (see ``VECTOR_SUFFIXES``).
+        stream: Text stream for GeoJSONSeq, or None. It is not closed.
+        classes: Names and colours; 255 (ignore) is never emitted. None if rows hold int32 ids (of instances, for
+            example): every id from 0 on is emitted, with a class name after its value.
+        provenance: Origin of the maps, as name and value; stored in every format with metadata.
+        scenes: Paths of the maps, as far as known; they determine the short names in the attribute ``scene``.
         options: How maps become polygons.
 
     Raises:
@@ -79,7 +76,7 @@ class PolygonSink:
         for path in outputs:
             suffix_of(path)
         if len({path.absolute() for path in outputs}) < len(outputs):
-            raise UsageError("The same output is named twice.")
+            raise UsageError("An output is named twice.")
         self._outputs = tuple(outputs)
         self._stream = stream
         self._paths = tuple(str(path) for path in outputs) + (("-",) if stream is not None else ())
@@ -87,7 +84,7 @@ class PolygonSink:
         self._options = options or PolygonSettings()
         self._names = SceneNames(scenes)
         self._provenance = {name: printable(value) for name, value in provenance.items()}
-        self._layer: Layer | None = None
+        self._layer: PolygonLayer | None = None
         self._tracer: SceneTracer | None = None
         self._numbers = RegionNumbers()
         self._done: list[VectorSummary] = []
@@ -100,27 +97,27 @@ class PolygonSink:
         self._open = True
 
     def begin(self, scene: SceneInfo, *, confidence: bool = False, hold: Path | None = None) -> None:
-        """Begin a map; the one before must have ended.
+        """Begin a map; the previous one must have ended.
 
         Args:
             scene: Its grid.
-            confidence: Whether its rows come with confidence.
-            hold: Folder in which its polygons are held until it ends, so that it can be left out (:meth:`drop`) until
-                then. None writes them as they come.
+            confidence: Whether its rows have confidence.
+            hold: Folder in which its polygons are held until it ends, so that it can be dropped (:meth:`drop`) until
+                then. None writes them immediately.
 
         Raises:
-            UsageError: The options do not fit the map, or it is in another CRS than the layer.
-            OutputError: An output cannot be written, or the map before has not ended.
+            UsageError: The options do not suit the map, or it is in another CRS than the layer.
+            OutputError: An output cannot be written, or the previous map has not ended.
         """
         if self._tracer is not None or not self._open:
-            raise OutputError("The map before has not ended, so that the layer would be incomplete.")
+            raise OutputError("The previous map has not ended, so the layer would be incomplete.")
         crs = self._options.crs
         if crs is not None and scene.crs is None:
-            raise UsageError(f"{scene.path} has no CRS to come from.", hint="Drop --crs.")
+            raise UsageError(f"{scene.path} has no CRS to transform from.", hint="Leave out `crs`.")
         if crs is None and self._layer is not None and not same_crs(scene.crs, self._layer.crs):
             raise UsageError(
                 f"{scene.path} is in {short_name(scene.crs)}, but the layer is in {short_name(self._layer.crs)}.",
-                hint="Name the CRS of the layer with --crs, or write a file for each.",
+                hint="Choose the CRS of the layer with `crs`, or write a file for each.",
             )
         tracer = SceneTracer(
             scene, self._classes, self._options, name=self._names.of(scene.path), confidence=confidence
@@ -128,9 +125,9 @@ class PolygonSink:
         cut = crs is not None and tracer.makes_parts(crs)
         if cut and self._layer is not None and not self._layer.multi:
             raise UsageError(
-                f"{scene.path} crosses the antimeridian or lies around a pole, where polygons fall into parts, but "
-                "the layer has polygons of one part.",
-                hint="Name it first, which makes a layer of multipolygons, or write a file for each.",
+                f"{scene.path} crosses the antimeridian or contains a pole, where polygons are split into parts, but "
+                "the layer has single polygons.",
+                hint="Name it first, so that the layer has multipolygons, or write a file for each.",
             )
         self._tracer, self._scene = tracer, scene
         self._numbers.begin()
@@ -140,7 +137,7 @@ class PolygonSink:
             self._open_layer(scene, self._attributes(scene, confidence), multi=multi)
 
     def write(self, rows: Rows) -> None:
-        """Take the next rows of the map; they must follow on those written before.
+        """Write the next rows of the map, in order from the top.
 
         Raises:
             OutputError: An output cannot be written.
@@ -149,7 +146,7 @@ class PolygonSink:
         self._submit(self._tracer, self._tracer.push(rows))
 
     def end(self) -> VectorSummary:
-        """End the map and return what became of it.
+        """End the map and return its summary.
 
         Raises:
             OutputError: An output cannot be written.
@@ -169,7 +166,7 @@ class PolygonSink:
         return self._done[-1]
 
     def drop(self) -> None:
-        """Leave out the map that was begun with ``hold`` and has not ended: the layer is as it was before."""
+        """Drop the map that was begun with ``hold`` and has not ended; the layer is as before."""
         if self._held is None or not self._open:
             return
         for job in self._jobs:
@@ -181,13 +178,13 @@ class PolygonSink:
         self._numbers.drop()
 
     def close(self) -> VectorSummary:
-        """End the last map, complete the outputs and give them their names; return what became of all maps.
+        """End the last map, complete the outputs and give them their names; return the summary of all maps.
 
         Raises:
             OutputError: An output cannot be written.
         """
         if not self._open:
-            raise OutputError("The layer could not be written to its end.")
+            raise OutputError("The layer could not be completed.")
         try:
             if self._tracer is not None:
                 self.end()
@@ -203,7 +200,7 @@ class PolygonSink:
         return total(self._done, self._paths)
 
     def abort(self) -> None:
-        """Leave nothing behind; does nothing after :meth:`close`."""
+        """Discard the outputs; does nothing after :meth:`close`."""
         if not self._open:
             return
         self._open = False
@@ -217,28 +214,28 @@ class PolygonSink:
         shared = None if self._layer is None else self._layer.footprint.shared()
         if shared is not None:
             log.warning(
-                "%s and %s show the same ground (%.0f %% of the smaller one), where polygons stand twice in the layer: "
-                "make a mosaic of them first (gdalbuildvrt), or a file for each.",
+                "%s and %s overlap (%.0f %% of the smaller one), so polygons there are in the layer twice: build a "
+                "mosaic first (gdalbuildvrt), or write a file for each.",
                 *map(without_secrets, shared[:2]),
                 100 * shared[2],
             )
 
     def _attributes(self, scene: SceneInfo, confidence: bool) -> tuple[str, ...]:
-        """Return the attributes asked for, or all that maps like the first one can fill."""
+        """Return the selected attributes, or all that maps like the first one can fill."""
         if self._options.attributes is None:
             return tuple(name for name in ATTRIBUTES if confidence or name not in CONFIDENCE)
         for name in self._options.attributes:
             if name in CONFIDENCE and not confidence:
-                raise UsageError(f"{name} is asked for, but {scene.path} comes without confidence.")
+                raise UsageError(f"`attributes` has {name}, but there is no confidence for {scene.path}.")
         return self._options.attributes
 
     def _open_layer(self, scene: SceneInfo, attributes: tuple[str, ...], *, multi: bool) -> None:
         crs = self._options.crs or scene.crs
         pixel, metres = pixel_size(scene, crs)
-        self._layer = Layer(
+        self._layer = PolygonLayer(
             attributes=attributes,
             multi=multi,
-            fits=self._options.regularize is None,
+            coverage=self._options.regularize is None,
             crs=crs,
             pixel=pixel,
             metres=metres,
@@ -246,10 +243,10 @@ class PolygonSink:
             provenance={"SATSEG_SCENE": without_secrets(scene.path), **self._provenance},
         )
         works = [self._staging.enter_context(staged(path)) for path in self._outputs]
-        # In the thread of the writers: the drivers take a while to load, and rows can be read meanwhile.
+        # In the thread of the writers: drivers are slow to load, and rows can be read meanwhile.
         self._opening = self._pool.submit(self._open_writers, works, self._layer)
 
-    def _open_writers(self, works: Sequence[Path], layer: Layer) -> None:
+    def _open_writers(self, works: Sequence[Path], layer: PolygonLayer) -> None:
         for path in works:
             self._writers.append(open_writer(path, layer))
         if self._stream is not None:
@@ -269,12 +266,12 @@ class PolygonSink:
         else:
             self._write(batch)
 
-    def _write(self, batch: Batch) -> None:
+    def _write(self, batch: FeatureBatch) -> None:
         for writer in self._writers:
             writer.write(batch)
 
     def _release(self, held: IO[bytes]) -> None:
-        """Write the polygons of a map that has come to its end; from here on it cannot be left out any more."""
+        """Write the held polygons of a map that has ended; it can no longer be dropped."""
         try:
             held.seek(0)
             with held, suppress(EOFError):
@@ -292,3 +289,34 @@ class PolygonSink:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.abort()
+
+
+class RegionNumbers:
+    """Numbers regions from 1 over all maps of a layer; pieces of a region have the same number."""
+
+    def __init__(self) -> None:
+        self._last = self._before = 0
+        self._of_families: dict[int, int] = {}
+
+    def begin(self) -> None:
+        """Begin a map, whose families are unrelated to those before."""
+        self._before = self._last
+        self._of_families = {}
+
+    def drop(self) -> None:
+        """Release the numbers of the current map."""
+        self._last = self._before
+
+    def count(self, families: np.ndarray) -> np.ndarray:
+        """Return (F,) int64 numbers of the next features, given their families."""
+        numbers = np.arange(self._last + 1, self._last + 1 + len(families))
+        if not families.any():
+            self._last += len(families)
+            return numbers
+        for i, family in enumerate(families.tolist()):
+            known = self._of_families.get(family) if family else None
+            if known is None:
+                self._last += 1
+                known = self._of_families[family] = self._last
+            numbers[i] = known
+        return numbers

@@ -1,12 +1,12 @@
-"""Round the corners of boundaries, so that neighbours keep fitting exactly.
+"""Round the corners of boundaries so that neighbours match exactly.
 
-A corner is replaced by a curve (a quadratic Bezier curve whose control point is the corner) between two points on the
-edges beside it, its feet, at most half an edge and a given length away. So a staircase of single pixels becomes the
-quadratic B-spline that Chaikin's corner cutting (1974) leads to, and long straight edges stay where they are. Junctions
-stay. Each curve depends on three vertices alone and comes out the same, to the bit, from either side.
+A corner is replaced by a quadratic Bezier curve with the corner as its control point, between two points on the edges
+beside it (its feet), at most half an edge and a given length away. So a staircase of single pixels becomes the
+quadratic B-spline of Chaikin's corner cutting (1974), and long straight edges are unchanged. Junctions are kept. Each
+curve depends on three vertices alone and is the same, to the bit, from both sides.
 
-Pixel outlines need no further check: with feet half a pixel away, what is cut off lies inside one pixel. Corners of
-simplified outlines are checked when they are simplified.
+Pixel outlines need no further check: with feet half a pixel away, the area cut off lies inside one pixel. Corners of
+simplified outlines are checked during simplification.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from satseg.vectorization.regions import Regions
 
 
 def smooth(regions: Regions, scale: np.ndarray) -> Regions:
-    """Round the corners that are marked to be.
+    """Round the corners with the flag ROUND.
 
     Args:
         regions: Features with the flag ROUND in the columns of their vertices.
-        scale: (2,) float64 pixels in the length by which a corner may be rounded, per column and row.
+        scale: (2,) float64 inverse of the length by which a corner may be rounded, per column and row.
 
     Returns:
         The same features with float64 corners and without flags.
@@ -69,7 +69,7 @@ def _smooth(corners: np.ndarray, rings: np.ndarray, scale_x: float, scale_y: flo
 
 @njit(cache=True, nogil=True)
 def _put(out: np.ndarray, begin: int, count: int, x: float, y: float) -> int:
-    """Append a point unless the ring has just got there; feet of two corners may meet in the middle of an edge."""
+    """Append a point unless it equals the last one: feet of two corners may meet in the middle of an edge."""
     if count > begin and out[count - 1, 0] == x and out[count - 1, 1] == y:
         return count
     out[count, 0], out[count, 1] = x, y

@@ -1,7 +1,7 @@
-"""Class colours as a style of QGIS.
+"""QGIS style with the colours of classes.
 
-It stands in a file beside the layer, which QGIS opens with it: a table ``layer_styles`` in a GeoPackage is one more
-layer to every reader that does not know what it means.
+It is written to a file beside the layer, which QGIS opens with it: most readers would take a table ``layer_styles`` in
+a GeoPackage for another layer.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from satseg.classes import MapClass
 
 _OUTLINE = "#404040"
-_VERSION = "3.22.0"  # of QGIS whose terms these are; without one, QGIS looks for those of its first projects
+_VERSION = "3.22.0"  # of the QGIS format; without a version, QGIS expects that of its first releases
 
 
 def qml(classes: Iterable[MapClass]) -> str:

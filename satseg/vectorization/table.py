@@ -1,4 +1,4 @@
-"""The attribute table: polygons as Arrow record batches, one row each."""
+"""The attribute table: polygons as Arrow record batches."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ _TYPES = {
 
 
 def schema(attributes: Iterable[str]) -> pa.Schema:
-    """Return the columns of a layer; the geometry follows the attributes as well-known binary."""
+    """Return the schema of a layer: attributes, then the geometry as well-known binary."""
     return pa.schema([*((name, _TYPES[name]) for name in attributes), (GEOMETRY, pa.binary())])
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
+class FeatureBatch:
     """Features with their attributes, still as arrays.
 
     Args:
@@ -52,7 +52,7 @@ class Batch:
         rings: (R + 1,) first point of each ring, and the end.
         polygons: (P + 1,) first ring of each polygon, and the end.
         features: (F + 1,) first polygon of each feature, and the end.
-        multi: Whether geometries are multipolygons; otherwise only those of several polygons are.
+        multi: Whether all geometries are multipolygons, or only those of several polygons.
     """
 
     columns: Mapping[str, pa.Array]
@@ -87,7 +87,7 @@ class Batch:
 
 
 class GroundMeasures:
-    """Areas and perimeters on the ellipsoid; null, said once, where the raster has no relation to the ground.
+    """Areas and perimeters on the ellipsoid; unknown, with one warning, if the raster has no geodetic datum.
 
     Args:
         transform: Pixel to CRS coordinates.
@@ -98,10 +98,10 @@ class GroundMeasures:
         self._transform = transform
         self._crs = crs
         if crs is None:
-            log.warning("The raster has no CRS: polygons are in its own coordinates, and areas are unknown.")
+            log.warning("The raster has no CRS: polygons are in its coordinates, and areas are unknown.")
 
     def measure(self, regions: Regions) -> tuple[np.ndarray, np.ndarray]:
-        """Return square metres and metres, (F,) float64 each, NaN where unknown."""
+        """Return square metres and metres, (F,) float64 each, NaN if unknown."""
         if self._crs is not None:
             try:
                 return measure(regions, self._transform, self._crs)
@@ -122,7 +122,7 @@ def columns(
     classes: ClassTable | None,
     scene: str,
 ) -> dict[str, pa.Array]:
-    """Return the attribute columns that are asked for; without a class table, names are made of the values."""
+    """Return the selected attribute columns; without a class table, class names are made from the values."""
     made = {
         "class_id": lambda: pa.array(regions.values, pa.int32()),
         "class_name": lambda: _names(regions.values, classes),

@@ -1,7 +1,7 @@
-"""Outlines made valid in the coordinates in which they are written.
+"""Make outlines valid in the coordinates in which they are written.
 
-Rounding can fold a spike over that was valid in other coordinates, so it is here that it shows. And on a map of a pole
-a polygon meets itself again that went all around it in longitude and latitude.
+Rounding coordinates can make a spike invalid, so validity is checked last. And in a projection of a pole, a polygon
+that surrounds it in longitude and latitude touches itself.
 """
 
 from __future__ import annotations
@@ -11,20 +11,18 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
-from satseg.vectorization.table import Batch
+from satseg.vectorization.table import FeatureBatch
 
 
-def made_valid(batch: Batch, *, grid: float = 0.0) -> tuple[Batch, np.ndarray]:
-    """Return features whose polygons are valid, and which they are.
-
-    Of a polygon that is not, the largest part stays of what its outline encloses.
+def make_valid(batch: FeatureBatch, *, grid: float = 0.0) -> tuple[FeatureBatch, np.ndarray]:
+    """Make polygons valid: an invalid one is replaced by the largest part of the area in its outline.
 
     Args:
         batch: Features in the coordinates in which they are written.
-        grid: Step of the coordinates in the file, a power of ten; 0 where they are written in full.
+        grid: Step of the coordinates in the file, a power of ten; 0 if they are written in full.
 
     Returns:
-        Features with at least one polygon that holds something; (F,) bool, whether each given one is among them.
+        Features with at least one polygon that is not empty; (F,) bool, whether each given feature is kept.
     """
     import shapely
 
@@ -46,8 +44,8 @@ def made_valid(batch: Batch, *, grid: float = 0.0) -> tuple[Batch, np.ndarray]:
     return replace(batch, columns=columns, points=points, rings=rings, polygons=polygons, features=features), kept
 
 
-def met_again(batch: Batch) -> Batch:
-    """Return features whose polygons do not touch themselves: those that do become the parts that they enclose."""
+def split_self_touching(batch: FeatureBatch) -> FeatureBatch:
+    """Split polygons that touch themselves into the parts that they enclose."""
     import shapely
 
     found = shapely.from_ragged_array(shapely.GeometryType.POLYGON, batch.points, (batch.rings, batch.polygons))
@@ -58,15 +56,15 @@ def met_again(batch: Batch) -> Batch:
     parts = [found[i : i + 1] for i in range(len(found))]
     for i in wrong.tolist():
         own = _parts(shapely.make_valid(found[i], method="structure", keep_collapsed=False))
-        if len(own):  # else it lies beyond the pole altogether
+        if len(own):  # else it lies entirely beyond the pole
             parts[i], counts[i] = own, len(own)
     _, points, (rings, polygons) = shapely.to_ragged_array(np.concatenate(parts))
     features = np.concatenate([[0], np.cumsum(counts)])[batch.features]
     return replace(batch, points=points, rings=rings, polygons=polygons, features=features)
 
 
-def joined(batch: Batch) -> Batch:
-    """Return multipolygons whose polygons do not touch along an edge: those that do become one."""
+def dissolve_touching(batch: FeatureBatch) -> FeatureBatch:
+    """Dissolve polygons of a multipolygon that share an edge."""
     import shapely
 
     several = np.flatnonzero(np.diff(batch.features) > 1)

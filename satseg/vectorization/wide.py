@@ -1,8 +1,9 @@
-"""Areas and perimeters on the ellipsoid for polygons so wide that the scale of their CRS is no polynomial over them.
+"""Areas and perimeters on the ellipsoid for polygons too large to approximate the scale of their CRS by a polynomial.
 
-Their edges are brought to longitude and latitude in parts, each as a parabola through its ends and its middle, and the
-area of an ellipsoid up to a latitude (see :mod:`~satseg.vectorization.graticule`) is summed along them by Green's
-theorem. Only differences of longitudes count, so the antimeridian does not matter; around a pole, areas count from it.
+Their edges are transformed to longitude and latitude in parts, each a parabola through its ends and its middle, and the
+area of the ellipsoid up to a latitude (see :mod:`~satseg.vectorization.graticule`) is integrated along them by Green's
+theorem. Only differences of longitudes matter, so the antimeridian needs no special case; around a pole, areas are
+measured from it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 _LONGEST, _SHORTEST = 50e3, 500.0  # m
 _OF_POLE = 0.1  # longest part as share of its distance from a pole
-_AT_POLE = 2e3  # m; nearer to a pole, longitudes say nothing
+_AT_POLE = 2e3  # m; closer to a pole, longitudes are meaningless
 _DEGREE = 111_000.0  # m along a meridian
 
 
@@ -32,7 +33,7 @@ class WideMeasures:
         transform: Pixel (column, row) to CRS coordinates (x, y).
         to_degrees: These to longitude and latitude.
         geod: Ellipsoid.
-        metres: Metres per column and row in the CRS, roughly.
+        metres: Approximate metres per column and row.
     """
 
     def __init__(self, transform: Affine, to_degrees: Transformer, geod: Geod, metres: np.ndarray) -> None:
@@ -42,7 +43,7 @@ class WideMeasures:
         self._metres = metres
 
     def measure(self, regions: Regions, polygon: int) -> tuple[float, float]:
-        """Return square metres and metres of one polygon; NaN where the CRS is not defined."""
+        """Return square metres and metres of one polygon; NaN if the CRS is not defined there."""
         rings = [
             regions.corners[regions.rings[i] : regions.rings[i + 1]].astype(np.float64)
             for i in range(regions.polygons[polygon], regions.polygons[polygon + 1])
@@ -74,7 +75,7 @@ class WideMeasures:
         return float(sign * area / 6), float(np.sum(lengths))
 
     def _origin(self, latitudes: np.ndarray, around: float, first: float) -> float:
-        """Return the area per radian from which others count: that of a pole inside, or on the outline."""
+        """Return the area per radian from which areas are measured: that of a pole inside or on the outline."""
         pole = np.sign(around) if abs(around) > 180 else 0.0
         nearest = latitudes[np.argmax(np.abs(latitudes))]
         if (90 - abs(nearest)) * _DEGREE < _AT_POLE:
@@ -100,5 +101,5 @@ class WideMeasures:
 
 
 def _turned(degrees: np.ndarray) -> np.ndarray:
-    """Return differences of longitudes the short way round."""
+    """Return differences of longitudes, wrapped to -180..180."""
     return (degrees + 180) % 360 - 180

@@ -1,4 +1,4 @@
-"""Encode polygons as well-known binary, many at a time."""
+"""Encode polygons as well-known binary (WKB)."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def to_wkb(
         rings: (R + 1,) first point of each ring, and the end.
         polygons: (P + 1,) first ring of each polygon, and the end.
         features: (F + 1,) first polygon of each feature, and the end.
-        multi: (F,) whether each becomes a multipolygon; otherwise it has a single polygon.
+        multi: (F,) whether each becomes a multipolygon; if not, it must have a single polygon.
 
     Returns:
-        All bytes, uint8, one feature after another; (F + 1,) int64 first byte of each feature, and the end.
+        All bytes, uint8, feature by feature; (F + 1,) int64 first byte of each feature, and the end.
     """
     per_ring = 4 + 16 * np.diff(rings)
     ends = np.concatenate([[0], np.cumsum(per_ring)])[polygons] + 9 * np.arange(len(polygons))

@@ -18,7 +18,7 @@ from pyproj import Transformer
 from satseg.vectorization.regions import concatenate, coordinates
 from satseg.vectorization.reproject import Reprojection
 from satseg.vectorization.seam import Seam
-from satseg.vectorization.table import Batch
+from satseg.vectorization.table import FeatureBatch
 from satseg.vectorization.trace import Tracer
 
 CRS84 = "OGC:CRS84"
@@ -46,12 +46,14 @@ PLACES = {
 }
 
 
-def traced(values: np.ndarray, transform: Affine, crs: str, **options: Any) -> Batch:
+def traced(values: np.ndarray, transform: Affine, crs: str, **options: Any) -> FeatureBatch:
     seam = Seam(transform, crs, values.shape[::-1])
     tracer = Tracer(values.shape[1], closed=seam.is_one, **options)
     regions = seam.noded(concatenate([tracer.push(values), tracer.finish()]))
     multi = bool(options.get("diagonal"))
-    return Batch({}, coordinates(regions, transform), regions.rings, regions.polygons, regions.features, multi=multi)
+    return FeatureBatch(
+        {}, coordinates(regions, transform), regions.rings, regions.polygons, regions.features, multi=multi
+    )
 
 
 def in_degrees(values: np.ndarray, place: str, **options: Any) -> tuple[np.ndarray, np.ndarray]:

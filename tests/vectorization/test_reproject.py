@@ -17,17 +17,19 @@ from satseg.geo.crs import same_crs
 from satseg.vectorization.antimeridian import snapped
 from satseg.vectorization.regions import concatenate, coordinates
 from satseg.vectorization.reproject import Reprojection
-from satseg.vectorization.table import Batch
+from satseg.vectorization.table import FeatureBatch
 from satseg.vectorization.trace import Tracer
 
 
-def traced(values: np.ndarray, transform: Affine) -> Batch:
+def traced(values: np.ndarray, transform: Affine) -> FeatureBatch:
     tracer = Tracer(values.shape[1])
     regions = concatenate([tracer.push(values), tracer.finish()])
-    return Batch({}, coordinates(regions, transform), regions.rings, regions.polygons, regions.features, multi=False)
+    return FeatureBatch(
+        {}, coordinates(regions, transform), regions.rings, regions.polygons, regions.features, multi=False
+    )
 
 
-def polygons(batch: Batch) -> np.ndarray:
+def polygons(batch: FeatureBatch) -> np.ndarray:
     return shapely.from_wkb(batch.to_arrow().column("geometry").to_numpy(zero_copy_only=False))
 
 
@@ -64,8 +66,8 @@ def test_crs_are_compared_by_what_they_are() -> None:
 
 
 def test_what_is_no_crs_and_what_has_none_is_said() -> None:
-    with pytest.raises(UsageError, match="'EPSG:0' is no CRS"):
+    with pytest.raises(UsageError, match="PROJ does not know the CRS 'EPSG:0'"):
         Reprojection("EPSG:32632", "EPSG:0", pixel=1, metres=1)
     far = traced(np.zeros((2, 2), dtype=int), Affine(1, 0, 0, 0, -1, 95))
-    with pytest.raises(OutputError, match="outside the area where EPSG:3857 is defined"):
+    with pytest.raises(OutputError, match="EPSG:3857 is not defined in a part of the map"):
         Reprojection("EPSG:4326", "EPSG:3857", pixel=1, metres=1e5).apply(far)

@@ -35,7 +35,7 @@ from satseg.vectorization.formats import VECTOR_SUFFIXES
 from satseg.vectorization.reproject import Reprojection
 from satseg.vectorization.settings import PolygonSettings
 from satseg.vectorization.sink import PolygonSink
-from satseg.vectorization.table import Batch
+from satseg.vectorization.table import FeatureBatch
 
 CLASSES = ClassTable.from_names(["background", "building", "road"])
 UTM = "EPSG:32645"
@@ -322,7 +322,7 @@ def test_what_is_torn_apart_without_anyone_knowing_is_refused() -> None:
     points = np.array([[6.8e5, 6e6], [8e5, 6e6], [8e5, 6.1e6], [6.8e5, 6e6]])
     ends = np.array([0, 1])
     with pytest.raises(OutputError, match="would tear polygons apart"):
-        there.apply(Batch({}, points, np.array([0, 4]), ends, ends, multi=False))
+        there.apply(FeatureBatch({}, points, np.array([0, 4]), ends, ends, multi=False))
 
 
 @pytest.mark.parametrize("crs", ["EPSG:3035", "+proj=aeqd +lat_0=52 +lon_0=10"])
@@ -381,7 +381,7 @@ def test_attributes_are_those_asked_for_in_their_order(tmp_path: Path) -> None:
 
 
 def test_a_map_without_crs_cannot_be_reprojected(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="has no CRS to come from"):
+    with pytest.raises(UsageError, match="has no CRS to transform from"):
         run([tmp_path / "out.gpkg"], noise(20, 20), crs=None, to_crs="EPSG:4326")
 
 
@@ -403,7 +403,7 @@ def test_a_map_that_breaks_off_spoils_the_layer(tmp_path: Path) -> None:
     with PolygonSink([tmp_path / "out.gpkg"], classes=CLASSES, provenance={}) as sink:
         sink.begin(scene_info(values.shape))
         sink.write(Rows(0, values[:10]))
-        with pytest.raises(OutputError, match="The map before has not ended"):
+        with pytest.raises(OutputError, match="The previous map has not ended"):
             sink.begin(scene_info(values.shape))
         with pytest.raises(OutputError, match=r"map\.tif ended after 10 of 20 rows"):
             sink.close()

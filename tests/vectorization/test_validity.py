@@ -11,9 +11,9 @@ from scipy.ndimage import gaussian_filter
 
 from satseg.vectorization.regions import concatenate, coordinates, to_shapely
 from satseg.vectorization.regularize import regularized
-from satseg.vectorization.table import Batch
+from satseg.vectorization.table import FeatureBatch
 from satseg.vectorization.trace import Tracer
-from satseg.vectorization.validity import made_valid
+from satseg.vectorization.validity import make_valid
 
 GROUNDS = {
     "metres": (Affine(0.1, 0, 654_321.7, 0, -0.1, 5_876_543.3), 1e-4),
@@ -21,13 +21,13 @@ GROUNDS = {
 }
 
 
-def batch_of(shapes: list[shapely.Polygon]) -> Batch:
+def batch_of(shapes: list[shapely.Polygon]) -> FeatureBatch:
     _, points, (rings, polygons) = shapely.to_ragged_array(shapes)
     columns = {"pixels": pa.array(range(len(shapes)), pa.int64())}
-    return Batch(columns, points, rings, polygons, np.arange(len(shapes) + 1), multi=False)
+    return FeatureBatch(columns, points, rings, polygons, np.arange(len(shapes) + 1), multi=False)
 
 
-def geometries(batch: Batch) -> np.ndarray:
+def geometries(batch: FeatureBatch) -> np.ndarray:
     return shapely.from_wkb(batch.to_arrow().column("geometry").to_numpy(zero_copy_only=False))
 
 
@@ -35,7 +35,7 @@ def test_what_is_valid_stays_and_what_holds_nothing_goes() -> None:
     square, bow = shapely.box(0, 0, 4, 4), shapely.Polygon([(10, 0), (20, 10), (20, 0), (12, 8)])
     spike = shapely.Polygon([(30, 0), (34, 0), (34, 4), (34, 9), (34, 4), (30, 4)])
     flat = shapely.Polygon([(40, 0), (44, 0), (42, 0)])
-    found, kept = made_valid(batch_of([square, bow, spike, flat]))
+    found, kept = make_valid(batch_of([square, bow, spike, flat]))
     assert kept.tolist() == [True, True, True, False]
     assert found.columns["pixels"].to_pylist() == [0, 1, 2]
     shapes = geometries(found)
@@ -47,7 +47,7 @@ def test_what_is_valid_stays_and_what_holds_nothing_goes() -> None:
 
 def test_what_rounding_would_fold_over_is_valid_as_it_is_written() -> None:
     thin = shapely.Polygon([(0, 0), (10, 0), (10, 10), (5.00001, 0.0004), (0, 10)])
-    found, kept = made_valid(batch_of([thin]), grid=1e-3)
+    found, kept = make_valid(batch_of([thin]), grid=1e-3)
     (shape,) = geometries(found)
     assert kept.all()
     assert shape.is_valid
@@ -64,9 +64,11 @@ def test_regularized_outlines_are_valid_far_from_the_origin(ground: str, seed: i
     written = to_shapely(found, transform)
     assert not shapely.is_valid(written).all()
     points = coordinates(found, transform)
-    batch = Batch({"pixels": pa.array(found.pixels)}, points, found.rings, found.polygons, found.features, multi=False)
+    batch = FeatureBatch(
+        {"pixels": pa.array(found.pixels)}, points, found.rings, found.polygons, found.features, multi=False
+    )
     for grid in (0.0, step):
-        valid, kept = made_valid(batch, grid=grid)
+        valid, kept = make_valid(batch, grid=grid)
         shapes = geometries(valid)
         assert shapely.is_valid(shapes).all()
         assert kept.all()

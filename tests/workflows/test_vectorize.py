@@ -292,7 +292,7 @@ def test_confidence_comes_from_a_raster_beside(tmp_path: Path, classes: np.ndarr
     elsewhere = write_raster(tmp_path / "elsewhere.tif", shares, transform=TRANSFORM * Affine.translation(1, 0))
     with pytest.raises(SceneError, match="do not lie in one place"):
         vectorize(path, output=tmp_path / "out.gpkg", settings=VectorizeSettings(raw=True, confidence=elsewhere))
-    with pytest.raises(UsageError, match="comes without confidence"):
+    with pytest.raises(UsageError, match="there is no confidence for"):
         vectorize(path, output=tmp_path / "out.gpkg", settings=VectorizeSettings(attributes=("confidence_mean",)))
 
 
@@ -327,7 +327,7 @@ def test_rasters_of_the_same_ground_are_told_of(
     vectorize([here, beside], output=tmp_path / "neighbours.gpkg")
     assert "the same ground" not in caplog.text
     vectorize([beside, here, half], output=tmp_path / "both.gpkg")
-    assert f"{here} and {half} show the same ground (50 % of the smaller one)" in caplog.text
+    assert f"{here} and {half} overlap (50 % of the smaller one)" in caplog.text
 
 
 _FULL_DISK = """
@@ -365,4 +365,4 @@ def test_a_datum_shift_of_the_map_is_that_of_its_polygons(
         ways = (Transformer.from_crs(crs, 4326, always_xy=True) for crs in (shifted, found))
         there, here = (way.transform(4468000, 5333000) for way in ways)
         np.testing.assert_allclose(here, there, rtol=0, atol=1e-7)
-    assert "a Shapefile does not hold the datum shift" in caplog.text
+    assert "a Shapefile cannot store the datum shift" in caplog.text

@@ -1,13 +1,13 @@
-"""Clean a class map while it streams by: dissolve small regions, fill small holes.
+"""Sieve a class map as it streams by: dissolve small regions and fill small holes.
 
-Rows wait until every region they hold is settled: large enough, dissolved, or closed with nothing left to decide. What
-is decided follows from the map alone, since rows are taken in blocks of a fixed height.
+Rows are held until all their regions are settled: large enough, dissolved, or closed with nothing left to decide. The
+result depends on the map alone, since rows are processed in blocks of a fixed height.
 
-A region (4-connected, equal value) with fewer pixels than asked for dissolves into the neighbour with which it shares
-the longest boundary; of equal ones the lower value wins, then the one that begins first. The smallest goes first: a
-region waits while a neighbour is smaller, or is small and still open. Dissolved regions count as part of the one that
-took them, so chains end in a region that is large enough or has no neighbour left. VOID takes nobody in; a small region
-that has no other neighbour becomes VOID itself. A hole (VOID inside one single region) is filled if it is small enough.
+A region (4-connected, equal value) below the minimum size dissolves into the neighbour with which it shares the longest
+boundary; ties go to the lower value, then to the region that begins first. The smallest regions dissolve first: a
+region waits while a neighbour is smaller, or is small and still open. A dissolved region becomes part of its neighbour,
+so chains end in a region that is large enough or has no neighbour left. Regions do not dissolve into VOID; a small
+region without other neighbours becomes VOID itself. A hole (VOID inside a single region) is filled if it is small.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ BLOCK = 64
 """Rows that are labelled and settled at once."""
 
 PARENT, VALUE, COUNT, TOP, BOTTOM, LEFT, RIGHT, ROW, COLUMN, OPEN, SETTLED = range(11)
-"""Columns of a region: union-find parent, value, pixels, box in the buffer's rows and columns (both ends included), its
-own first pixel, whether it may go on below, whether nothing is left to decide."""
+"""Columns of a region: union-find parent, value, pixels, bounding box in rows and columns of the buffer (inclusive),
+its first pixel, whether it may continue below, whether nothing is left to decide."""
 
 _COLUMNS = 11
 
 
-class Cleaner:
-    """Rows in, cleaned rows out, later.
+class Sieve:
+    """Takes rows of a map and returns them sieved, with a delay.
 
     Args:
         width: Columns of the map.
         min_pixels: Regions with fewer pixels dissolve.
-        max_hole: Holes of at most that many pixels are filled.
+        max_hole: Holes of at most this many pixels are filled.
         diagonal: Whether regions are 8-connected; VOID never is.
     """
 
     def __init__(self, width: int, *, min_pixels: float, max_hole: float, diagonal: bool = False) -> None:
         self._diagonal = diagonal
         self._limits = np.array([min_pixels, max_hole])
-        self._waiting = np.empty((0, width), dtype=np.int32)  # rows of values that do not make a block yet
-        self._labels = np.empty((0, width), dtype=np.int32)  # rows whose regions are known, oldest first
+        self._waiting = np.empty((0, width), dtype=np.int32)  # rows of values of an incomplete block
+        self._labels = np.empty((0, width), dtype=np.int32)  # rows of region numbers, oldest first
         self._regions = np.empty((0, _COLUMNS), dtype=np.int64)
-        self._first_row = 0  # of them, in the map
+        self._first_row = 0  # of the labels, in the map
         self._counts = np.zeros(2, dtype=np.int64)
-        self._released = 0  # how many of those rows have been handed out; kept because a region below touches them
+        self._released = 0  # rows of the labels already returned, kept because a region below touches them
 
     def push(self, values: np.ndarray) -> np.ndarray:
-        """Take (H, W) int32 values, VOID where nothing is emitted; return the rows that are settled, maybe none."""
+        """Take (H, W) int32 values, VOID for pixels without polygons; return the rows that are settled, if any."""
         self._waiting = np.concatenate([self._waiting, values])
         done = [self._waiting[:0]]
         while len(self._waiting) >= BLOCK:
@@ -57,17 +57,17 @@ class Cleaner:
         return np.concatenate(done)
 
     def finish(self) -> np.ndarray:
-        """Return the rows that are left; the map ends here."""
+        """End the map and return the remaining rows."""
         return self._add(self._waiting, last=True)
 
     @property
     def dissolved(self) -> int:
-        """Regions that have dissolved so far."""
+        """Regions dissolved so far."""
         return int(self._counts[0])
 
     @property
     def filled(self) -> int:
-        """Holes that have been filled so far."""
+        """Holes filled so far."""
         return int(self._counts[1])
 
     def _add(self, values: np.ndarray, *, last: bool) -> np.ndarray:
@@ -110,7 +110,7 @@ def _join(regions: np.ndarray, into: int, other: int) -> None:
 
 @njit(cache=True, nogil=True)
 def _label(labels: np.ndarray, values: np.ndarray, first: int, regions: np.ndarray, diagonal: bool) -> np.ndarray:
-    """Label the rows from ``first`` on, whose values are given; return the table of regions with the new ones."""
+    """Label rows from ``first`` on, given their values; return the table of regions, extended."""
     count = len(regions)
     table = np.empty((count + 1024, _COLUMNS), dtype=np.int64)
     table[:count] = regions
@@ -142,7 +142,7 @@ def _label(labels: np.ndarray, values: np.ndarray, first: int, regions: np.ndarr
 
 @njit(cache=True, nogil=True)
 def _join_if_equal(regions: np.ndarray, region: int, above: int, value: int) -> int:
-    """Return the region of a pixel (-1: none yet) once it has met one of the row above."""
+    """Return the region of a pixel (-1: none yet) after joining it with an equal one in the row above."""
     if regions[above, VALUE] != value or region == above:
         return region
     if region < 0:
@@ -169,7 +169,7 @@ def _begins_first(regions: np.ndarray, one: int, two: int) -> bool:
 
 @njit(cache=True, nogil=True)
 def _goes_first(regions: np.ndarray, one: int, two: int) -> bool:
-    """Tell whether of two small regions the first one dissolves first."""
+    """Tell whether the first of two small regions dissolves first."""
     if regions[one, COUNT] != regions[two, COUNT]:
         return regions[one, COUNT] < regions[two, COUNT]
     if regions[one, VALUE] != regions[two, VALUE]:
@@ -186,7 +186,7 @@ def _is_small(regions: np.ndarray, region: int, limits: np.ndarray) -> bool:
 
 @njit(cache=True, nogil=True)
 def _mark_open(labels: np.ndarray, regions: np.ndarray, last: bool) -> None:
-    """Only regions in the last row may go on."""
+    """Mark the regions of the last row, which may continue, as open."""
     regions[:, OPEN] = 0
     if not last:
         for x in range(labels.shape[1]):
@@ -197,7 +197,7 @@ def _mark_open(labels: np.ndarray, regions: np.ndarray, last: bool) -> None:
 def _settle(
     labels: np.ndarray, regions: np.ndarray, limits: np.ndarray, borders: tuple[int, int], counts: np.ndarray
 ) -> None:
-    """Decide on all small regions that can be decided on, and count those that dissolve and holes that are filled."""
+    """Dissolve small regions and fill holes as far as that can be decided, and count them."""
     candidates = np.empty(len(regions), dtype=np.int64)
     count = 0
     for region in range(len(regions)):
@@ -249,7 +249,7 @@ def _survey(labels: np.ndarray, regions: np.ndarray, region: int, lengths: np.nd
 def _dissolve(
     regions: np.ndarray, region: int, neighbours: np.ndarray, lengths: np.ndarray, limits: np.ndarray
 ) -> bool:
-    """Dissolve a small region unless it has to wait; tell whether it was done."""
+    """Dissolve a small region unless it has to wait; return whether it was dissolved."""
     best = -1
     for other in neighbours:
         if regions[other, VALUE] == VOID:
@@ -286,7 +286,7 @@ def _fill(
     limits: np.ndarray,
     borders: tuple[int, int],
 ) -> bool:
-    """Fill a small hole unless it has to wait or is none; tell whether it was done."""
+    """Fill a small hole unless it has to wait or is not a hole; return whether it was filled."""
     for other in neighbours:
         if _is_small(regions, other, limits):
             return False
@@ -305,7 +305,7 @@ def _fill(
 
 @njit(cache=True, nogil=True)
 def _first_unsettled(regions: np.ndarray, limits: np.ndarray, count: int) -> int:
-    """Return the first row of the buffer with a region that is not settled, or ``count``."""
+    """Return the first row of the buffer with an unsettled region, or ``count``."""
     for region in range(len(regions)):
         if regions[region, PARENT] == region and not regions[region, SETTLED] and _is_small(regions, region, limits):
             count = min(count, regions[region, TOP])
@@ -323,7 +323,7 @@ def _values(labels: np.ndarray, regions: np.ndarray) -> np.ndarray:
 
 @njit(cache=True, nogil=True)
 def _compact(labels: np.ndarray, regions: np.ndarray, shift: int) -> tuple[np.ndarray, np.ndarray]:
-    """Number the regions in the given rows anew and drop all others; rows count from ``shift``."""
+    """Renumber the regions in the given rows and drop all others; rows are counted from ``shift``."""
     numbers = np.full(len(regions), -1, dtype=np.int64)
     table = np.empty_like(regions)
     kept = np.empty_like(labels)

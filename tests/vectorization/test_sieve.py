@@ -9,16 +9,16 @@ from hypothesis import strategies as st
 from planar_checks import maps
 from scipy.ndimage import label
 
-from satseg.vectorization import clean
-from satseg.vectorization.clean import Cleaner
+from satseg.vectorization import sieve as sieving
+from satseg.vectorization.sieve import Sieve
 
 
 def cleaned(
     values: np.ndarray, *, smallest: float = 0, hole: float = 0, strip: int = 1000, diagonal: bool = False
 ) -> np.ndarray:
-    cleaner = Cleaner(values.shape[1], min_pixels=smallest, max_hole=hole, diagonal=diagonal)
-    parts = [cleaner.push(values[top : top + strip].astype(np.int32)) for top in range(0, len(values), strip)]
-    return np.concatenate([*parts, cleaner.finish()])
+    sieve = Sieve(values.shape[1], min_pixels=smallest, max_hole=hole, diagonal=diagonal)
+    parts = [sieve.push(values[top : top + strip].astype(np.int32)) for top in range(0, len(values), strip)]
+    return np.concatenate([*parts, sieve.finish()])
 
 
 def components(values: np.ndarray, diagonal: bool = False) -> np.ndarray:
@@ -72,29 +72,29 @@ def test_what_dissolves_and_what_is_filled_is_counted() -> None:
     values = np.full((9, 12), -1)
     values[1:8, 1:8] = 1
     values[3, 3], values[5, 5:7], values[0, 10], values[6:8, 10:12] = 0, -1, 2, 2
-    cleaner = Cleaner(12, min_pixels=3, max_hole=2)
-    found = [cleaner.push(values[:4].astype(np.int32)), cleaner.push(values[4:].astype(np.int32)), cleaner.finish()]
-    assert (cleaner.dissolved, cleaner.filled) == (2, 1)
+    sieve = Sieve(12, min_pixels=3, max_hole=2)
+    found = [sieve.push(values[:4].astype(np.int32)), sieve.push(values[4:].astype(np.int32)), sieve.finish()]
+    assert (sieve.dissolved, sieve.filled) == (2, 1)
     assert np.unique(np.concatenate(found), return_counts=True)[1].tolist() == [55, 49, 4]
 
 
 @settings(max_examples=100, deadline=None)
 @given(maps(side=16), st.sampled_from([2, 4, 9]))
 def test_so_many_dissolve_as_are_too_few_pixels_in_the_twin(values: np.ndarray, smallest: int) -> None:
-    cleaner = Cleaner(values.shape[1], min_pixels=smallest, max_hole=0)
+    sieve = Sieve(values.shape[1], min_pixels=smallest, max_hole=0)
     before = components(values)
-    cleaner.push(values.astype(np.int32))
-    cleaner.finish()
+    sieve.push(values.astype(np.int32))
+    sieve.finish()
     sizes = np.bincount(before[before >= 0], minlength=1)
-    assert cleaner.dissolved <= (sizes < smallest).sum()  # one that took another one in may be large enough
-    assert (cleaner.dissolved > 0) == ((sizes < smallest) & (sizes > 0)).any()
+    assert sieve.dissolved <= (sizes < smallest).sum()  # one that took another one in may be large enough
+    assert (sieve.dissolved > 0) == ((sizes < smallest) & (sizes > 0)).any()
 
 
 @settings(max_examples=100, deadline=None)
 @given(maps(), st.sampled_from([2, 5, 20]), st.integers(1, 9), st.integers(2, 11))
 def test_strips_of_any_height_give_the_same_map(values: np.ndarray, smallest: int, strip: int, block: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(clean, "BLOCK", block)
+        patch.setattr(sieving, "BLOCK", block)
         found = cleaned(values, smallest=smallest, hole=3, strip=strip)
         np.testing.assert_array_equal(found, cleaned(values, smallest=smallest, hole=3))
     assert found.shape == values.shape
@@ -104,7 +104,7 @@ def test_strips_of_any_height_give_the_same_map(values: np.ndarray, smallest: in
 @given(maps(), st.sampled_from([2, 5, 20]), st.integers(2, 11))
 def test_no_region_is_smaller_than_asked_for(values: np.ndarray, smallest: int, block: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(clean, "BLOCK", block)
+        patch.setattr(sieving, "BLOCK", block)
         found = cleaned(values, smallest=smallest)
     left = components(found)
     assert (np.bincount(left[left >= 0], minlength=1)[np.unique(left[left >= 0])] >= smallest).all()
@@ -114,11 +114,11 @@ def test_no_region_is_smaller_than_asked_for(values: np.ndarray, smallest: int, 
 def test_rows_do_not_wait_for_large_regions() -> None:
     values = np.zeros((1000, 30), dtype=np.int32)
     values[::50, 4] = 1
-    cleaner = Cleaner(30, min_pixels=5, max_hole=0)
+    sieve = Sieve(30, min_pixels=5, max_hole=0)
     waiting = 0
     for top in range(0, 1000, 10):
-        waiting += 10 - len(cleaner.push(values[top : top + 10]))
-        assert waiting <= 3 * clean.BLOCK
+        waiting += 10 - len(sieve.push(values[top : top + 10]))
+        assert waiting <= 3 * sieving.BLOCK
 
 
 def test_nodata_takes_nobody_in_but_drops_what_has_no_other_neighbour() -> None:
