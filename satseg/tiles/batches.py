@@ -42,16 +42,16 @@ class Sample:
 
 
 class TileReader:
-    """Read tiles as squares of one size, and keep what fits into memory. Safe to share between threads.
+    """Read tiles as squares of one size, and cache what fits into memory. Safe to share between threads.
 
-    Tiles are kept in the order of arrival until the memory is used up, and never dropped again: training comes
-    around to every tile once an epoch, so that dropping the oldest would always drop the one needed next.
+    Tiles are cached in order of arrival until the cache is full, and never evicted: training reads every tile once
+    per epoch, so evicting the oldest one would always evict the one needed next.
 
     Args:
         size: Rows and columns S of every sample; smaller tiles are padded at the bottom and right as not valid.
-        cache_bytes: Memory for decoded tiles; 0 reads from disk every time.
-        values: Values that count as measured; pixels with others are not valid, and the first tile that holds some is
-            warned of. None takes all but what no band can hold.
+        cache_bytes: Memory for decoded tiles in bytes; 0 disables the cache.
+        values: Range of plausible values. Pixels outside of it are not valid; the first tile with such a pixel is
+            logged as a warning. None only excludes values that no band can hold.
     """
 
     def __init__(self, size: int, *, cache_bytes: int = CACHE_BYTES, values: ValueRange | None = None) -> None:
@@ -90,7 +90,7 @@ class TileReader:
         if not self._warned:
             self._warned = True
             names = tuple(f"band {number + 1}" for number in range(len(sample.bands)))
-            log.warning("%s", odd.tell(f"The tile {tile.name}", names, "They are ignored, as are those of other tiles"))
+            log.warning("%s", odd.tell(f"The tile {tile.name}", names, "They are ignored, here and in all other tiles"))
         bands = np.where(valid, sample.bands, sample.bands.dtype.type(0))
         return Sample(bands, np.where(valid, sample.labels, np.uint8(IGNORE_INDEX)), valid)
 

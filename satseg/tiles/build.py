@@ -1,4 +1,4 @@
-"""Build a tile set: find the blocks that hold labels, cut their tiles, note each, and go on after an interruption."""
+"""Build a tile set: find the labelled blocks, cut their tiles and record each one, so that a run can be resumed."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class Builder:
                 bare += [self.infos[number].path] if len(found) == had else []
             before += len(mine)
         if len(reasons) > _FEW and found:
-            log.warning("Skipped: %d more scenes for such reasons.", len(reasons) - _FEW)
+            log.warning("Skipped: %d more scenes for the same kind of reason.", len(reasons) - _FEW)
         if not found and reasons:
             raise reasons[0]
         if not found:
@@ -114,10 +114,10 @@ class Builder:
         return found
 
     def _tell_bare(self, scenes: Sequence[str]) -> None:
-        """Warn of scenes that class rasters say nothing of, be it that they lie elsewhere."""
+        """Warn of scenes in which no valid pixel is labelled, for example because the class raster lies elsewhere."""
         more = f" and {len(scenes) - _FEW:,} more" if len(scenes) > _FEW else ""
         log.warning(
-            "Left out, since labels and valid pixels meet nowhere in them: %d of %d scenes: %s%s.",
+            "Skipped %d of %d scenes without a pixel that is both valid and labelled: %s%s.",
             len(scenes),
             len(self.infos),
             ", ".join(scenes[:_FEW]),
@@ -193,7 +193,7 @@ class Builder:
                     yield cutter, cutter.read(scene, labels, number, planned[number])
             resampled = set() if isinstance(scene, Scene) else scene.odd
             if odd := Oddity.merge(cutter.odd | resampled):
-                log.warning("%s", odd.tell(info.path, info.bands.names, "They count as nodata"))
+                log.warning("%s", odd.tell(info.path, info.bands.names, "They are treated as nodata"))
 
     def _counted(self, number: int, parts: Sequence[Block]) -> Iterator[Block]:
         """Yield the blocks of a scene with their labelled pixels."""
@@ -262,12 +262,12 @@ def quotas(areas: Mapping[str, int], planned: Sequence[Planned], limit: int | No
 
 @contextmanager
 def resumable(output: Path, plan: dict[str, Any], *, resume: bool) -> Iterator[tuple[Path, Journal]]:
-    """Give a folder to build in that an interruption leaves where it is, and the journal of what it holds.
+    """Open a work folder that survives an interruption, and the journal of the tiles in it.
 
     Args:
         output: Where the tile set will stand.
-        plan: All that decides the tiles, ready for JSON.
-        resume: Go on with what an interruption left; else it is thrown away.
+        plan: Everything that determines the tiles, ready for JSON.
+        resume: Continue with what an interrupted run left; else delete it.
 
     Yields:
         The folder, with ``images`` and ``labels`` in it, and its journal.
@@ -290,24 +290,24 @@ def resumable(output: Path, plan: dict[str, Any], *, resume: bool) -> Iterator[t
         with _kept_for_resuming(work, resume=resume):
             with Journal(work / JOURNAL, plan) as journal:
                 if resume:
-                    log.info("Going on after %d tiles.", len(journal))
+                    log.info("Resuming after %d tiles.", len(journal))
                 yield folder, journal
             with suppress(OSError):
                 clear(work)
 
 
 def is_begun(output: Path) -> bool:
-    """Tell whether a call that was interrupted has left something to go on with."""
+    """Tell whether an interrupted run left tiles to continue with."""
     return (work_folder(output) / JOURNAL).exists()
 
 
 @contextmanager
 def _kept_for_resuming(work: Path, *, resume: bool) -> Iterator[None]:
-    """Keep what was cut when the block is interrupted, and say so; drop it when the block fails for good."""
+    """Keep the tiles cut so far when the block is interrupted; delete them when it fails with an error."""
     try:
         yield
     except KeyboardInterrupt as interruption:
-        interruption.args = (f"Interrupted; what was cut so far is in {work}, and --resume goes on with it.",)
+        interruption.args = (f"Interrupted. The tiles cut so far are in {work}; continue with `resume=True`.",)
         raise
     except SatsegError as error:
         if not (resume and isinstance(error, OutputError)):

@@ -37,10 +37,10 @@ class TileCheck(Result):
 
     Args:
         path: Folder of the tile set.
-        tiles: Tiles that were looked at.
+        tiles: Tiles that were checked.
         problems: What is wrong, in the order of the index.
-        strays: Images in the folder that the index does not name; rows of it may have been deleted.
-        unplaced: Scenes that could not be compared with others, since nobody knows where they lie.
+        strays: Images in the folder that the index does not list, as after deleting rows from it.
+        unplaced: Scenes without a CRS, which could not be compared with others.
     """
 
     path: str
@@ -88,7 +88,7 @@ def _problems(tile_set: TileSet, row: Mapping[str, Any], moments: Moments | None
             yield f"holds {counts[entry.id]} pixels of {entry.name}, not {row[pixels_column(entry.name)]}"
     found = Moments.of(values, valid)
     if moments is not None and (found is None or not _alike(found, moments)):
-        yield "holds other values than when it was cut"
+        yield "holds other values than when it was written"
 
 
 def _alike(one: Moments, other: Moments) -> bool:

@@ -1,4 +1,4 @@
-"""Choose the size of tiles and the blocks that splits are made of, where users leave that open, so that splits fill."""
+"""Choose tile and block sizes that the user left open, so that every split gets tiles."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ LARGEST = 256
 
 _SMALLER = (128, 64, 32)
 _STEP = 32  # pixels; networks halve tiles up to five times
-_NEAR = 0.5  # of its share that a split must get
-RECOUNTED = 2**26  # pixels; of larger scenes blocks are not counted anew to spread objects over all splits
+_NEAR = 0.5  # least part of its share that a split must get
+RECOUNTED = 2**26  # pixels; larger scenes are not counted again only to spread objects over all splits
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What users said of tiles and blocks; None leaves it open.
+    """Tile and block sizes as the user set them; None leaves the choice to the planner.
 
     Args:
         size: Side of a tile in pixels.
         overlap: Pixels that neighbouring training tiles share.
         block: Side of a block in pixels.
-        whole_scenes: Give whole scenes to a split; None does where that fills all splits.
-        drawn: Whether regions decide the splits, so that blocks do not matter.
+        whole_scenes: Assign whole scenes to splits; None does so where that fills all splits.
+        drawn: Whether split regions determine the splits, so that there are no blocks.
     """
 
     size: int | None
@@ -43,7 +43,7 @@ class Asked:
 
     @property
     def open(self) -> list[str]:
-        """The fields of a layout that are left open."""
+        """Names of the layout fields that the planner chooses."""
         overlap = self.size if self.overlap is None else self.overlap
         fields = {"size": self.size, "overlap": overlap, "block": self.block, "whole_scenes": self.whole_scenes}
         if self.whole_scenes or self.drawn:
@@ -51,10 +51,10 @@ class Asked:
         return [name for name, value in fields.items() if value is None]
 
     def layouts(self, like: Layout, infos: Sequence[SceneInfo]) -> Iterator[list[Layout]]:
-        """Yield what may be chosen, those of one size together, the best first: large tiles in large blocks.
+        """Yield candidate layouts, grouped by tile size, the best first: large tiles in large blocks.
 
         Args:
-            like: All that is not chosen.
+            like: Layout with all fields that are not chosen here.
             infos: The scenes.
         """
         shapes = [(info.height, info.width) for info in infos]
@@ -71,23 +71,23 @@ class Asked:
             yield _distinct([whole, *made] if self.whole_scenes is None else made, shapes)
 
     def _sides(self, shapes: Sequence[tuple[int, int]], size: int) -> list[int]:
-        """Return sides of blocks for tiles of a size; a block of one tile comes last, and after smaller large tiles."""
+        """Return candidate block sides for a tile size; blocks of a single tile come last, and not for large tiles."""
         alone = size <= _SMALLER[0] or self.size is not None or (self.overlap or 0) >= _SMALLER[0]
         return [choose_block(shapes, size), 2 * size, *([size] if alone else [])]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Tiles that may be cut.
+    """Tiles to be cut.
 
     Args:
         layout: How they are laid out.
         found: Blocks with labelled pixels.
         splits: Split of each.
         planned: The tiles.
-        kept_apart: Tiles that were left out since they share ground with those of another split.
-        filled: Splits that have tiles already.
-        given: Splits that scenes were given for.
+        kept_apart: Number of tiles left out because they overlap tiles of another split.
+        filled: Splits that already have tiles.
+        given: Splits that the user assigned scenes to.
     """
 
     layout: Layout
@@ -108,13 +108,13 @@ class Plan:
 
     @property
     def empty(self) -> list[str]:
-        """The splits that get no tile though their share is not 0."""
+        """Splits that get no tile although their share is not 0."""
         there = {planned.split for planned in self.planned} | self.filled
         return [split for split in self.wanted if split not in there]
 
     @property
     def wanted(self) -> list[str]:
-        """The splits that are to get tiles; all where regions decide, none but those that scenes were given for."""
+        """Splits that should get tiles: the assigned ones, all with split regions, or else those with a share."""
         if self.given:
             return [split for split in SPLITS if split in self.given]
         drawn = self.found[0].region is not None
@@ -122,13 +122,13 @@ class Plan:
 
     @property
     def near(self) -> bool:
-        """Whether no split gets much less than its share."""
+        """Whether every split gets at least half of its share."""
         areas, shares = self.areas, self._shares
         least = _NEAR * sum(areas.values()) / sum(shares.values())
         return not self.empty and all(areas[split] >= least * share for split, share in shares.items())
 
     def spread(self, background: int | None) -> bool:
-        """Tell whether each split holds more than background, where there is more."""
+        """Tell whether every split holds classes other than background, if any block does."""
         pixels = np.array([block.pixels for block in self.found])
         objects = np.delete(pixels, [] if background is None else [background], axis=1).any(axis=1)
         holding = set(np.array(self.splits, dtype=object)[objects])
@@ -141,11 +141,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class Planner:
-    """What plans tiles, and tries several layouts.
+    """Plan tiles, trying several layouts.
 
     Args:
-        builder: What finds blocks.
-        existing: Tiles that are there already.
+        builder: Finds labelled blocks.
+        existing: Tiles of the tile set that is added to.
         crs: CRS to compare footprints in.
     """
 
@@ -154,7 +154,7 @@ class Planner:
     crs: str | None
 
     def plan(self, layout: Layout, within: Sequence[Block] | None = None) -> Plan:
-        """Plan tiles of a layout; ``within`` are blocks of another one, outside of which there are no labels.
+        """Plan tiles of a layout; ``within`` are the labelled blocks of another layout, outside of which nothing is labelled.
 
         Raises:
             LabelError: No label touches any scene.
@@ -177,8 +177,8 @@ class Planner:
     def choose(self, asked: Asked, within: Sequence[Block] | None = None) -> Plan:
         """Plan tiles of the first layout that gives each split near its share, and more than background.
 
-        Very small tiles are taken for the shares alone. Where no layout does, the first of those is taken that leave
-        the fewest splits empty.
+        Tiles under 128 px are tried only if larger ones leave a split far below its share. If no layout qualifies, the
+        first one with the fewest empty splits is returned.
 
         Raises:
             LabelError: No label touches any scene.
@@ -198,7 +198,7 @@ class Planner:
         return max(plans, key=lambda plan: (-len(plan.empty), plan.near, plan.spread(background)))
 
     def remedy(self, asked: Asked, plan: Plan) -> str | None:
-        """Return the options that fill all splits in place of those that were asked for, None where there are none."""
+        """Return settings that would fill all splits, or None if there are none."""
         blocks = replace(asked, block=None, whole_scenes=asked.whole_scenes and None)
         both = replace(blocks, size=None)
         for other in [] if asked.drawn else [blocks, replace(asked, size=None), both, replace(both, overlap=None)]:
@@ -229,14 +229,14 @@ def without_empty_background(labels: LabelSource, plan: Plan) -> tuple[LabelSour
 
 
 def _sizes(shapes: Sequence[tuple[int, int]]) -> list[int]:
-    """Return sides of tiles that may be chosen: none is larger than the narrower side of all scenes needs."""
+    """Return candidate tile sides, none larger than the widest of the scenes' narrow sides needs."""
     narrow = max(min(shape) for shape in shapes)
     first = min(LARGEST, -(-narrow // _STEP) * _STEP)
     return [first, *(size for size in _SMALLER if size < first)]
 
 
 def _distinct(layouts: Sequence[Layout], shapes: Sequence[tuple[int, int]]) -> list[Layout]:
-    """Leave out layouts that part the scenes as an earlier one does."""
+    """Drop layouts that divide the scenes like an earlier one."""
     sides = {side for shape in shapes for side in shape}
 
     def parts(layout: Layout) -> object:

@@ -1,4 +1,4 @@
-"""Cut tiles: read a window of a scene and its labels, decide whether it is worth keeping, write its files."""
+"""Cut tiles: read a window of a scene and its labels, apply the tile filter, write its files."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _KEEP = 1  # sub-stream of the seed's randomness: which empty tiles are kept
 
 @dataclass(frozen=True)
 class TileFilter:
-    """Which tiles are worth keeping. Validation and test tiles are only asked for valid pixels: scores are of all.
+    """Decide which tiles are kept. Validation and test tiles only need valid pixels, so that scores are unbiased.
 
     Args:
         min_valid: Smallest share of valid pixels.
-        keep_empty: Share of the training tiles without anything but background that is kept.
-        min_pixels: Smallest count of pixels by class name; a training tile needs that of one of them.
+        keep_empty: Fraction of the training tiles with only background that is kept.
+        min_pixels: Minimum number of pixels by class name; a training tile must reach it for one of them.
     """
 
     min_valid: float = 0.0
@@ -60,7 +60,7 @@ class TileFilter:
 
 @dataclass(frozen=True)
 class Planned:
-    """A tile that may be cut.
+    """A tile to be cut.
 
     Args:
         scene: Number of its scene.
@@ -68,7 +68,7 @@ class Planned:
         split: Its split.
         placement: Where it lies.
         region: Where its labels count; None everywhere.
-        copy: How many tiles of other regions lie at the same place and come before.
+        copy: Number of earlier tiles, of other regions, at the same position.
     """
 
     scene: int
@@ -85,10 +85,10 @@ class Piece:
 
     Args:
         number: Its number in the plan.
-        planned: Where it lies.
+        planned: Its position and split.
         bands: (B, H, W) raw values.
         valid: (H, W) bool.
-        classes: (H, W) uint8 class ids, 255 where they do not count.
+        classes: (H, W) uint8 class ids, 255 where ignored.
     """
 
     number: int
@@ -107,11 +107,11 @@ class Cutter:
         info: The scene.
         classes: Class table of the labels.
         worth: Which tiles are kept.
-        seed: Decides which empty tiles are kept.
+        seed: Seed of the choice of empty tiles.
         weight: How often its tiles are drawn in training, relative to others.
 
     Attributes:
-        odd: Values that no band can hold, as they were met; their pixels are not valid.
+        odd: Values found that no band can hold; their pixels are not valid.
     """
 
     def __init__(
@@ -136,7 +136,7 @@ class Cutter:
         self.odd: set[Oddity] = set()
 
     def read(self, scene: AnyScene, labels: Labels, number: int, planned: Planned) -> Piece:
-        """Read one tile; ignore what is not valid, outside of its region, or counted by an earlier tile.
+        """Read one tile; ignore pixels that are not valid, outside of its region, or part of an earlier tile.
 
         Raises:
             SceneError: The scene cannot be read.
@@ -162,8 +162,8 @@ class Cutter:
         """Write one tile.
 
         Returns:
-            Its row of the index, ready for JSON, its moments under ``moments``; None, and nothing written, where it is
-            not worth keeping.
+            Its row of the index, ready for JSON, with its moments under ``moments``; None, with nothing written, if the
+            tile filter rejects it.
 
         Raises:
             LabelError: The labels hold an id that is no class.
@@ -204,7 +204,7 @@ class Cutter:
         }
 
     def _count(self, classes: np.ndarray) -> dict[str, int]:
-        if len(self._classes) <= _FEW:  # a look for each is quicker than counting all
+        if len(self._classes) <= _FEW:  # faster than counting all values
             counts = [int(np.count_nonzero(classes == entry.id)) for entry in self._classes]
             known = sum(counts) + int(np.count_nonzero(classes == IGNORE_INDEX))
         else:
@@ -217,14 +217,14 @@ class Cutter:
 
 
 def empty_class(classes: ClassTable) -> str | None:
-    """Return the class that means that nothing is there: the background, or value 0 of class rasters without names."""
+    """Return the class of empty ground: the background, or class 0 of class rasters without names."""
     if classes.background is not None:
         return classes.names[classes.background]
     return _ZERO if _ZERO in classes.names else None
 
 
 def writing_environment() -> Environment:
-    """Return the context that tiles are written in: masks belong into their files."""
+    """Return the GDAL settings for writing tiles, with masks inside the files."""
     return Environment(GDAL_NUM_THREADS="1", GDAL_TIFF_INTERNAL_MASK=True)
 
 
@@ -242,7 +242,7 @@ def _write(
 ) -> None:
     count, height, width = bands.shape
     profile = {"count": count, "height": height, "width": width, "dtype": bands.dtype.name, "compress": "deflate"}
-    # Said outright, since GDAL takes the fourth of four byte bands for alpha when left alone.
+    # Explicit, since GDAL otherwise takes the fourth of four byte bands for alpha.
     profile["photometric"] = "rgb" if names == ("red", "green", "blue") and bands.dtype == np.uint8 else "minisblack"
     predictor = 3 if bands.dtype.kind == "f" else 2
     path.unlink(missing_ok=True)  # a kill may have left half of it, which rasterio would try to open first

@@ -1,4 +1,4 @@
-"""The index of a tile set: read as its user may have edited it, checked row by row, and where its tiles lie."""
+"""The index of a tile set: read it as edited by the user, check it row by row, and locate its tiles."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def pixels_column(name: str) -> str:
 
 
 def read_table(path: Path) -> geopandas.GeoDataFrame:
-    """Read an index as it is; without what makes it GeoParquet, nobody knows where its tiles lie.
+    """Read an index as it is. A plain Parquet table without geometries is accepted with a warning.
 
     Raises:
         ValueError: It is no Parquet file.
@@ -48,7 +48,7 @@ def read_table(path: Path) -> geopandas.GeoDataFrame:
         return geopandas.read_parquet(io.BytesIO(path.read_bytes())).reset_index(drop=True)
     except ValueError:
         table = pandas.read_parquet(io.BytesIO(path.read_bytes())).reset_index(drop=True)
-    log.warning("%s is a table without geometries: which tiles of different scenes overlap is not known.", path)
+    log.warning("%s has no geometries, so overlaps between tiles of different scenes cannot be detected.", path)
     return geopandas.GeoDataFrame(table.drop(columns="geometry", errors="ignore"), geometry=[None] * len(table))
 
 
@@ -56,8 +56,8 @@ def read_table(path: Path) -> geopandas.GeoDataFrame:
 class IndexReader:
     """Read the index of a tile set that its user may have edited with QGIS or any other program.
 
-    Columns may stand in any order and have any type that holds their values. What was left empty in rows that the user
-    added is filled: weight with 1, sizes and pixels by class from the files of the tile, its place as one of its own.
+    Columns may be in any order and have any type that holds their values. Empty cells in rows that the user added are
+    filled: weight with 1, size and pixel counts from the files of the tile, and scene and block with unique ones.
 
     Args:
         path: The index.
@@ -75,7 +75,7 @@ class IndexReader:
         """Read and check it.
 
         Args:
-            known: Tiles that were cut; only the files of others are looked at.
+            known: Names of the tiles that satseg cut; only the files of other tiles are checked.
 
         Raises:
             TileError: A column is missing, or an entry makes no sense.
@@ -110,13 +110,13 @@ class IndexReader:
                     raise TileError(f"Row {number} of the index {self.path} has no {column}, but {value!r}.")
         twice = index["tile"][index["tile"].duplicated()]
         if len(twice):
-            raise TileError(f"The tile {twice.iloc[0]} stands twice in the index {self.path}.")
+            raise TileError(f"The tile {twice.iloc[0]} is listed twice in the index {self.path}.")
 
     def _warn_of_others(self, index: geopandas.GeoDataFrame) -> None:
         others = index["split"][~index["split"].isin(SPLITS)]
         if len(others):
             log.warning(
-                "%s: %d tiles are not used, since their split is none of %s: %s.",
+                "%s: ignoring %d tiles whose split is not one of %s, but %s.",
                 self.path,
                 len(others),
                 ", ".join(SPLITS),
@@ -139,7 +139,7 @@ class IndexReader:
         return numbers
 
     def _place(self, index: geopandas.GeoDataFrame) -> None:
-        """Give tiles of which nobody knows where in which scene they lie a scene of their own, and a block."""
+        """Give tiles without a scene, row or column a scene and a block of their own."""
         alone = index[["scene", "row", "col"]].isna().any(axis=1)
         index["scene"] = index["scene"].astype(object).where(~alone, index["image"])
         index.loc[alone, ["row", "col"]] = 0
@@ -149,7 +149,7 @@ class IndexReader:
             index["block"] = blocks.fillna(own).astype(np.int64)
 
     def _complete(self, index: geopandas.GeoDataFrame, used: np.ndarray) -> None:
-        """Fill sizes and pixels that were left empty."""
+        """Fill empty sizes and pixel counts from the files."""
         columns = ["height", "width", *self._pixels]
         empty = index[columns].isna().any(axis=1).to_numpy()
         for number in np.flatnonzero(empty & used):
@@ -175,13 +175,13 @@ class IndexReader:
         return [*labels.shape, *(by_id.get(entry.id, 0) for entry in self.classes)]
 
     def _look_at(self, added: geopandas.GeoDataFrame) -> None:
-        """Refuse tiles of the user's own that do not fit the others."""
+        """Refuse tiles added by the user whose bands or size do not match the tile set."""
         for row in added.to_dict("records"):
             try:
                 with Scene.open(self.path.parent / row["image"], expand_palette=False) as scene:
                     info = scene.info
             except SatsegError:
-                continue  # it is told when it is read, with all others that cannot be
+                continue  # reported when the tile is read, with all others that cannot be
             self._check_fits(row, info.bands, (info.height, info.width))
 
     def _check_fits(self, row: dict[str, Any], bands: BandSpec, shape: tuple[int, int]) -> None:
@@ -189,7 +189,7 @@ class IndexReader:
         if (len(bands), bands.dtype) != (len(self.bands), self.bands.dtype):
             raise TileError(
                 f"{where} holds {len(bands)} bands of {bands.dtype}, not {len(self.bands)} of {self.bands.dtype}.",
-                hint="Cut it with satseg tile --append, or leave its row out.",
+                hint="Cut it with satseg tile, adding to the tile set by `append=True`, or delete its row.",
             )
         if max(shape) > self.tile_size:
             raise TileError(
@@ -198,7 +198,7 @@ class IndexReader:
 
 
 def places_of(index: geopandas.GeoDataFrame) -> Places:
-    """Return where the tiles of an index lie."""
+    """Return the windows and footprints of the tiles of an index."""
     windows = index[_WINDOW].to_numpy(dtype=np.int64)
     scenes = index["scene"].to_numpy(dtype=object)
     if index.crs is None:
@@ -209,7 +209,7 @@ def places_of(index: geopandas.GeoDataFrame) -> Places:
 
 
 def brought_to(index: geopandas.GeoDataFrame, crs: str | None) -> geopandas.GeoDataFrame:
-    """Return an index with its footprints in another CRS; where they are in none, nobody knows where they lie."""
+    """Return an index with its footprints in another CRS; footprints without a CRS become None."""
     if crs is None or (index.crs is not None and same_crs(index.crs.to_wkt(), crs)):
         return index
     if index.crs is not None:

@@ -1,4 +1,4 @@
-"""What has been cut so far, on disk: an interrupted run goes on where it stood."""
+"""Journal of the tiles cut so far, from which an interrupted run is resumed."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _NOTHING = -1
 
 
 class Journal:
-    """One line per tile that was looked at, written once its files are complete. Use it as a context manager.
+    """One line per processed tile, written once its files are complete. Use it as a context manager.
 
-    Its first line tells what is being made, so that a run is never continued with other arguments or other scenes.
-    Rows stay on disk; memory holds where they stand.
+    Its first line is a hash of the plan, so that a run is never resumed with other arguments or scenes. Rows stay on
+    disk; only their offsets are kept in memory.
 
     Args:
         path: File of the journal.
-        plan: All that decides the tiles, ready for JSON.
+        plan: Everything that determines the tiles, ready for JSON.
 
     Raises:
         OutputError: The file is the journal of another plan.
@@ -45,15 +45,15 @@ class Journal:
         return len(self._offsets)
 
     def holds(self, number: int) -> bool:
-        """Tell whether a tile was looked at and kept."""
+        """Tell whether a tile was processed and kept."""
         return self._offsets.get(number, _NOTHING) != _NOTHING
 
     def add(self, number: int, row: Mapping[str, Any] | None) -> None:
-        """Note that a tile is done.
+        """Record that a tile is done.
 
         Args:
             number: Its number in the plan.
-            row: Its row of the index, ready for JSON; None where it was not worth keeping.
+            row: Its row of the index, ready for JSON; None where the tile filter rejected it.
         """
         offset = self._line({"tile": number, "row": row})
         self._offsets[number] = _NOTHING if row is None else offset
@@ -80,7 +80,7 @@ class Journal:
         return offset
 
     def _load(self, path: Path, digest: str) -> int:
-        """Find the lines that are whole and return where they end."""
+        """Read the complete lines and return the offset of their end."""
         self._file.seek(0)
         end = 0
         for line in self._file:
@@ -90,7 +90,7 @@ class Journal:
             if end == 0 and entry.get("plan") != digest:
                 raise OutputError(
                     f"{path.parent} holds an interrupted run with other arguments, scenes or labels.",
-                    hint="Give the arguments it was started with, or start anew without --resume.",
+                    hint="Repeat the arguments of that run, or start over without `resume`.",
                 )
             if "tile" in entry:
                 self._offsets[entry["tile"]] = _NOTHING if entry["row"] is None else end

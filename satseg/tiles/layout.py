@@ -1,7 +1,7 @@
-"""Where tiles lie: a scene is parted into blocks, a block belongs to one split, tiles never cross a block's border.
+"""Lay out tiles: divide scenes into blocks, assign each block to a split, place tiles within blocks.
 
-Pure arithmetic. Because splits are made of whole blocks, no training tile can share a pixel with a validation or
-test tile, whatever the overlap.
+Pure arithmetic. Splits consist of whole blocks and tiles never cross the border of a block, so a training tile never
+shares a pixel with a validation or test tile, whatever the overlap.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class Placement:
 def choose_block(shapes: Sequence[tuple[int, int]], size: int) -> int:
     """Choose the side of blocks: the largest power of two times ``size`` that still gives two dozen of them.
 
-    Larger blocks keep look-alike neighbours in one split; too few blocks make the shares coarse and the scores
-    noisy. Never under two tiles, since a block of one tile would be a split at random. Blocks count by their area, so
-    that a large scene is parted though small ones beside it are many; those that are whole scenes grow no further.
+    Larger blocks keep similar neighbours in one split; too few blocks make the shares coarse and the scores noisy.
+    A block is at least two tiles wide, since blocks of one tile would amount to a random split. Blocks are weighted by
+    area, so that a large scene is divided even among many small ones; a block never exceeds the largest scene.
 
     Args:
         shapes: Rows and columns of each scene.
@@ -54,7 +54,7 @@ def choose_block(shapes: Sequence[tuple[int, int]], size: int) -> int:
 
 
 def _effective_count(shapes: Mapping[tuple[int, int], int], block: int, size: int) -> float:
-    """Return how many blocks of one area would be as even as those of these scenes (the inverse Simpson index)."""
+    """Return the effective number of blocks of these scenes, weighted by area (the inverse Simpson index)."""
     area = squares = 0.0
     for (height, width), count in shapes.items():
         rows, columns = (np.diff(cuts(length, block, size)).astype(float) for length in (height, width))
@@ -64,13 +64,13 @@ def _effective_count(shapes: Mapping[tuple[int, int], int], block: int, size: in
 
 
 def blocks(height: int, width: int, *, block: int, size: int) -> list[Window]:
-    """Part a scene into blocks of ``block`` pixels a side; a remainder narrower than a tile joins its neighbour.
+    """Divide a scene into blocks of ``block`` pixels a side; a remainder narrower than a tile joins its neighbour.
 
     Raises:
         UsageError: A block is smaller than a tile.
     """
     if block < size:
-        raise UsageError(f"A block of {block} px cannot hold a tile of {size} px.", hint="Raise --block.")
+        raise UsageError(f"A block of {block} px cannot hold a tile of {size} px.", hint="Raise `block`.")
     rows, columns = cuts(height, block, size), cuts(width, block, size)
     return [
         Window(left, top, right - left, bottom - top)
@@ -79,7 +79,7 @@ def blocks(height: int, width: int, *, block: int, size: int) -> list[Window]:
 
 
 def cuts(length: int, block: int, size: int) -> list[int]:
-    """Return where blocks begin along a side of a scene, and where the last one ends."""
+    """Return the edges of blocks along a side of a scene, from 0 to ``length``."""
     cuts = list(range(0, length, block))
     if len(cuts) > 1 and length - cuts[-1] < size:
         cuts.pop()
@@ -129,16 +129,16 @@ def _spans(length: int, size: int, overlap: int) -> list[tuple[int, int, int]]:
 def assign_splits(
     areas: Sequence[int], shares: Sequence[float], seed: int, *, pixels: np.ndarray | None = None
 ) -> list[str]:
-    """Deal blocks to train, val and test so that their areas come close to the shares, and each gets every class.
+    """Assign blocks to train, val and test so that their areas approach the shares and each split has every class.
 
-    First each split is given a block of every class that it lacks, the rarest class first, as long as its share has
-    room for it. Then the split that is farthest from its share is given a block of the class that it is shortest of.
+    First each split gets a block of every class that it lacks, the rarest class first, as long as its share has room.
+    Then, repeatedly, the split farthest below its share gets a block of the class that it lacks most.
 
     Args:
         areas: Labelled pixels of each block, all positive.
         shares: Shares of train, val and test; they are scaled to a sum of 1.
-        seed: Decides which block goes where.
-        pixels: (N, K) those of each class; None does not look at classes.
+        seed: Seed of the order in which blocks are assigned.
+        pixels: (N, K) labelled pixels by class; None balances areas only.
 
     Returns:
         The split of each block. Every split with a share gets a block as long as there are enough; val comes before
@@ -158,11 +158,13 @@ def check_shares(shares: Sequence[float]) -> None:
         UsageError: They are not three numbers of 0 and more, or train has none.
     """
     if len(shares) != 3 or not np.isfinite(shares).all() or min(shares) < 0 or shares[0] <= 0:
-        raise UsageError(f"Shares of train, val and test must be three numbers, train over 0, not {tuple(shares)}.")
+        raise UsageError(
+            f"The shares of train, val and test must be three numbers >= 0, with train > 0, not {tuple(shares)}."
+        )
 
 
 class _Deal:
-    """Blocks that are being dealt, in an order that the seed decides."""
+    """Greedy assignment of blocks to splits, in an order drawn from the seed."""
 
     def __init__(self, areas: np.ndarray, shares: Sequence[float], seed: int, pixels: np.ndarray | None) -> None:
         self._order = np.random.default_rng(seed).permutation(len(areas))
@@ -179,7 +181,7 @@ class _Deal:
         self._empty: list[int] = list(self._wanted)
 
     def finish(self) -> list[str]:
-        """Deal all blocks, and return the split of each."""
+        """Assign all blocks and return the split of each."""
         self._give_each_class()
         queues = [iter(np.flatnonzero(column)) for column in self._holds.T]
         running = np.ones(len(queues), dtype=bool)
@@ -203,7 +205,7 @@ class _Deal:
             self._empty.remove(split)
 
     def _give_each_class(self) -> None:
-        """Give each split a block of every class that it lacks, as far as its share has room."""
+        """Give each split a block of every class that it lacks, as long as its share has room."""
         lacks = np.zeros(self._short.shape, dtype=bool)
         lacks[self._wanted] = True
         while lacks.any():
@@ -218,11 +220,11 @@ class _Deal:
                 lacks[split] &= ~self._holds[block]
 
     def _richest(self, split: int, kind: int, lacking: np.ndarray) -> int | None:
-        """Return the block of a class that has most of the classes lacking, and that the split has room for."""
+        """Return the block of a class that adds the most missing classes and for which the split has room."""
         free = self._given < 0
         first = split in self._empty
         waiting = sum(other < split or not first for other in self._empty if other != split)
-        if free.sum() <= waiting:  # those are for splits that have nothing yet
+        if free.sum() <= waiting:  # reserved for splits without a block
             return None
         fitting = self._areas <= 2 * self._missing[split]
         blocks = np.flatnonzero(free & self._holds[:, kind] & fitting)

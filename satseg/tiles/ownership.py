@@ -1,4 +1,4 @@
-"""Which files in a folder are a tile set's: nothing else may go when the tile set is replaced."""
+"""Tell the files of a tile set from others, so that replacing it never deletes a file of the user."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def check_own(folder: Path) -> None:
     foreign = next(foreign_entries(folder), None) if folder.is_dir() else None
     if foreign is None:
         return
-    what = "is no tile set" if not (folder / HEADER).is_file() else "holds more than a tile set"
+    what = "is not a tile set" if not (folder / HEADER).is_file() else "holds more than a tile set"
     raise OutputError(
         f"{folder} {what} and is not replaced: it holds {foreign.relative_to(folder)}, which satseg did not write.",
-        hint="Choose another folder with -o, or move away what is yours.",
+        hint="Choose another `output`, or move your files elsewhere.",
     )
 
 

@@ -1,4 +1,4 @@
-"""Which scene has which labels: two folders, two patterns, or a table that lists them."""
+"""Pair scenes with their labels: by two folders, two patterns, or a table."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ STEM = "{stem}"
 _RASTERS = frozenset({".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".webp", ".bmp", ".vrt", ".img"})
 _VECTORS = frozenset({".gpkg", ".geojson", ".geojsonl", ".json", ".shp", ".fgb", ".parquet", ".kml", ".gml", ".sqlite"})
 _FEW = 3  # files that a message names
+_TABLE = "`pairs='scenes.csv'`"
 _Stems = Mapping[str, Sequence[str]]  # what may be the stem of each file
-_EXAMPLE = "For example: --pairs images masks, or --pairs 'S1/{stem}_S1.tif' 'labels/{stem}_mask.tif'"
+_EXAMPLE = "For example: `pairs=('images', 'masks')`, or `pairs=('S1/{stem}_S1.tif', 'labels/{stem}_mask.tif')`"
 
 
 def find_pairs(given: PairsSource) -> list[LabelledScene]:
     """Find the labels of each scene.
 
-    In two folders, those of the same name belong together, or those whose names differ in the same words:
-    ``img_007.png`` and ``mask_007.png``, where all scenes and labels are named like this. In two patterns, ``{stem}``
-    is what both names share, ``*`` any text within a name, and ``**`` any folders; all other characters are themselves.
-    Neither speaks of hidden files, nor of tile sets, whose tiles are no scenes; a tile set that is named is taken.
-    Scenes without labels, and labels without a scene, are left out with a warning. Where names leave room for doubt,
-    the first pair is told.
+    In two folders, files of the same name are paired, or else files whose names vary in the same part
+    (``img_007.png`` and ``mask_007.png``). In two patterns, ``{stem}`` is the part that both names share, ``*`` any text
+    within a name and ``**`` any number of folders; all other characters match themselves. Hidden files and the tiles of
+    tile sets are ignored, unless the tile set itself is named. Scenes without labels and labels without a scene are
+    skipped with a warning. Where the pairing is not by equal names, the first pair is logged.
 
     Args:
         given: Folder or pattern of scenes, and that of labels; or a table, as :func:`read_scene_table` reads it.
@@ -57,7 +57,7 @@ def find_pairs(given: PairsSource) -> list[LabelledScene]:
         _refuse_own_labels(listed)
         return listed
     if len(places) != 2:
-        raise UsageError(f"Pairs are made of two folders or patterns, not of {len(places)}.", hint=_EXAMPLE)
+        raise UsageError(f"`pairs` takes two folders or patterns, not {len(places)}.", hint=_EXAMPLE)
     scenes, labels = (_Place.of(place, what) for place, what in zip(places, ("scenes", "labels"), strict=True))
     matched = _match(scenes, labels, scenes.stems(), labels.stems())
     by_differences = not matched and not scenes.pattern and not labels.pattern
@@ -65,14 +65,16 @@ def find_pairs(given: PairsSource) -> list[LabelledScene]:
         matched = _match(scenes, labels, scenes.differences(), labels.differences())
     if not matched:
         raise UsageError(
-            f"No scene of {scenes.text} has labels in {labels.text}: there are {scenes.example()}, and "
+            f"No scene of {scenes.text} has labels in {labels.text}: scenes are {scenes.example()}; labels are "
             f"{labels.example()}.",
-            hint=f"Say what their names share. {_EXAMPLE}. Or list them in a table: --scene-list scenes.csv",
+            hint=f"Give patterns with the part that their names share. {_EXAMPLE}. Or list them in a table: {_TABLE}",
         )
     if by_differences or any("*" in place.text for place in (scenes, labels)):
-        log.info("Paired %s with %s, and so on.", *(printable(PurePath(file).name) for file in matched[0]))
-    _tell_left_out("scenes have no labels of their name", scenes, {scene for scene, _ in matched})
-    _tell_left_out("files of labels belong to no scene", labels, {label for _, label in matched})
+        log.info(
+            "Paired scenes with labels, such as %s with %s.", *(printable(PurePath(file).name) for file in matched[0])
+        )
+    _tell_left_out("scenes have no labels", scenes, {scene for scene, _ in matched})
+    _tell_left_out("label files have no scene", labels, {label for _, label in matched})
     found = [LabelledScene(scene, (label,)) for scene, label in matched]
     _refuse_own_labels(found)
     return found
@@ -82,8 +84,8 @@ def _refuse_own_labels(pairs: Sequence[LabelledScene]) -> None:
     own = [pair.scene for pair in pairs if identity([pair.scene]) in [identity([label]) for label in pair.labels]]
     if own:
         raise UsageError(
-            f"The same file stands for scene and labels in {len(own):,} of {len(pairs):,} pairs: {_some(own)}.",
-            hint="Name the labels of each scene; a network would learn to copy what it is shown.",
+            f"The same file is both scene and labels in {len(own):,} of {len(pairs):,} pairs: {_some(own)}.",
+            hint="Name the labels of each scene; a network would learn to copy its input.",
         )
 
 
@@ -123,7 +125,7 @@ class _Place:
             if not files:
                 raise UsageError(
                     f"The folder {text} holds no {'raster' if what == 'scenes' else 'labels'}.",
-                    hint=f"For folders within it, give a pattern: '{text}/**/{STEM}.tif'",
+                    hint=f"To search its subfolders, give a pattern: '{text}/**/{STEM}.tif'",
                 )
             return cls(text, files, pattern=False)
         if STEM not in text:
@@ -132,7 +134,7 @@ class _Place:
         if not _Pattern(text).suffix:  # what lies beside rasters is none
             files = tuple(file for file in files if PurePath(file).suffix.lower() in suffixes)
         if not files:
-            raise UsageError(f"No file is named like {text}.", hint=_nearest(text))
+            raise UsageError(f"No file matches {text}.", hint=_nearest(text))
         return cls(text, files, pattern=True)
 
     def stems(self) -> _Stems:
@@ -154,16 +156,16 @@ class _Place:
 def _say_what_it_is(text: str) -> str:
     if os.path.isfile(text):
         table = PurePath(text).suffix.lower() in (".csv", ".parquet", ".tsv", ".txt")
-        return f"{text} is one file." + (" A table of scenes goes with --scene-list." if table else "")
+        return f"{text} is one file." + (f" Pass a table of scenes as {_TABLE}." if table else "")
     if "*" in text:
-        return f"The pattern {text} does not say with {STEM} which part of a name scenes and labels share."
+        return f"The pattern {text} lacks {STEM}, the part of a name that scenes and labels share."
     return f"There is no folder {text}."
 
 
 def _nearest(text: str) -> str | None:
     """Return a hint on the folder of a pattern that matches nothing."""
     if not is_local_file(text):
-        return "Patterns are looked up on this machine; list URLs in a table: --scene-list scenes.csv"
+        return f"Patterns match local files only; list URLs in a table: {_TABLE}"
     folder = PurePath(text).parent
     while re.search(r"\*|\{stem\}", str(folder)):
         folder = folder.parent
@@ -197,19 +199,19 @@ def _refuse_several(place: _Place, by_stem: Mapping[str, Sequence[str]]) -> None
     several = {stem: files for stem, files in by_stem.items() if len(files) > 1}
     if several:
         stem, files = next(iter(several.items()))
-        more = f" (and {len(several) - 1:,} more such names)" if len(several) > 1 else ""
+        more = f" (and {len(several) - 1:,} more names)" if len(several) > 1 else ""
         raise UsageError(
-            f"Both {printable(files[0])} and {printable(files[1])} of {place.text} are {printable(stem)}{more}.",
-            hint=f"Say which files are meant by a pattern, such as {place.text}/{STEM}{PurePath(files[0]).suffix}."
+            f"Both {printable(files[0])} and {printable(files[1])} of {place.text} match {printable(stem)}{more}.",
+            hint=f"Select the files by a pattern, such as {place.text}/{STEM}{PurePath(files[0]).suffix}."
             if not place.pattern
-            else "Say more in the pattern, or list scenes and labels in a table: --scene-list scenes.csv",
+            else f"Make the pattern more specific, or list scenes and labels in a table: {_TABLE}",
         )
 
 
 def _tell_left_out(what: str, place: _Place, used: Collection[str]) -> None:
     left = [PurePath(file).name for file in place.files if file not in used]
     if left:
-        log.warning("%s: %d of %d %s and are left out: %s.", place.text, len(left), len(place.files), what, _some(left))
+        log.warning("%s: skipped, since %d of %d %s: %s.", place.text, len(left), len(place.files), what, _some(left))
 
 
 def _some(names: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Where tiles and blocks lie, in the pixels of their scene and on the ground, and which of them overlap."""
+"""Extents of tiles and blocks, in pixels of their scene and on the ground, and their overlaps."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Places:
     Args:
         scenes: (N,) name of the scene of each.
         windows: (N, 4) int64: first row, first column, rows, columns.
-        footprints: (N,) polygons in one CRS; None where nobody knows where the scene lies.
-        geographic: Whether that CRS has longitudes and latitudes; they are then compared on the globe.
+        footprints: (N,) polygons in one CRS; None where the scene has no CRS.
+        geographic: Whether that CRS is geographic; overlaps are then computed on equal-area maps.
     """
 
     scenes: np.ndarray
@@ -63,7 +63,7 @@ class Places:
 
 
 def common_crs(crs: Sequence[str | None]) -> str | None:
-    """Return the CRS in which scenes of these are compared: theirs, or longitude and latitude where they have several.
+    """Return the CRS to compare scenes in: their common one, or longitude and latitude if they differ.
 
     Args:
         crs: Of each scene; None where it has none.
@@ -146,15 +146,15 @@ def _between_scenes(places: Places, others: Places, margin: int) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class _Stacks:
-    """Places with those of one and the same footprint taken together, as scenes of one grid give them by the thousand.
+    """Extents grouped by equal footprints, of which scenes on one grid have thousands.
 
     Args:
         footprints: (S,) polygon of each stack.
         first: (S,) its first place.
         second: (S,) its first place of another scene than that, or -1.
-        places: (P,) places that lie in a stack, that is, all that lie anywhere.
+        places: (P,) extents that have a footprint.
         stack: (P,) stack of each of these.
-        geographic: Whether the CRS has longitudes and latitudes.
+        geographic: Whether the CRS is geographic.
     """
 
     footprints: np.ndarray
@@ -181,9 +181,9 @@ class _Stacks:
 def shared_ground(
     footprints: np.ndarray, others: np.ndarray, geographic: bool
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Yield the pairs of footprints that share ground, and what share of the first one that is.
+    """Yield the pairs of footprints that overlap, with the overlap as a fraction of the first one.
 
-    On the globe a pair across the equator comes twice.
+    In a geographic CRS, a pair across the equator is yielded twice.
 
     Args:
         footprints: (N,) polygons.
@@ -200,7 +200,7 @@ def shared_ground(
 
 
 def covered(footprints: np.ndarray, others: np.ndarray, geographic: bool) -> dict[int, float]:
-    """Return what share of each footprint the others cover together, of those that they touch.
+    """Return the fraction of each footprint that the others cover together, for those that they touch.
 
     Args:
         footprints: (N,) polygons, or None.
@@ -218,14 +218,14 @@ def covered(footprints: np.ndarray, others: np.ndarray, geographic: bool) -> dic
 
 
 def _maps(footprints: np.ndarray, geographic: bool) -> list[np.ndarray]:
-    """Return footprints where their areas can be compared; those that lie nowhere are None."""
+    """Return footprints on equal-area maps; None for those without a location."""
     lying = footprints.copy()
     lying[~lie_somewhere(footprints)] = None
     return on_maps(lying) if geographic else [lying]
 
 
 def lie_somewhere(footprints: np.ndarray) -> np.ndarray:
-    """Tell which footprints are there and finite."""
+    """Tell which footprints exist and are finite."""
     return np.isfinite(shapely.bounds(footprints)).all(axis=1)
 
 
@@ -236,7 +236,7 @@ def _boxes(windows: np.ndarray, grow: float, shifts: np.ndarray) -> Any:
 
 
 def _grown(footprints: np.ndarray, windows: np.ndarray, margin: int) -> np.ndarray:
-    """Grow footprints by pixels at least, as if they were squares."""
+    """Grow footprints by at least ``margin`` pixels, as if they were squares."""
     factors = 1 + 2 * margin / np.minimum(windows[:, 2], windows[:, 3])
     corners, number = shapely.get_coordinates(footprints, return_index=True)
     centres = shapely.get_coordinates(shapely.centroid(footprints))

@@ -1,4 +1,4 @@
-"""Which tiles a tile set will be cut from: blocks of scenes, the split of each, and the tiles in them."""
+"""Plan the tiles of a tile set: divide scenes into blocks, assign splits, place tiles, and remove leaks."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Block:
         scene: Number of the scene.
         window: Its pixels.
         pixels: Those of each class that are both valid and labelled.
-        region: The polygon that decides its split, or None.
-        split: The split that its scene was given for, or None.
+        region: The polygon that determines its split, or None.
+        split: The split that the user assigned to its scene, or None.
     """
 
     scene: int
@@ -50,7 +50,7 @@ class Block:
 
     @property
     def given(self) -> str | None:
-        """The split that is given, by its region or with its scene."""
+        """The split that the user assigned, by region or by scene."""
         return self.split if self.region is None else self.region.split
 
 
@@ -62,11 +62,11 @@ class Layout:
         size: Side of a tile in pixels.
         overlap: Pixels that neighbouring training tiles share.
         at_random: Lay training tiles at random, as many as a grid would have.
-        whole_scenes: Give whole scenes to a split, not blocks of them.
+        whole_scenes: Assign whole scenes to splits, not blocks.
         block: Side of a block in pixels.
         buffer: Pixels between training tiles and the others, at least.
         shares: Shares of train, val and test in area.
-        seed: Decides which block goes to which split, and where random tiles lie.
+        seed: Seed of the assignment to splits and of random tile positions.
     """
 
     size: int
@@ -79,7 +79,7 @@ class Layout:
     seed: int
 
     def part(self, number: int, info: SceneInfo, regions: Regions | None, split: str | None = None) -> list[Block]:
-        """Part a scene into blocks; all of them are of one split where that is given."""
+        """Divide a scene into blocks; ``split`` is the one assigned to the scene, if any."""
         if regions is not None:
             return [Block(number, region.window, region=region) for region in regions.on(info)]
         if self.whole_scenes:
@@ -88,21 +88,22 @@ class Layout:
         return [Block(number, window, split=split) for window in windows]
 
     def dealt(self, *, drawn: bool) -> int | None:
-        """Return the side of the blocks that are dealt; None where scenes are, or splits are ``drawn`` as regions."""
+        """Return the side of the blocks; None where whole scenes or regions (``drawn``) are assigned to splits."""
         return None if drawn or self.whole_scenes else self.block
 
     def options(self, *, by_block: bool, overlap: bool = False) -> str:
-        """Return the options that ask for these tiles and blocks.
+        """Return the settings of ``tile`` that produce this layout.
 
         Args:
-            by_block: Whether whole scenes are dealt where nothing is said.
-            overlap: Whether the overlap is to be named too.
+            by_block: Whether ``split_by`` must be named, since whole scenes are its default.
+            overlap: Whether to name the overlap, too.
         """
-        size = f"--size {self.size}{f' --overlap {self.overlap}' if overlap else ''}"
-        return size if self.whole_scenes else f"{size} --block {self.block}{' --split-by block' if by_block else ''}"
+        size = f"`size={self.size}`{f' `overlap={self.overlap}`' if overlap else ''}"
+        by_blocks = " `split_by='block'`" if by_block else ""
+        return size if self.whole_scenes else f"{size} `block={self.block}`{by_blocks}"
 
     def lay(self, number: int, block: Block, split: str, info: SceneInfo) -> list[Planned]:
-        """Lay tiles into a block of a scene. Only those of train overlap, or lie at random."""
+        """Place tiles in a block of a scene. Only training tiles overlap or are placed at random."""
         overlap = self.overlap if split == "train" else 0
         if split == "train" and self.at_random:
             rng = np.random.default_rng((self.seed, _PLACE, number))
@@ -116,7 +117,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Existing:
-    """Tiles that are there already, which new ones must not leak into.
+    """Tiles of the tile set that is added to, which new tiles must not leak into.
 
     Args:
         places: Where they lie.
@@ -127,7 +128,7 @@ class Existing:
     splits: np.ndarray
 
     def of(self, *splits: str) -> Places:
-        """Return where the tiles of some splits lie."""
+        """Return the extents of the tiles of some splits."""
         return self.places[np.isin(self.splits.astype(str), splits)]
 
 
@@ -136,15 +137,15 @@ def deal(
 ) -> list[str]:
     """Give each block a split.
 
-    Regions have theirs, and so have scenes that were given for one. Blocks that show the same ground, in several
-    scenes, get the same one; so do those that show the ground of existing tiles. The others are dealt so that areas
-    come close to the shares, and that each split holds every class where that can be.
+    Regions, and scenes with an assigned split, keep theirs. Blocks of several scenes that show the same ground get the
+    same split, and blocks that show the ground of existing tiles get theirs. The others are assigned so that areas
+    approach the shares and each split holds every class, if possible.
 
     Args:
         found: Blocks with labelled pixels.
         infos: Their scenes.
         layout: How tiles are laid out.
-        existing: Tiles that are there already.
+        existing: Tiles of the tile set that is added to.
         crs: CRS to compare footprints in.
 
     Raises:
@@ -170,7 +171,7 @@ def deal(
 
 
 def _merge(units: Sequence[int], groups: np.ndarray) -> list[int]:
-    """Return for each block the first unit of all that are tied together, by unit or by ground."""
+    """Return for each block the first unit of its connected component, linked by unit or by shared ground."""
     parent = {unit: unit for unit in units}
 
     def root(unit: int) -> int:
@@ -185,7 +186,7 @@ def _merge(units: Sequence[int], groups: np.ndarray) -> list[int]:
 
 
 def _given(places: Places, existing: Existing, roots: Sequence[int]) -> dict[int, str]:
-    """Return the split of those roots whose ground existing tiles cover."""
+    """Return the split of the roots whose ground is covered by existing tiles."""
     tiles = existing.places
     parts: dict[tuple[int, str], float] = {}
     for split in SPLITS:
@@ -199,10 +200,10 @@ def _given(places: Places, existing: Existing, roots: Sequence[int]) -> dict[int
 def without_leaks(
     planned: Sequence[Planned], infos: Sequence[SceneInfo], layout: Layout, existing: Existing, crs: str | None
 ) -> list[Planned]:
-    """Leave out tiles that share ground with those of another split.
+    """Drop tiles that share ground with tiles of another split.
 
-    Tiles that are there already stay. Of new ones train gives way to val and test, and val to test. Training tiles
-    keep the buffer, too.
+    Existing tiles stay. Of new ones, train yields to val and test, and val yields to test. Training tiles also keep
+    the buffer.
     """
     places = Places.of(infos, [p.scene for p in planned], [p.placement.window for p in planned], crs)
     splits = np.array([p.split for p in planned], dtype=object)
@@ -219,7 +220,7 @@ def without_leaks(
 
 
 def in_reading_order(planned: Sequence[Planned]) -> list[Planned]:
-    """Sort tiles by scene, row and column, and number those that lie at one place, as regions may have them."""
+    """Sort tiles by scene, row and column, and number those at the same position (of several regions)."""
 
     def place(tile: Planned) -> tuple[int, int, int]:
         return tile.scene, int(tile.placement.window.row_off), int(tile.placement.window.col_off)

@@ -1,4 +1,4 @@
-"""Regions that the user drew: each polygon belongs to a split."""
+"""Split regions: polygons drawn by the user, each with its split."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Region:
     shape: Any
 
     def touches(self, scene: SceneInfo, window: Window) -> bool:
-        """Tell whether the region reaches into a window."""
+        """Tell whether the region overlaps a window."""
         return bool(shapely.area(shapely.intersection(self.shape, window_outline(scene, window))) > 0)
 
     def covers(self, scene: SceneInfo, window: Window) -> np.ndarray:
@@ -83,8 +83,8 @@ class Regions:
         path, field = file_and_name(text)
         if not (path and field):
             raise UsageError(
-                f"--split-by takes block, scene, or a file and its attribute, not {text!r}.",
-                hint="For example: --split-by regions.gpkg:split",
+                f"`split_by` takes block, scene, or a vector file and its attribute, not {text!r}.",
+                hint="For example: `split_by='regions.gpkg:split'`",
             )
         layer = VectorLayer.open(path)
         layer.require(field)
@@ -95,7 +95,7 @@ class Regions:
         known = [shape is not None and split in SPLITS for shape, split in zip(shapes, splits, strict=True)]
         others = sorted({split for split in splits if split not in SPLITS})
         if others:
-            log.warning("%s: polygons whose %s is %s are not used.", path, field, " or ".join(map(repr, others[:5])))
+            log.warning("%s: ignoring polygons whose %s is %s.", path, field, " or ".join(map(repr, others[:5])))
         if not any(known):
             raise LabelError(f"No polygon of {path} has train, val or test for {field!r}.")
         chosen = np.flatnonzero(known)

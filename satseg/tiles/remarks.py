@@ -1,4 +1,4 @@
-"""What is odd about the values of train tiles: bands of one value, and nodata values that no file declares."""
+"""Find suspicious bands in training tiles: bands of one value, and nodata values that no file declares."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _APART = 5  # ranges of all other values
 
 
 def remarks_on_bands(tile_set: TileSet) -> list[str]:
-    """Return a sentence for each band of the train tiles that will not serve a network as it is."""
+    """Return a sentence for each band of the train tiles that a network cannot use as it is."""
     index = tile_set.index
     train = index[(index["split"] == "train") & (index["weight"] > 0)]["tile"].tolist()
     if not train:
         return []
     names = tile_set.bands.names
     constant = [
-        f"In the train tiles, {phrase}: a network learns nothing of this band. Leave it out with --bands."
+        f"In the train tiles, {phrase}: a network learns nothing from this band. Exclude it with `bands`."
         for phrase in constant_bands(tile_set.statistics, names)
     ]
     suspects = suspected_nodata(read_moments(tile_set.path, train))

@@ -1,4 +1,4 @@
-"""Tables that list scenes, the labels of each, and if need be its split and weight."""
+"""Tables of scenes: their labels and, optionally, split and weight."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NEEDED = ("scene", "labels")
 _COLUMNS = (*_NEEDED, "split", "weight")
 _ADDED = ("", "unnamed: 0", "index", "geometry", "__index_level_0__")  # by programs, unasked
 _FEW = 3  # rows that a message names
-_EXAMPLE = "A table of scenes has the columns scene and labels, and if you like split (train, val, test) and weight."
+_EXAMPLE = "A table of scenes has the columns scene and labels and, optionally, split (train, val, test) and weight."
 _Row = tuple[int, Mapping[str, str]]
 
 
@@ -34,10 +34,10 @@ class LabelledScene:
     """A scene with its labels.
 
     Args:
-        scene: File, URL or GDAL's name of the scene.
-        labels: Those of its labels: class rasters and vector files; later ones lie on top.
+        scene: File, URL or GDAL name of the scene.
+        labels: Class rasters and vector files of its labels; later ones are drawn on top.
         split: ``train``, ``val`` or ``test``; None leaves it open.
-        weight: How often its tiles are drawn in training, relative to the others; 0 leaves them out.
+        weight: How often its tiles are drawn in training, relative to the others; 0 excludes them.
     """
 
     scene: str
@@ -47,10 +47,10 @@ class LabelledScene:
 
 
 def read_scene_table(path: str | Path) -> list[LabelledScene]:
-    """Read a CSV or Parquet file with the columns scene and labels, and if need be split and weight.
+    """Read a CSV or Parquet file with the columns scene and labels and, optionally, split and weight.
 
-    Paths are relative to the folder of the table. A scene may have several rows: labels of later ones lie on top.
-    Rows without labels are left out with a warning. Weights may have a decimal comma.
+    Paths are relative to the folder of the table. A scene may have several rows; labels of later rows are drawn on top.
+    Rows without labels are skipped with a warning. Weights may have a decimal comma.
 
     Returns:
         The scenes in the order of the table.
@@ -66,7 +66,7 @@ def read_scene_table(path: str | Path) -> list[LabelledScene]:
     unlabelled = [(number, cells) for number, cells in rows if not cells.get("labels")]
     rows = [(number, cells) for number, cells in rows if cells.get("labels")]
     if unlabelled:
-        log.warning("%s: left out for want of labels: %s.", path, _spell_rows(unlabelled, "scene"))
+        log.warning("%s: skipping scenes without labels: %s.", path, _spell_rows(unlabelled, "scene"))
     if not rows:
         raise UsageError(f"The table {path} lists no scene with labels.", hint=_EXAMPLE)
     files = _files(table.parent, {cells[column] for _, cells in rows for column in _NEEDED})
@@ -91,7 +91,7 @@ def read_scene_table(path: str | Path) -> list[LabelledScene]:
 
 
 def _read(path: Path) -> tuple[Sequence[str], list[_Row]]:
-    """Return the columns of a table, and the number and cells of each row: that of the line, where it has lines."""
+    """Return the columns of a table, and the number (of the line, in CSV) and cells of each row."""
     try:
         with path.open("rb") as file:  # pyarrow may take a name for a URI
             if file.read(4) == b"PAR1":
@@ -136,11 +136,11 @@ def _check_columns(path: str | Path, columns: Sequence[str]) -> None:
         f"{name!r} (did you mean {other!r}?)" if (other := meant(name, lacking)) else f"{name!r}" for name in unknown
     ]
     if told:
-        log.warning("%s: columns that are not read: %s.", path, ", ".join(told))
+        log.warning("%s: ignoring unknown columns: %s.", path, ", ".join(told))
 
 
 def _splits(path: str | Path, rows: Sequence[_Row]) -> list[str | None]:
-    """Return the split of each row; None for all where the table says nothing of splits."""
+    """Return the split of each row; None for all rows of a table without splits."""
     given = [cells.get("split", "").lower() for _, cells in rows]
     wrong = [row for row, split in zip(rows, given, strict=True) if split and split not in SPLITS]
     if wrong:
@@ -149,7 +149,7 @@ def _splits(path: str | Path, rows: Sequence[_Row]) -> list[str | None]:
         near = [f"{found[0]!r} by {name!r}" for name, found in alike.items() if found]
         meant = f" Did you mean {', '.join(near[:_FEW])}?" if near else ""
         raise UsageError(
-            f"{path} names splits that there are not: {_spell_rows(wrong, 'split')}.",
+            f"{path} has unknown splits: {_spell_rows(wrong, 'split')}.",
             hint=f"Splits are {', '.join(SPLITS)}.{meant}",
         )
     open_ones = [number for (number, _), split in zip(rows, given, strict=True) if not split]
@@ -163,8 +163,8 @@ def _weights(path: str | Path, rows: Sequence[_Row]) -> list[float]:
     wrong = [row for row, weight in zip(rows, weights, strict=True) if not 0 <= weight < math.inf]
     if wrong:
         raise UsageError(
-            f"{path} holds weights that are not 0 or more: {_spell_rows(wrong, 'weight')}.",
-            hint="A tile of weight 2 is drawn twice as often as one of 1; 0 leaves it out.",
+            f"{path} has weights that are not numbers >= 0: {_spell_rows(wrong, 'weight')}.",
+            hint="A tile of weight 2 is drawn twice as often as one of weight 1; 0 excludes it.",
         )
     return weights
 
@@ -177,7 +177,7 @@ def _number(text: str) -> float:
 
 
 def _files(folder: Path, names: Iterable[str]) -> dict[str, str]:
-    """Return the path of each name: it lies in the folder unless it is absolute, a URL, or a name of GDAL's own."""
+    """Resolve names against a folder, except absolute paths, URLs and names such as ``/vsi...`` of GDAL."""
     beside = {name: str(folder / name) for name in names}
     return {name: at if _exists(at) or is_local_file(split_layer(name)[0]) else name for name, at in beside.items()}
 
@@ -205,9 +205,9 @@ def _refuse_missing(path: str | Path, rows: Sequence[_Row], files: Mapping[str, 
 
 
 def _other_slashes(names: Collection[str]) -> str:
-    """Return advice where names part folders as Windows does, and this machine does not."""
+    """Return advice where names use the path separator of Windows on another system."""
     windows = os.sep == "/" and any("\\" in name for name in names)
-    return " Here / parts folders, and \\ does not." if windows else ""
+    return " On this system / separates folders, not \\." if windows else ""
 
 
 def _refuse(path: str | Path, lack: str, numbers: Sequence[int]) -> None:

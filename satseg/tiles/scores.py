@@ -1,4 +1,4 @@
-"""Scores of tiles in the index, where QGIS can colour the footprints by them."""
+"""Write scores of tiles into the index, so that QGIS can colour the footprints by them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ from satseg.tiles.index import read_table
 def write_scores(folder: Path, tiles: Sequence[str], columns: Mapping[str, Sequence[float | str]]) -> None:
     """Set columns of the index of a tile set, tile by tile.
 
-    The index is read again first: what a user changed in the meantime stays as it is. It is replaced as a whole, so
-    that it is complete at every moment.
+    The index is read again first, so that changes by the user are kept, and replaced atomically.
 
     Args:
         folder: Folder of the tile set.
         tiles: Names of the tiles.
-        columns: Values in that order by name of the column; tiles that are not named get none.
+        columns: Values in that order by column name; other tiles get none.
 
     Raises:
         OutputError: The index cannot be written.

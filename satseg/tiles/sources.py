@@ -1,4 +1,4 @@
-"""How the scenes of a tile set are opened."""
+"""Open the scenes of a tile set, resampled and with extra bands as needed."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ AnyScene = Scene | ResampledScene | ExtendedScene
 
 @dataclass(frozen=True)
 class SceneFiles:
-    """The files of one scene, and what is made of them.
+    """The files of one scene, and how they are opened.
 
     Args:
         source: Files and bands of the scene.
-        gsd: Ground metres per pixel to bring it to; None leaves it as it is.
+        gsd: Resolution to resample to, in metres per pixel; None does not resample.
         extra: Rasters that are warped onto its grid, whose bands follow.
-        split: The split that it was given for; None leaves that open.
+        split: Split that the user assigned to it, or None.
         weight: How often its tiles are drawn in training, relative to the others.
     """
 

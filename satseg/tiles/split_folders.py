@@ -1,4 +1,4 @@
-"""Folders that part a data set into train, val and test, as many are published."""
+"""Detect data sets that are published in folders named train, val and test."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SPLITS = {
 
 
 def warn_of_split_folders(files: Sequence[Sequence[str]], patterns: Sequence[str] = ()) -> None:
-    """Warn where scenes that are about to be dealt to the splits lie in folders of several splits already.
+    """Warn where scenes that are about to be assigned to splits already lie in folders named by split.
 
     Args:
         files: Path of each scene, and that of its labels if it has its own.
@@ -41,7 +41,7 @@ def warn_of_split_folders(files: Sequence[Sequence[str]], patterns: Sequence[str
     splits = [split for split in SPLITS if split in found]
     calls = [_options(split, *found[split], patterns) + (" --append" if split != splits[0] else "") for split in splits]
     log.warning(
-        "Scenes of the folders %s are dealt to the splits anew. To keep the splits that they come with: %s",
+        "The scenes of the folders %s will be assigned to new splits. To keep their splits, run: %s",
         ", ".join(printable(found[split][0]) for split in splits),
         "; then ".join(calls),
     )
@@ -52,7 +52,7 @@ def _options(split: str, folder: str, paths: Sequence[str], patterns: Sequence[s
     if len(patterns) == len(paths):
         narrowed = [shlex.quote(_narrowed(*pair, folder)) for pair in zip(patterns, paths, strict=True)]
         return f"--pairs {' '.join(narrowed)} --split {split}"
-    return f"the scenes of {printable(folder)} alone, with --split {split}"
+    return f"only the scenes of {printable(folder)}, with `split='{split}'`"
 
 
 def _narrowed(pattern: str, path: str, folder: str) -> str:

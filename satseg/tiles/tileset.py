@@ -1,8 +1,8 @@
 """The tile set on disk: ``images/``, ``labels/``, ``tileset.json``, the index and the moments of the tiles.
 
 The index, a GeoParquet table with one row per tile, is the user's: rows may be deleted, moved to another split, or
-given another weight, with QGIS or any other program. Everything downstream goes by it, the statistics of the bands
-too: they are merged from the moments of those tiles that are in train now.
+given another weight, with QGIS or any other program. Everything downstream follows it, including the statistics of the
+bands, which are merged from the moments of the tiles currently in train.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class Tile:
         return bands, labels, valid
 
     def shows(self, other: Tile) -> bool:
-        """Tell whether another tile shows the same pixels; one that cannot be read shows nothing."""
+        """Tell whether another tile has the same pixels; False if either cannot be read."""
         try:
             return all(map(np.array_equal, self.read()[::2], other.read()[::2]))  # images, and where they are valid
         except TileError:
@@ -149,7 +149,7 @@ class TileSet:
         leaks = tile_set.leaks()
         if leaks:
             log.warning(
-                "%s: %d tiles overlap tiles of another split, such as %s and %s; scores will be too good.",
+                "%s: %d tiles overlap tiles of another split, such as %s and %s, so scores will be too optimistic.",
                 folder,
                 len(leaks),
                 *next(iter(leaks.items())),
@@ -172,12 +172,12 @@ class TileSet:
 
     @property
     def provenance(self) -> list[dict[str, Any]]:
-        """What its tiles were made from, one entry for each time that tiles were added."""
+        """Inputs and settings its tiles were made with, one entry for each time that tiles were added."""
         return list(json.loads((self.path / HEADER).read_text(encoding="utf-8")).get("provenance", []))
 
     @property
     def contents(self) -> dict[str, str]:
-        """Path of the scene by the hash of what it shows."""
+        """Path of each scene by the hash of its content."""
         return dict(json.loads((self.path / HEADER).read_text(encoding="utf-8")).get("contents", {}))
 
     @cached_property
@@ -215,8 +215,8 @@ class TileSet:
     def leaks(self) -> dict[str, str]:
         """Return the tiles that share pixels or ground with a tile of another split, and one such tile for each.
 
-        Of two tiles the one that is named is that of train, or else that of val. Tiles of which nobody knows where
-        they lie are compared by what they show.
+        Of two tiles, the key is the one in train, or else the one in val. Tiles without a CRS are compared by their
+        pixels.
         """
         parts = [self.index[self.index["split"] == split] for split in SPLITS]
         found: dict[str, str] = {}
@@ -228,7 +228,7 @@ class TileSet:
         return self._copies() | found
 
     def _copies(self) -> dict[str, str]:
-        """Return the tiles without a place that show the very pixels of a tile of another split, and that tile."""
+        """Return the tiles without a CRS whose pixels equal those of a tile of another split, and that tile."""
         if not self.unplaced:
             return {}
         used = self.index[self.index["split"].isin(SPLITS)]
@@ -236,14 +236,14 @@ class TileSet:
         alike: dict[bytes, list[Tile]] = {}
         for row in used.to_dict("records"):
             piece = moments.get(row["tile"]) or (_measured(self.path / row["image"]) if moments else None)
-            if piece is not None and piece.squares.any():  # those of one value are alike anywhere
+            if piece is not None and piece.squares.any():  # constant tiles are equal anywhere
                 alike.setdefault(piece.key, []).append(self.tile(row))
         groups = [tiles for tiles in alike.values() if len({tile.split for tile in tiles}) > 1]
         return {one.name: other.name for tiles in groups for one, other in copies(tiles)}
 
     @property
     def unplaced(self) -> int:
-        """Scenes of which nobody knows where they lie, so that they cannot be compared with others; 0 for one scene."""
+        """Number of scenes without a CRS, which cannot be compared with others; 0 if there is only one scene."""
         scenes = self.index["scene"]
         return int(scenes[~lie_somewhere(places_of(self.index).footprints)].nunique()) if scenes.nunique() > 1 else 0
 
@@ -264,8 +264,8 @@ def write_header(
     Args:
         folder: Folder of the tile set.
         tile_set: What is described.
-        provenance: Where it comes from, ready for JSON; one entry for each time that tiles were added.
-        contents: Path of each scene by the hash of what it shows.
+        provenance: Inputs and settings, ready for JSON; one entry for each time that tiles were added.
+        contents: Path of each scene by the hash of its content.
     """
     header = {
         "format": _FORMAT,
@@ -295,8 +295,8 @@ def make_index(
         rows: One per tile: the columns of the index, and ``moments``.
         infos: The scenes.
         crs: CRS of the footprints.
-        before: A tile set whose moments come first; those of tiles that are not in its index go, which an interrupted
-            call may have left there.
+        before: Tile set that is added to, whose moments come first; those of tiles missing from its index are dropped,
+            as an interrupted run may leave them.
     """
     parts = []
     with (folder / MOMENTS).open("wb") as file, pq.ParquetWriter(file, _MOMENT_SCHEMA) as writer:
@@ -339,7 +339,7 @@ def read_moments(folder: Path, names: Sequence[str]) -> dict[str, Moments]:
 
 
 def copies(tiles: Sequence[Tile]) -> Iterator[tuple[Tile, Tile]]:
-    """Yield those of some tiles that show the very pixels of one of a later split, and that one."""
+    """Yield the tiles whose pixels equal those of a tile of a later split, and that tile."""
     ranked = sorted(tiles, key=lambda tile: SPLITS.index(tile.split))
     for number, one in enumerate(ranked):
         for other in ranked[number + 1 :]:
@@ -356,7 +356,7 @@ def batched(rows: Iterable[dict[str, Any]], size: int) -> Iterator[list[dict[str
 
 
 def _statistics(folder: Path, index: geopandas.GeoDataFrame) -> BandStatistics:
-    """Merge the moments of the tiles that are trained on; those of tiles that the user added come from their images."""
+    """Merge the moments of the training tiles; those of tiles added by the user are computed from their images."""
     train = index[(index["split"] == "train") & (index["weight"] > 0)]
     known = read_moments(folder, train["tile"].tolist())
     pieces = []
@@ -368,7 +368,7 @@ def _statistics(folder: Path, index: geopandas.GeoDataFrame) -> BandStatistics:
     if not pieces:
         raise TileError(
             f"The tile set {folder} has no tile to train on: its split train is empty.",
-            hint="Look at the columns split and weight of its index, or tile again.",
+            hint="Check the columns split and weight of its index, or tile again.",
         )
     return merge_moments(pieces)
 

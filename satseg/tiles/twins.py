@@ -1,4 +1,4 @@
-"""Scenes that are one and the same: named twice, or a copy of each other."""
+"""Hash the content of scenes, to detect copies of the same scene."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from rasterio.windows import Window
 
 from satseg.tiles.sources import AnyScene
 
-_WHOLE = 2**20  # px of a scene that is looked at as a whole
+_WHOLE = 2**20  # px; smaller scenes are hashed as a whole
 _PLACES = 3  # samples along each side of larger ones
 _SIDE = 64  # px of a sample
 
 
 def contents(scene: AnyScene) -> str | None:
-    """Return a hash of what a scene shows, wherever it lies on the ground and whatever file holds it.
+    """Return a hash of the valid pixels of a scene, independent of its file and georeference.
 
-    Large scenes are sampled at places all over; only pixels that are valid count.
+    Large scenes are sampled on a regular grid.
 
     Returns:
-        None where all that was looked at is one value: such scenes are not told apart by it.
+        None where all sampled pixels have one value, which does not identify a scene.
 
     Raises:
         ReadError: The scene cannot be read there.
