@@ -154,7 +154,11 @@ class Planner:
     crs: str | None
 
     def plan(self, layout: Layout, within: Sequence[Block] | None = None) -> Plan:
-        """Plan tiles of a layout; ``within`` are the labelled blocks of another layout, outside of which nothing is labelled.
+        """Plan tiles of a layout.
+
+        Args:
+            layout: How tiles are laid out.
+            within: Labelled blocks of another layout, outside of which nothing is labelled; None searches everywhere.
 
         Raises:
             LabelError: No label touches any scene.

@@ -36,9 +36,9 @@ def find_pairs(given: PairsSource) -> list[LabelledScene]:
     """Find the labels of each scene.
 
     In two folders, files of the same name are paired, or else files whose names vary in the same part
-    (``img_007.png`` and ``mask_007.png``). In two patterns, ``{stem}`` is the part that both names share, ``*`` any text
-    within a name and ``**`` any number of folders; all other characters match themselves. Hidden files and the tiles of
-    tile sets are ignored, unless the tile set itself is named. Scenes without labels and labels without a scene are
+    (``img_007.png`` and ``mask_007.png``). In two patterns, ``{stem}`` is the part that both names share, ``*`` any
+    text within a name and ``**`` any number of folders; all other characters match themselves. Hidden files are
+    ignored, and so are tile sets that are not named themselves. Scenes without labels and labels without a scene are
     skipped with a warning. Where the pairing is not by equal names, the first pair is logged.
 
     Args:
