@@ -16,6 +16,7 @@ import typer
 
 from satseg.arguments import join_names
 
+_TAKES_WORDS = ("--pairs",)  # all others take one value, whose parts have commas between
 _CODE = re.compile(r"`(?P<name>[a-z_][a-z0-9_.]*)(?P<place>\[\d+\])?(?:=(?P<value>[^`]*))?`")
 
 
@@ -63,7 +64,8 @@ def _flag(flag: str, value: str | None) -> str:
     if value == "False":
         return "--no-" + flag.removeprefix("--")
     try:
-        return f"{flag} {_typed(ast.literal_eval(value))}"
+        found = ast.literal_eval(value)
+        return f"{flag} {' '.join(map(_typed, found)) if flag in _TAKES_WORDS else _typed(found)}"
     except (ValueError, SyntaxError):  # no value of Python, such as a placeholder
         return f"{flag} {value}"
 

@@ -85,7 +85,7 @@ def require_pairs(given: tuple[str, str] | str | None) -> None:
 
     places = [given] if isinstance(given, str) else list(given or ())
     if absent(place for place in places if "{" not in place and "*" not in place):
-        from satseg.tiles.pairs import find_pairs
+        from satseg.tiling.pairs import find_pairs
 
         find_pairs(places)  # which says so
 

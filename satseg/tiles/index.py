@@ -21,9 +21,9 @@ from satseg.files.names import open_raster
 from satseg.geo.crs import is_geographic, same_crs
 from satseg.raster.scene import Scene
 from satseg.records import BandSpec
+from satseg.tiles.extents import Extents
 from satseg.tiles.globe import GLOBE, in_degrees
-from satseg.tiles.layout import SPLITS
-from satseg.tiles.places import Places
+from satseg.tiles.splits import SPLITS
 
 log = logging.getLogger("satseg")
 
@@ -197,15 +197,15 @@ class IndexReader:
             )
 
 
-def places_of(index: geopandas.GeoDataFrame) -> Places:
+def extents_of(index: geopandas.GeoDataFrame) -> Extents:
     """Return the windows and footprints of the tiles of an index."""
     windows = index[_WINDOW].to_numpy(dtype=np.int64)
     scenes = index["scene"].to_numpy(dtype=object)
     if index.crs is None:
-        return Places(scenes, windows, np.full(len(index), None, dtype=object), geographic=False)
+        return Extents(scenes, windows, np.full(len(index), None, dtype=object), geographic=False)
     crs = index.crs.to_wkt()
     geometry = index.geometry.to_crs(GLOBE) if is_geographic(crs) and not in_degrees(crs) else index.geometry
-    return Places(scenes, windows, shapely.force_2d(geometry.to_numpy()), is_geographic(crs))
+    return Extents(scenes, windows, shapely.force_2d(geometry.to_numpy()), is_geographic(crs))
 
 
 def brought_to(index: geopandas.GeoDataFrame, crs: str | None) -> geopandas.GeoDataFrame:

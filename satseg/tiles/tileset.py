@@ -33,9 +33,9 @@ from satseg.raster.bands import Moments, merge_moments
 from satseg.raster.scene import Scene
 from satseg.records import BandSpec, BandStatistics, SceneInfo
 from satseg.results import Size
-from satseg.tiles.index import IndexReader, pixels_column, places_of
-from satseg.tiles.layout import SPLITS
-from satseg.tiles.places import footprints_of, lie_somewhere, overlapped
+from satseg.tiles.extents import footprints_of, lie_somewhere, overlapped
+from satseg.tiles.index import IndexReader, extents_of, pixels_column
+from satseg.tiles.splits import SPLITS
 
 log = logging.getLogger("satseg")
 
@@ -222,7 +222,7 @@ class TileSet:
         found: dict[str, str] = {}
         for number, mine in enumerate(parts[:-1]):
             others = pandas.concat(parts[number + 1 :])
-            partner = overlapped(places_of(mine), places_of(others))
+            partner = overlapped(extents_of(mine), extents_of(others))
             names = others["tile"].to_numpy()
             found |= {tile: names[at] for tile, at in zip(mine["tile"], partner.tolist(), strict=True) if at >= 0}
         return self._copies() | found
@@ -245,7 +245,7 @@ class TileSet:
     def unplaced(self) -> int:
         """Number of scenes without a CRS, which cannot be compared with others; 0 if there is only one scene."""
         scenes = self.index["scene"]
-        return int(scenes[~lie_somewhere(places_of(self.index).footprints)].nunique()) if scenes.nunique() > 1 else 0
+        return int(scenes[~lie_somewhere(extents_of(self.index).footprints)].nunique()) if scenes.nunique() > 1 else 0
 
     def pixels(self) -> dict[str, dict[str, int]]:
         """Count labelled pixels by split and class name."""

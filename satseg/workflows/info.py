@@ -24,7 +24,7 @@ from satseg.records import BandSpec, BandStatistics, SceneInfo
 from satseg.results import Result
 from satseg.runs import Run
 from satseg.signatures import checked_with
-from satseg.tiles.layout import SPLITS
+from satseg.tiles.splits import SPLITS
 from satseg.tiles.tileset import TileSet
 
 _VECTORS = (".gpkg", ".geojson", ".geojsonl", ".json", ".shp", ".fgb", ".parquet", ".kml", ".gml")

@@ -27,8 +27,8 @@ from satseg.raster.source import SceneSource
 from satseg.records import EvaluationReport, PlaceScore, Progress
 from satseg.runs import Run
 from satseg.tiles.batches import TileReader
-from satseg.tiles.layout import SPLITS
 from satseg.tiles.scores import write_scores
+from satseg.tiles.splits import SPLITS
 from satseg.tiles.tileset import TileSet
 from satseg.workflows.compare import Comparison
 from satseg.workflows.label_reading import LabelReading

@@ -18,8 +18,8 @@ from satseg.geo.grid import Grid
 from satseg.labels.labels import Labels, LabelSource
 from satseg.labels.raster_labels import RasterLabels
 from satseg.records import Progress, ProgressEvent, SceneInfo
-from satseg.tiles.pairs import find_pairs
-from satseg.tiles.scene_table import LabelledScene
+from satseg.tiling.pairs import find_pairs
+from satseg.tiling.scene_table import LabelledScene
 
 log = logging.getLogger("satseg")
 

@@ -20,23 +20,20 @@ from satseg.outputs.writable import check_folder
 from satseg.progress import automatic
 from satseg.records import Progress, TileSummary
 from satseg.signatures import checked
-from satseg.tiles.build import Builder
-from satseg.tiles.cut import TileFilter
 from satseg.tiles.ownership import check_own
-from satseg.tiles.pairs import find_pairs, pairs_inputs
-from satseg.tiles.regions import Regions
 from satseg.tiles.tileset import TileSet
-from satseg.workflows.tile_job import TileJob
-from satseg.workflows.tile_options import TileOptions
-from satseg.workflows.tile_provenance import (
+from satseg.tiling.appending import TileOptions
+from satseg.tiling.build import Builder
+from satseg.tiling.cut import TileFilter
+from satseg.tiling.pairs import find_pairs, pairs_inputs
+from satseg.tiling.provenance import (
     is_joined,
     is_pending,
     provenance_of,
     recall,
     with_its_choice,
 )
-from satseg.workflows.tile_scenes import GivenScenes, describe_all, unique_names
-from satseg.workflows.tile_settings import (
+from satseg.tiling.request import (
     Lengths,
     asked_for,
     by_number,
@@ -48,7 +45,10 @@ from satseg.workflows.tile_settings import (
     outline_width,
     whole_pixels,
 )
-from satseg.workflows.tile_warnings import warn_of_changes
+from satseg.tiling.run import TileJob
+from satseg.tiling.scenes import GivenScenes, describe_all, unique_names
+from satseg.tiling.split_regions import SplitRegions
+from satseg.tiling.warnings import warn_of_changes
 
 log = logging.getLogger("satseg")
 
@@ -253,10 +253,10 @@ def tile(  # noqa: PLR0913 - one word each, as on the command line
             names=unique_names([files.source.stem for files in described.sources], base),
             labels=source,
             layout=layout,
-            worth=TileFilter(
+            tile_filter=TileFilter(
                 options.min_valid, options.keep_empty, known_classes(options.min_pixels or {}, source.classes)
             ),
-            regions=None if options.regions is None else Regions.read(options.split_by or ""),
+            regions=None if options.regions is None else SplitRegions.read(options.split_by or ""),
             threads=threads or min(available_cores(), _MOST_THREADS),
             progress=progress,
         )

@@ -17,8 +17,8 @@ from satseg.evaluation.tiles import score_tiles
 from satseg.files.fingerprint import fingerprint_of_files
 from satseg.raster.values import ValueRange
 from satseg.records import EvaluationReport, Progress, as_json, no_progress
+from satseg.tiles.band_checks import band_warnings
 from satseg.tiles.batches import TileReader
-from satseg.tiles.remarks import remarks_on_bands
 from satseg.tiles.tileset import Tile, TileSet
 from satseg.training.devices import total_over
 from satseg.training.loop import Network
@@ -73,7 +73,7 @@ class TrainingData:
             )
         if val_split != "val":
             log.warning("Weights are chosen by the tiles of %s; their scores are too good to trust.", val_split)
-        for remark in remarks_on_bands(tile_set):
+        for remark in band_warnings(tile_set):
             log.warning("%s", remark)
         values = ValueRange.of(tile_set.statistics)
         reader = TileReader(tile_set.tile_size, cache_bytes=cache_bytes, values=values)

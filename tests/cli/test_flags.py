@@ -11,7 +11,8 @@ import pytest
 from satseg.cli.flags import with_flags
 
 FLAGS = {
-    name: "--" + name.replace("_", "-") for name in ("gsd", "resume", "overwrite", "class_map", "min_area", "bands")
+    name: "--" + name.replace("_", "-")
+    for name in ("gsd", "resume", "overwrite", "class_map", "min_area", "bands", "pairs")
 }
 OTHERS = {"tile": {"size": "--size", "gsd": "--gsd"}, "train": {"epochs": "--epochs", "pictures": "--pictures"}}
 
@@ -25,6 +26,7 @@ OTHERS = {"tile": {"size": "--size", "gsd": "--gsd"}, "train": {"epochs": "--epo
         ("Drop `resume=False`.", "Drop --no-resume."),
         ("Pass `bands=[4, 3, 2]`.", "Pass --bands 4,3,2."),
         ("Pass `bands=('a, b', 'c')`.", """Pass --bands '"a, b",c'."""),
+        ("Pass `pairs=('images', 'the masks')`.", "Pass --pairs images 'the masks'."),
         ("`class_map={0: 'background', 1: 'a b'}`", "--class-map '0=background,1=a b'"),
         ("Such as `class_map={0: ...}`.", "Such as --class-map 0=...."),
         ("`min_area=0.5m2` is small.", "--min-area 0.5m2 is small."),

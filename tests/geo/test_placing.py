@@ -25,7 +25,7 @@ from satseg.geo.polygons import repair
 from satseg.labels.vector_labels import VectorLabels
 from satseg.raster.area import AreaOfInterest
 from satseg.records import BandSpec, SceneInfo
-from satseg.tiles.regions import Regions
+from satseg.tiling.split_regions import SplitRegions
 
 _LOCAL = 'LOCAL_CS["Local Coordinates (m)",UNIT["metre",1]]'
 _NATIONAL = (
@@ -245,7 +245,7 @@ def test_regions_of_splits_bend_and_turn_as_labels_do(tmp_path: Path, west: floa
     x, y = Transformer.from_crs(4326, 32633, always_xy=True).transform(14.5, 60)
     scene = _scene(Affine(1, 0, x - 64, 0, -1, y + 64), "EPSG:32633", 128, 128)
     window = Window(0, 0, 128, 128)
-    (region,) = Regions.read(f"{tmp_path / 'a.gpkg'}:split").on(scene)
+    (region,) = SplitRegions.read(f"{tmp_path / 'a.gpkg'}:split").on(scene)
     expected = _centres_inside(shapely.box(14, 58, 16, 60), 4326, scene, window)
 
     assert 0 < expected.mean() < 1

@@ -55,5 +55,5 @@ def test_links_to_other_folders_are_no_tiles(tile_set: Path, tmp_path: Path) -> 
 def test_any_other_folder_is_no_tile_set(tmp_path: Path) -> None:
     check_own(tmp_path)
     (tmp_path / "thesis.docx").touch()
-    with pytest.raises(OutputError, match=r"is no tile set .* holds thesis\.docx, which satseg did not write"):
+    with pytest.raises(OutputError, match=r"is not a tile set .* holds thesis\.docx, which satseg did not write"):
         check_own(tmp_path)

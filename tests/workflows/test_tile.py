@@ -168,7 +168,7 @@ def test_only_a_tile_set_is_replaced(tmp_path: Path, scene: Path, labels: Path, 
     thesis.mkdir()
     for file in (thesis / "thesis.docx", notes):
         file.write_text("years of work")
-    with pytest.raises(OutputError, match=r"thesis is no tile set .* holds thesis\.docx"):
+    with pytest.raises(OutputError, match=r"thesis is not a tile set .* holds thesis\.docx"):
         tile([scene], labels=labels, output=thesis, overwrite=True, resume=resume)
     with pytest.raises(OutputError, match=r"notes\.txt is a file"):
         tile([scene], labels=labels, output=notes, overwrite=True, resume=resume)

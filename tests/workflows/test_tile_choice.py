@@ -55,7 +55,7 @@ def test_the_options_that_are_named_fill_the_splits(
     tmp_path: Path, scene: Path, labels: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     tile(scene, labels=labels, output=tmp_path / "a", size=256, block=512)
-    assert caplog.messages == ["No tile for val and test: --size 128 --block 256 would fill train, val and test."]
+    assert caplog.messages == ["No tile for val and test: `size=128` `block=256` would fill train, val and test."]
     summary = tile(scene, labels=labels, output=tmp_path / "b", size=128, block=256)
     assert all(summary.tiles.values())
     assert len(caplog.messages) == 1
@@ -110,7 +110,7 @@ def test_a_buffer_that_leaves_nothing_to_train_on_is_told_before_any_work(
     with pytest.raises(TileError, match=told):
         tile(scene, labels=labels, output=tmp_path / "tiles", size=64, block=128, buffer="150px")
     assert not (tmp_path / "tiles").exists()
-    told = r"No tile is left for training: --size \d+ --block \d+ would fill train, val and test\."
+    told = r"No tile is left for training: `size=\d+` `block=\d+` would fill train, val and test\."
     with pytest.raises(TileError, match=told):
         tile(scene, labels=labels, output=tmp_path / "tiles", size=64, block=64, buffer="70px")
 
@@ -119,7 +119,7 @@ def test_one_scene_that_is_dealt_as_a_whole_is_told_of(
     tmp_path: Path, scene: Path, labels: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     tile(scene, labels=labels, output=tmp_path / "tiles", split_by="scene")
-    assert "--size 128 --block 256 --split-by block would fill train, val and test." in caplog.text
+    assert "`size=128` `block=256` `split_by='block'` would fill train, val and test." in caplog.text
 
 
 def test_two_pairs_are_dealt_in_blocks(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

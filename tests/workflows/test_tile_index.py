@@ -97,7 +97,7 @@ def test_weights_left_empty_are_one(tiles: Path) -> None:
         (lambda index: index.assign(weight=-1.0), "weight of the tile .* is not a number of 0 or more"),
         (lambda index: index.drop(columns="split"), "lacks the column 'split'"),
         (lambda index: index.drop(columns="pixels_houses"), "lacks the column 'pixels_houses'"),
-        (lambda index: index.assign(tile="one"), "The tile one stands twice"),
+        (lambda index: index.assign(tile="one"), "The tile one is listed twice"),
         (lambda index: index.assign(weight=np.inf), "weight of the tile .* is not a number of 0 or more"),
         (lambda index: index.assign(weight="often"), "weight of the tile .* is not a number of 0 or more, but 'often'"),
         (lambda index: index.assign(row=2.5), "The row of the tile .* is not a whole number of 0 or more, but 2.5"),
@@ -185,7 +185,7 @@ def test_an_index_that_lost_its_geometries_is_still_one(tiles: Path, caplog: pyt
     pandas.read_parquet(tiles / INDEX).iloc[:, ::-1].to_parquet(tiles / INDEX)
     with caplog.at_level(logging.WARNING, "satseg"):
         after = TileSet.open(tiles)
-    assert "is a table without geometries" in caplog.text
+    assert "has no geometries" in caplog.text
     assert [t.pixels for t in after.tiles("train")] == [t.pixels for t in before.tiles("train")]
 
 
@@ -205,7 +205,7 @@ def test_tiles_of_other_splits_are_not_used(tiles: Path, caplog: pytest.LogCaptu
     with caplog.at_level(logging.WARNING, "satseg"):
         tile_set = edit(tiles, lambda index: index.assign(split=index["split"].replace("test", "later")))
     assert tile_set.tiles("test") == []
-    assert "their split is none of train, val, test: 'later'" in caplog.text
+    assert "whose split is not one of train, val, test, but 'later'" in caplog.text
 
 
 def test_a_leak_that_the_user_made_is_warned_of(

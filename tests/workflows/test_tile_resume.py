@@ -94,7 +94,7 @@ def test_what_was_cut_is_not_cut_again(
 
 
 def test_an_interruption_says_how_to_go_on(tmp_path: Path, scene: Path, labels: Path) -> None:
-    with pytest.raises(KeyboardInterrupt, match=r"\.tiles\.satseg, and --resume goes on"):
+    with pytest.raises(KeyboardInterrupt, match=r"\.tiles\.satseg; continue with `resume=True`"):
         tile([scene], labels=labels, output=tmp_path / "tiles", size=32, progress=Stop(9))
 
 
@@ -156,8 +156,8 @@ def test_an_append_killed_while_it_joins_ends_with_the_same_bytes(
 
     arguments = {"labels": labels, "output": tmp_path / "tiles", "size": 32, "limit": 2, "append": True}
     with monkeypatch.context() as patch:
-        patch.setattr("satseg.workflows.tile_job.os.replace", stop_early)
-        patch.setattr("satseg.tiles.build.clear", lambda folder: None)
+        patch.setattr("satseg.tiling.run.os.replace", stop_early)
+        patch.setattr("satseg.tiling.build.clear", lambda folder: None)
         with suppress(KeyboardInterrupt):  # the last one comes after all is done
             tile([other], **arguments)
     assert (tmp_path / ".tiles.satseg").exists()
@@ -171,7 +171,7 @@ def test_a_kill_before_the_work_folder_goes_loses_nothing(
 ) -> None:
     work = tmp_path / ".tiles.satseg"
     with monkeypatch.context() as patch:
-        patch.setattr("satseg.tiles.build.clear", lambda folder: None)
+        patch.setattr("satseg.tiling.build.clear", lambda folder: None)
         tile([scene], labels=labels, output=tmp_path / "tiles", size=32, limit=6)
     assert (work / "journal.jsonl").exists()
     before = contents(tmp_path / "tiles")

@@ -112,7 +112,7 @@ def test_empty_tiles_of_a_raster_of_0_and_1_are_known(tmp_path: Path, scene: Pat
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"shares": (0.7, float("nan"), 0.15)}, "Shares of train, val and test must be three numbers"),
+        ({"shares": (0.7, float("nan"), 0.15)}, "shares of train, val and test must be three numbers"),
         ({"keep_empty": float("nan")}, "--keep-empty nan is no share"),
         ({"min_valid": 1.5}, "--min-valid 1.5 is no share"),
         ({"limit": 0}, "--limit 0 is not 1 or more"),

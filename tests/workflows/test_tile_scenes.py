@@ -155,8 +155,8 @@ def test_an_image_without_a_mask_is_left_out_and_named(tmp_path: Path, caplog: p
     (masks / "1.png").rename(masks / "7.png")
     with caplog.at_level(logging.WARNING, "satseg"):
         assert tile(pairs=(images, masks), output=tmp_path / "tiles").scenes == 2
-    assert "images: 1 of 3 scenes have no labels of their name and are left out: 1.png." in caplog.text
-    assert "masks: 1 of 3 files of labels belong to no scene and are left out: 7.png." in caplog.text
+    assert "images: 1 of 3 scenes have no labels and are skipped: 1.png." in caplog.text
+    assert "masks: 1 of 3 label files have no scene and are skipped: 7.png." in caplog.text
 
 
 def test_a_copy_of_an_image_is_left_out_with_its_mask_which_is_told(
@@ -381,7 +381,7 @@ def test_scenes_without_labels_are_counted_and_progress_runs_over_all_scenes(
         summary = tile(scenes, labels=labels, output=tmp_path / "tiles", progress=events.append, **WHOLE)
     assert summary.scenes == 2
     assert caplog.text.count("No label of") == 3
-    assert "Skipped: 3 more scenes for such reasons" in caplog.text
+    assert "Skipped: 3 more scenes for the same kind of reason" in caplog.text
     assert [(event.done, event.total) for event in events if event.unit == "block"] == [(1, 8), (8, 8)]
 
 
@@ -401,7 +401,7 @@ def test_scenes_that_class_rasters_say_nothing_of_are_counted_and_named(
     given = {"pairs": (images, masks)} if paired else {"scenes": sorted(images.iterdir()), "labels": [*masks.iterdir()]}
     found = tile(**given, output=tmp_path / "tiles", **WHOLE | {"size": 32})
     assert found.scenes == 2
-    assert f"meet nowhere in them: 1 of 3 scenes: {images / '1.tif'}." in caplog.text
+    assert f"Skipped 1 of 3 scenes without a pixel that is both valid and labelled: {images / '1.tif'}." in caplog.text
 
 
 def test_a_hundred_small_scenes_are_cut_without_a_block_size(tmp_path: Path) -> None:

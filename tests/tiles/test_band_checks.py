@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from satseg.raster.bands import Moments
-from satseg.tiles.remarks import suspected_nodata
+from satseg.tiles.band_checks import suspected_nodata
 
 
 def moments(*ranges: tuple[float, float]) -> dict[str, Moments]:

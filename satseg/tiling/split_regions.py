@@ -22,7 +22,7 @@ from satseg.geo.vector_layer import VectorLayer
 from satseg.labels.vector_labels import window_outline
 from satseg.raster.scene import window_transform
 from satseg.records import SceneInfo
-from satseg.tiles.layout import SPLITS
+from satseg.tiles.splits import SPLITS
 
 log = logging.getLogger("satseg")
 
@@ -30,7 +30,7 @@ _ROUNDING = 1e-6  # pixels: a region that was drawn along pixels must not take i
 
 
 @dataclass(frozen=True)
-class Region:
+class SplitRegion:
     """A polygon on the grid of a scene.
 
     Args:
@@ -57,7 +57,7 @@ class Region:
 
 
 @dataclass(frozen=True, eq=False)
-class Regions:
+class SplitRegions:
     """Polygons with splits, in the CRS of their file.
 
     Args:
@@ -73,7 +73,7 @@ class Regions:
     crs: str | None
 
     @classmethod
-    def read(cls, text: str) -> Regions:
+    def read(cls, text: str) -> SplitRegions:
         """Read ``regions.gpkg:split``: a vector file, and the attribute that holds train, val or test.
 
         Raises:
@@ -101,7 +101,7 @@ class Regions:
         chosen = np.flatnonzero(known)
         return cls(path, np.array(shapes, dtype=object)[chosen], tuple(splits[i] for i in chosen), layer.crs)
 
-    def on(self, scene: SceneInfo) -> list[Region]:
+    def on(self, scene: SceneInfo) -> list[SplitRegion]:
         """Return the regions that touch a scene.
 
         Raises:
@@ -115,7 +115,7 @@ class Regions:
             inside = None if shape is None else shapely.intersection(shape, whole)
             window = None if inside is None or inside.area == 0 else _pixels_around(scene, inside)
             if window is not None and window.width > 0 and window.height > 0:
-                found.append(Region(window, self.splits[number], shape))
+                found.append(SplitRegion(window, self.splits[number], shape))
         return found
 
     def _near(self, boxes: Sequence[Bounds] | None) -> np.ndarray:

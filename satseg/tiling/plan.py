@@ -14,11 +14,12 @@ from satseg.classes import IGNORE_INDEX
 from satseg.labels.labels import Labels
 from satseg.raster.values import ValueRange
 from satseg.records import SceneInfo
-from satseg.tiles.cut import Planned
-from satseg.tiles.layout import SPLITS, assign_splits, blocks, place_at_random, place_tiles
-from satseg.tiles.places import Places, covered, follow, overlapping
-from satseg.tiles.regions import Region, Regions
-from satseg.tiles.sources import AnyScene
+from satseg.tiles.extents import Extents, covered, group_by_overlap, overlapping
+from satseg.tiles.splits import SPLITS
+from satseg.tiling.cut import PlannedTile
+from satseg.tiling.layout import balance_splits, blocks, place_at_random, place_tiles
+from satseg.tiling.sources import AnyScene
+from satseg.tiling.split_regions import SplitRegion, SplitRegions
 
 _PLACE = 2  # sub-stream of the seed's randomness: where random tiles lie
 _CHUNK = 2**22  # pixels that are read at once to count
@@ -40,7 +41,7 @@ class Block:
     scene: int
     window: Window
     pixels: tuple[int, ...] = ()
-    region: Region | None = None
+    region: SplitRegion | None = None
     split: str | None = None
 
     @property
@@ -78,7 +79,7 @@ class Layout:
     shares: tuple[float, ...]
     seed: int
 
-    def part(self, number: int, info: SceneInfo, regions: Regions | None, split: str | None = None) -> list[Block]:
+    def part(self, number: int, info: SceneInfo, regions: SplitRegions | None, split: str | None = None) -> list[Block]:
         """Divide a scene into blocks; ``split`` is the one assigned to the scene, if any."""
         if regions is not None:
             return [Block(number, region.window, region=region) for region in regions.on(info)]
@@ -87,7 +88,7 @@ class Layout:
         windows = blocks(info.height, info.width, block=self.block, size=self.size)
         return [Block(number, window, split=split) for window in windows]
 
-    def dealt(self, *, drawn: bool) -> int | None:
+    def block_side(self, *, drawn: bool) -> int | None:
         """Return the side of the blocks; None where whole scenes or regions (``drawn``) are assigned to splits."""
         return None if drawn or self.whole_scenes else self.block
 
@@ -102,7 +103,7 @@ class Layout:
         by_blocks = " `split_by='block'`" if by_block else ""
         return size if self.whole_scenes else f"{size} `block={self.block}`{by_blocks}"
 
-    def lay(self, number: int, block: Block, split: str, info: SceneInfo) -> list[Planned]:
+    def lay(self, number: int, block: Block, split: str, info: SceneInfo) -> list[PlannedTile]:
         """Place tiles in a block of a scene. Only training tiles overlap or are placed at random."""
         overlap = self.overlap if split == "train" else 0
         if split == "train" and self.at_random:
@@ -112,11 +113,11 @@ class Layout:
             placed = place_tiles(block.window, size=self.size, overlap=overlap)
         if block.region is not None:
             placed = [placement for placement in placed if block.region.touches(info, placement.window)]
-        return [Planned(block.scene, number, split, placement, block.region) for placement in placed]
+        return [PlannedTile(block.scene, number, split, placement, block.region) for placement in placed]
 
 
 @dataclass(frozen=True)
-class Existing:
+class ExistingTiles:
     """Tiles of the tile set that is added to, which new tiles must not leak into.
 
     Args:
@@ -124,18 +125,18 @@ class Existing:
         splits: (N,) split of each.
     """
 
-    places: Places
+    places: Extents
     splits: np.ndarray
 
-    def of(self, *splits: str) -> Places:
+    def of(self, *splits: str) -> Extents:
         """Return the extents of the tiles of some splits."""
         return self.places[np.isin(self.splits.astype(str), splits)]
 
 
-def deal(
-    found: Sequence[Block], infos: Sequence[SceneInfo], layout: Layout, existing: Existing, crs: str | None
+def assign_splits(
+    found: Sequence[Block], infos: Sequence[SceneInfo], layout: Layout, existing: ExistingTiles, crs: str | None
 ) -> list[str]:
-    """Give each block a split.
+    """Assign each block to a split.
 
     Regions, and scenes with an assigned split, keep theirs. Blocks of several scenes that show the same ground get the
     same split, and blocks that show the ground of existing tiles get theirs. The others are assigned so that areas
@@ -155,22 +156,22 @@ def deal(
     if given:
         return given
     units = [block.scene for block in found] if layout.whole_scenes else list(range(len(found)))
-    places = Places.of(infos, [block.scene for block in found], [block.window for block in found], crs)
-    groups = follow(places)
-    roots = _merge(units, groups)
-    known = _given(places, existing, roots)
+    places = Extents.of(infos, [block.scene for block in found], [block.window for block in found], crs)
+    groups = group_by_overlap(places)
+    roots = _connected(units, groups)
+    known = _splits_of_covered(places, existing, roots)
     number, distinct = pandas.factorize(np.array(roots))
     pixels = np.zeros((len(distinct), len(found[0].pixels) if found else 0), dtype=np.int64)
     np.add.at(pixels, number, np.array([block.pixels for block in found]))
     free = [n for n, root in enumerate(distinct.tolist()) if root not in known]
     if free:
         areas = pixels[free].sum(axis=1).tolist()
-        dealt = assign_splits(areas, layout.shares, layout.seed, pixels=pixels[free])
-        known |= dict(zip(distinct[free].tolist(), dealt, strict=True))
+        assigned = balance_splits(areas, layout.shares, layout.seed, pixels=pixels[free])
+        known |= dict(zip(distinct[free].tolist(), assigned, strict=True))
     return [known[root] for root in roots]
 
 
-def _merge(units: Sequence[int], groups: np.ndarray) -> list[int]:
+def _connected(units: Sequence[int], groups: np.ndarray) -> list[int]:
     """Return for each block the first unit of its connected component, linked by unit or by shared ground."""
     parent = {unit: unit for unit in units}
 
@@ -185,7 +186,7 @@ def _merge(units: Sequence[int], groups: np.ndarray) -> list[int]:
     return [root(unit) for unit in units]
 
 
-def _given(places: Places, existing: Existing, roots: Sequence[int]) -> dict[int, str]:
+def _splits_of_covered(places: Extents, existing: ExistingTiles, roots: Sequence[int]) -> dict[int, str]:
     """Return the split of the roots whose ground is covered by existing tiles."""
     tiles = existing.places
     parts: dict[tuple[int, str], float] = {}
@@ -198,14 +199,14 @@ def _given(places: Places, existing: Existing, roots: Sequence[int]) -> dict[int
 
 
 def without_leaks(
-    planned: Sequence[Planned], infos: Sequence[SceneInfo], layout: Layout, existing: Existing, crs: str | None
-) -> list[Planned]:
+    planned: Sequence[PlannedTile], infos: Sequence[SceneInfo], layout: Layout, existing: ExistingTiles, crs: str | None
+) -> list[PlannedTile]:
     """Drop tiles that share ground with tiles of another split.
 
     Existing tiles stay. Of new ones, train yields to val and test, and val yields to test. Training tiles also keep
     the buffer.
     """
-    places = Places.of(infos, [p.scene for p in planned], [p.placement.window for p in planned], crs)
+    places = Extents.of(infos, [p.scene for p in planned], [p.placement.window for p in planned], crs)
     splits = np.array([p.split for p in planned], dtype=object)
     kept = np.ones(len(planned), dtype=bool)
     for split in reversed(SPLITS):
@@ -219,10 +220,10 @@ def without_leaks(
     return [p for p, keep in zip(planned, kept.tolist(), strict=True) if keep]
 
 
-def in_reading_order(planned: Sequence[Planned]) -> list[Planned]:
+def in_reading_order(planned: Sequence[PlannedTile]) -> list[PlannedTile]:
     """Sort tiles by scene, row and column, and number those at the same position (of several regions)."""
 
-    def place(tile: Planned) -> tuple[int, int, int]:
+    def place(tile: PlannedTile) -> tuple[int, int, int]:
         return tile.scene, int(tile.placement.window.row_off), int(tile.placement.window.col_off)
 
     ordered = sorted(planned, key=place)

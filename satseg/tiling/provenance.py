@@ -14,13 +14,13 @@ from satseg.fields import typed
 from satseg.files.atomic_write import work_folder
 from satseg.outputs.claim import clear
 from satseg.records import TileSummary, as_json
-from satseg.tiles.build import is_begun
-from satseg.tiles.layout import SPLITS
-from satseg.tiles.plan import Layout
-from satseg.tiles.sources import SceneFiles
+from satseg.tiles.splits import SPLITS
 from satseg.tiles.tileset import TileSet
-from satseg.workflows.tile_options import TileOptions
-from satseg.workflows.tile_scenes import GivenScenes
+from satseg.tiling.appending import TileOptions
+from satseg.tiling.build import is_begun
+from satseg.tiling.plan import Layout
+from satseg.tiling.scenes import GivenScenes
+from satseg.tiling.sources import SceneFiles
 
 log = logging.getLogger("satseg")
 

@@ -8,14 +8,14 @@ from itertools import product
 import numpy as np
 from rasterio.windows import Window
 
-from satseg.tiles.sources import AnyScene
+from satseg.tiling.sources import AnyScene
 
 _WHOLE = 2**20  # px; smaller scenes are hashed as a whole
 _PLACES = 3  # samples along each side of larger ones
 _SIDE = 64  # px of a sample
 
 
-def contents(scene: AnyScene) -> str | None:
+def content_hash(scene: AnyScene) -> str | None:
     """Return a hash of the valid pixels of a scene, independent of its file and georeference.
 
     Large scenes are sampled on a regular grid.

@@ -11,9 +11,9 @@ from satseg.errors import TileError
 from satseg.labels.class_map import ClassMap
 from satseg.labels.labels import LabelSource
 from satseg.records import TileSummary
-from satseg.tiles.choice import Asked, Plan, Planner
-from satseg.tiles.layout import SPLITS
+from satseg.tiles.splits import SPLITS
 from satseg.tiles.tileset import TileSet
+from satseg.tiling.planner import LayoutRequest, Plan, Planner
 
 log = logging.getLogger("satseg")
 
@@ -40,7 +40,7 @@ def _keeps_classes(before: str | None, now: str | None) -> bool:
     return all(names.get(value) == name for value, name in ClassMap.parse(before).names.items())
 
 
-def tell_choice(planner: Planner, asked: Asked, plan: Plan) -> None:
+def tell_choice(planner: Planner, asked: LayoutRequest, plan: Plan) -> None:
     """Say which tiles and blocks were chosen, and warn where splits stay empty, with the options that fill them.
 
     Raises:
@@ -62,7 +62,7 @@ def tell_choice(planner: Planner, asked: Asked, plan: Plan) -> None:
     log.warning("No tile for %s: %s", _joined(plan.empty), advice)
 
 
-def _filling(planner: Planner, asked: Asked, plan: Plan) -> str:
+def _filling(planner: Planner, asked: LayoutRequest, plan: Plan) -> str:
     """Return what fills the splits that get no tile."""
     if plan.given:
         return "their scenes hold no labelled pixel, or none that lies apart from tiles of the other splits."

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from satseg.errors import printable
-from satseg.tiles.layout import SPLITS
+from satseg.tiles.splits import SPLITS
 
 log = logging.getLogger("satseg")
 
@@ -39,7 +38,9 @@ def warn_of_split_folders(files: Sequence[Sequence[str]], patterns: Sequence[str
     if len(found) < _SEVERAL:
         return
     splits = [split for split in SPLITS if split in found]
-    calls = [_options(split, *found[split], patterns) + (" --append" if split != splits[0] else "") for split in splits]
+    calls = [
+        _options(split, *found[split], patterns) + (" `append=True`" if split != splits[0] else "") for split in splits
+    ]
     log.warning(
         "The scenes of the folders %s will be assigned to new splits. To keep their splits, run: %s",
         ", ".join(printable(found[split][0]) for split in splits),
@@ -48,10 +49,10 @@ def warn_of_split_folders(files: Sequence[Sequence[str]], patterns: Sequence[str
 
 
 def _options(split: str, folder: str, paths: Sequence[str], patterns: Sequence[str]) -> str:
-    """Return the options that tile the scenes of one folder alone."""
+    """Return the settings that tile only the scenes of one folder."""
     if len(patterns) == len(paths):
-        narrowed = [shlex.quote(_narrowed(*pair, folder)) for pair in zip(patterns, paths, strict=True)]
-        return f"--pairs {' '.join(narrowed)} --split {split}"
+        narrowed = [repr(_narrowed(*pair, folder)) for pair in zip(patterns, paths, strict=True)]
+        return f"`pairs=({', '.join(narrowed)})` `split='{split}'`"
     return f"only the scenes of {printable(folder)}, with `split='{split}'`"
 
 

@@ -20,13 +20,13 @@ from hypothesis import strategies as st
 from satseg.classes import IGNORE_INDEX, ClassTable
 from satseg.raster.source import SceneSource
 from satseg.records import BandSpec, SceneInfo
-from satseg.tiles.choice import Asked, Plan, Planner
-from satseg.tiles.layout import SPLITS
-from satseg.tiles.places import Places
-from satseg.tiles.plan import Block, Existing, Layout
-from satseg.tiles.sources import SceneFiles
+from satseg.tiles.extents import Extents
+from satseg.tiles.splits import SPLITS
+from satseg.tiling.plan import Block, ExistingTiles, Layout
+from satseg.tiling.planner import LayoutRequest, Plan, Planner
+from satseg.tiling.sources import SceneFiles
 
-OPEN = Asked(None, None, None, whole_scenes=False)
+OPEN = LayoutRequest(None, None, None, whole_scenes=False)
 
 
 @dataclass
@@ -72,7 +72,7 @@ def planner(
     *truth: np.ndarray, shares: tuple[float, ...] = (0.7, 0.15, 0.15), seed: int = 0, buffer: int = 0
 ) -> Planner:
     layout = Layout(256, 128, at_random=False, whole_scenes=False, block=512, buffer=buffer, shares=shares, seed=seed)
-    nothing = Existing(Places.of([], [], [], None), np.empty(0, dtype=object))
+    nothing = ExistingTiles(Extents.of([], [], [], None), np.empty(0, dtype=object))
     return Planner(Counted(truth, layout), nothing, None)  # type: ignore[arg-type]
 
 
@@ -175,23 +175,23 @@ def test_pairs_are_dealt_as_a_whole_where_they_are_enough() -> None:
 @pytest.mark.parametrize(
     "asked",
     [
-        Asked(256, None, 512, whole_scenes=False),
-        Asked(None, None, 512, whole_scenes=False),
-        Asked(64, None, 512, whole_scenes=False),
-        Asked(None, None, None, whole_scenes=True),
-        Asked(256, 100, 300, whole_scenes=False),
+        LayoutRequest(256, None, 512, whole_scenes=False),
+        LayoutRequest(None, None, 512, whole_scenes=False),
+        LayoutRequest(64, None, 512, whole_scenes=False),
+        LayoutRequest(None, None, None, whole_scenes=True),
+        LayoutRequest(256, 100, 300, whole_scenes=False),
     ],
 )
 @pytest.mark.parametrize("name", ["452 x 413", "300 x 300", "two scenes", "labelled area", "half nodata"])
-def test_where_sizes_leave_splits_empty_those_are_named_that_fill_them(name: str, asked: Asked) -> None:
+def test_where_sizes_leave_splits_empty_those_are_named_that_fill_them(name: str, asked: LayoutRequest) -> None:
     found = planner(*SHAPES[name])
     plan = found.choose(asked)
     remedy = found.remedy(asked, plan)
     assert plan.empty
     assert remedy is not None
-    assert ("--split-by block" in remedy) == bool(asked.whole_scenes)
-    size, block = (int(re.search(rf"--{name} (\d+)", remedy)[1]) for name in ("size", "block"))  # type: ignore[index]
-    typed = planner(*SHAPES[name]).choose(Asked(size, asked.overlap, block, whole_scenes=False))
+    assert ("`split_by='block'`" in remedy) == bool(asked.whole_scenes)
+    size, block = (int(re.search(rf"`{name}=(\d+)`", remedy)[1]) for name in ("size", "block"))  # type: ignore[index]
+    typed = planner(*SHAPES[name]).choose(LayoutRequest(size, asked.overlap, block, whole_scenes=False))
     assert not typed.empty
     assert (typed.layout.size, typed.layout.block) == (size, block)
     if asked.size == 64:  # what need not change does not
@@ -206,20 +206,20 @@ def test_nothing_fills_the_splits_of_one_tile() -> None:
 
 
 def test_an_overlap_that_no_smaller_tile_has_is_named_too() -> None:
-    asked = Asked(None, 200, None, whole_scenes=False)
+    asked = LayoutRequest(None, 200, None, whole_scenes=False)
     found = planner(scattered(413, 452))
     plan = found.choose(asked)
     assert plan.empty == ["val", "test"]
-    assert found.remedy(asked, plan) == "--size 128 --overlap 64 --block 256"
+    assert found.remedy(asked, plan) == "`size=128` `overlap=64` `block=256`"
 
 
 def test_a_buffer_that_leaves_no_training_tile_is_seen() -> None:
-    asked = Asked(64, 0, 64, whole_scenes=False)
+    asked = LayoutRequest(64, 0, 64, whole_scenes=False)
     found = planner(scattered(256, 256), buffer=70)
     plan = found.choose(asked)
     assert plan.empty == ["train"]
-    assert found.remedy(asked, plan) == "--size 32 --block 64"
-    assert not found.choose(Asked(32, 0, 64, whole_scenes=False)).empty
+    assert found.remedy(asked, plan) == "`size=32` `block=64`"
+    assert not found.choose(LayoutRequest(32, 0, 64, whole_scenes=False)).empty
 
 
 @settings(max_examples=30, deadline=None)
@@ -239,7 +239,7 @@ def test_very_small_tiles_are_not_taken_for_the_classes_alone() -> None:
 
 
 def test_blocks_of_very_large_scenes_are_not_counted_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("satseg.tiles.choice.RECOUNTED", 10**6)
+    monkeypatch.setattr("satseg.tiling.planner.RECOUNTED", 10**6)
     large = planner(corner(1200, 1300, 300, 0))
     assert large.choose(OPEN).layout.size == 256
     assert large.builder.looked == 1  # type: ignore[attr-defined]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from satseg.errors import UsageError
-from satseg.tiles.pairs import find_pairs
+from satseg.tiling.pairs import find_pairs
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -73,7 +73,7 @@ def test_files_of_two_patterns_belong_together_by_their_stem(
     assert found(*patterns) == {clean(scene.format(stem)): clean(label.format(stem)) for stem in stems}
     absolute = tuple(str(tmp_path / "deep" / pattern) for pattern in patterns)
     assert len(found(*absolute)) == 4
-    assert "left out" not in caplog.text
+    assert "skipped" not in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_the_first_pair_is_told_where_names_leave_room_for_doubt(
     touch(Path(), "i/a_2019.tif", "i/b_2019.tif", "m/a_2020.tif", "m/b_2020.tif")
     with caplog.at_level(logging.INFO, "satseg"):
         assert len(found(*places)) == 2
-    assert ("Paired a_2019.tif with a_2020.tif, and so on." in caplog.text) == told
+    assert ("Paired scenes with labels, such as a_2019.tif with a_2020.tif." in caplog.text) == told
 
 
 @pytest.mark.parametrize("places", [("i", "i"), ("i", "link"), ("list.csv",)])
@@ -98,7 +98,7 @@ def test_a_scene_is_not_its_own_labels(places: tuple[str, ...]) -> None:
     touch(Path(), "i/a.tif", "i/b.tif", "m/b.tif")
     Path("link").symlink_to("i")
     Path("list.csv").write_text("scene,labels\ni/b.tif,m/b.tif\ni/a.tif,m/b.tif\ni/a.tif,link/a.tif\n")
-    with pytest.raises(UsageError, match=r"same file stands for scene and labels in \d of 2 pairs: i/a\.tif"):
+    with pytest.raises(UsageError, match=r"same file is both scene and labels in \d of 2 pairs: i/a\.tif"):
         find_pairs(places)
 
 
@@ -112,25 +112,24 @@ def test_what_lacks_its_partner_is_counted_with_examples(caplog: pytest.LogCaptu
     with caplog.at_level(logging.WARNING, "satseg"):
         assert len(found("i/{stem}_a.tif", "m/{stem}_b.tif")) == 2
     assert [record.getMessage() for record in caplog.records] == [
-        "i/{stem}_a.tif: 5 of 7 scenes have no labels of their name and are left out: 3_a.tif, 4_a.tif, 5_a.tif and 2 "
-        "more.",
-        "m/{stem}_b.tif: 1 of 3 files of labels belong to no scene and are left out: 9_b.tif.",
+        "i/{stem}_a.tif: 5 of 7 scenes have no labels and are skipped: 3_a.tif, 4_a.tif, 5_a.tif and 2 more.",
+        "m/{stem}_b.tif: 1 of 3 label files have no scene and are skipped: 9_b.tif.",
     ]
 
 
 @pytest.mark.parametrize(
     ("files", "places", "match"),
     [
-        (["i/a.tif", "m/b.tif"], ("i", "m"), "No scene of i has labels in m: there are a.tif, and b.tif"),
+        (["i/a.tif", "m/b.tif"], ("i", "m"), "No scene of i has labels in m: scenes are a.tif; labels are b.tif"),
         (["i/a.tif", "m/b.tif"], ("i/{stem}.tif", "m/{stem}.tif"), "No scene of i/{stem}.tif has labels"),
-        (["i/a.tif", "m/a.tif", "m/a.png"], ("i", "m"), r"Both m/a\.png and m/a\.tif of m are a\."),
+        (["i/a.tif", "m/a.tif", "m/a.png"], ("i", "m"), r"Both m/a\.png and m/a\.tif of m match a\."),
         (["x/a.tif", "y/a.tif", "m/a.tif"], ("*/{stem}.tif", "m/{stem}.tif"), r"Both m/a\.tif and x/a\.tif of"),
         (["i/a.tif"], ("i", "none"), "There is no folder none"),
         (["i/a.tif", "m/a.txt"], ("i", "m"), "The folder m holds no labels"),
         (["i/a.tif"], ("i/a.tif", "i"), "i/a.tif is one file"),
-        (["list.csv"], ("list.csv", "tiles"), "is one file. A table of scenes goes with --scene-list"),
-        (["i/a.tif"], ("i", "m/*.tif"), "does not say with {stem} which part"),
-        (["i/a.tif"], ("i", "i/{stem}.png"), "No file is named like i/{stem}.png"),
+        (["list.csv"], ("list.csv", "tiles"), "is one file. A table of scenes is passed alone"),
+        (["i/a.tif"], ("i", "m/*.tif"), "lacks {stem}, the part of a name"),
+        (["i/a.tif"], ("i", "i/{stem}.png"), "No file matches i/{stem}.png"),
     ],
 )
 def test_what_cannot_be_paired_is_told(files: list[str], places: tuple[str, str], match: str) -> None:
@@ -144,7 +143,7 @@ def test_the_hint_says_where_a_pattern_ends_to_match() -> None:
     for pattern, hint in {
         "i/{stem}_msk.tif": "i holds a_mask.tif.",
         "j/k/{stem}.tif": "There is no folder j/k.",
-        "https://example.org/{stem}.tif": "Patterns are looked up on this machine",
+        "https://example.org/{stem}.tif": "Patterns match local files only",
     }.items():
         with pytest.raises(UsageError) as raised:
             found("i", pattern)

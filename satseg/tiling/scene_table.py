@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from satseg.errors import UsageError, one_line, printable
 from satseg.files.csv_table import read_csv
 from satseg.files.names import identity, is_local_file, split_layer
-from satseg.tiles.layout import SPLITS
+from satseg.tiles.splits import SPLITS
 
 log = logging.getLogger("satseg")
 

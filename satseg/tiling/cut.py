@@ -21,9 +21,9 @@ from satseg.raster.scene import window_transform
 from satseg.raster.values import Oddity, ValueRange
 from satseg.records import SceneInfo
 from satseg.tiles.index import pixels_column
-from satseg.tiles.layout import Placement
-from satseg.tiles.regions import Region
-from satseg.tiles.sources import AnyScene
+from satseg.tiling.layout import Placement
+from satseg.tiling.sources import AnyScene
+from satseg.tiling.split_regions import SplitRegion
 
 _FEW = 16
 _ZERO = "class 0"
@@ -59,7 +59,7 @@ class TileFilter:
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlannedTile:
     """A tile to be cut.
 
     Args:
@@ -75,12 +75,12 @@ class Planned:
     block: int
     split: str
     placement: Placement
-    region: Region | None = None
+    region: SplitRegion | None = None
     copy: int = 0
 
 
 @dataclass(frozen=True, eq=False)
-class Piece:
+class TileArrays:
     """A tile that has been read, but not written.
 
     Args:
@@ -92,7 +92,7 @@ class Piece:
     """
 
     number: int
-    planned: Planned
+    planned: PlannedTile
     bands: np.ndarray
     valid: np.ndarray
     classes: np.ndarray
@@ -106,7 +106,7 @@ class Cutter:
         name: First part of the tiles' names, unique among the scenes of the set.
         info: The scene.
         classes: Class table of the labels.
-        worth: Which tiles are kept.
+        tile_filter: Which tiles are kept.
         seed: Seed of the choice of empty tiles.
         weight: How often its tiles are drawn in training, relative to others.
 
@@ -120,7 +120,7 @@ class Cutter:
         name: str,
         info: SceneInfo,
         classes: ClassTable,
-        worth: TileFilter,
+        tile_filter: TileFilter,
         seed: int,
         weight: float = 1.0,
     ) -> None:
@@ -130,12 +130,12 @@ class Cutter:
         self._crs = None if info.crs is None else rasterio.CRS.from_user_input(info.crs)
         self._classes = classes
         self._background = empty_class(classes)
-        self._worth = worth
+        self._tile_filter = tile_filter
         self._seed = seed
         self._weight = weight
         self.odd: set[Oddity] = set()
 
-    def read(self, scene: AnyScene, labels: Labels, number: int, planned: Planned) -> Piece:
+    def read(self, scene: AnyScene, labels: Labels, number: int, planned: PlannedTile) -> TileArrays:
         """Read one tile; ignore pixels that are not valid, outside of its region, or part of an earlier tile.
 
         Raises:
@@ -156,9 +156,9 @@ class Cutter:
             rows, columns = planned.placement.counted_before
             classes[:rows] = IGNORE_INDEX
             classes[:, :columns] = IGNORE_INDEX
-        return Piece(number, planned, bands, valid, classes)
+        return TileArrays(number, planned, bands, valid, classes)
 
-    def write(self, piece: Piece) -> dict[str, Any] | None:
+    def write(self, piece: TileArrays) -> dict[str, Any] | None:
         """Write one tile.
 
         Returns:
@@ -177,7 +177,7 @@ class Cutter:
         def draw() -> float:
             return float(np.random.default_rng((self._seed, _KEEP, piece.planned.scene, row, col)).random())
 
-        if not self._worth.keeps(piece.planned.split, share, pixels, self._background, draw):
+        if not self._tile_filter.keeps(piece.planned.split, share, pixels, self._background, draw):
             return None
         name = f"{self._name}_{row}_{col}" + (f"-{piece.planned.copy}" if piece.planned.copy else "")
         grid = {"crs": self._crs, "transform": window_transform(self._info.transform, col, row)}

@@ -13,7 +13,7 @@ from satseg.classes import BACKGROUND
 from satseg.errors import TileError, UsageError
 from satseg.geo.units import Quantity, parse_resolution
 from satseg.labels.class_map import ClassMap
-from satseg.tiles.layout import SPLITS
+from satseg.tiles.splits import SPLITS
 from satseg.tiles.tileset import TileSet
 
 log = logging.getLogger("satseg")

@@ -15,12 +15,12 @@ from satseg.raster.scales import same_scale
 from satseg.raster.selection import is_generic, select_bands
 from satseg.raster.source import SceneSource
 from satseg.records import BandSpec, Progress, ProgressEvent, SceneInfo, no_progress
-from satseg.tiles.scene_table import LabelledScene
-from satseg.tiles.sources import SceneFiles
-from satseg.tiles.split_folders import warn_of_split_folders
 from satseg.tiles.tileset import TileSet
-from satseg.tiles.twins import contents
-from satseg.workflows.tile_options import TileOptions
+from satseg.tiling.appending import TileOptions
+from satseg.tiling.content_hash import content_hash
+from satseg.tiling.scene_table import LabelledScene
+from satseg.tiling.sources import SceneFiles
+from satseg.tiling.split_folders import warn_of_split_folders
 
 log = logging.getLogger("satseg")
 
@@ -297,10 +297,10 @@ def _describe(
             else _reordered(scene.info.bands, wanted, among=base is not None)
         )
         if order is None:
-            return source, scene.info, contents(scene)
+            return source, scene.info, content_hash(scene)
     source = replace(source, source=replace(source.source, bands=order))
     with source.open() as scene:
-        return source, scene.info, contents(scene)
+        return source, scene.info, content_hash(scene)
 
 
 def _reordered(bands: BandSpec, wanted: BandSpec, *, among: bool) -> tuple[str, ...] | None:

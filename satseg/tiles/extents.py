@@ -20,7 +20,7 @@ _CHUNK = 4096
 
 
 @dataclass(frozen=True, eq=False)
-class Places:
+class Extents:
     """Rectangles of scenes.
 
     Args:
@@ -38,13 +38,13 @@ class Places:
     def __len__(self) -> int:
         return len(self.scenes)
 
-    def __getitem__(self, chosen: np.ndarray) -> Places:
-        return Places(self.scenes[chosen], self.windows[chosen], self.footprints[chosen], self.geographic)
+    def __getitem__(self, chosen: np.ndarray) -> Extents:
+        return Extents(self.scenes[chosen], self.windows[chosen], self.footprints[chosen], self.geographic)
 
     @classmethod
     def of(
         cls, infos: Sequence[SceneInfo], numbers: Sequence[int], windows: Sequence[Window], crs: str | None
-    ) -> Places:
+    ) -> Extents:
         """Describe windows of scenes.
 
         Args:
@@ -90,13 +90,13 @@ def footprints_of(infos: Sequence[SceneInfo], scenes: np.ndarray, windows: np.nd
     return found
 
 
-def overlapping(places: Places, others: Places, *, margin: int = 0) -> np.ndarray:
+def overlapping(places: Extents, others: Extents, *, margin: int = 0) -> np.ndarray:
     """Find the places that overlap any of the others, as :func:`overlapped` does: (N,) bool."""
     found: np.ndarray = overlapped(places, others, margin=margin) >= 0
     return found
 
 
-def overlapped(places: Places, others: Places, *, margin: int = 0) -> np.ndarray:
+def overlapped(places: Extents, others: Extents, *, margin: int = 0) -> np.ndarray:
     """Find for each place one of the others that it overlaps.
 
     Within a scene windows are compared pixel by pixel; between scenes footprints are, where a crossing of less than
@@ -116,7 +116,7 @@ def overlapped(places: Places, others: Places, *, margin: int = 0) -> np.ndarray
     return np.where(found < 0, _between_scenes(places, others, margin), found)
 
 
-def _within_scenes(places: Places, others: Places, margin: int) -> np.ndarray:
+def _within_scenes(places: Extents, others: Extents, margin: int) -> np.ndarray:
     """Compare windows in one plane, in which every scene has a strip of its own."""
     codes = pandas.factorize(np.concatenate([places.scenes, others.scenes]))[0]
     shifts = codes * (int(max(places.windows.max(), others.windows.max())) * 2 + 2 * margin + 2)
@@ -128,7 +128,7 @@ def _within_scenes(places: Places, others: Places, margin: int) -> np.ndarray:
     return found
 
 
-def _between_scenes(places: Places, others: Places, margin: int) -> np.ndarray:
+def _between_scenes(places: Extents, others: Extents, margin: int) -> np.ndarray:
     found = np.full(len(places), -1)
     here = _Stacks.of(places)
     there = _Stacks.of(others)
@@ -165,7 +165,7 @@ class _Stacks:
     geographic: bool
 
     @classmethod
-    def of(cls, places: Places) -> _Stacks:
+    def of(cls, places: Extents) -> _Stacks:
         lying = np.flatnonzero(lie_somewhere(places.footprints))
         stack, distinct = pandas.factorize(np.array(shapely.to_wkb(places.footprints[lying]), dtype=object))
         frame = pandas.DataFrame({"stack": stack, "place": lying, "scene": places.scenes[lying]})
@@ -245,7 +245,7 @@ def _grown(footprints: np.ndarray, windows: np.ndarray, margin: int) -> np.ndarr
     return grown
 
 
-def follow(places: Places, *, least: float = 0.1) -> np.ndarray:
+def group_by_overlap(places: Extents, *, least: float = 0.1) -> np.ndarray:
     """Group places of different scenes that show the same ground.
 
     Args:

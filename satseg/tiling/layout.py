@@ -16,8 +16,8 @@ from rasterio.windows import Window
 
 from satseg.errors import UsageError
 from satseg.raster.windows import window_starts
+from satseg.tiles.splits import SPLITS, check_shares
 
-SPLITS = ("train", "val", "test")
 _ENOUGH_BLOCKS = 24
 
 
@@ -126,7 +126,7 @@ def _spans(length: int, size: int, overlap: int) -> list[tuple[int, int, int]]:
     return [(start, min(size, length), shared) for start, shared in zip(starts, before, strict=True)]
 
 
-def assign_splits(
+def balance_splits(
     areas: Sequence[int], shares: Sequence[float], seed: int, *, pixels: np.ndarray | None = None
 ) -> list[str]:
     """Assign blocks to train, val and test so that their areas approach the shares and each split has every class.
@@ -148,22 +148,10 @@ def assign_splits(
         UsageError: Shares are not three numbers of 0 and more, or train has none.
     """
     check_shares(shares)
-    return _Deal(np.asarray(areas, dtype=float), shares, seed, pixels).finish()
+    return _Assignment(np.asarray(areas, dtype=float), shares, seed, pixels).finish()
 
 
-def check_shares(shares: Sequence[float]) -> None:
-    """Refuse shares of train, val and test that cannot be met.
-
-    Raises:
-        UsageError: They are not three numbers of 0 and more, or train has none.
-    """
-    if len(shares) != 3 or not np.isfinite(shares).all() or min(shares) < 0 or shares[0] <= 0:
-        raise UsageError(
-            f"The shares of train, val and test must be three numbers >= 0, with train > 0, not {tuple(shares)}."
-        )
-
-
-class _Deal:
+class _Assignment:
     """Greedy assignment of blocks to splits, in an order drawn from the seed."""
 
     def __init__(self, areas: np.ndarray, shares: Sequence[float], seed: int, pixels: np.ndarray | None) -> None:

@@ -16,7 +16,7 @@ from satseg.errors import UsageError, printable
 from satseg.files.names import identity, is_local_file
 from satseg.presence import HEADER
 from satseg.raster.selection import distinct_names
-from satseg.tiles.scene_table import LabelledScene, read_scene_table
+from satseg.tiling.scene_table import LabelledScene, read_scene_table
 
 log = logging.getLogger("satseg")
 
@@ -27,7 +27,6 @@ STEM = "{stem}"
 _RASTERS = frozenset({".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".webp", ".bmp", ".vrt", ".img"})
 _VECTORS = frozenset({".gpkg", ".geojson", ".geojsonl", ".json", ".shp", ".fgb", ".parquet", ".kml", ".gml", ".sqlite"})
 _FEW = 3  # files that a message names
-_TABLE = "`pairs='scenes.csv'`"
 _Stems = Mapping[str, Sequence[str]]  # what may be the stem of each file
 _EXAMPLE = "For example: `pairs=('images', 'masks')`, or `pairs=('S1/{stem}_S1.tif', 'labels/{stem}_mask.tif')`"
 
@@ -51,14 +50,14 @@ def find_pairs(given: PairsSource) -> list[LabelledScene]:
         UsageError: A folder or file is missing, nothing belongs together, something could belong to several, or a scene
             is its own labels.
     """
-    places = _places(given)
-    if len(places) == 1:
-        listed = read_scene_table(places[0])
+    sources = _sources(given)
+    if len(sources) == 1:
+        listed = read_scene_table(sources[0])
         _refuse_own_labels(listed)
         return listed
-    if len(places) != 2:
-        raise UsageError(f"`pairs` takes two folders or patterns, not {len(places)}.", hint=_EXAMPLE)
-    scenes, labels = (_Place.of(place, what) for place, what in zip(places, ("scenes", "labels"), strict=True))
+    if len(sources) != 2:
+        raise UsageError(f"`pairs` takes two folders or patterns, not {len(sources)}.", hint=_EXAMPLE)
+    scenes, labels = (_Side.of(side, what) for side, what in zip(sources, ("scenes", "labels"), strict=True))
     matched = _match(scenes, labels, scenes.stems(), labels.stems())
     by_differences = not matched and not scenes.pattern and not labels.pattern
     if by_differences:
@@ -67,9 +66,9 @@ def find_pairs(given: PairsSource) -> list[LabelledScene]:
         raise UsageError(
             f"No scene of {scenes.text} has labels in {labels.text}: scenes are {scenes.example()}; labels are "
             f"{labels.example()}.",
-            hint=f"Give patterns with the part that their names share. {_EXAMPLE}. Or list them in a table: {_TABLE}",
+            hint=f"Give patterns with the part that their names share. {_EXAMPLE}. Or list them in a CSV table.",
         )
-    if by_differences or any("*" in place.text for place in (scenes, labels)):
+    if by_differences or any("*" in side.text for side in (scenes, labels)):
         log.info(
             "Paired scenes with labels, such as %s with %s.", *(printable(PurePath(file).name) for file in matched[0])
         )
@@ -93,17 +92,17 @@ def pairs_inputs(given: PairsSource | None, found: Sequence[LabelledScene] | Non
     """Return all files and folders that pairs are read from, once each."""
     if given is None or found is None:
         return []
-    places = [place for place in _places(given) if os.path.exists(place)]
+    sources = [side for side in _sources(given) if os.path.exists(side)]
     files = [file for pair in found for file in (pair.scene, *pair.labels)]
-    return list(dict.fromkeys([*places, *files]))
+    return list(dict.fromkeys([*sources, *files]))
 
 
-def _places(given: PairsSource) -> list[str]:
+def _sources(given: PairsSource) -> list[str]:
     return [str(given)] if isinstance(given, str | Path) else list(map(str, given))
 
 
 @dataclass(frozen=True)
-class _Place:
+class _Side:
     """Files on one side of the pairs.
 
     Args:
@@ -117,7 +116,7 @@ class _Place:
     pattern: bool
 
     @classmethod
-    def of(cls, text: str, what: str) -> _Place:
+    def of(cls, text: str, what: str) -> _Side:
         """Look up what is there."""
         suffixes = _RASTERS if what == "scenes" else _RASTERS | _VECTORS
         if os.path.isdir(text):
@@ -156,7 +155,7 @@ class _Place:
 def _say_what_it_is(text: str) -> str:
     if os.path.isfile(text):
         table = PurePath(text).suffix.lower() in (".csv", ".parquet", ".tsv", ".txt")
-        return f"{text} is one file." + (f" Pass a table of scenes as {_TABLE}." if table else "")
+        return f"{text} is one file." + (" A table of scenes is passed alone." if table else "")
     if "*" in text:
         return f"The pattern {text} lacks {STEM}, the part of a name that scenes and labels share."
     return f"There is no folder {text}."
@@ -165,7 +164,7 @@ def _say_what_it_is(text: str) -> str:
 def _nearest(text: str) -> str | None:
     """Return a hint on the folder of a pattern that matches nothing."""
     if not is_local_file(text):
-        return f"Patterns match local files only; list URLs in a table: {_TABLE}"
+        return "Patterns match local files only; list URLs in a CSV table."
     folder = PurePath(text).parent
     while re.search(r"\*|\{stem\}", str(folder)):
         folder = folder.parent
@@ -175,7 +174,7 @@ def _nearest(text: str) -> str | None:
     return f"{folder} holds {_some(names)}." if names else f"{folder} is empty."
 
 
-def _match(scenes: _Place, labels: _Place, ours: _Stems, theirs: _Stems) -> list[tuple[str, str]]:
+def _match(scenes: _Side, labels: _Side, ours: _Stems, theirs: _Stems) -> list[tuple[str, str]]:
     """Return each scene with the labels of its stem; of several stems that a name may have, the longest decides.
 
     Raises:
@@ -183,35 +182,35 @@ def _match(scenes: _Place, labels: _Place, ours: _Stems, theirs: _Stems) -> list
     """
     shared = {stem for stems in ours.values() for stem in stems} & {stem for stems in theirs.values() for stem in stems}
     sides: list[dict[str, str]] = []
-    for place, stems in ((scenes, ours), (labels, theirs)):
+    for side, stems in ((scenes, ours), (labels, theirs)):
         by_stem: dict[str, list[str]] = defaultdict(list)
-        for file in place.files:
+        for file in side.files:
             stem = max(shared.intersection(stems[file]), key=len, default=None)
             if stem is not None:
                 by_stem[stem].append(file)
-        _refuse_several(place, by_stem)
+        _refuse_several(side, by_stem)
         sides.append({stem: files[0] for stem, files in by_stem.items()})
     one, other = sides
     return [(file, other[stem]) for stem, file in one.items() if stem in other]
 
 
-def _refuse_several(place: _Place, by_stem: Mapping[str, Sequence[str]]) -> None:
+def _refuse_several(side: _Side, by_stem: Mapping[str, Sequence[str]]) -> None:
     several = {stem: files for stem, files in by_stem.items() if len(files) > 1}
     if several:
         stem, files = next(iter(several.items()))
         more = f" (and {len(several) - 1:,} more names)" if len(several) > 1 else ""
         raise UsageError(
-            f"Both {printable(files[0])} and {printable(files[1])} of {place.text} match {printable(stem)}{more}.",
-            hint=f"Select the files by a pattern, such as {place.text}/{STEM}{PurePath(files[0]).suffix}."
-            if not place.pattern
-            else f"Make the pattern more specific, or list scenes and labels in a table: {_TABLE}",
+            f"Both {printable(files[0])} and {printable(files[1])} of {side.text} match {printable(stem)}{more}.",
+            hint=f"Select the files by a pattern, such as {side.text}/{STEM}{PurePath(files[0]).suffix}."
+            if not side.pattern
+            else "Make the pattern more specific, or list scenes and labels in a CSV table.",
         )
 
 
-def _tell_left_out(what: str, place: _Place, used: Collection[str]) -> None:
-    left = [PurePath(file).name for file in place.files if file not in used]
+def _tell_left_out(what: str, side: _Side, used: Collection[str]) -> None:
+    left = [PurePath(file).name for file in side.files if file not in used]
     if left:
-        log.warning("%s: skipped, since %d of %d %s: %s.", place.text, len(left), len(place.files), what, _some(left))
+        log.warning("%s: %d of %d %s and are skipped: %s.", side.text, len(left), len(side.files), what, _some(left))
 
 
 def _some(names: Sequence[str]) -> str:

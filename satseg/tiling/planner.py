@@ -9,10 +9,11 @@ import numpy as np
 
 from satseg.labels.labels import LabelSource
 from satseg.records import SceneInfo
-from satseg.tiles.build import Builder
-from satseg.tiles.cut import Planned, empty_class
-from satseg.tiles.layout import SPLITS, choose_block, cuts
-from satseg.tiles.plan import Block, Existing, Layout, deal, in_reading_order, without_leaks
+from satseg.tiles.splits import SPLITS
+from satseg.tiling.build import Builder
+from satseg.tiling.cut import PlannedTile, empty_class
+from satseg.tiling.layout import choose_block, cuts
+from satseg.tiling.plan import Block, ExistingTiles, Layout, assign_splits, in_reading_order, without_leaks
 
 LARGEST = 256
 """Side of tiles in pixels where scenes are large enough."""
@@ -24,7 +25,7 @@ RECOUNTED = 2**26  # pixels; larger scenes are not counted again only to spread 
 
 
 @dataclass(frozen=True)
-class Asked:
+class LayoutRequest:
     """Tile and block sizes as the user set them; None leaves the choice to the planner.
 
     Args:
@@ -93,7 +94,7 @@ class Plan:
     layout: Layout
     found: list[Block]
     splits: list[str]
-    planned: list[Planned]
+    planned: list[PlannedTile]
     kept_apart: int
     filled: frozenset[str] = frozenset()
     given: frozenset[str] = frozenset()
@@ -150,7 +151,7 @@ class Planner:
     """
 
     builder: Builder
-    existing: Existing
+    existing: ExistingTiles
     crs: str | None
 
     def plan(self, layout: Layout, within: Sequence[Block] | None = None) -> Plan:
@@ -167,7 +168,7 @@ class Planner:
         """
         infos = self.builder.infos
         found = self.builder.find_blocks(layout, within)
-        splits = deal(found, infos, layout, self.existing, self.crs)
+        splits = assign_splits(found, infos, layout, self.existing, self.crs)
         laid = [
             planned
             for number, (block, split) in enumerate(zip(found, splits, strict=True))
@@ -178,7 +179,7 @@ class Planner:
         given = frozenset(source.split for source in self.builder.sources if source.split is not None)
         return Plan(layout, found, splits, planned, len(laid) - len(planned), filled, given)
 
-    def choose(self, asked: Asked, within: Sequence[Block] | None = None) -> Plan:
+    def choose(self, asked: LayoutRequest, within: Sequence[Block] | None = None) -> Plan:
         """Plan tiles of the first layout that gives each split near its share, and more than background.
 
         Tiles under 128 px are tried only if larger ones leave a split far below its share. If no layout qualifies, the
@@ -201,7 +202,7 @@ class Planner:
                     return plan
         return max(plans, key=lambda plan: (-len(plan.empty), plan.near, plan.spread(background)))
 
-    def remedy(self, asked: Asked, plan: Plan) -> str | None:
+    def remedy(self, asked: LayoutRequest, plan: Plan) -> str | None:
         """Return settings that would fill all splits, or None if there are none."""
         blocks = replace(asked, block=None, whole_scenes=asked.whole_scenes and None)
         both = replace(blocks, size=None)

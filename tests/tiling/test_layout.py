@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rasterio.windows import Window
 
 from satseg.errors import UsageError
-from satseg.tiles.layout import assign_splits, blocks, choose_block, place_at_random, place_tiles
+from satseg.tiling.layout import balance_splits, blocks, choose_block, place_at_random, place_tiles
 
 sizes = st.integers(1, 900)
 
@@ -79,7 +79,7 @@ def test_many_small_scenes_leave_a_large_one_in_parts() -> None:
 
 @given(st.lists(st.integers(1, 1000), min_size=40, max_size=80), st.integers(0, 99))
 def test_shares_are_met_in_area(areas: list[int], seed: int) -> None:
-    splits = assign_splits(areas, (0.7, 0.15, 0.15), seed)
+    splits = balance_splits(areas, (0.7, 0.15, 0.15), seed)
     for name, share in zip(("train", "val", "test"), (0.7, 0.15, 0.15), strict=True):
         got = sum(area for area, split in zip(areas, splits, strict=True) if split == name)
         assert abs(got - share * sum(areas)) <= max(areas)
@@ -103,7 +103,7 @@ blocks_of_classes = st.integers(1, 4).flatmap(
 @given(blocks_of_classes, st.integers(0, 9))
 def test_every_split_gets_every_class_that_enough_blocks_hold(counts: list[list[int]], seed: int) -> None:
     pixels = np.array([[*row, 400 - sum(row)] for row in counts])  # blocks of one area, the rest of it background
-    splits = assign_splits(pixels.sum(axis=1).tolist(), (0.7, 0.15, 0.15), seed, pixels=pixels)
+    splits = balance_splits(pixels.sum(axis=1).tolist(), (0.7, 0.15, 0.15), seed, pixels=pixels)
     blocks_with = (pixels > 0).sum(axis=0)
     found = held(pixels, splits)
     for number, split in enumerate(("train", "val", "test")):
@@ -116,7 +116,7 @@ def test_every_split_gets_every_class_that_enough_blocks_hold(counts: list[list[
 def test_shares_are_met_whatever_classes_blocks_hold(counts: list[list[int]]) -> None:
     pixels = np.array(counts)
     areas = pixels.sum(axis=1)
-    splits = np.array(assign_splits(areas.tolist(), (0.7, 0.15, 0.15), 1, pixels=pixels))
+    splits = np.array(balance_splits(areas.tolist(), (0.7, 0.15, 0.15), 1, pixels=pixels))
     for name, share in zip(("train", "val", "test"), (0.7, 0.15, 0.15), strict=True):
         assert abs(areas[splits == name].sum() - share * areas.sum()) <= areas.max()
 
@@ -127,43 +127,43 @@ def test_a_rare_class_goes_to_each_split_once_where_three_blocks_hold_it() -> No
     pixels[[3, 17, 30], 1] = 1
     pixels[[4, 17], 2] = 1
     for seed in range(20):
-        found = held(pixels, assign_splits([100] * 40, (0.7, 0.15, 0.15), seed, pixels=pixels))
+        found = held(pixels, balance_splits([100] * 40, (0.7, 0.15, 0.15), seed, pixels=pixels))
         assert [found[split][1] for split in ("train", "val", "test")] == [1, 1, 1]
         assert [found[split][2] for split in ("train", "val", "test")] == [1, 1, 0]
 
 
 def test_no_split_is_left_empty_for_the_sake_of_classes() -> None:
     pixels = np.eye(3, dtype=int) * 10
-    assert sorted(assign_splits([10] * 3, (0.7, 0.15, 0.15), 0, pixels=pixels)) == ["test", "train", "val"]
-    assert sorted(assign_splits([10] * 2, (0.7, 0.15, 0.15), 0, pixels=pixels[:2])) == ["train", "val"]
+    assert sorted(balance_splits([10] * 3, (0.7, 0.15, 0.15), 0, pixels=pixels)) == ["test", "train", "val"]
+    assert sorted(balance_splits([10] * 2, (0.7, 0.15, 0.15), 0, pixels=pixels[:2])) == ["train", "val"]
 
 
 def test_thousands_of_blocks_of_many_classes_are_dealt_at_once() -> None:
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 50, (5000, 40)) * (rng.random((5000, 40)) < 0.1)
     start = perf_counter()
-    assign_splits((pixels.sum(axis=1) + 1).tolist(), (0.7, 0.15, 0.15), 0, pixels=pixels)
+    balance_splits((pixels.sum(axis=1) + 1).tolist(), (0.7, 0.15, 0.15), 0, pixels=pixels)
     assert perf_counter() - start < 5
 
 
 def test_the_seed_decides() -> None:
     areas = [1] * 30
-    assert assign_splits(areas, (7, 2, 1), 3) == assign_splits(areas, (0.7, 0.2, 0.1), 3)
-    assert assign_splits(areas, (7, 2, 1), 3) != assign_splits(areas, (7, 2, 1), 4)
+    assert balance_splits(areas, (7, 2, 1), 3) == balance_splits(areas, (0.7, 0.2, 0.1), 3)
+    assert balance_splits(areas, (7, 2, 1), 3) != balance_splits(areas, (7, 2, 1), 4)
 
 
 def test_val_comes_before_test_where_blocks_are_few() -> None:
-    assert sorted(assign_splits([5, 5], (0.7, 0.15, 0.15), 0)) == ["train", "val"]
-    assert sorted(assign_splits([5, 5, 5], (0.7, 0.15, 0.15), 0)) == ["test", "train", "val"]
-    assert "test" not in assign_splits([5] * 10, (0.8, 0.2, 0), 0)
+    assert sorted(balance_splits([5, 5], (0.7, 0.15, 0.15), 0)) == ["train", "val"]
+    assert sorted(balance_splits([5, 5, 5], (0.7, 0.15, 0.15), 0)) == ["test", "train", "val"]
+    assert "test" not in balance_splits([5] * 10, (0.8, 0.2, 0), 0)
 
 
 @pytest.mark.parametrize(
     "shares", [(0, 1, 1), (1, -1, 0), (1, 1), (float("nan"), 0.2, 0.1), (0.7, float("nan"), 0.1), (float("inf"), 1, 1)]
 )
 def test_shares_that_make_no_sense_are_refused(shares: tuple[float, ...]) -> None:
-    with pytest.raises(UsageError, match="Shares of train, val and test"):
-        assign_splits([1], shares, 0)
+    with pytest.raises(UsageError, match="shares of train, val and test"):
+        balance_splits([1], shares, 0)
 
 
 def test_random_tiles_lie_in_their_block_and_depend_on_the_seed() -> None:
@@ -182,12 +182,12 @@ def test_random_tiles_lie_in_their_block_and_depend_on_the_seed() -> None:
 @pytest.mark.parametrize("seed", range(12))
 def test_small_shares_do_not_take_the_large_blocks(seed: int) -> None:
     areas = [65, 50, 40, 31]
-    splits = assign_splits(areas, (0.7, 0.15, 0.15), seed, pixels=np.array([[area, area] for area in areas]))
+    splits = balance_splits(areas, (0.7, 0.15, 0.15), seed, pixels=np.array([[area, area] for area in areas]))
     assert sorted(splits) == ["test", "train", "train", "val"]
     assert splits[0] == "train"
 
 
 def test_a_split_that_no_block_fits_takes_the_smallest() -> None:
     for seed in range(6):
-        splits = assign_splits([900, 100, 90], (0.9, 0.05, 0.05), seed)
+        splits = balance_splits([900, 100, 90], (0.9, 0.05, 0.05), seed)
         assert splits[0] == "train"

@@ -14,7 +14,7 @@ _CUSTOMARY = (-9999, -99999, -999999, -32768, -32767, -(2**31), 2**31 - 1, 2**32
 _APART = 5  # ranges of all other values
 
 
-def remarks_on_bands(tile_set: TileSet) -> list[str]:
+def band_warnings(tile_set: TileSet) -> list[str]:
     """Return a sentence for each band of the train tiles that a network cannot use as it is."""
     index = tile_set.index
     train = index[(index["split"] == "train") & (index["weight"] > 0)]["tile"].tolist()

@@ -6,13 +6,13 @@ import logging
 
 import pytest
 
-from satseg.tiles.split_folders import warn_of_split_folders
+from satseg.tiling.split_folders import warn_of_split_folders
 
 
 def told(caplog: pytest.LogCaptureFixture, files: list[tuple[str, ...]], *patterns: str) -> str:
     with caplog.at_level(logging.WARNING, "satseg"):
         warn_of_split_folders(files, patterns)
-    return caplog.text.split("come with: ")[-1].strip()
+    return caplog.text.split("run: ")[-1].strip()
 
 
 @pytest.mark.parametrize(
@@ -20,13 +20,13 @@ def told(caplog: pytest.LogCaptureFixture, files: list[tuple[str, ...]], *patter
     [
         (
             ("d/*/images/{stem}.tif", "d/*/masks/{stem}.tif"),
-            "--pairs 'd/train/images/{stem}.tif' 'd/train/masks/{stem}.tif' --split train; then "
-            "--pairs 'd/Valid/images/{stem}.tif' 'd/Valid/masks/{stem}.tif' --split val --append",
+            "`pairs=('d/train/images/{stem}.tif', 'd/train/masks/{stem}.tif')` `split='train'`; then "
+            "`pairs=('d/Valid/images/{stem}.tif', 'd/Valid/masks/{stem}.tif')` `split='val'` `append=True`",
         ),
         (
             ("d/**/{stem}.tif", "d/*/masks/{stem}.tif"),
-            "--pairs 'd/**/train/**/{stem}.tif' 'd/train/masks/{stem}.tif' --split train; then "
-            "--pairs 'd/**/Valid/**/{stem}.tif' 'd/Valid/masks/{stem}.tif' --split val --append",
+            "`pairs=('d/**/train/**/{stem}.tif', 'd/train/masks/{stem}.tif')` `split='train'`; then "
+            "`pairs=('d/**/Valid/**/{stem}.tif', 'd/Valid/masks/{stem}.tif')` `split='val'` `append=True`",
         ),
     ],
 )
@@ -39,7 +39,8 @@ def test_patterns_over_several_splits_are_told_with_the_lines_that_keep_them(
 
 def test_scenes_without_patterns_are_told_by_their_folders(caplog: pytest.LogCaptureFixture) -> None:
     assert told(caplog, [("train/a.tif",), ("test/b.tif",)]) == (
-        "the scenes of train alone, with --split train; then the scenes of test alone, with --split test --append"
+        "only the scenes of train, with `split='train'`; then only the scenes of test, with `split='test'` "
+        "`append=True`"
     )
 
 

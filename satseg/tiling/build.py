@@ -22,19 +22,19 @@ from satseg.prefetch import read_ahead
 from satseg.raster.scene import Scene
 from satseg.raster.values import Oddity
 from satseg.records import Progress, ProgressEvent, SceneInfo
-from satseg.tiles.cut import Cutter, Piece, Planned, TileFilter, writing_environment
-from satseg.tiles.journal import JOURNAL, Journal
-from satseg.tiles.layout import SPLITS
-from satseg.tiles.plan import Block, Layout, labelled_pixels
-from satseg.tiles.regions import Regions
-from satseg.tiles.sources import AnyScene, SceneFiles
+from satseg.tiles.splits import SPLITS
+from satseg.tiling.cut import Cutter, PlannedTile, TileArrays, TileFilter, writing_environment
+from satseg.tiling.journal import JOURNAL, Journal
+from satseg.tiling.plan import Block, Layout, labelled_pixels
+from satseg.tiling.sources import AnyScene, SceneFiles
+from satseg.tiling.split_regions import SplitRegions
 
 log = logging.getLogger("satseg")
 
 _BLOCK_ROWS = 512  # most files have no higher blocks
 _MOST_CACHE = 2**28
 _FEW = 3  # scenes that are named one by one
-_Task = tuple[Cutter, Piece]
+_Task = tuple[Cutter, TileArrays]
 _Row = tuple[int, dict[str, Any] | None]
 
 _ORDER = 3  # sub-stream of the seed's randomness: which tiles come first where their number is limited
@@ -50,7 +50,7 @@ class Builder:
         names: Unique name of each.
         labels: Their labels.
         layout: How tiles are laid out.
-        worth: Which tiles are kept.
+        tile_filter: Which tiles are kept.
         regions: Polygons that decide splits, or None.
         threads: Threads that write, beside the one that reads; 1 does both in one.
         progress: Called after each block and tile.
@@ -61,8 +61,8 @@ class Builder:
     names: Sequence[str]
     labels: LabelSource
     layout: Layout
-    worth: TileFilter
-    regions: Regions | None
+    tile_filter: TileFilter
+    regions: SplitRegions | None
     threads: int
     progress: Progress
 
@@ -110,10 +110,10 @@ class Builder:
         if not found:
             raise TileError("No pixel of any scene is both valid and labelled.")
         if bare and within is None:
-            self._tell_bare(bare)
+            self._warn_of_bare(bare)
         return found
 
-    def _tell_bare(self, scenes: Sequence[str]) -> None:
+    def _warn_of_bare(self, scenes: Sequence[str]) -> None:
         """Warn of scenes in which no valid pixel is labelled, for example because the class raster lies elsewhere."""
         more = f" and {len(scenes) - _FEW:,} more" if len(scenes) > _FEW else ""
         log.warning(
@@ -124,7 +124,7 @@ class Builder:
             more,
         )
 
-    def cut(self, folder: Path, planned: Sequence[Planned], quotas: dict[str, int], journal: Journal) -> None:
+    def cut(self, folder: Path, planned: Sequence[PlannedTile], quotas: dict[str, int], journal: Journal) -> None:
         """Cut tiles until each split has its quota, or there are no more; those in the journal are not cut again.
 
         Args:
@@ -146,7 +146,7 @@ class Builder:
                 kept[planned[number].split] += journal.holds(number)
                 self.progress(ProgressEvent("Cutting tiles", min(len(journal), total), total, "tile"))
 
-    def _drawing_order(self, planned: Sequence[Planned], quotas: dict[str, int]) -> dict[str, list[int]]:
+    def _drawing_order(self, planned: Sequence[PlannedTile], quotas: dict[str, int]) -> dict[str, list[int]]:
         """Return the numbers of each split's tiles, shuffled where not all of them may be taken."""
         rng = np.random.default_rng((self.layout.seed, _ORDER))
         order = {}
@@ -156,7 +156,7 @@ class Builder:
         return order
 
     def _cut_batch(
-        self, folder: Path, planned: Sequence[Planned], batch: Sequence[int], journal: Journal
+        self, folder: Path, planned: Sequence[PlannedTile], batch: Sequence[int], journal: Journal
     ) -> Iterator[int]:
         """Cut tiles in the given order, and yield the number of each; those in the journal come first."""
         yield from (number for number in batch if number in journal)
@@ -183,11 +183,11 @@ class Builder:
 
         yield from read_ahead(write, tasks, workers=self.threads, ahead=self.threads + 1, begin=begin)
 
-    def _read(self, folder: Path, planned: Sequence[Planned], numbers: Sequence[int]) -> Generator[_Task]:
+    def _read(self, folder: Path, planned: Sequence[PlannedTile], numbers: Sequence[int]) -> Generator[_Task]:
         for scene_number, group in groupby(numbers, key=lambda number: planned[number].scene):
             name, info = self.names[scene_number], self.infos[scene_number]
             weight = self.sources[scene_number].weight
-            cutter = Cutter(folder, name, info, self.labels.classes, self.worth, self.layout.seed, weight)
+            cutter = Cutter(folder, name, info, self.labels.classes, self.tile_filter, self.layout.seed, weight)
             with self._cache(scene_number), self._opened(scene_number) as (scene, labels):
                 for number in group:
                     yield cutter, cutter.read(scene, labels, number, planned[number])
@@ -242,7 +242,7 @@ def _edges(window: Window) -> tuple[int, int, int, int]:
     return top, left, top + int(window.height), left + int(window.width)
 
 
-def quotas(areas: Mapping[str, int], planned: Sequence[Planned], limit: int | None) -> dict[str, int]:
+def quotas(areas: Mapping[str, int], planned: Sequence[PlannedTile], limit: int | None) -> dict[str, int]:
     """Return how many tiles of each split are cut at most.
 
     Args:

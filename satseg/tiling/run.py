@@ -17,18 +17,18 @@ from satseg.errors import TileError
 from satseg.files.atomic_write import commit
 from satseg.presence import INDEX
 from satseg.records import TileSummary, as_json
-from satseg.tiles.build import Builder, quotas, resumable
-from satseg.tiles.choice import Asked, Plan, Planner, without_empty_background
-from satseg.tiles.index import brought_to, places_of
-from satseg.tiles.journal import Journal
-from satseg.tiles.places import Places, common_crs
-from satseg.tiles.plan import Existing
-from satseg.tiles.remarks import remarks_on_bands
+from satseg.tiles.band_checks import band_warnings
+from satseg.tiles.extents import Extents, common_crs
+from satseg.tiles.index import brought_to, extents_of
 from satseg.tiles.tileset import MOMENTS, TileSet, make_index, write_header
-from satseg.workflows.tile_provenance import (
+from satseg.tiling.build import Builder, quotas, resumable
+from satseg.tiling.journal import Journal
+from satseg.tiling.plan import ExistingTiles
+from satseg.tiling.planner import LayoutRequest, Plan, Planner, without_empty_background
+from satseg.tiling.provenance import (
     tiles_by_split,
 )
-from satseg.workflows.tile_warnings import tell_background, tell_choice, warn_of_gaps
+from satseg.tiling.warnings import tell_background, tell_choice, warn_of_gaps
 
 log = logging.getLogger("satseg")
 
@@ -48,7 +48,7 @@ class TileJob:
     """
 
     builder: Builder
-    asked: Asked
+    asked: LayoutRequest
     base: TileSet | None
     limit: int | None
     provenance: Mapping[str, Any]
@@ -104,18 +104,18 @@ class TileJob:
             unplaced=tile_set.unplaced,
             shares={s: area / sum(areas.values()) for s, area in areas.items()} if self.base is None else {},
             size=tile_set.tile_size,
-            block=plan.layout.dealt(drawn=self.asked.drawn),
+            block=plan.layout.block_side(drawn=self.asked.drawn),
         )
-        for remark in remarks_on_bands(tile_set):
+        for remark in band_warnings(tile_set):
             log.warning("%s", remark)
         warn_of_gaps(summary, plan)
         return summary
 
-    def _existing(self) -> Existing:
+    def _existing(self) -> ExistingTiles:
         if self.base is None:
-            return Existing(Places.of([], [], [], None), np.empty(0, dtype=object))
+            return ExistingTiles(Extents.of([], [], [], None), np.empty(0, dtype=object))
         index = brought_to(self.base.index, self.crs)
-        return Existing(places_of(index), index["split"].to_numpy(dtype=object))
+        return ExistingTiles(extents_of(index), index["split"].to_numpy(dtype=object))
 
     def _write(self, folder: Path, journal: Journal) -> TileSet:
         """Write the description, then the moments, then the index."""

@@ -9,7 +9,7 @@ import pandas
 import pytest
 
 from satseg.errors import UsageError
-from satseg.tiles.scene_table import LabelledScene, read_scene_table
+from satseg.tiling.scene_table import LabelledScene, read_scene_table
 
 
 @pytest.fixture
@@ -97,8 +97,8 @@ def test_rows_without_labels_are_left_out_and_columns_that_nobody_reads_are_name
     path = table(folder, "scene,labels,wieght,source\na.tif,m.tif,1,x\nb.tif,,1,x\n")
     with caplog.at_level(logging.WARNING, "satseg"):
         assert len(read_scene_table(path)) == 1
-    assert "columns that are not read: 'wieght' (did you mean 'weight'?), 'source'." in caplog.text
-    assert "left out for want of labels: 'b.tif' (row 3)." in caplog.text
+    assert "ignoring unknown columns: 'wieght' (did you mean 'weight'?), 'source'." in caplog.text
+    assert "skipping scenes without labels: 'b.tif' (row 3)." in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_rows_without_labels_are_left_out_and_columns_that_nobody_reads_are_name
         ("scene,labels,scene\na.tif,m.tif,b.tif\n", "has several columns scene", "Rename"),
         (
             "scene,labels,split\na.tif,m.tif,Training\nb.tif,n.tif,validation\n",
-            r"not: 'Training' \(row 2\), 'validation' \(row 3\)",
+            r"unknown splits: 'Training' \(row 2\), 'validation' \(row 3\)",
             "mean 'train' by 'training', 'val' by 'validation'?",
         ),
         ("", "has no column scene and no column labels; it has none", "has the columns scene and labels"),
@@ -118,11 +118,11 @@ def test_rows_without_labels_are_left_out_and_columns_that_nobody_reads_are_name
         (
             "scene,labels\nS1\\x.tif,m.tif\n",
             r"1 file that .* lists does not exist: S1\\+x",
-            r"Here / parts folders, and \ does",
+            "On this system / separates folders, not",
         ),
         (
             "scene,labels,split\na.tif,m.tif,valid\n",
-            r"splits that there are not: 'valid' \(row 2\)",
+            r"unknown splits: 'valid' \(row 2\)",
             "mean 'val' by 'valid'?",
         ),
         (
@@ -130,8 +130,8 @@ def test_rows_without_labels_are_left_out_and_columns_that_nobody_reads_are_name
             "1 row has no split, though others have one in .*: 3",
             "",
         ),
-        ("scene,labels,weight\na.tif,m.tif,much\n", r"weights that are not 0 or more: 'much' \(row 2\)", ""),
-        ("scene,labels,weight\na.tif,m.tif,-1\n", r"not 0 or more: '-1' \(row 2\)", ""),
+        ("scene,labels,weight\na.tif,m.tif,much\n", r"weights that are not numbers >= 0: 'much' \(row 2\)", ""),
+        ("scene,labels,weight\na.tif,m.tif,-1\n", r"not numbers >= 0: '-1' \(row 2\)", ""),
         (
             "scene,labels,weight\na.tif,m.tif,1\na.tif,n.tif,2\n",
             "another split or weight in row 3 of .* than in row 2",

@@ -11,12 +11,12 @@ from satseg.errors import UsageError
 from satseg.geo.units import Length, Quantity, parse_length, parse_resolution
 from satseg.labels.labels import PixelLength
 from satseg.records import SceneInfo
-from satseg.tiles.choice import LARGEST, Asked
-from satseg.tiles.cut import empty_class
-from satseg.tiles.layout import check_shares
-from satseg.tiles.plan import Layout
+from satseg.tiles.splits import check_shares
 from satseg.tiles.tileset import TileSet
-from satseg.workflows.tile_options import TileOptions
+from satseg.tiling.appending import TileOptions
+from satseg.tiling.cut import empty_class
+from satseg.tiling.plan import Layout
+from satseg.tiling.planner import LARGEST, LayoutRequest
 
 _LEAST = 32  # px, which networks take
 _WIDEST = 256  # px; what is near to an outline is found by shifting windows within that distance
@@ -47,7 +47,7 @@ def check_sizes(options: TileOptions, base: TileSet | None) -> None:
         raise UsageError(f"A block of {block} px cannot hold a tile of {least} px.")
 
 
-def asked_for(options: TileOptions, base: TileSet | None, *, paired: bool, given_splits: bool) -> Asked:
+def asked_for(options: TileOptions, base: TileSet | None, *, paired: bool, given_splits: bool) -> LayoutRequest:
     """Return what is said of tiles and blocks, by the user or by the tile set to add to.
 
     Args:
@@ -62,11 +62,11 @@ def asked_for(options: TileOptions, base: TileSet | None, *, paired: bool, given
         made = base.provenance[-1] if base.provenance else {}
         size, block = base.tile_size, block or made.get("block")
         whole = made.get("whole_scenes", whole) if whole is None else whole
-    return Asked(size, options.overlap, block, given_splits or whole, drawn=options.regions is not None)
+    return LayoutRequest(size, options.overlap, block, given_splits or whole, drawn=options.regions is not None)
 
 
 def first_layout(
-    asked: Asked,
+    asked: LayoutRequest,
     infos: Sequence[SceneInfo],
     *,
     at_random: bool,

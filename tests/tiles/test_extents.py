@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from rasterio.windows import Window
 
 from satseg.records import BandSpec, SceneInfo
-from satseg.tiles.places import Places, common_crs, follow, overlapped, overlapping
+from satseg.tiles.extents import Extents, common_crs, group_by_overlap, overlapped, overlapping
 
 SPEC = BandSpec(("gray",), "uint8", (1.0,), (0.0,))
 
@@ -30,9 +30,9 @@ windows = st.lists(
 )
 
 
-def places(entries: list[tuple[int, int, int, int, int]], crs: str | None) -> Places:
+def places(entries: list[tuple[int, int, int, int, int]], crs: str | None) -> Extents:
     infos = [scene("a", crs=crs), scene("b", 5000, crs=crs)]
-    return Places.of(infos, [e[0] for e in entries], [Window(*e[1:]) for e in entries], crs)
+    return Extents.of(infos, [e[0] for e in entries], [Window(*e[1:]) for e in entries], crs)
 
 
 @settings(deadline=None)
@@ -53,8 +53,8 @@ def test_windows_of_a_scene_overlap_pixel_by_pixel(mine: list, theirs: list, mar
 
 @pytest.mark.parametrize(("shift", "margin", "expected"), [(128, 0, False), (126, 0, True), (128, 1, True)])
 def test_scenes_side_by_side_touch_without_overlapping(shift: int, margin: int, expected: bool) -> None:
-    one = Places.of([scene("a")], [0], [Window(0, 0, 64, 64)], "EPSG:32645")
-    other = Places.of([scene("b", shift)], [0], [Window(0, 0, 64, 64)], "EPSG:32645")
+    one = Extents.of([scene("a")], [0], [Window(0, 0, 64, 64)], "EPSG:32645")
+    other = Extents.of([scene("b", shift)], [0], [Window(0, 0, 64, 64)], "EPSG:32645")
     assert overlapping(one, other, margin=margin).tolist() == [expected]
 
 
@@ -70,9 +70,9 @@ def around(name: str, crs: str, lon: float, lat: float, pixel: float, side: int 
     return SceneInfo(name, side, side, SPEC, None, False, crs, transform, (1, 1))
 
 
-def whole(*infos: SceneInfo) -> Places:
+def whole(*infos: SceneInfo) -> Extents:
     windows = [Window(0, 0, info.width, info.height) for info in infos]
-    return Places.of(infos, range(len(infos)), windows, common_crs([info.crs for info in infos]))
+    return Extents.of(infos, range(len(infos)), windows, common_crs([info.crs for info in infos]))
 
 
 SAME_GROUND = {
@@ -93,7 +93,7 @@ def test_ground_is_compared_on_the_globe(kind: str) -> None:
     found = whole(around("a", *one), around("b", *other))
     assert overlapping(found[np.array([0])], found[np.array([1])]).tolist() == [True]
     assert overlapping(found[np.array([1])], found[np.array([0])]).tolist() == [True]
-    assert follow(found).tolist() == [0, 0]
+    assert group_by_overlap(found).tolist() == [0, 0]
 
 
 @pytest.mark.parametrize("kind", SAME_GROUND)
@@ -103,7 +103,7 @@ def test_other_ground_is_told_from_it_on_the_globe(kind: str) -> None:
     infos[1] = replace(infos[1], transform=infos[1].transform * Affine.translation(200, -100))
     found = whole(*infos)
     assert overlapping(found[np.array([0])], found[np.array([1])]).tolist() == [False]
-    assert follow(found).tolist() == [0, 1]
+    assert group_by_overlap(found).tolist() == [0, 1]
 
 
 shifts = st.one_of(st.integers(0, 56), st.integers(64, 76), st.integers(84, 99))
@@ -129,29 +129,29 @@ def test_footprints_stay_finite_in_any_hemisphere() -> None:
     found = whole(*infos)
     bounds = np.array([footprint.bounds for footprint in found.footprints])
     assert np.abs(bounds[:, :2] - [[15, 5], [153, -30]]).max() < 0.01
-    assert follow(found).tolist() == [0, 1]
+    assert group_by_overlap(found).tolist() == [0, 1]
 
 
 def test_a_crs_of_no_ground_is_compared_with_itself_only() -> None:
     local = 'LOCAL_CS["site",UNIT["metre",1]]'
     one, other = (SceneInfo(n, 64, 64, SPEC, None, False, local, Affine.identity(), None) for n in "ab")
     found = whole(one, other)
-    assert follow(found).tolist() == [0, 0]
+    assert group_by_overlap(found).tolist() == [0, 0]
     mixed = whole(one, other, around("c", "EPSG:32633", 15, 5, 10))
     assert [footprint is None for footprint in mixed.footprints] == [True, True, False]
-    assert follow(mixed).tolist() == [0, 1, 2]
+    assert group_by_overlap(mixed).tolist() == [0, 1, 2]
 
 
 def test_scenes_without_a_crs_lie_nowhere_but_their_own_windows_overlap() -> None:
     infos = [scene("a", crs=None), scene("b", crs=None)]
-    found = Places.of(infos, [0, 0, 1], [Window(0, 0, 64, 64), Window(32, 0, 64, 64), Window(0, 0, 64, 64)], None)
+    found = Extents.of(infos, [0, 0, 1], [Window(0, 0, 64, 64), Window(32, 0, 64, 64), Window(0, 0, 64, 64)], None)
     assert overlapping(found[np.array([0, 2])], found[np.array([1])]).tolist() == [True, False]
-    assert follow(found).tolist() == [0, 1, 2]
+    assert group_by_overlap(found).tolist() == [0, 1, 2]
 
 
 def test_a_partner_is_of_the_other_split_and_scene() -> None:
     infos = [scene("a"), scene("b"), scene("c")]
-    found = Places.of(infos, [0, 0, 1, 2], [Window(0, 0, 64, 64)] * 4, "EPSG:32645")
+    found = Extents.of(infos, [0, 0, 1, 2], [Window(0, 0, 64, 64)] * 4, "EPSG:32645")
     assert overlapped(found[np.array([2])], found[np.array([0, 3])]).tolist() == [0]
     assert overlapped(found[np.array([0])], found[np.array([2, 3])]).tolist() == [0]
 
@@ -159,15 +159,15 @@ def test_a_partner_is_of_the_other_split_and_scene() -> None:
 def test_a_thousand_scenes_of_one_grid_are_compared_at_once() -> None:
     infos = [scene(str(number)) for number in range(1000)]
     windows = [Window(64 * i, 0, 64, 64) for i in range(3)]
-    found = Places.of(infos, np.repeat(np.arange(1000), 3), windows * 1000, "EPSG:32645")
+    found = Extents.of(infos, np.repeat(np.arange(1000), 3), windows * 1000, "EPSG:32645")
     start = perf_counter()
-    assert follow(found).tolist() == [0, 1, 2] * 1000
+    assert group_by_overlap(found).tolist() == [0, 1, 2] * 1000
     assert overlapping(found[np.arange(0, 3000, 3)], found[np.arange(1, 3000, 3)]).sum() == 0
     assert overlapping(found[:1], found[3:]).tolist() == [True]
     assert perf_counter() - start < 3
 
 
 def test_places_of_other_ground_follow_nothing() -> None:
-    found = Places.of([scene("a"), scene("b", 5000)], [0, 1], [Window(0, 0, 64, 64)] * 2, "EPSG:32645")
-    assert follow(found).tolist() == [0, 1]
+    found = Extents.of([scene("a"), scene("b", 5000)], [0, 1], [Window(0, 0, 64, 64)] * 2, "EPSG:32645")
+    assert group_by_overlap(found).tolist() == [0, 1]
     assert not overlapping(found[:0], found).size
