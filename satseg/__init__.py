@@ -73,6 +73,7 @@ if TYPE_CHECKING:
         no_progress,
     )
     from satseg.results import Result
+    from satseg.tiling.settings import TileSettings
     from satseg.vectorization.settings import PolygonSettings, VectorizeSettings
     from satseg.workflows.benchmark import Benchmark, benchmark
     from satseg.workflows.demo import DemoSummary, demo
@@ -131,6 +132,7 @@ _PUBLIC = {
     "satseg.prediction.outputs": ("OutputNames",),
     "satseg.workflows.predict": ("predict", "predict_scenes"),
     "satseg.prediction.settings": ("PredictionSettings",),
+    "satseg.tiling.settings": ("TileSettings",),
     "satseg.workflows.tile": ("tile",),
     "satseg.workflows.train": ("train",),
     "satseg.workflows.vectorize": ("vectorize",),
@@ -170,6 +172,7 @@ __all__ = [
     "SceneSource",
     "ScoreError",
     "TileError",
+    "TileSettings",
     "TileSummary",
     "TrainingError",
     "TrainingSummary",

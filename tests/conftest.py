@@ -13,6 +13,7 @@ import rasterio
 from affine import Affine
 from ranged_server import RangedServer
 
+from satseg.tiling.settings import TileSettings
 from satseg.workflows.tile import tile
 
 
@@ -68,5 +69,10 @@ def bright_scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bright_tiles(bright_scene: Path) -> Path:
     """The scene in tiles of 64 px: 16 train tiles, 4 val tiles, 4 test tiles."""
     folder = bright_scene.parent / "tiles"
-    tile([bright_scene], labels=bright_scene.parent / "labels.tif", output=folder, size=64, overlap=0, block=128)
+    tile(
+        [bright_scene],
+        labels=bright_scene.parent / "labels.tif",
+        output=folder,
+        settings=TileSettings(size=64, overlap=0, block=128),
+    )
     return folder

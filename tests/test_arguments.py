@@ -165,10 +165,8 @@ def test_values_that_mean_unlabelled(place: Path, tmp_path: Path) -> None:
         done = satseg.tile(
             place / "scene.tif",
             labels=place / "classes.tif",
-            class_map="0=background",
-            unlabelled=value,
-            size=32,
             output=tmp_path / str(number),
+            settings=satseg.TileSettings(class_map="0=background", unlabelled=value, size=32),
         )
         assert list(done.pixels["train"]) == ["background"]
 
@@ -282,7 +280,7 @@ def test_options_show_what_differs_from_the_defaults() -> None:
         (lambda: satseg.PolygonSettings(classes=[]), "`classes` is empty"),
         (lambda: satseg.predict_scenes([], output="{stem}.tif", model="absent.safetensors"), "There is no scene"),
         (lambda: satseg.vectorize("a.tif", output="-", stream="a.txt"), "not an open file or None"),
-        (lambda: satseg.tile("a.tif", unlabelled="x"), "not a list of whole numbers"),
+        (lambda: satseg.tile("a.tif", settings=satseg.TileSettings(unlabelled="x")), "not a list of whole numbers"),
     ],
 )
 def test_nothing_is_told_as_nothing(call: Any, told: str) -> None:

@@ -11,8 +11,8 @@ from satseg.errors import UsageError
 from satseg.files.csv_table import read_csv
 from satseg.labels.class_map import ClassMap
 
-ClassMapSource = str | Path | Mapping[str, str] | Mapping[int, str] | Iterable[str | Path]
-"""Text, a CSV file, a dictionary of classes by value, or several texts and files."""
+ClassMapSource = str | Path | ClassMap | Mapping[str, str] | Mapping[int, str] | Iterable[str | Path]
+"""Text, a CSV file, a dictionary of classes by value, several of the first two, or a class map."""
 
 _COLUMNS = ("value", "class")
 _EXAMPLE = "The first line names the columns value, class and, optionally, colour; each value has a line."
@@ -32,8 +32,8 @@ def read_class_map(given: ClassMapSource | None) -> ClassMap | None:
     Raises:
         UsageError: A file cannot be read, or a value has two classes.
     """
-    if given is None:
-        return None
+    if given is None or isinstance(given, ClassMap):
+        return given
     if isinstance(given, Mapping):
         return ClassMap.of_pairs(_pair(value, name) for value, name in given.items())
     parts = [_read_file(part) if _is_file(part) else ClassMap.parse(str(part)) for part in _listed(given)]
@@ -46,12 +46,14 @@ def read_class_map(given: ClassMapSource | None) -> ClassMap | None:
 
 def read_again(given: ClassMapSource | None) -> ClassMapSource | None:
     """Return a source that can be read more than once, even for a generator."""
-    return tuple(given) if given is not None and not isinstance(given, str | Path | Mapping) else given
+    return tuple(given) if given is not None and not isinstance(given, str | Path | ClassMap | Mapping) else given
 
 
 def class_map_files(given: ClassMapSource | None) -> list[str]:
     """Return the files from which a class map is read."""
-    return [str(part) for part in _listed(given) if _is_file(part)] if given and not isinstance(given, Mapping) else []
+    if not given or isinstance(given, ClassMap | Mapping):
+        return []
+    return [str(part) for part in _listed(given) if _is_file(part)]
 
 
 def _listed(given: str | Path | Iterable[str | Path]) -> list[str | Path]:

@@ -8,16 +8,17 @@ from typing import Annotated, Any, Literal
 
 from satseg.arguments import Given, Numbers, PathLike, is_one, path, whole_numbers
 from satseg.labels.class_lists import ClassMapSource
+from satseg.labels.class_map import ClassMap
 from satseg.settings import LABELS, Option, Settings
 
 
-def class_map_sources(given: Any, name: str) -> Mapping[Any, str] | tuple[str | Path, ...]:
+def class_map_sources(given: Any, name: str) -> ClassMap | Mapping[Any, str] | tuple[str | Path, ...]:
     """Return the texts and files of a class map as a tuple, which can be read more than once, or its dictionary."""
-    return given if isinstance(given, Mapping) else (given,) if is_one(given) else tuple(given)
+    return given if isinstance(given, Mapping | ClassMap) else (given,) if is_one(given) else tuple(given)
 
 
 ClassMapOption = Annotated[
-    Given[ClassMapSource | None, Mapping[Any, str] | tuple[str | Path, ...] | None],
+    Given[ClassMapSource | None, ClassMap | Mapping[Any, str] | tuple[str | Path, ...] | None],
     Option(
         "Class by value or colour of the labels: residential=building,1=water or #ff0000=road,Winter*=crop. * matches "
         "any text; alone it matches all other values. The class ignore is excluded from training, scores and polygons. "

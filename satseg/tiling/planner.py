@@ -2,79 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from satseg.labels.labels import LabelSource
-from satseg.records import SceneInfo
 from satseg.tiles.splits import SPLITS
 from satseg.tiling.build import Builder
 from satseg.tiling.cut import PlannedTile, empty_class
-from satseg.tiling.layout import choose_block, cuts
 from satseg.tiling.plan import Block, ExistingTiles, Layout, assign_splits, in_reading_order, without_leaks
+from satseg.tiling.request import SMALLER, LayoutRequest
 
-LARGEST = 256
-"""Side of tiles in pixels where scenes are large enough."""
-
-_SMALLER = (128, 64, 32)
-_STEP = 32  # pixels; networks halve tiles up to five times
 _NEAR = 0.5  # least part of its share that a split must get
 RECOUNTED = 2**26  # pixels; larger scenes are not counted again only to spread objects over all splits
-
-
-@dataclass(frozen=True)
-class LayoutRequest:
-    """Tile and block sizes as the user set them; None leaves the choice to the planner.
-
-    Args:
-        size: Side of a tile in pixels.
-        overlap: Pixels that neighbouring training tiles share.
-        block: Side of a block in pixels.
-        whole_scenes: Assign whole scenes to splits; None does so where that fills all splits.
-        drawn: Whether split regions determine the splits, so that there are no blocks.
-    """
-
-    size: int | None
-    overlap: int | None
-    block: int | None
-    whole_scenes: bool | None
-    drawn: bool = False
-
-    @property
-    def open(self) -> list[str]:
-        """Names of the layout fields that the planner chooses."""
-        overlap = self.size if self.overlap is None else self.overlap
-        fields = {"size": self.size, "overlap": overlap, "block": self.block, "whole_scenes": self.whole_scenes}
-        if self.whole_scenes or self.drawn:
-            del fields["block"]  # there are none
-        return [name for name, value in fields.items() if value is None]
-
-    def layouts(self, like: Layout, infos: Sequence[SceneInfo]) -> Iterator[list[Layout]]:
-        """Yield candidate layouts, grouped by tile size, the best first: large tiles in large blocks.
-
-        Args:
-            like: Layout with all fields that are not chosen here.
-            infos: The scenes.
-        """
-        shapes = [(info.height, info.width) for info in infos]
-        for size in _sizes(shapes) if self.size is None else [self.size]:
-            overlap = size // 2 if self.overlap is None else self.overlap
-            if overlap >= size or (self.block or size) < size:
-                continue
-            sides = self._sides(shapes, size) if self.block is None else [self.block]
-            made = [replace(like, size=size, overlap=overlap, block=side, whole_scenes=False) for side in sides]
-            whole = replace(made[0], whole_scenes=True)
-            if self.whole_scenes or self.drawn:
-                yield [whole if self.whole_scenes else made[0]]
-                return
-            yield _distinct([whole, *made] if self.whole_scenes is None else made, shapes)
-
-    def _sides(self, shapes: Sequence[tuple[int, int]], size: int) -> list[int]:
-        """Return candidate block sides for a tile size; blocks of a single tile come last, and not for large tiles."""
-        alone = size <= _SMALLER[0] or self.size is not None or (self.overlap or 0) >= _SMALLER[0]
-        return [choose_block(shapes, size), 2 * size, *([size] if alone else [])]
 
 
 @dataclass(frozen=True)
@@ -179,7 +120,7 @@ class Planner:
         given = frozenset(source.split for source in self.builder.sources if source.split is not None)
         return Plan(layout, found, splits, planned, len(laid) - len(planned), filled, given)
 
-    def choose(self, asked: LayoutRequest, within: Sequence[Block] | None = None) -> Plan:
+    def choose(self, request: LayoutRequest, within: Sequence[Block] | None = None) -> Plan:
         """Plan tiles of the first layout that gives each split near its share, and more than background.
 
         Tiles under 128 px are tried only if larger ones leave a split far below its share. If no layout qualifies, the
@@ -191,8 +132,8 @@ class Planner:
         """
         background = self._background
         plans: list[Plan] = []
-        for group in asked.layouts(self.builder.layout, self.builder.infos):
-            if group[0].size < _SMALLER[0] and any(plan.near for plan in plans):
+        for group in request.layouts(self.builder.layout, self.builder.infos):
+            if group[0].size < SMALLER[0] and any(plan.near for plan in plans):
                 break
             for layout in group:
                 plan = self.plan(layout, plans[0].found if plans else within)
@@ -202,17 +143,17 @@ class Planner:
                     return plan
         return max(plans, key=lambda plan: (-len(plan.empty), plan.near, plan.spread(background)))
 
-    def remedy(self, asked: LayoutRequest, plan: Plan) -> str | None:
+    def remedy(self, request: LayoutRequest, plan: Plan) -> str | None:
         """Return settings that would fill all splits, or None if there are none."""
-        blocks = replace(asked, block=None, whole_scenes=asked.whole_scenes and None)
+        blocks = replace(request, block=None, whole_scenes=request.whole_scenes and None)
         both = replace(blocks, size=None)
-        for other in [] if asked.drawn else [blocks, replace(asked, size=None), both, replace(both, overlap=None)]:
-            if other == asked or not any(other.layouts(plan.layout, self.builder.infos)):
+        for other in [] if request.drawn else [blocks, replace(request, size=None), both, replace(both, overlap=None)]:
+            if other == request or not any(other.layouts(plan.layout, self.builder.infos)):
                 continue
             found = self.choose(other, plan.found)
             if not found.empty:
-                freed = other.overlap != asked.overlap
-                return found.layout.options(by_block=asked.whole_scenes is not False, overlap=freed)
+                freed = other.overlap != request.overlap
+                return found.layout.options(by_block=request.whole_scenes is not False, overlap=freed)
         return None
 
     @property
@@ -231,20 +172,3 @@ def without_empty_background(labels: LabelSource, plan: Plan) -> tuple[LabelSour
         replace(block, pixels=(*block.pixels[:background], *block.pixels[background + 1 :])) for block in plan.found
     ]
     return labels.without_background(), replace(plan, found=found)
-
-
-def _sizes(shapes: Sequence[tuple[int, int]]) -> list[int]:
-    """Return candidate tile sides, none larger than the widest of the scenes' narrow sides needs."""
-    narrow = max(min(shape) for shape in shapes)
-    first = min(LARGEST, -(-narrow // _STEP) * _STEP)
-    return [first, *(size for size in _SMALLER if size < first)]
-
-
-def _distinct(layouts: Sequence[Layout], shapes: Sequence[tuple[int, int]]) -> list[Layout]:
-    """Drop layouts that divide the scenes like an earlier one."""
-    sides = {side for shape in shapes for side in shape}
-
-    def parts(layout: Layout) -> object:
-        return layout.whole_scenes or tuple(tuple(cuts(side, layout.block, layout.size)) for side in sorted(sides))
-
-    return list({parts(layout): layout for layout in reversed(layouts)}.values())[::-1]

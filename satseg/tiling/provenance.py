@@ -1,4 +1,4 @@
-"""What a tile set was made from, and what that says to a call that goes on with it."""
+"""Provenance of a tile set: what it was made from, and whether an earlier run has made the same already."""
 
 from __future__ import annotations
 
@@ -16,47 +16,47 @@ from satseg.outputs.claim import clear
 from satseg.records import TileSummary, as_json
 from satseg.tiles.splits import SPLITS
 from satseg.tiles.tileset import TileSet
-from satseg.tiling.appending import TileOptions
 from satseg.tiling.build import is_begun
+from satseg.tiling.inputs import TileInputs
 from satseg.tiling.plan import Layout
-from satseg.tiling.scenes import GivenScenes
+from satseg.tiling.settings import TileSettings
 from satseg.tiling.sources import SceneFiles
 
 log = logging.getLogger("satseg")
 
 
 def provenance_of(
-    given: GivenScenes, options: TileOptions, layout: Layout, chosen: Sequence[str], inputs: Mapping[str, str]
+    inputs: TileInputs, settings: TileSettings, layout: Layout, chosen: Sequence[str], digests: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Return what tiles are made from, beside the scenes, which the index names.
+    """Return what tiles are made from, except for the scenes, which the index names.
 
     Args:
-        given: Scenes and labels.
-        options: What was asked for.
+        inputs: Scenes and labels.
+        settings: The settings, completed by those of the tile set that is added to.
         layout: How tiles are laid out.
-        chosen: Those fields of it that nobody asked for.
-        inputs: Fingerprints.
+        chosen: Fields of the layout that the planner chose.
+        digests: Fingerprints of the inputs.
     """
-    named = {"stack": given.stack, "pairs": given.listed, "given_splits": given.given_splits}
-    made: dict[str, Any] = {"satseg": __version__, "source": list(given.labels or (given.listed or ())[-1:])}
+    named = {"stack": inputs.stack, "pairs": inputs.pair_source, "given_splits": inputs.assigned}
+    made: dict[str, Any] = {"satseg": __version__, "source": list(inputs.labels or (inputs.pair_source or ())[-1:])}
     made |= {name: value for name, value in named.items() if value}
-    made |= options.as_provenance() | asdict(layout)
-    return as_json({**made, **({"chosen": list(chosen)} if chosen else {}), "inputs": inputs})
+    made |= settings.provenance() | asdict(layout)
+    return as_json({**made, **({"chosen": list(chosen)} if chosen else {}), "inputs": digests})
 
 
 def with_its_choice(provenance: dict[str, Any], output: Path) -> dict[str, Any]:
-    """Return provenance with the tiles and blocks that a finished call chose, where it was left the same choice."""
+    """Return provenance with the sizes that a finished run chose, where this run leaves the same ones open."""
     made = (TileSet.open(output).provenance or [{}])[-1]
     if "chosen" not in provenance or made.get("chosen") != provenance["chosen"]:
         return provenance
     return {**provenance, **{name: made[name] for name in provenance["chosen"]}}
 
 
-def recall(output: Path, provenance: Mapping[str, Any], *, appended: bool = False) -> TileSummary:
-    """Tell what a finished call with the same arguments wrote, or added to what was there.
+def summary_of_finished(output: Path, provenance: Mapping[str, Any], *, appended: bool = False) -> TileSummary:
+    """Return the summary of a tile set that an earlier run with the same arguments finished.
 
     Raises:
-        OutputError: What is there was made from other inputs, or with other arguments.
+        OutputError: It was made from other inputs, or with other arguments.
     """
     tile_set = TileSet.open(output)
     made = tile_set.provenance[-1] if tile_set.provenance else {}
@@ -65,9 +65,9 @@ def recall(output: Path, provenance: Mapping[str, Any], *, appended: bool = Fals
         what = f"from other {' and '.join(changed)}" if changed else f"with other arguments{_both(made, provenance)}"
         raise OutputError(
             f"{output} exists already, made {what}.",
-            hint="Replace it with --overwrite, without --resume, or choose another folder with -o.",
+            hint="Replace it with `overwrite`, without `resume`, or choose another `output`.",
         )
-    clear(work_folder(output))  # of a call that ended before it had tidied up
+    clear(work_folder(output))  # left by a run that ended before tidying up
     log.info("%s is finished already.", output)
     return TileSummary(
         path=str(output),
@@ -86,7 +86,7 @@ def recall(output: Path, provenance: Mapping[str, Any], *, appended: bool = Fals
 
 
 def _both(made: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    """Name what differs with both values, where anything does that people choose."""
+    """Return the settings that differ, with both values; nothing if only the version or the inputs do."""
     names = [name for name in {**made, **wanted} if made.get(name) != wanted.get(name)]
     told = [
         f"{name.replace('_', ' ')} {typed(made.get(name))}, not {typed(wanted.get(name))}"
@@ -101,16 +101,16 @@ def _is_drawn(made: Mapping[str, Any]) -> bool:
 
 
 def is_pending(output: Path, provenance: Mapping[str, Any]) -> bool:
-    """Tell whether an interrupted call is to replace the tile set that is there; it may be what that call made."""
+    """Tell whether an interrupted run is to replace the existing tile set, unless that run made it."""
     return is_begun(output) and TileSet.open(output).provenance[-1:] != [provenance]
 
 
 def is_joined(sources: Sequence[SceneFiles], base: TileSet) -> bool:
-    """Tell whether an earlier call has added all its scenes already."""
+    """Tell whether an earlier run has already added all scenes."""
     return set(base.index["scene"]).issuperset(s.source.name for s in sources)
 
 
 def tiles_by_split(index: Any) -> dict[str, int]:
-    """Return how many tiles of an index each split has."""
+    """Return the number of tiles of each split."""
     counts = index["split"].value_counts()
     return {split: int(counts.get(split, 0)) for split in SPLITS}

@@ -1,193 +1,132 @@
-"""What ``tile`` is asked for, checked and brought to pixels."""
+"""Requested sizes of tiles and blocks, and the layouts that meet them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from statistics import fmean
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
-from satseg.classes import ClassTable
 from satseg.errors import UsageError
-from satseg.geo.units import Length, Quantity, parse_length, parse_resolution
-from satseg.labels.labels import PixelLength
+from satseg.geo.units import parse_length
 from satseg.records import SceneInfo
-from satseg.tiles.splits import check_shares
 from satseg.tiles.tileset import TileSet
-from satseg.tiling.appending import TileOptions
-from satseg.tiling.cut import empty_class
+from satseg.tiling.layout import choose_block, cuts
 from satseg.tiling.plan import Layout
-from satseg.tiling.planner import LARGEST, LayoutRequest
+from satseg.tiling.settings import LARGEST, TileSettings
 
-_LEAST = 32  # px, which networks take
-_WIDEST = 256  # px; what is near to an outline is found by shifting windows within that distance
+SMALLER = (128, 64, 32)
+"""Sides of tiles in pixels that are tried where scenes are too small for larger ones."""
 
-
-def by_number(bands: Sequence[str] | None) -> bool:
-    """Tell whether bands were chosen by number, so that their names do not matter."""
-    return bands is not None and all(band.strip().isdecimal() for band in bands)
-
-
-def check_sizes(options: TileOptions, base: TileSet | None) -> None:
-    """Refuse tiles that cannot be laid.
-
-    Raises:
-        UsageError: A size makes no sense, or is not that of the tile set to add to.
-    """
-    size, overlap, block = options.size, options.overlap, options.block
-    if base is not None and size not in (None, base.tile_size):
-        raise UsageError(f"{base.path} has tiles of {base.tile_size} px; tiles of {size} px cannot be added to it.")
-    largest, least = (LARGEST, _LEAST) if size is None else (size, size)
-    if least < _LEAST:
-        raise UsageError(f"Tiles of {size} px are too small; networks take {_LEAST} px and more.")
-    if overlap is not None and not 0 <= overlap < largest:
-        raise UsageError(f"An overlap of {overlap} px does not fit tiles of {largest} px.")
-    if options.sampling not in ("grid", "random"):
-        raise UsageError(f"--sampling takes grid or random, not {options.sampling!r}.")
-    if block is not None and block < least:
-        raise UsageError(f"A block of {block} px cannot hold a tile of {least} px.")
-
-
-def asked_for(options: TileOptions, base: TileSet | None, *, paired: bool, given_splits: bool) -> LayoutRequest:
-    """Return what is said of tiles and blocks, by the user or by the tile set to add to.
-
-    Args:
-        options: What is asked for.
-        base: The tile set to add to.
-        paired: Whether each scene has labels of its own.
-        given_splits: Whether each scene comes with its split: then nothing is parted into blocks.
-    """
-    size, block = options.size, options.block
-    whole = {"scene": True, None: None if paired else False}.get(options.split_by, False)
-    if base is not None:
-        made = base.provenance[-1] if base.provenance else {}
-        size, block = base.tile_size, block or made.get("block")
-        whole = made.get("whole_scenes", whole) if whole is None else whole
-    return LayoutRequest(size, options.overlap, block, given_splits or whole, drawn=options.regions is not None)
-
-
-def first_layout(
-    asked: LayoutRequest,
-    infos: Sequence[SceneInfo],
-    *,
-    at_random: bool,
-    buffer: int,
-    shares: tuple[float, ...],
-    seed: int,
-) -> Layout:
-    """Return the layout that is tried first.
-
-    Raises:
-        UsageError: No tile can be laid as it was asked for.
-    """
-    like = Layout(LARGEST, 0, at_random, whole_scenes=False, block=LARGEST, buffer=buffer, shares=shares, seed=seed)
-    group = next(asked.layouts(like, infos), None)
-    if group is None:
-        raise UsageError(
-            f"No tile that these scenes have room for goes with --overlap {asked.overlap} and --block {asked.block}.",
-            hint="Take a smaller --overlap, or a larger --block.",
-        )
-    return group[0]
-
-
-def check_choice(options: TileOptions, threads: int | None) -> None:
-    """Refuse numbers that choose no tiles, or cannot be met.
-
-    Raises:
-        UsageError: A number is out of its range, or none.
-    """
-    check_shares(options.shares)
-    for name, share in (("min-valid", options.min_valid), ("keep-empty", options.keep_empty)):
-        if not 0 <= share <= 1:
-            raise UsageError(f"--{name} {share} is no share; it takes 0 to 1.")
-    for name, number in (("limit", options.limit), ("threads", threads)):
-        if number is not None and number < 1:
-            raise UsageError(f"--{name} {number} is not 1 or more.")
-    if options.seed < 0:
-        raise UsageError(f"--seed {options.seed} is not 0 or more.")
+_STEP = 32  # pixels; networks halve tiles up to five times
 
 
 @dataclass(frozen=True)
-class Lengths:
-    """The lengths that ``tile`` is asked for.
+class LayoutRequest:
+    """Tile and block sizes as the user set them; None leaves the choice to the planner.
 
     Args:
-        gsd: Ground metres per pixel that scenes are brought to; None leaves them as they are.
-        ignore_border: Distance from outlines within which labels are ignored.
-        boundary: Width of a class of its own along outlines.
-        buffer: Distance between training tiles and the others.
+        size: Side of a tile in pixels.
+        overlap: Pixels that neighbouring training tiles share.
+        block: Side of a block in pixels.
+        whole_scenes: Assign whole scenes to splits; None does so where that fills all splits.
+        drawn: Whether split regions determine the splits, so that there are no blocks.
     """
 
-    gsd: float | None
-    ignore_border: Length | None
-    boundary: Length | None
-    buffer: Length
+    size: int | None
+    overlap: int | None
+    block: int | None
+    whole_scenes: bool | None
+    drawn: bool = False
 
     @classmethod
-    def read(
-        cls, gsd: Quantity | None, ignore_border: Quantity | None, boundary: Quantity | None, buffer: Quantity
-    ) -> Lengths:
-        """Read lengths as users give them.
+    def of(cls, settings: TileSettings, base: TileSet | None, *, paired: bool, assigned: bool) -> LayoutRequest:
+        """Return what settings, or the tile set that is added to, say of sizes.
+
+        Args:
+            settings: The settings.
+            base: The tile set that is added to, or None.
+            paired: Whether each scene has labels of its own.
+            assigned: Whether the user assigned each scene to a split: then there are no blocks.
+        """
+        size, block = settings.size, settings.block
+        whole = {"scene": True, None: None if paired else False}.get(settings.split_by, False)
+        if base is not None:
+            made = base.provenance[-1] if base.provenance else {}
+            size, block = base.tile_size, block or made.get("block")
+            whole = made.get("whole_scenes", whole) if whole is None else whole
+        return cls(size, settings.overlap, block, assigned or whole, drawn=settings.regions is not None)
+
+    @property
+    def open(self) -> list[str]:
+        """Names of the layout fields that the planner chooses."""
+        overlap = self.size if self.overlap is None else self.overlap
+        fields = {"size": self.size, "overlap": overlap, "block": self.block, "whole_scenes": self.whole_scenes}
+        if self.whole_scenes or self.drawn:
+            del fields["block"]  # there are none
+        return [name for name, value in fields.items() if value is None]
+
+    def first_layout(self, settings: TileSettings, infos: Sequence[SceneInfo]) -> Layout:
+        """Return the layout that is tried first.
 
         Raises:
-            UsageError: One of them is none.
+            UsageError: No tile of these sizes fits the scenes, or a length is in metres and a scene has no CRS.
         """
-        return cls(
-            gsd=None if gsd is None else parse_resolution(gsd, "gsd"),
-            ignore_border=None if ignore_border is None else parse_length(ignore_border, "ignore_border"),
-            boundary=None if boundary is None else parse_length(boundary, "boundary"),
-            buffer=parse_length(buffer, "buffer"),
+        buffer = parse_length(settings.buffer, "buffer")
+        like = Layout(
+            size=LARGEST,
+            overlap=0,
+            at_random=settings.sampling == "random",
+            whole_scenes=False,
+            block=LARGEST,
+            buffer=max(round(max(buffer.in_pixels(info.gsd))) for info in infos),  # along the finer side of pixels
+            shares=settings.shares,
+            seed=settings.seed,
         )
+        group = next(self.layouts(like, infos), None)
+        if group is None:
+            raise UsageError(
+                f"No tile fits these scenes with `overlap={self.overlap}` and `block={self.block}`.",
+                hint="Choose a smaller `overlap`, or a larger `block`.",
+            )
+        return group[0]
+
+    def layouts(self, like: Layout, infos: Sequence[SceneInfo]) -> Iterator[list[Layout]]:
+        """Yield candidate layouts, grouped by tile size, the best first: large tiles in large blocks.
+
+        Args:
+            like: Layout with all fields that are not chosen here.
+            infos: The scenes.
+        """
+        shapes = [(info.height, info.width) for info in infos]
+        for size in _sizes(shapes) if self.size is None else [self.size]:
+            overlap = size // 2 if self.overlap is None else self.overlap
+            if overlap >= size or (self.block or size) < size:
+                continue
+            sides = self._sides(shapes, size) if self.block is None else [self.block]
+            made = [replace(like, size=size, overlap=overlap, block=side, whole_scenes=False) for side in sides]
+            whole = replace(made[0], whole_scenes=True)
+            if self.whole_scenes or self.drawn:
+                yield [whole if self.whole_scenes else made[0]]
+                return
+            yield _distinct([whole, *made] if self.whole_scenes is None else made, shapes)
+
+    def _sides(self, shapes: Sequence[tuple[int, int]], size: int) -> list[int]:
+        """Return candidate block sides for a tile size; blocks of a single tile come last, and not for large tiles."""
+        alone = size <= SMALLER[0] or self.size is not None or (self.overlap or 0) >= SMALLER[0]
+        return [choose_block(shapes, size), 2 * size, *([size] if alone else [])]
 
 
-def outline_width(length: Length | None, infos: Sequence[SceneInfo]) -> PixelLength | None:
-    """Return what gives a width along outlines in pixels of a scene, or None where there is none.
-
-    Raises:
-        UsageError: It is less than a pixel of a scene, or more than a few hundred.
-    """
-    if length is None or not length.value:
-        return None
-
-    def width(info: SceneInfo) -> float:
-        return fmean(length.in_pixels(info.gsd))
-
-    narrow, wide = (find(infos, key=width) for find in (min, max))
-    if width(narrow) < 1 or width(wide) > _WIDEST:
-        info = narrow if width(narrow) < 1 else wide
-        raise UsageError(
-            f"{length.given} is {width(info):.3g} px of {info.path}; outlines have a width of 1 to {_WIDEST} px.",
-            hint="Write it in pixels, such as 2px; a number without a unit is metres.",
-        )
-    return width
+def _sizes(shapes: Sequence[tuple[int, int]]) -> list[int]:
+    """Return candidate tile sides, none larger than the widest of the scenes' narrow sides needs."""
+    narrow = max(min(shape) for shape in shapes)
+    first = min(LARGEST, -(-narrow // _STEP) * _STEP)
+    return [first, *(size for size in SMALLER if size < first)]
 
 
-def whole_pixels(length: Length, info: SceneInfo) -> int:
-    """Return a length in whole pixels of a scene, along its finer side."""
-    return round(max(length.in_pixels(info.gsd)))
+def _distinct(layouts: Sequence[Layout], shapes: Sequence[tuple[int, int]]) -> list[Layout]:
+    """Drop layouts that divide the scenes like an earlier one."""
+    sides = {side for shape in shapes for side in shape}
 
+    def parts(layout: Layout) -> object:
+        return layout.whole_scenes or tuple(tuple(cuts(side, layout.block, layout.size)) for side in sorted(sides))
 
-def check_empty(keep_empty: float, classes: ClassTable) -> None:
-    """Refuse to choose among empty tiles where no class says that a tile is empty.
-
-    Raises:
-        UsageError: There is no background.
-    """
-    if keep_empty < 1 and empty_class(classes) is None:
-        raise UsageError(
-            f"--keep-empty {keep_empty} needs a class background; the labels have {', '.join(classes.names)}.",
-            hint="Say which value is background: --class-map 0=background,...",
-        )
-
-
-def known_classes(counts: Mapping[str, int], classes: ClassTable) -> dict[str, int]:
-    """Return counts of pixels by class.
-
-    Raises:
-        UsageError: There is no such class.
-    """
-    for name, count in counts.items():
-        if name not in classes.names:
-            raise UsageError(f"There is no class {name!r} to count; the labels have {', '.join(classes.names)}.")
-        if count < 0:
-            raise UsageError(f"--min-pixels {name}={count} is no count of pixels.")
-    return dict(counts)
+    return list({parts(layout): layout for layout in reversed(layouts)}.values())[::-1]

@@ -1,4 +1,4 @@
-"""One tile set to be made, or to be added to: planned, cut, and put into its place."""
+"""One run of ``tile``: plan, cut, describe and publish a tile set."""
 
 from __future__ import annotations
 
@@ -24,31 +24,32 @@ from satseg.tiles.tileset import MOMENTS, TileSet, make_index, write_header
 from satseg.tiling.build import Builder, quotas, resumable
 from satseg.tiling.journal import Journal
 from satseg.tiling.plan import ExistingTiles
-from satseg.tiling.planner import LayoutRequest, Plan, Planner, without_empty_background
+from satseg.tiling.planner import Plan, Planner, without_empty_background
 from satseg.tiling.provenance import (
     tiles_by_split,
 )
-from satseg.tiling.warnings import tell_background, tell_choice, warn_of_gaps
+from satseg.tiling.request import LayoutRequest
+from satseg.tiling.warnings import log_background, log_choice, warn_of_gaps
 
 log = logging.getLogger("satseg")
 
 
 @dataclass(frozen=True)
-class TileJob:
-    """One tile set to be made, or to be added to.
+class TilingRun:
+    """One run that makes a tile set or adds to one.
 
     Args:
-        builder: What cuts the tiles.
-        asked: What was said of tiles and blocks.
+        builder: Cuts the tiles.
+        request: Sizes of tiles and blocks as the user set them.
         base: The tile set to add to, or None.
-        limit: Tiles at most, or None.
-        provenance: What the tiles are made from, ready for JSON.
-        files: Fingerprints of the inputs, with their dates, which only an interrupted run goes by.
-        contents: Path of each scene by the hash of what it shows.
+        limit: Maximum number of tiles, or None.
+        provenance: Inputs and settings, ready for JSON.
+        files: Fingerprints of the inputs with their dates, which a resumed run must match.
+        contents: Path of each scene by the hash of its content.
     """
 
     builder: Builder
-    asked: LayoutRequest
+    request: LayoutRequest
     base: TileSet | None
     limit: int | None
     provenance: Mapping[str, Any]
@@ -61,21 +62,21 @@ class TileJob:
         before = [] if self.base is None or self.base.index.crs is None else [self.base.index.crs.to_wkt()]
         return common_crs([*before, *(info.crs for info in self.builder.infos)])
 
-    def run(self, output: Path, *, resume: bool) -> TileSummary:
-        """Plan, cut, and put the tile set into its place."""
+    def make(self, output: Path, *, resume: bool) -> TileSummary:
+        """Plan and cut the tiles, and move the tile set to its place."""
         planner = Planner(self.builder, self._existing(), self.crs)
-        plan = planner.choose(self.asked)
-        tell_choice(planner, self.asked, plan)
+        plan = planner.choose(self.request)
+        log_choice(planner, self.request, plan)
         labels = self.builder.labels
         if self.base is None and labels.background_implied:
             labels, plan = without_empty_background(labels, plan)
-            tell_background(labels, plan)
-        job = replace(
+            log_background(labels, plan)
+        run = replace(
             self,
             builder=replace(self.builder, layout=plan.layout, labels=labels),
             provenance={**self.provenance, **as_json(asdict(plan.layout))},
         )
-        return job._cut(plan, output, resume=resume)
+        return run._cut(plan, output, resume=resume)
 
     def _cut(self, plan: Plan, output: Path, *, resume: bool) -> TileSummary:
         builder, planned = self.builder, plan.planned
@@ -88,7 +89,7 @@ class TileJob:
             if self.base is None:
                 commit(folder.parent, output)
             else:
-                _join(folder, self.base.path)
+                _move_into(folder, self.base.path)
             skipped = sum(not journal.holds(number) for number in range(len(planned)) if number in journal)
         areas = plan.areas
         summary = TileSummary(
@@ -104,7 +105,7 @@ class TileJob:
             unplaced=tile_set.unplaced,
             shares={s: area / sum(areas.values()) for s, area in areas.items()} if self.base is None else {},
             size=tile_set.tile_size,
-            block=plan.layout.block_side(drawn=self.asked.drawn),
+            block=plan.layout.block_side(drawn=self.request.drawn),
         )
         for remark in band_warnings(tile_set):
             log.warning("%s", remark)
@@ -118,11 +119,11 @@ class TileJob:
         return ExistingTiles(extents_of(index), index["split"].to_numpy(dtype=object))
 
     def _write(self, folder: Path, journal: Journal) -> TileSet:
-        """Write the description, then the moments, then the index."""
+        """Write the header, the moments and the index, in this order."""
         builder, base = self.builder, self.base
         given = any(source.split for source in builder.sources)  # then train may come later
         if base is None and not given and not any(row["split"] == "train" for row in journal.rows()):
-            raise TileError("No tile is left for training.", hint="See --min-valid, --min-pixels and --keep-empty.")
+            raise TileError("No tile is left for training.", hint="See `min_valid`, `min_pixels` and `keep_empty`.")
         if not any(True for _ in journal.rows()):
             raise TileError("No tile is left.")
         index = make_index(folder, journal.rows(), builder.infos, crs=self.crs, before=base)
@@ -138,17 +139,17 @@ class TileJob:
             index=index,
         )
         made = [] if base is None else [entry for entry in base.provenance if entry != self.provenance]
-        made.append(dict(self.provenance))  # which stands there already where joining was interrupted
+        made.append(dict(self.provenance))  # it is there already if moving the files was interrupted
         write_header(folder, tile_set, made, {**({} if base is None else base.contents), **self.contents})
         with (folder / INDEX).open("wb") as file:  # pyarrow may take a name for a URI
             index.to_parquet(file)
         return tile_set
 
 
-def _join(folder: Path, path: Path) -> None:
-    """Move the files of new tiles into a tile set; the index comes last, since all else goes by it.
+def _move_into(folder: Path, path: Path) -> None:
+    """Move the files of new tiles into a tile set, the index last, since everything else follows it.
 
-    Interrupted between any two of them, it is done again: what is moved or replaced already stays so.
+    If interrupted, it can be repeated: files that were moved already stay.
     """
     for kind in ("images", "labels"):
         for file in sorted((folder / kind).iterdir()):

@@ -1,4 +1,4 @@
-"""What ``tile`` is given: scenes and the files of their labels, found, described and compared."""
+"""Describe the scenes of a tile set: agree on their bands, leave out copies."""
 
 from __future__ import annotations
 
@@ -9,18 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from satseg.errors import SatsegError, SceneError, TileError, UsageError, printable
+from satseg.errors import SatsegError, SceneError, TileError, printable
 from satseg.files.names import identity
 from satseg.raster.scales import same_scale
 from satseg.raster.selection import is_generic, select_bands
-from satseg.raster.source import SceneSource
 from satseg.records import BandSpec, Progress, ProgressEvent, SceneInfo, no_progress
 from satseg.tiles.tileset import TileSet
-from satseg.tiling.appending import TileOptions
 from satseg.tiling.content_hash import content_hash
-from satseg.tiling.scene_table import LabelledScene
 from satseg.tiling.sources import SceneFiles
-from satseg.tiling.split_folders import warn_of_split_folders
 
 log = logging.getLogger("satseg")
 
@@ -30,114 +26,13 @@ _RANKS: dict[str | None, int] = {"train": 3, "val": 2, "test": 1}
 
 
 @dataclass(frozen=True)
-class GivenScenes:
-    """Scenes and their labels, as they are given.
-
-    Args:
-        scenes: Rasters.
-        stack: Files that together are one more.
-        labels: Those of all scenes.
-        listed: Folders, patterns or the table that pairs were found by; None where there are none.
-        pairs: Scenes with labels of their own.
-        options: Options that are given with them.
-
-    Raises:
-        UsageError: There is no scene; there are others beside pairs; or what says their splits differs.
-    """
-
-    scenes: Sequence[str]
-    stack: Sequence[str]
-    labels: Sequence[str]
-    listed: Sequence[str] | None
-    pairs: Sequence[LabelledScene] | None
-    options: TileOptions
-
-    def __post_init__(self) -> None:
-        if self.pairs is None:
-            if not self.scenes and not self.stack:
-                raise UsageError("There is no scene to tile.")
-            return
-        if self.scenes or self.stack:
-            raise UsageError(
-                f"{(*self.scenes, *self.stack)[0]} has no labels of its own: --pairs or --scene-list names all scenes.",
-                hint="Put it among them, or add it later with --append.",
-            )
-        if self.labels:
-            raise UsageError("--pairs and --scene-list name the labels of each scene; --labels does not go with them.")
-        self._check_splits([pair for pair in self.pairs if pair.split is not None])
-
-    @property
-    def given_splits(self) -> bool:
-        """Whether each scene comes with its split."""
-        return self.options.split is not None or any(pair.split for pair in self.pairs or ())
-
-    def warn_of_splits(self) -> None:
-        """Warn where folders part the scenes into splits, and neither they nor an option say which are wanted."""
-        if not (self.given_splits or self.options.given & {"split_by", "shares"}):
-            files = (
-                [(scene,) for scene in self.scenes]
-                if self.pairs is None
-                else [(pair.scene, *pair.labels) for pair in self.pairs]
-            )
-            warn_of_split_folders(files, self.listed or ())
-
-    @property
-    def label_files(self) -> Sequence[str] | dict[str, tuple[str, ...]]:
-        """The labels of all scenes, or those of each by its path."""
-        if self.pairs is None:
-            return self.labels
-        return {printable(pair.scene): pair.labels for pair in self.pairs}
-
-    def sources(self, *, bands: Sequence[str] | None, gsd: float | None, extra: Sequence[str]) -> list[SceneFiles]:
-        """Return what each scene is made of, the stack last."""
-        chosen = None if bands is None else tuple(bands)
-
-        def files(paths: Sequence[str], split: str | None = None, weight: float = 1.0) -> SceneFiles:
-            return SceneFiles(SceneSource(tuple(paths), chosen), gsd, tuple(extra), split or self.options.split, weight)
-
-        if self.pairs is not None:
-            return [files([pair.scene], pair.split, pair.weight) for pair in self.pairs]
-        return [files([scene]) for scene in self.scenes] + ([files(self.stack)] if self.stack else [])
-
-    def input_files(self, options: TileOptions) -> dict[str, list[str]]:
-        """Return the names of all inputs by what they are, for their fingerprints."""
-        pairs = self.pairs or ()
-        table = self.listed if self.listed is not None and len(self.listed) == 1 else ()
-        labels = [name for pair in pairs for name in pair.labels] or self.labels
-        inputs = {
-            "scenes": [*(pair.scene for pair in pairs), *self.scenes, *self.stack],
-            "extra": list(options.extra),
-            "labels": list(dict.fromkeys(labels)),
-            "list": list(table),
-            "labelled area": [options.labelled_area] if options.labelled_area else [],
-            "regions": [options.regions] if options.regions else [],
-        }
-        return {kind: names for kind, names in inputs.items() if names}
-
-    def _check_splits(self, listed: Sequence[LabelledScene]) -> None:
-        table, split = " ".join(self.listed or ()), self.options.split
-        others = [pair for pair in listed if split is not None and pair.split != split]
-        if others:
-            raise UsageError(
-                f"--split {split} is given, but {table} puts {len(others):,} of {len(listed):,} scenes into other "
-                f"splits, such as {others[0].scene} into {others[0].split}.",
-                hint="Leave out --split, or the column split.",
-            )
-        if listed and self.options.given & {"split_by", "shares"}:
-            raise UsageError(
-                f"{table} says the split of each scene; --split-by or shares would deal them anew.",
-                hint="Leave out these options, or the column split.",
-            )
-
-
-@dataclass(frozen=True)
-class Scenes:
-    """Scenes that go into one tile set.
+class DescribedScenes:
+    """Scenes of one tile set.
 
     Args:
         sources: How each is opened, with the bands of all in one order.
         infos: What is known of each.
-        contents: Path by the hash of what a scene shows, as far as it tells them apart.
+        contents: Path by the hash of the content of a scene.
     """
 
     sources: tuple[SceneFiles, ...]
@@ -152,36 +47,34 @@ def describe_all(
     by_number: bool = False,
     paired: bool = False,
     progress: Progress = no_progress,
-) -> Scenes:
-    """Describe scenes that go into one tile set.
+) -> DescribedScenes:
+    """Describe the scenes of one tile set.
 
-    Bands of the same names in another order are put into the order of the first scene; of more bands than a tile set
-    has, those of its names are taken. Where names differ otherwise,
-    bands go by their order; those that scenes name in several ways are called by their number. A scene that shows what
-    another one does, be it another name of its file or a copy, is left out with a warning: its pixels would stand on
-    both sides of a split. So is one that is in the tile set. Of copies, the first one stays; where scenes come with
-    their splits, that of test before that of val before that of train.
+    Bands are matched by name with those of the first scene, or of the tile set that is added to, which may have fewer.
+    Where the names differ, bands are matched by position; a band with several names is called by its number. Copies of
+    a scene, and scenes that are in the tile set already, are left out with a message, since their pixels would be in
+    several splits. The first copy is kept; of scenes assigned to splits, test before val before train.
 
     Args:
         sources: The scenes.
-        base: The tile set that they are added to, or None.
-        by_number: Whether bands were chosen by number: then their names do not matter.
-        paired: Whether each has labels of its own, which are left out with it.
-        progress: Told after each scene.
+        base: The tile set that is added to, or None.
+        by_number: Whether bands were chosen by number, so that names are ignored.
+        paired: Whether each scene has labels of its own, which are left out with it.
+        progress: Called after each scene.
 
     Raises:
         SceneError: A scene cannot be used.
         TileError: Their bands differ in number, dtype or scale, from each other or from those of the tile set, or all
             of them are in it already.
     """
-    seen = _Seen(base)
+    seen = _Duplicates(base)
     found: dict[int, tuple[SceneFiles, SceneInfo]] = {}
     first: SceneInfo | None = None
     unfit: list[tuple[str, SatsegError]] = []
     in_ranks = sorted(enumerate(sources), key=lambda entry: _RANKS.get(entry[1].split, 0))
     for done, (number, source) in enumerate(in_ranks, start=1):
-        progress(ProgressEvent("Looking at scenes", done, len(sources), "scene"))
-        if seen.named(source):
+        progress(ProgressEvent("Reading scenes", done, len(sources), "scene"))
+        if seen.has_files(source):
             continue
         try:
             source, info, shown = _describe(source, None if first is None else first.bands, base, by_number=by_number)
@@ -190,13 +83,13 @@ def describe_all(
         except (SceneError, TileError) as error:
             unfit.append((source.source.name, error))
             continue
-        if not seen.shown(info.path, shown):
+        if not seen.has_content(info.path, shown):
             found[number] = source, info
     _refuse(unfit)
-    seen.tell(anything_new=bool(found), paired=paired)
+    seen.report(anything_new=bool(found), paired=paired)
     chosen, infos = zip(*(found[number] for number in sorted(found)), strict=True)
-    _tell_doubts(infos)
-    return Scenes(chosen, tuple(_named_alike(infos, base, by_number=by_number)), seen.contents)
+    _warn_of_doubts(infos)
+    return DescribedScenes(chosen, tuple(_with_common_names(infos, base, by_number=by_number)), seen.contents)
 
 
 def _refuse(unfit: Sequence[tuple[str, SatsegError]]) -> None:
@@ -205,21 +98,21 @@ def _refuse(unfit: Sequence[tuple[str, SatsegError]]) -> None:
         error, others = unfit[0][1], [name for name, _ in unfit[1:]]
         if others:
             more = f" and {len(others) - _FEW:,} more" if len(others) > _FEW else ""
-            error.message += f" Nor can these be used: {', '.join(others[:_FEW])}{more}."
+            error.message += f" Also unusable: {', '.join(others[:_FEW])}{more}."
             error.args = (error.message,)
         raise error
 
 
-def _tell_doubts(infos: Sequence[SceneInfo]) -> None:
-    """Warn of places that cannot be: of the first one, and how many there are."""
+def _warn_of_doubts(infos: Sequence[SceneInfo]) -> None:
+    """Warn of implausible georeferences: the first one, and their number."""
     doubted = [info for info in infos if info.doubt]
     if doubted:
-        more = f" ({len(doubted) - 1} more scenes are doubtful likewise)" if len(doubted) > 1 else ""
+        more = f" ({len(doubted) - 1} more scenes are doubtful, too)" if len(doubted) > 1 else ""
         log.warning("%s %s%s.", doubted[0].path, doubted[0].doubt, more)
 
 
-class _Seen:
-    """What scenes there were before: those of a tile set, and those that were named earlier."""
+class _Duplicates:
+    """Scenes that are in a tile set already, or were named earlier."""
 
     def __init__(self, base: TileSet | None) -> None:
         self._base = base
@@ -231,16 +124,16 @@ class _Seen:
         self._there: list[tuple[str, str]] = []
         self.contents: dict[str, str] = {}
 
-    def named(self, source: SceneFiles) -> bool:
-        """Tell whether the files of a scene are in the tile set, or were named before."""
+    def has_files(self, source: SceneFiles) -> bool:
+        """Tell whether a scene is in the tile set by name, or the same files were named before."""
         files, name = identity(source.source.paths), source.source.name
         if name in self._paths:
             self._there.append((name, name))
             return True
         return self._again(self._named, files, name)
 
-    def shown(self, path: str, shown: str | None) -> bool:
-        """Tell whether the tile set, or another scene, shows the same."""
+    def has_content(self, path: str, shown: str | None) -> bool:
+        """Tell whether the tile set, or another scene, has the same content."""
         if shown is None:
             return False
         if shown in self._before:
@@ -248,8 +141,8 @@ class _Seen:
             return True
         return self._again(self.contents, shown, path)
 
-    def tell(self, *, anything_new: bool, paired: bool) -> None:
-        """Warn of the scenes that are left out, and of their labels where they have some of their own.
+    def report(self, *, anything_new: bool, paired: bool) -> None:
+        """Log the scenes that are left out, with their labels where they have their own.
 
         Raises:
             TileError: All of them are in the tile set already.
@@ -261,10 +154,10 @@ class _Seen:
             if not anything_new:
                 raise TileError(
                     f"{path} is in {self._base.path} already{same}.",
-                    hint="Delete its rows from the index first, to cut it anew.",
+                    hint="To cut it again, delete its rows from the index first.",
                 )
             log.info(
-                "Left out, since they are in %s already: %d scenes, such as %s%s.",
+                "Skipping scenes that are in %s already: %d, such as %s%s.",
                 self._base.path,
                 len(self._there),
                 path,
@@ -272,7 +165,7 @@ class _Seen:
             )
         if self._twins:
             log.info(
-                "Left out as copies of other scenes%s: %d, such as %s, which is %s.",
+                "Skipping copies of other scenes%s: %d, such as %s, a copy of %s.",
                 ", with their labels" if paired else "",
                 len(self._twins),
                 *self._twins[0],
@@ -304,9 +197,9 @@ def _describe(
 
 
 def _reordered(bands: BandSpec, wanted: BandSpec, *, among: bool) -> tuple[str, ...] | None:
-    """Return the names of bands in the order that is wanted, where they are the same in another one.
+    """Return the names of the wanted bands if the scene has them in another order.
 
-    With ``among``, the scene may have others, too.
+    With ``among``, the scene may have further bands.
     """
     theirs, ours = sorted(_folded(bands)), sorted(_folded(wanted))
     return select_bands(bands, wanted.names) if theirs == ours or (among and len(theirs) > len(ours)) else None
@@ -317,19 +210,19 @@ def _check_alike(info: SceneInfo, first: SceneInfo, base: TileSet | None) -> Non
     if (len(info.bands), info.bands.dtype) != (len(bands), bands.dtype):
         raise TileError(
             f"{info.path} has {_spell(info.bands)}, but {name} has {_spell(bands)}.",
-            hint="Scenes of one tile set need as many bands and one dtype; --bands chooses among bands.",
+            hint="Scenes of one tile set need the same number of bands and the same dtype; select bands with `bands`.",
         )
     if not same_scale(info.bands, bands):
         raise TileError(
             f"{info.path} has other scales or offsets than {name}: {_scales(info.bands)} against {_scales(bands)}.",
-            hint="Bring them to one scale first, for example with gdal_translate -unscale.",
+            hint="Convert them to one scale first, for example with gdal_translate -unscale.",
         )
     if info.gsd and gsd and abs(info.gsd[0] / gsd[0] - 1) > 0.1:
-        log.warning("%s has %.3g m per pixel, %s has %.3g.", info.path, info.gsd[0], name, gsd[0])
+        log.warning("%s has %.3g m per pixel, but %s has %.3g.", info.path, info.gsd[0], name, gsd[0])
 
 
-def _named_alike(infos: Sequence[SceneInfo], base: TileSet | None, *, by_number: bool) -> list[SceneInfo]:
-    """Give all scenes one name for each band, and warn where theirs differ."""
+def _with_common_names(infos: Sequence[SceneInfo], base: TileSet | None, *, by_number: bool) -> list[SceneInfo]:
+    """Give all scenes the same band names, and warn where they differ."""
     names, whose = (infos[0].bands.names, infos[0].path) if base is None else (base.bands.names, str(base.path))
     folded = tuple(name.casefold() for name in names)
     other = [info for info in infos if _folded(info.bands) != folded]
@@ -338,8 +231,8 @@ def _named_alike(infos: Sequence[SceneInfo], base: TileSet | None, *, by_number:
     example = next(iter(shuffled or ([] if unnamed else other)), None)
     if example is not None:
         log.warning(
-            "Bands go by their order, since they are named otherwise than those of %s (%s) in %d of the scenes, such "
-            "as %s (%s).",
+            "Bands are matched by position, since their names differ from those of %s (%s) in %d scenes, such as %s "
+            "(%s).",
             whose,
             ", ".join(names),
             len(other),
@@ -368,12 +261,12 @@ def _spell(bands: BandSpec) -> str:
 
 
 def _plain(stem: str) -> str:
-    """Return a stem as text without control characters, and cut so that numbers and suffixes still fit behind it."""
+    """Return a stem without control characters, shortened so that numbers and suffixes can be appended."""
     return re.sub(r"[\x00-\x1f\x7f]", "_", printable(stem)).encode()[:_LONGEST_NAME].decode("utf-8", "ignore")
 
 
 def unique_names(stems: Sequence[str], base: TileSet | None) -> list[str]:
-    """Return a name per scene: its file's stem, numbered where several scenes share it, spelt out and not too long."""
+    """Return a unique name per scene: the stem of its file, numbered where several scenes share it."""
     stems = [_plain(stem) for stem in stems]
     taken = set() if base is None else {str(tile).rsplit("_", 2)[0] for tile in base.index["tile"]}
     shared = Counter(stems)

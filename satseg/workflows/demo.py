@@ -22,6 +22,7 @@ from satseg.results import Result
 from satseg.runs import next_output
 from satseg.sample import CREDIT, Sample, copy_sample, sample
 from satseg.signatures import checked
+from satseg.tiling.settings import TileSettings
 from satseg.workflows.evaluate import evaluate
 from satseg.workflows.predict import predict_scenes
 from satseg.workflows.preview import draw_preview
@@ -171,7 +172,11 @@ class _Walk:
         self._step(
             ["tile", self.scenes.labelled, *with_labels],
             lambda: tile(
-                [self.scenes.labelled], labels=labels, output=tiles, overwrite=bool(again), progress=self.progress
+                [self.scenes.labelled],
+                labels=labels,
+                output=tiles,
+                settings=TileSettings(overwrite=bool(again)),
+                progress=self.progress,
             ),
         )
 

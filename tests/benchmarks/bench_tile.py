@@ -33,6 +33,7 @@ from satseg.labels.label_files import open_labels
 from satseg.prefetch import read_ahead
 from satseg.raster.scene import Scene
 from satseg.sample import sample
+from satseg.tiling.settings import TileSettings
 from satseg.workflows.tile import tile
 
 GRID = Affine(0.5, 0, 300_000, 0, -0.5, 3_000_000)
@@ -65,7 +66,9 @@ def write_houses(path: Path, count: int, side: int) -> None:
 def run_tile(folder: Path, **options: object) -> dict[str, float]:
     """Cut the scene in a folder, and tell seconds and tiles."""
     began = time.perf_counter()
-    summary = tile([folder / "scene.tif"], labels=folder / "houses.gpkg", output=folder / "tiles", **options)
+    summary = tile(
+        [folder / "scene.tif"], labels=folder / "houses.gpkg", output=folder / "tiles", settings=TileSettings(**options)
+    )
     return {"seconds": time.perf_counter() - began, "tiles": sum(summary.tiles.values())}
 
 

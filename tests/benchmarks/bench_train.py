@@ -28,6 +28,7 @@ from satseg.records import ProgressEvent
 from satseg.runs import Run
 from satseg.tiles.batches import TileReader
 from satseg.tiles.tileset import TileSet
+from satseg.tiling.settings import TileSettings
 from satseg.training.augment import PRESETS
 from satseg.training.devices import make_fabric
 from satseg.training.learner import Learner
@@ -61,9 +62,7 @@ def write_tiles(folder: Path, size: int) -> TileSet:
         [folder / "scene.tif"],
         labels=folder / "labels.tif",
         output=folder / "tiles",
-        size=size,
-        overlap=0,
-        shares=(1, 0, 0),
+        settings=TileSettings(size=size, overlap=0, split=(1, 0, 0)),
     )
     return TileSet.open(folder / "tiles")
 

@@ -19,6 +19,7 @@ from satseg.outputs.claim import claimed
 from satseg.prediction.outputs import OutputPaths
 from satseg.raster.source import SceneSource
 from satseg.records import MapLayer
+from satseg.tiling.settings import TileSettings
 from satseg.workflows.benchmark import benchmark
 from satseg.workflows.tile import tile
 from satseg.workflows.train import train
@@ -44,7 +45,7 @@ def layer(folder: Path) -> object:
 def tiles(folder: Path) -> object:
     scene = write_scene(folder / "scene.tif", np.ones((1, 128, 128), np.uint8))
     labels = write_labels(folder / "labels.gpkg", (0, 0, 90, 90))
-    return tile([scene], labels=labels, output=folder / "tiles", size=32, overlap=0)
+    return tile([scene], labels=labels, output=folder / "tiles", settings=TileSettings(size=32, overlap=0))
 
 
 def picture(folder: Path) -> object:

@@ -37,6 +37,7 @@ from satseg.labels.label_files import open_labels
 from satseg.prediction.settings import PredictionSettings
 from satseg.raster.scene import Scene
 from satseg.tiles.tileset import TileSet
+from satseg.tiling.settings import TileSettings
 from satseg.workflows.evaluate import evaluate
 from satseg.workflows.predict import predict
 from satseg.workflows.tile import tile
@@ -195,19 +196,24 @@ def test_a_map_with_a_class_that_the_labels_do_not_know_is_refused(bright_scene:
 def test_tiles_with_other_classes_or_bands_are_refused(run: Path, bright_scene: Path, tmp_path: Path) -> None:
     three = np.arange(256 * 384).reshape(256, 384) % 3
     labels = write_map(tmp_path / "three.tif", bright_scene, three.astype(np.uint8))
-    tile([bright_scene], labels=labels, output=tmp_path / "classes", size=64, overlap=0)
+    tile([bright_scene], labels=labels, output=tmp_path / "classes", settings=TileSettings(size=64, overlap=0))
     with pytest.raises(CheckpointError, match="knows the classes"):
         evaluate(run, [tmp_path / "classes"], threads=1)
     labels = bright_scene.parent / "labels.tif"
     one_band = write_map(tmp_path / "one.tif", bright_scene, three.astype(np.uint16))
-    tile([one_band], labels=labels, output=tmp_path / "bands", size=64, overlap=0)
+    tile([one_band], labels=labels, output=tmp_path / "bands", settings=TileSettings(size=64, overlap=0))
     with pytest.raises(CheckpointError, match="1 band"):
         evaluate(run, [tmp_path / "bands"], threads=1)
 
 
 def test_an_empty_split_is_named_with_the_counts_of_the_others(run: Path, bright_scene: Path, tmp_path: Path) -> None:
     labels = bright_scene.parent / "labels.tif"
-    tile([bright_scene], labels=labels, output=tmp_path / "tiles", size=64, overlap=0, shares=(0.8, 0.2, 0))
+    tile(
+        [bright_scene],
+        labels=labels,
+        output=tmp_path / "tiles",
+        settings=TileSettings(size=64, overlap=0, split=(0.8, 0.2, 0)),
+    )
     with pytest.raises(TileError, match="split test") as caught:
         evaluate(run, [tmp_path / "tiles"], threads=1)
     hint = caught.value.hint or ""

@@ -24,6 +24,7 @@ from satseg.cli.evaluate import class_rows
 from satseg.errors import LabelError, UsageError
 from satseg.evaluation.confusion import score
 from satseg.records import ProgressEvent
+from satseg.tiling.settings import TileSettings
 from satseg.workflows.evaluate import evaluate
 from satseg.workflows.tile import tile
 from satseg.workflows.train import train
@@ -61,7 +62,11 @@ def chips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(chips: Path) -> Path:
     """A network that has seen the chips for two steps; it remembers that -1 is unlabelled."""
     pairs = [chips / "images", chips / "masks"]
-    tile(pairs=pairs, output=chips / "tiles", unlabelled=[-1], size=SIZE, overlap=0, shares=(0.6, 0.2, 0.2))
+    tile(
+        pairs=pairs,
+        output=chips / "tiles",
+        settings=TileSettings(unlabelled=[-1], size=SIZE, overlap=0, split=(0.6, 0.2, 0.2)),
+    )
     train(chips / "tiles", output=chips / "run", steps=2, batch_size=2, threads=1, pictures=False)
     return chips / "run"
 

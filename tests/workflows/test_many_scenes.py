@@ -19,7 +19,7 @@ import pytest
 import rasterio
 from affine import Affine
 
-from satseg import predict_scenes, tile, train, vectorize
+from satseg import TileSettings, predict_scenes, tile, train, vectorize
 from satseg.geo.grid import doubt, ground_sampling_distance
 from satseg.records import Progress, ProgressEvent, no_progress
 from satseg.vectorization.settings import VectorizeSettings
@@ -76,8 +76,8 @@ def arch(folder: Path) -> str:
 
 def cut(folder: Path, output: Path, count: int, first: int = 0, **options: object) -> None:
     names = named(folder, "images", count)[first:]
-    labels = {"labels": folder / "labels.gpkg", "class_field": "class_name"}
-    tile(names, **labels, output=output, size=32, overlap=0, block=32, threads=1, **options)
+    settings = TileSettings(size=32, overlap=0, block=32, threads=1, class_field="class_name", **options)
+    tile(names, labels=folder / "labels.gpkg", output=output, settings=settings)
 
 
 def tile_pairs(folder: Path, count: int, out: Path) -> None:
@@ -86,7 +86,11 @@ def tile_pairs(folder: Path, count: int, out: Path) -> None:
         for name in named(folder, kind, count):
             os.link(name, out / kind / name.name)
     pairs = (out / "images", out / "masks")
-    tile(pairs=pairs, output=out / "tiles", size=32, overlap=0, split_by="block", block=32, threads=1)
+    tile(
+        pairs=pairs,
+        output=out / "tiles",
+        settings=TileSettings(size=32, overlap=0, split_by="block", block=32, threads=1),
+    )
 
 
 def tile_append(folder: Path, count: int, out: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from made_scenes import write_labels, write_scene
 
 from satseg.tiles.tileset import INDEX, TileSet
+from satseg.tiling.settings import TileSettings
 from satseg.vectorization.settings import VectorizeSettings
 from satseg.workflows.tile import tile
 from satseg.workflows.training_data import TrainingData
@@ -27,10 +28,11 @@ def test_tiles_are_cut_resumed_and_added_to(tmp_path: Path, stem: str, monkeypat
     write_scene(tmp_path / "plain.tif", values).rename(f"{stem}.tif")
     write_scene(tmp_path / "other.tif", values[:, ::-1])
     write_labels(tmp_path / "plain.gpkg", (0, 0, 40, 40)).rename(f"{stem}.gpkg")
-    arguments = {"labels": f"{stem}.gpkg", "output": f"{stem}t", "size": 32, "overlap": 0, "threads": 1}
-    made = tile([f"{stem}.tif"], **arguments)
-    assert tile([f"{stem}.tif"], **arguments, resume=True).tiles == made.tiles
-    more = tile(["other.tif"], **arguments, append=True)
+    files = {"labels": f"{stem}.gpkg", "output": f"{stem}t"}
+    settings = TileSettings(size=32, overlap=0, threads=1)
+    made = tile([f"{stem}.tif"], **files, settings=settings)
+    assert tile([f"{stem}.tif"], **files, settings=settings.changed(resume=True)).tiles == made.tiles
+    more = tile(["other.tif"], **files, settings=settings.changed(append=True))
     assert sum(more.tiles.values()) == 2 * sum(made.tiles.values())
     for entry in TileSet.open(f"{stem}t").tiles("train"):
         image, labels, valid = entry.read()
@@ -49,7 +51,9 @@ def test_masks_of_pairs_are_found_by_names_that_are_no_utf8(tmp_path: Path) -> N
         (tmp_path / folder).mkdir()
         for name in (LATIN, "b", "c"):
             write_scene(tmp_path / "plain.tif", values).rename(tmp_path / folder / f"{name}.tif")
-    made = tile(pairs=(tmp_path / "images", tmp_path / "masks"), output=tmp_path / "tiles", size=32)
+    made = tile(
+        pairs=(tmp_path / "images", tmp_path / "masks"), output=tmp_path / "tiles", settings=TileSettings(size=32)
+    )
     assert made.scenes == 3 or made.scenes == 1  # twins may be left out
 
 

@@ -20,6 +20,7 @@ from satseg.checkpoint import Checkpoint, ModelCard, save_checkpoint
 from satseg.errors import LabelError
 from satseg.labels.label_meaning import LabelMeaning
 from satseg.prediction.settings import PredictionSettings
+from satseg.tiling.settings import TileSettings
 from satseg.workflows.evaluate import evaluate
 from satseg.workflows.predict import predict
 from satseg.workflows.tile import tile
@@ -50,7 +51,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "classes.csv").write_text(MAP, encoding="utf-8")
     labels = fields_of_crops(folder / "old.gpkg", 1)
     made = {"class_field": "crop", "class_map": folder / "classes.csv", "size": 64, "overlap": 0, "block": 64}
-    tile([folder / "old.tif"], labels=labels, output=folder / "tiles", **made)
+    tile([folder / "old.tif"], labels=labels, output=folder / "tiles", settings=TileSettings(**made))
     train(folder / "tiles", output=folder / "run", steps=2, batch_size=2, threads=1, pictures=False)
     fields_of_crops(folder / "new.gpkg", 2)
     settings = PredictionSettings(window=128, overlap=16, threads=1)

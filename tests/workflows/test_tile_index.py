@@ -21,6 +21,7 @@ from made_scenes import GRID, write_labels, write_scene
 
 from satseg.errors import LabelError, TileError, UsageError
 from satseg.tiles.tileset import INDEX, MOMENTS, TileSet
+from satseg.tiling.settings import TileSettings
 from satseg.workflows.check_tiles import check_tiles
 from satseg.workflows.tile import tile
 
@@ -39,7 +40,7 @@ def labels(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def tiles(tmp_path: Path, scene: Path, labels: Path) -> Path:
-    tile([scene], labels=labels, output=tmp_path / "tiles", size=32, overlap=0, block=64)
+    tile([scene], labels=labels, output=tmp_path / "tiles", settings=TileSettings(size=32, overlap=0, block=64))
     return tmp_path / "tiles"
 
 
@@ -211,7 +212,9 @@ def test_tiles_of_other_splits_are_not_used(tiles: Path, caplog: pytest.LogCaptu
 def test_a_leak_that_the_user_made_is_warned_of(
     tmp_path: Path, scene: Path, labels: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    tile([scene], labels=labels, output=tmp_path / "tiles", size=32, block=64)  # train tiles overlap each other
+    tile(
+        [scene], labels=labels, output=tmp_path / "tiles", settings=TileSettings(size=32, block=64)
+    )  # train tiles overlap each other
     names = TileSet.open(tmp_path / "tiles").index.query("split == 'train'")["tile"].tolist()
     with caplog.at_level(logging.WARNING, "satseg"):
         moved = edit(
@@ -231,7 +234,7 @@ def test_copies_of_tiles_without_a_place_are_leaks(tmp_path: Path, caplog: pytes
         for number in range(6):
             bands = rng.integers(0, top, (1, 64, 64), dtype=np.uint8)
             write_scene(tmp_path / folder / f"{number}.tif", bands, crs=None, transform=Affine.identity())
-    tile(pairs=(tmp_path / "images", tmp_path / "masks"), output=tmp_path / "tiles", size=64)
+    tile(pairs=(tmp_path / "images", tmp_path / "masks"), output=tmp_path / "tiles", settings=TileSettings(size=64))
     assert TileSet.open(tmp_path / "tiles").leaks() == {}
 
     def change(index: geopandas.GeoDataFrame) -> geopandas.GeoDataFrame:
@@ -286,7 +289,7 @@ def test_scenes_are_added_without_touching_what_is_there(tmp_path: Path, tiles: 
         np.random.default_rng(1).normal(2e4, 3, (2, 256, 384)).astype(np.float32),
         transform=GRID * Affine.translation(200, 64),
     )
-    summary = tile([other], labels=labels, output=tiles, size=32, block=64, append=True)
+    summary = tile([other], labels=labels, output=tiles, settings=TileSettings(size=32, block=64, append=True))
     tile_set = TileSet.open(tiles)
     assert tile_set.index.iloc[: len(before)].drop(columns="geometry").equals(before.drop(columns="geometry"))
     assert len(tile_set.index) > len(before)
@@ -302,14 +305,14 @@ def test_scenes_are_added_without_touching_what_is_there(tmp_path: Path, tiles: 
 
 def test_what_does_not_fit_is_not_added(tmp_path: Path, tiles: Path, scene: Path, labels: Path) -> None:
     with pytest.raises(TileError, match=r"scene.tif is in .*tiles already"):
-        tile([scene], labels=labels, output=tiles, size=32, append=True)
+        tile([scene], labels=labels, output=tiles, settings=TileSettings(size=32, append=True))
     with pytest.raises(UsageError, match="has tiles of 32 px; tiles of 64 px cannot be added"):
-        tile([scene], labels=labels, output=tiles, size=64, append=True)
+        tile([scene], labels=labels, output=tiles, settings=TileSettings(size=64, append=True))
     other = write_scene(tmp_path / "b.tif", np.ones((3, 64, 64), dtype=np.uint8))
     with pytest.raises(TileError, match=r"b.tif has 3 bands of uint8 .* but .*tiles has 2 bands of float32"):
-        tile([other], labels=labels, output=tiles, size=32, append=True)
-    with pytest.raises(UsageError, match="exclude each other"):
-        tile([scene], labels=labels, output=tiles, append=True, overwrite=True)
+        tile([other], labels=labels, output=tiles, settings=TileSettings(size=32, append=True))
+    with pytest.raises(UsageError, match="Give one of them"):
+        tile([scene], labels=labels, output=tiles, settings=TileSettings(append=True, overwrite=True))
 
 
 def test_tiles_that_are_added_with_other_options_are_warned_of(
@@ -319,10 +322,10 @@ def test_tiles_that_are_added_with_other_options_are_warned_of(
     other = write_scene(tmp_path / "b.tif", np.ones((2, 64, 64), dtype=np.float32), transform=GRID * far)
     labels = write_labels(tmp_path / "far" / "houses.gpkg", (5000, 0, 5020, 20))
     with pytest.raises(LabelError, match="no class 'boundary' among background, houses"):
-        tile([other], labels=labels, output=tiles, size=32, append=True, boundary="2px")
+        tile([other], labels=labels, output=tiles, settings=TileSettings(size=32, append=True, boundary="2px"))
     with caplog.at_level(logging.WARNING, "satseg"):
-        tile([other], labels=labels, output=tiles, size=32, append=True, ignore_border="1px")
-    assert "was made with --ignore-border none; these tiles are made with 1px" in caplog.text
+        tile([other], labels=labels, output=tiles, settings=TileSettings(size=32, append=True, ignore_border="1px"))
+    assert "was made with `ignore_border=None`; the new tiles have `ignore_border='1px'`" in caplog.text
 
 
 def test_other_programs_may_rewrite_the_index(tiles: Path) -> None:

@@ -21,10 +21,11 @@ from PIL import Image
 from satseg.errors import SatsegError, SceneError, TileError, UsageError
 from satseg.records import ProgressEvent
 from satseg.tiles.tileset import TileSet
+from satseg.tiling.settings import TileSettings
 from satseg.workflows.check_tiles import check_tiles
 from satseg.workflows.tile import tile
 
-WHOLE = {"size": 64, "overlap": 0, "shares": (1, 0, 0)}
+WHOLE = {"size": 64, "overlap": 0, "split": (1, 0, 0)}
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def test_files_are_stacked_and_bands_chosen_by_name(tmp_path: Path, labels: Path
     rng = np.random.default_rng(0)
     bands = {name: rng.integers(1, 4000, (1, 64, 64), dtype=np.uint16) for name in ("B02", "B03", "B08")}
     files = [write_scene(tmp_path / f"T45_{name}_10m.tif", values) for name, values in bands.items()]
-    tile(stack=files, labels=labels, output=tmp_path / "tiles", bands=["B08", "b02"], **WHOLE)
+    tile(stack=files, labels=labels, output=tmp_path / "tiles", settings=TileSettings(bands=["B08", "b02"], **WHOLE))
     tile_set = TileSet.open(tmp_path / "tiles")
     assert tile_set.bands.names == ("B08", "B02")
     assert tile_set.tiles("train")[0].name == "T45_0_0"
@@ -53,7 +54,7 @@ def test_extra_rasters_are_brought_onto_the_grid(tmp_path: Path, labels: Path) -
     plane = np.add.outer(np.arange(40.0), np.zeros(40))[None].astype(np.float32)  # falls by 1 every 4 pixels
     grid = GRID * Affine.translation(-16, -16) * Affine.scale(4)
     height = write_scene(tmp_path / "height.tif", plane, transform=grid, nodata=-1)
-    tile([scene], labels=labels, extra=[height], output=tmp_path / "tiles", **WHOLE)
+    tile([scene], labels=labels, output=tmp_path / "tiles", settings=TileSettings(extra=[height], **WHOLE))
     tile_set = TileSet.open(tmp_path / "tiles")
     assert tile_set.bands.names == ("band_1", "height")
     assert tile_set.bands.dtype == "float32"
@@ -67,7 +68,7 @@ def test_extra_rasters_are_brought_onto_the_grid(tmp_path: Path, labels: Path) -
 def test_where_an_extra_raster_has_no_data_no_band_has(tmp_path: Path, labels: Path, dtype: str) -> None:
     scene = write_scene(tmp_path / "scene.tif", np.full((1, 64, 64), 7, dtype=np.uint8))
     part = write_scene(tmp_path / "part.tif", np.ones((1, 64, 40), dtype=dtype))
-    tile([scene], labels=labels, extra=[part], output=tmp_path / "tiles", **WHOLE)
+    tile([scene], labels=labels, output=tmp_path / "tiles", settings=TileSettings(extra=[part], **WHOLE))
     _, classes, valid = TileSet.open(tmp_path / "tiles").tiles("train")[0].read()
     assert (valid == (np.arange(64) < 40)).all()
     assert ((classes == 255) == (np.arange(64) >= 40)).all()
@@ -78,7 +79,7 @@ def test_scenes_are_brought_to_a_ground_resolution(tmp_path: Path) -> None:
     fine = rng.integers(0, 4000, (2, 128, 192), dtype=np.uint16)
     scene = write_scene(tmp_path / "scene.tif", fine)
     labels = write_labels(tmp_path / "houses.gpkg", (8, 16, 40, 64))
-    tile([scene], labels=labels, gsd="1m", output=tmp_path / "tiles", **(WHOLE | {"size": 96}))
+    tile([scene], labels=labels, output=tmp_path / "tiles", settings=TileSettings(gsd="1m", **(WHOLE | {"size": 96})))
     tile_set = TileSet.open(tmp_path / "tiles")
     assert tile_set.gsd == pytest.approx((1, 1), rel=1e-3)
     bands, classes, _ = tile_set.tiles("train")[0].read()
@@ -96,7 +97,7 @@ def test_resampled_pixels_do_not_depend_on_the_window(tmp_path: Path, labels: Pa
     for gsd in ("0.83m", "0.31m"):
         for name, size in (("whole", 1024), ("parts", 128)):
             output = tmp_path / f"{name}{gsd}"
-            tile([scene], labels=labels, gsd=gsd, output=output, **(WHOLE | {"size": size}))
+            tile([scene], labels=labels, output=output, settings=TileSettings(gsd=gsd, **(WHOLE | {"size": size})))
         whole = read(tmp_path / f"whole{gsd}")
         for entry in TileSet.open(tmp_path / f"parts{gsd}").index.to_dict("records"):
             part, _, valid = TileSet.open(tmp_path / f"parts{gsd}").tile(entry).read()
@@ -107,9 +108,9 @@ def test_resampled_pixels_do_not_depend_on_the_window(tmp_path: Path, labels: Pa
 def test_a_resolution_needs_a_crs(tmp_path: Path, labels: Path) -> None:
     scene = write_scene(tmp_path / "scene.tif", np.ones((1, 64, 64), dtype=np.uint8), crs=None)
     with pytest.raises(SceneError, match="no known ground resolution"):
-        tile([scene], labels=labels, gsd="1m", output=tmp_path / "tiles")
+        tile([scene], labels=labels, output=tmp_path / "tiles", settings=TileSettings(gsd="1m"))
     with pytest.raises(UsageError, match="`gsd='fine'` is not a length"):
-        tile([scene], labels=labels, gsd="fine", output=tmp_path / "tiles")
+        tile([scene], labels=labels, output=tmp_path / "tiles", settings=TileSettings(gsd="fine"))
 
 
 def test_scale_and_offset_are_kept(tmp_path: Path, real_files: Path) -> None:
@@ -118,7 +119,7 @@ def test_scale_and_offset_are_kept(tmp_path: Path, real_files: Path) -> None:
         box = shapely.box(*dataset.bounds).buffer(-10)
         geopandas.GeoDataFrame(geometry=[box], crs=dataset.crs).to_file(tmp_path / "all.gpkg")
         scales, offsets, dtype = dataset.scales, dataset.offsets, dataset.dtypes[0]
-    tile([scene], labels=tmp_path / "all.gpkg", output=tmp_path / "tiles", limit=6)
+    tile([scene], labels=tmp_path / "all.gpkg", output=tmp_path / "tiles", settings=TileSettings(limit=6))
     bands = TileSet.open(tmp_path / "tiles").bands
     assert (bands.scales, bands.offsets, bands.dtype) == (scales, offsets, dtype)
 
@@ -138,7 +139,9 @@ def write_pairs(folder: Path, image: str = "{}.png", mask: str = "{}.png", count
 @pytest.mark.parametrize(("image", "mask"), [("{}.png", "{}.png"), ("photo_{}_a.png", "mask_{}.png")])
 def test_pairs_of_images_and_masks_are_split_by_image(tmp_path: Path, image: str, mask: str) -> None:
     pairs = write_pairs(tmp_path, image, mask)
-    summary = tile(pairs=pairs, class_map="0=background,1=road,2=ignore", output=tmp_path / "tiles", size=64)
+    summary = tile(
+        pairs=pairs, output=tmp_path / "tiles", settings=TileSettings(class_map="0=background,1=road,2=ignore", size=64)
+    )
     assert summary.tiles == {"train": 7, "val": 2, "test": 1} or summary.tiles == {"train": 7, "val": 1, "test": 2}
     tile_set = TileSet.open(tmp_path / "tiles")
     assert tile_set.classes.names == ("background", "road")
@@ -173,9 +176,9 @@ def test_a_copy_of_an_image_is_left_out_with_its_mask_which_is_told(
 
 def test_pairs_take_no_other_scenes_or_labels(tmp_path: Path) -> None:
     images, masks = write_pairs(tmp_path, count=3)
-    with pytest.raises(UsageError, match=r"more.png has no labels of its own: --pairs or --scene-list"):
+    with pytest.raises(UsageError, match=r"more.png has no labels of its own, beside pairs of scenes"):
         tile(["more.png"], pairs=(images, masks), output=tmp_path / "tiles")
-    with pytest.raises(UsageError, match="name the labels of each scene; --labels does not go with them"):
+    with pytest.raises(UsageError, match="name the labels of each scene; `labels` cannot be given with them"):
         tile(pairs=(images, masks), labels=masks / "0.png", output=tmp_path / "tiles")
 
 
@@ -195,7 +198,7 @@ def test_all_rasters_that_can_be_tiled_are(tmp_path: Path, real_files: Path, cap
             place = tmp_path / f"{number}.gpkg"
             geopandas.GeoDataFrame(geometry=[everything], crs=info.crs).to_file(place)
             output = tmp_path / f"tiles{number}"
-            tile([path], labels=place, output=output, size=96, limit=4)
+            tile([path], labels=place, output=output, settings=TileSettings(size=96, limit=4))
             tile_set = TileSet.open(output)
             assert tile_set.bands == info.bands
             for entry in tile_set.index.to_dict("records"):
@@ -212,7 +215,7 @@ def test_all_scenes_that_cannot_be_used_are_named_at_once(tmp_path: Path, labels
     scenes = [write_scene(tmp_path / f"{i}.tif", np.ones((1 + i % 2, 64, 64), dtype=np.uint16)) for i in range(9)]
     scenes[5].write_bytes(b"no raster")
     with pytest.raises(TileError) as caught:
-        tile(scenes, labels=labels, output=tmp_path / "tiles", size=32)
+        tile(scenes, labels=labels, output=tmp_path / "tiles", settings=TileSettings(size=32))
     assert caught.value.message == (
         f"{scenes[1]} has 2 bands of uint16 (band_1, band_2), but {scenes[0]} has 1 bands of uint16 (band_1). "
         f"Nor can these be used: {scenes[3]}, {scenes[5]}, {scenes[7]}."
@@ -224,7 +227,7 @@ def test_scenes_of_other_scales_are_refused(tmp_path: Path, labels: Path) -> Non
     with rasterio.open(scenes[1], "r+") as dataset:
         dataset.offsets = (-0.1,)
     with pytest.raises(TileError, match=r"b\.tif has other scales or offsets than .*a\.tif: scale 1, offset -0\.1"):
-        tile(scenes, labels=labels, output=tmp_path / "tiles", size=32)
+        tile(scenes, labels=labels, output=tmp_path / "tiles", settings=TileSettings(size=32))
 
 
 def test_scenes_of_one_name_are_told_apart(tmp_path: Path, labels: Path) -> None:
@@ -232,7 +235,7 @@ def test_scenes_of_one_name_are_told_apart(tmp_path: Path, labels: Path) -> None
     for folder, name in (("x", "a"), ("y", "a"), ("z", "a-1")):
         (tmp_path / folder).mkdir()
         scenes.append(write_scene(tmp_path / folder / f"{name}.tif", np.ones((1, 64, 64), dtype=np.uint8)))
-    tile(scenes, labels=labels, output=tmp_path / "tiles", **WHOLE)
+    tile(scenes, labels=labels, output=tmp_path / "tiles", settings=TileSettings(**WHOLE))
     assert sorted(TileSet.open(tmp_path / "tiles").index["tile"]) == ["a-0_0_0", "a-1-2_0_0", "a-1_0_0"]
 
 
@@ -251,17 +254,17 @@ def named_chips(folder: Path, **names: tuple[str, ...]) -> list[Path]:
 def test_bands_named_by_their_chip_go_by_number(tmp_path: Path, labels: Path, caplog: pytest.LogCaptureFixture) -> None:
     scenes = named_chips(tmp_path, one=("one-r", "one-g", "nir"), two=("two-r", "two-g", "NIR"))
     with caplog.at_level(logging.WARNING, "satseg"):
-        tile(scenes, labels=labels, bands=["1", "3"], output=tmp_path / "numbered", **WHOLE)
-        assert "Bands go by their order" not in caplog.text
-        tile(scenes, labels=labels, output=tmp_path / "tiles", **WHOLE)
+        tile(scenes, labels=labels, output=tmp_path / "numbered", settings=TileSettings(bands=["1", "3"], **WHOLE))
+        assert "Bands are matched by position" not in caplog.text
+        tile(scenes, labels=labels, output=tmp_path / "tiles", settings=TileSettings(**WHOLE))
     assert TileSet.open(tmp_path / "numbered").bands.names == ("band_1", "nir")
     assert TileSet.open(tmp_path / "tiles").bands.names == ("band_1", "band_2", "nir")
-    assert "in 1 of the scenes, such as" in caplog.text
+    assert "in 1 scenes, such as" in caplog.text
 
 
 def test_bands_of_the_same_names_are_put_into_one_order(tmp_path: Path, labels: Path) -> None:
     scenes = named_chips(tmp_path, one=("blue", "green", "red"), two=("Red", "Green", "Blue"))
-    tile(scenes, labels=labels, output=tmp_path / "tiles", **WHOLE)
+    tile(scenes, labels=labels, output=tmp_path / "tiles", settings=TileSettings(**WHOLE))
     tile_set = TileSet.open(tmp_path / "tiles")
     assert tile_set.bands.names == ("blue", "green", "red")
     values = {entry.name: entry.read()[0][:, 0, 0].tolist() for entry in tile_set.tiles("train")}
@@ -273,15 +276,15 @@ def test_bands_chosen_by_number_keep_their_order_but_a_shuffle_is_warned_of(
 ) -> None:
     scenes = named_chips(tmp_path, one=("blue", "red"), two=("red", "blue"))
     with caplog.at_level(logging.WARNING, "satseg"):
-        tile(scenes, labels=labels, bands=["1", "2"], output=tmp_path / "tiles", **WHOLE)
+        tile(scenes, labels=labels, output=tmp_path / "tiles", settings=TileSettings(bands=["1", "2"], **WHOLE))
     assert all(entry.read()[0][:, 0, 0].tolist() == [1, 2] for entry in TileSet.open(tmp_path / "tiles").tiles("train"))
-    assert "Bands go by their order" in caplog.text
+    assert "Bands are matched by position" in caplog.text
 
 
 def test_chips_named_otherwise_are_added_under_the_names_of_the_set(tmp_path: Path, labels: Path) -> None:
     one, two = named_chips(tmp_path, one=("blue", "red"), two=("two-1", "two-2"))
-    tile([one], labels=labels, output=tmp_path / "tiles", **WHOLE)
-    tile([two], labels=labels, output=tmp_path / "tiles", append=True, **WHOLE)
+    tile([one], labels=labels, output=tmp_path / "tiles", settings=TileSettings(**WHOLE))
+    tile([two], labels=labels, output=tmp_path / "tiles", settings=TileSettings(append=True, **WHOLE))
     assert TileSet.open(tmp_path / "tiles").bands.names == ("blue", "red")
 
 
@@ -289,13 +292,18 @@ def test_bands_by_number_are_by_number_in_a_set_of_names_too(
     tmp_path: Path, labels: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     one, two = named_chips(tmp_path, one=("blue", "red"), two=("first", "second", "third"))
-    tile([one], labels=labels, output=tmp_path / "tiles", **WHOLE)
+    tile([one], labels=labels, output=tmp_path / "tiles", settings=TileSettings(**WHOLE))
     with caplog.at_level(logging.WARNING, "satseg"):
-        tile([two], labels=labels, output=tmp_path / "tiles", append=True, bands=["3", "1"], **WHOLE)
+        tile(
+            [two],
+            labels=labels,
+            output=tmp_path / "tiles",
+            settings=TileSettings(append=True, bands=["3", "1"], **WHOLE),
+        )
     tile_set = TileSet.open(tmp_path / "tiles")
     assert tile_set.bands.names == ("blue", "red")
     assert {entry.name: entry.read()[0][:, 0, 0].tolist() for entry in tile_set.tiles("train")}["two_0_0"] == [3, 1]
-    assert "Bands go by their order" not in caplog.text
+    assert "Bands are matched by position" not in caplog.text
 
 
 @pytest.mark.parametrize("way", ["again", "dot", "link", "hard link", "copy", "other format"])
@@ -317,19 +325,24 @@ def test_a_scene_that_is_there_twice_is_cut_once(
     elif way == "other format":
         Image.fromarray(bands[0]).save("b.png")
     with caplog.at_level(logging.INFO, "satseg"):
-        tile(["a.tif", other], labels="labels.tif", output="tiles", size=32, block=64)
-    assert f"Left out as copies of other scenes: 1, such as {other}, which is a.tif." in caplog.text
+        tile(["a.tif", other], labels="labels.tif", output="tiles", settings=TileSettings(size=32, block=64))
+    assert f"Skipping copies of other scenes: 1, such as {other}, a copy of a.tif." in caplog.text
     index = TileSet.open("tiles").index
     assert set(index["scene"]) == {"a.tif"}
     with pytest.raises(TileError, match="is in tiles already"):
-        tile([other], labels="labels.tif", output="tiles", size=32, block=64, append=True)
+        tile([other], labels="labels.tif", output="tiles", settings=TileSettings(size=32, block=64, append=True))
 
 
 def test_scenes_of_one_ground_that_differ_in_a_pixel_are_both_cut(tmp_path: Path, labels: Path) -> None:
     bands = np.random.default_rng(0).integers(0, 255, (1, 64, 64), dtype=np.uint8)
     one = write_scene(tmp_path / "one.tif", bands)
     bands[0, 60, 60] ^= 1
-    tile([one, write_scene(tmp_path / "two.tif", bands)], labels=labels, output=tmp_path / "tiles", **WHOLE)
+    tile(
+        [one, write_scene(tmp_path / "two.tif", bands)],
+        labels=labels,
+        output=tmp_path / "tiles",
+        settings=TileSettings(**WHOLE),
+    )
     assert len(TileSet.open(tmp_path / "tiles").index) == 2
 
 
@@ -339,7 +352,7 @@ def test_scenes_of_one_value_are_no_copies_of_each_other(tmp_path: Path, labels:
     bands[0, :9, :9] = nodata or 0
     scenes = [write_scene(tmp_path / f"{i}.tif", bands, crs=None, nodata=nodata) for i in range(2)]
     mask = write_map(tmp_path / "mask.tif", scenes[0], np.ones((64, 64), dtype=np.uint8))
-    tile(scenes, labels=mask, output=tmp_path / "tiles", **WHOLE)
+    tile(scenes, labels=mask, output=tmp_path / "tiles", settings=TileSettings(**WHOLE))
     assert len(TileSet.open(tmp_path / "tiles").index) == 2
 
 
@@ -349,7 +362,7 @@ def test_places_that_cannot_be_are_told_once(tmp_path: Path, labels: Path, caplo
         write_scene(tmp_path / f"{i}.tif", bands, crs="EPSG:4326", transform=GRID) for i, bands in enumerate(values)
     ]
     with caplog.at_level(logging.WARNING), pytest.raises(SatsegError):
-        tile(scenes, labels=labels, output=tmp_path / "tiles", **WHOLE)
+        tile(scenes, labels=labels, output=tmp_path / "tiles", settings=TileSettings(**WHOLE))
     told = [message for message in caplog.messages if "metres labelled as degrees" in message]
     assert len(told) == 1
     assert "2 more scenes" in told[0]
@@ -362,10 +375,10 @@ def test_scenes_of_any_name_are_cut_checked_and_known_again(tmp_path: Path, labe
     scene = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + stem + b".tif"))
     write_scene(tmp_path / "plain.tif", np.random.default_rng(0).integers(0, 255, (1, 64, 64), dtype=np.uint8))
     (tmp_path / "plain.tif").rename(scene)
-    tile([scene], labels=labels, output=tmp_path / "tiles", **WHOLE)
+    tile([scene], labels=labels, output=tmp_path / "tiles", settings=TileSettings(**WHOLE))
     assert check_tiles(tmp_path / "tiles").problems == ()
     with pytest.raises(TileError, match="already"):
-        tile([scene], labels=labels, output=tmp_path / "tiles", append=True, **WHOLE)
+        tile([scene], labels=labels, output=tmp_path / "tiles", settings=TileSettings(append=True, **WHOLE))
 
 
 def test_scenes_without_labels_are_counted_and_progress_runs_over_all_scenes(
@@ -378,7 +391,9 @@ def test_scenes_without_labels_are_counted_and_progress_runs_over_all_scenes(
         scenes.append(write_scene(tmp_path / f"{number}.tif", np.ones((1, 64, 64), dtype=np.uint8), transform=grid))
     events: list[ProgressEvent] = []
     with caplog.at_level(logging.WARNING, "satseg"):
-        summary = tile(scenes, labels=labels, output=tmp_path / "tiles", progress=events.append, **WHOLE)
+        summary = tile(
+            scenes, labels=labels, output=tmp_path / "tiles", settings=TileSettings(**WHOLE), progress=events.append
+        )
     assert summary.scenes == 2
     assert caplog.text.count("No label of") == 3
     assert "Skipped: 3 more scenes for the same kind of reason" in caplog.text
@@ -399,7 +414,7 @@ def test_scenes_that_class_rasters_say_nothing_of_are_counted_and_named(
             write_scene(tmp_path / folder / f"{number}.tif", bands, transform=place)
     images, masks = tmp_path / "images", tmp_path / "masks"
     given = {"pairs": (images, masks)} if paired else {"scenes": sorted(images.iterdir()), "labels": [*masks.iterdir()]}
-    found = tile(**given, output=tmp_path / "tiles", **WHOLE | {"size": 32})
+    found = tile(**given, output=tmp_path / "tiles", settings=TileSettings(**WHOLE | {"size": 32}))
     assert found.scenes == 2
     assert f"Skipped 1 of 3 scenes without a pixel that is both valid and labelled: {images / '1.tif'}." in caplog.text
 
@@ -410,7 +425,7 @@ def test_a_hundred_small_scenes_are_cut_without_a_block_size(tmp_path: Path) -> 
     for number in range(100):
         grid = GRID * Affine.translation(40 * number, 0)
         scenes.append(write_scene(tmp_path / f"{number}.tif", np.ones((1, 32, 32), dtype=np.uint8), transform=grid))
-    summary = tile(scenes, labels=labels, output=tmp_path / "tiles", size=32, threads=1)
+    summary = tile(scenes, labels=labels, output=tmp_path / "tiles", settings=TileSettings(size=32, threads=1))
     assert summary.tiles == {"train": 70, "val": 15, "test": 15}
 
 
@@ -425,9 +440,17 @@ def test_masks_that_do_not_say_where_they_lie_are_those_of_their_pairs(
     for i, mask in enumerate(classes):
         write_scene(tmp_path / "images" / f"{i}.tif", rng.integers(0, 200, (1, 32, 32), dtype=np.uint8))
         Image.fromarray(mask).save(tmp_path / "masks" / f"{i}.png")
-    found = tile(pairs=(tmp_path / "images", tmp_path / "masks"), output=tmp_path / "tiles", **WHOLE | {"size": 32})
+    found = tile(
+        pairs=(tmp_path / "images", tmp_path / "masks"),
+        output=tmp_path / "tiles",
+        settings=TileSettings(**WHOLE | {"size": 32}),
+    )
     assert sum(found.pixels["train"].values()) == classes.size
     assert found.pixels["train"]["class 1"] == classes.sum()
     Image.fromarray(classes[0, :31]).save(tmp_path / "masks" / "0.png")
-    tile(pairs=(tmp_path / "images", tmp_path / "masks"), output=tmp_path / "others", **WHOLE | {"size": 32})
+    tile(
+        pairs=(tmp_path / "images", tmp_path / "masks"),
+        output=tmp_path / "others",
+        settings=TileSettings(**WHOLE | {"size": 32}),
+    )
     assert "0.png (32 x 31 px) is not on the grid" in caplog.text

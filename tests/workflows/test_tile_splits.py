@@ -20,6 +20,7 @@ from rasterio import warp
 
 from satseg.errors import LabelError, UsageError
 from satseg.tiles.tileset import TileSet
+from satseg.tiling.settings import TileSettings
 from satseg.workflows.tile import tile
 
 
@@ -45,7 +46,9 @@ def painted(index: geopandas.GeoDataFrame, split: str, shape: tuple[int, int] = 
 def test_a_buffer_keeps_training_away_from_the_others(tmp_path: Path, scene: Path, labels: Path) -> None:
     from scipy.ndimage import distance_transform_cdt
 
-    summary = tile([scene], labels=labels, output=tmp_path / "tiles", size=32, block=128, buffer="20px")
+    summary = tile(
+        [scene], labels=labels, output=tmp_path / "tiles", settings=TileSettings(size=32, block=128, buffer="20px")
+    )
     index = TileSet.open(tmp_path / "tiles").index
     others = painted(index, "val") + painted(index, "test") > 0
     apart = distance_transform_cdt(~others, metric="chessboard")  # 1: the next pixel
@@ -56,7 +59,12 @@ def test_a_buffer_keeps_training_away_from_the_others(tmp_path: Path, scene: Pat
 
 def test_a_buffer_can_be_given_in_metres(tmp_path: Path, scene: Path, labels: Path) -> None:
     for name, buffer in (("a", "10m"), ("b", "20px")):  # half a metre a pixel
-        tile([scene], labels=labels, output=tmp_path / name, size=32, overlap=0, block=128, buffer=buffer)
+        tile(
+            [scene],
+            labels=labels,
+            output=tmp_path / name,
+            settings=TileSettings(size=32, overlap=0, block=128, buffer=buffer),
+        )
     assert list(TileSet.open(tmp_path / "a").index["tile"]) == list(TileSet.open(tmp_path / "b").index["tile"])
 
 
@@ -68,7 +76,12 @@ def test_whole_scenes_can_be_dealt(tmp_path: Path) -> None:
         grid = GRID * Affine.translation(0, 64 * i)
         bands = rng.integers(0, 255, (1, 64, 96), dtype=np.uint8)
         scenes.append(write_scene(tmp_path / f"s{i}.tif", bands, transform=grid))
-    tile(scenes, labels=labels, output=tmp_path / "tiles", size=32, split_by="scene", shares=(4, 1, 1))
+    tile(
+        scenes,
+        labels=labels,
+        output=tmp_path / "tiles",
+        settings=TileSettings(size=32, split_by="scene", split=(4, 1, 1)),
+    )
     index = TileSet.open(tmp_path / "tiles").index
     assert (index.groupby("scene")["split"].nunique() == 1).all()
     assert index.groupby("split")["scene"].nunique().to_dict() == {"train": 4, "val": 1, "test": 1}
@@ -76,7 +89,7 @@ def test_whole_scenes_can_be_dealt(tmp_path: Path) -> None:
 
 def test_scenes_of_the_same_ground_get_the_same_splits(tmp_path: Path, scene: Path, labels: Path) -> None:
     later = write_scene(tmp_path / "later.tif", np.ones((1, 512, 640), dtype=np.uint8))
-    summary = tile([scene, later], labels=labels, output=tmp_path / "tiles", size=64, block=128)
+    summary = tile([scene, later], labels=labels, output=tmp_path / "tiles", settings=TileSettings(size=64, block=128))
     index = TileSet.open(tmp_path / "tiles").index
     by_place = index.groupby(["row", "col"])["split"].nunique()
     assert len(set(index["scene"])) == 2
@@ -87,7 +100,9 @@ def test_scenes_of_the_same_ground_get_the_same_splits(tmp_path: Path, scene: Pa
 def test_scenes_that_overlap_askew_do_not_leak(tmp_path: Path, scene: Path, labels: Path) -> None:
     askew = GRID * Affine.translation(200, 60) * Affine.rotation(7)
     other = write_scene(tmp_path / "askew.tif", np.ones((1, 400, 400), dtype=np.uint8), transform=askew)
-    summary = tile([scene, other], labels=labels, output=tmp_path / "tiles", size=32, overlap=8, block=96)
+    summary = tile(
+        [scene, other], labels=labels, output=tmp_path / "tiles", settings=TileSettings(size=32, overlap=8, block=96)
+    )
     index = TileSet.open(tmp_path / "tiles").index
     train = shapely.union_all(index.geometry[index["split"] == "train"].to_numpy())
     rest = index.geometry[index["split"] != "train"].to_numpy()
@@ -105,8 +120,8 @@ def test_no_two_splits_share_ground(tmp_path: Path, labels: Path, seed: int, spl
         bands = rng.integers(0, 255, (1, 160, 160), dtype=np.uint8)
         grid = GRID * Affine.translation(right, down)
         scenes.append(write_scene(tmp_path / f"{number}.tif", bands, transform=grid))
-    options = {"size": 32, "overlap": 0, "block": 64, "shares": (1, 1, 1), "seed": seed, "split_by": split_by}
-    summary = tile(scenes, labels=labels, output=tmp_path / "tiles", **options)
+    options = {"size": 32, "overlap": 0, "block": 64, "split": (1, 1, 1), "seed": seed, "split_by": split_by}
+    summary = tile(scenes, labels=labels, output=tmp_path / "tiles", settings=TileSettings(**options))
     index = TileSet.open(tmp_path / "tiles").index
     ground = [shapely.union_all(index.geometry[index["split"] == split].to_numpy()) for split in summary.tiles]
     assert all(summary.tiles.values())
@@ -121,7 +136,9 @@ def test_scenes_of_two_zones_do_not_leak(tmp_path: Path, scene: Path, labels: Pa
     grid = Affine(0.5, 0, x[0] - 100, 0, -0.5, y[0] + 100)
     bands = np.ones((1, 400, 400), dtype=np.uint8)
     other = write_scene(tmp_path / "other.tif", bands, transform=grid, crs="EPSG:32644")
-    summary = tile([scene, other], labels=labels, output=tmp_path / "tiles", size=32, overlap=0, block=96)
+    summary = tile(
+        [scene, other], labels=labels, output=tmp_path / "tiles", settings=TileSettings(size=32, overlap=0, block=96)
+    )
     index = TileSet.open(tmp_path / "tiles").index
     assert index.crs == "OGC:CRS84"
     ground = {split: shapely.union_all(index.geometry[index["split"] == split].to_numpy()) for split in summary.tiles}
@@ -132,13 +149,18 @@ def test_scenes_of_two_zones_do_not_leak(tmp_path: Path, scene: Path, labels: Pa
 
 
 def test_a_scene_in_another_hemisphere_can_be_added(tmp_path: Path, scene: Path, labels: Path) -> None:
-    tile([scene], labels=labels, output=tmp_path / "tiles", size=64, block=128)
+    tile([scene], labels=labels, output=tmp_path / "tiles", settings=TileSettings(size=64, block=128))
     far = Affine(0.5, 0, 400_000, 0, -0.5, 7_000_000)
     other = write_scene(tmp_path / "far.tif", np.ones((1, 256, 256), np.uint8), transform=far, crs="EPSG:32756")
     place = geopandas.GeoDataFrame(geometry=[shapely.box(400_010, 6_999_900, 400_050, 6_999_990)], crs="EPSG:32756")
     (tmp_path / "far").mkdir()
     place.to_file(tmp_path / "far" / "houses.gpkg")
-    tile([other], labels=tmp_path / "far" / "houses.gpkg", output=tmp_path / "tiles", size=64, block=128, append=True)
+    tile(
+        [other],
+        labels=tmp_path / "far" / "houses.gpkg",
+        output=tmp_path / "tiles",
+        settings=TileSettings(size=64, block=128, append=True),
+    )
     index = TileSet.open(tmp_path / "tiles").index
     lon, lat = index.geometry.bounds["minx"], index.geometry.bounds["miny"]
     assert sorted({(round(x), round(y)) for x, y in zip(lon, lat, strict=True)}) == [(85, 27), (152, -27)]
@@ -152,7 +174,7 @@ def test_scenes_without_a_crs_are_said_not_to_be_compared(tmp_path: Path) -> Non
             bands = rng.integers(0, top, (1, 64, 64), dtype=np.uint8)
             write_scene(tmp_path / folder / f"{number}.tif", bands, crs=None, transform=Affine.identity())
     pairs = (tmp_path / "images", tmp_path / "masks")
-    summary = tile(pairs=pairs, output=tmp_path / "tiles", size=64)
+    summary = tile(pairs=pairs, output=tmp_path / "tiles", settings=TileSettings(size=64))
     assert (summary.overlapping, summary.unplaced) == (0, 4)
 
 
@@ -160,8 +182,8 @@ def test_each_split_holds_every_class_where_that_can_be(tmp_path: Path, scene: P
     """Three small houses in 20 blocks: one for each split, whatever the seed."""
     labels = write_labels(tmp_path / "houses.gpkg", (3, 3, 9, 9), (300, 140, 310, 150), (600, 400, 610, 410))
     for seed in range(5):
-        options = {"size": 64, "block": 128, "overlap": 0, "shares": (0.6, 0.2, 0.2), "seed": seed}
-        summary = tile([scene], labels=labels, output=tmp_path / f"tiles{seed}", **options)
+        options = {"size": 64, "block": 128, "overlap": 0, "split": (0.6, 0.2, 0.2), "seed": seed}
+        summary = tile([scene], labels=labels, output=tmp_path / f"tiles{seed}", settings=TileSettings(**options))
         assert all(pixels["houses"] for pixels in summary.pixels.values())
 
 
@@ -176,7 +198,7 @@ def test_drawn_regions_decide(tmp_path: Path, scene: Path, labels: Path) -> None
     regions = write_regions(
         tmp_path / "regions.gpkg", train=(0, 0, 300, 512), val=(300, 0, 400, 512), test=(400, 100, 600, 300)
     )
-    tile([scene], labels=labels, output=tmp_path / "tiles", size=64, split_by=f"{regions}:split")
+    tile([scene], labels=labels, output=tmp_path / "tiles", settings=TileSettings(size=64, split_by=f"{regions}:split"))
     index = TileSet.open(tmp_path / "tiles").index
     for split, (left, top, right, bottom) in {
         "train": (0, 0, 300, 512),
@@ -196,7 +218,10 @@ def test_pixels_outside_of_a_slanted_region_are_ignored_and_nothing_leaks(
     frame = geopandas.GeoDataFrame({"use": ["train", "test"]}, geometry=shapes, crs="EPSG:32645")
     frame.to_crs("EPSG:4326").to_file(tmp_path / "halves.geojson")
     summary = tile(
-        [scene], labels=labels, output=tmp_path / "tiles", size=64, split_by=f"{tmp_path}/halves.geojson:use"
+        [scene],
+        labels=labels,
+        output=tmp_path / "tiles",
+        settings=TileSettings(size=64, split_by=f"{tmp_path}/halves.geojson:use"),
     )
     tiles = TileSet.open(tmp_path / "tiles")
     row, col = np.mgrid[:512, :640] + 0.5
@@ -216,8 +241,8 @@ def test_regions_of_one_bounding_window_give_tiles_of_their_own(tmp_path: Path, 
     shapes = [shapely.Polygon([GRID * corner for corner in half]) for half in halves]
     frame = geopandas.GeoDataFrame({"use": ["train", "train", "val"]}, geometry=shapes, crs="EPSG:32645")
     frame.to_file(tmp_path / "halves.gpkg")
-    options = {"labels": labels, "size": 64, "overlap": 0, "split_by": f"{tmp_path}/halves.gpkg:use"}
-    summary = tile([scene], output=tmp_path / "tiles", **options)
+    options = {"size": 64, "overlap": 0, "split_by": f"{tmp_path}/halves.gpkg:use"}
+    summary = tile([scene], labels=labels, output=tmp_path / "tiles", settings=TileSettings(**options))
     tiles = TileSet.open(tmp_path / "tiles")
     train = tiles.index[tiles.index["split"] == "train"]
     assert {name for name in train["tile"] if "-" in name} == {f"scene_{64 * i}_{192 - 64 * i}-1" for i in range(4)}
@@ -228,7 +253,7 @@ def test_regions_of_one_bounding_window_give_tiles_of_their_own(tmp_path: Path, 
         known[entry["row"] : entry["row"] + 64, entry["col"] : entry["col"] + 64] += classes != 255
     assert (known == 1).all()
     later = write_scene(tmp_path / "later.tif", np.ones((1, 512, 640), dtype=np.uint8))
-    tile([later], output=tmp_path / "tiles", append=True, **options)
+    tile([later], labels=labels, output=tmp_path / "tiles", settings=TileSettings(append=True, **options))
     assert len(TileSet.open(tmp_path / "tiles").index) > len(tiles.index)
 
 
@@ -237,7 +262,12 @@ def test_regions_of_other_splits_are_left_out(
 ) -> None:
     regions = write_regions(tmp_path / "regions.gpkg", train=(0, 0, 200, 512), later=(300, 0, 640, 512))
     with caplog.at_level(logging.WARNING, "satseg"):
-        summary = tile([scene], labels=labels, output=tmp_path / "tiles", size=64, split_by=f"{regions}:split")
+        summary = tile(
+            [scene],
+            labels=labels,
+            output=tmp_path / "tiles",
+            settings=TileSettings(size=64, split_by=f"{regions}:split"),
+        )
     assert "ignoring polygons whose split is 'later'" in caplog.text
     assert summary.tiles["val"] == summary.tiles["test"] == 0
 
@@ -245,20 +275,20 @@ def test_regions_of_other_splits_are_left_out(
 def test_what_cannot_decide_splits_is_refused(tmp_path: Path, scene: Path, labels: Path) -> None:
     regions = write_regions(tmp_path / "regions.gpkg", red=(0, 0, 200, 512))
     with pytest.raises(LabelError, match=r"No polygon of .* has train, val or test for 'split'"):
-        tile([scene], labels=labels, output=tmp_path / "tiles", split_by=f"{regions}:split")
+        tile([scene], labels=labels, output=tmp_path / "tiles", settings=TileSettings(split_by=f"{regions}:split"))
     away = write_regions(tmp_path / "away.gpkg", train=(9000, 0, 9200, 512))
     with pytest.raises(LabelError, match=r"No polygon of .*away.gpkg touches the scene .*scene.tif"):
-        tile([scene], labels=labels, output=tmp_path / "tiles", split_by=f"{away}:split")
+        tile([scene], labels=labels, output=tmp_path / "tiles", settings=TileSettings(split_by=f"{away}:split"))
     with pytest.raises(LabelError, match="no attribute 'splits'"):
-        tile([scene], labels=labels, output=tmp_path / "tiles", split_by=f"{regions}:splits")
+        tile([scene], labels=labels, output=tmp_path / "tiles", settings=TileSettings(split_by=f"{regions}:splits"))
     with pytest.raises(UsageError, match="takes block, scene, or a file and its attribute, not 'blocks'"):
-        tile([scene], labels=labels, output=tmp_path / "tiles", split_by="blocks")
+        tile([scene], labels=labels, output=tmp_path / "tiles", settings=TileSettings(split_by="blocks"))
 
 
 def test_missing_classes_are_warned_of(tmp_path: Path, scene: Path, caplog: pytest.LogCaptureFixture) -> None:
     labels = write_labels(tmp_path / "pond.gpkg", (3, 3, 9, 9))
     with caplog.at_level(logging.WARNING, "satseg"):
-        summary = tile([scene], labels=labels, output=tmp_path / "tiles", size=64, block=128)
+        summary = tile([scene], labels=labels, output=tmp_path / "tiles", settings=TileSettings(size=64, block=128))
     empty = [split for split, pixels in summary.pixels.items() if not pixels["pond"]]
     assert len(empty) == 2
     assert all(

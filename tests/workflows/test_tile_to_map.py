@@ -15,6 +15,7 @@ from satseg.checkpoint import Checkpoint
 from satseg.prediction.settings import PredictionSettings
 from satseg.sample import sample
 from satseg.tiles.tileset import TileSet
+from satseg.tiling.settings import TileSettings
 from satseg.workflows.check_tiles import check_tiles
 from satseg.workflows.predict import predict
 from satseg.workflows.tile import tile
@@ -66,7 +67,7 @@ def test_tiles_of_any_sensor_become_polygons(
     make: object, grey: tuple[np.ndarray, dict[str, object]], tmp_path: Path
 ) -> None:
     scene = make(tmp_path, *grey)  # type: ignore[operator]
-    summary = tile([scene], labels=sample().labels, output=tmp_path / "tiles", size=64)
+    summary = tile([scene], labels=sample().labels, output=tmp_path / "tiles", settings=TileSettings(size=64))
     assert summary.overlapping == 0
     assert min(summary.tiles.values()) > 0
     assert check_tiles(tmp_path / "tiles").problems == ()

@@ -291,6 +291,7 @@ def test_a_broken_tile_is_named(bright_tiles: Path, tmp_path: Path) -> None:
 
 
 def test_tiles_of_a_scene_smaller_than_a_tile_train_too(tmp_path: Path, bright_scene: Path) -> None:
+    from satseg.tiling.settings import TileSettings
     from satseg.workflows.tile import tile
 
     small = tmp_path / "small.tif"
@@ -304,9 +305,7 @@ def test_tiles_of_a_scene_smaller_than_a_tile_train_too(tmp_path: Path, bright_s
         [small],
         labels=bright_scene.parent / "labels.tif",
         output=tmp_path / "tiles",
-        size=64,
-        overlap=0,
-        shares=(1, 0, 0),
+        settings=TileSettings(size=64, overlap=0, split=(1, 0, 0)),
     )
     assert run(tmp_path / "tiles", tmp_path / "run", steps=2, val_split="train").steps == 2
 

@@ -12,6 +12,7 @@ from made_scenes import GRID, write_scene
 from satseg.raster.scene import Scene
 from satseg.records import SceneInfo
 from satseg.tiles.tileset import TileSet
+from satseg.tiling.settings import TileSettings
 from satseg.workflows.tile import tile
 from satseg.workflows.trained_ground import trained_share, warn_of_trained_ground
 
@@ -27,7 +28,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_scene(folder / f"{name}.tif", values, transform=GRID * Affine.translation(columns, 0))
     box = shapely.box(*(GRID * (0, HEIGHT)), *(GRID * (WIDTH / 2, 0)))
     geopandas.GeoDataFrame(geometry=[box], crs=32645).to_file(folder / "roofs.gpkg")
-    tile(folder / "scene.tif", labels=folder / "roofs.gpkg", output=folder / "tiles", size=SIZE, overlap=0, block=64)
+    tile(
+        folder / "scene.tif",
+        labels=folder / "roofs.gpkg",
+        output=folder / "tiles",
+        settings=TileSettings(size=SIZE, overlap=0, block=64),
+    )
     return folder
 
 

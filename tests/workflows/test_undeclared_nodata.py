@@ -14,6 +14,7 @@ from training_runs import run, weights
 from satseg.prediction.settings import PredictionSettings
 from satseg.raster.values import spell
 from satseg.tiles.tileset import MOMENTS, TileSet
+from satseg.tiling.settings import TileSettings
 from satseg.workflows.evaluate import evaluate
 from satseg.workflows.predict import predict
 from satseg.workflows.tile import tile
@@ -33,7 +34,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         folder = tmp_path_factory.mktemp(name)
         scene = write_scene(folder / "scene.tif", bands, **profile)
         labels = write_labels(folder / "labels.gpkg", (40, 30, 90, 60))
-        tile([scene], labels=labels, output=folder / "tiles", size=32, overlap=0, block=32)
+        tile([scene], labels=labels, output=folder / "tiles", settings=TileSettings(size=32, overlap=0, block=32))
         run(folder / "tiles", folder / "run", steps=2)
         made.append(folder)
     return made[0], made[1]
@@ -91,7 +92,12 @@ def test_scores_are_the_same(folders: tuple[Path, Path]) -> None:
 
 def test_cutting_tiles_says_what_was_left_out(folders: tuple[Path, Path], caplog: pytest.LogCaptureFixture) -> None:
     _, folder = folders
-    tile([folder / "scene.tif"], labels=folder / "labels.gpkg", output=folder / "again", size=64, overlap=0, block=64)
+    tile(
+        [folder / "scene.tif"],
+        labels=folder / "labels.gpkg",
+        output=folder / "again",
+        settings=TileSettings(size=64, overlap=0, block=64),
+    )
     (told,) = [line for line in caplog.messages if "out of range" in line]
     assert "scene.tif: 5 px hold values far out of range" in told
 
@@ -101,7 +107,7 @@ def test_a_band_that_is_constant_in_training_is_warned_of(tmp_path: Path, caplog
     bands[1] = 7
     scene = write_scene(tmp_path / "scene.tif", bands)
     labels = write_labels(tmp_path / "labels.gpkg", (10, 10, 50, 50))
-    tile([scene], labels=labels, output=tmp_path / "tiles", size=32, overlap=0, block=32)
+    tile([scene], labels=labels, output=tmp_path / "tiles", settings=TileSettings(size=32, overlap=0, block=32))
     assert any("band_2 is 7 everywhere" in line for line in caplog.messages)
     caplog.clear()
     run(tmp_path / "tiles", tmp_path / "run", steps=1)
@@ -113,7 +119,12 @@ def test_a_customary_nodata_value_is_asked_about(tmp_path: Path, caplog: pytest.
     bands[0, :10, :40] = -9999
     scene = write_scene(tmp_path / "scene.tif", bands)
     labels = write_labels(tmp_path / "labels.gpkg", (10, 10, 50, 50))
-    tile([scene], labels=labels, output=tmp_path / "tiles", size=32, overlap=0, block=32, shares=(1, 0, 0))
+    tile(
+        [scene],
+        labels=labels,
+        output=tmp_path / "tiles",
+        settings=TileSettings(size=32, overlap=0, block=32, split=(1, 0, 0)),
+    )
     (told,) = [line for line in caplog.messages if "far from all other values" in line]
     assert told.startswith("In 2 of 9 train tiles, band_1 holds -9999, far")
     assert "gdal_edit.py -a_nodata -9999 FILE" in told
@@ -141,8 +152,8 @@ def test_such_values_are_not_mixed_in_where_scenes_are_resampled(
     for name, profile in (("declared", {"nodata": value}), ("not", {})):
         caplog.clear()
         scene = write_scene(tmp_path / f"{name}.tif", bands, **profile)
-        options = {"size": 32, "overlap": 0, "block": 32, "shares": (1, 0, 0)}
-        tile([scene], labels=labels, output=tmp_path / name, gsd=gsd, **options)
+        options = {"size": 32, "overlap": 0, "block": 32, "split": (1, 0, 0)}
+        tile([scene], labels=labels, output=tmp_path / name, settings=TileSettings(gsd=gsd, **options))
         sets.append(TileSet.open(tmp_path / name))
     assert sets[1].statistics == sets[0].statistics
     for one, other in zip(*(tiles.tiles("train") for tiles in sets), strict=True):
