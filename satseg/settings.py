@@ -45,7 +45,7 @@ from satseg.signatures import check_fields, misfit
 
 INPUTS, OUTPUTS, POLYGONS = "Inputs", "Outputs", "Polygons"
 QUALITY, WINDOWS, PERFORMANCE = "Quality", "Windows", "Performance"
-LABELS = "Labels"
+LABELS, TILES, SPLITTING = "Labels", "Tiles", "Splits"
 
 _LINE = 116  # characters of a line of generated docstrings
 

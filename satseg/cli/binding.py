@@ -18,9 +18,22 @@ from typing import Annotated, Any, get_args
 import typer
 
 from satseg.cli.flags import with_flags
-from satseg.settings import INPUTS, OUTPUTS, PERFORMANCE, POLYGONS, QUALITY, WINDOWS, OptionField, Settings, options_of
+from satseg.settings import (
+    INPUTS,
+    LABELS,
+    OUTPUTS,
+    PERFORMANCE,
+    POLYGONS,
+    QUALITY,
+    SPLITTING,
+    TILES,
+    WINDOWS,
+    OptionField,
+    Settings,
+    options_of,
+)
 
-_PANELS = (None, INPUTS, OUTPUTS, POLYGONS, QUALITY, WINDOWS, PERFORMANCE)
+_PANELS = (None, INPUTS, LABELS, TILES, SPLITTING, OUTPUTS, POLYGONS, QUALITY, WINDOWS, PERFORMANCE)
 _NOT_GIVEN = ("DEFAULT", "DEFAULT_MAP")
 
 Command = Callable[..., None]

@@ -13,10 +13,8 @@ from satseg.geo.units import Quantity, parse_length, parse_resolution
 from satseg.labels.class_lists import class_map_files, read_class_map
 from satseg.labels.class_map import ClassMap
 from satseg.labels.settings import LabelSettings
-from satseg.settings import INPUTS, LABELS, PERFORMANCE, Option, OptionField, options_of
+from satseg.settings import INPUTS, LABELS, PERFORMANCE, SPLITTING, TILES, Option, OptionField, options_of
 from satseg.tiles.splits import SPLITS, check_shares
-
-TILES, SPLITTING = "Tiles", "Splits"
 
 LARGEST = 256
 """Side of tiles in pixels where scenes are large enough."""
@@ -33,7 +31,7 @@ def _split(value: Any, name: str) -> str | tuple[float, ...]:
         return numbers(value, name)
     except UsageError:
         raise UsageError(
-            f"`{name}` is {shown(value)}, neither three numbers nor one of {', '.join(SPLITS)}.",
+            f"{name} is {shown(value)}, neither three numbers nor one of {', '.join(SPLITS)}.",
             hint="For example: `split='0.7,0.15,0.15'`, or `split='val'`",
         ) from None
 
@@ -44,7 +42,7 @@ def _counts(value: Any, name: str) -> dict[str, int]:
     found = {str(key): number if is_whole(number) else str(number).strip() for key, number in pairs}
     if not all(key and str(number).isdecimal() for key, number in found.items()):
         raise UsageError(
-            f"`{name}` is {shown(value)}; it takes a number of pixels of 0 or more for each class.",
+            f"{name} is {shown(value)}; it takes a number of pixels of 0 or more for each class.",
             hint="For example: `min_pixels='building=50,water=10'`",
         )
     return {key: int(number) for key, number in found.items()}
@@ -161,7 +159,7 @@ class TileSettings(LabelSettings):
         str | None,
         Option(
             "What is assigned to splits: block, scene, or polygons with an attribute of train, val or test, as in "
-            "regions.gpkg:split. Default: block; scene for `pairs` that are enough to fill all splits.",
+            "regions.gpkg:split. Default: block; scene where pairs of scenes and labels are enough to fill all splits.",
             panel=SPLITTING,
             metavar="UNIT",
         ),
