@@ -88,7 +88,7 @@ def _problems(tile_set: TileSet, row: Mapping[str, Any], moments: Moments | None
             yield f"holds {counts[entry.id]} pixels of {entry.name}, not {row[pixels_column(entry.name)]}"
     found = Moments.of(values, valid)
     if moments is not None and (found is None or not _alike(found, moments)):
-        yield "holds other values than when it was written"
+        yield "holds other values than when it was cut"
 
 
 def _alike(one: Moments, other: Moments) -> bool:

@@ -281,7 +281,7 @@ def test_what_cannot_decide_splits_is_refused(tmp_path: Path, scene: Path, label
         tile([scene], labels=labels, output=tmp_path / "tiles", settings=TileSettings(split_by=f"{away}:split"))
     with pytest.raises(LabelError, match="no attribute 'splits'"):
         tile([scene], labels=labels, output=tmp_path / "tiles", settings=TileSettings(split_by=f"{regions}:splits"))
-    with pytest.raises(UsageError, match="takes block, scene, or a file and its attribute, not 'blocks'"):
+    with pytest.raises(UsageError, match="takes block, scene, or a vector file and its attribute, not 'blocks'"):
         tile([scene], labels=labels, output=tmp_path / "tiles", settings=TileSettings(split_by="blocks"))
 
 
