@@ -7,7 +7,20 @@ from dataclasses import fields
 from functools import cached_property
 from typing import Annotated, Any, Literal, cast
 
-from satseg.arguments import Bands, Given, Numbers, Paths, band_names, file_and_name, is_whole, numbers, paths, pixels, shown, words
+from satseg.arguments import (
+    Bands,
+    Given,
+    Numbers,
+    Paths,
+    band_names,
+    file_and_name,
+    is_whole,
+    numbers,
+    paths,
+    pixels,
+    shown,
+    words,
+)
 from satseg.errors import UsageError
 from satseg.geo.units import Quantity, parse_length, parse_resolution
 from satseg.labels.class_lists import class_map_files, read_class_map

@@ -1,4 +1,7 @@
-"""The settings of ``tile``: their forms, their checks, and that provenance and appending follow from the fields."""
+"""The settings of ``tile``: their forms, their checks, and that provenance and appending follow from the fields.
+
+Covers ``settings`` and ``provenance``.
+"""
 
 from __future__ import annotations
 

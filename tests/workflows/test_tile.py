@@ -1,4 +1,4 @@
-"""Covers ``tiles/tileset``, ``tiles/cut``, ``tile_options`` and ``tile_provenance``."""
+"""Covers ``tiles/tileset``, ``tiles/splits``, ``tiling/cut`` and ``tiling/provenance``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What a tile set keeps for the scenes that are added to it, and what cannot differ."""
+"""What a tile set keeps for the scenes that are added to it, and what cannot differ.
+
+Covers ``tiling/appending``.
+"""
 
 from __future__ import annotations
 

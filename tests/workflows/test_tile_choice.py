@@ -1,6 +1,6 @@
 """Tile sets of small scenes: tiles and blocks that fill all splits are chosen, told, recorded, and kept.
 
-Covers ``tile_settings``.
+Covers ``tiling/request`` and ``tiling/warnings``.
 """
 
 from __future__ import annotations

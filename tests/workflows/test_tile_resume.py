@@ -1,6 +1,6 @@
 """An interrupted tiling goes on where it stood and ends with the same bytes.
 
-Covers ``tiles/build``, ``tiles/journal`` and ``tile_job``.
+Covers ``tiling/build``, ``tiling/journal`` and ``tiling/run``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Which tiles are worth keeping."""
+"""Which tiles the tile filter keeps.
+
+Covers ``tiling/cut`` and ``tiling/label_source``.
+"""
 
 from __future__ import annotations
 

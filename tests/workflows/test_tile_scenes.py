@@ -1,6 +1,6 @@
 """What scenes are made of: stacks, bands, extra rasters, other resolutions, folders of pairs.
 
-Covers ``tiles/twins`` and ``tile_warnings``.
+Covers ``tiling/content_hash``, ``tiling/scenes`` and ``tiling/inputs``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How blocks, scenes and drawn regions become train, val and test, and that nothing leaks.
 
-Covers ``tiles/regions``.
+Covers ``tiling/split_regions``.
 """
 
 from __future__ import annotations
