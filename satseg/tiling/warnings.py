@@ -51,9 +51,9 @@ def log_choice(planner: Planner, request: LayoutRequest, plan: Plan) -> None:
     layout, chosen = plan.layout, request.open
     parts = [f"tiles of {layout.size} px"] if "size" in chosen else []
     if "whole_scenes" in chosen and layout.whole_scenes:
-        parts.append("whole scenes for splits")
+        parts.append("whole scenes for the splits")
     elif "block" in chosen:
-        parts.append(f"blocks of {layout.block} px for splits")
+        parts.append(f"blocks of {layout.block} px for the splits")
     if parts:
         log.info("Chose %s.", " and ".join(parts))
     if not plan.empty:

@@ -45,7 +45,7 @@ def test_a_small_scene_fills_all_splits(
     summary = tile(scene, labels=labels, output=tmp_path / "tiles")
     assert all(summary.tiles.values())
     told = [record.message for record in caplog.records if record.name == "satseg"]
-    assert told == ["Chose tiles of 128 px and blocks of 256 px for each split."]
+    assert told == ["Chose tiles of 128 px and blocks of 256 px for the splits."]
     made = provenance(tmp_path / "tiles")
     assert (made["size"], made["overlap"], made["block"]) == (128, 64, 256)
     assert made["chosen"] == ["size", "overlap", "block"]
@@ -134,7 +134,7 @@ def test_two_pairs_are_dealt_in_blocks(tmp_path: Path, caplog: pytest.LogCapture
     folders = (tmp_path / "images", tmp_path / "masks")
     summary = tile(pairs=folders, output=tmp_path / "tiles", settings=TileSettings(class_map="0=background,1=road"))
     assert all(summary.tiles.values())
-    assert "Chose tiles of 128 px and blocks of 128 px for splits." in caplog.messages
+    assert "Chose tiles of 128 px and blocks of 128 px for the splits." in caplog.messages
     assert provenance(tmp_path / "tiles")["whole_scenes"] is False
 
 

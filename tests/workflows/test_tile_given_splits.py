@@ -108,7 +108,7 @@ def test_given_splits_share_no_ground_and_no_copy(caplog: pytest.LogCaptureFixtu
         summary = tile(pairs=table)
     assert splits() == {"1": "test", "copy": "test"}  # train gives way
     assert summary.kept_apart == 1
-    told = "copies of other scenes, with their labels: 1, such as a/images/2.tif, which is a/images/copy.tif."
+    told = "copies of other scenes, with their labels: 1, such as a/images/2.tif, a copy of a/images/copy.tif."
     assert told in caplog.text
     assert "No tile for train: their scenes have no labelled pixels, or only ones that overlap" in caplog.text
 
@@ -128,7 +128,7 @@ def test_scenes_that_are_there_already_are_left_out(caplog: pytest.LogCaptureFix
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"split": "valid"}, "There is no split 'valid'; tile sets have train, val, test"),
+        ({"split": "valid"}, "`split` is 'valid', neither three numbers nor one of train, val, test"),
         (
             {"split": "val", "split_by": "block"},
             "`split='val'` assigns all scenes to one split; `split_by` divides them",
