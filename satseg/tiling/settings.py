@@ -44,7 +44,7 @@ def _split(value: Any, name: str) -> str | tuple[float, ...]:
         return numbers(value, name)
     except UsageError:
         raise UsageError(
-            f"{name} is {shown(value)}, neither three numbers nor one of {', '.join(SPLITS)}.",
+            f"`{name}` is {shown(value)}, neither three numbers nor one of {', '.join(SPLITS)}.",
             hint="For example: `split='0.7,0.15,0.15'`, or `split='val'`",
         ) from None
 
@@ -55,7 +55,7 @@ def _counts(value: Any, name: str) -> dict[str, int]:
     found = {str(key): number if is_whole(number) else str(number).strip() for key, number in pairs}
     if not all(key and str(number).isdecimal() for key, number in found.items()):
         raise UsageError(
-            f"{name} is {shown(value)}; it takes a number of pixels of 0 or more for each class.",
+            f"`{name}` is {shown(value)}; it takes a number of pixels of 0 or more for each class.",
             hint="For example: `min_pixels='building=50,water=10'`",
         )
     return {key: int(number) for key, number in found.items()}
