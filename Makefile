@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test test-slow lint types imports bench readme lock clean
+.PHONY: setup demo test test-slow lint types imports bench docs readme lock clean
 
 setup: .venv/installed
 
@@ -36,6 +36,10 @@ imports: setup
 bench: setup
 	@for file in tests/benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
 
+# Warnings are errors, links to pages, headings, options and classes that do not exist among them.
+docs: setup
+	$(BIN)/python -m sphinx -W -n --keep-going -q -b html docs docs/_build/html
+
 readme: setup
 	$(BIN)/python tests/readme_tables.py
 
@@ -45,4 +49,4 @@ lock: setup
 	mv requirements.lock.new requirements.lock
 
 clean:
-	rm -rf .venv demo
+	rm -rf .venv demo docs/_build

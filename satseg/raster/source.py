@@ -101,7 +101,7 @@ class SceneSource:
         """Open the scene.
 
         Raises:
-            SceneError: As :meth:`Scene.open`.
+            SceneError: A file cannot be opened as a scene, or the files do not share a grid.
         """
         return Scene.open(*self.paths, bands=self.bands, expand_palette=self.expand_palette)
 
@@ -112,7 +112,7 @@ class SceneSource:
 
     @property
     def stem(self) -> str:
-        """Stem of output names: the stem of the file, or the words that the stems of stacked files begin with."""
+        """Stem of output names, which is that of the file, or the words that the stems of stacked files begin with."""
         stems = [_stem(path) for path in self.paths]
         shared = common_words([stem.split("_") for stem in stems])
         return "_".join(shared) or stems[0]
