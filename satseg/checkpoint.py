@@ -1,4 +1,4 @@
-"""The checkpoint: one safetensors file with the weights of a network and all that is needed to use them."""
+"""Checkpoints: a safetensors file with the weights of a network and all metadata needed to use them."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 _HEADER_KEY = "satseg"
-_LARGEST_TILE = 65_536  # pixels a side
+_LARGEST_TILE = 65_536  # pixels per side
 _LONGEST_ARCH = 1000  # characters
-_PICKLED = "It takes what satseg train writes: best.safetensors or last.safetensors of a run."
+_PICKLED = "Pass best.safetensors or last.safetensors of a run of `satseg.train`."
 
 
 @dataclass(frozen=True)
 class ModelCard:
-    """All that is known of a network besides its weights.
+    """Metadata of a network, stored beside its weights.
 
     Args:
-        arch: Network, as ``--arch`` names it.
-        arch_options: Options that :func:`satseg.create_model` took.
-        classes: Class table of its logits.
-        bands: What the raw values of its images mean.
-        statistics: Of the training tiles; what normalisation uses.
-        gsd: Ground metres per pixel of the training scenes along x and y, or None without a CRS.
-        tile_size: Side of the training tiles in pixels.
-        normalisation: How raw values are normalised: ``mean-std`` is the only way so far.
-        training: How it was trained (steps, seed, ...).
+        arch: Name of the network, as :func:`satseg.train` takes it.
+        arch_options: Options of the network, as :func:`satseg.create_model` takes them.
+        classes: Class table; row k describes logit k.
+        bands: Names, dtype, scales and offsets of the input bands.
+        statistics: Band statistics of the training tiles, used for normalisation.
+        gsd: Ground sampling distance of the training scenes along x and y in metres; None without a CRS.
+        tile_size: Side length of the training tiles in pixels.
+        normalisation: Normalisation of raw values; always ``mean-std``.
+        training: Training settings and progress (steps, seed, ...).
         metrics: Validation scores by name.
-        labels: What the labels of the training tiles meant.
-        version: satseg that wrote it.
+        labels: How labels were mapped to the classes of the training tiles.
+        version: Version of satseg that wrote the file.
     """
 
     arch: str
@@ -65,7 +65,7 @@ class ModelCard:
     version: str = __version__
 
     def to_json(self) -> str:
-        """Return the card as JSON: sorted keys and no dates, so that equal cards are equal bytes."""
+        """Return the card as JSON with sorted keys and without dates, so that equal cards give equal bytes."""
         parts = {
             **{name: getattr(self, name) for name in ("arch", "tile_size", "normalisation", "version", "gsd")},
             **{name: dict(getattr(self, name)) for name in ("arch_options", "training", "metrics")},
@@ -79,22 +79,21 @@ class ModelCard:
 
     @classmethod
     def from_json(cls, text: str) -> ModelCard:
-        """Read what :meth:`to_json` wrote, or others did: nothing in it is believed before it was looked at.
+        """Parse and validate the JSON of :meth:`to_json`; the text may come from an untrusted file.
 
         Raises:
-            CheckpointError: An entry is missing or holds what it may not, or it was written by a newer format or
-                another normalisation.
+            CheckpointError: An entry is missing or invalid, or the format is newer or the normalisation another one.
         """
         try:
             return cls._from_fields(Fields(parse_json(text)))
         except (FieldError, UsageError) as error:
-            raise CheckpointError(f"Its header is wrong: {one_line(error)}.") from error
+            raise CheckpointError(f"Its header is invalid: {one_line(error)}.") from error
 
     @classmethod
     def _from_fields(cls, fields: Fields) -> ModelCard:
         if (number := fields.whole("format", least=1)) > FORMAT:
             raise CheckpointError(
-                f"It has format {number}, and this satseg reads up to {FORMAT}.", hint="Update satseg."
+                f"It has format {number}; this version of satseg reads formats up to {FORMAT}.", hint="Update satseg."
             )
         bands = BandSpec.from_dict(fields.value("bands"))
         gsd = fields.numbers("gsd", 2, above=0) if fields.holds("gsd") else None
@@ -115,25 +114,25 @@ class ModelCard:
 
 
 def _read_options(fields: Fields) -> dict[str, Any]:
-    """Return the options of the network: plain values, none of which overrides its bands or fetches weights."""
+    """Return the options of the network: plain values that neither override its bands nor download weights."""
     options = fields.plain("arch_options")
     for name, value in options.items():
         if name in ("in_channels", "num_classes"):
-            raise FieldError(f"arch_options.{name} is {shown(value)}, but bands and classes decide that")
+            raise FieldError(f"arch_options.{name} is {shown(value)}, which bands and classes determine")
         if not isinstance(value, bool | int | float | str | None):
             raise FieldError(f"arch_options.{name} is {shown(value)}, not a plain value")
     if starting := options.keys() - lasting_options(options).keys():
-        raise FieldError(f"arch_options.{min(starting)} would fetch weights, and a checkpoint has its own")
+        raise FieldError(f"arch_options.{min(starting)} would download weights, but a checkpoint contains its own")
     return options
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint that has been opened; weights are read when a model is built.
+    """An opened checkpoint; weights are read when a model is built.
 
     Args:
-        path: Where it lies.
-        card: What its header says.
+        path: The file.
+        card: Metadata from its header.
     """
 
     path: Path
@@ -144,10 +143,10 @@ class Checkpoint:
         """Read the header of a checkpoint.
 
         Args:
-            path: The file, or the folder of a training run, which stands for its best checkpoint.
+            path: The file, or the folder of a training run, whose best checkpoint is taken.
 
         Raises:
-            CheckpointError: It does not exist, is no safetensors file, or was not written by satseg.
+            CheckpointError: The file does not exist, is not a safetensors file, or was not written by satseg.
         """
         from safetensors import SafetensorError, safe_open
 
@@ -160,7 +159,7 @@ class Checkpoint:
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f"{path} is not a safetensors file: {one_line(error)}.", hint=_PICKLED) from error
         if header is None:
-            raise CheckpointError(f"{path} holds weights, but was not written by satseg.")
+            raise CheckpointError(f"{path} contains weights, but was not written by satseg.")
         try:
             return cls(path, ModelCard.from_json(header))
         except SatsegError as error:
@@ -168,7 +167,7 @@ class Checkpoint:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the file, in hexadecimal: what outputs name as their origin."""
+        """SHA-256 of the file in hexadecimal, which outputs record as their origin."""
         with self.path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -176,7 +175,7 @@ class Checkpoint:
         """Read all weights, on the CPU.
 
         Raises:
-            CheckpointError: The file is cut off or damaged, or holds weights that are not finite.
+            CheckpointError: The file is truncated or damaged, or contains weights that are not finite.
         """
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -191,8 +190,8 @@ class Checkpoint:
         for name, tensor in weights.items():
             if tensor.is_floating_point() and not bool(tensor.float().isfinite().all()):
                 raise CheckpointError(
-                    f"The weights in {self.path} are not finite: {name} holds NaN or infinite values.",
-                    hint="Its training went astray; train again with a lower learning rate.",
+                    f"The weights in {self.path} are not finite: {name} contains NaN or infinity.",
+                    hint="Training diverged; train again with a lower `lr`.",
                 )
         return weights
 
@@ -200,13 +199,13 @@ class Checkpoint:
         """Build the network with its weights, in eval mode, on the CPU.
 
         Args:
-            builder: Function that builds the network, for one that was trained from an own file: a checkpoint is data,
-                and runs no code by itself.
+            builder: Function that builds the network, needed if its architecture is defined in a Python file: loading
+                a checkpoint never runs code on its own.
 
         Raises:
-            CheckpointError: This satseg has no such network, it does not take these options, the weights do not fit
-                it, or the function is missing or not needed.
-            ArchitectureError: The function fails, or builds no network.
+            CheckpointError: This version of satseg has no such network or option, the weights do not match the
+                network, or the function is missing or not needed.
+            ArchitectureError: The function fails or does not return a network.
         """
         self._check_builder(builder)
         model = self._create(builder)
@@ -214,10 +213,10 @@ class Checkpoint:
         return model.eval()
 
     def load_into(self, model: nn.Module) -> None:
-        """Give a network the weights.
+        """Load the weights into a network.
 
         Raises:
-            CheckpointError: They cannot be read, or do not fit it.
+            CheckpointError: The weights cannot be read, or do not match the network.
         """
         weights = self.read_weights()
         self._check_weights(model, weights)
@@ -234,11 +233,11 @@ class Checkpoint:
             raise CheckpointError(f"{self.path} cannot be used. {error.message}", hint=error.hint) from error
 
     def _check_weights(self, model: nn.Module, weights: Mapping[str, Tensor]) -> None:
-        """Compare names, shapes and kinds of numbers; torch would list every difference."""
+        """Compare names, shapes and dtypes; the message names the first difference, where torch lists all."""
         own = model.state_dict()
         wrong = [
             *(f"{name} is missing" for name in own if name not in weights),
-            *(f"{name} is unknown to it" for name in weights if name not in own),
+            *(f"{name} is unexpected" for name in weights if name not in own),
             *(
                 f"{name} is {_kind(weights[name])}, not {_kind(own[name])}"
                 for name in own
@@ -248,65 +247,66 @@ class Checkpoint:
         if wrong:
             more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
             card = self.card
-            made = f"{card.arch} of {_count(len(card.bands), 'band')} and {len(card.classes)} classes"
-            raise CheckpointError(f"The weights in {self.path} do not fit {made}: {wrong[0]}{more}.")
+            made = f"{card.arch} with {_count(len(card.bands), 'band')} and {len(card.classes)} classes"
+            raise CheckpointError(f"The weights in {self.path} do not match {made}: {wrong[0]}{more}.")
 
     def _check_builder(self, builder: Builder | None) -> None:
         arch = self.card.arch
         if builder is None and is_custom_file(arch):
             raise CheckpointError(
-                f"{self.path} holds the weights of {arch}, and a checkpoint runs no code by itself.",
-                hint=f"Name the file, if you trust it: --arch path/to/{arch}",
+                f"{self.path} needs the architecture {arch}, which is defined in a Python file "
+                "and not run automatically.",
+                hint=f"If you trust the file, pass it: `arch='path/to/{arch}'`",
             )
         if builder is not None and not is_custom_file(arch):
-            raise CheckpointError(f"{self.path} holds {arch}, which needs no file.", hint="Drop --arch.")
+            raise CheckpointError(f"{self.path} contains {arch}, a built-in network.", hint="Leave out `arch`.")
 
     def check_fits(self, theirs: BandSpec, name: str | Path, *, by_name: bool = True, converted: bool = False) -> None:
-        """Make sure that a scene or a tile set holds what the network was trained on.
+        """Check that the bands of a scene or a tile set match those that the network was trained on.
 
         Args:
-            theirs: What its values mean.
-            name: Where it lies, for the message.
-            by_name: Whether bands must have the names of the training scenes; false where a user chose the bands.
-            converted: Whether values of another stated scale and offset will do, since they are converted
+            theirs: Bands of the scene or tile set.
+            name: Its path, for the message.
+            by_name: Whether band names must match; false if the user selected the bands.
+            converted: Whether another declared scale and offset is accepted, because values are converted
                 (:class:`satseg.raster.scales.Conversion`).
 
         Raises:
             CheckpointError: Number, order, dtype, scale or offset of the bands differ.
         """
         ours = self.card.bands
-        where = f"{name} does not fit {self.path}"
+        where = f"{name} does not match {self.path}"
         if len(theirs) != len(ours):
             raise CheckpointError(
-                f"{where}: it has {_count(len(theirs), 'band')}, the network was trained on {len(ours)} "
+                f"{where}: it has {_count(len(theirs), 'band')}, but the network was trained on {len(ours)} "
                 f"({', '.join(ours.names)}).",
-                hint="Choose bands of a scene with --bands, by number or name." if len(theirs) > len(ours) else None,
+                hint="Select bands by number or name with `bands`." if len(theirs) > len(ours) else None,
             )
         for number, (mine, other) in enumerate(zip(ours.names, theirs.names, strict=True), start=1):
             told = by_name and not is_generic(mine) and not is_generic(other)
             if told and mine.casefold() != other.casefold():
                 raise CheckpointError(
-                    f"{where}: its band {number} is {other!r}, the network expects {mine!r} there.",
-                    hint="Choose bands of a scene with --bands, by number or name.",
+                    f"{where}: its band {number} is {other!r}, but the network expects {mine!r}.",
+                    hint="Select bands by number or name with `bands`.",
                 )
         conversion = Conversion.between(theirs, ours)
         if converted and conversion and states_scale(ours):
-            return  # physical values, whatever they are stored in
+            return  # physical values can be compared in any dtype
         if theirs.dtype != ours.dtype:
             raise CheckpointError(
-                f"{where}: it holds {theirs.dtype} values, the network was trained on {ours.dtype}.",
-                hint="Values mean something else in another type; bring the scene to the scale of the training scenes.",
+                f"{where}: its dtype is {theirs.dtype}, but the network was trained on {ours.dtype}.",
+                hint="Rescale the scene to the values and dtype of the training scenes.",
             )
         if not same_scale(theirs, ours):
             raise CheckpointError(
-                f"{where}: it has {_scale(theirs)}, the training scenes had {_scale(ours)}.",
-                hint="State what its values mean (gdal_edit.py -scale ... -offset ...), or bring them to the scale of "
-                "the training scenes.",
+                f"{where}: it has {_scale(theirs)}, but the training scenes had {_scale(ours)}.",
+                hint="Declare its scale and offset (gdal_edit.py -scale ... -offset ...), or rescale its values to "
+                "those of the training scenes.",
             )
 
 
 def _fits(theirs: Tensor, ours: Tensor) -> bool:
-    """Tell whether a tensor can be loaded; floats may have been stored with fewer or more digits."""
+    """Tell whether a tensor can be loaded; floating-point dtypes may differ in precision."""
     alike = theirs.dtype == ours.dtype or (theirs.is_floating_point() and ours.is_floating_point())
     return theirs.shape == ours.shape and alike
 
@@ -323,12 +323,12 @@ def _scale(spec: BandSpec) -> str:
 
 
 def save_checkpoint(path: str | Path, weights: Mapping[str, Tensor], card: ModelCard) -> None:
-    """Write a checkpoint, aside first, so that the file under its name is always whole.
+    """Write a checkpoint atomically.
 
     Args:
-        path: Where to write it.
+        path: File to write.
         weights: State dict of the network.
-        card: All else. Equal weights and cards give equal bytes.
+        card: Metadata. Equal weights and cards give equal bytes.
 
     Raises:
         OutputError: It cannot be written.

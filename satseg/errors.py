@@ -1,24 +1,24 @@
-"""Everything satseg raises on purpose.
+"""The exceptions that satseg raises.
 
-    SatsegError                 one clear sentence, and a hint when there is something to do about it
-    ├── UsageError              the call itself is wrong (exit code 2)
-    ├── SceneError              a raster that cannot be used as it is
-    │   └── ReadError           a stretch of it that cannot be read
-    ├── AreaError               an area of interest that cannot be used as it is
-    ├── LabelError              labels that cannot be used as they are
-    │   └── ClassRasterError    a class raster that cannot be used, as labels or as a map: a SceneError too
-    ├── TileError               a tile set that is missing, broken or does not fit
-    ├── CheckpointError         a checkpoint that cannot be read or does not fit
-    ├── ArchitectureError       an unknown network, or options it does not take
-    ├── NetworkError            a network whose output cannot be used
-    ├── ScoreError              a score below what was asked for
+    SatsegError                 base class: one sentence, and a hint if there is a remedy
+    ├── UsageError              invalid arguments (exit code 2)
+    ├── SceneError              a scene cannot be used
+    │   └── ReadError           part of a scene cannot be read
+    ├── AreaError               an area of interest cannot be used
+    ├── LabelError              labels cannot be used
+    │   └── ClassRasterError    a class raster cannot be used as labels or as a map; also a SceneError
+    ├── TileError               a tile set is missing, damaged or does not match
+    ├── CheckpointError         a checkpoint cannot be read or does not match the data
+    ├── ArchitectureError       an unknown network, or invalid options for it
+    ├── NetworkError            the output of a network cannot be used
+    ├── ScoreError              a score is below the required minimum
     ├── TrainingError           training cannot start, continue or converge
-    └── OutputError             a file that cannot be written
-        └── ResumeError         a map that cannot be continued, since a scene, model or option has changed
+    └── OutputError             an output cannot be written
+        └── ResumeError         a map cannot be continued because a scene, model or setting has changed
 
-Messages say what, where and which value; the hint says what to do. The command line prints both without
-a traceback; Python callers catch ``SatsegError`` or one of its branches, all of which are names of ``satseg`` too:
-``error.message``, ``error.hint``, and both in ``str(error)``.
+The message says what is wrong, where, and with which value; the hint says what to do. The command line prints both
+without a traceback. Python callers catch ``SatsegError`` or a subclass (all are exported by ``satseg``) and read
+``error.message`` and ``error.hint``; ``str(error)`` contains both.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
 class SatsegError(Exception):
-    """Base of all errors that satseg raises on purpose.
+    """Base class of all errors that satseg raises.
 
     Args:
-        message: One sentence: what is wrong, where, and the value that was found.
-        hint: What the user can do about it, if anything.
+        message: One sentence: what is wrong, where, and the offending value.
+        hint: What the user can do about it; None if nothing.
     """
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
@@ -51,7 +51,7 @@ class SatsegError(Exception):
         return f"{self.message}\nhint: {self.hint}" if self.hint else self.message
 
     def _render_traceback_(self) -> list[str]:
-        """Return what IPython shows of it: the user's lines that led here, and the message; ``%debug`` has the rest."""
+        """Return the traceback that IPython shows: the frames of user code and the message; ``%debug`` has the rest."""
         told = traceback.TracebackException.from_exception(self)
         theirs = takewhile(lambda frame: not frame.filename.startswith(_PACKAGE), told.stack)
         told.stack = traceback.StackSummary.from_list([frame for frame in theirs if "IPython" not in frame.filename])
@@ -59,25 +59,25 @@ class SatsegError(Exception):
         return "".join(told.format()).splitlines()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle without calling ``__init__`` again, whatever arguments a subclass needs."""
+        """Pickle without calling ``__init__``, so that subclasses may take other arguments."""
         return copyreg.__newobj__, (type(self), *self.args), vars(self)  # type: ignore[attr-defined]
 
 
 class UsageError(SatsegError):
-    """The call itself is wrong: arguments that contradict each other or do not exist."""
+    """Invalid arguments: unknown, out of range or contradictory."""
 
 
 class SceneError(SatsegError):
-    """A raster that cannot be opened, read or used as it is."""
+    """A scene cannot be opened, read or used."""
 
 
 class ReadError(SceneError):
-    """A stretch of a raster that cannot be read: the file is damaged there, or the network failed.
+    """Part of a scene cannot be read: the file is damaged, or the connection failed.
 
     Args:
         message: As in :class:`SatsegError`.
-        rows: First row that was asked for, and the one after the last.
-        columns: Likewise.
+        rows: First row of the window that was read, and the row after its last.
+        columns: First column of the window, and the column after its last.
         hint: As in :class:`SatsegError`.
     """
 
@@ -90,80 +90,78 @@ class ReadError(SceneError):
 
 
 class AreaError(SatsegError):
-    """An area of interest that cannot be opened, or does not meet the scene."""
+    """An area of interest cannot be opened, or does not intersect the scene."""
 
 
 class LabelError(SatsegError):
-    """Labels that cannot be opened, burnt or mapped to classes."""
+    """Labels cannot be opened, rasterized or mapped to classes."""
 
 
 class ClassRasterError(LabelError, SceneError):
-    """A class raster that cannot be used as it is, be it labels or a map."""
+    """A class raster cannot be used as labels or as a map."""
 
 
 class TileError(SatsegError):
-    """A tile set that is missing, broken or does not fit its index."""
+    """A tile set is missing, damaged or does not match its index."""
 
 
 class CheckpointError(SatsegError):
-    """A checkpoint that cannot be read, or does not fit the scene or the tiles it meets."""
+    """A checkpoint cannot be read, or does not match the scene or the tiles."""
 
 
 class ArchitectureError(SatsegError):
-    """An unknown network, or options that the network does not take."""
+    """An unknown network, or options that it does not have."""
 
 
 class NetworkError(SatsegError):
-    """A network whose output cannot be used."""
+    """The output of a network cannot be used."""
 
 
 class ScoreError(SatsegError):
-    """A score that falls short of what was asked for."""
+    """A score is below the required minimum."""
 
 
 class TrainingError(SatsegError):
-    """Training that cannot start, continue or converge."""
+    """Training cannot start, continue or converge."""
 
 
 class OutputError(SatsegError):
-    """An output that cannot be written."""
+    """An output cannot be written."""
 
 
 class ResumeError(OutputError):
-    """A map that cannot be continued, since what it follows from has changed."""
+    """A map cannot be continued because a scene, model or setting has changed."""
 
 
 def as_failure(error: Exception, what: str) -> SatsegError:
-    """Return what ends one of many pieces of work as an error of ours, whatever it is.
+    """Return any exception that ended one of several tasks as a :class:`SatsegError`.
 
     Args:
-        error: Any exception; one of ours is returned as it is.
-        what: Piece of work that failed, such as ``Mapping north.tif``.
+        error: The exception; a ``SatsegError`` is returned unchanged.
+        what: The task that failed, such as ``Mapping north.tif``.
     """
     if isinstance(error, SatsegError):
         return error
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # the second is torch's
         failure = SatsegError(
-            f"{what} failed: there is not enough memory.", hint="Take a smaller window or batch, or a limit of memory."
+            f"{what} failed: there is not enough memory.", hint="Reduce `window`, `batch_size` or `memory`."
         )
     elif isinstance(error, OSError) and error.strerror:
         place = f" ({error.filename})" if error.filename else ""
         failure = SatsegError(f"{what} failed: {error.strerror}{place}.")
     else:
         told = f": {one_line(error)}" if one_line(error) else ""
-        failure = SatsegError(
-            f"{what} failed by {type(error).__name__}{told}.", hint="Run it again with --debug to see where."
-        )
+        failure = SatsegError(f"{what} failed by {type(error).__name__}{told}.")
     failure.__cause__ = error
     return failure
 
 
 @contextmanager
 def naming(subject: str) -> Iterator[None]:
-    """Put the name of what is worked on before the message of an error of ours that does not say it.
+    """Prefix the message of a :class:`SatsegError` with a name that it does not contain yet.
 
     Args:
-        subject: One of many, such as a scene.
+        subject: What is processed, such as one of several scenes.
     """
     try:
         yield
@@ -175,7 +173,7 @@ def naming(subject: str) -> Iterator[None]:
 
 
 def printable(name: str) -> str:
-    r"""Return the name of a file as text that can be encoded: bytes that are no UTF-8 become ``\xe4``."""
+    r"""Return a file name as text that can be encoded: bytes that are not UTF-8 become escapes such as ``\xe4``."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -184,6 +182,6 @@ def printable(name: str) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """Return the message of an exception on one line and without its full stop, to quote it in ours."""
+    """Return the message of an exception on one line without its full stop, for quoting in another message."""
     cause = error.__cause__ or error
     return " ".join((cause.message if isinstance(cause, SatsegError) else str(cause)).split()).rstrip(".")

@@ -1,4 +1,4 @@
-"""Say that a file is absent at once: before anything that takes seconds to import is needed for what it holds."""
+"""Refuse missing files at once, before the libraries that read them, which take seconds, are imported."""
 
 from __future__ import annotations
 
@@ -10,69 +10,69 @@ from satseg.arguments import file_and_name
 from satseg.errors import ArchitectureError, AreaError, CheckpointError, LabelError, SceneError, TileError
 
 HEADER = "tileset.json"
-"""File that tells the folder of a tile set."""
+"""Description of a tile set, in its folder."""
 
 INDEX = "index.parquet"
-"""File in the folder of a tile set without which it is none."""
+"""Index of a tile set; a folder with this file is a tile set."""
 
-_RUN = "settings.json"  # what tells the folder of a run
+_RUN = "settings.json"  # a folder with this file is a training run
 
 BEST = "best.safetensors"
-"""File in the folder of a training run that stands for it."""
+"""Best checkpoint of a training run, in its folder."""
 
 _FEW = 3  # names in a message
 
 
 def require_scenes(*names: str | Path) -> None:
-    """Refuse scenes and maps that are absent.
+    """Refuse scenes and maps that do not exist.
 
     Raises:
-        SceneError: There are some.
+        SceneError: At least one does not exist.
     """
     if missing := absent(names):
         raise SceneError(f"{_listed(missing)} {_verb(missing)} not exist.")
 
 
 def require_labels(*names: str | Path) -> None:
-    """Refuse labels that are absent.
+    """Refuse labels that do not exist.
 
     Raises:
-        LabelError: There are some.
+        LabelError: At least one file does not exist.
     """
     if missing := absent(names):
         raise LabelError(f"Labels {_listed(missing)} do not exist.")
 
 
 def require_area(name: str | Path) -> None:
-    """Refuse an area of interest that is absent.
+    """Refuse an area of interest that does not exist.
 
     Raises:
-        AreaError: It is.
+        AreaError: It does not exist.
     """
     if absent([name]):
         raise AreaError(f"The area of interest {name} does not exist.")
 
 
 def require_checkpoint(name: str | Path) -> Path:
-    """Return the file of a checkpoint, which the folder of its run may stand for.
+    """Return the file of a checkpoint, given by its path or by the folder of its run.
 
     Raises:
-        CheckpointError: There is none.
+        CheckpointError: There is no such file.
     """
     path = Path(name)
     if path.is_dir():
         path = path / BEST
     if not path.is_file():
         state = "is not a file" if path.exists() else "does not exist"
-        raise CheckpointError(f"The checkpoint {path} {state}.", hint="Train one: satseg train TILES --arch erfnet")
+        raise CheckpointError(f"The checkpoint {path} {state}.", hint="Train a network: `satseg.train`.")
     return path
 
 
 def require_custom_network(arch: str | None) -> None:
-    """Refuse ``path/to/file.py:function`` whose file is absent; names of networks pass.
+    """Refuse ``path/to/file.py:function`` if the file does not exist; accept names of built-in networks.
 
     Raises:
-        ArchitectureError: It is.
+        ArchitectureError: The file does not exist.
     """
     file, _ = file_and_name(arch or "")
     if file and not Path(file).is_file():
@@ -80,11 +80,11 @@ def require_custom_network(arch: str | None) -> None:
 
 
 def require_subject(name: str | Path) -> None:
-    """Refuse what is to be scored, and is absent.
+    """Refuse to evaluate a file that does not exist.
 
     Raises:
-        CheckpointError: It is called like a checkpoint, and is.
-        SceneError: It is called otherwise, and is.
+        CheckpointError: It has the suffix of a checkpoint.
+        SceneError: It has another suffix.
     """
     if absent([name]) and Path(name).suffix == ".safetensors":
         require_checkpoint(name)
@@ -92,31 +92,31 @@ def require_subject(name: str | Path) -> None:
 
 
 def require_tiles(name: str | Path) -> None:
-    """Refuse a folder that is absent, or no tile set.
+    """Refuse a folder that does not exist or is not a tile set.
 
     Raises:
-        TileError: It is.
+        TileError: It does not exist, or has no index.
     """
     folder = Path(name)
     if (folder / INDEX).is_file():
         return
     raise TileError(
-        f"{folder} holds no tile set (there is no {INDEX} in it)."
+        f"{folder} is not a tile set: it contains no {INDEX}."
         if folder.exists()
         else f"The tile set {folder} does not exist.",
-        hint=f"It is a run; go on with it: satseg train --resume {folder}"
+        hint="It is a training run; continue it: `satseg.train` with `resume=True`."
         if (folder / _RUN).is_file()
-        else "Make one: satseg tile SCENE --labels LABELS -o TILES",
+        else "Create a tile set: `satseg.tile`.",
     )
 
 
 def absent(names: Iterable[str | Path]) -> list[str]:
-    """Return the names of files on this machine that are not there; URLs and names of GDAL's own may be."""
+    """Return the local files that do not exist; URLs and GDAL dataset names are not checked."""
     return [text for text in map(str, names) if not os.path.lexists(text) and _is_local(text)]
 
 
 def _is_local(name: str) -> bool:
-    """Tell whether the file of a name, which is not there as a whole, is absent: it may be a URL, or name a layer."""
+    """Tell whether a name that is not a path is a missing file, and not a URL or a file with a layer."""
     from satseg.files.names import is_local_file, split_layer  # with rasterio, which only this case needs
 
     file, _ = split_layer(name)

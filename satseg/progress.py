@@ -1,6 +1,6 @@
-"""Progress in words and, in interactive sessions, as a bar that needs nothing but the standard library.
+"""Progress as text and, in interactive sessions, as a bar; uses the standard library only.
 
-The command line draws a richer bar of the same words: see :mod:`satseg.cli.progress`.
+The command line draws a richer bar with the same text: see :mod:`satseg.cli.progress`.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _ERASE = "\r\x1b[K"
 
 @dataclass
 class Course:
-    """How a task has gone so far.
+    """Course of a task.
 
     Args:
-        begun: Time of its first event.
-        first: Units that were done then.
+        begun: Time of its first event in seconds.
+        first: Units done at that time.
         done: Units done now.
-        told: Units done when a line was last said of it.
+        told: Units done when the last line was printed.
     """
 
     begun: float
@@ -39,10 +39,10 @@ class Course:
 
 
 class ProgressBar:
-    """A callback that draws how far a function is: a line on a terminal, a bar in a notebook.
+    """Progress callback that draws a line on a terminal or a bar in a notebook.
 
     Args:
-        stream: Terminal to draw on; None takes stderr where that is one. In a notebook the cell is drawn on.
+        stream: Terminal to draw on; None uses stderr if it is a terminal. In a notebook, the bar appears in the cell.
     """
 
     def __init__(self, stream: IO[str] | None = None) -> None:
@@ -54,7 +54,7 @@ class ProgressBar:
         self._handle: Any = None
 
     def __call__(self, event: ProgressEvent) -> None:
-        """Draw an event, unless one was drawn a moment ago."""
+        """Draw an event, at most every 0.1 s."""
         now = monotonic()
         if event.task != self._task or event.done < self._course.done:
             self._task, self._course = event.task, Course(now, event.done, event.done, event.done)
@@ -74,7 +74,7 @@ class ProgressBar:
             self._write(_ERASE + f"{_blocks(event, 20 if columns >= _WIDE else 8)}{line}"[: columns - 1])
 
     def close(self) -> None:
-        """Take the bar off the screen; functions do so when they end. Another event draws it anew."""
+        """Erase the bar; functions do so when they return. Another event draws it again."""
         if self._handle is not None:
             self._handle.update({"text/plain": ""}, raw=True)
         elif self._task and not self._in_notebook:
@@ -84,7 +84,7 @@ class ProgressBar:
     ended = close  # what functions call
 
     def paused(self) -> None:
-        """Make room on a terminal for what the user prints between two results; the bar goes on where it was."""
+        """Erase the bar so that the caller can print between two results; the next event redraws it."""
         if self._task and not self._in_notebook:
             self._write(_ERASE)
 
@@ -112,13 +112,13 @@ class ProgressBar:
 
 
 class Automatic:
-    """The default of functions: a bar in interactive sessions and notebooks, nothing in scripts."""
+    """Default of functions: a progress bar in interactive sessions and notebooks, nothing in scripts."""
 
     def __init__(self) -> None:
         self._bar: ProgressBar | None = None
 
     def __call__(self, event: ProgressEvent) -> None:
-        """Draw an event where somebody watches."""
+        """Draw an event if the session is interactive."""
         if self._bar is None:
             if not is_interactive():
                 return
@@ -126,7 +126,7 @@ class Automatic:
         self._bar(event)
 
     def close(self) -> None:
-        """Take the bar off the screen."""
+        """Erase the bar."""
         if self._bar is not None:
             self._bar.close()
         self._bar = None
@@ -134,7 +134,7 @@ class Automatic:
     ended = close
 
     def paused(self) -> None:
-        """Make room on the screen between two results."""
+        """Erase the bar between two results."""
         if self._bar is not None:
             self._bar.paused()
 
@@ -146,27 +146,27 @@ automatic = Automatic()
 
 
 def progress_bar(stream: IO[str] | None = None) -> ProgressBar:
-    """Return a bar for the parameter ``progress`` of any function, also in scripts.
+    """Return a progress bar for the parameter ``progress`` of any function, also in scripts.
 
-    Functions draw one by themselves in interactive sessions and notebooks. ``progress=satseg.no_progress`` turns it
-    off; any function that takes a :class:`~satseg.ProgressEvent` can stand in its place:
+    In interactive sessions and notebooks, functions draw one by default; ``progress=satseg.no_progress`` turns it off.
+    Any callable that takes a :class:`~satseg.ProgressEvent` can be passed instead:
 
         satseg.train(progress=satseg.progress_bar())
         satseg.train(progress=lambda event: print(event.task, event.done, event.total, event.unit))
 
     Args:
-        stream: Terminal to draw on; None takes stderr where that is one, and in a notebook the cell.
+        stream: Terminal to draw on; None uses stderr if it is a terminal, and the cell in a notebook.
     """
     return ProgressBar(stream)
 
 
 def is_interactive() -> bool:
-    """Tell whether somebody types: at Python's prompt, in IPython or in a notebook."""
+    """Tell whether the session is interactive: Python's prompt, IPython or a notebook."""
     return hasattr(sys, "ps1") or _shell() is not None
 
 
 def spell(event: ProgressEvent, course: Course, now: float) -> str:
-    """Return progress as a line: ``Predicting: 12.4 / 90.0 Mpx, 1.2 Mpx/s, 1:05 left``."""
+    """Return progress as one line: ``Predicting: 12.4 / 90.0 Mpx, 1.2 Mpx/s, 1:05 left``."""
     speed = (event.done - course.first) / (now - course.begun) if now > course.begun else 0.0
     left = (event.total - event.done) / speed if event.total is not None and speed else None
     parts = [
@@ -179,7 +179,7 @@ def spell(event: ProgressEvent, course: Course, now: float) -> str:
 
 
 def amount(value: float, unit: str) -> str:
-    """Return a quantity with a prefix where it is large: 12.4 Mpx, 300 step, 42 s; of scenes, those that are done."""
+    """Return a quantity with its unit: 12.4 Mpx, 300 step, 0:42; pixels get an SI prefix."""
     if unit == "s":
         return clock(value)
     for factor, prefix in _PREFIXES:
@@ -196,14 +196,14 @@ def clock(seconds: float) -> str:
 
 
 def of_total(done: float, total: float | None, unit: str) -> str:
-    """Return what is done of all: ``12.4 Mpx / 90.0 Mpx``, ``3 / 20 tile``."""
+    """Return the done and the total amount: ``12.4 Mpx / 90.0 Mpx``, ``3 / 20 tile``."""
     if total is None:
         return amount(done, unit)
     return f"{amount(done, unit).removesuffix(f' {unit}')} / {amount(total, unit)}"
 
 
 def rate(speed: float, unit: str) -> str:
-    """Return units per second, or seconds per unit where those are many; nothing where seconds are counted."""
+    """Return units per second, or seconds per unit below one per second; empty for tasks measured in seconds."""
     if unit == "s" or not speed:
         return ""
     if speed < 1:

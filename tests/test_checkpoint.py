@@ -94,17 +94,17 @@ def test_a_cut_off_file_is_said(saved: Path, tmp_path: Path) -> None:
 def test_weights_of_another_network_are_refused(saved: Path, tmp_path: Path) -> None:
     path = tmp_path / "mixed.safetensors"
     save_checkpoint(path, Checkpoint.load(saved).read_weights(), replace(CARD, arch="unet"))
-    with pytest.raises(CheckpointError, match="do not fit unet"):
+    with pytest.raises(CheckpointError, match="do not match unet"):
         Checkpoint.load(path).build_model()
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"names": ("red",), "scales": (0.1,), "offsets": (0.0,)}, r"it has 1 band, the network was trained on 2"),
-        ({"dtype": "uint8"}, r"it holds uint8 values, the network was trained on uint16"),
-        ({"names": ("nir", "red")}, r"its band 1 is 'nir', the network expects 'red' there"),
-        ({"scales": (0.5, 0.5)}, r"has scale 0.5 and offset 0, the training scenes had scale 0.1 and offset 0"),
+        ({"names": ("red",), "scales": (0.1,), "offsets": (0.0,)}, r"it has 1 band, but the network was trained on 2"),
+        ({"dtype": "uint8"}, r"its dtype is uint8, but the network was trained on uint16"),
+        ({"names": ("nir", "red")}, r"its band 1 is 'nir', but the network expects 'red'"),
+        ({"scales": (0.5, 0.5)}, r"has scale 0.5 and offset 0, but the training scenes had scale 0.1 and offset 0"),
     ],
 )
 def test_a_scene_that_does_not_fit_is_refused(saved: Path, change: dict[str, Any], message: str) -> None:
@@ -126,14 +126,14 @@ def test_stated_scales_fit_where_values_are_converted(saved: Path, change: dict[
 
 def test_a_scene_that_states_no_scale_is_refused_where_training_scenes_did(saved: Path) -> None:
     unstated = replace(CARD.bands, scales=(1.0, 1.0))
-    with pytest.raises(CheckpointError, match=r"has no scale and offset, the training scenes had scale 0.1"):
+    with pytest.raises(CheckpointError, match=r"has no scale and offset, but the training scenes had scale 0.1"):
         Checkpoint.load(saved).check_fits(unstated, "s.tif", converted=True)
 
 
 def test_bands_that_a_user_chose_may_have_other_names(saved: Path) -> None:
     theirs = replace(CARD.bands, names=("B04", "B08"))
     Checkpoint.load(saved).check_fits(theirs, "s.tif", by_name=False)
-    with pytest.raises(CheckpointError, match="its band 1 is 'B04', the network expects 'red' there"):
+    with pytest.raises(CheckpointError, match="its band 1 is 'B04', but the network expects 'red'"):
         Checkpoint.load(saved).check_fits(theirs, "s.tif")
 
 
@@ -152,9 +152,11 @@ def test_a_garbled_header_is_said() -> None:
 
 def test_a_checkpoint_of_an_own_file_runs_nothing_by_itself(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "own.safetensors", {}, replace(CARD, arch="net.py:tiny"))
-    with pytest.raises(CheckpointError, match=r"weights of net\.py:tiny, and a checkpoint runs no code") as caught:
+    with pytest.raises(
+        CheckpointError, match=r"needs the architecture net\.py:tiny, which is defined in a Python file"
+    ) as caught:
         Checkpoint.load(tmp_path / "own.safetensors").build_model()
-    assert "--arch path/to/net.py:tiny" in caught.value.hint
+    assert "`arch='path/to/net.py:tiny'`" in caught.value.hint
 
 
 def test_a_checkpoint_of_an_own_file_is_built_by_the_function_that_is_named(tmp_path: Path) -> None:
@@ -168,5 +170,5 @@ def test_a_checkpoint_of_an_own_file_is_built_by_the_function_that_is_named(tmp_
 
 
 def test_a_file_for_a_network_that_needs_none_is_refused(saved: Path) -> None:
-    with pytest.raises(CheckpointError, match="holds erfnet, which needs no file"):
+    with pytest.raises(CheckpointError, match="contains erfnet, a built-in network"):
         Checkpoint.load(saved).build_model(lambda **options: torch.nn.Identity())

@@ -87,10 +87,10 @@ def edited(path: str, value: Any) -> str:
         ("arch", 5, "arch is 5, not a text"),
         ("arch", "x" * 100_000, "arch is .*, not a text of 1000 characters at most"),
         ("arch", None, "arch is null, not a text"),
-        ("arch_options", {"in_channels": 3}, r"arch_options\.in_channels is 3, but bands and classes decide that"),
-        ("arch_options", {"num_classes": 9}, r"arch_options\.num_classes is 9, but"),
-        ("arch_options", {"pretrained": True}, r"arch_options\.pretrained would fetch weights"),
-        ("arch_options", {"encoder_weights": "/etc/passwd"}, r"arch_options\.encoder_weights would fetch weights"),
+        ("arch_options", {"in_channels": 3}, r"arch_options\.in_channels is 3, which bands and classes determine"),
+        ("arch_options", {"num_classes": 9}, r"arch_options\.num_classes is 9, which"),
+        ("arch_options", {"pretrained": True}, r"arch_options\.pretrained would download weights"),
+        ("arch_options", {"encoder_weights": "/etc/passwd"}, r"arch_options\.encoder_weights would download weights"),
         ("arch_options", {"encoder": ["resnet18"]}, r"arch_options\.encoder is .*, not a plain value"),
         ("arch_options", [], r"arch_options is \[\], not an object"),
         ("bands.names", [], r"bands\.names is empty"),
@@ -103,7 +103,7 @@ def edited(path: str, value: Any) -> str:
         ("tile_size", 10**12, "tile_size is 1000000000000, not a whole number"),
         ("tile_size", "256", "tile_size is .256., not a whole number"),
         ("normalisation", "min-max", "normalisation is .min-max., not one of mean-std"),
-        ("format", 99, "It has format 99, and this satseg reads up to 1"),
+        ("format", 99, "It has format 99; this version of satseg reads formats up to 1"),
         ("format", "1", "format is .1., not a whole number"),
         ("training", 5, "training is 5, not an object"),
         ("training", {"a": "\ud800"}, r"training\.a is .*, which cannot be printed"),
@@ -135,14 +135,14 @@ def test_what_training_may_write_is_read(path: str, value: Any) -> None:
 
 @pytest.mark.parametrize("text", ["", "null", "[]", "5", '"text"', "{", "[" * 100_000, '{"a":' * 100_000, "1" * 5000])
 def test_what_is_no_header_at_all_is_said(text: str) -> None:
-    with pytest.raises(CheckpointError, match="Its header is wrong"):
+    with pytest.raises(CheckpointError, match="Its header is invalid"):
         ModelCard.from_json(text)
 
 
 def test_a_refused_header_tells_the_file(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     save_file({}, path, metadata={"satseg": edited("gsd", [-1, 1])})
-    with pytest.raises(CheckpointError, match=r"model\.safetensors cannot be used\. Its header is wrong: gsd is"):
+    with pytest.raises(CheckpointError, match=r"model\.safetensors cannot be used\. Its header is invalid: gsd is"):
         Checkpoint.load(path)
 
 
@@ -274,11 +274,11 @@ def test_what_is_no_safetensors_file_is_said_with_what_is_taken(data: bytes, tmp
     [
         (lambda w: w | {"encoder.0.conv.weight": w["encoder.0.conv.weight"][:1]}, r"is float32 \(1, .*, not float32"),
         (lambda w: {k: v for k, v in w.items() if k != "encoder.0.conv.weight"}, "encoder.0.conv.weight is missing"),
-        (lambda w: w | {"more": torch.ones(1), "most": torch.ones(1)}, "more is unknown to it, and 1 more"),
+        (lambda w: w | {"more": torch.ones(1), "most": torch.ones(1)}, "more is unexpected, and 1 more"),
         (lambda w: {k: v.to(torch.int8) for k, v in w.items()}, "is int8 .*, not float32"),
         (
             lambda w: w | {"encoder.0.conv.weight": w["encoder.0.conv.weight"] * float("nan")},
-            "encoder.0.conv.weight holds NaN",
+            "encoder.0.conv.weight contains NaN",
         ),
     ],
 )
@@ -304,7 +304,7 @@ def test_weights_of_half_precision_are_loaded(saved: Path, tmp_path: Path) -> No
     [
         (replace(CARD, arch="erfnt"), r"There is no network named 'erfnt'"),
         (replace(CARD, arch_options={"width": 3}), "does not take the option 'width'"),
-        (replace(CARD, arch="/tmp/evil.py:run"), "a checkpoint runs no code by itself"),
+        (replace(CARD, arch="/tmp/evil.py:run"), "which is defined in a Python file"),
     ],
 )
 def test_a_network_that_is_not_there_is_told_with_the_file(card: ModelCard, said: str, tmp_path: Path) -> None:

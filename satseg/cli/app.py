@@ -24,6 +24,7 @@ from satseg import __version__
 from satseg.backend import own_failures_told
 from satseg.cli import benchmark, demo, evaluate, info, models, options, predict, streams, tile, train, vectorize
 from satseg.cli.console import ConsoleOutput, TalkHandler
+from satseg.cli.failures import SEE_WHERE
 from satseg.errors import CheckpointError, SatsegError, UsageError
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -187,7 +188,7 @@ def _failed(error: Exception, talk: ConsoleOutput) -> int:
     if isinstance(error, SatsegError):
         talk.error(error.message, hint=" ".join(filter(None, (_origin_of_model(error, talk), error.hint))) or None)
         return WRONG_USAGE if isinstance(error, UsageError) else FAILED
-    hint = None if talk.debug else "Run again with --debug to see where it comes from."
+    hint = None if talk.debug else SEE_WHERE
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         hint = "Make room, or write to another disk."
     talk.error(_one_sentence(error), hint=hint)

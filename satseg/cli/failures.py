@@ -1,4 +1,4 @@
-"""What failed among many files, told when the others are done."""
+"""Report the files that failed when the others are done."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ import traceback
 from satseg.cli.console import ConsoleOutput
 from satseg.errors import SatsegError
 
+SEE_WHERE = "Run again with --debug to see where it comes from."
+
 
 class Failures:
-    """Files that failed, in words alone: an exception would keep all memory of its scene.
+    """Messages of the files that failed; keeping the exceptions would keep the memory of their scenes.
 
     Args:
-        talk: Where to say it.
-        kind: What they are, as a plural.
+        talk: Console output.
+        kind: Plural noun for the files.
     """
 
     def __init__(self, talk: ConsoleOutput, kind: str) -> None:
@@ -23,14 +25,16 @@ class Failures:
         self._told: list[tuple[str, str | None]] = []
 
     def add(self, error: SatsegError) -> None:
-        """Note the error of a file; with ``--debug``, show where it comes from."""
+        """Record the error of a file; with ``--debug``, print its traceback."""
         if self._talk.debug:
             self._talk.close()
             sys.stderr.write("".join(traceback.format_exception(error)))
-        self._told.append((error.message, error.hint))
+        unforeseen = type(error) is SatsegError and not isinstance(error.__cause__, OSError | None)
+        hint = SEE_WHERE if unforeseen and not error.hint and not self._talk.debug else error.hint
+        self._told.append((error.message, hint))
 
     def tell(self, done: int) -> None:
-        """Say what failed, and how many files those are."""
+        """Print the errors and the number of files that failed."""
         for number, (message, hint) in enumerate(self._told):
             again = number + 1 < len(self._told) and self._told[number + 1][1] == hint
             self._talk.error(message, hint=None if again else hint)

@@ -37,7 +37,7 @@ LINES = {
     "predict there.tif -m m.safetensors -o map.tif --aoi nope.gpkg": "The area of interest nope.gpkg does not",
     "predict there.tif -m m.safetensors -o map.tif --arch nope.py:net": "The file nope.py does not exist.",
     "train nope": "The tile set nope does not exist.",
-    "train runs": "runs holds no tile set (there is no index.parquet in it).",
+    "train runs": "runs is not a tile set: it contains no index.parquet.",
     "train tiles --init-from nope": "The checkpoint nope does not exist.",
     "train tiles --arch nope.py:net": "The file nope.py does not exist.",
     "vectorize nope.tif -o map.gpkg": "nope.tif does not exist.",

@@ -188,7 +188,7 @@ def test_an_error_about_a_checkpoint_from_the_environment_says_where_it_came_fro
     named, missing = tmp_path / "named.safetensors", tmp_path / "missing.safetensors"
     monkeypatch.setenv("SATSEG_MODEL", str(missing))
     words = ["predict", sample().held_out, "-o", tmp_path / "a.gpkg"]
-    assert "hint: The checkpoint was named by $SATSEG_MODEL. Train one: satseg train" in satseg(*words).stderr
+    assert "hint: The checkpoint was named by $SATSEG_MODEL. Train a network: `satseg train`." in satseg(*words).stderr
     assert "SATSEG_MODEL" not in satseg(*words, "-m", named).stderr
 
 

@@ -247,7 +247,7 @@ def test_polygons_stream_as_geojson_sequence(tmp_path: Path, checkpoint: Path) -
 
 def test_a_scene_that_does_not_fit_is_refused(tmp_path: Path, checkpoint: Path) -> None:
     path = write_scene(tmp_path / "scene.tif", blobs().astype(np.uint16))
-    with pytest.raises(CheckpointError, match="holds uint16 values, the network was trained on uint8"):
+    with pytest.raises(CheckpointError, match="its dtype is uint16, but the network was trained on uint8"):
         predict(path, model=checkpoint, output=[tmp_path / "map.tif"])
     assert not (tmp_path / "map.tif").exists()
 

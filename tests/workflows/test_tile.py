@@ -249,5 +249,5 @@ def test_a_damaged_tile_is_named(tmp_path: Path, scene: Path, labels: Path) -> N
 
 
 def test_a_folder_without_tiles_is_said(tmp_path: Path) -> None:
-    with pytest.raises(TileError, match="holds no tile set"):
+    with pytest.raises(TileError, match="is not a tile set"):
         TileSet.open(tmp_path)

@@ -55,7 +55,7 @@ def test_a_checkpoint_does_not_run_the_file_it_names(
     best = train(bright_tiles, arch=f"{net}:tiny", output=tmp_path / "run", **FEW).best
     net.with_name("ran").unlink()
     monkeypatch.chdir(tmp_path)  # where the file lies under the very name that the checkpoint has
-    with pytest.raises(CheckpointError, match=r"net\.py:tiny, and a checkpoint runs no code"):
+    with pytest.raises(CheckpointError, match=r"net\.py:tiny, which is defined in a Python file"):
         predict(bright_scene, model=best, output=tmp_path / "map.tif", settings=ONE_THREAD)
     assert not net.with_name("ran").exists()
 

@@ -302,9 +302,9 @@ def test_where_there_is_neither_a_run_nor_tiles_both_are_said_to_be_missing(here
 
 
 def test_a_run_in_place_of_tiles_is_known_for_one(finished: Path, here: Path) -> None:
-    with pytest.raises(TileError, match="holds no tile set") as caught:
+    with pytest.raises(TileError, match="is not a tile set") as caught:
         train(finished)
-    assert caught.value.hint == f"It is a run; go on with it: satseg train --resume {finished}"
+    assert caught.value.hint == "It is a training run; continue it: `satseg.train` with `resume=True`."
 
 
 def test_two_runs_cannot_be_resumed_at_once(finished: Path, here: Path) -> None:
