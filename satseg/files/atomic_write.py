@@ -1,4 +1,4 @@
-"""Outputs appear under their final name only when they are complete."""
+"""Write outputs atomically: they appear under their final names only when they are complete."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 __all__ = ["claimed", "commit", "restore", "save_tensors", "staged", "work_folder"]
 
-_OLD, _WHOLE = "old", "replaced"  # what was there before, while it is being put aside and when all of it is
+_OLD, _WHOLE = "old", "replaced"  # folder of the previous output, while it is being moved and afterwards
 
 
 @contextmanager
 def claimed(*paths: Path) -> Iterator[None]:
-    """Keep all other runs from writing these outputs until the block ends; mend first what a kill has left of them.
+    """Lock outputs until the block ends, and restore first what an interrupted run left of them.
 
     Args:
-        paths: Files or folders. Their parent folders are made if they are missing.
+        paths: Files or folders. Missing parent folders are created.
 
     Raises:
-        OutputError: Another run writes one of them at this moment, or a folder cannot be written.
+        OutputError: Another run is writing one of them, or a folder is not writable.
     """
     with claim.claimed(*paths):
         for path in paths:
@@ -41,26 +41,26 @@ def claimed(*paths: Path) -> Iterator[None]:
 
 @contextmanager
 def staged(path: Path) -> Iterator[Path]:
-    """Prepare a file or folder aside and move it to its final name when the block ends well.
+    """Write a file or folder in the work folder, and move it to its final name when the block succeeds.
 
-    Everything that the block leaves in its part of the hidden work folder moves beside ``path`` (a Shapefile has
-    several files). When the block fails, that part goes and whatever stood under the final name stays as it was. What
-    else the work folder holds, to resume from, is not touched. Meanwhile no other run can write the same output.
+    All files that the block leaves there are moved beside ``path`` (a Shapefile has several). If the block fails, they
+    are deleted, and the previous output is unchanged. Other contents of the work folder, to resume from, are not
+    touched. Meanwhile no other run can write the same output.
 
     Args:
-        path: Final name. Its parent folder is made if it is missing.
+        path: Final name. A missing parent folder is created.
 
     Yields:
-        The path to write to: same name, in the work folder.
+        The path to write to: the same name, in the work folder.
 
     Raises:
-        OutputError: The folder cannot be written, or another run writes the same output.
+        OutputError: The folder is not writable, or another run is writing the same output.
     """
     with joined(path):
         folder = work_folder(path) / "new"
         restore(path)
         try:
-            shutil.rmtree(folder, ignore_errors=True)  # left by a run that was killed
+            shutil.rmtree(folder, ignore_errors=True)  # left by an interrupted run
             folder.mkdir(parents=True)
         except OSError as error:
             raise OutputError(f"Cannot write to {path.parent}: {error.strerror}.") from error
@@ -72,22 +72,22 @@ def staged(path: Path) -> Iterator[Path]:
 
 
 def commit(folder: Path, path: Path) -> None:
-    """Put what a folder holds in the place of a file or folder and its family, at a stroke as near as can be.
+    """Replace a file or folder and its sidecars by the contents of a folder, as atomically as possible.
 
-    First the family of the old file is put aside: at every moment the old file may lack what belongs to it, but the new
-    one never meets it. Then the new file takes its name, and its own family follows. Only a file that says nothing
-    without its family comes last, after the old one has gone. A kill in between is mended by :func:`restore`.
+    First the sidecars of the old file are moved away: the old file may briefly lack sidecars, but the new one never
+    meets old ones. Then the new file takes its name, followed by its sidecars. A file that is useless without its
+    sidecars comes last, after the old one has been moved. :func:`restore` recovers from an interruption in between.
 
     Args:
-        folder: What takes the place; the part ``new`` of the work folder of ``path``.
-        path: Final name of the entry that is named like it.
+        folder: The new contents, in ``new`` in the work folder of ``path``.
+        path: Final name of the entry with that name.
 
     Raises:
-        OutputError: Something cannot be moved, and what was there before is back; or a GeoPackage is open elsewhere, or
-            holds layers of others.
+        OutputError: A file cannot be moved, and the old output is restored; or a GeoPackage is open elsewhere, or has
+            layers of others.
     """
     if path.suffix.lower() == ".gpkg":
-        check_replaceable(path)  # once more: hours may have passed
+        check_replaceable(path)  # again: hours may have passed
         carry_styles(path, folder / path.name)
     try:
         _drop_old(path)
@@ -95,7 +95,7 @@ def commit(folder: Path, path: Path) -> None:
         entries = sorted(folder.iterdir(), key=lambda entry: (entry.name != path.name, entry.name))
         for entry in reversed(entries) if needs_family(path) else entries:
             if entry.suffix == STYLE and (path.parent / entry.name).exists():
-                continue  # the user's own: satseg's went with the old family
+                continue  # a style of the user: that of satseg was moved away
             os.replace(entry, path.parent / entry.name)
     except OSError as error:
         restore(path)
@@ -104,7 +104,7 @@ def commit(folder: Path, path: Path) -> None:
 
 
 def restore(path: Path) -> None:
-    """Put back what a kill has caught while it was being replaced, unless its successor was in its place already."""
+    """Restore an output whose replacement was interrupted, unless the new one was already in place."""
     if (work_folder(path) / "new" / path.name).exists():
         for part in (_WHOLE, _OLD):
             _put_back(path, work_folder(path) / part)
@@ -117,7 +117,7 @@ def _put_aside(folder: Path, path: Path) -> None:
     if (needs_family(path) and path.is_file()) or (path.is_dir() and (folder / path.name).is_dir()):
         os.replace(path, old / path.name)
     for relative in relatives(path):
-        with suppress(FileNotFoundError):  # the same file in capitals, where the file system ignores case
+        with suppress(FileNotFoundError):  # the same file in upper case, on a case-insensitive file system
             os.replace(relative, old / relative.name)
     os.replace(old, work_folder(path) / _WHOLE)
 
@@ -127,7 +127,7 @@ def _put_back(path: Path, old: Path) -> None:
         return
     with suppress(OSError):
         for file in family(path) if old.name == _WHOLE else ():
-            file.unlink(missing_ok=True)  # of the new one
+            file.unlink(missing_ok=True)  # of the new output
         for entry in list(old.iterdir()):
             os.replace(entry, path.parent / entry.name)
 
@@ -138,7 +138,7 @@ def _drop_old(path: Path) -> None:
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write a safetensors file, aside first and then under its name, with the permissions of any new file.
+    """Write a safetensors file atomically, with the default permissions of new files.
 
     Raises:
         OutputError: It cannot be written.
@@ -150,12 +150,12 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, 
         try:
             save_file(dict(tensors), aside, metadata=metadata)
             _set_usual_mode(aside)
-        except (SafetensorError, OSError) as error:  # of a full disk, either
+        except (SafetensorError, OSError) as error:  # a full disk raises either
             raise OutputError(f"Cannot write {path}: {one_line(error)}.") from error
 
 
 def _set_usual_mode(path: Path) -> None:
-    """Give a file the permissions that this process gives to new files; safetensors makes its files private."""
+    """Set the default permissions of new files; safetensors makes its files private."""
     usual = path.with_name(f".{path.name[:99]}.mode")
     usual.touch()
     path.chmod(usual.stat().st_mode)

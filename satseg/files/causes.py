@@ -1,4 +1,4 @@
-"""Why a file cannot be read: what the libraries know of the cause, and what can be done about it."""
+"""Causes and remedies of read errors, from the exceptions of the libraries."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from satseg.errors import one_line
 _REMEDIES = (
     (
         r"codec can't decode|invalid UTF-8|not.* valid UTF-8",
-        "Its texts are in another encoding than it says. For a Shapefile, write the encoding into a file beside it, "
-        "such as CP1252 into NAME.cpg; convert any other to UTF-8.",
+        "Its texts are not in the declared encoding. For a Shapefile, write the encoding, such as CP1252, to NAME.cpg "
+        "beside it; convert other files to UTF-8.",
     ),
     (
         r"missing codec|precision 12|12-bit JPEG|BITS_IN_JSAMPLE|compression scheme \w+ .*not configured",
-        "This build of GDAL lacks what its pixels are compressed with. Convert it with one that has it (gdalinfo "
-        "--formats): gdal_translate -co COMPRESS=DEFLATE FILE NEW.tif",
+        "This build of GDAL does not support its compression. Convert it with one that does: gdal_translate -co "
+        "COMPRESS=DEFLATE FILE NEW.tif",
     ),
     (
         r"got \d+ bytes?, expected|Read error|unexpected end|not enough data",
-        "It ends early: copy or download it again.",
+        "It is truncated: copy or download it again.",
     ),
     (r"database disk image is malformed|file is not a database", "It is damaged: copy it again, or restore a backup."),
-    (r"SHAPE_RESTORE_SHX", "The file of that name ending in .shx is missing: copy all files of the Shapefile."),
+    (r"SHAPE_RESTORE_SHX", "Its .shx file is missing: copy all files of the Shapefile."),
     (
         r"[Nn]onlinear geometry",
-        "Turn its curves into lines first: ogr2ogr -nlt CONVERT_TO_LINEAR NEW.gpkg FILE",
+        "Convert its curves to lines first: ogr2ogr -nlt CONVERT_TO_LINEAR NEW.gpkg FILE",
     ),
 )
 
 
 def cause(error: BaseException) -> str:
-    """Return the cause of an exception of GDAL, rasterio, pyogrio or pyarrow on one line, without its full stop.
+    """Return the cause of an exception of GDAL, rasterio, pyogrio or pyarrow on one line, without a full stop.
 
-    GDAL says at each level that something below it failed; the lowest level knows what.
+    GDAL reports a failure at each level; the lowest one has the cause.
     """
     while error.__cause__ is not None and type(error.__cause__).__module__.startswith("rasterio"):
         error = error.__cause__
@@ -41,6 +41,6 @@ def cause(error: BaseException) -> str:
 
 
 def remedy(error: BaseException) -> str | None:
-    """Return what can be done about it, None where that is not known."""
+    """Return a hint for an exception, or None."""
     told = cause(error)
     return next((words for pattern, words in _REMEDIES if re.search(pattern, told)), None)

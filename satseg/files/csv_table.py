@@ -1,4 +1,4 @@
-"""Tables in CSV files as people and spreadsheets write them."""
+"""Read tables from CSV files as spreadsheets and people write them."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BO
 
 @dataclass(frozen=True)
 class CsvTable:
-    """A table, all of it as text.
+    """A table of texts.
 
     Args:
-        columns: Names of the columns, without blanks around them and in lower case.
-        rows: Number of the line of each row, from 1, and its cells by column, without blanks around them.
+        columns: Column names, stripped and in lower case.
+        rows: Line number of each row, from 1, and its cells by column, stripped.
     """
 
     columns: tuple[str, ...]
@@ -30,27 +30,27 @@ class CsvTable:
 
 
 def read_csv(path: str | Path, wanted: Collection[str]) -> CsvTable:
-    """Read a CSV file in UTF-8 or UTF-16, with semicolons, commas or tabs between its cells.
+    """Read a CSV file in UTF-8 or UTF-16, delimited by semicolons, commas or tabs.
 
     Args:
         path: The file.
-        wanted: Columns that show what stands between the cells. The table may lack them all the same.
+        wanted: Columns by which the delimiter is recognised; the table may lack them.
 
     Raises:
-        UsageError: It is no CSV file in such an encoding, a row has more cells than there are columns, or one of those
-            wanted is there twice.
+        UsageError: It is not a CSV file in such an encoding, a row has more cells than there are columns, or a wanted
+            column occurs twice.
         OSError: It cannot be read.
     """
     text = _decoded(path)
     first, _, rest = text.partition("\n")
-    noted = first.strip().lower().startswith("sep=")  # by spreadsheets, for themselves
+    noted = first.strip().lower().startswith("sep=")  # written by spreadsheets
     text = rest if noted else text
     headers = _headers(path, text)
     delimiter = max(headers, key=lambda one: (len(set(wanted).intersection(headers[one])), len(headers[one])))
     columns = headers[delimiter]
     twice = [name for name in wanted if columns.count(name) > 1]
     if twice:
-        raise UsageError(f"{path} has several columns {twice[0]}.", hint="Rename all but one of them.")
+        raise UsageError(f"{path} has several columns named {twice[0]}.", hint="Rename all but one of them.")
     return CsvTable(columns, tuple(_rows(path, text, columns, delimiter, int(noted))))
 
 
@@ -68,7 +68,7 @@ def _reader(text: str, delimiter: str) -> Any:
 
 
 def _headers(path: str | Path, text: str) -> dict[str, tuple[str, ...]]:
-    """Return the names of the columns by what may stand between them: quoted names bear no other than the right one."""
+    """Return the column names by possible delimiter; for quoted names only the right one can be parsed."""
     headers: dict[str, tuple[str, ...]] = {}
     for delimiter in _DELIMITERS:
         try:
@@ -76,7 +76,7 @@ def _headers(path: str | Path, text: str) -> dict[str, tuple[str, ...]]:
         except csv.Error as error:
             cause = error
     if not headers:
-        raise UsageError(f"Line 1 of {path} is no CSV: {cause}.") from cause
+        raise UsageError(f"Line 1 of {path} is not valid CSV: {cause}.") from cause
     return headers
 
 
@@ -91,9 +91,9 @@ def _rows(
             if any(cell.strip() for cell in row[len(columns) :]):
                 raise UsageError(
                     f"Line {line} of {path} has {len(row)} cells, but there are {len(columns)} columns.",
-                    hint=f"Put a value that holds {delimiter!r} in double quotes.",
+                    hint=f"Put values that contain {delimiter!r} in double quotes.",
                 )
             if any(cell.strip() for cell in row):
                 yield line, dict(zip(columns, map(str.strip, row), strict=False))
     except csv.Error as error:
-        raise UsageError(f"Line {reader.line_num + skipped} of {path} is no CSV: {error}.") from error
+        raise UsageError(f"Line {reader.line_num + skipped} of {path} is not valid CSV: {error}.") from error

@@ -1,4 +1,4 @@
-"""Whether an input is still the one it was: one fingerprint for files, archives, mosaics and what is read remotely."""
+"""Fingerprints that detect changed inputs: files, archives, mosaics and remote files."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from satseg.files.names import gdal_name, open_raster
 
 log = logging.getLogger("satseg")
 
-WHOLE_BYTES = 2**30  # read of all inputs together, where dates do not count; some seconds, of what is read anyway
-_FEW_BYTES = 2**21  # where they do
-_PIECES = 32  # of a file that is too long to be read as a whole
-_LEAST = 2**12  # bytes of a part
-_NO_CONTENT = (".ovr", "-shm", ".qix", ".sbn", ".sbx", ".idm", ".ind")  # made of the others, to find things sooner
+WHOLE_BYTES = 2**30  # read from all inputs together without dates; takes a few seconds
+_FEW_BYTES = 2**21  # the same, with dates
+_PIECES = 32  # of a file that is too long to be read in full
+_LEAST = 2**12  # bytes of a piece
+_NO_CONTENT = (".ovr", "-shm", ".qix", ".sbn", ".sbx", ".idm", ".ind")  # overviews and indexes, derived from the rest
 _STATISTICS = re.compile(rb"<MDI key=\"STATISTICS_[^<]*</MDI>|<Histograms>.*?</Histograms>|\s+", re.DOTALL)
 _ARCHIVE = re.compile(r"(.*?\.(?:zip|tar|tgz|tar\.gz|gz))/", re.IGNORECASE | re.DOTALL)
 _ATTEMPTS = 2
@@ -37,18 +37,18 @@ _CONNECTIONS = 16
 
 
 def fingerprint(names: Iterable[str | Path], *, dated: bool = False, brief: bool = False) -> str:
-    """Return a hash of inputs that changes when one of them does, or something that belongs to it.
+    """Return a hash of inputs that changes if one of them changes, or one of its sidecars.
 
-    All files count that an input consists of (see :mod:`~satseg.files.local_files`), by name without folder, size and
-    content. Of remote files that is what the server tells of them: ETag, size and date; where it tells only GDAL,
-    what the head of the raster does. Statistics and pyramids that other programs leave beside a raster do not count.
+    It covers all files of an input (see :mod:`~satseg.files.local_files`), by name without folder, size and content.
+    Remote files are covered by ETag, size and date from the server or, if only GDAL has access, by the header of the
+    raster. Statistics and overviews that other programs write beside a raster are ignored.
 
     Args:
-        names: Inputs, in an order that counts; files, folders, URLs or names of GDAL's own.
-        dated: Whether the times of change count instead of most of the content: quick, for what never leaves this
-            machine. Without it, equal files have equal fingerprints wherever they lie, and a gigabyte is read at most;
-            of more than that, parts of each file.
-        brief: Read no more than ``dated`` does, for what stays with a file: whoever compares looks at dates as well.
+        names: Inputs, in order; files, folders, URLs or GDAL names.
+        dated: Use modification times instead of most of the content: fast, for inputs on this machine. Without it,
+            equal files have equal fingerprints in any location, and at most a gigabyte is read, from more than that
+            in pieces.
+        brief: Read no more than with ``dated``, for fingerprints that are compared together with dates.
 
     Returns:
         SHA-256 in hexadecimal.
@@ -68,10 +68,10 @@ def fingerprint(names: Iterable[str | Path], *, dated: bool = False, brief: bool
 
 
 def fingerprint_of_files(paths: Sequence[Path]) -> str:
-    """Return a hash of what files hold, and nothing beside them: of a gigabyte at most, or parts of each.
+    """Return a hash of the contents of files, without sidecars; at most a gigabyte is read.
 
     Returns:
-        SHA-256 in hexadecimal, the same wherever files of these names and contents lie.
+        SHA-256 in hexadecimal, the same for equal names and contents in any folder.
     """
     share = WHOLE_BYTES // max(len(paths), 1)
     with ThreadPoolExecutor(_CONNECTIONS) as pool:
@@ -80,25 +80,25 @@ def fingerprint_of_files(paths: Sequence[Path]) -> str:
 
 
 def _counts(path: Path) -> bool:
-    if path.name.endswith(("-wal", "-journal")):  # an empty one is there while somebody merely looks
+    if path.name.endswith(("-wal", "-journal")):  # an empty one exists while another program reads
         return os.path.exists(path) and os.path.getsize(path) > 0
     return not path.name.endswith(_NO_CONTENT)
 
 
 def _describe(path: Path, share: int, *, dated: bool) -> list[Any]:
-    """Return what tells a file from another one, or from itself after a change, ready for JSON."""
+    """Return a description of a file that changes with it, ready for JSON."""
     try:
-        if path.name.endswith(".aux.xml"):  # QGIS writes statistics there when it opens a raster
+        if path.name.endswith(".aux.xml"):  # QGIS writes statistics when it opens a raster
             return [printable(path.name), hashlib.sha256(_STATISTICS.sub(b"", path.read_bytes())).hexdigest()]
         found = path.stat()
         changed = [found.st_mtime_ns] if dated else []
         return [printable(path.name), found.st_size, *changed, _content(path, found.st_size, share)]
-    except OSError as error:  # it went meanwhile, or may not be read: that is said when it is
+    except OSError as error:  # deleted meanwhile or not readable, which is reported when it is read
         return [printable(path.name), error.errno]
 
 
 def _content(path: Path, size: int, share: int) -> str:
-    """Return a hash of a file, or of evenly spaced parts of one that has more than ``share`` bytes."""
+    """Return a hash of a file, or of evenly spaced pieces if it has more than ``share`` bytes."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         if size <= share:
@@ -106,7 +106,7 @@ def _content(path: Path, size: int, share: int) -> str:
                 digest.update(piece)
             return digest.hexdigest()
         length = max(share // _PIECES, _LEAST)
-        pieces = max(share // length, 2)  # the first and the last bytes, where formats keep their tables, among them
+        pieces = max(share // length, 2)  # including the first and last bytes, where formats store their tables
         for number in range(pieces):
             file.seek(max(size - length, 0) * number // (pieces - 1))
             digest.update(file.read(length))
@@ -114,18 +114,18 @@ def _content(path: Path, size: int, share: int) -> str:
 
 
 def _describe_remote(name: str) -> list[Any]:
-    """Return what a server tells of a file; the name, which may carry a signature of today, does not count."""
+    """Return the server's description of a file, without the query of its URL, which may be signed."""
     url = web_address(gdal_name(name))
     told = (url and _ask(url)) or _seen_by_gdal(name)
     if told is None:
-        log.debug("It cannot be told whether %s has changed.", name)
+        log.debug("Changes of %s cannot be detected.", name)
     return [Path(name.partition("?")[0]).name, told]
 
 
 def _seen_by_gdal(name: str) -> list[Any] | None:
-    """Return what the head of a raster tells, for stores to which only GDAL has the keys; None where it is no raster.
+    """Return the header of a raster, for stores that only GDAL can access; None if it is not a raster.
 
-    Where the last block of a compressed file lies, and how long it is, changes with nearly every pixel before it.
+    The offset and size of the last block of a compressed file change with nearly every pixel before it.
     """
     try:
         with looking_beside(remote=True), open_raster(name) as dataset:
@@ -140,7 +140,7 @@ def _seen_by_gdal(name: str) -> list[Any] | None:
 
 
 def web_address(name: str) -> str | None:
-    """Return the URL of what GDAL reads over the network; None where only GDAL has the keys to it."""
+    """Return the URL of a file that GDAL reads over the network; None if only GDAL can access it."""
     web = re.search(r"/vsicurl(?:_streaming)?/((?:https?|ftp)://.*)", name, re.DOTALL)
     if web is not None:
         archive = None if web.start() == 0 else _ARCHIVE.match(web[1])
@@ -160,10 +160,10 @@ def web_address(name: str) -> str | None:
 
 
 def _ask(url: str) -> list[str | None] | None:
-    """Return ETag, size and date of a file on a server, None where it does not tell."""
+    """Return ETag, size and date of a file on a server, or None."""
     head = Request(url, method="HEAD", headers={"Accept-Encoding": "identity"})
     byte = Request(url, headers={"Range": "bytes=0-0", "Accept-Encoding": "identity"})
-    return _answer(head) or _answer(byte)  # URLs are signed for one of them, and GDAL is given those for reading
+    return _answer(head) or _answer(byte)  # signed URLs allow one method only, mostly GET
 
 
 def _answer(request: Request) -> list[str | None] | None:

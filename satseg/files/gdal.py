@@ -1,4 +1,4 @@
-"""GDAL's settings while satseg works: bounded memory, a known number of threads, reads that suit windows."""
+"""GDAL settings: bounded memory, a known number of threads, and network options."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ CACHE_BYTES = 32 * 2**20
 
 
 class Environment(rasterio.Env):
-    """A context with options for GDAL that an interruption passes through, whenever it comes.
+    """A context with GDAL options that does not mask Ctrl-C.
 
-    While a context is left, there is none for a moment. Where Ctrl-C falls into that moment, those around it find
-    nothing to leave, and their complaint would take the place of the interruption.
+    While rasterio leaves a context, there is briefly none. If Ctrl-C arrives at that moment, outer contexts fail to
+    leave, and their error would replace the interruption.
     """
 
     def __exit__(
@@ -32,10 +32,10 @@ class Environment(rasterio.Env):
 
 
 def gdal_environment(*, threads: int = 1, cache_bytes: int = CACHE_BYTES) -> Environment:
-    """Return a context in which GDAL keeps to a block cache and a number of threads.
+    """Return a context that limits GDAL's block cache and threads.
 
-    GDAL's own default is 5 % of the machine's memory, which on a large node hides that memory grows with the
-    scene. What the user has set in the environment about the network stays.
+    GDAL's default cache is 5 % of the machine's memory, which on a large node hides that memory grows with the scene.
+    Network options that the user has set in the environment are kept.
 
     Args:
         threads: Threads for decoding and encoding compressed blocks.
@@ -46,10 +46,10 @@ def gdal_environment(*, threads: int = 1, cache_bytes: int = CACHE_BYTES) -> Env
 
 
 def looking_beside(*, remote: bool) -> Environment:
-    """Return a context for opening files: what GDAL looks for beside them.
+    """Return a context for opening files that determines how GDAL finds sidecars.
 
-    Beside remote files nothing, since that takes a request per candidate. Beside local ones, masks, world files and
-    statistics are looked for by name: listing a folder of many scenes is slow.
+    For remote files it finds none, since that takes a request per candidate. For local files it tests masks, world
+    files and statistics by name, since listing a folder of many scenes is slow.
     """
     if "GDAL_DISABLE_READDIR_ON_OPEN" in os.environ:
         return Environment()
@@ -57,11 +57,11 @@ def looking_beside(*, remote: bool) -> Environment:
 
 
 _NETWORK = {
-    "GDAL_HTTP_MAX_RETRY": "4",  # of what may pass: timeouts, 429 and 5xx
+    "GDAL_HTTP_MAX_RETRY": "4",  # after timeouts, 429 and 5xx
     "GDAL_HTTP_RETRY_DELAY": "1",  # seconds, growing with each attempt
     "GDAL_HTTP_CONNECTTIMEOUT": "30",
-    "GDAL_HTTP_LOW_SPEED_TIME": "60",  # seconds of silence; else a stalled server holds a run for ever
+    "GDAL_HTTP_LOW_SPEED_TIME": "60",  # seconds of silence, after which a stalled transfer is aborted
     "GDAL_HTTP_LOW_SPEED_LIMIT": "1",
     "GDAL_HTTP_MULTIPLEX": "YES",
-    "CPL_VSIL_CURL_CACHE_SIZE": str(64 * 2**20),  # what GDAL reads ahead is kept until it is used; 16 MB are too few
+    "CPL_VSIL_CURL_CACHE_SIZE": str(64 * 2**20),  # of read-ahead; the default of 16 MB is too small
 }

@@ -1,4 +1,4 @@
-"""What a run reads and what it writes: no file is both, and none is written twice."""
+"""Inputs and outputs of a run: check that no file is both, and none is written twice."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from satseg.outputs.writable import check_file, check_folder
 
 
 class Ledger:
-    """All inputs and outputs of a run, entered before any work; inputs that come later, when they come.
+    """All inputs and outputs of a run, entered before any work, or as soon as they are known.
 
-    A file is known by where it lies, whatever it is called: see :mod:`satseg.outputs.places`.
+    Files are identified independently of their names, see :mod:`satseg.outputs.places`.
 
     Args:
-        names: Inputs: files, URLs, GDAL's names, with layers or without. None is passed over.
+        names: Inputs: files, URLs or GDAL names, with or without layers; None is ignored.
     """
 
     def __init__(self, names: Iterable[str | Path | None] = ()) -> None:
         self._read: dict[Hashable, str] = {}
-        self._named: dict[Hashable, str] = {}  # those that do not merely lie beside an input
+        self._named: dict[Hashable, str] = {}  # inputs that are not just sidecars
         self._names: set[str] = set()
         self._folders: list[tuple[Path, str]] = []
         self._files: list[tuple[Path, str]] = []
@@ -33,13 +33,13 @@ class Ledger:
         self.read(*names)
 
     def read(self, *names: str | Path | None) -> None:
-        """Enter inputs; of a mosaic or archive, all that it is made of.
+        """Enter inputs, with all files of mosaics and archives.
 
         Raises:
-            UsageError: This run has written one of them, or is about to.
+            UsageError: One of them is an output of this run.
         """
         for name in map(str, filter(None, names)):
-            if name in self._names:  # nothing that is written since can be it
+            if name in self._names:  # outputs entered since have been checked against it
                 continue
             self._names.add(name)
             if is_local_file(name) and Path(name).is_dir():
@@ -51,8 +51,8 @@ class Ledger:
                 for place in places(file):
                     if place in self._written:
                         raise UsageError(
-                            f"{_whose(file, name)} is read, but this run writes it: {self._written[place]}.",
-                            hint="Leave it out, or name other outputs.",
+                            f"{_whose(file, name)} is an input, but this run writes it: {self._written[place]}.",
+                            hint="Leave it out, or choose other outputs.",
                         )
                     self._read.setdefault(place, _whose(file, name))
                     if file not in sidecars:
@@ -63,11 +63,11 @@ class Ledger:
         """Enter an output file, and check that it can be written.
 
         Args:
-            path: Where it goes.
-            what: What it is, in a few words, for those who would write it again.
+            path: The file.
+            what: Short description for messages.
 
         Raises:
-            UsageError: It is an input or part of one, or would destroy what belongs to one; or it is written already.
+            UsageError: It is an input or part of one, would overwrite a sidecar of one, or is named twice.
             OutputError: It cannot be written.
         """
         self._check_unread(path)
@@ -78,26 +78,26 @@ class Ledger:
         self._written |= dict.fromkeys(found, what or str(path))
 
     def forget_outputs(self) -> None:
-        """Take it that nothing is written yet."""
+        """Forget all outputs."""
         self._written = {}
 
     def written_as(self, path: Path) -> str | None:
-        """Return what an output was said to be, or None where nothing is written there yet."""
+        """Return the description of an output, or None if it is not one."""
         return next((self._written[place] for place in names_of(path) if place in self._written), None)
 
     def replace_folder(self, folder: Path) -> None:
-        """Check that an output folder can be written, and holds no input.
+        """Check that an output folder can be written, and contains no input.
 
         Raises:
-            UsageError: An input lies in it, or is it.
+            UsageError: An input is in it, or is the folder itself.
             OutputError: It cannot be written.
         """
         check_folder(folder, replaced=True)
         for path, name in [*self._files, *self._folders]:
             if is_within(path, folder):
                 raise UsageError(
-                    f"{_whose(path, name)} is read, and lies in the output folder {folder}.",
-                    hint="Choose another folder with -o.",
+                    f"The input {_whose(path, name)} is in the output folder {folder}.",
+                    hint="Choose another folder with `output`.",
                 )
 
     def _check_unread(self, path: Path) -> None:
@@ -105,24 +105,24 @@ class Ledger:
             if place in self._read:
                 called = "" if self._read[place] == str(path) else f", as {self._read[place]}"
                 raise UsageError(
-                    f"The output {path} is read, too{called}: it would be overwritten.",
-                    hint="Name another output.",
+                    f"The output {path} is also an input{called}: it would be overwritten.",
+                    hint="Choose another output.",
                 )
         for folder, name in self._folders:
             if os.path.exists(path) and is_within(path, folder):
-                raise UsageError(f"The output {path} lies in {name}, which is read.", hint="Name another output.")
-        inputs = self._named if os.path.exists(path) else self._read  # what lies beside a file that is there is its own
+                raise UsageError(f"The output {path} is in the input {name}.", hint="Choose another output.")
+        inputs = self._named if os.path.exists(path) else self._read  # sidecars of an existing file are its own
         for member in relatives(path):
             for place in places(member):
                 if place in inputs:
                     raise UsageError(
-                        f"The output {path} would replace {member}, which is read as {inputs[place]}.",
-                        hint="Give the output another name.",
+                        f"The output {path} would replace {member}, which belongs to the input {inputs[place]}.",
+                        hint="Choose another name for the output.",
                     )
 
 
 def whereabouts(name: str | Path) -> Hashable:
-    """Return what all names of one input have in common: which file it is; of what is no file here, the name."""
+    """Return an identifier of an input that does not depend on its name; for other than local files, the name."""
     try:
         status = os.stat(name)
     except (OSError, ValueError):
@@ -131,5 +131,5 @@ def whereabouts(name: str | Path) -> Hashable:
 
 
 def _whose(file: Path, name: str) -> str:
-    """Say which input a file is part of."""
+    """Describe a file and the input to which it belongs."""
     return name if Path(name).absolute() == file else f"{file} of {name}"

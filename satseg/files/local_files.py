@@ -1,4 +1,4 @@
-"""The files on this machine that an input consists of, whatever it is called."""
+"""List the local files of an input: sidecars, members of folders, archives and mosaics."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from satseg.files.gdal import looking_beside
 from satseg.files.names import gdal_name, is_local_file, is_remote, open_raster, split_layer
 
 _BESIDE = (".msk", ".ovr", ".aux.xml", "-wal", "-shm", "-journal")
-"""What is added to the whole name of a file."""
+"""Endings appended to the whole name of a file."""
 _WORLD_FILES = (".tfw", ".tifw", ".tiffw", ".jgw", ".jpgw", ".jpegw", ".pgw", ".pngw", ".wld")
 _BESIDE_RASTERS = (*_WORLD_FILES, ".prj", ".hdr", ".clr")
 _BESIDE_STEMS = {
@@ -26,29 +26,29 @@ _BESIDE_STEMS = {
     ".gml": (".xsd", ".gfs"),
     ".csv": (".csvt", ".prj"),
 }
-_WHOLE = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".webp", ".bmp")  # all that they consist of is beside them
+_WHOLE = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".webp", ".bmp")  # have no files other than sidecars
 _NOT_RASTER = (".gpkg", ".fgb", ".geojson", ".geojsonl", ".json", ".kml", ".parquet", ".geoparquet", ".sqlite")
 _MOSAIC = re.compile(rb"^\s*(<\?xml[^>]*>\s*)?<(OGRVRTDataSource|VRTDataset)\b")
-_MOST_IN_A_FOLDER = 10_000  # a scene that is a folder has fewer; a folder that is none may be a whole disk
+_MOST_IN_A_FOLDER = 10_000  # a scene that is a folder has fewer; another folder may be a whole disk
 _BEGINNING = re.compile(r"/vsi\w+\?*/|://|[:=?&,\"'({\s]")
 _ENDING = re.compile(r"[/\\:?&,!\"')}|]")
 
 
 def local_files(name: str | Path) -> list[Path]:
-    """Return the files on this machine that an input is made of: absolute paths, sorted.
+    """Return the local files of an input: absolute paths, sorted.
 
-    They are the file itself, what lies beside it and belongs to it (masks, world files, the parts of a Shapefile, the
-    journal of a GeoPackage), all that a folder holds, an archive that is read into, what a name of GDAL's own speaks of
-    (``GPKG:pic.gpkg:pic``, ``vrt://map.tif?bands=1``), and what VRTs refer to, through as many of them as there are.
+    They are the file itself and its sidecars (masks, world files, the parts of a Shapefile, the journal of a
+    GeoPackage), all files of a folder, the archive of a path into one, the files in GDAL names
+    (``GPKG:pic.gpkg:pic``, ``vrt://map.tif?bands=1``), and the sources of VRTs, recursively.
 
     Args:
-        name: A file, a folder, a URL, a name of GDAL's own, with a layer (``|layername=``) or without.
+        name: A file, a folder, a URL or a GDAL name, with or without a layer (``|layername=``).
     """
     return sorted(walk(name)[0])
 
 
 def walk(name: str | Path) -> tuple[set[Path], set[str]]:
-    """Return the files as :func:`local_files` does, and the names of what lies on other machines."""
+    """Return the local files as :func:`local_files` does, and the names of remote files."""
     found: set[Path] = set()
     remote: set[str] = set()
     waiting = [split_layer(str(name))[0]]
@@ -71,7 +71,7 @@ def walk(name: str | Path) -> tuple[set[Path], set[str]]:
 
 
 def beside(path: Path) -> list[Path]:
-    """Return the files that lie beside a file and belong to it."""
+    """Return the sidecars of a file that exist."""
     suffix = path.suffix.lower()
     endings = _BESIDE_STEMS.get(suffix, () if suffix in _NOT_RASTER else _BESIDE_RASTERS)
     either = [written for ending in endings for written in (ending, ending.upper())]
@@ -81,7 +81,7 @@ def beside(path: Path) -> list[Path]:
 
 
 def _named(text: str) -> list[Path]:
-    """Return the files that a name speaks of, without opening any."""
+    """Return the files in a name, without opening any."""
     if not text:
         return []
     if is_local_file(text):
@@ -93,7 +93,7 @@ def _named(text: str) -> list[Path]:
 
 
 def _paths_within(text: str) -> Iterator[Path]:
-    """Yield the longest path of a file from each place in a name where one may begin."""
+    """Yield the longest existing path from each position in a name where one may begin."""
     ends = [len(text), *(found.start() for found in reversed(list(_ENDING.finditer(text))))]
     done = 0
     for start in [0, *(found.end() for found in _BEGINNING.finditer(text))]:
@@ -104,14 +104,14 @@ def _paths_within(text: str) -> Iterator[Path]:
 
 
 def _referred(text: str) -> list[str]:
-    """Return the files that GDAL names for a raster."""
+    """Return the files that GDAL lists for a raster."""
     with suppress(RasterioError), looking_beside(remote=False), open_raster(text) as dataset:
         return [_unlinked(file) for file in dataset.files]
     return []
 
 
 def _unlinked(file: str) -> str:
-    """Return the file behind a link through which GDAL was given it: see :func:`names.open_raster`."""
+    """Return the file behind a temporary link, see :func:`names.open_raster`."""
     path = Path(file)
     return str(path.resolve()) if "satseg-" in file and path.exists() else file
 
@@ -123,7 +123,7 @@ def _is_mosaic(path: Path) -> bool:
 
 
 def _vector_members(path: Path) -> list[str]:
-    """Return what a vector VRT refers to."""
+    """Return the sources of a vector VRT."""
     try:
         root = ElementTree.parse(path).getroot()
     except (ElementTree.ParseError, OSError):
@@ -136,11 +136,11 @@ def _vector_members(path: Path) -> list[str]:
 
 def _absolute(text: str) -> Path:
     path = Path(text).absolute()
-    return Path("/", *path.parts[1:]) if path.root == "//" else path  # which is the same, but not to pathlib
+    return Path("/", *path.parts[1:]) if path.root == "//" else path  # pathlib distinguishes // from /
 
 
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except (OSError, ValueError):  # too long; a NUL
+    except (OSError, ValueError):  # a name that is too long, or has a NUL
         return False

@@ -1,4 +1,4 @@
-"""Arrays in pages of their own, which take memory as they are used and give it back when they are dropped."""
+"""Memory-mapped arrays, which use memory only as they are written, and release it when they are dropped."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import Any
 
 import numpy as np
 
-_OWN_PAGES = 2**16  # bytes
+_SMALLEST = 2**16  # bytes
 
 
-def own_pages(shape: int | tuple[int, ...], dtype: Any) -> np.ndarray:
-    """Return an array in pages of its own.
+def mmap_array(shape: int | tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Return an array in anonymous memory-mapped pages.
 
-    From the C library's heap, arrays that live long between others that do not leave holes: measured, several times
-    what is held. And what the heap gives may have been used before, so that it takes memory whether it is used or not;
-    of a table made for the worst case most never is.
+    On the C heap, long-lived arrays between short-lived ones cause fragmentation: by measurement, several times the
+    memory in use. And a block of the heap may be resident already, even if most of the array, such as a table of
+    worst-case size, is never written.
 
     Args:
-        shape: Shape of the array. A small one comes from the heap.
-        dtype: Its type. The values are any.
+        shape: Shape of the array; small ones are allocated on the heap.
+        dtype: Type of the array, whose values are zero.
     """
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    if size < _OWN_PAGES or os.name == "nt":  # whose heap gives large arrays pages of their own
+    if size < _SMALLEST or os.name == "nt":  # where the heap maps large arrays separately
         return np.zeros(shape, dtype)
-    pages = mmap.mmap(-1, size, access=mmap.ACCESS_COPY)  # of this process alone, and in pages only once written to
+    pages = mmap.mmap(-1, size, access=mmap.ACCESS_COPY)  # private to this process
     return np.frombuffer(pages, dtype).reshape(shape)

@@ -1,8 +1,7 @@
-"""What a user calls a file, and what GDAL and pyogrio take for the same file.
+"""Translate file names for GDAL and pyogrio.
 
-Both libraries read more into a name than the file system does: prefixes, schemes, ``!`` before what lies in an archive,
-``;`` and ``?`` of a URL. Here, a file that is there under exactly the name that was given is that file. Only what is no
-file is a URL or one of GDAL's own names.
+Both libraries interpret names beyond the file system: prefixes, schemes, ``!`` before members of archives, ``;`` and
+``?`` of URLs. Here, a name of an existing file always means that file; only other names are URLs or GDAL names.
 """
 
 from __future__ import annotations
@@ -33,20 +32,20 @@ _STORES = {name: name for name in ("s3", "gs", "az", "adls", "oss", "swift", "hd
 _WEB = ("http", "https", "ftp")
 
 _NOTHING = re.compile(r"(?!)")
-_PYOGRIO_SPLITS = re.compile(r"[!;?<\x00-\x1f\x7f]")  # what urllib takes for parts of a URL, or drops; XML
-_GDAL_SPLITS = re.compile(r"<")  # XML of a VRT, wherever it begins
+_PYOGRIO_SPLITS = re.compile(r"[!;?<\x00-\x1f\x7f]")  # separators of URLs, characters that urllib drops, XML
+_GDAL_SPLITS = re.compile(r"<")  # XML of a VRT
 if os.name == "nt":  # a path with a drive is taken as it is, and no name has any of the other characters
     _PYOGRIO_SPLITS = _GDAL_SPLITS = _NOTHING
 _PLAIN = re.compile(r"[\w.-]*", re.ASCII)
 _RESERVED = re.compile(r"gpkg|sqlite_|layer_styles$|[`~!@#$%^&*()+={}|\[\]\\:\";'<>?,./-]", re.IGNORECASE)
-"""What a layer of a GeoPackage must not begin with: names of its own tables, and GDAL's list of special characters."""
+"""Forbidden beginnings of layer names in a GeoPackage: names of its own tables, and GDAL's special characters."""
 _CONTROL = dict.fromkeys([*range(32), 127], "_")
 
 
 def is_local_file(name: str) -> bool:
-    """Tell whether a name is that of a file on this machine: no URL, virtual file system or subdataset.
+    """Tell whether a name is a local path, not a URL, virtual file system or subdataset.
 
-    A file that exists under that name is one, whatever it is called.
+    The name of an existing file always is.
     """
     return os.path.exists(name) or not _VIRTUAL.match(name)
 
@@ -57,13 +56,13 @@ def is_remote(name: str) -> bool:
 
 
 def gdal_name(name: str | Path) -> str:
-    """Return what GDAL calls a file: an absolute path, ``/vsi...``, or the name as it is.
+    """Return the name of a file for GDAL: an absolute path, ``/vsi...``, or the name as it is.
 
     Args:
-        name: A file, a URL (``https://``, ``s3://``, ``zip+https://...!inner``), or a name of GDAL's own.
+        name: A file, a URL (``https://``, ``s3://``, ``zip+https://...!inner``), or a GDAL name.
     """
     text = str(name)
-    if os.path.exists(text):  # absolute paths are never taken for one of GDAL's prefixes
+    if os.path.exists(text):  # GDAL finds no prefix in an absolute path
         return "/" + os.path.join(os.getcwd(), text).lstrip("/") if os.name == "posix" else os.path.abspath(text)
     found = _SCHEME.fullmatch(text)
     if found is None:
@@ -74,7 +73,7 @@ def gdal_name(name: str | Path) -> str:
 
 
 def split_layer(name: str) -> tuple[str, str | None]:
-    """Return the file and the layer of ``file.gpkg|layername=roads``, as QGIS writes it, or None."""
+    """Return the file and the layer (or None) of ``file.gpkg|layername=roads``, as QGIS writes it."""
     if os.path.exists(name) or _LAYER not in name:
         return name, None
     file, _, layer = name.rpartition(_LAYER)
@@ -82,27 +81,27 @@ def split_layer(name: str) -> tuple[str, str | None]:
 
 
 def open_raster(name: str | Path, **options: Any) -> Any:
-    """Open a raster for reading, by the name that the user gave it, with the datum shift that its file may state.
+    """Open a raster for reading by its name as the user gave it, keeping the datum shift of its CRS.
 
     Raises:
-        RasterioError: It is none.
+        RasterioError: It is not a raster.
     """
     try:
         spelt = gdal_name(name)
         if _is_endless(spelt):
-            raise RasterioIOError("it is a pipe or a device, and no file")
+            raise RasterioIOError("it is a pipe or a device, not a file")
         if not os.path.exists(spelt) or _fits(spelt, _GDAL_SPLITS):
             return _open(spelt, options)
         links = tempfile.TemporaryDirectory(prefix="satseg-")
         dataset = _open(_link(Path(spelt), Path(links.name), _GDAL_SPLITS), options)
-        weakref.finalize(dataset, links.cleanup)  # masks and overviews are opened by name when they are read
+        weakref.finalize(dataset, links.cleanup)  # masks and overviews are opened by name later
         return dataset
     except ValueError as error:  # also UnicodeError
-        raise RasterioIOError(f"it is no name that GDAL takes: {error}") from error
+        raise RasterioIOError(f"GDAL cannot open a file of this name: {error}") from error
 
 
 def _is_endless(name: str) -> bool:
-    """Tell whether GDAL would wait for somebody to write into what has this name, or never come to its end."""
+    """Tell whether a name is a pipe, device or socket, on which GDAL would block."""
     try:
         mode = os.stat(name).st_mode
     except (OSError, ValueError):
@@ -117,7 +116,7 @@ def _open(spelt: str, options: dict[str, Any]) -> Any:
 
 @contextmanager
 def vector_name(name: str | Path) -> Iterator[str]:
-    """Give what pyogrio takes for a file, without its layer; to be used inside the block only."""
+    """Yield the name of a file for pyogrio, without its layer, valid inside the block."""
     spelt = gdal_name(name)
     if not os.path.exists(spelt):
         yield spelt
@@ -130,7 +129,7 @@ def vector_name(name: str | Path) -> Iterator[str]:
 
 @contextmanager
 def text_name(path: Path) -> Iterator[Path]:
-    """Give a path to an existing file that can be encoded, for libraries that take nothing else; for the block only."""
+    """Yield an encodable path to an existing file, for libraries that need one, valid inside the block."""
     if printable(str(path)) == str(path):
         yield path
         return
@@ -140,7 +139,7 @@ def text_name(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def plain_folder(folder: Path) -> Iterator[Path]:
-    """Give a path to a folder that GDAL, pyogrio and rasterio take as it is; to be used inside the block only."""
+    """Yield a path to a folder that GDAL, pyogrio and rasterio do not reinterpret, valid inside the block."""
     spelt = str(folder.absolute())
     if _fits(spelt, _PYOGRIO_SPLITS) and _fits(spelt, _GDAL_SPLITS):
         yield folder.absolute()
@@ -151,13 +150,14 @@ def plain_folder(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def plain_target(path: Path) -> Iterator[Path]:
-    """Give a path without odd characters to write to; what is written there moves beside ``path`` in the end.
+    """Yield a path without special characters to write to; the result is moved to ``path`` when the block ends.
 
     Args:
-        path: The file to be made, in a folder that exists. Files that a driver adds (``.dbf``, ``.aux.xml``) follow.
+        path: The file to write, in an existing folder. Sidecars that a driver adds (``.dbf``, ``.aux.xml``) are moved
+            as well.
 
     Yields:
-        A path with the suffix of ``path`` that GDAL, pyogrio and rasterio take as it is.
+        A path with the suffix of ``path`` that GDAL, pyogrio and rasterio do not reinterpret.
     """
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".new-") as folder:
         target = Path(folder) / f"new{path.suffix.lower()}"
@@ -168,10 +168,10 @@ def plain_target(path: Path) -> Iterator[Path]:
 
 
 def layer_name(stem: str) -> str:
-    r"""Return what a layer is called in a file of this stem: the same, where formats allow it.
+    r"""Return the name of a layer in a file of this stem: the stem, as far as formats allow it.
 
-    GeoPackage refuses names that begin with its own prefixes or with a special character: they get ``_`` in front.
-    Control characters become ``_``; what is no UTF-8 is spelt ``\xe4``.
+    Names that GeoPackage forbids, with its own prefixes or special characters, get a leading ``_``. Control characters
+    become ``_``, and bytes that are not UTF-8 are escaped as ``\xe4``.
     """
     name = printable(stem).translate(_CONTROL)
     return f"_{name}" if _RESERVED.match(name) else name
@@ -203,7 +203,7 @@ def _fits(name: str, splits: re.Pattern[str]) -> bool:
 
 
 def _link(path: Path, links: Path, splits: re.Pattern[str]) -> str:
-    """Link a file, and what lies beside it under its stem, under a plain name in a folder of links."""
+    """Link a file and its sidecars under a plain name in a folder of links."""
     if _fits(path.name, splits):
         return str(_linked_folder(path.parent, links) / path.name)
     target = links / f"file{_plain_ending(path.suffix)}"
@@ -223,7 +223,7 @@ def _linked_folder(folder: Path, links: Path) -> Path:
 
 
 def _plain_ending(suffix: str) -> str:
-    """Return a suffix without what a URL adds behind it: ``.tif`` of ``.tif?sig=ab``."""
+    """Return a suffix without a query: ``.tif`` for ``.tif?sig=ab``."""
     found = re.match(r"\.\w+", suffix, re.ASCII)
     return found[0] if found else ""
 
@@ -236,13 +236,13 @@ def _renamed(name: str, target: Path, path: Path) -> str:
 
 
 def identity(paths: Sequence[str]) -> tuple[str, ...]:
-    """Return what tells the files of a scene from all others, whatever they are called: links are one file."""
+    """Return identifiers of the files of a scene, which are the same through links."""
     return tuple(_identity(path) for path in paths)
 
 
 def _identity(path: str) -> str:
     try:
         found = Path(path).stat()
-    except (OSError, ValueError):  # a URL, or a name of GDAL's own
+    except (OSError, ValueError):  # a URL or a GDAL name
         return path
     return f"{found.st_dev}:{found.st_ino}"

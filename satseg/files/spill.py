@@ -1,4 +1,4 @@
-"""Arrays by key: in memory up to a budget, beyond it in a scratch file without a name."""
+"""Arrays by key: in memory up to a budget, beyond it in an unnamed scratch file."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from typing import IO
 import numpy as np
 
 from satseg.errors import OutputError
-from satseg.files.mmap_arrays import own_pages
+from satseg.files.mmap_arrays import mmap_array
 
 
 @dataclass(frozen=True)
 class _Slot:
-    """Where an array lies in the scratch file."""
+    """The location of an array in the scratch file."""
 
     offset: int
     shape: tuple[int, ...]
@@ -30,13 +30,13 @@ class _Slot:
 
 
 class SpillStore:
-    """Hold arrays under keys. Those that were not used for longest go to disk when memory runs out.
+    """Stores arrays by key; the least recently used ones are written to disk when the memory budget is exceeded.
 
     The scratch file has no name, so nothing is left of it however the process ends. Not to be shared between threads.
 
     Args:
         budget: Bytes to keep in memory; a single array may exceed it.
-        folder: Where the scratch file is made, once it is needed.
+        folder: Folder of the scratch file, which is created when it is needed.
     """
 
     def __init__(self, budget: int, folder: Path) -> None:
@@ -50,17 +50,17 @@ class SpillStore:
         self._file: IO[bytes] | None = None
 
     def put(self, key: Hashable, array: np.ndarray) -> None:
-        """Keep a copy of an array, in place of what the key held before."""
+        """Store a copy of an array, replacing any previous one of the key."""
         self.drop(key)
-        held = own_pages(array.shape, array.dtype)
+        held = mmap_array(array.shape, array.dtype)
         held[...] = array
         self._hold(key, held)
 
     def get(self, key: Hashable) -> np.ndarray:
-        """Return an array as it was put. It must not be changed.
+        """Return an array, which must not be modified.
 
         Raises:
-            KeyError: Nothing was put under this key.
+            KeyError: There is no array with this key.
         """
         if key in self._held:
             self._held.move_to_end(key)
@@ -70,13 +70,13 @@ class SpillStore:
         return array
 
     def take(self, key: Hashable) -> np.ndarray:
-        """Return an array and forget it."""
+        """Return an array and remove it."""
         array = self._held[key] if key in self._held else self._load(self._spilled[key])
         self.drop(key)
         return array
 
     def drop(self, key: Hashable) -> None:
-        """Forget a key, if it is there."""
+        """Remove an array, if there is one."""
         if key in self._held:
             self._bytes -= self._held.pop(key).nbytes
         if key in self._spilled:
@@ -92,7 +92,7 @@ class SpillStore:
         return self._bytes
 
     def close(self) -> None:
-        """Forget everything."""
+        """Remove all arrays and the scratch file."""
         self._held.clear()
         self._spilled.clear()
         if self._file is not None:
@@ -122,13 +122,13 @@ class SpillStore:
         except OSError as error:
             raise OutputError(
                 f"Cannot write scratch data to {self._folder}: {error.strerror}.",
-                hint="Make room there, or raise --memory so that less has to be written.",
+                hint="Free disk space there, or raise `memory` so that less is written.",
             ) from error
         return _Slot(offset, array.shape, array.dtype)
 
     def _load(self, slot: _Slot) -> np.ndarray:
         assert self._file is not None, "what is spilled has a file"
-        array = own_pages(slot.shape, slot.dtype)
+        array = mmap_array(slot.shape, slot.dtype)
         self._file.seek(slot.offset)
         read = self._file.readinto(array.reshape(-1).view(np.uint8).data)  # type: ignore[attr-defined]
         assert read == slot.nbytes, "the scratch file is as long as what was written to it"

@@ -1,4 +1,4 @@
-"""A map in progress, on disk: its work rasters, and a journal from which it can be continued after any kill."""
+"""A map in progress on disk: its work rasters, and a journal from which it can be resumed after an interruption."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from satseg.records import MapLayer
 _IDENTITY = "identity.json"
 _ROWS = "rows.log"
 INCOMPLETE = "incomplete"
-"""A file of this name in the work folder says that what was made there lacks something."""
+"""Name of a file in the work folder that marks its contents as incomplete."""
 
 
 class MapWork:
-    """Work rasters of a map, one for each layer, and the number of rows that are finished in all of them.
+    """Work rasters of a map, one for each layer, and the number of rows finished in all of them.
 
-    Whoever makes the map claims its outputs, and with them this folder (:func:`satseg.outputs.claim.claimed`).
+    The outputs of the map, and with them this folder, must be locked (:func:`satseg.outputs.claim.claimed`).
 
-    Cells may be written in any order below the finished rows. :meth:`commit` makes rows finished: first their bytes are
-    on the disk, then a line with their number is appended to the journal. A line that a kill cut off does not count.
+    Cells may be written in any order below the finished rows. :meth:`commit` finishes rows: first their data are
+    flushed to disk, then a line with their number is appended to the journal. An incomplete line is ignored.
 
     Args:
-        folder: Work folder; made if it is missing.
-        identity: What the map follows from, as JSON values: scene, model, plan, options.
+        folder: Work folder, created if missing.
+        identity: Everything that determines the map, as JSON values: scene, model, plan, settings.
         height: Rows of the map.
         width: Columns of the map.
         layers: Bands of each layer.
-        resume: Whether to continue what the folder holds; it must have the same identity. False starts anew.
+        resume: Whether to continue the map in the folder, which must have the same identity. False starts anew.
 
     Raises:
-        OutputError: The folder cannot be written, or what it holds belongs to another map.
+        OutputError: The folder is not writable, or holds another map.
     """
 
     def __init__(
@@ -79,10 +79,10 @@ class MapWork:
             self.rasters[layer].write(top, left, values)
 
     def commit(self, rows: int) -> None:
-        """Note that all rows above ``rows`` are finished.
+        """Record that all rows above ``rows`` are finished.
 
         Raises:
-            OutputError: The disk is full, or failed.
+            OutputError: The disk is full or has failed.
         """
         for raster in self.rasters.values():
             raster.sync()
@@ -94,13 +94,13 @@ class MapWork:
         self.finished = rows
 
     def close(self) -> None:
-        """Close the files; they stay."""
+        """Close the files and keep them."""
         for raster in self.rasters.values():
             raster.close()
         self._journal.close()
 
     def remove(self) -> None:
-        """Close and delete everything; the folder stays while it holds the lock of whoever claimed it."""
+        """Close and delete all files; the folder remains while it is locked."""
         self.close()
         with suppress(OSError):
             clear(self.folder)
@@ -116,7 +116,7 @@ class MapWork:
 
 
 def stored_identity(folder: Path) -> dict[str, Any] | None:
-    """Return what the map in a work folder follows from, or None where there is nothing to continue."""
+    """Return the identity of the map in a work folder, or None if there is none to continue."""
     try:
         found = json.loads((folder / _IDENTITY).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -125,17 +125,17 @@ def stored_identity(folder: Path) -> dict[str, Any] | None:
 
 
 def is_begun(folder: Path) -> bool:
-    """Tell whether a work folder holds a map, or several, that is not complete yet."""
+    """Tell whether a work folder has an incomplete map."""
     return (folder / INCOMPLETE).exists() or any(folder.rglob(_IDENTITY))
 
 
 def has_finished_rows(folder: Path) -> bool:
-    """Tell whether a work folder, or a part of it, holds anything to continue from."""
+    """Tell whether a work folder, or a part of it, has finished rows."""
     return any(_read_journal(journal)[0] for journal in folder.rglob(_ROWS))
 
 
 def _read_journal(path: Path) -> tuple[int, int]:
-    """Return the number of finished rows, and the length of the journal up to its last whole line."""
+    """Return the number of finished rows, and the length of the journal up to its last complete line."""
     lines, newline, _ = path.read_bytes().rpartition(b"\n")
     return max(map(int, lines.split()), default=0), len(lines + newline)
 
@@ -149,13 +149,13 @@ def _check_same(found: Mapping[str, Any], wanted: Mapping[str, Any], folder: Pat
     more = f" (and {', '.join(other for other, *_ in changed[1:])})" if changed[1:] else ""
     raise ResumeError(
         f"The map begun in {folder} cannot be continued: its {name} was {typed(before)}, now it is {typed(now)}{more}.",
-        hint="Run the same command as before, or start again without --resume.",
+        hint="Use the same settings as before, or start again without `resume`.",
     )
 
 
 def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any], of: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Yield name, value found and value wanted wherever two identities differ."""
-    for key in sorted({*found, *wanted}, key=lambda name: (name != "settings", name)):  # what the user has said first
+    """Yield name, stored value and current value of the entries in which two identities differ."""
+    for key in sorted({*found, *wanted}, key=lambda name: (name != "settings", name)):  # settings of the user first
         before, now = found.get(key), wanted.get(key)
         if isinstance(before, dict) and isinstance(now, dict):
             yield from _differences(before, now, of="" if key == "settings" else f"{of}{key} ")

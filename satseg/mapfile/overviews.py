@@ -1,7 +1,7 @@
-"""Overviews of a work raster: level by level, each half as wide and high, a strip at a time.
+"""Overviews of a work raster: level by level, each of half the width and height, in strips.
 
-GDAL would make them while it copies the raster. But its buffers grow with the raster's width (to 120 MB more at 400,000
-columns than these take), and the whole copy takes six times as long.
+GDAL could build them while it copies the raster. But its buffers grow with the width of the raster (120 MB more than
+these at 400,000 columns), and the copy takes six times as long.
 """
 
 from __future__ import annotations
@@ -16,22 +16,21 @@ from satseg.classes import IGNORE_INDEX
 from satseg.mapfile.work_raster import WorkRaster
 from satseg.records import MapLayer
 
-STRIP_BYTES = 2**18  # with what is computed of it, a processor's cache holds it
+STRIP_BYTES = 2**18  # fits into the processor's cache with its intermediate results
 
 
 def write_overviews(rows: WorkRaster, folder: Path, *, layer: MapLayer, smallest: int) -> list[WorkRaster]:
-    """Write the overviews of a finished work raster as work rasters themselves; return them from the largest one on.
+    """Write the overviews of a finished work raster as closed work rasters; return them, the largest first.
 
-    Sizes are halved and rounded up, so that every pixel of a level stands for two by two of the level before, or for
-    what the edge leaves of them. Nodata (255) counts only where there is nothing else. Of classes, a pixel takes that
-    of the most; where two have as many, the one that is so many first in reading order, as GDAL decides, too. Shares
-    are averaged, halves rounded up.
+    Sizes are halved and rounded up, so that a pixel covers two by two of the level before, or fewer at the edge. A
+    pixel is nodata (255) only if all of these are. Classes are aggregated by mode; ties go to the class that reaches
+    the count first in reading order, as in GDAL. Shares are averaged, halves rounded up.
 
     Args:
         rows: Work raster.
-        folder: Where they go, as ``1.raw`` and so on. They are closed.
-        layer: What the raster holds: classes, or shares of ``CERTAIN``.
-        smallest: Both sides of the last level are at most that long.
+        folder: Folder of the files ``1.raw`` and so on.
+        layer: Content of the raster: classes, or shares of ``CERTAIN``.
+        smallest: Maximum side of the last level.
 
     Raises:
         OutputError: The disk is full.
@@ -50,13 +49,13 @@ def write_overviews(rows: WorkRaster, folder: Path, *, layer: MapLayer, smallest
 
 
 def most_frequent(a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray) -> np.ndarray:
-    """Return the class that comes up twice first in this order, else the first one; 255 only if all are.
+    """Return the first class in this order that occurs twice, else the first one; 255 only if all are.
 
     Args:
-        a: uint8 classes; so are the others, of the same shape.
-        b: Right of it.
-        c: Below it.
-        d: Below and right of it.
+        a: uint8 classes of the upper left pixels; the others have the same shape.
+        b: Upper right.
+        c: Lower left.
+        d: Lower right.
     """
     found = np.where(a != IGNORE_INDEX, a, np.where(b != IGNORE_INDEX, b, np.where(c != IGNORE_INDEX, c, d)))
     np.copyto(found, d, where=((d == a) | (d == b) | (d == c)) & (d != IGNORE_INDEX))
@@ -66,7 +65,7 @@ def most_frequent(a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray) ->
 
 
 def mean(*quarters: np.ndarray) -> np.ndarray:
-    """Return the mean of uint8 arrays of one shape, without those that are 255 there; 255 if all are."""
+    """Return the mean of uint8 arrays of one shape, ignoring 255; 255 if all are."""
     total = np.zeros(quarters[0].shape, dtype=np.uint16)
     count = np.zeros_like(total)
     for values in quarters:

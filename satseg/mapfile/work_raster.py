@@ -1,4 +1,4 @@
-"""The work raster: plain bytes on disk that cells are written to in any order and rows are read from."""
+"""The work raster: an uncompressed file to which cells are written in any order."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from satseg.errors import OutputError
 class WorkRaster:
     """A uint8 raster without compression or header, its bands interleaved by row.
 
-    It can be continued after any kill: a row is complete when somebody noted so after :meth:`sync`. Reading and
+    It can be resumed after an interruption: rows are complete if that was recorded after :meth:`sync`. Reading and
     writing may happen in different threads.
 
     Args:
-        path: File; made if it is missing, continued if not.
+        path: File, created if missing, else continued.
         height: Rows.
         width: Columns.
         bands: Bands.
@@ -29,7 +29,7 @@ class WorkRaster:
     def __init__(self, path: Path, *, height: int, width: int, bands: int = 1) -> None:
         self.path = path
         self.height, self.width, self.bands = height, width, bands
-        self._place = Lock()  # the file has one place to read and write at, which two threads may not move at once
+        self._position = Lock()  # threads share the position of the file
         try:
             path.touch()
             self._file = FileIO(path, "r+")
@@ -45,7 +45,7 @@ class WorkRaster:
             cell: (band, row, col) uint8.
 
         Raises:
-            OutputError: The disk is full, or failed.
+            OutputError: The disk is full or has failed.
         """
         lines = np.ascontiguousarray(cell.transpose(1, 0, 2))  # (row, band, col), as in the file
         if cell.shape[2] == self.width:
@@ -58,7 +58,7 @@ class WorkRaster:
     def read(self, top: int, bottom: int, left: int = 0, right: int | None = None) -> np.ndarray:
         """Return rows ``top`` to ``bottom``, columns ``left`` to ``right``, as (band, row, col) uint8.
 
-        What was never written is 0.
+        Pixels that were never written are 0.
         """
         right = self.width if right is None else right
         lines = np.zeros((bottom - top, self.bands, right - left), dtype=np.uint8)
@@ -70,19 +70,19 @@ class WorkRaster:
         return lines.transpose(1, 0, 2)
 
     def sync(self) -> None:
-        """Wait until what was written is on the disk."""
+        """Flush written data to the disk."""
         try:
             os.fsync(self._file.fileno())
         except OSError as error:
             raise OutputError(f"Cannot write {self.path}: {error.strerror}.") from error
 
     def close(self) -> None:
-        """Close the file, which stays."""
+        """Close the file and keep it."""
         self._file.close()
 
     def _read(self, offset: int, data: memoryview) -> None:
         done = 0
-        with self._place:
+        with self._position:
             self._file.seek(offset)
             while done < len(data) and (got := self._file.readinto(data[done:])):
                 done += got
@@ -90,13 +90,13 @@ class WorkRaster:
     def _write(self, offset: int, data: memoryview) -> None:
         done = 0
         try:
-            with self._place:
+            with self._position:
                 self._file.seek(offset)
                 while done < len(data):
                     done += self._file.write(data[done:])
         except OSError as error:
             raise OutputError(
-                f"Cannot write {self.path}: {error.strerror}.", hint="Make room and continue with --resume."
+                f"Cannot write {self.path}: {error.strerror}.", hint="Free disk space and continue with `resume=True`."
             ) from error
 
     def __enter__(self) -> WorkRaster:

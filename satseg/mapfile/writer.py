@@ -1,4 +1,4 @@
-"""Map files: a finished work raster in, a cloud-optimised GeoTIFF with colours and names out."""
+"""Write finished work rasters as cloud-optimised GeoTIFFs with class colours and names."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from satseg.records import CERTAIN, MapLayer, SceneInfo
 CLASSES_TAG = "SATSEG_CLASSES"
 _COG_BLOCK = 512
 _INTEGER, _TEXT = "0", "2"  # column types of GDAL's raster attribute tables
-_NAME, _VALUE = "2", "5"  # and what their columns are used for
+_NAME, _VALUE = "2", "5"  # usages of these columns
 
 
 @dataclass(frozen=True)
 class _Band:
-    """How one band is described."""
+    """Name and classes of a band."""
 
     name: str
     classes: ClassTable | None = None
@@ -50,18 +50,18 @@ def write_map(
 ) -> None:
     """Copy a work raster to a cloud-optimised GeoTIFF: blocks of 512, overviews, DEFLATE, BigTIFF when needed.
 
-    A class raster has overviews by mode, the class table as colour table, band metadata and raster attribute table
-    (GDAL keeps the last beside the file, in ``.aux.xml``). Shares (confidence and the like) are scaled to 0..1 by the
-    band's scale, and averaged in overviews.
+    A class raster has overviews by mode, and the class table as colour table, band metadata and raster attribute table
+    (which GDAL writes to ``.aux.xml``). Shares, such as confidence, have a scale that maps them to 0..1, and averaged
+    overviews.
 
     Args:
         rows: Finished work raster.
         path: File to write, in the folder of the work raster or above.
         scene: Grid of the map.
         classes: Names and colours.
-        tags: Where the map comes from, by tag name.
-        layer: What the raster holds.
-        threads: Threads that compress.
+        tags: Provenance, by tag name.
+        layer: Content of the raster.
+        threads: Threads for compression.
 
     Raises:
         OutputError: The file cannot be written (disk full, no permission).
@@ -90,14 +90,14 @@ def write_map(
                 bigtiff="if_safer",
                 num_threads=str(threads),
             )
-    except OutputError as error:  # of an overview, whose own file is gone by now
+    except OutputError as error:  # of an overview, whose temporary file is not worth naming
         raise OutputError(f"Cannot write {path}: {one_line(error.__cause__ or error)}.") from error
     except (RasterioError, CPLE_BaseError, OSError) as error:
         raise OutputError(f"Cannot write {path}: {one_line(error)}.") from error
 
 
 def read_class_table(dataset: Any) -> ClassTable | None:
-    """Return the class table that satseg stored in a raster, or None where there is none.
+    """Return the class table that satseg stored in a raster, or None.
 
     Args:
         dataset: An open rasterio dataset.
@@ -127,13 +127,13 @@ def _describe(
     tags: Mapping[str, str],
     levels: Sequence[Path],
 ) -> bytes:
-    """Return a VRT of a work raster with all that a map has beside its pixels.
+    """Return a VRT of a work raster with the metadata of the map.
 
     ``source`` is an absolute path to the work raster which GDAL can read.
     """
     root = _dataset(rows)
     if scene.crs is not None:
-        # The order of coordinates is that of the transform, (x, y), whatever the authority says.
+        # Coordinates are in the order of the transform, (x, y), whatever axis order the authority defines.
         srs = ElementTree.SubElement(root, "SRS", dataAxisToSRSAxisMapping="1,2")
         srs.text = CRS.from_user_input(scene.crs).to_wkt()
     if not scene.transform.is_identity:
@@ -154,7 +154,7 @@ def _describe(
 
 
 def _describe_overview(rows: WorkRaster) -> Path:
-    """Write a VRT beside an overview that tells GDAL how to read it."""
+    """Write a VRT of an overview beside it."""
     described = rows.path.with_suffix(".vrt")
     root = _dataset(rows)
     for number in range(1, rows.bands + 1):

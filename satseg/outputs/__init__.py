@@ -1,1 +1,1 @@
-"""What becomes of the names that users give to outputs: checked before any work, claimed while they are made."""
+"""Outputs: check before any work that they can be written, and lock them while they are."""

@@ -1,4 +1,4 @@
-"""Outputs belong to one process while they are made: a lock in the hidden work folder of each."""
+"""Locks of outputs, in a hidden work folder beside each, so that only one process writes it at a time."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from filelock import lock_descriptor
 from satseg.errors import OutputError
 
 LOCK = "lock"
-OWNER = "owner.json"  # not in the lock itself, which Windows lets nobody else read
-_LONGEST = 255  # bytes of a file name, nearly everywhere
-_LONGEST_COMMAND = 120  # characters that others are told
-_PATIENCE = 100  # times that a lock may vanish while it is taken
-_THIS_PROCESS = secrets.token_hex(8)  # numbers of processes come again, in containers soon
+OWNER = "owner.json"  # a file of its own: on Windows no other process can read the lock
+_LONGEST = 255  # bytes of a file name on most file systems
+_LONGEST_COMMAND = 120  # characters of a command in messages
+_ATTEMPTS = 100  # to take a lock that another process deletes
+_THIS_PROCESS = secrets.token_hex(8)  # process ids are reused, especially in containers
 
 
 def work_folder(path: Path) -> Path:
-    """Return the hidden folder beside ``path`` in which it is prepared; long names are cut and get a hash."""
+    """Return the hidden folder beside ``path`` in which it is prepared; long names are shortened by a hash."""
     name = f".{path.name}.satseg"
     if len(os.fsencode(name)) > _LONGEST:
         digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:12]
@@ -39,16 +39,16 @@ def work_folder(path: Path) -> Path:
 
 @contextmanager
 def claimed(*paths: Path) -> Iterator[None]:
-    """Keep all other runs from writing these outputs until the block ends.
+    """Lock outputs until the block ends, so that no other run writes them.
 
-    The operating system frees the locks of a process that dies, however that comes about. A work folder goes with its
-    lock, the lock last, unless it holds something to resume from.
+    The operating system releases the locks of a process that dies. Work folders are deleted with their locks, unless
+    they hold something to resume from.
 
     Args:
-        paths: Files or folders. Their parent folders are made if they are missing.
+        paths: Files or folders. Missing parent folders are created.
 
     Raises:
-        OutputError: Another run writes one of them at this moment, or a folder cannot be written.
+        OutputError: Another run is writing one of them, or a folder is not writable.
     """
     held: list[tuple[Path, int]] = []
     try:
@@ -62,7 +62,7 @@ def claimed(*paths: Path) -> Iterator[None]:
 
 @contextmanager
 def joined(path: Path) -> Iterator[None]:
-    """As :func:`claimed`, but a claim that this process has already will do.
+    """Lock an output as :func:`claimed` does, unless this process has locked it already.
 
     Raises:
         OutputError: As :func:`claimed`.
@@ -75,7 +75,7 @@ def joined(path: Path) -> Iterator[None]:
 
 
 def clear(folder: Path) -> None:
-    """Delete all that a work folder holds, except for the lock and the name of its owner.
+    """Delete the contents of a work folder, except the lock and the description of its owner.
 
     Raises:
         OSError: Something cannot be deleted.
@@ -88,23 +88,23 @@ def clear(folder: Path) -> None:
 
 
 def _take(path: Path) -> int:
-    """Return the open lock of an output."""
+    """Take the lock of an output and return its file descriptor."""
     folder = work_folder(path)
-    for attempt in range(_PATIENCE):
+    for attempt in range(_ATTEMPTS):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as error:
-            if isinstance(error, FileNotFoundError) and attempt + 1 < _PATIENCE:
+            if isinstance(error, FileNotFoundError) and attempt + 1 < _ATTEMPTS:
                 continue  # another run has just deleted the folder
             raise OutputError(f"Cannot write to {path.parent}: {error.strerror}.") from error
         if not _locks(lock):
             os.close(lock)
             raise OutputError(
-                f"{path} is being made at this moment, by {_spell(_owner(folder))}.",
-                hint="Wait for it, or name another output.",
+                f"{path} is being written by {_description(_owner(folder))}.",
+                hint="Wait for it, or choose another output.",
             )
-        if not _is_still_there(folder / LOCK, lock):  # whoever had it has deleted it meanwhile
+        if not _is_still_there(folder / LOCK, lock):  # deleted meanwhile by its previous owner
             os.close(lock)
             continue
         try:
@@ -113,11 +113,11 @@ def _take(path: Path) -> int:
             _release(folder, lock)
             raise OutputError(f"Cannot write to {path.parent}: {error.strerror}.") from error
         return lock
-    raise OutputError(f"Cannot write to {path.parent}: {folder.name} is deleted again and again.")
+    raise OutputError(f"Cannot write to {path.parent}: {folder.name} is repeatedly deleted.")
 
 
 def _locks(lock: int) -> bool:
-    """Take a lock, and tell whether no other process has it."""
+    """Try to take a lock; return whether it was free."""
     try:
         return lock_descriptor(lock, blocking=False)
     except OSError:  # a file system without locks
@@ -125,9 +125,9 @@ def _locks(lock: int) -> bool:
 
 
 def _release(folder: Path, lock: int) -> None:
-    """Delete a lock and its folder while the lock is held, so that nobody can get a lock that is being deleted.
+    """Delete a lock and its folder while the lock is held, so that no other process takes a lock being deleted.
 
-    Windows deletes no open file: there the lock is let go first, and stays if another run has opened it by then.
+    Windows cannot delete open files: there the lock is released first, and remains if another run has opened it.
     """
     with suppress(OSError):
         (folder / OWNER).unlink()
@@ -135,14 +135,14 @@ def _release(folder: Path, lock: int) -> None:
         os.close(lock)
     with suppress(OSError):
         (folder / LOCK).unlink()
-    with suppress(OSError):  # it holds something to resume from
+    with suppress(OSError):  # not empty: it holds something to resume from
         folder.rmdir()
     if os.name != "nt":
         os.close(lock)
 
 
 def _is_still_there(path: Path, lock: int) -> bool:
-    if os.name == "nt":  # which deletes no open file
+    if os.name == "nt":  # where open files cannot be deleted
         return True
     try:
         return os.path.samestat(path.stat(), os.fstat(lock))
@@ -157,7 +157,7 @@ def _this_process() -> dict[str, object]:
 
 @lru_cache(maxsize=1)
 def _command(program: str, words: tuple[str, ...]) -> str:
-    """Return a command as others are told of it: it may name thousands of scenes, each of which takes a lock."""
+    """Return the command line for messages, shortened; cached since thousands of scenes may each take a lock."""
     name = Path(program).name or "python"
     if name == "__main__.py":  # python -m satseg
         name = Path(program).parent.name
@@ -166,7 +166,7 @@ def _command(program: str, words: tuple[str, ...]) -> str:
 
 
 def _owner(folder: Path) -> dict[str, object]:
-    """Return what the holder of a lock has written beside it; nothing where there is no lock."""
+    """Return the description of the holder of a lock; empty if there is none."""
     try:
         found = json.loads((folder / OWNER).read_text(encoding="utf-8", errors="replace"))
     except (OSError, ValueError):
@@ -178,7 +178,7 @@ def _is_ours(owner: dict[str, object]) -> bool:
     return owner.get("token") == _THIS_PROCESS
 
 
-def _spell(owner: dict[str, object]) -> str:
+def _description(owner: dict[str, object]) -> str:
     if not owner:
         return "another process"
     place = "" if owner.get("host") == socket.gethostname() else f" on {owner.get('host')}"

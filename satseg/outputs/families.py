@@ -1,9 +1,8 @@
-"""The files that belong to a file: what readers open beside it, by its format.
+"""Sidecar files: files that readers open together with a main file, by its format.
 
-A file that is replaced takes its family along. Else an index, a journal, a mask or pyramids of the file that was there
-before would be read together with the new one. What users make themselves stays: styles (``.qml``, ``.sld``) and
-descriptions (``.qmd``, ``.shp.xml``), from which no reader takes geometries, values or places. A style of satseg's own,
-which the file was written with, goes.
+When a file is replaced, its sidecars are removed. Otherwise an index, a journal, a mask or overviews of the old file
+would be read together with the new one. Files made by users are kept: styles (``.qml``, ``.sld``) and descriptions
+(``.qmd``, ``.shp.xml``), from which readers take neither geometries nor values. A style that satseg wrote is removed.
 """
 
 from __future__ import annotations
@@ -11,36 +10,36 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-_BESIDE_ANY = (".aux.xml",)  # GDAL's own notes: statistics, histograms, metadata, georeference
+_BESIDE_ANY = (".aux.xml",)  # GDAL's statistics, histograms, metadata and georeferencing
 _APPENDED = {
     ".gpkg": ("-wal", "-shm", "-journal"),
     ".tif": (".ovr", ".msk", ".msk.ovr", ".ovr.msk", ".ovr.aux.xml", ".msk.aux.xml", ".vat.dbf", ".vat.cpg"),
 }
-"""What is appended to the whole name, by suffix."""
+"""Endings appended to the whole name, by suffix."""
 
 _SHAPEFILE = "shx dbf prj cpg cst qpj qix sbn sbx fbn fbx ain aih ixs mxs idm ind"
 _REPLACED = {
     ".shp": tuple(f".{ending}" for ending in _SHAPEFILE.split()),
-    ".tif": (".tfw", ".tifw"),  # .wld may be that of another image
+    ".tif": (".tfw", ".tifw"),  # .wld may belong to another image
     ".png": (".pgw", ".pngw"),
 }
-"""What stands in place of the suffix, by suffix."""
+"""Endings that replace the suffix, by suffix."""
 
 STYLE = ".qml"
-"""Stands in place of the suffix of a layer in the name of its style, where QGIS looks for it."""
+"""Suffix of the style of a layer, which QGIS loads with it."""
 
 STYLE_MARK = "<!-- satseg replaces this style with its layer; one that is saved by QGIS stays. -->"
 
 _ERDAS = b"EHFA_HEADER_TAG"
-_HEAD = 1024  # bytes in which a mark stands
+_HEAD = 1024  # bytes in which a mark is searched
 _LONGEST = {".gpkg": "-journal", ".tif": ".aux.xml"}
-"""What is written beside a file and makes its name longer, by suffix."""
+"""Longest ending appended to a name during writing, by suffix."""
 
 
 def family(path: Path) -> list[Path]:
-    """Return the names of all files that readers would open together with a file, whether they exist or not.
+    """Return the names of all possible sidecars of a file, whether they exist or not.
 
-    Suffixes are in lower and in upper case. The file itself is not among them.
+    Suffixes are in lower and upper case.
     """
     suffix = _known(path.suffix)
     appended = [path.name + end for ending in (*_BESIDE_ANY, *_APPENDED.get(suffix, ())) for end in _cases(ending)]
@@ -49,9 +48,9 @@ def family(path: Path) -> list[Path]:
 
 
 def relatives(path: Path) -> list[Path]:
-    """Return those of the :func:`family` that exist, broken links included, and what only its contents tell.
+    """Return the sidecars that exist, including broken links.
 
-    That is what ERDAS notes of a raster, and a style that satseg has written with a GeoPackage.
+    They include files recognised by their contents: metadata of ERDAS for rasters, and styles written by satseg.
     """
     found = [file for file in family(path) if os.path.islink(file) or os.path.isfile(file)]
     notes = [path.with_name(name + end) for name in (path.stem, path.name) for end in (".aux", ".rrd")]
@@ -61,12 +60,12 @@ def relatives(path: Path) -> list[Path]:
 
 
 def longest_name(path: Path) -> str:
-    """Return the longest of the names that are written along with a file, its own included."""
+    """Return the longest name that is written for a file, including its sidecars."""
     return path.name + _LONGEST.get(_known(path.suffix), "")
 
 
 def needs_family(path: Path) -> bool:
-    """Tell whether a file says something else, or nothing, without its family: a Shapefile without its table."""
+    """Tell whether a file is useless without its sidecars, such as a Shapefile without its table."""
     return _known(path.suffix) == ".shp"
 
 
@@ -75,7 +74,7 @@ def _cases(ending: str) -> tuple[str, str]:
 
 
 def _begins(file: Path, head: bytes) -> bool:
-    """Tell whether a file begins like that: one of ERDAS Imagine, and not what LaTeX leaves."""
+    """Tell whether a file begins with given bytes; ``.aux`` may be of ERDAS Imagine or of LaTeX."""
     try:
         with file.open("rb") as opened:
             return opened.read(len(head)) == head
@@ -84,7 +83,7 @@ def _begins(file: Path, head: bytes) -> bool:
 
 
 def _holds(file: Path, mark: str) -> bool:
-    """Tell whether a mark stands near the beginning of a file."""
+    """Tell whether a mark is near the beginning of a file."""
     try:
         with file.open("rb") as opened:
             return mark.encode() in opened.read(_HEAD)

@@ -1,4 +1,4 @@
-"""GeoPackages that are to be replaced: is another program at work in them, and whose is what they hold?"""
+"""Check whether a GeoPackage can be replaced: no other program has it open, and satseg wrote all of its layers."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 from satseg.errors import OutputError
 
 _BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED")
-_PATIENCE = 1.0  # seconds for which another program may look into a file
-_MARK = "SATSEG_SCENE"  # stands in the metadata of every layer that satseg writes
-_STYLES = "layer_styles"  # the table in which QGIS keeps styles
-_OWN_STYLE = "Colours of the classes"  # description of that which satseg once wrote there
+_PATIENCE = 1.0  # seconds to wait for another program that has locked a file
+_MARK = "SATSEG_SCENE"  # in the metadata of every layer that satseg writes
+_STYLES = "layer_styles"  # table in which QGIS stores styles
+_OWN_STYLE = "Colours of the classes"  # description of styles that earlier versions of satseg wrote there
 _STYLE_COLUMNS = (
     "f_table_catalog TEXT(256)",
     "f_table_schema TEXT(256)",
@@ -32,49 +32,47 @@ _OWN_TABLES = ("gpkg_*", "rtree_*", "sqlite_*", _STYLES, "ogr_empty_table")
 
 
 def check_replaceable(path: Path) -> None:
-    """Refuse to replace a GeoPackage that is in use, or holds more than satseg's own layers.
+    """Refuse to replace a GeoPackage that is in use, or has layers that satseg did not write.
 
     Args:
-        path: The file; it need not exist. What is no database is replaced like any file.
+        path: The file; it need not exist. A file that is not a database may be replaced.
 
     Raises:
-        OutputError: Another program has it open and could write into what is replaced; or it holds tables of others,
-            which would be lost.
+        OutputError: Another program has it open, or it has tables of others, which would be lost.
     """
     settle(path)
     foreign = foreign_tables(path)
     if foreign:
         raise OutputError(
-            f"The GeoPackage {path} holds what satseg did not write, and it would be lost: {_listed(foreign)}.",
-            hint="Name another file; satseg replaces GeoPackages of its own only.",
+            f"The GeoPackage {path} has tables that satseg did not write, which would be lost: {_listed(foreign)}.",
+            hint="Choose another file; satseg replaces only GeoPackages that it wrote.",
         )
 
 
 def settle(path: Path) -> None:
-    """Bring what stands in the journal of a GeoPackage into it, so that it is one whole file without relatives.
+    """Merge the journal of a GeoPackage into it, so that it is a single file.
 
     Raises:
-        OutputError: Another program has it open: it reads or writes at this moment, or keeps the journal that programs
-            share (``-wal``).
+        OutputError: Another program has it open: it is reading or writing, or keeps a shared journal (``-wal``).
     """
     if not path.is_file():
         return
     try:
         with _opened(path, "rw") as database:
-            # SQLite does both only where it is alone in the file: the first one ends the journal that programs share.
+            # SQLite permits both only to the sole user of a file; the first one removes the shared journal.
             database.execute("PRAGMA journal_mode = DELETE")
             database.execute("BEGIN EXCLUSIVE")
             database.execute("ROLLBACK")
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorname", "").startswith(_BUSY):
             raise OutputError(
-                f"Another program has {path} open, so that it cannot be replaced.",
-                hint="Close the layer there (in QGIS: remove it, or end editing), or name another output.",
-            ) from error  # anything else: it is broken, or no database
+                f"Another program has {path} open, so it cannot be replaced.",
+                hint="Close the layer there (in QGIS: remove it, or stop editing), or choose another output.",
+            ) from error  # any other error: it is damaged, or not a database
 
 
 def foreign_tables(path: Path) -> list[str]:
-    """Return the tables and views of a GeoPackage that satseg did not write, sorted; none where it is no database."""
+    """Return the tables and views of a GeoPackage that satseg did not write, sorted; empty if it is not a database."""
     if not path.is_file():
         return []
     try:
@@ -98,16 +96,16 @@ def _own_layers(database: sqlite3.Connection) -> set[str]:
             (_MARK,),
         )
         return {name for (name,) in rows}
-    except sqlite3.Error:  # no metadata at all
+    except sqlite3.Error:  # no metadata
         return set()
 
 
 def carry_styles(old: Path, new: Path) -> None:
-    """Bring the styles that users have saved in a GeoPackage with QGIS into the one that will replace it.
+    """Copy the styles that users saved in a GeoPackage with QGIS to the one that replaces it.
 
     Args:
-        old: The file that is replaced; it need not exist, or be a database.
-        new: What takes its place; styles of the layers that it holds go into it.
+        old: The file to be replaced; it need not exist, or be a database.
+        new: Its replacement, which gets the styles of its layers.
     """
     names = [column.split()[0] for column in _STYLE_COLUMNS]
     saved = _saved_styles(old, names)
@@ -129,7 +127,7 @@ def carry_styles(old: Path, new: Path) -> None:
 
 
 def _saved_styles(path: Path, names: list[str]) -> list[tuple[object, ...]]:
-    """Return the rows of the table of styles, with those columns; none where there is no such table."""
+    """Return the rows of the table of styles, with the given columns; empty if there is no such table."""
     if not path.is_file():
         return []
     try:

@@ -1,4 +1,4 @@
-"""Where files lie, whatever they are called: through links, and on file systems that ignore case."""
+"""Identify files independently of their names: through links, and on case-insensitive file systems."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from satseg.outputs import families
 
 
 def places(path: Path, *, family: bool = False) -> set[Hashable]:
-    """Return what identifies a file: equal names and links to one file have one of these in common.
+    """Return identifiers of a file; equal files have at least one in common.
 
-    A file that exists is known by its number (inode), so that hard links are found out; any file by :func:`names_of`.
+    An existing file is identified by its inode, also through hard links, and any file by :func:`names_of`.
 
     Args:
         path: The file; it need not exist.
-        family: Whether what is read together with it counts as well.
+        family: Whether its sidecars are included.
     """
     found = names_of(path, family=family)
     for member in _members(path, family):
@@ -30,19 +30,19 @@ def places(path: Path, *, family: bool = False) -> set[Hashable]:
 
 
 def names_of(path: Path, *, family: bool = False) -> set[Hashable]:
-    """Return what identifies a file before and after it is made or replaced, which changes its number.
+    """Return identifiers of a file that do not change when it is created or replaced.
 
-    That is the number of the folder above it that exists, and the names from there on.
+    They are the inode of the nearest existing folder and the names from there on.
 
     Args:
         path: The file; it need not exist.
-        family: Whether what is read together with it counts as well.
+        family: Whether its sidecars are included.
     """
     return {_name_of(member) for member in _members(path, family)}
 
 
 def is_within(path: Path, folder: Path) -> bool:
-    """Tell whether a file is the folder or lies in it, at any depth."""
+    """Tell whether a path is a folder or lies in it, at any depth."""
     try:
         wanted = folder.stat()
     except OSError:
@@ -69,17 +69,17 @@ def _name_of(path: Path) -> Hashable:
 def _resolved(path: Path) -> Path:
     try:
         return path.resolve()
-    except (OSError, RuntimeError, ValueError):  # a link to itself; a name too long, or with a NUL
+    except (OSError, RuntimeError, ValueError):  # a circular link; a name that is too long, or has a NUL
         return path.absolute()
 
 
 @lru_cache(maxsize=256)
 def ignores_case(folder: str, changed: int = 0) -> bool:
-    """Tell whether names in a folder are the same in capitals, by an entry that it has.
+    """Tell whether names in a folder are case-insensitive, by testing one of its entries.
 
     Args:
-        folder: The folder. Where nothing in it has letters, the folder's own name tells.
-        changed: When it was changed last.
+        folder: The folder. If no entry has letters, the name of the folder itself is tested.
+        changed: Time of its last change, which invalidates the cache.
     """
     try:
         with os.scandir(folder) as entries:

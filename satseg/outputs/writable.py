@@ -1,4 +1,4 @@
-"""Can an output be written at all? Asked before any work, rather than found out at its end."""
+"""Check before any work that an output can be written, rather than fail at the end."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from satseg.outputs.geopackage import check_replaceable
 
 
 def check_file(path: Path) -> None:
-    """Refuse an output file that cannot be written, or that would destroy what is not satseg's to replace.
+    """Refuse an output file that cannot be written, or would overwrite files of others.
 
     Args:
-        path: The file; it need not exist, and neither need the folders above it. Nothing is written.
+        path: The file; neither it nor its folders need exist. Nothing is written.
 
     Raises:
-        OutputError: It says what stands in the way.
+        OutputError: It cannot be written.
     """
     if os.path.isdir(path):
         raise OutputError(f"The output {path} is a folder.")
     if os.path.exists(path) and not os.path.isfile(path):
-        raise OutputError(f"The output {path} is no plain file.")
+        raise OutputError(f"The output {path} is not a regular file.")
     _check_place(path)
     for file in (path, *relatives(path)):
         _check_removable(file)
@@ -38,44 +38,42 @@ def check_folder(path: Path, *, replaced: bool = False) -> None:
 
     Args:
         path: The folder; it need not exist. Nothing is written.
-        replaced: Whether another folder will take its place, which a mount point or the current folder does not allow.
+        replaced: Whether it will be replaced, which is impossible for mount points and the current folder.
 
     Raises:
-        OutputError: It says what stands in the way.
+        OutputError: It cannot be written.
     """
     if os.path.exists(path) and not os.path.isdir(path):
-        raise OutputError(f"The output {path} is a file.", hint="Choose another folder with -o.")
+        raise OutputError(f"The output {path} is a file.", hint="Choose a folder with `output`.")
     if replaced and (path.name in ("", "..") or os.path.ismount(path)):
-        raise OutputError(f"The output {path} is no folder that can be replaced.", hint="Name a new one: -o tiles")
+        raise OutputError(f"The output folder {path} cannot be replaced.", hint="Choose a new one: `output='tiles'`")
     _check_place(path)
     if os.path.isdir(path) and not os.access(path, os.W_OK | os.X_OK):
-        raise OutputError(f"The folder {path} may not be written to.", hint="Choose another one with -o.")
+        raise OutputError(f"The folder {path} is not writable.", hint="Choose another one with `output`.")
 
 
 def _check_place(path: Path) -> None:
     if "\0" in str(path):
-        raise OutputError(f"The output {str(path)!r} has a NUL in its name, which no file can have.")
+        raise OutputError(f"The output {str(path)!r} has a NUL in its name, which is not allowed.")
     above = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
     if not above.is_dir():
-        raise OutputError(f"The output {path} would lie in {above}, which is no folder.")
+        raise OutputError(f"The output {path} would be in {above}, which is not a folder.")
     if not os.access(above, os.W_OK | os.X_OK):
-        reason = "is on a file system that is read-only" if _is_read_only(above) else "may not be written to"
-        raise OutputError(
-            f"The output {path} would lie in {above}, which {reason}.", hint="Choose another folder for it."
-        )
+        reason = "is on a read-only file system" if _is_read_only(above) else "is not writable"
+        raise OutputError(f"The output {path} would be in {above}, which {reason}.", hint="Choose another folder.")
     limit = _longest_name(above)
     names = {*path.absolute().relative_to(above).parts, longest_name(path), work_folder(path).name}
     longest = max((os.fsencode(name) for name in names), key=len)
     if len(longest) > limit:
         raise OutputError(
-            f"The name {path.name} is too long: with what belongs to it, it has {len(longest)} bytes, and {above} "
-            f"takes {limit}.",
+            f"The name {path.name} is too long: with the endings of temporary files it has {len(longest)} bytes, and "
+            f"{above} allows {limit}.",
             hint="Choose a shorter name.",
         )
 
 
 def _check_removable(file: Path) -> None:
-    """In a folder like /tmp, only the owner of a file may replace it."""
+    """Refuse files of other users in folders like /tmp, where only the owner may replace a file."""
     try:
         owner, folder = file.lstat().st_uid, file.parent.stat()
     except OSError:
@@ -86,14 +84,14 @@ def _check_removable(file: Path) -> None:
 
 
 def _check_orphans(path: Path) -> None:
-    """A table without a Shapefile is somebody's table, and a projection may be that of an image."""
-    if not needs_family(path) or path.exists() or work_folder(path).exists():  # the last: a kill while it was replaced
+    """Refuse to overwrite a ``.dbf`` or ``.prj`` without a Shapefile, which may belong to something else."""
+    if not needs_family(path) or path.exists() or work_folder(path).exists():  # the last: interrupted while replacing
         return
     own = [file for file in relatives(path) if file.suffix.lower() in (".dbf", ".prj")]
     if own:
         raise OutputError(
-            f"The output {path} would replace {own[0]}, which belongs to no Shapefile of that name.",
-            hint="Name another output, or move it away.",
+            f"The output {path} would replace {own[0]}, which does not belong to a Shapefile.",
+            hint="Choose another output, or move that file.",
         )
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from satseg.files.mmap_arrays import own_pages
+from satseg.files.mmap_arrays import mmap_array
 
 VOID = -1
 """Value of pixels without polygons: nodata, outside, classes left out."""
@@ -127,16 +127,16 @@ def new_map(
         above=np.full(width + 2, VOID, dtype=np.int32),
         labels=np.full(width + 2, NONE, dtype=np.int32),
         hanging=np.full(width + 1, NONE, dtype=np.int32),
-        vertices=own_pages((slots, VERTEX_COLUMNS), dtype=np.int32),
-        fresh=own_pages(slots, dtype=np.int32),
-        pinches=own_pages(slots, dtype=np.int64),
+        vertices=mmap_array((slots, VERTEX_COLUMNS), dtype=np.int32),
+        fresh=mmap_array(slots, dtype=np.int32),
+        pinches=mmap_array(slots, dtype=np.int64),
         free_vertices=np.arange(slots, dtype=np.int32),
-        regions=own_pages((slots, REGION_COLUMNS), dtype=np.int32),
+        regions=mmap_array((slots, REGION_COLUMNS), dtype=np.int32),
         free_regions=np.arange(slots, dtype=np.int32),
-        pixels=own_pages(slots, dtype=np.int64),
-        outline=own_pages(slots, dtype=np.int64),
-        histograms=own_pages((slots if confidence else 0, 256), dtype=np.uint32),
-        closed=own_pages(slots, dtype=np.int32),
+        pixels=mmap_array(slots, dtype=np.int64),
+        outline=mmap_array(slots, dtype=np.int64),
+        histograms=mmap_array((slots if confidence else 0, 256), dtype=np.uint32),
+        closed=mmap_array(slots, dtype=np.int32),
         families=np.arange(2 * (width + 2), dtype=np.int32),
         counters=np.array([0, slots, slots, 0, 0, lattice, by, 0, flag], dtype=np.int64),
     )
@@ -174,7 +174,7 @@ def _more_regions(state: PlanarMap) -> PlanarMap:
 
 
 def _doubled(table: np.ndarray) -> np.ndarray:
-    larger = own_pages((2 * len(table), *table.shape[1:]), dtype=table.dtype)
+    larger = mmap_array((2 * len(table), *table.shape[1:]), dtype=table.dtype)
     larger[: len(table)] = table
     return larger
 

@@ -59,14 +59,14 @@ def test_a_file_that_ends_early_is_told_by_what_is_missing(tmp_path: Path) -> No
     path.write_bytes(path.read_bytes()[:-600])
     with Scene.open(path) as scene, pytest.raises(SceneError, match=r"got \d+ bytes, expected \d+") as caught:
         scene.read(rasterio.windows.Window(0, 0, 64, 64))
-    assert "ends early" in caught.value.hint
+    assert "truncated" in caught.value.hint
 
 
 @pytest.mark.parametrize(
     ("told", "hint"),
     [
-        ("Unsupported JPEG data precision 12", "lacks what its pixels are compressed with"),
-        ("'utf-8' codec can't decode byte 0xe4 in position 0: unexpected end of data", "CP1252 into NAME.cpg"),
+        ("Unsupported JPEG data precision 12", "does not support its compression"),
+        ("'utf-8' codec can't decode byte 0xe4 in position 0: unexpected end of data", "CP1252, to NAME.cpg"),
         ("Unable to open a.shx. Set SHAPE_RESTORE_SHX config option to YES", "copy all files of the Shapefile"),
         ("Nonlinear geometry types are not currently supported.", "CONVERT_TO_LINEAR"),
         ("database disk image is malformed", "damaged"),

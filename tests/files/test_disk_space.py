@@ -16,7 +16,7 @@ def test_what_fits_passes_in_folders_that_do_not_exist_yet(tmp_path: Path) -> No
 
 def test_what_does_not_fit_is_refused_with_numbers(tmp_path: Path) -> None:
     free = shutil.disk_usage(tmp_path).free
-    with pytest.raises(OutputError, match=r"not enough room in .*/out: up to 1 PB will be needed, .* are free"):
+    with pytest.raises(OutputError, match=r"not enough disk space in .*/out: up to 1 PB are needed, .* are free"):
         require_space({tmp_path / "out": 10**15})
     with pytest.raises(OutputError, match=r"/a and .*/b: up to"):  # each would fit, but they share a disk
         require_space({tmp_path / "a": int(free * 0.7), tmp_path / "b": int(free * 0.7)})

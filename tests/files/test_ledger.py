@@ -43,8 +43,8 @@ def test_an_input_is_no_output_whatever_it_is_called(
     (tmp_path / "link.tif").symlink_to(file)
     (tmp_path / "hard.tif").hardlink_to(file)
     (tmp_path / "folder").mkdir()
-    assert "is read, too" in refused([file], name)
-    assert "is read, too" in refused([name], file)
+    assert "is also an input" in refused([file], name)
+    assert "is also an input" in refused([name], file)
 
 
 def test_members_of_mosaics_are_inputs_through_as_many_as_there_are(tmp_path: Path) -> None:
@@ -54,22 +54,22 @@ def test_members_of_mosaics_are_inputs_through_as_many_as_there_are(tmp_path: Pa
     outer = write_mosaic(tmp_path / "outer.vrt", [(str(inner), inner)])
     told = refused([outer], file)
     assert f"as {file} of {outer}" in told
-    assert "is read, too" in refused([f"vrt://{outer}?bands=1"], file)
+    assert "is also an input" in refused([f"vrt://{outer}?bands=1"], file)
 
 
 @pytest.mark.parametrize("name", ["{}", "{}|layername=points", "GPKG:{}:points"])
 def test_layers_and_prefixes_are_no_part_of_the_name(tmp_path: Path, name: str) -> None:
     path = tmp_path / "areas.gpkg"
     geopandas.GeoDataFrame(geometry=[Point(0, 0)], crs="EPSG:4326").to_file(path, layer="points")
-    assert "is read, too" in refused([name.format(path)], path)
+    assert "is also an input" in refused([name.format(path)], path)
 
 
 def test_a_raster_in_a_geopackage_is_an_input(tmp_path: Path) -> None:
     path = tmp_path / "pic.gpkg"
     file = write_scene(tmp_path / "a.tif", numbered(3, 16, 16, "uint8"))
     rasterio.shutil.copy(file, path, driver="GPKG")
-    assert "is read, too" in refused([f"GPKG:{path}:pic"], path)
-    with pytest.raises(UsageError, match="is read, too"):
+    assert "is also an input" in refused([f"GPKG:{path}:pic"], path)
+    with pytest.raises(UsageError, match="is also an input"):
         vectorize(path, output=path, settings=VectorizeSettings(band=1, threshold=100))
 
 
@@ -77,7 +77,7 @@ def test_what_belongs_to_an_input_is_not_replaced(tmp_path: Path) -> None:
     file = tmp_path / "a.asc"
     file.write_text("ncols 1\nnrows 1\nxllcorner 0\nyllcorner 0\ncellsize 1\n1\n")
     (tmp_path / "a.prj").write_text('LOCAL_CS["here"]')
-    with pytest.raises(UsageError, match=r"would replace .*a\.prj, which is read as"):
+    with pytest.raises(UsageError, match=r"would replace .*a\.prj, which belongs to the input"):
         Ledger([file]).write(tmp_path / "a.shp")
     Ledger([file]).write(tmp_path / "a.gpkg")
     (tmp_path / "a.shp").touch()  # then it is the Shapefile's
@@ -89,7 +89,7 @@ def test_an_input_that_is_named_is_nobodys_sidecar(tmp_path: Path, there: bool) 
     overviews = scene(tmp_path / "map.tif.ovr")
     if there:
         scene(tmp_path / "map.tif")
-    with pytest.raises(UsageError, match=r"would replace .*map\.tif\.ovr, which is read as"):
+    with pytest.raises(UsageError, match=r"would replace .*map\.tif\.ovr, which belongs to the input"):
         Ledger([overviews]).write(tmp_path / "map.tif")
 
 
@@ -106,7 +106,7 @@ def test_an_output_of_this_run_is_no_later_input(tmp_path: Path) -> None:
     ledger = Ledger([scene(tmp_path / "a.tif")])
     ledger.write(tmp_path / "b.tif", "the map of a.tif")
     scene(tmp_path / "b.tif")
-    with pytest.raises(UsageError, match=r"b\.tif is read, but this run writes it: the map of a\.tif"):
+    with pytest.raises(UsageError, match=r"b\.tif is an input, but this run writes it: the map of a\.tif"):
         ledger.read(tmp_path / "b.tif")
 
 
@@ -122,7 +122,7 @@ def test_a_folder_that_holds_an_input_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "tiles" / "images").mkdir(parents=True)
     file = scene(tmp_path / "tiles" / "images" / "a.tif")
     (tmp_path / "link.tif").symlink_to(file)
-    with pytest.raises(UsageError, match="lies in the output folder"):
+    with pytest.raises(UsageError, match="is in the output folder"):
         Ledger([tmp_path / "link.tif"]).replace_folder(tmp_path / "tiles")
     Ledger([file]).replace_folder(tmp_path / "others")
 
@@ -139,7 +139,7 @@ def test_the_map_of_one_scene_is_not_another_scene(tmp_path: Path) -> None:
     north, other = scene(tmp_path / "north.tif"), scene(tmp_path / "north_map.tif")
     names = OutputNames((str(tmp_path / "{stem}_map.tif"),))
     for order in ([north, other], [other, north]):
-        with pytest.raises(UsageError, match=r"north_map\.tif is read, too"):
+        with pytest.raises(UsageError, match=r"north_map\.tif is also an input"):
             claims(names, order)
     streamed = Outputs(names, None)
     with pytest.raises(UsageError, match="may be a scene which is still to come"):
@@ -156,7 +156,7 @@ def test_nothing_is_begun_where_the_area_of_interest_would_be_overwritten(tmp_pa
     area = tmp_path / "areas.gpkg"
     geopandas.GeoDataFrame(geometry=[Point(0, 0)], crs="EPSG:4326").to_file(area, layer="x")
     work = dry_run_scenes if dry else predict_scenes
-    with pytest.raises(UsageError, match=r"areas\.gpkg is read, too"):
+    with pytest.raises(UsageError, match=r"areas\.gpkg is also an input"):
         work(
             [scene(tmp_path / "a.tif")],
             output=area,

@@ -109,7 +109,7 @@ def test_columns_are_found_by_name(tmp_path: Path) -> None:
         ("value,class\n,a\n", "Line 2 of .* has no value"),
         ("value,class\n1,a\n1,b\n", "'1' has two classes in `class_map`: 'a' and 'b'"),
         ("value,class\nKartofler, spise-,a\n", "Line 2 of .* has 3 cells, but there are 2 columns"),
-        ('value,class\n1,"a\n', "is no CSV"),
+        ('value,class\n1,"a\n', "is not valid CSV"),
         ("value,class,colour\n1,a,red\n", "colour of the class 'a' in line 2 of .* is 'red', not #rrggbb"),
         ("value,class,colour\n1,a,#ff0000\n2,a,#00ff00\n", "'a' has two colours"),
     ],

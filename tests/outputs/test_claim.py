@@ -48,7 +48,7 @@ def test_the_second_run_is_told_who_has_the_output(tmp_path: Path) -> None:
     process = hold(first, second)
     try:
         for claim in (claimed, joined):
-            with pytest.raises(OutputError, match=rf"b\.gpkg is being made .* by process {process.pid} \(") as refused:
+            with pytest.raises(OutputError, match=rf"b\.gpkg is being written by process {process.pid} \(") as refused:
                 claim(second).__enter__()
             assert refused.value.hint is not None
     finally:
@@ -67,7 +67,7 @@ def test_a_claim_ends_with_its_process(tmp_path: Path) -> None:
 
 def test_where_one_output_is_taken_none_is_claimed(tmp_path: Path) -> None:
     with claimed(tmp_path / "b"):
-        with pytest.raises(OutputError, match="b is being made"), claimed(tmp_path / "a", tmp_path / "b"):
+        with pytest.raises(OutputError, match="b is being written"), claimed(tmp_path / "a", tmp_path / "b"):
             pass
         with claimed(tmp_path / "a"):
             pass
@@ -78,7 +78,7 @@ def test_a_claim_of_this_process_is_joined_and_not_taken_twice(tmp_path: Path) -
     with claimed(path):
         with joined(path):
             pass
-        with pytest.raises(OutputError, match="a is being made"), claimed(path):
+        with pytest.raises(OutputError, match="a is being written"), claimed(path):
             pass
         assert (work_folder(path) / LOCK).exists()
     assert list(tmp_path.iterdir()) == []

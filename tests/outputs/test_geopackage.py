@@ -70,7 +70,7 @@ def test_layers_of_others_are_named(tmp_path: Path) -> None:
         write(path, name, own=False, append=True)
     before = path.read_bytes()
     assert foreign_tables(path) == ["rivers", "roads"]
-    with pytest.raises(OutputError, match=r"a\.gpkg holds what satseg did not write, .* lost: rivers, roads\."):
+    with pytest.raises(OutputError, match=r"a\.gpkg has tables that satseg did not write, .* lost: rivers, roads\."):
         check_replaceable(path)
     assert path.read_bytes() == before
 

@@ -24,10 +24,10 @@ def test_a_folder_and_a_file_are_not_taken_for_each_other(tmp_path: Path) -> Non
     with pytest.raises(OutputError, match="file is a file"):
         check_folder(tmp_path / "file")
     for check in (check_file, check_folder):
-        with pytest.raises(OutputError, match=r"would lie in .*file, which is no folder"):
+        with pytest.raises(OutputError, match=r"would be in .*file, which is not a folder"):
             check(tmp_path / "file" / "new" / "a.tif")
     os.mkfifo(tmp_path / "pipe.tif")
-    with pytest.raises(OutputError, match="no plain file"):
+    with pytest.raises(OutputError, match="not a regular file"):
         check_file(tmp_path / "pipe.tif")
 
 
@@ -35,11 +35,11 @@ def test_rights_are_asked_for_before(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "a.tif").touch()
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)  # root may do anything
     for name in ("a.tif", "new/b.tif"):
-        with pytest.raises(OutputError, match=rf"{name} would lie in {tmp_path}, which may not be written to"):
+        with pytest.raises(OutputError, match=rf"{name} would be in {tmp_path}, which is not writable"):
             check_file(tmp_path / name)
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path / "tiles")
     (tmp_path / "tiles").mkdir()
-    with pytest.raises(OutputError, match="tiles may not be written to"):
+    with pytest.raises(OutputError, match="tiles is not writable"):
         check_folder(tmp_path / "tiles")
 
 
@@ -49,7 +49,7 @@ def test_names_have_room_for_what_is_written_beside(tmp_path: Path, name: str, f
     check_file(path)
     with staged(path) as work:
         work.touch()
-    with pytest.raises(OutputError, match=r"too long: .* 256 bytes, and .* takes 255"):
+    with pytest.raises(OutputError, match=r"too long: .* 256 bytes, and .* allows 255"):
         check_file(tmp_path / name.format("a" * (fits + 1)))
     with pytest.raises(OutputError, match="too long"):
         check_file(tmp_path / ("a" * 256) / name.format("a"))
@@ -68,7 +68,7 @@ def test_geopackages_of_others_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a.dbf", "a.DBF", "a.prj"])
 def test_a_table_without_a_shapefile_is_kept(tmp_path: Path, name: str) -> None:
     (tmp_path / name).touch()
-    with pytest.raises(OutputError, match=rf"would replace .*{name}, which belongs to no Shapefile"):
+    with pytest.raises(OutputError, match=rf"would replace .*{name}, which does not belong to a Shapefile"):
         check_file(tmp_path / "a.shp")
     check_file(tmp_path / "a.gpkg")
     (tmp_path / "a.shp").touch()

@@ -69,16 +69,16 @@ def test_no_output_is_written_while_another_run_makes_one(
     tmp_path: Path, work: Callable[[Path], object], taken: str
 ) -> None:
     with claimed(tmp_path / taken):
-        with pytest.raises(OutputError, match=rf"{taken} is being made at this moment, by process \d+ \("):
+        with pytest.raises(OutputError, match=rf"{taken} is being written by process \d+ \("):
             work(tmp_path)
         left = {path.name for path in tmp_path.iterdir()}
     assert left <= {"scene.tif", "classes.tif", "labels.gpkg", f".{taken}.satseg"}
 
 
 def test_a_run_trains_alone_in_its_folder(tmp_path: Path, bright_tiles: Path) -> None:
-    with claimed(tmp_path / "run"), pytest.raises(OutputError, match="run is being made at this moment"):
+    with claimed(tmp_path / "run"), pytest.raises(OutputError, match="run is being written"):
         train(bright_tiles, output=tmp_path / "run", steps=1, threads=1, pictures=False)
     assert not (tmp_path / "run").exists()
     run(bright_tiles, tmp_path / "run", steps=1)
-    with claimed(tmp_path / "run"), pytest.raises(OutputError, match="run is being made at this moment"):
+    with claimed(tmp_path / "run"), pytest.raises(OutputError, match="run is being written"):
         run(bright_tiles, tmp_path / "run", steps=1, resume=True)

@@ -245,7 +245,7 @@ def test_a_full_disk_is_said_and_leaves_what_was_there(tmp_path: Path, monkeypat
 def test_a_disk_that_is_too_small_is_noticed_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scene = write_scene(tmp_path / "scene.tif", ramp())
     monkeypatch.setattr("satseg.files.disk_space.shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
-    with pytest.raises(OutputError, match="not enough room"):
+    with pytest.raises(OutputError, match="not enough disk space"):
         classes_of(mapper(), scene, tmp_path)
 
 

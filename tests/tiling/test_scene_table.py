@@ -138,7 +138,7 @@ def test_rows_without_labels_are_left_out_and_columns_that_nobody_reads_are_name
             "",
         ),
         ("scene,labels\na.tif,m.tif,x\n", "Line 2 of .* has 3 cells, but there are 2 columns", ""),
-        ('scene,labels\na.tif,"m.tif\n', "is no CSV", ""),
+        ('scene,labels\na.tif,"m.tif\n', "is not valid CSV", ""),
     ],
 )
 def test_tables_that_make_no_sense_are_told(folder: Path, text: str, match: str, hint: str) -> None:

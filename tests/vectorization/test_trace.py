@@ -1,6 +1,6 @@
 """The tracer: the same polygons as GDAL's, as a valid coverage, however the rows arrive.
 
-Covers ``scan``, ``rings``, ``regions``, ``planar``, ``confidence`` and ``pieces``.
+Covers ``scan``, ``rings``, ``regions``, and ``planar``.
 """
 
 from __future__ import annotations

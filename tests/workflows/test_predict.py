@@ -324,12 +324,12 @@ def test_no_output_is_written_twice_or_over_an_input(tmp_path: Path, checkpoint:
     twice = OutputNames((str(tmp_path / "map.tif"),), confidence=str(tmp_path / "x" / ".." / "map.tif"))
     with pytest.raises(UsageError, match="is named twice"):
         predict(path, model=checkpoint, output=twice, settings=SMALL)
-    with pytest.raises(UsageError, match="is read, too"):
+    with pytest.raises(UsageError, match="is also an input"):
         predict(path, model=checkpoint, output="area.gpkg", settings=replace(SMALL, aoi="area.gpkg"))
     (tmp_path / "folder.tif").mkdir()
     with pytest.raises(OutputError, match="is a folder"):
         predict(path, model=checkpoint, output=tmp_path / "folder.tif", settings=SMALL)
-    with pytest.raises(OutputError, match="which is no folder"):
+    with pytest.raises(OutputError, match="which is not a folder"):
         predict(path, model=checkpoint, output=path / "map.tif", settings=SMALL)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["folder.tif", "scene.tif"]
 

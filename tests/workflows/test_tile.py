@@ -181,7 +181,7 @@ def test_only_a_tile_set_is_replaced(tmp_path: Path, scene: Path, labels: Path, 
 def test_a_scene_in_the_folder_that_is_replaced_is_kept(tmp_path: Path, scene: Path, labels: Path) -> None:
     tile([scene], labels=labels, output=tmp_path / "tiles", settings=TileSettings(size=64))
     image = min((tmp_path / "tiles" / "images").iterdir())
-    with pytest.raises(UsageError, match="lies in the output folder"):
+    with pytest.raises(UsageError, match="is in the output folder"):
         tile([image], labels=labels, output=tmp_path / "tiles", settings=TileSettings(size=32, overwrite=True))
     assert image.exists()
 
