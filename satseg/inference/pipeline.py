@@ -26,7 +26,7 @@ from satseg.raster.scene import Scene
 from satseg.records import MapLayer, Plan, Progress, ProgressEvent, Rows, no_progress
 
 _AHEAD = 2  # batches that are ready before the network asks for them
-_HALO_SHARE = 0.25  # of the budget; slabs of the scene have the rest
+_HALO_SHARE = 0.25  # of the budget; the cache of scene chunks has the rest
 _JOINED = 4096  # columns of a cell that is written to disk
 
 
@@ -142,12 +142,12 @@ def blend_windows(
         stack.enter_context(torch_threads(1))  # blending is light, and every core has its stream
         halo_budget = int(conditions.budget * _HALO_SHARE)
         halos = stack.enter_context(SpillStore(halo_budget, conditions.scratch))
-        slabs = stack.enter_context(SpillStore(conditions.budget - halo_budget, conditions.scratch))
+        chunks = stack.enter_context(SpillStore(conditions.budget - halo_budget, conditions.scratch))
         register = Register(
             plan, network.device, halos, first_row=first_row, end_row=end_row, with_disagreement=with_disagreement
         )
         batches = range(begin, end, plan.batch_size)
-        reading = read_batches(open_scene, plan, conditions, slabs, batches, watch=watch)
+        reading = read_batches(open_scene, plan, conditions, chunks, batches, watch=watch)
         ready = stack.enter_context(closing(run_ahead(reading, ahead=_AHEAD)))
         forward = _Forward(network, plan, watch)
         passes = read_ahead(forward, ready, workers=plan.streams, ahead=plan.streams, begin=forward.begin)

@@ -19,11 +19,11 @@ from satseg.raster.scene import Scene
 from satseg.raster.values import Oddity, ValueRange
 from satseg.records import SceneInfo
 
-_SLAB_ROWS = 256  # at least, so that strips of a row each are read many at a time
-_CHUNK = 2048  # columns that a slab has at least
+_ROWS = 256  # rows of a chunk, at least, so that many one-row strips are read at once
+_LEAST_COLUMNS = 2048  # columns of a chunk
 _LEAST_ROWS = 4
-_SLAB_BYTES = 2**17  # bytes that a slab has about at least, so that few are held
-_READ_BYTES = 2**20  # read at once, where the blocks allow
+_BYTES = 2**17  # approximate minimum size of a chunk, which limits their number
+_READ_BYTES = 2**20  # size of a read, as far as blocks allow
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,14 +48,14 @@ OddValues = Callable[[Oddity], None]
 
 @dataclass(frozen=True)
 class BlockGrid:
-    """How a scene is cut into slabs, the pieces in which it is read and held.
+    """The division of a scene into chunks, in which it is read and cached.
 
-    Slabs are made of whole blocks of the file. A file in strips is read in full width and cut in memory.
+    Chunks consist of whole blocks of the file. A file in strips is read in full width and split in memory.
 
     Args:
-        rows: Rows of a slab.
-        columns: Columns of a slab.
-        together: Slabs side by side that are read at once.
+        rows: Rows of a chunk.
+        columns: Columns of a chunk.
+        together: Adjacent chunks that are read at once.
     """
 
     rows: int
@@ -64,20 +64,20 @@ class BlockGrid:
 
     @classmethod
     def for_scene(cls, info: SceneInfo, block: tuple[int, int]) -> BlockGrid:
-        """Choose slabs for a scene whose file has blocks of ``block`` rows and columns."""
+        """Choose chunks for a scene whose file has blocks of ``block`` rows and columns."""
         pixel = len(info.bands) * np.dtype(info.bands.dtype).itemsize
         block_rows, block_columns = min(block[0], info.height), min(block[1], info.width)
         if block_columns < info.width:
-            rows = block_rows * max(_SLAB_ROWS // block_rows, 1)
-            return cls(rows, block_columns * -(-_CHUNK // block_columns), 1)
-        # Not too few rows: a window would be put together from so many slabs that memory does not hold them at once.
+            rows = block_rows * max(_ROWS // block_rows, 1)
+            return cls(rows, block_columns * -(-_LEAST_COLUMNS // block_columns), 1)
+        # At least a few rows: else a window consists of more chunks than memory holds at once.
         fitting = max(_READ_BYTES // (pixel * info.width), _LEAST_ROWS)
-        rows = block_rows * max(min(fitting, _SLAB_ROWS) // block_rows, 1)
-        columns = max(_CHUNK, _SLAB_BYTES // (rows * pixel))
+        rows = block_rows * max(min(fitting, _ROWS) // block_rows, 1)
+        columns = max(_LEAST_COLUMNS, _BYTES // (rows * pixel))
         return cls(rows, columns, -(-info.width // columns))
 
     def covering(self, window: Window) -> list[tuple[int, int]]:
-        """Return (row, column) of the slabs that a window touches, in reading order."""
+        """Return (row, column) of the chunks that a window touches, in reading order."""
         top, left = int(window.row_off), int(window.col_off)
         down = range(top // self.rows, -(-(top + int(window.height)) // self.rows))
         right = range(left // self.columns, -(-(left + int(window.width)) // self.columns))
@@ -98,9 +98,9 @@ def read_windows(
 
     Args:
         open_scene: Opens the scene; called once in every thread, since datasets cannot be shared.
-        windows: Gives windows inside the scene, sorted by their first row; called twice, since slabs are asked for
+        windows: Returns windows inside the scene, sorted by their first row; called twice, since chunks are requested
             ahead of the windows that need them.
-        store: Holds slabs until the last window that needs them.
+        store: Caches chunks until the last window that needs them.
         readers: Threads that read and decode.
         on_failure: Called in a reading thread for each part that cannot be read, which becomes invalid; None raises.
         values: Range of measured values; pixels out of range are invalid. None for the default range.
@@ -118,13 +118,15 @@ def read_windows(
         scene = handles.get()
         grid = BlockGrid.for_scene(scene.info, scene.block_shape)
         read = _Reader(handles, grid, on_failure, values or ValueRange(), on_odd)
-        slabs = stack.enter_context(closing(read_ahead(read, _needed(grid, windows()), workers=readers, ahead=readers)))
+        chunks = stack.enter_context(
+            closing(read_ahead(read, _needed(grid, windows()), workers=readers, ahead=readers))
+        )
         held: dict[int, set[int]] = {}
         for window in windows():
             _drop_above(store, held, int(window.row_off) // grid.rows)
             for key in grid.covering(window):
                 while key[1] not in held.get(key[0], ()):
-                    for (row, column), pixels in next(slabs):
+                    for (row, column), pixels in next(chunks):
                         held.setdefault(row, set()).add(column)
                         _put(store, (row, column), pixels)
             yield _cut(store, grid, window, scene.info)
@@ -159,21 +161,21 @@ def _by_blocks(window: Window, shape: tuple[int, int]) -> Iterator[Window]:
 
 
 def _needed(grid: BlockGrid, windows: Iterable[Window]) -> Iterator[tuple[int, int]]:
-    """Yield the reads that windows need, each when it is first needed, as (row of slabs, first slab of the read)."""
-    asked: dict[int, set[int]] = {}
+    """Yield the reads that windows need, in order of first use, as (row of chunks, first chunk of the read)."""
+    requested: dict[int, set[int]] = {}
     for window in windows:
         first = int(window.row_off) // grid.rows
-        for row in [row for row in asked if row < first]:
-            del asked[row]
+        for row in [row for row in requested if row < first]:
+            del requested[row]
         for row, column in grid.covering(window):
             read = column // grid.together * grid.together
-            if read not in asked.setdefault(row, set()):
-                asked[row].add(read)
+            if read not in requested.setdefault(row, set()):
+                requested[row].add(read)
                 yield row, read
 
 
 class _Handles:
-    """The same scene, opened once per thread."""
+    """A scene, opened once per thread."""
 
     def __init__(self, open_scene: Callable[[], Scene]) -> None:
         self._open_scene = open_scene
@@ -195,7 +197,7 @@ class _Handles:
 
 @dataclass(frozen=True)
 class _Reader:
-    """Reads a stretch of blocks and cuts it into slabs."""
+    """Reads a range of blocks and splits it into chunks."""
 
     handles: _Handles
     grid: BlockGrid
@@ -212,13 +214,13 @@ class _Reader:
         valid, odd = self.values.check(bands, valid, top, left)
         if odd is not None and self.on_odd is not None:
             self.on_odd(odd)
-        slabs = []
+        chunks = []
         for offset in range(0, width, grid.columns):
             part = np.s_[..., offset : offset + grid.columns]
             mask = valid[part]
             pixels = Pixels(np.ascontiguousarray(bands[part]), None if mask.all() else mask.copy())
-            slabs.append(((place[0], place[1] + offset // grid.columns), pixels))
-        return slabs
+            chunks.append(((place[0], place[1] + offset // grid.columns), pixels))
+        return chunks
 
     def _read(self, scene: Scene, window: Window) -> tuple[np.ndarray, np.ndarray]:
         with gdal_environment(cache_bytes=scene.cache_bytes):
@@ -239,18 +241,18 @@ def _drop_above(store: SpillStore, held: dict[int, set[int]], first: int) -> Non
 
 
 def _cut(store: SpillStore, grid: BlockGrid, window: Window, info: SceneInfo) -> Pixels:
-    """Put a window together from the slabs it touches."""
+    """Assemble a window from its chunks."""
     top, left, height, width = (int(v) for v in (window.row_off, window.col_off, window.height, window.width))
     bands = np.empty((len(info.bands), height, width), info.bands.dtype)
     valid: np.ndarray | None = None
     for row, column in grid.covering(window):
         down, right = row * grid.rows, column * grid.columns
-        slab = store.get((row, column, "bands"))
+        chunk = store.get((row, column, "bands"))
         rows = slice(max(top, down) - down, min(top + height, down + grid.rows) - down)
         columns = slice(max(left, right) - right, min(left + width, right + grid.columns) - right)
         inside = np.s_[rows.start + down - top : rows.stop + down - top]
         across = np.s_[columns.start + right - left : columns.stop + right - left]
-        bands[:, inside, across] = slab[:, rows, columns]
+        bands[:, inside, across] = chunk[:, rows, columns]
         if (row, column, "valid") in store:
             valid = np.ones((height, width), dtype=bool) if valid is None else valid
             valid[inside, across] = store.get((row, column, "valid"))[rows, columns]

@@ -135,7 +135,7 @@ def test_threads_end_when_reading_is_given_up(tmp_path: Path) -> None:
     ("block", "rows", "together"),
     [((1, 9000), 38, 5), ((512, 512), 512, 1), ((128, 128), 256, 1), ((300, 9000), 300, 5)],
 )
-def test_slabs_are_made_of_whole_blocks(real_files: Path, block: tuple[int, int], rows: int, together: int) -> None:
+def test_chunks_are_made_of_whole_blocks(real_files: Path, block: tuple[int, int], rows: int, together: int) -> None:
     with Scene.open(real_files / "rasters" / "RGB.byte.tif") as scene:
         info = replace(scene.info, width=9000, height=9000)
     grid = BlockGrid.for_scene(info, block)
