@@ -1,7 +1,8 @@
 """Settings in sentences of the library, as flags of the command line.
 
-The library writes a setting as Python does, in backticks: "Leave out `resume=True`." Users of the command line read
-"Leave out --resume."
+The library writes settings and calls as Python does, in backticks: "Leave out `resume=True`, or call
+`satseg.tile(scene, labels='roofs.gpkg')`." Users of the command line read "Leave out --resume, or call satseg tile
+SCENE --labels roofs.gpkg."
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import ast
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import typer
@@ -17,7 +18,8 @@ import typer
 from satseg.arguments import join_names
 
 _TAKES_WORDS = ("--pairs",)  # all others take one value, whose parts have commas between
-_CODE = re.compile(r"`(?P<name>[a-z_][a-z0-9_.]*)(?P<place>\[\d+\])?(?:=(?P<value>[^`]*))?`")
+_CODE = re.compile(r"`([^`]+)`")
+_SETTING = re.compile(r"(?P<name>[a-z_]\w*)(?P<place>\[\d+\])?(?:=(?P<value>.*))?")
 
 
 def for_command(text: str, context: typer.Context) -> str:
@@ -34,7 +36,7 @@ def flags_of(command: Any) -> dict[str, str]:
 
 
 def with_flags(text: str, flags: Mapping[str, str], commands: Mapping[str, Mapping[str, str]] | None = None) -> str:
-    """Return a sentence with settings in backticks written as flags; other code in backticks stays as it is.
+    """Return a sentence with settings and calls in backticks written for the shell; other code stays as it is.
 
     Args:
         text: Such as "Leave out `resume=True`, or map only `classes='building'`."
@@ -42,41 +44,76 @@ def with_flags(text: str, flags: Mapping[str, str], commands: Mapping[str, Mappi
         commands: Those of each command by its name. Behind the name of one in backticks, "`satseg.tile`", settings are
             those of that command.
     """
-    known, parts, end = dict(flags), [], 0
-    for code in _CODE.finditer(text):
-        command = code["name"].removeprefix("satseg.")
-        parts.append(text[end : code.start()])
-        end = code.end()
-        if code["value"] is None and command in (commands or {}):
-            known = {**flags, **(commands or {})[command]}
-            parts.append(f"`satseg {command}`")
-        elif code["name"] in known:
-            parts.append(_flag(known[code["name"]], code["value"]) + (code["place"] or ""))
+    commands, known, parts, end = commands or {}, dict(flags), [], 0
+    for found in _CODE.finditer(text):
+        code = found.group(1)
+        name = code.removeprefix("satseg.")
+        if name in commands:
+            known = {**flags, **commands[name]}
+            shown = f"`satseg {name}`"
         else:
-            parts.append(code.group())
+            shown = _setting(code, known) or _call(code, commands) or found.group()
+        parts += [text[end : found.start()], shown]
+        end = found.end()
     return "".join([*parts, text[end:]])
 
 
-def _flag(flag: str, value: str | None) -> str:
-    """Return a flag with a value that is written in Python."""
-    if value is None or value == "True":
-        return flag
-    if value == "False":
-        return "--no-" + flag.removeprefix("--")
+def _setting(code: str, flags: Mapping[str, str]) -> str | None:
+    """Return the flag for a setting with or without its value; None for what is not a setting."""
+    found = _SETTING.fullmatch(code)
+    if found is None or found["name"] not in flags:
+        return None
+    flag, value = flags[found["name"]], found["value"]
+    if value is None:
+        return flag + (found["place"] or "")
     try:
-        found = ast.literal_eval(value)
-        return f"{flag} {' '.join(map(_typed, found)) if flag in _TAKES_WORDS else _typed(found)}"
-    except (ValueError, SyntaxError):  # no value of Python, such as a placeholder
+        return _words(flag, ast.parse(value, mode="eval").body)
+    except (ValueError, SyntaxError):  # a placeholder that is not a value of Python
         return f"{flag} {value}"
 
 
-def _typed(value: Any) -> str:
-    """Return a value as it is typed in a shell."""
-    if isinstance(value, Mapping):
-        value = [f"{key}={_bare(entry)}" for key, entry in value.items()]
-    if isinstance(value, list | tuple):
-        value = join_names(map(_bare, value))
-    return _bare(value) if value is Ellipsis else shlex.quote(_bare(value))
+def _call(code: str, commands: Mapping[str, Mapping[str, str]]) -> str | None:
+    """Return the command line for the call of a command's function; None for all else."""
+    try:
+        call = ast.parse(code, mode="eval").body
+    except SyntaxError:
+        return None
+    if not isinstance(call, ast.Call):
+        return None
+    name = ast.unparse(call.func).removeprefix("satseg.")
+    if name not in commands:
+        return None
+    words = [_typed(argument) for argument in call.args]
+    words += [_words(commands[name].get(key, "--" + key.replace("_", "-")), value) for key, value in _keywords(call)]
+    return " ".join(["satseg", name, *words])
+
+
+def _keywords(call: ast.Call) -> Iterator[tuple[str, ast.expr]]:
+    """Yield the keyword arguments of a call, those of settings records in their place."""
+    for keyword in call.keywords:
+        if isinstance(keyword.value, ast.Call):
+            yield from _keywords(keyword.value)
+        elif keyword.arg is not None:
+            yield keyword.arg, keyword.value
+
+
+def _words(flag: str, value: ast.expr) -> str:
+    if isinstance(value, ast.Constant) and isinstance(value.value, bool):
+        return flag if value.value else "--no-" + flag.removeprefix("--")
+    parts = value.elts if flag in _TAKES_WORDS and isinstance(value, ast.Tuple | ast.List) else [value]
+    return " ".join([flag, *map(_typed, parts)])
+
+
+def _typed(value: ast.expr) -> str:
+    """Return a value as it is typed in a shell; a name stands for any value, and is written in capitals."""
+    if isinstance(value, ast.Name):
+        return value.id.upper()
+    found = ast.literal_eval(value)
+    if isinstance(found, Mapping):
+        found = [f"{key}={_bare(entry)}" for key, entry in found.items()]
+    if isinstance(found, list | tuple):
+        found = join_names(map(_bare, found))
+    return "..." if found is Ellipsis else shlex.quote(str(found))
 
 
 def _bare(value: Any) -> str:

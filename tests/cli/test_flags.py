@@ -36,6 +36,11 @@ OTHERS = {"tile": {"size": "--size", "gsd": "--gsd"}, "train": {"epochs": "--epo
         ("`train` takes `epochs=3`", "`satseg train` takes --epochs 3"),
         ("`size=128` of `tile`", "`size=128` of `satseg tile`"),
         ("`bands[2]` is empty.", "--bands[2] is empty."),
+        ("Train one: `satseg.train(tiles, epochs=3)`", "Train one: satseg train TILES --epochs 3"),
+        ("`satseg.tile('my scene.tif', size=128, gsd=...)`", "satseg tile 'my scene.tif' --size 128 --gsd ..."),
+        ("`satseg.train(settings=TrainSettings(epochs=3, pictures=False))`", "satseg train --epochs 3 --no-pictures"),
+        ("`satseg.train(resume=True)` and `print(3)`", "satseg train --resume and `print(3)`"),
+        ("`not python =`", "`not python =`"),
         ("nothing here", "nothing here"),
     ],
 )
