@@ -171,7 +171,7 @@ class _Threshold:
         self.info = self._scene.info
         if len(self.info.bands) != 1:
             raise SceneError(
-                f"{path} has {len(self.info.bands)} bands; a class is made of one.", hint="Choose one with --band."
+                f"{path} has {len(self.info.bands)} bands, but one is thresholded.", hint="Choose it with `band`."
             )
         self.classes = ClassTable.from_names([BACKGROUND, _class_name(self.info.bands.names[0])])
 

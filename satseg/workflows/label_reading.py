@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -66,7 +65,9 @@ class LabelReading:
             if field is not None and field not in (fields := VectorLayer.open(vector).fields):
                 raise LabelError(
                     f"{vector} has no attribute {field!r}, which named the classes of the labels behind {source}.",
-                    hint=f"Name its own with --class-field: {', '.join(fields)}." if fields else "It has none at all.",
+                    hint=f"Choose one of its own as `class_field`: {', '.join(fields)}."
+                    if fields
+                    else "It has no attributes.",
                 )
         if not wanted:
             return self
@@ -123,9 +124,10 @@ class LabelReading:
                 outside=self.outside or BACKGROUND,
             )
         except LabelError as error:
-            if self.remembered and "Add --class-map" in (error.hint or ""):
-                kept = shlex.quote(self.remembered)
-                error.hint = f"{error.hint} What is given replaces what is remembered, so give both: --class-map {kept}"
+            if self.remembered and "Add `class_map=" in (error.hint or ""):
+                error.hint = (
+                    f"{error.hint} It replaces the one of the training, so give both: `class_map={self.remembered!r}`."
+                )
             raise
         source.warn_of_unmatched(self.mapping if beside else mapping, beside=beside, strict=beside is not None)
         return source

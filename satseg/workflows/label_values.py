@@ -133,18 +133,19 @@ def label_values(path: PathLike, *, class_field: str | None = None, where: str |
         if is_raster(str(path)):
             if class_field is not None:
                 raise UsageError(
-                    f"{path} is a raster; it has no attribute {class_field!r}.", hint="Drop --class-field."
+                    f"{path} is a raster; it has no attribute {class_field!r}.", hint="Leave out `class_field`."
                 )
             if where is not None:
                 raise UsageError(
-                    f"{path} is a raster; it has no features to choose by {where!r}.", hint="Drop --where."
+                    f"{path} is a raster; it has no features to select by {where!r}.", hint="Leave out `where`."
                 )
             return _of_raster(str(path))
         layer = VectorLayer.open(str(path))
         if class_field is None:
             fields = f"It has {', '.join(layer.fields)}." if layer.fields else "It has no attributes at all."
             raise UsageError(
-                f"Nothing says which attribute of {path} names classes.", hint=f"Name it with --class-field. {fields}"
+                f"The attribute of {path} that holds the class is not named.",
+                hint=f"Name it as `class_field`. {fields}",
             )
         layer.require(class_field)
         return _of_features(str(path), layer, class_field, where)

@@ -53,8 +53,8 @@ class MapClasses:
         """
         if class_map is None and _hold_ids(paths, band):
             log.info(
-                "%s: numbers of more than 8 bits without names are taken for ids, each of which is traced for itself. "
-                "--class-map makes classes of them.",
+                "%s holds whole numbers of more than 8 bits without names; they are taken for ids, and each is traced "
+                "separately. Set `class_map` to make classes of them.",
                 paths[0],
             )
             return cls(None, None, band)

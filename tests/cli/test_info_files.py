@@ -127,7 +127,7 @@ def test_values_of_features_and_pixels_do_not_add_up(satseg: Callable, scenes: l
     assert "is a raster; it has no attribute 'crop'" in done.stderr
     done = satseg("info", fields, scenes[0], "--values")
     assert done.code == 1
-    assert "Nothing says which attribute" in done.stderr
+    assert "that holds the class is not named" in done.stderr
 
 
 def test_parquet_has_the_layer_of_its_file(satseg: Callable, fields: Path) -> None:

@@ -78,12 +78,12 @@ def test_the_template_is_a_class_map(fields: Path, tmp_path: Path) -> None:
 
 
 def test_what_has_no_such_values_is_told(fields: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="Nothing says which attribute") as caught:
+    with pytest.raises(UsageError, match=r"The attribute of .* that holds the class is not named") as caught:
         label_values(fields)
-    assert caught.value.hint == "Name it with --class-field. It has crop, id."
+    assert caught.value.hint == "Name it as `class_field`. It has crop, id."
     with pytest.raises(LabelError, match="no attribute 'kind'"):
         label_values(fields, class_field="kind")
     with pytest.raises(UsageError, match="is a raster; it has no attribute 'kind'"):
         label_values(raster(tmp_path / "a.tif", np.zeros((2, 2), dtype=np.uint8)), class_field="kind")
-    with pytest.raises(UsageError, match="it has no features to choose by 'id > 1'"):
+    with pytest.raises(UsageError, match="it has no features to select by 'id > 1'"):
         label_values(tmp_path / "a.tif", where="id > 1")

@@ -88,7 +88,7 @@ def test_what_is_said_otherwise_goes_before_what_is_remembered(folder: Path, tmp
         LabelError, match=r"no attribute 'crop', which named the classes of the labels behind"
     ) as caught:
         evaluate(folder / "m.tif", labels=labels)
-    assert "--class-field: kind" in str(caught.value.hint)
+    assert "`class_field`: kind" in str(caught.value.hint)
     same = evaluate(folder / "m.tif", labels=labels, class_field="kind")  # the class map is still that of the network
     assert same.classes == evaluate(folder / "m.tif", labels=folder / "new.gpkg").classes
     swapped = {"Rye": "root", "Barley": "root", "Beet": "cereal", "Fallow": "ignore"}
@@ -137,7 +137,7 @@ def test_a_value_that_the_remembered_class_map_lacks_is_asked_about_with_that_cl
     with pytest.raises(LabelError, match="the value Oats") as caught:
         evaluate(folder / "m.tif", labels=labels)
     kept = "Rye=cereal,Barley=cereal,Beet=root,Fallow=ignore"
-    assert str(caught.value.hint).endswith(f"replaces what is remembered, so give both: --class-map {kept}")
+    assert str(caught.value.hint).endswith(f"replaces the one of the training, so give both: `class_map={kept!r}`.")
     evaluate(folder / "m.tif", labels=labels, class_field="crop", class_map=[kept, "Oats=cereal"])
 
 
@@ -153,7 +153,7 @@ def test_a_checkpoint_without_a_word_on_labels_is_as_before(folder: Path) -> Non
 def test_a_tag_that_makes_no_sense_is_left_out_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     for text in ("{", "[]", '{"class_field": 3}', '{"class_map": "x"}', '{"unlabelled": ["a"]}', '{"outside": "x"}'):
         assert LabelMeaning.from_json(text, "map.tif") == LabelMeaning()
-    assert caplog.text.count("map.tif does not say rightly what its labels meant") == 6
+    assert caplog.text.count("map.tif has an invalid description of its labels") == 6
 
 
 def test_a_class_map_too_long_for_a_header_is_left_out(caplog: pytest.LogCaptureFixture) -> None:

@@ -187,8 +187,8 @@ def test_numbers_of_16_bits_are_said_to_be_taken_for_ids(
     vectorize(path, output=out, settings=VectorizeSettings(raw=True, class_map={0: "wheat", 1: "maize", 2: "grass"}))
     assert "taken for ids" not in caplog.text
     vectorize(path, output=out)
-    assert "crops.tif: numbers of more than 8 bits without names are taken for ids" in caplog.text
-    assert "--class-map makes classes of them" in caplog.text
+    assert "crops.tif holds whole numbers of more than 8 bits without names; they are taken for ids" in caplog.text
+    assert "Set `class_map` to make classes of them" in caplog.text
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "int16", "int32", "uint32", "int64"])
