@@ -28,7 +28,7 @@ class Blended:
         left: Column where it begins.
         probabilities: (K, h, w) float32, summing to 1 over K.
         valid: (h, w) bool.
-        disagreement: (h, w) float32 in 0..1, or None where not asked for.
+        disagreement: (h, w) float32 in 0..1, or None where it is not measured.
         ends_row: Whether it is the last of its row of windows.
         below: (K, overlap, w) float32 that the row of windows below a block is to be blended with; None elsewhere.
     """
@@ -42,8 +42,8 @@ class Blended:
     below: Tensor | None = None
 
 
-class Register:
-    """Take class probabilities window by window, in row-major order, and give back what is finished of each.
+class WindowBlender:
+    """Blend class probabilities window by window, in row-major order, and return the finished part of each.
 
     Where a window overlaps the one before it, the two are cross-faded over ``plan.overlap`` pixels:
     ``(1 - u) * before + u * new``, with ``u`` rising linearly and strictly between 0 and 1; beyond the fade the new
@@ -54,9 +54,9 @@ class Register:
     Args:
         plan: Windows of the scene.
         device: Where the probabilities are; blending stays there.
-        halos: Keeps what lies below a row of windows; wide scenes spill it to disk.
+        halos: Stores the overlaps below a row of windows; those of wide scenes are spilled to disk.
         first_row: Row of windows to begin with. Its upper overlap is not blended, as if the scene began there.
-        end_row: Row of windows before which a block ends: what is left for it is handed out instead of kept. None is
+        end_row: Row of windows before which a block ends: the overlap below it is returned instead of stored. None is
             the end of the scene.
         with_disagreement: Whether to measure how much overlapping windows differ.
     """
@@ -73,12 +73,12 @@ class Register:
     ) -> None:
         self._plan = plan
         self._device = device
-        self._halos = _Halos(halos, device)
+        self._halos = _HaloStore(halos, device)
         self._first_row = first_row
         self._end_row = end_row
         self._with_disagreement = with_disagreement
-        self._rise_down = _rise(plan.overlap[0], device)[:, None]  # (o, 1)
-        self._rise_right = _rise(plan.overlap[1], device)  # (o,)
+        self._ramp_down = _ramp(plan.overlap[0], device)[:, None]  # (o, 1)
+        self._ramp_right = _ramp(plan.overlap[1], device)  # (o,)
         self._right: Tensor | None = None
         self._windows = window_positions(plan, first_row=first_row)
 
@@ -99,37 +99,37 @@ class Register:
         left, right = span(self._plan.column_starts, column, self._plan.width)
         if column == 0:
             self._right = None
-        differing = torch.zeros(bottom - top, right - left, device=self._device) if self._with_disagreement else None
-        cell = self._fade_right(probabilities, right - left, differing)
-        self._fade_down(cell, row, column, differing)
-        below = self._leave_below(cell, row, column, bottom - top)
+        disagreement = torch.zeros(bottom - top, right - left, device=self._device) if self._with_disagreement else None
+        cell = self._blend_left(probabilities, right - left, disagreement)
+        self._blend_above(cell, row, column, disagreement)
+        below = self._store_below(cell, row, column, bottom - top)
         return Blended(
             top=top,
             left=left,
             probabilities=cell[:, : bottom - top],
             valid=valid[: bottom - top, : right - left],
-            disagreement=differing,
+            disagreement=disagreement,
             ends_row=right == self._plan.width,
             below=below,
         )
 
-    def _fade_right(self, probabilities: Tensor, step: int, differing: Tensor | None) -> Tensor:
-        """Blend with what the window to the left left here; return the columns that are complete."""
+    def _blend_left(self, probabilities: Tensor, step: int, disagreement: Tensor | None) -> Tensor:
+        """Blend with the overlap of the window to the left; return the columns that are complete."""
         overlap = self._plan.overlap[1]
         if self._right is not None and overlap:
-            _fade(probabilities[:, :, :overlap], self._right, self._rise_right, differing)
+            _cross_fade(probabilities[:, :, :overlap], self._right, self._ramp_right, disagreement)
         # A copy: a view would keep the whole window.
         self._right = probabilities[:, :, step : step + overlap].clone()
         return probabilities[:, :, :step]
 
-    def _fade_down(self, cell: Tensor, row: int, column: int, differing: Tensor | None) -> None:
-        """Blend with what the row of windows above left here."""
+    def _blend_above(self, cell: Tensor, row: int, column: int, disagreement: Tensor | None) -> None:
+        """Blend with the overlap of the row of windows above."""
         overlap = self._plan.overlap[0]
         if row > self._first_row and overlap:
-            _fade(cell[:, :overlap], self._halos.take(column), self._rise_down, differing)
+            _cross_fade(cell[:, :overlap], self._halos.take(column), self._ramp_down, disagreement)
 
-    def _leave_below(self, cell: Tensor, row: int, column: int, step: int) -> Tensor | None:
-        """Keep what the row of windows below is blended with, or return it at the end of a block."""
+    def _store_below(self, cell: Tensor, row: int, column: int, step: int) -> Tensor | None:
+        """Store the overlap with the row of windows below, or return it at the end of a block."""
         overlap = self._plan.overlap[0]
         if row + 1 == len(self._plan.row_starts) or not overlap:
             return None
@@ -140,30 +140,30 @@ class Register:
         return None
 
 
-class Seam:
-    """Blend the first row of windows of a block with what the block above it left, as one register would have.
+class BlockSeam:
+    """Blend the first row of windows of a block with the overlap of the block above, as one blender would have.
 
     Args:
         plan: Windows of the scene.
-        halos: Keeps what lies below a block.
+        halos: Stores the overlaps below blocks.
     """
 
     def __init__(self, plan: Plan, halos: SpillStore) -> None:
-        self._halos = _Halos(halos, torch.device("cpu"))
-        self._rise = _rise(plan.overlap[0], torch.device("cpu"))[:, None]
+        self._halos = _HaloStore(halos, torch.device("cpu"))
+        self._ramp = _ramp(plan.overlap[0], torch.device("cpu"))[:, None]
 
     def leave(self, column: int, below: Tensor) -> None:
-        """Take what a window of a block's last row leaves below: (K, overlap, w) float32."""
+        """Store the overlap below a window of a block's last row: (K, overlap, w) float32."""
         self._halos.put(column, below)
 
     @torch.inference_mode()
     def close(self, column: int, upper: Blended) -> None:
         """Blend the upper overlap of a window of a block's first row, in place."""
-        _fade(upper.probabilities, self._halos.take(column), self._rise, upper.disagreement)
+        _cross_fade(upper.probabilities, self._halos.take(column), self._ramp, upper.disagreement)
 
 
-class _Halos:
-    """What lies below a row of windows, by column: on an accelerator while there is room, else in the store."""
+class _HaloStore:
+    """Overlaps below a row of windows, by column: on an accelerator while there is memory, else in the spill store."""
 
     def __init__(self, store: SpillStore, device: torch.device) -> None:
         self._store = store
@@ -186,19 +186,19 @@ class _Halos:
         return torch.from_numpy(self._store.take(column)).to(self._device)
 
 
-def _rise(overlap: int, device: torch.device) -> Tensor:
+def _ramp(overlap: int, device: torch.device) -> Tensor:
     # Computed on the processor, so that it is the same number for all devices.
     return ((torch.arange(overlap, dtype=torch.float32) + 0.5) / max(overlap, 1)).to(device)
 
 
-def _fade(new: Tensor, before: Tensor, rise: Tensor, differing: Tensor | None) -> None:
-    """Cross-fade in place: ``rise`` is the share of what is new. Note where the two differ, if that is asked for."""
-    if differing is not None:
-        rows, columns = (min(a, b) for a, b in zip(differing.shape, new.shape[1:], strict=True))
-        here = differing[:rows, :columns]
+def _cross_fade(new: Tensor, before: Tensor, ramp: Tensor, disagreement: Tensor | None) -> None:
+    """Cross-fade in place, where ``ramp`` is the weight of ``new``; measure the difference into ``disagreement``."""
+    if disagreement is not None:
+        rows, columns = (min(a, b) for a, b in zip(disagreement.shape, new.shape[1:], strict=True))
+        here = disagreement[:rows, :columns]
         # Class by class: the order in which a reduction adds depends on shapes and devices.
         apart = torch.zeros_like(here)
         for one, other in zip(new, before, strict=True):
             apart += (one[:rows, :columns] - other[:rows, :columns]).abs()
         torch.maximum(here, apart / 2, out=here)
-    new.mul_(rise).add_(before * (1 - rise))
+    new.mul_(ramp).add_(before * (1 - ramp))

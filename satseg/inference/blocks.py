@@ -12,11 +12,11 @@ import numpy as np
 import torch
 
 from satseg.files.spill import SpillStore
-from satseg.inference.blending import Blended, Seam
+from satseg.inference.blending import Blended, BlockSeam
 from satseg.inference.decision import Decision
 from satseg.inference.pipeline import Cell, Classifier, blend_windows
 from satseg.inference.plan import span
-from satseg.inference.reading import Conditions
+from satseg.inference.reading import ReadOptions
 from satseg.inference.timing import Stage, Stopwatch
 from satseg.raster.scene import Scene
 from satseg.records import MapLayer, Plan
@@ -25,13 +25,13 @@ _STRIP_COLUMNS = 8192
 
 
 @dataclass(frozen=True, eq=False)
-class Upper:
-    """The upper overlap of a window of a block's first row: the block above has its share in it.
+class UpperOverlap:
+    """The upper overlap of a window of a block's first row, still to be blended with the block above.
 
     Args:
         probabilities: (K, overlap, w) float32, blended with the windows to the left and right only.
         valid: (overlap, w) bool.
-        disagreement: (overlap, w) float32 in 0..1, or None where not asked for.
+        disagreement: (overlap, w) float32 in 0..1, or None where it is not measured.
     """
 
     probabilities: np.ndarray
@@ -40,8 +40,8 @@ class Upper:
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
-    """What one window contributes to a map, as far as its block can tell. It can be pickled.
+class BlockPart:
+    """What one window contributes to a map, without the rows that the block above shares. It can be pickled.
 
     Args:
         column: The window's place in its row of windows.
@@ -52,7 +52,7 @@ class Part:
 
     column: int
     cell: Cell
-    upper: Upper | None
+    upper: UpperOverlap | None
     below: np.ndarray | None
 
 
@@ -81,28 +81,28 @@ def predict_block(
     network: Classifier,
     plan: Plan,
     decision: Decision,
-    conditions: Conditions,
+    read_options: ReadOptions,
     block: range,
     *,
     first_row: int = 0,
-) -> Generator[Part, None, None]:
+) -> Generator[BlockPart, None, None]:
     """Yield the parts of one block, in the order of its windows.
 
     Args:
         open_scene: As in :func:`~satseg.inference.pipeline.predict_cells`, like all that is not listed here.
         network: What classifies.
         plan: Windows, overlaps and batches of the whole scene.
-        decision: How probabilities become classes, and what is kept of them.
-        conditions: Threads, memory and other circumstances.
+        decision: How probabilities become classes, and which layers are stored.
+        read_options: Threads, memory and other circumstances.
         block: Rows of windows.
         first_row: Row of windows with which the first of all blocks begins.
     """
-    watch = conditions.stopwatch or Stopwatch()
+    watch = read_options.stopwatch or Stopwatch()
     windows = blend_windows(
         open_scene,
         network,
         plan,
-        conditions,
+        read_options,
         first_row=block.start,
         end_row=block.stop,
         with_disagreement=MapLayer.DISAGREEMENT in decision.layers,
@@ -116,14 +116,14 @@ def predict_block(
             yield part
 
 
-def _part(blended: Blended, column: int, decision: Decision, overlap: int) -> Part:
+def _part(blended: Blended, column: int, decision: Decision, overlap: int) -> BlockPart:
     upper, finished = _split(blended, overlap)
     kept = None
     if overlap:
         differing = None if upper.disagreement is None else _array(upper.disagreement)
-        kept = Upper(_array(upper.probabilities), upper.valid, differing)
+        kept = UpperOverlap(_array(upper.probabilities), upper.valid, differing)
     cell = Cell(finished.top, finished.left, decision.decide(finished), finished.ends_row)
-    return Part(column, cell, kept, None if blended.below is None else _array(blended.below))
+    return BlockPart(column, cell, kept, None if blended.below is None else _array(blended.below))
 
 
 def _split(blended: Blended, row: int) -> tuple[Blended, Blended]:
@@ -144,7 +144,7 @@ def _split(blended: Blended, row: int) -> tuple[Blended, Blended]:
 
 
 def join_parts(
-    parts: Iterable[Part], plan: Plan, decision: Decision, *, budget: int, scratch: Path
+    parts: Iterable[BlockPart], plan: Plan, decision: Decision, *, budget: int, scratch: Path
 ) -> Generator[Cell, None, None]:
     """Yield the cells that one pass over the scene would have given, from the parts of its blocks.
 
@@ -156,7 +156,7 @@ def join_parts(
         scratch: Folder for what does not fit.
     """
     with SpillStore(budget, scratch) as halos:
-        seam = Seam(plan, halos)
+        seam = BlockSeam(plan, halos)
         for part in parts:
             cell = part.cell if part.upper is None else _joined(part.column, part.upper, part.cell, seam, decision)
             if part.below is not None:
@@ -164,7 +164,7 @@ def join_parts(
             yield cell
 
 
-def _joined(column: int, upper: Upper, cell: Cell, seam: Seam, decision: Decision) -> Cell:
+def _joined(column: int, upper: UpperOverlap, cell: Cell, seam: BlockSeam, decision: Decision) -> Cell:
     """Put the rows above on a cell, blended and decided."""
     differing = upper.disagreement
     blended = Blended(
@@ -182,10 +182,10 @@ def _joined(column: int, upper: Upper, cell: Cell, seam: Seam, decision: Decisio
     return Cell(blended.top, cell.left, layers, cell.ends_row)
 
 
-def strips(parts: Iterable[Part], plan: Plan) -> Iterator[list[Part]]:
+def strips(parts: Iterable[BlockPart], plan: Plan) -> Iterator[list[BlockPart]]:
     """Put parts together that lie side by side, so that they travel in fewer and larger pieces."""
     together = _columns_together(plan)
-    strip: list[Part] = []
+    strip: list[BlockPart] = []
     for part in parts:
         strip.append(part)
         if part.cell.ends_row or len(strip) == together:

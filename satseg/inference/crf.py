@@ -2,7 +2,7 @@
 
 Krähenbühl and Koltun: "Efficient Inference in Fully Connected CRFs with Gaussian Edge Potentials", NIPS 2011, as
 DeepLab v1 and v2 (arXiv 1412.7062, 1606.00915) run it behind their networks. Every pixel draws its neighbours towards
-its own class: strongly those of the same colour (appearance), and those right beside it whatever their colour
+its own class: strongly those of the same colour (appearance), and those right beside it of any colour
 (smoothness). Here neighbours end at a radius. That makes the result of a pixel depend on what lies within iterations
 times radius of it, so that a scene can be refined block by block: with a halo of that width it is the same as in one
 piece.
@@ -25,7 +25,7 @@ from satseg.raster.bands import Normaliser, upload
 from satseg.records import BandStatistics
 
 BLOCK = 512
-_LEAST = 1 / 510  # half a step of probabilities in 8 bits: stored and exact ones are taken alike
+_LEAST = 1 / 510  # half a step of probabilities in 8 bits: stored and exact ones are treated alike
 _FAR = -30.0  # exponents end here: 1e-13 is as good as nothing, and no number becomes so small that it slows down
 
 Place = tuple[slice, slice]
@@ -43,11 +43,11 @@ class CRF:
     Args:
         iterations: Mean-field updates.
         radius: How far neighbours reach, in pixels.
-        appearance_weight: Weight of neighbours that look alike.
+        appearance_weight: Weight of neighbours of similar colour.
         appearance_distance: Standard deviation of their distance, in pixels.
         appearance_value: Standard deviation of the difference of their values, in standard deviations of a band in
             training; for other than three bands differences count as if there were three.
-        smoothness_weight: Weight of neighbours whatever they look like.
+        smoothness_weight: Weight of neighbours of any colour.
         smoothness_distance: Standard deviation of their distance, in pixels.
 
     Raises:
@@ -83,8 +83,8 @@ class CRF:
 def refine(probabilities: Tensor, image: Tensor, valid: Tensor, crf: CRF) -> Tensor:
     """Refine the class probabilities of a piece of a scene.
 
-    What lies beyond the edges of the piece does not count, and neither do invalid pixels: they draw nobody, and keep
-    their probabilities.
+    Pixels beyond the edges of the piece do not count. Invalid pixels influence no other pixel, and keep their
+    probabilities.
 
     Args:
         probabilities: (K, H, W) float32 in 0..1, summing to 1 over K.
@@ -122,7 +122,7 @@ def refined_blocks(
     """Refine a scene block by block, row by row from the top, from probabilities that were stored before.
 
     Blocks lie at multiples of ``block`` in the scene and are read with a halo of ``crf.halo`` pixels, so a block is the
-    same whatever was refined before it. Memory does not grow with the scene: a block with its halo takes 4 bytes per
+    same in any order of blocks. Memory does not grow with the scene: a block with its halo takes 4 bytes per
     pixel and pair of opposite neighbours, 40 of them at a radius of 5, hence 60 MB for 512 px.
 
     Args:
@@ -165,7 +165,7 @@ def refined_blocks(
 
 
 class _Appearance:
-    """Messages between pixels that look alike: one kernel plane per pair of opposite offsets."""
+    """Messages between pixels of similar colour: one kernel plane per pair of opposite offsets."""
 
     def __init__(self, image: Tensor, valid: Tensor, crf: CRF) -> None:
         shape = (valid.shape[0], valid.shape[1])

@@ -1,4 +1,4 @@
-"""The second pass of a map: refine what the network said by a dense CRF, from the work rasters of the first."""
+"""The second pass of a map: refine the network's probabilities with a dense CRF, from the work rasters of the first."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def refined_cells(
     Args:
         rasters: Work rasters of the first pass: classes and probabilities, and disagreement where that is kept.
         scene: The scene; read in the caller's thread.
-        decision: How refined probabilities become classes, and what is kept.
+        decision: How refined probabilities become classes, and which layers are stored.
         statistics: Of the training tiles, in which colours are compared.
         device: Where to compute.
-        on_failure: Told of what could be read in the first pass and cannot now, which becomes nodata; None ends with
-            the error.
+        on_failure: Called for parts that could be read in the first pass and cannot now, which become nodata; None
+            raises the error.
     """
     height, width = scene.info.height, scene.info.width
     shares = replace(decision, layers=decision.layers - {MapLayer.DISAGREEMENT})
@@ -48,15 +48,15 @@ def refined_cells(
         return rasters[layer].read(top, top + int(window.height), left, left + int(window.width))
 
     def read_image(window: Window) -> tuple[np.ndarray, np.ndarray]:
-        # What the first pass left out (nodata, another area, damage) is not looked at.
+        # What the first pass left out (nodata, another area, damage) is not refined.
         mapped = read(MapLayer.CLASSES, window)[0] != IGNORE_INDEX
         if on_failure is None:
             return scene.read(window)[0], mapped
         failures: list[tuple[Window, SceneError]] = []
-        bands, valid = read_tolerantly(scene, window, lambda *told: failures.append(told))
-        if (mapped & ~valid).any():  # else the first pass has told of it
-            for told in failures:
-                on_failure(*told)
+        bands, valid = read_tolerantly(scene, window, lambda *failure: failures.append(failure))
+        if (mapped & ~valid).any():  # else the first pass has reported it
+            for failure in failures:
+                on_failure(*failure)
         return bands, mapped & valid
 
     def cells(finished: int) -> Generator[Cell, None, None]:

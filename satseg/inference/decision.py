@@ -1,4 +1,4 @@
-"""From blended probabilities to what a map holds."""
+"""Decide classes and other layers of a map from blended probabilities."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from satseg.records import CERTAIN, MapLayer
 
 @dataclass(frozen=True)
 class Decision:
-    """How probabilities become classes, and what else is kept of them.
+    """How probabilities become classes, and which layers are stored.
 
     A pixel takes its most probable class. A class with a threshold is given exactly to the pixels where its
-    probability reaches the threshold: it wins there over classes without one, whatever theirs, and elsewhere it is
-    out of the race. Of several that reach theirs, the one with the largest ratio to its threshold wins; where every
+    probability reaches the threshold: it wins there over all classes without one, and elsewhere it is
+    excluded. Of several that reach theirs, the one with the largest ratio to its threshold wins; where every
     class has a threshold and none reaches it, the pixel goes to the background, or else to the most probable class.
 
     Args:
         num_classes: Classes.
         thresholds: Class id to least probability, in 0..1.
         background: Id of the background class, if there is one.
-        layers: What is kept; classes always are.
+        layers: Layers that are stored; classes always are.
     """
 
     num_classes: int
@@ -71,7 +71,7 @@ class Decision:
 
     @torch.inference_mode()
     def decide(self, blended: Blended) -> dict[MapLayer, np.ndarray]:
-        """Return what a map holds of a cell: by layer, (band, row, col) uint8, 255 where not valid."""
+        """Return the layers of a cell: (band, row, col) uint8 by layer, 255 where not valid."""
         probabilities = blended.probabilities
         confidence, classes = self._classes(probabilities)
         kept = {MapLayer.CLASSES: classes.to(torch.uint8)[None]}

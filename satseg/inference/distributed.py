@@ -75,7 +75,7 @@ def send(
     views: Views,
     compile: bool,
 ) -> Network:
-    """Give the workers of an engine their network; return what stands for it here, not to be run.
+    """Give the workers of an engine their network; return a stand-in for it, not to be run here.
 
     Args:
         checkpoints: One, or several that are averaged.
@@ -91,4 +91,4 @@ def send(
     sent = SentNetwork.pack(checkpoints, arch, views=views, compile=compile)
     network = sent(torch.device("cpu"), engine.precision)  # raises here what would fail on every worker
     engine.load(sent)
-    return network.elsewhere(torch.device(engine.device))
+    return network.on_other_machine(torch.device(engine.device))

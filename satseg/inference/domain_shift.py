@@ -1,4 +1,4 @@
-"""Notice scenes that look nothing like the training data, before anybody trusts a map of them."""
+"""Detect scenes whose values differ strongly from those of the training scenes (domain shift)."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ _FAR_MEAN = 2.0  # training standard deviations
 _FAR_SPREAD = 4.0  # times the training standard deviation, or a quarter of it
 
 
-def unlike_training(scene: Scene, statistics: BandStatistics) -> list[str]:
+def describe_domain_shift(scene: Scene, statistics: BandStatistics) -> list[str]:
     """Compare samples of a scene with the training statistics, band by band.
 
     Of a scene on disk, up to 16 blocks on a regular grid are read, 256 px of each. Of a remote one, an overview is
-    read, so that no block is fetched twice for a map of it; without overviews it is not looked at.
+    read, so that no block is fetched twice for a map of it; without overviews it is not compared.
 
     Args:
         scene: Scene whose bands fit the statistics.
         statistics: Of the training tiles, in raw values of the scene.
 
     Returns:
-        A phrase with numbers for each band whose mean lies more than two training standard deviations off, or whose
-        spread is over four times larger or smaller; empty where all is alike or nothing is valid.
+        A phrase with numbers for each band whose mean is more than two training standard deviations off, or whose
+        spread is over four times larger or smaller; empty where all bands are similar or no pixel is valid.
     """
-    values = ValueRange.of(statistics)  # others become nodata, which is told apart
+    values = ValueRange.of(statistics)  # others become nodata, with a warning of their own
     pieces = _overview(scene, values) if scene.remote else _sample(scene, values)
     if not pieces:
         return []

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 
 class LiveMemory(TorchDispatchMode):
@@ -53,9 +52,14 @@ class LiveMemory(TorchDispatchMode):
 
 
 def _storages(tree: object) -> Iterator[torch.UntypedStorage]:
-    for leaf in tree_leaves(tree):
-        if isinstance(leaf, Tensor):
-            yield leaf.untyped_storage()
+    """Yield the storages of all tensors in nested arguments or results of an operator."""
+    if isinstance(tree, Tensor):
+        yield tree.untyped_storage()
+    elif isinstance(tree, Mapping):
+        yield from _storages(list(tree.values()))
+    elif isinstance(tree, list | tuple):
+        for branch in tree:
+            yield from _storages(branch)
 
 
 def peak_memory(compute: Callable[[], object]) -> int:

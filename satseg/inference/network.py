@@ -53,7 +53,7 @@ class Network:
         statistics: What its images are normalised with.
         device: Where it runs.
         precision: ``32-true``, ``bf16-mixed`` or ``16-mixed``.
-        views: How it looks at a window.
+        views: Orientations and scales in which it sees each window.
         compile: Whether torch compiles it, at the first window of each size.
 
     Attributes:
@@ -154,8 +154,8 @@ class Network:
         members = [replace(m, normalise=m.normalise.after(conversion)) for m in self._members]
         return self._with(_members=members, conversion=conversion)
 
-    def elsewhere(self, device: torch.device) -> Self:
-        """Return what stands for the same network on a device of another machine: not to be run here."""
+    def on_other_machine(self, device: torch.device) -> Self:
+        """Return a stand-in for the same network on a device of another machine, not to be run here."""
         return self._with(device=device)
 
     def eager(self) -> Self:
@@ -223,10 +223,10 @@ class Network:
             inputs = member.normalise(raw, mask)
             for size in self.views.sizes(height, width):
                 seen = resize(inputs, size)
-                found = mean(self._look(member, seen, orientation) for orientation in self.views.orientations)
+                found = mean(self._oriented(member, seen, orientation) for orientation in self.views.orientations)
                 yield resize(found, (height, width))
 
-    def _look(self, member: Member, images: Tensor, orientation: Orientation) -> Tensor:
+    def _oriented(self, member: Member, images: Tensor, orientation: Orientation) -> Tensor:
         turned = orientation.turn(images).contiguous(memory_format=torch.channels_last)
         with self._autocast(), own_failures_told():
             logits = member.forward(turned)
@@ -260,7 +260,7 @@ def _stride(arch: str) -> int:
 
 
 def has_global_context(model: nn.Module) -> bool:
-    """Tell whether a part of a network says, by its attribute ``global_context``, that it sees the whole window."""
+    """Tell whether a part of a network has the attribute ``global_context``: each pixel sees the whole window."""
     return any(getattr(module, "global_context", False) for module in model.modules())
 
 

@@ -17,9 +17,9 @@ from satseg.backend.device import torch_threads
 from satseg.backend.finite import first_not_finite, not_finite
 from satseg.classes import ClassTable
 from satseg.files.spill import SpillStore
-from satseg.inference.blending import Blended, Register
+from satseg.inference.blending import Blended, WindowBlender
 from satseg.inference.decision import Decision
-from satseg.inference.reading import Batch, Conditions, read_batches
+from satseg.inference.reading import ReadOptions, WindowBatch, read_batches
 from satseg.inference.timing import Stage, Stopwatch
 from satseg.prefetch import read_ahead, run_ahead
 from satseg.raster.scene import Scene
@@ -77,7 +77,7 @@ def predict_cells(
     network: Classifier,
     plan: Plan,
     decision: Decision,
-    conditions: Conditions,
+    read_options: ReadOptions,
     *,
     first_row: int = 0,
 ) -> Generator[Cell, None, None]:
@@ -91,19 +91,21 @@ def predict_cells(
         open_scene: Opens the scene; called in several threads.
         network: What classifies. It is called from several threads if the plan has several streams.
         plan: Windows, overlaps and batches.
-        decision: How probabilities become classes, and what is kept of them.
-        conditions: Threads, memory and other circumstances.
+        decision: How probabilities become classes, and which layers are stored.
+        read_options: Threads, memory and other circumstances.
         first_row: Row of windows to begin with. The upper overlap of its cells is then not blended with what lies
             above, so only what comes after :func:`rows_to_repeat` rows of windows is as it would be from the top.
 
     Raises:
         SceneError: The scene cannot be read to its end.
-        NetworkError: What the network says of a valid pixel is not finite.
+        NetworkError: The output of the network for a valid pixel is not finite.
         OutputError: The scratch folder is full.
     """
-    watch = conditions.stopwatch or Stopwatch()
+    watch = read_options.stopwatch or Stopwatch()
     disagreement = MapLayer.DISAGREEMENT in decision.layers
-    blended = blend_windows(open_scene, network, plan, conditions, first_row=first_row, with_disagreement=disagreement)
+    blended = blend_windows(
+        open_scene, network, plan, read_options, first_row=first_row, with_disagreement=disagreement
+    )
     with closing(blended):
         for part in blended:
             with watch.time(Stage.BLEND):
@@ -115,7 +117,7 @@ def blend_windows(
     open_scene: Callable[[], Scene],
     network: Classifier,
     plan: Plan,
-    conditions: Conditions,
+    read_options: ReadOptions,
     *,
     first_row: int = 0,
     end_row: int | None = None,
@@ -129,25 +131,25 @@ def blend_windows(
         open_scene: As in :func:`predict_cells`, like all that is not listed here.
         network: What classifies.
         plan: Windows, overlaps and batches.
-        conditions: Threads, memory and other circumstances.
+        read_options: Threads, memory and other circumstances.
         first_row: Row of windows to begin with.
         end_row: Row of windows to end before; None is the end of the scene.
         with_disagreement: Whether to measure how much overlapping windows differ.
     """
-    watch = conditions.stopwatch or Stopwatch()
+    watch = read_options.stopwatch or Stopwatch()
     columns = len(plan.column_starts)
     first, end = first_row * columns, (len(plan.row_starts) if end_row is None else end_row) * columns
     begin = first // plan.batch_size * plan.batch_size  # the first batch may begin in the row above
     with ExitStack() as stack:
         stack.enter_context(torch_threads(1))  # blending is light, and every core has its stream
-        halo_budget = int(conditions.budget * _HALO_SHARE)
-        halos = stack.enter_context(SpillStore(halo_budget, conditions.scratch))
-        chunks = stack.enter_context(SpillStore(conditions.budget - halo_budget, conditions.scratch))
-        register = Register(
+        halo_budget = int(read_options.budget * _HALO_SHARE)
+        halos = stack.enter_context(SpillStore(halo_budget, read_options.scratch))
+        chunks = stack.enter_context(SpillStore(read_options.budget - halo_budget, read_options.scratch))
+        blender = WindowBlender(
             plan, network.device, halos, first_row=first_row, end_row=end_row, with_disagreement=with_disagreement
         )
         batches = range(begin, end, plan.batch_size)
-        reading = read_batches(open_scene, plan, conditions, chunks, batches, watch=watch)
+        reading = read_batches(open_scene, plan, read_options, chunks, batches, watch=watch)
         ready = stack.enter_context(closing(run_ahead(reading, ahead=_AHEAD)))
         forward = _Forward(network, plan, watch)
         passes = read_ahead(forward, ready, workers=plan.streams, ahead=plan.streams, begin=forward.begin)
@@ -156,7 +158,7 @@ def blend_windows(
             with watch.time(Stage.BLEND):
                 if probabilities is None:
                     probabilities = torch.zeros(len(network.classes), *plan.window, device=network.device)
-                blended = register.add(probabilities, valid)
+                blended = blender.add(probabilities, valid)
             yield blended
 
 
@@ -164,7 +166,7 @@ def predict_rows(
     open_scene: Callable[[], Scene],
     network: Classifier,
     plan: Plan,
-    conditions: Conditions,
+    read_options: ReadOptions,
     *,
     progress: Progress = no_progress,
 ) -> Generator[Rows, None, None]:
@@ -174,11 +176,11 @@ def predict_rows(
         open_scene: Opens the scene; called in several threads.
         network: What classifies.
         plan: Windows, overlaps and batches.
-        conditions: Threads, memory and other circumstances.
+        read_options: Threads, memory and other circumstances.
         progress: Called after each strip, in pixels of the scene.
     """
     decision = Decision(len(network.classes))
-    with closing(predict_cells(open_scene, network, plan, decision, conditions)) as cells:
+    with closing(predict_cells(open_scene, network, plan, decision, read_options)) as cells:
         for cell in join_cells(cells, plan.width):
             yield Rows(cell.top, cell.layers[MapLayer.CLASSES][0])
             progress(ProgressEvent("Predicting", cell.bottom * plan.width, plan.height * plan.width, "px"))
@@ -226,7 +228,7 @@ class _Forward:
             self._here.stream = torch.cuda.Stream(self._network.device)
             torch.cuda.set_stream(self._here.stream)
 
-    def __call__(self, batch: Batch) -> tuple[Batch, Tensor | None]:
+    def __call__(self, batch: WindowBatch) -> tuple[WindowBatch, Tensor | None]:
         if batch.images is None:
             return batch, None
         count = len(batch.images)
@@ -236,7 +238,7 @@ class _Forward:
             self._wait()
         with self._watch.time(Stage.FORWARD):
             probabilities = self._network.classify(*uploaded)[:count]
-            sums = probabilities[:, 0].sum(dim=(1, 2))  # NaN where any is: a look at each pixel would take longer
+            sums = probabilities[:, 0].sum(dim=(1, 2))  # NaN where any pixel is: checking each would take longer
             self._wait()
             if not sums.isfinite().all():
                 _check_finite(batch, probabilities)
@@ -245,7 +247,7 @@ class _Forward:
             probabilities.record_stream(torch.cuda.default_stream(self._network.device))
         return batch, probabilities
 
-    def _filled(self, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+    def _filled(self, batch: WindowBatch) -> tuple[np.ndarray, np.ndarray]:
         """Return images and valid pixels of a full batch: kernels may round differently for another size."""
         assert batch.images is not None, "only batches with images are run"
         assert batch.seen is not None, "images come with it"
@@ -261,7 +263,7 @@ class _Forward:
             self._here.stream.synchronize()
 
 
-def _check_finite(batch: Batch, probabilities: Tensor) -> None:
+def _check_finite(batch: WindowBatch, probabilities: Tensor) -> None:
     """Refuse NaN at a valid pixel: it would be read as the first class."""
     found = first_not_finite(probabilities, batch.seen)
     if found is None:
@@ -275,7 +277,7 @@ def _check_finite(batch: Batch, probabilities: Tensor) -> None:
     )
 
 
-def _unbatch(passes: Iterable[tuple[Batch, Tensor | None]]) -> Iterator[tuple[np.ndarray, Tensor | None]]:
+def _unbatch(passes: Iterable[tuple[WindowBatch, Tensor | None]]) -> Iterator[tuple[np.ndarray, Tensor | None]]:
     """Yield the valid pixels and the probabilities of each window."""
     for batch, probabilities in passes:
         results = iter(() if probabilities is None else probabilities)

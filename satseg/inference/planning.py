@@ -95,7 +95,7 @@ class Planner:
     def _batching(self, info: SceneInfo) -> tuple[int, int, int, int]:
         """Return the window, the batch size, the streams and their threads."""
         window, batch_size = self._fixed_window(), self._batch_size
-        limited = self._memory is not None  # only trying tells how much a network takes
+        limited = self._memory is not None  # how much a network takes is found by trying
         if window is None or batch_size == "auto" or limited:
             found = self._tune(info.bands.dtype, window, batch_size if isinstance(batch_size, int) else None)
             return found.window, found.batch_size, found.streams, found.threads

@@ -20,7 +20,7 @@ _STORE_BYTES = 2 * 2**30  # of finished blocks in memory, where Ray is started h
 
 @dataclass(frozen=True)
 class WorkerSlot:
-    """What a worker is given of its machine.
+    """Resources of a worker on its machine.
 
     Args:
         device: ``cpu`` or ``cuda``; with ``cuda``, one GPU.
@@ -41,7 +41,7 @@ class WorkerSlot:
 
 
 def import_ray() -> ModuleType:
-    """Import Ray, which not everybody has.
+    """Import Ray, an optional dependency.
 
     Raises:
         SatsegError: It is not installed.
@@ -61,7 +61,7 @@ def connect(ray: Any, *, cores: int, alone: bool) -> None:
     Args:
         ray: The module.
         cores: Processor cores that Ray may give away, where it is started here.
-        alone: Whether to start it here, whatever clusters there are.
+        alone: Whether to start it here, ignoring existing clusters.
 
     Raises:
         SatsegError: ``RAY_ADDRESS`` names no cluster.
@@ -93,11 +93,11 @@ def _own_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def posts(nodes: list[dict[str, Any]], device: str, devices: int | None) -> tuple[WorkerSlot, int]:
-    """Return what each worker is given of a cluster's machines, and how many workers there are.
+def worker_slots(nodes: list[dict[str, Any]], device: str, devices: int | None) -> tuple[WorkerSlot, int]:
+    """Return the resources of each worker on a cluster's machines, and the number of workers.
 
     Args:
-        nodes: What ``ray.nodes()`` tells.
+        nodes: What ``ray.nodes()`` returns.
         device: ``auto``, ``cuda`` or ``cpu``.
         devices: Number of workers, or None.
 

@@ -14,15 +14,15 @@ from typing import Any, TypeVar
 
 from satseg.backend.device import available_cores
 from satseg.errors import SatsegError
-from satseg.inference.blocks import Part, count_strips, join_parts, row_blocks
+from satseg.inference.blocks import BlockPart, count_strips, join_parts, row_blocks
 from satseg.inference.decision import Decision
 from satseg.inference.network import Network
 from satseg.inference.pipeline import Cell
-from satseg.inference.ray_cluster import connect, import_ray, posts
-from satseg.inference.ray_worker import Job, NetworkFactory, Report, streams
-from satseg.inference.reading import Conditions
+from satseg.inference.ray_cluster import connect, import_ray, worker_slots
+from satseg.inference.ray_worker import BlockJob, BlockReport, NetworkFactory, streams
+from satseg.inference.reading import ReadOptions
 from satseg.inference.timing import Stage
-from satseg.inference.worker_pool import Member, WorkerPool, brief, own_error
+from satseg.inference.worker_pool import PoolWorker, WorkerPool, first_line, original_error
 from satseg.raster.scene import Scene
 from satseg.records import Plan
 
@@ -47,14 +47,14 @@ class RayEngine:
 
     Args:
         devices: Number of workers; None takes all GPUs, or else all cores.
-        alone: Whether to start Ray on this machine, whatever clusters there are.
+        alone: Whether to start Ray on this machine, ignoring existing clusters.
         device: ``auto`` (GPUs, if there are any), ``cuda`` or ``cpu``.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
         threads: Processor threads in all on this machine, if Ray is started here; None is all it may use.
 
     Attributes:
         device: ``cuda`` or ``cpu``.
-        precision: What the precision comes to on the workers, as Fabric spells it.
+        precision: Precision on the workers, as Fabric spells it.
         cores: Processor cores of a worker.
 
     Raises:
@@ -76,23 +76,23 @@ class RayEngine:
         try:
             if self._connected_here:
                 connect(self._ray, cores=max(threads or available_cores(), devices or 1), alone=alone)
-            post, self._workers = posts(self._ray.nodes(), device, devices)
-            log.info("Ray: %d workers, %s.", self._workers, post)
-            self._crew = WorkerPool(self._ray, post, self._workers, precision=precision)
+            slot, self._workers = worker_slots(self._ray.nodes(), device, devices)
+            log.info("Ray: %d workers, %s.", self._workers, slot)
+            self._pool = WorkerPool(self._ray, slot, self._workers, precision=precision)
         except BaseException:
             self._disconnect()
             raise
-        self.device = post.device
-        self.precision = self._crew.kind.precision
-        self.cores = post.cores
+        self.device = slot.device
+        self.precision = self._pool.kind.precision
+        self.cores = slot.cores
 
     def load(self, make_network: NetworkFactory) -> None:
         """Give all workers their network; to be called once, before anything is mapped."""
-        self._crew.load(make_network)
+        self._pool.load(make_network)
 
     def ask(self, function: Callable[[Network], Answer]) -> Answer:
-        """Return what a function that can be pickled says of the network on a worker."""
-        return self._crew.ask(function)
+        """Return the result of a function, which can be pickled, of the network on a worker."""
+        return self._pool.ask(function)
 
     def streams(self, plan: Plan) -> int:
         """Return how many batches run side by side on all workers together."""
@@ -104,7 +104,7 @@ class RayEngine:
         network: Network,
         plan: Plan,
         decision: Decision,
-        conditions: Conditions,
+        read_options: ReadOptions,
         *,
         first_row: int = 0,
     ) -> Generator[Cell, None, None]:
@@ -114,36 +114,36 @@ class RayEngine:
 
         Args:
             open_scene: Opens the scene, on any machine; it can be pickled.
-            network: How the workers' network looks at this scene; it is not run here.
+            network: The workers' network fitted to this scene; it is not run here.
             plan: Windows, overlaps and batches.
-            decision: How probabilities become classes, and what is kept of them.
-            conditions: As there; readers and budget are those of each worker.
+            decision: How probabilities become classes, and which layers are stored.
+            read_options: As there; readers and budget are those of each worker.
             first_row: Row of windows to begin with.
 
         Raises:
             SceneError: The scene cannot be read to its end.
             SatsegError: A block failed again and again, or workers die as they start.
         """
-        job = Job(
+        job = BlockJob(
             open_scene=open_scene,
             resample=network.views.resample,
             conversion=network.conversion,
             plan=plan,
             decision=decision,
-            area=conditions.area,
-            readers=conditions.readers,
-            budget=conditions.budget,
-            tolerant=conditions.on_failure is not None,
+            area=read_options.area,
+            readers=read_options.readers,
+            budget=read_options.budget,
+            tolerant=read_options.on_failure is not None,
             first_row=first_row,
         )
         blocks = row_blocks(plan, block_rows(plan, decision, self._workers), first_row=first_row)
-        parts = _Blocks(self._ray, self._crew, job, blocks, conditions).parts()
+        parts = _Blocks(self._ray, self._pool, job, blocks, read_options).parts()
         with closing(parts):
-            yield from join_parts(parts, plan, decision, budget=conditions.budget, scratch=conditions.scratch)
+            yield from join_parts(parts, plan, decision, budget=read_options.budget, scratch=read_options.scratch)
 
     def close(self) -> None:
         """End the workers, and Ray where it was started here."""
-        self._crew.dismiss()
+        self._pool.shut_down()
         self._disconnect()
 
     def _disconnect(self) -> None:
@@ -161,36 +161,38 @@ class RayEngine:
 
 @dataclass(frozen=True, eq=False)
 class _Attempt:
-    """A block that a worker has been given.
+    """A block that was submitted to a worker.
 
     Args:
         number: Of the block.
-        member: Who has it.
+        worker: The worker.
         strips: References to its strips.
     """
 
     number: int
-    member: Member
+    worker: PoolWorker
     strips: list[Any]
 
 
 class _Blocks:
     """The blocks of one scene, on their way through the workers."""
 
-    def __init__(self, ray: Any, crew: WorkerPool, job: Job, blocks: list[range], conditions: Conditions) -> None:
+    def __init__(
+        self, ray: Any, pool: WorkerPool, job: BlockJob, blocks: list[range], read_options: ReadOptions
+    ) -> None:
         self._ray = ray
-        self._crew = crew
+        self._pool = pool
         self._plan = job.plan
         self._job = ray.put(job)
         self._blocks = blocks
-        self._conditions = conditions
+        self._conditions = read_options
         self._waiting = list(range(len(blocks)))
         self._current = 0
         self._running: dict[Any, _Attempt] = {}  # by the reference to the report
         self._finished: dict[int, list[Any] | BaseException] = {}
         self._failures: Counter[int] = Counter()
 
-    def parts(self) -> Generator[Part, None, None]:
+    def parts(self) -> Generator[BlockPart, None, None]:
         """Yield the parts of all blocks in order."""
         try:
             for number in range(len(self._blocks)):
@@ -199,9 +201,9 @@ class _Blocks:
                     yield from strip
         finally:
             for attempt in self._running.values():  # left alone: the next scene comes after them
-                attempt.member.blocks -= 1
+                attempt.worker.blocks -= 1
 
-    def _strips(self, number: int) -> Iterator[list[Part]]:
+    def _strips(self, number: int) -> Iterator[list[BlockPart]]:
         """Yield the strips of a block, from another worker if those of the first one are lost on the way."""
         taken, count = 0, count_strips(self._plan, self._blocks[number])
         while taken < count:
@@ -210,65 +212,65 @@ class _Blocks:
                 try:
                     strip = self._ray.get(references[taken])
                 except self._ray.exceptions.RayError as error:
-                    self._try_again(number, error)
+                    self._retry(number, error)
                     break
                 references[taken] = None  # gives its memory back
                 taken += 1
                 yield strip
-                self._tend(timeout=0)
+                self._poll(timeout=0)
 
     def _wait_for(self, number: int) -> list[Any]:
         while number not in self._finished:
-            self._tend()
+            self._poll()
         result = self._finished.pop(number)
         if isinstance(result, BaseException):
             raise result
         return result
 
-    def _tend(self, *, timeout: float | None = None) -> None:
-        """Give workers what to do, and take note of what they have done."""
-        self._give_out()
-        for reference in self._crew.wait(list(self._running), timeout=timeout):
+    def _poll(self, *, timeout: float | None = None) -> None:
+        """Submit blocks to workers, and collect those that are finished."""
+        self._submit()
+        for reference in self._pool.wait(list(self._running), timeout=timeout):
             if reference in self._running:
-                self._take_note(self._running[reference].member)
+                self._collect(self._running[reference].worker)
 
-    def _give_out(self) -> None:
-        while self._waiting and self._waiting[0] < self._current + _AHEAD * max(len(self._crew.ready), 1):
-            member = self._crew.idlest()
-            if member is None or member.blocks >= _QUEUED:
+    def _submit(self) -> None:
+        while self._waiting and self._waiting[0] < self._current + _AHEAD * max(len(self._pool.ready), 1):
+            worker = self._pool.least_busy()
+            if worker is None or worker.blocks >= _QUEUED:
                 return
             number = self._waiting.pop(0)
             count = count_strips(self._plan, self._blocks[number]) + 1
-            *strips, report = member.handle.map_block.options(num_returns=count).remote(self._job, self._blocks[number])
-            member.blocks += 1
-            self._running[report] = _Attempt(number, member, strips)
+            *strips, report = worker.handle.map_block.options(num_returns=count).remote(self._job, self._blocks[number])
+            worker.blocks += 1
+            self._running[report] = _Attempt(number, worker, strips)
 
-    def _take_note(self, member: Member) -> None:
-        """See what a worker has done. It maps one block after the other, so just the first one can have killed it."""
-        given = self._given_to(member)
+    def _collect(self, worker: PoolWorker) -> None:
+        """Collect the finished blocks of a worker, which maps one at a time: only the first can have killed it."""
+        given = self._attempts_of(worker)
         done, _ = self._ray.wait(given, num_returns=len(given), timeout=0)
         for reference in takewhile(lambda reference: reference in done, given):
             attempt = self._running.pop(reference)
-            member.blocks -= 1
+            worker.blocks -= 1
             try:
-                report: Report = self._ray.get(reference)
+                report: BlockReport = self._ray.get(reference)
             except self._ray.exceptions.RayTaskError as error:
                 # Raised when it is the block's turn: what lies above is still good.
-                self._finished[attempt.number] = own_error(error)
+                self._finished[attempt.number] = original_error(error)
             except self._ray.exceptions.RayError as error:
-                self._crew.replace(member)
-                for other in self._given_to(member):
+                self._pool.replace(worker)
+                for other in self._attempts_of(worker):
                     insort(self._waiting, self._running.pop(other).number)
-                return self._try_again(attempt.number, error)
+                return self._retry(attempt.number, error)
             else:
                 self._finished[attempt.number] = attempt.strips
-                self._tell(report)
+                self._pass_on_report(report)
         return None
 
-    def _given_to(self, member: Member) -> list[Any]:
-        return [reference for reference, attempt in self._running.items() if attempt.member is member]
+    def _attempts_of(self, worker: PoolWorker) -> list[Any]:
+        return [reference for reference, attempt in self._running.items() if attempt.worker is worker]
 
-    def _try_again(self, number: int, error: Exception) -> None:
+    def _retry(self, number: int, error: Exception) -> None:
         self._failures[number] += 1
         log.info("A worker was lost (%s); its rows go to another one.", type(error).__name__)
         if self._failures[number] < _MOST_ATTEMPTS:
@@ -277,12 +279,12 @@ class _Blocks:
         top, bottom = self._plan.row_starts[block.start], self._plan.row_starts[block.stop - 1] + self._plan.window[0]
         self._finished[number] = SatsegError(
             f"Rows {top} to {min(bottom, self._plan.height)} of the scene failed on {_MOST_ATTEMPTS} workers one after "
-            f"the other, at last with: {brief(error)}.",
+            f"the other, at last with: {first_line(error)}.",
             hint="Workers that die often lack memory: choose a smaller `window` or `batch_size`.",
         )
         return None
 
-    def _tell(self, report: Report) -> None:
+    def _pass_on_report(self, report: BlockReport) -> None:
         if self._conditions.stopwatch is not None:
             for stage, seconds in report.seconds.items():
                 self._conditions.stopwatch.add(Stage(stage), seconds)

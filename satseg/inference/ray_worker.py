@@ -1,4 +1,4 @@
-"""What runs on the machines of a Ray cluster: a worker with its network, what it is told, and what it answers."""
+"""The worker of a Ray cluster, with its network, its jobs and its reports."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from satseg import __version__
 from satseg.backend.device import select_precision
 from satseg.errors import SceneError
 from satseg.files.gdal import gdal_environment
-from satseg.inference.blocks import Part, predict_block, strips
+from satseg.inference.blocks import BlockPart, predict_block, strips
 from satseg.inference.decision import Decision
 from satseg.inference.network import Network
-from satseg.inference.reading import Area, Conditions
+from satseg.inference.reading import Area, ReadOptions
 from satseg.inference.timing import Stopwatch
 from satseg.raster.scales import Conversion
 from satseg.raster.scene import Scene
@@ -33,12 +33,12 @@ NetworkFactory = Callable[[torch.device, str], Network]
 
 
 @dataclass(frozen=True)
-class Kind:
+class WorkerKind:
     """What the rounding of a network may depend on: workers of one kind give the same bytes.
 
     Args:
         device: Model of the GPU, or instruction set of the processor.
-        precision: What the wanted precision comes to there.
+        precision: Precision there.
         torch_version: Version of torch.
         satseg_version: Version of satseg.
         host: Name of the machine; machines may differ in it.
@@ -51,15 +51,15 @@ class Kind:
     host: str = field(default_factory=platform.node, compare=False)
 
     @classmethod
-    def here(cls, device: torch.device, precision: str) -> Kind:
-        """Describe this process, for a precision that a user asked for."""
+    def here(cls, device: torch.device, precision: str) -> WorkerKind:
+        """Describe this process, for a precision of the settings."""
         if device.type == "cuda":
             name = torch.cuda.get_device_name(device)
         else:
             name = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
         return cls(name, select_precision(precision, device))
 
-    def differences(self, other: Kind) -> list[str]:
+    def differences(self, other: WorkerKind) -> list[str]:
         """Name what differs, with the values of both."""
         pairs = {
             "device": (self.device, other.device),
@@ -71,15 +71,15 @@ class Kind:
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
+class BlockJob:
     """A scene that is mapped block by block. It can be pickled.
 
     Args:
         open_scene: Opens the scene, under a name that all machines know it by.
-        resample: How the network looks at it, see :class:`~satseg.inference.views.Views`.
+        resample: How the scene is resampled, see :class:`~satseg.inference.views.Views`.
         conversion: What its raw values are converted by, or None.
         plan: Windows, overlaps and batches.
-        decision: How probabilities become classes, and what is kept of them.
+        decision: How probabilities become classes, and which layers are stored.
         area: Where to map; None is everywhere.
         readers: Threads of a worker that read and decode.
         budget: Bytes of rows that a worker keeps in memory.
@@ -100,8 +100,8 @@ class Job:
 
 
 @dataclass(frozen=True, eq=False)
-class Report:
-    """What a worker tells at the end of a block.
+class BlockReport:
+    """Report of a worker at the end of a block.
 
     Args:
         seconds: By stage.
@@ -127,9 +127,9 @@ class Worker:
         self._cores = cores
         self._network: Network | None = None
 
-    def describe(self, precision: str) -> Kind:
-        """Return what it is, for a precision that a user asked for."""
-        return Kind.here(self._device, precision)
+    def describe(self, precision: str) -> WorkerKind:
+        """Describe this worker, for a precision of the settings."""
+        return WorkerKind.here(self._device, precision)
 
     def load(self, make_network: NetworkFactory, precision: str) -> None:
         """Build the network."""
@@ -137,11 +137,11 @@ class Worker:
         self._network = make_network(self._device, precision)
 
     def ask(self, function: Callable[[Network], Answer]) -> Answer:
-        """Return what a function says of the network, here where it runs."""
+        """Return the result of a function of the network, where it runs."""
         assert self._network is not None, "a worker is asked once its network is loaded"
         return function(self._network)
 
-    def map_block(self, job: Job, block: range) -> Iterator[list[Part] | Report]:
+    def map_block(self, job: BlockJob, block: range) -> Iterator[list[BlockPart] | BlockReport]:
         """Yield the strips of a block, and a report."""
         assert self._network is not None, "a worker maps once its network is loaded"
         network = self._network.resampled(*job.resample)
@@ -149,7 +149,7 @@ class Worker:
             network = network.converted(job.conversion)
         failures: list[tuple[Window, SceneError]] = []
         odd: list[Oddity] = []
-        conditions = Conditions(
+        read_options = ReadOptions(
             scratch=Path(tempfile.gettempdir()),
             readers=job.readers,
             budget=job.budget,
@@ -162,11 +162,11 @@ class Worker:
         plan = replace(job.plan, streams=streams(job.plan, self._device.type, self._cores))
         with gdal_environment():
             parts = predict_block(
-                job.open_scene, network, plan, job.decision, conditions, block, first_row=job.first_row
+                job.open_scene, network, plan, job.decision, read_options, block, first_row=job.first_row
             )
             yield from strips(parts, plan)
-        assert conditions.stopwatch is not None, "it was given one"
-        yield Report(conditions.stopwatch.busy(), failures, odd)
+        assert read_options.stopwatch is not None, "it was given one"
+        yield BlockReport(read_options.stopwatch.busy(), failures, odd)
 
 
 def streams(plan: Plan, device: str, cores: int) -> int:

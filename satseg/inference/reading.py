@@ -1,4 +1,4 @@
-"""What a network is given of a scene: its windows, read ahead and put together to the batches of a plan."""
+"""Read the windows of a scene ahead, and group them to the batches of a plan."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from satseg.raster.values import ValueRange
 from satseg.records import Plan
 
 DEFAULT_BUDGET = 12 * 2**20
-"""Bytes of rows that are kept in memory unless told otherwise. What is spilled stays in the system's cache."""
+"""Bytes of rows that are kept in memory by default. What is spilled stays in the system's cache."""
 
 
 class Area(Protocol):
@@ -37,18 +37,18 @@ class Area(Protocol):
 
 
 @dataclass(frozen=True)
-class Conditions:
-    """How a scene is read while it is mapped; none of it changes the map of a scene that can be read.
+class ReadOptions:
+    """How a scene is read while it is mapped; without influence on the map of a scene that can be read.
 
     Args:
         readers: Threads that read and decode.
         budget: Bytes of rows to keep in memory; more goes to ``scratch``.
         scratch: Folder for what does not fit.
         area: Where to map; None is everywhere.
-        on_failure: Told of what cannot be read, which becomes nodata; None ends with the error.
+        on_failure: Called for parts that cannot be read, which become nodata; None raises the error.
         values: Values that count as measured; pixels with others become nodata. None takes all but what no band can
             hold.
-        on_odd: Told of those others, in a reading thread.
+        on_odd: Called with those others, in a reading thread.
         stopwatch: Takes the time of each stage.
     """
 
@@ -63,12 +63,12 @@ class Conditions:
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
+class WindowBatch:
     """Windows that go through the network together, in the order of the plan.
 
     Args:
         images: (N, C, H, W) raw values of the windows that hold pixels to map; None where none does.
-        seen: (N, H, W) bool, valid pixels of these, in the area or not: the map inside does not depend on its outline.
+        seen: (N, H, W) bool, their valid pixels inside and outside of the area, whose outline does not change the map.
         valid: (H, W) bool of each window of the batch: pixels to map.
         windows: Part of each window of the batch that lies in the scene.
     """
@@ -87,14 +87,14 @@ class Batch:
 def read_batches(
     open_scene: Callable[[], Scene],
     plan: Plan,
-    conditions: Conditions,
+    read_options: ReadOptions,
     store: SpillStore,
     batches: range,
     *,
     watch: Stopwatch,
-) -> Generator[Batch, None, None]:
+) -> Generator[WindowBatch, None, None]:
     """Yield batches of a plan, given by the numbers of their first windows."""
-    area = conditions.area
+    area = read_options.area
 
     def wanted() -> Iterator[tuple[Window, bool]]:
         for window in islice(_windows(plan), batches.start, batches.start + len(batches) * plan.batch_size):
@@ -104,10 +104,10 @@ def read_batches(
         open_scene,
         lambda: (window for window, touched in wanted() if touched),
         store=store,
-        readers=conditions.readers,
-        on_failure=conditions.on_failure,
-        values=conditions.values,
-        on_odd=conditions.on_odd,
+        readers=read_options.readers,
+        on_failure=read_options.on_failure,
+        values=read_options.values,
+        on_odd=read_options.on_odd,
     )
     with closing(pixels):
         windows = wanted()
@@ -126,7 +126,7 @@ def read_batches(
                             images.append(_reflect(read.bands, ((0, 0), *missing)))
                             seen.append(_reflect(holds, missing))
                     masks.append(_reflect(valid, missing))
-            yield Batch(
+            yield WindowBatch(
                 np.stack(images) if images else None,
                 np.stack(seen) if seen else None,
                 masks,

@@ -1,6 +1,6 @@
-"""Measure how far a network really sees: the effective receptive field of Luo et al., arXiv 1701.04128 (2016).
+"""Measure how far a network sees in practice: the effective receptive field of Luo et al., arXiv 1701.04128 (2016).
 
-On paper a pixel of the output depends on hundreds of pixels around it; most of them hardly count. Gradients tell: they
+On paper a pixel of the output depends on hundreds of pixels around it; most of them hardly count. Gradients
 fall off from the centre like a bell, and the square that holds most of them is what windows need to overlap by.
 """
 
@@ -26,7 +26,7 @@ def effective_receptive_field(
     Args:
         network: Its models are measured one by one; the farthest sight counts.
         window: Side of the largest window to try, 32 or more; no field is found to be larger. An overlap is at most
-            0.139 of a window, so 256 tells all that matters to windows of up to 1800 px.
+            0.139 of a window, so 256 is enough for windows of up to 1800 px.
         share: Share of the summed absolute gradient, between 0 and 1.
         samples: Images per model and window.
         seed: Of the images; equal seeds give equal fields on one kind of device.

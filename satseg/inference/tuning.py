@@ -1,4 +1,4 @@
-"""Find out by trying, within seconds, in which windows and batches a network is fastest on this machine."""
+"""Find by trying, within seconds, the windows and batches in which a network is fastest on this machine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from satseg.inference.plan import SMALLEST_WINDOW
 WINDOWS = (256, 384, 512, 768, 1024)
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 _SMALLER_WINDOWS = (192, 128, 64, SMALLEST_WINDOW)  # where memory is short
-_PASS_SIDE = 256  # of the window that tells how much memory a pixel needs; in a smaller one, weights count as much
+_PASS_SIDE = 256  # of the window that measures how much memory a pixel needs; in a smaller one, weights count as much
 _LIBRARY_SHARE = 2  # measured: oneDNN and the allocator hold about as much again as the tensors that are alive
 _BETTER = 1.02  # what is faster by less is noise, and takes more memory
 _CLEARLY_SLOWER = 0.9

@@ -51,7 +51,7 @@ ORIENTATIONS = {
 
 @dataclass(frozen=True)
 class Views:
-    """How often a network looks at each window; what it says of all views is averaged with equal weights.
+    """Orientations and scales in which a network sees each window; the mean of all views counts.
 
     Args:
         tta: Test-time augmentation, a key of :data:`ORIENTATIONS`.
@@ -73,7 +73,7 @@ class Views:
                 f"There is no test-time augmentation named {self.tta!r}.", hint=f"There are {', '.join(ORIENTATIONS)}."
             )
         if not self.scales:
-            raise UsageError("There is no scale to look at windows in.", hint="Scales are factors such as 0.75,1,1.25.")
+            raise UsageError("There is no scale.", hint="Scales are factors such as 0.75,1,1.25.")
         for factor in (*self.scales, *self.resample):
             if not COARSEST <= factor <= FINEST:  # refuses NaN too
                 raise UsageError(f"Windows cannot be resized by a factor of {factor:g}; it must lie in 1/16 to 16.")

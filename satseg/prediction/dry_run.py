@@ -84,7 +84,7 @@ def spilled_bytes(info: SceneInfo, plan: Plan, classes: int, row_budget: int) ->
 
 
 def needed_space(info: SceneInfo, rasters: Mapping[Path, int], folder: Path, work: int) -> dict[Path, int]:
-    """Return bytes that a map may need at most, by folder; polygons, which nobody can foresee, are not among them.
+    """Return bytes that a map may need at most, by folder; without polygons, which cannot be foreseen.
 
     Args:
         info: The scene.

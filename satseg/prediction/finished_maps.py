@@ -45,7 +45,7 @@ def check_finished(files: Sequence[Path], sources: Sequence[SceneSource], proven
         found = _read(path)
         if found is None:
             raise OutputError(
-                f"{path} does not tell what it was made from, so that nobody knows whether it is the map asked for.",
+                f"{path} does not store what it was made from, so that it may be another map.",
                 hint="Leave out `resume` to replace it, or name another output; `skip_existing` keeps it as it is.",
             )
         _check_same(path, found, wanted[path.suffix.lower() != ".tif"])

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from satseg.checkpoint import Checkpoint
 from satseg.errors import ReadError, SceneError
-from satseg.inference.domain_shift import unlike_training
+from satseg.inference.domain_shift import describe_domain_shift
 from satseg.inference.network import Network
 from satseg.inference.views import COARSEST, FINEST
 from satseg.raster.scales import Conversion
@@ -71,7 +71,7 @@ def _warn_of_domain_shift(scene: Scene, checkpoint: Checkpoint, name: str) -> No
     conversion = Conversion.between(scene.info.bands, card.bands)
     statistics = conversion.statistics(card.statistics) if conversion else card.statistics
     try:
-        phrases = unlike_training(scene, statistics)
+        phrases = describe_domain_shift(scene, statistics)
     except ReadError:  # raised again when the scene is mapped, or turned into nodata
         return
     if phrases:
@@ -105,7 +105,7 @@ def _resampled(network: Network, info: SceneInfo, gsd: Sequence[float]) -> Netwo
     if info.gsd is None:
         if info.doubt is None:  # otherwise the warning about its CRS covers this
             log.warning(
-                "%s does not tell how large its pixels are; the map is right only if they are about as large as "
+                "%s does not state the size of its pixels; the map is right only if they are about as large as "
                 "in training, %.3g m.",
                 info.path,
                 gsd[0],
@@ -119,10 +119,10 @@ def _resampled(network: Network, info: SceneInfo, gsd: Sequence[float]) -> Netwo
             raise SceneError(
                 f"{info.path} has {here:.3g} m per pixel and the network was trained at {trained:.3g} m: "
                 f"too far apart to resample the scene, which goes up to a factor of {FINEST:g}.",
-                hint="Take a scene whose pixels are nearer to those, or show it as it is: `gsd='scene'`.",
+                hint="Choose a scene of more similar pixels, or do not resample it: `gsd='scene'`.",
             )
     log.info(
-        "%s has %.3g m per pixel and the network was trained at %.3g m: it is shown the scene resampled to that.",
+        "%s has %.3g m per pixel and the network was trained at %.3g m: the scene is resampled to that.",
         info.path,
         info.gsd[0],
         gsd[0],

@@ -111,7 +111,7 @@ class PredictionJob:
     def run(
         self, *, on_error: OnError | None, on_finished: OnFinished | None, progress: Progress
     ) -> Iterator[PredictionSummary]:
-        """Map each scene when its summary is asked for.
+        """Map each scene when the iterator reaches it.
 
         Args:
             on_error: Called for a scene that fails, and the next one follows; None raises.
@@ -142,7 +142,7 @@ class PredictionJob:
                 layer.close(complete=not failed)
 
     def dry_run(self, *, on_error: OnError | None) -> Iterator[DryRun]:
-        """Estimate what each scene takes, when its estimate is asked for; in this process, whatever the engine."""
+        """Estimate what each scene takes, when the iterator reaches it; always in this process."""
         with ExitStack() as stack:
             predictor = self._open_predictor(stack, distributed=False)
             for scene in self.scenes:

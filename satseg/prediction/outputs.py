@@ -76,7 +76,7 @@ class OutputNames:
 
     @property
     def shared(self) -> tuple[str, ...]:
-        """Names that stand for one layer of polygons, whatever the number of scenes."""
+        """Names that stand for one layer of polygons of any number of scenes."""
         return tuple(name for name in self.output if name == STDOUT or not (_STEM in name or _is_raster(name)))
 
     @property
@@ -221,7 +221,7 @@ class Outputs:
         return OutputPaths((*files.rasters, *more), files.vectors, self._stream if STDOUT in output else None)
 
     def _named_twice(self, scene: str, earlier: str) -> UsageError:
-        """Return the error of a scene that was named before, by whatever name."""
+        """Return the error of a scene that was named before, by this or another name."""
         alias = "" if earlier == scene else f", also as {earlier}"
         layer = self.layer.vectors
         result = f"its polygons would be twice in {layer[0].name}" if layer else "has one map only"

@@ -17,7 +17,7 @@ from satseg.files.atomic_write import claimed, work_folder
 from satseg.inference.network import Network
 from satseg.inference.pipeline import predict_rows
 from satseg.inference.planning import Planner
-from satseg.inference.reading import Conditions
+from satseg.inference.reading import ReadOptions
 from satseg.prediction.fitting import FittedScene, fit_network, fit_scene
 from satseg.prediction.map_layers import MapLayers
 from satseg.prediction.outputs import OutputPaths
@@ -120,14 +120,14 @@ class Predictor:
         network = self._fitted_network(scene.info)
         plan = self.planner.plan(scene.info, network)
         odd: set[Oddity] = set()
-        conditions = Conditions(
+        read_options = ReadOptions(
             scratch=Path(tempfile.gettempdir()),
             readers=_readers(scene),
             budget=self.settings.row_budget,
             values=network.values,
             on_odd=odd.add,
         )
-        with closing(predict_rows(scene.source.open, network, plan, conditions, progress=progress)) as rows:
+        with closing(predict_rows(scene.source.open, network, plan, read_options, progress=progress)) as rows:
             yield from rows
         if found := Oddity.merge(odd):
             log.warning("%s", found.tell(scene.info.path, scene.info.bands.names, "The map has no class there"))

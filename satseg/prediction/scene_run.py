@@ -25,7 +25,7 @@ from satseg.inference.decision import Decision
 from satseg.inference.network import Network
 from satseg.inference.pipeline import Cell, join_cells, predict_cells, rows_to_repeat
 from satseg.inference.planning import Planner
-from satseg.inference.reading import Conditions
+from satseg.inference.reading import ReadOptions
 from satseg.inference.timing import Stage, Stopwatch
 from satseg.mapfile.map_work import MapWork, has_finished_rows, stored_identity
 from satseg.mapfile.work_raster import WorkRaster
@@ -115,7 +115,7 @@ class ScenePrediction:
         self._require_space(plan, layers)
         with ExitStack() as stack:
             work = stack.enter_context(self._open_work(self.folder, plan, layers.bands))
-            # A shared layer tells which folder is kept, for all of its scenes.
+            # A shared layer logs which folder is kept, for all of its scenes.
             stack.enter_context(_kept_for_resuming(work, announced=bool(self.outputs.files) and self.layer is None))
             polygons = self._open_polygons(stack, plan, has_confidence=layers.has_confidence)
             sieved = self._open_sieved(stack, layers)
@@ -206,7 +206,7 @@ class ScenePrediction:
         }
 
     def _scene_identity(self) -> dict[str, Any]:
-        """Return what tells the scene from another one, or from itself after a change, without reading its pixels."""
+        """Return what identifies the scene and its state, without reading its pixels."""
         paths, info = self.scene.source.paths, self.info
         return {
             "paths": [path.partition("?")[0] if is_remote(path) else path for path in paths],  # signed anew each day
@@ -218,7 +218,7 @@ class ScenePrediction:
 
     def _network_cells(self, plan: Plan, decision: Decision) -> Cells:
         """Return what gives the cells of the map from a number of finished rows on."""
-        conditions = Conditions(
+        read_options = ReadOptions(
             scratch=self.folder,
             readers=self.readers,
             budget=self.settings.row_budget,
@@ -233,7 +233,7 @@ class ScenePrediction:
         def cells(finished: int) -> Generator[Cell, None, None]:
             row = next(i for i, start in enumerate((*plan.row_starts[1:], plan.height)) if start > finished)
             first = row - rows_to_repeat(plan, row)
-            return predict(self.scene.source.open, self.network, plan, decision, conditions, first_row=first)
+            return predict(self.scene.source.open, self.network, plan, decision, read_options, first_row=first)
 
         return cells
 

@@ -1,4 +1,4 @@
-"""Follow a map while it grows: count it, sieve it, and hand its rows to whatever takes rows."""
+"""Stream the finished rows of a map to its tracer: count classes, sieve small regions, emit rows."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class RowStream:
     Args:
         rasters: Work rasters by layer.
         sinks: What takes the rows.
-        sieved: Work rasters for classes in which small regions are dissolved, and for confidence where that is kept;
-            sinks then get those. A pixel that another class was given has no confidence: what the network said was of
-            the class that it had. Empty: all as it is.
+        sieved: Work rasters for classes in which small regions are dissolved, and for confidence where that is stored;
+            sinks then get those. A pixel that gets another class has no confidence, since the network's probability is
+            that of its first class. Empty where nothing is dissolved.
         sieve: Regions of fewer pixels dissolve.
         stopwatch: Takes the time.
     """
@@ -59,30 +59,30 @@ class RowStream:
         self._cleaner = Sieve(width, min_pixels=sieve, max_hole=0) if sieved else None
         self._strip = max(1, min(_STRIP_ROWS, _STRIP_BYTES // width))
         self._watch = stopwatch
-        self._read = self._passed = 0
-        self._news: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+        self._rows_read = self._rows_emitted = 0
+        self._queue: queue.SimpleQueue[int | None] = queue.SimpleQueue()
         self._error: BaseException | None = None
         self._stopped = False
         self.counts = np.zeros(256, dtype=np.int64)
         """Pixels by class id."""
-        self._thread = threading.Thread(target=self._run, name="satseg-follow", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="satseg-rows", daemon=True)
         self._thread.start()
 
     def advance(self, rows: int) -> None:
-        """Tell that all rows above ``rows`` are finished; raise what went wrong meanwhile."""
+        """Announce that all rows above ``rows`` are finished; raise what went wrong meanwhile."""
         self.check()
-        self._news.put(rows)
+        self._queue.put(rows)
 
     def finish(self) -> None:
-        """Wait until all that was told of is passed on; the map ends there."""
-        self._news.put(None)
+        """Wait until all finished rows are emitted; the map ends there."""
+        self._queue.put(None)
         self._thread.join()
         self.check()
 
     def stop(self) -> None:
-        """End the thread at its next strip, whatever is left."""
+        """End the thread at its next strip."""
         self._stopped = True
-        self._news.put(None)
+        self._queue.put(None)
         self._thread.join()
 
     def check(self) -> None:
@@ -92,28 +92,28 @@ class RowStream:
 
     def _run(self) -> None:
         try:
-            while (finished := self._news.get()) is not None:
-                for top in range(self._read, finished, self._strip):
+            while (finished := self._queue.get()) is not None:
+                for top in range(self._rows_read, finished, self._strip):
                     if self._stopped:
                         return
                     with self._watch.time(Stage.TRACE):
-                        self._follow(top, min(top + self._strip, finished))
-                self._read = finished
+                        self._process(top, min(top + self._strip, finished))
+                self._rows_read = finished
             if self._cleaner is not None and not self._stopped:
-                self._pass_on(self._cleaner.finish())
+                self._emit(self._cleaner.finish())
         except BaseException as error:
             self._error = error
 
-    def _follow(self, top: int, bottom: int) -> None:
+    def _process(self, top: int, bottom: int) -> None:
         classes = self._rasters[MapLayer.CLASSES].read(top, bottom)[0]
         if self._cleaner is None:
-            self._pass_on(classes)
+            self._emit(classes)
         else:
             values = classes.astype(np.int32)
             values[classes == IGNORE_INDEX] = VOID
-            self._pass_on(self._cleaner.push(values))
+            self._emit(self._cleaner.push(values))
 
-    def _pass_on(self, values: np.ndarray) -> None:
+    def _emit(self, values: np.ndarray) -> None:
         """Hand (H, W) classes to the sinks: uint8, or int32 with VOID for nodata where they come from the sieve."""
         for part in _strips(values, self._strip):
             confidence = self._read_layer(MapLayer.CONFIDENCE, len(part))
@@ -122,24 +122,24 @@ class RowStream:
                 classes, confidence = self._sieve(part, confidence)
             self.counts += np.bincount(classes.ravel(), minlength=256)
             for sink in self._sinks:
-                sink.write(Rows(self._passed, classes, confidence))
-            self._passed += len(classes)
+                sink.write(Rows(self._rows_emitted, classes, confidence))
+            self._rows_emitted += len(classes)
 
     def _sieve(self, values: np.ndarray, confidence: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
         """Write what the sieve made of the next rows, and return it: classes and confidence, (H, W) uint8."""
         classes = np.where(values == VOID, IGNORE_INDEX, values).astype(np.uint8)
-        self._sieved[MapLayer.CLASSES].write(self._passed, 0, classes[None])
+        self._sieved[MapLayer.CLASSES].write(self._rows_emitted, 0, classes[None])
         if confidence is None:
             return classes, None
         kept = classes == self._read_layer(MapLayer.CLASSES, len(classes))
         confidence = np.where(kept, confidence, np.uint8(IGNORE_INDEX))
-        self._sieved[MapLayer.CONFIDENCE].write(self._passed, 0, confidence[None])
+        self._sieved[MapLayer.CONFIDENCE].write(self._rows_emitted, 0, confidence[None])
         return classes, confidence
 
     def _read_layer(self, layer: MapLayer, rows: int) -> np.ndarray | None:
         """Return a layer of the next rows as the network left it, None where it is not kept."""
         raster = self._rasters.get(layer)
-        return None if raster is None else raster.read(self._passed, self._passed + rows)[0]
+        return None if raster is None else raster.read(self._rows_emitted, self._rows_emitted + rows)[0]
 
 
 def _strips(values: np.ndarray, rows: int) -> Iterator[np.ndarray]:

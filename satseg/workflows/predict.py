@@ -72,7 +72,7 @@ def predict_scenes(
 ) -> Iterator[PredictionSummary]:
     """Map scenes one after the other with a network that is loaded once.
 
-    Arguments are checked at once; a scene is mapped when its summary is asked for:
+    Arguments are checked at once; a scene is mapped when the iterator reaches it:
     ``for summary in predict_scenes(...)``.
 
     Args:
@@ -110,7 +110,7 @@ def dry_run_scenes(
 ) -> Iterator[DryRun]:
     """Estimate what :func:`predict_scenes` takes for each scene, after a short probe; nothing is written.
 
-    The probe runs in this process, and its time is that of this process alone, whatever engine is chosen.
+    The probe runs in this process, and its time is that of this process alone, with any engine.
 
     Args:
         scenes: As in :func:`predict_scenes`.

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from satseg.files.spill import SpillStore
-from satseg.inference.blending import Blended, Register
+from satseg.inference.blending import Blended, WindowBlender
 from satseg.inference.pipeline import rows_to_repeat
 from satseg.inference.plan import make_plan, window_positions
 from satseg.records import Plan
@@ -33,10 +33,10 @@ def windows(plan: Plan, field: torch.Tensor, first_row: int = 0) -> Iterator[tor
 
 
 def blend(plan: Plan, field: torch.Tensor, halos: SpillStore, **options: int) -> Iterator[Blended]:
-    register = Register(plan, CPU, halos, **options)  # type: ignore[arg-type]
+    blender = WindowBlender(plan, CPU, halos, **options)  # type: ignore[arg-type]
     valid = np.ones(plan.window, dtype=bool)
     for window in windows(plan, field, options.get("first_row", 0)):
-        yield register.add(window, valid)
+        yield blender.add(window, valid)
 
 
 def whole(plan: Plan, cells: Iterator[Blended]) -> torch.Tensor:
@@ -69,11 +69,11 @@ def test_blended_probabilities_are_a_weighted_mean(halos: SpillStore) -> None:
 
 def test_disagreeing_windows_hand_over_in_the_middle_of_the_overlap(halos: SpillStore) -> None:
     plan = make_plan(32, 56, window=32, overlap=8)
-    register = Register(plan, CPU, halos, with_disagreement=True)
+    blender = WindowBlender(plan, CPU, halos, with_disagreement=True)
     left, right = torch.zeros(2, 32, 32), torch.zeros(2, 32, 32)
     left[0], right[1] = 1, 1
     valid = np.ones((32, 32), dtype=bool)
-    first, second = register.add(left, valid), register.add(right, valid)
+    first, second = blender.add(left, valid), blender.add(right, valid)
     assert (first.left, second.left, first.ends_row, second.ends_row) == (0, 24, False, True)
     joined = torch.cat([first.probabilities, second.probabilities], dim=2)
     assert (joined.argmax(0) == (torch.arange(56) >= 28)).all()
@@ -98,18 +98,18 @@ def test_going_on_in_the_middle_gives_the_same_bytes(height: int, overlap: int, 
 
 
 def _disagreeing(plan: Plan, field: torch.Tensor, halos: SpillStore, *, first_row: int) -> Iterator[Blended]:
-    register = Register(plan, CPU, halos, first_row=first_row)
+    blender = WindowBlender(plan, CPU, halos, first_row=first_row)
     valid = np.ones(plan.window, dtype=bool)
     for (row, column), window in zip(
         window_positions(plan, first_row=first_row), windows(plan, field, first_row), strict=True
     ):
-        yield register.add(window.roll(row * 7 + column, dims=0) * (0.5 + 0.01 * row), valid)
+        yield blender.add(window.roll(row * 7 + column, dims=0) * (0.5 + 0.01 * row), valid)
 
 
 def test_state_is_the_overlap_only(tmp_path: Path) -> None:
     plan = make_plan(10_000, 1_000, window=512, overlap=64)
     with SpillStore(2**30, tmp_path) as halos:
-        register = Register(plan, CPU, halos)
+        blender = WindowBlender(plan, CPU, halos)
         for _ in plan.column_starts:
-            register.add(torch.zeros(2, 512, 512), np.ones((512, 512), dtype=bool))
+            blender.add(torch.zeros(2, 512, 512), np.ones((512, 512), dtype=bool))
         assert halos.held_bytes == 1_000 * 64 * 2 * 4

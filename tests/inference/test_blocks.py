@@ -21,29 +21,29 @@ from satseg.inference.blocks import count_strips, join_parts, predict_block, row
 from satseg.inference.decision import Decision
 from satseg.inference.pipeline import Cell, predict_cells
 from satseg.inference.plan import make_plan, span
-from satseg.inference.reading import Conditions
+from satseg.inference.reading import ReadOptions
 from satseg.raster.source import SceneSource
 from satseg.records import MapLayer, Plan
 
 ALL_LAYERS = frozenset(MapLayer)
 
 
-def in_one_pass(source: SceneSource, plan: Plan, decision: Decision, conditions: Conditions, row: int) -> list[Cell]:
-    return list(predict_cells(source.open, moody(), plan, decision, conditions, first_row=row))
+def in_one_pass(source: SceneSource, plan: Plan, decision: Decision, read_options: ReadOptions, row: int) -> list[Cell]:
+    return list(predict_cells(source.open, moody(), plan, decision, read_options, first_row=row))
 
 
 def in_blocks(
-    source: SceneSource, plan: Plan, decision: Decision, conditions: Conditions, row: int, rows: int
+    source: SceneSource, plan: Plan, decision: Decision, read_options: ReadOptions, row: int, rows: int
 ) -> list[Cell]:
     """Map blocks from the bottom up, send them through pickle, and join them."""
     mapped = []
     for block in reversed(row_blocks(plan, rows, first_row=row)):
-        parts = predict_block(source.open, moody(), plan, decision, conditions, block, first_row=row)
+        parts = predict_block(source.open, moody(), plan, decision, read_options, block, first_row=row)
         pieces = [pickle.dumps(strip) for strip in strips(parts, plan)]
         assert len(pieces) == count_strips(plan, block)
         mapped.append(pieces)
     parts = (part for pieces in reversed(mapped) for piece in pieces for part in pickle.loads(piece))
-    return list(join_parts(parts, plan, decision, budget=5000, scratch=conditions.scratch))
+    return list(join_parts(parts, plan, decision, budget=5000, scratch=read_options.scratch))
 
 
 @pytest.mark.parametrize(
@@ -67,9 +67,9 @@ def test_blocks_join_to_the_bytes_of_one_pass(
     source = write_scene(tmp_path / "scene.tif", height, 107, holes=bool(thresholds))
     plan = make_plan(height, 107, window=40, overlap=overlap, batch_size=batch_size)
     decision = Decision(3, thresholds, 0, ALL_LAYERS)
-    conditions = Conditions(scratch=tmp_path)
-    expected = in_one_pass(source, plan, decision, conditions, row)
-    assert_same(in_blocks(source, plan, decision, conditions, row, rows), expected)
+    read_options = ReadOptions(scratch=tmp_path)
+    expected = in_one_pass(source, plan, decision, read_options, row)
+    assert_same(in_blocks(source, plan, decision, read_options, row, rows), expected)
     assert MapLayer.DISAGREEMENT in expected[0].layers
 
 
@@ -84,9 +84,9 @@ def test_blocks_join_to_the_bytes_of_one_pass(
 def test_blocks_of_any_plan_join_to_the_bytes_of_one_pass(tmp_path: Path, height: int, starts: tuple[int, ...]) -> None:
     source = write_scene(tmp_path / "scene.tif", height, 107)
     plan = replace(make_plan(height, 107, window=(128, 64), overlap=(40, 10)), row_starts=starts)
-    decision, conditions = Decision(3, layers=ALL_LAYERS), Conditions(scratch=tmp_path)
-    expected = in_one_pass(source, plan, decision, conditions, 0)
-    assert_same(in_blocks(source, plan, decision, conditions, 0, 1), expected)
+    decision, read_options = Decision(3, layers=ALL_LAYERS), ReadOptions(scratch=tmp_path)
+    expected = in_one_pass(source, plan, decision, read_options, 0)
+    assert_same(in_blocks(source, plan, decision, read_options, 0, 1), expected)
 
 
 def test_blocks_of_an_area_join_to_the_bytes_of_one_pass(tmp_path: Path) -> None:
@@ -101,9 +101,9 @@ def test_blocks_of_an_area_join_to_the_bytes_of_one_pass(tmp_path: Path) -> None
     source = write_scene(tmp_path / "scene.tif", 200, 150)
     plan = make_plan(200, 150, window=40, overlap=10, batch_size=3)
     decision = Decision(3, layers=ALL_LAYERS)
-    conditions = Conditions(scratch=tmp_path, area=Disc())
-    expected = in_one_pass(source, plan, decision, conditions, 0)
-    assert_same(in_blocks(source, plan, decision, conditions, 0, 2), expected)
+    read_options = ReadOptions(scratch=tmp_path, area=Disc())
+    expected = in_one_pass(source, plan, decision, read_options, 0)
+    assert_same(in_blocks(source, plan, decision, read_options, 0, 2), expected)
 
 
 @settings(max_examples=100, deadline=None)

@@ -11,7 +11,7 @@ from rasterio.windows import Window
 from scene_files import block_spans, write_scene
 
 from satseg.inference import domain_shift
-from satseg.inference.domain_shift import unlike_training
+from satseg.inference.domain_shift import describe_domain_shift
 from satseg.raster.scene import Scene
 from satseg.records import BandStatistics
 
@@ -20,7 +20,7 @@ TRAINED = BandStatistics(9, (100.0,), (10.0,), (0.0,), (200.0,))
 
 def phrases(path: Path, values: np.ndarray, nodata: float | None = None) -> list[str]:
     with Scene.open(write_scene(path, values[None].astype(np.float32), nodata=nodata)) as scene:
-        return unlike_training(scene, TRAINED)
+        return describe_domain_shift(scene, TRAINED)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (300, 40), (900, 1000)])
@@ -63,7 +63,7 @@ class Recorder(Scene):
 def test_few_blocks_are_read_whatever_the_layout(tmp_path: Path, profile: dict[str, object]) -> None:
     path = write_scene(tmp_path / "a.tif", np.full((1, 1500, 1200), 100, dtype=np.uint8), **profile)
     with Recorder.open(path) as scene:
-        assert unlike_training(scene, TRAINED)  # no spread at all
+        assert describe_domain_shift(scene, TRAINED)  # no spread at all
         rows, columns = scene.block_shape
         assert len(scene.windows) == 16
         for window in scene.windows:
@@ -77,7 +77,7 @@ def test_few_blocks_are_read_whatever_the_layout(tmp_path: Path, profile: dict[s
 def test_huge_blocks_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(domain_shift, "LARGE_BLOCK", 1000)
     with Recorder.open(write_scene(tmp_path / "a.tif", np.full((1, 300, 40), 100, dtype=np.uint8))) as scene:
-        unlike_training(scene, TRAINED)
+        describe_domain_shift(scene, TRAINED)
         assert len(scene.windows) == 1
 
 
@@ -91,7 +91,7 @@ def test_no_block_of_a_remote_scene_is_fetched(ranged_server: RangedServer, over
         with rasterio.open(path, "r+") as dataset:
             dataset.build_overviews([4], Resampling.average)
     with Scene.open(ranged_server.url("a.tif")) as scene:
-        found = unlike_training(scene, TRAINED)
+        found = describe_domain_shift(scene, TRAINED)
     assert len(found) == overviews  # another level; its smaller spread is that of the overview
     times = ranged_server.times_fetched("a.tif")
     assert all(times[start:stop].min() == 0 for start, stop in spans)

@@ -20,7 +20,7 @@ from satseg.inference.decision import Decision
 from satseg.inference.network import Network
 from satseg.inference.pipeline import Cell, join_cells, predict_cells, predict_rows, rows_to_repeat
 from satseg.inference.plan import make_plan
-from satseg.inference.reading import Conditions
+from satseg.inference.reading import ReadOptions
 from satseg.raster.scene import Scene
 from satseg.raster.values import Oddity
 from satseg.records import BandStatistics, MapLayer
@@ -60,8 +60,8 @@ def map_scene(path: Path, model: OneHot | None = None, **plan: Any) -> np.ndarra
     network = oracle(model or OneHot())
     with Scene.open(path) as scene:
         made = make_plan(scene.info.height, scene.info.width, **plan)
-    conditions = Conditions(scratch=path.parent)
-    rows = list(predict_rows(lambda: Scene.open(path), network, made, conditions))
+    read_options = ReadOptions(scratch=path.parent)
+    rows = list(predict_rows(lambda: Scene.open(path), network, made, read_options))
     assert [r.offset for r in rows] == np.cumsum([0, *(len(r.classes) for r in rows)])[:-1].tolist()
     return np.concatenate([r.classes for r in rows])
 
@@ -121,8 +121,8 @@ def test_streams_and_memory_do_not_change_the_map(tmp_path: Path, streams: int, 
     classes = np.random.default_rng(5).integers(0, 4, (200, 5000), dtype=np.uint8)
     path = write_scene(tmp_path / "scene.tif", classes)
     plan = make_plan(200, 5000, window=96, overlap=16, batch_size=3, streams=streams)
-    conditions = Conditions(scratch=tmp_path, readers=2, budget=budget)
-    rows = list(predict_rows(lambda: Scene.open(path), oracle(OneHot()), plan, conditions))
+    read_options = ReadOptions(scratch=tmp_path, readers=2, budget=budget)
+    rows = list(predict_rows(lambda: Scene.open(path), oracle(OneHot()), plan, read_options))
     assert (np.concatenate([r.classes for r in rows]) == classes).all()
 
 
@@ -154,8 +154,8 @@ def test_outside_an_area_nothing_is_read_or_mapped(tmp_path: Path) -> None:
     path = write_scene(tmp_path / "scene.tif", np.ones((200, 300), dtype=np.uint8))
     model = OneHot()
     plan = make_plan(200, 300, window=32, overlap=4, batch_size=1)
-    conditions = Conditions(scratch=tmp_path, area=Corner())
-    rows = list(predict_rows(lambda: Scene.open(path), oracle(model), plan, conditions))
+    read_options = ReadOptions(scratch=tmp_path, area=Corner())
+    rows = list(predict_rows(lambda: Scene.open(path), oracle(model), plan, read_options))
     expected = np.full((200, 300), 255)
     expected[:50, :70] = 1
     assert (np.concatenate([r.classes for r in rows]) == expected).all()
@@ -176,8 +176,8 @@ def test_a_map_goes_on_in_the_middle_with_the_same_batches(tmp_path: Path, row: 
     decision = Decision(2, layers=frozenset({MapLayer.CLASSES, MapLayer.CONFIDENCE}))
 
     def cells(first_row: int) -> list[Cell]:
-        network, conditions = oracle(Batchwise(2)), Conditions(scratch=tmp_path)
-        return list(predict_cells(lambda: Scene.open(path), network, plan, decision, conditions, first_row=first_row))
+        network, read_options = oracle(Batchwise(2)), ReadOptions(scratch=tmp_path)
+        return list(predict_cells(lambda: Scene.open(path), network, plan, decision, read_options, first_row=first_row))
 
     done = plan.row_starts[row]
     unbroken = [cell for cell in cells(0) if cell.top >= done]
@@ -210,7 +210,7 @@ def test_a_damaged_scene_ends_with_its_own_error(real_files: Path, tmp_path: Pat
         plan = make_plan(scene.info.height, scene.info.width, streams=streams)
     before = threading.active_count()
     with pytest.raises(SceneError, match=r"corrupt.tif cannot be read at rows"):
-        list(predict_rows(lambda: Scene.open(path), network, plan, Conditions(scratch=tmp_path)))
+        list(predict_rows(lambda: Scene.open(path), network, plan, ReadOptions(scratch=tmp_path)))
     assert threading.active_count() == before
 
 
@@ -238,8 +238,8 @@ def test_values_that_were_never_measured_become_nodata_and_change_nothing_else(t
     network, found = oracle(OneHot()), set[Oddity]()
     with Scene.open(path) as scene:
         plan = make_plan(scene.info.height, scene.info.width, window=64, overlap=8, batch_size=batch_size)
-    conditions = Conditions(scratch=tmp_path, values=network.values, on_odd=found.add)
-    rows = list(predict_rows(lambda: Scene.open(path), network, plan, conditions))
+    read_options = ReadOptions(scratch=tmp_path, values=network.values, on_odd=found.add)
+    rows = list(predict_rows(lambda: Scene.open(path), network, plan, read_options))
     for place in odd:
         classes[place] = 255
     assert (np.concatenate([r.classes for r in rows]) == classes).all()
@@ -286,7 +286,7 @@ def test_half_precision_that_overflows_is_refused_and_not_mapped(tmp_path: Path)
         network = Network(
             Growing(), classes=table, statistics=identity, device=torch.device("cpu"), precision=precision
         )
-        rows = predict_rows(lambda: Scene.open(path), network, make_plan(40, 40), Conditions(scratch=tmp_path))
+        rows = predict_rows(lambda: Scene.open(path), network, make_plan(40, 40), ReadOptions(scratch=tmp_path))
         if precision == "16-mixed":
             with pytest.raises(NetworkError, match="row 0, column 0"):
                 list(rows)

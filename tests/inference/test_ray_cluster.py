@@ -10,7 +10,7 @@ import pytest
 from pretended_ray import PretendedRay
 
 from satseg.errors import SatsegError, UsageError
-from satseg.inference.ray_cluster import WorkerSlot, connect, posts
+from satseg.inference.ray_cluster import WorkerSlot, connect, worker_slots
 from satseg.inference.ray_engine import RayEngine
 
 
@@ -38,18 +38,18 @@ DEAD = {"Alive": False, "Resources": {"CPU": 64.0, "GPU": 8.0}}
 def test_workers_follow_from_the_machines(
     nodes: list[dict[str, Any]], device: str, devices: int | None, expected: tuple[WorkerSlot, int]
 ) -> None:
-    assert posts(nodes, device, devices) == expected
+    assert worker_slots(nodes, device, devices) == expected
 
 
 def test_devices_that_are_not_there_are_refused() -> None:
     with pytest.raises(UsageError, match="No machine of the Ray cluster has a GPU"):
-        posts([node(8), DEAD], "cuda", None)
+        worker_slots([node(8), DEAD], "cuda", None)
     with pytest.raises(UsageError, match="has 2 GPUs, fewer than 3 devices"):
-        posts([node(8, 2)], "auto", 3)
+        worker_slots([node(8, 2)], "auto", 3)
     with pytest.raises(UsageError, match="'mps'"):
-        posts([node(8)], "mps", None)
+        worker_slots([node(8)], "mps", None)
     with pytest.raises(SatsegError, match="has a GPU or a processor core"):
-        posts([DEAD], "auto", None)
+        worker_slots([DEAD], "auto", None)
 
 
 def test_without_ray_its_absence_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

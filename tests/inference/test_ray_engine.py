@@ -33,8 +33,8 @@ from satseg.inference.network import Network
 from satseg.inference.pipeline import Cell, predict_cells
 from satseg.inference.plan import make_plan
 from satseg.inference.ray_engine import RayEngine, block_rows
-from satseg.inference.ray_worker import Kind
-from satseg.inference.reading import Conditions
+from satseg.inference.ray_worker import WorkerKind
+from satseg.inference.reading import ReadOptions
 from satseg.inference.timing import Stopwatch
 from satseg.raster.scene import Scene
 from satseg.raster.source import SceneSource
@@ -57,9 +57,9 @@ def test_blocks_are_shares_of_a_scene_that_are_not_too_large() -> None:
 
 
 def test_kinds_name_what_differs() -> None:
-    here = Kind("NVIDIA A100", "bf16-mixed", "2.9", "1.0", "a")
-    assert here == Kind("NVIDIA A100", "bf16-mixed", "2.9", "1.0", "b")
-    other = Kind("NVIDIA T4", "16-mixed", "2.9", "1.0")
+    here = WorkerKind("NVIDIA A100", "bf16-mixed", "2.9", "1.0", "a")
+    assert here == WorkerKind("NVIDIA A100", "bf16-mixed", "2.9", "1.0", "b")
+    other = WorkerKind("NVIDIA T4", "16-mixed", "2.9", "1.0")
     assert other.differences(here) == [
         "device NVIDIA T4 instead of NVIDIA A100",
         "precision 16-mixed instead of bf16-mixed",
@@ -122,12 +122,14 @@ def plan() -> Plan:
     return make_plan(700, 150, window=40, overlap=10, batch_size=3)
 
 
-def here(source: SceneSource, plan: Plan, conditions: Conditions, first_row: int = 0) -> list[Cell]:
-    return list(predict_cells(source.open, moody(), plan, DECISION, conditions, first_row=first_row))
+def here(source: SceneSource, plan: Plan, read_options: ReadOptions, first_row: int = 0) -> list[Cell]:
+    return list(predict_cells(source.open, moody(), plan, DECISION, read_options, first_row=first_row))
 
 
-def there(engine: RayEngine, source: SceneSource, plan: Plan, conditions: Conditions, first_row: int = 0) -> list[Cell]:
-    return list(engine.predict_cells(source.open, moody(), plan, DECISION, conditions, first_row=first_row))
+def there(
+    engine: RayEngine, source: SceneSource, plan: Plan, read_options: ReadOptions, first_row: int = 0
+) -> list[Cell]:
+    return list(engine.predict_cells(source.open, moody(), plan, DECISION, read_options, first_row=first_row))
 
 
 @pytest.fixture
@@ -149,13 +151,13 @@ def test_whatever_order_blocks_end_in_and_whoever_dies_the_map_is_the_same(
     pretend: Callable[..., PretendedRay], scene: SceneSource, plan: Plan, tmp_path: Path, seed: int
 ) -> None:
     ray = pretend(seed=seed, deadly={2, 7, 13, 20}, lossy=0.05)
-    conditions = Conditions(scratch=tmp_path, stopwatch=Stopwatch())
+    read_options = ReadOptions(scratch=tmp_path, stopwatch=Stopwatch())
     with RayEngine(precision="fp32") as engine:
         engine.load(moody)
-        ours = there(engine, scene, plan, conditions, seed)
-        assert conditions.stopwatch is not None
-        assert conditions.stopwatch.busy()["forward"] > 0
-        assert_same(ours, here(scene, plan, conditions, seed))
+        ours = there(engine, scene, plan, read_options, seed)
+        assert read_options.stopwatch is not None
+        assert read_options.stopwatch.busy()["forward"] > 0
+        assert_same(ours, here(scene, plan, read_options, seed))
     assert len(ray.actors) == 3 + 4  # four have died
     assert all(actor.dead for actor in ray.actors)
     assert not ray.is_initialized()
@@ -165,13 +167,13 @@ def test_a_scene_that_is_given_up_does_not_hold_up_the_next_one(
     pretend: Callable[..., PretendedRay], scene: SceneSource, plan: Plan, tmp_path: Path
 ) -> None:
     pretend()
-    conditions = Conditions(scratch=tmp_path)
+    read_options = ReadOptions(scratch=tmp_path)
     with RayEngine(precision="fp32") as engine:
         engine.load(moody)
         for _ in range(3):
-            with closing(engine.predict_cells(scene.open, moody(), plan, DECISION, conditions)) as cells:
+            with closing(engine.predict_cells(scene.open, moody(), plan, DECISION, read_options)) as cells:
                 assert len(list(islice(cells, 3))) == 3
-        assert_same(there(engine, scene, plan, conditions), here(scene, plan, conditions))
+        assert_same(there(engine, scene, plan, read_options), here(scene, plan, read_options))
 
 
 def test_blocks_are_not_mapped_far_ahead_of_what_is_written(
@@ -184,7 +186,7 @@ def test_blocks_are_not_mapped_far_ahead_of_what_is_written(
         monitored = [actor.made for actor in ray.actors]
         for worker in monitored:
             worker.map_block = lambda job, block, real=worker.map_block: given.append(block) or real(job, block)
-        for cell in engine.predict_cells(scene.open, moody(), plan, DECISION, Conditions(scratch=tmp_path)):
+        for cell in engine.predict_cells(scene.open, moody(), plan, DECISION, ReadOptions(scratch=tmp_path)):
             row = plan.row_starts.index(cell.top)
             assert all(block.start < row + 3 * 3 + 1 for block in given)
     assert len(given) == len(plan.row_starts)
@@ -199,7 +201,7 @@ def test_a_block_that_kills_whoever_has_it_ends_with_a_clear_error(
         with pytest.raises(
             SatsegError, match=r"^Rows 0 to 40 of the scene failed on 3 workers .*: The actor died\.\nhint: "
         ):
-            there(engine, scene, plan, Conditions(scratch=tmp_path))
+            there(engine, scene, plan, ReadOptions(scratch=tmp_path))
 
 
 def test_values_out_of_range_become_nodata_and_are_counted_once_whoever_meets_them(
@@ -215,8 +217,8 @@ def test_values_out_of_range_become_nodata_and_are_counted_once_whoever_meets_th
     ours, theirs = set[Oddity](), set[Oddity]()
     with RayEngine(precision="fp32") as engine:
         engine.load(moody)
-        mapped = there(engine, scene, plan, Conditions(scratch=tmp_path, values=moody().values, on_odd=ours.add))
-    local = Conditions(scratch=tmp_path, values=moody().values, on_odd=theirs.add)
+        mapped = there(engine, scene, plan, ReadOptions(scratch=tmp_path, values=moody().values, on_odd=ours.add))
+    local = ReadOptions(scratch=tmp_path, values=moody().values, on_odd=theirs.add)
     assert_same(mapped, here(scene, plan, local))
     assert Oddity.merge(ours) == Oddity.merge(theirs) == Oddity(20, float(np.float32(-3.4e38)), 0, 100, 70)
 
@@ -225,20 +227,20 @@ def test_what_lies_above_a_damaged_stretch_is_still_mapped(
     pretend: Callable[..., PretendedRay], scene: SceneSource, plan: Plan, tmp_path: Path
 ) -> None:
     pretend()
-    conditions = Conditions(scratch=tmp_path)
+    read_options = ReadOptions(scratch=tmp_path)
     broken = partial(open_damaged, scene)
     with RayEngine(precision="fp32") as engine:
         engine.load(moody)
         done: list[Cell] = []
         with pytest.raises(ReadError, match="It is damaged there") as caught:
-            for cell in engine.predict_cells(broken, moody(), plan, DECISION, conditions):
+            for cell in engine.predict_cells(broken, moody(), plan, DECISION, read_options):
                 done.append(cell)
         assert caught.value.rows == (512, 700)
-        whole = here(scene, plan, conditions)
+        whole = here(scene, plan, read_options)
         assert_same(done, whole[: len(done)])
         assert done[-1].bottom > 300
         told: list[ReadError] = []
-        tolerant = replace(conditions, on_failure=lambda window, error: told.append(error))
+        tolerant = replace(read_options, on_failure=lambda window, error: told.append(error))
         cells = list(engine.predict_cells(broken, moody(), plan, DECISION, tolerant))
     assert told
     assert (cells[-1].layers[MapLayer.CLASSES] == 255).all()
@@ -261,33 +263,35 @@ def open_damaged(source: SceneSource) -> Scene:
 def test_workers_of_another_kind_are_warned_about(
     pretend: Callable[..., PretendedRay], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    kinds = iter([Kind("a GPU", "bf16-mixed", host="here"), Kind("an old GPU", "16-mixed", host="there")] * 2)
-    monkeypatch.setattr(Kind, "here", lambda device, precision: next(kinds))
+    kinds = iter(
+        [WorkerKind("a GPU", "bf16-mixed", host="here"), WorkerKind("an old GPU", "16-mixed", host="there")] * 2
+    )
+    monkeypatch.setattr(WorkerKind, "here", lambda device, precision: next(kinds))
     pretend(seed=3)
     with RayEngine(devices=2) as engine:
         engine.load(moody)
         for _ in range(2):
-            engine._crew.wait([])
+            engine._pool.wait([])
     assert "The worker on" in caplog.text
     assert "the map may differ in single pixels" in caplog.text
 
 
 @pytest.mark.slow
 def test_two_machines_give_the_bytes_of_one(cluster: Any, scene: SceneSource, plan: Plan, tmp_path: Path) -> None:
-    conditions = Conditions(scratch=tmp_path, stopwatch=Stopwatch())
+    read_options = ReadOptions(scratch=tmp_path, stopwatch=Stopwatch())
     with RayEngine(precision="fp32") as engine:
         engine.load(moody)
         assert (engine.device, engine.cores, engine.precision) == ("cpu", 1, "32-true")
         assert engine.ask(lambda network: network.precision) == "32-true"
-        ours = there(engine, scene, plan, conditions)
-        assert conditions.stopwatch is not None
-        assert conditions.stopwatch.busy()["forward"] > 0
-        assert_same(ours, here(scene, plan, conditions))
+        ours = there(engine, scene, plan, read_options)
+        assert read_options.stopwatch is not None
+        assert read_options.stopwatch.busy()["forward"] > 0
+        assert_same(ours, here(scene, plan, read_options))
         first = 5
-        assert_same(there(engine, scene, plan, conditions, first), here(scene, plan, conditions, first))
-        with closing(engine.predict_cells(scene.open, moody(), plan, DECISION, conditions)) as cells:
+        assert_same(there(engine, scene, plan, read_options, first), here(scene, plan, read_options, first))
+        with closing(engine.predict_cells(scene.open, moody(), plan, DECISION, read_options)) as cells:
             assert len(list(islice(cells, 3))) == 3  # a scene that is given up does not hold up the next one
-        assert_same(there(engine, scene, plan, conditions), here(scene, plan, conditions))
+        assert_same(there(engine, scene, plan, read_options), here(scene, plan, read_options))
 
 
 @pytest.mark.slow
@@ -296,10 +300,10 @@ def test_blocks_of_a_worker_that_is_killed_go_to_another(
 ) -> None:
     trap = tmp_path / "trap"
     trap.touch()
-    conditions = Conditions(scratch=tmp_path)
+    read_options = ReadOptions(scratch=tmp_path)
     with RayEngine(precision="fp32") as engine, caplog.at_level(logging.INFO, logger="satseg"):
         engine.load(partial(build, model=Deadly(trap)))
-        assert_same(there(engine, scene, plan, conditions), here(scene, plan, conditions))
+        assert_same(there(engine, scene, plan, read_options), here(scene, plan, read_options))
     assert not trap.exists()
     assert "A worker was lost" in caplog.text
 
@@ -308,36 +312,36 @@ def test_blocks_of_a_worker_that_is_killed_go_to_another(
 def test_the_map_survives_the_loss_of_a_machine(cluster: Any, scene: SceneSource, plan: Plan, tmp_path: Path) -> None:
     third = cluster.add_node(num_cpus=1, object_store_memory=200_000_000)
     cluster.wait_for_nodes()
-    conditions = Conditions(scratch=tmp_path)
+    read_options = ReadOptions(scratch=tmp_path)
     with RayEngine(precision="fp32") as engine:
         engine.load(moody)
-        cells = engine.predict_cells(scene.open, moody(), plan, DECISION, conditions)
+        cells = engine.predict_cells(scene.open, moody(), plan, DECISION, read_options)
         ours = list(islice(cells, 10))
         cluster.remove_node(third, allow_graceful=False)
         ours += cells
-    assert_same(ours, here(scene, plan, conditions))
+    assert_same(ours, here(scene, plan, read_options))
 
 
 @pytest.mark.slow
 def test_errors_of_workers_are_those_of_one_machine(
     cluster: Any, scene: SceneSource, plan: Plan, tmp_path: Path, real_files: Path
 ) -> None:
-    conditions = Conditions(scratch=tmp_path)
+    read_options = ReadOptions(scratch=tmp_path)
     with RayEngine(precision="fp32") as engine:
         engine.load(partial(build, model=Broken()))
         with pytest.raises(torch.OutOfMemoryError, match="the GPU is full, say"):
-            there(engine, scene, plan, conditions)
+            there(engine, scene, plan, read_options)
     damaged = SceneSource.of(real_files / "rasters" / "corrupt.tif", bands=("1",))
     with damaged.open() as opened:
         cut = make_plan(opened.info.height, opened.info.width, window=64, overlap=16)
     with RayEngine(precision="fp32") as engine:
         engine.load(moody)
         with pytest.raises(ReadError, match=r"corrupt.tif cannot be read at rows") as caught:
-            there(engine, damaged, cut, conditions)
+            there(engine, damaged, cut, read_options)
         assert caught.value.hint
         assert caught.value.rows[0] < caught.value.rows[1]
         told: list[SatsegError] = []
-        tolerant = Conditions(scratch=tmp_path, on_failure=lambda window, error: told.append(error))
+        tolerant = ReadOptions(scratch=tmp_path, on_failure=lambda window, error: told.append(error))
         assert_same(there(engine, damaged, cut, tolerant), here(damaged, cut, tolerant))
         assert told
 
@@ -350,5 +354,5 @@ def test_a_block_that_kills_every_worker_ends_with_a_clear_error(
         engine.load(partial(build, model=Deadly(tmp_path / "trap", always=True)))
         began = time.monotonic()
         with pytest.raises(SatsegError, match=r"Rows 0 to \d+ of the scene failed on 3 workers one after the other"):
-            there(engine, scene, plan, Conditions(scratch=tmp_path))
+            there(engine, scene, plan, ReadOptions(scratch=tmp_path))
         assert time.monotonic() - began < 120

@@ -145,7 +145,7 @@ def test_a_map_of_another_scene_is_refused(scene: Path, models: list[Path], tmp_
 def test_a_format_that_keeps_no_provenance_is_told(scene: Path, models: list[Path]) -> None:
     output = scene.with_name("map.shp")
     predict(scene, output=output, model=models[0], settings=settings())
-    with pytest.raises(OutputError, match=r"map\.shp does not tell what it was made from"):
+    with pytest.raises(OutputError, match=r"map\.shp does not store what it was made from"):
         predict(scene, output=output, model=models[0], settings=settings())
     assert predict(scene, output=output, model=models[0], settings=settings(skip_existing=True)) is None
 

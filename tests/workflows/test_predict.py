@@ -259,7 +259,7 @@ def test_a_scene_unlike_the_training_scenes_is_remarked(
     with caplog.at_level(logging.INFO, "satseg"):
         predict(path, model=checkpoint, output=[tmp_path / "map.tif"], settings=SMALL)
     assert "looks unlike the training scenes: band_1 3 ± 0 here, 120 ± 80 in training" in caplog.text
-    told = "has 1.5 m per pixel and the network was trained at 0.5 m: it is shown the scene resampled"
+    told = "has 1.5 m per pixel and the network was trained at 0.5 m: the scene is resampled"
     assert [record.levelname for record in caplog.records if told in record.message] == ["INFO"]  # as it should be
 
 
@@ -274,7 +274,7 @@ def test_pixels_of_unknown_size_are_remarked(
         predict(
             tmp_path / "scene.png", model=checkpoint, output=[tmp_path / "map.tif"], settings=replace(SMALL, gsd=gsd)
         )
-    assert caplog.text.count("does not tell how large its pixels are") == told
+    assert caplog.text.count("does not state the size of its pixels") == told
 
 
 @pytest.mark.parametrize("output", ["map", "map.jpg", "map.tiff.zip"])
