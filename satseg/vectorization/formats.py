@@ -1,56 +1,21 @@
-"""Vector formats by file name, the layer that is written, and the interface of the writers."""
+"""Vector formats by file name, and the interface of their writers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol
 
 from satseg.errors import UsageError
-from satseg.vectorization.footprint import Footprint
 
 if TYPE_CHECKING:
-    from satseg.classes import ClassTable
     from satseg.records import SceneInfo
-    from satseg.vectorization.table import FeatureBatch
+    from satseg.vectorization.table import FeatureBatch, PolygonLayer
 
 VECTOR_SUFFIXES = (".gpkg", ".parquet", ".fgb", ".geojson", ".geojsonl", ".shp")
 """Suffixes of the formats that polygons are written in."""
 
 _IN_DEGREES = (".geojson", ".geojsonl")  # always in longitude and latitude
-
-
-@dataclass(frozen=True)
-class PolygonLayer:
-    """A layer of polygons.
-
-    Args:
-        attributes: Names of its columns (see :mod:`~satseg.vectorization.settings`); the geometry comes last.
-        multi: Whether geometries are multipolygons. In GeoJSON, polygons cut at the antimeridian are in any case.
-        coverage: Whether polygons match their neighbours vertex by vertex; if not, each is made valid on its own.
-        crs: CRS of the polygons, or None.
-        pixel: Approximate side of a pixel of the (first) map in units of the CRS.
-        metres: The same in metres on the ground; 1 if unknown.
-        classes: Names and colours, or None if values are ids.
-        provenance: Origin of the polygons, as name and value.
-        footprint: Footprint of the maps, which grows until the layer is complete.
-    """
-
-    attributes: tuple[str, ...]
-    multi: bool
-    coverage: bool
-    crs: str | None
-    pixel: float
-    metres: float
-    classes: ClassTable | None
-    provenance: Mapping[str, str]
-    footprint: Footprint = field(default_factory=Footprint)
-
-    @property
-    def geometry_type(self) -> str:
-        """Name of the geometries' type."""
-        return "MultiPolygon" if self.multi else "Polygon"
 
 
 class Writer(Protocol):

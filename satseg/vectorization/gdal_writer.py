@@ -21,9 +21,8 @@ from satseg.files.names import layer_name, plain_target
 from satseg.geo.crs import parse_crs, short_name
 from satseg.outputs.families import STYLE
 from satseg.vectorization.footprint import FOOTPRINT
-from satseg.vectorization.formats import PolygonLayer
 from satseg.vectorization.style import qml
-from satseg.vectorization.table import CLASS, GEOMETRY, FeatureBatch, schema
+from satseg.vectorization.table import CLASS, GEOMETRY, FeatureBatch, PolygonLayer, schema
 
 log = logging.getLogger("satseg")
 

@@ -14,9 +14,8 @@ import pyogrio
 
 from satseg.errors import OutputError, one_line
 from satseg.geo.crs import metres_per_unit
-from satseg.vectorization.formats import PolygonLayer
 from satseg.vectorization.reproject import Reprojection
-from satseg.vectorization.table import GEOMETRY, FeatureBatch
+from satseg.vectorization.table import GEOMETRY, FeatureBatch, PolygonLayer
 from satseg.vectorization.validity import make_valid
 
 CRS84 = "OGC:CRS84"

@@ -12,8 +12,7 @@ import pyarrow.parquet as pq
 from satseg.errors import OutputError, one_line
 from satseg.geo.crs import parse_crs
 from satseg.vectorization.footprint import FOOTPRINT
-from satseg.vectorization.formats import PolygonLayer
-from satseg.vectorization.table import GEOMETRY, FeatureBatch, schema
+from satseg.vectorization.table import GEOMETRY, FeatureBatch, PolygonLayer, schema
 
 _ROW_GROUP = 8192
 _BOX = ("xmin", "ymin", "xmax", "ymax")

@@ -20,13 +20,12 @@ from satseg.vectorization.reproject import Reprojection
 from satseg.vectorization.seam import Seam
 from satseg.vectorization.settings import PolygonSettings
 from satseg.vectorization.sieve import Sieve
-from satseg.vectorization.table import FeatureBatch, GroundMeasures, columns
+from satseg.vectorization.table import FeatureBatch, GroundMeasures, PolygonLayer, columns
 from satseg.vectorization.trace import ROWS_AT_ONCE, Tracer
 from satseg.vectorization.validity import make_valid
 
 if TYPE_CHECKING:
     from satseg.classes import ClassTable
-    from satseg.vectorization.formats import PolygonLayer
 
 
 ALL = "all"

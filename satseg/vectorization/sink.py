@@ -20,10 +20,11 @@ from satseg.errors import OutputError, UsageError, printable
 from satseg.files.atomic_write import staged
 from satseg.geo.crs import same_crs, short_name
 from satseg.records import Rows, SceneInfo, VectorSummary
-from satseg.vectorization.formats import PolygonLayer, Writer, open_writer, suffix_of
+from satseg.vectorization.formats import Writer, open_writer, suffix_of
 from satseg.vectorization.scene import SceneTracer, pixel_size, total
 from satseg.vectorization.scene_names import SceneNames
 from satseg.vectorization.settings import ATTRIBUTES, CONFIDENCE, PolygonSettings
+from satseg.vectorization.table import PolygonLayer
 
 if TYPE_CHECKING:
     from satseg.classes import ClassTable

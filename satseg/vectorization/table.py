@@ -1,15 +1,16 @@
-"""The attribute table: polygons as Arrow record batches."""
+"""The layer of polygons that is written, and its attribute table: polygons as Arrow record batches."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
+from satseg.vectorization.footprint import Footprint
 from satseg.vectorization.ground import measure
 from satseg.vectorization.regions import Regions
 from satseg.vectorization.wkb import to_wkb
@@ -40,6 +41,38 @@ _TYPES = {
 def schema(attributes: Iterable[str]) -> pa.Schema:
     """Return the schema of a layer: attributes, then the geometry as well-known binary."""
     return pa.schema([*((name, _TYPES[name]) for name in attributes), (GEOMETRY, pa.binary())])
+
+
+@dataclass(frozen=True)
+class PolygonLayer:
+    """A layer of polygons.
+
+    Args:
+        attributes: Names of its columns (see :mod:`~satseg.vectorization.settings`); the geometry comes last.
+        multi: Whether geometries are multipolygons. In GeoJSON, polygons cut at the antimeridian are in any case.
+        coverage: Whether polygons match their neighbours vertex by vertex; if not, each is made valid on its own.
+        crs: CRS of the polygons, or None.
+        pixel: Approximate side of a pixel of the (first) map in units of the CRS.
+        metres: The same in metres on the ground; 1 if unknown.
+        classes: Names and colours, or None if values are ids.
+        provenance: Origin of the polygons, as name and value.
+        footprint: Footprint of the maps, which grows until the layer is complete.
+    """
+
+    attributes: tuple[str, ...]
+    multi: bool
+    coverage: bool
+    crs: str | None
+    pixel: float
+    metres: float
+    classes: ClassTable | None
+    provenance: Mapping[str, str]
+    footprint: Footprint = field(default_factory=Footprint)
+
+    @property
+    def geometry_type(self) -> str:
+        """Name of the geometries' type."""
+        return "MultiPolygon" if self.multi else "Polygon"
 
 
 @dataclass(frozen=True, eq=False)
