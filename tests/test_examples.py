@@ -18,7 +18,7 @@ from nbclient import NotebookClient
 from satseg.sample import sample
 
 ROOT = Path(__file__).resolve().parents[1]
-BUDGET = "--steps 3"
+BUDGET = "--steps 3 --batch-size 2"
 
 
 def keep_to_one_core() -> None:
@@ -55,7 +55,7 @@ def crop(source: Path, target: Path, size: int) -> Path:
 
 @pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")
 def test_pipeline_script(tmp_path: Path) -> None:
-    scene = crop(sample().labelled, tmp_path / "town.tif", 1024)
+    scene = crop(sample().labelled, tmp_path / "town.tif", 512)
     others = [crop(sample().unlabelled, tmp_path / f"{name}.tif", 256) for name in ("east", "west")]
     done = run([ROOT / "examples" / "pipeline.sh", scene, sample().labels, *others], tmp_path, BUDGET=BUDGET)
     assert [line.split("\t")[0] for line in done.stdout.splitlines()[-2:]] == [str(path) for path in others]
@@ -79,7 +79,7 @@ def test_the_notebook_runs_as_it_is_committed(tmp_path: Path) -> None:
     notebook = nbformat.read(ROOT / "examples" / "first_map.ipynb", as_version=4)
     assert all(not cell.outputs and cell.execution_count is None for cell in notebook.cells if cell.cell_type == "code")
     held_out = crop(sample().held_out, tmp_path / "other.tif", 256)
-    labelled = crop(sample().labelled, tmp_path / "scene.tif", 1024)
+    labelled = crop(sample().labelled, tmp_path / "scene.tif", 512)
     smaller = f"""
 import dataclasses, pathlib
 scenes = dataclasses.replace(
@@ -109,26 +109,26 @@ def test_custom_architecture(tmp_path: Path) -> None:
     scene = crop(sample().labelled, tmp_path / "scene.tif", 512)
     arch = f"{ROOT / 'examples' / 'custom_architecture.py'}:stripes"
     run(["satseg", "tile", scene, "--labels", sample().labels, "-o", "tiles"], tmp_path)
-    run(["satseg", "train", "--arch", arch, "--steps", "2"], tmp_path)
+    run(["satseg", "train", "--arch", arch, *shlex.split(BUDGET)], tmp_path)
     run(["satseg", "predict", scene, "-m", "runs/stripes-1", "--arch", arch, "-o", "map.tif"], tmp_path)
     with rasterio.open(tmp_path / "map.tif") as written:
         assert written.shape == (512, 512)
 
 
 def test_the_six_lines_of_python_of_the_readme(tmp_path: Path) -> None:
-    crop(sample().labelled, tmp_path / "scene.tif", 1024)
+    crop(sample().labelled, tmp_path / "scene.tif", 512)
     crop(sample().held_out, tmp_path / "other.tif", 256)
     shutil.copy(sample().labels, tmp_path / "buildings.gpkg")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     block = readme.split("### In Python")[1].split("```python\n")[1].split("```")[0]
     assert len(block.splitlines()) == 6
-    done = run([sys.executable, "-c", block.replace("minutes=10", "steps=2")], tmp_path)
+    done = run([sys.executable, "-c", block.replace("minutes=10", "steps=2, batch_size=2")], tmp_path)
     assert re.fullmatch(r"0\.\d+\n", done.stdout)
     assert (tmp_path / "map.gpkg").is_file()
 
 
 def test_the_three_lines_of_the_readme(tmp_path: Path) -> None:
-    crop(sample().labelled, tmp_path / "scene.tif", 1024)
+    crop(sample().labelled, tmp_path / "scene.tif", 512)
     crop(sample().unlabelled, tmp_path / "other.tif", 256)
     shutil.copy(sample().labels, tmp_path / "buildings.gpkg")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
