@@ -16,7 +16,7 @@ From labels to a map:
     import satseg
 
     satseg.tile("scene.tif", labels="buildings.gpkg")
-    run = satseg.train(minutes=10)
+    run = satseg.train(settings=satseg.TrainSettings(minutes=10))
     satseg.predict("other.tif", model=run.best, output=["map.tif", "map.gpkg"])
 
 Files are named by text or ``pathlib.Path``; where several are taken, one alone will do. ``~`` is not expanded. Lengths
@@ -74,6 +74,8 @@ if TYPE_CHECKING:
     )
     from satseg.results import Result
     from satseg.tiling.settings import TileSettings
+    from satseg.training.augmentation import Augmentation
+    from satseg.training.settings import TrainSettings
     from satseg.vectorization.settings import PolygonSettings, VectorizeSettings
     from satseg.workflows.benchmark import Benchmark, benchmark
     from satseg.workflows.demo import DemoSummary, demo
@@ -122,6 +124,8 @@ _PUBLIC = {
         "no_progress",
     ),
     "satseg.results": ("Result",),
+    "satseg.training.augmentation": ("Augmentation",),
+    "satseg.training.settings": ("TrainSettings",),
     "satseg.vectorization.settings": ("PolygonSettings", "VectorizeSettings"),
     "satseg.workflows.benchmark": ("Benchmark", "benchmark"),
     "satseg.workflows.demo": ("DemoSummary", "demo"),
@@ -143,6 +147,7 @@ __all__ = [
     "Architecture",
     "ArchitectureError",
     "AreaError",
+    "Augmentation",
     "Benchmark",
     "CheckpointError",
     "ClassRasterError",
@@ -174,6 +179,7 @@ __all__ = [
     "TileError",
     "TileSettings",
     "TileSummary",
+    "TrainSettings",
     "TrainingError",
     "TrainingSummary",
     "UsageError",

@@ -213,8 +213,12 @@ def test_a_word_that_no_parameter_has_is_told_with_what_was_meant() -> None:
     [
         (lambda: satseg.PolygonSettings(simplyfy="1px"), "no argument 'simplyfy'", "Did you mean simplify?"),
         (lambda: satseg.PredictionSettings(windows=64), "no argument 'windows'", "Did you mean window?"),
-        (lambda: satseg.train(step=3), "no argument 'step'", "Did you mean steps?"),
-        (lambda: satseg.train(shedule="poly"), "no argument 'shedule'", "Did you mean schedule?"),
+        (lambda: satseg.train(settings=satseg.TrainSettings(step=3)), "no argument 'step'", "Did you mean steps?"),
+        (
+            lambda: satseg.train(settings=satseg.TrainSettings(shedule="poly")),
+            "no argument 'shedule'",
+            "Did you mean schedule?",
+        ),
         (
             lambda: satseg.predict("a.tif", output="b.tif", window=64),
             "no argument 'window'",

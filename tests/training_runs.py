@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from satseg.records import ProgressEvent, TrainingSummary
+from satseg.training.settings import TrainSettings
 from satseg.workflows.train import train
 
 STEPS = 9  # of 3 tiles: the epochs of 16 tiles end within steps
 
 
 def run(tiles: Path, output: Path, **more: Any) -> TrainingSummary:
-    return train(tiles, output=output, **({"steps": STEPS, "batch_size": 3, "threads": 1, "pictures": False} | more))
+    called = {name: more.pop(name) for name in ("progress", "watch") if name in more}
+    choices = {"steps": STEPS, "batch_size": 3, "threads": 1, "pictures": False} | more
+    return train(tiles, output=output, settings=TrainSettings(**choices), **called)
 
 
 def weights(folder: Path) -> dict[str, bytes]:

@@ -82,11 +82,11 @@ def torch_threads(count: int) -> Iterator[None]:
 
 
 def reuse_freed_memory() -> bool:
-    """Let the C library keep what tensors free, for the next tensors, instead of handing it back to the kernel.
+    """Let the C library keep freed memory for the next tensors, instead of returning it to the kernel.
 
-    A training step frees and asks for hundreds of megabytes; fetched from the kernel, every page of them faults
-    again. Measured on two cores: 12 % of an ERFNet step. Acts on this whole process, so a command calls it once,
-    before the first tensor. Blocks above 32 MiB still go back, and never more than 2 GiB is kept.
+    A training step frees and allocates hundreds of megabytes; if the kernel provides them anew, every page faults
+    again. Measured on two cores: 12 % of an ERFNet step. Acts on the whole process and cannot be undone, so that a
+    command calls it once, before the first tensor. Blocks above 32 MiB are still returned, and at most 2 GiB are kept.
 
     Returns:
         Whether it took effect: it does with glibc (Linux), and leaves other C libraries alone.

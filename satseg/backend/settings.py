@@ -6,6 +6,24 @@ from typing import Annotated
 
 from satseg.settings import PERFORMANCE, Option
 
+
+def _architectures(incomplete: str) -> list[tuple[str, str]]:
+    from satseg.backend import list_architectures
+
+    return [(entry.name, str(entry.year)) for entry in list_architectures() if entry.name.startswith(incomplete)]
+
+
+Arch = Annotated[
+    str,
+    Option(
+        "Network: one that `satseg models` lists, or path/to/file.py:function, which runs that file.",
+        metavar="NAME",
+        complete=_architectures,
+    ),
+]
+
+Seed = Annotated[int, Option("Seed of all random choices.", panel=PERFORMANCE, minimum=0)]
+
 Device = Annotated[
     str,
     Option(

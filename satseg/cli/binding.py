@@ -16,6 +16,7 @@ from inspect import Parameter
 from typing import Annotated, Any, get_args
 
 import typer
+from typer.models import OptionInfo
 
 from satseg.cli.flags import with_flags
 from satseg.settings import (
@@ -51,6 +52,7 @@ def takes(*classes: type[Settings]) -> Callable[[Command], Command]:
         records = {parameter.name: parameter.annotation for parameter in own if parameter.annotation in classes}
         options = [option for settings in records.values() for option in options_of(settings)]
         flags = {option.name: option.flag for option in options}
+        others = {parameter.name: "--" + parameter.name.replace("_", "-") for parameter in own if _is_option(parameter)}
 
         @functools.wraps(command)
         def run(ctx: typer.Context, **values: Any) -> None:
@@ -59,13 +61,17 @@ def takes(*classes: type[Settings]) -> Callable[[Command], Command]:
             made = {name: settings.of_options(given) for name, settings in records.items()}
             command(ctx=ctx, **arguments, **made)
 
-        parameters = [part for parameter in own for part in _expanded(parameter, classes, flags)]
+        parameters = [part for parameter in own for part in _expanded(parameter, classes, flags | others)]
         parameters.sort(key=_rank)
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         return run
 
     return bind
+
+
+def _is_option(parameter: Parameter) -> bool:
+    return any(isinstance(extra, OptionInfo) for extra in getattr(parameter.annotation, "__metadata__", ()))
 
 
 def _is_given(ctx: typer.Context, name: str) -> bool:

@@ -6,7 +6,7 @@ A command takes them as annotations: ``device: options.Device = "auto"``.
 from __future__ import annotations
 
 import os
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -156,7 +156,7 @@ def _architectures(incomplete: str) -> list[tuple[str, str]]:
     return [(name, year) for name, year in found if name.startswith(incomplete)]
 
 
-def _known(arch: str) -> str:
+def known_network(arch: str) -> str:
     """Refuse a name that no network has before anything heavy is imported; a file of the user runs later."""
     from satseg.backend import find_architecture, is_custom_file
 
@@ -169,7 +169,7 @@ def _known(arch: str) -> str:
 
 
 def _all_known(archs: list[str]) -> list[str]:
-    return [arch if arch == "all" else _known(arch) for arch in archs]
+    return [arch if arch == "all" else known_network(arch) for arch in archs]
 
 
 Arch = Annotated[
@@ -177,7 +177,7 @@ Arch = Annotated[
     typer.Option(
         metavar="NAME",
         help="Network: one that `satseg models` lists, or path/to/file.py:function, which runs that file.",
-        callback=_known,
+        callback=known_network,
         autocompletion=_architectures,
     ),
 ]
@@ -200,13 +200,3 @@ OwnArch = Annotated[
         rich_help_panel=INPUTS,
     ),
 ]
-
-
-def given(ctx: typer.Context, **values: Any) -> dict[str, Any]:
-    """Return those of a command's options that were given, on the command line or by the environment.
-
-    What was not given is not at its default where a run goes on that was started with something else.
-    """
-    left_open = ("DEFAULT", "DEFAULT_MAP")
-    sources = {name: ctx.get_parameter_source(name) for name in values}
-    return {name: values[name] for name, source in sources.items() if source and source.name not in left_open}

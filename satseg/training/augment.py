@@ -7,81 +7,14 @@ to whole batches.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
 
-from satseg.errors import UsageError
-from satseg.signatures import check_fields
+from satseg.training.augmentation import Augmentation
 
 SYMMETRIES = 8
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """Ranges of random augmentation. The defaults are the preset ``light``.
-
-    Args:
-        symmetries: Rotate by multiples of 90 degrees and flip: the eight symmetries of the square (D4).
-        gain: Contrast: standard deviation of the logarithm of a factor on normalised values.
-        offset: Brightness: standard deviation of an offset, in standard deviations of the band.
-        gamma: Standard deviation of the logarithm of the exponent, see :func:`satseg.training.radiometry.adjust_gamma`.
-        warp: Fraction of samples that are rotated and scaled freely; pixels from outside the tile are ignored.
-        rotation: Maximum angle of free rotation, in degrees.
-        scale: Maximum factor of free scaling, in and out.
-        noise: Maximum standard deviation of white noise, in standard deviations of the band.
-        blur: Maximum standard deviation of a Gaussian blur, in pixels.
-        band_dropout: Fraction of bands that are set to their mean; never all bands of a sample.
-        cutmix: Fraction of samples that get a rectangle of another training tile, labels included (Yun et al. 2019).
-
-    Raises:
-        UsageError: A value is out of its range.
-    """
-
-    symmetries: bool = True
-    gain: float = 0.1
-    offset: float = 0.1
-    gamma: float = 0.0
-    warp: float = 0.0
-    rotation: float = 45.0
-    scale: float = 1.5
-    noise: float = 0.0
-    blur: float = 0.0
-    band_dropout: float = 0.0
-    cutmix: float = 0.0
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-        for name in ("warp", "band_dropout", "cutmix"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UsageError(f"The augmentation `{name}={getattr(self, name)}` is not in the range 0 to 1.")
-        for name, least in (("scale", 1), *((n, 0) for n in ("gain", "offset", "gamma", "rotation", "noise", "blur"))):
-            if not getattr(self, name) >= least:
-                raise UsageError(f"The augmentation `{name}={getattr(self, name)}` is below {least}.")
-
-
-PRESETS = {
-    "none": Augmentation(symmetries=False, gain=0.0, offset=0.0),
-    "light": Augmentation(),
-    "strong": Augmentation(
-        gain=0.2, offset=0.2, gamma=0.2, warp=0.5, noise=0.1, blur=1.0, band_dropout=0.05, cutmix=0.25
-    ),
-}
-
-
-def find_augmentation(name: str) -> Augmentation:
-    """Return a preset by its name.
-
-    Raises:
-        UsageError: The preset does not exist.
-    """
-    if name in PRESETS:
-        return PRESETS[name]
-    near = difflib.get_close_matches(name, PRESETS, n=1)
-    hint = f"Did you mean {near[0]}?" if near else f"Choose from {', '.join(PRESETS)}."
-    raise UsageError(f"There is no augmentation {name!r}.", hint=hint)
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-CLASS_WEIGHTS = ("none", "inverse", "median")
-
 
 def class_weights(rule: str, pixels: Sequence[Sequence[int]]) -> np.ndarray | None:
     """Compute class weights: the rarer a class, the larger its weight.

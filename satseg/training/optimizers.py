@@ -9,9 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
-OPTIMIZERS = {"adamw": 3e-3, "sgd": 1e-2}
-"""Default peak learning rate of each optimiser."""
-
 MOMENTUM = 0.9
 
 

@@ -1,156 +1,180 @@
-"""How a network is trained: all choices that change its weights, apart from the tiles, the budget and the machine."""
+"""Training recipe: the settings that the weights of a network depend on, in addition to tiles and budget."""
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Annotated, Any, Literal
 
+from satseg.arguments import Given, PathLike, path, whole_or_auto
+from satseg.backend.settings import Arch, Precision, Seed
 from satseg.errors import UsageError
-from satseg.signatures import check_fields
-from satseg.training.augment import Augmentation, find_augmentation
-from satseg.training.class_weights import CLASS_WEIGHTS
-from satseg.training.loss import parse_loss
-from satseg.training.optimizers import OPTIMIZERS
+from satseg.settings import INPUTS, Option, Settings
+from satseg.training.augmentation import Augmentation, as_augmentation
 from satseg.training.schedule import SCHEDULES
 
-_NAMES: Mapping[str, Sequence[str]] = {
-    "class_weights": CLASS_WEIGHTS,
-    "optimizer": tuple(OPTIMIZERS),
-    "schedule": tuple(SCHEDULES),
-    "val_split": ("val", "train", "test"),
-}
-_LEAST = {
-    "batch_size": 1,
-    "accumulate": 1,
-    "weight_decay": 0,
-    "encoder_rate": 0,
-    "freeze_encoder": 0,
-    "clip": 0,
-    "patience": 0,
-    "seed": 0,
-}
+LOSS, OPTIMIZATION = "Loss and sampling", "Optimization"
+
+PEAK_RATES = {"adamw": 3e-3, "sgd": 1e-2}
+"""Default peak learning rate of each optimiser."""
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """The choices of a run: what ``satseg train`` takes as options, its record and its checkpoints tell.
+class Recipe(Settings):
+    """Settings that the weights of a network depend on. Runs and checkpoints record them; a resumed run keeps them."""
 
-    Args:
-        arch: Network.
-        arch_options: Its options.
-        init_from: Checkpoint whose weights the network starts from, so far as they fit; None starts afresh.
-        batch_size: Tiles at a time on each device.
-        accumulate: Batches whose gradients are averaged for one step.
-        loss: What is minimised, as :func:`satseg.training.loss.parse_loss` reads it.
-        class_weights: ``none``, ``inverse`` or ``median`` (median frequency), in the losses of single pixels.
-        augment: How far samples may be changed.
-        balance: Draw tiles so that every class comes alike, by the pixels that the index tells of each tile.
-        optimizer: ``adamw`` or ``sgd``, with Nesterov's momentum.
-        lr: Peak learning rate; None takes that of the optimiser.
-        weight_decay: Of weights; norms and biases are not decayed.
-        schedule: ``poly``, ``cosine``, ``one-cycle`` or ``constant``.
-        warm_up: Share of the run in which the learning rate rises to its peak; None takes that of the schedule.
-        encoder_rate: Factor on the learning rate of the encoder.
-        freeze_encoder: Epochs in which the encoder is left as it is, running statistics included.
-        freeze_norm: Leave the running statistics of batch norms as they are, and normalise by them.
-        clip: Largest norm of the gradient; 0 does not clip.
-        ema: Decay of the moving average of the weights, which is validated and saved as the best; 0 takes none.
-        patience: Validations without a better score after which the run ends; 0 never ends it.
-        val_split: Split whose tiles tell which weights are best: ``val``; ``train`` where there are no others.
-        seed: Number that all random choices follow from.
-        precision: As Lightning Fabric spells it.
-        compile: Compile the network by ``torch.compile``.
-
-    Raises:
-        UsageError: A number is out of its range, or a name is not known.
-    """
-
-    arch: str = "erfnet"
-    arch_options: Mapping[str, Any] = field(default_factory=dict)
-    init_from: str | None = None
-    batch_size: int = 8
-    accumulate: int = 1
-    loss: str = "ce + dice"
-    class_weights: str = "none"
-    augment: Augmentation = field(default_factory=Augmentation)
-    balance: bool = False
-    optimizer: str = "adamw"
-    lr: float | None = None
-    weight_decay: float = 1e-2
-    schedule: str = "poly"
-    warm_up: float | None = None
-    encoder_rate: float = 1.0
-    freeze_encoder: float = 0.0
-    freeze_norm: bool = False
-    clip: float = 5.0
-    ema: float = 0.0
-    patience: int = 0
-    val_split: str = "val"
-    seed: int = 0
-    precision: str = "32-true"
-    compile: bool = False
+    arch: Arch = "erfnet"
+    arch_options: Annotated[
+        Mapping[str, Any] | None, Option("Further options of the network, by name.", python_only=True)
+    ] = None
+    init_from: Annotated[
+        Given[PathLike | None, str | None],
+        Option(
+            "Start from the weights of this checkpoint or run, as far as they fit: classes and bands may differ.",
+            metavar="MODEL",
+            panel=INPUTS,
+        ),
+    ] = Given(path)
+    batch_size: Annotated[
+        Given[int | str, int | Literal["auto"]],
+        Option(
+            "Tiles per batch, on each device. auto chooses the largest batch that fits into memory, at most 64.",
+            metavar="N|auto",
+            minimum=1,
+        ),
+    ] = Given(whole_or_auto, 8)
+    accumulate: Annotated[
+        int, Option("Batches whose gradients are accumulated per step.", panel=OPTIMIZATION, minimum=1)
+    ] = 1
+    loss: Annotated[
+        str,
+        Option(
+            "Loss, a weighted sum such as ce + 0.5*dice. Losses: ce, dice, focal, jaccard, lovasz, ohem, relaxed, "
+            "tversky.",
+            metavar="SUM",
+            panel=LOSS,
+        ),
+    ] = "ce + dice"
+    class_weights: Annotated[
+        Literal["none", "inverse", "median"],
+        Option(
+            "Weights of classes in pixel losses: none, inverse (inverse class frequency) or median (median frequency "
+            "balancing).",
+            panel=LOSS,
+        ),
+    ] = "none"
+    augment: Annotated[
+        Given[str | Mapping[str, Any] | Augmentation, Augmentation],
+        Option(
+            "Augmentation: none, light (rotations by 90 degrees, flips, brightness, contrast) or strong (free rotation "
+            "and scale, gamma, noise, blur, dropped bands and CutMix as well).",
+            metavar="none|light|strong",
+        ),
+    ] = Given(as_augmentation, Augmentation())
+    balance: Annotated[
+        bool,
+        Option("Sample tiles so that all classes occur equally often, by the pixel counts in the index.", panel=LOSS),
+    ] = False
+    optimizer: Annotated[
+        Literal["adamw", "sgd"], Option("Optimizer; sgd uses Nesterov momentum.", panel=OPTIMIZATION)
+    ] = "adamw"
+    lr: Annotated[
+        float | None,
+        Option("Peak learning rate. Default: 0.003 for adamw, 0.01 for sgd.", metavar="RATE", panel=OPTIMIZATION),
+    ] = None
+    weight_decay: Annotated[
+        float,
+        Option("Weight decay; biases and norms have none.", metavar="DECAY", panel=OPTIMIZATION, minimum=0),
+    ] = 1e-2
+    schedule: Annotated[
+        Literal["poly", "cosine", "one-cycle", "constant"],
+        Option("Schedule of the learning rate.", panel=OPTIMIZATION),
+    ] = "poly"
+    warm_up: Annotated[
+        float | None,
+        Option(
+            "Fraction of the run in which the learning rate rises. Default: 0.05, or 0.3 for one-cycle.",
+            metavar="FRACTION",
+            panel=OPTIMIZATION,
+        ),
+    ] = None
+    encoder_rate: Annotated[
+        float,
+        Option(
+            "Factor on the learning rate of the encoder, such as 0.1 for a pretrained one.",
+            metavar="FACTOR",
+            panel=OPTIMIZATION,
+            minimum=0,
+        ),
+    ] = 1.0
+    freeze_encoder: Annotated[
+        float,
+        Option("Epochs during which the encoder is frozen.", metavar="EPOCHS", panel=OPTIMIZATION, minimum=0),
+    ] = 0.0
+    freeze_norm: Annotated[bool, Option("Freeze the running statistics of batch norms.", panel=OPTIMIZATION)] = False
+    clip: Annotated[
+        float,
+        Option("Maximum norm of the gradient; 0 turns clipping off.", metavar="NORM", panel=OPTIMIZATION, minimum=0),
+    ] = 5.0
+    ema: Annotated[
+        float,
+        Option(
+            "Decay of an exponential moving average of the weights, such as 0.999, which is validated and saved as the "
+            "best checkpoint; 0 turns it off.",
+            metavar="DECAY",
+            panel=OPTIMIZATION,
+        ),
+    ] = 0.0
+    patience: Annotated[
+        int,
+        Option("Stop after N validations without a better score; 0 turns this off.", panel=OPTIMIZATION, minimum=0),
+    ] = 0
+    val_split: Annotated[
+        Literal["val", "train", "test"],
+        Option(
+            "Split that selects the best checkpoint. train and test give optimistic scores: use them only if there is "
+            "no other split.",
+            panel=LOSS,
+        ),
+    ] = "val"
+    seed: Seed = 0
+    precision: Precision = "auto"
+    compile: Annotated[
+        bool, Option("Compile the network with torch.compile, for long runs on a GPU.", panel=OPTIMIZATION)
+    ] = False
 
     def __post_init__(self) -> None:
-        check_fields(self)
-        for name, known in _NAMES.items():
-            _check_name(name, getattr(self, name), known)
-        for name, least in _LEAST.items():
-            if not least <= getattr(self, name) < math.inf:
-                raise UsageError(f"The {_words(name)} {getattr(self, name):g} is below {least}, or infinite.")
-        for name, share in (("ema", self.ema), ("warm_up", self.warm_up_fraction)):
-            if not 0 <= share < 1:
-                raise UsageError(f"The {_words(name)} {share:g} is not in 0..1, 1 excluded.")
-        parse_loss(self.loss)
+        super().__post_init__()
+        for name in ("weight_decay", "encoder_rate", "freeze_encoder", "clip"):
+            if math.isinf(getattr(self, name)):
+                raise UsageError(f"`{name}` is infinite.")
+        for name, fraction in (("ema", self.ema), ("warm_up", self.warm_up_fraction)):
+            if not 0 <= fraction < 1:
+                raise UsageError(f"`{name}` is {fraction:g}; it must be at least 0 and below 1.")
         if not 0 < self.peak_lr < math.inf:
-            raise UsageError(f"The learning rate {self.peak_lr:g} is not above zero.")
+            raise UsageError(f"`lr` is {self.peak_lr:g}; it must be above 0 and finite.")
+        if self.loss != type(self).loss:
+            from satseg.training.loss import parse_loss  # imports torch, which the default does without
 
-    @classmethod
-    def of(cls, choices: Mapping[str, Any]) -> Recipe:
-        """Make a recipe of choices by name; ``augment`` may be the name of a preset, or what differs from ``light``.
+            parse_loss(self.loss)
 
-        Raises:
-            UsageError: There is no such choice, or its value is not one.
-        """
-        for name in choices:
-            _check_name("option", name, [part.name for part in fields(cls)])
-        augment = choices.get("augment")
-        if isinstance(augment, str):
-            choices = {**choices, "augment": find_augmentation(augment)}
-        elif isinstance(augment, Mapping):
-            choices = {**choices, "augment": _augmentation(augment)}
-        return cls(**choices)
+    @property
+    def network_options(self) -> dict[str, Any]:
+        """All options of the network, by name."""
+        return dict(self.arch_options or {})
 
     @property
     def peak_lr(self) -> float:
-        """Highest learning rate."""
-        return OPTIMIZERS[self.optimizer] if self.lr is None else self.lr
+        """Peak learning rate."""
+        return PEAK_RATES[self.optimizer] if self.lr is None else self.lr
 
     @property
     def warm_up_fraction(self) -> float:
-        """Share of the run in which the learning rate rises."""
+        """Fraction of the run in which the learning rate rises."""
         return SCHEDULES[self.schedule] if self.warm_up is None else self.warm_up
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, ready for JSON."""
-        return asdict(self) | {"lr": self.peak_lr, "warm_up": self.warm_up_fraction}
-
-
-def _augmentation(changes: Mapping[str, Any]) -> Augmentation:
-    for name in changes:
-        _check_name("augmentation", name, [part.name for part in fields(Augmentation)])
-    return Augmentation(**changes)
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
-
-
-def _check_name(what: str, name: str, known: Sequence[str]) -> None:
-    if name in known:
-        return
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"Did you mean {near[0]}?" if near else f"Choose from {', '.join(known)}."
-    raise UsageError(f"There is no {_words(what)} {name!r}.", hint=hint)
+        """Return the recipe, without settings of subclasses, ready for JSON."""
+        values = {entry.name: getattr(self, entry.name) for entry in fields(Recipe)}
+        resolved = {"arch_options": self.network_options, "lr": self.peak_lr, "warm_up": self.warm_up_fraction}
+        return values | resolved | {"augment": asdict(self.augment)}

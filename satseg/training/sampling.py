@@ -13,14 +13,8 @@ from satseg.classes import IGNORE_INDEX
 from satseg.errors import TileError
 from satseg.prefetch import read_ahead
 from satseg.tiles.batches import Sample, TileReader
-from satseg.training.augment import (
-    Augmentation,
-    AugmentationParams,
-    apply_symmetry,
-    cutmix_box,
-    draw_params,
-    stack_params,
-)
+from satseg.training.augment import AugmentationParams, apply_symmetry, cutmix_box, draw_params, stack_params
+from satseg.training.augmentation import Augmentation
 
 if TYPE_CHECKING:
     from satseg.tiles.tileset import Tile

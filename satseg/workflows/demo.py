@@ -23,6 +23,7 @@ from satseg.runs import next_output
 from satseg.sample import CREDIT, Sample, copy_sample, sample
 from satseg.signatures import checked
 from satseg.tiling.settings import TileSettings
+from satseg.training.settings import TrainSettings
 from satseg.workflows.evaluate import evaluate
 from satseg.workflows.predict import predict_scenes
 from satseg.workflows.preview import draw_preview
@@ -187,12 +188,14 @@ class _Walk:
             ["train", tiles, "--arch", arch, *budget, "-o", run, *self.machine.words()],
             lambda: train(
                 tiles,
-                arch=arch,
                 output=run,
-                minutes=minutes if steps is None else None,
-                steps=steps,
-                device=self.machine.device,
-                threads=self.machine.threads,
+                settings=TrainSettings(
+                    arch=arch,
+                    minutes=minutes if steps is None else None,
+                    steps=steps,
+                    device=self.machine.device,
+                    threads=self.machine.threads,
+                ),
                 progress=self.progress,
             ),
         )

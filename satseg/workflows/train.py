@@ -8,17 +8,17 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from satseg.arguments import PathLike, path
-from satseg.backend import Builder, create_model, is_custom_file, lasting_options, run_custom_file
-from satseg.backend.device import available_cores, reuse_freed_memory, select_device
+from satseg.backend import Builder, create_model, is_custom_file, lasting_options, recorded_name, run_custom_file
+from satseg.backend.device import available_cores, select_device, select_precision, torch_threads
 from satseg.checkpoint import Checkpoint, ModelCard
-from satseg.errors import CheckpointError, TileError, UsageError
+from satseg.errors import CheckpointError, TileError
 from satseg.files.atomic_write import claimed
 from satseg.files.gdal import gdal_environment
 from satseg.labels.label_meaning import LabelMeaning
@@ -27,8 +27,7 @@ from satseg.records import Progress, TrainingSummary
 from satseg.runs import RUNS, Run, claim_output
 from satseg.runs.log import LogRow
 from satseg.runs.scalars import Scalars, check_tensorboard
-from satseg.signatures import check_choices, checked
-from satseg.tiles.batches import CACHE_BYTES
+from satseg.signatures import checked
 from satseg.tiles.tileset import TileSet
 from satseg.training.batch_size import choose_batch_size
 from satseg.training.class_weights import class_weights
@@ -37,270 +36,215 @@ from satseg.training.learner import Learner
 from satseg.training.loop import Trainer
 from satseg.training.recipe import Recipe
 from satseg.training.sampling import Shard, TrainingBatches
+from satseg.training.schedule import make_budget
+from satseg.training.settings import TrainSettings
 from satseg.training.state import LoopState
 from satseg.training.transfer import transfer
 from satseg.workflows.train_record import finish, recall
-from satseg.workflows.train_request import (
-    Circumstances,
-    Request,
-    Started,
-    go_on,
-    resume_line,
-    settings_of,
-    told,
+from satseg.workflows.train_resume import (
+    StartedRun,
+    blaming,
+    check_same_recipe,
+    extend,
+    find_run,
+    moves_end,
+    named_run,
+    resume_call,
+    stored_settings,
 )
 from satseg.workflows.training_data import TrainingData
 from satseg.workflows.training_pictures import SAMPLES, draw_augmented
 
 log = logging.getLogger("satseg")
 
-_READERS = 8  # threads that prepare batches for a GPU, at most
+_MAX_READERS = 8  # threads that prepare batches for a GPU
 
 
 @checked
 def train(
     tiles: PathLike | None = None,
     *,
-    arch: str | None = None,
-    encoder: str | None = None,
-    pretrained: bool = False,
-    encoder_weights: PathLike | None = None,
-    arch_options: Mapping[str, Any] | None = None,
-    init_from: PathLike | None = None,
     output: PathLike | None = None,
-    epochs: float | None = None,
-    steps: int | None = None,
-    minutes: float | None = None,
-    batch_size: int | Literal["auto"] | None = None,
-    device: str | None = None,
-    devices: int | None = None,
-    nodes: int | None = None,
-    precision: str | None = None,
-    threads: int | None = None,
-    cache_bytes: int = CACHE_BYTES,
-    resume: bool = False,
-    pictures: bool | None = None,
-    show_augment: bool = False,
-    tensorboard: bool | None = None,
+    settings: TrainSettings | None = None,
     progress: Progress = automatic,
     watch: Callable[[LogRow], None] | None = None,
-    **choices: Any,
 ) -> TrainingSummary:
-    """Train a network on the train tiles of a tile set, and keep what scores best on its val tiles.
+    """Train a network on the train tiles of a tile set, and keep the weights with the best score on its val tiles.
 
-    With a budget of epochs or steps, two runs on a processor with the same arguments and threads give the same bytes,
-    whether they were interrupted and resumed or not. A GPU sums some gradients in no fixed order.
+    With a budget of epochs or steps, two runs on a CPU with the same settings and number of threads give identical
+    files, also if they were interrupted and resumed. A GPU adds some gradients in random order.
 
-    Whatever is not given has its default, or with ``resume`` is what the run was started with. A run that is resumed
-    with another budget or ``patience`` goes on to that end, also when it was finished: weights, moments, averages and
-    the log go on, ``patience`` begins anew, and the learning rate is what its schedule has at this step of the new
-    budget (:mod:`satseg.training.schedule`).
+    A resumed run keeps its settings, except for those that are given; its recipe cannot change, except for ``patience``
+    (:class:`satseg.TrainSettings`). With another budget or patience, a run continues until this end, also if it was
+    finished: weights, optimiser, averages and log continue, ``patience`` starts again, and the learning rate follows
+    the schedule of the new budget (:mod:`satseg.training.schedule`).
 
     Args:
-        tiles: Folder of a tile set, ``tiles`` by default; with ``resume``, that of a run will do, too.
-        arch: Network: a name from ``satseg.list_architectures``, ``erfnet`` by default, or
-            ``path/to/file.py:function``, which runs that file.
-        encoder: Backbone of timm in place of the network's own.
-        pretrained: Start the encoder from timm's weights, which are fetched once.
-        encoder_weights: File with weights of the encoder, instead of fetching them.
-        arch_options: Other options of the network.
-        init_from: Checkpoint, or folder of a run, whose weights the network starts from, so far as they fit.
-        output: Folder of the run; None takes the next free ``runs/<arch>-<n>``.
-        epochs: Passes over the train tiles. Without any budget, 40.
-        steps: Optimiser updates, in place of ``epochs``.
-        minutes: Minutes of learning, in place of ``epochs``; starting up, validating and drawing come on top.
-        batch_size: Tiles at a time on each device, 8 by default; ``auto`` takes as many as fit into memory, 64 at most.
-        device: ``auto``, the default, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-        devices: Devices to train on, on each node; one by default. Several of them start this script once more each.
-        nodes: Machines to train on, one by default.
-        precision: ``auto``, the default, or one as ``satseg.backend.device.select_precision`` takes it.
-        threads: Processor threads in all, on each node; None takes as many as this process may use.
-        cache_bytes: Memory for decoded tiles, on each node.
-        resume: Go on with the run at ``output``, or else with the newest unfinished one below ``runs/`` (of ``arch``,
-            if that is given); with a budget, with the newest one. Start one where there is none.
-        pictures: Draw the curves of the run and its best and worst validation tiles into its folder at the end, which
-            is the default.
-        show_augment: Draw training samples as the network will see them into the folder at the beginning.
-        tensorboard: Write the log as TensorBoard events too.
-        progress: Told after every step.
-        watch: Told after every validation.
-        choices: How to train: fields of :class:`satseg.training.recipe.Recipe` (``loss``, ``lr``, ``augment``, ...).
+        tiles: Folder of a tile set. Default: ``tiles``, or that of the run to resume, which may also be named here.
+        output: Folder of the run. Default: the next free ``runs/<arch>-<n>``, or the run to resume.
+        settings: Recipe, budget and devices.
+        progress: Called after every step.
+        watch: Called after every validation.
 
     Returns:
-        How the run ended. A finished run that is resumed gives its summary again.
+        Summary of the run. A finished run that is resumed returns its summary again.
 
     Raises:
-        TileError: There is no tile set, nothing to train on, or nothing to validate on.
-        ArchitectureError: There is no such network, or it does not take these options.
-        CheckpointError: There is nothing to start from at ``init_from``, or none of it fits.
-        OutputError: The folder holds something already, another process trains in it, or it cannot be written.
-        TrainingError: The loss is not finite; or the run was started with other settings, or has spent more already
-            than it is to have.
-        UsageError: Arguments contradict each other, or there is no such choice.
+        TileError: There is no tile set, or it has no tiles for training or for validation.
+        ArchitectureError: The network does not exist, or does not take these options.
+        CheckpointError: The checkpoint ``init_from`` cannot be read, or does not fit.
+        OutputError: The folder is not empty, another process trains in it, or it cannot be written.
+        TrainingError: The loss is not finite; or the run has another recipe, or has already spent its new budget.
+        UsageError: Settings contradict each other, or are invalid.
         KeyboardInterrupt: After the state was saved.
     """
     begun = perf_counter()
-    encoder_weights = None if encoder_weights is None else path(encoder_weights, "encoder_weights")
-    how_long = {"epochs": epochs, "steps": steps, "minutes": minutes}
-    check_choices(choices, train, Recipe)
-    request = Request(
-        tiles=None if tiles is None else Path(path(tiles, "tiles")),
-        output=None if output is None else Path(path(output, "output")),
-        arch=arch,
-        arch_options={**(arch_options or {}), **_encoder_options(encoder, pretrained, encoder_weights)},
-        how_long=how_long,
-        devices=devices,
-        circumstances={
-            "device": device,
-            "nodes": nodes,
-            "threads": threads,
-            "pictures": pictures,
-            "tensorboard": tensorboard,
-        },
-        choices={
-            "init_from": None if init_from is None else str(path(init_from, "init_from")),
-            "batch_size": None if batch_size == "auto" else batch_size,
-            "precision": precision,
-            **choices,
-        },
-    )
-    if resume:
-        request = request.naming_its_run()
-    started = request.find() if resume else None
-    beside = request.beside(started)
-    if beside.tensorboard:
+    given = settings or TrainSettings()
+    source, target, started = _resolve(tiles, output, given)
+    settings = started.settings_with(given) if started else given
+    if settings.tensorboard:
         check_tensorboard()
-    where = select_device(beside.device)
-    devices = request.devices_with(beside.nodes, started)
-    first = process_rank(devices, beside.nodes) == 0
-    if request.output is not None and first:
-        Run(request.output).check_writable(resume=resume)
-    recipe = request.recipe(started, where)
-    if started and started.run.finished and request.tiles is None and not request.changes_the_end(started):
-        return recall(started.run)
-    builder = run_custom_file(arch) if arch is not None and is_custom_file(arch) else recipe.arch
-    if beside.threads is not None and beside.threads < 1:
-        raise UsageError(f"--threads is {beside.threads}; it starts at 1.")
-    fabric = make_fabric(where, recipe.precision, devices=devices, nodes=beside.nodes)
-    threads = max(1, (beside.threads or available_cores()) // devices)
-    torch.set_num_threads(threads)
-    reuse_freed_memory()
-    with gdal_environment(), torch.random.fork_rng(range(torch.cuda.device_count())), ExitStack() as claims:
-        data = TrainingData.open(
-            _tiles_of(beside, request, started, resume=resume), cache_bytes // devices, recipe.val_split
-        )
+    device = select_device(settings.device)
+    rank = process_rank(settings.devices, settings.nodes)
+    if target is not None and rank == 0:
+        Run(target).check_writable(resume=settings.resume)
+    recipe = settings.recipe(arch=recorded_name(settings.arch), precision=select_precision(settings.precision, device))
+    if started:
+        check_same_recipe(started, recipe)
+        if started.run.finished and source is None and not moves_end(started, settings):
+            return recall(started.run)
+    builder = run_custom_file(settings.arch) if is_custom_file(settings.arch) else settings.arch
+    fabric = make_fabric(device, recipe.precision, devices=settings.devices, nodes=settings.nodes)
+    threads = max(1, (settings.threads or available_cores()) // settings.devices)
+    with (
+        gdal_environment(),
+        torch.random.fork_rng(range(torch.cuda.device_count())),
+        torch_threads(threads),
+        ExitStack() as claims,
+    ):
+        tile_set = _tile_folder(source, target, started, resume=settings.resume)
+        data = TrainingData.open(tile_set, settings.cache_bytes // settings.devices, recipe.val_split)
         resumable = started is not None and started.run.resumable
         model = _create(builder, recipe, data.tile_set, with_weights=not resumable)  # refuses wrong names and options
         if recipe.init_from is not None and not resumable:
-            _start_from(model, recipe.init_from)
-        if batch_size == "auto" and started is None:
-            recipe = replace(recipe, batch_size=_fitting(model.to(where), data))
-        shard = Shard(recipe.batch_size, recipe.accumulate, fabric.world_size, process_rank(devices, beside.nodes))
-        budget = request.budget(started, tiles=len(data.train), step_size=shard.step_size)
-        settings = settings_of(recipe, budget, shard.devices, data.digest() if first else "", beside)
-        run = started.run if started else Run(request.output or Path())
-        if first and started:
+            _initialise(model, recipe.init_from)
+        batch_size = _fitting(model.to(device), data) if recipe.batch_size == "auto" else recipe.batch_size
+        recipe = recipe.changed(batch_size=batch_size)
+        shard = Shard(batch_size, recipe.accumulate, fabric.world_size, rank)
+        if started and not settings.sets_budget:
+            budget = started.budget
+        else:
+            budget = make_budget(
+                epochs=settings.epochs,
+                steps=settings.steps,
+                minutes=settings.minutes,
+                tiles=len(data.train),
+                step_size=shard.step_size,
+            )
+        stored = stored_settings(
+            settings,
+            recipe,
+            budget,
+            devices=shard.devices,
+            digest=data.digest() if rank == 0 else "",
+            tile_set=tile_set,
+        )
+        run = started.run if started else Run(target or Path())
+        if rank == 0 and started:
             claims.enter_context(claimed(run.path))
-            go_on(started, recipe, budget, settings)
-        elif first:
-            run = _start(request, recipe, settings, claims, resume=resume)
+            extend(started, recipe, budget, stored)
+        elif rank == 0:
+            run = _start(target, recipe, stored, claims, resume=settings.resume)
         launch(fabric)
         run = Run(Path(fabric.broadcast(str(run.path))))
         if fabric.broadcast(run.finished):
             return recall(run)
-        agreed: Started = fabric.broadcast(Started.read(run))
-        trainer = _make_trainer(model, agreed, data, fabric, progress)
-        trainer.workers = 1 if where.type == "cpu" else max(1, min(threads - 1, _READERS))
-        trainer.watchers = _watchers(trainer, watch, tensorboard=beside.tensorboard)
-        if show_augment and fabric.is_global_zero:
+        agreed: StartedRun = fabric.broadcast(StartedRun.read(run))
+        trainer = _make_trainer(model, agreed, data, shard, fabric, progress)
+        trainer.workers = 1 if device.type == "cpu" else max(1, min(threads - 1, _MAX_READERS))
+        trainer.watchers = _watchers(trainer, watch, tensorboard=settings.tensorboard)
+        if settings.show_augment and fabric.is_global_zero:
             _show_augment(trainer, data)
         try:
             trainer.fit(begun)
-            return finish(trainer, data, arch or recipe.arch, pictures=beside.pictures)
+            return finish(trainer, data, settings.arch, pictures=settings.pictures)
         except KeyboardInterrupt as interruption:
             if fabric.is_global_zero:
-                interruption.args = (_way_on(trainer, arch or recipe.arch),)
+                interruption.args = (_how_to_resume(trainer, settings.arch),)
             raise
 
 
-def process_of(
-    *,
-    tiles: PathLike | None = None,
-    output: PathLike | None = None,
-    arch: str | None = None,
-    devices: int | None = None,
-    nodes: int | None = None,
-    resume: bool = False,
-    **others: Any,
+def rank_of(
+    tiles: PathLike | None = None, *, output: PathLike | None = None, settings: TrainSettings | None = None
 ) -> int:
-    """Return the number of this process among those of the run that :func:`train` makes of the same arguments, from 0.
+    """Return the rank of this process in the run that :func:`train` makes of the same arguments.
 
     Raises:
         TrainingError: The run to resume cannot be read.
-        UsageError: Another number of processes was started than the run has devices.
+        UsageError: The number of started processes is not the number of devices.
     """
-    request = Request(
-        tiles=None if tiles is None else Path(tiles),
-        output=None if output is None else Path(output),
-        arch=arch,
-        how_long={name: others.get(name) for name in ("epochs", "steps", "minutes")},
-        devices=devices,
-        circumstances={"nodes": nodes},
-    )
-    started = request.naming_its_run().find() if resume else None
-    machines = request.beside(started).nodes
-    return process_rank(request.devices_with(machines, started), machines)
+    given = settings or TrainSettings()
+    *_, started = _resolve(tiles, output, given)
+    settings = started.settings_with(given) if started else given
+    return process_rank(settings.devices, settings.nodes)
 
 
-def _encoder_options(encoder: str | None, pretrained: bool, weights: str | Path | None) -> dict[str, Any]:
-    """Return the options of a network that choose its encoder, without those that were not given."""
-    options = {"encoder": encoder, "pretrained": pretrained, "encoder_weights": weights and str(weights)}
-    return {name: value for name, value in options.items() if value}
+def _resolve(
+    tiles: PathLike | None, output: PathLike | None, settings: TrainSettings
+) -> tuple[Path | None, Path | None, StartedRun | None]:
+    """Return the folders of tiles and run, as far as they are given, and the run to resume, if there is one."""
+    source = None if tiles is None else Path(path(tiles, "tiles"))
+    target = None if output is None else Path(path(output, "output"))
+    if not settings.resume:
+        return source, target, None
+    source, target = named_run(source, target)
+    return source, target, find_run(source, target, settings)
 
 
-def _tiles_of(beside: Circumstances, request: Request, started: Started | None, *, resume: bool) -> Path:
-    """Return the folder of the tiles.
+def _tile_folder(source: Path | None, target: Path | None, started: StartedRun | None, *, resume: bool) -> Path:
+    """Return the folder of the tiles: the one that is given, else that of the run, else ``tiles``.
 
     Raises:
-        TileError: It is not there, though the run to go on with names it; or there is neither such a run nor tiles.
+        TileError: The folder of the run is not there, or there is neither a run to resume nor a tile set.
     """
-    path = Path(beside.tile_set)
-    if resume and started is None and not path.is_dir():
-        where = f"at {request.output}" if request.output else f"below {RUNS}/"
+    folder = source or Path(started.tile_set if started else "tiles")
+    if resume and started is None and not folder.is_dir():
+        where = f"at {target}" if target else f"below {RUNS}/"
         raise TileError(
-            f"There is no run to resume {where}, and no tile set {path} to start one with.",
-            hint="Name the folder of the run: satseg train --resume RUN",
+            f"There is no run to resume {where}, and no tile set {folder} to start one with.",
+            hint="Name the folder of the run: `satseg.train('RUN', settings=satseg.TrainSettings(resume=True))`",
         )
-    if started is not None and request.tiles is None and not path.is_dir():
+    if started is not None and source is None and not folder.is_dir():
         raise TileError(
-            f"The tiles of the run {started.run.path} are not at {path} any more.",
-            hint=f"Say where they are now: satseg train TILES --resume -o {started.run.path}",
+            f"The tiles of the run {started.run.path} are no longer at {folder}.",
+            hint="Name their new folder: "
+            f"`satseg.train('TILES', output={str(started.run.path)!r}, settings=satseg.TrainSettings(resume=True))`",
         )
-    return path
+    return folder
 
 
-def _start(request: Request, recipe: Recipe, settings: Mapping[str, Any], claims: ExitStack, *, resume: bool) -> Run:
+def _start(target: Path | None, recipe: Recipe, stored: Mapping[str, Any], claims: ExitStack, *, resume: bool) -> Run:
     """Claim and start a run."""
     if resume:
         log.info("There is no run to resume; starting one.")
-    path = request.output or claim_output(recipe.arch)
-    claims.enter_context(claimed(path))
-    run = Run.start(path, settings)
+    folder = target or claim_output(recipe.arch)
+    claims.enter_context(claimed(folder))
+    run = Run.start(folder, stored)
     log.info("Training %s in %s", recipe.arch, run.path)
     return run
 
 
-def _way_on(trainer: Trainer, arch: str) -> str:
-    """Say where a run that is interrupted stands, and how it goes on."""
-    state = trainer.state
-    stands = trainer.budget.describe(state.step, state.learning_seconds)
-    return f"Interrupted after {stands}; continue with: {resume_line(trainer.run, arch)}"
+def _how_to_resume(trainer: Trainer, arch: str) -> str:
+    """Describe the progress of an interrupted run, and how to resume it."""
+    done = trainer.budget.describe(trainer.state.step, trainer.state.learning_seconds)
+    return f"Interrupted after {done}. Resume with: {resume_call(trainer.run, arch)}"
 
 
 def _make_trainer(
-    model: nn.Module, started: Started, data: TrainingData, fabric: Fabric, progress: Progress
+    model: nn.Module, started: StartedRun, data: TrainingData, shard: Shard, fabric: Fabric, progress: Progress
 ) -> Trainer:
-    run, recipe = started.run, started.recipe
+    run = started.run
+    recipe: Recipe = started.settings
     rarity = class_weights(recipe.class_weights, [tile.pixels for tile in data.train])
     if run.resumable:
         checkpoint, tensors, values = run.load_last()
@@ -310,7 +254,7 @@ def _make_trainer(
     batches = TrainingBatches(
         data.train,
         data.reader,
-        shard=Shard(recipe.batch_size, recipe.accumulate, fabric.world_size, fabric.global_rank),
+        shard=replace(shard, rank=fabric.global_rank),
         seed=recipe.seed,
         augmentation=recipe.augment,
         balance=recipe.balance,
@@ -318,7 +262,7 @@ def _make_trainer(
     return Trainer(
         learner=learner,
         batches=batches,
-        validate=lambda network: data.score(network, recipe.batch_size, fabric, progress),
+        validate=lambda network: data.score(network, shard.batch_size, fabric, progress),
         fabric=fabric,
         budget=started.budget,
         run=run,
@@ -328,51 +272,55 @@ def _make_trainer(
     )
 
 
-def _start_from(model: nn.Module, path: str) -> None:
-    """Copy what fits of a checkpoint's weights into a network, and say what does not."""
-    source = Checkpoint.load(path)
+def _initialise(model: nn.Module, checkpoint: str) -> None:
+    """Copy the matching weights of a checkpoint into a network, and report what does not match."""
+    source = Checkpoint.load(checkpoint)
     try:
         log.info("Starting from %s: %s.", source.path, transfer(model, source.read_weights()))
     except CheckpointError as error:
-        raise CheckpointError(f"{source.path} cannot be started from. {error.message}", hint=error.hint) from error
+        raise CheckpointError(
+            f"The network cannot start from {source.path}. {error.message}", hint=error.hint
+        ) from error
 
 
 def _fitting(model: nn.Module, data: TrainingData) -> int:
-    """Return the tiles that fit into memory at once."""
+    """Return the batch size that fits into memory."""
     size = choose_batch_size(
         model,
         in_channels=len(data.tile_set.bands),
         size=data.tile_set.tile_size,
         tiles=len(data.train),
     )
-    log.info("%d tiles at a time fit into memory.", size)
+    log.info("The largest batch size that fits into memory is %d.", size)
     return size
 
 
 def _create(builder: str | Builder, recipe: Recipe, tile_set: TileSet, *, with_weights: bool) -> nn.Module:
-    """Build the network with fresh weights that depend on the seed alone; those of its encoder only where asked for."""
+    """Build the network with random weights that depend only on the seed, or pretrained ones for its encoder."""
     torch.manual_seed(recipe.seed)
     return create_model(
         builder,
         in_channels=len(tile_set.bands),
         num_classes=len(tile_set.classes),
-        **(recipe.arch_options if with_weights else lasting_options(recipe.arch_options)),
+        **(recipe.network_options if with_weights else lasting_options(recipe.network_options)),
     )
 
 
-def _restore(started: Started, learner: Learner, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> LoopState:
-    """Put the state of the optimiser back, and return where the loop stood."""
+def _restore(
+    started: StartedRun, learner: Learner, tensors: Mapping[str, Tensor], values: Mapping[str, Any]
+) -> LoopState:
+    """Restore the state of the optimiser, and return that of the loop."""
     run = started.run
-    with told(run.last):
+    with blaming(run.last):
         learner.restore(tensors, values)
         state = LoopState.from_dict(values.get("loop"))
     if state.step == started.extended:
-        state.stale = 0  # patience begins anew
+        state.stale = 0  # patience starts again
     log.info(
-        "Continuing %s after %s, on the tiles of %s",
+        "Resuming %s after %s, on the tiles in %s",
         run.path,
         started.budget.describe(state.step, state.learning_seconds),
-        started.circumstances.tile_set,
+        started.tile_set,
     )
     return state
 
@@ -395,7 +343,7 @@ def _make_card(recipe: Recipe, tile_set: TileSet) -> ModelCard:
 def _watchers(
     trainer: Trainer, watch: Callable[[LogRow], None] | None, *, tensorboard: bool
 ) -> list[Callable[[LogRow], None]]:
-    """Return who is told of validations; processes beside the first tell nobody."""
+    """Return the functions to call after every validation, which rank 0 does."""
     watchers = [] if watch is None else [watch]
     if tensorboard and trainer.fabric.is_global_zero:
         watchers.append(Scalars(trainer.run.events, trainer.state.step).add)

@@ -1,4 +1,4 @@
-"""How a run ends: its pictures, its record, and the summary that is read from that."""
+"""End of a run: its pictures, its record, and the summary that is read from the record."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from satseg.fields import Fields
 from satseg.records import ProgressEvent, TrainingSummary
 from satseg.runs import Run
 from satseg.training.loop import Trainer
-from satseg.workflows.train_request import resume_line, told
+from satseg.workflows.train_resume import blaming, resume_call
 from satseg.workflows.training_data import TrainingData
 from satseg.workflows.training_pictures import draw_curves, draw_tiles
 from satseg.workflows.undertrained import warn_of_training
@@ -24,13 +24,13 @@ log = logging.getLogger("satseg")
 
 
 def finish(trainer: Trainer, data: TrainingData, arch: str, *, pictures: bool) -> TrainingSummary:
-    """Draw the pictures, write the run record, which makes the run a finished one, and return the summary.
+    """Draw the pictures, write the record, which marks the run as finished, and return the summary.
 
     Args:
-        trainer: What has trained.
-        data: Its tiles.
+        trainer: The trainer at the end of the run.
+        data: Tiles of the run.
         arch: Network as the user named it.
-        pictures: Whether to draw any.
+        pictures: Whether to draw pictures.
     """
     run, fabric = trainer.run, trainer.fabric
     if fabric.is_global_zero:
@@ -42,7 +42,7 @@ def finish(trainer: Trainer, data: TrainingData, arch: str, *, pictures: bool) -
     seconds = trainer.budget.seconds
     warn_of_training(
         summary,
-        lambda minutes: resume_line(run, arch, "--minutes", str(minutes)),
+        lambda minutes: resume_call(run, arch, minutes=minutes),
         learning_minutes=None if seconds is None else seconds / 60,
     )
     return summary
@@ -59,7 +59,7 @@ def _draw(trainer: Trainer, data: TrainingData) -> None:
 
 
 def _record(trainer: Trainer, data: TrainingData) -> dict[str, Any]:
-    """Return what is known of a run at its end; ``settings`` is all that it was started with."""
+    """Return the record of a finished run; ``settings`` are those in its folder."""
     state = trainer.state
     patience = trainer.learner.recipe.patience
     return {
@@ -82,19 +82,19 @@ def _record(trainer: Trainer, data: TrainingData) -> dict[str, Any]:
 
 
 def recall(run: Run) -> TrainingSummary:
-    """Return the summary of a run that is finished already, and say that it is."""
-    with told(run.record):
+    """Return the summary of a run that was finished before, and log that it was."""
+    with blaming(run.record):
         record = run.read_record()
         by_patience = record.get("ended_by") == "patience"
-    why = ": its patience was at an end. With --patience 0 it goes on" if by_patience else ""
-    log.info("The run %s is finished already%s.", run.path, why)
+    why = " because its patience ran out; resume it with `patience=0` to continue" if by_patience else ""
+    log.info("The run %s is already finished%s.", run.path, why)
     return replace(_summary(run), finished_before=True)
 
 
 def _summary(run: Run) -> TrainingSummary:
     """Read the summary of a finished run from its record."""
     names = Checkpoint.load(run.best).card.classes.names
-    with told(run.record):
+    with blaming(run.record):
         record = Fields(run.read_record())
         return TrainingSummary(
             path=str(run.path),

@@ -21,6 +21,7 @@ from satseg.prediction.outputs import OutputNames
 from satseg.prediction.settings import PredictionSettings
 from satseg.records import PredictionSummary
 from satseg.sample import sample
+from satseg.training.settings import TrainSettings
 from satseg.workflows.predict import predict
 from satseg.workflows.tile import tile
 from satseg.workflows.train import train
@@ -33,7 +34,7 @@ def train_on_sample(folder: Path, arch: str, minutes: float) -> str:
     """Train a network on the labelled scene of the sample, and return its checkpoint."""
     scenes = sample()
     tile([scenes.labelled], labels=scenes.labels, output=folder / "tiles")
-    return train(folder / "tiles", arch=arch, output=folder / "run", minutes=minutes).best
+    return train(folder / "tiles", output=folder / "run", settings=TrainSettings(arch=arch, minutes=minutes)).best
 
 
 def map_scene(

@@ -29,7 +29,7 @@ from satseg.runs import Run
 from satseg.tiles.batches import TileReader
 from satseg.tiles.tileset import TileSet
 from satseg.tiling.settings import TileSettings
-from satseg.training.augment import PRESETS
+from satseg.training.augmentation import PRESETS
 from satseg.training.devices import make_fabric
 from satseg.training.learner import Learner
 from satseg.training.loop import Trainer
@@ -73,7 +73,7 @@ def seconds_per_step(
     """Train for some steps and return the median time between their ends."""
     device = select_device(options.device)
     recipe = Recipe(
-        options.arch,
+        arch=options.arch,
         batch_size=options.batch_size,
         lr=1e-4,
         augment=PRESETS[options.augment],

@@ -22,6 +22,7 @@ from typing import Any
 from satseg import SatsegError, evaluate, tile, train
 from satseg.records import as_json
 from satseg.sample import sample
+from satseg.training.settings import TrainSettings
 
 RECIPES: dict[str, dict[str, Any]] = {
     "default": {},
@@ -54,7 +55,11 @@ def screen(name: str, choices: dict[str, Any], options: argparse.Namespace) -> d
     begun, output = perf_counter(), options.output / name
     budget = {"steps": options.steps} if options.steps else {"minutes": options.minutes}
     # The folder of an earlier screening is resumed; a run by the clock then has what was left of its time.
-    run = train(options.tiles, output=output, resume=True, pictures=False, threads=options.threads, **budget, **choices)
+    run = train(
+        options.tiles,
+        output=output,
+        settings=TrainSettings(resume=True, pictures=False, threads=options.threads, **budget, **choices),
+    )
     report = evaluate(run.best, [options.tiles], split=options.split, threads=options.threads)
     return {
         "recipe": name,

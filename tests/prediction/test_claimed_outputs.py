@@ -20,6 +20,7 @@ from satseg.prediction.outputs import OutputPaths
 from satseg.raster.source import SceneSource
 from satseg.records import MapLayer
 from satseg.tiling.settings import TileSettings
+from satseg.training.settings import TrainSettings
 from satseg.workflows.benchmark import benchmark
 from satseg.workflows.tile import tile
 from satseg.workflows.train import train
@@ -77,7 +78,7 @@ def test_no_output_is_written_while_another_run_makes_one(
 
 def test_a_run_trains_alone_in_its_folder(tmp_path: Path, bright_tiles: Path) -> None:
     with claimed(tmp_path / "run"), pytest.raises(OutputError, match="run is being written"):
-        train(bright_tiles, output=tmp_path / "run", steps=1, threads=1, pictures=False)
+        train(bright_tiles, output=tmp_path / "run", settings=TrainSettings(steps=1, threads=1, pictures=False))
     assert not (tmp_path / "run").exists()
     run(bright_tiles, tmp_path / "run", steps=1)
     with claimed(tmp_path / "run"), pytest.raises(OutputError, match="run is being written"):

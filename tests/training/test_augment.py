@@ -4,15 +4,8 @@ import numpy as np
 import pytest
 
 from satseg.errors import UsageError
-from satseg.training.augment import (
-    PRESETS,
-    SYMMETRIES,
-    Augmentation,
-    apply_symmetry,
-    cutmix_box,
-    draw_params,
-    find_augmentation,
-)
+from satseg.training.augment import SYMMETRIES, apply_symmetry, cutmix_box, draw_params
+from satseg.training.augmentation import PRESETS, Augmentation, as_augmentation
 
 
 def test_the_eight_symmetries_of_a_square_are_all_different() -> None:
@@ -106,7 +99,7 @@ def test_wrong_figures_are_refused(wrong: dict[str, float]) -> None:
 
 
 def test_presets_are_found_by_name_and_guessed() -> None:
-    assert find_augmentation("light") == Augmentation()
+    assert as_augmentation("light") == Augmentation()
     with pytest.raises(UsageError) as caught:
-        find_augmentation("strng")
+        as_augmentation("strng")
     assert caught.value.hint == "Did you mean strong?"

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from satseg.errors import TrainingError, UsageError
 from satseg.records import BandStatistics
-from satseg.training.augment import PRESETS, draw_params, stack_params
+from satseg.training.augment import draw_params, stack_params
+from satseg.training.augmentation import PRESETS
 from satseg.training.learner import Learner
 from satseg.training.recipe import Recipe
 from satseg.training.sampling import Batch

@@ -29,7 +29,7 @@ from satseg.records import (
 from satseg.runs import Run
 from satseg.runs.log import LogRow
 from satseg.tiles.batches import TileReader
-from satseg.training.augment import Augmentation
+from satseg.training.augmentation import Augmentation
 from satseg.training.learner import Learner
 from satseg.training.loop import Trainer
 from satseg.training.recipe import Recipe

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from satseg.records import BandStatistics
-from satseg.training.augment import PRESETS, Augmentation, draw_params, stack_params
+from satseg.training.augment import draw_params, stack_params
+from satseg.training.augmentation import PRESETS, Augmentation
 from satseg.training.prepare import prepare
 from satseg.training.sampling import Batch
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from satseg.errors import UsageError
-from satseg.training.augment import PRESETS
+from satseg.training.augmentation import PRESETS
 from satseg.training.recipe import Recipe
 
 
@@ -34,25 +34,25 @@ def test_the_warm_up_is_the_schedule_s_where_none_is_given() -> None:
 
 
 def test_a_preset_is_taken_by_its_name() -> None:
-    assert Recipe.of({"augment": "strong", "lr": 0.1}) == Recipe(augment=PRESETS["strong"], lr=0.1)
+    assert Recipe(augment="strong", lr=0.1) == Recipe(augment=PRESETS["strong"], lr=0.1)
 
 
 def test_an_augmentation_is_taken_by_what_differs_from_light() -> None:
-    assert Recipe.of({"augment": {"gain": 0.3}}).augment == replace(PRESETS["light"], gain=0.3)
-    with pytest.raises(UsageError, match="no augmentation 'gian'"):
-        Recipe.of({"augment": {"gian": 0.3}})
+    assert Recipe(augment={"gain": 0.3}).augment == replace(PRESETS["light"], gain=0.3)
+    with pytest.raises(UsageError, match="no range of augmentation 'gian'"):
+        Recipe(augment={"gian": 0.3})
 
 
 def test_its_record_is_plain_json_and_makes_it_again() -> None:
     record = Recipe().to_dict()
     assert json.loads(json.dumps(record)) == record
     assert record["augment"]["gain"] == 0.1
-    assert Recipe.of(record).to_dict() == record
+    assert Recipe(**record).to_dict() == record
 
 
 def test_an_unknown_choice_is_guessed() -> None:
-    with pytest.raises(UsageError, match="no option 'los'") as caught:
-        Recipe.of({"los": "ce"})
+    with pytest.raises(UsageError, match="no argument 'los'") as caught:
+        Recipe(los="ce")  # type: ignore[call-arg]
     assert caught.value.hint == "Did you mean loss?"
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from satseg.errors import TileError
 from satseg.tiles.batches import TileReader
-from satseg.training.augment import SYMMETRIES, Augmentation, AugmentationParams, apply_symmetry
+from satseg.training.augment import SYMMETRIES, AugmentationParams, apply_symmetry
+from satseg.training.augmentation import Augmentation
 from satseg.training.sampling import Shard, TrainingBatches, balanced_weights, epoch_order
 
 

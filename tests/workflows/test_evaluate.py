@@ -38,6 +38,7 @@ from satseg.prediction.settings import PredictionSettings
 from satseg.raster.scene import Scene
 from satseg.tiles.tileset import TileSet
 from satseg.tiling.settings import TileSettings
+from satseg.training.settings import TrainSettings
 from satseg.workflows.evaluate import evaluate
 from satseg.workflows.predict import predict
 from satseg.workflows.tile import tile
@@ -48,7 +49,7 @@ from satseg.workflows.train import train
 def run(bright_tiles: Path) -> Path:
     """A run of a few steps: good enough to be neither right nor wrong everywhere."""
     output = bright_tiles.parent / "evaluated"
-    train(bright_tiles, output=output, steps=12, batch_size=4, threads=1)
+    train(bright_tiles, output=output, settings=TrainSettings(steps=12, batch_size=4, threads=1))
     return output
 
 

@@ -25,6 +25,7 @@ from satseg.errors import LabelError, UsageError
 from satseg.evaluation.confusion import score
 from satseg.records import ProgressEvent
 from satseg.tiling.settings import TileSettings
+from satseg.training.settings import TrainSettings
 from satseg.workflows.evaluate import evaluate
 from satseg.workflows.tile import tile
 from satseg.workflows.train import train
@@ -67,7 +68,9 @@ def run(chips: Path) -> Path:
         output=chips / "tiles",
         settings=TileSettings(unlabelled=[-1], size=SIZE, overlap=0, split=(0.6, 0.2, 0.2)),
     )
-    train(chips / "tiles", output=chips / "run", steps=2, batch_size=2, threads=1, pictures=False)
+    train(
+        chips / "tiles", output=chips / "run", settings=TrainSettings(steps=2, batch_size=2, threads=1, pictures=False)
+    )
     return chips / "run"
 
 

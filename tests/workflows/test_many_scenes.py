@@ -22,6 +22,7 @@ from affine import Affine
 from satseg import TileSettings, predict_scenes, tile, train, vectorize
 from satseg.geo.grid import doubt, ground_sampling_distance
 from satseg.records import Progress, ProgressEvent, no_progress
+from satseg.training.settings import TrainSettings
 from satseg.vectorization.settings import VectorizeSettings
 from satseg.workflows.check_tiles import check_tiles
 from satseg.workflows.evaluate import evaluate
@@ -62,7 +63,11 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     for count in COUNTS:
         cut(folder, folder / f"tiles-{count}", count)
-    train(folder / "tiles-5", arch=arch(folder), output=folder / "run", steps=2, threads=1, pictures=False)
+    train(
+        folder / "tiles-5",
+        output=folder / "run",
+        settings=TrainSettings(arch=arch(folder), steps=2, threads=1, pictures=False),
+    )
     return folder
 
 
@@ -120,7 +125,11 @@ def vectorize_layer(folder: Path, count: int, out: Path, progress: Progress = no
 
 
 def train_tiles(folder: Path, count: int, out: Path) -> None:
-    train(folder / f"tiles-{count}", arch=arch(folder), output=out / "run", steps=2, threads=1, pictures=False)
+    train(
+        folder / f"tiles-{count}",
+        output=out / "run",
+        settings=TrainSettings(arch=arch(folder), steps=2, threads=1, pictures=False),
+    )
 
 
 COMMANDS: dict[str, Callable[[Path, int, Path], object]] = {

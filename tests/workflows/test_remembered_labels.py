@@ -21,6 +21,7 @@ from satseg.errors import LabelError
 from satseg.labels.label_meaning import LabelMeaning
 from satseg.prediction.settings import PredictionSettings
 from satseg.tiling.settings import TileSettings
+from satseg.training.settings import TrainSettings
 from satseg.workflows.evaluate import evaluate
 from satseg.workflows.predict import predict
 from satseg.workflows.tile import tile
@@ -52,7 +53,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     labels = fields_of_crops(folder / "old.gpkg", 1)
     made = {"class_field": "crop", "class_map": folder / "classes.csv", "size": 64, "overlap": 0, "block": 64}
     tile([folder / "old.tif"], labels=labels, output=folder / "tiles", settings=TileSettings(**made))
-    train(folder / "tiles", output=folder / "run", steps=2, batch_size=2, threads=1, pictures=False)
+    train(
+        folder / "tiles",
+        output=folder / "run",
+        settings=TrainSettings(steps=2, batch_size=2, threads=1, pictures=False),
+    )
     fields_of_crops(folder / "new.gpkg", 2)
     settings = PredictionSettings(window=128, overlap=16, threads=1)
     predict(folder / "new.tif", model=folder / "run", output=[folder / "m.tif", folder / "m.gpkg"], settings=settings)

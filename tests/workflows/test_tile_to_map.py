@@ -16,6 +16,7 @@ from satseg.prediction.settings import PredictionSettings
 from satseg.sample import sample
 from satseg.tiles.tileset import TileSet
 from satseg.tiling.settings import TileSettings
+from satseg.training.settings import TrainSettings
 from satseg.workflows.check_tiles import check_tiles
 from satseg.workflows.predict import predict
 from satseg.workflows.tile import tile
@@ -85,7 +86,11 @@ def test_tiles_of_any_sensor_become_polygons(
     assert tile_set.statistics.mean == pytest.approx(values.astype(float).mean(axis=1), rel=1e-9)
     assert tile_set.statistics.minimum == tuple(values.min(axis=1))
 
-    run = train(tmp_path / "tiles", output=tmp_path / "run", steps=6, batch_size=2, precision="fp32", threads=1)
+    run = train(
+        tmp_path / "tiles",
+        output=tmp_path / "run",
+        settings=TrainSettings(steps=6, batch_size=2, precision="fp32", threads=1),
+    )
     card = Checkpoint.load(Path(run.best)).card
     assert (card.bands, card.statistics) == (tile_set.bands, tile_set.statistics)
     assert np.isfinite(run.loss)

@@ -13,6 +13,7 @@ import torch
 from satseg.checkpoint import Checkpoint
 from satseg.errors import ArchitectureError, CheckpointError
 from satseg.prediction.settings import PredictionSettings
+from satseg.training.settings import TrainSettings
 from satseg.workflows.evaluate import evaluate
 from satseg.workflows.predict import predict
 from satseg.workflows.train import train
@@ -41,7 +42,7 @@ def test_an_own_network_goes_from_training_to_a_map(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     arch = f"{net}:tiny"
-    best = train(bright_tiles, arch=arch, **FEW).best
+    best = train(bright_tiles, settings=TrainSettings(arch=arch, **FEW)).best
     assert best == "runs/tiny-1/best.safetensors"
     assert Checkpoint.load(best).card.arch == "net.py:tiny"
     predict(bright_scene, model=best, arch=arch, output="map.tif", settings=ONE_THREAD)
@@ -52,7 +53,7 @@ def test_an_own_network_goes_from_training_to_a_map(
 def test_a_checkpoint_does_not_run_the_file_it_names(
     net: Path, bright_scene: Path, bright_tiles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    best = train(bright_tiles, arch=f"{net}:tiny", output=tmp_path / "run", **FEW).best
+    best = train(bright_tiles, output=tmp_path / "run", settings=TrainSettings(arch=f"{net}:tiny", **FEW)).best
     net.with_name("ran").unlink()
     monkeypatch.chdir(tmp_path)  # where the file lies under the very name that the checkpoint has
     with pytest.raises(CheckpointError, match=r"net\.py:tiny, which is defined in a Python file"):
@@ -64,7 +65,9 @@ def test_an_encoder_starts_from_a_file_that_its_checkpoint_does_not_need(bright_
     weights = tmp_path / "encoder.pth"
     torch.save(timm.create_model("resnet10t").state_dict(), weights)
     run = train(
-        bright_tiles, arch="bisenet", encoder="resnet10t", encoder_weights=weights, output=tmp_path / "run", **FEW
+        bright_tiles,
+        output=tmp_path / "run",
+        settings=TrainSettings(arch="bisenet", encoder="resnet10t", encoder_weights=weights, **FEW),
     )
     weights.unlink()
     checkpoint = Checkpoint.load(run.best)
@@ -74,6 +77,6 @@ def test_an_encoder_starts_from_a_file_that_its_checkpoint_does_not_need(bright_
 
 def test_a_network_with_its_own_encoder_takes_no_other(bright_tiles: Path, tmp_path: Path) -> None:
     with pytest.raises(ArchitectureError, match="erfnet does not take the option 'encoder'") as caught:
-        train(bright_tiles, arch="erfnet", encoder="resnet18", output=tmp_path / "run", **FEW)
+        train(bright_tiles, output=tmp_path / "run", settings=TrainSettings(arch="erfnet", encoder="resnet18", **FEW))
     assert "brings its own encoder" in caught.value.hint
     assert not (tmp_path / "run").exists()

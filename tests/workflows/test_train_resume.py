@@ -20,6 +20,7 @@ from satseg.checkpoint import Checkpoint
 from satseg.cli.app import app
 from satseg.errors import OutputError, TileError, TrainingError, UsageError
 from satseg.training.schedule import learning_rate
+from satseg.training.settings import TrainSettings
 from satseg.workflows.train import train
 
 LONGER = 14
@@ -77,9 +78,14 @@ def log(folder: Path) -> list[dict[str, str]]:
 def test_a_run_goes_on_without_options_with_its_own(bright_tiles: Path, here: Path) -> None:
     choices = {"ema": 0.9, "augment": "strong", "optimizer": "sgd", "loss": "focal", "patience": 5, "seed": 3}
     run(bright_tiles, here / "unbroken", **choices)
-    for again in (lambda: train(resume=True), lambda: train("runs/erfnet-1", resume=True)):
+    for again in (
+        lambda: train(settings=TrainSettings(resume=True)),
+        lambda: train("runs/erfnet-1", settings=TrainSettings(resume=True)),
+    ):
         shutil.rmtree(here / "runs", ignore_errors=True)
-        assert broken(bright_tiles, None, 4, **choices).endswith("; continue with: satseg train --resume")
+        assert broken(bright_tiles, None, 4, **choices).endswith(
+            " Resume with: `satseg.train(settings=satseg.TrainSettings(resume=True))`"
+        )
         assert again().path == "runs/erfnet-1"
         assert weights(here / "runs" / "erfnet-1") == weights(here / "unbroken")
 
@@ -91,11 +97,11 @@ def test_the_command_goes_on_without_options_and_says_with_what(
     caplog.set_level(logging.INFO, "satseg")
     caplog.clear()
     assert CliRunner().invoke(app, ["train", "--resume"]).exit_code == 0
-    assert caplog.messages == [f"Continuing runs/erfnet-1 after step 4 of {STEPS}, on the tiles of {bright_tiles}"]
+    assert caplog.messages == [f"Resuming runs/erfnet-1 after step 4 of {STEPS}, on the tiles in {bright_tiles}"]
     assert not list((here / "runs" / "erfnet-1").glob("*.png"))  # it was started without pictures
     caplog.clear()
     answer = CliRunner().invoke(app, ["train", "--resume", "--json"])
-    assert caplog.messages == ["The run runs/erfnet-1 is finished already."]
+    assert caplog.messages == ["The run runs/erfnet-1 is already finished."]
     assert (json.loads(answer.stdout)["steps"], json.loads(answer.stdout)["finished_before"]) == (STEPS, True)
 
 
@@ -103,14 +109,18 @@ def test_options_that_are_typed_are_compared_also_where_they_are_the_defaults(br
     broken(bright_tiles, None, 1, ema=0.5)
     answer = CliRunner().invoke(app, ["train", "--resume", "--ema", "0"])
     assert isinstance(answer.exception, TrainingError)
-    assert answer.exception.message == "The run runs/erfnet-1 was started with --ema 0.5, not 0."
+    assert answer.exception.message == "The run runs/erfnet-1 was started with `ema=0.5`, not `ema=0.0`."
 
 
 def test_an_interruption_tells_the_line_that_goes_on(bright_tiles: Path, here: Path) -> None:
     away = broken(bright_tiles, here / "my runs" / "x", 2)
-    assert away.startswith(f"Interrupted after step 2 of {STEPS}; continue with: satseg train --resume -o '")
-    assert broken(bright_tiles, Path("runs/a"), 2).endswith("satseg train --resume")
-    assert train(resume=True).path == "runs/a"
+    assert away.startswith(
+        f"Interrupted after step 2 of {STEPS}. Resume with: `satseg.train(output='{here}/my runs/x', "
+    )
+    assert broken(bright_tiles, Path("runs/a"), 2).endswith(
+        "`satseg.train(settings=satseg.TrainSettings(resume=True))`"
+    )
+    assert train(settings=TrainSettings(resume=True)).path == "runs/a"
 
 
 def test_the_newest_unfinished_run_goes_on_unless_a_network_or_tiles_are_named(bright_tiles: Path, here: Path) -> None:
@@ -118,10 +128,10 @@ def test_the_newest_unfinished_run_goes_on_unless_a_network_or_tiles_are_named(b
     broken(bright_tiles, Path("runs/one"), 1, steps=2)
     broken(bright_tiles, Path("runs/unet"), 1, steps=2, arch="enet")
     broken(other, Path("runs/two"), 1, steps=2)
-    assert train(bright_tiles, arch="erfnet", resume=True).path == "runs/one"
-    assert train(resume=True, arch="enet").path == "runs/unet"
-    assert train(resume=True).path == "runs/two"
-    assert train(resume=True).path == "runs/two"  # the newest of all; it is finished
+    assert train(bright_tiles, settings=TrainSettings(arch="erfnet", resume=True)).path == "runs/one"
+    assert train(settings=TrainSettings(resume=True, arch="enet")).path == "runs/unet"
+    assert train(settings=TrainSettings(resume=True)).path == "runs/two"
+    assert train(settings=TrainSettings(resume=True)).path == "runs/two"  # the newest of all; it is finished
 
 
 def test_options_that_differ_from_those_of_the_run_are_refused_with_both_values(
@@ -129,28 +139,28 @@ def test_options_that_differ_from_those_of_the_run_are_refused_with_both_values(
 ) -> None:
     def refused(**asked: Any) -> str:
         with pytest.raises(TrainingError) as caught:
-            train(output=finished, resume=True, **asked)
+            train(output=finished, settings=TrainSettings(resume=True, **asked))
         return caught.value.message
 
     was = f"The run {finished} was started with "
-    assert refused(lr=0.1) == f"{was}--lr 0.003, not 0.1."
-    assert refused(seed=1, ema=0.5) == f"{was}--ema 0, not 0.5, and --seed 0, not 1."
-    assert refused(augment="none") == f"{was}--augment light, not none."
-    assert refused(encoder="resnet18") == f"{was}--encoder none, not resnet18."
-    assert refused(arch="unet") == f"{was}--arch erfnet, not unet."
-    assert refused(balance=True) == f"{was}--balance off, not on."
+    assert refused(lr=0.1) == f"{was}`lr=0.003`, not `lr=0.1`."
+    assert refused(seed=1, ema=0.5) == f"{was}`ema=0.0`, not `ema=0.5`, and `seed=0`, not `seed=1`."
+    assert refused(augment="none") == f"{was}`augment='light'`, not `augment='none'`."
+    assert refused(encoder="resnet18") == f"{was}no `encoder`, not `encoder='resnet18'`."
+    assert refused(arch="unet") == f"{was}`arch='erfnet'`, not `arch='unet'`."
+    assert refused(balance=True) == f"{was}no `balance`, not `balance=True`."
     for options in ({"lr": 0.1}, {"augment": {"noise": 0.5}}, {"arch_options": {"a": {"b": None}}}):
         assert not set("{}[]") & set(refused(**options))
-    assert train(output=finished, resume=True, lr=0.003, batch_size=3).steps == STEPS
+    assert train(output=finished, settings=TrainSettings(resume=True, lr=0.003, batch_size=3)).steps == STEPS
 
 
 def test_an_extended_run_is_interrupted_without_a_trace(bright_tiles: Path, finished: Path, here: Path) -> None:
     unbroken, again = copy(finished, here / "unbroken"), copy(finished, here / "again")
-    assert train(output=unbroken, resume=True, steps=LONGER).steps == LONGER
+    assert train(output=unbroken, settings=TrainSettings(resume=True, steps=LONGER)).steps == LONGER
     with pytest.raises(KeyboardInterrupt):
-        train(output=again, resume=True, steps=LONGER, progress=interrupt_after(11))
+        train(output=again, settings=TrainSettings(resume=True, steps=LONGER), progress=interrupt_after(11))
     assert not (again / "run.json").exists()
-    assert train(output=again, resume=True).steps == LONGER
+    assert train(output=again, settings=TrainSettings(resume=True)).steps == LONGER
     assert weights(again) == weights(unbroken)
     rates = [[row["lr"] for row in log(folder)] for folder in (unbroken, again)]
     assert rates[0] == rates[1]
@@ -161,7 +171,7 @@ def test_an_extended_run_goes_on_with_its_log_and_at_the_rates_of_the_new_length
 ) -> None:
     output = copy(finished, here / "run")
     before = log(output)
-    train(output=output, resume=True, steps=LONGER, pictures=True)
+    train(output=output, settings=TrainSettings(resume=True, steps=LONGER, pictures=True))
     rows = log(output)
     assert rows[: len(before)] == before
     assert (rows[-1]["step"], float(rows[-1]["lr"])) == (
@@ -179,27 +189,29 @@ def test_an_extended_run_goes_on_with_its_log_and_at_the_rates_of_the_new_length
 
 def test_an_unfinished_run_can_be_shortened(bright_tiles: Path, here: Path) -> None:
     broken(bright_tiles, here / "run", 5)
-    summary = train(output=here / "run", resume=True, steps=3)
+    summary = train(output=here / "run", settings=TrainSettings(resume=True, steps=3))
     assert summary.steps == 5
     assert Checkpoint.load(summary.best).card.training["steps"] == 5
-    assert train(output=here / "run", resume=True).steps == 5
+    assert train(output=here / "run", settings=TrainSettings(resume=True)).steps == 5
 
 
 def test_a_run_by_steps_goes_on_by_the_clock_and_back(bright_tiles: Path, finished: Path, here: Path) -> None:
     output = copy(finished, here / "run")
-    assert train(output=output, resume=True, minutes=0.05).steps > STEPS
+    assert train(output=output, settings=TrainSettings(resume=True, minutes=0.05)).steps > STEPS
     with pytest.raises(
-        TrainingError, match=r"is finished after step \d+, 0\.\d of 0\.05 minutes; 0\.001 minutes in all"
+        TrainingError, match=r"is finished after step \d+, 0\.\d of 0\.05 minutes; a total of 0\.001 minutes"
     ):
-        train(output=output, resume=True, minutes=0.001)
+        train(output=output, settings=TrainSettings(resume=True, minutes=0.001))
     steps = int(log(output)[-1]["step"])
-    assert train(output=output, resume=True, steps=steps + 1).steps == steps + 1
+    assert train(output=output, settings=TrainSettings(resume=True, steps=steps + 1)).steps == steps + 1
 
 
 def test_a_finished_run_is_not_extended_by_less_than_it_has_had(finished: Path) -> None:
     before = {path: path.read_bytes() for path in finished.iterdir()}
-    with pytest.raises(TrainingError, match=rf"is finished after step {STEPS} of {STEPS}; 5 steps in all would not"):
-        train(output=finished, resume=True, steps=5)
+    with pytest.raises(
+        TrainingError, match=rf"is finished after step {STEPS} of {STEPS}; a total of 5 steps would not"
+    ):
+        train(output=finished, settings=TrainSettings(resume=True, steps=5))
     assert {path: path.read_bytes() for path in finished.iterdir()} == before
 
 
@@ -207,20 +219,20 @@ def test_patience_begins_anew_where_a_run_is_extended(bright_tiles: Path, here: 
     choices = {"lr": 1e-9, "freeze_norm": True, "patience": 2, "steps": 60, "batch_size": 8}  # it learns nothing
     assert run(bright_tiles, here / "run", **choices).steps < 20
     stopped = int(log(here / "run")[-1]["step"])
-    assert train(output=here / "run", resume=True).steps == stopped
+    assert train(output=here / "run", settings=TrainSettings(resume=True)).steps == stopped
     validations = len(log(here / "run"))
-    assert stopped < train(output=here / "run", resume=True, steps=80).steps < 80
+    assert stopped < train(output=here / "run", settings=TrainSettings(resume=True, steps=80)).steps < 80
     assert len(log(here / "run")) == validations + 2
-    assert train(output=here / "run", resume=True, patience=0).steps == 80
+    assert train(output=here / "run", settings=TrainSettings(resume=True, patience=0)).steps == 80
 
 
 def test_averages_go_on_where_a_run_is_extended(bright_tiles: Path, here: Path) -> None:
     run(bright_tiles, here / "run", ema=0.9)
     copy(here / "run", here / "again")
-    train(output=here / "run", resume=True, steps=LONGER)
+    train(output=here / "run", settings=TrainSettings(resume=True, steps=LONGER))
     with pytest.raises(KeyboardInterrupt):
-        train(output=here / "again", resume=True, steps=LONGER, progress=interrupt_after(10))
-    train(output=here / "again", resume=True)
+        train(output=here / "again", settings=TrainSettings(resume=True, steps=LONGER), progress=interrupt_after(10))
+    train(output=here / "again", settings=TrainSettings(resume=True))
     assert weights(here / "run") == weights(here / "again")
 
 
@@ -229,7 +241,7 @@ def test_a_kill_while_a_run_is_extended_leaves_one_that_is_finished_again(
 ) -> None:
     output = copy(finished, here / "run")
     (output / "run.json").unlink()  # the kill came before the new settings had their name
-    assert train(output=output, resume=True).steps == STEPS
+    assert train(output=output, settings=TrainSettings(resume=True)).steps == STEPS
     assert weights(output) == weights(finished)
     assert log(output) == log(finished)
 
@@ -246,34 +258,37 @@ def test_a_full_disk_leaves_the_best_checkpoint_as_it_was(
     with monkeypatch.context() as patch:
         patch.setattr("safetensors.torch.save_file", full)
         with pytest.raises(OutputError, match="No space left"):
-            train(output=output, resume=True, steps=LONGER)
+            train(output=output, settings=TrainSettings(resume=True, steps=LONGER))
     assert weights(output) == weights(finished)
-    assert train(output=output, resume=True, steps=LONGER).steps == LONGER
+    assert train(output=output, settings=TrainSettings(resume=True, steps=LONGER)).steps == LONGER
 
 
 def test_tiles_that_have_moved_are_asked_for(bright_tiles: Path, here: Path) -> None:
     tiles = copy(bright_tiles, here / "tiles")
     broken(tiles, None, 1, steps=2)
     tiles.rename(here / "moved")
-    with pytest.raises(TileError, match=f"The tiles of the run runs/erfnet-1 are not at {tiles} any more") as caught:
-        train(resume=True)
-    assert caught.value.hint == "Say where they are now: satseg train TILES --resume -o runs/erfnet-1"
-    assert train("moved", resume=True).steps == 2
+    with pytest.raises(TileError, match=f"The tiles of the run runs/erfnet-1 are no longer at {tiles}") as caught:
+        train(settings=TrainSettings(resume=True))
+    assert caught.value.hint == (
+        "Name their new folder: "
+        "`satseg.train('TILES', output='runs/erfnet-1', settings=satseg.TrainSettings(resume=True))`"
+    )
+    assert train("moved", settings=TrainSettings(resume=True)).steps == 2
 
 
 def test_a_finished_run_needs_its_tiles_no_more(bright_tiles: Path, here: Path) -> None:
     tiles = copy(bright_tiles, here / "tiles")
     run(tiles, Path("runs/x"), steps=1)
     shutil.rmtree(tiles)
-    assert train(resume=True).steps == 1
+    assert train(settings=TrainSettings(resume=True)).steps == 1
 
 
 def test_other_tiles_are_refused(bright_tiles: Path, here: Path) -> None:
     tiles = copy(bright_tiles, here / "tiles")
     (tiles / "tileset.json").write_text((tiles / "tileset.json").read_text().replace('"band_1"', '"red"'))
     broken(bright_tiles, here / "run", 1)
-    with pytest.raises(TrainingError, match=r"was started on the tiles of .*, and those of .*tiles are not the same"):
-        train(tiles, output=here / "run", resume=True)
+    with pytest.raises(TrainingError, match=r"was started on the tiles in .*; those in .*tiles are different"):
+        train(tiles, output=here / "run", settings=TrainSettings(resume=True))
 
 
 def test_a_network_from_a_file_has_to_be_named_again(bright_tiles: Path, here: Path) -> None:
@@ -282,11 +297,11 @@ def test_a_network_from_a_file_has_to_be_named_again(bright_tiles: Path, here: P
         "    return nn.Conv2d(in_channels, num_classes, 3, padding=1)\n"
     )
     line = broken(bright_tiles, None, 1, steps=2, arch="net.py:tiny")
-    assert line.endswith("satseg train --resume --arch net.py:tiny")
-    with pytest.raises(UsageError, match=r"trains net\.py:tiny, a network from a file") as caught:
-        train(resume=True)
-    assert "--arch path/to/net.py:tiny" in str(caught.value.hint)
-    assert train(resume=True, arch="net.py:tiny").steps == 2
+    assert line.endswith("satseg.TrainSettings(resume=True, arch='net.py:tiny'))`")
+    with pytest.raises(UsageError, match=r"trains net\.py:tiny, a custom architecture") as caught:
+        train(settings=TrainSettings(resume=True))
+    assert "`arch='path/to/net.py:tiny'`" in str(caught.value.hint)
+    assert train(settings=TrainSettings(resume=True, arch="net.py:tiny")).steps == 2
 
 
 def test_where_there_is_neither_a_run_nor_tiles_both_are_said_to_be_missing(here: Path) -> None:
@@ -296,8 +311,8 @@ def test_where_there_is_neither_a_run_nor_tiles_both_are_said_to_be_missing(here
         ({"output": "runs/typo"}, "no run to resume at runs/typo, and no tile set tiles"),
     ):
         with pytest.raises(TileError, match=said) as caught:
-            train(resume=True, **asked)  # type: ignore[arg-type]
-        assert "satseg train --resume RUN" in str(caught.value.hint)
+            train(settings=TrainSettings(resume=True), **asked)  # type: ignore[arg-type]
+        assert "satseg.train('RUN', settings=satseg.TrainSettings(resume=True))" in str(caught.value.hint)
     assert not list(here.iterdir())
 
 
@@ -309,7 +324,7 @@ def test_a_run_in_place_of_tiles_is_known_for_one(finished: Path, here: Path) ->
 
 def test_two_runs_cannot_be_resumed_at_once(finished: Path, here: Path) -> None:
     with pytest.raises(UsageError, match="Two runs are named"):
-        train(finished, output=here / "other", resume=True)
+        train(finished, output=here / "other", settings=TrainSettings(resume=True))
 
 
 def test_a_finished_run_in_the_way_is_not_to_be_continued(finished: Path, bright_tiles: Path) -> None:
