@@ -248,7 +248,7 @@ def test_options_that_are_not_there_are_told_with_what_was_meant(call: Any, told
 )
 def test_choices_of_training_of_another_type_are_refused(choice: dict[str, Any], place: Path) -> None:
     with pytest.raises(UsageError, match=r"^`(lr|loss|augment|ema|compile|gain)` is "):
-        Recipe.of(choice)
+        Recipe(**choice)
 
 
 @pytest.mark.parametrize("crs", [4326, "EPSG:4326", rasterio.crs.CRS.from_epsg(4326), pyproj.CRS(4326)])

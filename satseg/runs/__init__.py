@@ -1,4 +1,4 @@
-"""A training run on disk: settings, log, states, record."""
+"""Training runs on disk: settings, log, checkpoints, states and record."""
 
 from __future__ import annotations
 

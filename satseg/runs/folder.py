@@ -1,16 +1,16 @@
 """The folder of a run.
 
-    settings.json           what the run was started with, written first, and where its end was moved
-    log.csv                 one row per validation
-    best.safetensors        checkpoint with the best validation mIoU so far
-    last.safetensors        checkpoint of the last saved step
-    augmented.png           training samples as the network sees them, on request
-    tensorboard/            the log as events, on request
-    state-<step>.safetensors   what going on from ``last`` needs beside it; a finished run can be given more time
-    curves.png, tiles.png   curves of the log; best and worst validation tiles
-    run.json                how the run ended, written last: a run without it is not finished
+    settings.json              settings of the run, written first, and changes of its end
+    log.csv                    one row per validation
+    best.safetensors           checkpoint with the best validation mIoU so far
+    last.safetensors           checkpoint of the last saved step
+    state-<step>.safetensors   state that resuming from ``last`` needs in addition to the weights
+    augmented.png              augmented training tiles, on request
+    tensorboard/               the log as TensorBoard events, on request
+    curves.png, tiles.png      curves of the log; best and worst validation tiles
+    run.json                   record of the finished run, written last: without it, a run is unfinished
 
-``last`` names its step, and its state is written before it, so the two fit together at every moment.
+The state of a step is written before ``last``, which names its step: the two files match at any time.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ RUNS = Path("runs")
 
 
 class Run:
-    """One run on disk. Made by :meth:`start`.
+    """The folder of a run; :meth:`start` makes a new one.
 
     Args:
         path: Folder of the run.
@@ -62,11 +62,11 @@ class Run:
         """Make the folder of a new run.
 
         Args:
-            path: The folder; it may exist, but hold nothing.
-            settings: What the run is started with, ready for JSON.
+            path: The folder; it must be empty if it exists.
+            settings: Settings of the run, ready for JSON.
 
         Raises:
-            OutputError: The folder holds something already, or cannot be written.
+            OutputError: The folder is not empty, or cannot be written.
         """
         run = cls(path)
         run.check_vacant()
@@ -78,17 +78,16 @@ class Run:
         return run
 
     def extend(self, changes: Mapping[str, Any], *, step: int) -> None:
-        """Move the end of the run, and make it an unfinished one; nothing else changes.
+        """Change the end of the run, and mark it as unfinished.
 
-        A kill in between leaves a run that is unfinished and has come to its old end, which is finished at once when it
-        is resumed.
+        If the process is killed in between, the run is unfinished at its old end; resuming it finishes it at once.
 
         Args:
-            changes: Settings that are others from now on.
-            step: Updates done so far. What the settings were until then is noted with it.
+            changes: New values of settings.
+            step: Updates done so far; it is stored together with the previous values.
 
         Raises:
-            OutputError: The settings cannot be written; the run is as it was.
+            OutputError: The settings cannot be written; the run is unchanged.
         """
         settings = self.read_settings()
         before = {"step": step, **{name: settings.get(name) for name in changes}}
@@ -97,7 +96,7 @@ class Run:
             self.record.unlink(missing_ok=True)
 
     def check_writable(self, *, resume: bool) -> None:
-        """Refuse a folder that cannot be written; unless it holds a run to ``resume``, it must be vacant.
+        """Refuse a folder that cannot be written; unless it holds a run to ``resume``, it must be empty.
 
         Raises:
             OutputError: As :meth:`check_vacant`.
@@ -108,45 +107,46 @@ class Run:
             self.check_vacant()
 
     def check_vacant(self) -> None:
-        """Refuse a folder that holds anything; hidden files do not count.
+        """Refuse a folder that is not empty; hidden files are ignored.
 
         Raises:
-            OutputError: It holds a run already, or files of others.
+            OutputError: It contains a run or other files, or cannot be written.
         """
         check_folder(self.path)
         if self.started or self.finished:
             if self.finished:
                 raise OutputError(
-                    f"{self.path} already holds a finished run.",
-                    hint="Choose another folder with -o, or train this run longer, such as with --resume --minutes 60.",
+                    f"{self.path} already contains a finished run.",
+                    hint="Choose another `output`, or train this run longer, for example with `resume=True` and "
+                    "`minutes=60`.",
                 )
             raise OutputError(
-                f"{self.path} already holds an unfinished run.",
-                hint="Continue it with --resume, or choose another folder with -o.",
+                f"{self.path} already contains an unfinished run.",
+                hint="Resume it with `resume=True`, or choose another `output`.",
             )
         entries = sorted(self.path.iterdir()) if self.path.is_dir() else []
         entry = next((entry for entry in entries if not entry.name.startswith(".")), None)
         if entry is not None:
             raise OutputError(
-                f"{self.path} is not empty: it holds {entry.name}.", hint="Choose another folder for the run with -o."
+                f"{self.path} is not empty: it contains {entry.name}.", hint="Choose another `output` for the run."
             )
 
     @property
     def started(self) -> bool:
-        """Whether the folder holds a run at all."""
+        """Whether the folder contains a run."""
         return self.settings.exists()
 
     def read_settings(self) -> dict[str, Any]:
-        """Return what the run was started with.
+        """Return the settings of the run.
 
         Raises:
-            TrainingError: It cannot be read.
+            TrainingError: They cannot be read.
         """
         return _read_json(self.settings)
 
     @property
     def tile_set(self) -> Path | None:
-        """Folder of the tiles that the run was trained on, there or not; None where its settings do not tell.
+        """Folder of the tiles of the run, which may not exist any more; None if its settings do not name it.
 
         Raises:
             TrainingError: The settings cannot be read.
@@ -159,18 +159,18 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether the run record is there."""
+        """Whether the run is finished: its record exists."""
         return self.record.exists()
 
     @property
     def touched(self) -> int:
-        """Time at which it was started, saved, extended or finished last, in nanoseconds."""
+        """Time at which the run was last started, saved, extended or finished, in nanoseconds."""
         files = (self.settings, self.last, self.record)
         return max((path.stat().st_mtime_ns for path in files if path.exists()), default=0)
 
     @property
     def resumable(self) -> bool:
-        """Whether there is a saved step to continue from."""
+        """Whether there is a saved step to resume from."""
         return self.last.exists()
 
     def save_best(self, weights: Mapping[str, Tensor], card: ModelCard) -> None:
@@ -186,21 +186,21 @@ class Run:
         tensors: Mapping[str, Tensor],
         values: Mapping[str, Any],
     ) -> None:
-        """Write the checkpoint of a step, and what continuing from it needs.
+        """Write the checkpoint of a step, and the state that resuming from it needs.
 
         Args:
             weights: State dict of the network after ``step`` updates.
             card: Its card, with ``step`` as ``training["steps"]``.
             step: Updates done.
             tensors: State of the optimiser.
-            values: Where the loop stands, ready for JSON.
+            values: State of the loop, ready for JSON.
         """
         save_state(self._state(step), tensors, values)
         save_checkpoint(self.last, weights, card)
         self._drop_states(keep=step)
 
     def load_last(self) -> tuple[Checkpoint, dict[str, Tensor], dict[str, Any]]:
-        """Read what :meth:`save_last` wrote last.
+        """Read what :meth:`save_last` last wrote.
 
         Returns:
             The checkpoint, the tensors and the values.
@@ -213,17 +213,17 @@ class Run:
         try:
             step = Fields(checkpoint.card.training, "training").whole("steps")
         except FieldError as error:
-            raise CheckpointError(f"{self.last} cannot be used. Its header is wrong: {error}.") from error
+            raise CheckpointError(f"{self.last} cannot be used. Its header is invalid: {error}.") from error
         if not self._state(step).exists():
             raise TrainingError(
-                f"The run {self.path} cannot go on: its {self._state(step).name} is gone.",
-                hint=f"Start another run from its weights: --init-from {self.path}",
+                f"The run {self.path} cannot be resumed: its {self._state(step).name} is missing.",
+                hint=f"Start another run from its weights: `init_from={str(self.path)!r}`",
             )
         tensors, values = load_state(self._state(step))
         return checkpoint, tensors, values
 
     def finish(self, record: Mapping[str, Any]) -> None:
-        """Write the run record, which makes the run a finished one."""
+        """Write the record, which marks the run as finished."""
         _write_json(self.record, record)
 
     def read_record(self) -> dict[str, Any]:
@@ -241,17 +241,17 @@ class Run:
         for path in self.path.glob("state-*.safetensors"):
             if path != self._state(keep):
                 path.unlink()
-        for folder in self.path.glob(".state-*.satseg"):  # left by a kill in the middle of writing
+        for folder in self.path.glob(".state-*.satseg"):  # left by a process that was killed while it wrote
             shutil.rmtree(folder)
 
 
 def next_output(arch: str, folder: Path = RUNS) -> Path:
-    """Return ``<folder>/<arch>-<n>`` with the smallest n above all that are there."""
+    """Return ``<folder>/<arch>-<n>`` with the smallest n above all existing ones."""
     return folder / f"{_short(arch)}-{max(_numbered(arch, folder), default=0) + 1}"
 
 
 def claim_output(arch: str, folder: Path = RUNS) -> Path:
-    """Make the folder that :func:`next_output` names; of several runs that start at once, each gets its own.
+    """Make the folder that :func:`next_output` names; runs that start at the same time get different ones.
 
     Raises:
         OutputError: It cannot be made.
@@ -262,7 +262,7 @@ def claim_output(arch: str, folder: Path = RUNS) -> Path:
             path.mkdir(parents=True)
         except FileExistsError:
             if not folder.is_dir():
-                raise OutputError(f"Cannot write to {path}: {folder} is no folder.") from None
+                raise OutputError(f"Cannot write to {path}: {folder} is not a folder.") from None
         except OSError as error:
             raise OutputError(f"Cannot write to {path}: {error.strerror}.") from error
         else:
@@ -272,12 +272,12 @@ def claim_output(arch: str, folder: Path = RUNS) -> Path:
 def newest_run(
     folder: Path = RUNS, *, unfinished: bool = False, which: Callable[[Run], bool] = lambda run: True
 ) -> Run | None:
-    """Return the run that was worked on last, or None.
+    """Return the run that was changed last, or None.
 
     Args:
-        folder: Where runs are.
-        unfinished: Pass over those that are finished.
-        which: Tells whether a run counts. One whose settings it cannot read does not.
+        folder: Folder of the runs.
+        unfinished: Skip finished runs.
+        which: Returns whether a run matches; a run whose settings cannot be read does not.
     """
 
     def counts(run: Run) -> bool:
@@ -304,20 +304,20 @@ def newest_begun(folder: Path = RUNS) -> Run | None:
 
 
 def newest_model(folder: Path = RUNS) -> Path:
-    """Return the best checkpoint of the run that was finished last, and say which it is.
+    """Return the best checkpoint of the run that was finished last, and log its name.
 
     Raises:
-        CheckpointError: There is none.
+        CheckpointError: There is no finished run.
     """
     run = newest_finished(folder)
     if run is None:
         begun = newest_begun(folder)
         raise CheckpointError(
             f"There is no checkpoint: none was named, and there is no finished run below {folder}/.",
-            hint="Name one with -m, or train one: satseg train TILES --arch erfnet"
+            hint="Name one with `model`, or train one: `satseg.train('TILES')`"
             if begun is None
-            else f"The run {begun.path} is unfinished: satseg train --resume {begun.path} goes on with it, and "
-            f"-m {begun.best} takes it as it is.",
+            else f"The run {begun.path} is unfinished. Use it as it is: `model={str(begun.best)!r}`. Or resume it: "
+            f"`satseg.train({str(begun.path)!r}, settings=satseg.TrainSettings(resume=True))`",
         )
     log.info("Using the newest finished run: %s", run.best)
     return run.best

@@ -1,4 +1,4 @@
-"""The log of a run: one CSV row per validation."""
+"""Log of a run: one CSV row per validation."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from satseg.errors import TrainingError, one_line
 
 @dataclass(frozen=True)
 class LogRow:
-    """What is known at a validation.
+    """Results of a validation.
 
     Args:
         step: Updates done.
-        epoch: Passes over the data done, as a fraction.
-        loss: Mean training loss since the validation before.
+        epoch: Epochs done, as a fraction.
+        loss: Mean training loss since the previous validation.
         lr: Learning rate.
-        miou: Mean IoU on the val tiles.
-        global_accuracy: Share of their pixels whose class is right.
-        ious: IoU by class name; NaN where it is not defined.
-        pixels_per_second: Pixels trained on in a second, since the validation before.
+        miou: Mean IoU on the validation tiles.
+        global_accuracy: Fraction of their labelled pixels with the right class.
+        ious: IoU by class name; NaN if it is undefined.
+        pixels_per_second: Training speed since the previous validation.
         seconds: Seconds spent so far.
-        seconds_left: Seconds that the run will go on at this rate.
+        seconds_left: Estimated seconds until the end of the run.
         best: Whether it is the best validation so far.
     """
 
@@ -43,7 +43,7 @@ class LogRow:
     best: bool
 
     def scalars(self) -> dict[str, float]:
-        """Return what goes into logs, by name; the step is first, and what depends on the clock is last."""
+        """Return the logged numbers by name: the step first, durations last."""
         names = ("step", "epoch", "loss", "lr", "miou", "global_accuracy")
         return {
             **{name: getattr(self, name) for name in names},
@@ -54,17 +54,17 @@ class LogRow:
 
 
 class RunLog:
-    """Append rows to a CSV file; every row is on disk when :meth:`add` returns.
+    """CSV file of the log; every row is on disk when :meth:`add` returns.
 
     Args:
-        path: The file. Its columns are those of the first row, the first of them ``step``.
+        path: The file. Its columns are those of the first row, beginning with ``step``.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Append a row; floats get six significant digits."""
+        """Append a row; floats are written with six significant digits."""
         new = not self.path.exists()
         with self.path.open("a", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
@@ -73,10 +73,10 @@ class RunLog:
             writer.writerow(f"{v:.6g}" if isinstance(v, float) else v for v in row.values())
 
     def rows(self) -> list[dict[str, str]]:
-        """Return all rows, as text by column, without a last one that a kill cut short.
+        """Return all rows, as text by column, without an incomplete last one.
 
         Raises:
-            TrainingError: It cannot be read, or a cell is no number.
+            TrainingError: The log cannot be read, or a cell is not a number.
         """
         if not self.path.exists():
             return []
@@ -91,10 +91,10 @@ class RunLog:
         return [dict(zip(columns, row, strict=True)) for row in rows]
 
     def rewind(self, step: int) -> None:
-        """Drop the rows after ``step``, and a last one that a kill cut short.
+        """Drop the rows after ``step``, and an incomplete last one.
 
         Raises:
-            TrainingError: It cannot be read, or a cell is no number.
+            TrainingError: The log cannot be read, or a cell is not a number.
         """
         kept = [row for row in self.rows() if int(row["step"]) <= step]
         if not kept:

@@ -1,4 +1,4 @@
-"""The log of a run for TensorBoard."""
+"""TensorBoard events of a run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from satseg.runs.log import LogRow
 
 
 def check_tensorboard() -> None:
-    """Make sure that events can be written.
+    """Check that events can be written.
 
     Raises:
         UsageError: TensorBoard is not installed.
@@ -20,10 +20,10 @@ def check_tensorboard() -> None:
 
 
 class Scalars:
-    """Write the numbers of every validation as TensorBoard events.
+    """Writes the numbers of every validation as TensorBoard events.
 
     Args:
-        path: Folder of the events; those after ``step`` of an earlier part of the run are dropped.
+        path: Folder of the events; those after ``step`` from before a resume are dropped.
         step: Updates done so far.
     """
 

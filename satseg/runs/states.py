@@ -1,4 +1,4 @@
-"""The state of a run between two steps: tensors and plain values in one safetensors file, no pickle."""
+"""State of a run between two steps: tensors and JSON values in one safetensors file, without pickle."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 def save_state(path: Path, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-    """Write tensors and JSON-ready values, aside first and then under their name.
+    """Write tensors and JSON-ready values atomically.
 
     Raises:
-        OutputError: It cannot be written.
+        OutputError: The file cannot be written.
     """
-    # One entry only: safetensors keeps no order among several, and equal states shall be equal files.
+    # A single entry: safetensors does not keep the order of several, and equal states must give equal files.
     save_tensors(path, tensors, {"satseg": json.dumps(values, sort_keys=True)})
 
 
@@ -43,5 +43,5 @@ def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise TrainingError(
             f"The training state {path} cannot be read: {error}.",
-            hint="Start the run again without --resume, into another folder.",
+            hint="Start the run again without `resume`, in another folder.",
         ) from error

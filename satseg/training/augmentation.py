@@ -67,7 +67,7 @@ PRESETS = {
 }
 
 
-def as_augmentation(value: str | Mapping[str, Any] | Augmentation, name: str = "`augment`") -> Augmentation:
+def as_augmentation(value: str | Mapping[str, Any] | Augmentation, name: str = "augment") -> Augmentation:
     """Return an augmentation from the name of a preset, or from a dictionary of what differs from ``light``.
 
     Args:
@@ -84,7 +84,7 @@ def as_augmentation(value: str | Mapping[str, Any] | Augmentation, name: str = "
             _check_known("range of augmentation", key, [entry.name for entry in fields(Augmentation)])
         return Augmentation(**value)
     if not isinstance(value, str):
-        raise UsageError(f"{name} is {value!r}, not the name of a preset.", hint=f"Choose from {', '.join(PRESETS)}.")
+        raise UsageError(f"`{name}` is {value!r}, not the name of a preset.", hint=f"Choose from {', '.join(PRESETS)}.")
     _check_known("augmentation", value, list(PRESETS))
     return PRESETS[value]
 

@@ -1,4 +1,4 @@
-"""Say that ground is scored which the network was trained on: the score is no promise for any other."""
+"""Warn if a network is scored on ground that it was trained on: the score is then optimistic."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from satseg.vectorization.footprint import ground_of
 
 log = logging.getLogger("satseg")
 
-_LITTLE = 0.01  # share of the ground
+_NEGLIGIBLE = 0.01  # fraction of the scored ground
 
 
 def warn_of_trained_ground(tiles: Path | None, scenes: Sequence[SceneInfo]) -> None:
-    """Warn where tiles of the train split cover more than a little of some scenes.
+    """Warn if training tiles cover more than 1 % of the ground of some scenes.
 
     Args:
-        tiles: Tile set that the network was trained on; None, or one that is gone, says nothing.
-        scenes: What is scored.
+        tiles: Tile set that the network was trained on; None, or a missing one, gives no warning.
+        scenes: Scenes that are scored.
     """
-    share = 0.0 if tiles is None or not (tiles / INDEX).is_file() else trained_share(tiles, scenes)
-    if share > _LITTLE:
+    fraction = 0.0 if tiles is None or not (tiles / INDEX).is_file() else trained_fraction(tiles, scenes)
+    if fraction > _NEGLIGIBLE:
         log.warning(
-            "The network was trained on %.0f %% of the ground that is scored, so that the score is too good to trust. "
-            "Score other scenes, or the tiles that were kept from training: satseg evaluate RUN",
-            100 * share,
+            "The network was trained on %.0f %% of the scored ground, so that the score is optimistic. Score other "
+            "scenes, or the test tiles of the run: `satseg.evaluate('RUN')`",
+            100 * fraction,
         )
 
 
-def trained_share(tiles: Path, scenes: Sequence[SceneInfo]) -> float:
-    """Return which share of the ground of scenes tiles of the train split cover, in 0..1.
+def trained_fraction(tiles: Path, scenes: Sequence[SceneInfo]) -> float:
+    """Return the fraction of the ground of scenes that training tiles cover, 0..1.
 
     Args:
-        tiles: A tile set; one that cannot be read, or is nowhere on the ground, covers nothing.
-        scenes: They count by their area in the CRS of the tile set.
+        tiles: A tile set; one that cannot be read or is not georeferenced covers nothing.
+        scenes: The scenes, weighted by their area in the CRS of the tile set.
     """
     try:
         index = TileSet.open(tiles).index

@@ -1,4 +1,4 @@
-"""The tiles of a training run."""
+"""Tiles of a training run."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ log = logging.getLogger("satseg")
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The tiles of a run.
+    """Tiles of a run.
 
     Args:
         tile_set: The tile set.
-        train: Tiles to train on.
-        val: Tiles to validate on.
-        reader: Reads and keeps them.
+        train: Training tiles.
+        val: Validation tiles.
+        reader: Reads and caches tiles.
     """
 
     tile_set: TileSet
@@ -49,10 +49,10 @@ class TrainingData:
         Args:
             path: Its folder.
             cache_bytes: Memory for decoded tiles.
-            val_split: Split to validate on.
+            val_split: Split of the validation tiles.
 
         Raises:
-            TileError: There is none, or nothing in it to train on or to validate on.
+            TileError: There is no tile set, or it has no labelled tiles for training or for validation.
         """
         tile_set = TileSet.open(path)
         train = [tile for tile in tile_set.tiles("train") if tile.weight > 0]
@@ -60,19 +60,20 @@ class TrainingData:
             what = "labelled pixel" if train else "tile"
             raise TileError(
                 f"The tile set {tile_set.path} has no {what} to train on: its split train is empty.",
-                hint="Look at the columns split and weight of its index, or tile again: satseg tile chooses tiles and "
-                "blocks that fill every split where --size and --block do not say otherwise.",
+                hint="Check the columns split and weight of its index. Or tile again with `satseg.tile`, without "
+                "`size` and `block`: it then chooses tiles and blocks that fill all splits.",
             )
         val = tile_set.tiles(val_split)
         if not any(any(tile.pixels) for tile in val):
             what = "labelled pixel" if val else "tile"
             raise TileError(
-                f"The split {val_split} of {tile_set.path} has no {what}: nothing would tell which weights are best.",
-                hint="Tile again with more scenes, or without --size and --block, or move tiles there in the column "
-                "split of its index. --val-split train scores the training tiles instead, which flatters the network.",
+                f"The split {val_split} of {tile_set.path} has no {what}, so that the best weights cannot be selected.",
+                hint="Set `val_split='train'` to validate on training tiles, whose scores are optimistic. Or move "
+                "tiles to this split in the column split of the index. Or tile again with `satseg.tile`, with more "
+                "scenes, or without `size` and `block`.",
             )
         if val_split != "val":
-            log.warning("Weights are chosen by the tiles of %s; their scores are too good to trust.", val_split)
+            log.warning("The best weights are selected by the split %s: their scores are optimistic.", val_split)
         for remark in band_warnings(tile_set):
             log.warning("%s", remark)
         values = ValueRange.of(tile_set.statistics)
@@ -80,7 +81,7 @@ class TrainingData:
         return cls(tile_set, train, val, reader)
 
     def digest(self) -> str:
-        """Return a hash of which tiles there are, what their files hold, and how they are used."""
+        """Return a hash of the tiles: their names, the contents of their files, and their split and weight."""
         tiles, made = (*self.train, *self.val), self.tile_set
         known = as_json([made.classes.to_dict(), made.bands, made.statistics])
         lines = [f"{tile.split} {tile.name} {tile.weight!r} {tile.pixels}" for tile in tiles]
@@ -93,7 +94,7 @@ class TrainingData:
     def score(
         self, network: Network, batch_size: int, fabric: Fabric, progress: Progress = no_progress
     ) -> EvaluationReport:
-        """Score a network on the validation tiles, of which each process takes its share."""
+        """Score a network on the validation tiles, which are distributed over the processes."""
         names = self.tile_set.classes.names
         mine = self.val[fabric.global_rank :: fabric.world_size]
         report = score_tiles(network, mine, self.reader, names=names, batch_size=batch_size, progress=progress)

@@ -1,4 +1,4 @@
-"""Pictures of a training run: its curves, its best and worst validation tiles, and what augmentation makes of tiles."""
+"""Pictures of a training run: curves, best and worst validation tiles, and augmented training tiles."""
 
 from __future__ import annotations
 
@@ -41,22 +41,22 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-SAMPLES = 16  # that show what augmentation does
-_LOOKED_AT = 48  # validation tiles, spread over all of them
-_SHOWN = 4  # of the best, and of the worst
+SAMPLES = 16  # augmented tiles in the picture
+_SCORED = 48  # validation tiles, spread evenly over all of them
+_SHOWN = 4  # best tiles, and worst tiles
 _GAP, _LABEL, _HEAD = 0.06, 0.19, 0.24  # inches between panels, of the line above a panel, and above all of them
-_BLANK = "not labelled, or no data"
+_BLANK = "unlabelled or nodata"
 _SPREAD = 2.0  # standard deviations from black to grey and from grey to white
 
 
 @dataclass(frozen=True, eq=False)
-class _Seen:
-    """A validation tile and what became of it.
+class _ScoredTile:
+    """A validation tile and its score.
 
     Args:
         name: The tile.
         miou: Its mean IoU.
-        panels: Picture, labels and map, (S, S, 3) uint8 each.
+        panels: Image, labels and map, (S, S, 3) uint8 each.
     """
 
     name: str
@@ -65,12 +65,12 @@ class _Seen:
 
 
 def draw_curves(path: Path, rows: Sequence[Mapping[str, str]], table: ClassTable) -> None:
-    """Draw loss, scores and learning rate of a run over its epochs, the score of a class in the colour of the class.
+    """Draw loss, scores and learning rate of a run over its epochs.
 
     Args:
         path: PNG to write.
         rows: Rows of its log, as text by column.
-        table: The classes.
+        table: The classes, whose colours the lines of their scores have.
 
     Raises:
         OutputError: The PNG cannot be written.
@@ -100,32 +100,32 @@ def _values(rows: Sequence[Mapping[str, str]], column: str) -> list[float]:
 
 
 def _edged_line(axes: Axes, x: Sequence[float], y: Sequence[float], entry: MapClass) -> Line2D:
-    """Draw a line in the colour of a class with a dark edge: pale colours are for areas, and faint on white."""
+    """Draw a line in the colour of a class, with a dark edge that makes pale colours visible."""
     from matplotlib.patheffects import Normal, Stroke
 
     edge = [Stroke(linewidth=3.2, foreground=FAINT), Normal()]
     (line,) = axes.plot(x, y, color=entry.colour, linewidth=2.0, label=legend_name(entry), path_effects=edge)
-    if len(x) == 1:  # a line of one point is none
+    if len(x) == 1:  # a single point is invisible without a marker
         line.set(marker="o", markersize=5, markeredgecolor=FAINT)
     return line
 
 
 def draw_tiles(path: Path, network: Network, tiles: Sequence[Tile], reader: TileReader, tile_set: TileSet) -> None:
-    """Draw the validation tiles that a network maps best and worst, with their labels and maps.
+    """Draw the validation tiles with the best and the worst scores, with their labels and maps.
 
     Args:
         path: PNG to write.
         network: The network, in eval mode.
-        tiles: Validation tiles; at most 48 of them are looked at, spread over all.
-        reader: Reads them.
-        tile_set: Their tile set, whose statistics stretch the pictures.
+        tiles: Validation tiles; at most 48 of them, spread evenly, are scored.
+        reader: Reads tiles.
+        tile_set: Their tile set, whose statistics set the contrast.
 
     Raises:
         OutputError: The PNG cannot be written.
     """
-    chosen = [tiles[i] for i in np.linspace(0, len(tiles) - 1, min(_LOOKED_AT, len(tiles))).round().astype(int)]
-    seen = [_look(network, tile, reader, tile_set) for tile in chosen]
-    ranked = sorted((one for one in seen if not math.isnan(one.miou)), key=lambda one: one.miou)
+    chosen = [tiles[i] for i in np.linspace(0, len(tiles) - 1, min(_SCORED, len(tiles))).round().astype(int)]
+    scored = [_score(network, tile, reader, tile_set) for tile in chosen]
+    ranked = sorted((tile for tile in scored if not math.isnan(tile.miou)), key=lambda tile: tile.miou)
     count = min(_SHOWN, math.ceil(len(ranked) / 2))
     if not count:
         return
@@ -145,11 +145,11 @@ def draw_tiles(path: Path, network: Network, tiles: Sequence[Tile], reader: Tile
 
 
 def draw_augmented(path: Path, batches: Sequence[Batch], tile_set: TileSet) -> None:
-    """Draw samples as the network will see them, with their labels.
+    """Draw augmented training samples with their labels.
 
     Args:
         path: PNG to write.
-        batches: Batches of training; 16 samples are shown.
+        batches: Training batches; 16 samples are shown.
         tile_set: Their tile set.
 
     Raises:
@@ -170,13 +170,13 @@ def draw_augmented(path: Path, batches: Sequence[Batch], tile_set: TileSet) -> N
         axes.imshow(panel, interpolation="nearest")
         if name:
             _name(axes, shortened(name, 28))
-    title = "Training tiles as the network sees them, and their labels"
+    title = "Augmented training tiles and their labels"
     figure.text(_GAP / WIDTH, 1 - 0.04 / figure.get_figheight(), title, fontsize=TITLE, va="top")
     add_legend(figure, handles)
     save_figure(figure, path, tile_set.classes)
 
 
-def _look(network: Network, tile: Tile, reader: TileReader, tile_set: TileSet) -> _Seen:
+def _score(network: Network, tile: Tile, reader: TileReader, tile_set: TileSet) -> _ScoredTile:
     classes, statistics = tile_set.classes, tile_set.statistics
     sample = reader.read(tile)
     with torch.inference_mode():
@@ -187,18 +187,18 @@ def _look(network: Network, tile: Tile, reader: TileReader, tile_set: TileSet) -
     picture = _stretch((sample.bands - mean) / np.where(std > 0, std, 1), sample.valid)
     shown = np.where(sample.valid, mapped, IGNORE_INDEX)
     panels = (picture, paint(sample.labels, classes), paint(shown, classes))
-    return _Seen(tile.name, score(confusion.counts, classes.names).mean_iou, panels)
+    return _ScoredTile(tile.name, score(confusion.counts, classes.names).mean_iou, panels)
 
 
 def _stretch(image: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Return a normalised image (C, S, S) as (S, S, 3) uint8: three bands in colour, fewer in grey, invalid white."""
+    """Return a normalised image (C, S, S) as (S, S, 3) uint8: colour with three and more bands, else grey."""
     shown = image[[0, 1, 2] if len(image) >= 3 else [0, 0, 0]].transpose(1, 2, 0)
     stretched = np.clip(127.5 + shown * (127.5 / _SPREAD), 0, 255).astype(np.uint8)
     return np.where(valid[..., None], stretched, np.uint8(255))
 
 
 def _grid(rows: int, columns: int, handles: Sequence[Patch]) -> tuple[Figure, list[list[Axes]]]:
-    """Return a figure of square panels, each with a line above it, and a title above and a legend below them all."""
+    """Return a figure and its square panels, with room for a line above each panel, a title and a legend."""
     side, foot = _side(columns), legend_height(str(handle.get_label()) for handle in handles)
     height = foot + rows * (side + _LABEL + _GAP) + _HEAD
     figure = new_figure(height)

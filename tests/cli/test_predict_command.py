@@ -102,4 +102,4 @@ def test_without_a_finished_run_the_unfinished_one_is_named(satseg: Callable, mo
     done = satseg("predict", "scene.tif", "-o", "out.tif")
     assert done.code == 1
     assert "runs/erfnet-1 is unfinished" in done.stderr
-    assert "-m runs/erfnet-1/best.safetensors" in done.stderr
+    assert "--model runs/erfnet-1/best.safetensors" in done.stderr

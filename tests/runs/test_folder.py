@@ -55,7 +55,7 @@ def test_a_run_is_never_overwritten(tmp_path: Path, finished: bool) -> None:
     run = Run.start(tmp_path / "r", SETTINGS)
     if finished:
         run.finish({})
-    with pytest.raises(OutputError, match="already holds"):
+    with pytest.raises(OutputError, match="already contains"):
         Run.start(tmp_path / "r", SETTINGS)
 
 
@@ -91,9 +91,9 @@ def test_a_run_whose_state_was_deleted_says_how_its_weights_can_be_used(tmp_path
     run = Run.start(tmp_path / "r", SETTINGS)
     save(run, 5)
     (run.path / "state-5.safetensors").unlink()
-    with pytest.raises(TrainingError, match=r"state-5\.safetensors is gone") as caught:
+    with pytest.raises(TrainingError, match=r"state-5\.safetensors is missing") as caught:
         run.load_last()
-    assert f"--init-from {run.path}" in str(caught.value.hint)
+    assert f"`init_from={str(run.path)!r}`" in str(caught.value.hint)
 
 
 def test_the_state_that_belongs_to_the_last_checkpoint_comes_back(tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_a_folder_that_holds_anything_is_left_alone(tmp_path: Path) -> None:
     (folder / ".DS_Store").touch()
     Run(folder).check_vacant()
     (folder / "thesis.docx").touch()
-    with pytest.raises(OutputError, match=r"is not empty: it holds thesis\.docx"):
+    with pytest.raises(OutputError, match=r"is not empty: it contains thesis\.docx"):
         Run.start(folder, SETTINGS)
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="is a file"):

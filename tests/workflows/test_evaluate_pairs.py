@@ -115,7 +115,7 @@ def test_ground_that_the_network_was_trained_on_is_told_of(
     for number in range(6):
         caplog.clear()
         evaluate(run, chips / "images" / f"chip_{number}.tif", labels=chips / "masks" / f"chip_{number}.tif", **how)
-        told = "trained on 100 % of the ground that is scored" in caplog.text
+        told = "trained on 100 % of the scored ground" in caplog.text
         assert told == (f"chip_{number}.tif" in trained)
 
 

@@ -154,7 +154,7 @@ def test_resuming_with_other_settings_is_refused(bright_tiles: Path, unbroken: P
 
 
 def test_a_run_is_not_overwritten(bright_tiles: Path, unbroken: Path) -> None:
-    with pytest.raises(OutputError, match="already holds a finished run"):
+    with pytest.raises(OutputError, match="already contains a finished run"):
         run(bright_tiles, unbroken)
 
 
@@ -261,9 +261,9 @@ def test_nothing_starts_where_nothing_tells_which_weights_are_best(
     bright_tiles: Path, tmp_path: Path, what: str
 ) -> None:
     tiles = edited(bright_tiles, tmp_path / "tiles", EMPTY_VAL[what])
-    with pytest.raises(TileError, match=f"The split val of .* has {what}: nothing would tell") as caught:
+    with pytest.raises(TileError, match=f"The split val of .* has {what}, so that") as caught:
         run(tiles, tmp_path / "run", steps=1)
-    assert "--val-split train" in (caught.value.hint or "")
+    assert "`val_split='train'`" in (caught.value.hint or "")
     assert not (tmp_path / "run").exists()
 
 
@@ -272,7 +272,7 @@ def test_train_tiles_are_scored_where_that_is_asked_for(
 ) -> None:
     tiles = edited(bright_tiles, tmp_path / "tiles", EMPTY_VAL["no tile"])
     summary = run(tiles, tmp_path / "run", steps=1, val_split="train")
-    assert "chosen by the tiles of train; their scores are too good to trust" in caplog.text
+    assert "selected by the split train: their scores are optimistic" in caplog.text
     assert summary.validation.pixels == sum(sum(tile.pixels) for tile in TileSet.open(tiles).tiles("train"))
     assert run(tiles, tmp_path / "run", steps=1, val_split="train", resume=True) == summary
     with pytest.raises(UsageError, match="`val_split` is 'tran'"):

@@ -328,6 +328,6 @@ def test_two_runs_cannot_be_resumed_at_once(finished: Path, here: Path) -> None:
 
 
 def test_a_finished_run_in_the_way_is_not_to_be_continued(finished: Path, bright_tiles: Path) -> None:
-    with pytest.raises(OutputError, match="already holds a finished run") as caught:
+    with pytest.raises(OutputError, match="already contains a finished run") as caught:
         run(bright_tiles, finished)
     assert "Continue" not in str(caught.value.hint)

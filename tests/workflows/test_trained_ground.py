@@ -14,7 +14,7 @@ from satseg.records import SceneInfo
 from satseg.tiles.tileset import TileSet
 from satseg.tiling.settings import TileSettings
 from satseg.workflows.tile import tile
-from satseg.workflows.trained_ground import trained_share, warn_of_trained_ground
+from satseg.workflows.trained_ground import trained_fraction, warn_of_trained_ground
 
 WIDTH, HEIGHT, SIZE = 256, 128, 32
 
@@ -49,10 +49,10 @@ def test_the_share_is_that_of_the_training_tiles(folder: Path) -> None:
     right = (train["col"] >= WIDTH // 2).sum() * SIZE**2 / (WIDTH * HEIGHT)
     assert 0 < right < whole < 1
     scene, half, elsewhere = (described(folder / f"{name}.tif") for name in ("scene", "half", "elsewhere"))
-    assert trained_share(folder / "tiles", [scene]) == pytest.approx(whole)
-    assert trained_share(folder / "tiles", [half]) == pytest.approx(right)
-    assert trained_share(folder / "tiles", [scene, elsewhere]) == pytest.approx(whole / 2)
-    assert trained_share(folder / "tiles", [elsewhere]) == 0
+    assert trained_fraction(folder / "tiles", [scene]) == pytest.approx(whole)
+    assert trained_fraction(folder / "tiles", [half]) == pytest.approx(right)
+    assert trained_fraction(folder / "tiles", [scene, elsewhere]) == pytest.approx(whole / 2)
+    assert trained_fraction(folder / "tiles", [elsewhere]) == 0
 
 
 def test_only_a_tile_set_that_is_there_and_met_is_told_of(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -62,4 +62,4 @@ def test_only_a_tile_set_that_is_there_and_met_is_told_of(folder: Path, caplog: 
     warn_of_trained_ground(folder / "tiles", [elsewhere])
     assert not caplog.messages
     warn_of_trained_ground(folder / "tiles", [scene])
-    assert "% of the ground that is scored" in caplog.text
+    assert "% of the scored ground" in caplog.text
