@@ -17,10 +17,8 @@ from satseg.evaluation.objects import Matches, ObjectMatcher
 from satseg.evaluation.tally import Count, empty_tally
 from satseg.labels.labels import Labels
 from satseg.raster.area import SceneArea
-from satseg.raster.windows import strips
+from satseg.raster.windows import block_strips
 from satseg.records import Progress, ProgressEvent, Rows, SceneInfo
-
-STRIP_PIXELS = 2**22
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +154,7 @@ def read_labels(labels: Labels, grid: SceneInfo) -> Iterator[Rows]:
     Raises:
         LabelError: The labels cannot be read.
     """
-    for window in strips(grid.height, grid.width, max(1, STRIP_PIXELS // grid.width)):
+    for window in block_strips(grid):
         yield Rows(int(window.row_off), labels.read(window))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -20,10 +19,9 @@ from satseg.files.causes import cause, remedy
 from satseg.labels.class_names import ValueNames, read_value_names
 from satseg.raster.regrid import on_grid_of
 from satseg.raster.scene import Scene
-from satseg.raster.windows import strips
+from satseg.raster.windows import block_cells, block_strips
 from satseg.records import SceneInfo
 
-STRIP_PIXELS = 2**22
 _LARGEST = 2**53  # whole numbers up to here are exact in float64
 LOSSY_HINT = "Lossy compression (JPEG) alters values. Use the original raster, as PNG or GeoTIFF."
 _TOO_MANY = 4 * MAX_CLASSES
@@ -104,7 +102,7 @@ class ClassBands:
         """
         found: Counter[int] = Counter()
         unknown = 0
-        for window in self._cells():
+        for window in block_cells(self.info, self._scene.block_shape):
             codes, valid = self.read(window)
             known = codes.ravel() if valid.all() else codes[valid]
             unknown += codes.size - known.size
@@ -119,16 +117,7 @@ class ClassBands:
 
     def strips(self) -> list[Window]:
         """Split the raster along its blocks into strips of some million pixels."""
-        return strips_of(self._scene)
-
-    def _cells(self) -> Iterator[Window]:
-        """Split the strips along its blocks into windows of some million pixels, to limit memory."""
-        across = max(1, min(self._scene.block_shape[1], self.info.width))
-        for strip in self.strips():
-            height = int(strip.height)
-            width = max(1, STRIP_PIXELS // (height * across)) * across
-            for left in range(0, self.info.width, width):
-                yield Window(left, strip.row_off, min(width, self.info.width - left), height)
+        return block_strips(self.info, self._scene.block_shape[0])
 
     def bring_onto(self, scene: SceneInfo, *, paired: bool = False) -> None:
         """Warp the raster onto the grid of a scene by nearest neighbour: windows are those of the scene from now on.
@@ -250,16 +239,6 @@ def require_band(path: str, band: int) -> None:
         numbers = _image_bands(scene.datasets[0])
     if band not in numbers:
         raise UsageError(f"{path} has no band {band}; its bands are {numbers[0]} to {numbers[-1]}.")
-
-
-def strips_of(scene: Scene) -> list[Window]:
-    """Split a raster along its blocks into full-width windows of some million pixels, from the top."""
-    info = scene.info
-    block = min(scene.block_shape[0], info.height)
-    rows = max(1, STRIP_PIXELS // (info.width * block)) * block
-    if rows * info.width > 16 * STRIP_PIXELS:  # blocks as high as the raster
-        rows = max(1, STRIP_PIXELS // info.width)
-    return strips(info.height, info.width, rows)
 
 
 def _image_bands(dataset: Any) -> list[int]:

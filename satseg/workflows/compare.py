@@ -25,20 +25,20 @@ from satseg.files.names import open_raster
 from satseg.geo.vector_layer import VectorLayer
 from satseg.labels.class_found import Reading, Use, example_map, list_few
 from satseg.labels.class_map import ClassMap
+from satseg.labels.class_raster import class_rows
 from satseg.labels.class_values import ClassValues, Translation, own_name
 from satseg.labels.label_files import open_labels
 from satseg.labels.label_meaning import LABELS_TAG, LabelMeaning
 from satseg.labels.labels import LabelSource
+from satseg.labels.map_classes import table_of
 from satseg.labels.raster_labels import RasterLabels
 from satseg.labels.vector_labels import VectorLabels, window_outline
 from satseg.raster.area import AreaOfInterest, SceneArea
 from satseg.raster.scene import Scene
 from satseg.records import EvaluationReport, Progress, Rows, SceneInfo
 from satseg.vectorization.footprint import read_footprint
-from satseg.workflows.class_raster import class_rows
 from satseg.workflows.grid import common_grid
 from satseg.workflows.label_reading import LabelReading
-from satseg.workflows.map_classes import table_of
 from satseg.workflows.scored_pairs import on_scene, refuse_apart, together
 
 log = logging.getLogger("satseg")

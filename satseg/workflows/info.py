@@ -19,7 +19,7 @@ from satseg.geo.vector_layer import VectorLayer
 from satseg.mapfile.writer import read_class_table
 from satseg.presence import INDEX
 from satseg.raster.scene import Scene
-from satseg.raster.windows import strips
+from satseg.raster.windows import block_strips
 from satseg.records import BandSpec, BandStatistics, SceneInfo
 from satseg.results import Result
 from satseg.runs import Run
@@ -30,7 +30,6 @@ from satseg.tiles.tileset import TileSet
 _VECTORS = (".gpkg", ".geojson", ".geojsonl", ".json", ".shp", ".fgb", ".parquet", ".kml", ".gml")
 COUNTED_PIXELS = 2**26  # a second or so
 _OVERVIEW_SIDE = 4096
-_STRIP_ROWS = 512
 
 
 @dataclass(frozen=True, repr=False)
@@ -246,7 +245,7 @@ def _count_classes(scene: Scene, table: ClassTable) -> ClassRasterInfo:
     info = scene.info
     exact = info.pixels <= COUNTED_PIXELS
     overview = None if exact else scene.read_overview(_OVERVIEW_SIDE)
-    pieces = (scene.read(w) for w in strips(info.height, info.width, _STRIP_ROWS)) if overview is None else [overview]
+    pieces = (scene.read(w) for w in block_strips(info, scene.block_shape[0])) if overview is None else [overview]
     counts = np.zeros(256, dtype=np.int64)
     for bands, valid in pieces:
         counts += np.bincount(np.where(valid, bands[0], IGNORE_INDEX).ravel(), minlength=256)[:256]

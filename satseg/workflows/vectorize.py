@@ -20,14 +20,14 @@ from satseg.files.ledger import Ledger, whereabouts
 from satseg.files.names import open_raster
 from satseg.labels.class_lists import class_map_files, read_class_map
 from satseg.labels.class_map import ClassMap
+from satseg.labels.class_raster import ClassRaster
 from satseg.labels.label_meaning import LABELS_TAG
+from satseg.labels.map_classes import MapClasses
 from satseg.progress import automatic, scene_progress
 from satseg.records import Progress, ProgressEvent, VectorSummary
 from satseg.signatures import checked
 from satseg.vectorization.settings import VectorizeSettings
 from satseg.vectorization.sink import PolygonSink
-from satseg.workflows.class_raster import ClassRaster
-from satseg.workflows.map_classes import MapClasses
 
 log = logging.getLogger("satseg")
 
@@ -95,7 +95,7 @@ def vectorize(
         finally:
             if sink is not None:
                 sink.abort()
-    return summary if classes is None or classes.told else _without_unseen(summary)
+    return summary if classes is None or classes.has_names else _without_unseen(summary)
 
 
 def _confidence_of(rasters: Sequence[str], settings: VectorizeSettings) -> Sequence[str | None]:

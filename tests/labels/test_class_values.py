@@ -22,13 +22,14 @@ from rasterio.windows import Window
 
 from satseg.classes import ClassTable
 from satseg.errors import ClassRasterError, LabelError, SceneError
-from satseg.labels import class_bands, class_values
+from satseg.labels import class_values
 from satseg.labels.class_bands import ClassBands
 from satseg.labels.class_found import Reading, Use
 from satseg.labels.class_map import ClassMap
 from satseg.labels.class_values import ClassValues, Translation
 from satseg.labels.label_files import open_labels
 from satseg.mapfile.writer import CLASSES_TAG
+from satseg.raster import windows
 from satseg.records import BandSpec, SceneInfo
 
 GRID = Affine(2.0, 0, 500_000, 0, -2.0, 5_000_000)
@@ -458,7 +459,7 @@ def test_pixels_are_counted_in_long_and_short_runs(tmp_path: Path, some: list, l
 
 
 def test_wide_rasters_are_counted_in_few_pixels_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(class_bands, "STRIP_PIXELS", 16 * 64)
+    monkeypatch.setattr(windows, "STRIP_PIXELS", 16 * 64)
     values = np.random.default_rng(0).integers(0, 9, (70, 300)).astype(np.uint8)
     path = write(tmp_path / "a.tif", values, tiled=True, blockxsize=16, blockysize=32)
     sizes = []

@@ -1,6 +1,6 @@
 """One rule for class rasters: how ``evaluate`` and ``vectorize`` read what other tools wrote.
 
-Covers ``label_reading`` and ``map_classes``.
+Covers ``label_reading`` and ``labels/map_classes``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """``satseg vectorize``, as a function and as a command.
 
-Covers ``class_raster``.
+Covers ``labels/class_raster``.
 """
 
 from __future__ import annotations
@@ -185,10 +185,10 @@ def test_numbers_of_16_bits_are_said_to_be_taken_for_ids(
     caplog.set_level("INFO", logger="satseg")
     path, out = write_raster(tmp_path / "crops.tif", classes.astype(np.uint16)), tmp_path / "out.gpkg"
     vectorize(path, output=out, settings=VectorizeSettings(raw=True, class_map={0: "wheat", 1: "maize", 2: "grass"}))
-    assert "taken for ids" not in caplog.text
+    assert "treated as ids" not in caplog.text
     vectorize(path, output=out)
-    assert "crops.tif holds whole numbers of more than 8 bits without names; they are taken for ids" in caplog.text
-    assert "Set `class_map` to make classes of them" in caplog.text
+    assert "crops.tif: values of more than 8 bits without names are treated as ids" in caplog.text
+    assert "Use `class_map` to make them classes" in caplog.text
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "int16", "int32", "uint32", "int64"])
@@ -290,7 +290,7 @@ def test_confidence_comes_from_a_raster_beside(tmp_path: Path, classes: np.ndarr
     with pytest.raises(SceneError, match="has 50 x 9 pixels, but"):
         vectorize(path, output=tmp_path / "out.gpkg", settings=VectorizeSettings(raw=True, confidence=small))
     elsewhere = write_raster(tmp_path / "elsewhere.tif", shares, transform=TRANSFORM * Affine.translation(1, 0))
-    with pytest.raises(SceneError, match="do not lie in one place"):
+    with pytest.raises(SceneError, match="but different positions"):
         vectorize(path, output=tmp_path / "out.gpkg", settings=VectorizeSettings(raw=True, confidence=elsewhere))
     with pytest.raises(UsageError, match="there is no confidence for"):
         vectorize(path, output=tmp_path / "out.gpkg", settings=VectorizeSettings(attributes=("confidence_mean",)))
@@ -308,7 +308,7 @@ def test_several_rasters_make_one_layer_or_none(tmp_path: Path, classes: np.ndar
     assert len(table) == table.region_id.nunique() == sum(summary.polygons.values())
     before = out.read_bytes()
     ids = write_raster(tmp_path / "ids.tif", classes.astype(np.int32))
-    with pytest.raises(SceneError, match=r"ids\.tif has not the classes of .*a\.tif"):
+    with pytest.raises(SceneError, match=r"ids\.tif does not have the classes of .*a\.tif"):
         vectorize([paths[0], ids], output=out)
     assert out.read_bytes() == before
     vectorize(paths, output=out)

@@ -1,4 +1,4 @@
-"""Rasters of classes, of ids or of probabilities, read strip by strip as a polygon sink takes them."""
+"""Read rasters of classes, ids or probabilities strip by strip, as rows of a map."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from satseg.classes import BACKGROUND, IGNORE_INDEX, ClassTable
 from satseg.errors import SceneError
 from satseg.geo.crs import short_name
 from satseg.geo.grid import Grid, same_grid
-from satseg.labels.class_bands import ClassBands, require_band, strips_of
+from satseg.labels.class_bands import ClassBands, require_band
 from satseg.labels.class_values import Translation
+from satseg.labels.map_classes import MapClasses
 from satseg.prefetch import read_ahead
 from satseg.raster.scene import Scene
+from satseg.raster.windows import block_strips
 from satseg.records import CERTAIN, Rows, SceneInfo
-from satseg.workflows.map_classes import MapClasses
 
 _LARGEST_ID = 2**31 - 1
 
 
 class ClassRaster:
-    """A raster to make polygons of. Use it as a context manager.
+    """A raster from which polygons are made. Use it as a context manager.
 
     Args:
         path: One of the rasters of ``classes``.
-        classes: What its values mean; None where there is a threshold.
+        classes: The classes of its values; None with a threshold.
         band: Band of a raster with several, from 1.
-        threshold: Makes two classes of any real values: one where they are at least that, named like the band, and
-            background. Where the band has a scale or an offset, as satseg's shares of 8 bits have, values are those
-            after them.
-        confidence: Raster of the same size: probabilities in 0..1, or uint8 shares of 254 as satseg writes them.
+        threshold: Makes two classes of real values: one from this value on, named after the band, and background. The
+            scale and offset of the band are applied first, such as those of satseg's 8-bit probabilities.
+        confidence: Raster of the same size: probabilities in 0..1, or uint8 with 254 for certain, as satseg writes.
 
     Attributes:
         info: Its grid.
-        classes: Classes; None where values are ids of their own.
+        classes: Classes; None if values are ids.
         confidence: Confidence of the pixels, or None.
 
     Raises:
-        SceneError: A raster cannot be opened, holds no classes or confidence, or both do not fit.
-        UsageError: It has no such band.
+        SceneError: A raster cannot be opened, does not hold classes or confidence, or the two do not match.
+        UsageError: The band does not exist.
     """
 
     def __init__(
@@ -76,12 +76,12 @@ class ClassRaster:
             raise
 
     def rows(self) -> Iterator[Rows]:
-        """Yield the rows from the top, each strip read while the one before is used: uint8 classes, or int32 ids.
+        """Yield the rows from the top, uint8 classes or int32 ids; each strip is read while the previous one is used.
 
         Raises:
-            SceneError: The file is damaged, or holds a value that is no class.
+            SceneError: The file is damaged, or holds a value without a class.
         """
-        yield from in_strips(self._read, self._source.strips())
+        yield from read_strips(self._read, self._source.strips())
 
     def _read(self, window: Window) -> Rows:
         confidence = None if self.confidence is None else _read_confidence(self.confidence, window)
@@ -97,17 +97,17 @@ class ClassRaster:
 
 
 def class_rows(bands: ClassBands, translation: Translation) -> Iterator[Rows]:
-    """Yield the rows of a class raster from the top as class ids, each strip read while the one before is used.
+    """Yield the rows of a class raster from the top, as class ids; each strip is read while the previous one is used.
 
     Raises:
-        SceneError: The file is damaged, or holds a value that is no class.
+        SceneError: The file is damaged, or holds a value without a class.
     """
     source = _Bands(bands, translation)
-    yield from in_strips(lambda window: Rows(int(window.row_off), source.read(window)), source.strips())
+    yield from read_strips(lambda window: Rows(int(window.row_off), source.read(window)), source.strips())
 
 
-def in_strips(read: Callable[[Window], Rows], windows: Sequence[Window]) -> Iterator[Rows]:
-    """Read windows in their order, each while the one before is used."""
+def read_strips(read: Callable[[Window], Rows], windows: Sequence[Window]) -> Iterator[Rows]:
+    """Read windows in order, each in a thread while the previous one is used."""
     with closing(read_ahead(read, windows, workers=1, ahead=1)) as found:
         yield from found
 
@@ -117,7 +117,7 @@ class _Bands:
 
     Args:
         bands: The raster.
-        translation: Makes class ids of its values; None takes them for ids.
+        translation: Translates its values into class ids; None if they are ids.
     """
 
     def __init__(self, bands: ClassBands, translation: Translation | None) -> None:
@@ -130,7 +130,7 @@ class _Bands:
         return self._bands.strips()
 
     def read(self, window: Window) -> np.ndarray:
-        """Return (H, W) uint8 class ids, 255 where there is none; or int32 ids, -1 where there is none."""
+        """Return (H, W) uint8 class ids, 255 for none; or int32 ids, -1 for none."""
         codes, valid = self._bands.read(window)
         if self._translation is not None:
             ids, wrong = self._translation(codes, valid)
@@ -148,18 +148,18 @@ class _Bands:
         raise SceneError(
             f"{self.info.path} holds the value {codes[row, column]} at row {int(window.row_off) + row}, column "
             f"{column}; {known}.",
-            hint="If that is nodata, say so in the file: gdal_edit -a_nodata ...",
+            hint="If that is nodata, declare it in the file: gdal_edit.py -a_nodata VALUE FILE",
         )
 
 
 class _Threshold:
-    """Real values, of which two classes are made.
+    """Two classes made from real values by a threshold.
 
     Args:
         files: Closes the raster.
         path: The raster.
         band: Band of a raster with several, from 1.
-        threshold: Least value of the class.
+        threshold: Smallest value of the class.
     """
 
     def __init__(self, files: ExitStack, path: str, band: int | None, threshold: float) -> None:
@@ -171,16 +171,16 @@ class _Threshold:
         self.info = self._scene.info
         if len(self.info.bands) != 1:
             raise SceneError(
-                f"{path} has {len(self.info.bands)} bands, but one is thresholded.", hint="Choose it with `band`."
+                f"{path} has {len(self.info.bands)} bands; a threshold needs one.", hint="Choose it with `band`."
             )
         self.classes = ClassTable.from_names([BACKGROUND, _class_name(self.info.bands.names[0])])
 
     def strips(self) -> list[Window]:
         """Return the windows to read."""
-        return strips_of(self._scene)
+        return block_strips(self.info, self._scene.block_shape[0])
 
     def read(self, window: Window) -> np.ndarray:
-        """Return (H, W) uint8: 1 where the threshold is reached, else 0; 255 where there is no value."""
+        """Return (H, W) uint8: 1 where the threshold is reached, else 0; 255 for nodata."""
         bands, valid = self._scene.read(window)
         (scale,), (offset,) = self.info.bands.scales, self.info.bands.offsets
         return np.where(valid, bands[0] * scale + offset >= self._threshold, IGNORE_INDEX).astype(np.uint8)
@@ -195,24 +195,25 @@ def _check_confidence(confidence: SceneInfo, classes: SceneInfo) -> None:
     grids = Grid.of_scene(confidence), Grid.of_scene(classes)
     if all(grid.placed for grid in grids) and not same_grid(*grids):
         raise SceneError(
-            f"{confidence.path} and {classes.path} have as many pixels, but do not lie in one place "
+            f"{confidence.path} and {classes.path} have the same size, but different positions "
             f"({short_name(confidence.crs)} and {short_name(classes.crs)}).",
-            hint="Give the confidence that was made with these classes.",
+            hint="Use the confidence that was written with these classes.",
         )
     if len(confidence.bands) != 1 or (confidence.bands.dtype != "uint8" and "float" not in confidence.bands.dtype):
         raise SceneError(
-            f"{confidence.path} is no confidence: it has {len(confidence.bands)} bands of {confidence.bands.dtype}.",
-            hint="Give one band of probabilities in 0..1, or of uint8 with 254 for certain.",
+            f"{confidence.path} cannot be used as confidence: it has {len(confidence.bands)} bands of "
+            f"{confidence.bands.dtype}.",
+            hint="Use a single band of probabilities in 0..1, or of uint8 with 254 for certain.",
         )
 
 
 def _read_confidence(scene: Scene, window: Window) -> np.ndarray:
-    """Return (H, W) uint8 shares of 254, 255 where there is none."""
+    """Return (H, W) uint8 probabilities times 254, 255 for none."""
     bands, valid = scene.read(window)
     shares = bands[0] if bands.dtype == np.uint8 else np.rint(np.where(valid, bands[0], 0).clip(0, 1) * CERTAIN)
     return np.where(valid, shares, IGNORE_INDEX).astype(np.uint8)
 
 
 def _class_name(band: str) -> str:
-    """Return what the pixels are that reach a threshold."""
+    """Return the class name of pixels that reach a threshold."""
     return "class 1" if band == BACKGROUND or re.fullmatch(r"band_\d+", band) else band

@@ -1,4 +1,4 @@
-"""The classes of rasters that go into one layer of polygons, or are compared with labels."""
+"""The classes of rasters whose polygons form one layer."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ log = logging.getLogger("satseg")
 
 @dataclass(frozen=True, eq=False)
 class MapClasses:
-    """The classes of rasters that go into one layer.
+    """The classes of rasters whose polygons form one layer.
 
     Args:
-        table: Their classes; None where values are ids of their own, of instances say.
-        values: What the values mean; None for ids.
+        table: Their classes; None if values are ids, of instances for example.
+        values: Their values; None for ids.
         band: Band of rasters with several, from 1.
     """
 
@@ -44,31 +44,30 @@ class MapClasses:
         class_map: ClassMap | None,
         progress: Progress = no_progress,
     ) -> MapClasses:
-        """Read rasters, as far as that is needed to know their classes; ``progress`` is told after each.
+        """Determine the classes of rasters, reading them as far as needed; ``progress`` is called after each.
 
         Raises:
-            SceneError: One of them is no class raster, or what they hold could mean two things; or some hold ids and
-                others classes.
-            UsageError: One of them has no such band.
+            SceneError: One of them is not a class raster, their values are ambiguous, or some hold ids and others
+                classes.
+            UsageError: A band does not exist.
         """
         if class_map is None and _hold_ids(paths, band):
             log.info(
-                "%s holds whole numbers of more than 8 bits without names; they are taken for ids, and each is traced "
-                "separately. Set `class_map` to make classes of them.",
+                "%s: values of more than 8 bits without names are treated as ids, and traced separately. Use "
+                "`class_map` to make them classes.",
                 paths[0],
             )
             return cls(None, None, band)
         values = ClassValues(paths, Reading(class_map, band=band, use=Use.POLYGONS), progress)
-        unmet = (
-            None if class_map is None else unmatched_message(", ".join(map(str, paths)), class_map, values.spellings)
-        )
-        if unmet is not None:
-            log.warning(unmet)
+        names = ", ".join(map(str, paths))
+        unmatched = None if class_map is None else unmatched_message(names, class_map, values.spellings)
+        if unmatched is not None:
+            log.warning(unmatched)
         return cls(_with_ids_as_values(values) or table_of(values, class_map), values, band)
 
     @property
-    def told(self) -> bool:
-        """Whether classes have names, so that also those are of interest of which there is nothing."""
+    def has_names(self) -> bool:
+        """Whether classes have names, so that empty ones are reported as well."""
         values = self.values
         return values is None or values.table is not None or bool(values.pairs and not values.nameless)
 
@@ -76,22 +75,22 @@ class MapClasses:
         """Open one of the rasters.
 
         Raises:
-            SceneError: It cannot be opened any more.
+            SceneError: It can no longer be opened.
         """
         return ClassBands(path, band=self.band) if self.values is None else self.values.open(path)
 
     def translation(self, path: str) -> Translation | None:
-        """Return what makes class ids of the values of a raster; None where they are ids."""
+        """Return the translation of the values of a raster into class ids; None if they are ids."""
         return None if self.values is None or self.table is None else translation(self.values, path, self.table)
 
 
 def translation(values: ClassValues, path: str, table: ClassTable) -> Translation:
-    """Return what makes ids of a class table of the values of a raster."""
+    """Return the translation of the values of a raster into the ids of a class table."""
     return Translation(values.classes_of(path), {entry.name: entry.id for entry in table})
 
 
 def table_of(values: ClassValues, class_map: ClassMap | None) -> ClassTable:
-    """Return the class table of rasters: that which satseg stored in them, else their classes by name."""
+    """Return the class table of rasters: the one that satseg stored in them, else one of their class names."""
     if values.table is not None:
         return values.table
     ordered = [*(class_map.classes if class_map else []), *values.names]
@@ -102,7 +101,7 @@ def table_of(values: ClassValues, class_map: ClassMap | None) -> ClassTable:
 
 
 def _with_ids_as_values(values: ClassValues) -> ClassTable | None:
-    """Return a table whose ids are the values, where no two are of one class and each is of the same everywhere."""
+    """Return a table whose ids are the values, if classes and values correspond one to one; else None."""
     pairs, codes = values.pairs, values.codes
     names = {name for _, name in pairs}
     if values.table is not None or values.mapped or not len(pairs) == len(codes) == len(names):
@@ -117,16 +116,16 @@ def _with_ids_as_values(values: ClassValues) -> ClassTable | None:
 
 
 def _hold_ids(paths: Sequence[str | Path], band: int | None) -> bool:
-    """Tell whether rasters hold ids of their own: whole numbers of more than 8 bits, without names."""
+    """Tell whether rasters hold ids: whole numbers of more than 8 bits, without names."""
     first = None
     for path in paths:
         with ClassBands(path, band=band) as bands:
             dtype = np.dtype(bands.info.bands.dtype)
             ids = dtype.itemsize > 1 and not bands.coloured and not bands.metadata.names
             if first is not None and ids != first:
-                raise SceneError(f"{path} has not the classes of {paths[0]}.", hint="Write a file for each.")
+                raise SceneError(f"{path} does not have the classes of {paths[0]}.", hint="Write a file for each.")
             first = ids
             if ids and dtype.kind == "f":
-                for window in bands.strips():  # a value that is no whole number is told before any work
+                for window in bands.strips():  # refuses values that are not whole numbers before any work
                     bands.read(window)
     return bool(first)
