@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         TrainingError,
         UsageError,
     )
+    from satseg.evaluation.settings import EvaluateSettings
     from satseg.prediction.outputs import OutputNames
     from satseg.prediction.settings import PredictionSettings
     from satseg.progress import ProgressBar, progress_bar
@@ -89,6 +90,7 @@ if TYPE_CHECKING:
     from satseg.workflows.vectorize import vectorize
 
 _PUBLIC = {
+    "satseg.evaluation.settings": ("EvaluateSettings",),
     "satseg.progress": ("ProgressBar", "progress_bar"),
     "satseg.backend": ("Architecture", "create_model", "list_architectures"),
     "satseg.errors": (
@@ -153,6 +155,7 @@ __all__ = [
     "ClassRasterError",
     "ClassScore",
     "DemoSummary",
+    "EvaluateSettings",
     "EvaluationReport",
     "FileInfo",
     "FinishedMap",

@@ -46,6 +46,12 @@ from satseg.signatures import check_fields, misfit
 INPUTS, OUTPUTS, POLYGONS = "Inputs", "Outputs", "Polygons"
 QUALITY, WINDOWS, PERFORMANCE = "Quality", "Windows", "Performance"
 LABELS, TILES, SPLITTING = "Labels", "Tiles", "Splits"
+MEASURES, OPTIMIZATION, LOSS = "Measures", "Optimization", "Loss and sampling"
+PANELS = (
+    *(INPUTS, LABELS, TILES, SPLITTING, MEASURES, OPTIMIZATION, LOSS),
+    *(OUTPUTS, POLYGONS, QUALITY, WINDOWS, PERFORMANCE),
+)
+"""Panels of the help, in their order."""
 
 _LINE = 116  # characters of a line of generated docstrings
 

@@ -1,10 +1,11 @@
-"""What networks run on: options that commands with networks share."""
+"""Options that commands with networks share."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from satseg.settings import PERFORMANCE, Option
+from satseg.arguments import Given
+from satseg.settings import PERFORMANCE, WINDOWS, Option
 
 
 def _architectures(incomplete: str) -> list[tuple[str, str]]:
@@ -47,5 +48,35 @@ Threads = Annotated[
         metavar="N",
         panel=PERFORMANCE,
         minimum=1,
+    ),
+]
+
+CustomArch = Annotated[
+    str | None,
+    Option(
+        "File and function of the custom architecture of a checkpoint, path/to/file.py:function. This runs the file.",
+        metavar="FILE:FUNCTION",
+    ),
+]
+
+Window = Annotated[
+    Given[str | int | None, int | Literal["auto"] | None],
+    Option(
+        "Side of the windows that the network sees, in pixels of its training. auto tries several sizes and takes the "
+        "fastest. Default: 512, or the size of the training tiles for networks with global context.",
+        metavar="PX|auto",
+        panel=WINDOWS,
+        minimum=32,
+    ),
+]
+
+Overlap = Annotated[
+    Given[str | int, int | Literal["auto"]],
+    Option(
+        "Overlap of neighbouring windows, in pixels of the scene, over which they are blended. auto takes the radius "
+        "of the effective receptive field, at most 0.139 of the window, and fits the windows to the scene.",
+        metavar="PX|auto",
+        panel=WINDOWS,
+        minimum=0,
     ),
 ]

@@ -19,22 +19,9 @@ import typer
 from typer.models import OptionInfo
 
 from satseg.cli.flags import with_flags
-from satseg.settings import (
-    INPUTS,
-    LABELS,
-    OUTPUTS,
-    PERFORMANCE,
-    POLYGONS,
-    QUALITY,
-    SPLITTING,
-    TILES,
-    WINDOWS,
-    OptionField,
-    Settings,
-    options_of,
-)
+from satseg.settings import PANELS, OptionField, Settings, options_of
 
-_PANELS = (None, INPUTS, LABELS, TILES, SPLITTING, OUTPUTS, POLYGONS, QUALITY, WINDOWS, PERFORMANCE)
+_PANELS = (None, *PANELS)
 _NOT_GIVEN = ("DEFAULT", "DEFAULT_MAP")
 
 Command = Callable[..., None]

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from satseg.cli import console, inputs, options
+from satseg.cli.binding import takes
 from satseg.cli.table import FileName, Name
+from satseg.evaluation.settings import EvaluateSettings
 
 if TYPE_CHECKING:
     from satseg.cli.table import Table
     from satseg.records import EvaluationReport
 
-_MATRIX = 6  # classes whose confusion matrix fits a screen
-_MEASURES = "What to measure"
+_MATRIX = 6  # largest number of classes whose confusion matrix is shown
 _OVERALL = {
     "global_accuracy": "global accuracy",
     "class_average_accuracy": "class-average accuracy",
@@ -32,13 +33,15 @@ _OVERALL = {
 _LENGTHS = {"boundary_tolerance": "tolerance", "boundary_width": "width of bands"}
 
 
+@takes(EvaluateSettings)
 def evaluate(
     ctx: typer.Context,
+    settings: EvaluateSettings,
     subject: Annotated[
         str | None,
         typer.Argument(
             metavar="SUBJECT",
-            help="Checkpoint, folder of a training run, class raster, or polygons. None where --pairs names maps.",
+            help="Checkpoint, folder of a training run, class raster, or polygons. Leave it out if --pairs names maps.",
             show_default=False,
         ),
     ] = None,
@@ -57,121 +60,16 @@ def evaluate(
             "--labels",
             "-l",
             metavar="FILE",
-            help="Vector features in any CRS, or a class raster; given again, later ones lie on top.",
+            help="Labels: vector features in any CRS, or a class raster. May be given more than once; later labels lie "
+            "on top.",
         ),
     ] = None,
     pairs: options.Pairs = None,
     scene_list: options.SceneList = None,
-    class_field: options.ClassField = None,
-    class_map: options.ClassMap = None,
-    where: options.Where = None,
-    unlabelled: options.Unlabelled = None,
-    labelled_area: options.LabelledArea = None,
-    outside: options.Outside = None,
-    aoi: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="Vector file of the polygons in which to score, in any CRS."),
-    ] = None,
-    bands: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAMES",
-            help="Bands of scenes to read, by number or name, with commas between. Default: those of the training, by "
-            "name.",
-        ),
-    ] = None,
-    split: Annotated[str, typer.Option(metavar="SPLIT", help="Split of the tile set: train, val, test.")] = "test",
-    rank: Annotated[
-        bool,
-        typer.Option(
-            "--rank",
-            help="Write loss, accuracy and IoU of every tile into the index of the tile set, to find bad labels and "
-            "hard places with QGIS.",
-        ),
-    ] = False,
-    worst: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Name the N tiles, or blocks of scenes, with the lowest mean IoU.")
-    ] = 0,
     min_miou: Annotated[
         float | None,
-        typer.Option(metavar="SHARE", min=0, max=1, help="End with exit code 1 where the mean IoU is below this."),
+        typer.Option(metavar="IOU", min=0, max=1, help="Exit with code 1 if the mean IoU is below this minimum."),
     ] = None,
-    gsd: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LENGTH",
-            help=f"Size of a pixel on the ground, 0.5m or 50cm ({options.METRES}), of a grid on which polygons are "
-            "compared with polygons. Without it their objects are matched exactly, and pixels are not counted.",
-        ),
-    ] = None,
-    boundary_tolerance: Annotated[
-        str,
-        typer.Option(
-            metavar="LENGTH",
-            help="How far apart boundaries may lie and still match: 2px, 0.5m, or % of a tile's or block's diagonal; "
-            f"{options.METRES}.",
-            rich_help_panel=_MEASURES,
-        ),
-    ] = "0.75%",
-    boundary_width: Annotated[
-        str,
-        typer.Option(
-            metavar="LENGTH", help="Width of the bands of the boundary IoU, likewise.", rich_help_panel=_MEASURES
-        ),
-    ] = "2%",
-    pixels_only: Annotated[
-        bool,
-        typer.Option(
-            "--pixels-only",
-            help="Measure neither boundaries nor objects; faster on large maps.",
-            rich_help_panel=_MEASURES,
-        ),
-    ] = False,
-    block: Annotated[
-        int,
-        typer.Option(
-            parser=inputs.pixels,
-            metavar="PX",
-            help="Side of the blocks of a scene that are scored and resampled as tiles are.",
-            rich_help_panel=_MEASURES,
-        ),
-    ] = 512,
-    bootstrap: Annotated[
-        int,
-        typer.Option(
-            metavar="N",
-            min=0,
-            help="Times that tiles or blocks are resampled for confidence intervals; 0 leaves them out.",
-            rich_help_panel=_MEASURES,
-        ),
-    ] = 1000,
-    seed: options.Seed = 0,
-    arch: options.OwnArch = None,
-    window: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PX|auto",
-            help="Side of the windows of scenes, as in predict. Default: 512, or the training tiles' for networks with "
-            "global context.",
-        ),
-    ] = None,
-    overlap: Annotated[
-        str,
-        typer.Option(
-            metavar="PX|auto",
-            help="Pixels of scenes over which windows are blended, as in predict. auto: what the network sees around a "
-            "pixel, at most 0.139 of the window.",
-        ),
-    ] = "auto",
-    batch_size: Annotated[
-        int | None,
-        typer.Option(
-            min=1, metavar="N", help="Tiles or windows per forward pass. Default: 4 tiles, or as many as predict takes."
-        ),
-    ] = None,
-    device: options.Device = "auto",
-    precision: options.Precision = "auto",
-    threads: options.Threads = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
@@ -179,8 +77,7 @@ def evaluate(
     """Compare a network, a map or polygons with labels: pixels, boundaries and objects, with confidence intervals."""
     talk = console.talk(ctx, json=json, quiet=quiet, debug=debug)
     paired = inputs.scene_pairs(pairs, scene_list)
-    _require_there(subject, data or [], labels=labels, pairs=paired, aoi=aoi, arch=arch)
-    inputs.require_labels([], class_map, labelled_area)
+    _require_files(subject, data or [], labels, paired, settings)
     from satseg.workflows.evaluate import evaluate, require_miou
 
     report = evaluate(
@@ -188,31 +85,7 @@ def evaluate(
         list(inputs.scene_list(data or [])),
         labels=labels,
         pairs=paired,
-        class_field=class_field,
-        class_map=class_map,
-        where=where,
-        unlabelled=unlabelled or (),
-        labelled_area=labelled_area,
-        outside=outside,
-        aoi=aoi,
-        bands=inputs.names(bands),
-        split=split,
-        rank=rank,
-        gsd=gsd,
-        boundary_tolerance=boundary_tolerance,
-        boundary_width=boundary_width,
-        pixels_only=pixels_only,
-        block=block,
-        bootstrap=bootstrap,
-        seed=seed,
-        worst=worst,
-        arch=arch,
-        window=window,
-        overlap=overlap,
-        batch_size=batch_size,
-        device=device,
-        precision=precision,
-        threads=threads,
+        settings=settings,
         progress=talk.progress,
     )
     talk.answer(report, report_tables)
@@ -220,16 +93,14 @@ def evaluate(
         require_miou(report, min_miou)
 
 
-def _require_there(
+def _require_files(
     subject: str | None,
     data: Sequence[str],
-    *,
     labels: Sequence[str] | None,
     pairs: tuple[str, str] | str | None,
-    aoi: str | None,
-    arch: str | None,
+    settings: EvaluateSettings,
 ) -> None:
-    """Refuse what is absent of a network or map, and of what it is compared with."""
+    """Refuse missing files before anything slow is imported."""
     from satseg.presence import (
         absent,
         require_area,
@@ -241,9 +112,9 @@ def _require_there(
 
     if subject is not None:
         require_subject(subject)
-    if aoi is not None:
-        require_area(aoi)
-    require_custom_network(arch)
+    if settings.aoi is not None:
+        require_area(str(settings.aoi))
+    require_custom_network(settings.arch)
     if labels:
         inputs.require_scenes(data)
         require_labels(*labels)
@@ -251,6 +122,8 @@ def _require_there(
     is_network = subject is not None and (subject.endswith(".safetensors") or os.path.isdir(subject))
     if is_network and not labels and pairs is None and len(data) == 1 and absent(data):
         require_tiles(data[0])
+    area = None if settings.labelled_area is None else str(settings.labelled_area)
+    inputs.require_labels([], settings.class_map, area)
 
 
 def class_rows(report: EvaluationReport) -> tuple[Sequence[str], list[tuple[object, ...]]]:

@@ -19,7 +19,7 @@ from satseg.arguments import (
     thresholds,
     whole_or_auto,
 )
-from satseg.backend.settings import Device, Precision, Threads
+from satseg.backend.settings import Device, Overlap, Precision, Threads, Window
 from satseg.settings import INPUTS, OUTPUTS, PERFORMANCE, QUALITY, WINDOWS, Option, Settings, options_of
 from satseg.vectorization.settings import PolygonSettings
 
@@ -31,26 +31,8 @@ class PredictionSettings(Settings):
         UsageError: A value is invalid.
     """
 
-    window: Annotated[
-        Given[str | int | None, int | Literal["auto"] | None],
-        Option(
-            "Side of the windows that the network sees, in pixels of its training. auto tries several sizes and takes "
-            "the fastest. Default: 512, or the size of the training tiles for networks with global context.",
-            metavar="PX|auto",
-            panel=WINDOWS,
-            minimum=32,
-        ),
-    ] = Given(pixels_or_auto)
-    overlap: Annotated[
-        Given[str | int, int | Literal["auto"]],
-        Option(
-            "Overlap of neighbouring windows, in pixels of the scene, over which they are blended. auto takes the "
-            "radius of the effective receptive field, at most 0.139 of the window, and fits the windows to the scene.",
-            metavar="PX|auto",
-            panel=WINDOWS,
-            minimum=0,
-        ),
-    ] = Given(pixels_or_auto, "auto")
+    window: Window = Given(pixels_or_auto)
+    overlap: Overlap = Given(pixels_or_auto, "auto")
     batch_size: Annotated[
         Given[str | int | None, int | Literal["auto"] | None],
         Option(

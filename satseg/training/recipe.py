@@ -10,11 +10,9 @@ from typing import Annotated, Any, Literal
 from satseg.arguments import Given, PathLike, path, whole_or_auto
 from satseg.backend.settings import Arch, Precision, Seed
 from satseg.errors import UsageError
-from satseg.settings import INPUTS, Option, Settings
+from satseg.settings import INPUTS, LOSS, OPTIMIZATION, Option, Settings
 from satseg.training.augmentation import Augmentation, as_augmentation
 from satseg.training.schedule import SCHEDULES
-
-LOSS, OPTIMIZATION = "Loss and sampling", "Optimization"
 
 PEAK_RATES = {"adamw": 3e-3, "sgd": 1e-2}
 """Default peak learning rate of each optimiser."""

@@ -68,7 +68,7 @@ class Comparison:
     @classmethod
     def start(cls, source: LabelSource, measures: Measures, areas: Sequence[AreaOfInterest] = ()) -> Comparison:
         """Begin with counts of nothing."""
-        return cls(source, measures, measures.assessment(len(source.classes)), areas)
+        return cls(source, measures, measures.accumulator(len(source.classes)), areas)
 
     def add(
         self,
@@ -92,7 +92,7 @@ class Comparison:
             LabelError: No label touches it.
             AreaError: It lies outside of the areas.
         """
-        side = self.measures.block
+        side = self.measures.settings.block
         try:
             areas = [area.on(grid) for area in self.areas]
             labels = on_scene(self.source, grid)
@@ -110,7 +110,7 @@ class Comparison:
                 len(self.source.classes),
                 self.measures.boundaries(side, grid.gsd),
                 None
-                if self.measures.pixels_only
+                if self.measures.settings.pixels_only
                 else ObjectMatcher(*(self._side(s, grid, areas) for s in (self.source, mapped))),
             )
             comparison.run(beside_labels(rows, on_grid, areas), self.assessment)
@@ -126,8 +126,8 @@ class Comparison:
         Raises:
             LabelError: No pixel has a class in both, so that there is nothing to say.
         """
-        side = self.measures.block
-        found = self.assessment.report(self.source.classes.names, self.measures.settings(f"block of {side} px", side))
+        side = self.measures.settings.block
+        found = self.assessment.report(self.source.classes.names, self.measures.record(f"block of {side} px", side))
         if not found.pixels and self.passed_over and not found.left_out:
             raise self.passed_over[0]
         if self.passed_over:
@@ -174,7 +174,7 @@ def compare_rasters(
     Raises:
         LabelError: One of both has no names for its values, or they have no class in common.
     """
-    for_both = labels.class_map is not None  # not remembered
+    for_both = labels.settings.class_map is not None  # not remembered
     first = paths[0]
     with suppress(RasterioError), open_raster(first) as dataset:  # what is wrong with it is told below
         labels = labels.like(_meaning_of(first, dataset.tags()), first)
@@ -265,7 +265,7 @@ def compare_polygons(
     if source.classes.background is None:  # what no polygon covers must be some class: the lowest value
         source = source.among(replace(source.classes, background=0))
     mapping = None if labels.mapping is None else replace(labels.mapping, keeps_others=True)
-    field = _field_of(path, labels.class_field)
+    field = _field_of(path, labels.settings.class_field)
     mapped = open_labels(path, class_field=field, class_map=mapping, may_be_empty=True)
     mapped = mapped.among(source.classes, extend=True)
     source = source.among(mapped.classes)
@@ -274,8 +274,8 @@ def compare_polygons(
     assert mapped.polygons is not None
     areas = [*([] if aoi is None else [aoi]), *_ground_of(mapped.polygons[0], given=aoi is not None)]
     if source.polygons is not None and gsd is None:
-        if labels.labelled_area is not None:
-            areas.append(AreaOfInterest.read(labels.labelled_area))
+        if labels.settings.labelled_area is not None:
+            areas.append(AreaOfInterest.read(labels.settings.labelled_area))
         return _match_polygons(source, mapped, areas, measures, progress)
     grid = _grid_of(source, mapped, gsd, areas)
     comparison = Comparison.start(source, measures, [_beside(area, grid) for area in areas])
@@ -347,7 +347,7 @@ def _match_polygons(
             hint="Check that both cover the same ground and that their CRSs are right.",
         )
     counts = np.zeros((len(names), len(names)), dtype=np.int64)
-    return report(counts, tally, names, settings=measures.settings("polygon"))
+    return report(counts, tally, names, settings=measures.record("polygon"))
 
 
 def _count(number: int, one: str, several: str) -> str:

@@ -1,4 +1,4 @@
-"""Say how well a network, a map or polygons agree with labels."""
+"""Score networks, maps and polygons against labels."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from satseg.arguments import Bands, Numbers, PathLike, Paths, band_names, path, paths, whole_numbers
+from satseg.arguments import PathLike, Paths, path, paths
 from satseg.errors import ClassRasterError, LabelError, ScoreError, TileError, UsageError
 from satseg.evaluation.measures import Measures
+from satseg.evaluation.settings import EvaluateSettings
 from satseg.files.gdal import gdal_environment
-from satseg.geo.units import Quantity, parse_resolution
 from satseg.geo.vector_layer import VectorLayer
-from satseg.labels.class_lists import ClassMapSource, read_again
 from satseg.labels.raster_labels import is_raster
+from satseg.labels.settings import LabelSettings
 from satseg.presence import require_subject
 from satseg.progress import automatic
 from satseg.raster.area import AreaOfInterest
 from satseg.records import EvaluationReport, Progress
 from satseg.runs import Run
+from satseg.settings import options_of
 from satseg.signatures import checked
 from satseg.workflows.compare import compare_polygons, compare_rasters
 from satseg.workflows.label_reading import LabelReading
@@ -27,7 +28,7 @@ from satseg.workflows.scored_pairs import labels_of, pairs_to_score
 
 log = logging.getLogger("satseg")
 
-_TILES_HAVE_LABELS = "Tiles hold their labels; a scene, a map or polygons are compared with a file of labels."
+_GSD_NEEDS_POLYGONS = "`gsd` is only used to compare polygons with polygons."
 
 
 @checked
@@ -37,102 +38,45 @@ def evaluate(
     *,
     labels: Paths | None = None,
     pairs: Paths | None = None,
-    class_field: str | None = None,
-    class_map: ClassMapSource | None = None,
-    where: str | None = None,
-    unlabelled: Numbers = (),
-    labelled_area: PathLike | None = None,
-    outside: str | None = None,
-    aoi: PathLike | None = None,
-    bands: Bands | None = None,
-    split: str = "test",
-    rank: bool = False,
-    gsd: Quantity | None = None,
-    boundary_tolerance: Quantity = "0.75%",
-    boundary_width: Quantity = "2%",
-    pixels_only: bool = False,
-    block: int = 512,
-    bootstrap: int = 1000,
-    seed: int = 0,
-    worst: int = 0,
-    arch: str | None = None,
-    window: str | int | None = None,
-    overlap: str | int = "auto",
-    batch_size: int | None = None,
-    device: str = "auto",
-    precision: str = "auto",
-    threads: int | None = None,
+    settings: EvaluateSettings | None = None,
     progress: Progress = automatic,
 ) -> EvaluationReport:
     """Compare a network, a class map or polygons with labels: pixels, boundaries and objects.
 
-    Four things can be asked, and none of them holds more than some strips or tiles in memory:
+    Memory holds some rows of a map, or some tiles. There are four kinds of evaluation:
 
-    - a checkpoint and a tile set: the tiles of one split, as they lie on disk;
-    - a checkpoint, scenes and labels: the very maps that ``predict`` makes of the scenes by default;
-    - a class raster and labels, whose classes are those of the same name; the values of both where none has names;
-    - polygons and labels: on the grid of the labels where they are a class raster; on a grid of ``gsd`` where both are
-      polygons; without it their objects are matched exactly, and there are no pixels to count.
+    - a checkpoint and a tile set: the tiles of one split are scored;
+    - a checkpoint, scenes and labels: the maps that ``predict`` makes of the scenes by default are scored;
+    - a class raster and labels: classes of the same name are compared, or values if neither has names;
+    - polygons and labels: they are compared on the grid of the labels if those are a class raster, or on a grid of
+      ``gsd``; without ``gsd``, objects are matched exactly, and there are no pixels to count.
 
-    Objects are the features where labels or map are polygons, else connected pixels of one class (four neighbours).
-    They match one to one, where their IoU is over 0.5.
+    Objects are the features if labels or map are polygons, else connected pixels of one class (four neighbours). They
+    match one to one if their IoU is over 0.5.
 
-    Class field, class map, unlabelled values and what lies outside of polygons are those of the labels that the network
-    was trained on, which checkpoints and their maps remember, as far as nothing else is said here.
+    Checkpoints and their maps remember class field, class map, unlabelled values and ``outside`` of the labels that the
+    network was trained on. Settings that are given replace them.
 
-    Only the ground counts that the map speaks of: the scene or raster; for polygons the footprint of the maps that they
-    came from, which satseg keeps in GeoPackages and GeoParquet, else the area of interest, else their bounding box,
-    which is said. Objects beyond its edge, or that of a tile, the labelled area or the area of interest, do not count;
-    those that the edge cuts count by their part inside. What no label speaks of is ignored, and counted.
+    Only the ground that the map covers is scored: the extent of a scene or raster; for polygons the footprint of their
+    maps, which satseg stores in GeoPackages and GeoParquet, else the area of interest, else their bounding box, with a
+    warning. Objects outside of it, of a tile, of the labelled area or of the area of interest are not counted; objects
+    that cross the edge are compared by their part inside. Unlabelled pixels are ignored and counted.
 
     Args:
-        subject: Checkpoint, folder of a training run (its best checkpoint), class raster, or polygons; None where
+        subject: Checkpoint, folder of a training run (its best checkpoint), class raster, or polygons. None if
             ``pairs`` names class rasters.
-        data: One folder of a tile set; if empty, that of the run in whose folder the checkpoint lies, else ``tiles``;
-            with ``labels``, one or more scenes. Empty for a map. As
-            ``subject`` and ``labels``, rasters may be open datasets of rasterio, or :class:`~satseg.SceneSource`.
-        labels: Vector features in any CRS, or a class raster on any grid; several lie over each other, the last on top.
-        pairs: Scenes for a checkpoint, or class rasters, and the labels of each: two folders whose files are named
-            alike, two patterns, or a table, as ``tile`` takes them. Of a table that names splits, ``split`` is scored.
-        class_field: Attribute that names the class of each feature; without it all features are one class. Polygons
-            that are evaluated may have it in the attribute ``class_name``, where satseg writes it.
-        class_map: Class by value, as ``tile`` takes it: ``residential=building,1=water,#ff0000=road``, a CSV file or a
-            dictionary. It is applied to
-            the labels, and to maps: to the values of a raster that does not name them, else to names.
-        where: Condition in SQL that features of the labels must meet.
-        unlabelled: Values of class rasters that are labels which mean that nobody looked there.
-        labelled_area: Vector file, in any CRS, of the polygons outside of which nothing is known.
-        outside: What lies outside of all polygons of the labels: ``background``, or ``ignore`` where nothing is known
-            there; None is ``background``.
-        aoi: Vector file, in any CRS, of the polygons in which to score. Scenes that lie outside are passed over.
-        bands: Bands of scenes that the network is shown, by number from 1 or by name; None finds those of the
-            training.
-        split: Split of the tile set.
-        rank: Write loss, accuracy and IoU of every tile, whatever its split, into the index of the tile set.
-        gsd: Ground size of a pixel, such as ``0.5m``, ``50cm`` or a number of metres, of the grid on which polygons are
-            compared with polygons.
-        boundary_tolerance: How far apart two boundaries may lie and still match: ``2px``, ``0.5m``, a number of metres,
-            or per cent (``0.75%``) of the diagonal of a tile or block.
-        boundary_width: Width of the bands of the boundary IoU, likewise.
-        pixels_only: Measure neither boundaries nor objects.
-        block: Side in pixels of the blocks in which scenes are scored.
-        bootstrap: Replicates for confidence intervals, which resample blocks of scenes, or of the tile set; 0 for none.
-        seed: Number that these follow from.
-        worst: How many of the worst tiles or blocks to name.
-        arch: ``path/to/file.py:function`` of a checkpoint that was trained with such a network; this runs the file.
-        window: Side of the windows of scenes, in pixels of the training, as ``predict`` takes it: None is 512, or the
-            training tiles' for networks with global context.
-        overlap: Pixels of scenes over which neighbouring windows are blended, as ``predict`` takes it: ``auto`` is what
-            the network sees around a pixel, at most 0.139 of the window.
-        batch_size: Tiles or windows per forward pass; None is 4 tiles, or as many windows as ``predict`` takes.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
-        precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
-        threads: Processor threads; None is all that the process may use.
-        progress: Told how far it is.
+        data: For a checkpoint, the folder of a tile set (default: that of its run, else ``tiles``), or scenes if there
+            are ``labels``. Rasters may be open datasets of rasterio, or :class:`satseg.SceneSource`; so may
+            ``subject`` and ``labels``.
+        labels: Vector features in any CRS, or class rasters on any grid; later ones lie on top.
+        pairs: Scenes for a checkpoint, or class rasters, with the labels of each: two folders with equal file names,
+            two patterns, or a table, as in :func:`satseg.tile`. Of a table with splits, ``split`` is scored.
+        settings: What labels mean, what is measured, and how the network runs.
+        progress: Called as pixels or tiles are scored.
 
     Returns:
-        The report, over all labelled pixels: those for which the map has no class are missed, and counted, but for
-        those that are background only because no polygon of the labels lies there.
+        The report on all labelled pixels. Labelled pixels for which the map has no class are counted as missed, unless
+        they are background only because no polygon of the labels lies there.
 
     Raises:
         ArchitectureError: The file that ``arch`` names does not build a network.
@@ -140,139 +84,134 @@ def evaluate(
         TileError: The tile set cannot be read, or the split is empty.
         SceneError: A raster cannot be read.
         AreaError: The area of interest cannot be used, or the map lies outside of it.
-        LabelError: The labels cannot be read; labels and map have no class in common, or one of them has no names for
-            its values; or no pixel is labelled where the map lies.
+        LabelError: The labels cannot be read, labels and map have no class in common, one of them has no names for its
+            values, or no pixel is labelled where the map lies.
         OutputError: The index of the tile set cannot be written.
         UsageError: Arguments contradict each other.
     """
-    measures = Measures(boundary_tolerance, boundary_width, pixels_only, block, bootstrap, seed, worst)
+    settings = settings or EvaluateSettings()
     subject, data = None if subject is None else path(subject, "subject"), paths(data, "data")
-    files, class_map = None if labels is None else paths(labels, "labels") or None, read_again(class_map)
-    labelled_area = None if labelled_area is None else path(labelled_area, "labelled_area")
-    aoi, unlabelled = None if aoi is None else path(aoi, "aoi"), whole_numbers(unlabelled, "unlabelled")
-    bands = None if bands is None else band_names(bands)
-    resolution = None if gsd is None else parse_resolution(gsd, "gsd")
+    files = None if labels is None else paths(labels, "labels") or None
     if subject is not None:
         require_subject(subject)
     checkpoint = None if subject is None else _checkpoint_of(Path(subject))
-    if rank and (checkpoint is None or files is not None or pairs is not None):
-        raise UsageError("Tiles are ranked by a checkpoint: give one, and a tile set instead of labels.")
-    found = None if pairs is None else pairs_to_score(paths(pairs, "pairs"), split)
+    if settings.rank and (checkpoint is None or files is not None or pairs is not None):
+        raise UsageError("`rank` scores tiles with a checkpoint: pass one, and a tile set instead of labels.")
+    found = None if pairs is None else pairs_to_score(paths(pairs, "pairs"), settings.split)
     _refuse_beside_pairs(subject, checkpoint, data, files, pairs)
-    if subject is None and found is None:
-        raise UsageError(
-            "There is nothing to score.",
-            hint="Name a checkpoint, a run, a class raster or polygons; or maps: --pairs.",
-        )
-    if checkpoint is None and found is None and (data or files is None):
-        raise UsageError(
-            f"{subject} is no checkpoint; a map is compared with labels, and with nothing else.",
-            hint="Name them: satseg evaluate classes.tif --labels FILE",
-        )
-    if files is None and found is None:
-        _refuse_without_labels(
-            class_field=class_field,
-            class_map=class_map,
-            where=where,
-            unlabelled=unlabelled or None,
-            labelled_area=labelled_area,
-            outside=outside,
-            aoi=aoi,
-        )
-    if bands is not None and (checkpoint is None or (files is None and found is None)):
-        raise UsageError("--bands is for scenes that a network is shown.")
-    reading, named = None, files if found is None else labels_of(found)
-    if named is not None:
-        reading = LabelReading(named, class_field, class_map, where, unlabelled, labelled_area, outside)
+    _check_complete(subject, checkpoint, data, files, found is not None)
+    named = files if found is None else labels_of(found)
+    _refuse_unused(settings, has_labels=named is not None, has_network=checkpoint is not None)
+    reading = None if named is None else LabelReading(named, settings)
+    measures = Measures(settings)
     with gdal_environment():
-        area = None if aoi is None else AreaOfInterest.read(aoi)
+        area = None if settings.aoi is None else AreaOfInterest.read(settings.aoi)
         if checkpoint is None:
             assert reading is not None
             if found is not None:
-                with _said_to_be_maps():
+                with _explaining_pairs():
                     return compare_rasters([pair.scene for pair in found], reading, area, measures, progress)
             assert subject is not None
-            return _evaluate_map(subject, reading, resolution, area, measures, progress)
-        if gsd is not None:
-            raise UsageError("--gsd is for polygons that are compared with polygons.")
+            return _evaluate_map(subject, reading, settings.resolution, area, measures, progress)
         if reading is None and not data:
             data = _own_tiles(checkpoint)
-        # Torch is slow to import and large, and maps need none of it.
+        # Imported here because maps do not need torch, which is slow to import.
         from satseg.prediction.settings import PredictionSettings
         from satseg.workflows.score_network import NetworkScoring
 
-        settings = PredictionSettings(
-            window=window,
-            overlap=overlap,
-            batch_size=batch_size,
-            device=device,
-            precision=precision,
-            threads=threads,
-            bands=bands,
+        prediction = PredictionSettings(
+            window=settings.window,
+            overlap=settings.overlap,
+            batch_size=settings.batch_size,
+            device=settings.device,
+            precision=settings.precision,
+            threads=settings.threads,
+            bands=settings.bands,
         )
-        scoring = NetworkScoring.open(checkpoint, arch, settings, measures)
+        scoring = NetworkScoring.open(checkpoint, settings.arch, prediction, measures)
         if reading is None:
-            return scoring.score_tiles(data, split, rank=rank, progress=progress)
+            return scoring.score_tiles(data, settings.split, rank=settings.rank, progress=progress)
         scenes = data if found is None else [pair.scene for pair in found]
         return scoring.score_scenes(scenes, reading, area, progress=progress)
 
 
-def require_miou(found: EvaluationReport, least: float) -> None:
-    """Refuse a report whose mean IoU is below a limit.
+def require_miou(report: EvaluationReport, minimum: float) -> None:
+    """Refuse a report whose mean IoU is below a minimum.
 
     Raises:
-        ScoreError: It is, or there was nothing to compare.
+        ScoreError: It is below, or no pixel was compared.
     """
-    if not found.mean_iou >= least:
-        what = f"is {found.mean_iou:.4f}" if found.pixels else "is undefined, since no pixel was compared"
-        raise ScoreError(f"The mean IoU {what}; at least {least:g} was asked for.")
+    if not report.mean_iou >= minimum:
+        what = f"is {report.mean_iou:.4f}" if report.pixels else "is undefined, because no pixel was compared"
+        raise ScoreError(f"The mean IoU {what}; `min_miou` requires at least {minimum:g}.")
 
 
 @contextmanager
-def _said_to_be_maps() -> Iterator[None]:
-    """Say how a network is scored where pairs of scenes come without one."""
+def _explaining_pairs() -> Iterator[None]:
+    """Add a hint to errors about pairs of scenes without a network, which are taken for class rasters."""
     try:
         yield
     except ClassRasterError as error:
-        error.hint = " ".join(filter(None, [error.hint, "A network on scenes: satseg evaluate RUN --pairs ..."]))
+        network = "To score a network on scenes, name it first: `satseg.evaluate('RUN', pairs=['SCENES', 'LABELS'])`"
+        error.hint = " ".join(filter(None, [error.hint, network]))
         raise
 
 
 def _refuse_beside_pairs(
     subject: str | None, checkpoint: Path | None, data: Sequence[str], labels: Sequence[str] | None, pairs: Paths | None
 ) -> None:
-    """Refuse what goes not with pairs: other scenes, other labels, and anything to be scored but a network."""
+    """Refuse other scenes, other labels and other subjects than a network together with pairs."""
     if pairs is None:
         return
     if labels is not None:
-        raise UsageError("--pairs and --scene-list name the labels of each scene; --labels does not go with them.")
+        raise UsageError("`labels` and `pairs` exclude each other: pairs name the labels of each scene.")
     if data:
-        raise _named_twice(data[0])
+        raise UsageError(
+            f"{data[0]} and `pairs` exclude each other: pairs name all scenes or maps.",
+            hint="Leave out the files. A network is scored by `satseg.evaluate('RUN', pairs=['SCENES', 'LABELS'])`, "
+            "maps by `satseg.evaluate(pairs=['MAPS', 'LABELS'])`",
+        )
     if subject is not None and checkpoint is None:
         raise UsageError(
-            f"{subject} is no checkpoint; --pairs compares a network, or maps by themselves, with the labels of each.",
-            hint="Drop it, where the pairs are of maps and labels.",
+            f"{subject} is not a checkpoint; `pairs` compares a network, or maps, with the labels of each.",
+            hint="Leave it out if the pairs are of maps and labels.",
         )
 
 
-def _named_twice(scene: str) -> UsageError:
-    """Return the error of a scene or map that is named beside pairs."""
-    return UsageError(
-        f"{scene} is named beside --pairs or --scene-list, which name all scenes and maps themselves.",
-        hint="Drop the files: satseg evaluate RUN --pairs ... scores a network, satseg evaluate --pairs ... maps.",
-    )
+def _check_complete(
+    subject: str | None, checkpoint: Path | None, data: Sequence[str], labels: Sequence[str] | None, paired: bool
+) -> None:
+    """Check that there is something to score, and labels for a map."""
+    if subject is None and not paired:
+        raise UsageError(
+            "There is nothing to score.",
+            hint="Name a checkpoint, a run, a class raster or polygons; or maps and their labels with `pairs`.",
+        )
+    if checkpoint is None and not paired and (data or labels is None):
+        raise UsageError(
+            f"{subject} is not a checkpoint; a map is compared with `labels` only.",
+            hint="Name the labels: `satseg.evaluate('classes.tif', labels='FILE')`",
+        )
 
 
-def _refuse_without_labels(**given: object) -> None:
-    """Refuse options that say something of labels, or of where maps are scored, for tiles, which hold their labels."""
-    for name, value in given.items():
-        if value is not None:
-            option = name.replace("_", "-")
-            raise UsageError(f"--{option} goes with --labels.", hint=_TILES_HAVE_LABELS)
+def _refuse_unused(settings: EvaluateSettings, *, has_labels: bool, has_network: bool) -> None:
+    """Refuse settings that would have no effect."""
+    given = [name for name in settings.given if getattr(settings, name) not in (None, ())]
+    if not has_labels:
+        for name in (*(option.name for option in options_of(LabelSettings)), "aoi"):
+            if name in given:
+                raise UsageError(
+                    f"`{name}` needs `labels`.",
+                    hint="Tiles contain their labels; scenes, maps and polygons are compared with files of labels.",
+                )
+    if "bands" in given and not (has_network and has_labels):
+        raise UsageError("`bands` needs a checkpoint and scenes.")
+    if "gsd" in given and has_network:
+        raise UsageError(_GSD_NEEDS_POLYGONS)
 
 
 def _checkpoint_of(subject: Path) -> Path | None:
-    """Return the checkpoint that is meant; None where it must be a map."""
+    """Return the checkpoint of a subject; None if it must be a map."""
     if subject.suffix == ".safetensors":
         return subject
     run = Run(subject)
@@ -280,19 +219,19 @@ def _checkpoint_of(subject: Path) -> Path | None:
 
 
 def _own_tiles(checkpoint: Path) -> list[str]:
-    """Return the tiles that the run of a checkpoint was trained on; none where it lies in no run.
+    """Return the tiles that the run of a checkpoint was trained on; empty if it is not in a run.
 
-    Other tiles of the same classes may hold as test ground what this run was trained on.
+    The test tiles of another tile set could be among the training tiles of this run.
     """
     tiles = Run(checkpoint.parent).tile_set
     if tiles is None:
         return []
     if not tiles.is_dir():
         raise TileError(
-            f"{checkpoint.parent} was trained on the tiles {tiles}, which are not there.",
-            hint=f"Name the tile set to score: satseg evaluate {checkpoint.parent} TILES",
+            f"{checkpoint.parent} was trained on the tiles {tiles}, which do not exist any more.",
+            hint=f"Name the tile set to score: `satseg.evaluate({str(checkpoint.parent)!r}, 'TILES')`",
         )
-    log.info("Scored on the tiles of its run: %s.", tiles)
+    log.info("Scoring the tiles of the run: %s.", tiles)
     return [str(tiles)]
 
 
@@ -307,18 +246,18 @@ def _evaluate_map(
     if not is_raster(subject) and _is_vector(subject):
         if len(labels.path) > 1:
             raise UsageError(
-                f"Polygons are compared with one file of labels; {len(labels.path)} were given.",
-                hint="Merge them into one layer, or score the map that the polygons came from.",
+                f"Polygons are compared with a single file of labels; {len(labels.path)} were given.",
+                hint="Merge them into one layer, or score the map of the polygons.",
             )
         return compare_polygons(subject, labels, gsd, aoi, measures, progress)
     if gsd is not None:
-        raise UsageError("--gsd is for polygons that are compared with polygons.")
+        raise UsageError(_GSD_NEEDS_POLYGONS)
     return compare_rasters([subject], labels, aoi, measures, progress)
 
 
-def _is_vector(path: str) -> bool:
+def _is_vector(name: str) -> bool:
     try:
-        VectorLayer.open(path)
+        VectorLayer.open(name)
     except LabelError:
         return False
     return True

@@ -1,4 +1,4 @@
-"""How ``evaluate`` reads labels: as users say, else like those that a network was trained on."""
+"""Labels of an evaluation: read by the settings that are given, else like those that a network was trained on."""
 
 from __future__ import annotations
 
@@ -8,52 +8,43 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from satseg.classes import BACKGROUND
 from satseg.errors import LabelError, printable
 from satseg.geo.vector_layer import VectorLayer
-from satseg.labels.class_lists import ClassMapSource, read_class_map
+from satseg.labels.class_lists import read_class_map
 from satseg.labels.class_map import ClassMap
 from satseg.labels.class_values import ClassValues
 from satseg.labels.label_files import open_labels
 from satseg.labels.label_meaning import LabelMeaning
 from satseg.labels.labels import LabelSource
 from satseg.labels.raster_labels import is_raster
+from satseg.labels.settings import LabelSettings
 
 log = logging.getLogger("satseg")
 
 
 @dataclass(frozen=True)
 class LabelReading:
-    """How labels are read.
+    """Labels and how they are read.
 
     Args:
         path: Vector features or class rasters, later ones on top; or those of each scene, by its name.
-        class_field: Attribute that names the class of each feature; None puts all of them into one.
-        class_map: Class by value, as text, file or dictionary; None makes a class of each value.
-        where: Condition in SQL that features must meet.
-        unlabelled: Values of class rasters that mean that nobody looked there.
-        labelled_area: Vector file of the polygons outside of which nothing is known.
-        outside: What lies outside of all polygons: ``background`` or ``ignore``; None is ``background``.
-        remembered: The class map as text, where it is that of a network or map.
+        settings: What they mean.
+        remembered: The class map as text, if it is that of a network or map.
     """
 
     path: Sequence[str] | Mapping[str, Sequence[str]]
-    class_field: str | None = None
-    class_map: ClassMapSource | None = None
-    where: str | None = None
-    unlabelled: Sequence[int] = ()
-    labelled_area: str | Path | None = None
-    outside: str | None = None
+    settings: LabelSettings
     remembered: str | None = None
 
     def like(self, meaning: LabelMeaning, source: str | Path) -> LabelReading:
-        """Return a reading like that of the labels behind a network or map, but for what the user says otherwise.
+        """Return labels that are read like those of a network or map, except for settings that are given.
 
         Args:
-            meaning: What those labels meant.
+            meaning: Meaning of the labels of the network or map.
             source: The network or map.
         """
-        wanted = {name: value for name, value in meaning.to_dict().items() if not getattr(self, name)}
+        given = [name for name in self.settings.given if getattr(self.settings, name)]
+        wanted = {name: value for name, value in meaning.to_dict().items() if name not in given}
         rasters = [is_raster(file) for file in self._files] if wanted.keys() & {"class_field", "unlabelled"} else []
         if not any(rasters):
             wanted.pop("unlabelled", None)
@@ -71,12 +62,12 @@ class LabelReading:
                 )
         if not wanted:
             return self
-        log.info("Labels are read like those behind %s: %s.", source, LabelMeaning.from_dict(wanted))
-        return replace(self, **wanted, remembered=wanted.get("class_map"))
+        log.info("Labels are read like those of %s: %s.", source, LabelMeaning.from_dict(wanted))
+        return replace(self, settings=self.settings.changed(**wanted), remembered=wanted.get("class_map"))
 
     @property
     def paired(self) -> bool:
-        """Whether each scene has labels of its own."""
+        """Whether every scene has its own labels."""
         return isinstance(self.path, Mapping)
 
     @property
@@ -91,23 +82,23 @@ class LabelReading:
         """The class map.
 
         Raises:
-            UsageError: It is none.
+            UsageError: It cannot be read.
         """
-        return read_class_map(self.class_map)
+        return read_class_map(self.settings.class_map)
 
     def open(self, beside: ClassValues | None = None) -> LabelSource:
-        """Open them, with classes of their own.
+        """Open the labels, with their own classes.
 
         Args:
-            beside: Values of a map that they are compared with, where the class map was given for both.
+            beside: Values of a map that they are compared with, if the class map was given for both.
 
         Raises:
             LabelError: They cannot be used.
-            UsageError: The class map is none.
+            UsageError: The class map cannot be read.
         """
-        mapping = self.mapping
-        if mapping is not None and self.class_field is None and not any(map(is_raster, self._files)):
-            # All features are of the class that their file is named after: a class map may speak of the map alone.
+        settings, mapping = self.settings, self.mapping
+        if mapping is not None and settings.class_field is None and not any(map(is_raster, self._files)):
+            # All features have the class that their file is named after: the class map may be for the map only.
             stems = [] if self.paired else [printable(Path(VectorLayer.open(file).path).stem) for file in self._files]
             named = any(mapping.find(stem) for stem in stems)
             mapping = mapping if named else None
@@ -116,12 +107,12 @@ class LabelReading:
         try:
             source = open_labels(
                 self.path,
-                class_field=self.class_field,
+                class_field=settings.class_field,
                 class_map=mapping,
-                where=self.where,
-                unlabelled=self.unlabelled,
-                labelled_area=self.labelled_area,
-                outside=self.outside or BACKGROUND,
+                where=settings.where,
+                unlabelled=settings.unlabelled,
+                labelled_area=settings.labelled_area,
+                outside=settings.outside,
             )
         except LabelError as error:
             if self.remembered and "Add `class_map=" in (error.hint or ""):

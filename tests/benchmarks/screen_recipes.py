@@ -20,6 +20,7 @@ from time import perf_counter
 from typing import Any
 
 from satseg import SatsegError, evaluate, tile, train
+from satseg.evaluation.settings import EvaluateSettings
 from satseg.records import as_json
 from satseg.sample import sample
 from satseg.training.settings import TrainSettings
@@ -60,7 +61,9 @@ def screen(name: str, choices: dict[str, Any], options: argparse.Namespace) -> d
         output=output,
         settings=TrainSettings(resume=True, pictures=False, threads=options.threads, **budget, **choices),
     )
-    report = evaluate(run.best, [options.tiles], split=options.split, threads=options.threads)
+    report = evaluate(
+        run.best, [options.tiles], settings=EvaluateSettings(split=options.split, threads=options.threads)
+    )
     return {
         "recipe": name,
         "choices": choices,

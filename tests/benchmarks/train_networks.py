@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 
 from satseg import benchmark, evaluate, tile, train
+from satseg.evaluation.settings import EvaluateSettings
 from satseg.training.settings import TrainSettings
 from satseg.workflows.benchmark import describe
 
@@ -29,7 +30,7 @@ ARCHS = ("bisenet", "ddrnet23slim", "deeplabv3plus", "erfnet", "unet")
 def learn(arch: str, tiles: Path, folder: Path, minutes: float) -> dict[str, object]:
     """Train a network and say how good it is."""
     run = train(tiles, output=folder / arch, settings=TrainSettings(arch=arch, minutes=minutes, pictures=False))
-    report = evaluate(run.best, [tiles], split="test")
+    report = evaluate(run.best, [tiles], settings=EvaluateSettings(split="test"))
     return {
         "arch": arch,
         "minutes": minutes,

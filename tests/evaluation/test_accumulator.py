@@ -11,6 +11,7 @@ from satseg.errors import UsageError
 from satseg.evaluation.accumulator import Place, ScoreAccumulator
 from satseg.evaluation.boundaries import Reach
 from satseg.evaluation.measures import Measures
+from satseg.evaluation.settings import MeasureSettings
 from satseg.evaluation.tally import Count, empty_tally
 from satseg.records import as_json
 
@@ -74,11 +75,11 @@ def test_without_replicates_there_are_no_intervals() -> None:
 
 
 def test_lengths_are_per_cent_of_the_diagonal_unless_said_otherwise() -> None:
-    boundaries = Measures(boundary_width="3px").boundaries(300, None)
+    boundaries = Measures(MeasureSettings(boundary_width="3px")).boundaries(300, None)
     assert boundaries is not None
     assert boundaries.tolerance == Reach(pytest.approx(0.0075 * math.hypot(300, 300)))
     assert boundaries.width == Reach(3)
-    assert Measures(pixels_only=True).boundaries(300, None) is None
+    assert Measures(MeasureSettings(pixels_only=True)).boundaries(300, None) is None
 
 
 @pytest.mark.parametrize(
@@ -86,4 +87,4 @@ def test_lengths_are_per_cent_of_the_diagonal_unless_said_otherwise() -> None:
 )
 def test_measures_that_make_no_sense_are_refused_before_any_work(values: dict) -> None:
     with pytest.raises(UsageError):
-        Measures(**values)
+        MeasureSettings(**values)

@@ -100,7 +100,9 @@ def test_an_array_of_classes_becomes_polygons_where_it_lies(tmp_path: Path) -> N
     )
     assert made.polygons == {"roof": 1}
     assert made.area_m2["roof"] == pytest.approx(400, rel=2e-3)
-    report = satseg.evaluate(source, labels=source, class_map=names, bootstrap=0, pixels_only=True)
+    report = satseg.evaluate(
+        source, labels=source, settings=satseg.EvaluateSettings(class_map=names, bootstrap=0, pixels_only=True)
+    )
     assert (report.pixels, report.mean_iou) == (2000, 1)
 
 

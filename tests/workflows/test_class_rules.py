@@ -20,6 +20,7 @@ from sklearn.metrics import jaccard_score
 from satseg import vectorize
 from satseg.classes import ClassTable
 from satseg.errors import LabelError, SceneError, UsageError
+from satseg.evaluation.settings import EvaluateSettings
 from satseg.mapfile.writer import CLASSES_TAG
 from satseg.records import EvaluationReport
 from satseg.vectorization.settings import VectorizeSettings
@@ -88,7 +89,7 @@ def test_maps_and_labels_without_a_class_in_common_are_refused(tmp_path: Path, i
     with pytest.raises(LabelError, match="has the class 'Baum', which is not among background, building, road"):
         evaluate(judged, labels=labels)
     text = "Haus=building,Baum=road,background=background"
-    assert evaluate(judged, labels=labels, class_map=text).mean_iou == 1
+    assert evaluate(judged, labels=labels, settings=EvaluateSettings(class_map=text)).mean_iou == 1
 
 
 def test_values_without_names_are_asked_about_where_the_other_side_has_names(tmp_path: Path, ids: np.ndarray) -> None:
@@ -98,7 +99,7 @@ def test_values_without_names_are_asked_about_where_the_other_side_has_names(tmp
         with pytest.raises(LabelError, match=r"bare\.tif does not name its values, 0, 1, 2; the") as caught:
             evaluate(one, labels=other)
         line = (caught.value.hint or "").rpartition("`class_map='")[2].removesuffix("'`")
-        assert evaluate(one, labels=other, class_map=line).mean_iou == 1
+        assert evaluate(one, labels=other, settings=EvaluateSettings(class_map=line)).mean_iou == 1
     assert evaluate(bare, labels=bare).mean_iou == 1
 
 
@@ -108,13 +109,16 @@ def test_the_map_of_a_network_that_learned_from_values_is_read_by_them(tmp_path:
     labels = named(tmp_path / "labels.tif", ids, "background", "building", "tree")
     with pytest.raises(LabelError, match=r"map\.tif does not name its values, 0, 1, 2; the labels have background"):
         evaluate(judged, labels=labels)
-    assert evaluate(judged, labels=labels, class_map="0=background,1=building,2=tree").mean_iou == 1
+    assert (
+        evaluate(judged, labels=labels, settings=EvaluateSettings(class_map="0=background,1=building,2=tree")).mean_iou
+        == 1
+    )
 
 
 def test_numbers_in_a_class_map_are_those_of_labels_where_the_map_has_names(tmp_path: Path, ids: np.ndarray) -> None:
     judged = named(tmp_path / "map.tif", ids, "background", "building", "tree")
     labels = write(tmp_path / "labels.tif", ids + np.uint8(1))
-    found = evaluate(judged, labels=labels, class_map="1=background,2=building,3=tree")
+    found = evaluate(judged, labels=labels, settings=EvaluateSettings(class_map="1=background,2=building,3=tree"))
     assert found.mean_iou == 1
 
 
@@ -128,7 +132,7 @@ def test_masks_of_0_and_255_are_asked_about_and_read_by_the_class_map(tmp_path: 
     with pytest.raises(SceneError, match="holds only 0 and 255; 255 may be a class"):
         vectorize(path, output=tmp_path / "out.gpkg")
     assert not (tmp_path / "out.gpkg").exists()
-    found = evaluate(path, labels=truth, class_map="0=background,255=building")
+    found = evaluate(path, labels=truth, settings=EvaluateSettings(class_map="0=background,255=building"))
     assert ious(found)["building"] == 100 / 500
     summary = vectorize(
         path, output=tmp_path / "out.gpkg", settings=VectorizeSettings(class_map="0=background,255=building")
@@ -148,8 +152,12 @@ def test_the_one_class_of_polygons_is_that_of_a_mask_of_0_and_1(tmp_path: Path) 
     assert ious(evaluate(judged, labels=truth)) == {"background": 1, "roofs": 1}
     two = roofs(tmp_path / "two.gpkg", (2, 2, 8, 6), (12, 2, 18, 6), kind=["lake", "roof"])
     with pytest.raises(LabelError, match="does not name its values, 0, 1; the labels have background, lake, roof"):
-        evaluate(judged, labels=two, class_field="kind")
-    found = evaluate(judged, labels=two, class_field="kind", class_map="0=background,1=roof,lake=background")
+        evaluate(judged, labels=two, settings=EvaluateSettings(class_field="kind"))
+    found = evaluate(
+        judged,
+        labels=two,
+        settings=EvaluateSettings(class_field="kind", class_map="0=background,1=roof,lake=background"),
+    )
     assert ious(found)["roof"] == 0
 
 
@@ -158,8 +166,8 @@ def test_colours_are_compared_and_traced_by_the_class_map(tmp_path: Path, ids: n
     painted = write(tmp_path / "painted.tif", palette[ids].transpose(2, 0, 1))
     judged = named(tmp_path / "map.tif", ids, "background", "building", "water")
     text = "#000000=background,#ff0000=building,#0000ff=water"
-    assert evaluate(painted, labels=judged, class_map=text).mean_iou == 1
-    assert evaluate(judged, labels=painted, class_map=text).mean_iou == 1
+    assert evaluate(painted, labels=judged, settings=EvaluateSettings(class_map=text)).mean_iou == 1
+    assert evaluate(judged, labels=painted, settings=EvaluateSettings(class_map=text)).mean_iou == 1
     with pytest.raises(SceneError, match="holds colours") as caught:
         vectorize(painted, output=tmp_path / "out.gpkg")
     assert "#ff0000=NAME" in (caught.value.hint or "")
@@ -236,7 +244,7 @@ def test_background_where_no_polygon_lies_is_not_missed(tmp_path: Path, explicit
     found = evaluate(
         named(tmp_path / "map.tif", judged, "background", "roof"),
         labels=roofs(tmp_path / "roofs.gpkg", *boxes, kind=kinds),
-        class_field="kind",
+        settings=EvaluateSettings(class_field="kind"),
     )
     said = 6 * 10 if explicit else 0  # background that somebody drew
     assert (found.left_out, found.pixels) == (6 * 4 + said, 18 * 30)
@@ -252,7 +260,7 @@ def test_nodata_of_a_mask_may_be_its_background(tmp_path: Path) -> None:
     with pytest.raises(LabelError, match="holds only 1, and 0 as nodata") as caught:
         evaluate(judged, labels=truth)
     assert "0=background,1=NAME" in (caught.value.hint or "")
-    found = evaluate(judged, labels=truth, class_map="0=background,1=roofs")
+    found = evaluate(judged, labels=truth, settings=EvaluateSettings(class_map="0=background,1=roofs"))
     assert (ious(found)["roofs"], found.left_out) == (0.5, 0)
     assert vectorize(judged, output=tmp_path / "out.gpkg").polygons == {"class 1": 1}  # nodata is none either way
 
@@ -264,7 +272,9 @@ def test_names_that_differ_in_capitals_are_asked_about_with_the_line_to_type(tmp
         evaluate(judged, labels=labels)
     line = "Background=background,Building=building,Shrub=NAME"
     assert line in (caught.value.hint or "")
-    assert evaluate(judged, labels=labels, class_map=line.replace("NAME", "tree")).mean_iou == 1
+    assert (
+        evaluate(judged, labels=labels, settings=EvaluateSettings(class_map=line.replace("NAME", "tree"))).mean_iou == 1
+    )
 
 
 @pytest.mark.parametrize("side", ["map", "labels"])
@@ -279,9 +289,13 @@ def test_nodata_that_a_raster_itself_calls_background_is_asked_about(
         evaluate(paths["map"], labels=paths["labels"])
     text = "background=background,building=building,tree=tree"
     assert text in (caught.value.hint or "")
-    found = evaluate(paths["map"], labels=paths["labels"], class_map=text)
+    found = evaluate(paths["map"], labels=paths["labels"], settings=EvaluateSettings(class_map=text))
     assert (found.pixels, found.mean_iou) == (ids.size, 1)
-    found = evaluate(paths["map"], labels=paths["labels"], class_map=text.replace("=background", "=ignore"))
+    found = evaluate(
+        paths["map"],
+        labels=paths["labels"],
+        settings=EvaluateSettings(class_map=text.replace("=background", "=ignore")),
+    )
     assert found.pixels == np.count_nonzero(ids)
 
 
@@ -292,7 +306,7 @@ def test_a_map_without_features_has_a_recall_of_0(tmp_path: Path, gsd: str | Non
     empty = tmp_path / f"empty.{suffix}"
     nothing = write(tmp_path / "nothing.tif", np.full((8, 20), 255, dtype=np.uint8), nodata=255)  # both lie in it
     vectorize(nothing, output=empty)
-    found = evaluate(empty, labels=truth, gsd=gsd)
+    found = evaluate(empty, labels=truth, settings=EvaluateSettings(gsd=gsd))
     entry = found.classes[1]
     assert (entry.object_recall, entry.label_objects, entry.map_objects) == (0, 2, 0)
     assert (found.object_f1, math.isnan(entry.object_precision)) == (0, True)
@@ -303,7 +317,10 @@ def test_a_map_without_features_has_a_recall_of_0(tmp_path: Path, gsd: str | Non
 def test_polygons_with_a_class_that_the_labels_lack_are_compared_all_the_same(tmp_path: Path) -> None:
     truth = roofs(tmp_path / "truth.gpkg", (2, 2, 8, 6), kind=["roof"])
     judged = roofs(tmp_path / "map.gpkg", (2, 2, 8, 6), (12, 2, 18, 6), kind=["roof", "pond"])
-    found = {entry.name: entry for entry in evaluate(judged, labels=truth, class_field="kind").classes}
+    found = {
+        entry.name: entry
+        for entry in evaluate(judged, labels=truth, settings=EvaluateSettings(class_field="kind")).classes
+    }
     assert (found["roof"].object_f1, found["pond"].map_objects, found["pond"].object_f1) == (1, 1, 0)
 
 
@@ -326,10 +343,10 @@ def test_names_of_a_class_map_that_neither_labels_nor_map_have_are_told(
     judged = named(tmp_path / "map.tif", ids, "bare", "barley", "wheat")
     labels = named(tmp_path / "labels.tif", ids, "bare", "Varbyg", "wheat")
     text = "Vårbyg=barley,bare=bare,Rug=rye,Varbyg=barley,wheat=wheat"
-    evaluate(judged, labels=labels, class_map=text)
+    evaluate(judged, labels=labels, settings=EvaluateSettings(class_map=text))
     unmet = f"{labels} and {judged} has none of these values of `class_map`"
     assert f"{unmet}: 'Vårbyg', 'Rug'. The class remains empty: rye." in caplog.messages
-    evaluate(judged, labels=labels, class_map="Vårbyg=barley,*=bare")
+    evaluate(judged, labels=labels, settings=EvaluateSettings(class_map="Vårbyg=barley,*=bare"))
     assert f"{labels} and {judged} has none of these values of `class_map`: 'Vårbyg' (did you mean" in caplog.text
 
 

@@ -32,6 +32,7 @@ from satseg.cli.console import ConsoleOutput
 from satseg.cli.evaluate import report_tables
 from satseg.errors import CheckpointError, LabelError, SceneError, TileError, UsageError
 from satseg.evaluation.confusion import ConfusionMatrix, score
+from satseg.evaluation.settings import EvaluateSettings
 from satseg.inference.network import Network, has_global_context
 from satseg.labels.label_files import open_labels
 from satseg.prediction.settings import PredictionSettings
@@ -66,10 +67,10 @@ def test_a_run_is_scored_on_its_own_tiles_though_others_lie_beside_it(
         image.unlink()  # scoring these would fail
     monkeypatch.chdir(tmp_path)
     caplog.set_level("INFO", "satseg")
-    named = evaluate(run, [bright_tiles], threads=1, pixels_only=True)
+    named = evaluate(run, [bright_tiles], settings=EvaluateSettings(threads=1, pixels_only=True))
     assert not caplog.messages
     for subject in (run, run / "best.safetensors"):
-        assert evaluate(subject, threads=1, pixels_only=True) == named
+        assert evaluate(subject, settings=EvaluateSettings(threads=1, pixels_only=True)) == named
     assert caplog.messages.count(f"Scored on the tiles of its run: {bright_tiles}.") == 2
 
 
@@ -83,11 +84,11 @@ def test_a_run_whose_tiles_are_gone_is_not_scored_on_others(
     shutil.copytree(bright_tiles, tmp_path / "tiles")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(TileError, match="gone, which are not there"):
-        evaluate(moved, threads=1)
+        evaluate(moved, settings=EvaluateSettings(threads=1))
 
 
 def test_a_checkpoint_on_the_val_split_scores_as_it_did_in_training(run: Path, bright_tiles: Path) -> None:
-    report = evaluate(run / "best.safetensors", [bright_tiles], split="val", threads=1)
+    report = evaluate(run / "best.safetensors", [bright_tiles], settings=EvaluateSettings(split="val", threads=1))
     assert report.mean_iou == pytest.approx(
         Checkpoint.load(run / "best.safetensors").card.metrics["mean_iou"], abs=0.01
     )
@@ -95,7 +96,7 @@ def test_a_checkpoint_on_the_val_split_scores_as_it_did_in_training(run: Path, b
 
 
 def test_the_test_split_holds_all_of_its_labelled_pixels(run: Path, bright_tiles: Path) -> None:
-    report = evaluate(run, [bright_tiles], threads=1)
+    report = evaluate(run, [bright_tiles], settings=EvaluateSettings(threads=1))
     assert report.pixels == sum(sum(tile.pixels) for tile in TileSet.open(bright_tiles).tiles("test"))
 
 
@@ -104,7 +105,9 @@ def test_a_scene_scores_as_the_map_that_predict_makes_of_it(run: Path, bright_sc
     settings = PredictionSettings(window=128, overlap=16, threads=1)
     predict(bright_scene, model=run / "best.safetensors", output=[classes], settings=settings)
     by_map = evaluate(classes, labels=labels)
-    by_network = evaluate(run, [bright_scene], labels=labels, window=128, overlap=16, threads=1)
+    by_network = evaluate(
+        run, [bright_scene], labels=labels, settings=EvaluateSettings(window=128, overlap=16, threads=1)
+    )
     assert by_map == by_network
     assert by_map.pixels == 256 * 384 - 40 * 40
 
@@ -124,7 +127,12 @@ def test_a_scene_scores_as_its_map_without_any_settings(
     summary = predict(bright_scene, model=tmp_path / "m.safetensors", output=tmp_path / "map.tif")
     assert summary is not None
     assert summary.plan.window[0] == best.card.tile_size / coarser
-    report = evaluate(tmp_path / "m.safetensors", [bright_scene], labels=tmp_path / "map.tif", pixels_only=True)
+    report = evaluate(
+        tmp_path / "m.safetensors",
+        [bright_scene],
+        labels=tmp_path / "map.tif",
+        settings=EvaluateSettings(pixels_only=True),
+    )
     assert report.global_accuracy == 1
     found = [summary.pixels[entry.name] for entry in best.card.classes]
     assert min(found) > 100
@@ -148,7 +156,9 @@ def test_a_scene_and_its_map_score_alike_where_neither_has_pixels(
     predict(bright_scene, model=model, output=[tmp_path / "map.tif"], settings=settings)
     labels = tmp_path / "roofs.gpkg"
     by_map = evaluate(tmp_path / "map.tif", labels=labels)
-    by_network = evaluate(model, [bright_scene], labels=labels, window=128, overlap=16, threads=1)
+    by_network = evaluate(
+        model, [bright_scene], labels=labels, settings=EvaluateSettings(window=128, overlap=16, threads=1)
+    )
     assert by_map == by_network
     assert (by_map.left_out, by_map.pixels) == (10 * 10, 256 * 384 - 40 * 40)
 
@@ -199,12 +209,12 @@ def test_tiles_with_other_classes_or_bands_are_refused(run: Path, bright_scene: 
     labels = write_map(tmp_path / "three.tif", bright_scene, three.astype(np.uint8))
     tile([bright_scene], labels=labels, output=tmp_path / "classes", settings=TileSettings(size=64, overlap=0))
     with pytest.raises(CheckpointError, match="knows the classes"):
-        evaluate(run, [tmp_path / "classes"], threads=1)
+        evaluate(run, [tmp_path / "classes"], settings=EvaluateSettings(threads=1))
     labels = bright_scene.parent / "labels.tif"
     one_band = write_map(tmp_path / "one.tif", bright_scene, three.astype(np.uint16))
     tile([one_band], labels=labels, output=tmp_path / "bands", settings=TileSettings(size=64, overlap=0))
     with pytest.raises(CheckpointError, match="1 band"):
-        evaluate(run, [tmp_path / "bands"], threads=1)
+        evaluate(run, [tmp_path / "bands"], settings=EvaluateSettings(threads=1))
 
 
 def test_an_empty_split_is_named_with_the_counts_of_the_others(run: Path, bright_scene: Path, tmp_path: Path) -> None:
@@ -216,7 +226,7 @@ def test_an_empty_split_is_named_with_the_counts_of_the_others(run: Path, bright
         settings=TileSettings(size=64, overlap=0, split=(0.8, 0.2, 0)),
     )
     with pytest.raises(TileError, match="split test") as caught:
-        evaluate(run, [tmp_path / "tiles"], threads=1)
+        evaluate(run, [tmp_path / "tiles"], settings=EvaluateSettings(threads=1))
     hint = caught.value.hint or ""
     counts = {split: len(TileSet.open(tmp_path / "tiles").tiles(split)) for split in ("train", "val")}
     assert hint.startswith(f"Choose another `split`: train ({counts['train']} tiles), val ({counts['val']} ")
@@ -225,12 +235,12 @@ def test_an_empty_split_is_named_with_the_counts_of_the_others(run: Path, bright
 @pytest.mark.parametrize("more", [{}, {"data": ["scene.tif"], "labels": "labels.tif"}])
 def test_a_class_raster_takes_labels_and_no_data(bright_scene: Path, more: dict[str, object]) -> None:
     with pytest.raises(UsageError, match="no checkpoint"):
-        evaluate(bright_scene, **more)  # type: ignore[arg-type]
+        evaluate(bright_scene, settings=EvaluateSettings(**more))  # type: ignore[arg-type]
 
 
 def test_scenes_are_required_with_labels(run: Path, bright_scene: Path) -> None:
     with pytest.raises(UsageError, match="no scene"):
-        evaluate(run, labels=bright_scene.parent / "labels.tif", threads=1)
+        evaluate(run, labels=bright_scene.parent / "labels.tif", settings=EvaluateSettings(threads=1))
 
 
 def test_a_scene_with_two_bands_is_no_class_raster(bright_scene: Path) -> None:
@@ -256,7 +266,7 @@ def test_ranking_writes_the_scores_of_every_tile_into_the_index_and_keeps_what_u
     index["remark"] = [f"seen {i}" for i in range(len(index))]
     index.loc[3, "weight"] = 2.5
     index.to_parquet(tiles / "index.parquet")
-    report = evaluate(run, [tiles], rank=True, worst=100, threads=1)
+    report = evaluate(run, [tiles], settings=EvaluateSettings(rank=True, worst=100, threads=1))
     ranked = geopandas.read_parquet(tiles / "index.parquet")
     assert ranked[index.columns].equals(index)
     assert ranked.crs == index.crs
@@ -267,13 +277,13 @@ def test_ranking_writes_the_scores_of_every_tile_into_the_index_and_keeps_what_u
         row = test.loc[place.name]
         assert (row["mean_iou"], row["accuracy"], row["loss"]) == (place.mean_iou, place.accuracy, place.loss)
         assert tuple(row[[c for c in ranked if c.startswith("iou_")]]) == place.iou
-    assert report == evaluate(run, [tiles], worst=100, threads=1)
+    assert report == evaluate(run, [tiles], settings=EvaluateSettings(worst=100, threads=1))
 
 
 def test_the_loss_of_a_tile_is_its_cross_entropy(run: Path, bright_tiles: Path) -> None:
     checkpoint = Checkpoint.load(run / "best.safetensors")
     network = Network.from_checkpoint(checkpoint, device=torch.device("cpu"), precision="32-true")
-    (worst,) = evaluate(run, [bright_tiles], worst=1, precision="fp32", threads=1).worst
+    (worst,) = evaluate(run, [bright_tiles], settings=EvaluateSettings(worst=1, precision="fp32", threads=1)).worst
     tile = next(t for t in TileSet.open(bright_tiles).tiles("test") if t.name == worst.name)
     bands, labels, valid = tile.read()
     probabilities = network.probabilities(bands[None], valid[None])
@@ -285,7 +295,7 @@ def test_the_loss_of_a_tile_is_its_cross_entropy(run: Path, bright_tiles: Path) 
 def test_ranking_needs_a_checkpoint_and_tiles(bright_scene: Path) -> None:
     labels = bright_scene.parent / "labels.tif"
     with pytest.raises(UsageError, match="ranked"):
-        evaluate(labels, labels=labels, rank=True)
+        evaluate(labels, labels=labels, settings=EvaluateSettings(rank=True))
 
 
 @dataclass(frozen=True)
@@ -308,8 +318,8 @@ def run_command(words: Sequence[str]) -> Done:
 def test_pixels_only_measures_neither_boundaries_nor_objects(run: Path, bright_tiles: Path, bright_scene: Path) -> None:
     labels = bright_scene.parent / "labels.tif"
     for report in (
-        evaluate(run, [bright_tiles], pixels_only=True, threads=1),
-        evaluate(labels, labels=labels, pixels_only=True),
+        evaluate(run, [bright_tiles], settings=EvaluateSettings(pixels_only=True, threads=1)),
+        evaluate(labels, labels=labels, settings=EvaluateSettings(pixels_only=True)),
     ):
         assert report.pixels
         assert math.isnan(report.boundary_f1)
@@ -319,13 +329,15 @@ def test_pixels_only_measures_neither_boundaries_nor_objects(run: Path, bright_t
 
 
 def test_tiles_of_one_block_are_resampled_together(run: Path, bright_tiles: Path) -> None:
-    report = evaluate(run, [bright_tiles], split="train", threads=1)
+    report = evaluate(run, [bright_tiles], settings=EvaluateSettings(split="train", threads=1))
     interval = report.intervals["mean_iou"]
     assert interval is not None
     assert interval[0] <= report.mean_iou <= interval[1]
-    again = evaluate(run, [bright_tiles], split="train", seed=1, threads=1)
+    again = evaluate(run, [bright_tiles], settings=EvaluateSettings(split="train", seed=1, threads=1))
     assert again.mean_iou == report.mean_iou
-    assert set(evaluate(run, [bright_tiles], threads=1).intervals.values()) == {None}  # the test tiles are one block
+    assert set(evaluate(run, [bright_tiles], settings=EvaluateSettings(threads=1)).intervals.values()) == {
+        None
+    }  # the test tiles are one block
 
 
 def test_the_exit_code_tells_a_mean_iou_that_is_too_low(bright_scene: Path, tmp_path: Path) -> None:
@@ -366,7 +378,7 @@ def test_the_table_shows_what_the_map_leaves_out(
 
 def test_intervals_from_few_blocks_come_with_a_warning(bright_scene: Path, caplog: pytest.LogCaptureFixture) -> None:
     labels = bright_scene.parent / "labels.tif"
-    report = evaluate(labels, labels=labels, block=256)
+    report = evaluate(labels, labels=labels, settings=EvaluateSettings(block=256))
     assert report.settings["units"] == 2
     assert "rest on 2 blocks only" in caplog.text
 
@@ -422,7 +434,7 @@ def many_classes(folder: Path, like: Path, number: int) -> tuple[Path, Path]:
 @pytest.mark.parametrize("width", [80, 100])
 def test_of_many_classes_each_has_a_row_in_every_table(width: int, bright_scene: Path, tmp_path: Path) -> None:
     labels, guess = many_classes(tmp_path, bright_scene, 38)
-    report = evaluate(guess, labels=labels, block=128, bootstrap=20)
+    report = evaluate(guess, labels=labels, settings=EvaluateSettings(block=128, bootstrap=20))
     for table in report_tables(report):
         (part,) = table.parts(width)  # it does not go on below
         lines = list(part.body())
@@ -468,9 +480,14 @@ def test_scenes_are_read_as_predict_reads_them_bands_by_name_or_by_choice(
         with rasterio.open(tmp_path / f"{name}.tif", "w", **profile | {"count": len(order)}) as target:
             target.write(bands[list(order)])
             target.descriptions = names
-    how = {"labels": bright_scene.parent / "labels.tif", "window": 128, "overlap": 16, "threads": 1, "bootstrap": 0}
+    labels, how = bright_scene.parent / "labels.tif", {"window": 128, "overlap": 16, "threads": 1, "bootstrap": 0}
     found = {
-        name: evaluate(tmp_path / "named.safetensors", tmp_path / f"{name}.tif", **how, **more)
+        name: evaluate(
+            tmp_path / "named.safetensors",
+            tmp_path / f"{name}.tif",
+            labels=labels,
+            settings=EvaluateSettings(**how, **more),
+        )
         for name, more in (("as_trained", {}), ("turned", {}), ("more", {}), ("unnamed", {"bands": "2,1"}))
     }
     assert found["turned"] == found["more"] == found["unnamed"] == found["as_trained"]

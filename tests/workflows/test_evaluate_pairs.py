@@ -23,6 +23,7 @@ from satseg.cli.app import app
 from satseg.cli.evaluate import class_rows
 from satseg.errors import LabelError, UsageError
 from satseg.evaluation.confusion import score
+from satseg.evaluation.settings import EvaluateSettings
 from satseg.records import ProgressEvent
 from satseg.tiling.settings import TileSettings
 from satseg.training.settings import TrainSettings
@@ -81,7 +82,9 @@ def read(path: Path) -> np.ndarray:
 
 def test_maps_and_their_labels_are_counted_as_scikit_learn_counts_them(chips: Path) -> None:
     seen: list[ProgressEvent] = []
-    found = evaluate(pairs=[chips / "maps", chips / "masks"], unlabelled=[-1], progress=seen.append)
+    found = evaluate(
+        pairs=[chips / "maps", chips / "masks"], settings=EvaluateSettings(unlabelled=[-1]), progress=seen.append
+    )
     truth, guess = (
         np.concatenate([read(chips / name / f"chip_{i}.tif").ravel() for i in range(6)]) for name in ("masks", "maps")
     )
@@ -97,9 +100,14 @@ def test_maps_and_their_labels_are_counted_as_scikit_learn_counts_them(chips: Pa
 
 def test_scenes_of_a_network_are_scored_together_as_one_by_one(chips: Path, run: Path) -> None:
     how = {"window": 64, "overlap": 8, "threads": 1, "pixels_only": True, "bootstrap": 0}
-    together = evaluate(run, pairs=[chips / "images", f"{chips}/masks/{{stem}}.tif"], **how)
+    together = evaluate(run, pairs=[chips / "images", f"{chips}/masks/{{stem}}.tif"], settings=EvaluateSettings(**how))
     alone = [
-        evaluate(run, chips / "images" / f"chip_{i}.tif", labels=chips / "masks" / f"chip_{i}.tif", **how)
+        evaluate(
+            run,
+            chips / "images" / f"chip_{i}.tif",
+            labels=chips / "masks" / f"chip_{i}.tif",
+            settings=EvaluateSettings(**how),
+        )
         for i in range(6)
     ]
     assert np.array_equal(together.confusion, sum(np.array(report.confusion) for report in alone))
@@ -114,7 +122,12 @@ def test_ground_that_the_network_was_trained_on_is_told_of(
     how = {"window": 64, "overlap": 8, "threads": 1, "pixels_only": True, "bootstrap": 0}
     for number in range(6):
         caplog.clear()
-        evaluate(run, chips / "images" / f"chip_{number}.tif", labels=chips / "masks" / f"chip_{number}.tif", **how)
+        evaluate(
+            run,
+            chips / "images" / f"chip_{number}.tif",
+            labels=chips / "masks" / f"chip_{number}.tif",
+            settings=EvaluateSettings(**how),
+        )
         told = "trained on 100 % of the scored ground" in caplog.text
         assert told == (f"chip_{number}.tif" in trained)
 
@@ -129,11 +142,11 @@ def test_a_table_with_splits_gives_those_of_one_split(chips: Path, tmp_path: Pat
     rows = [f"{chips}/maps/chip_{i}.tif,{chips}/masks/chip_{i}.tif,{'test' if i < 2 else 'train'}" for i in range(6)]
     table = tmp_path / "chips.csv"
     table.write_text("\n".join(["scene,labels,split", *rows]), encoding="utf-8")
-    found = evaluate(pairs=table, unlabelled=[-1])
+    found = evaluate(pairs=table, settings=EvaluateSettings(unlabelled=[-1]))
     assert found.settings["units"] == 2
-    assert evaluate(pairs=table, unlabelled=[-1], split="train").settings["units"] == 4
+    assert evaluate(pairs=table, settings=EvaluateSettings(unlabelled=[-1], split="train")).settings["units"] == 4
     with pytest.raises(UsageError, match="No scene is of the split val; there are test, train"):
-        evaluate(pairs=table, unlabelled=[-1], split="val")
+        evaluate(pairs=table, settings=EvaluateSettings(unlabelled=[-1], split="val"))
 
 
 @pytest.mark.parametrize(("scenes", "kind"), [("images", "masks"), ("maps", "masks"), ("maps", "roofs")])
@@ -147,7 +160,9 @@ def test_swapped_pairs_are_refused_and_the_first_is_named(
     (tmp_path / "kept").rename(other)
     subject = run if scenes == "images" else None
     with pytest.raises(LabelError, match=rf"No label of {one} touches the scene .*chip_2\.tif") as caught:
-        evaluate(subject, pairs=[chips / scenes, tmp_path / "swapped"], unlabelled=[-1], threads=1)
+        evaluate(
+            subject, pairs=[chips / scenes, tmp_path / "swapped"], settings=EvaluateSettings(unlabelled=[-1], threads=1)
+        )
     assert "1 more of 6 pairs" in caught.value.message
 
 
@@ -155,7 +170,11 @@ def test_a_class_raster_that_lies_elsewhere_is_told_before_the_network_runs(chip
     seen: list[ProgressEvent] = []
     with pytest.raises(LabelError, match=r"No label of .*chip_4\.tif touches the scene .*chip_1\.tif"):
         evaluate(
-            run, chips / "images" / "chip_1.tif", labels=chips / "masks" / "chip_4.tif", threads=1, progress=seen.append
+            run,
+            chips / "images" / "chip_1.tif",
+            labels=chips / "masks" / "chip_4.tif",
+            settings=EvaluateSettings(threads=1),
+            progress=seen.append,
         )
     assert seen == []
 
@@ -166,8 +185,8 @@ def test_of_several_scenes_those_without_labels_are_passed_over_and_told(
     images = sorted((chips / "images").iterdir())
     mask = chips / "masks" / "chip_4.tif"
     how = {"window": 64, "overlap": 8, "threads": 1, "pixels_only": True, "bootstrap": 0}
-    found = evaluate(run, images, labels=mask, **how)
-    assert found == evaluate(run, images[4], labels=mask, **how)
+    found = evaluate(run, images, labels=mask, settings=EvaluateSettings(**how))
+    assert found == evaluate(run, images[4], labels=mask, settings=EvaluateSettings(**how))
     assert "5 scenes are not scored. The first: No label of" in caplog.text
 
 
@@ -177,8 +196,8 @@ def test_what_goes_not_with_pairs_is_wrong_usage(chips: Path) -> None:
         {"labels": chips / "masks" / "chip_0.tif"},
         {"data": chips / "images" / "chip_0.tif"},
         {"subject": chips / "maps" / "chip_0.tif"},
-        {"rank": True},
-        {"bands": "1"},
+        {"settings": EvaluateSettings(rank=True)},
+        {"settings": EvaluateSettings(bands="1")},
     ):
         with pytest.raises(UsageError):
             evaluate(pairs=pairs, **words)
@@ -187,9 +206,9 @@ def test_what_goes_not_with_pairs_is_wrong_usage(chips: Path) -> None:
 
 
 def test_scenes_without_a_network_are_no_maps_and_the_hint_says_how_to_name_one(chips: Path) -> None:
-    with pytest.raises(LabelError, match="no class raster") as caught:
-        evaluate(pairs=[chips / "images", chips / "masks"], unlabelled=[-1])
-    assert "satseg evaluate RUN --pairs" in str(caught.value.hint)
+    with pytest.raises(LabelError, match="is not a class raster") as caught:
+        evaluate(pairs=[chips / "images", chips / "masks"], settings=EvaluateSettings(unlabelled=[-1]))
+    assert "`satseg.evaluate('RUN', pairs=" in str(caught.value.hint)
 
 
 def test_values_that_could_mean_two_things_are_asked_about_with_an_option_that_there_is(chips: Path) -> None:
@@ -205,7 +224,11 @@ def test_pixels_of_the_classes_add_up_to_those_of_the_mean_though_the_map_leaves
         guess = source.read()
     guess[:, :10] = 255
     write_scene(tmp_path / "map.tif", guess, transform=place(0), nodata=255)
-    report = evaluate(tmp_path / "map.tif", labels=chips / "masks" / "chip_0.tif", unlabelled=[-1], bootstrap=0)
+    report = evaluate(
+        tmp_path / "map.tif",
+        labels=chips / "masks" / "chip_0.tif",
+        settings=EvaluateSettings(unlabelled=[-1], bootstrap=0),
+    )
     assert report.left_out > 0
     _, rows = class_rows(report)
     assert rows[-1][-1] == sum(row[-1] for row in rows[:-1]) == report.pixels + report.left_out
@@ -213,10 +236,10 @@ def test_pixels_of_the_classes_add_up_to_those_of_the_mean_though_the_map_leaves
 
 def test_maps_named_beside_pairs_are_answered_with_what_to_drop(chips: Path) -> None:
     maps = sorted((chips / "maps").iterdir())
-    with pytest.raises(UsageError, match=r"chip_1.tif is named beside --pairs") as caught:
+    with pytest.raises(UsageError, match=r"chip_1.tif and `pairs` exclude each other") as caught:
         evaluate(maps[0], maps[1:], pairs=[chips / "maps", chips / "masks"])
     assert caught.value.hint is not None
-    assert "Drop the files" in caught.value.hint
+    assert "Leave out the files" in caught.value.hint
 
 
 def test_several_files_of_labels_lie_over_each_other_the_last_on_top(chips: Path, tmp_path: Path) -> None:
@@ -229,8 +252,13 @@ def test_several_files_of_labels_lie_over_each_other_the_last_on_top(chips: Path
     write_scene(tmp_path / "above.tif", above, transform=place(0), nodata=255)
     write_scene(tmp_path / "both.tif", both, transform=place(0))
     judged = chips / "maps" / "chip_0.tif"
-    found = evaluate(judged, labels=[tmp_path / "below.tif", tmp_path / "above.tif"], bootstrap=0)
-    assert found.confusion == evaluate(judged, labels=[tmp_path / "both.tif"], bootstrap=0).confusion
+    found = evaluate(
+        judged, labels=[tmp_path / "below.tif", tmp_path / "above.tif"], settings=EvaluateSettings(bootstrap=0)
+    )
+    assert (
+        found.confusion
+        == evaluate(judged, labels=[tmp_path / "both.tif"], settings=EvaluateSettings(bootstrap=0)).confusion
+    )
     files = [part for name in ("below", "above") for part in ("-l", str(tmp_path / f"{name}.tif"))]
     answer = CliRunner().invoke(app, ["evaluate", str(judged), *files, "--bootstrap", "0", "--json"])
     assert json.loads(answer.stdout)["confusion"] == [list(row) for row in found.confusion]
@@ -238,5 +266,5 @@ def test_several_files_of_labels_lie_over_each_other_the_last_on_top(chips: Path
 
 def test_polygons_are_compared_with_one_file_of_labels(chips: Path) -> None:
     roofs = sorted((chips / "roofs").iterdir())
-    with pytest.raises(UsageError, match="one file of labels; 2 were given"):
+    with pytest.raises(UsageError, match="single file of labels; 2 were given"):
         evaluate(roofs[0], labels=roofs[:2])

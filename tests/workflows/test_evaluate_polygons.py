@@ -19,6 +19,7 @@ from made_scenes import write_map
 from satseg.classes import ClassTable
 from satseg.errors import AreaError, LabelError, UsageError
 from satseg.evaluation.confusion import ConfusionMatrix, score
+from satseg.evaluation.settings import EvaluateSettings
 from satseg.raster.scene import Scene
 from satseg.vectorization.settings import VectorizeSettings
 from satseg.workflows.evaluate import evaluate
@@ -62,7 +63,7 @@ def test_polygons_are_matched_with_polygons_object_by_object(
 ) -> None:
     labels = squares(tmp_path / "labels.gpkg", bright_scene, LABELS)
     mapped = squares(tmp_path / f"map.{suffix}", bright_scene, MAP, crs="EPSG:4326")
-    report = evaluate(mapped, labels=labels, aoi=ground)
+    report = evaluate(mapped, labels=labels, settings=EvaluateSettings(aoi=ground))
     roofs = report.classes[1]
     assert (roofs.object_precision, roofs.object_recall) == (2 / 4, 2 / 5)
     assert (roofs.label_objects, roofs.map_objects, report.pixels) == (5, 4, 0)
@@ -76,7 +77,7 @@ def test_longitudes_of_labels_and_map_may_count_from_either_side(tmp_path: Path,
         geopandas.GeoDataFrame({"class_name": ["roof"] * 2}, geometry=boxes, crs=4326).to_file(
             tmp_path / f"{name}.gpkg"
         )
-    report = evaluate(tmp_path / "map.gpkg", labels=tmp_path / "labels.gpkg", gsd=gsd)
+    report = evaluate(tmp_path / "map.gpkg", labels=tmp_path / "labels.gpkg", settings=EvaluateSettings(gsd=gsd))
     assert report.classes[1].object_f1 == 1
     assert gsd is None or report.classes[1].iou == 1
 
@@ -87,7 +88,7 @@ def test_labels_in_national_grids_have_a_common_grid_with_the_map(tmp_path: Path
     )
     frame.to_file(tmp_path / "labels.gpkg")
     frame.to_crs(32631).to_file(tmp_path / "map.gpkg")
-    report = evaluate(tmp_path / "map.gpkg", labels=tmp_path / "labels.gpkg", gsd="1m")
+    report = evaluate(tmp_path / "map.gpkg", labels=tmp_path / "labels.gpkg", settings=EvaluateSettings(gsd="1m"))
     assert report.classes[1].iou == pytest.approx(1, abs=0.01)
 
 
@@ -104,7 +105,7 @@ def test_on_a_common_grid_polygons_score_as_on_the_grid_of_the_scene(
     bright_scene: Path, ground: Path, tmp_path: Path
 ) -> None:
     labels, mapped = (squares(tmp_path / f"{n}.gpkg", bright_scene, p) for n, p in (("labels", LABELS), ("map", MAP)))
-    report = evaluate(mapped, labels=labels, gsd="0.5m", aoi=ground)
+    report = evaluate(mapped, labels=labels, settings=EvaluateSettings(gsd="0.5m", aoi=ground))
     burnt = [np.zeros((256, 384), dtype=np.uint8) for _ in range(2)]
     for ids, places in zip(burnt, (LABELS, MAP), strict=True):
         for x, y, side in places:
@@ -125,7 +126,7 @@ def test_polygons_are_compared_with_a_class_raster_on_its_grid(
         ids[y : y + side, x : x + side] = 7
     labels = write_map(tmp_path / "labels.tif", bright_scene, ids)
     mapped = squares(tmp_path / "map.gpkg", bright_scene, MAP)
-    report = evaluate(mapped, labels=labels, aoi=ground)
+    report = evaluate(mapped, labels=labels, settings=EvaluateSettings(aoi=ground))
     assert [entry.name for entry in report.classes] == ["class 0", "class 7"]
     assert report.pixels == 256 * 384
     assert report.classes[1].pixels == sum(side**2 for *_, side in LABELS)
@@ -145,7 +146,11 @@ def test_labels_that_are_polygons_keep_touching_objects_apart(bright_scene: Path
 
 def test_polygons_of_several_classes_need_the_attribute(bright_scene: Path, tmp_path: Path) -> None:
     labels = squares(tmp_path / "labels.gpkg", bright_scene, LABELS)
-    report = evaluate(squares(tmp_path / "map.gpkg", bright_scene, MAP), labels=labels, class_field="class_name")
+    report = evaluate(
+        squares(tmp_path / "map.gpkg", bright_scene, MAP),
+        labels=labels,
+        settings=EvaluateSettings(class_field="class_name"),
+    )
     assert [entry.name for entry in report.classes] == ["background", "roof"]
     assert report.classes[1].map_objects == 4
 
@@ -154,13 +159,13 @@ def test_polygons_of_several_classes_need_the_attribute(bright_scene: Path, tmp_
 def test_a_grid_without_a_size_is_refused(gsd: str, bright_scene: Path, tmp_path: Path) -> None:
     labels = squares(tmp_path / "labels.gpkg", bright_scene, LABELS)
     with pytest.raises(UsageError, match="--gsd"):
-        evaluate(labels, labels=labels, gsd=gsd)
+        evaluate(labels, labels=labels, settings=EvaluateSettings(gsd=gsd))
 
 
 def test_a_grid_is_for_polygons_alone(bright_scene: Path) -> None:
     labels = bright_scene.parent / "labels.tif"
     with pytest.raises(UsageError, match="--gsd"):
-        evaluate(labels, labels=labels, gsd="1m")
+        evaluate(labels, labels=labels, settings=EvaluateSettings(gsd="1m"))
 
 
 def test_polygons_that_vectorize_made_agree_with_the_raster_that_they_came_from(
@@ -172,7 +177,7 @@ def test_polygons_that_vectorize_made_agree_with_the_raster_that_they_came_from(
         table = ClassTable.from_names(["background", "roof", "road"])
         dataset.update_tags(SATSEG_CLASSES=json.dumps(table.to_dict()))
     vectorize(raster, output=tmp_path / "map.gpkg")
-    report = evaluate(tmp_path / "map.gpkg", labels=raster, class_field="use")
+    report = evaluate(tmp_path / "map.gpkg", labels=raster, settings=EvaluateSettings(class_field="use"))
     assert [entry.name for entry in report.classes] == ["background", "roof", "road"]
     assert (report.mean_iou, report.kappa, report.boundary_f1, report.bf) == (1, 1, 1, 1)
     assert (report.boundary_iou, report.object_f1) == (1, 1)
@@ -187,7 +192,11 @@ def test_labels_are_read_by_map_and_condition(bright_scene: Path, tmp_path: Path
     ids = np.zeros((256, 384), dtype=np.uint8)
     ids[10:30, 10:30] = 1
     mapped = write_map(tmp_path / "map.tif", bright_scene, ids)
-    report = evaluate(mapped, labels=labels, class_field="class_name", class_map="roof=building", where="fid = 1")
+    report = evaluate(
+        mapped,
+        labels=labels,
+        settings=EvaluateSettings(class_field="class_name", class_map="roof=building", where="fid = 1"),
+    )
     assert [entry.name for entry in report.classes] == ["background", "building"]
     assert report.mean_iou == 1
 
@@ -218,9 +227,11 @@ def test_objects_beyond_the_map_do_not_count_and_those_mostly_beyond_only_where_
     labels = squares(tmp_path / "labels.gpkg", bright_scene, [*CUT, CORNER], crs="EPSG:4326")
     raster = roof_map(tmp_path / "map.tif", bright_scene, drawn, WINDOW)
     vectorize(raster, output=[tmp_path / f"map.{suffix}" for suffix in ("gpkg", "parquet")])
-    found = [evaluate(raster, labels=labels, class_field="class_name")]
+    found = [evaluate(raster, labels=labels, settings=EvaluateSettings(class_field="class_name"))]
     found += [
-        evaluate(tmp_path / f"map.{suffix}", labels=labels, class_field="class_name", gsd=gsd)
+        evaluate(
+            tmp_path / f"map.{suffix}", labels=labels, settings=EvaluateSettings(class_field="class_name", gsd=gsd)
+        )
         for suffix in ("gpkg", "parquet")
         for gsd in (None, "0.5m")
     ]
@@ -238,7 +249,7 @@ def test_what_the_map_draws_beyond_the_area_of_interest_is_false_only_where_most
     mapped = squares(tmp_path / "map.gpkg", bright_scene, [(100, 100, 20), (0, 0, 40), (40, 100, 40), (90, 20, 30)])
     aoi = area(tmp_path / "aoi.gpkg", bright_scene, (70, 0, 384, 256))
     for gsd in (None, "0.5m"):
-        found = evaluate(mapped, labels=labels, aoi=aoi, gsd=gsd).classes[1]
+        found = evaluate(mapped, labels=labels, settings=EvaluateSettings(aoi=aoi, gsd=gsd)).classes[1]
         assert (found.label_objects, found.map_objects, found.object_precision) == (1, 2, 1 / 2)
 
 
@@ -247,7 +258,9 @@ def test_the_ground_of_several_maps_is_that_of_all_of_them(bright_scene: Path, t
     maps = [roof_map(tmp_path / f"{i}.tif", bright_scene, [], window) for i, window in enumerate(windows)]
     vectorize(maps, output=tmp_path / "map.gpkg", settings=VectorizeSettings(keep_background=True, crs="EPSG:3857"))
     report = evaluate(
-        tmp_path / "map.gpkg", labels=squares(tmp_path / "labels.gpkg", bright_scene, LABELS), class_field="class_name"
+        tmp_path / "map.gpkg",
+        labels=squares(tmp_path / "labels.gpkg", bright_scene, LABELS),
+        settings=EvaluateSettings(class_field="class_name"),
     )
     assert report.classes[1].label_objects == 3
 
@@ -265,12 +278,16 @@ def test_an_area_of_interest_limits_pixels_boundaries_and_objects(bright_scene: 
     labels = squares(tmp_path / "labels.gpkg", bright_scene, LABELS)
     raster = roof_map(tmp_path / "map.tif", bright_scene, MAP, (0, 0, 384, 256))
     aoi = area(tmp_path / "aoi.geojson", bright_scene, (0, 0, 120, 256))
-    found = evaluate(raster, labels=labels, class_field="class_name", aoi=aoi)
+    found = evaluate(raster, labels=labels, settings=EvaluateSettings(class_field="class_name", aoi=aoi))
     assert (found.pixels, found.unlabelled) == (120 * 256, 0)
     cropped = roof_map(tmp_path / "cropped.tif", bright_scene, MAP, (0, 0, 120, 256))
-    assert found.classes == evaluate(cropped, labels=labels, class_field="class_name").classes
+    assert (
+        found.classes == evaluate(cropped, labels=labels, settings=EvaluateSettings(class_field="class_name")).classes
+    )
     vectorize(raster, output=tmp_path / "map.gpkg")
-    by_objects = evaluate(tmp_path / "map.gpkg", labels=labels, class_field="class_name", aoi=aoi).classes[1]
+    by_objects = evaluate(
+        tmp_path / "map.gpkg", labels=labels, settings=EvaluateSettings(class_field="class_name", aoi=aoi)
+    ).classes[1]
     assert (by_objects.label_objects, by_objects.map_objects) == (3, 3)
     assert by_objects.object_f1 == found.classes[1].object_f1
 
@@ -281,13 +298,17 @@ def test_outside_the_labelled_area_nothing_counts_and_what_is_ignored_is_told(
     labels = squares(tmp_path / "labels.gpkg", bright_scene, LABELS)
     raster = roof_map(tmp_path / "map.tif", bright_scene, MAP, (0, 0, 384, 256))
     known = area(tmp_path / "known.gpkg", bright_scene, (0, 0, 120, 256))
-    found = evaluate(raster, labels=labels, class_field="class_name", labelled_area=known)
+    found = evaluate(raster, labels=labels, settings=EvaluateSettings(class_field="class_name", labelled_area=known))
     assert (found.pixels, found.unlabelled) == (120 * 256, 264 * 256)
     aoi = area(tmp_path / "aoi.gpkg", bright_scene, (20, 0, 200, 256))
-    both = evaluate(raster, labels=labels, class_field="class_name", labelled_area=known, aoi=aoi)
+    both = evaluate(
+        raster, labels=labels, settings=EvaluateSettings(class_field="class_name", labelled_area=known, aoi=aoi)
+    )
     assert (both.pixels, both.unlabelled) == (100 * 256, 80 * 256)
     vectorize(raster, output=tmp_path / "map.gpkg")
-    objects = evaluate(tmp_path / "map.gpkg", labels=labels, class_field="class_name", labelled_area=known).classes[1]
+    objects = evaluate(
+        tmp_path / "map.gpkg", labels=labels, settings=EvaluateSettings(class_field="class_name", labelled_area=known)
+    ).classes[1]
     assert (objects.label_objects, objects.map_objects) == (3, 3)
 
 
@@ -296,12 +317,12 @@ def test_a_map_and_labels_that_do_not_meet_are_refused(bright_scene: Path, tmp_p
     raster = roof_map(tmp_path / "map.tif", bright_scene, MAP, (0, 0, 90, 90))
     vectorize(raster, output=tmp_path / "map.gpkg")
     with pytest.raises(LabelError, match=r"labels\.gpkg touches the scene .*map\.tif"):
-        evaluate(raster, labels=labels, class_field="class_name")
+        evaluate(raster, labels=labels, settings=EvaluateSettings(class_field="class_name"))
     with pytest.raises(LabelError, match=r"labels\.gpkg lies where the map .*map\.gpkg does"):
-        evaluate(tmp_path / "map.gpkg", labels=labels, class_field="class_name")
+        evaluate(tmp_path / "map.gpkg", labels=labels, settings=EvaluateSettings(class_field="class_name"))
     aoi = area(tmp_path / "aoi.gpkg", bright_scene, (200, 200, 300, 256))
     with pytest.raises(AreaError, match="aoi"):
-        evaluate(raster, labels=labels, class_field="class_name", aoi=aoi)
+        evaluate(raster, labels=labels, settings=EvaluateSettings(class_field="class_name", aoi=aoi))
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -314,7 +335,9 @@ def test_objects_are_counted_as_shapely_counts_them_on_a_ground_of_any_shape(see
         geopandas.GeoDataFrame({"class_name": ["roof"] * len(shapes)}, geometry=shapes, crs=32645).to_file(
             tmp_path / f"{name}.gpkg"
         )
-    found = evaluate(tmp_path / "map.gpkg", labels=tmp_path / "labels.gpkg", aoi=tmp_path / "aoi.gpkg").classes[1]
+    found = evaluate(
+        tmp_path / "map.gpkg", labels=tmp_path / "labels.gpkg", settings=EvaluateSettings(aoi=tmp_path / "aoi.gpkg")
+    ).classes[1]
     inside = shapely.area(shapely.intersection(labels, ground)) > 0  # also those that lie mostly outside match
     missed = ~inside | (shapely.area(shapely.intersection(labels, ground)) < 0.5)
     missed[::2] = ~inside[::2]

@@ -20,6 +20,7 @@ import rasterio
 from affine import Affine
 
 from satseg import TileSettings, predict_scenes, tile, train, vectorize
+from satseg.evaluation.settings import EvaluateSettings
 from satseg.geo.grid import doubt, ground_sampling_distance
 from satseg.records import Progress, ProgressEvent, no_progress
 from satseg.training.settings import TrainSettings
@@ -116,8 +117,13 @@ def predict_layer(folder: Path, count: int, out: Path, progress: Progress = no_p
 
 
 def evaluate_scenes(folder: Path, count: int, out: Path, progress: Progress = no_progress) -> None:
-    labels = {"labels": folder / "labels.gpkg", "class_field": "class_name"}
-    evaluate(folder / "run", named(folder, "images", count), **labels, arch=arch(folder), progress=progress)
+    evaluate(
+        folder / "run",
+        named(folder, "images", count),
+        labels=folder / "labels.gpkg",
+        settings=EvaluateSettings(class_field="class_name", arch=arch(folder)),
+        progress=progress,
+    )
 
 
 def vectorize_layer(folder: Path, count: int, out: Path, progress: Progress = no_progress) -> None:
@@ -143,7 +149,7 @@ COMMANDS: dict[str, Callable[[Path, int, Path], object]] = {
     "predict, files": predict_files,
     "evaluate, scenes": evaluate_scenes,
     "evaluate, tiles": lambda folder, count, out: evaluate(
-        folder / "run", folder / f"tiles-{count}", split="train", arch=arch(folder)
+        folder / "run", folder / f"tiles-{count}", settings=EvaluateSettings(split="train", arch=arch(folder))
     ),
     "vectorize": vectorize_layer,
     "info": lambda folder, count, out: [info(name) for name in named(folder, "images", count)],

@@ -18,6 +18,7 @@ from made_scenes import GRID, write_map, write_scene
 
 from satseg.checkpoint import Checkpoint, ModelCard, save_checkpoint
 from satseg.errors import LabelError
+from satseg.evaluation.settings import EvaluateSettings
 from satseg.labels.label_meaning import LabelMeaning
 from satseg.prediction.settings import PredictionSettings
 from satseg.tiling.settings import TileSettings
@@ -68,11 +69,21 @@ def test_a_network_reads_new_labels_as_those_it_was_trained_on_and_says_so(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, "satseg"):
-        short = evaluate(folder / "run", [folder / "new.tif"], labels=folder / "new.gpkg", window=128, threads=1)
-    assert "Labels are read like those behind" in caplog.text
+        short = evaluate(
+            folder / "run",
+            [folder / "new.tif"],
+            labels=folder / "new.gpkg",
+            settings=EvaluateSettings(window=128, threads=1),
+        )
+    assert "Labels are read like those of" in caplog.text
     assert "`class_field='crop'`" in caplog.text
     told = {"class_field": "crop", "class_map": folder / "classes.csv"}
-    said = evaluate(folder / "run", [folder / "new.tif"], labels=folder / "new.gpkg", window=128, threads=1, **told)
+    said = evaluate(
+        folder / "run",
+        [folder / "new.tif"],
+        labels=folder / "new.gpkg",
+        settings=EvaluateSettings(window=128, threads=1, **told),
+    )
     assert short == said
     assert {"cereal", "root"} <= {entry.name for entry in short.classes}
 
@@ -83,7 +94,7 @@ def test_a_map_of_the_network_does_so_too(name: str, folder: Path) -> None:
         vectorize(folder / "m.tif", output=folder / name)
     told = {"class_field": "crop", "class_map": folder / "classes.csv"}
     short = evaluate(folder / name, labels=folder / "new.gpkg")
-    assert short == evaluate(folder / name, labels=folder / "new.gpkg", **told)
+    assert short == evaluate(folder / name, labels=folder / "new.gpkg", settings=EvaluateSettings(**told))
     assert {"cereal", "root"} <= {entry.name for entry in short.classes}
 
 
@@ -94,10 +105,12 @@ def test_what_is_said_otherwise_goes_before_what_is_remembered(folder: Path, tmp
     ) as caught:
         evaluate(folder / "m.tif", labels=labels)
     assert "`class_field`: kind" in str(caught.value.hint)
-    same = evaluate(folder / "m.tif", labels=labels, class_field="kind")  # the class map is still that of the network
+    same = evaluate(
+        folder / "m.tif", labels=labels, settings=EvaluateSettings(class_field="kind")
+    )  # the class map is still that of the network
     assert same.classes == evaluate(folder / "m.tif", labels=folder / "new.gpkg").classes
     swapped = {"Rye": "root", "Barley": "root", "Beet": "cereal", "Fallow": "ignore"}
-    other = evaluate(folder / "m.tif", labels=labels, class_field="kind", class_map=swapped)
+    other = evaluate(folder / "m.tif", labels=labels, settings=EvaluateSettings(class_field="kind", class_map=swapped))
     pixels = [{entry.name: entry.pixels for entry in report.classes} for report in (same, other)]
     assert (pixels[0]["root"], pixels[0]["cereal"]) == (pixels[1]["cereal"], pixels[1]["root"])
 
@@ -108,7 +121,12 @@ def test_unlabelled_values_of_rasters_are_remembered(folder: Path, tmp_path: Pat
     save_checkpoint(tmp_path / "m.safetensors", best.read_weights(), replace(best.card, labels=meaning))
     ids = np.random.default_rng(0).integers(-1, 3, (256, 384)).astype(np.int16)
     labels = write_map(tmp_path / "chip.tif", folder / "new.tif", ids, nodata=None)
-    found = evaluate(tmp_path / "m.safetensors", [folder / "new.tif"], labels=labels, window=128, threads=1)
+    found = evaluate(
+        tmp_path / "m.safetensors",
+        [folder / "new.tif"],
+        labels=labels,
+        settings=EvaluateSettings(window=128, threads=1),
+    )
     assert found.unlabelled == (ids == -1).sum()
     counts = {entry.name: entry.pixels for entry in found.classes}
     assert (counts["cereal"], counts["root"]) == ((ids == 1).sum(), (ids == 2).sum())
@@ -126,8 +144,10 @@ def test_rasters_and_polygons_in_one_list_are_both_read_as_remembered(folder: Pa
     table = tmp_path / "scenes.csv"
     table.write_text("\n".join(["scene,labels", *(rows if first == "raster" else reversed(rows))]))
     given = {"window": 128, "threads": 1, "pixels_only": True, "bootstrap": 0}
-    both = evaluate(tmp_path / "m.safetensors", pairs=table, **given)
-    polygons = evaluate(folder / "run", [folder / "old.tif"], labels=folder / "old.gpkg", **given)
+    both = evaluate(tmp_path / "m.safetensors", pairs=table, settings=EvaluateSettings(**given))
+    polygons = evaluate(
+        folder / "run", [folder / "old.tif"], labels=folder / "old.gpkg", settings=EvaluateSettings(**given)
+    )
     raster = {"background": (ids == 0).sum(), "cereal": (ids == 1).sum(), "root": (ids == 2).sum()}
     assert {entry.name: entry.pixels for entry in both.classes} == {
         entry.name: entry.pixels + raster[entry.name] for entry in polygons.classes
@@ -143,7 +163,9 @@ def test_a_value_that_the_remembered_class_map_lacks_is_asked_about_with_that_cl
         evaluate(folder / "m.tif", labels=labels)
     kept = "Rye=cereal,Barley=cereal,Beet=root,Fallow=ignore"
     assert str(caught.value.hint).endswith(f"replaces the one of the training, so give both: `class_map={kept!r}`.")
-    evaluate(folder / "m.tif", labels=labels, class_field="crop", class_map=[kept, "Oats=cereal"])
+    evaluate(
+        folder / "m.tif", labels=labels, settings=EvaluateSettings(class_field="crop", class_map=[kept, "Oats=cereal"])
+    )
 
 
 def test_a_checkpoint_without_a_word_on_labels_is_as_before(folder: Path) -> None:

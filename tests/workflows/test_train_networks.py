@@ -12,6 +12,7 @@ import torch
 
 from satseg.checkpoint import Checkpoint
 from satseg.errors import ArchitectureError, CheckpointError
+from satseg.evaluation.settings import EvaluateSettings
 from satseg.prediction.settings import PredictionSettings
 from satseg.training.settings import TrainSettings
 from satseg.workflows.evaluate import evaluate
@@ -47,7 +48,7 @@ def test_an_own_network_goes_from_training_to_a_map(
     assert Checkpoint.load(best).card.arch == "net.py:tiny"
     predict(bright_scene, model=best, arch=arch, output="map.tif", settings=ONE_THREAD)
     assert rasterio.open("map.tif").shape == (256, 384)
-    assert 0 <= evaluate(best, [bright_tiles], arch=arch, threads=1).mean_iou <= 1
+    assert 0 <= evaluate(best, [bright_tiles], settings=EvaluateSettings(arch=arch, threads=1)).mean_iou <= 1
 
 
 def test_a_checkpoint_does_not_run_the_file_it_names(

@@ -11,6 +11,7 @@ import rasterio
 from made_scenes import write_labels, write_scene
 from training_runs import run, weights
 
+from satseg.evaluation.settings import EvaluateSettings
 from satseg.prediction.settings import PredictionSettings
 from satseg.raster.values import spell
 from satseg.tiles.tileset import MOMENTS, TileSet
@@ -83,7 +84,7 @@ def test_scores_are_the_same(folders: tuple[Path, Path]) -> None:
                 folder / "run" / "best.safetensors",
                 [folder / name for name in inputs] or [folder / "tiles"],
                 labels=folder / "labels.gpkg" if inputs else None,
-                threads=1,
+                settings=EvaluateSettings(threads=1),
             )
             for folder in folders
         )
