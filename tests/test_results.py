@@ -1,6 +1,6 @@
 """What functions return can be read, kept and passed on.
 
-Covers ``records``.
+Covers ``records/*``.
 """
 
 from __future__ import annotations

@@ -1,0 +1,34 @@
+"""Frozen records that several rooms share. Standard library and numpy only, so that every room can import them."""
+
+from __future__ import annotations
+
+from satseg.records.maps import CERTAIN, MapLayer, Plan, Rows
+from satseg.records.progress import Progress, ProgressEvent, no_progress
+from satseg.records.scenes import DTYPES, BandSpec, BandStatistics, SceneInfo
+from satseg.records.scores import ClassScore, EvaluationReport, PlaceScore
+from satseg.records.summaries import DryRun, FinishedMap, PredictionSummary, TileSummary, TrainingSummary, VectorSummary
+from satseg.results import as_json
+
+__all__ = [
+    "CERTAIN",
+    "DTYPES",
+    "BandSpec",
+    "BandStatistics",
+    "ClassScore",
+    "DryRun",
+    "EvaluationReport",
+    "FinishedMap",
+    "MapLayer",
+    "PlaceScore",
+    "Plan",
+    "PredictionSummary",
+    "Progress",
+    "ProgressEvent",
+    "Rows",
+    "SceneInfo",
+    "TileSummary",
+    "TrainingSummary",
+    "VectorSummary",
+    "as_json",
+    "no_progress",
+]
