@@ -103,9 +103,9 @@ def _tables(summary: TileSummary) -> list[Table]:
     rows = [(split, count, areas.get(split))[: len(columns)] for split, count in summary.tiles.items()]
     checked = [
         ("tiles that overlap a tile of another split (checked)", summary.overlapping),
-        *([("scenes without a CRS, whose overlap nobody can check", summary.unplaced)] if summary.unplaced else []),
+        *([("scenes without a CRS, whose overlap cannot be checked", summary.unplaced)] if summary.unplaced else []),
         ("tiles left out to keep splits apart", summary.kept_apart),
-        ("tiles left out for what they hold", summary.skipped),
+        ("tiles left out by filters", summary.skipped),
     ]
     return [
         console.table(columns, rows, title=f"{'Found' if summary.finished_before else 'Wrote'} {summary.path}"),

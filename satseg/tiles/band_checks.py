@@ -36,13 +36,13 @@ def band_warnings(tile_set: TileSet) -> list[str]:
 def suspected_nodata(moments: Mapping[str, Moments]) -> list[tuple[int, float, int]]:
     """Find values that look like nodata: the same smallest or largest value in several tiles, far from all others.
 
-    A customary nodata value is one in a single tile, too, and where every tile holds it.
+    Customary nodata values are reported even from a single tile, or if every tile holds them.
 
     Args:
-        moments: Of each tile.
+        moments: Moments by tile.
 
     Returns:
-        Band, from 0; value; and in how many tiles it was found.
+        Band (from 0), value, and number of tiles with it.
     """
     if not moments:
         return []

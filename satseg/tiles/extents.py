@@ -21,10 +21,10 @@ _CHUNK = 4096
 
 @dataclass(frozen=True, eq=False)
 class Extents:
-    """Rectangles of scenes.
+    """Windows of scenes, in pixels and on the ground.
 
     Args:
-        scenes: (N,) name of the scene of each.
+        scenes: (N,) path of the scene of each.
         windows: (N, 4) int64: first row, first column, rows, columns.
         footprints: (N,) polygons in one CRS; None where the scene has no CRS.
         geographic: Whether that CRS is geographic; overlaps are then computed on equal-area maps.
@@ -81,7 +81,7 @@ def common_crs(crs: Sequence[str | None]) -> str | None:
 def footprints_of(infos: Sequence[SceneInfo], scenes: np.ndarray, windows: np.ndarray, crs: str | None) -> np.ndarray:
     """Return windows (N, 4) of scenes, given by their paths (N,), as polygons in a CRS.
 
-    Without a CRS coordinates are left as scenes have them. With one, windows that cannot be brought there are None.
+    Without a CRS, coordinates are those of each scene. With one, windows that cannot be transformed are None.
     """
     found = np.empty(len(windows), dtype=object)
     by_path = {info.path: info for info in infos}
@@ -90,56 +90,56 @@ def footprints_of(infos: Sequence[SceneInfo], scenes: np.ndarray, windows: np.nd
     return found
 
 
-def overlapping(places: Extents, others: Extents, *, margin: int = 0) -> np.ndarray:
-    """Find the places that overlap any of the others, as :func:`overlapped` does: (N,) bool."""
-    found: np.ndarray = overlapped(places, others, margin=margin) >= 0
+def overlapping(extents: Extents, others: Extents, *, margin: int = 0) -> np.ndarray:
+    """Tell which extents overlap any of the others, see :func:`overlapped`: (N,) bool."""
+    found: np.ndarray = overlapped(extents, others, margin=margin) >= 0
     return found
 
 
-def overlapped(places: Extents, others: Extents, *, margin: int = 0) -> np.ndarray:
-    """Find for each place one of the others that it overlaps.
+def overlapped(extents: Extents, others: Extents, *, margin: int = 0) -> np.ndarray:
+    """Find for each extent one of the others that it overlaps.
 
-    Within a scene windows are compared pixel by pixel; between scenes footprints are, where a crossing of less than
-    a thousandth of a place does not count.
+    Within a scene, windows are compared in pixels. Between scenes, footprints are compared, and overlaps of less than a
+    thousandth of an extent are ignored.
 
     Args:
-        places: N places to look at.
-        others: What they are compared with.
+        extents: N extents.
+        others: M extents to compare them with.
         margin: Pixels by which the others are grown on all sides.
 
     Returns:
         (N,) int64 number of the other, -1 where there is none.
     """
-    if not len(places) or not len(others):
-        return np.full(len(places), -1)
-    found = _within_scenes(places, others, margin)
-    return np.where(found < 0, _between_scenes(places, others, margin), found)
+    if not len(extents) or not len(others):
+        return np.full(len(extents), -1)
+    found = _within_scenes(extents, others, margin)
+    return np.where(found < 0, _between_scenes(extents, others, margin), found)
 
 
-def _within_scenes(places: Extents, others: Extents, margin: int) -> np.ndarray:
-    """Compare windows in one plane, in which every scene has a strip of its own."""
-    codes = pandas.factorize(np.concatenate([places.scenes, others.scenes]))[0]
-    shifts = codes * (int(max(places.windows.max(), others.windows.max())) * 2 + 2 * margin + 2)
-    mine = _boxes(places.windows, -0.25, shifts[: len(places)])
-    tree = shapely.STRtree(_boxes(others.windows, margin - 0.25, shifts[len(places) :]))
-    found = np.full(len(places), -1)
+def _within_scenes(extents: Extents, others: Extents, margin: int) -> np.ndarray:
+    """Compare windows in one plane, with the scenes side by side."""
+    codes = pandas.factorize(np.concatenate([extents.scenes, others.scenes]))[0]
+    shifts = codes * (int(max(extents.windows.max(), others.windows.max())) * 2 + 2 * margin + 2)
+    mine = _boxes(extents.windows, -0.25, shifts[: len(extents)])
+    tree = shapely.STRtree(_boxes(others.windows, margin - 0.25, shifts[len(extents) :]))
+    found = np.full(len(extents), -1)
     one, other = tree.query(mine, predicate="intersects")
     found[one] = other
     return found
 
 
-def _between_scenes(places: Extents, others: Extents, margin: int) -> np.ndarray:
-    found = np.full(len(places), -1)
-    here = _Stacks.of(places)
+def _between_scenes(extents: Extents, others: Extents, margin: int) -> np.ndarray:
+    found = np.full(len(extents), -1)
+    here = _Stacks.of(extents)
     there = _Stacks.of(others)
     grown = there.footprints if not margin else _grown(there.footprints, others.windows[there.first], margin)
     for one, other, share in shared_ground(here.footprints, grown, here.geographic or there.geographic):
         enough = share > _NEGLIGIBLE
         stacks = pandas.DataFrame({"stack": one[enough], "other": other[enough]})
-        pairs = pandas.DataFrame({"place": here.places, "stack": here.stack}).merge(stacks, on="stack")
-        mine, theirs = pairs["place"].to_numpy(), pairs["other"].to_numpy()
+        pairs = pandas.DataFrame({"extent": here.extents, "stack": here.stack}).merge(stacks, on="stack")
+        mine, theirs = pairs["extent"].to_numpy(), pairs["other"].to_numpy()
         partner = there.first[theirs]
-        partner = np.where(others.scenes[partner] == places.scenes[mine], there.second[theirs], partner)
+        partner = np.where(others.scenes[partner] == extents.scenes[mine], there.second[theirs], partner)
         found[mine[partner >= 0]] = partner[partner >= 0]
     return found
 
@@ -150,9 +150,9 @@ class _Stacks:
 
     Args:
         footprints: (S,) polygon of each stack.
-        first: (S,) its first place.
-        second: (S,) its first place of another scene than that, or -1.
-        places: (P,) extents that have a footprint.
+        first: (S,) its first extent.
+        second: (S,) its first extent of another scene, or -1.
+        extents: (P,) extents that have a footprint.
         stack: (P,) stack of each of these.
         geographic: Whether the CRS is geographic.
     """
@@ -160,22 +160,22 @@ class _Stacks:
     footprints: np.ndarray
     first: np.ndarray
     second: np.ndarray
-    places: np.ndarray
+    extents: np.ndarray
     stack: np.ndarray
     geographic: bool
 
     @classmethod
-    def of(cls, places: Extents) -> _Stacks:
-        lying = np.flatnonzero(lie_somewhere(places.footprints))
-        stack, distinct = pandas.factorize(np.array(shapely.to_wkb(places.footprints[lying]), dtype=object))
-        frame = pandas.DataFrame({"stack": stack, "place": lying, "scene": places.scenes[lying]})
+    def of(cls, extents: Extents) -> _Stacks:
+        lying = np.flatnonzero(lie_somewhere(extents.footprints))
+        stack, distinct = pandas.factorize(np.array(shapely.to_wkb(extents.footprints[lying]), dtype=object))
+        frame = pandas.DataFrame({"stack": stack, "extent": lying, "scene": extents.scenes[lying]})
         heads = frame.drop_duplicates("stack").set_index("stack")
         foreign = frame[frame["scene"].to_numpy() != heads["scene"].reindex(stack).to_numpy()]
         second = (
-            foreign.drop_duplicates("stack").set_index("stack")["place"].reindex(range(len(distinct)), fill_value=-1)
+            foreign.drop_duplicates("stack").set_index("stack")["extent"].reindex(range(len(distinct)), fill_value=-1)
         )
-        first = heads["place"].to_numpy(dtype=np.int64)
-        return cls(places.footprints[first], first, second.to_numpy(dtype=np.int64), lying, stack, places.geographic)
+        first = heads["extent"].to_numpy(dtype=np.int64)
+        return cls(extents.footprints[first], first, second.to_numpy(dtype=np.int64), lying, stack, extents.geographic)
 
 
 def shared_ground(
@@ -188,7 +188,7 @@ def shared_ground(
     Args:
         footprints: (N,) polygons.
         others: (M,) polygons in the same CRS.
-        geographic: Whether that CRS has longitudes and latitudes.
+        geographic: Whether that CRS is geographic.
     """
     for mine, theirs in zip(*(_maps(part, geographic) for part in (footprints, others)), strict=True):
         tree = shapely.STRtree(theirs)
@@ -205,7 +205,7 @@ def covered(footprints: np.ndarray, others: np.ndarray, geographic: bool) -> dic
     Args:
         footprints: (N,) polygons, or None.
         others: (M,) polygons in the same CRS, or None.
-        geographic: Whether that CRS has longitudes and latitudes.
+        geographic: Whether that CRS is geographic.
     """
     found: dict[int, float] = {}
     for mine, theirs in zip(*(_maps(part, geographic) for part in (footprints, others)), strict=True):
@@ -245,26 +245,26 @@ def _grown(footprints: np.ndarray, windows: np.ndarray, margin: int) -> np.ndarr
     return grown
 
 
-def group_by_overlap(places: Extents, *, least: float = 0.1) -> np.ndarray:
-    """Group places of different scenes that show the same ground.
+def group_by_overlap(extents: Extents, *, least: float = 0.1) -> np.ndarray:
+    """Group extents of different scenes by the ground that they share.
 
     Args:
-        places: N places; a place follows an earlier one of another scene with which it shares most ground.
-        least: Share of its ground that it must share at least.
+        extents: N extents; each joins the earlier one of another scene that it overlaps most.
+        least: Smallest fraction of its area that must overlap.
 
     Returns:
-        (N,) int64 group of each: the number of a place that comes earlier, or its own.
+        (N,) int64 group of each: the number of an earlier extent, or its own.
     """
-    groups = np.arange(len(places))
-    if len(set(places.scenes)) < 2:
+    groups = np.arange(len(extents))
+    if len(set(extents.scenes)) < 2:
         return groups
-    stacks = _Stacks.of(places)
-    foreign = places.scenes[stacks.places] != places.scenes[stacks.first[stacks.stack]]
-    groups[stacks.places[foreign]] = stacks.first[stacks.stack[foreign]]
-    best = np.full(len(places), least)
+    stacks = _Stacks.of(extents)
+    foreign = extents.scenes[stacks.extents] != extents.scenes[stacks.first[stacks.stack]]
+    groups[stacks.extents[foreign]] = stacks.first[stacks.stack[foreign]]
+    best = np.full(len(extents), least)
     for one, other, share in shared_ground(stacks.footprints, stacks.footprints, stacks.geographic):
         mine, theirs = stacks.first[one], stacks.first[other]
-        earlier = (theirs < mine) & (places.scenes[mine] != places.scenes[theirs])
+        earlier = (theirs < mine) & (extents.scenes[mine] != extents.scenes[theirs])
         for i, j, part in sorted(zip(mine[earlier].tolist(), theirs[earlier].tolist(), share[earlier], strict=True)):
             if part > best[i] or (part == best[i] == least):
                 best[i], groups[i] = part, j

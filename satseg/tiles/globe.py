@@ -1,4 +1,4 @@
-"""Outlines of windows of scenes: in the CRS of the scene, on the globe, and on maps where areas can be compared."""
+"""Footprints of windows of scenes: in the CRS of the scene, in longitude and latitude, and on equal-area maps."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _STRAIGHT = 0.25  # units of longitude and latitude along which a parallel is ne
 
 
 def in_degrees(crs: str) -> bool:
-    """Tell whether a CRS has longitudes and latitudes in degrees; some have grads."""
+    """Tell whether a CRS is geographic with degrees as its unit, and not grads."""
     return is_geographic(crs) and full_turn(crs) == 360
 
 
 def outlines(info: SceneInfo, windows: np.ndarray, crs: str | None) -> np.ndarray:
     """Return windows (N, 4) of a scene as polygons in a CRS.
 
-    Their edges are bent with the CRS. Across the antimeridian longitudes go on beyond 180, so that polygons stay in
-    one piece.
+    Edges are densified before they are transformed. Longitudes continue beyond 180 across the antimeridian, so that
+    polygons stay in one piece.
 
     Args:
         info: The scene.
@@ -33,7 +33,7 @@ def outlines(info: SceneInfo, windows: np.ndarray, crs: str | None) -> np.ndarra
         crs: CRS of the polygons; None leaves that of the scene.
 
     Returns:
-        (N,) polygons; None where the scene has no CRS, or one that does not lead to ``crs`` there.
+        (N,) polygons; None where the scene has no CRS, or it cannot be transformed to ``crs``.
     """
     bent = crs is not None and (info.crs is None or not same_crs(info.crs, crs))
     edge = np.arange(_STEPS) / _STEPS if bent else np.zeros(1)
@@ -61,7 +61,7 @@ def outlines(info: SceneInfo, windows: np.ndarray, crs: str | None) -> np.ndarra
 
 
 def _polygon(x: np.ndarray, y: np.ndarray, *, geographic: bool) -> shapely.Polygon | None:
-    """Return a ring as a polygon, without what lies off the globe; None where nothing is left."""
+    """Return a ring as a polygon, without points off the globe; None if fewer than three are left."""
     there = np.isfinite(x) & np.isfinite(y)
     x, y = x[there], y[there]
     if len(x) < 3:
@@ -77,10 +77,9 @@ def _polygon(x: np.ndarray, y: np.ndarray, *, geographic: bool) -> shapely.Polyg
 
 
 def on_maps(footprints: np.ndarray) -> list[np.ndarray]:
-    """Bring polygons in longitude and latitude onto two maps of equal area, one around each pole.
+    """Project polygons in longitude and latitude onto two equal-area maps, one around each pole.
 
-    There is no antimeridian on them and no pole at their border; two polygons that share ground do so on one of the
-    maps at least.
+    The maps have no seam at the antimeridian; polygons that overlap do so on at least one of the maps.
 
     Args:
         footprints: (N,) polygons in degrees; None is left out.

@@ -15,7 +15,7 @@ _FILES = (HEADER, INDEX, MOMENTS)
 _FOLDERS = ("images", "labels")
 _TILE = re.compile(r".+_\d+_\d+\.tif")
 _WORK = re.compile(r"\..+\.satseg")
-_OF_BROWSERS = (".DS_Store", ".directory", "Thumbs.db", "desktop.ini")  # of file browsers, wherever one has looked
+_OF_BROWSERS = (".DS_Store", ".directory", "Thumbs.db", "desktop.ini")  # files that file browsers create
 
 
 def check_own(folder: Path) -> None:
@@ -25,7 +25,7 @@ def check_own(folder: Path) -> None:
         folder: The folder; it need not exist, and may be empty.
 
     Raises:
-        OutputError: It is no tile set, or others have put files into it; the first of them is named.
+        OutputError: It is not a tile set, or holds other files; the first of them is named.
     """
     foreign = next(foreign_entries(folder), None) if folder.is_dir() else None
     if foreign is None:
@@ -38,7 +38,7 @@ def check_own(folder: Path) -> None:
 
 
 def foreign_entries(folder: Path) -> Iterator[Path]:
-    """Yield what a folder holds that is not a tile set's; in a folder without its description, that is everything."""
+    """Yield the entries of a folder that do not belong to a tile set; all of them in a folder without its header."""
     if not (folder / HEADER).is_file():
         yield from sorted(folder.iterdir())
         return
@@ -61,5 +61,5 @@ def _foreign_tiles(folder: Path) -> Iterator[Path]:
 
 
 def _beside(names: tuple[str, ...] | set[str], folder: Path) -> set[str]:
-    """Return the names, and those of the files that other programs lay beside them."""
+    """Return the names and those of their sidecar files."""
     return {*names, *(file.name for name in names for file in family(folder / name))}

@@ -59,7 +59,7 @@ class Tile:
         split: ``train``, ``val`` or ``test``.
         weight: How often it is drawn in training, relative to the others.
         pixels: Labelled pixels of each class.
-        bands: What the image must hold; None takes what it holds.
+        bands: Bands that the image must have; None accepts any.
     """
 
     name: str
@@ -138,7 +138,7 @@ class TileSet:
         """Open the tile set in a folder.
 
         Raises:
-            TileError: There is none, it is unfinished, or its index makes no sense.
+            TileError: There is none, it is unfinished, or its index is not valid.
         """
         folder = Path(path)
         require_tiles(folder)
@@ -259,7 +259,7 @@ class TileSet:
 def write_header(
     folder: Path, tile_set: TileSet, provenance: Sequence[Mapping[str, Any]], contents: Mapping[str, str]
 ) -> None:
-    """Write all of a tile set's description but its index.
+    """Write the header of a tile set.
 
     Args:
         folder: Folder of the tile set.
@@ -316,7 +316,7 @@ def make_index(
 
 
 def measured_tiles(folder: Path) -> list[str]:
-    """Return the names of the tiles whose moments are on file: all that were cut."""
+    """Return the names of the tiles that satseg cut, whose moments are on file."""
     if not (folder / MOMENTS).is_file():
         return []
     return list(_read_moments(folder, ["tile"])["tile"].to_pylist())
@@ -328,7 +328,7 @@ def _read_moments(folder: Path, columns: list[str] | None = None) -> pa.Table:
 
 
 def read_moments(folder: Path, names: Sequence[str]) -> dict[str, Moments]:
-    """Return the moments that are on file of the tiles of these names."""
+    """Return the moments of the tiles of these names, as far as they are on file."""
     if not (folder / MOMENTS).is_file():
         return {}
     table = _read_moments(folder)

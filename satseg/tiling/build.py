@@ -31,28 +31,28 @@ from satseg.tiling.split_regions import SplitRegions
 
 log = logging.getLogger("satseg")
 
-_BLOCK_ROWS = 512  # most files have no higher blocks
+_BLOCK_ROWS = 512  # few files have higher blocks
 _MOST_CACHE = 2**28
-_FEW = 3  # scenes that are named one by one
+_FEW = 3  # scenes that are named individually
 _Task = tuple[Cutter, TileArrays]
 _Row = tuple[int, dict[str, Any] | None]
 
-_ORDER = 3  # sub-stream of the seed's randomness: which tiles come first where their number is limited
+_ORDER = 3  # sub-stream of the seed for the order of tiles where their number is limited
 
 
 @dataclass(frozen=True)
 class Builder:
-    """All that decides the tiles of a tile set.
+    """Finds the labelled blocks of scenes, and cuts tiles.
 
     Args:
-        sources: Scenes.
-        infos: What is known of each.
+        sources: Files of the scenes.
+        infos: Their properties.
         names: Unique name of each.
         labels: Their labels.
         layout: How tiles are laid out.
         tile_filter: Which tiles are kept.
-        regions: Polygons that decide splits, or None.
-        threads: Threads that write, beside the one that reads; 1 does both in one.
+        regions: Polygons that determine the splits, or None.
+        threads: Threads that write tiles, besides the one that reads; 1 reads and writes in one thread.
         progress: Called after each block and tile.
     """
 
@@ -67,11 +67,11 @@ class Builder:
     progress: Progress
 
     def find_blocks(self, layout: Layout, within: Sequence[Block] | None = None) -> list[Block]:
-        """Return the blocks that hold labelled pixels; scenes without labels are left out with a warning.
+        """Return the blocks that hold labelled pixels; scenes without any are skipped with a warning.
 
         Args:
-            layout: How scenes are parted.
-            within: Blocks of another layout that hold all labelled pixels; None looks everywhere.
+            layout: How scenes are divided.
+            within: Blocks of another layout that hold all labelled pixels; None searches everywhere.
 
         Raises:
             LabelError: No label touches any scene.
@@ -131,7 +131,7 @@ class Builder:
             folder: Folder of the tile set.
             planned: Tiles in the order of their scenes' rows.
             quotas: Tiles at most of each split.
-            journal: Takes what is done.
+            journal: Records finished tiles.
         """
         waiting = self._drawing_order(planned, quotas)
         kept = dict.fromkeys(quotas, 0)
@@ -166,7 +166,7 @@ class Builder:
             cutter, piece = task
             return piece.number, cutter.write(piece)
 
-        with closing(pieces), closing(self._map(write, pieces)) as rows:  # while their GDAL environments still stand
+        with closing(pieces), closing(self._map(write, pieces)) as rows:  # while their GDAL environments are active
             for number, row in rows:
                 journal.add(number, row)
                 yield number
@@ -220,7 +220,7 @@ class Builder:
 
 
 def _touching(parts: Sequence[Sequence[Block]], within: Sequence[Block]) -> list[list[Block]]:
-    """Return those blocks of each scene that share pixels with other ones."""
+    """Return the blocks of each scene that share pixels with any of ``within``."""
     others: dict[int, list[Window]] = {}
     for block in within:
         others.setdefault(block.scene, []).append(block.window)
@@ -243,20 +243,20 @@ def _edges(window: Window) -> tuple[int, int, int, int]:
 
 
 def quotas(areas: Mapping[str, int], planned: Sequence[PlannedTile], limit: int | None) -> dict[str, int]:
-    """Return how many tiles of each split are cut at most.
+    """Return the maximum number of tiles of each split.
 
     Args:
         areas: Labelled pixels of each split.
-        planned: All tiles there are.
-        limit: Tiles in all, or None for all; it is parted by labelled area. Each split gets one at least, train before
-            val before test.
+        planned: All planned tiles.
+        limit: Maximum number of tiles in all, divided by labelled area, or None. Each split gets at least one, train
+            before val before test.
     """
     if limit is None:
         return {split: sum(p.split == split for p in planned) for split in SPLITS}
-    dealt = [split for split in SPLITS if areas[split]][:limit]
-    shares = {split: areas[split] / sum(areas[s] for s in dealt) for split in dealt}
-    counts = {split: max(1, round(limit * shares[split])) if split in dealt else 0 for split in SPLITS}
-    largest = max(dealt, key=lambda split: areas[split])
+    filled = [split for split in SPLITS if areas[split]][:limit]
+    shares = {split: areas[split] / sum(areas[s] for s in filled) for split in filled}
+    counts = {split: max(1, round(limit * shares[split])) if split in filled else 0 for split in SPLITS}
+    largest = max(filled, key=lambda split: areas[split])
     return {**counts, largest: counts[largest] + limit - sum(counts.values())}
 
 
@@ -265,7 +265,7 @@ def resumable(output: Path, plan: dict[str, Any], *, resume: bool) -> Iterator[t
     """Open a work folder that survives an interruption, and the journal of the tiles in it.
 
     Args:
-        output: Where the tile set will stand.
+        output: Final folder of the tile set.
         plan: Everything that determines the tiles, ready for JSON.
         resume: Continue with what an interrupted run left; else delete it.
 
@@ -273,8 +273,8 @@ def resumable(output: Path, plan: dict[str, Any], *, resume: bool) -> Iterator[t
         The folder, with ``images`` and ``labels`` in it, and its journal.
 
     Raises:
-        OutputError: The folder cannot be written, another run makes it at this moment, or it holds the work of
-            another plan.
+        OutputError: The folder cannot be written, is being written by another run, or holds the work of another
+            plan.
     """
     work = work_folder(output)
     folder = work / "new" / output.name

@@ -27,7 +27,7 @@ from satseg.tiling.split_regions import SplitRegion
 
 _FEW = 16
 _ZERO = "class 0"
-_KEEP = 1  # sub-stream of the seed's randomness: which empty tiles are kept
+_KEEP = 1  # sub-stream of the seed for the choice of empty tiles
 
 
 @dataclass(frozen=True)

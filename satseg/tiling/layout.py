@@ -223,5 +223,5 @@ class _Assignment:
             return None
         rich = self._holds[blocks][:, lacking].sum(axis=1)
         blocks = blocks[rich == rich.max()]
-        largest = first and split == self._missing.argmax()  # what others would have to take otherwise
+        largest = first and split == self._missing.argmax()  # else other splits would have to take it
         return int(blocks[self._areas[blocks].argmax() if largest else 0])

@@ -27,7 +27,7 @@ STEM = "{stem}"
 _RASTERS = frozenset({".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".webp", ".bmp", ".vrt", ".img"})
 _VECTORS = frozenset({".gpkg", ".geojson", ".geojsonl", ".json", ".shp", ".fgb", ".parquet", ".kml", ".gml", ".sqlite"})
 _FEW = 3  # files that a message names
-_Stems = Mapping[str, Sequence[str]]  # what may be the stem of each file
+_Stems = Mapping[str, Sequence[str]]  # possible stems of each file
 _EXAMPLE = "For example: `pairs=('images', 'masks')`, or `pairs=('S1/{stem}_S1.tif', 'labels/{stem}_mask.tif')`"
 
 
@@ -107,7 +107,7 @@ class _Side:
 
     Args:
         text: Folder or pattern.
-        files: Those that are there, in the order of their names.
+        files: Its files, sorted by name.
         pattern: Whether it is a pattern.
     """
 
@@ -117,7 +117,7 @@ class _Side:
 
     @classmethod
     def of(cls, text: str, what: str) -> _Side:
-        """Look up what is there."""
+        """List the files of a folder or pattern."""
         suffixes = _RASTERS if what == "scenes" else _RASTERS | _VECTORS
         if os.path.isdir(text):
             files = tuple(str(path) for path in _entries(Path(text)) if path.suffix.lower() in suffixes)
@@ -130,21 +130,21 @@ class _Side:
         if STEM not in text:
             raise UsageError(_say_what_it_is(text), hint=_EXAMPLE)
         files = tuple(_Pattern(text).files())
-        if not _Pattern(text).suffix:  # what lies beside rasters is none
+        if not _Pattern(text).suffix:  # sidecar files are not scenes
             files = tuple(file for file in files if PurePath(file).suffix.lower() in suffixes)
         if not files:
             raise UsageError(f"No file matches {text}.", hint=_nearest(text))
         return cls(text, files, pattern=True)
 
     def stems(self) -> _Stems:
-        """Return what may be the stem of each file."""
+        """Return the possible stems of each file."""
         if not self.pattern:
             return {file: [PurePath(file).stem] for file in self.files}
         pattern = _Pattern(self.text)
         return {file: pattern.stems(file) for file in self.files}
 
     def differences(self) -> _Stems:
-        """Return the words by which the name of each file differs from those of the others."""
+        """Return the part of the name of each file that differs from the others."""
         return {file: [words] for file, words in zip(self.files, distinct_names(self.files), strict=True)}
 
     def example(self) -> str:
@@ -175,7 +175,7 @@ def _nearest(text: str) -> str | None:
 
 
 def _match(scenes: _Side, labels: _Side, ours: _Stems, theirs: _Stems) -> list[tuple[str, str]]:
-    """Return each scene with the labels of its stem; of several stems that a name may have, the longest decides.
+    """Match scenes and labels of the same stem; of several possible stems of a name, the longest is used.
 
     Raises:
         UsageError: Several scenes, or several files of labels, have the same stem.
@@ -219,7 +219,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _entries(folder: Path) -> list[Path]:
-    """Return what is in a folder, sorted, without hidden files such as those of macOS beside each copied one."""
+    """Return the entries of a folder, sorted, without hidden files (macOS adds one to each copied file)."""
     return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
@@ -230,7 +230,7 @@ class _Pattern:
         text: The pattern.
 
     Attributes:
-        suffix: What names end in; nothing where the pattern leaves it open.
+        suffix: Suffix of the names; empty if the pattern ends in a wildcard.
     """
 
     def __init__(self, text: str) -> None:
@@ -239,7 +239,7 @@ class _Pattern:
         self.suffix = _parted(text)[1]
 
     def files(self) -> Iterator[str]:
-        """Yield the files that are named like this, sorted."""
+        """Yield the files that match, sorted."""
         found = [Path(self._parts[0])] if Path(self._text).is_absolute() else [Path()]
         for part in self._parts[len(found[0].parts) :]:
             found = [below for folder in found for below in _below(folder, part)]
@@ -247,7 +247,7 @@ class _Pattern:
         yield from (text for text in sorted({str(path) for path in found}) if whole.fullmatch(text))
 
     def stems(self, file: str) -> list[str]:
-        """Return what ``{stem}`` may be in the name of a file: beside ``*`` there may be several."""
+        """Return the texts that ``{stem}`` may stand for in the name of a file; with ``*`` there may be several."""
         if "*" not in self._text:
             match = _compiled(self._text, None).fullmatch(file)
             return [match["stem"]] if match else []
@@ -257,7 +257,7 @@ class _Pattern:
 
 
 def _below(folder: Path, part: str) -> Iterator[Path]:
-    """Yield what is in a folder under a part of a pattern."""
+    """Yield the entries of a folder that match one component of a pattern."""
     if part == "**":
         yield folder
         yield from islice(_folders(folder), 1, None)
@@ -273,21 +273,21 @@ def _is_tileset(path: Path) -> bool:
 
 
 def _folders(top: Path) -> Iterator[Path]:
-    """Yield a folder and those below it, without hidden ones and tile sets."""
+    """Yield a folder and all folders below it, without hidden ones and tile sets."""
     for path, below, _ in os.walk(top):
         below[:] = [name for name in below if not name.startswith(".") and not _is_tileset(Path(path, name))]
         yield Path(path)
 
 
 def _parted(text: str) -> tuple[str, str]:
-    """Return a pattern without its suffix, and the suffix; a pattern whose end is open has none."""
+    """Split a pattern into stem and suffix; the suffix is empty if it contains a wildcard."""
     head, dot, suffix = str(Path(text)).rpartition(".")
     return (head, dot + suffix) if re.fullmatch(r"\w+", suffix, re.ASCII) and dot else (str(Path(text)), "")
 
 
 @lru_cache(maxsize=1024)
 def _compiled(text: str, length: int | None) -> re.Pattern[str]:
-    """Return the expression of a pattern, whose stem has a length if one is given; the case of the suffix is open."""
+    """Return the regular expression of a pattern, with a stem of ``length`` if given; the suffix ignores case."""
     head, suffix = _parted(text)
     stem = rf"(?P<stem>[^/]{'+' if length is None else f'{{{length}}}'})"
     made = ""

@@ -21,7 +21,7 @@ from satseg.tiling.layout import balance_splits, blocks, place_at_random, place_
 from satseg.tiling.sources import AnyScene
 from satseg.tiling.split_regions import SplitRegion, SplitRegions
 
-_PLACE = 2  # sub-stream of the seed's randomness: where random tiles lie
+_POSITION = 2  # sub-stream of the seed for random tile positions
 _CHUNK = 2**22  # pixels that are read at once to count
 _SAME_GROUND = 0.1  # share of a block
 
@@ -62,10 +62,10 @@ class Layout:
     Args:
         size: Side of a tile in pixels.
         overlap: Pixels that neighbouring training tiles share.
-        at_random: Lay training tiles at random, as many as a grid would have.
+        at_random: Place training tiles at random, as many as a grid would have.
         whole_scenes: Assign whole scenes to splits, not blocks.
         block: Side of a block in pixels.
-        buffer: Pixels between training tiles and the others, at least.
+        buffer: Minimum distance in pixels between training tiles and those of other splits.
         shares: Shares of train, val and test in area.
         seed: Seed of the assignment to splits and of random tile positions.
     """
@@ -107,7 +107,7 @@ class Layout:
         """Place tiles in a block of a scene. Only training tiles overlap or are placed at random."""
         overlap = self.overlap if split == "train" else 0
         if split == "train" and self.at_random:
-            rng = np.random.default_rng((self.seed, _PLACE, number))
+            rng = np.random.default_rng((self.seed, _POSITION, number))
             placed = place_at_random(block.window, size=self.size, overlap=overlap, rng=rng)
         else:
             placed = place_tiles(block.window, size=self.size, overlap=overlap)
@@ -121,16 +121,16 @@ class ExistingTiles:
     """Tiles of the tile set that is added to, which new tiles must not leak into.
 
     Args:
-        places: Where they lie.
+        extents: Their extents.
         splits: (N,) split of each.
     """
 
-    places: Extents
+    extents: Extents
     splits: np.ndarray
 
     def of(self, *splits: str) -> Extents:
         """Return the extents of the tiles of some splits."""
-        return self.places[np.isin(self.splits.astype(str), splits)]
+        return self.extents[np.isin(self.splits.astype(str), splits)]
 
 
 def assign_splits(
@@ -150,16 +150,16 @@ def assign_splits(
         crs: CRS to compare footprints in.
 
     Raises:
-        UsageError: The shares make no sense.
+        UsageError: The shares are not valid.
     """
     given = [block.given for block in found if block.given is not None]
     if given:
         return given
     units = [block.scene for block in found] if layout.whole_scenes else list(range(len(found)))
-    places = Extents.of(infos, [block.scene for block in found], [block.window for block in found], crs)
-    groups = group_by_overlap(places)
+    extents = Extents.of(infos, [block.scene for block in found], [block.window for block in found], crs)
+    groups = group_by_overlap(extents)
     roots = _connected(units, groups)
-    known = _splits_of_covered(places, existing, roots)
+    known = _splits_of_covered(extents, existing, roots)
     number, distinct = pandas.factorize(np.array(roots))
     pixels = np.zeros((len(distinct), len(found[0].pixels) if found else 0), dtype=np.int64)
     np.add.at(pixels, number, np.array([block.pixels for block in found]))
@@ -186,13 +186,13 @@ def _connected(units: Sequence[int], groups: np.ndarray) -> list[int]:
     return [root(unit) for unit in units]
 
 
-def _splits_of_covered(places: Extents, existing: ExistingTiles, roots: Sequence[int]) -> dict[int, str]:
+def _splits_of_covered(extents: Extents, existing: ExistingTiles, roots: Sequence[int]) -> dict[int, str]:
     """Return the split of the roots whose ground is covered by existing tiles."""
-    tiles = existing.places
+    tiles = existing.extents
     parts: dict[tuple[int, str], float] = {}
     for split in SPLITS:
         covering = tiles.footprints[existing.splits == split]
-        for block, share in covered(places.footprints, covering, tiles.geographic or places.geographic).items():
+        for block, share in covered(extents.footprints, covering, tiles.geographic or extents.geographic).items():
             if share > _SAME_GROUND:
                 parts[roots[block], split] = parts.get((roots[block], split), 0.0) + share
     return {root: max(SPLITS, key=lambda s: parts.get((root, s), 0.0)) for root, _ in parts}
@@ -206,7 +206,7 @@ def without_leaks(
     Existing tiles stay. Of new ones, train yields to val and test, and val yields to test. Training tiles also keep
     the buffer.
     """
-    places = Extents.of(infos, [p.scene for p in planned], [p.placement.window for p in planned], crs)
+    extents = Extents.of(infos, [p.scene for p in planned], [p.placement.window for p in planned], crs)
     splits = np.array([p.split for p in planned], dtype=object)
     kept = np.ones(len(planned), dtype=bool)
     for split in reversed(SPLITS):
@@ -214,9 +214,9 @@ def without_leaks(
         for other in SPLITS:
             margin = layout.buffer if "train" in (split, other) else 0
             if other != split:
-                kept[mine] &= ~overlapping(places[mine], existing.of(other), margin=margin)
+                kept[mine] &= ~overlapping(extents[mine], existing.of(other), margin=margin)
             if SPLITS.index(other) > SPLITS.index(split):
-                kept[mine] &= ~overlapping(places[mine], places[(splits == other) & kept], margin=margin)
+                kept[mine] &= ~overlapping(extents[mine], extents[(splits == other) & kept], margin=margin)
     return [p for p, keep in zip(planned, kept.tolist(), strict=True) if keep]
 
 

@@ -23,7 +23,7 @@ log = logging.getLogger("satseg")
 
 _NEEDED = ("scene", "labels")
 _COLUMNS = (*_NEEDED, "split", "weight")
-_ADDED = ("", "unnamed: 0", "index", "geometry", "__index_level_0__")  # by programs, unasked
+_ADDED = ("", "unnamed: 0", "index", "geometry", "__index_level_0__")  # columns that programs add on their own
 _FEW = 3  # rows that a message names
 _EXAMPLE = "A table of scenes has the columns scene and labels and, optionally, split (train, val, test) and weight."
 _Row = tuple[int, Mapping[str, str]]
@@ -56,7 +56,7 @@ def read_scene_table(path: str | Path) -> list[LabelledScene]:
         The scenes in the order of the table.
 
     Raises:
-        UsageError: It cannot be read, lacks a column, or a cell makes no sense; files do not exist; or a scene has
+        UsageError: It cannot be read, lacks a column, or has an invalid cell; files do not exist; or a scene has
             several splits or weights.
     """
     table = Path(path)
@@ -74,7 +74,7 @@ def read_scene_table(path: str | Path) -> list[LabelledScene]:
     splits = _splits(path, rows)
     weights = _weights(path, rows)
     keys = {name: identity([files[name]]) for name in {cells["scene"] for _, cells in rows}}
-    found: dict[tuple[str, ...], LabelledScene] = {}  # by the file itself, which rows may spell in several ways
+    found: dict[tuple[str, ...], LabelledScene] = {}  # by identity of the file, which rows may write differently
     first: dict[tuple[str, ...], int] = {}
     for (number, cells), split, weight in zip(rows, splits, weights, strict=True):
         scene, labels = keys[cells["scene"]], files[cells["labels"]]
@@ -145,7 +145,7 @@ def _splits(path: str | Path, rows: Sequence[_Row]) -> list[str | None]:
     wrong = [row for row, split in zip(rows, given, strict=True) if split and split not in SPLITS]
     if wrong:
         names = dict.fromkeys(cells["split"].lower() for _, cells in wrong)
-        alike = {name: difflib.get_close_matches(name, SPLITS, 1, 0.4) for name in names}  # validation is val
+        alike = {name: difflib.get_close_matches(name, SPLITS, 1, 0.4) for name in names}  # validation means val
         near = [f"{found[0]!r} by {name!r}" for name, found in alike.items() if found]
         meant = f" Did you mean {', '.join(near[:_FEW])}?" if near else ""
         raise UsageError(
@@ -171,7 +171,7 @@ def _weights(path: str | Path, rows: Sequence[_Row]) -> list[float]:
 
 def _number(text: str) -> float:
     try:
-        return float(text.replace(",", "."))  # as spreadsheets of many languages write it
+        return float(text.replace(",", "."))  # decimal comma of spreadsheets
     except ValueError:
         return math.nan
 

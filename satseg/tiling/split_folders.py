@@ -27,8 +27,8 @@ def warn_of_split_folders(files: Sequence[Sequence[str]], patterns: Sequence[str
     """Warn where scenes that are about to be assigned to splits already lie in folders named by split.
 
     Args:
-        files: Path of each scene, and that of its labels if it has its own.
-        patterns: Those that scenes and labels were found by, if they were.
+        files: Path of each scene and, if it has its own, that of its labels.
+        patterns: Patterns of scenes and labels, if given.
     """
     found: dict[str, tuple[str, Sequence[str]]] = {}
     for paths in files:
@@ -57,7 +57,7 @@ def _options(split: str, folder: str, paths: Sequence[str], patterns: Sequence[s
 
 
 def _narrowed(pattern: str, path: str, folder: str) -> str:
-    """Return a pattern with the name of a folder in place of the ``*`` that it was found by."""
+    """Return a pattern with the name of a folder in place of the wildcard that matched it."""
     parts, named = Path(pattern).parts, Path(path).parts
     if "**" in parts:
         return pattern.replace("**", f"**/{printable(folder)}/**", 1)

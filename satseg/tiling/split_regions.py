@@ -26,7 +26,7 @@ from satseg.tiles.splits import SPLITS
 
 log = logging.getLogger("satseg")
 
-_ROUNDING = 1e-6  # pixels: a region that was drawn along pixels must not take in their neighbours
+_ROUNDING = 1e-6  # pixels; a region drawn along pixel edges must not include their neighbours
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class SplitRegions:
         """Return the regions that touch a scene.
 
         Raises:
-            LabelError: There is no way from their CRS to that of the scene.
+            LabelError: Their CRS cannot be transformed to that of the scene.
         """
         placing = Placing(self.crs, scene, name=self.path, error=LabelError)
         whole = window_outline(scene, Window(0, 0, scene.width, scene.height))
@@ -130,7 +130,7 @@ class SplitRegions:
 
 
 def _pixels_around(scene: SceneInfo, shape: Any) -> Window:
-    """Return the smallest window that holds a shape."""
+    """Return the smallest window that contains a shape."""
     x, y = shapely.get_coordinates(shape).T
     columns, rows = ~scene.transform * (x, y)
     left, right = math.floor(columns.min() + _ROUNDING), math.ceil(columns.max() - _ROUNDING)
