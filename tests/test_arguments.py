@@ -39,6 +39,7 @@ RECORDS = {
     "PredictionSettings": satseg.PredictionSettings,
     "OutputNames": satseg.OutputNames,
     "SceneSource": satseg.SceneSource,
+    "TileSettings": satseg.TileSettings,
 }
 
 
@@ -100,7 +101,7 @@ def base(name: str, place: Path) -> dict[str, Any]:
             "scenes": scene,
             "labels": classes,
             "output": str(place / "out"),
-            "split_by": "no-such-file.gpkg:split",
+            "settings": satseg.TileSettings(split_by="no-such-file.gpkg:split"),
         },
         "evaluate": {"subject": classes, "labels": classes},
         "predict": {"scene": scene, "output": out, "model": "absent.safetensors"},
@@ -116,7 +117,7 @@ def base(name: str, place: Path) -> dict[str, Any]:
 VALUES: dict[str, list[Any]] = {
     "bands": ["no-such-band"],
     "unlabelled": [77, "7"],
-    "shares": [0.5, "0.25"],
+    "split": [0.5, "0.25"],
     "scales": [0.5, "0.75"],
     "threshold": ["no-such-class=0.7"],
     "classes": ["no-such-class"],

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from satseg.arguments import Given, Numbers, PathLike, is_one, path, whole_numbers
+from satseg.arguments import Given, Numbers, PathLike, is_one, path, shown, whole_numbers
+from satseg.errors import UsageError
 from satseg.labels.class_lists import ClassMapSource
 from satseg.labels.class_map import ClassMap
 from satseg.settings import LABELS, Option, Settings
 
 
 def class_map_sources(given: Any, name: str) -> ClassMap | Mapping[Any, str] | tuple[str | Path, ...]:
-    """Return the texts and files of a class map as a tuple, which can be read more than once, or its dictionary."""
-    return given if isinstance(given, Mapping | ClassMap) else (given,) if is_one(given) else tuple(given)
+    """Return the texts and files of a class map as a tuple, which can be read more than once, or its dictionary.
+
+    Raises:
+        UsageError: It is none of these.
+    """
+    if isinstance(given, Mapping | ClassMap):
+        return given
+    if is_one(given):
+        given = (given,)
+    if not isinstance(given, Iterable):
+        raise UsageError(
+            f"`{name}` is {shown(given)}, not a class map.", hint=f"For example: `{name}='0=background,1=water'`"
+        )
+    return tuple(given)
 
 
 ClassMapOption = Annotated[
