@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test test-slow lint types imports bench docs readme lock clean
+.PHONY: setup demo test test-slow lint types imports bench docs lock clean
 
 setup: .venv/installed
 
@@ -39,9 +39,6 @@ bench: setup
 # Warnings are errors, links to pages, headings, options and classes that do not exist among them.
 docs: setup
 	$(BIN)/python -m sphinx -W -n --keep-going -q -b html docs docs/_build/html
-
-readme: setup
-	$(BIN)/python tests/readme_tables.py
 
 lock: setup
 	{ sed -n '/^#/p' requirements.lock; $(BIN)/python -m pip freeze --exclude-editable \

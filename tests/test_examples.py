@@ -1,4 +1,4 @@
-"""The examples and the three lines of the README run as they stand, on the sample and with a few steps."""
+"""The examples run as they stand, on the sample and with a few steps."""
 
 from __future__ import annotations
 
@@ -113,30 +113,3 @@ def test_custom_architecture(tmp_path: Path) -> None:
     run(["satseg", "predict", scene, "-m", "runs/stripes-1", "--arch", arch, "-o", "map.tif"], tmp_path)
     with rasterio.open(tmp_path / "map.tif") as written:
         assert written.shape == (512, 512)
-
-
-def test_the_six_lines_of_python_of_the_readme(tmp_path: Path) -> None:
-    crop(sample().labelled, tmp_path / "scene.tif", 512)
-    crop(sample().held_out, tmp_path / "other.tif", 256)
-    shutil.copy(sample().labels, tmp_path / "buildings.gpkg")
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    block = readme.split("### In Python")[1].split("```python\n")[1].split("```")[0]
-    assert len(block.splitlines()) == 6
-    done = run([sys.executable, "-c", block.replace("minutes=10", "steps=2, batch_size=2")], tmp_path)
-    assert re.fullmatch(r"0\.\d+\n", done.stdout)
-    assert (tmp_path / "map.gpkg").is_file()
-
-
-def test_the_three_lines_of_the_readme(tmp_path: Path) -> None:
-    crop(sample().labelled, tmp_path / "scene.tif", 512)
-    crop(sample().unlabelled, tmp_path / "other.tif", 256)
-    shutil.copy(sample().labels, tmp_path / "buildings.gpkg")
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    block = readme.split("Three lines are a whole project.")[1].split("```sh\n")[1].split("```")[0]
-    lines = [shlex.split(line, comments=True) for line in block.splitlines()]
-    assert len(lines) == 3
-    for words in lines:
-        few = shlex.split(BUDGET) if words[1] == "train" else []
-        run([*words, *few], tmp_path)
-    assert (tmp_path / "runs" / "erfnet-1" / "best.safetensors").is_file()
-    assert (tmp_path / "out.gpkg").is_file()

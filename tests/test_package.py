@@ -45,7 +45,7 @@ def without_code(text: str) -> str:
 def test_the_index_page_shows_the_picture_from_the_repository(for_index: Callable[[str, str], str]) -> None:
     page = for_index(README, "https://host/owner/satseg")
     assert re.search(r"!\[Three views [^\]]+\]\(https://host/owner/satseg/raw/HEAD/docs/demo\.png\)", page)
-    assert "[how others compare](https://host/owner/satseg/blob/HEAD/docs/recipes.md)" in page
+    assert "[Quickstart](https://host/owner/satseg/blob/HEAD/docs/quickstart.md)" in page
     assert not RELATIVE.findall(without_code(page))
 
 

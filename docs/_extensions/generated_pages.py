@@ -228,12 +228,21 @@ def error_messages() -> Iterator[tuple[str, str, str]]:
                 yield kind, message, hint or ""
 
 
+def sentences() -> Iterator[str]:
+    """Yield every text of the source, with ``…`` for what is filled in."""
+    for path in sorted((ROOT / "satseg").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant | ast.JoinedStr) and (text := literal(node)):
+                yield text
+
+
 def literal(node: ast.expr) -> str | None:
     """Return a string or f-string of the source with ``…`` for what is filled in; None for other expressions."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value
     if isinstance(node, ast.JoinedStr):
-        return "".join(part.value if isinstance(part, ast.Constant) else "…" for part in node.values)
+        text = "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values)
+        return re.sub("…+", "…", text)
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
         return (literal(node.left) or "…") + (literal(node.right) or "…")
     if isinstance(node, ast.IfExp):

@@ -1,9 +1,9 @@
-"""Train five networks ten minutes each on a drone scene of a town, and write ``docs/results.json`` for the README.
+"""Train five networks ten minutes each on a drone scene of a town, and write ``docs/results.json`` for the docs.
 
 Takes an hour and wants the machine for itself, so `make bench` leaves it out. Networks that the file holds already are
 skipped: remove their rows to train them again. Costs are measured last, when nothing else runs, for the rows that have
-none; so networks may also be trained side by side, each with ``--no-cost`` and a file of its own. `make readme` then
-brings the table up to date.
+none; so networks may also be trained side by side, each with ``--no-cost`` and a file of its own. The page of
+results shows the table of that file.
 
     python tests/benchmarks/train_networks.py ../shared/data/banepa
 """
