@@ -55,8 +55,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from satseg.evaluation.settings import EvaluateSettings
-    from satseg.prediction.outputs import OutputNames
-    from satseg.prediction.settings import PredictionSettings
+    from satseg.prediction.settings import OutputNames, PredictionSettings
     from satseg.progress import ProgressBar, progress_bar
     from satseg.raster.source import SceneSource
     from satseg.records import (
@@ -135,9 +134,11 @@ _PUBLIC = {
     "satseg.workflows.info": ("FileInfo", "info"),
     "satseg.workflows.label_values": ("LabelValues", "label_values"),
     "satseg.workflows.models": ("models",),
-    "satseg.prediction.outputs": ("OutputNames",),
     "satseg.workflows.predict": ("predict", "predict_scenes"),
-    "satseg.prediction.settings": ("PredictionSettings",),
+    "satseg.prediction.settings": (
+        "OutputNames",
+        "PredictionSettings",
+    ),
     "satseg.tiling.settings": ("TileSettings",),
     "satseg.workflows.tile": ("tile",),
     "satseg.workflows.train": ("train",),

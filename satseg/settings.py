@@ -223,11 +223,12 @@ class OptionField:
         """Return the words of a command line that give a value."""
         if self.is_switch:
             return [self.flag if value else str(self.off_flag)]
+        flag = self.declared.short or self.flag
         if isinstance(value, Mapping):
             value = [f"{key}={entry}" for key, entry in value.items()]
         if isinstance(value, list | tuple) and self.declared.repeated:
-            return [word for entry in value for word in (self.flag, str(entry))]
-        return [self.flag, join_names(value) if isinstance(value, list | tuple) else str(value)]
+            return [word for entry in value for word in (flag, str(entry))]
+        return [flag, join_names(value) if isinstance(value, list | tuple) else str(value)]
 
     def check_range(self, value: Any) -> None:
         """Check a number against the smallest and the largest one.

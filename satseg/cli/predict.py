@@ -15,8 +15,8 @@ from satseg.cli.failures import Failures
 from satseg.cli.predict_report import Finished, Maps, dry_run_table
 from satseg.cli.streams import require_stdout
 from satseg.errors import UsageError
-from satseg.prediction.settings import PredictionSettings
-from satseg.settings import INPUTS, OUTPUTS
+from satseg.prediction.settings import OutputNames, PredictionSettings
+from satseg.settings import INPUTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,24 +26,15 @@ if TYPE_CHECKING:
 _Record = TypeVar("_Record")
 
 
-@takes(PredictionSettings)
+@takes(OutputNames, PredictionSettings)
 def predict(
     ctx: typer.Context,
     scenes: Annotated[
         list[str] | None,
         typer.Argument(metavar="SCENE", help="Rasters to map; - reads their names from stdin, one per line."),
     ] = None,
-    output: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            help="File to write; its suffix names the format: .tif for the class raster; .gpkg .parquet .fgb .geojson "
-            ".geojsonl .shp for polygons; - writes polygons as GeoJSONSeq to stdout. {stem} is replaced by the name of "
-            "the scene; without it, the polygons of several scenes go into one layer. May be given more than once.",
-        ),
-    ] = None,
+    *,
+    outputs: OutputNames,
     model: Annotated[
         list[Path] | None,
         typer.Option(
@@ -55,25 +46,7 @@ def predict(
             "run below runs/.",
         ),
     ] = None,
-    confidence: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Raster of the probability of each pixel's class (.tif).")
-    ] = None,
-    *,
     settings: PredictionSettings,
-    probabilities: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE",
-            help="Raster of the probability of every class, one band each (.tif).",
-            rich_help_panel=OUTPUTS,
-        ),
-    ] = None,
-    disagreement: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE", help="Raster of the difference between overlapping windows (.tif).", rich_help_panel=OUTPUTS
-        ),
-    ] = None,
     arch: options.OwnArch = None,
     stack: Annotated[
         list[str] | None,
@@ -95,9 +68,9 @@ def predict(
 ) -> None:
     """Map scenes of any size with a trained network: class rasters and polygons."""
     talk = console.talk(ctx, json=json, quiet=quiet, debug=debug)
-    if json and "-" in (output or ()):
+    if json and "-" in outputs.output:
         raise UsageError("--json and -o - would both write to stdout.", hint="Leave out one of them.")
-    if "-" in (output or ()):
+    if "-" in outputs.output:
         require_stdout()
     if not model and inputs.stdin_is_pipe():
         raise UsageError(
@@ -106,18 +79,16 @@ def predict(
     stacked = [inputs.stacked_files(files) for files in stack or []]
     models = _require_there(scenes or [], stacked, model or [], aoi=settings.aoi, arch=arch)
     from satseg.backend.device import share_heap
-    from satseg.prediction.outputs import OutputNames
     from satseg.raster.source import SceneSource
     from satseg.workflows.predict import dry_run_scenes, predict_scenes
 
     stacks = [SceneSource(files, settings.bands) for files in stacked]
     named = inputs.scenes(scenes or [], stacks)
-    names = OutputNames(tuple(output or ()), confidence, probabilities, disagreement)
     failed = Failures(talk, "scenes")
     several = not isinstance(named, list) or len(named) > 1
     on_error = failed.add if several else None
     if dry_run:
-        dry_runs = dry_run_scenes(named, output=names, model=models, arch=arch, settings=settings, on_error=on_error)
+        dry_runs = dry_run_scenes(named, output=outputs, model=models, arch=arch, settings=settings, on_error=on_error)
         _report(talk, dry_runs, dry_run_table, failed, none_is_wrong=True)
         return
     finished = Finished(talk)
@@ -125,7 +96,7 @@ def predict(
     maps = predict_scenes(
         named,
         model=models,
-        output=names,
+        output=outputs,
         arch=arch,
         settings=settings,
         stream=sys.stdout,
@@ -135,7 +106,7 @@ def predict(
     )
     outlines = settings.polygons
     caption = partial(console.left_out, min_area=outlines.min_area, fill_holes=outlines.fill_holes)
-    rasters = any(name.lower().endswith(".tif") for name in names.output)
+    rasters = any(name.lower().endswith(".tif") for name in outputs.output)
     report = Maps(talk, caption, several=several, rasters=rasters)
     _report(talk, maps, report.table, failed, finished, report, none_is_wrong=not settings.skip_existing)
 

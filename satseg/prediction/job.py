@@ -20,10 +20,10 @@ from satseg.inference.decision import Decision
 from satseg.prediction.finished_maps import check_finished
 from satseg.prediction.map_warnings import warn_of_map
 from satseg.prediction.models import Models
-from satseg.prediction.outputs import OutputNames, OutputPaths, Outputs
+from satseg.prediction.outputs import OutputPaths, Outputs
 from satseg.prediction.predictor import Predictor
 from satseg.prediction.provenance import Provenance
-from satseg.prediction.settings import PredictionSettings
+from satseg.prediction.settings import OutputNames, PredictionSettings
 from satseg.prediction.shared_layer import SharedLayer
 from satseg.progress import scene_progress
 from satseg.raster.source import SceneSource
@@ -86,7 +86,7 @@ class PredictionJob:
             OutputError: An output cannot be written.
         """
         settings = settings or PredictionSettings()
-        listed, names = _listed(scenes, settings), OutputNames.of(output)
+        listed, names = _listed(scenes, settings), _names(output)
         models = Models.named(model, arch)
         sources = listed if isinstance(listed, tuple) else None
         outputs = Outputs(names, sources, inputs=[*models.files, settings.aoi], stream=stream)
@@ -100,7 +100,7 @@ class PredictionJob:
             _require_one_crs(list(infos.values()))
         card = models.checkpoints[0].card
         Decision.parse(card.classes, settings.threshold, frozenset())
-        provenance = Provenance(models.origin, settings, card.labels, (*models.words, *names.words))
+        provenance = Provenance(models.origin, settings, card.labels, (*models.words, *names.words()))
         return cls(listed, models, outputs, provenance, settings, infos)
 
     @property
@@ -232,6 +232,10 @@ class PredictionJob:
         layer = stack.enter_context(predictor.open_layer(self.outputs.layer, self.sources))
         predictor.require_space([(info, self.outputs.paths_of(source)) for source, info in self.infos.items()], layer)
         return layer
+
+
+def _names(output: Paths | OutputNames) -> OutputNames:
+    return output if isinstance(output, OutputNames) else OutputNames(output=output)
 
 
 def _listed(scenes: Scenes, settings: PredictionSettings) -> Iterable[PathLike | SceneSource]:

@@ -9,82 +9,13 @@ from typing import IO
 
 from rasterio.errors import RasterioError
 
-from satseg.arguments import Given, PathLike, Paths, path, paths
 from satseg.errors import UsageError
 from satseg.files.ledger import Ledger, whereabouts
 from satseg.files.names import open_raster
 from satseg.mapfile.writer import CLASSES_TAG
+from satseg.prediction.settings import STDOUT, STEM, OutputNames, is_raster
 from satseg.raster.source import SceneSource
 from satseg.records import MapLayer
-from satseg.vectorization.formats import VECTOR_SUFFIXES
-
-STDOUT = "-"
-_STEM = "{stem}"
-
-
-@dataclass(frozen=True)
-class OutputNames:
-    """Names of the outputs for any number of scenes: ``{stem}`` stands for the scene's file name without suffix.
-
-    Polygons of several scenes go into one layer where the name has no ``{stem}``.
-
-    Args:
-        output: ``.tif`` for the class raster (a COG); ``.gpkg``, ``.parquet``, ``.fgb``, ``.geojson``, ``.geojsonl``
-            or ``.shp`` for polygons; ``-`` for polygons as GeoJSONSeq on a stream.
-        confidence: ``.tif`` for the probability of each pixel's class.
-        probabilities: ``.tif`` for the probability of every class, one band each.
-        disagreement: ``.tif`` for the difference between overlapping windows.
-
-    Raises:
-        UsageError: Nothing is named, or a name has no known suffix.
-    """
-
-    output: Given[Paths, tuple[str, ...]] = Given(paths, ())
-    confidence: Given[PathLike | None, str | None] = Given(path)
-    probabilities: Given[PathLike | None, str | None] = Given(path)
-    disagreement: Given[PathLike | None, str | None] = Given(path)
-
-    def __post_init__(self) -> None:
-        if not self.output and not self.rasters:
-            raise UsageError(
-                "There is no output.",
-                hint="Name one: `output='out.gpkg'`, `output='classes.tif'`, or `output='-'` for stdout.",
-            )
-        for name in self.output:
-            suffix = Path(name).suffix.lower()
-            if name != STDOUT and suffix != ".tif" and suffix not in VECTOR_SUFFIXES:
-                known = ", ".join(sorted(VECTOR_SUFFIXES))
-                raise UsageError(f"The output {name} has no known suffix.", hint=f"Known are .tif, {known}.")
-        for layer, name in self.rasters:
-            if Path(name).suffix.lower() != ".tif":
-                raise UsageError(f"The {layer.value} are a raster, and {name} does not end in .tif.")
-
-    @classmethod
-    def of(cls, output: Paths | OutputNames) -> OutputNames:
-        """Return names as they are, or those of plain outputs."""
-        return output if isinstance(output, OutputNames) else cls(output)
-
-    @property
-    def rasters(self) -> list[tuple[MapLayer, str]]:
-        """Rasters besides the class raster."""
-        named = {
-            MapLayer.CONFIDENCE: self.confidence,
-            MapLayer.PROBABILITIES: self.probabilities,
-            MapLayer.DISAGREEMENT: self.disagreement,
-        }
-        return [(layer, name) for layer, name in named.items() if name is not None]
-
-    @property
-    def shared(self) -> tuple[str, ...]:
-        """Names that stand for one layer of polygons of any number of scenes."""
-        return tuple(name for name in self.output if name == STDOUT or not (_STEM in name or _is_raster(name)))
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        """The names as words of the command line."""
-        named = [("-o", name) for name in self.output]
-        named += [(f"--{layer.value}", name) for layer, name in self.rasters]
-        return tuple(word for pair in named for word in pair)
 
 
 @dataclass(frozen=True)
@@ -104,8 +35,8 @@ class OutputPaths:
     @classmethod
     def of_files(cls, *files: Path, stream: IO[str] | None = None) -> OutputPaths:
         """Sort files by suffix: ``.tif`` is the class raster, all others are polygons."""
-        rasters = tuple((MapLayer.CLASSES, file) for file in files if _is_raster(file))
-        return cls(rasters, tuple(file for file in files if not _is_raster(file)), stream)
+        rasters = tuple((MapLayer.CLASSES, file) for file in files if is_raster(file))
+        return cls(rasters, tuple(file for file in files if not is_raster(file)), stream)
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -216,8 +147,9 @@ class Outputs:
     def _paths(self, output: Sequence[str], source: SceneSource | None = None) -> OutputPaths:
         """Return the paths of some outputs; of a scene, with its rasters besides the classes."""
         stem = source.stem if source else ""
-        files = OutputPaths.of_files(*(Path(name.replace(_STEM, stem)) for name in output if name != STDOUT))
-        more = [(layer, Path(name.replace(_STEM, stem))) for layer, name in self._names.rasters] if source else []
+        files = OutputPaths.of_files(*(Path(name.replace(STEM, stem)) for name in output if name != STDOUT))
+        rasters = self._names.rasters.items() if source else ()
+        more = [(MapLayer(layer), Path(name.replace(STEM, stem))) for layer, name in rasters]
         return OutputPaths((*files.rasters, *more), files.vectors, self._stream if STDOUT in output else None)
 
     def _named_twice(self, scene: str, earlier: str) -> UsageError:
@@ -231,17 +163,13 @@ class Outputs:
         earlier = self._ledger.written_as(file)
         if earlier is None or earlier == _map_of(scene) or not earlier.startswith(_map_of("")):
             return
-        has_stem = any(_STEM in name for name in self._names.output)
+        has_stem = any(STEM in name for name in self._names.output)
         raise UsageError(
             f"{scene} and {earlier.removeprefix(_map_of(''))} would both be written to {file}.",
             hint="Map scenes of one name apart, each into a folder of its own."
             if has_stem
             else "Put {stem} into the output's name: `output='maps/{stem}.gpkg'`.",
         )
-
-
-def _is_raster(name: str | Path) -> bool:
-    return Path(name).suffix.lower() == ".tif"
 
 
 def _is_foreign_raster(file: Path) -> bool:

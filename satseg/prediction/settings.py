@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from satseg.arguments import (
@@ -9,19 +10,29 @@ from satseg.arguments import (
     Given,
     Numbers,
     PathLike,
+    Paths,
     Thresholds,
     band_names,
     byte_size,
     numbers,
     path,
+    paths,
     pixels,
     pixels_or_auto,
     thresholds,
     whole_or_auto,
 )
 from satseg.backend.settings import Device, Overlap, Precision, Threads, Window
+from satseg.errors import UsageError
 from satseg.settings import INPUTS, OUTPUTS, PERFORMANCE, QUALITY, WINDOWS, Option, Settings, options_of
+from satseg.vectorization.formats import VECTOR_SUFFIXES
 from satseg.vectorization.settings import PolygonSettings
+
+STDOUT = "-"
+"""Name of the output that goes to a text stream."""
+
+STEM = "{stem}"
+"""Placeholder for the name of the scene in names of outputs."""
 
 
 class PredictionSettings(Settings):
@@ -176,3 +187,66 @@ class PredictionSettings(Settings):
     def deciding(self) -> dict[str, object]:
         """Return the settings on which the class of each pixel depends, before regions are merged, ready for JSON."""
         return self.record(without=["sieve", *(option.name for option in options_of(PolygonSettings))])
+
+
+class OutputNames(Settings):
+    """Names of the outputs for any number of scenes; ``{stem}`` stands for the name of the scene without suffix.
+
+    Raises:
+        UsageError: Nothing is named, or a name has an unknown suffix.
+    """
+
+    output: Annotated[
+        Given[Paths, tuple[str, ...]],
+        Option(
+            "File to write; its suffix names the format: .tif for the class raster; .gpkg .parquet .fgb .geojson "
+            ".geojsonl .shp for polygons; - writes polygons as GeoJSONSeq to stdout. {stem} is replaced by the name of "
+            "the scene; without it, the polygons of several scenes go into one layer. May be given more than once.",
+            metavar="FILE",
+            short="-o",
+            repeated=True,
+        ),
+    ] = Given(paths, ())
+    confidence: Annotated[
+        Given[PathLike | None, str | None],
+        Option("Raster of the probability of each pixel's class (.tif).", metavar="FILE"),
+    ] = Given(path)
+    probabilities: Annotated[
+        Given[PathLike | None, str | None],
+        Option("Raster of the probability of every class, one band each (.tif).", metavar="FILE", panel=OUTPUTS),
+    ] = Given(path)
+    disagreement: Annotated[
+        Given[PathLike | None, str | None],
+        Option("Raster of the difference between overlapping windows (.tif).", metavar="FILE", panel=OUTPUTS),
+    ] = Given(path)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.output and not self.rasters:
+            raise UsageError(
+                "There is no output.",
+                hint="Name one: `output='out.gpkg'`, `output='classes.tif'`, or `output='-'` for stdout.",
+            )
+        for name in self.output:
+            if name != STDOUT and not is_raster(name) and Path(name).suffix.lower() not in VECTOR_SUFFIXES:
+                known = ", ".join(sorted(VECTOR_SUFFIXES))
+                raise UsageError(f"The output {name} has no known suffix.", hint=f"Known are .tif, {known}.")
+        for layer, name in self.rasters.items():
+            if not is_raster(name):
+                raise UsageError(f"`{layer}` is a raster, but {name} does not end in .tif.")
+
+    @property
+    def rasters(self) -> dict[str, str]:
+        """Names of the rasters besides the class raster, by layer."""
+        layers = ("confidence", "probabilities", "disagreement")
+        return {layer: getattr(self, layer) for layer in layers if getattr(self, layer) is not None}
+
+    @property
+    def shared(self) -> tuple[str, ...]:
+        """Names that stand for one layer of polygons, whatever the number of scenes."""
+        return tuple(name for name in self.output if name == STDOUT or not (STEM in name or is_raster(name)))
+
+
+def is_raster(name: str | Path) -> bool:
+    """Tell whether an output is a raster, by its suffix."""
+    return Path(name).suffix.lower() == ".tif"

@@ -8,8 +8,7 @@ from typing import IO
 from satseg.arguments import PathLike, Paths
 from satseg.errors import SatsegError
 from satseg.prediction.job import PredictionJob, Scenes
-from satseg.prediction.outputs import OutputNames
-from satseg.prediction.settings import PredictionSettings
+from satseg.prediction.settings import OutputNames, PredictionSettings
 from satseg.progress import automatic
 from satseg.raster.source import SceneSource
 from satseg.records import DryRun, FinishedMap, PredictionSummary, Progress

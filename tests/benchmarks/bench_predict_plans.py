@@ -17,8 +17,7 @@ import numpy as np
 import rasterio
 from bench_predict_speed import load, plain_way
 
-from satseg.prediction.outputs import OutputNames
-from satseg.prediction.settings import PredictionSettings
+from satseg.prediction.settings import OutputNames, PredictionSettings
 from satseg.records import PredictionSummary
 from satseg.sample import sample
 from satseg.training.settings import TrainSettings
@@ -41,7 +40,7 @@ def map_scene(
     scene: Path, model: str, folder: Path, settings: PredictionSettings
 ) -> tuple[PredictionSummary, np.ndarray, np.ndarray]:
     """Map a scene; return classes (H, W) uint8 and the probability of each pixel's class, (H, W) float in 0..1."""
-    names = OutputNames((str(folder / "classes.tif"),), confidence=str(folder / "confidence.tif"))
+    names = OutputNames(output=(str(folder / "classes.tif"),), confidence=str(folder / "confidence.tif"))
     summary = predict(scene, output=names, model=model, settings=settings)
     with rasterio.open(folder / "classes.tif") as classes, rasterio.open(folder / "confidence.tif") as confidence:
         return summary, classes.read(1), confidence.read(1) / 255

@@ -14,8 +14,8 @@ from shapely import Point
 
 from satseg.errors import UsageError
 from satseg.files.ledger import Ledger
-from satseg.prediction.outputs import OutputNames, Outputs
-from satseg.prediction.settings import PredictionSettings
+from satseg.prediction.outputs import Outputs
+from satseg.prediction.settings import OutputNames, PredictionSettings
 from satseg.raster.source import SceneSource
 from satseg.vectorization.settings import VectorizeSettings
 from satseg.workflows.predict import dry_run_scenes, predict_scenes
@@ -137,7 +137,7 @@ def claims(names: OutputNames, scenes: list[Path], *, aoi: str | None = None) ->
 
 def test_the_map_of_one_scene_is_not_another_scene(tmp_path: Path) -> None:
     north, other = scene(tmp_path / "north.tif"), scene(tmp_path / "north_map.tif")
-    names = OutputNames((str(tmp_path / "{stem}_map.tif"),))
+    names = OutputNames(output=(str(tmp_path / "{stem}_map.tif"),))
     for order in ([north, other], [other, north]):
         with pytest.raises(UsageError, match=r"north_map\.tif is also an input"):
             claims(names, order)
@@ -167,5 +167,5 @@ def test_nothing_is_begun_where_the_area_of_interest_would_be_overwritten(tmp_pa
 
 def test_many_scenes_cost_little(tmp_path: Path) -> None:
     scenes = [scene(tmp_path / f"{number}.tif") for number in range(50)]
-    claims(OutputNames((str(tmp_path / "{stem}.gpkg"),)), scenes)
+    claims(OutputNames(output=(str(tmp_path / "{stem}.gpkg"),)), scenes)
     assert not np.any([path.suffix == ".gpkg" for path in tmp_path.iterdir()])

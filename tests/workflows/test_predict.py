@@ -25,9 +25,9 @@ from satseg.checkpoint import ModelCard, save_checkpoint
 from satseg.classes import ClassTable
 from satseg.errors import CheckpointError, OutputError, SatsegError, SceneError, UsageError
 from satseg.inference.network import Network
-from satseg.prediction.outputs import OutputNames, OutputPaths
+from satseg.prediction.outputs import OutputPaths
 from satseg.prediction.predictor import Predictor
-from satseg.prediction.settings import PredictionSettings
+from satseg.prediction.settings import OutputNames, PredictionSettings
 from satseg.raster.scene import Scene
 from satseg.raster.source import SceneSource
 from satseg.records import BandSpec, BandStatistics, PredictionSummary, Progress, ProgressEvent, no_progress
@@ -285,7 +285,7 @@ def test_an_output_of_unknown_kind_is_refused_before_any_work(tmp_path: Path, ou
 
 def test_the_scene_is_not_overwritten(tmp_path: Path, checkpoint: Path) -> None:
     path = write_scene(tmp_path / "scene.tif", blobs())
-    with pytest.raises(UsageError, match="is read, too: it would be overwritten"):
+    with pytest.raises(UsageError, match="is also an input: it would be overwritten"):
         predict(path, model=checkpoint, output=[path])
 
 
@@ -321,7 +321,7 @@ def test_polygons_are_cleaned_and_simplified_while_the_map_streams(tmp_path: Pat
 
 def test_no_output_is_written_twice_or_over_an_input(tmp_path: Path, checkpoint: Path) -> None:
     path = write_scene(tmp_path / "scene.tif", blobs())
-    twice = OutputNames((str(tmp_path / "map.tif"),), confidence=str(tmp_path / "x" / ".." / "map.tif"))
+    twice = OutputNames(output=(str(tmp_path / "map.tif"),), confidence=str(tmp_path / "x" / ".." / "map.tif"))
     with pytest.raises(UsageError, match="is named twice"):
         predict(path, model=checkpoint, output=twice, settings=SMALL)
     with pytest.raises(UsageError, match="is also an input"):
