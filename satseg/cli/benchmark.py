@@ -20,16 +20,16 @@ def benchmark(
     arch: options.Archs,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE.png", help="Picture to draw: speed against parameters."),
+        typer.Option("--output", "-o", metavar="FILE.png", help="Plot of speed against parameters."),
     ] = None,
     size: Annotated[
-        int, typer.Option(parser=inputs.pixels, metavar="PX", help="Rows and columns of the images.")
+        int, typer.Option(parser=inputs.pixels, metavar="PX", help="Side length of the images in pixels.")
     ] = 512,
     batch_size: options.BatchSize = 1,
-    in_channels: Annotated[int, typer.Option(metavar="N", min=1, help="Bands of the images.")] = 3,
-    num_classes: Annotated[int, typer.Option(metavar="N", min=1, help="Classes to tell apart.")] = 19,
+    in_channels: Annotated[int, typer.Option(metavar="N", min=1, help="Number of bands.")] = 3,
+    num_classes: Annotated[int, typer.Option(metavar="N", min=1, help="Number of classes.")] = 19,
     repeats: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Runs to take the median of; fewer where they take over 10 s.")
+        int, typer.Option(metavar="N", min=1, help="Runs per median; fewer if they take over 10 s.")
     ] = 10,
     device: options.Device = "auto",
     precision: options.Precision = "auto",
@@ -38,7 +38,7 @@ def benchmark(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Measure parameters, multiply-adds, time and memory of networks on this machine."""
+    """Measure parameters, multiply-adds, speed and memory use of networks on this machine."""
     talk = console.talk(ctx, json=json, quiet=quiet, debug=debug)
     from satseg.workflows.benchmark import benchmark
 

@@ -17,11 +17,15 @@ if TYPE_CHECKING:
 
 def demo(
     ctx: typer.Context,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write.")] = Path("demo"),
-    minutes: Annotated[float, typer.Option(metavar="N", min=0, help="Minutes of training.")] = 3.0,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Output folder.")] = Path("demo"),
+    minutes: Annotated[float, typer.Option(metavar="N", min=0, help="Training time in minutes.")] = 3.0,
     arch: options.Arch = "erfnet",
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Run again in the folder of an earlier demo. Runs are kept.")
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Replace the tiles and maps of an earlier demo in this folder; its training runs are kept.",
+        ),
     ] = False,
     device: options.Device = "auto",
     threads: options.Threads = None,
@@ -29,7 +33,7 @@ def demo(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Run the whole path on sample scenes that ship with the package."""
+    """Run the complete workflow on the sample scenes of the package."""
     talk = console.talk(ctx, json=json, quiet=quiet, debug=debug)
     from satseg.workflows.demo import demo
 
@@ -52,7 +56,7 @@ def _tables(summary: DemoSummary) -> list[Table]:
     seconds = [(step.name, f"{step.seconds:.1f}") for step in summary.steps]
     files = [(path, f"{size / 1e6:.1f} MB") for path, size in summary.files.items()]
     return [
-        console.table(*class_rows(summary.evaluation), title="On the held-out scene"),
+        console.table(*class_rows(summary.evaluation), title="Scores on the held-out scene"),
         console.table(("step", "seconds"), seconds),
         console.table(("file", "size"), files),
     ]

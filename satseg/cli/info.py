@@ -29,8 +29,8 @@ def info(
         list[str],
         typer.Argument(
             metavar="FILE",
-            help="A scene, a class raster, polygons, the folder of a tile set or of a training run, or a checkpoint. "
-            "Several have a row each; - reads their names from stdin, one a line.",
+            help="Scene, class raster, vector file, tile set, training run or checkpoint. Several are listed in a "
+            "table; - reads file names from stdin, one per line.",
         ),
     ],
     class_field: options.ClassField = None,
@@ -39,27 +39,28 @@ def info(
         bool,
         typer.Option(
             "--values",
-            help="List the values of labels, with counts and areas, over all files; features need --class-field.",
+            help="List the values of the labels with counts and areas, summed over all files. Vector files need "
+            "--class-field.",
         ),
     ] = False,
     class_map: Annotated[
         str | None,
         typer.Option(
             metavar="-",
-            help="Write the values as a class map to edit, in CSV, to stdout: --class-map - > classes.csv, "
-            "which tile and others take as --class-map classes.csv.",
+            help="Write the values to stdout as a class map in CSV, to edit and pass to other commands: "
+            "--class-map - > classes.csv",
         ),
     ] = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Show what scenes, maps, tile sets, checkpoints or training runs are, or the values that labels hold."""
+    """Describe scenes, maps, tile sets, checkpoints and training runs, or list the values of labels."""
     talk = console.talk(ctx, json=json, quiet=quiet, debug=debug)
     if class_map is not None and (class_map != "-" or json):
         raise UsageError(
-            "info writes a class map to stdout, and nothing else.",
-            hint="satseg info FILE --class-map - > classes.csv",
+            "`info` writes the class map to stdout only, and not together with --json.",
+            hint="Redirect it: satseg info FILE --class-map - > classes.csv",
         )
     several = len(files) > 1 or inputs.STDIN in files
     if not several:
@@ -74,11 +75,11 @@ def info(
     if failed:
         raise typer.Exit(1)
     if not done:
-        raise UsageError("No file was named on stdin.", hint="Did the command before this one in the pipeline fail?")
+        raise UsageError("No file names on stdin.", hint="Check whether the previous command of the pipeline failed.")
 
 
 def _describe(files: Sequence[str], talk: console.ConsoleOutput, failed: Failures | None) -> int:
-    """Show what files are, and return how many."""
+    """Describe files and return their number."""
     from satseg.workflows.info import info
 
     if failed is None:
@@ -102,7 +103,7 @@ def _list_values(
     talk: console.ConsoleOutput,
     failed: Failures | None,
 ) -> int:
-    """Show the values that labels hold, and return of how many files."""
+    """List the values of labels and return the number of files."""
     from satseg.workflows.label_values import LabelValues, label_values
 
     read = partial(label_values, class_field=class_field, where=where)
@@ -119,7 +120,7 @@ def _list_values(
 
 
 def _each(read: Callable[[str], _Found], files: Sequence[str], failed: Failures) -> Iterator[_Found]:
-    """Yield what is found of each file; those that fail are noted, and left out."""
+    """Yield the result for each file; failures are recorded and skipped."""
     for file in inputs.scene_list(files):
         try:
             with naming(file):
@@ -131,7 +132,7 @@ def _each(read: Callable[[str], _Found], files: Sequence[str], failed: Failures)
 
 
 def _runs(found: Iterable[FileInfo], longest: int) -> Iterator[list[FileInfo]]:
-    """Yield files of one kind that follow each other together."""
+    """Yield runs of consecutive files of the same kind, in parts of at most ``longest``."""
     for _, run in groupby(found, key=lambda entry: entry.kind):
         while part := list(islice(run, longest)):
             yield part

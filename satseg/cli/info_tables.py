@@ -1,4 +1,4 @@
-"""The tables of ``satseg info``: of one file all that is known, of several a row each."""
+"""Tables of ``satseg info``: all details of one file, or one row per file."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 _Row = tuple[str, object]
 
-_NAMES = 8  # of scenes, on the screen
-_SQUARE = 0.02  # sides of pixels differ by less, as projections make them
+_NAMES = 8  # scenes that are listed by name
+_SQUARE = 0.02  # relative difference of x and y resolution up to which one number is shown
 
 _KINDS = {
     "scene": "scene",
@@ -42,7 +42,7 @@ _COLUMNS = {
 
 
 def values_table(found: LabelValues) -> Table:
-    """Show the values that labels hold."""
+    """Return the table of the values of labels."""
     rows = [
         (Name(entry.value), entry.count, None if entry.area_m2 is None else f"{entry.area_m2:,.1f}")
         for entry in found.values
@@ -53,7 +53,7 @@ def values_table(found: LabelValues) -> Table:
 
 
 def file_tables(found: FileInfo) -> list[Table]:
-    """Show all that is known of a file."""
+    """Return the tables with all details of a file."""
     if found.scene:
         return [_rows(found, _scene(found.scene)), _bands(found.scene.bands)]
     if found.classes:
@@ -75,7 +75,7 @@ def file_tables(found: FileInfo) -> list[Table]:
 
 
 def list_tables(files: Sequence[FileInfo]) -> list[Table]:
-    """Show a row for each of several files of one kind; of one file alone all that is known."""
+    """Return a table with a row per file, all of one kind; of a single file, all details."""
     if len(files) == 1:
         return file_tables(files[0])
     kind = files[0].kind
@@ -119,7 +119,7 @@ def _rows(found: FileInfo, rows: list[_Row]) -> Table:
 
 
 def _run(run: RunInfo) -> list[_Row]:
-    state = "finished" if run.finished else "unfinished; train --resume goes on with it"
+    state = "finished" if run.finished else "unfinished; satseg train --resume continues it"
     rows: list[_Row] = [("run", state), ("steps", run.steps), ("last validation", run.mean_iou)]
     return [("network", run.arch), *rows]
 
@@ -156,9 +156,9 @@ def _scene(scene: SceneInfo) -> list[_Row]:
         ("ground", _gsd(scene.gsd)),
         ("origin", f"{scene.transform.c:.10g}, {scene.transform.f:.10g}"),
         ("nodata", None if scene.nodata is None else f"{scene.nodata:g}"),
-        ("mask", "some pixels may be invalid" if scene.has_mask else "all pixels are valid"),
+        ("mask", "some pixels may be masked" if scene.has_mask else "no masked pixels"),
         ("dtype", scene.bands.dtype),
-        *([("doubt", f"it {scene.doubt}")] if scene.doubt else []),
+        *([("warning", f"it {scene.doubt}")] if scene.doubt else []),
     ]
 
 
@@ -173,7 +173,7 @@ def _tiles(tiles: TileSetInfo) -> list[_Row]:
 
 
 def _some(names: Sequence[str]) -> str:
-    """Join names, and tell of many how many more there are; ``--json`` has them all."""
+    """Join names and abbreviate long lists; ``--json`` prints them all."""
     more = len(names) - _NAMES
     return ", ".join(names[:_NAMES]) + (f" and {more:,} more" if more > 0 else "")
 
@@ -217,7 +217,7 @@ def _gsd(gsd: tuple[float, float] | None) -> str | None:
 
 
 def _short_metres(gsd: tuple[float, float]) -> str:
-    """Return one number where pixels are as good as square, which leaves room in a row."""
+    """Return the ground sampling distance in metres; one number if pixels are square."""
     across, down = (f"{side:,.0f}" if side >= 100 else f"{side:.3g}" for side in gsd)
     return across if abs(gsd[0] / gsd[1] - 1) < _SQUARE else f"{across} x {down}"
 

@@ -19,19 +19,19 @@ def models(
         list[str] | None,
         typer.Argument(
             metavar="NAME",
-            help="Networks to list, by name or part of it, or of their encoder's: deeplab, resnet. "
-            "Of one alone all is shown that is known.",
+            help="Networks to list, by (part of) their name or encoder: deeplab, resnet. A single match is shown in "
+            "detail.",
         ),
     ] = None,
     sort: Annotated[
         str,
-        typer.Option(metavar="KEY", help="Order, smallest first: name, year, parameters, multiply-adds, stride."),
+        typer.Option(metavar="KEY", help="Sort key, ascending: name, year, parameters, multiply-adds or stride."),
     ] = "name",
     json: options.Json = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """List the networks that --arch takes, what they cost, and when to take which."""
+    """List the networks for --arch with their size, compute cost and recommended use."""
     talk = console.talk(ctx, json=json, quiet=quiet, debug=debug)
     from satseg.workflows.models import models
 
@@ -39,7 +39,7 @@ def models(
     talk.answer(networks, _table)
     if not json and len(networks) > 1:
         talk.say("params: with 3 bands and 19 classes; MACs: multiply-adds for 512 x 512 px; stride: output stride.")
-        talk.say("satseg models NAME shows more of one.")
+        talk.say("satseg models NAME shows the details of a network.")
 
 
 def _table(networks: list[Architecture]) -> Table:
@@ -49,14 +49,14 @@ def _table(networks: list[Architecture]) -> Table:
         (entry.name, _millions(entry.parameters), _billions(entry.multiply_adds), entry.output_stride, entry.use)
         for entry in networks
     ]
-    return console.table(("name", "params", "MACs", "stride", "take it for"), rows)
+    return console.table(("name", "params", "MACs", "stride", "use"), rows)
 
 
 def _details(entry: Architecture) -> Table:
-    encoder = entry.encoder if entry.encoder == "own" else f"{entry.encoder}; --encoder takes others of timm"
+    encoder = entry.encoder if entry.encoder == "own" else f"{entry.encoder}; --encoder selects another one of timm"
     rows = [
         (entry.name, f"{entry.title}, {entry.year}: {entry.summary}"),
-        ("take it for", entry.use),
+        ("use", entry.use),
         ("parameters", f"{entry.parameters:,} with 3 bands and 19 classes"),
         ("multiply-adds", f"{_billions(entry.multiply_adds)} for 512 x 512 px"),
         ("output stride", f"{entry.output_stride} px"),

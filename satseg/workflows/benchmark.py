@@ -1,4 +1,4 @@
-"""Measure what networks cost on this machine."""
+"""Measure the compute cost of networks on this machine."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from satseg.results import Result
 from satseg.signatures import checked
 
 ALL = "all"
-_SMALLEST = 64  # pixels; a batch of one can be trained from here on
+_SMALLEST = 64  # pixels; smaller images cannot be trained with a batch size of 1
 
 
 @dataclass(frozen=True, repr=False)
 class Benchmark(Result):
-    """What networks cost on one machine.
+    """Compute cost of networks on this machine.
 
     Args:
-        workload: What each was given to do.
-        costs: What each took, in the order in which they were named.
+        workload: What was measured.
+        costs: Results in the order of the networks.
     """
 
     workload: Workload
@@ -55,40 +55,40 @@ def benchmark(
 ) -> Benchmark:
     """Measure parameters, multiply-adds, and time and peak memory of inference and of a training step.
 
-    Each network is measured in a process of its own, one after the other. Times are medians over ``repeats`` runs after
-    two to warm up; fewer, but at least three, where those take longer than ten seconds. Memory on a GPU is what torch
-    had allocated at most; on a processor it is how much the resident memory of the process grew at most.
+    Each network is measured in its own process, one after the other. Times are medians over ``repeats`` runs after
+    two warm-up runs; if these take longer than ten seconds, over fewer, but at least three. Memory is the peak that
+    torch allocated on a GPU, or the peak increase of the resident memory of the process on a CPU.
 
     Args:
-        arch: Network, several, or ``all``: names from ``satseg.list_architectures``, or ``path/to/file.py:function``,
-            which runs that file.
-        output: PNG with a picture of speed against parameters, or None.
-        size: Rows and columns of the images in pixels, 64 or more.
-        batch_size: Images at once.
-        in_channels: Bands of the images.
-        num_classes: Classes of the logits.
-        repeats: Timed runs, at most.
+        arch: Networks from ``satseg.list_architectures``, ``all``, or ``path/to/file.py:function``, which runs that
+            file.
+        output: PNG file for a plot of speed against parameters, or None.
+        size: Side length of the images in pixels, at least 64.
+        batch_size: Images per batch.
+        in_channels: Number of bands.
+        num_classes: Number of classes.
+        repeats: Maximum number of timed runs.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
-        threads: Processor threads; None is all that this process may use.
-        on_error: Called for a network that cannot be measured, and the next one follows; None raises.
-        progress: Told after every network.
+        threads: CPU threads; None uses all that are available to this process.
+        on_error: Called with the error of a network that cannot be measured, before the next one; None raises it.
+        progress: Progress callback, called after each network.
 
     Raises:
-        ArchitectureError: There is no such network, or it does not get through the workload.
-        OutputError: The picture cannot be written.
-        UsageError: An argument makes no sense.
+        ArchitectureError: There is no such network, or it cannot be run.
+        OutputError: The plot cannot be written.
+        UsageError: An argument is invalid.
     """
     names = _names(words(arch, "arch"))
     output = None if output is None else path(output, "output")
     if size < _SMALLEST:
-        raise UsageError(f"Images of {size} px are too small to train on; networks need {_SMALLEST} px.")
+        raise UsageError(f"`size` is {size}; training needs images of at least {_SMALLEST} px.")
     counts = {"batch_size": batch_size, "in_channels": in_channels, "num_classes": num_classes, "repeats": repeats}
     for name, count in counts.items():
         if count < 1:
-            raise UsageError(f"{name} is {count}; it starts at 1.")
+            raise UsageError(f"`{name}` is {count}; it must be at least 1.")
     if output is not None and Path(output).suffix.lower() != ".png":
-        raise UsageError(f"The picture {output} is no .png.")
+        raise UsageError(f"The plot {output} must have the suffix .png.")
     if output is not None:
         Ledger(file_and_name(name)[0] for name in names if is_custom_file(name)).write(Path(output))
     where = select_device(device)
@@ -110,7 +110,7 @@ def benchmark(
 
 
 def describe(workload: Workload) -> str:
-    """Say in one line what the networks were given to do."""
+    """Return the workload as one line of text."""
     images = f"{workload.batch_size} x {workload.in_channels} x {workload.size} x {workload.size}"
     threads = f", {workload.threads} threads" if workload.device == "cpu" else ""
     return f"{images}, {workload.num_classes} classes, {workload.device}{threads}, {workload.precision}"
@@ -119,7 +119,7 @@ def describe(workload: Workload) -> str:
 def _names(given: Sequence[str]) -> list[str]:
     names = [entry.name for entry in list_architectures()] if ALL in given else list(dict.fromkeys(given))
     if not names:
-        raise UsageError("No network was named.", hint="Name one: --arch erfnet, or --arch all.")
+        raise UsageError("No network given.", hint="Pass one: `arch='erfnet'`, or `arch='all'`.")
     for name in names:  # before any is measured
         if not is_custom_file(name):
             find_architecture(name)

@@ -1,4 +1,4 @@
-"""Run the whole path on the sample scenes: tile, train, predict, evaluate."""
+"""Run the complete workflow on the sample scenes: tile, train, predict, evaluate."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class DemoStep(Result):
 
     Args:
         name: Subcommand.
-        command: The command line, as a user types it.
-        seconds: Time it took.
+        command: The equivalent command line.
+        seconds: Run time.
     """
 
     name: str
@@ -52,16 +52,16 @@ class DemoStep(Result):
 
 @dataclass(frozen=True, repr=False)
 class DemoSummary(Result):
-    """What the demo did.
+    """Results of the demo.
 
     Args:
-        path: Folder of all that was written.
+        path: Output folder.
         steps: Commands in the order in which they ran.
-        training: How training ended.
+        training: Summary of training.
         evaluation: Scores of the map of the held-out scene.
-        files: Bytes of each file a user will want to open.
-        preview: Picture of the unlabelled scene, its classes and its polygons.
-        credit: Whose the scenes and the footprints are.
+        files: Size in bytes of the main output files.
+        preview: Picture of the unlabelled scene, its class map and its polygons.
+        credit: Attribution of the scenes and the building footprints.
     """
 
     path: str
@@ -86,27 +86,27 @@ def demo(
     announce: Callable[[str], None] = lambda command: None,
     progress: Progress = automatic,
 ) -> DemoSummary:
-    """Tile, train, predict and evaluate on the sample, each by the command that ``announce`` is told.
+    """Tile, train, predict and evaluate on the sample scenes.
 
     Args:
-        output: Folder to write: ``scenes/``, ``tiles/``, ``runs/``, ``maps/`` and a preview.
-        minutes: Minutes of training.
-        steps: Steps of training, in place of ``minutes``.
-        arch: Network.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-        threads: Processor threads; None takes as many as this process may use.
-        overwrite: Run again in the folder of an earlier demo: tiles and maps are replaced, runs stay.
-        announce: Called with each command line before it runs.
-        progress: Told how far each command is.
+        output: Output folder; gets ``scenes/``, ``tiles/``, ``runs/``, ``maps/`` and a preview.
+        minutes: Training time in minutes.
+        steps: Number of training steps, instead of ``minutes``.
+        arch: Name of the network.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+        threads: CPU threads; None uses all that are available to this process.
+        overwrite: Replace the tiles and maps of an earlier demo in this folder; its training runs are kept.
+        announce: Called with the equivalent command line before each step.
+        progress: Progress callback.
 
     Raises:
-        OutputError: ``output`` holds something already, another demo runs in it, or it cannot be written.
+        OutputError: ``output`` is not empty, is in use by another demo, or cannot be written.
         ArchitectureError: There is no such network.
-        UsageError: ``minutes`` or ``steps`` make no sense.
+        UsageError: ``minutes`` or ``steps`` is invalid.
     """
     folder = Path(path(output, "output"))
     if steps is None and not minutes > 0:
-        raise UsageError(f"Training for {minutes:g} minutes is no training.")
+        raise UsageError(f"`minutes` is {minutes:g}; it must be greater than 0.")
     title = find_architecture(arch).title
     _check_free(folder, overwrite)
     with claimed(folder):
@@ -116,7 +116,7 @@ def demo(
         training = walk.train(arch, minutes, steps)
         maps = walk.predict(training.best)
         report = walk.evaluate(maps)
-        note = f"{title}, {training.steps:,} steps of training. Mean IoU on the held-out scene: {report.mean_iou:.3f}"
+        note = f"{title}, {training.steps:,} training steps. Mean IoU on the held-out scene: {report.mean_iou:.3f}"
         preview = _draw(folder / PREVIEW, scenes, maps, training.best, note)
     return DemoSummary(
         path=str(folder),
@@ -134,30 +134,33 @@ def _check_free(folder: Path, overwrite: bool) -> None:
     made_here = sample(folder / "scenes").attribution.is_file()  # the demo begins with it, in an empty folder
     if not found or (overwrite and made_here):
         return
-    hint = "Choose another folder with -o"
+    hint = "Choose another folder with `output`"
     if made_here:
-        hint += ", or run the demo again in this one with --overwrite"
+        hint += ", or replace the earlier demo with `overwrite=True`"
     elif overwrite:
-        raise OutputError(f"{folder} is no demo's folder: it holds {found[0].name}.", hint=f"{hint}.")
+        raise OutputError(
+            f"{folder} was not written by the demo and cannot be replaced: it contains {found[0].name}.",
+            hint=f"{hint}.",
+        )
     raise OutputError(f"{folder} is not empty.", hint=f"{hint}.")
 
 
 @dataclass(frozen=True)
 class _Machine:
-    """Where the demo computes."""
+    """Device and threads of the demo."""
 
     device: str
     threads: int | None
 
     def words(self) -> list[str]:
-        """Return the options that are not left to their defaults."""
+        """Return the options that differ from their defaults."""
         words = ["--device", self.device] if self.device != "auto" else []
         return words + (["--threads", str(self.threads)] if self.threads else [])
 
 
 @dataclass(frozen=True)
 class _Walk:
-    """The commands of the demo, each announced, run and timed."""
+    """The steps of the demo, each announced, run and timed."""
 
     folder: Path
     scenes: Sample
@@ -201,7 +204,7 @@ class _Walk:
         )
 
     def predict(self, model: str) -> list[Path]:
-        """Map both scenes that training has not seen; return the held-out one's files, then the unlabelled one's."""
+        """Map the two scenes not used in training; return the files of the held-out one, then of the unlabelled one."""
         scenes = [self.scenes.held_out, self.scenes.unlabelled]
         outputs = [str(self.folder / "maps" / f"{{stem}}{suffix}") for suffix in (".tif", ".gpkg")]
         summaries = self._step(
@@ -235,7 +238,7 @@ class _Walk:
 
 
 def _draw(path: Path, scenes: Sample, maps: Sequence[Path], model: str, note: str) -> Path:
-    """Draw the scene without labels: there the map is all that is known."""
+    """Draw the unlabelled scene with its class map and polygons."""
     draw_preview(
         path,
         scene=scenes.unlabelled,

@@ -1,4 +1,4 @@
-"""Say what a file is: a scene, a map, polygons, a tile set, a checkpoint or a training run."""
+"""Describe a file or folder: scene, map, polygons, tile set, checkpoint or training run."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ _OVERVIEW_SIDE = 4096
 
 @dataclass(frozen=True, repr=False)
 class TileSetInfo(Result):
-    """What a tile set holds.
+    """Contents of a tile set.
 
     Args:
         classes: Class table of its labels.
-        bands: What the values of its images mean.
-        statistics: Of the training tiles, over valid pixels; None where no tile is trained on.
-        gsd: Ground metres per pixel along x and y, or None without a CRS.
-        tile_size: Side of a tile in pixels.
-        scenes: Scenes that it was cut from.
-        tiles: Tiles per split.
-        pixels: Labelled pixels per split and class name.
+        bands: Names, dtype, scales and offsets of its bands.
+        statistics: Band statistics over the valid pixels of the training tiles; None without training tiles.
+        gsd: Ground sampling distance along x and y in metres; None without a CRS.
+        tile_size: Side length of a tile in pixels.
+        scenes: Scenes that the tiles were cut from.
+        tiles: Number of tiles by split.
+        pixels: Number of labelled pixels by split and class name.
     """
 
     classes: ClassTable
@@ -59,12 +59,12 @@ class TileSetInfo(Result):
 
 @dataclass(frozen=True, repr=False)
 class CheckpointInfo(Result):
-    """What a checkpoint holds.
+    """Contents of a checkpoint.
 
     Args:
-        card: All that is known of the network.
-        digest: SHA-256 of the file; outputs name it as their origin.
-        bytes: Size of the file.
+        card: Metadata of the network.
+        digest: SHA-256 of the file, which outputs record as their origin.
+        bytes: File size.
     """
 
     card: ModelCard
@@ -74,13 +74,13 @@ class CheckpointInfo(Result):
 
 @dataclass(frozen=True, repr=False)
 class ClassRasterInfo(Result):
-    """What a class raster that satseg wrote holds.
+    """Contents of a class raster written by satseg.
 
     Args:
         scene: Its grid.
         classes: Its class table.
-        shares: Share of the pixels by class name, and of those that are ``nodata``.
-        exact: Whether all pixels were counted; else an overview was.
+        shares: Fraction of pixels by class name, and of ``nodata``.
+        exact: Whether all pixels were counted; otherwise the shares are estimated from an overview.
     """
 
     scene: SceneInfo
@@ -91,15 +91,15 @@ class ClassRasterInfo(Result):
 
 @dataclass(frozen=True, repr=False)
 class RunInfo(Result):
-    """How far a training run is.
+    """State of a training run.
 
     Args:
         path: Its folder.
-        arch: Network.
-        finished: Whether it ended by itself.
-        steps: Updates done at the last validation; 0 before the first.
-        mean_iou: Of that validation, None before the first.
-        settings: What it was started with.
+        arch: Name of the network.
+        finished: Whether it has finished.
+        steps: Training steps at the last validation; 0 before the first one.
+        mean_iou: Mean IoU of the last validation; None before the first one.
+        settings: Settings of the run.
     """
 
     path: str
@@ -112,18 +112,17 @@ class RunInfo(Result):
 
 @dataclass(frozen=True, repr=False)
 class FileInfo(Result):
-    """What a file or folder is. Of the fields below ``kind`` the one that it names is filled.
+    """Description of a file or folder. The field named by ``kind`` is set; the other ones are None.
 
     Args:
-        path: What was looked at.
+        path: The file or folder that is described.
         kind: ``scene``, ``classes``, ``polygons``, ``tiles``, ``checkpoint`` or ``run``.
-        scene: A raster that GDAL opens.
-        classes: A class raster that satseg wrote.
+        scene: A raster that GDAL can open.
+        classes: A class raster written by satseg.
         polygons: A layer of a vector file.
-        tiles: A folder that ``satseg tile`` wrote.
-        checkpoint: A file that ``satseg train`` wrote.
-        run: A folder of a training run; filled for its best checkpoint too, which is what is described once there is
-            one.
+        tiles: A tile set.
+        checkpoint: A checkpoint.
+        run: A training run. Also set beside ``checkpoint`` if a run has a best checkpoint, which is described then.
     """
 
     path: str
@@ -136,21 +135,21 @@ class FileInfo(Result):
     run: RunInfo | None = None
 
 
-@checked_with(path="Describe several one by one: [satseg.info(name) for name in names].")
+@checked_with(path="Describe several files one by one: [satseg.info(name) for name in names].")
 def info(path: PathLike) -> FileInfo:
     """Describe a scene, a class raster, polygons, a tile set, a checkpoint or a training run.
 
     Args:
-        path: A raster (anything GDAL opens), a vector file, the folder of a tile set or of a training run, or a
+        path: A raster that GDAL can open, a vector file, the folder of a tile set or of a training run, or a
             checkpoint.
 
     Raises:
-        SceneError: It is a raster that cannot be used.
-        LabelError: It is a vector file that cannot be used.
-        TileError: It is a tile set that cannot be read.
-        CheckpointError: It is a checkpoint that cannot be read.
-        TrainingError: It is a training run that cannot be read.
-        UsageError: It is a folder that holds none of these.
+        SceneError: The raster cannot be read.
+        LabelError: The vector file cannot be read.
+        TileError: The tile set cannot be read.
+        CheckpointError: The checkpoint cannot be read.
+        TrainingError: The training run cannot be read.
+        UsageError: The folder is none of these.
     """
     path = file_name(path, "path")
     place = Path(path)
@@ -207,8 +206,8 @@ def _describe_file(path: str) -> FileInfo:
     except SceneError as error:
         if Path(path).is_dir():
             raise UsageError(
-                f"The folder {path} is no tile set, no training run and no scene.",
-                hint="Name a file or a folder in it.",
+                f"The folder {path} is not a tile set, training run or scene.",
+                hint="Pass a file or folder inside it.",
             ) from error
         layer = _open_layer(path)
         if layer is None:
@@ -217,7 +216,7 @@ def _describe_file(path: str) -> FileInfo:
 
 
 def _open_layer(path: str) -> VectorLayer | None:
-    """Open a vector file; None where it is none, and a raster that cannot be used is the better guess."""
+    """Open a vector file; return None if the file is more likely a damaged raster."""
     try:
         return VectorLayer.open(path)
     except LabelError:
@@ -237,7 +236,7 @@ def _describe_raster(path: str) -> FileInfo:
 
 
 def _counts_classes(bands: BandSpec) -> bool:
-    """Whether values are classes: rasters of confidence carry the class table too, but a scale besides."""
+    """Tell whether values are class ids: confidence rasters have a class table, too, but also a scale."""
     return len(bands) == 1 and (bands.scales, bands.offsets) == ((1.0,), (0.0,))
 
 

@@ -17,20 +17,18 @@ _KEYS = {
 
 
 def models(names: str | Sequence[str] = (), *, sort: str = "name") -> list[Architecture]:
-    """List the networks that can be trained. Does not import torch.
+    """List the built-in networks. Does not import torch.
 
     Args:
-        names: What to list: names of networks, or texts that are part of their names or of their encoders'; all if
-            empty.
-        sort: ``name``, ``year``, ``parameters``, ``multiply-adds`` or ``stride``, the smallest first.
+        names: Names of networks, or parts of their names or encoders; empty lists all.
+        sort: Sort key, ascending: ``name``, ``year``, ``parameters``, ``multiply-adds`` or ``stride``.
 
     Raises:
-        ArchitectureError: There is no such network, or a file of ``backend/models`` does not describe its networks as
-            it should.
-        UsageError: They cannot be sorted by that.
+        ArchitectureError: There is no such network, or the docstring of a network in ``backend/models`` is incomplete.
+        UsageError: Unknown sort key.
     """
     if sort not in _KEYS:
-        raise UsageError(f"Networks are not sorted by {sort!r}.", hint=f"Choose from {', '.join(_KEYS)}.")
+        raise UsageError(f"Networks cannot be sorted by {sort!r}.", hint=f"Sort by one of {', '.join(_KEYS)}.")
     words = [names] if isinstance(names, str) else list(names)
     known = list_architectures()
     chosen = {entry.name for word in words for entry in _meant(word, known)} if words else {e.name for e in known}
@@ -38,7 +36,7 @@ def models(names: str | Sequence[str] = (), *, sort: str = "name") -> list[Archi
 
 
 def _meant(word: str, known: Sequence[Architecture]) -> list[Architecture]:
-    """Return the network of that name, else those with the word in their name, title or encoder's name."""
+    """Return the network of this name, else those whose name, title or encoder contains the word."""
     plain = word.lower()
     exact = [entry for entry in known if entry.name == plain]
     part = [entry for entry in known if any(plain in text.lower() for text in (entry.name, entry.title, entry.encoder))]

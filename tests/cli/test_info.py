@@ -104,7 +104,7 @@ def test_info_takes_confidence_for_no_classes(satseg: Callable, tmp_path: Path) 
 def test_info_of_a_folder_without_anything_is_wrong_usage(satseg: Callable, tmp_path: Path) -> None:
     done = satseg("info", tmp_path)
     assert (done.code, done.stdout) == (2, "")
-    assert "is no tile set, no training run and no scene" in done.stderr
+    assert "is not a tile set, training run or scene" in done.stderr
 
 
 def test_info_of_nothing_fails_in_one_sentence(satseg: Callable, tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ def test_values_of_labels_are_a_table_json_or_a_class_map(satseg: Callable, tmp_
     for wrong in (["--class-map", "classes.csv"], ["--class-map", "-", "--json"]):
         done = satseg("info", path, "--class-field", "crop", *wrong)
         assert (done.code, done.stdout) == (2, "")
-        assert "info writes a class map to stdout, and nothing else" in done.stderr
+        assert "`satseg info` writes the class map to stdout only" in done.stderr
 
 
 def test_info_values_of_a_class_raster(satseg: Callable, tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_names_come_from_stdin(satseg: Callable, scenes: list[Path], monkeypatch
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     done = satseg("info", "-")
     assert (done.code, done.stdout) == (2, "")
-    assert "No file was named on stdin." in done.stderr
+    assert "No file names on stdin." in done.stderr
 
 
 def test_a_thousand_files_stream(satseg: Callable, scenes: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -154,8 +154,10 @@ def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("dear")
     with pytest.raises(OutputError, match="is not empty") as refused:
         demo(tmp_path)
-    assert "--overwrite" not in refused.value.hint
-    with pytest.raises(OutputError, match=r"no demo's folder: it holds letter\.txt"):
+    assert "overwrite" not in refused.value.hint
+    with pytest.raises(
+        OutputError, match=r"was not written by the demo and cannot be replaced: it contains letter\.txt"
+    ):
         demo(tmp_path, overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 
@@ -170,7 +172,7 @@ def test_the_folder_of_an_earlier_demo_can_be_used_again(done) -> None:
     folder = Path(done[0].path)
     with pytest.raises(OutputError) as refused:
         demo(folder)
-    assert "--overwrite" in refused.value.hint
+    assert "`overwrite=True`" in refused.value.hint
 
 
 @pytest.mark.parametrize(("arguments", "error"), [({"minutes": 0}, UsageError), ({"arch": "erfnt"}, ArchitectureError)])
