@@ -1,4 +1,4 @@
-"""Compare maps with labels: on the grid of a raster, on one made for both, or polygon by polygon."""
+"""Compare maps with labels: pixel by pixel on the grid of a raster or on a common grid, or polygon by polygon."""
 
 from __future__ import annotations
 
@@ -43,20 +43,21 @@ from satseg.workflows.scored_pairs import on_scene, refuse_apart, together
 
 log = logging.getLogger("satseg")
 
+_CHECK_GRIDS = "Check that both cover the same place and declare the right CRS and nodata values."
 OWN_FIELD = "class_name"
-"""Attribute in which satseg writes the class of its polygons."""
+"""Class attribute of polygons written by satseg."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Maps that are compared with labels, scene by scene.
+    """Comparison of maps with labels, scene by scene.
 
     Args:
         source: The labels.
-        measures: What is measured.
-        assessment: What takes the counts.
-        areas: Where maps are to be scored: inside all of them.
-        passed_over: Why maps were passed over.
+        measures: The scores to compute.
+        assessment: Accumulator of the counts.
+        areas: Areas of interest; maps are scored in their intersection.
+        passed_over: Errors of the maps that were skipped.
     """
 
     source: LabelSource
@@ -67,7 +68,7 @@ class Comparison:
 
     @classmethod
     def start(cls, source: LabelSource, measures: Measures, areas: Sequence[AreaOfInterest] = ()) -> Comparison:
-        """Begin with counts of nothing."""
+        """Return a comparison with all counts at 0."""
         return cls(source, measures, measures.accumulator(len(source.classes)), areas)
 
     def add(
@@ -82,15 +83,15 @@ class Comparison:
         """Compare one map.
 
         Args:
-            number: Number of the map among all.
+            number: Index of the map.
             grid: Its grid.
-            rows: All its rows, in order from the top.
-            mapped: The polygons that it was burnt from, if any: they are its objects then.
-            alone: Whether there is no other. Of several, those are passed over that no label or area touches.
+            rows: All its rows from top to bottom.
+            mapped: The polygons that it was rasterized from, if any; they are its objects then.
+            alone: Whether it is the only map. Of several maps, those without labels or outside the areas are skipped.
 
         Raises:
-            LabelError: No label touches it.
-            AreaError: It lies outside of the areas.
+            LabelError: No labels intersect the map.
+            AreaError: The map lies outside the areas.
         """
         side = self.measures.settings.block
         try:
@@ -115,16 +116,16 @@ class Comparison:
             )
             comparison.run(beside_labels(rows, on_grid, areas), self.assessment)
         if self.assessment.tally[:, Count.LABELLED].sum() == before:
-            hint = "Check that both cover the same place, and that their CRS and nodata values are stated rightly."
+            hint = _CHECK_GRIDS
             paths = ", ".join(layer.path for layer in self.source.layers_of(grid))
-            told = f"No pixel was compared: the labels {paths} say nothing where {grid.path} lies."
+            told = f"No pixel was compared: the labels {paths} have no labelled pixels within {grid.path}."
             self.passed_over.append(LabelError(told, hint=hint))
 
     def report(self) -> EvaluationReport:
         """Return the scores of all maps.
 
         Raises:
-            LabelError: No pixel has a class in both, so that there is nothing to say.
+            LabelError: No pixel has a class in both the map and the labels.
         """
         side = self.measures.settings.block
         found = self.assessment.report(self.source.classes.names, self.measures.record(f"block of {side} px", side))
@@ -132,19 +133,17 @@ class Comparison:
             raise self.passed_over[0]
         if self.passed_over:
             log.warning(
-                "%s not scored. The first: %s",
+                "%s not scored. First error: %s",
                 _count(len(self.passed_over), "scene is", "scenes are"),
                 self.passed_over[0].message,
             )
         if not found.pixels:
             raise LabelError(
-                f"No pixel was compared: the map has no class for any of the {found.left_out:,} labelled pixels.",
-                hint="Check that both cover the same place, and that their CRS and nodata values are stated rightly.",
+                f"No pixel was compared: the map is nodata at all {found.left_out:,} labelled pixels.",
+                hint=_CHECK_GRIDS,
             )
         if found.left_out:
-            log.warning(
-                "The map has no class for %s labelled px (nodata); they count as missed.", f"{found.left_out:,}"
-            )
+            log.warning("The map is nodata at %s labelled px; they count as missed.", f"{found.left_out:,}")
         return found
 
     def _side(self, source: LabelSource | None, grid: SceneInfo, areas: Sequence[SceneArea]) -> Side:
@@ -165,14 +164,14 @@ def compare_rasters(
     """Compare class rasters with labels, class by class of the same name.
 
     Args:
-        paths: One class raster, or several with the labels of each.
+        paths: Class rasters.
         labels: The labels.
-        aoi: Where to score it; None is everywhere.
-        measures: What is measured.
-        progress: Told how far it is.
+        aoi: Area of interest; None scores everything.
+        measures: The scores to compute.
+        progress: Progress callback.
 
     Raises:
-        LabelError: One of both has no names for its values, or they have no class in common.
+        LabelError: The values of maps or labels have no class names, or both have no class in common.
     """
     for_both = labels.settings.class_map is not None  # not remembered
     first = paths[0]
@@ -201,22 +200,22 @@ def compare_rasters(
 
 
 def _meaning_of(path: str, told: Mapping[str, str]) -> LabelMeaning:
-    """Return what the labels meant of the network that made a map, as far as the map tells it."""
+    """Return the label mapping of the network that made a map, if the map records it."""
     return LabelMeaning.from_json(told[LABELS_TAG], path) if LABELS_TAG in told else LabelMeaning()
 
 
 def _common_classes(
     path: str, values: ClassValues, source: LabelSource, class_map: ClassMap | None
 ) -> tuple[LabelSource, Mapping[int, str]]:
-    """Return labels with the classes of maps, and the class of those values that the maps name otherwise.
+    """Return the labels with the classes of the maps, and the class names of values that the maps do not name.
 
-    Names decide where both have them. Where neither has, values do.
+    Classes are matched by name, or by value if neither the maps nor the labels have names.
 
     Args:
         path: One of the maps, for messages.
-        values: What the values of all of them mean.
+        values: Values and class names of all maps.
         source: The labels.
-        class_map: What names values of both.
+        class_map: Class map for the values of both.
     """
     layer = source.layers[0]  # the rasters among them share what their values mean
     by_value = isinstance(layer, RasterLabels) and layer.values.nameless
@@ -246,19 +245,18 @@ def compare_polygons(
     measures: Measures,
     progress: Progress,
 ) -> EvaluationReport:
-    """Compare polygons with labels, on the ground that they speak of.
+    """Compare polygons with labels within the area that was mapped.
 
-    Where a layer holds no polygon, there is none only as far as the map reached that it came from: its footprint, which
-    satseg keeps in GeoPackages and GeoParquet. Else that is what ``aoi`` covers, and without it the bounding box of the
-    polygons, which is said.
+    The mapped area is the footprint that satseg stores in GeoPackage and GeoParquet files. Without a footprint it is
+    ``aoi``, or else the bounding box of the polygons, with a warning.
 
     Args:
         path: The polygons.
         labels: The labels.
-        gsd: Ground metres per pixel of a grid for both, where both are polygons; None matches objects alone.
-        aoi: Where to compare; None is wherever the polygons speak of.
-        measures: What is measured.
-        progress: Told how far it is.
+        gsd: Resolution in metres per pixel of a common grid if both are polygons; None compares objects only.
+        aoi: Area of interest; None is the mapped area.
+        measures: The scores to compute.
+        progress: Progress callback.
     """
     labels = labels.like(_meaning_of(path, VectorLayer.open(path).metadata()), path)
     source = labels.open()
@@ -270,7 +268,7 @@ def compare_polygons(
     mapped = mapped.among(source.classes, extend=True)
     source = source.among(mapped.classes)
     if source.polygons is None and gsd is not None:
-        raise UsageError(f"--gsd is for polygons that are compared with polygons; {source.path} is a raster.")
+        raise UsageError(f"`gsd` applies if polygons are compared with polygons; {source.path} is a raster.")
     assert mapped.polygons is not None
     areas = [*([] if aoi is None else [aoi]), *_ground_of(mapped.polygons[0], given=aoi is not None)]
     if source.polygons is not None and gsd is None:
@@ -285,7 +283,7 @@ def compare_polygons(
 
 
 def _ground_of(mapped: VectorLabels, *, given: bool) -> list[AreaOfInterest]:
-    """Return the ground that a layer of polygons speaks of; ``given`` tells whether the user has said it."""
+    """Return the mapped area of a layer of polygons; ``given`` tells whether the user passed an area of interest."""
     found = read_footprint(VectorLayer.open(mapped.path))
     if found is not None:
         return [found]
@@ -293,14 +291,14 @@ def _ground_of(mapped: VectorLabels, *, given: bool) -> list[AreaOfInterest]:
         return []
     if not mapped.store.count:
         log.warning(
-            "%s holds no polygon and does not tell which ground it speaks of: all labels count. --aoi says where to "
-            "score it.",
+            "%s contains no polygons and does not record the mapped area: all labels are scored. Restrict them with "
+            "`aoi`.",
             mapped.path,
         )
         return []
     log.warning(
-        "%s does not tell which ground it speaks of: labels count within the bounding box of its polygons. --aoi says "
-        "where to score it.",
+        "%s does not record the mapped area: labels are scored within the bounding box of its polygons. Pass the "
+        "area as `aoi`.",
         mapped.path,
     )
     box = shapely.box(*mapped.store.extent)
@@ -308,21 +306,21 @@ def _ground_of(mapped: VectorLabels, *, given: bool) -> list[AreaOfInterest]:
 
 
 def _beside(area: AreaOfInterest, grid: SceneInfo) -> AreaOfInterest:
-    """Return an area whose coordinates are taken as they are where just one of area and grid states a CRS."""
+    """Return an area in the CRS of the grid; if only one of them declares a CRS, coordinates are used unchanged."""
     return area if area.crs is not None and grid.crs is not None else replace(area, crs=grid.crs)
 
 
 def _grid_of(source: LabelSource, mapped: LabelSource, gsd: float | None, areas: Sequence[AreaOfInterest]) -> SceneInfo:
-    """Return the grid of the labels, or one for both where labels and map are polygons."""
+    """Return the grid of the labels, or a common grid if labels and map are polygons."""
     if source.polygons is not None and mapped.polygons is not None and gsd is not None:
-        judged = source.polygons if mapped.empty else mapped.polygons  # without features there is nothing to cover
+        judged = source.polygons if mapped.empty else mapped.polygons  # a map without features has no extent
         return common_grid(source.polygons[0], judged[0], gsd, areas)
     with Scene.open(source.path, expand_palette=False) as raster:
         return raster.info
 
 
 def _field_of(path: str, class_field: str | None) -> str | None:
-    """Return the attribute in which polygons that are evaluated name their class."""
+    """Return the class attribute of the polygons that are evaluated."""
     if class_field is None:
         return None
     fields = VectorLayer.open(path).fields
@@ -343,7 +341,7 @@ def _match_polygons(
     tally = match_polygons(right, judged, len(names), areas=areas, progress=progress)
     if not tally[:, Count.LABEL_OBJECTS].any() and not source.empty:
         raise LabelError(
-            f"No polygon of the labels {source.path} lies where the map {mapped.path} does.",
+            f"No polygon of the labels {source.path} intersects the mapped area of {mapped.path}.",
             hint="Check that both cover the same ground and that their CRSs are right.",
         )
     counts = np.zeros((len(names), len(names)), dtype=np.int64)

@@ -1,4 +1,4 @@
-"""List the values that labels hold, and make of them a class map to edit."""
+"""List the values of labels, and write them as a class map to edit."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from satseg.signatures import checked
 
 @dataclass(frozen=True, repr=False)
 class LabelValue(Result):
-    """A value of labels.
+    """One value of labels.
 
     Args:
-        value: As a class map names it.
-        count: Features, or pixels.
-        area_m2: On the ground; of a raster, by its resolution in the middle. None without a CRS.
-        name: Class that it seems to be; empty where it may mean that nobody looked there.
-        colour: ``#rrggbb`` that the labels give it, or None.
+        value: The value as a class map spells it.
+        count: Number of features or pixels.
+        area_m2: Ground area in square metres; of a raster, by the resolution at its centre. None without a CRS.
+        name: Suggested class; empty if the value may mean unlabelled.
+        colour: Its colour in the labels as ``#rrggbb``, or None.
     """
 
     value: str
@@ -44,7 +44,7 @@ class LabelValue(Result):
     colour: str | None = None
 
     def _and(self, other: LabelValue) -> LabelValue:
-        """Return what both are together."""
+        """Return the sum of both."""
         areas = (self.area_m2, other.area_m2)
         return replace(
             self,
@@ -61,10 +61,10 @@ class LabelValues(Result):
 
     Args:
         path: The labels.
-        unit: ``features`` or ``px``.
-        values: Those of features by their count, the most frequent first; those of rasters in their order.
-        unknown: Pixels of nodata.
-        files: How many files they are from.
+        unit: ``features`` or ``px``, the unit of the counts.
+        values: The values; of vector files by decreasing count, of rasters in ascending order.
+        unknown: Number of nodata pixels.
+        files: Number of files.
     """
 
     path: str
@@ -75,10 +75,10 @@ class LabelValues(Result):
 
     @classmethod
     def together(cls, found: Iterable[LabelValues]) -> LabelValues | None:
-        """Return the values of several files as those of one; None where there is no file.
+        """Return the values of several files added up; None without files.
 
         Raises:
-            UsageError: Some are class rasters, and some have features.
+            UsageError: Class rasters and vector files are mixed.
         """
         total: LabelValues | None = None
         for labels in found:
@@ -88,8 +88,8 @@ class LabelValues(Result):
     def _and(self, other: LabelValues) -> LabelValues:
         if self.unit != other.unit:
             raise UsageError(
-                f"{other.path} has values of {other.unit}, and those before it of {self.unit}.",
-                hint="List class rasters and vector files apart.",
+                f"The values of {other.path} are counted in {other.unit}, those of the previous files in {self.unit}.",
+                hint="List class rasters and vector files separately.",
             )
         values = {entry.value: entry for entry in self.values}
         for entry in other.values:
@@ -120,13 +120,13 @@ def label_values(path: PathLike, *, class_field: str | None = None, where: str |
 
     Args:
         path: A class raster or a vector file.
-        class_field: Attribute of features that names their class.
-        where: Condition in SQL that features must meet.
+        class_field: Attribute of a vector file with the class of each feature.
+        where: SQL condition that selects features.
 
     Raises:
-        ClassRasterError: It is a raster, but no class raster.
-        LabelError: It is a vector file that cannot be used, or has no such attribute.
-        UsageError: A raster with a field or a condition, or features without a field.
+        ClassRasterError: The raster is not a class raster.
+        LabelError: The vector file cannot be read, or has no such attribute.
+        UsageError: ``class_field`` or ``where`` is given for a raster, or ``class_field`` is missing for a vector file.
     """
     path = file_name(path, "path")
     with gdal_environment():
@@ -142,7 +142,7 @@ def label_values(path: PathLike, *, class_field: str | None = None, where: str |
             return _of_raster(str(path))
         layer = VectorLayer.open(str(path))
         if class_field is None:
-            fields = f"It has {', '.join(layer.fields)}." if layer.fields else "It has no attributes at all."
+            fields = f"It has {', '.join(layer.fields)}." if layer.fields else "It has no attributes."
             raise UsageError(
                 f"The attribute of {path} that holds the class is not named.",
                 hint=f"Name it as `class_field`. {fields}",
@@ -176,7 +176,7 @@ def _of_raster(path: str) -> LabelValues:
 
 
 def _guess(found: FoundValues, code: int) -> str:
-    """Return the class that a value seems to be; what may mean unlabelled is left to the user."""
+    """Return the suggested class of a value; empty if the value may mean unlabelled."""
     name = found.metadata.names.get(code)
     if name is not None:
         return name
@@ -194,6 +194,6 @@ def _frequent_first(entry: LabelValue) -> int:
 
 
 def _by_number(entry: LabelValue) -> tuple[bool, float, str]:
-    """Return what puts numbers in their order, and names and colours behind them in theirs."""
+    """Return a sort key: numbers first, in ascending order, then names and colours alphabetically."""
     number = entry.value.lstrip("-").isdecimal()
     return not number, float(entry.value) if number else 0, entry.value

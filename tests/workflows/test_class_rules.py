@@ -330,7 +330,7 @@ def test_a_map_that_meets_no_label_is_an_error(tmp_path: Path, ids: np.ndarray) 
     judged = np.where(np.arange(30) < 15, 255, ids).astype(np.uint8)
     names = ("background", "building", "tree")
     here, there = named(tmp_path / "a.tif", labels, *names), named(tmp_path / "b.tif", judged, *names)
-    with pytest.raises(LabelError, match=r"No pixel was compared: the map has no class for any of the 360 labelled"):
+    with pytest.raises(LabelError, match=r"No pixel was compared: the map is nodata at all 360 labelled"):
         evaluate(there, labels=here)
     far = write(tmp_path / "far.tif", ids, transform=GRID * Affine.translation(100, 0))
     with pytest.raises(LabelError, match=r"No label of .*c\.tif touches the scene .*far\.tif"):

@@ -187,7 +187,7 @@ def test_of_several_scenes_those_without_labels_are_passed_over_and_told(
     how = {"window": 64, "overlap": 8, "threads": 1, "pixels_only": True, "bootstrap": 0}
     found = evaluate(run, images, labels=mask, settings=EvaluateSettings(**how))
     assert found == evaluate(run, images[4], labels=mask, settings=EvaluateSettings(**how))
-    assert "5 scenes are not scored. The first: No label of" in caplog.text
+    assert "5 scenes are not scored. First error: No label of" in caplog.text
 
 
 def test_what_goes_not_with_pairs_is_wrong_usage(chips: Path) -> None:

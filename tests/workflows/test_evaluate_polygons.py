@@ -318,7 +318,7 @@ def test_a_map_and_labels_that_do_not_meet_are_refused(bright_scene: Path, tmp_p
     vectorize(raster, output=tmp_path / "map.gpkg")
     with pytest.raises(LabelError, match=r"labels\.gpkg touches the scene .*map\.tif"):
         evaluate(raster, labels=labels, settings=EvaluateSettings(class_field="class_name"))
-    with pytest.raises(LabelError, match=r"labels\.gpkg lies where the map .*map\.gpkg does"):
+    with pytest.raises(LabelError, match=r"labels\.gpkg intersects the mapped area of .*map\.gpkg"):
         evaluate(tmp_path / "map.gpkg", labels=labels, settings=EvaluateSettings(class_field="class_name"))
     aoi = area(tmp_path / "aoi.gpkg", bright_scene, (200, 200, 300, 256))
     with pytest.raises(AreaError, match="aoi"):
