@@ -69,12 +69,12 @@ class MeasureSettings(Settings):
     @property
     def tolerance(self) -> Length:
         """``boundary_tolerance`` as a length."""
-        return parse_length(self.boundary_tolerance, "`boundary_tolerance`", per_cent=True)
+        return parse_length(self.boundary_tolerance, "boundary_tolerance", per_cent=True)
 
     @property
     def width(self) -> Length:
         """``boundary_width`` as a length."""
-        return parse_length(self.boundary_width, "`boundary_width`", zero=False, per_cent=True)
+        return parse_length(self.boundary_width, "boundary_width", zero=False, per_cent=True)
 
 
 class EvaluateSettings(LabelSettings, MeasureSettings):
@@ -139,4 +139,4 @@ class EvaluateSettings(LabelSettings, MeasureSettings):
     @property
     def resolution(self) -> float | None:
         """``gsd`` in metres."""
-        return None if self.gsd is None else parse_resolution(self.gsd, "`gsd`")
+        return None if self.gsd is None else parse_resolution(self.gsd, "gsd")

@@ -158,13 +158,13 @@ def test_polygons_of_several_classes_need_the_attribute(bright_scene: Path, tmp_
 @pytest.mark.parametrize("gsd", ["0m", "x", "-1m"])
 def test_a_grid_without_a_size_is_refused(gsd: str, bright_scene: Path, tmp_path: Path) -> None:
     labels = squares(tmp_path / "labels.gpkg", bright_scene, LABELS)
-    with pytest.raises(UsageError, match="--gsd"):
+    with pytest.raises(UsageError, match="`gsd"):
         evaluate(labels, labels=labels, settings=EvaluateSettings(gsd=gsd))
 
 
 def test_a_grid_is_for_polygons_alone(bright_scene: Path) -> None:
     labels = bright_scene.parent / "labels.tif"
-    with pytest.raises(UsageError, match="--gsd"):
+    with pytest.raises(UsageError, match="`gsd"):
         evaluate(labels, labels=labels, settings=EvaluateSettings(gsd="1m"))
 
 
