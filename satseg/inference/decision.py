@@ -53,7 +53,7 @@ class Decision:
                 share = -1.0
             if not name or not 0 < share <= 1:
                 raise UsageError(
-                    f"The threshold {text!r} is not a class and a probability above 0, up to 1.",
+                    f"The threshold {text!r} is not of the form CLASS=P, with P above 0 and at most 1.",
                     hint=f"For example `threshold='{classes[len(classes) - 1].name}=0.7'`.",
                 )
             if name not in ids:

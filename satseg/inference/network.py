@@ -136,7 +136,9 @@ class Network:
         """
         window: int | None = getattr(model, "window", None)
         if self.window and window and self.window != window:
-            raise CheckpointError(f"Networks cannot be averaged that need windows of {self.window} and {window} px.")
+            raise CheckpointError(
+                f"The networks cannot be averaged: they need windows of {self.window} and {window} px."
+            )
         self.window = self.window or window
         self.global_context |= has_global_context(model)
         model = model.eval().to(self.device).to(memory_format=torch.channels_last)

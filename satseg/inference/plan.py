@@ -49,7 +49,7 @@ def make_plan(
         UsageError: The window is too small, the overlap does not fit it, or the batch is empty.
     """
     if batch_size < 1:
-        raise UsageError(f"A batch of {batch_size} windows is none.")
+        raise UsageError(f"A batch needs at least 1 window, not {batch_size}.")
     sides, overlaps = _pair(window), (None, None) if overlap is None else _pair(overlap)
     rows, row_overlap = _fit_scene(height, sides[0], overlaps[0])
     columns, column_overlap = _fit_scene(width, sides[1], overlaps[1])
@@ -142,11 +142,11 @@ def span(starts: tuple[int, ...], index: int, length: int) -> tuple[int, int]:
 
 def _fit_scene(length: int, window: int, overlap: int | None) -> tuple[int, int]:
     if window < SMALLEST_WINDOW:
-        raise UsageError(f"A window of {window} px is too small; networks take {SMALLEST_WINDOW} px and more.")
+        raise UsageError(f"A window of {window} px is too small; networks need {SMALLEST_WINDOW} px or more.")
     if overlap is None:
         overlap = wanted_overlap(window, None)
     if not 0 <= overlap <= window // 2:
-        raise UsageError(f"An overlap of {overlap} px does not fit a window of {window} px; at most half of it does.")
+        raise UsageError(f"An overlap of {overlap} px is not from 0 to half of the window of {window} px.")
     size = min(window, _up(length, _ALIGN))
     return size, min(overlap, size // 2)
 

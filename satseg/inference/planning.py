@@ -130,8 +130,8 @@ class Planner:
             )
             found: Tuning = self._ask(measure)
             log.info(
-                "Fastest of %d ways that were tried in %.1f s: windows of %d px, batches of %d, %d streams of %d "
-                "threads: %.2f million pixels a second.",
+                "Fastest of %d settings tried in %.1f s: windows of %d px, batches of %d, %d streams of %d "
+                "threads: %.2f million pixels per second.",
                 len(found.tried),
                 found.seconds,
                 found.window,

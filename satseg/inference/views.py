@@ -70,13 +70,13 @@ class Views:
     def __post_init__(self) -> None:
         if self.tta not in ORIENTATIONS:
             raise UsageError(
-                f"There is no test-time augmentation named {self.tta!r}.", hint=f"There are {', '.join(ORIENTATIONS)}."
+                f"The test-time augmentation {self.tta!r} is unknown.", hint=f"Choose from {', '.join(ORIENTATIONS)}."
             )
         if not self.scales:
-            raise UsageError("There is no scale.", hint="Scales are factors such as 0.75,1,1.25.")
+            raise UsageError("No scale is given.", hint="Scales are factors, such as `scales='0.75,1,1.25'`.")
         for factor in (*self.scales, *self.resample):
             if not COARSEST <= factor <= FINEST:  # refuses NaN too
-                raise UsageError(f"Windows cannot be resized by a factor of {factor:g}; it must lie in 1/16 to 16.")
+                raise UsageError(f"Windows cannot be resized by a factor of {factor:g}; factors range from 1/16 to 16.")
 
     @property
     def orientations(self) -> tuple[Orientation, ...]:

@@ -111,7 +111,7 @@ class WorkerPool:
             count = 1 if timeout is None else len(every)
             found, _ = self._ray.wait(every, num_returns=count, timeout=_WARN_SECONDS if timeout is None else timeout)
         if not found and timeout is None and not self.ready:
-            log.warning("Waiting for a worker: the cluster has no room for one yet (%s).", self._slot)
+            log.warning("Waiting for a worker: the cluster has no free resources for one (%s).", self._slot)
         for reference in found:
             if reference in starting:
                 self._on_started(starting[reference])
@@ -145,7 +145,7 @@ class WorkerPool:
             kinds = {worker.kind: worker for worker in self._starting}
             found, _ = self._ray.wait(list(kinds), timeout=_WARN_SECONDS)
             if not found:
-                log.warning("Waiting for a worker: the cluster has no room for one yet (%s).", self._slot)
+                log.warning("Waiting for a worker: the cluster has no free resources for one (%s).", self._slot)
                 continue
             try:
                 kind: WorkerKind = self._result(found[0])
@@ -178,7 +178,7 @@ class WorkerPool:
         if self._failed_starts >= _MOST_FAILED_STARTS:
             raise SatsegError(
                 f"Workers of the Ray cluster die as they start: {first_line(error)}.",
-                hint="All machines need this satseg, and enough memory for the network.",
+                hint="All machines need this version of satseg, and enough memory for the network.",
             ) from error
         self._starting.remove(worker)
         self._start_worker()

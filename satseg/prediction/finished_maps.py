@@ -20,10 +20,10 @@ from satseg.prediction.provenance import INPUTS_TAG, Provenance
 from satseg.raster.source import SceneSource
 
 _DIFFERENCES = {
-    "scene": "its scene was another one, or has changed since",
-    "model": "its model was {before}, now it is {now} (trained further, where only the content differs)",
-    "options": "its options were {before}, now they are {now}",
-    "area": "its area was another one, or has changed since",
+    "scene": "the scene was another one, or has changed",
+    "model": "the model was {before}, now it is {now} (trained further, where only the content differs)",
+    "options": "the options were {before}, now they are {now}",
+    "area": "the area of interest was another one, or has changed",
 }
 
 
@@ -58,7 +58,7 @@ def _check_same(path: Path, found: Mapping[str, str], wanted: Mapping[str, str])
         before, now = found.get(name, ""), wanted[name]
         if before != now:
             raise OutputError(
-                f"{path} is there already, made from something else: "
+                f"{path} exists, but was made from other inputs: "
                 f"{phrase.format(before=before or 'the defaults', now=now or 'the defaults')}.",
                 hint="Leave out `resume` to replace it, or name another output.",
             )

@@ -171,7 +171,7 @@ class PredictionJob:
         source = SceneSource.of(scene, bands=self.settings.bands)
         paths = self.outputs.check(source)
         if self.settings.skip_existing and paths.exist:
-            log.info("Skipping %s: its outputs are there.", source.name)
+            log.info("Skipping %s: its outputs exist.", source.name)
             return None
         with gdal_environment(), naming(source.name) if self.outputs.several else nullcontext():
             if layer is None and self._is_finished(source, paths):

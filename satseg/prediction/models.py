@@ -45,7 +45,8 @@ class Models:
         names = (str(newest_model()),) if model is None else paths(model, "model")
         if not names:
             raise UsageError(
-                "model is empty.", hint="Name a checkpoint, or leave it out to take the newest finished run."
+                "`model` names no checkpoint.",
+                hint="Name one, or leave it out to take that of the newest finished run.",
             )
         return cls(names, arch)
 

@@ -121,9 +121,9 @@ class Outputs:
             self._check_other_scenes(file, source.name)
             if self._streamed and _is_foreign_raster(file):
                 raise UsageError(
-                    f"The output {file} would replace a raster that satseg did not write, and that may be a scene "
-                    "which is still to come.",
-                    hint="Name another output, or the scenes on the command line instead of on stdin.",
+                    f"The output {file} would replace a raster that satseg did not write, and that may be one of "
+                    "the next scenes.",
+                    hint="Name another output, or all scenes at once instead of one after the other.",
                 )
             self._ledger.write(file, _map_of(source.name))
         self._seen[place] = source.name
@@ -166,7 +166,7 @@ class Outputs:
         has_stem = any(STEM in name for name in self._names.output)
         raise UsageError(
             f"{scene} and {earlier.removeprefix(_map_of(''))} would both be written to {file}.",
-            hint="Map scenes of one name apart, each into a folder of its own."
+            hint="Map scenes of the same name in separate runs, into separate folders."
             if has_stem
             else "Put {stem} into the output's name: `output='maps/{stem}.gpkg'`.",
         )

@@ -164,7 +164,7 @@ class ScenePrediction:
         """Return the plan of the map that is to be continued, or make one."""
         stored = stored_identity(self.folder) if self.settings.resume else None
         if self.settings.resume and stored is None:
-            log.info("There is nothing of %s to resume: its map begins.", self.info.path)
+            log.info("There is no unfinished map of %s to resume: it begins anew.", self.info.path)
         if stored is not None and stored.get("settings") == as_json(self.settings.deciding()):
             return Plan.from_dict(stored["plan"])
         return self.planner.plan(self.info, self.network)

@@ -142,7 +142,7 @@ def test_the_map_of_one_scene_is_not_another_scene(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=r"north_map\.tif is also an input"):
             claims(names, order)
     streamed = Outputs(names, None)
-    with pytest.raises(UsageError, match="may be a scene which is still to come"):
+    with pytest.raises(UsageError, match="may be one of the next scenes"):
         streamed.check(SceneSource.of(north))
     with rasterio.open(other, "r+") as dataset:
         dataset.update_tags(SATSEG_CLASSES="{}")  # an earlier map

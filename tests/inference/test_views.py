@@ -39,8 +39,8 @@ def test_no_view_is_smaller_than_networks_take() -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"tta": "d8"}, "no test-time augmentation named 'd8'"),
-        ({"scales": ()}, "There is no scale"),
+        ({"tta": "d8"}, "test-time augmentation 'd8' is unknown"),
+        ({"scales": ()}, "No scale is given"),
         ({"scales": (1.0, 0.0)}, "factor of 0"),
         ({"scales": (-1.0,)}, "factor of -1"),
         ({"resample": (1.0, float("nan"))}, "factor of nan"),

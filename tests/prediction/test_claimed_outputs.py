@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made_scenes import write_labels
-from test_predict_options import mapper, ramp, write_scene
+from test_predict_options import make_predictor, ramp, write_scene
 from training_runs import run
 
 from satseg.errors import OutputError
@@ -35,11 +35,11 @@ def vectors(folder: Path) -> object:
 def maps(folder: Path) -> object:
     scene = write_scene(folder / "scene.tif", ramp(40, 40))
     rasters = ((MapLayer.CLASSES, folder / "a.tif"), (MapLayer.CONFIDENCE, folder / "sure.tif"))
-    return mapper().predict(SceneSource.of(scene), OutputPaths(rasters, (folder / "b.gpkg",)))
+    return make_predictor().predict(SceneSource.of(scene), OutputPaths(rasters, (folder / "b.gpkg",)))
 
 
 def layer(folder: Path) -> object:
-    with mapper().open_layer(OutputPaths(vectors=(folder / "a.fgb", folder / "b.gpkg"))) as shared:
+    with make_predictor().open_layer(OutputPaths(vectors=(folder / "a.fgb", folder / "b.gpkg"))) as shared:
         return shared.close()
 
 

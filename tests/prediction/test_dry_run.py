@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_predict_options import mapper, ramp, write_scene
+from test_predict_options import make_predictor, ramp, write_scene
 
 from satseg.errors import OutputError
 from satseg.files.atomic_write import work_folder
@@ -29,14 +29,14 @@ PIXELS = 64 * 80
         ({"crf": True, "sieve": 5}, True, 2 + 4 + 2),
     ],
 )
-def test_a_rehearsal_tells_the_disk_that_the_map_takes(
+def test_a_dry_run_tells_the_disk_that_the_map_takes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], confidence: bool, bytes_per_pixel: int
 ) -> None:
     scene = SceneSource.of(write_scene(tmp_path / "scene.tif", ramp(64, 80)))
     outputs = OutputPaths(((MapLayer.CLASSES, tmp_path / "map.tif"),))
     if confidence:
         outputs = replace(outputs, rasters=(*outputs.rasters, (MapLayer.CONFIDENCE, tmp_path / "sure.tif")))
-    told = mapper(**settings).dry_run(scene, outputs)
+    told = make_predictor(**settings).dry_run(scene, outputs)
     held: list[int] = []
     write = ScenePrediction._write
 
@@ -45,7 +45,7 @@ def test_a_rehearsal_tells_the_disk_that_the_map_takes(
         return write(self, *args)
 
     monkeypatch.setattr(ScenePrediction, "_write", measure)
-    mapper(**settings).predict(scene, outputs)
+    make_predictor(**settings).predict(scene, outputs)
     assert held == [PIXELS * bytes_per_pixel]
     assert told.work_bytes == held[0] + round(PIXELS / 3)  # with the overviews of one raster, not compressed yet
 
@@ -54,22 +54,22 @@ def test_room_for_a_crf_is_asked_for_before_any_work(tmp_path: Path, monkeypatch
     scene = SceneSource.of(write_scene(tmp_path / "scene.tif", ramp(64, 80)))
     outputs = OutputPaths.of_files(tmp_path / "map.tif")
     monkeypatch.setattr("satseg.files.disk_space.shutil.disk_usage", lambda _: type("Usage", (), {"free": PIXELS * 5}))
-    mapper().predict(scene, outputs)
-    with pytest.raises(OutputError, match=r"up to 28 kB will be needed, 25\.6 kB are free"):
-        mapper(crf=True).predict(scene, outputs)
+    make_predictor().predict(scene, outputs)
+    with pytest.raises(OutputError, match=r"up to 28 kB are needed, 25\.6 kB are free"):
+        make_predictor(crf=True).predict(scene, outputs)
 
 
 def test_scenes_of_one_layer_need_room_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scenes = [SceneSource.of(write_scene(tmp_path / f"{name}.tif", ramp(64, 80))) for name in "abc"]
     free = round(PIXELS * 2.5)
     monkeypatch.setattr("satseg.files.disk_space.shutil.disk_usage", lambda _: type("Usage", (), {"free": free}))
-    made, infos = mapper(), []
+    made, infos = make_predictor(), []
     for scene in scenes:
         with scene.open() as opened:
             infos.append(opened.info)
     with made.open_layer(OutputPaths(vectors=(tmp_path / "all.gpkg",))) as shared:
         made.require_space([(info, OutputPaths()) for info in infos[:2]], shared)
-        with pytest.raises(OutputError, match=r"all\.gpkg\.satseg: up to 15\.4 kB will be needed, 12\.8 kB are free"):
+        with pytest.raises(OutputError, match=r"all\.gpkg\.satseg: up to 15\.4 kB are needed, 12\.8 kB are free"):
             made.require_space([(info, OutputPaths()) for info in infos], shared)
         made.predict(scenes[0], OutputPaths(), layer=shared)
         made.require_space([(info, OutputPaths()) for info in infos[:2]], shared)

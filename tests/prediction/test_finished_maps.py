@@ -90,9 +90,9 @@ def test_a_finished_map_needs_no_network(scene: Path, models: list[Path], monkey
     [
         (
             {"tta": "flips"},
-            "its options were --window 64 --overlap 8, now they are --window 64 --overlap 8 --tta flips",
+            "the options were --window 64 --overlap 8, now they are --window 64 --overlap 8 --tta flips",
         ),
-        ({"window": None, "overlap": "auto"}, "its options were --window 64 --overlap 8, now they are the defaults"),
+        ({"window": None, "overlap": "auto"}, "the options were --window 64 --overlap 8, now they are the defaults"),
         ({"sieve": 4}, "now they are --window 64 --overlap 8 --sieve 4"),
     ],
 )
@@ -102,7 +102,7 @@ def test_a_map_made_with_other_options_is_refused_with_both(
     output = scene.with_name("map.tif")
     predict(scene, output=output, model=models[0], settings=settings())
     before = contents([output])
-    with pytest.raises(OutputError, match="is there already, made from something else") as caught:
+    with pytest.raises(OutputError, match="exists, but was made from other inputs") as caught:
         predict(scene, output=output, model=models[0], settings=settings(**changed))
     assert said in caught.value.message
     assert "Leave out `resume`" in str(caught.value.hint)
@@ -114,7 +114,7 @@ def test_options_of_polygons_count_for_polygons_alone(scene: Path, models: list[
     predict(scene, output=[raster, polygons], model=models[0], settings=settings())
     other = settings(polygons=PolygonSettings(keep_background=True))
     assert predict(scene, output=raster, model=models[0], settings=other) is None
-    with pytest.raises(OutputError, match=r"map\.gpkg is there already.*--keep-background"):
+    with pytest.raises(OutputError, match=r"map\.gpkg exists.*--keep-background"):
         predict(scene, output=[raster, polygons], model=models[0], settings=other)
 
 
@@ -122,7 +122,7 @@ def test_a_map_of_another_model_is_refused_with_both(scene: Path, models: list[P
     output = scene.with_name("map.tif")
     predict(scene, output=output, model=models[0], settings=settings())
     with pytest.raises(
-        OutputError, match=r"its model was best\.safetensors sha256:(\w+), now it is best.*sha256:(?!\1)"
+        OutputError, match=r"the model was best\.safetensors sha256:(\w+), now it is best.*sha256:(?!\1)"
     ):
         predict(scene, output=output, model=models[1], settings=settings())
 
@@ -132,7 +132,7 @@ def test_a_map_of_another_scene_is_refused(scene: Path, models: list[Path], tmp_
     predict(scene, output=output, model=models[0], settings=settings())
     (tmp_path / "other").mkdir()
     other = scene_of(tmp_path / "other" / "scene.tif", 1)
-    with pytest.raises(OutputError, match="its scene was another one"):
+    with pytest.raises(OutputError, match="the scene was another one"):
         predict(other, output=output, model=models[0], settings=settings())
     copy = shutil.copy2(scene, tmp_path / "other" / "scene.tif")
     assert predict(copy, output=output, model=models[0], settings=settings()) is None
@@ -175,7 +175,7 @@ def test_of_many_scenes_the_finished_ones_are_passed_over_and_counted(models: li
     answer = CliRunner().invoke(app, ["predict", *map(str, scenes), *words])
     assert answer.exit_code == 1
     assert "The maps of 2 scenes were finished already." in answer.stderr
-    assert "c_map.tif is there already, made from something else" in answer.stderr
+    assert "c_map.tif exists, but was made from other inputs" in answer.stderr
     assert (tmp_path / "d_map.tif").exists()
     (tmp_path / "c_map.tif").unlink()
     answer = CliRunner().invoke(app, ["predict", *map(str, scenes), *words, "--json"])
@@ -225,5 +225,5 @@ def test_a_layer_of_many_scenes_is_finished_when_all_of_them_are_in_it(models: l
     assert (run(*scenes), len(failures), len(finished)) == (3, 0, 0)
     assert not work_folder(output).exists()
     assert (run(*scenes), [found.scene for found in finished]) == (0, [str(scene) for scene in scenes])
-    with pytest.raises(OutputError, match="its scene was another one"):
+    with pytest.raises(OutputError, match="the scene was another one"):
         run(*scenes[:2])

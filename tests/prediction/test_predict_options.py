@@ -47,7 +47,7 @@ class Levels(nn.Module):
         return torch.cat([0.8 - bright, torch.full_like(bright, 0.2), bright], dim=1).clamp_min(1e-9).log()
 
 
-def mapper(bands: int = 1, **settings: Any) -> Predictor:
+def make_predictor(bands: int = 1, **settings: Any) -> Predictor:
     statistics = BandStatistics(1, (0.0,) * bands, (1.0,) * bands, (0.0,) * bands, (255.0,) * bands)
     views = Views(settings.get("tta", "none"), settings.get("scales", (1.0,)))
     network = Network(Levels(), classes=TABLE, statistics=statistics, device=torch.device("cpu"), views=views)
@@ -80,7 +80,7 @@ def test_shares_are_written_beside_the_classes(tmp_path: Path) -> None:
     scene = write_scene(tmp_path / "scene.tif", values, nodata=0)
     layers = (MapLayer.CLASSES, MapLayer.CONFIDENCE, MapLayer.PROBABILITIES, MapLayer.DISAGREEMENT)
     outputs = OutputPaths(tuple((layer, tmp_path / f"{layer.value}.tif") for layer in layers))
-    mapper().predict(SceneSource.of(scene), outputs)
+    make_predictor().predict(SceneSource.of(scene), outputs)
     read = {layer: rasterio.open(tmp_path / f"{layer.value}.tif").read() for layer in layers}
     valid = values > 0
     bright = 0.8 * values / 255
@@ -96,9 +96,9 @@ def test_shares_are_written_beside_the_classes(tmp_path: Path) -> None:
 def test_a_class_with_a_threshold_is_given_just_where_it_reaches_it(tmp_path: Path) -> None:
     scene = write_scene(tmp_path / "scene.tif", ramp())
     bright = 0.8 * ramp() / 255
-    early = classes_of(mapper(threshold=("bright=0.1",)), scene, tmp_path)
+    early = classes_of(make_predictor(threshold=("bright=0.1",)), scene, tmp_path)
     assert ((early == 2) == (bright >= 0.1)).mean() > 0.999
-    late = classes_of(mapper(threshold=("bright=0.75",)), scene, tmp_path)
+    late = classes_of(make_predictor(threshold=("bright=0.75",)), scene, tmp_path)
     assert ((late == 2) == (bright >= 0.75)).mean() > 0.999
     assert (late[(bright > 0.62) & (bright < 0.74)] == 1).all()
 
@@ -107,7 +107,7 @@ def test_a_class_with_a_threshold_is_given_just_where_it_reaches_it(tmp_path: Pa
 def test_a_threshold_that_makes_no_sense_is_refused(tmp_path: Path, threshold: str) -> None:
     scene = write_scene(tmp_path / "scene.tif", ramp())
     with pytest.raises(UsageError, match="threshold"):
-        classes_of(mapper(threshold=(threshold,)), scene, tmp_path)
+        classes_of(make_predictor(threshold=(threshold,)), scene, tmp_path)
     assert not (tmp_path / "map.tif").exists()
 
 
@@ -115,7 +115,7 @@ def test_a_threshold_that_makes_no_sense_is_refused(tmp_path: Path, threshold: s
 def test_a_pixelwise_oracle_says_the_same_in_all_views(tmp_path: Path, views: dict[str, Any]) -> None:
     values = np.kron(np.random.default_rng(0).choice([20, 240], (10, 12)), np.ones((16, 16))).astype(np.uint8)
     scene = write_scene(tmp_path / "scene.tif", values)
-    found = classes_of(mapper(**views), scene, tmp_path)
+    found = classes_of(make_predictor(**views), scene, tmp_path)
     inside = np.kron(np.ones((10, 12)), np.pad(np.ones((12, 12)), 2)).astype(bool)  # resizing blurs the edges
     assert (found == np.where(values > 100, 2, 0))[inside].all()
 
@@ -128,7 +128,7 @@ def test_a_sieve_dissolves_small_regions_and_never_into_nodata(tmp_path: Path) -
     values[80:82, 80:82] = 10  # an island in nodata
     scene = write_scene(tmp_path / "scene.tif", values, nodata=255)
     outputs = OutputPaths.of_files(tmp_path / "map.tif", tmp_path / "map.gpkg")
-    summary = mapper(sieve=9).predict(SceneSource.of(scene), outputs)
+    summary = make_predictor(sieve=9).predict(SceneSource.of(scene), outputs)
     with rasterio.open(tmp_path / "map.tif") as dataset:
         found = dataset.read(1)
     assert (found[10:12, 10:12] == 0).all()
@@ -142,7 +142,7 @@ def test_an_area_of_interest_in_any_crs_confines_the_map(tmp_path: Path) -> None
     scene = write_scene(tmp_path / "scene.tif", np.full((300, 400), 250, np.uint8))
     outline = shapely.box(300_020, 2_999_900, 300_070, 2_999_980)
     geopandas.GeoSeries([outline], crs="EPSG:32645").to_crs("EPSG:4326").to_file(tmp_path / "area.gpkg")
-    found = classes_of(mapper(aoi=str(tmp_path / "area.gpkg")), scene, tmp_path)
+    found = classes_of(make_predictor(aoi=str(tmp_path / "area.gpkg")), scene, tmp_path)
     inside = np.zeros(found.shape, dtype=bool)
     inside[40:200, 40:140] = True
     assert ((found != 255) == inside).mean() > 0.995  # straight edges are not the same lines in both
@@ -160,8 +160,8 @@ def test_the_map_inside_an_area_does_not_depend_on_its_outline(tmp_path: Path) -
     geopandas.GeoSeries([outline], crs="EPSG:32645").to_file(tmp_path / "area.gpkg")
     statistics = BandStatistics(1, (0.0,), (1.0,), (0.0,), (255.0,))
     network = Network(Around(), classes=TABLE, statistics=statistics, device=torch.device("cpu"))
-    whole = classes_of(replace(mapper(), network=network), scene, tmp_path)
-    inside = classes_of(replace(mapper(aoi=str(tmp_path / "area.gpkg")), network=network), scene, tmp_path)
+    whole = classes_of(replace(make_predictor(), network=network), scene, tmp_path)
+    inside = classes_of(replace(make_predictor(aoi=str(tmp_path / "area.gpkg")), network=network), scene, tmp_path)
     assert len(np.unique(whole)) > 1
     assert (inside[30:130, 40:120] == whole[30:130, 40:120]).all()
     inside[30:130, 40:120] = 255
@@ -172,13 +172,13 @@ def test_an_area_elsewhere_is_refused(tmp_path: Path) -> None:
     scene = write_scene(tmp_path / "scene.tif", ramp())
     geopandas.GeoSeries([shapely.box(0, 0, 1, 1)], crs="EPSG:4326").to_file(tmp_path / "area.gpkg")
     with pytest.raises(AreaError, match="does not overlap"):
-        classes_of(mapper(aoi=str(tmp_path / "area.gpkg")), scene, tmp_path)
+        classes_of(make_predictor(aoi=str(tmp_path / "area.gpkg")), scene, tmp_path)
 
 
 def test_single_band_files_are_stacked(tmp_path: Path) -> None:
     files = [write_scene(tmp_path / f"B0{i}.tif", np.full((80, 90), 250 * (i == 2), np.uint8)) for i in (1, 2, 3)]
     source = SceneSource((str(files[1]), str(files[0]), str(files[2])))
-    assert (classes_of(mapper(3), source, tmp_path) == 2).all()
+    assert (classes_of(make_predictor(3), source, tmp_path) == 2).all()
 
 
 def test_coarser_pixels_than_in_training_are_shown_enlarged(tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_coarser_pixels_than_in_training_are_shown_enlarged(tmp_path: Path) -> N
     statistics = BandStatistics(1, (0.0,), (1.0,), (0.0,), (255.0,))
     network = Network(Watching(), classes=TABLE, statistics=statistics, device=torch.device("cpu"))
     checkpoint = checkpoint_of(network, gsd=(0.5, 0.5))
-    found = classes_of(replace(mapper(), network=network, checkpoint=checkpoint), scene, tmp_path)
+    found = classes_of(replace(make_predictor(), network=network, checkpoint=checkpoint), scene, tmp_path)
     inside = np.kron(np.ones((8, 9)), np.pad(np.ones((16, 16)), 2)).astype(bool)
     assert (found == np.where(values > 100, 2, 0))[inside].all()
     assert set(seen) == {(64, 64), (128, 128)}  # windows, and what measured the receptive field
@@ -203,7 +203,7 @@ def test_coarser_pixels_than_in_training_are_shown_enlarged(tmp_path: Path) -> N
 
 def test_pixels_far_from_those_in_training_are_refused_with_the_way_out(tmp_path: Path) -> None:
     scene = write_scene(tmp_path / "scene.tif", np.zeros((64, 64), np.uint8), transform=GRID * Affine.scale(60))
-    made = replace(mapper(), checkpoint=checkpoint_of(mapper().network, gsd=(0.5, 0.5)))
+    made = replace(make_predictor(), checkpoint=checkpoint_of(make_predictor().network, gsd=(0.5, 0.5)))
     with pytest.raises(SceneError, match=r"30 m per pixel .* trained at 0\.5 m: too far apart") as caught:
         classes_of(made, scene, tmp_path)
     assert "`gsd='scene'`" in caught.value.hint
@@ -219,9 +219,9 @@ def test_what_cannot_be_read_fails_or_becomes_nodata(
     with rasterio.open(scene) as dataset:
         bands = dataset.count
     with pytest.raises(SceneError, match="cannot be read at rows"):
-        classes_of(mapper(bands), scene, tmp_path)
+        classes_of(make_predictor(bands), scene, tmp_path)
     with caplog.at_level(logging.WARNING, "satseg"):
-        found = classes_of(mapper(bands, on_read_error="nodata"), scene, tmp_path)
+        found = classes_of(make_predictor(bands, on_read_error="nodata"), scene, tmp_path)
     assert "It becomes nodata" in caplog.text
     assert (found[128:, 128:] == 255).all()
     assert (found == 255).sum() == 128 * 128  # the damaged block alone
@@ -237,7 +237,7 @@ def test_a_full_disk_is_said_and_leaves_what_was_there(tmp_path: Path, monkeypat
 
     monkeypatch.setattr("satseg.mapfile.work_raster.FileIO", Full)
     with pytest.raises(OutputError, match="No space left on device"):
-        classes_of(mapper(), scene, tmp_path)
+        classes_of(make_predictor(), scene, tmp_path)
     assert (tmp_path / "map.tif").read_text() == "before"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["map.tif", "scene.tif"]
 
@@ -246,26 +246,26 @@ def test_a_disk_that_is_too_small_is_noticed_before_any_work(tmp_path: Path, mon
     scene = write_scene(tmp_path / "scene.tif", ramp())
     monkeypatch.setattr("satseg.files.disk_space.shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
     with pytest.raises(OutputError, match="not enough disk space"):
-        classes_of(mapper(), scene, tmp_path)
+        classes_of(make_predictor(), scene, tmp_path)
 
 
 def test_each_block_of_a_remote_scene_is_fetched_once(tmp_path: Path, ranged_server: RangedServer) -> None:
     values = np.random.default_rng(0).integers(0, 255, (900, 1100)).astype(np.uint8)
     layout = {"tiled": True, "blockxsize": 128, "blockysize": 128, "compress": "deflate"}
     scene = write_scene(ranged_server.folder / "scene.tif", values, **layout)
-    found = classes_of(mapper(window=200), SceneSource((ranged_server.url("scene.tif"),)), tmp_path)
-    assert (found == classes_of(mapper(window=200), scene, tmp_path)).all()
+    found = classes_of(make_predictor(window=200), SceneSource((ranged_server.url("scene.tif"),)), tmp_path)
+    assert (found == classes_of(make_predictor(window=200), scene, tmp_path)).all()
     times = ranged_server.times_fetched("scene.tif")
     assert times.mean() < 1.05  # GDAL fetches pages of 16 kB, which neighbouring blocks may share
     assert times.max() <= 2
     assert len(ranged_server.requests()) < 15
 
 
-def test_a_rehearsal_writes_nothing_and_tells_what_the_map_takes(tmp_path: Path) -> None:
+def test_a_dry_run_writes_nothing_and_tells_what_the_map_takes(tmp_path: Path) -> None:
     scene = write_scene(tmp_path / "scene.tif", ramp())
     outputs = OutputPaths.of_files(tmp_path / "map.tif", tmp_path / "map.gpkg")
-    told = mapper().dry_run(SceneSource.of(scene), outputs)
-    summary = mapper().predict(SceneSource.of(scene), outputs)
+    told = make_predictor().dry_run(SceneSource.of(scene), outputs)
+    summary = make_predictor().predict(SceneSource.of(scene), outputs)
     assert told.plan == summary.plan
     assert (told.width, told.height) == (255, 150)
     assert told.to_dict()["plan"]["window"] == {"width": 64, "height": 64}
@@ -281,7 +281,7 @@ def test_a_rehearsal_writes_nothing_and_tells_what_the_map_takes(tmp_path: Path)
 def test_settings_that_make_no_sense_are_refused(tmp_path: Path, options: dict[str, Any]) -> None:
     scene = write_scene(tmp_path / "scene.tif", ramp())
     with pytest.raises(SatsegError):
-        classes_of(mapper(**options), scene, tmp_path)
+        classes_of(make_predictor(**options), scene, tmp_path)
     assert not (tmp_path / "map.tif").exists()
 
 
@@ -291,9 +291,9 @@ def test_a_crf_refines_in_a_second_pass_and_can_be_continued(tmp_path: Path) -> 
     sides = np.where(np.arange(90) < 45, 60, 200)
     values = np.clip(sides + rng.normal(0, 45, (600, 90)), 1, 255).astype(np.uint8)
     scene = write_scene(tmp_path / "scene.tif", values)
-    plain = classes_of(mapper(), scene, tmp_path)
+    plain = classes_of(make_predictor(), scene, tmp_path)
     layers = ((MapLayer.CLASSES, tmp_path / "map.tif"), (MapLayer.DISAGREEMENT, tmp_path / "apart.tif"))
-    mapper(crf=True).predict(SceneSource.of(scene), OutputPaths(layers))
+    make_predictor(crf=True).predict(SceneSource.of(scene), OutputPaths(layers))
     with rasterio.open(tmp_path / "map.tif") as dataset:
         refined = dataset.read(1)
     truth = np.where(np.arange(90) < 45, 0, 2)
@@ -307,9 +307,9 @@ def test_a_crf_refines_in_a_second_pass_and_can_be_continued(tmp_path: Path) -> 
 
     seen: list[float] = []
     with pytest.raises(KeyboardInterrupt):
-        mapper(crf=True, resume=True).predict(SceneSource.of(scene), OutputPaths(layers), progress=interrupt)
+        make_predictor(crf=True, resume=True).predict(SceneSource.of(scene), OutputPaths(layers), progress=interrupt)
     seen.clear()
-    mapper(crf=True, resume=True).predict(
+    make_predictor(crf=True, resume=True).predict(
         SceneSource.of(scene), OutputPaths(layers), progress=lambda event: seen.append(event.done)
     )
     assert seen == sorted(seen)  # the first pass is not run again
@@ -319,11 +319,11 @@ def test_a_crf_refines_in_a_second_pass_and_can_be_continued(tmp_path: Path) -> 
 def test_polygons_tell_how_sure_they_are_when_that_is_asked_for(tmp_path: Path) -> None:
     scene = write_scene(tmp_path / "scene.tif", np.full((70, 80), 255, np.uint8))
     wanted = PolygonSettings(attributes=("class_name", "confidence_mean", "confidence_min"))
-    mapper(polygons=wanted).predict(SceneSource.of(scene), OutputPaths.of_files(tmp_path / "map.parquet"))
+    make_predictor(polygons=wanted).predict(SceneSource.of(scene), OutputPaths.of_files(tmp_path / "map.parquet"))
     frame = geopandas.read_parquet(tmp_path / "map.parquet")
     assert list(frame.columns[:3]) == ["class_name", "confidence_mean", "confidence_min"]
     assert frame["confidence_mean"].tolist() == pytest.approx([0.8], abs=0.5 / 254)
-    mapper().predict(SceneSource.of(scene), OutputPaths.of_files(tmp_path / "plain.parquet"))
+    make_predictor().predict(SceneSource.of(scene), OutputPaths.of_files(tmp_path / "plain.parquet"))
     assert not any("confidence" in name for name in geopandas.read_parquet(tmp_path / "plain.parquet").columns)
 
 
@@ -331,7 +331,7 @@ def test_polygons_of_many_scenes_go_into_one_layer_without_those_that_fail(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scenes = [write_scene(tmp_path / f"{name}.tif", ramp(60 + 10 * i)) for i, name in enumerate("ab")]
-    use_predictor(monkeypatch, mapper())
+    use_predictor(monkeypatch, make_predictor())
     errors: list[SatsegError] = []
     found = predict_scenes(
         [scenes[0], tmp_path / "none.tif", scenes[1]],
@@ -359,7 +359,7 @@ def test_pixels_that_a_sieve_gives_to_another_class_have_no_confidence(tmp_path:
     values[44, 44] = 10  # background, 1 px in it
     scene = write_scene(tmp_path / "scene.tif", values)
     layers = ((MapLayer.CLASSES, tmp_path / "map.tif"), (MapLayer.CONFIDENCE, tmp_path / "sure.tif"))
-    made = mapper(sieve=9, polygons=PolygonSettings(keep_background=True))
+    made = make_predictor(sieve=9, polygons=PolygonSettings(keep_background=True))
     if shared:
         with made.open_layer(OutputPaths(vectors=(tmp_path / "map.parquet",))) as layer:
             made.predict(SceneSource.of(scene), OutputPaths(layers), layer=layer)
@@ -386,7 +386,7 @@ def test_pixels_that_a_sieve_gives_to_another_class_have_no_confidence(tmp_path:
 def test_confidence_is_the_probability_of_the_class_that_is_written(tmp_path: Path, settings: dict[str, Any]) -> None:
     scene = write_scene(tmp_path / "scene.tif", np.random.default_rng(0).integers(0, 255, (70, 80)).astype(np.uint8))
     layers = tuple((layer, tmp_path / f"{layer.value}.tif") for layer in MapLayer if layer != MapLayer.DISAGREEMENT)
-    mapper(**settings).predict(SceneSource.of(scene), OutputPaths(layers))
+    make_predictor(**settings).predict(SceneSource.of(scene), OutputPaths(layers))
     read = {layer: rasterio.open(path).read() for layer, path in layers}
     classes = read[MapLayer.CLASSES]
     assert len(np.unique(classes)) > 1
@@ -400,7 +400,7 @@ def test_a_scene_of_large_values_is_mapped_like_the_same_one_of_small_ones(
     tmp_path: Path, settings: dict[str, Any], dtype: str, base: float
 ) -> None:
     step = 128 if dtype == "float32" else 1  # which it holds there
-    plain = mapper(**settings)
+    plain = make_predictor(**settings)
     moved = BandStatistics(1, (base,), (float(step),), (base,), (base + 255 * step,))
     network = Network(Levels(), classes=TABLE, statistics=moved, device=torch.device("cpu"), views=plain.network.views)
     layers = ((MapLayer.CLASSES, tmp_path / "map.tif"), (MapLayer.CONFIDENCE, tmp_path / "sure.tif"))

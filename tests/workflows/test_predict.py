@@ -53,8 +53,8 @@ def oracle(num_bands: int = 1, *, window: int = 64) -> Predictor:
     return predictor_of(network, PredictionSettings(window=window, threads=1))
 
 
-def map_scene(mapper: Predictor, path: Path, *files: Path, progress: Progress = no_progress) -> PredictionSummary:
-    return mapper.predict(SceneSource.of(path), OutputPaths.of_files(*files), progress=progress)
+def map_scene(predictor: Predictor, path: Path, *files: Path, progress: Progress = no_progress) -> PredictionSummary:
+    return predictor.predict(SceneSource.of(path), OutputPaths.of_files(*files), progress=progress)
 
 
 def write_scene(path: Path, values: np.ndarray, **profile: object) -> Path:

@@ -44,7 +44,7 @@ def write_scene(path: Path, height: int, width: int) -> Path:
     return path
 
 
-def mapper(resume: bool = True, *, window: int = 64) -> Predictor:
+def make_predictor(resume: bool = True, *, window: int = 64) -> Predictor:
     """Make a network whose windows disagree, so that overlaps matter; without training, alike in every process."""
     import torch
     from torch import nn
@@ -74,7 +74,7 @@ def outputs(folder: Path) -> OutputPaths:
 
 def map_scene(scene: Path, folder: Path, **options: bool) -> None:
     folder.mkdir(exist_ok=True)
-    mapper(**options).predict(SceneSource.of(scene), outputs(folder))
+    make_predictor(**options).predict(SceneSource.of(scene), outputs(folder))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -105,10 +105,10 @@ def test_a_map_that_was_interrupted_is_continued(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        mapper().predict(SceneSource.of(scene), outputs(tmp_path), progress=interrupt)
+        make_predictor().predict(SceneSource.of(scene), outputs(tmp_path), progress=interrupt)
     if share > 0.1:
         assert [path.name for path in tmp_path.iterdir()] == [work_folder(tmp_path / "map.tif").name]
-    mapper().predict(SceneSource.of(scene), outputs(tmp_path), progress=lambda e: forwarded.append(e.done))
+    make_predictor().predict(SceneSource.of(scene), outputs(tmp_path), progress=lambda e: forwarded.append(e.done))
     assert contents(tmp_path) == unbroken
     if share > 0.1:
         assert forwarded[0] > (share - 0.2) * 700 * 300
@@ -129,16 +129,16 @@ def test_a_plan_or_scene_that_changed_is_noticed(scene: Path, tmp_path: Path) ->
 
     with pytest.raises(KeyboardInterrupt), pytest.MonkeyPatch.context() as patch:
         patch.setattr("satseg.prediction.scene_run._COMMIT_SECONDS", 0)
-        mapper().predict(SceneSource.of(scene), outputs(tmp_path), progress=interrupt)
+        make_predictor().predict(SceneSource.of(scene), outputs(tmp_path), progress=interrupt)
     with pytest.raises(OutputError, match=r"its window was 64, now it is 96 \(and plan"):
-        mapper(window=96).predict(SceneSource.of(scene), outputs(tmp_path))
+        make_predictor(window=96).predict(SceneSource.of(scene), outputs(tmp_path))
     with pytest.raises(OutputError, match="its model was"):
-        other = mapper()
+        other = make_predictor()
         other = replace(other, provenance=replace(other.provenance, model="another"))
         other.predict(SceneSource.of(scene), outputs(tmp_path))
     os.utime(scene)  # also where it lies behind a mosaic: see satseg.files.local_files
     with pytest.raises(OutputError, match="its scene changed was"):
-        mapper().predict(SceneSource.of(scene), outputs(tmp_path))
+        make_predictor().predict(SceneSource.of(scene), outputs(tmp_path))
 
 
 def write_mask(folder: Path) -> None:
@@ -179,11 +179,11 @@ def test_changes_of_what_belongs_to_a_scene_are_noticed(
     put_into_archive(tmp_path)
     made = OutputPaths(((MapLayer.CLASSES, tmp_path / "map.tif"),), ())
     with pytest.raises(KeyboardInterrupt):
-        mapper().predict(SceneSource.of(name), made, progress=interrupt)
+        make_predictor().predict(SceneSource.of(name), made, progress=interrupt)
     change(tmp_path)
     with pytest.raises(OutputError, match="its scene changed was"):
-        mapper().predict(SceneSource.of(name), made)
-    mapper(resume=False).predict(SceneSource.of(name), made)
+        make_predictor().predict(SceneSource.of(name), made)
+    make_predictor(resume=False).predict(SceneSource.of(name), made)
     assert (tmp_path / "map.tif").exists()
 
 
@@ -222,6 +222,6 @@ if __name__ == "__main__":
     import satseg.prediction.scene_run
 
     satseg.prediction.scene_run._COMMIT_SECONDS = 0.02
-    made = mapper()
+    made = make_predictor()
     (Path(sys.argv[2]) / "ready").touch()
     made.predict(SceneSource.of(sys.argv[1]), outputs(Path(sys.argv[2])))

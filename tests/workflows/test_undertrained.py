@@ -143,6 +143,6 @@ def test_train_and_predict_warn(
         told[name] = caplog.text
     assert "The network calls everything on the val tiles" in told["background"]
     assert "the network found nothing else" in told["background"]
-    assert "is all crumbs" not in told["background"]
+    assert "is fragmented" not in told["background"]
     assert "The network calls everything" not in told["crumbs"]
-    assert "is all crumbs: 6,0" in told["crumbs"]  # every fourth pixel of every fourth row, but for nodata
+    assert "is fragmented: 6,0" in told["crumbs"]  # every fourth pixel of every fourth row, but for nodata
