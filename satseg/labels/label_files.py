@@ -9,7 +9,7 @@ from itertools import chain, zip_longest
 from pathlib import Path, PurePath
 from typing import Any
 
-from satseg.classes import BACKGROUND, ClassTable
+from satseg.classes import ClassTable
 from satseg.errors import LabelError, UsageError, printable
 from satseg.files.names import is_local_file, split_layer
 from satseg.labels.class_found import Reading
@@ -18,6 +18,7 @@ from satseg.labels.class_map_check import UnnamedValuesError
 from satseg.labels.class_values import ClassValues
 from satseg.labels.labels import LabelSource, PixelLength, Refinements
 from satseg.labels.raster_labels import RasterLabels, is_raster
+from satseg.labels.settings import LabelSettings
 from satseg.labels.vector_labels import VectorLabels
 from satseg.raster.selection import shared_ending
 from satseg.records import Progress, no_progress
@@ -25,16 +26,12 @@ from satseg.records import Progress, no_progress
 
 def open_labels(
     path: str | Path | Sequence[str | Path] | Mapping[str, str | Sequence[str]],
+    settings: LabelSettings | None = None,
     *,
-    class_field: str | None = None,
-    classes: ClassTable | None = None,
     class_map: ClassMap | None = None,
-    where: str | None = None,
+    classes: ClassTable | None = None,
     burn_order: str = "file",
     all_touched: bool = False,
-    unlabelled: Iterable[int] = (),
-    labelled_area: str | Path | None = None,
-    outside: str = BACKGROUND,
     ignore_border: PixelLength | None = None,
     boundary: PixelLength | None = None,
     may_be_empty: bool = False,
@@ -45,16 +42,12 @@ def open_labels(
     Args:
         path: A class raster or a vector file; several of them from bottom to top; or those of each scene, by the path
             of the scene. In the last case a vector file may have no features.
-        class_field: Attribute with the class of each feature; without it all features of a file are one class, named
-            after the file, or after what the file names of all scenes have in common.
+        settings: What the labels mean. Without ``class_field``, all features of a file are one class, named after the
+            file, or after what the file names of all scenes have in common.
+        class_map: The class map of the settings, as read; without it every value is a class.
         classes: A table in which all classes must be found. Without it the table is built from the values found.
-        class_map: Class by value; without it every value is a class.
-        where: SQL condition that selects features.
         burn_order: Which polygons lie on top, see :class:`VectorLabels`.
         all_touched: Label all pixels that a polygon touches.
-        unlabelled: Values of class rasters that mean unlabelled.
-        labelled_area: Vector file of the polygons outside of which pixels are unlabelled.
-        outside: Class outside all polygons: ``background``, or ``ignore`` if pixels there are unlabelled.
         ignore_border: Distance from outlines within which labels are ignored.
         boundary: Width of the class ``boundary`` along outlines and between touching objects.
         may_be_empty: Whether a vector file may have no features.
@@ -63,17 +56,16 @@ def open_labels(
     Raises:
         LabelError: A file does not exist, or is neither raster nor vector; the field does not exist; a value is not in
             ``classes``.
-        UsageError: There are no labels, or ``outside`` is invalid.
+        UsageError: There are no labels.
     """
-    if outside not in (BACKGROUND, IGNORE):
-        raise UsageError(f"`outside={outside!r}` is neither {BACKGROUND} nor {IGNORE}.")
+    settings = settings or LabelSettings()
     of_scenes = {scene: _listed(files) for scene, files in path.items()} if isinstance(path, Mapping) else None
     names = _names(_listed(path) if of_scenes is None else chain.from_iterable(of_scenes.values()))
     _check_existence(names)
     rasters = {name: None for name in names if is_raster(name)}
     alone = len(names) == 1 if of_scenes is None else all(len(files) == 1 for files in of_scenes.values())
-    reading = Reading(class_map, frozenset(unlabelled), alone=alone)
-    own_names = {} if of_scenes is None or class_field is not None else _shared_names(of_scenes)
+    reading = Reading(class_map, frozenset(settings.unlabelled), alone=alone)
+    own_names = {} if of_scenes is None or settings.class_field is not None else _shared_names(of_scenes)
     unnamed: list[UnnamedValuesError] = []  # reported for all files at once
     layers: dict[str, VectorLabels | RasterLabels] = {}
     with _collected(unnamed):
@@ -84,9 +76,9 @@ def open_labels(
             with _collected(unnamed):
                 layers[name] = VectorLabels(
                     name,
-                    class_field=class_field,
+                    class_field=settings.class_field,
                     class_map=class_map,
-                    where=where,
+                    where=settings.where,
                     burn_order=burn_order,
                     all_touched=all_touched,
                     own_name=own_names.get(name),
@@ -96,15 +88,15 @@ def open_labels(
         raise UnnamedValuesError.joined(unnamed)
     if of_scenes is not None and not rasters and not any(layer.names for layer in layers.values()):
         raise LabelError(f"None of the label files has a feature, such as {names[0]}.")
-    if labelled_area:
-        _check_existence([str(labelled_area)])
-    area = VectorLabels(str(labelled_area)) if labelled_area else None
+    if settings.labelled_area:
+        _check_existence([settings.labelled_area])
+    area = VectorLabels(settings.labelled_area) if settings.labelled_area else None
     return LabelSource(
         [layers[name] for name in names],
         of_scenes=None if of_scenes is None else _positions(of_scenes, names),
         classes=classes,
         class_map=class_map,
-        refinements=Refinements(area, ignore_border, boundary, unknown_outside=outside == IGNORE),
+        refinements=Refinements(area, ignore_border, boundary, unknown_outside=settings.outside == IGNORE),
     )
 
 

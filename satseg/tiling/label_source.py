@@ -41,15 +41,11 @@ def label_source(
     """
     source = open_labels(
         inputs.label_files,
-        class_field=settings.class_field,
-        classes=None if base is None else base.classes,
+        settings.meaning,
         class_map=settings.classes,
-        where=settings.where,
+        classes=None if base is None else base.classes,
         burn_order=settings.burn_order,
         all_touched=settings.all_touched,
-        unlabelled=settings.meaning.unlabelled,
-        labelled_area=settings.meaning.labelled_area,
-        outside=settings.outside,
         ignore_border=_outline_width(settings.ignore_border, "ignore_border", infos),
         boundary=_outline_width(settings.boundary, "boundary", infos),
         progress=progress,

@@ -32,6 +32,7 @@ from satseg.labels.label_meaning import LABELS_TAG, LabelMeaning
 from satseg.labels.labels import LabelSource
 from satseg.labels.map_classes import table_of
 from satseg.labels.raster_labels import RasterLabels
+from satseg.labels.settings import LabelSettings
 from satseg.labels.vector_labels import VectorLabels, window_outline
 from satseg.raster.area import AreaOfInterest, SceneArea
 from satseg.raster.scene import Scene
@@ -264,7 +265,7 @@ def compare_polygons(
         source = source.among(replace(source.classes, background=0))
     mapping = None if labels.mapping is None else replace(labels.mapping, keeps_others=True)
     field = _field_of(path, labels.settings.class_field)
-    mapped = open_labels(path, class_field=field, class_map=mapping, may_be_empty=True)
+    mapped = open_labels(path, LabelSettings(class_field=field), class_map=mapping, may_be_empty=True)
     mapped = mapped.among(source.classes, extend=True)
     source = source.among(mapped.classes)
     if source.polygons is None and gsd is not None:

@@ -105,15 +105,7 @@ class LabelReading:
         if mapping is not None:
             mapping = replace(mapping, keeps_targets=True)
         try:
-            source = open_labels(
-                self.path,
-                class_field=settings.class_field,
-                class_map=mapping,
-                where=settings.where,
-                unlabelled=settings.unlabelled,
-                labelled_area=settings.labelled_area,
-                outside=settings.outside,
-            )
+            source = open_labels(self.path, settings, class_map=mapping)
         except LabelError as error:
             if self.remembered and "Add `class_map=" in (error.hint or ""):
                 error.hint = (

@@ -17,6 +17,7 @@ from satseg.errors import LabelError
 from satseg.labels.class_map import ClassMap
 from satseg.labels.class_map_check import likely_class, unmatched_message, unnamed_message
 from satseg.labels.label_files import open_labels
+from satseg.labels.settings import LabelSettings
 
 CROPS = ["Vårbyg", "Vårbyg", "Kartofler, spise-", "Vinterhvede"]
 
@@ -38,7 +39,7 @@ def raster(path: Path, *values: int) -> str:
 
 def test_all_features_that_a_class_map_lacks_are_told_at_once_with_the_line_to_type(fields: Path) -> None:
     with pytest.raises(LabelError) as caught:
-        open_labels(fields, class_field="crop", class_map=ClassMap.parse("Varbyg=barley,Vinter*=winter"))
+        open_labels(fields, LabelSettings(class_field="crop"), class_map=ClassMap.parse("Varbyg=barley,Vinter*=winter"))
     assert caught.value.message == (
         f"{fields} holds the values Vårbyg (2 features), Kartofler, spise- (1 feature), "
         "which `class_map` does not name."
@@ -48,7 +49,7 @@ def test_all_features_that_a_class_map_lacks_are_told_at_once_with_the_line_to_t
     line = hint.split("`class_map='")[1].split("'`")[0]
     both = ClassMap.parse(f"{line},Vinter*=winter")
     assert both.names == {"Vårbyg": "Vårbyg", "Kartofler, spise-": "Kartofler, spise-", "Vinter*": "winter"}
-    known = open_labels(fields, class_field="crop", class_map=both).classes.names
+    known = open_labels(fields, LabelSettings(class_field="crop"), class_map=both).classes.names
     assert known == ("background", "Vårbyg", "Kartofler, spise-", "winter")
 
 
@@ -71,7 +72,7 @@ def test_many_files_that_lack_values_are_told_in_one_short_sentence(tmp_path: Pa
         shapes.to_file(tmp_path / f"{number}.gpkg")
         files[str(number)] = str(tmp_path / f"{number}.gpkg")
     with pytest.raises(LabelError) as caught:
-        open_labels(files, class_field="crop", class_map=ClassMap.parse("Rug=rye"))
+        open_labels(files, LabelSettings(class_field="crop"), class_map=ClassMap.parse("Rug=rye"))
     values = ", ".join(f"kind {number} (1 feature)" for number in range(6))
     assert caught.value.message == (
         f"{files['0']}, with 5 more, holds the values {values}, which `class_map` does not name."
@@ -85,7 +86,7 @@ def test_files_of_labels_are_told_of_together(fields: Path, tmp_path: Path) -> N
     with pytest.raises(LabelError) as caught:
         open_labels(
             [fields, ground, tmp_path / "more.gpkg"],
-            class_field="crop",
+            LabelSettings(class_field="crop"),
             class_map=ClassMap.parse("V*=cereal,1=bare"),
         )
     assert caught.value.message == (
@@ -155,7 +156,7 @@ def test_names_that_no_value_has_are_told(
     fields: Path, caplog: pytest.LogCaptureFixture, text: str, told: str | None
 ) -> None:
     class_map = ClassMap.parse(text)
-    open_labels(fields, class_field="crop", class_map=class_map).warn_of_unmatched(class_map)
+    open_labels(fields, LabelSettings(class_field="crop"), class_map=class_map).warn_of_unmatched(class_map)
     expected = [f"{fields} has none of these values of `class_map`: {told}."] if told else []
     assert caplog.messages == expected
 

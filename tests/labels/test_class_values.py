@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 from xml.sax.saxutils import escape
 
 import geopandas
@@ -28,6 +29,7 @@ from satseg.labels.class_found import Reading, Use
 from satseg.labels.class_map import ClassMap
 from satseg.labels.class_values import ClassValues, Translation
 from satseg.labels.label_files import open_labels
+from satseg.labels.settings import LabelSettings
 from satseg.mapfile.writer import CLASSES_TAG
 from satseg.raster import windows
 from satseg.records import BandSpec, SceneInfo
@@ -79,8 +81,8 @@ def mask(zero: float = 0, one: float = 1, dtype: str = "uint8") -> np.ndarray:
     return values
 
 
-def read(path: Path, text: str | None = None, on: SceneInfo | None = None, **options: object) -> np.ndarray:
-    source = open_labels(path, class_map=None if text is None else ClassMap.parse(text), **options)
+def read(path: Path, text: str | None = None, on: SceneInfo | None = None, **settings: Any) -> np.ndarray:
+    source = open_labels(path, LabelSettings(**settings), class_map=None if text is None else ClassMap.parse(text))
     with source.on(on or scene()) as labels:
         return labels.read(WHOLE)
 

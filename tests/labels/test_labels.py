@@ -20,6 +20,7 @@ from satseg.errors import LabelError, UsageError
 from satseg.geo.grid import ground_sampling_distance
 from satseg.labels.class_map import ClassMap
 from satseg.labels.label_files import open_labels
+from satseg.labels.settings import LabelSettings
 from satseg.labels.vector_labels import BurntPolygons
 from satseg.raster.scene import Scene
 from satseg.records import BandSpec, SceneInfo
@@ -64,14 +65,16 @@ def test_features_of_one_class_are_named_like_the_file(tmp_path: Path) -> None:
 
 def test_a_class_field_makes_a_class_of_each_value(tmp_path: Path) -> None:
     shapes = [box(0, 0, 2, 2), box(4, 0, 6, 2), box(8, 0, 10, 2)]
-    source = open_labels(write(tmp_path / "a.gpkg", shapes, kind=["wood", "lake", "wood"]), class_field="kind")
+    source = open_labels(
+        write(tmp_path / "a.gpkg", shapes, kind=["wood", "lake", "wood"]), LabelSettings(class_field="kind")
+    )
     assert source.classes.names == ("background", "lake", "wood")
     assert source.on(scene()).read(WHOLE)[0, [0, 2, 4, 8]].tolist() == [2, 0, 1, 2]
 
 
 def test_number_values_are_classes_in_the_order_of_numbers(tmp_path: Path) -> None:
     shapes = [box(i, 0, i + 1, 1) for i in range(3)]
-    source = open_labels(write(tmp_path / "a.gpkg", shapes, code=[10, 9, None]), class_field="code")
+    source = open_labels(write(tmp_path / "a.gpkg", shapes, code=[10, 9, None]), LabelSettings(class_field="code"))
     assert source.classes.names == ("background", "9", "10", "unknown")
 
 
@@ -80,10 +83,12 @@ def test_blanks_and_nan_name_no_class_and_blanks_around_a_name_are_none_of_it(
 ) -> None:
     shapes = [box(i, 0, i + 1, 1) for i in range(6)]
     path = write(tmp_path / "a.gpkg", shapes, kind=["building ", " building", "building", "", "  ", None])
-    assert open_labels(path, class_field="kind").classes.names == ("background", "building", "unknown")
+    assert open_labels(path, LabelSettings(class_field="kind")).classes.names == ("background", "building", "unknown")
     assert "3 features have no kind; their value is 'unknown'" in caplog.text
     text = ClassMap.parse("building=house,unknown=ignore")
-    assert open_labels(path, class_field="kind", class_map=text).on(scene()).read(WHOLE)[0, :7].tolist() == [
+    assert open_labels(path, LabelSettings(class_field="kind"), class_map=text).on(scene()).read(WHOLE)[
+        0, :7
+    ].tolist() == [
         *[1, 1, 1, 255, 255, 255],
         0,
     ]
@@ -92,7 +97,7 @@ def test_blanks_and_nan_name_no_class_and_blanks_around_a_name_are_none_of_it(
 def test_any_number_of_nan_is_one_class(tmp_path: Path) -> None:
     shapes = [box(i % 20, i // 20, i % 20 + 1, i // 20 + 1) for i in range(1500)]
     path = write(tmp_path / "a.gpkg", shapes, code=[1.0, *[np.nan] * 1499])
-    assert open_labels(path, class_field="code").classes.names == ("background", "1", "unknown")
+    assert open_labels(path, LabelSettings(class_field="code")).classes.names == ("background", "1", "unknown")
 
 
 def test_an_attribute_of_lists_names_no_classes(tmp_path: Path) -> None:
@@ -108,7 +113,7 @@ def test_an_attribute_of_lists_names_no_classes(tmp_path: Path) -> None:
     }
     (tmp_path / "a.geojson").write_text(json.dumps(collection))
     with pytest.raises(LabelError, match=r"holds values of type list, such as \['a', 'b'\]"):
-        open_labels(tmp_path / "a.geojson", class_field="kind")
+        open_labels(tmp_path / "a.geojson", LabelSettings(class_field="kind"))
 
 
 def test_labels_are_reprojected_to_the_scene(tmp_path: Path) -> None:
@@ -127,7 +132,7 @@ def test_invalid_geometries_are_repaired_and_counted(tmp_path: Path) -> None:
 
 def test_later_features_lie_on_top(tmp_path: Path) -> None:
     path = write(tmp_path / "a.gpkg", [box(0, 0, 4, 4), box(2, 2, 6, 6)], kind=["b", "a"])
-    labels = open_labels(path, class_field="kind").on(scene()).read(WHOLE)
+    labels = open_labels(path, LabelSettings(class_field="kind")).on(scene()).read(WHOLE)
     assert labels[3, [1, 3, 5]].tolist() == [2, 1, 1]
 
 
@@ -142,7 +147,7 @@ def test_features_are_burnt_into_rotated_and_south_up_grids(tmp_path: Path, turn
 def test_a_missing_field_names_those_there_are(tmp_path: Path) -> None:
     path = write(tmp_path / "a.gpkg", [box(0, 0, 1, 1)], kind=["wood"])
     with pytest.raises(LabelError, match="no attribute 'kinds'") as caught:
-        open_labels(path, class_field="kinds")
+        open_labels(path, LabelSettings(class_field="kinds"))
     assert caught.value.hint == "Its attributes are kind."
 
 
@@ -229,7 +234,7 @@ def two_kinds(path: Path) -> Path:
 
 def test_a_class_map_names_the_classes_in_its_order(tmp_path: Path) -> None:
     classes = ClassMap.parse("1=water,residential=building,park=background")
-    source = open_labels(two_kinds(tmp_path / "a.gpkg"), class_field="kind", class_map=classes)
+    source = open_labels(two_kinds(tmp_path / "a.gpkg"), LabelSettings(class_field="kind"), class_map=classes)
     assert source.classes.names == ("background", "water", "building")
     assert source.on(scene()).read(WHOLE)[0, [0, 5, 10]].tolist() == [2, 0, 1]
     assert source.on(scene()).read(WHOLE)[3, 3] == 0
@@ -237,7 +242,7 @@ def test_a_class_map_names_the_classes_in_its_order(tmp_path: Path) -> None:
 
 def test_what_a_class_map_ignores_is_ignored(tmp_path: Path) -> None:
     source = open_labels(
-        two_kinds(tmp_path / "a.gpkg"), class_field="kind", class_map=ClassMap.parse("1=water,*=ignore")
+        two_kinds(tmp_path / "a.gpkg"), LabelSettings(class_field="kind"), class_map=ClassMap.parse("1=water,*=ignore")
     )
     assert source.classes.names == ("background", "water")
     assert source.on(scene()).read(WHOLE)[0, [0, 5, 10]].tolist() == [255, 0, 1]
@@ -248,7 +253,9 @@ def test_a_value_that_no_class_map_names_is_not_guessed(tmp_path: Path) -> None:
         LabelError, match=r"holds the value park \(1 feature\), which `class_map` does not name"
     ) as caught:
         open_labels(
-            two_kinds(tmp_path / "a.gpkg"), class_field="kind", class_map=ClassMap.parse("1=water,residential=building")
+            two_kinds(tmp_path / "a.gpkg"),
+            LabelSettings(class_field="kind"),
+            class_map=ClassMap.parse("1=water,residential=building"),
         )
     assert "park=park" in (caught.value.hint or "")
 
@@ -260,20 +267,22 @@ def test_a_class_map_that_says_nothing_is_wrong_usage(text: str) -> None:
 
 
 def test_a_condition_chooses_features(tmp_path: Path) -> None:
-    source = open_labels(two_kinds(tmp_path / "a.gpkg"), class_field="kind", where="kind <> 'park' AND level > 2")
+    source = open_labels(
+        two_kinds(tmp_path / "a.gpkg"), LabelSettings(class_field="kind", where="kind <> 'park' AND level > 2")
+    )
     assert source.classes.names == ("background", "1")
     with pytest.raises(LabelError, match="cannot be read") as caught:
-        open_labels(two_kinds(tmp_path / "b.gpkg"), where="kind = (")
+        open_labels(two_kinds(tmp_path / "b.gpkg"), LabelSettings(where="kind = ("))
     assert caught.value.hint == "The condition was `where='kind = ('`."
     with pytest.raises(LabelError, match="have no feature that meets the condition"):
-        open_labels(two_kinds(tmp_path / "c.gpkg"), where="level > 9")
+        open_labels(two_kinds(tmp_path / "c.gpkg"), LabelSettings(where="level > 9"))
 
 
 @pytest.mark.parametrize(
     ("order", "on_top"), [("file", "park"), ("area", "residential"), ("level", "residential"), ("class", "residential")]
 )
 def test_the_burn_order_decides_what_lies_on_top(tmp_path: Path, order: str, on_top: str) -> None:
-    source = open_labels(two_kinds(tmp_path / "a.gpkg"), class_field="kind", burn_order=order)
+    source = open_labels(two_kinds(tmp_path / "a.gpkg"), LabelSettings(class_field="kind"), burn_order=order)
     assert source.classes.names[source.on(scene()).read(WHOLE)[3, 3]] == on_top
 
 
@@ -309,14 +318,14 @@ def test_outside_of_the_labelled_area_nothing_is_known(tmp_path: Path) -> None:
     houses = write(tmp_path / "houses.gpkg", [box(0, 0, 4, 4)])
     area = geopandas.GeoSeries([box(2, 0, 9, 10)], crs="EPSG:32632").to_crs("EPSG:4326")
     area.to_file(tmp_path / "area.geojson")
-    read = open_labels(houses, labelled_area=tmp_path / "area.geojson").on(scene()).read(WHOLE)
+    read = open_labels(houses, LabelSettings(labelled_area=tmp_path / "area.geojson")).on(scene()).read(WHOLE)
     assert read[0, :11].tolist() == [255, 255, 1, 1, 0, 0, 0, 0, 0, 255, 255]
 
 
 def test_a_scene_without_objects_is_background_where_it_was_looked_at(tmp_path: Path) -> None:
     houses = write(tmp_path / "houses.gpkg", [box(100, 0, 104, 4)])
     area = write(tmp_path / "area.gpkg", [box(0, 0, 20, 5)])
-    read = open_labels(houses, labelled_area=area).on(scene()).read(WHOLE)
+    read = open_labels(houses, LabelSettings(labelled_area=area)).on(scene()).read(WHOLE)
     assert (read[:5] == 0).all()
     assert (read[5:] == 255).all()
 
@@ -365,7 +374,7 @@ def test_a_raster_of_0_and_255_is_not_guessed_at(tmp_path: Path) -> None:
     with pytest.raises(LabelError, match="255 may be a class, or mean unlabelled") as caught:
         open_labels(path)
     assert "`unlabelled=255`" in (caught.value.hint or "")
-    assert open_labels(path, unlabelled=[255]).on(scene()).read(WHOLE)[[0, 2], 0].tolist() == [0, 255]
+    assert open_labels(path, LabelSettings(unlabelled=[255])).on(scene()).read(WHOLE)[[0, 2], 0].tolist() == [0, 255]
     named = open_labels(path, class_map=ClassMap.parse("0=background,255=road"))
     assert named.classes.names == ("background", "road")
     assert named.on(scene()).read(WHOLE)[[0, 2], 0].tolist() == [0, 1]
@@ -373,7 +382,7 @@ def test_a_raster_of_0_and_255_is_not_guessed_at(tmp_path: Path) -> None:
 
 def test_unlabelled_values_are_ignored(tmp_path: Path) -> None:
     values = np.arange(200, dtype=np.uint8).reshape(10, 20) % 4
-    source = open_labels(write_raster(tmp_path / "a.tif", values), unlabelled=[0, 2])
+    source = open_labels(write_raster(tmp_path / "a.tif", values), LabelSettings(unlabelled=[0, 2]))
     assert source.classes.names == ("class 1", "class 3")
     assert source.on(scene()).read(WHOLE)[0, :4].tolist() == [255, 0, 255, 1]
 
@@ -469,9 +478,9 @@ def test_files_of_many_scenes_name_one_class_by_what_their_names_share(tmp_path:
 def test_a_scene_without_features_may_have_a_file_without_attributes(tmp_path: Path) -> None:
     (tmp_path / "none.geojson").write_text('{"type": "FeatureCollection", "features": []}')
     fields = write(tmp_path / "fields.gpkg", [box(0, 0, 4, 4)], crop=["rye"])
-    source = open_labels({"a": fields, "b": tmp_path / "none.geojson"}, class_field="crop")
+    source = open_labels({"a": fields, "b": tmp_path / "none.geojson"}, LabelSettings(class_field="crop"))
     assert source.classes.names == ("background", "rye")
     with source.on(replace(scene(), path="b")) as labels:
         assert (labels.read(WHOLE) == 0).all()
     with pytest.raises(LabelError, match="None of the label files has a feature, such as"):
-        open_labels({"b": tmp_path / "none.geojson"}, class_field="crop")
+        open_labels({"b": tmp_path / "none.geojson"}, LabelSettings(class_field="crop"))

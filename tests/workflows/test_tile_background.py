@@ -15,6 +15,7 @@ from made_scenes import GRID, write_map, write_scene
 
 from satseg.errors import UsageError
 from satseg.labels.label_files import open_labels
+from satseg.labels.settings import LabelSettings
 from satseg.tiles.tileset import TileSet
 from satseg.tiling.settings import TileSettings
 from satseg.workflows.tile import tile
@@ -164,5 +165,5 @@ def test_what_lies_outside_is_recorded_and_kept(tmp_path: Path, scene: Path) -> 
 
 
 def test_nothing_else_lies_outside(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="`outside='nothing'` is neither background nor ignore"):
-        open_labels(write_fields(tmp_path / "fields.gpkg", 12), outside="nothing")
+    with pytest.raises(UsageError, match="`outside` is 'nothing', not 'background' or 'ignore'"):
+        open_labels(write_fields(tmp_path / "fields.gpkg", 12), LabelSettings(outside="nothing"))
