@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, Generic, Literal, TypeVar
 
@@ -113,6 +113,12 @@ def file_and_name(text: str) -> tuple[str, str]:
 def join_names(names: Iterable[object]) -> str:
     """Return names as one text, of which :func:`split_names` makes the same names."""
     return ",".join(_quoted(str(name)) for name in names)
+
+
+def list_few(names: Sequence[object], most: int = 3) -> str:
+    """Return the first of some names, and how many more there are, for a message."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(map(str, names[:most])) + more
 
 
 def _quoted(name: str) -> str:

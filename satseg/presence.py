@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from satseg.arguments import file_and_name
+from satseg.arguments import file_and_name, list_few
 from satseg.errors import ArchitectureError, AreaError, CheckpointError, LabelError, SceneError, TileError
 
 HEADER = "tileset.json"
@@ -20,8 +20,6 @@ _RUN = "settings.json"  # a folder with this file is a training run
 BEST = "best.safetensors"
 """Best checkpoint of a training run, in its folder."""
 
-_FEW = 3  # names in a message
-
 
 def require_scenes(*names: str | Path) -> None:
     """Refuse scenes and maps that do not exist.
@@ -30,7 +28,7 @@ def require_scenes(*names: str | Path) -> None:
         SceneError: At least one does not exist.
     """
     if missing := absent(names):
-        raise SceneError(f"{_listed(missing)} {_verb(missing)} not exist.")
+        raise SceneError(f"{list_few(missing)} {_verb(missing)} not exist.")
 
 
 def require_labels(*names: str | Path) -> None:
@@ -40,7 +38,7 @@ def require_labels(*names: str | Path) -> None:
         LabelError: At least one file does not exist.
     """
     if missing := absent(names):
-        raise LabelError(f"Labels {_listed(missing)} do not exist.")
+        raise LabelError(f"Labels {list_few(missing)} do not exist.")
 
 
 def require_area(name: str | Path) -> None:
@@ -121,11 +119,6 @@ def _is_local(name: str) -> bool:
 
     file, _ = split_layer(name)
     return is_local_file(file) and not os.path.lexists(file)
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _FEW:,} more" if len(names) > _FEW else ""
-    return ", ".join(names[:_FEW]) + more
 
 
 def _verb(names: list[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from satseg.arguments import list_few
 from satseg.classes import IGNORE_INDEX
 from satseg.cli import console
 from satseg.cli.class_tables import class_pixels
@@ -166,16 +167,10 @@ def _tiles(tiles: TileSetInfo) -> list[_Row]:
     return [
         ("tiles", ", ".join(f"{count:,} {split}" for split, count in tiles.tiles.items())),
         ("tile size", f"{tiles.tile_size} px"),
-        ("scenes", _some(tiles.scenes)),
+        ("scenes", list_few(tiles.scenes, _NAMES)),
         ("ground", _gsd(tiles.gsd)),
         ("dtype", tiles.bands.dtype),
     ]
-
-
-def _some(names: Sequence[str]) -> str:
-    """Join names and abbreviate long lists; ``--json`` prints them all."""
-    more = len(names) - _NAMES
-    return ", ".join(names[:_NAMES]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _checkpoint(found: CheckpointInfo) -> list[_Row]:

@@ -16,7 +16,7 @@ from satseg.evaluation.objects import MATCH_IOU
 from satseg.evaluation.tally import Count, empty_tally
 from satseg.geo.crs import PointTransform, full_turn, is_geographic, point_transform, same_crs, short_name
 from satseg.geo.feature_store import Features
-from satseg.geo.polygons import repair, reproject
+from satseg.geo.polygons import intersection_over_union, repair, reproject
 from satseg.labels.vector_labels import VectorLabels
 from satseg.raster.area import AreaOfInterest
 from satseg.records import Progress, ProgressEvent, no_progress
@@ -186,17 +186,12 @@ def _match_batch(labels: PolygonSet, mapped: _Objects, ground: _Ground) -> np.nd
         one, other = tree.query(right, predicate="intersects")
         same = label_classes[one] == classes[other]
         one, other = one[same], other[same]
-        iou = _iou(right[one], geometries[other])
+        iou = intersection_over_union(right[one], geometries[other])
         over = iou > MATCH_IOU
         one, other = one[over], other[over]
         columns = classes[other], features.numbers[one], numbers[other], label_outer[one], outer[other]
         found.append(np.stack([iou[over], *columns], axis=1))
     return np.concatenate(found)
-
-
-def _iou(these: np.ndarray, those: np.ndarray) -> np.ndarray:
-    common = shapely.area(shapely.intersection(these, those))
-    return np.asarray(common / (shapely.area(these) + shapely.area(those) - common))
 
 
 def _one_to_one(pairs: np.ndarray) -> Iterator[np.ndarray]:

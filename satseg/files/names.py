@@ -31,6 +31,11 @@ _ARCHIVES = ("zip", "tar", "gzip")
 _STORES = {name: name for name in ("s3", "gs", "az", "adls", "oss", "swift", "hdfs", "webhdfs")} | {"adl": "adls"}
 _WEB = ("http", "https", "ftp")
 
+LAYER_SUFFIXES = frozenset(
+    (".gpkg", ".geojson", ".geojsonl", ".json", ".shp", ".fgb", ".parquet", ".geoparquet", ".kml", ".gml", ".sqlite")
+)
+"""Suffixes of files that hold vector layers."""
+
 _NOTHING = re.compile(r"(?!)")
 _PYOGRIO_SPLITS = re.compile(r"[!;?<\x00-\x1f\x7f]")  # separators of URLs, characters that urllib drops, XML
 _GDAL_SPLITS = re.compile(r"<")  # XML of a VRT

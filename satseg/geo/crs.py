@@ -30,6 +30,10 @@ PointTransform = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray
 
 _UNDEFINED = ("undefined", "unknown", "unnamed")
 _EARTH_RADIUS = 6.371e6  # m
+
+METRES_PER_DEGREE = 111_000.0
+"""Metres of a degree along a meridian, roughly."""
+
 _LONGEST_CODE = 20  # characters; anything longer is a definition
 _LIKELY = 20  # % confidence from which PROJ's guess of an authority code is considered
 

@@ -11,7 +11,8 @@ import shapely
 Bounds = tuple[float, float, float, float]
 """Left, bottom, right, top in CRS coordinates."""
 
-_MANY = 2000  # vertices
+MANY_VERTICES = 2000
+"""Polygons of more vertices are clipped by a faster algorithm."""
 
 AREAL = (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON)
 
@@ -49,6 +50,12 @@ def reproject(geometries: np.ndarray, transform: Callable[..., Any]) -> np.ndarr
     return repair(shapely.transform(geometries, moved, interleaved=False))
 
 
+def intersection_over_union(ones: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return the IoU of each pair of valid polygons."""
+    common = shapely.area(shapely.intersection(ones, others))
+    return np.asarray(common / (shapely.area(ones) + shapely.area(others) - common))
+
+
 def meet(sides: Any, bounds: Bounds) -> Any:
     """Tell whether boxes (left, bottom, right, top; numbers or arrays) share a point with bounds."""
     left, bottom, right, top = sides
@@ -79,7 +86,7 @@ def clipped(geometries: np.ndarray, boxes: Sequence[Bounds]) -> np.ndarray:
 
 def _cut(geometries: np.ndarray, box: Bounds) -> np.ndarray:
     """Clip polygons to a box; those of many vertices by an algorithm that is fifty times as fast but less robust."""
-    many = shapely.get_num_coordinates(geometries) > _MANY
+    many = shapely.get_num_coordinates(geometries) > MANY_VERTICES
     cut = np.empty_like(geometries)
     cut[~many] = shapely.intersection(geometries[~many], shapely.box(*box))
     cut[many] = shapely.clip_by_rect(geometries[many], *box)

@@ -23,8 +23,10 @@ from satseg.raster.values import ValueRange
 from satseg.records import BandStatistics
 
 _AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
-_GSD_TOLERANCE = 1.1
 _MOST_STRIDE = 32  # some networks pool further, for context that has no fine grain
+
+GSD_TOLERANCE = 1.1
+"""Factor by which pixels may be larger or smaller than in training."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -297,7 +299,7 @@ def _check_agree(first: Checkpoint, other: Checkpoint) -> None:
             f"{', '.join(first.card.classes.names)} and {', '.join(other.card.classes.names)}."
         )
     ratios = [a / b for a, b in zip(first.card.gsd or (), other.card.gsd or ())]  # noqa: B905
-    if any(not 1 / _GSD_TOLERANCE <= ratio <= _GSD_TOLERANCE for ratio in ratios):
+    if any(not 1 / GSD_TOLERANCE <= ratio <= GSD_TOLERANCE for ratio in ratios):
         raise CheckpointError(
             f"{first.path} and {other.path} cannot be averaged: they were trained on pixels of "
             f"{first.card.gsd} and {other.card.gsd} m."

@@ -19,10 +19,10 @@ from satseg.files.causes import cause, remedy
 from satseg.labels.class_names import ValueNames, read_value_names
 from satseg.raster.regrid import on_grid_of
 from satseg.raster.scene import Scene
+from satseg.raster.values import LARGEST_EXACT
 from satseg.raster.windows import block_cells, block_strips
 from satseg.records import SceneInfo
 
-_LARGEST = 2**53  # whole numbers up to here are exact in float64
 LOSSY_HINT = "Lossy compression (JPEG) alters values. Use the original raster, as PNG or GeoTIFF."
 _TOO_MANY = 4 * MAX_CLASSES
 
@@ -188,7 +188,7 @@ class ClassBands:
     def _whole(self, values: np.ndarray, valid: np.ndarray) -> np.ndarray:
         """Return real or 64-bit values as int64, 0 where unknown."""
         values = np.where(valid, values, 0)
-        wrong = (np.rint(values) != values) | (np.abs(values) > _LARGEST)
+        wrong = (np.rint(values) != values) | (np.abs(values) > LARGEST_EXACT)
         if wrong.any():
             raise ClassRasterError(
                 f"{self.path} holds {self.info.bands.dtype} values such as {values[wrong][0]:.6g}; a class raster "

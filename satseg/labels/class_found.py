@@ -172,7 +172,7 @@ def as_class_map(values: Iterable[str], name: str) -> str:
     return line + (",..." if len(values) > LISTED else "")
 
 
-def list_few(codes: Sequence[int]) -> str:
+def list_values(codes: Sequence[int]) -> str:
     """Return values for a message; values beyond a dozen become dots."""
     return ", ".join([*map(str, codes[:LISTED]), *(["..."] if len(codes) > LISTED else [])])
 

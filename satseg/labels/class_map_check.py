@@ -8,6 +8,7 @@ import shlex
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from satseg.arguments import list_few
 from satseg.classes import BACKGROUND
 from satseg.errors import ClassRasterError
 from satseg.labels.class_found import LISTED, listed
@@ -81,13 +82,13 @@ def unnamed_message(found: Sequence[tuple[str, Counter[str], str]], class_map: C
     """
     counts: Counter[str] = sum((part for _, part, _ in found), Counter())
     values = [value for value, _ in counts.most_common()]
-    told = "; ".join(
+    unnamed = "; ".join(
         f"{path} holds the value{'s' if len(part) > 1 else ''} {listed(part, unit)}" for path, part, unit in found
     )
     meant = [f"{key!r} by {value!r}" for value in values[:LISTED] if (key := _alike(value, class_map.names))]
     hint = f"Did you mean {', '.join(meant)}? " if meant else ""
     others = f"`class_map='{OTHERS}={IGNORE}'` to ignore the rest."
-    message = f"{told}, which `class_map` does not name."
+    message = f"{unnamed}, which `class_map` does not name."
     if len(values) > LISTED:
         return (
             message,
@@ -135,7 +136,7 @@ def unmatched_message(
     """
     spellings = {spelling for keys in values.values() for spelling in keys}
     unnamed = [value for value, keys in values.items() if not any(map(class_map.find, keys))]
-    told: list[str] = []
+    unmatched: list[str] = []
     lost: list[str] = []
     met = {IGNORE, BACKGROUND, *values}
     for key, name in class_map.names.items():
@@ -145,21 +146,16 @@ def unmatched_message(
         meant = _alike(key, unnamed)
         if meant is not None:
             lost.append(name)
-            told.insert(0, f"{key!r} (did you mean {meant!r}?)")
+            unmatched.insert(0, f"{key!r} (did you mean {meant!r}?)")
         elif not only_alike and name not in (IGNORE, BACKGROUND):
-            told.append(f"{key!r}")
+            unmatched.append(f"{key!r}")
             lost.append(name)
-    if not told:
+    if not unmatched:
         return None
-    message = f"{path} has none of these values of `class_map`: {_few(told)}."
+    message = f"{path} has none of these values of `class_map`: {list_few(unmatched, LISTED)}."
     empty = [name for name in dict.fromkeys(lost) if name not in met]
     plural = "es remain" if len(empty) > 1 else " remains"
-    return f"{message} The class{plural} empty: {_few(empty)}." if empty else message
-
-
-def _few(names: Sequence[str]) -> str:
-    more = f" and {len(names) - LISTED:,} more" if len(names) > LISTED else ""
-    return ", ".join(names[:LISTED]) + more
+    return f"{message} The class{plural} empty: {list_few(empty, LISTED)}." if empty else message
 
 
 def _alike(text: str, others: Collection[str]) -> str | None:

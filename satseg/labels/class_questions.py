@@ -12,11 +12,11 @@ from satseg.labels.class_bands import LOSSY_HINT
 from satseg.labels.class_found import FoundValues, Reading, Use, as_class_map, listed
 from satseg.labels.class_map import IGNORE, OTHERS, ClassMap
 from satseg.labels.class_map_check import UnnamedValuesError
+from satseg.raster.values import WRITTEN_OUT
 
 log = logging.getLogger("satseg")
 
 _FEW, _MOSTLY = 2, 0.5  # blurred masks of 0 and 255: least other values on each side, least share of 0 and 255
-_WHOLE = 1e15  # whole numbers up to here can be typed
 _MANY = 128  # values without names from which a raster is taken for an image
 _BY_THRESHOLD = "gdal_calc.py -A IN --calc 'A>127' --outfile OUT"
 
@@ -185,7 +185,7 @@ def _check_nodata(files: Sequence[FoundValues], reading: Reading, *, alone: bool
 
 def _can_be_named(nodata: float | None, reading: Reading) -> bool:
     """Tell whether a class map could map a nodata value, and it is not declared unlabelled."""
-    named = nodata is not None and nodata == nodata // 1 and abs(nodata) < _WHOLE
+    named = nodata is not None and nodata == nodata // 1 and abs(nodata) < WRITTEN_OUT
     return named and nodata not in reading.unlabelled
 
 

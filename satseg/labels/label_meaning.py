@@ -11,6 +11,7 @@ from typing import Any
 from satseg.errors import UsageError, one_line
 from satseg.fields import FieldError, Fields, parse_json
 from satseg.labels.class_map import IGNORE, ClassMap
+from satseg.raster.values import LARGEST_EXACT
 
 log = logging.getLogger("satseg")
 
@@ -20,7 +21,6 @@ LABELS_TAG = "SATSEG_LABELS"
 _LONGEST_FIELD = 1000  # characters
 _LONGEST_MAP = 100_000
 _MOST_VALUES = 1000
-_LARGEST = 2**53
 _SHOWN = 60  # characters of a class map
 
 
@@ -109,4 +109,4 @@ class LabelMeaning:
 
 
 def _is_value(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _LARGEST
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST_EXACT

@@ -12,9 +12,10 @@ from typing import Protocol
 import numpy as np
 from rasterio.windows import Window
 
+from satseg.arguments import list_few
 from satseg.classes import BACKGROUND, IGNORE_INDEX, MAX_CLASSES, ClassTable
 from satseg.errors import LabelError
-from satseg.labels.class_found import example_map, list_few
+from satseg.labels.class_found import example_map, list_values
 from satseg.labels.class_map import IGNORE, ClassMap, order_names, spell_pair
 from satseg.labels.class_map_check import unmatched_message
 from satseg.labels.class_values import ClassValues
@@ -30,7 +31,6 @@ BOUNDARY = "boundary"
 PixelLength = Callable[[SceneInfo], float]
 """A length in pixels of a scene."""
 
-_FEW = 3  # sources listed in a message
 CELL = 512
 _CELLS = 256  # cached cells: 64 MiB, a scene of 8192 x 8192 px
 _CACHED_BYTES = 512 * 2**20
@@ -144,8 +144,7 @@ class LabelSource:
     @property
     def path(self) -> str:
         """Files of the labels, for messages."""
-        paths = [layer.path for layer in self.layers]
-        return ", ".join(paths[:_FEW]) + (f" and {len(paths) - _FEW:,} more" if len(paths) > _FEW else "")
+        return list_few([layer.path for layer in self.layers])
 
     @property
     def polygons(self) -> tuple[VectorLabels, np.ndarray] | None:
@@ -288,7 +287,7 @@ class LabelSource:
         known = ", ".join(self.classes.names)
         if isinstance(layer, RasterLabels) and layer.values.nameless:
             raise LabelError(
-                f"{layer.path} does not name its values, {list_few(layer.values.codes)}; the classes are {known}.",
+                f"{layer.path} does not name its values, {list_values(layer.values.codes)}; the classes are {known}.",
                 hint="Map them to classes, for example with "
                 f"`class_map={example_map(layer.values.codes, dict(enumerate(self.classes.names)))!r}`",
             )

@@ -20,7 +20,7 @@ from satseg.files.names import split_layer
 from satseg.geo.feature_store import FeatureStore
 from satseg.geo.grid import doubt_of_points
 from satseg.geo.placing import Placing
-from satseg.geo.polygons import AREAL, Bounds, clipped, padded
+from satseg.geo.polygons import AREAL, MANY_VERTICES, Bounds, clipped, padded
 from satseg.geo.vector_layer import VectorLayer
 from satseg.labels.class_map import ClassMap
 from satseg.labels.class_map_check import UnnamedValuesError
@@ -30,7 +30,6 @@ from satseg.records import SceneInfo
 log = logging.getLogger("satseg")
 
 BURN_ORDERS = ("file", "area", "class")
-_MANY = 2000  # vertices
 _SURROUNDINGS = 0.1  # share of a window added on each side
 _Columns = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 UNKNOWN = "unknown"
@@ -339,7 +338,7 @@ class BurntPolygons:
 
 def _cut(geometries: np.ndarray, boxes: Sequence[Bounds]) -> np.ndarray:
     """Clip polygons of many vertices to slightly enlarged boxes."""
-    many = shapely.get_num_coordinates(geometries) > _MANY
+    many = shapely.get_num_coordinates(geometries) > MANY_VERTICES
     if not many.any():
         return geometries
     made = geometries.copy()

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from satseg.arguments import list_few
 from satseg.errors import OutputError
 
 _BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED")
@@ -44,7 +45,7 @@ def check_replaceable(path: Path) -> None:
     foreign = foreign_tables(path)
     if foreign:
         raise OutputError(
-            f"The GeoPackage {path} has tables that satseg did not write, which would be lost: {_listed(foreign)}.",
+            f"The GeoPackage {path} has tables that satseg did not write, which would be lost: {list_few(foreign)}.",
             hint="Choose another file; satseg replaces only GeoPackages that it wrote.",
         )
 
@@ -145,8 +146,3 @@ def _opened(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=_PATIENCE)) as database:
         database.isolation_level = None
         yield database
-
-
-def _listed(names: list[str]) -> str:
-    shown = ", ".join(names[:3])
-    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"

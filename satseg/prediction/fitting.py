@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from satseg.checkpoint import Checkpoint
 from satseg.errors import ReadError, SceneError
 from satseg.inference.domain_shift import describe_domain_shift
-from satseg.inference.network import Network
+from satseg.inference.network import GSD_TOLERANCE, Network
 from satseg.inference.views import COARSEST, FINEST
 from satseg.raster.scales import Conversion
 from satseg.raster.scene import Scene
@@ -19,8 +19,6 @@ from satseg.raster.source import SceneSource
 from satseg.records import SceneInfo
 
 log = logging.getLogger("satseg")
-
-_GSD_TOLERANCE = 1.1  # factor by which pixels may be larger or smaller than in training
 
 
 @dataclass(frozen=True)
@@ -112,7 +110,7 @@ def _resampled(network: Network, info: SceneInfo, gsd: Sequence[float]) -> Netwo
             )
         return network
     columns, rows = (here / trained for here, trained in zip(info.gsd, gsd, strict=True))
-    if max(abs(math.log(rows)), abs(math.log(columns))) <= math.log(_GSD_TOLERANCE):
+    if max(abs(math.log(rows)), abs(math.log(columns))) <= math.log(GSD_TOLERANCE):
         return network
     for here, trained in zip(info.gsd, gsd, strict=True):
         if not COARSEST <= here / trained <= FINEST:

@@ -13,9 +13,10 @@ from satseg.errors import UsageError
 from satseg.files.ledger import Ledger, whereabouts
 from satseg.files.names import open_raster
 from satseg.mapfile.writer import CLASSES_TAG
-from satseg.prediction.settings import STDOUT, STEM, OutputNames, is_raster
+from satseg.prediction.settings import STEM, OutputNames, is_raster
 from satseg.raster.source import SceneSource
 from satseg.records import MapLayer
+from satseg.vectorization.formats import STDOUT
 
 
 @dataclass(frozen=True)

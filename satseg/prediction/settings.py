@@ -25,11 +25,8 @@ from satseg.arguments import (
 from satseg.backend.settings import Device, Overlap, Precision, Threads, Window
 from satseg.errors import UsageError
 from satseg.settings import INPUTS, OUTPUTS, PERFORMANCE, QUALITY, WINDOWS, Option, Settings, options_of
-from satseg.vectorization.formats import VECTOR_SUFFIXES
+from satseg.vectorization.formats import STDOUT, VECTOR_SUFFIXES
 from satseg.vectorization.settings import PolygonSettings
-
-STDOUT = "-"
-"""Name of the output that goes to a text stream."""
 
 STEM = "{stem}"
 """Placeholder for the name of the scene in names of outputs."""

@@ -12,7 +12,12 @@ from satseg.records import BandStatistics
 
 FARTHEST = 65_000.0
 """Standard deviations from the mean beyond which a value is out of range. Half precision ends at 65,504."""
-_WHOLE = 1e15  # whole numbers up to here are written out
+WRITTEN_OUT = 1e15
+"""Whole numbers below this are written without an exponent."""
+
+LARGEST_EXACT = 2**53
+"""Largest whole number up to which all are exact in float64."""
+
 LARGEST = 9.9e19
 """Magnitude beyond which a value is out of range in any band: undeclared nodata such as -3.4e38, 1e20, 9.97e36."""
 
@@ -141,7 +146,7 @@ class ValueRange:
 
 def spell(value: float) -> str:
     """Return the shortest decimal that identifies a value in its type."""
-    if value.is_integer() and abs(value) < _WHOLE:
+    if value.is_integer() and abs(value) < WRITTEN_OUT:
         return str(int(value))
     narrow = np.float32(value) if abs(value) <= float(np.finfo(np.float32).max) else None
     return str(narrow) if narrow is not None and float(narrow) == value else repr(value)

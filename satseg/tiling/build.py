@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from rasterio.windows import Window
 
+from satseg.arguments import list_few
 from satseg.errors import LabelError, OutputError, SatsegError, TileError
 from satseg.files.atomic_write import restore, work_folder
 from satseg.files.gdal import CACHE_BYTES, Environment
@@ -115,13 +116,11 @@ class Builder:
 
     def _warn_of_bare(self, scenes: Sequence[str]) -> None:
         """Warn of scenes in which no valid pixel is labelled, for example because the class raster lies elsewhere."""
-        more = f" and {len(scenes) - _FEW:,} more" if len(scenes) > _FEW else ""
         log.warning(
-            "Skipped %d of %d scenes without a pixel that is both valid and labelled: %s%s.",
+            "Skipped %d of %d scenes without a pixel that is both valid and labelled: %s.",
             len(scenes),
             len(self.infos),
-            ", ".join(scenes[:_FEW]),
-            more,
+            list_few(scenes),
         )
 
     def cut(self, folder: Path, planned: Sequence[PlannedTile], quotas: dict[str, int], journal: Journal) -> None:

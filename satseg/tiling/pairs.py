@@ -12,8 +12,9 @@ from functools import lru_cache
 from itertools import islice
 from pathlib import Path, PurePath
 
+from satseg.arguments import list_few
 from satseg.errors import UsageError, printable
-from satseg.files.names import identity, is_local_file
+from satseg.files.names import LAYER_SUFFIXES, identity, is_local_file
 from satseg.presence import HEADER
 from satseg.raster.selection import distinct_names
 from satseg.tiling.scene_table import LabelledScene, read_scene_table
@@ -25,8 +26,6 @@ PairsSource = str | Path | Sequence[str | Path]
 
 STEM = "{stem}"
 _RASTERS = frozenset({".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".webp", ".bmp", ".vrt", ".img"})
-_VECTORS = frozenset({".gpkg", ".geojson", ".geojsonl", ".json", ".shp", ".fgb", ".parquet", ".kml", ".gml", ".sqlite"})
-_FEW = 3  # files that a message names
 _Stems = Mapping[str, Sequence[str]]  # possible stems of each file
 _EXAMPLE = "For example: `pairs=('images', 'masks')`, or `pairs=('S1/{stem}_S1.tif', 'labels/{stem}_mask.tif')`"
 
@@ -118,7 +117,7 @@ class _Side:
     @classmethod
     def of(cls, text: str, what: str) -> _Side:
         """List the files of a folder or pattern."""
-        suffixes = _RASTERS if what == "scenes" else _RASTERS | _VECTORS
+        suffixes = _RASTERS if what == "scenes" else _RASTERS | LAYER_SUFFIXES
         if os.path.isdir(text):
             files = tuple(str(path) for path in _entries(Path(text)) if path.suffix.lower() in suffixes)
             if not files:
@@ -214,8 +213,7 @@ def _tell_left_out(what: str, side: _Side, used: Collection[str]) -> None:
 
 
 def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _FEW:,} more" if len(names) > _FEW else ""
-    return ", ".join(map(printable, names[:_FEW])) + more
+    return list_few([printable(name) for name in names])
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from satseg.arguments import list_few
 from satseg.errors import UsageError, one_line, printable
 from satseg.files.csv_table import read_csv
 from satseg.files.names import identity, is_local_file, split_layer
@@ -195,10 +196,9 @@ def _refuse_missing(path: str | Path, rows: Sequence[_Row], files: Mapping[str, 
         if cells[column] in absent
     ]
     if missing:
-        more = f" and {len(missing) - _FEW:,} more" if len(missing) > _FEW else ""
         count = f"{len(absent):,} file{'s' if len(absent) > 1 else ''} that {path} lists"
         raise UsageError(
-            f"{count} {'do' if len(absent) > 1 else 'does'} not exist: {', '.join(missing[:_FEW])}{more}.",
+            f"{count} {'do' if len(absent) > 1 else 'does'} not exist: {list_few(missing)}.",
             hint=f"Paths are relative to the folder of the table, {Path(path).absolute().parent}."
             f"{_other_slashes(absent)}",
         )
@@ -212,13 +212,9 @@ def _other_slashes(names: Collection[str]) -> str:
 
 def _refuse(path: str | Path, lack: str, numbers: Sequence[int]) -> None:
     if numbers:
-        rows = ", ".join(map(str, numbers[:_FEW])) + (
-            f" and {len(numbers) - _FEW:,} more" if len(numbers) > _FEW else ""
-        )
         verb = "rows have" if len(numbers) > 1 else "row has"
-        raise UsageError(f"{len(numbers):,} {verb} {lack} in {path}: {rows}.", hint=_EXAMPLE)
+        raise UsageError(f"{len(numbers):,} {verb} {lack} in {path}: {list_few(numbers)}.", hint=_EXAMPLE)
 
 
 def _spell_rows(rows: Sequence[_Row], column: str) -> str:
-    told = ", ".join(f"{printable(cells[column])!r} (row {number})" for number, cells in rows[:_FEW])
-    return told + (f" and {len(rows) - _FEW:,} more" if len(rows) > _FEW else "")
+    return list_few([f"{printable(cells[column])!r} (row {number})" for number, cells in rows])

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from satseg.arguments import list_few
 from satseg.errors import SatsegError, SceneError, TileError, printable
 from satseg.files.names import identity
 from satseg.raster.scales import same_scale
@@ -20,7 +21,6 @@ from satseg.tiling.sources import SceneFiles
 
 log = logging.getLogger("satseg")
 
-_FEW = 3  # scenes that a message names
 _LONGEST_NAME = 180  # bytes of 255
 _RANKS: dict[str | None, int] = {"train": 3, "val": 2, "test": 1}
 
@@ -97,8 +97,7 @@ def _refuse(unfit: Sequence[tuple[str, SatsegError]]) -> None:
     if unfit:
         error, others = unfit[0][1], [name for name, _ in unfit[1:]]
         if others:
-            more = f" and {len(others) - _FEW:,} more" if len(others) > _FEW else ""
-            error.message += f" Also unusable: {', '.join(others[:_FEW])}{more}."
+            error.message += f" Also unusable: {list_few(others)}."
             error.args = (error.message,)
         raise error
 

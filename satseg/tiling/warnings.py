@@ -7,6 +7,7 @@ import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from satseg.arguments import list_few
 from satseg.errors import TileError
 from satseg.labels.class_map import ClassMap
 from satseg.labels.labels import LabelSource
@@ -105,7 +106,7 @@ def warn_of_gaps(summary: TileSummary, plan: Plan) -> None:
         log.warning(
             "No tile has a pixel of %s. Networks will have an output for each of them, but never learn it; exclude "
             "classes with `class_map` or `where`.",
-            _few(absent),
+            list_few(absent, _LISTED),
         )
     if len(names) - len(absent) == 1:
         log.warning(
@@ -131,7 +132,7 @@ def warn_of_gaps(summary: TileSummary, plan: Plan) -> None:
                 blocks = [sum(block.pixels[number] > 0 for block in plan.found) for number in missing]
                 listed = [f"{name} (in {count})" for name, count in zip(listed, blocks, strict=True)]
                 listed[0] = f"{listed[0][:-1]} block{'s' if blocks[0] > 1 else ''} of all splits)"
-            log.warning("The split %s has no pixel of %s. %s", split, _few(listed), _advice(plan))
+            log.warning("The split %s has no pixel of %s. %s", split, list_few(listed, _LISTED), _advice(plan))
 
 
 def _advice(plan: Plan) -> str:
@@ -145,11 +146,6 @@ def _advice(plan: Plan) -> str:
         return f"Try `split_by='block'`, another `seed`, or {drawn}"
     smaller = "`block`" if plan.layout.block > plan.layout.size else "`size` and `block`"
     return f"Try a smaller {smaller}, another `seed`, or {drawn}"
-
-
-def _few(names: Sequence[str]) -> str:
-    more = len(names) - _LISTED
-    return ", ".join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _joined(names: Sequence[str]) -> str:

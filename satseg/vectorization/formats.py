@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from satseg.records import SceneInfo
     from satseg.vectorization.table import FeatureBatch, PolygonLayer
 
+STDOUT = "-"
+"""Name of standard output in lists of outputs."""
+
 VECTOR_SUFFIXES = (".gpkg", ".parquet", ".fgb", ".geojson", ".geojsonl", ".shp")
 """Suffixes of the formats that polygons are written in."""
 

@@ -13,13 +13,12 @@ import pyarrow as pa
 import pyogrio
 
 from satseg.errors import OutputError, one_line
-from satseg.geo.crs import metres_per_unit
+from satseg.geo.crs import METRES_PER_DEGREE, metres_per_unit
 from satseg.vectorization.reproject import Reprojection
 from satseg.vectorization.table import GEOMETRY, FeatureBatch, PolygonLayer
 from satseg.vectorization.validity import make_valid
 
 CRS84 = "OGC:CRS84"
-_DEGREES_PER_METRE = 1 / 111_000
 
 
 class GeoJSONWriter:
@@ -98,7 +97,7 @@ def _digits(layer: PolygonLayer) -> int:
     """Return the number of decimals for a precision of at least a thousandth of a pixel."""
     pixel = layer.pixel
     if layer.crs:
-        pixel *= metres_per_unit(layer.crs) * _DEGREES_PER_METRE
+        pixel *= metres_per_unit(layer.crs) * (1 / METRES_PER_DEGREE)
     return min(15, max(7, 3 - math.floor(math.log10(pixel))))
 
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from satseg.vectorization.regions import Regions
 
 _PART = 0.1  # radians; longer edges are integrated in parts
-_GAUSS = 0.6**0.5  # place of the outer two of three Gauss points
+GAUSS = 0.6**0.5
+"""Position of the outer two of three Gauss points, in -1..1."""
 
 
 class Graticule:
@@ -102,7 +103,7 @@ def areas_per_radian(latitudes: np.ndarray, a: float, es: float) -> np.ndarray:
 def _mean_area(middle: float, half: float, a: float, es: float) -> float:
     if half == 0:
         return area_per_radian(middle, a, es)
-    ends = area_per_radian(middle - _GAUSS * half, a, es) + area_per_radian(middle + _GAUSS * half, a, es)
+    ends = area_per_radian(middle - GAUSS * half, a, es) + area_per_radian(middle + GAUSS * half, a, es)
     return (5 * ends + 8 * area_per_radian(middle, a, es)) / 18
 
 
@@ -110,7 +111,7 @@ def _mean_area(middle: float, half: float, a: float, es: float) -> float:
 def _length(middle: float, half: float, wide: float, a: float, es: float) -> float:
     if half == 0:
         return _speed(middle, 0.0, wide, a, es)
-    ends = _speed(middle - _GAUSS * half, 2 * half, wide, a, es) + _speed(middle + _GAUSS * half, 2 * half, wide, a, es)
+    ends = _speed(middle - GAUSS * half, 2 * half, wide, a, es) + _speed(middle + GAUSS * half, 2 * half, wide, a, es)
     return (5 * ends + 8 * _speed(middle, 2 * half, wide, a, es)) / 18
 
 

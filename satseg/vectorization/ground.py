@@ -17,7 +17,7 @@ from pyproj import Geod, Transformer
 from pyproj.exceptions import ProjError
 
 from satseg.geo.crs import full_turn, geodesic, has_geodetic_axes, metres_per_unit, short_name
-from satseg.vectorization.graticule import Graticule
+from satseg.vectorization.graticule import GAUSS, Graticule
 from satseg.vectorization.wide import WideMeasures
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ _SPACING = 100e3  # m between nodes at most, unless there would be too many
 _WIDE = 250e3  # m; in larger polygons the scale of a CRS is not approximated by a polynomial
 _STEP_M = 50.0  # of the central differences: large against rounding, small against the curvature of the ellipsoid
 _FLAT = 1e-12  # pixels; half the side of a box at least
-_GAUSS = 0.6**0.5  # place of the outer two of three Gauss points
 
 
 def measure(regions: Regions, transform: Affine, crs: str) -> tuple[np.ndarray, np.ndarray]:
@@ -266,7 +265,7 @@ def _column(powers: np.ndarray, u: float, v: float, half_dv: float) -> float:
 @njit(cache=True, nogil=True)
 def _strip(powers: np.ndarray, u: float, v: float, half_du: float, half_dv: float) -> float:
     """Integrate the ground area between u = 0 and any edge, given its middle; exact with three Gauss points."""
-    du, dv = half_du * _GAUSS, half_dv * _GAUSS
+    du, dv = half_du * GAUSS, half_dv * GAUSS
     ends = _row(powers, u - du, v - dv) + _row(powers, u + du, v + dv)
     return (5 * ends + 8 * _row(powers, u, v)) * half_dv / 9
 

@@ -103,10 +103,11 @@ def regularize(polygons: np.ndarray, *, shortest: float) -> np.ndarray:
 def _iou(ones: np.ndarray, others: np.ndarray) -> np.ndarray:
     import shapely
 
+    from satseg.geo.polygons import intersection_over_union
+
     usable = shapely.is_valid(ones) & (shapely.area(ones) > 0)
     ones = np.where(usable, ones, shapely.Polygon())
-    common = shapely.area(shapely.intersection(ones, others))
-    return common / (shapely.area(ones) + shapely.area(others) - common)
+    return intersection_over_union(ones, others)
 
 
 def _squared(rough: Polygon, thin: Polygon, shortest: float) -> Polygon | None:

@@ -12,6 +12,7 @@ from pyproj.exceptions import ProjError
 
 from satseg.errors import OutputError, one_line
 from satseg.geo.crs import (
+    METRES_PER_DEGREE,
     full_turn,
     horizontal,
     is_geographic,
@@ -35,7 +36,6 @@ _ON_ANTIMERIDIAN = 1e-4  # pixels within which a vertex lies on it: grids are gi
 _SAME = 1e-3  # m between points that coincide
 _TORN = 1e7  # m; an edge of this length has been torn apart
 _CONTINENT = 1e12  # m2; rings turned inside out around the rest of the globe are larger
-_DEGREE = 111_000.0  # m along a meridian
 
 
 def transformer_between(src_crs: str, dst_crs: str) -> Transformer:
@@ -93,7 +93,8 @@ class Reprojection:
         self._meets = scene is not None and self._globe is None and self._meets_itself(scene)
         self.makes_parts = crosses or self._meets
         """Whether polygons of the scene may be split into parts: it is near a limit of the CRS, or around a pole."""
-        degree = (self._globe.turn if self._globe else 0) / 360 * metres / _DEGREE  # a pixel, in units of longitude
+        turn = self._globe.turn if self._globe else 0
+        degree = turn / 360 * metres / METRES_PER_DEGREE  # a pixel, in units of longitude
         self._near, self._pole = _ON_ANTIMERIDIAN * degree, AT_POLE * degree
         poles = self._globe.poles(AT_POLE * pixel) if self._globe and self._src_turn is None else np.empty((0, 2))
         same = same_crs(src_crs, dst_crs)

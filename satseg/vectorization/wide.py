@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from satseg.geo.crs import METRES_PER_DEGREE
 from satseg.vectorization.graticule import areas_per_radian
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 _LONGEST, _SHORTEST = 50e3, 500.0  # m
 _OF_POLE = 0.1  # longest part as share of its distance from a pole
 _AT_POLE = 2e3  # m; closer to a pole, longitudes are meaningless
-_DEGREE = 111_000.0  # m along a meridian
 
 
 class WideMeasures:
@@ -78,7 +78,7 @@ class WideMeasures:
         """Return the area per radian from which areas are measured: that of a pole inside or on the outline."""
         pole = np.sign(around) if abs(around) > 180 else 0.0
         nearest = latitudes[np.argmax(np.abs(latitudes))]
-        if (90 - abs(nearest)) * _DEGREE < _AT_POLE:
+        if (90 - abs(nearest)) * METRES_PER_DEGREE < _AT_POLE:
             pole = np.sign(nearest)
         return float(self._area_to(np.array([90.0 * pole]))[0]) if pole else first
 
@@ -87,7 +87,7 @@ class WideMeasures:
         if lengths.max() <= _SHORTEST:
             return np.ones(len(step), dtype=np.int64)
         _, ends = self._degrees(np.concatenate([begin, begin + step]))
-        distances = ((90 - np.abs(ends)) * _DEGREE).reshape(2, -1).min(axis=0) - lengths / 2
+        distances = ((90 - np.abs(ends)) * METRES_PER_DEGREE).reshape(2, -1).min(axis=0) - lengths / 2
         longest = np.clip(_OF_POLE * np.nan_to_num(distances, posinf=np.inf), _SHORTEST, _LONGEST)
         return np.maximum(np.ceil(lengths / longest), 1).astype(np.int64)
 

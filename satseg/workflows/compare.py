@@ -23,7 +23,7 @@ from satseg.evaluation.polygons import PolygonSet, match_polygons
 from satseg.evaluation.tally import Count
 from satseg.files.names import open_raster
 from satseg.geo.vector_layer import VectorLayer
-from satseg.labels.class_found import Reading, Use, example_map, list_few
+from satseg.labels.class_found import Reading, Use, example_map, list_values
 from satseg.labels.class_map import ClassMap
 from satseg.labels.class_raster import class_rows
 from satseg.labels.class_values import ClassValues, Translation, own_name
@@ -233,7 +233,7 @@ def _common_classes(
         return source, dict(enumerate(names))
     known = dict(layer.values.pairs) if isinstance(layer, RasterLabels) else {}
     raise LabelError(
-        f"{path} does not name its values, {list_few(values.codes)}; the labels have {', '.join(names)}.",
+        f"{path} does not name its values, {list_values(values.codes)}; the labels have {', '.join(names)}.",
         hint=f"Map them to classes, for example with `class_map={example_map(values.codes, known)!r}`",
     )
 

@@ -14,7 +14,7 @@ from satseg.checkpoint import Checkpoint, ModelCard
 from satseg.classes import IGNORE_INDEX, ClassTable
 from satseg.errors import LabelError, SceneError, UsageError
 from satseg.files.gdal import gdal_environment
-from satseg.files.names import open_raster
+from satseg.files.names import LAYER_SUFFIXES, open_raster
 from satseg.geo.vector_layer import VectorLayer
 from satseg.mapfile.writer import read_class_table
 from satseg.presence import INDEX
@@ -27,7 +27,6 @@ from satseg.signatures import checked_with
 from satseg.tiles.splits import SPLITS
 from satseg.tiles.tileset import TileSet
 
-_VECTORS = (".gpkg", ".geojson", ".geojsonl", ".json", ".shp", ".fgb", ".parquet", ".kml", ".gml")
 COUNTED_PIXELS = 2**26  # a second or so
 _OVERVIEW_SIDE = 4096
 
@@ -220,7 +219,7 @@ def _open_layer(path: str) -> VectorLayer | None:
     try:
         return VectorLayer.open(path)
     except LabelError:
-        if Path(path).exists() and Path(path).suffix.lower() in _VECTORS:
+        if Path(path).exists() and Path(path).suffix.lower() in LAYER_SUFFIXES:
             raise
         return None
 

@@ -26,12 +26,11 @@ from satseg.labels.map_classes import MapClasses
 from satseg.progress import automatic, scene_progress
 from satseg.records import Progress, ProgressEvent, VectorSummary
 from satseg.signatures import checked
+from satseg.vectorization.formats import STDOUT
 from satseg.vectorization.settings import VectorizeSettings
 from satseg.vectorization.sink import PolygonSink
 
 log = logging.getLogger("satseg")
-
-STDOUT = "-"
 
 
 @checked
