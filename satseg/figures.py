@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from satseg.classes import IGNORE_INDEX, ClassTable, MapClass
-from satseg.files.atomic_write import staged
+from satseg.files.atomic_write import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -137,7 +137,7 @@ def save_figure(figure: Figure, path: Path, table: ClassTable | None = None) -> 
         FigureCanvasAgg(figure).print_png(buffer)
     drawn = Image.open(buffer).convert("RGB")
     kept = sorted({(255, 255, 255), *(entry.rgb for entry in table or ())})
-    with staged(path) as work:
+    with atomic_write(path) as work:
         _with_palette(drawn, kept).save(work, format="PNG", optimize=True)
 
 

@@ -10,21 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from satseg.errors import OutputError, one_line
-from satseg.outputs import claim
-from satseg.outputs.claim import joined, work_folder
-from satseg.outputs.families import STYLE, family, needs_family, relatives
+from satseg.outputs import lock
 from satseg.outputs.geopackage import carry_styles, check_replaceable
+from satseg.outputs.lock import ensure_locked, work_folder
+from satseg.outputs.sidecars import STYLE, existing_sidecars, needs_sidecars, possible_sidecars
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["claimed", "commit", "restore", "save_tensors", "staged", "work_folder"]
+__all__ = ["atomic_write", "commit", "locked", "restore", "save_tensors", "work_folder"]
 
 _OLD, _WHOLE = "old", "replaced"  # folder of the previous output, while it is being moved and afterwards
 
 
 @contextmanager
-def claimed(*paths: Path) -> Iterator[None]:
+def locked(*paths: Path) -> Iterator[None]:
     """Lock outputs until the block ends, and restore first what an interrupted run left of them.
 
     Args:
@@ -33,14 +33,14 @@ def claimed(*paths: Path) -> Iterator[None]:
     Raises:
         OutputError: Another run is writing one of them, or a folder is not writable.
     """
-    with claim.claimed(*paths):
+    with lock.locked(*paths):
         for path in paths:
             restore(path)
         yield
 
 
 @contextmanager
-def staged(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Write a file or folder in the work folder, and move it to its final name when the block succeeds.
 
     All files that the block leaves there are moved beside ``path`` (a Shapefile has several). If the block fails, they
@@ -56,7 +56,7 @@ def staged(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: The folder is not writable, or another run is writing the same output.
     """
-    with joined(path):
+    with ensure_locked(path):
         folder = work_folder(path) / "new"
         restore(path)
         try:
@@ -93,7 +93,7 @@ def commit(folder: Path, path: Path) -> None:
         _drop_old(path)
         _put_aside(folder, path)
         entries = sorted(folder.iterdir(), key=lambda entry: (entry.name != path.name, entry.name))
-        for entry in reversed(entries) if needs_family(path) else entries:
+        for entry in reversed(entries) if needs_sidecars(path) else entries:
             if entry.suffix == STYLE and (path.parent / entry.name).exists():
                 continue  # a style of the user: that of satseg was moved away
             os.replace(entry, path.parent / entry.name)
@@ -114,11 +114,11 @@ def restore(path: Path) -> None:
 def _put_aside(folder: Path, path: Path) -> None:
     old = work_folder(path) / _OLD
     old.mkdir()
-    if (needs_family(path) and path.is_file()) or (path.is_dir() and (folder / path.name).is_dir()):
+    if (needs_sidecars(path) and path.is_file()) or (path.is_dir() and (folder / path.name).is_dir()):
         os.replace(path, old / path.name)
-    for relative in relatives(path):
+    for sidecar in existing_sidecars(path):
         with suppress(FileNotFoundError):  # the same file in upper case, on a case-insensitive file system
-            os.replace(relative, old / relative.name)
+            os.replace(sidecar, old / sidecar.name)
     os.replace(old, work_folder(path) / _WHOLE)
 
 
@@ -126,7 +126,7 @@ def _put_back(path: Path, old: Path) -> None:
     if not old.is_dir():
         return
     with suppress(OSError):
-        for file in family(path) if old.name == _WHOLE else ():
+        for file in possible_sidecars(path) if old.name == _WHOLE else ():
             file.unlink(missing_ok=True)  # of the new output
         for entry in list(old.iterdir()):
             os.replace(entry, path.parent / entry.name)
@@ -146,7 +146,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, 
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    with staged(path) as aside:
+    with atomic_write(path) as aside:
         try:
             save_file(dict(tensors), aside, metadata=metadata)
             _set_usual_mode(aside)

@@ -9,15 +9,15 @@ from pathlib import Path
 from satseg.errors import UsageError
 from satseg.files.local_files import beside, local_files
 from satseg.files.names import is_local_file
-from satseg.outputs.families import needs_family, relatives
-from satseg.outputs.places import is_within, names_of, places
+from satseg.outputs.file_identity import identifiers, is_within, stable_identifiers
+from satseg.outputs.sidecars import existing_sidecars, needs_sidecars
 from satseg.outputs.writable import check_file, check_folder
 
 
 class Ledger:
     """All inputs and outputs of a run, entered before any work, or as soon as they are known.
 
-    Files are identified independently of their names, see :mod:`satseg.outputs.places`.
+    Files are identified independently of their names, see :mod:`satseg.outputs.file_identity`.
 
     Args:
         names: Inputs: files, URLs or GDAL names, with or without layers; None is ignored.
@@ -48,15 +48,15 @@ class Ledger:
             files = local_files(name) or ([Path(name).absolute()] if is_local_file(name) else [])
             sidecars = {file for main in files for file in beside(main)} - {Path(name).absolute()}
             for file in files:
-                for place in places(file):
-                    if place in self._written:
+                for identifier in identifiers(file):
+                    if identifier in self._written:
                         raise UsageError(
-                            f"{_whose(file, name)} is an input, but this run writes it: {self._written[place]}.",
+                            f"{_whose(file, name)} is an input, but this run writes it: {self._written[identifier]}.",
                             hint="Leave it out, or choose other outputs.",
                         )
-                    self._read.setdefault(place, _whose(file, name))
+                    self._read.setdefault(identifier, _whose(file, name))
                     if file not in sidecars:
-                        self._named.setdefault(place, _whose(file, name))
+                        self._named.setdefault(identifier, _whose(file, name))
                 self._files.append((file, name))
 
     def write(self, path: Path, what: str = "") -> None:
@@ -71,7 +71,7 @@ class Ledger:
             OutputError: It cannot be written.
         """
         self._check_unread(path)
-        found = names_of(path, family=needs_family(path))
+        found = stable_identifiers(path, with_sidecars=needs_sidecars(path))
         if not self._written.keys().isdisjoint(found):
             raise UsageError(f"The output {path} is named twice.")
         check_file(path)
@@ -83,7 +83,9 @@ class Ledger:
 
     def written_as(self, path: Path) -> str | None:
         """Return the description of an output, or None if it is not one."""
-        return next((self._written[place] for place in names_of(path) if place in self._written), None)
+        return next(
+            (self._written[identifier] for identifier in stable_identifiers(path) if identifier in self._written), None
+        )
 
     def replace_folder(self, folder: Path) -> None:
         """Check that an output folder can be written, and contains no input.
@@ -101,9 +103,9 @@ class Ledger:
                 )
 
     def _check_unread(self, path: Path) -> None:
-        for place in places(path):
-            if place in self._read:
-                called = "" if self._read[place] == str(path) else f", as {self._read[place]}"
+        for identifier in identifiers(path):
+            if identifier in self._read:
+                called = "" if self._read[identifier] == str(path) else f", as {self._read[identifier]}"
                 raise UsageError(
                     f"The output {path} is also an input{called}: it would be overwritten.",
                     hint="Choose another output.",
@@ -112,11 +114,11 @@ class Ledger:
             if os.path.exists(path) and is_within(path, folder):
                 raise UsageError(f"The output {path} is in the input {name}.", hint="Choose another output.")
         inputs = self._named if os.path.exists(path) else self._read  # sidecars of an existing file are its own
-        for member in relatives(path):
-            for place in places(member):
-                if place in inputs:
+        for member in existing_sidecars(path):
+            for identifier in identifiers(member):
+                if identifier in inputs:
                     raise UsageError(
-                        f"The output {path} would replace {member}, which belongs to the input {inputs[place]}.",
+                        f"The output {path} would replace {member}, which belongs to the input {inputs[identifier]}.",
                         hint="Choose another name for the output.",
                     )
 

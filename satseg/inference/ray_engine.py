@@ -291,9 +291,9 @@ class _Blocks:
         if self._conditions.on_failure is not None:
             for window, error in report.failures:
                 self._conditions.on_failure(window, error)
-        if self._conditions.on_odd is not None:
-            for odd in report.odd:
-                self._conditions.on_odd(odd)
+        if self._conditions.on_out_of_range is not None:
+            for out_of_range in report.out_of_range:
+                self._conditions.on_out_of_range(out_of_range)
 
 
 def block_rows(plan: Plan, decision: Decision, workers: int) -> int:

@@ -23,7 +23,7 @@ from satseg.inference.reading import Area, ReadOptions
 from satseg.inference.timing import Stopwatch
 from satseg.raster.scales import Conversion
 from satseg.raster.scene import Scene
-from satseg.raster.values import Oddity
+from satseg.raster.values import OutOfRange
 from satseg.records import Plan
 
 Answer = TypeVar("Answer")
@@ -106,12 +106,12 @@ class BlockReport:
     Args:
         seconds: By stage.
         failures: Stretches that could not be read and became nodata.
-        odd: Values that cannot have been measured and became nodata.
+        out_of_range: Values that cannot have been measured and became nodata.
     """
 
     seconds: dict[str, float]
     failures: list[tuple[Window, SceneError]]
-    odd: list[Oddity]
+    out_of_range: list[OutOfRange]
 
 
 class Worker:
@@ -148,7 +148,7 @@ class Worker:
         if job.conversion is not None:
             network = network.converted(job.conversion)
         failures: list[tuple[Window, SceneError]] = []
-        odd: list[Oddity] = []
+        out_of_range: list[OutOfRange] = []
         read_options = ReadOptions(
             scratch=Path(tempfile.gettempdir()),
             readers=job.readers,
@@ -156,7 +156,7 @@ class Worker:
             area=job.area,
             on_failure=(lambda window, error: failures.append((window, error))) if job.tolerant else None,
             values=network.values,
-            on_odd=odd.append,
+            on_out_of_range=out_of_range.append,
             stopwatch=Stopwatch(),
         )
         plan = replace(job.plan, streams=streams(job.plan, self._device.type, self._cores))
@@ -166,7 +166,7 @@ class Worker:
             )
             yield from strips(parts, plan)
         assert read_options.stopwatch is not None, "it was given one"
-        yield BlockReport(read_options.stopwatch.busy(), failures, odd)
+        yield BlockReport(read_options.stopwatch.busy(), failures, out_of_range)
 
 
 def streams(plan: Plan, device: str, cores: int) -> int:

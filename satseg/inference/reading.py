@@ -15,7 +15,7 @@ from rasterio.windows import Window
 from satseg.files.spill import SpillStore
 from satseg.inference.plan import window_positions
 from satseg.inference.timing import Stage, Stopwatch
-from satseg.raster.block_reader import OddValues, ReadFailure, read_windows
+from satseg.raster.block_reader import OutOfRangeCallback, ReadFailure, read_windows
 from satseg.raster.scene import Scene
 from satseg.raster.values import ValueRange
 from satseg.records import Plan
@@ -48,7 +48,7 @@ class ReadOptions:
         on_failure: Called for parts that cannot be read, which become nodata; None raises the error.
         values: Values that count as measured; pixels with others become nodata. None takes all but what no band can
             hold.
-        on_odd: Called with those others, in a reading thread.
+        on_out_of_range: Called with those others, in a reading thread.
         stopwatch: Takes the time of each stage.
     """
 
@@ -58,7 +58,7 @@ class ReadOptions:
     area: Area | None = None
     on_failure: ReadFailure | None = None
     values: ValueRange | None = None
-    on_odd: OddValues | None = None
+    on_out_of_range: OutOfRangeCallback | None = None
     stopwatch: Stopwatch | None = None
 
 
@@ -107,7 +107,7 @@ def read_batches(
         readers=read_options.readers,
         on_failure=read_options.on_failure,
         values=read_options.values,
-        on_odd=read_options.on_odd,
+        on_out_of_range=read_options.on_out_of_range,
     )
     with closing(pixels):
         windows = wanted()

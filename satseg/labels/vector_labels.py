@@ -19,8 +19,8 @@ from satseg.errors import LabelError, printable
 from satseg.files.names import split_layer
 from satseg.geo.feature_store import FeatureStore
 from satseg.geo.grid import doubt_of_points
-from satseg.geo.placing import Placing
 from satseg.geo.polygons import AREAL, MANY_VERTICES, Bounds, clipped, padded
+from satseg.geo.scene_projection import SceneProjection
 from satseg.geo.vector_layer import VectorLayer
 from satseg.labels.class_map import ClassMap
 from satseg.labels.class_map_check import UnnamedValuesError
@@ -256,7 +256,7 @@ class BurntPolygons:
         self._labels, self._scene = labels, scene
         self._ground = window_outline(scene, Window(0, 0, scene.width, scene.height)) if ground is None else ground
         shapely.prepare(self._ground)
-        self._placing = _placing(labels, scene)
+        self._projection = _projection(labels, scene)
 
     def touch(self) -> bool:
         """Tell whether a polygon touches the scene."""
@@ -326,10 +326,10 @@ class BurntPolygons:
         outline of a whole country would be reprojected and rasterized for every window.
         """
         outline = window_outline(self._scene, window)
-        boxes = self._placing.boxes(outline)
+        boxes = self._projection.boxes(outline)
         for features in self._labels.store.near(boxes):
             geometries = _cut(features.geometries, boxes) if cut and boxes is not None else features.geometries
-            moved = self._placing.apply(geometries, outline)
+            moved = self._projection.apply(geometries, outline)
             touching = ~shapely.is_missing(moved)
             if touching.any():
                 found = (moved, features.kinds, features.ranks, features.numbers)
@@ -346,11 +346,11 @@ def _cut(geometries: np.ndarray, boxes: Sequence[Bounds]) -> np.ndarray:
     return made
 
 
-def _placing(labels: VectorLabels, scene: SceneInfo) -> Placing:
+def _projection(labels: VectorLabels, scene: SceneInfo) -> SceneProjection:
     if (labels.crs is None) != (scene.crs is None):
         bare = labels.path if labels.crs is None else scene.path
         log.warning("%s has no CRS; its coordinates are used as they are.", bare)
-    return Placing(labels.crs, scene, name=labels.path, error=LabelError)
+    return SceneProjection(labels.crs, scene, name=labels.path, error=LabelError)
 
 
 def window_outline(scene: SceneInfo, window: Window) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 from satseg.errors import OutputError, ResumeError
 from satseg.fields import typed
 from satseg.mapfile.work_raster import WorkRaster
-from satseg.outputs.claim import clear
+from satseg.outputs.lock import clear
 from satseg.records import MapLayer
 
 _IDENTITY = "identity.json"
@@ -27,7 +27,7 @@ INCOMPLETE = "incomplete"
 class MapWork:
     """Work rasters of a map, one for each layer, and the number of rows finished in all of them.
 
-    The outputs of the map, and with them this folder, must be locked (:func:`satseg.outputs.claim.claimed`).
+    The outputs of the map, and with them this folder, must be locked (:func:`satseg.outputs.lock.locked`).
 
     Cells may be written in any order below the finished rows. :meth:`commit` finishes rows: first their data are
     flushed to disk, then a line with their number is appended to the journal. An incomplete line is ignored.

@@ -7,9 +7,9 @@ import stat
 from pathlib import Path
 
 from satseg.errors import OutputError
-from satseg.outputs.claim import work_folder
-from satseg.outputs.families import longest_name, needs_family, relatives
 from satseg.outputs.geopackage import check_replaceable
+from satseg.outputs.lock import work_folder
+from satseg.outputs.sidecars import existing_sidecars, longest_name, needs_sidecars
 
 
 def check_file(path: Path) -> None:
@@ -26,7 +26,7 @@ def check_file(path: Path) -> None:
     if os.path.exists(path) and not os.path.isfile(path):
         raise OutputError(f"The output {path} is not a regular file.")
     _check_place(path)
-    for file in (path, *relatives(path)):
+    for file in (path, *existing_sidecars(path)):
         _check_removable(file)
     _check_orphans(path)
     if path.suffix.lower() == ".gpkg":
@@ -85,9 +85,9 @@ def _check_removable(file: Path) -> None:
 
 def _check_orphans(path: Path) -> None:
     """Refuse to overwrite a ``.dbf`` or ``.prj`` without a Shapefile, which may belong to something else."""
-    if not needs_family(path) or path.exists() or work_folder(path).exists():  # the last: interrupted while replacing
+    if not needs_sidecars(path) or path.exists() or work_folder(path).exists():  # the last: interrupted while replacing
         return
-    own = [file for file in relatives(path) if file.suffix.lower() in (".dbf", ".prj")]
+    own = [file for file in existing_sidecars(path) if file.suffix.lower() in (".dbf", ".prj")]
     if own:
         raise OutputError(
             f"The output {path} would replace {own[0]}, which does not belong to a Shapefile.",

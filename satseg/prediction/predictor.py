@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING
 
 from satseg.backend.device import available_cores
 from satseg.checkpoint import Checkpoint
-from satseg.files.atomic_write import claimed, work_folder
+from satseg.files.atomic_write import locked, work_folder
 from satseg.inference.network import Network
 from satseg.inference.pipeline import predict_rows
 from satseg.inference.planning import Planner
@@ -27,7 +27,7 @@ from satseg.prediction.settings import PredictionSettings
 from satseg.prediction.shared_layer import SharedLayer
 from satseg.raster.area import AreaOfInterest
 from satseg.raster.source import SceneSource
-from satseg.raster.values import Oddity
+from satseg.raster.values import OutOfRange
 from satseg.records import DryRun, PredictionSummary, Progress, Rows, SceneInfo, no_progress
 from satseg.vectorization.formats import require_transformation
 from satseg.vectorization.sink import PolygonSink
@@ -97,7 +97,7 @@ class Predictor:
                 belongs to another map.
         """
         scene = fit_scene(source, self.checkpoint)
-        with claimed(*outputs.files), ExitStack() as stack:
+        with locked(*outputs.files), ExitStack() as stack:
             folder = layer.work_folder(source) if layer else stack.enter_context(_work_folder(outputs))
             return self._prepare(scene, outputs, folder, layer, progress).run()
 
@@ -119,18 +119,18 @@ class Predictor:
         """
         network = self._fitted_network(scene.info)
         plan = self.planner.plan(scene.info, network)
-        odd: set[Oddity] = set()
+        out_of_range: set[OutOfRange] = set()
         read_options = ReadOptions(
             scratch=Path(tempfile.gettempdir()),
             readers=_readers(scene),
             budget=self.settings.row_budget,
             values=network.values,
-            on_odd=odd.add,
+            on_out_of_range=out_of_range.add,
         )
         with closing(predict_rows(scene.source.open, network, plan, read_options, progress=progress)) as rows:
             yield from rows
-        if found := Oddity.merge(odd):
-            log.warning("%s", found.tell(scene.info.path, scene.info.bands.names, "The map has no class there"))
+        if found := OutOfRange.merge(out_of_range):
+            log.warning("%s", found.message(scene.info.path, scene.info.bands.names, "The map has no class there"))
 
     def open_layer(self, outputs: OutputPaths, sources: Sequence[SceneSource] = ()) -> SharedLayer:
         """Open a layer for the polygons of several scenes; ``sources`` is empty where they are not known yet."""

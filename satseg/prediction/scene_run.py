@@ -16,7 +16,7 @@ from satseg import __version__
 from satseg.backend.device import release_freed_memory
 from satseg.backend.memory import peak_memory
 from satseg.classes import IGNORE_INDEX
-from satseg.files.atomic_write import staged
+from satseg.files.atomic_write import atomic_write
 from satseg.files.disk_space import require_space, rows_in
 from satseg.files.fingerprint import fingerprint
 from satseg.files.gdal import gdal_environment
@@ -40,7 +40,7 @@ from satseg.prediction.shared_layer import SharedLayer
 from satseg.prediction.streaming import RowStream
 from satseg.raster.area import SceneArea
 from satseg.raster.block_reader import ReadFailure
-from satseg.raster.values import Oddity
+from satseg.raster.values import OutOfRange
 from satseg.records import (
     DryRun,
     MapLayer,
@@ -84,7 +84,7 @@ class ScenePrediction:
         readers: Threads that read the scene.
         progress: Called as cells are finished, in pixels.
         watch: Takes the time of each stage.
-        odd: Values that cannot have been measured, as they are met; workers may meet the same ones.
+        out_of_range: Values that cannot have been measured, as they are met; workers may meet the same ones.
     """
 
     scene: FittedScene
@@ -100,7 +100,7 @@ class ScenePrediction:
     readers: int
     progress: Progress
     watch: Stopwatch = field(default_factory=Stopwatch)
-    odd: set[Oddity] = field(default_factory=set)
+    out_of_range: set[OutOfRange] = field(default_factory=set)
 
     @property
     def info(self) -> SceneInfo:
@@ -225,7 +225,7 @@ class ScenePrediction:
             area=self.area,
             on_failure=self._on_failure,
             values=self.network.values,
-            on_odd=self.odd.add,
+            on_out_of_range=self.out_of_range.add,
             stopwatch=self.watch,
         )
         predict = self.engine.predict_cells if self.engine else predict_cells
@@ -287,9 +287,9 @@ class ScenePrediction:
         return lambda window, error: log.warning("%s It becomes nodata.", error.message)
 
     def _warn_of_odd_values(self) -> None:
-        found = Oddity.merge(self.odd)
+        found = OutOfRange.merge(self.out_of_range)
         if found is not None:
-            log.warning("%s", found.tell(self.info.path, self.info.bands.names, "They become nodata"))
+            log.warning("%s", found.message(self.info.path, self.info.bands.names, "They become nodata"))
 
     def _open_polygons(self, stack: ExitStack, plan: Plan, *, has_confidence: bool) -> PolygonSink | None:
         if not self.outputs.has_polygons:
@@ -333,7 +333,7 @@ class ScenePrediction:
         with ExitStack() as stack:
             for layer, path in self.outputs.rasters:
                 stream.check()
-                work = stack.enter_context(staged(path))
+                work = stack.enter_context(atomic_write(path))
                 with self.watch.time(Stage.WRITE), gdal_environment():
                     write_map(rasters[layer], work, self.info, classes, tags, layer=layer, threads=threads)
             stream.finish()

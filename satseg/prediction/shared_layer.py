@@ -11,7 +11,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 
-from satseg.files.atomic_write import claimed, work_folder
+from satseg.files.atomic_write import locked, work_folder
 from satseg.files.disk_space import require_space, rows_in
 from satseg.inference.timing import Stopwatch
 from satseg.mapfile.map_work import INCOMPLETE, has_finished_rows
@@ -34,7 +34,7 @@ class SharedLayer:
 
     Args:
         sink: Takes the rows of one scene after the other.
-        paths: Files of the layer; none where polygons go to a stream alone. They are claimed until the block ends.
+        paths: Files of the layer; none where polygons go to a stream alone. They are locked until the block ends.
 
     Raises:
         OutputError: Another run makes one of them at this moment.
@@ -42,8 +42,8 @@ class SharedLayer:
 
     def __init__(self, sink: PolygonSink, paths: tuple[Path, ...]) -> None:
         self.paths = paths
-        self._claims = ExitStack()
-        self._claims.enter_context(claimed(*paths))
+        self._locks = ExitStack()
+        self._locks.enter_context(locked(*paths))
         self._sink = sink
         self._added: list[Path] = []
         self._scratch = None if paths else tempfile.TemporaryDirectory(prefix="satseg-")
@@ -106,7 +106,7 @@ class SharedLayer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._claims:
+        with self._locks:
             self._sink.abort()
             if self._scratch is not None:
                 self._scratch.cleanup()

@@ -21,7 +21,7 @@ from satseg.files.names import open_raster
 from satseg.geo.grid import Grid, ground_sampling_distance
 from satseg.raster.regrid import on_grid_of
 from satseg.raster.scene import Scene, common_dtype
-from satseg.raster.values import Oddity, ValueRange
+from satseg.raster.values import OutOfRange, ValueRange
 from satseg.records import BandSpec, SceneInfo
 
 _SAME = 0.01  # relative difference of ground resolutions below which a scene is not resampled
@@ -38,7 +38,7 @@ class ResampledScene:
         gsd: Metres per pixel, along both x and y.
 
     Attributes:
-        odd: Values out of range that were found, in pixels of the original scene; they are treated as invalid.
+        out_of_range: Values out of range that were found, in pixels of the original scene; they are treated as invalid.
 
     Raises:
         SceneError: The ground resolution of the scene is unknown.
@@ -50,7 +50,7 @@ class ResampledScene:
             raise SceneError(f"{info.path} has no known ground resolution to be resampled to {gsd:g} m per pixel.")
 
         self._scene = scene
-        self.odd: set[Oddity] = set()
+        self.out_of_range: set[OutOfRange] = set()
         width = max(1, round(info.width * info.gsd[0] / gsd))
         height = max(1, round(info.height * info.gsd[1] / gsd))
         self._scale = (info.height / height, info.width / width)
@@ -67,9 +67,9 @@ class ResampledScene:
         top, rows = _weights(int(window.row_off), int(window.height), self._scale[0], old.height)
         left, columns = _weights(int(window.col_off), int(window.width), self._scale[1], old.width)
         bands, valid = self._scene.read(Window(left, top, columns.shape[1], rows.shape[1]))
-        valid, odd = ValueRange().check(bands, valid, top, left)
-        if odd is not None:
-            self.odd.add(odd)
+        valid, out_of_range = ValueRange().check(bands, valid, top, left)
+        if out_of_range is not None:
+            self.out_of_range.add(out_of_range)
         share = rows @ valid.astype(np.float64) @ columns.T
         known = share >= 0.5
         made = np.zeros((len(bands), *share.shape), dtype=bands.dtype)
@@ -113,9 +113,9 @@ class ExtendedScene:
         self.info = replace(scene.info, bands=self._all_bands(extra), has_mask=True)
 
     @property
-    def odd(self) -> set[Oddity]:
+    def out_of_range(self) -> set[OutOfRange]:
         """Values out of range found in resampling the scene, see :class:`ResampledScene`."""
-        return self._scene.odd if isinstance(self._scene, ResampledScene) else set()
+        return self._scene.out_of_range if isinstance(self._scene, ResampledScene) else set()
 
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """Read a window that lies inside the scene, as :meth:`Scene.read` does."""

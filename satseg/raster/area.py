@@ -17,8 +17,8 @@ from rasterio.windows import Window
 from satseg.errors import AreaError, LabelError
 from satseg.geo.crs import is_local
 from satseg.geo.grid import doubt_of_points
-from satseg.geo.placing import Placing
 from satseg.geo.polygons import is_finite, repair
+from satseg.geo.scene_projection import SceneProjection
 from satseg.geo.vector_layer import VectorLayer
 from satseg.records import SceneInfo
 
@@ -92,7 +92,7 @@ class AreaOfInterest:
         if scene.crs is None and self.crs is not None and not is_local(self.crs):
             raise AreaError(f"{scene.path} has no CRS, so {self.path} cannot be located in it.")
         outline = shapely.Polygon([scene.transform * corner for corner in _corners(scene)])
-        moved = Placing(self.crs, scene, name=self.path, error=AreaError).apply(self.geometries, outline)
+        moved = SceneProjection(self.crs, scene, name=self.path, error=AreaError).apply(self.geometries, outline)
         pixels = _in_pixels(moved, scene)
         if not len(pixels):
             raise AreaError(

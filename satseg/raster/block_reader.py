@@ -16,7 +16,7 @@ from satseg.files.gdal import gdal_environment
 from satseg.files.spill import SpillStore
 from satseg.prefetch import read_ahead
 from satseg.raster.scene import Scene
-from satseg.raster.values import Oddity, ValueRange
+from satseg.raster.values import OutOfRange, ValueRange
 from satseg.records import SceneInfo
 
 _ROWS = 256  # rows of a chunk, at least, so that many one-row strips are read at once
@@ -42,7 +42,7 @@ class Pixels:
 ReadFailure = Callable[[Window, SceneError], None]
 """Called with each part of a scene that cannot be read and becomes nodata."""
 
-OddValues = Callable[[Oddity], None]
+OutOfRangeCallback = Callable[[OutOfRange], None]
 """Called with values out of range, once for each part of the scene that is read."""
 
 
@@ -92,7 +92,7 @@ def read_windows(
     readers: int = 1,
     on_failure: ReadFailure | None = None,
     values: ValueRange | None = None,
-    on_odd: OddValues | None = None,
+    on_out_of_range: OutOfRangeCallback | None = None,
 ) -> Generator[Pixels, None, None]:
     """Yield the pixels of windows, reading each block of the files at most once, ahead and in threads.
 
@@ -104,7 +104,7 @@ def read_windows(
         readers: Threads that read and decode.
         on_failure: Called in a reading thread for each part that cannot be read, which becomes invalid; None raises.
         values: Range of measured values; pixels out of range are invalid. None for the default range.
-        on_odd: Called in a reading thread if pixels are out of range.
+        on_out_of_range: Called in a reading thread if pixels are out of range.
 
     Yields:
         Pixels of each window, in the given order. Close the generator to end the threads.
@@ -117,7 +117,7 @@ def read_windows(
         stack.callback(handles.close)
         scene = handles.get()
         grid = BlockGrid.for_scene(scene.info, scene.block_shape)
-        read = _Reader(handles, grid, on_failure, values or ValueRange(), on_odd)
+        read = _Reader(handles, grid, on_failure, values or ValueRange(), on_out_of_range)
         chunks = stack.enter_context(
             closing(read_ahead(read, _needed(grid, windows()), workers=readers, ahead=readers))
         )
@@ -203,7 +203,7 @@ class _Reader:
     grid: BlockGrid
     on_failure: ReadFailure | None
     values: ValueRange
-    on_odd: OddValues | None
+    on_out_of_range: OutOfRangeCallback | None
 
     def __call__(self, place: tuple[int, int]) -> list[tuple[tuple[int, int], Pixels]]:
         scene, grid = self.handles.get(), self.grid
@@ -211,9 +211,9 @@ class _Reader:
         height = min(grid.rows, scene.info.height - top)
         width = min(grid.columns * grid.together, scene.info.width - left)
         bands, valid = self._read(scene, Window(left, top, width, height))
-        valid, odd = self.values.check(bands, valid, top, left)
-        if odd is not None and self.on_odd is not None:
-            self.on_odd(odd)
+        valid, out_of_range = self.values.check(bands, valid, top, left)
+        if out_of_range is not None and self.on_out_of_range is not None:
+            self.on_out_of_range(out_of_range)
         chunks = []
         for offset in range(0, width, grid.columns):
             part = np.s_[..., offset : offset + grid.columns]

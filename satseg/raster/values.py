@@ -23,7 +23,7 @@ LARGEST = 9.9e19
 
 
 @dataclass(frozen=True)
-class Oddity:
+class OutOfRange:
     """Pixels of a scene that its file declares valid, but whose values are out of range.
 
     Args:
@@ -41,7 +41,7 @@ class Oddity:
     column: int
 
     @classmethod
-    def merge(cls, found: Iterable[Oddity]) -> Oddity | None:
+    def merge(cls, found: Iterable[OutOfRange]) -> OutOfRange | None:
         """Merge findings of several parts of a scene; None if there are none."""
         listed = sorted(found, key=lambda one: (one.row, one.column))
         if not listed:
@@ -49,7 +49,7 @@ class Oddity:
         first = listed[0]
         return cls(sum(one.pixels for one in listed), first.value, first.band, first.row, first.column)
 
-    def tell(self, scene: str, bands: tuple[str, ...], fate: str) -> str:
+    def message(self, scene: str, bands: tuple[str, ...], fate: str) -> str:
         """Return a warning: what was found, how it is treated, and what to do.
 
         Args:
@@ -117,7 +117,7 @@ class ValueRange:
             inside &= (band >= _held(low, band.dtype)) & (band <= _held(high, band.dtype))
         return valid if inside.all() else valid & inside
 
-    def check(self, bands: np.ndarray, valid: np.ndarray, top: int, left: int) -> tuple[np.ndarray, Oddity | None]:
+    def check(self, bands: np.ndarray, valid: np.ndarray, top: int, left: int) -> tuple[np.ndarray, OutOfRange | None]:
         """Return which valid pixels are in range, and a description of the others, if there are any.
 
         Args:
@@ -137,7 +137,7 @@ class ValueRange:
             for number, (value, low, high) in enumerate(zip(pixel, *self._limits(len(bands)), strict=True))
             if not low <= value <= high
         )
-        found = Oddity(int(others.sum()), float(pixel[band]), band, top + int(row), left + int(column))
+        found = OutOfRange(int(others.sum()), float(pixel[band]), band, top + int(row), left + int(column))
         return measured, found
 
     def _limits(self, count: int) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -27,7 +27,7 @@ from satseg.arguments import file_and_name
 from satseg.checkpoint import Checkpoint, ModelCard, save_checkpoint
 from satseg.errors import CheckpointError, OutputError, TrainingError
 from satseg.fields import FieldError, Fields, parse_json
-from satseg.files.atomic_write import staged
+from satseg.files.atomic_write import atomic_write
 from satseg.outputs.writable import check_folder
 from satseg.records import as_json
 from satseg.runs.log import RunLog
@@ -91,7 +91,7 @@ class Run:
         """
         settings = self.read_settings()
         before = {"step": step, **{name: settings.get(name) for name in changes}}
-        with staged(self.settings) as aside:
+        with atomic_write(self.settings) as aside:
             _write_aside(aside, {**settings, **changes, "extended": [*settings.get("extended", []), before]})
             self.record.unlink(missing_ok=True)
 
@@ -334,7 +334,7 @@ def _short(arch: str) -> str:
 
 
 def _write_json(path: Path, value: Any) -> None:
-    with staged(path) as aside:
+    with atomic_write(path) as aside:
         _write_aside(aside, value)
 
 

@@ -84,13 +84,16 @@ class TileReader:
 
     def _measured(self, tile: Tile, sample: Sample) -> Sample:
         """Return a sample whose valid pixels were all measured."""
-        valid, odd = self._values.check(sample.bands, sample.valid, 0, 0)
-        if odd is None:
+        valid, out_of_range = self._values.check(sample.bands, sample.valid, 0, 0)
+        if out_of_range is None:
             return sample
         if not self._warned:
             self._warned = True
             names = tuple(f"band {number + 1}" for number in range(len(sample.bands)))
-            log.warning("%s", odd.tell(f"The tile {tile.name}", names, "They are ignored, here and in all other tiles"))
+            log.warning(
+                "%s",
+                out_of_range.message(f"The tile {tile.name}", names, "They are ignored, here and in all other tiles"),
+            )
         bands = np.where(valid, sample.bands, sample.bands.dtype.type(0))
         return Sample(bands, np.where(valid, sample.labels, np.uint8(IGNORE_INDEX)), valid)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from satseg.errors import OutputError
-from satseg.outputs.families import family
+from satseg.outputs.sidecars import possible_sidecars
 from satseg.presence import HEADER, INDEX
 from satseg.tiles.tileset import MOMENTS
 
@@ -62,4 +62,4 @@ def _foreign_tiles(folder: Path) -> Iterator[Path]:
 
 def _beside(names: tuple[str, ...] | set[str], folder: Path) -> set[str]:
     """Return the names and those of their sidecar files."""
-    return {*names, *(file.name for name in names for file in family(folder / name))}
+    return {*names, *(file.name for name in names for file in possible_sidecars(folder / name))}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from satseg.files.atomic_write import staged
+from satseg.files.atomic_write import atomic_write
 from satseg.presence import INDEX
 from satseg.tiles.index import read_table
 
@@ -29,5 +29,5 @@ def write_scores(folder: Path, tiles: Sequence[str], columns: Mapping[str, Seque
     scores = pd.DataFrame(dict(columns), index=pd.Index(tiles))
     for name in scores:
         index[name] = index["tile"].map(scores[name])
-    with staged(folder / INDEX) as aside, aside.open("wb") as file:  # pyarrow may take a name for a URI
+    with atomic_write(folder / INDEX) as aside, aside.open("wb") as file:  # pyarrow may take a name for a URI
         index.to_parquet(file)

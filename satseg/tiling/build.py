@@ -18,10 +18,10 @@ from satseg.errors import LabelError, OutputError, SatsegError, TileError
 from satseg.files.atomic_write import restore, work_folder
 from satseg.files.gdal import CACHE_BYTES, Environment
 from satseg.labels.labels import Labels, LabelSource
-from satseg.outputs.claim import clear, joined
+from satseg.outputs.lock import clear, ensure_locked
 from satseg.prefetch import read_ahead
 from satseg.raster.scene import Scene
-from satseg.raster.values import Oddity
+from satseg.raster.values import OutOfRange
 from satseg.records import Progress, ProgressEvent, SceneInfo
 from satseg.tiles.splits import SPLITS
 from satseg.tiling.cut import Cutter, PlannedTile, TileArrays, TileFilter, writing_environment
@@ -190,9 +190,9 @@ class Builder:
             with self._cache(scene_number), self._opened(scene_number) as (scene, labels):
                 for number in group:
                     yield cutter, cutter.read(scene, labels, number, planned[number])
-            resampled = set() if isinstance(scene, Scene) else scene.odd
-            if odd := Oddity.merge(cutter.odd | resampled):
-                log.warning("%s", odd.tell(info.path, info.bands.names, "They are treated as nodata"))
+            resampled = set() if isinstance(scene, Scene) else scene.out_of_range
+            if out_of_range := OutOfRange.merge(cutter.out_of_range | resampled):
+                log.warning("%s", out_of_range.message(info.path, info.bands.names, "They are treated as nodata"))
 
     def _counted(self, number: int, parts: Sequence[Block]) -> Iterator[Block]:
         """Yield the blocks of a scene with their labelled pixels."""
@@ -277,7 +277,7 @@ def resumable(output: Path, plan: dict[str, Any], *, resume: bool) -> Iterator[t
     """
     work = work_folder(output)
     folder = work / "new" / output.name
-    with joined(output):
+    with ensure_locked(output):
         try:
             restore(output)
             if not resume:

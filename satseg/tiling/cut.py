@@ -18,7 +18,7 @@ from satseg.files.names import plain_folder
 from satseg.labels.labels import Labels
 from satseg.raster.bands import Moments
 from satseg.raster.scene import window_transform
-from satseg.raster.values import Oddity, ValueRange
+from satseg.raster.values import OutOfRange, ValueRange
 from satseg.records import SceneInfo
 from satseg.tiles.index import pixels_column
 from satseg.tiling.layout import Placement
@@ -111,7 +111,7 @@ class Cutter:
         weight: How often its tiles are drawn in training, relative to others.
 
     Attributes:
-        odd: Values found that no band can hold; their pixels are not valid.
+        out_of_range: Values found that no band can hold; their pixels are not valid.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class Cutter:
         self._tile_filter = tile_filter
         self._seed = seed
         self._weight = weight
-        self.odd: set[Oddity] = set()
+        self.out_of_range: set[OutOfRange] = set()
 
     def read(self, scene: AnyScene, labels: Labels, number: int, planned: PlannedTile) -> TileArrays:
         """Read one tile; ignore pixels that are not valid, outside of its region, or part of an earlier tile.
@@ -144,9 +144,9 @@ class Cutter:
         """
         window = planned.placement.window
         bands, valid = scene.read(window)
-        valid, odd = ValueRange().check(bands, valid, int(window.row_off), int(window.col_off))
-        if odd is not None:
-            self.odd.add(odd)
+        valid, out_of_range = ValueRange().check(bands, valid, int(window.row_off), int(window.col_off))
+        if out_of_range is not None:
+            self.out_of_range.add(out_of_range)
         classes = labels.read(window)
         if not valid.all():
             classes[~valid] = IGNORE_INDEX

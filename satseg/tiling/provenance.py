@@ -12,7 +12,7 @@ from satseg import __version__
 from satseg.errors import OutputError
 from satseg.fields import typed
 from satseg.files.atomic_write import work_folder
-from satseg.outputs.claim import clear
+from satseg.outputs.lock import clear
 from satseg.records import TileSummary, as_json
 from satseg.tiles.splits import SPLITS
 from satseg.tiles.tileset import TileSet

@@ -16,8 +16,8 @@ from rasterio.windows import Window
 
 from satseg.arguments import file_and_name
 from satseg.errors import LabelError, UsageError
-from satseg.geo.placing import Placing
 from satseg.geo.polygons import Bounds, repair
+from satseg.geo.scene_projection import SceneProjection
 from satseg.geo.vector_layer import VectorLayer
 from satseg.labels.vector_labels import window_outline
 from satseg.raster.scene import window_transform
@@ -107,11 +107,11 @@ class SplitRegions:
         Raises:
             LabelError: Their CRS cannot be transformed to that of the scene.
         """
-        placing = Placing(self.crs, scene, name=self.path, error=LabelError)
+        projection = SceneProjection(self.crs, scene, name=self.path, error=LabelError)
         whole = window_outline(scene, Window(0, 0, scene.width, scene.height))
-        near = self._near(placing.boxes(whole))
+        near = self._near(projection.boxes(whole))
         found = []
-        for number, shape in zip(near.tolist(), placing.apply(self.shapes[near], whole), strict=True):
+        for number, shape in zip(near.tolist(), projection.apply(self.shapes[near], whole), strict=True):
             inside = None if shape is None else shapely.intersection(shape, whole)
             window = None if inside is None or inside.area == 0 else _pixels_around(scene, inside)
             if window is not None and window.width > 0 and window.height > 0:

@@ -17,7 +17,7 @@ import numpy as np
 
 from satseg.command_line import without_secrets
 from satseg.errors import OutputError, UsageError, printable
-from satseg.files.atomic_write import staged
+from satseg.files.atomic_write import atomic_write
 from satseg.geo.crs import same_crs, short_name
 from satseg.records import Rows, SceneInfo, VectorSummary
 from satseg.vectorization.formats import Writer, open_writer, suffix_of
@@ -243,7 +243,7 @@ class PolygonSink:
             classes=self._classes,
             provenance={"SATSEG_SCENE": without_secrets(scene.path), **self._provenance},
         )
-        works = [self._staging.enter_context(staged(path)) for path in self._outputs]
+        works = [self._staging.enter_context(atomic_write(path)) for path in self._outputs]
         # In the thread of the writers: drivers are slow to load, and rows can be read meanwhile.
         self._opening = self._pool.submit(self._open_writers, works, self._layer)
 

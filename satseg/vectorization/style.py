@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import quoteattr
 
-from satseg.outputs.families import STYLE_MARK
+from satseg.outputs.sidecars import STYLE_MARK
 
 if TYPE_CHECKING:
     from satseg.classes import MapClass

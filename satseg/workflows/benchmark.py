@@ -10,7 +10,7 @@ from satseg.arguments import PathLike, Words, file_and_name, path, words
 from satseg.backend import find_architecture, is_custom_file, list_architectures
 from satseg.backend.device import available_cores, select_device, select_precision
 from satseg.errors import SatsegError, UsageError
-from satseg.files.atomic_write import claimed
+from satseg.files.atomic_write import locked
 from satseg.files.ledger import Ledger
 from satseg.profiling.apart import measure_apart
 from satseg.profiling.cost import Cost, Workload
@@ -102,7 +102,7 @@ def benchmark(
         threads=threads or available_cores(),
         repeats=repeats,
     )
-    with claimed(*([] if output is None else [Path(output)])):
+    with locked(*([] if output is None else [Path(output)])):
         found = Benchmark(workload, tuple(_measure(names, workload, on_error, progress)))
         if output is not None and found.costs:
             draw_costs(output, found.costs, batch_size=batch_size, title=describe(workload))

@@ -13,7 +13,7 @@ from satseg.arguments import PathLike, path
 from satseg.backend import find_architecture
 from satseg.checkpoint import Checkpoint
 from satseg.errors import OutputError, UsageError
-from satseg.files.atomic_write import claimed
+from satseg.files.atomic_write import locked
 from satseg.outputs.writable import check_folder
 from satseg.prediction.settings import PredictionSettings
 from satseg.progress import automatic
@@ -109,7 +109,7 @@ def demo(
         raise UsageError(f"`minutes` is {minutes:g}; it must be greater than 0.")
     title = find_architecture(arch).title
     _check_free(folder, overwrite)
-    with claimed(folder):
+    with locked(folder):
         scenes = copy_sample(folder / "scenes")
         walk = _Walk(folder, scenes, _Machine(device, threads), announce, progress)
         walk.tile()

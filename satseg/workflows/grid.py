@@ -13,8 +13,8 @@ from pyproj.exceptions import ProjError
 from satseg.errors import UsageError, one_line
 from satseg.geo.crs import full_turn, is_geographic, point_transform, short_name
 from satseg.geo.grid import ground_sampling_distance
-from satseg.geo.placing import lattice
 from satseg.geo.polygons import Bounds
+from satseg.geo.scene_projection import lattice
 from satseg.labels.vector_labels import VectorLabels
 from satseg.raster.area import AreaOfInterest
 from satseg.records import BandSpec, SceneInfo

@@ -13,7 +13,7 @@ from satseg.errors import CheckpointError, TileError, UsageError, naming
 from satseg.evaluation.accumulator import Place, score_place
 from satseg.evaluation.measures import Measures
 from satseg.evaluation.tiles import ClassifiedTile, classify_tiles, count_pixels, tally_tile
-from satseg.files.atomic_write import claimed
+from satseg.files.atomic_write import locked
 from satseg.inference.network import Network
 from satseg.outputs.writable import check_file
 from satseg.prediction.fitting import fit_scene
@@ -80,7 +80,7 @@ class NetworkScoring:
         folder = tiles.tile_set.path
         if rank:
             check_file(folder / INDEX)
-        with claimed(*([folder] if rank else [])), self._threads():
+        with locked(*([folder] if rank else [])), self._threads():
             return tiles.evaluate(self.measures, progress, rank=rank)
 
     def score_scenes(

@@ -7,7 +7,7 @@ from pathlib import Path
 from satseg.arguments import PathLike, Paths, path
 from satseg.backend.device import available_cores
 from satseg.errors import OutputError
-from satseg.files.atomic_write import claimed
+from satseg.files.atomic_write import locked
 from satseg.files.fingerprint import fingerprint
 from satseg.files.gdal import gdal_environment
 from satseg.files.ledger import Ledger
@@ -78,7 +78,7 @@ def tile(
     files = Ledger(inputs.files)
     if not given.append:
         files.replace_folder(output)
-    with claimed(output), gdal_environment():
+    with locked(output), gdal_environment():
         _check_output(output, given)  # a killed run may have moved it aside, and claiming has moved it back
         base = TileSet.open(output) if given.append else None
         inputs.warn_of_split_folders()

@@ -19,7 +19,7 @@ from satseg.backend import Builder, create_model, is_custom_file, lasting_option
 from satseg.backend.device import available_cores, select_device, select_precision, torch_threads
 from satseg.checkpoint import Checkpoint, ModelCard
 from satseg.errors import CheckpointError, TileError
-from satseg.files.atomic_write import claimed
+from satseg.files.atomic_write import locked
 from satseg.files.gdal import gdal_environment
 from satseg.labels.label_meaning import LabelMeaning
 from satseg.progress import automatic
@@ -120,7 +120,7 @@ def train(
         gdal_environment(),
         torch.random.fork_rng(range(torch.cuda.device_count())),
         torch_threads(threads),
-        ExitStack() as claims,
+        ExitStack() as locks,
     ):
         tile_set = _tile_folder(source, target, started, resume=settings.resume)
         data = TrainingData.open(tile_set, settings.cache_bytes // settings.devices, recipe.val_split)
@@ -151,10 +151,10 @@ def train(
         )
         run = started.run if started else Run(target or Path())
         if rank == 0 and started:
-            claims.enter_context(claimed(run.path))
+            locks.enter_context(locked(run.path))
             extend(started, recipe, budget, stored)
         elif rank == 0:
-            run = _start(target, recipe, stored, claims, resume=settings.resume)
+            run = _start(target, recipe, stored, locks, resume=settings.resume)
         launch(fabric)
         run = Run(Path(fabric.broadcast(str(run.path))))
         if fabric.broadcast(run.finished):
@@ -223,12 +223,12 @@ def _tile_folder(source: Path | None, target: Path | None, started: StartedRun |
     return folder
 
 
-def _start(target: Path | None, recipe: Recipe, stored: Mapping[str, Any], claims: ExitStack, *, resume: bool) -> Run:
+def _start(target: Path | None, recipe: Recipe, stored: Mapping[str, Any], locks: ExitStack, *, resume: bool) -> Run:
     """Claim and start a run."""
     if resume:
         log.info("There is no run to resume; starting one.")
     folder = target or claim_output(recipe.arch)
-    claims.enter_context(claimed(folder))
+    locks.enter_context(locked(folder))
     run = Run.start(folder, stored)
     log.info("Training %s in %s", recipe.arch, run.path)
     return run

@@ -184,7 +184,7 @@ def extend(started: StartedRun, settings: Recipe, budget: Budget, stored: Mappin
     """Check that a run can be resumed, and store another budget or patience; a finished run is then unfinished again.
 
     Args:
-        started: The run; this process has claimed it.
+        started: The run; this process has locked it.
         settings: Settings of the resumed run.
         budget: Budget of the resumed run.
         stored: What a new run with these settings would store.

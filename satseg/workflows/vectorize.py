@@ -14,7 +14,7 @@ from satseg.arguments import Paths, paths
 from satseg.classes import ClassTable
 from satseg.command_line import command_line, without_secrets
 from satseg.errors import UsageError, printable
-from satseg.files.atomic_write import claimed
+from satseg.files.atomic_write import locked
 from satseg.files.gdal import gdal_environment
 from satseg.files.ledger import Ledger, whereabouts
 from satseg.files.names import open_raster
@@ -76,7 +76,7 @@ def vectorize(
     _check_files(inputs, names, settings)
     class_map = read_class_map(settings.class_map)
     sink = None
-    with claimed(*_files(names)), gdal_environment():
+    with locked(*_files(names)), gdal_environment():
         classes = None
         if settings.threshold is None:
             classes = MapClasses.of(inputs, band=settings.band, class_map=class_map, progress=progress)

@@ -22,7 +22,7 @@ import satseg as package
 from satseg.cli import app
 from satseg.cli.console import ConsoleOutput
 from satseg.errors import SceneError, UsageError
-from satseg.outputs.claim import LOCK, OWNER
+from satseg.outputs.lock import LOCK, OWNER
 from satseg.records import ProgressEvent
 from satseg.sample import sample
 

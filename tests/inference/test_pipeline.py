@@ -22,7 +22,7 @@ from satseg.inference.pipeline import Cell, join_cells, predict_cells, predict_r
 from satseg.inference.plan import make_plan
 from satseg.inference.reading import ReadOptions
 from satseg.raster.scene import Scene
-from satseg.raster.values import Oddity
+from satseg.raster.values import OutOfRange
 from satseg.records import BandStatistics, MapLayer
 
 
@@ -231,19 +231,19 @@ def test_an_error_of_the_network_ends_all_threads(tmp_path: Path) -> None:
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_values_that_were_never_measured_become_nodata_and_change_nothing_else(tmp_path: Path, batch_size: int) -> None:
     classes = np.random.default_rng(3).integers(0, 4, (100, 150)).astype(np.float32)
-    values, odd = classes.copy(), [(7, 9), (63, 64), (99, 149)]
-    for number, place in enumerate(odd):
+    values, out_of_range = classes.copy(), [(7, 9), (63, 64), (99, 149)]
+    for number, place in enumerate(out_of_range):
         values[place] = (-3.4028235e38, 9.97e36, 1e10)[number]
     path = write_scene(tmp_path / "scene.tif", values)
-    network, found = oracle(OneHot()), set[Oddity]()
+    network, found = oracle(OneHot()), set[OutOfRange]()
     with Scene.open(path) as scene:
         plan = make_plan(scene.info.height, scene.info.width, window=64, overlap=8, batch_size=batch_size)
-    read_options = ReadOptions(scratch=tmp_path, values=network.values, on_odd=found.add)
+    read_options = ReadOptions(scratch=tmp_path, values=network.values, on_out_of_range=found.add)
     rows = list(predict_rows(lambda: Scene.open(path), network, plan, read_options))
-    for place in odd:
+    for place in out_of_range:
         classes[place] = 255
     assert (np.concatenate([r.classes for r in rows]) == classes).all()
-    assert Oddity.merge(found) == Oddity(3, float(np.float32(-3.4028235e38)), 0, 7, 9)
+    assert OutOfRange.merge(found) == OutOfRange(3, float(np.float32(-3.4028235e38)), 0, 7, 9)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])

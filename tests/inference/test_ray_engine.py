@@ -38,7 +38,7 @@ from satseg.inference.reading import ReadOptions
 from satseg.inference.timing import Stopwatch
 from satseg.raster.scene import Scene
 from satseg.raster.source import SceneSource
-from satseg.raster.values import Oddity
+from satseg.raster.values import OutOfRange
 from satseg.records import MapLayer, Plan
 
 ALL_LAYERS = frozenset(MapLayer)
@@ -214,13 +214,15 @@ def test_values_out_of_range_become_nodata_and_are_counted_once_whoever_meets_th
         file.write(values)
     scene = SceneSource.of(tmp_path / "odd.tif")
     pretend(deadly={3, 5})
-    ours, theirs = set[Oddity](), set[Oddity]()
+    ours, theirs = set[OutOfRange](), set[OutOfRange]()
     with RayEngine(precision="fp32") as engine:
         engine.load(moody)
-        mapped = there(engine, scene, plan, ReadOptions(scratch=tmp_path, values=moody().values, on_odd=ours.add))
-    local = ReadOptions(scratch=tmp_path, values=moody().values, on_odd=theirs.add)
+        mapped = there(
+            engine, scene, plan, ReadOptions(scratch=tmp_path, values=moody().values, on_out_of_range=ours.add)
+        )
+    local = ReadOptions(scratch=tmp_path, values=moody().values, on_out_of_range=theirs.add)
     assert_same(mapped, here(scene, plan, local))
-    assert Oddity.merge(ours) == Oddity.merge(theirs) == Oddity(20, float(np.float32(-3.4e38)), 0, 100, 70)
+    assert OutOfRange.merge(ours) == OutOfRange.merge(theirs) == OutOfRange(20, float(np.float32(-3.4e38)), 0, 100, 70)
 
 
 def test_what_lies_above_a_damaged_stretch_is_still_mapped(

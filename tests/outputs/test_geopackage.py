@@ -10,9 +10,9 @@ import pytest
 from shapely import Point
 
 from satseg.errors import OutputError
-from satseg.files.atomic_write import staged
-from satseg.outputs.families import STYLE_MARK
+from satseg.files.atomic_write import atomic_write
 from satseg.outputs.geopackage import check_replaceable, foreign_tables, settle
+from satseg.outputs.sidecars import STYLE_MARK
 
 
 def write(path: Path, layer: str, *, own: bool, append: bool = False, value: str = "as written") -> None:
@@ -119,7 +119,7 @@ def test_styles_that_users_have_saved_for_the_layer_go_with_it(tmp_path: Path, t
     save_style(path, "another", "of what is gone", time=time)
     save_style(path, "a", "classes", time=time, description="Colours of the classes")  # of satseg, once
     for _ in range(2):
-        with staged(path) as work:
+        with atomic_write(path) as work:
             write(work, "a", own=True, value="anew")
     assert pyogrio.read_dataframe(path, layer="a")["name"].tolist() == ["anew"]
     table = pyogrio.read_dataframe(path, layer="layer_styles")
@@ -134,7 +134,7 @@ def test_a_style_of_the_user_beside_the_file_stays_and_that_of_satseg_goes_with_
     path, style = tmp_path / "a.gpkg", tmp_path / "a.qml"
 
     def replace(text: str | None) -> None:
-        with staged(path) as work:
+        with atomic_write(path) as work:
             write(work, "a", own=True)
             if text is not None:
                 work.with_suffix(".qml").write_text(text)

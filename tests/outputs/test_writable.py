@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from satseg.errors import OutputError
-from satseg.files.atomic_write import staged
+from satseg.files.atomic_write import atomic_write
 from satseg.outputs.writable import check_file, check_folder
 
 
@@ -47,7 +47,7 @@ def test_rights_are_asked_for_before(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_names_have_room_for_what_is_written_beside(tmp_path: Path, name: str, fits: int) -> None:
     path = tmp_path / name.format("a" * fits)
     check_file(path)
-    with staged(path) as work:
+    with atomic_write(path) as work:
         work.touch()
     with pytest.raises(OutputError, match=r"too long: .* 256 bytes, and .* allows 255"):
         check_file(tmp_path / name.format("a" * (fits + 1)))

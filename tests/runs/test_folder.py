@@ -165,9 +165,9 @@ def test_the_newest_finished_run_is_the_one_whose_record_is_latest(tmp_path: Pat
 
 def test_runs_that_start_at_once_get_folders_of_their_own(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
-        claimed = list(pool.map(lambda _: claim_output("erfnet", tmp_path / "runs"), range(16)))
-    assert {path.name for path in claimed} == {f"erfnet-{number}" for number in range(1, 17)}
-    assert all(path.is_dir() for path in claimed)
+        locked = list(pool.map(lambda _: claim_output("erfnet", tmp_path / "runs"), range(16)))
+    assert {path.name for path in locked} == {f"erfnet-{number}" for number in range(1, 17)}
+    assert all(path.is_dir() for path in locked)
 
 
 def test_a_file_where_the_runs_should_go_is_an_output_error(tmp_path: Path) -> None:

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from satseg.errors import OutputError
-from satseg.outputs.claim import LOCK, OWNER, claimed, joined, work_folder
+from satseg.outputs.lock import LOCK, OWNER, ensure_locked, locked, work_folder
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from satseg.outputs.claim import claimed
-with claimed(*map(Path, sys.argv[1:])):
+from satseg.outputs.lock import locked
+with locked(*map(Path, sys.argv[1:])):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -23,15 +23,15 @@ with claimed(*map(Path, sys.argv[1:])):
 LATE = """
 import sys
 from pathlib import Path
-from satseg.outputs import claim
-take, waited = claim.lock_descriptor, []
+from satseg.outputs import lock
+take, waited = lock.lock_descriptor, []
 def late(lock, **options):
     if not waited:
         waited.append(print("opened", flush=True))
         sys.stdin.readline()
     return take(lock, **options)
-claim.lock_descriptor = late
-with claim.claimed(Path(sys.argv[1])):
+lock.lock_descriptor = late
+with lock.locked(Path(sys.argv[1])):
     print("held", Path(sys.argv[2]).exists())
 """
 
@@ -47,38 +47,38 @@ def test_the_second_run_is_told_who_has_the_output(tmp_path: Path) -> None:
     first, second = tmp_path / "a.tif", tmp_path / "b.gpkg"
     process = hold(first, second)
     try:
-        for claim in (claimed, joined):
+        for lock in (locked, ensure_locked):
             with pytest.raises(OutputError, match=rf"b\.gpkg is being written by process {process.pid} \(") as refused:
-                claim(second).__enter__()
+                lock(second).__enter__()
             assert refused.value.hint is not None
     finally:
         process.kill()
         process.wait()
 
 
-def test_a_claim_ends_with_its_process(tmp_path: Path) -> None:
+def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
     process = hold(tmp_path / "a.tif")
     process.send_signal(signal.SIGKILL)
     process.wait()
-    with claimed(tmp_path / "a.tif"):
+    with locked(tmp_path / "a.tif"):
         pass
     assert list(tmp_path.iterdir()) == []
 
 
-def test_where_one_output_is_taken_none_is_claimed(tmp_path: Path) -> None:
-    with claimed(tmp_path / "b"):
-        with pytest.raises(OutputError, match="b is being written"), claimed(tmp_path / "a", tmp_path / "b"):
+def test_where_one_output_is_locked_none_is_taken(tmp_path: Path) -> None:
+    with locked(tmp_path / "b"):
+        with pytest.raises(OutputError, match="b is being written"), locked(tmp_path / "a", tmp_path / "b"):
             pass
-        with claimed(tmp_path / "a"):
+        with locked(tmp_path / "a"):
             pass
 
 
-def test_a_claim_of_this_process_is_joined_and_not_taken_twice(tmp_path: Path) -> None:
+def test_a_lock_of_this_process_is_not_taken_twice(tmp_path: Path) -> None:
     path = tmp_path / "a"
-    with claimed(path):
-        with joined(path):
+    with locked(path):
+        with ensure_locked(path):
             pass
-        with pytest.raises(OutputError, match="a is being written"), claimed(path):
+        with pytest.raises(OutputError, match="a is being written"), locked(path):
             pass
         assert (work_folder(path) / LOCK).exists()
     assert list(tmp_path.iterdir()) == []
@@ -87,7 +87,7 @@ def test_a_claim_of_this_process_is_joined_and_not_taken_twice(tmp_path: Path) -
 def test_a_lock_that_was_deleted_is_not_taken_for_held(tmp_path: Path) -> None:
     """Whoever opened the lock before it was deleted must not share the output with those who come later."""
     path, folder = tmp_path / "a", work_folder(tmp_path / "a")
-    with claimed(path):
+    with locked(path):
         other = subprocess.Popen(
             [sys.executable, "-c", LATE, str(path), str(folder / LOCK)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
@@ -100,7 +100,7 @@ def test_a_lock_that_was_deleted_is_not_taken_for_held(tmp_path: Path) -> None:
 
 def test_what_serves_resuming_stays_without_the_lock(tmp_path: Path) -> None:
     path = tmp_path / "a"
-    with claimed(path):
+    with locked(path):
         (work_folder(path) / "journal").touch()
     assert os.listdir(work_folder(path)) == ["journal"]
 
@@ -110,7 +110,7 @@ def test_a_stale_lock_is_taken_over(tmp_path: Path) -> None:
     work_folder(path).mkdir()
     for name in (LOCK, OWNER):
         (work_folder(path) / name).write_bytes(b"not JSON \xff")
-    with claimed(path):
+    with locked(path):
         pass
     assert not work_folder(path).exists()
 
@@ -120,7 +120,7 @@ def test_work_folders_of_long_names_fit_and_differ(tmp_path: Path, name: str) ->
     folder = work_folder(tmp_path / name)
     assert len(os.fsencode(folder.name)) <= 255
     assert folder.name != work_folder(tmp_path / f"b{name[1:]}").name
-    with claimed(tmp_path / name):
+    with locked(tmp_path / name):
         assert folder.is_dir()
 
 
@@ -133,7 +133,7 @@ def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("pathlib.Path.write_text", full)
-    with pytest.raises(OutputError, match="No space left on device"), claimed(tmp_path / "a"):
+    with pytest.raises(OutputError, match="No space left on device"), locked(tmp_path / "a"):
         pass
     assert list(tmp_path.iterdir()) == []
 
@@ -144,8 +144,8 @@ def test_file_systems_without_locks_are_written_to_all_the_same(
     def unsupported(*_: object, **options: object) -> None:
         raise OSError(95, "Operation not supported")
 
-    monkeypatch.setattr("satseg.outputs.claim.lock_descriptor", unsupported)
-    with claimed(tmp_path / "a"), joined(tmp_path / "a"):
+    monkeypatch.setattr("satseg.outputs.lock.lock_descriptor", unsupported)
+    with locked(tmp_path / "a"), ensure_locked(tmp_path / "a"):
         pass
     assert list(tmp_path.iterdir()) == []
 
@@ -154,7 +154,7 @@ def test_a_lock_holds_the_beginning_of_a_command_that_names_thousands_of_scenes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.argv", ["satseg", "predict", "my scene.tif", *(f"s{i}.tif" for i in range(5000))])
-    with claimed(tmp_path / "a"):
+    with locked(tmp_path / "a"):
         text = (work_folder(tmp_path / "a") / OWNER).read_text()
     assert "satseg predict 'my scene.tif' s0.tif s1.tif" in text
     assert len(text) < 500

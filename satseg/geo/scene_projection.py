@@ -30,7 +30,7 @@ _MEASURED = 512  # px around the centre in which curvature is measured at least
 _MOST_PIECES = 4096  # of an edge as long as the scene
 
 
-class Placing:
+class SceneProjection:
     """Reprojects polygons onto a scene.
 
     Coordinates are used as they are if both have the same CRS, or one of them has none.

@@ -1,5 +1,3 @@
-"""Covers ``places``."""
-
 from __future__ import annotations
 
 import os
@@ -7,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from satseg.outputs import places as room
-from satseg.outputs.places import ignores_case, is_within, places
+from satseg.outputs import file_identity
+from satseg.outputs.file_identity import identifiers, ignores_case, is_within
 
 
 def same(one: Path, other: Path) -> bool:
-    return not places(one).isdisjoint(places(other))
+    return not identifiers(one).isdisjoint(identifiers(other))
 
 
 def test_links_lead_to_one_place(tmp_path: Path) -> None:
@@ -39,12 +37,12 @@ def test_files_that_are_not_there_yet_have_a_place(tmp_path: Path, monkeypatch: 
 
 def test_a_file_keeps_its_place_when_it_is_made_and_replaced(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
-    before = places(path)
+    before = identifiers(path)
     path.touch()
-    made = places(path)
+    made = identifiers(path)
     os.replace(path, tmp_path / "b.tif")
     path.touch()
-    assert before & made & places(path)
+    assert before & made & identifiers(path)
 
 
 def test_case_counts_where_the_file_system_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,7 +51,7 @@ def test_case_counts_where_the_file_system_says_so(tmp_path: Path, monkeypatch: 
         assert same(tmp_path / "a.tif", tmp_path / "A.TIF")
         return
     assert not same(tmp_path / "a.tif", tmp_path / "A.TIF")
-    monkeypatch.setattr(room, "ignores_case", lambda *_: True)
+    monkeypatch.setattr(file_identity, "ignores_case", lambda *_: True)
     assert same(tmp_path / "new" / "a.tif", tmp_path / "New" / "A.TIF")
 
 
@@ -70,8 +68,8 @@ def test_case_is_found_out_by_an_entry_of_the_folder(tmp_path: Path, monkeypatch
 
 
 def test_the_family_of_a_shapefile_is_where_it_is(tmp_path: Path) -> None:
-    assert not places(tmp_path / "a.shp", family=True).isdisjoint(places(tmp_path / "a.dbf"))
-    assert places(tmp_path / "a.shp").isdisjoint(places(tmp_path / "a.dbf"))
+    assert not identifiers(tmp_path / "a.shp", with_sidecars=True).isdisjoint(identifiers(tmp_path / "a.dbf"))
+    assert identifiers(tmp_path / "a.shp").isdisjoint(identifiers(tmp_path / "a.dbf"))
 
 
 def test_what_lies_in_a_folder_is_found_through_links(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from satseg.outputs.families import family, longest_name, relatives
+from satseg.outputs.sidecars import existing_sidecars, longest_name, possible_sidecars
 
 
 @pytest.mark.parametrize(
@@ -20,10 +20,10 @@ from satseg.outputs.families import family, longest_name, relatives
 )
 def test_files_that_are_read_with_a_file_are_its_family(tmp_path: Path, name: str, beside: set[str]) -> None:
     path = tmp_path / name
-    assert beside <= {file.name for file in family(path)}
+    assert beside <= {file.name for file in possible_sidecars(path)}
     for file in beside:
         (tmp_path / file).touch()
-    assert beside <= {file.name for file in relatives(path)}
+    assert beside <= {file.name for file in existing_sidecars(path)}
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_files_that_are_read_with_a_file_are_its_family(tmp_path: Path, name: st
 )
 def test_what_users_make_is_no_family(tmp_path: Path, name: str) -> None:
     (tmp_path / name).touch()
-    assert [relatives(tmp_path / other) for other in ("a.shp", "a.tif", "a.parquet", "a.geojson")] == [[]] * 4
+    assert [existing_sidecars(tmp_path / other) for other in ("a.shp", "a.tif", "a.parquet", "a.geojson")] == [[]] * 4
 
 
 def test_names_grow_by_what_is_written_beside(tmp_path: Path) -> None:
@@ -42,6 +42,6 @@ def test_names_grow_by_what_is_written_beside(tmp_path: Path) -> None:
 def test_notes_of_erdas_are_told_from_those_of_latex(tmp_path: Path) -> None:
     for name in ("a.aux", "a.rrd", "a.tif.aux"):
         (tmp_path / name).write_bytes(b"EHFA_HEADER_TAG\0...")
-    assert {file.name for file in relatives(tmp_path / "a.tif")} == {"a.aux", "a.rrd", "a.tif.aux"}
+    assert {file.name for file in existing_sidecars(tmp_path / "a.tif")} == {"a.aux", "a.rrd", "a.tif.aux"}
     (tmp_path / "a.aux").write_text("\\relax")
-    assert {file.name for file in relatives(tmp_path / "a.tif")} == {"a.rrd", "a.tif.aux"}
+    assert {file.name for file in existing_sidecars(tmp_path / "a.tif")} == {"a.rrd", "a.tif.aux"}

@@ -20,8 +20,8 @@ from rasterio.windows import Window
 
 from satseg.errors import LabelError
 from satseg.geo.feature_store import FeatureStore
-from satseg.geo.placing import Placing
 from satseg.geo.polygons import repair
+from satseg.geo.scene_projection import SceneProjection
 from satseg.labels.vector_labels import VectorLabels
 from satseg.raster.area import AreaOfInterest
 from satseg.records import BandSpec, SceneInfo
@@ -78,14 +78,14 @@ def test_polygons_in_degrees_are_found_in_national_grids_by_the_fast_way(code: i
     unit = 0.5 / CRS.from_epsg(code).axis_info[0].unit_conversion_factor
     scene = _scene(Affine(unit, 0, x - 32 * unit, 0, -unit, y + 24 * unit), f"EPSG:{code}")
     outline = shapely.Polygon([scene.transform * corner for corner in ((0, 0), (64, 0), (64, 48), (0, 48))])
-    placing = Placing("EPSG:4326", scene, name="labels", error=LabelError)
-    boxes = placing.boxes(outline)
+    projection = SceneProjection("EPSG:4326", scene, name="labels", error=LabelError)
+    boxes = projection.boxes(outline)
 
     assert boxes is not None  # else every polygon of the file is moved for every window
     assert min(box[2] - box[0] for box in boxes) < 0.01
     back = Transformer.from_crs(code, 4326, always_xy=True)
     ring = [back.transform(*(scene.transform * corner)) for corner in ((8, 8), (40, 8), (40, 32), (8, 32))]
-    moved = placing.apply(np.array([shapely.Polygon(ring)]), outline)
+    moved = projection.apply(np.array([shapely.Polygon(ring)]), outline)
     pixels = shapely.transform(moved, lambda xs, ys: ~scene.transform * (xs, ys), interleaved=False)[0]
     assert shapely.area(shapely.symmetric_difference(pixels, shapely.box(8, 8, 40, 32))) < 1
 
@@ -161,9 +161,9 @@ def test_any_polygon_lies_where_its_points_lie(lon: float, lat: float, seed: int
     shape = repair(np.array([shapely.Polygon(ring)]))[0]
     if shape is None:
         return
-    placing = Placing("EPSG:4326", scene, name="labels", error=LabelError)
+    projection = SceneProjection("EPSG:4326", scene, name="labels", error=LabelError)
     outline = shapely.Polygon([scene.transform * corner for corner in ((0, 0), (64, 0), (64, 48), (0, 48))])
-    (moved,) = placing.apply(np.array([shape]), outline)
+    (moved,) = projection.apply(np.array([shape]), outline)
     columns, rows = np.meshgrid(np.arange(64) + 0.5, np.arange(48) + 0.5)
     expected = _centres_inside(shape, 4326, scene, Window(0, 0, 64, 48))
     found = (
@@ -257,7 +257,7 @@ def test_local_coordinates_have_no_place_on_the_ground(labels_crs: str, scene_cr
     with pytest.raises(
         LabelError, match=r"has a local CRS \(Local Coordinates \(m\)\), which cannot be transformed"
     ) as caught:
-        Placing(labels_crs, _scene(Affine.scale(1, -1), scene_crs), name="labels.gpkg", error=LabelError)
+        SceneProjection(labels_crs, _scene(Affine.scale(1, -1), scene_crs), name="labels.gpkg", error=LabelError)
     assert caught.value.hint
 
 
@@ -265,11 +265,11 @@ def test_local_coordinates_have_no_place_on_the_ground(labels_crs: str, scene_cr
 def test_local_coordinates_are_taken_as_they_are_among_themselves(
     labels_crs: str | None, scene_crs: str | None
 ) -> None:
-    placing = Placing(labels_crs, _scene(Affine(1, 0, 0, 0, -1, 10), scene_crs), name="a", error=LabelError)
+    projection = SceneProjection(labels_crs, _scene(Affine(1, 0, 0, 0, -1, 10), scene_crs), name="a", error=LabelError)
     shape = np.array([shapely.box(2, 2, 7, 7)])
 
-    assert placing.apply(shape, shapely.box(0, 0, 10, 10))[0] == shape[0]
-    assert placing.boxes(shapely.box(0, 0, 10, 10)) == [(0, 0, 10, 10)]
+    assert projection.apply(shape, shapely.box(0, 0, 10, 10))[0] == shape[0]
+    assert projection.boxes(shapely.box(0, 0, 10, 10)) == [(0, 0, 10, 10)]
 
 
 def test_a_pole_inside_of_a_scene_takes_in_all_longitudes(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def work_folder(path: Path) -> Path:
 
 
 @contextmanager
-def claimed(*paths: Path) -> Iterator[None]:
+def locked(*paths: Path) -> Iterator[None]:
     """Lock outputs until the block ends, so that no other run writes them.
 
     The operating system releases the locks of a process that dies. Work folders are deleted with their locks, unless
@@ -53,7 +53,7 @@ def claimed(*paths: Path) -> Iterator[None]:
     held: list[tuple[Path, int]] = []
     try:
         for path in paths:
-            held.append((work_folder(path), _take(path)))
+            held.append((work_folder(path), _acquire(path)))
         yield
     finally:
         for folder, lock in reversed(held):
@@ -61,16 +61,16 @@ def claimed(*paths: Path) -> Iterator[None]:
 
 
 @contextmanager
-def joined(path: Path) -> Iterator[None]:
-    """Lock an output as :func:`claimed` does, unless this process has locked it already.
+def ensure_locked(path: Path) -> Iterator[None]:
+    """Lock an output as :func:`locked` does, unless this process has locked it already.
 
     Raises:
-        OutputError: As :func:`claimed`.
+        OutputError: As :func:`locked`.
     """
     if _is_ours(_owner(work_folder(path))):
         yield
         return
-    with claimed(path):
+    with locked(path):
         yield
 
 
@@ -87,7 +87,7 @@ def clear(folder: Path) -> None:
             entry.unlink()
 
 
-def _take(path: Path) -> int:
+def _acquire(path: Path) -> int:
     """Take the lock of an output and return its file descriptor."""
     folder = work_folder(path)
     for attempt in range(_ATTEMPTS):
@@ -98,7 +98,7 @@ def _take(path: Path) -> int:
             if isinstance(error, FileNotFoundError) and attempt + 1 < _ATTEMPTS:
                 continue  # another run has just deleted the folder
             raise OutputError(f"Cannot write to {path.parent}: {error.strerror}.") from error
-        if not _locks(lock):
+        if not _try_lock(lock):
             os.close(lock)
             raise OutputError(
                 f"{path} is being written by {_description(_owner(folder))}.",
@@ -116,7 +116,7 @@ def _take(path: Path) -> int:
     raise OutputError(f"Cannot write to {path.parent}: {folder.name} is repeatedly deleted.")
 
 
-def _locks(lock: int) -> bool:
+def _try_lock(lock: int) -> bool:
     """Try to take a lock; return whether it was free."""
     try:
         return lock_descriptor(lock, blocking=False)

@@ -7,20 +7,20 @@ from collections.abc import Hashable
 from functools import lru_cache
 from pathlib import Path
 
-from satseg.outputs import families
+from satseg.outputs import sidecars
 
 
-def places(path: Path, *, family: bool = False) -> set[Hashable]:
+def identifiers(path: Path, *, with_sidecars: bool = False) -> set[Hashable]:
     """Return identifiers of a file; equal files have at least one in common.
 
-    An existing file is identified by its inode, also through hard links, and any file by :func:`names_of`.
+    An existing file is identified by its inode, also through hard links, and any file by :func:`stable_identifiers`.
 
     Args:
         path: The file; it need not exist.
-        family: Whether its sidecars are included.
+        with_sidecars: Whether its sidecars are included.
     """
-    found = names_of(path, family=family)
-    for member in _members(path, family):
+    found = stable_identifiers(path, with_sidecars=with_sidecars)
+    for member in _members(path, with_sidecars):
         try:
             status = member.stat()
             found.add((status.st_dev, status.st_ino))
@@ -29,16 +29,16 @@ def places(path: Path, *, family: bool = False) -> set[Hashable]:
     return found
 
 
-def names_of(path: Path, *, family: bool = False) -> set[Hashable]:
+def stable_identifiers(path: Path, *, with_sidecars: bool = False) -> set[Hashable]:
     """Return identifiers of a file that do not change when it is created or replaced.
 
     They are the inode of the nearest existing folder and the names from there on.
 
     Args:
         path: The file; it need not exist.
-        family: Whether its sidecars are included.
+        with_sidecars: Whether its sidecars are included.
     """
-    return {_name_of(member) for member in _members(path, family)}
+    return {_name_of(member) for member in _members(path, with_sidecars)}
 
 
 def is_within(path: Path, folder: Path) -> bool:
@@ -53,8 +53,8 @@ def is_within(path: Path, folder: Path) -> bool:
     )
 
 
-def _members(path: Path, family: bool) -> list[Path]:
-    return [path, *(families.family(path) if family else ())]
+def _members(path: Path, with_sidecars: bool) -> list[Path]:
+    return [path, *(sidecars.possible_sidecars(path) if with_sidecars else ())]
 
 
 def _name_of(path: Path) -> Hashable:

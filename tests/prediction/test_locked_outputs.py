@@ -15,7 +15,7 @@ from test_predict_options import make_predictor, ramp, write_scene
 from training_runs import run
 
 from satseg.errors import OutputError
-from satseg.outputs.claim import claimed
+from satseg.outputs.lock import locked
 from satseg.prediction.outputs import OutputPaths
 from satseg.raster.source import SceneSource
 from satseg.records import MapLayer
@@ -69,7 +69,7 @@ def picture(folder: Path) -> object:
 def test_no_output_is_written_while_another_run_makes_one(
     tmp_path: Path, work: Callable[[Path], object], taken: str
 ) -> None:
-    with claimed(tmp_path / taken):
+    with locked(tmp_path / taken):
         with pytest.raises(OutputError, match=rf"{taken} is being written by process \d+ \("):
             work(tmp_path)
         left = {path.name for path in tmp_path.iterdir()}
@@ -77,9 +77,9 @@ def test_no_output_is_written_while_another_run_makes_one(
 
 
 def test_a_run_trains_alone_in_its_folder(tmp_path: Path, bright_tiles: Path) -> None:
-    with claimed(tmp_path / "run"), pytest.raises(OutputError, match="run is being written"):
+    with locked(tmp_path / "run"), pytest.raises(OutputError, match="run is being written"):
         train(bright_tiles, output=tmp_path / "run", settings=TrainSettings(steps=1, threads=1, pictures=False))
     assert not (tmp_path / "run").exists()
     run(bright_tiles, tmp_path / "run", steps=1)
-    with claimed(tmp_path / "run"), pytest.raises(OutputError, match="run is being written"):
+    with locked(tmp_path / "run"), pytest.raises(OutputError, match="run is being written"):
         run(bright_tiles, tmp_path / "run", steps=1, resume=True)

@@ -36,7 +36,7 @@ _LONGEST = {".gpkg": "-journal", ".tif": ".aux.xml"}
 """Longest ending appended to a name during writing, by suffix."""
 
 
-def family(path: Path) -> list[Path]:
+def possible_sidecars(path: Path) -> list[Path]:
     """Return the names of all possible sidecars of a file, whether they exist or not.
 
     Suffixes are in lower and upper case.
@@ -47,12 +47,12 @@ def family(path: Path) -> list[Path]:
     return [path.with_name(name) for name in (*appended, *replaced)]
 
 
-def relatives(path: Path) -> list[Path]:
+def existing_sidecars(path: Path) -> list[Path]:
     """Return the sidecars that exist, including broken links.
 
     They include files recognised by their contents: metadata of ERDAS for rasters, and styles written by satseg.
     """
-    found = [file for file in family(path) if os.path.islink(file) or os.path.isfile(file)]
+    found = [file for file in possible_sidecars(path) if os.path.islink(file) or os.path.isfile(file)]
     notes = [path.with_name(name + end) for name in (path.stem, path.name) for end in (".aux", ".rrd")]
     found += [file for file in notes if _known(path.suffix) == ".tif" and _begins(file, _ERDAS)]
     style = path.with_suffix(STYLE)
@@ -64,7 +64,7 @@ def longest_name(path: Path) -> str:
     return path.name + _LONGEST.get(_known(path.suffix), "")
 
 
-def needs_family(path: Path) -> bool:
+def needs_sidecars(path: Path) -> bool:
     """Tell whether a file is useless without its sidecars, such as a Shapefile without its table."""
     return _known(path.suffix) == ".shp"
 
