@@ -73,7 +73,7 @@ Window = Annotated[
 Overlap = Annotated[
     Given[str | int, int | Literal["auto"]],
     Option(
-        "Overlap of neighbouring windows, in pixels of the scene, over which they are blended. auto takes the radius "
+        "Overlap of neighbouring windows, in pixels of the scene, over which they are blended. auto takes the width "
         "of the effective receptive field, at most 0.139 of the window, and fits the windows to the scene.",
         metavar="PX|auto",
         panel=WINDOWS,

@@ -244,7 +244,7 @@ def test_scenes_are_required_with_labels(run: Path, bright_scene: Path) -> None:
 
 
 def test_a_scene_with_two_bands_is_no_class_raster(bright_scene: Path) -> None:
-    with pytest.raises(SceneError, match="no class raster"):
+    with pytest.raises(SceneError, match="not a class raster"):
         evaluate(bright_scene, labels=bright_scene.parent / "labels.tif")
 
 
