@@ -95,21 +95,6 @@ def check_fields(record: Any) -> None:
             object.__setattr__(record, entry.name, number)
 
 
-def check_choices(choices: Iterable[str], function: Callable[..., Any], record: type) -> None:
-    """Hold what a function takes as ``**choices`` to the fields of the record that it makes of them.
-
-    Raises:
-        UsageError: There is no such field; the function may have a parameter that was meant.
-    """
-    known = [entry.name for entry in fields(record)]
-    own = [name for name in inspect.signature(function).parameters if name != "choices"]
-    for word in choices:
-        if word not in known:
-            near = difflib.get_close_matches(word, [*own, *known], n=1)
-            hint = f"Did you mean {near[0]}?" if near else f"It takes {', '.join([*own, *known])}."
-            raise UsageError(f"{function.__name__}() takes no argument {word!r}.", hint=hint)
-
-
 def check(value: object, hint: Any, name: str, advice: str | None = None) -> None:
     """Hold a value to an annotation.
 
