@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from satseg.arguments import Given
-from satseg.settings import PERFORMANCE, WINDOWS, Option
+from satseg.settings import INPUTS, PERFORMANCE, WINDOWS, Option
 
 
-def _architectures(incomplete: str) -> list[tuple[str, str]]:
+def architectures(incomplete: str) -> list[tuple[str, str]]:
+    """Return the networks whose names begin with what was typed, with their years."""
     from satseg.backend import list_architectures
 
     return [(entry.name, str(entry.year)) for entry in list_architectures() if entry.name.startswith(incomplete)]
@@ -19,7 +20,7 @@ Arch = Annotated[
     Option(
         "Network: one that `satseg models` lists, or path/to/file.py:function, which runs that file.",
         metavar="NAME",
-        complete=_architectures,
+        complete=architectures,
     ),
 ]
 
@@ -56,6 +57,7 @@ CustomArch = Annotated[
     Option(
         "File and function of the custom architecture of a checkpoint, path/to/file.py:function. This runs the file.",
         metavar="FILE:FUNCTION",
+        panel=INPUTS,
     ),
 ]
 

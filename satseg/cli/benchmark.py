@@ -25,7 +25,7 @@ def benchmark(
     size: Annotated[
         int, typer.Option(parser=inputs.pixels, metavar="PX", help="Side length of the images in pixels.")
     ] = 512,
-    batch_size: options.BatchSize = 1,
+    batch_size: Annotated[int, typer.Option(metavar="N", min=1, help="Images per forward pass.")] = 1,
     in_channels: Annotated[int, typer.Option(metavar="N", min=1, help="Number of bands.")] = 3,
     num_classes: Annotated[int, typer.Option(metavar="N", min=1, help="Number of classes.")] = 19,
     repeats: Annotated[

@@ -80,21 +80,30 @@ def _rank(parameter: Parameter) -> int:
 
 
 def _as_parameter(option: OptionField, flags: Mapping[str, str]) -> Parameter:
-    declared, kind = option.declared, _kind(option)
-    is_number = kind in (int, float)
-    told = typer.Option(
+    kind, default, declaration = _kind(option), _default(option), as_option(option, flags)
+    values = list[kind] if option.declared.repeated else kind  # type: ignore[valid-type]
+    annotation = Annotated[values | None, declaration] if default is None else Annotated[values, declaration]
+    return Parameter(option.name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def as_option(option: OptionField, flags: Mapping[str, str] | None = None) -> OptionInfo:
+    """Return what Typer needs to know of an option.
+
+    Args:
+        option: The option.
+        flags: Flags of the settings that its help may name.
+    """
+    declared, is_number = option.declared, _kind(option) in (int, float)
+    declaration: OptionInfo = typer.Option(
         *_spellings(option),
-        help=with_flags(declared.help, flags).replace("[", "\\["),
+        help=with_flags(declared.help, flags or {}).replace("[", "\\["),
         metavar=option.metavar,
         rich_help_panel=declared.panel,
         min=declared.minimum if is_number else None,
         max=declared.maximum if is_number else None,
         autocompletion=declared.complete or _completion(option),
     )
-    values = list[kind] if declared.repeated else kind  # type: ignore[valid-type]
-    default = _default(option)
-    annotation = Annotated[values | None, told] if default is None else Annotated[values, told]
-    return Parameter(option.name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+    return declaration
 
 
 def _spellings(option: OptionField) -> list[str]:

@@ -35,6 +35,7 @@ def demo(
 ) -> None:
     """Run the complete workflow on the sample scenes of the package."""
     talk = console.talk(ctx, json=json, quiet=quiet, debug=debug)
+    options.known_network(arch)
     from satseg.workflows.demo import demo
 
     summary = demo(

@@ -47,8 +47,8 @@ def info(
         str | None,
         typer.Option(
             metavar="-",
-            help="Write the values to stdout as a class map in CSV, to edit and pass to other commands: "
-            "--class-map - > classes.csv",
+            help="Write the values to stdout as a class map in CSV, to edit and pass to other commands, as in "
+            "--class-map - > classes.csv.",
         ),
     ] = None,
     json: options.Json = False,

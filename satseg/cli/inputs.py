@@ -1,4 +1,4 @@
-"""Values on the command line: scenes, which may come one a line on stdin, names with commas between, sizes, auto."""
+"""Values of arguments and options: names of scenes, also from stdin, stacks of files, numbers of pixels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from satseg.arguments import split_names
 from satseg.cli.streams import names_on_stdin
 from satseg.errors import UsageError
 
@@ -23,10 +22,10 @@ STDIN = "-"
 
 
 def scene_list(scenes: Sequence[str]) -> Iterator[str]:
-    """Yield the scenes in order; ``-`` stands for the names on stdin, which are taken as they come.
+    """Yield the scenes in order; ``-`` stands for the names on stdin, which are read as they arrive.
 
     Raises:
-        UsageError: ``-`` stands twice, or stdin is closed.
+        UsageError: ``-`` is given twice, or stdin is closed.
     """
     if list(scenes).count(STDIN) > 1:
         raise UsageError("Scenes can be read from stdin only once.")
@@ -38,14 +37,14 @@ def scene_list(scenes: Sequence[str]) -> Iterator[str]:
 
 
 def require_scenes(named: Sequence[str], *, all_of_them: bool = True) -> None:
-    """Refuse scenes that are absent, before anything slow is imported; names on stdin come later.
+    """Check that scenes exist, before slow imports; names on stdin are not read.
 
     Args:
-        named: The scenes, as they stand on the command line.
-        all_of_them: Whether each one is needed; else one that is there will do, since the others are told in turn.
+        named: The scenes, as given on the command line.
+        all_of_them: Whether all are needed; else one must exist, and the others fail in their turn.
 
     Raises:
-        SceneError: There are some.
+        SceneError: Scenes are missing.
     """
     from satseg.presence import absent, require_scenes
 
@@ -55,16 +54,16 @@ def require_scenes(named: Sequence[str], *, all_of_them: bool = True) -> None:
 
 
 def require_labels(named: Sequence[str | None], class_map: ClassMapSource | None, area: str | None = None) -> None:
-    """Refuse labels, and files that say what they mean, that are absent, before anything slow is imported.
+    """Check that labels and the files that describe them exist, before slow imports.
 
     Args:
-        named: The labels; None is none.
-        class_map: Values of ``--class-map``.
-        area: Value of ``--labelled-area``.
+        named: The labels; None is skipped.
+        class_map: Class map.
+        area: Labelled area.
 
     Raises:
-        LabelError: Labels or the area are absent.
-        UsageError: A class map is.
+        LabelError: Labels or the area are missing.
+        UsageError: A class map is missing.
     """
     from satseg.labels.class_lists import class_map_files, read_class_map
     from satseg.presence import absent, require_labels
@@ -72,14 +71,14 @@ def require_labels(named: Sequence[str | None], class_map: ClassMapSource | None
     require_labels(*filter(None, named))
     require_labels(*filter(None, [area]))
     if absent(class_map_files(class_map)):
-        read_class_map(class_map)  # which says so
+        read_class_map(class_map)  # raises the error
 
 
 def require_pairs(given: tuple[str, str] | str | None) -> None:
-    """Refuse folders or a table of scenes and labels that are absent, before anything slow is imported.
+    """Check that folders or a table of scenes and labels exist, before slow imports.
 
     Raises:
-        UsageError: They are.
+        UsageError: They are missing.
     """
     from satseg.presence import absent
 
@@ -87,66 +86,61 @@ def require_pairs(given: tuple[str, str] | str | None) -> None:
     if absent(place for place in places if "{" not in place and "*" not in place):
         from satseg.tiling.pairs import find_pairs
 
-        find_pairs(places)  # which says so
+        find_pairs(places)  # raises the error
 
 
 def scenes(named: Sequence[str], stacked: Sequence[SceneSource]) -> Iterable[str | SceneSource]:
-    """Return the scenes as a list where all are named, and as they come where stdin is among them; stacks come last.
+    """Return the scenes as a list, or as an iterator if some come from stdin; stacks come last.
 
     Raises:
-        UsageError: There is none.
+        UsageError: There is no scene.
     """
     if not named and not stacked:
-        raise UsageError("There is no scene to map.", hint="Name one: satseg predict scene.tif -o map.tif")
+        raise UsageError("No scene is given.", hint="For example: satseg predict scene.tif -o map.tif")
     return chain(scene_list(named), stacked) if STDIN in named else [*named, *stacked]
 
 
 def stacked_files(text: str) -> tuple[str, ...]:
-    """Return the files of one scene.
+    """Return the files of a stacked scene.
 
     Raises:
-        UsageError: It is one file alone, or one has no name.
+        UsageError: There is only one file, or a name is empty.
     """
     files = tuple(name.strip() for name in text.split(","))
     if len(files) < 2 or not all(files):
         raise UsageError(
-            f"--stack {text!r} does not name the files of a scene.",
-            hint="Put commas between them, and no spaces: --stack B04.tif,B08.tif",
+            f"--stack {text!r} does not list the files of a scene.",
+            hint="Separate them by commas without spaces: --stack B04.tif,B08.tif",
         )
     return files
 
 
 def scene_pairs(pairs: tuple[str, str] | None, scene_list: str | None) -> tuple[str, str] | str | None:
-    """Return where scenes with labels of their own are found: two folders or patterns, or a table.
+    """Return where pairs of scenes and labels are listed: two folders or patterns, or a table.
 
     Raises:
         UsageError: Both are given.
     """
     if pairs is not None and scene_list is not None:
-        raise UsageError("--pairs and --scene-list both say which labels belong to which scene; give one of them.")
+        raise UsageError("--pairs and --scene-list exclude each other.")
     return pairs if scene_list is None else scene_list
 
 
 def stdin_is_pipe() -> bool:
-    """Tell whether this command stands behind another one in a pipeline."""
+    """Tell whether stdin is a pipe."""
     try:
         return stat.S_ISFIFO(os.fstat(sys.stdin.fileno()).st_mode)
     except (OSError, ValueError, AttributeError):
         return False
 
 
-def names(text: str | None) -> tuple[str, ...] | None:
-    """Return the names in a text with commas between, or None where there is no text."""
-    return split_names(text) if text else None
-
-
 def pixels(value: str | int) -> int:
-    """Return a whole number of pixels, ``256`` or ``256px``: what options with the metavar ``PX`` take.
+    """Return a number of pixels, ``256`` or ``256px``, for options with the metavar ``PX``.
 
     Raises:
-        BadParameter: It is none.
+        BadParameter: It is not a whole number of pixels.
     """
     number = str(value).strip().removesuffix("px").strip()
     if not number.removeprefix("-").isdecimal():
-        raise typer.BadParameter(f"{value!r} is no whole number of pixels, such as 256 or 256px.")
+        raise typer.BadParameter(f"{value!r} is not a whole number of pixels, such as 256 or 256px.")
     return int(number)

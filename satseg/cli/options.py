@@ -1,4 +1,4 @@
-"""Options that several commands share, each with one help text.
+"""Options that several commands share outside of settings, each with one help text.
 
 A command takes them as annotations: ``device: options.Device = "auto"``.
 """
@@ -6,18 +6,16 @@ A command takes them as annotations: ``device: options.Device = "auto"``.
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from typing import Annotated, Any, get_args
 
 import typer
+from typer.models import OptionInfo
 
+from satseg.backend import settings as backend
+from satseg.cli.binding import as_option
 from satseg.errors import ArchitectureError, UsageError
-from satseg.settings import INPUTS, OUTPUTS
-
-_RUN = "How to run"
-_LABELS = "What labels mean"
-_SCENES = "Which scenes"
-
-METRES = "a plain number is metres"
+from satseg.labels.settings import LabelSettings
+from satseg.settings import INPUTS, OUTPUTS, OptionField, Settings, options_of
 
 Json = Annotated[
     bool,
@@ -32,39 +30,25 @@ Debug = Annotated[
     typer.Option("--debug", help="Print tracebacks and the logs of libraries on stderr.", rich_help_panel=OUTPUTS),
 ]
 
-Device = Annotated[
-    str,
-    typer.Option(
-        metavar="DEVICE",
-        help="Where the network runs: auto, cpu, cuda, cuda:1, mps. auto takes a GPU where there is one.",
-        rich_help_panel=_RUN,
-    ),
-]
-Precision = Annotated[
-    str,
-    typer.Option(
-        metavar="NAME",
-        help="What the network computes in: auto, fp32, bf16, fp16. auto takes bf16 where the device has it.",
-        rich_help_panel=_RUN,
-    ),
-]
-Threads = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N",
-        min=1,
-        help="Processor threads to use in all. Default: as many cores as this process may use.",
-        rich_help_panel=_RUN,
-    ),
-]
-Seed = Annotated[
-    int,
-    typer.Option(metavar="N", min=0, help="Number that all random choices follow from.", rich_help_panel=_RUN),
-]
-BatchSize = Annotated[
-    int,
-    typer.Option(metavar="N", min=1, help="Images that go through the network at once.", rich_help_panel=_RUN),
-]
+
+def _shared(name: str, annotation: Any) -> OptionInfo:
+    """Return the option for an annotation that settings classes share."""
+    type_, declared = get_args(annotation)[:2]
+    return as_option(OptionField(name, (), declared, type_, None))
+
+
+def _of(settings: type[Settings], name: str) -> OptionInfo:
+    """Return one option of a settings class."""
+    return next(as_option(option) for option in options_of(settings) if option.name == name)
+
+
+Arch = Annotated[str, _shared("arch", backend.Arch)]
+CustomArch = Annotated[str | None, _shared("arch", backend.CustomArch)]
+Device = Annotated[str, _shared("device", backend.Device)]
+Precision = Annotated[str, _shared("precision", backend.Precision)]
+Threads = Annotated[int | None, _shared("threads", backend.Threads)]
+ClassField = Annotated[str | None, _of(LabelSettings, "class_field")]
+Where = Annotated[str | None, _of(LabelSettings, "where")]
 
 
 def _two_places(pairs: tuple[str, str] | None) -> tuple[str, str] | None:
@@ -84,7 +68,7 @@ Pairs = Annotated[
         metavar="SCENES LABELS",
         help="Scenes and the labels of each: two folders whose files are named alike, or two patterns in quotes, "
         "'S1/{stem}_S1.tif' 'labels/{stem}_mask.tif', where * is any text.",
-        rich_help_panel=_SCENES,
+        rich_help_panel=INPUTS,
         callback=_two_places,
     ),
 ]
@@ -95,65 +79,9 @@ SceneList = Annotated[
         metavar="FILE",
         help="The same from a CSV or Parquet file: columns scene and labels (paths relative to the file's folder), and "
         "if you like split (train, val, test) and weight. A scene may have several rows; later labels lie on top.",
-        rich_help_panel=_SCENES,
+        rich_help_panel=INPUTS,
     ),
 ]
-
-ClassField = Annotated[
-    str | None,
-    typer.Option(
-        metavar="FIELD",
-        help="Attribute of the vector labels that names the class. Without it all labels are of one class.",
-        rich_help_panel=_LABELS,
-    ),
-]
-ClassMap = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="MAP",
-        help="Class by value or colour: residential=building,1=water or #ff0000=road,Winter*=crop. * is any text, "
-        "alone any other value; the class ignore is neither taught, scored nor traced. Values and classes with a comma "
-        "stand in double quotes. Or a CSV file with the columns value, class and, if you like, colour. Given again, it "
-        "adds.",
-        rich_help_panel=_LABELS,
-    ),
-]
-Unlabelled = Annotated[
-    list[int] | None,
-    typer.Option(
-        metavar="VALUE",
-        help="Value of a class raster that means that nobody looked there; may be given again.",
-        rich_help_panel=_LABELS,
-    ),
-]
-LabelledArea = Annotated[
-    str | None,
-    typer.Option(
-        metavar="FILE",
-        help="Polygons outside of which nothing is known; without them all that is not labelled is background.",
-        rich_help_panel=_LABELS,
-    ),
-]
-Outside = Annotated[
-    str | None,
-    typer.Option(
-        metavar="WHAT",
-        help="What lies outside of all polygons: background, or ignore where they are all that is known.",
-        show_default="background",
-        rich_help_panel=_LABELS,
-    ),
-]
-Where = Annotated[
-    str | None,
-    typer.Option(metavar="SQL", help="Condition that features must meet.", rich_help_panel=_LABELS),
-]
-
-
-def _architectures(incomplete: str) -> list[tuple[str, str]]:
-    from satseg.backend import list_architectures
-
-    found = [(entry.name, str(entry.year)) for entry in list_architectures()]
-    return [(name, year) for name, year in found if name.startswith(incomplete)]
 
 
 def known_network(arch: str) -> str:
@@ -172,15 +100,6 @@ def _all_known(archs: list[str]) -> list[str]:
     return [arch if arch == "all" else known_network(arch) for arch in archs]
 
 
-Arch = Annotated[
-    str,
-    typer.Option(
-        metavar="NAME",
-        help="Network: one that `satseg models` lists, or path/to/file.py:function, which runs that file.",
-        callback=known_network,
-        autocompletion=_architectures,
-    ),
-]
 Archs = Annotated[
     list[str],
     typer.Option(
@@ -188,15 +107,6 @@ Archs = Annotated[
         metavar="NAME",
         help="Network, as `satseg train` takes it; may be given more than once. all takes every one.",
         callback=_all_known,
-        autocompletion=_architectures,
-    ),
-]
-OwnArch = Annotated[
-    str | None,
-    typer.Option(
-        "--arch",
-        metavar="FILE:FUNCTION",
-        help="File and function of a custom network, for checkpoints that were trained with one. This runs the file.",
-        rich_help_panel=INPUTS,
+        autocompletion=backend.architectures,
     ),
 ]

@@ -47,7 +47,7 @@ def predict(
         ),
     ] = None,
     settings: PredictionSettings,
-    arch: options.OwnArch = None,
+    arch: options.CustomArch = None,
     stack: Annotated[
         list[str] | None,
         typer.Option(

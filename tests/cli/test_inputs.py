@@ -19,7 +19,7 @@ def test_pixels_may_have_their_unit(text: str | int) -> None:
 
 @pytest.mark.parametrize("text", ["2.5", "2m", "px", "256 x 256", "1,024", ""])
 def test_what_is_no_whole_number_of_pixels_is_refused(text: str) -> None:
-    with pytest.raises(typer.BadParameter, match="is no whole number of pixels"):
+    with pytest.raises(typer.BadParameter, match="is not a whole number of pixels"):
         pixels(text)
 
 
@@ -31,8 +31,7 @@ def test_every_option_of_pixels_takes_the_unit(satseg: Callable, tmp_path: Path)
             words = [*required.get(name, []), option.opts[0], "64px"]
             assert pixels(command.make_context(name, words).params[option.name]) == 64
             asked += 1
-    assert asked >= 8
+    assert asked >= 6
     done = satseg("tile", tmp_path / "a.tif", "-l", tmp_path / "b.gpkg", "--size", "2.5px")
     assert done.code == 2
-    assert "--size" in done.stderr
-    assert "'2.5px' is no whole number of pixels, such as 256 or 256px." in done.stderr
+    assert "--size is '2.5px', not a whole number of pixels." in done.stderr

@@ -48,13 +48,13 @@ def test_stacks_are_scenes_beside_those_of_one_file(satseg: Callable, named: lis
 def test_a_stack_has_two_files_or_more(satseg: Callable, named: list[Any], files: str) -> None:
     done = satseg("predict", "b.tif", "--stack", files, "-m", "model", "-o", "{stem}.tif")
     assert done.code == 2
-    assert "does not name the files of a scene" in done.stderr
+    assert "does not list the files of a scene" in done.stderr
 
 
 def test_without_any_scene_it_is_wrong_usage(satseg: Callable, named: list[Any]) -> None:
     done = satseg("predict", "-m", "model", "-o", "map.tif")
     assert done.code == 2
-    assert "There is no scene to map." in done.stderr
+    assert "No scene is given." in done.stderr
 
 
 def test_a_wrong_length_is_wrong_usage_where_only_rasters_are_written(satseg: Callable, named: list[Any]) -> None:

@@ -104,7 +104,7 @@ def test_wrong_usage_is_told_apart_and_leaves_nothing(
 def test_a_stack_has_two_files_or_more(satseg: Callable[..., Outcome], folder: Path) -> None:
     done = satseg("tile", "--stack", "a.tif", "-l", "houses.gpkg")
     assert done.code == 2
-    assert "does not name the files of a scene" in done.stderr
+    assert "does not list the files of a scene" in done.stderr
 
 
 def test_a_class_map_comes_from_files_and_options_together(folder: Path, satseg: Callable[..., Outcome]) -> None:

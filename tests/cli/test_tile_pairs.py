@@ -109,7 +109,7 @@ def test_a_list_of_all_of_it_is_one_command(satseg: _Satseg) -> None:
     ("words", "told"),
     [
         (("--pairs", "list.csv", "-o", "x"), "A list goes with --scene-list list.csv"),
-        (("--pairs", "a", "b", "--scene-list", "list.csv"), "both say which labels belong to which scene"),
+        (("--pairs", "a", "b", "--scene-list", "list.csv"), "--pairs and --scene-list exclude each other"),
         (("--pairs", "a", "b", "--pairs", "c", "d"), "--pairs is given 2 times"),
         (("a.tif", "--split", "validation"), "neither three numbers nor one of train, val, test"),
         (("--scene-list", "list.csv"), "The table of scenes list.csv cannot be read: it does not exist"),
