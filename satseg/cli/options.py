@@ -51,13 +51,15 @@ ClassField = Annotated[str | None, _of(LabelSettings, "class_field")]
 Where = Annotated[str | None, _of(LabelSettings, "where")]
 
 
-def _two_places(pairs: tuple[str, str] | None) -> tuple[str, str] | None:
-    """Refuse an option in the place of the labels before what follows is taken for scenes."""
-    if pairs is not None and pairs[1].startswith("-") and not os.path.exists(pairs[1]):
-        is_list = pairs[0].lower().endswith((".csv", ".parquet"))
+def _check_pairs(pairs: tuple[str, str] | None) -> tuple[str, str] | None:
+    """Refuse a table, and an option in the place of the labels, before what follows is taken for scenes."""
+    is_option = pairs is not None and pairs[1].startswith("-") and not os.path.exists(pairs[1])
+    is_table = pairs is not None and pairs[0].lower().endswith((".csv", ".parquet")) and "{" not in pairs[0]
+    if pairs is not None and (is_option or is_table):
+        found = f"; {pairs[1]} follows {pairs[0]}" if is_option else f"; {pairs[0]} is a table"
         raise UsageError(
-            f"--pairs takes two values, scenes and labels; after {pairs[0]} comes {pairs[1]}.",
-            hint=f"A list goes with --scene-list {pairs[0]}" if is_list else "For example: --pairs images masks",
+            f"--pairs takes two values, scenes and labels{found}.",
+            hint=f"Pass a table by --scene-list {pairs[0]}" if is_table else "For example: --pairs images masks",
         )
     return pairs
 
@@ -66,10 +68,10 @@ Pairs = Annotated[
     tuple[str, str] | None,
     typer.Option(
         metavar="SCENES LABELS",
-        help="Scenes and the labels of each: two folders whose files are named alike, or two patterns in quotes, "
+        help="Scenes, each with its own labels: two folders whose files have the same names, or two quoted patterns, "
         "'S1/{stem}_S1.tif' 'labels/{stem}_mask.tif', where * is any text.",
         rich_help_panel=INPUTS,
-        callback=_two_places,
+        callback=_check_pairs,
     ),
 ]
 SceneList = Annotated[
@@ -77,8 +79,9 @@ SceneList = Annotated[
     typer.Option(
         "--scene-list",
         metavar="FILE",
-        help="The same from a CSV or Parquet file: columns scene and labels (paths relative to the file's folder), and "
-        "if you like split (train, val, test) and weight. A scene may have several rows; later labels lie on top.",
+        help="Scenes, each with its own labels, from a CSV or Parquet file with the columns scene and labels and, "
+        "optionally, split (train, val, test) and weight. Paths are relative to its folder. A scene may have several "
+        "rows; labels of later rows are drawn on top.",
         rich_help_panel=INPUTS,
     ),
 ]

@@ -108,7 +108,7 @@ def test_a_list_of_all_of_it_is_one_command(satseg: _Satseg) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("--pairs", "list.csv", "-o", "x"), "A list goes with --scene-list list.csv"),
+        (("--pairs", "list.csv", "-o", "x"), "Pass a table by --scene-list list.csv"),
         (("--pairs", "a", "b", "--scene-list", "list.csv"), "--pairs and --scene-list exclude each other"),
         (("--pairs", "a", "b", "--pairs", "c", "d"), "--pairs is given 2 times"),
         (("a.tif", "--split", "validation"), "neither three numbers nor one of train, val, test"),
