@@ -44,11 +44,6 @@ def read_class_map(given: ClassMapSource | None) -> ClassMap | None:
     return ClassMap.of_pairs((pair for part in parts for pair in part.names.items()), colours)
 
 
-def read_again(given: ClassMapSource | None) -> ClassMapSource | None:
-    """Return a source that can be read more than once, even for a generator."""
-    return tuple(given) if given is not None and not isinstance(given, str | Path | ClassMap | Mapping) else given
-
-
 def class_map_files(given: ClassMapSource | None) -> list[str]:
     """Return the files from which a class map is read."""
     if not given or isinstance(given, ClassMap | Mapping):
