@@ -12,10 +12,10 @@ from satseg.arguments import is_whole
 from satseg.backend.catalogue import Architecture, Entry, read_catalogue
 from satseg.backend.custom import (
     Builder,
-    build_own,
-    failure_in_own_file,
+    build_custom,
+    custom_code_errors,
+    custom_code_failure,
     is_custom_file,
-    own_failures_told,
     recorded_name,
     run_custom_file,
 )
@@ -29,12 +29,12 @@ __all__ = [
     "Architecture",
     "Builder",
     "create_model",
-    "failure_in_own_file",
+    "custom_code_errors",
+    "custom_code_failure",
     "find_architecture",
     "is_custom_file",
     "lasting_options",
     "list_architectures",
-    "own_failures_told",
     "recorded_name",
     "run_custom_file",
 ]
@@ -84,7 +84,7 @@ def create_model(arch: str | Builder, *, in_channels: int, num_classes: int, **o
             raise ArchitectureError(f"A network needs {name} of 1 or more, not {value!r}.")
     _check_options(builder, options)
     if not isinstance(arch, str):
-        return build_own(builder, in_channels=in_channels, num_classes=num_classes, options=options)
+        return build_custom(builder, in_channels=in_channels, num_classes=num_classes, options=options)
     _check_types(builder, options)
     try:
         model: nn.Module = builder(in_channels=in_channels, num_classes=num_classes, **options)

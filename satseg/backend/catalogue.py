@@ -1,4 +1,4 @@
-"""What the files of ``backend/models`` say of their networks, read from their source without running it.
+"""Catalogue of the networks in ``backend/models``, read from the docstrings in their source without running it.
 
 Every public function of such a file is a network, and its docstring starts like this, each entry on one line:
 
@@ -12,9 +12,9 @@ Every public function of such a file is a network, and its docstring starts like
     Output stride: 8
     Use: a first try, on processors too: best of five compared
 
-Parameters are learnable ones with 3 input channels and 19 classes, without what serves training alone;
-multiply-adds are those of an image of 512 x 512 px. The tests build each network and compare. What a network is
-used for is said by what was measured (``docs/results.json``), or follows from its numbers and its design.
+Parameters are counted with 3 input channels and 19 classes, without parts that only training needs; multiply-adds are
+those of an image of 512 x 512 px. The tests build each network and compare. The entry Use follows from measurements
+(``docs/results.json``), or from these numbers and the design.
 """
 
 from __future__ import annotations
@@ -47,17 +47,16 @@ class Architecture(Result):
     """A network that can be built.
 
     Args:
-        name: What ``--arch`` and ``create_model`` take.
-        title: The network as its paper spells it.
+        name: Name for ``arch`` and ``create_model``.
+        title: Name of the network in its paper.
         year: Year of publication.
         paper: Authors, title and venue or arXiv number.
         encoder: Default encoder as timm names it, or ``own`` where the paper brings its own.
-        parameters: Learnable parameters with 3 input channels and 19 classes, without heads that serve
-            training alone.
+        parameters: Learnable parameters with 3 input channels and 19 classes, without heads that only training needs.
         multiply_adds: Of an image of 512 x 512 px with 3 input channels and 19 classes, to a tenth of 10^9.
         output_stride: Input pixels per pixel of the coarsest spatial features (pyramids of poolings aside).
-        summary: What is special about it, in one line.
-        use: When to take it, in one line.
+        summary: Main idea of the network, in one line.
+        use: When to use it, in one line.
     """
 
     name: str
@@ -85,7 +84,7 @@ def read_catalogue() -> dict[str, Entry]:
     """Read every network of ``backend/models``, sorted by name.
 
     Raises:
-        ArchitectureError: A file is no Python, a docstring lacks its head, or a name stands twice.
+        ArchitectureError: A file is not valid Python, a docstring lacks its head, or a name is defined twice.
     """
     entries: dict[str, Entry] = {}
     for path in sorted((Path(__file__).parent / "models").glob("[a-z]*.py")):
@@ -100,7 +99,7 @@ def read_source(path: Path) -> Iterator[Architecture]:
     """Yield the networks of one file.
 
     Raises:
-        ArchitectureError: The file is no Python, or the docstring of a public function lacks its head.
+        ArchitectureError: The file is not valid Python, or the docstring of a public function lacks its head.
     """
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -116,8 +115,8 @@ def _parse_head(name: str, docstring: str, path: Path) -> Architecture:
     if head is None:
         raise ArchitectureError(
             f"The docstring of {name} in {path} does not start with the head of a network.",
-            hint="satseg/backend/catalogue.py shows its lines: Build, Paper, Year, Encoder, Parameters, "
-            "Multiply-adds, Output stride, Use.",
+            hint="Its lines are Build, Paper, Year, Encoder, Parameters, Multiply-adds, Output stride and Use; see "
+            "satseg/backend/catalogue.py.",
         )
     return Architecture(
         name=name,

@@ -1,7 +1,7 @@
-"""Networks from a file of the user: ``path/to/file.py:function``.
+"""Custom architectures from a file of the user: ``path/to/file.py:function``.
 
-Such a file is code. It runs when the user names it, and only then: a checkpoint records the name of the file, but
-nothing here is called with what a checkpoint says.
+Such a file is code. It runs only if the user names it: a checkpoint records the name of the file, but no function of
+this module is called with a name from a checkpoint.
 """
 
 from __future__ import annotations
@@ -28,31 +28,31 @@ if TYPE_CHECKING:
 Builder = Callable[..., "nn.Module"]
 """Builds a network from ``in_channels``, ``num_classes`` and its own options, all by keyword."""
 
-_ODD, _EVEN = 33, 64  # pixels; the odd number finds out networks which only take multiples of their stride
-_HINT = "--debug shows all of it."
+_ODD, _EVEN = 33, 64  # pixels; the odd number detects networks that only accept multiples of their stride
+_HINT = "`debug=True` shows the traceback."
 _MODULE = "satseg_own_"  # and the file's name: what such a file is called among the modules
 
 
 def is_custom_file(arch: str) -> bool:
-    """Tell whether ``arch`` means a function in a file, and not a network of the catalogue."""
+    """Return whether ``arch`` is a function in a file, and not a network of the catalogue."""
     return arch.endswith(".py") or file_and_name(arch)[0].endswith(".py")
 
 
 def recorded_name(arch: str) -> str:
-    """Return what checkpoints and runs call a network: without the folders, for one from a file."""
+    """Return the name of a network in checkpoints and runs: without folders, if it is from a file."""
     return re.split(r"[/\\]", arch)[-1] if is_custom_file(arch) else arch
 
 
 def run_custom_file(arch: str) -> Builder:
     """Run a file and return the function in it that builds a network.
 
-    What the file prints goes to stderr: stdout is for results.
+    Output of the file goes to stderr, because stdout is for results.
 
     Args:
-        arch: ``path/to/file.py:function``, as the user named it; never what a file says.
+        arch: ``path/to/file.py:function``, as the user named it; never a name from a checkpoint.
 
     Raises:
-        ArchitectureError: There is no such file or function, or the file fails.
+        ArchitectureError: The file or the function does not exist, or the file fails.
     """
     path, function = _split(arch)
     module = _run(path)
@@ -64,18 +64,17 @@ def run_custom_file(arch: str) -> Builder:
     return builder
 
 
-def build_own(builder: Builder, *, in_channels: int, num_classes: int, options: Mapping[str, Any]) -> nn.Module:
-    """Build a network with a function of the user, and try it on small images: what breaks the contract is refused.
+def build_custom(builder: Builder, *, in_channels: int, num_classes: int, options: Mapping[str, Any]) -> nn.Module:
+    """Build a network with a function of the user, and check the model contract on small images.
 
     Args:
-        builder: The function; options that it takes were checked.
+        builder: The function; the names of its options are checked already.
         in_channels: Bands of the input.
         num_classes: Classes of the output.
-        options: Its own options.
+        options: Options of the function.
 
     Raises:
-        ArchitectureError: The function takes other arguments or fails; or what it returns is no module of torch, fails
-            on an image, or does not return one tensor of finite logits at the size of the images, the same each time.
+        ArchitectureError: The function takes other arguments or fails; or the network breaks the model contract.
     """
     given = {"in_channels": in_channels, "num_classes": num_classes, **options}
     name = getattr(builder, "__name__", type(builder).__name__)
@@ -87,7 +86,7 @@ def build_own(builder: Builder, *, in_channels: int, num_classes: int, options: 
             hint=f"It takes them by keyword: def {name}(*, in_channels, num_classes), others with defaults.",
         ) from error
     except ValueError:
-        pass  # written in C: calling it tells
+        pass  # written in C: the call will show
     with _told(f"The function {name} fails"), redirect_stdout(sys.stderr):
         model = builder(**given)
     check_contract(model, in_channels=in_channels, num_classes=num_classes)
@@ -95,11 +94,11 @@ def build_own(builder: Builder, *, in_channels: int, num_classes: int, options: 
 
 
 def check_contract(model: Any, *, in_channels: int, num_classes: int) -> None:
-    """Run a network on small images, and refuse it where it breaks the model contract.
+    """Check the model contract by running a network on small images.
 
     Raises:
-        ArchitectureError: It is no module of torch, it fails, or it does not return one tensor of finite logits at the
-            size of the images, and the same ones each time.
+        ArchitectureError: The network is not a module of torch, it fails, or it does not return one tensor of finite
+            logits at the size of the images, reproducibly.
     """
     import torch
 
@@ -128,8 +127,8 @@ def check_contract(model: Any, *, in_channels: int, num_classes: int) -> None:
         answers.append(logits)
     if not answers[0].is_meta and not torch.equal(answers[0], answers[1]):
         raise ArchitectureError(
-            f"The network {name} returns other logits each time it is given the same image, in eval mode too.",
-            hint="Dropout as a function needs training=self.training.",
+            f"The network {name} returns different logits for the same image in eval mode.",
+            hint="Functional dropout needs training=self.training.",
         )
     model.train()
 
@@ -137,7 +136,7 @@ def check_contract(model: Any, *, in_channels: int, num_classes: int) -> None:
 def _split(arch: str) -> tuple[Path, str]:
     path, function = file_and_name(arch)
     if not path or not function.isidentifier():
-        raise ArchitectureError(f"{arch} names no function.", hint="Name it behind a colon: path/to/file.py:function")
+        raise ArchitectureError(f"{arch} names no function.", hint="Name it after a colon: path/to/file.py:function")
     if not Path(path).is_file():
         raise ArchitectureError(f"The file {path} does not exist.")
     return Path(path), function
@@ -149,8 +148,8 @@ def _run(path: Path) -> ModuleType:
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up
-    vars(module)["print"] = _print_aside  # of forward() too, while a map goes to stdout
+    sys.modules[name] = module  # dataclasses look up their module
+    vars(module)["print"] = _print_aside  # also in forward(), while a map goes to stdout
     try:
         with _told(f"{path} cannot be run"), redirect_stdout(sys.stderr):
             spec.loader.exec_module(module)
@@ -166,7 +165,7 @@ def _print_aside(*values: object, file: Any = None, **options: Any) -> None:
 
 @contextmanager
 def _told(what: str) -> Iterator[None]:
-    """Say what of the user's code failed, and in which line, whatever it raised; sys.exit() is no way out either."""
+    """Raise an error with the line of the user's code for any exception in it, including sys.exit()."""
     try:
         yield
     except (Exception, SystemExit) as error:
@@ -175,31 +174,31 @@ def _told(what: str) -> Iterator[None]:
         raise ArchitectureError(f"{what}: {_named(error)}.", hint=_HINT) from error
 
 
-def failure_in_own_file(error: BaseException) -> str | None:
-    """Return a sentence on what a network from a file of the user raised at work; None for any other exception."""
+def custom_code_failure(error: BaseException) -> str | None:
+    """Return a message for an exception in a custom architecture; None for any other exception."""
     if isinstance(error, SatsegError | SyntaxError) or not _place(error):
         return None
-    return f"The network fails at work: {_named(error)}."
+    return f"The custom architecture failed: {_named(error)}."
 
 
 @contextmanager
-def own_failures_told() -> Iterator[None]:
-    """Raise what a network from a file of the user raises as an error of ours; all else passes.
+def custom_code_errors() -> Iterator[None]:
+    """Turn exceptions in a custom architecture into errors of satseg; other exceptions pass.
 
     Raises:
-        ArchitectureError: Code of such a file failed, or ended the program.
+        ArchitectureError: The custom architecture failed, or ended the program.
     """
     try:
         yield
     except (Exception, SystemExit) as error:
-        told = failure_in_own_file(error)
+        told = custom_code_failure(error)
         if told is None:
             raise
         raise ArchitectureError(told, hint=_HINT) from error
 
 
 def _named(error: BaseException) -> str:
-    """Return what happened, and in which line of the user's file."""
+    """Return the exception, and the line of the user's file."""
     if isinstance(error, SystemExit):
         return f"it ends the program (sys.exit){_place(error)}"
     text = error.msg if isinstance(error, SyntaxError) else one_line(error)

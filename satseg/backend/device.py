@@ -1,4 +1,4 @@
-"""What this process may compute with: processor cores, device and precision. torch is imported when it is needed."""
+"""Processor cores, device and precision that this process can use. torch is imported when it is needed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ctypes
 import math
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,17 +28,17 @@ _BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16", "svebf16", "sve_bf16
 
 
 def available_cores() -> int:
-    """Count the processor cores that this process may use, at least 1: its affinity, cut by a cgroup's quota."""
+    """Count the processor cores that this process may use, at least 1: its affinity, limited by cgroup quotas."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, math.ceil(min(affinity, cgroup_quota())))
 
 
 def cgroup_quota(proc: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> float:
-    """Return the cores that the cgroups of this process grant (v1 or v2, own group and its parents); inf if unlimited.
+    """Return the cores that cgroups allow (v1 or v2, the group of this process and its parents); inf if unlimited.
 
     Args:
-        proc: The kernel's list of the groups this process is in.
-        root: Where the group file systems are mounted.
+        proc: List of the groups of this process.
+        root: Mount point of the group file systems.
     """
     try:
         lines = proc.read_text().splitlines()
@@ -55,7 +55,7 @@ def cgroup_quota(proc: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys
 
 
 def _quota(folder: Path) -> float:
-    """Return the cores that one group grants, inf if it sets no limit."""
+    """Return the cores that one group allows, inf if it has no limit."""
     try:
         if (folder / "cpu.max").is_file():
             quota, period = (folder / "cpu.max").read_text().split()
@@ -79,6 +79,17 @@ def torch_threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def autocast(device: torch.device | str, precision: str) -> AbstractContextManager[None]:
+    """Return the context in which a network computes in a precision, as Lightning Fabric spells it.
+
+    Casts are not cached: each weight is used once per pass, and threads would clear the cache of one another.
+    """
+    import torch
+
+    dtype = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(precision)
+    return nullcontext() if dtype is None else torch.autocast(torch.device(device).type, dtype, cache_enabled=False)
 
 
 def reuse_freed_memory() -> bool:
@@ -123,13 +134,13 @@ def release_freed_memory() -> None:
 
 
 def select_device(name: str = "auto") -> torch.device:
-    """Return the device that a name stands for.
+    """Return a device by its name.
 
     Args:
-        name: ``auto`` (a CUDA GPU, else Apple's, else the processor), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        name: ``auto`` (a CUDA GPU, else an Apple GPU, else the CPU), ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
 
     Raises:
-        UsageError: There is no such device, or torch cannot use it here.
+        UsageError: The device does not exist, or torch cannot use it.
     """
     import torch
 
@@ -138,46 +149,46 @@ def select_device(name: str = "auto") -> torch.device:
         return torch.device("cuda" if cuda else "mps" if mps else "cpu")
     kind, _, index = name.partition(":")
     if kind not in ("cpu", "cuda", "mps") or (index and not (kind == "cuda" and index.isdecimal())):
-        raise UsageError(f"There is no device named {name!r}.", hint="Devices are auto, cpu, cuda, cuda:1 and mps.")
+        raise UsageError(f"`device={name!r}` is unknown.", hint="Devices are auto, cpu, cuda, cuda:1 and mps.")
     if (kind == "cuda" and not cuda) or (kind == "mps" and not mps):
-        raise UsageError(f"The device {name} cannot be used: torch finds none here.", hint="Use --device cpu.")
+        raise UsageError(f"The device {name} is not available to torch.", hint="Set `device='cpu'`.")
     if index and int(index) >= torch.cuda.device_count():
-        raise UsageError(f"The device {name} does not exist: torch finds {torch.cuda.device_count()} here.")
+        raise UsageError(f"The device {name} does not exist: torch finds {torch.cuda.device_count()} GPUs.")
     return torch.device(name)
 
 
 def select_precision(name: str, device: torch.device) -> str:
-    """Return the precision for a name, as Lightning Fabric spells it.
+    """Return a precision as Lightning Fabric spells it.
 
     Args:
-        name: ``auto`` (bf16 where the device multiplies it natively, else fp32), ``fp32``, ``bf16`` or ``fp16``;
-            Fabric's own ``32-true``, ``bf16-mixed`` and ``16-mixed`` pass.
-        device: Where the network will run.
+        name: ``auto`` (bf16 if the device supports it natively, else fp32), ``fp32``, ``bf16`` or ``fp16``; Fabric's
+            own ``32-true``, ``bf16-mixed`` and ``16-mixed`` are returned unchanged.
+        device: Device of the network.
 
     Raises:
-        UsageError: There is no such precision, or it does not work on this device.
+        UsageError: The precision is unknown, or does not work on this device.
     """
     if name == "auto":
         return "bf16-mixed" if has_native_bf16(device) else "32-true"
     if name not in _PRECISIONS:
-        raise UsageError(f"There is no precision named {name!r}.", hint="Precisions are auto, fp32, bf16 and fp16.")
+        raise UsageError(f"`precision={name!r}` is unknown.", hint="Precisions are auto, fp32, bf16 and fp16.")
     if _PRECISIONS[name] == "16-mixed" and device.type == "cpu":
-        raise UsageError("Precision fp16 does not work on a processor.", hint="Use --precision auto, bf16 or fp32.")
+        raise UsageError("`precision='fp16'` does not work on a CPU.", hint="Use 'auto', 'bf16' or 'fp32'.")
     return _PRECISIONS[name]
 
 
 def has_native_bf16(device: torch.device) -> bool:
-    """Tell whether a device multiplies bfloat16 in hardware; emulated, it is slower than float32."""
+    """Return whether a device multiplies bfloat16 in hardware; emulated, it is slower than float32."""
     import torch
 
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0) or torch.version.hip is not None
-    # Without oneDNN (macOS) torch's bfloat16 convolutions on a processor are slow, whatever it can do.
+    # Without oneDNN (macOS), bfloat16 convolutions on a CPU are slow even if it has the instructions.
     return device.type == "cpu" and torch.backends.mkldnn.is_available() and bool(cpu_flags() & _BF16_FLAGS)
 
 
 def cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
-    """Return what the processor can do, by torch (2.10 and newer) or else by the Linux kernel; empty if unknown."""
+    """Return the CPU features, from torch (2.10 and newer) or the Linux kernel; empty if unknown."""
     import torch
 
     if hasattr(torch.cpu, "get_capabilities"):

@@ -1,4 +1,4 @@
-"""Notice a network whose output is not finite, before NaN is taken for a class."""
+"""Detect network outputs that are not finite, before NaN is interpreted as a class."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from satseg.errors import NetworkError
 
 
 def first_not_finite(scores: Tensor, valid: np.ndarray | None) -> tuple[int, int, int] | None:
-    """Return the first valid pixel of which a network says something that is not finite.
+    """Return the first valid pixel whose scores are not finite.
 
     Args:
-        scores: (N, K, H, W) logits or probabilities; those of a network are NaN in the first class where they are so
-            in any.
-        valid: (N, H, W) bool; None where all pixels are.
+        scores: (N, K, H, W) logits or probabilities.
+        valid: (N, H, W) bool; None if all pixels are valid.
 
     Returns:
-        Number of the image, row and column; None where all is well.
+        Number of the image, row and column; None if all scores are finite.
     """
     bad = ~scores.isfinite().all(dim=1)
     if valid is not None:
@@ -30,9 +29,9 @@ def first_not_finite(scores: Tensor, valid: np.ndarray | None) -> tuple[int, int
 
 
 def not_finite(place: str) -> NetworkError:
-    """Return the error that says so."""
+    """Return the error for an output that is not finite at a place."""
     return NetworkError(
-        f"The network's output is not a finite number at {place}.",
-        hint="With --precision fp16, large values overflow: take bf16 or fp32. Else the weights of the checkpoint are "
-        "broken: take another one, or train anew with a lower --lr.",
+        f"The output of the network is not finite at {place}.",
+        hint="Large values overflow with `precision='fp16'`: use 'bf16' or 'fp32' instead. Otherwise the weights of "
+        "the checkpoint are broken: use another one, or train again with a lower learning rate.",
     )

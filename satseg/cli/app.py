@@ -21,7 +21,7 @@ import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from satseg import __version__
-from satseg.backend import own_failures_told
+from satseg.backend import custom_code_errors
 from satseg.cli import benchmark, demo, evaluate, info, models, options, predict, streams, tile, train, vectorize
 from satseg.cli.console import ConsoleOutput, TalkHandler
 from satseg.cli.failures import SEE_WHERE
@@ -151,7 +151,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
 def run(args: Sequence[str], talk: ConsoleOutput) -> int:
     """Run one command line, say on stderr what went wrong, and return the exit code."""
     try:
-        with own_failures_told():
+        with custom_code_errors():
             code = app(list(args), prog_name="satseg", obj=talk, standalone_mode=False)
         sys.stdout.flush()
     except typer.TyperException as error:

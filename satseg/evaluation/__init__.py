@@ -1,1 +1,1 @@
-"""Evaluation: confusion matrices, streamed over tiles and rasters, and the scores that follow from them."""
+"""Evaluation: counts of pixels, boundaries and objects, streamed over tiles and rasters, and the scores from them."""

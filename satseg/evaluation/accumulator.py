@@ -1,4 +1,4 @@
-"""Gather what is counted place by place - tiles, or blocks of scenes - into one report."""
+"""Accumulate counts of tiles, or blocks of scenes, into a report."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from satseg.evaluation.tally import class_scores, mean_scores, pixel_tally, shar
 from satseg.records import EvaluationReport, PlaceScore
 
 FEW_UNITS = 8
-"""Blocks below which confidence intervals come with a warning."""
+"""Confidence intervals from fewer units than this come with a warning."""
 
 log = logging.getLogger("satseg")
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where something was counted.
+    """A tile, or a block of a scene.
 
     Args:
-        name: Tile, or scene with the block's first row and column.
+        name: Name of the tile, or scene with first row and column of the block.
         row: First row in its scene.
         col: First column in its scene.
-        height: Rows.
-        width: Columns.
-        unit: What the bootstrap draws as a whole: places of one unit are drawn together.
+        height: Number of rows.
+        width: Number of columns.
+        unit: Bootstrap unit; places of one unit are resampled together.
     """
 
     name: str
@@ -46,10 +46,10 @@ class ScoreAccumulator:
     """Totals, resampled totals and the worst places.
 
     Args:
-        num_classes: Classes K.
-        replicates: Resampled totals for confidence intervals; 0 for none.
-        seed: Number that the resampling follows from.
-        worst: How many of the worst places to name.
+        num_classes: Number of classes K.
+        replicates: Bootstrap replicates for confidence intervals; 0 for none.
+        seed: Seed of the resampling.
+        worst: Number of worst places to report.
     """
 
     def __init__(self, num_classes: int, *, replicates: int = 0, seed: int = 0, worst: int = 0) -> None:
@@ -72,15 +72,18 @@ class ScoreAccumulator:
         unlabelled: int = 0,
         loss: float = math.nan,
     ) -> PlaceScore:
-        """Count a finished place.
+        """Add the counts of a place.
 
         Args:
-            place: Where it is.
+            place: The place.
             counts: (K, K) int64 pixels, row: label, column: prediction.
-            tally: (K, C) counts of boundaries and objects; its columns of pixels are empty.
-            left_out: (K,) labelled pixels for which the map has no class; they are missed.
-            unlabelled: Pixels of the map of which no label says anything.
-            loss: Mean cross-entropy of the network there.
+            tally: (K, C) counts of boundaries and objects; its columns of pixels are zero.
+            left_out: (K,) labelled pixels for which the map has no class; they count as missed.
+            unlabelled: Pixels of the map without a label.
+            loss: Mean cross-entropy of the network.
+
+        Returns:
+            The scores of the place.
         """
         tally = tally + pixel_tally(counts, left_out)
         share_bf(tally)
@@ -98,17 +101,17 @@ class ScoreAccumulator:
         return score
 
     def add_objects(self, unit: tuple[int, ...], tally: np.ndarray) -> None:
-        """Count objects that began in a unit, whose place may be finished already."""
+        """Add counts of objects that begin in a unit; its places may have been added before."""
         self.tally += tally
         if self._bootstrap is not None:
             self._bootstrap.add(unit, tally)
 
     def report(self, names: Sequence[str], settings: Mapping[str, str | float] | None = None) -> EvaluationReport:
-        """Return the scores of all that was counted.
+        """Return the scores of all counts.
 
         Args:
             names: K class names.
-            settings: How was measured.
+            settings: Settings that the report shows.
         """
         intervals, settings = NO_INTERVALS, dict(settings or {})
         if self._bootstrap is not None:
@@ -116,7 +119,7 @@ class ScoreAccumulator:
             settings["units"] = len(self._units)
             if 1 < len(self._units) < FEW_UNITS:
                 log.warning(
-                    "The confidence intervals rest on %d blocks only; they may be too narrow.", len(self._units)
+                    "The confidence intervals are based on only %d blocks and may be too narrow.", len(self._units)
                 )
         worst = [score for *_, score in sorted(self._worst, reverse=True)]
         return report(
@@ -133,7 +136,7 @@ class ScoreAccumulator:
 def score_place(
     place: Place, counts: np.ndarray, *, left_out: np.ndarray | int = 0, loss: float = math.nan
 ) -> PlaceScore:
-    """Return the scores of a place from its (K, K) pixel counts and the (K,) pixels that its map leaves out."""
+    """Return the scores of a place from (K, K) pixel counts and (K,) labelled pixels without a class in the map."""
     tally = pixel_tally(counts, left_out)
     overall = mean_scores(tally)
     return PlaceScore(

@@ -1,6 +1,6 @@
-"""Part a scene that streams by into blocks, and count each with the ground around it.
+"""Divide a streamed scene into blocks with a halo.
 
-Blocks are to a scene what tiles are to a tile set: the places whose scores are averaged, resampled and listed.
+Blocks of a scene correspond to tiles of a tile set: their scores are averaged, resampled and listed.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_BAND_ROWS = 128
+_MAX_ROWS = 128
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,7 +18,7 @@ class Strip:
     """Labels and map on full rows of a scene.
 
     Args:
-        top: Row of the scene where it begins.
+        top: First row in the scene.
         labels: (H, W) uint8 class ids, 255 = ignore.
         classes: (H, W) uint8 class ids of the map, 255 = nodata.
     """
@@ -29,14 +29,14 @@ class Strip:
 
 
 @dataclass(frozen=True, eq=False)
-class Band:
-    """Some rows of one row of blocks, with a halo above and below as far as the scene reaches.
+class HaloStrip:
+    """Full rows within one row of blocks, with a halo above and below that is clipped to the scene.
 
     Args:
-        top: Row of the scene where the core begins.
-        core: Rows of the arrays that are no halo.
-        labels: (H, W) uint8, halo included.
-        classes: (H, W) uint8, halo included.
+        top: First row of the core in the scene.
+        core: Rows of the arrays without the halo.
+        labels: (H, W) uint8, including the halo.
+        classes: (H, W) uint8, including the halo.
     """
 
     top: int
@@ -45,14 +45,14 @@ class Band:
     classes: np.ndarray
 
 
-def bands(strips: Iterable[Strip], height: int, *, block: int, halo: int) -> Iterator[Band]:
-    """Cut strips of any heights into bands that end where blocks end, and carry their halo.
+def halo_strips(strips: Iterable[Strip], height: int, *, block: int, halo: int) -> Iterator[HaloStrip]:
+    """Cut strips of any height into strips that end where blocks end, with a halo.
 
     Args:
-        strips: All rows of the scene, in order from the top.
+        strips: All rows of the scene, from the top.
         height: Rows of the scene.
-        block: Side of a block; a band is a part of one row of blocks, so that few rows are held.
-        halo: Rows above and below.
+        block: Side of a block; a strip is a part of one row of blocks, so that few rows are in memory.
+        halo: Rows of the halo above and below.
     """
     held: list[np.ndarray] = []  # (2, rows, W): labels and map
     first = end = 0
@@ -67,19 +67,19 @@ def bands(strips: Iterable[Strip], height: int, *, block: int, halo: int) -> Ite
             held = [np.concatenate(held, axis=1)[:, max(top - halo, 0) - first :]]
             first = max(top - halo, 0)
             labels, classes = held[0][:, : min(bottom + halo, height) - first]
-            yield Band(top, slice(top - first, bottom - first), labels, classes)
+            yield HaloStrip(top, slice(top - first, bottom - first), labels, classes)
             top, bottom = bottom, next(edges, height)
 
 
 def _edges(height: int, block: int) -> Iterator[int]:
-    """Yield where bands begin, and where the last one ends."""
+    """Yield the first rows of all strips, and the row after the last one."""
     for top in range(0, height, block):
-        yield from range(top, min(top + block, height), _BAND_ROWS)
+        yield from range(top, min(top + block, height), _MAX_ROWS)
     yield height
 
 
 def columns(width: int, *, block: int, halo: int) -> Iterator[tuple[slice, slice]]:
-    """Yield, for each block of a row, its columns with their halo, and where in these its own columns lie."""
+    """Yield, for each block of a row, its columns with the halo, and its own columns relative to these."""
     for left in range(0, width, block):
         right = min(left + block, width)
         first = max(left - halo, 0)

@@ -1,8 +1,8 @@
-"""Confidence intervals of scores by a block bootstrap that streams.
+"""Confidence intervals of scores by a streaming block bootstrap.
 
-Neighbouring pixels are wrong together, so whole tiles or blocks are resampled, not pixels. Each replicate draws every
-unit as often as a Poisson number of mean 1 says (the limit of drawing n units out of n with replacement), which needs
-neither the number of units beforehand nor their tallies afterwards: memory is that of the replicates alone.
+Errors of neighbouring pixels are correlated, so that whole tiles or blocks are resampled, not pixels. In each
+replicate, the weight of a unit is a Poisson number of mean 1 (the limit of drawing n units out of n with replacement).
+This needs neither the number of units in advance nor their tallies afterwards: only the replicates are in memory.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class Intervals:
-    """Confidence intervals (low, high) by the name of the score; None where all of it comes from one unit.
+    """Confidence intervals (low, high) by the name of the score; None if all counts come from one unit.
 
-    One unit drawn any number of times gives the same score: that is no interval.
+    A single unit gives the same score in all replicates, which is not a confidence interval.
 
     Args:
-        overall: Of the scores over all classes.
-        classes: Of the scores of each class; empty where there are none.
+        overall: Intervals of the scores over all classes.
+        classes: Intervals of the scores of each class; empty without a bootstrap.
     """
 
     overall: Mapping[str, Interval | None] = field(default_factory=dict)
@@ -38,12 +38,12 @@ NO_INTERVALS = Intervals()
 
 
 class Bootstrap:
-    """Resample tallies as they come.
+    """Resamples tallies in a stream.
 
     Args:
-        num_classes: Classes K.
-        replicates: Resampled totals.
-        seed: Number that all draws follow from, together with the unit.
+        num_classes: Number of classes K.
+        replicates: Number of resampled totals.
+        seed: Seed of the weights, together with the unit.
     """
 
     def __init__(self, num_classes: int, *, replicates: int, seed: int = 0) -> None:
@@ -53,11 +53,11 @@ class Bootstrap:
         self._several = np.zeros(num_classes, dtype=bool)  # whether a class was counted in another one, too
 
     def add(self, unit: tuple[int, ...], tally: np.ndarray) -> None:
-        """Count a piece.
+        """Add a tally.
 
         Args:
-            unit: What is drawn as a whole: all pieces of one unit are drawn equally often, in whatever order they come.
-            tally: (K, C) counts of the piece.
+            unit: Its unit; all tallies of one unit get the same weight, in any order.
+            tally: (K, C) counts.
         """
         drawn = np.random.default_rng((self._seed, *unit)).poisson(1.0, size=len(self._totals))
         self._totals += drawn[:, None, None] * tally
@@ -67,7 +67,7 @@ class Bootstrap:
             self._several[number] = self._first[number] != unit
 
     def intervals(self) -> Intervals:
-        """Return the central 95 % of each score over the replicates; scores that most replicates lack have none."""
+        """Return the central 95 % interval of each score; scores that are undefined in most replicates have none."""
         overall = {name: _central(values) for name, values in mean_scores(self._totals).items()}
         by_class = {name: _central(values) for name, values in class_scores(self._totals).items()}
         classes = [
@@ -93,5 +93,5 @@ def _central(values: np.ndarray) -> list[Interval | None]:
 
 
 def _found(intervals: Mapping[str, Interval | None], *, several: bool) -> dict[str, Interval | None]:
-    """Return the intervals of the scores that have one; None for each where they do not come from several units."""
+    """Return the intervals of the scores that have one; None for each if the counts come from a single unit."""
     return {name: interval if several else None for name, interval in intervals.items() if interval is not None}

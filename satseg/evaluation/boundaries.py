@@ -1,8 +1,7 @@
-"""Count how well the boundaries of classes agree: for boundary F1 and boundary IoU.
+"""Count the agreement of class boundaries, for boundary F1 and boundary IoU.
 
-A pixel lies on the boundary of its class when one of its four neighbours is of another class. Where labels are
-ignored, or the map has no data, nothing is compared, and nothing ends there either: neither a pixel beside such ground
-nor one at the edge of the raster lies on a boundary for that reason alone.
+A pixel lies on the boundary of its class if one of its four neighbours has another class. Pixels with ignored labels or
+without data in the map are not compared and are no other class: they, and the edge of the raster, make no boundary.
 """
 
 from __future__ import annotations
@@ -34,15 +33,15 @@ class Reach:
 
     @classmethod
     def of(cls, length: Length, *, shape: tuple[int, int], gsd: Gsd) -> Reach:
-        """Bring a length onto a grid.
+        """Convert a length to a grid.
 
         Args:
-            length: In pixels, in metres, or in per cent of the diagonal of a tile.
+            length: Length in pixels, in metres, or in per cent of the diagonal of a tile.
             shape: Rows and columns of a tile.
-            gsd: Ground metres per pixel along x and y, or None where they are unknown.
+            gsd: Ground metres per pixel along x and y, or None if unknown.
 
         Raises:
-            UsageError: It is in metres where pixels have no size on the ground.
+            UsageError: The length is in metres, and the pixel size is unknown.
         """
         if length.unit == "px":
             return cls(length.value)
@@ -53,12 +52,12 @@ class Reach:
 
     @property
     def halo(self) -> tuple[int, int]:
-        """Rows and columns around a window that decide what happens in it: the reach, and a neighbour beyond."""
+        """Rows and columns around a window that its result depends on: the reach and one neighbour."""
         rows, columns = (math.floor(self.length / size * _SLACK) + 1 for size in self.pixel)
         return rows, columns
 
     def around(self, mask: np.ndarray) -> np.ndarray:
-        """Return where a (row, col) bool mask is within reach."""
+        """Return the pixels within reach of a (row, col) bool mask."""
         if not mask.any():
             return mask
         distance = distance_transform_edt(~mask, sampling=self.pixel)
@@ -67,10 +66,10 @@ class Reach:
 
 @dataclass(frozen=True)
 class Boundaries:
-    """How boundaries are compared.
+    """Comparison of boundaries.
 
     Args:
-        tolerance: How far apart two boundary pixels may lie and still match (boundary F1, Euclidean).
+        tolerance: Maximum Euclidean distance of matching boundary pixels (boundary F1).
         width: Width of the band along the inner side of a boundary (boundary IoU, Cheng et al., 2021; Euclidean here).
     """
 
@@ -79,7 +78,7 @@ class Boundaries:
 
     @property
     def halo(self) -> tuple[int, int]:
-        """Rows and columns around a window that decide what is counted in it."""
+        """Rows and columns around a window that its counts depend on."""
         (rows, columns), (more_rows, more_columns) = self.tolerance.halo, self.width.halo
         return max(rows, more_rows), max(columns, more_columns)
 
@@ -92,10 +91,10 @@ class Boundaries:
             labels: (H, W) uint8 class ids, 255 = ignore.
             classes: (H, W) uint8 class ids of the map, 255 = nodata.
             num_classes: Classes K.
-            core: Rows and columns that are counted; the others are the halo.
+            core: Rows and columns that are counted, without the halo.
 
         Returns:
-            (K, C) tally; its columns of boundaries are filled.
+            (K, C) tally of boundaries.
         """
         counted = (labels != IGNORE_INDEX) & (classes != IGNORE_INDEX)
         tally = empty_tally(num_classes)
@@ -120,7 +119,7 @@ class Boundaries:
 
 @dataclass(frozen=True, eq=False)
 class _Region:
-    """One class in labels or map: where it is, where another one is, and its pixels beside another one."""
+    """One class in labels or map: its pixels, pixels of other classes, and its boundary pixels."""
 
     inside: np.ndarray
     outside: np.ndarray
@@ -134,7 +133,7 @@ class _Region:
 
 
 def _beside(mask: np.ndarray) -> np.ndarray:
-    """Return the pixels of which one of the four neighbours is in the mask."""
+    """Return the pixels with at least one of their four neighbours in the mask."""
     found = np.zeros_like(mask)
     found[1:] |= mask[:-1]
     found[:-1] |= mask[1:]

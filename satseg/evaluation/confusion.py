@@ -1,4 +1,4 @@
-"""The confusion matrix, streamed, and every score that follows from it."""
+"""Streamed confusion matrix, and the report of the scores from it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from satseg.records import ClassScore, EvaluationReport, PlaceScore
 
 
 class ConfusionMatrix:
-    """Count pixels by label and prediction, piece by piece.
+    """Counts of pixels by label and prediction.
 
     Args:
-        num_classes: Classes K, at most 255.
+        num_classes: Number of classes K, at most 255.
     """
 
     def __init__(self, num_classes: int) -> None:
@@ -27,11 +27,11 @@ class ConfusionMatrix:
         self.unlabelled = 0  # pixels of the map of which no label says anything
 
     def add(self, labels: np.ndarray, classes: np.ndarray) -> None:
-        """Count the pixels of one piece.
+        """Add pixels.
 
         Args:
             labels: uint8 class ids of any shape; 255 = ignore. Ids must be below K.
-            classes: Predicted uint8 class ids of the same shape; 255 (nodata) where the map leaves a pixel out.
+            classes: Predicted uint8 class ids of the same shape; 255 where the map has no class (nodata).
 
         Raises:
             LabelError: An id is K or more, and not 255.
@@ -44,22 +44,22 @@ class ConfusionMatrix:
         missed, labels, classes = labels[~mapped], labels[mapped], classes[mapped]
         largest = max(ids.max(initial=0) for ids in (missed, labels, classes))
         if largest >= num_classes:
-            raise LabelError(f"Class id {largest} does not exist: there are {num_classes} classes, from 0 on.")
+            raise LabelError(f"Class id {largest} does not exist: there are {num_classes} classes, numbered from 0.")
         pairs = labels.astype(np.intp) * num_classes + classes
         self.counts += np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
         self.left_out += np.bincount(missed, minlength=num_classes)
 
 
 def score(counts: np.ndarray, names: Sequence[str]) -> EvaluationReport:
-    """Turn pixel counts into scores.
+    """Compute scores from pixel counts.
 
     Args:
         counts: (K, K) int64, row: label, column: prediction.
         names: K class names.
 
     Returns:
-        The report, without boundaries and objects. A score whose denominator is zero is NaN; the means are over the
-        classes present in the labels.
+        The report, without boundaries and objects. Scores with a zero denominator are NaN; means are over the classes
+        present in the labels.
     """
     counts = np.asarray(counts, dtype=np.int64)
     return report(counts, pixel_tally(counts), names)
@@ -75,15 +75,15 @@ def report(
     settings: Mapping[str, str | float] | None = None,
     worst: Sequence[PlaceScore] = (),
 ) -> EvaluationReport:
-    """Put a report together.
+    """Make a report.
 
     Args:
         counts: (K, K) int64, row: label, column: prediction.
-        tally: (K, C) counts of pixels, boundaries and objects; labelled pixels that the map leaves out are among them.
+        tally: (K, C) counts of pixels, boundaries and objects, including labelled pixels without a class in the map.
         names: K class names.
-        unlabelled: Pixels of the map of which no label says anything.
+        unlabelled: Pixels of the map without a label.
         intervals: Confidence intervals of the scores.
-        settings: How was measured.
+        settings: Settings that the report shows.
         worst: The worst places.
     """
     by_class = {name: _plain(values) for name, values in class_scores(tally).items()}
@@ -112,5 +112,5 @@ def report(
 
 
 def _plain(values: np.ndarray) -> list[float]:
-    """Return Python numbers, each NaN the same object: records that hold it then still equal one another."""
+    """Return Python numbers; every NaN is the same object, so that equal records compare equal."""
     return [math.nan if math.isnan(value) else value for value in np.atleast_1d(values).tolist()]

@@ -1,4 +1,4 @@
-"""Compare class maps with labels, strip by strip and block by block."""
+"""Compare class maps with labels in strips and blocks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rasterio.windows import Window
 
 from satseg.classes import IGNORE_INDEX
 from satseg.evaluation.accumulator import Place, ScoreAccumulator
-from satseg.evaluation.blocks import Band, Strip, bands, columns
+from satseg.evaluation.blocks import HaloStrip, Strip, columns, halo_strips
 from satseg.evaluation.boundaries import Boundaries
 from satseg.evaluation.confusion import ConfusionMatrix
 from satseg.evaluation.objects import Matches, ObjectMatcher
@@ -43,12 +43,12 @@ class MapComparison:
     boundaries: Boundaries | None = None
     objects: ObjectMatcher | None = None
 
-    def run(self, pieces: Iterable[Strip], assessment: ScoreAccumulator) -> None:
+    def run(self, pieces: Iterable[Strip], accumulator: ScoreAccumulator) -> None:
         """Count a scene.
 
         Args:
             pieces: All its rows, in order from the top.
-            assessment: What takes the counts.
+            accumulator: What takes the counts.
 
         Raises:
             LabelError: An id is no class.
@@ -56,18 +56,18 @@ class MapComparison:
         halo = self.boundaries.halo if self.boundaries else (0, 0)
         width, height = self.scene.width, self.scene.height
         row: list[_Block] = []
-        for band in bands(pieces, height, block=self.block, halo=halo[0]):
+        for strip in halo_strips(pieces, height, block=self.block, halo=halo[0]):
             row = row or [_Block(self.num_classes) for _ in range(0, width, self.block)]
             for block, (haloed, core) in zip(row, columns(width, block=self.block, halo=halo[1]), strict=True):
-                block.add(band, haloed, core, self.boundaries)
-            rows = band.core.stop - band.core.start
-            end = band.top + rows
-            self._match_objects(band, Window(0, band.top, width, rows), assessment)
+                block.add(strip, haloed, core, self.boundaries)
+            rows = strip.core.stop - strip.core.start
+            end = strip.top + rows
+            self._match_objects(strip, Window(0, strip.top, width, rows), accumulator)
             if end % self.block == 0 or end == height:
-                self._finish(row, (end - 1) // self.block, assessment)
+                self._finish(row, (end - 1) // self.block, accumulator)
                 row = []
 
-    def _finish(self, row: list[_Block], down: int, assessment: ScoreAccumulator) -> None:
+    def _finish(self, row: list[_Block], down: int, accumulator: ScoreAccumulator) -> None:
         top = down * self.block
         for across, block in enumerate(row):
             left = across * self.block
@@ -75,18 +75,18 @@ class MapComparison:
             height, width = min(self.block, self.scene.height - top), min(self.block, self.scene.width - left)
             place = Place(name, top, left, height, width, self._unit(down, across))
             found = block.confusion
-            assessment.add(place, found.counts, block.tally, left_out=found.left_out, unlabelled=found.unlabelled)
+            accumulator.add(place, found.counts, block.tally, left_out=found.left_out, unlabelled=found.unlabelled)
 
     def _unit(self, down: int, across: int) -> tuple[int, ...]:
         return self.number, down, across
 
-    def _match_objects(self, band: Band, window: Window, assessment: ScoreAccumulator) -> None:
+    def _match_objects(self, strip: HaloStrip, window: Window, accumulator: ScoreAccumulator) -> None:
         if self.objects is None:
             return
         last = window.row_off + window.height == self.scene.height
-        matches = self.objects.add(band.labels[band.core], band.classes[band.core], window, last=last)
+        matches = self.objects.add(strip.labels[strip.core], strip.classes[strip.core], window, last=last)
         for (down, across), tally in self._by_block(matches):
-            assessment.add_objects(self._unit(down, across), tally)
+            accumulator.add_objects(self._unit(down, across), tally)
 
     def _by_block(self, matches: Matches) -> Iterator[tuple[list[int], np.ndarray]]:
         """Yield the tally of each block in which objects begin that are complete now."""
@@ -108,24 +108,24 @@ class _Block:
         self.confusion = ConfusionMatrix(num_classes)
         self.tally = empty_tally(num_classes)
 
-    def add(self, band: Band, haloed: slice, core: slice, boundaries: Boundaries | None) -> None:
-        """Count the rows of a band: ``haloed`` are the block's columns with their halo, ``core`` those in them."""
-        labels, classes = band.labels[:, haloed], band.classes[:, haloed]
-        self.confusion.add(labels[band.core, core], classes[band.core, core])
+    def add(self, strip: HaloStrip, haloed: slice, core: slice, boundaries: Boundaries | None) -> None:
+        """Add the rows of a strip; ``haloed`` are the columns of the block with halo, ``core`` its own within these."""
+        labels, classes = strip.labels[:, haloed], strip.classes[:, haloed]
+        self.confusion.add(labels[strip.core, core], classes[strip.core, core])
         if boundaries is not None:
-            self.tally += boundaries.count(labels, classes, len(self.tally), (band.core, core))
+            self.tally += boundaries.count(labels, classes, len(self.tally), (strip.core, core))
 
 
 def beside_labels(rows: Iterable[Rows], labels: Labels, areas: Sequence[SceneArea] = ()) -> Iterator[Strip]:
     """Put labels beside the rows of a map on the same grid.
 
-    Where the map has no class and no polygon lies, background is but implied: nobody said so of the border of a rotated
-    picture. Such pixels are ignored.
+    Pixels without a class in the map, such as the border of a rotated image, are ignored if they are background only
+    because no polygon lies there.
 
     Args:
         rows: The map.
         labels: Its labels.
-        areas: Where the map is to be scored: a pixel outside of one of them has neither label nor class.
+        areas: Pixels outside of one of these areas have neither label nor class.
 
     Raises:
         LabelError: The labels cannot be read.
@@ -159,7 +159,7 @@ def read_labels(labels: Labels, grid: SceneInfo) -> Iterator[Rows]:
 
 
 def telling(rows: Iterable[Rows], grid: SceneInfo, progress: Progress) -> Iterator[Rows]:
-    """Yield rows, and tell after each of them how many pixels of the grid are done."""
+    """Yield rows, and report the progress after each of them."""
     done = 0
     for strip in rows:
         yield strip

@@ -1,15 +1,14 @@
-"""Match the objects of a map with those of the labels, while rows come from the top.
+"""Match the objects of a map with those of the labels, in a stream of rows from the top.
 
-An object is a region of connected pixels of one class (four neighbours), or a labelled feature where features are at
-hand. Two objects of a class match when their IoU is over 0.5. The objects of one side share no pixel, so at that
-threshold an object can match one other at most: the matching is one to one without choosing (Kirillov et al.,
-"Panoptic Segmentation", 2019). Pixels without a label belong to no object; objects of the labels that the map leaves
-out are missed.
+An object is a region of connected pixels of one class (four neighbours), or a feature if features are available. Two
+objects of a class match if their IoU is over 0.5. Objects of one side do not overlap, so that at this threshold an
+object matches at most one other (Kirillov et al., "Panoptic Segmentation", 2019). Pixels without a label belong to no
+object; objects of the labels without a class in the map are missed.
 
-A feature that lies mostly outside of what is compared counts only where its part inside matches: the map is not to be
-blamed for a corner of a house.
+A feature that lies mostly outside of the compared area counts only if its part inside matches: a map should not be
+penalised for the corner of a building.
 
-Memory is that of the objects that reach the last row, and of those that still may match one of them.
+Memory holds the objects that reach the last row, and those that may still match one of them.
 """
 
 from __future__ import annotations
@@ -34,14 +33,14 @@ _LATE = np.iinfo(np.int64).max
 
 @dataclass(frozen=True, eq=False)
 class Numbered:
-    """The objects of one side in a strip, numbered 1..n together with those carried from above; 0 is none.
+    """The objects of one side in a strip and those carried from above, numbered 1..n; 0 is no object.
 
     Args:
-        ids: (H, W) numbers.
-        moved: Number that each object carried from above has now, by its number before.
-        classes: (n + 1,) class id of each; of 0 meaningless.
-        open: (n + 1,) bool, whether it may go on below.
-        outer: (n + 1,) bool, whether it lies mostly outside, so that it counts only where it matches.
+        ids: (H, W) numbers of objects.
+        moved: New number of each object that is carried from above, by its previous number.
+        classes: (n + 1,) class id of each object; meaningless for 0.
+        open: (n + 1,) bool, whether an object may continue below.
+        outer: (n + 1,) bool, whether an object lies mostly outside and counts only if it matches.
     """
 
     ids: np.ndarray
@@ -52,28 +51,28 @@ class Numbered:
 
 
 class Side(Protocol):
-    """Objects of the labels, or of the map."""
+    """Source of the objects of labels or map."""
 
     def number(self, classes: np.ndarray, window: Window, *, last: bool) -> Numbered:
-        """Take the next rows.
+        """Number the objects in the next rows.
 
         Args:
             classes: (H, W) uint8 class ids, 255 where not compared.
             window: These rows in the scene.
-            last: Whether no more rows come.
+            last: Whether these are the last rows.
         """
         ...
 
     def keep(self, kept: np.ndarray) -> None:
-        """Carry on with some objects only.
+        """Drop finished objects.
 
         Args:
-            kept: (n + 1,) new number of each, 0 for those that are done with.
+            kept: (n + 1,) new number of each object, 0 for dropped ones.
         """
         ...
 
 
-class Regions:
+class ConnectedRegions:
     """Connected pixels of one class.
 
     Args:
@@ -106,7 +105,7 @@ class Regions:
         self._last = kept[self._last[0]], self._last[1]
 
     def _label(self, classes: np.ndarray, carried: int) -> tuple[np.ndarray, np.ndarray]:
-        """Number the regions of these rows alone after the carried ones; return ids and the classes of all."""
+        """Number the regions within these rows after the carried ones; return ids and the classes of all."""
         ids = np.zeros(classes.shape, dtype=np.int64)
         found = [self._classes]
         for number in np.setdiff1d(np.unique(classes), self._without).tolist():
@@ -118,7 +117,7 @@ class Regions:
         return ids, np.concatenate(found)
 
     def _join(self, ids: np.ndarray, classes: np.ndarray, count: int) -> np.ndarray:
-        """Return one number for all that hangs together across the seam; 0 stays 0."""
+        """Return one number for all regions that are connected across the seam; 0 stays 0."""
         if self._last is None:
             return np.arange(count)
         above, classes_above = self._last
@@ -131,19 +130,19 @@ class Regions:
 
 
 class Burnt(Protocol):
-    """Features on the grid of a scene, as ``satseg.raster`` burns them."""
+    """Features that are rasterised on the grid of a scene."""
 
     def features(self, window: Window, ids: np.ndarray) -> tuple[np.ndarray, BurntFeatures]:
-        """Return which feature is where, and what is known of each."""
+        """Return the feature of each pixel, and the properties of the features."""
         ...
 
 
 class FeatureObjects:
-    """Features as they were burnt: one object each, wherever its pixels lie.
+    """Rasterised features: each is one object, even if its pixels are not connected.
 
     Args:
         burnt: The features.
-        ids: uint8 class id of each of their names.
+        ids: uint8 class id of each class name of the features.
         background: Class that has no objects, or None.
     """
 
@@ -193,7 +192,7 @@ def _without(background: int | None) -> list[int]:
 
 @dataclass(frozen=True, eq=False)
 class Finished:
-    """Objects that are complete.
+    """Complete objects.
 
     Args:
         classes: (n,) class id of each.
@@ -212,7 +211,7 @@ class Finished:
 
 
 class Matches(NamedTuple):
-    """What a strip completes: objects of labels and map that end in it, and labelled ones that prove to be matched."""
+    """Objects of labels and of the map that a strip completes, and labelled objects that are found to match."""
 
     labels: Finished
     mapped: Finished
@@ -220,7 +219,7 @@ class Matches(NamedTuple):
 
 
 class ObjectMatcher:
-    """Match objects strip by strip.
+    """Matches objects strip by strip.
 
     Args:
         labels: Objects of the labels.
@@ -234,13 +233,13 @@ class ObjectMatcher:
         self._common: np.ndarray = np.empty(0)  # pixels they share
 
     def add(self, labels: np.ndarray, classes: np.ndarray, window: Window, *, last: bool) -> Matches:
-        """Take the next rows; where the labels ignore a pixel, it belongs to no object of the map either.
+        """Match the objects in the next rows; ignored pixels belong to no object of the map either.
 
         Args:
             labels: (H, W) uint8 class ids, 255 = ignore.
             classes: (H, W) uint8 class ids of the map, 255 = nodata.
             window: These rows in the scene.
-            last: Whether no more rows come.
+            last: Whether these are the last rows.
         """
         masked = (labels, np.where(labels == IGNORE_INDEX, np.uint8(IGNORE_INDEX), classes))
         numbered = [side.number(ids, window, last=last) for side, ids in zip(self._sides, masked, strict=True)]
@@ -251,7 +250,7 @@ class ObjectMatcher:
         iou = self._common / (labelled.area[one] + found.area[other] - self._common)
         going = labelled.open[one], found.open[other]
         final = ~(going[0] | going[1])
-        # Once one of the two has ended, what they share is known, and their IoU can only fall.
+        # Once one object of a pair has ended, their intersection is known, and their IoU can only fall.
         waiting = (going[0] & going[1]) | (~final & (iou > MATCH_IOU))
         matches = final & (iou > MATCH_IOU)
         matched = labelled.finished(one[matches])
@@ -273,7 +272,7 @@ class ObjectMatcher:
 
 
 class _Counted:
-    """Areas of the objects of one side that may still matter."""
+    """Areas of the objects of one side that are not dropped."""
 
     def __init__(self, side: Side) -> None:
         self._side = side
@@ -285,7 +284,7 @@ class _Counted:
         self._classes = np.zeros(1, dtype=np.uint8)
 
     def take(self, numbered: Numbered, window: Window) -> Finished:
-        """Count the pixels of a strip; return the objects that end in it, without those that lie mostly outside."""
+        """Add the pixels of a strip; return the objects that end in it, without those that lie mostly outside."""
         count = len(numbered.classes)
         pixels = np.bincount(numbered.ids.ravel(), minlength=count)
         self.area = np.bincount(numbered.moved, weights=self.area, minlength=count) + pixels
@@ -305,11 +304,11 @@ class _Counted:
         return self.finished(np.flatnonzero(self._ended & ~before & (self.area > 0) & ~self.outer))
 
     def finished(self, numbers: np.ndarray) -> Finished:
-        """Return what is known of some objects."""
+        """Return some objects as complete ones."""
         return Finished(self._classes[numbers], self._first[numbers])
 
     def keep(self, waiting: np.ndarray) -> np.ndarray:
-        """Drop all objects that are neither open nor in a waiting pair; return the pairs' new numbers."""
+        """Drop the objects that are neither open nor in a waiting pair; return the new numbers of the pairs."""
         needed = self.open.copy()
         needed[waiting] = True
         needed[0] = True
@@ -328,5 +327,5 @@ def match_regions(labels: np.ndarray, classes: np.ndarray, background: int | Non
         classes: (H, W) uint8 class ids of the map, 255 = nodata.
         background: Class that has no objects, or None.
     """
-    matcher = ObjectMatcher(Regions(background), Regions(background))
+    matcher = ObjectMatcher(ConnectedRegions(background), ConnectedRegions(background))
     return matcher.add(labels, classes, Window(0, 0, labels.shape[1], labels.shape[0]), last=True)

@@ -1,4 +1,4 @@
-"""Match the objects of two vector files exactly, polygon by polygon, without a grid."""
+"""Match the polygons of two vector files exactly, without a grid."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _PIECES = 256  # of an area's longest edge, so that it stays straight in its own
 
 @dataclass(frozen=True, eq=False)
 class PolygonSet:
-    """The polygons of a file and the classes they are of.
+    """The polygons of a file and their classes.
 
     Args:
         layer: The file.
-        ids: uint8 class id of each of its names.
+        ids: uint8 class id of each class name of the file.
         background: Class that has no objects, or None.
     """
 
@@ -39,7 +39,7 @@ class PolygonSet:
     background: int | None
 
     def classes_of(self, features: Features) -> np.ndarray:
-        """Return the class id of each feature; 255 for those that are no objects."""
+        """Return the class id of each feature; 255 for the background."""
         classes = self.ids[features.kinds]
         return np.where(classes == self.background, np.uint8(IGNORE_INDEX), classes)
 
@@ -54,20 +54,20 @@ def match_polygons(
 ) -> np.ndarray:
     """Count the objects of two files, and the pairs of one class whose IoU is over 0.5.
 
-    Polygons of one file may overlap, so that one could match several. Pairs are then taken from the highest IoU down,
-    each polygon once. Polygons outside of the areas do not count, in neither file. What the edge of an area cuts is
-    compared by its part inside; if more lies outside, it counts only where it matches. Memory holds some thousand
-    polygons and the pairs.
+    Polygons of one file may overlap, so that a polygon could match several. Pairs are then assigned in order of
+    decreasing IoU, each polygon once. Polygons outside of the areas are not counted. Polygons that cross the edge of
+    an area are compared by their part inside; if most of a polygon lies outside, it counts only if it matches. Memory
+    holds some thousand polygons and the pairs.
 
     Args:
-        labels: Polygons that are right.
-        mapped: Polygons to be judged.
-        num_classes: Classes K.
-        areas: Where they are compared: inside all of them.
-        progress: Told after some thousand polygons.
+        labels: Polygons of the labels.
+        mapped: Polygons of the map.
+        num_classes: Number of classes K.
+        areas: Areas of the comparison; polygons are compared inside all of them.
+        progress: Called after some thousand polygons.
 
     Returns:
-        (K, C) tally whose columns of objects are filled.
+        (K, C) tally of objects.
     """
     tally = empty_tally(num_classes)
     mover = _mover(mapped.layer.path, mapped.layer.crs, labels)
@@ -95,7 +95,7 @@ def _count(classes: np.ndarray, num_classes: int) -> np.ndarray:
 
 
 class _Objects(NamedTuple):
-    """Polygons of the map: what of each lies on the ground, its class and number, and whether most of it does not."""
+    """Polygons of the map, clipped to the area: geometry, class, number, and whether most of it lies outside."""
 
     geometries: np.ndarray
     classes: np.ndarray
@@ -105,17 +105,17 @@ class _Objects(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class _Ground:
-    """Where polygons are compared, in the CRS of the labels.
+    """Area of the comparison, in the CRS of the labels.
 
     Args:
-        areas: Polygons, inside all of which they are; none where they are compared everywhere.
+        areas: The comparison is inside all of these polygons; empty for everywhere.
     """
 
     areas: Sequence[shapely.Geometry]
 
     @classmethod
     def of(cls, areas: Sequence[AreaOfInterest], labels: PolygonSet) -> _Ground:
-        """Bring areas to the CRS of the labels; straight edges stay straight in the CRS they were drawn in."""
+        """Transform areas to the CRS of the labels; edges stay straight in their own CRS."""
         brought = []
         for area in areas:
             mover = _mover(area.path, area.crs, labels)
@@ -130,9 +130,11 @@ class _Ground:
         return cls(brought)
 
     def cut(self, geometries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return what of polygons lies in the areas, None where nothing does; and which lie mostly outside, bool.
+        """Clip polygons to the areas.
 
-        Those that are missing already, since they have no place here, are not outside.
+        Returns:
+            The clipped polygons, None if nothing is left; and a bool array, whether most of a polygon lies outside.
+            Missing geometries are not outside.
         """
         whole = shapely.area(geometries)
         for area in self.areas:
@@ -145,7 +147,7 @@ class _Ground:
 
 
 def _mover(path: str, source: str | None, labels: PolygonSet) -> PointTransform | None:
-    """Return what moves polygons of a file from their CRS to that of the labels; None where they are in it."""
+    """Return the transformation from the CRS of a file to that of the labels; None if they are the same."""
     target = labels.layer.crs
     if source is None or target is None or (same_crs(source, target) and not is_geographic(target)):
         return None
@@ -162,7 +164,7 @@ def _mover(path: str, source: str | None, labels: PolygonSet) -> PointTransform 
     middle, turn = (left + right) / 2, full_turn(target)
 
     def move(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Count longitudes from the side from which the labels count them."""
+        """Shift longitudes by full turns to those of the labels."""
         x, y = transform(x, y)
         return x + turn * np.round((middle - x) / turn), y
 
@@ -170,9 +172,9 @@ def _mover(path: str, source: str | None, labels: PolygonSet) -> PointTransform 
 
 
 def _match_batch(labels: PolygonSet, mapped: _Objects, ground: _Ground) -> np.ndarray:
-    """Return (n, 6) pairs over the threshold: IoU, class, number of label and map, which of both lies mostly outside.
+    """Return (n, 6) matches: IoU, class, numbers of label and map, and whether each lies mostly outside.
 
-    The polygons of the map are in the CRS of the labels, and cut to the ground.
+    The polygons of the map are in the CRS of the labels and clipped to the area.
     """
     usable = (mapped.classes != IGNORE_INDEX) & ~shapely.is_missing(mapped.geometries)
     geometries, classes, numbers, outer = (column[usable] for column in mapped)
@@ -195,7 +197,7 @@ def _match_batch(labels: PolygonSet, mapped: _Objects, ground: _Ground) -> np.nd
 
 
 def _one_to_one(pairs: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield pairs from the highest IoU down, so that no object is in two of them."""
+    """Yield pairs in order of decreasing IoU, each object once."""
     used: tuple[set[float], set[float]] = (set(), set())
     for pair in pairs[np.lexsort((pairs[:, 3], pairs[:, 2], -pairs[:, 0]))]:
         if pair[2] not in used[0] and pair[3] not in used[1]:

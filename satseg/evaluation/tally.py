@@ -1,7 +1,7 @@
-"""What is counted by class, and the scores that follow from the counts of one place, of all, or of resampled ones.
+"""Tallies of counts by class, and the scores from them.
 
-A tally is a (K, C) float64 array: a row per class, a column per :class:`Count`. Tallies of pieces add up to that of
-the whole, so that everything here streams; float64 counts exactly up to 2**53.
+A tally is a (K, C) float64 array: a row per class, a column per :class:`Count`. Tallies of parts add up to that of the
+whole, so that they can be streamed; float64 counts exactly up to 2**53.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ class Count(IntEnum):
     """Columns of a tally."""
 
     HITS = 0  # pixels of the class in labels and map
-    LABELLED = 1  # pixels of the class in the labels, also where the map leaves them out: those are missed
+    LABELLED = 1  # pixels of the class in the labels, including those without a class in the map: they are missed
     MAPPED = 2  # pixels of the class in the map
     LABEL_EDGE = 3  # boundary pixels in the labels
     LABEL_EDGE_HITS = 4  # those within the tolerance of a boundary of the map
@@ -31,7 +31,7 @@ class Count(IntEnum):
 
 
 def empty_tally(num_classes: int) -> np.ndarray:
-    """Return a (K, C) float64 tally of nothing."""
+    """Return a (K, C) float64 tally of zeros."""
     return np.zeros((num_classes, len(Count)))
 
 
@@ -79,9 +79,9 @@ def class_scores(tally: np.ndarray) -> dict[str, np.ndarray]:
 def mean_scores(tally: np.ndarray) -> dict[str, np.ndarray]:
     """Return the scores over all classes.
 
-    A mean is over the classes that the labels hold, those of objects over the classes that have objects there. A class
-    that only the map holds does not enter it: its false pixels are missed in the classes that they were taken from,
-    and one of them would else cost as much as a class that is wrong everywhere.
+    Means are over the classes present in the labels, those of objects over the classes with objects in the labels. A
+    class that is only in the map is excluded: its pixels already count as missed in the classes that they belong to,
+    and a single one would otherwise cost as much as a class that is wrong everywhere.
 
     Args:
         tally: (..., K, C) tallies.
@@ -110,10 +110,10 @@ def mean_scores(tally: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def share_bf(tally: np.ndarray) -> None:
-    """Fill the columns of the SegNet paper's BF of a finished place in: its (K, C) tally is changed.
+    """Fill the BF columns in the (K, C) tally of a finished place, in place.
 
-    The paper averages over the classes present in the labels of an image. A class that is present but has a boundary
-    neither in the labels nor in the map has no boundary F1, and is left out.
+    The BF score of the SegNet paper is an average over the classes present in the labels of an image. A class without
+    boundaries in labels and map has no boundary F1, and is excluded.
     """
     present = (tally[:, Count.LABELLED] > 0) & (tally[:, Count.LABEL_EDGE] + tally[:, Count.MAP_EDGE] > 0)
     if present.any():
@@ -129,13 +129,13 @@ def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
 
 
 def mean(values: np.ndarray, absent: np.ndarray) -> np.ndarray:
-    """Average over the last axis without NaN and what is absent; NaN where nothing else is there."""
+    """Average over the last axis without NaN and absent classes; NaN if nothing is left."""
     defined = ~np.isnan(values) & ~absent
     return ratio(np.where(defined, values, 0.0).sum(axis=-1), defined.sum(axis=-1))
 
 
 def _harmonic_mean(precision: np.ndarray, recall: np.ndarray) -> np.ndarray:
-    """Return F1: NaN where none of the two is defined, 0 where just one is: then all is missed, or all is false."""
+    """Return F1: NaN if both are undefined; 0 if only one is, because then everything is missed or false."""
     one, other = np.nan_to_num(precision), np.nan_to_num(recall)
     f1 = np.where(one + other > 0, ratio(2 * one * other, one + other), 0.0)
     return np.where(np.isnan(precision) & np.isnan(recall), np.nan, f1)

@@ -1,4 +1,4 @@
-"""Score a network on whole tiles."""
+"""Score a network on tiles."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
     from satseg.tiles.tileset import Tile
 
 Classify = Callable[[np.ndarray, np.ndarray], "Tensor"]
-"""Maps raw values (N, C, S, S) and valid (N, S, S) bool to scores (N, K, S, S), without gradients."""
+"""Computes scores (N, K, S, S) from raw values (N, C, S, S) and valid (N, S, S) bool, without gradients."""
 
 
 @dataclass(frozen=True, eq=False)
 class ClassifiedTile:
-    """What a network made of a tile.
+    """A tile and its prediction.
 
     Args:
         tile: The tile.
         labels: (S, S) uint8 class ids, 255 = ignore.
-        classes: (S, S) uint8 class ids of the network.
-        loss: Mean cross-entropy over the labelled pixels in nats; NaN where there are none, or none was asked for.
+        classes: (S, S) uint8 predicted class ids.
+        loss: Mean cross-entropy over the labelled pixels in nats; NaN without labelled pixels, or if not computed.
     """
 
     tile: Tile
@@ -57,17 +57,17 @@ def score_tiles(
     """Classify tiles and compare them with their labels, pixel by pixel.
 
     Args:
-        network: What classifies: the largest score wins.
+        network: Computes the scores; the class with the largest score is predicted.
         tiles: Tiles to score.
-        reader: Reads them.
+        reader: Reads tiles.
         names: K class names.
-        batch_size: Tiles at a time.
+        batch_size: Tiles per batch.
         workers: Threads that read tiles ahead.
-        progress: Told after every batch.
+        progress: Called after every batch.
 
     Raises:
         TileError: A tile cannot be read.
-        LabelError: A label is no class of the network.
+        LabelError: A label is not a class of the network.
     """
     confusion = ConfusionMatrix(len(names))
     for found in classify_tiles(network, tiles, reader, batch_size=batch_size, workers=workers, progress=progress):
@@ -85,20 +85,20 @@ def classify_tiles(
     with_loss: bool = False,
     progress: Progress = no_progress,
 ) -> Iterator[ClassifiedTile]:
-    """Yield what a network makes of each tile, in order.
+    """Yield the prediction of each tile, in order.
 
     Args:
-        network: What classifies: the largest score wins.
+        network: Computes the scores; the class with the largest score is predicted.
         tiles: Tiles to classify.
-        reader: Reads them.
-        batch_size: Tiles at a time.
+        reader: Reads tiles.
+        batch_size: Tiles per batch.
         workers: Threads that read tiles ahead.
-        with_loss: Whether to measure the loss; the network then returns probabilities.
-        progress: Told after every batch.
+        with_loss: Whether to compute the loss; the network must then return probabilities.
+        progress: Called after every batch.
 
     Raises:
         TileError: A tile cannot be read.
-        NetworkError: What the network says of a valid pixel is not finite.
+        NetworkError: The output of the network is not finite at a valid pixel.
     """
     import torch
 
@@ -121,7 +121,7 @@ def classify_tiles(
 
 
 def _check_finite(scores: Tensor, valid: np.ndarray, tiles: Sequence[Tile]) -> None:
-    """Refuse NaN at a valid pixel: it would be read as the first class."""
+    """Refuse NaN at valid pixels, which would be taken for the first class."""
     from satseg.backend.finite import first_not_finite, not_finite
 
     if scores.sum().isfinite():
@@ -135,13 +135,13 @@ def _check_finite(scores: Tensor, valid: np.ndarray, tiles: Sequence[Tile]) -> N
 def tally_tile(
     found: ClassifiedTile, num_classes: int, *, background: int | None, boundaries: Boundaries | None
 ) -> np.ndarray:
-    """Count boundaries and objects of a tile; objects end at its edge.
+    """Count the boundaries and objects of a tile; objects end at its edge.
 
     Args:
-        found: What a network made of the tile.
-        num_classes: Classes K.
+        found: The tile and its prediction.
+        num_classes: Number of classes K.
         background: Class that has no objects, or None.
-        boundaries: How boundaries are compared; None counts neither boundaries nor objects.
+        boundaries: Comparison of boundaries; None counts neither boundaries nor objects.
 
     Returns:
         (K, C) tally without pixels.
@@ -159,7 +159,7 @@ def count_pixels(labels: np.ndarray, classes: np.ndarray, num_classes: int) -> n
     """Return the (K, K) int64 confusion matrix of (H, W) labels and classes, both uint8 with 255 left out.
 
     Raises:
-        LabelError: An id is no class.
+        LabelError: An id is not a class.
     """
     confusion = ConfusionMatrix(num_classes)
     confusion.add(labels, classes)
@@ -167,7 +167,7 @@ def count_pixels(labels: np.ndarray, classes: np.ndarray, num_classes: int) -> n
 
 
 def stack(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Stack samples to bands (N, C, S, S), labels (N, S, S) and valid (N, S, S)."""
+    """Stack samples into bands (N, C, S, S), labels (N, S, S) and valid (N, S, S)."""
     parts = ([s.bands for s in samples], [s.labels for s in samples], [s.valid for s in samples])
     bands, labels, valid = (np.stack(part) for part in parts)
     return bands, labels, valid
@@ -179,7 +179,7 @@ def _losses(probabilities: Tensor, labels: np.ndarray) -> list[float]:
 
     target = torch.from_numpy(labels.astype(np.int64)).to(probabilities.device)
     labelled = target != IGNORE_INDEX
-    known = torch.where(labelled, target, 0).clamp_max(probabilities.shape[1] - 1)  # others are refused later
+    known = torch.where(labelled, target, 0).clamp_max(probabilities.shape[1] - 1)  # larger ids are refused later
     chosen = probabilities.float().gather(1, known[:, None])[:, 0]
     loss = torch.where(labelled, -chosen.clamp_min(torch.finfo(torch.float32).tiny).log(), 0.0)
     means = loss.sum(dim=(1, 2), dtype=torch.float64) / labelled.sum(dim=(1, 2))

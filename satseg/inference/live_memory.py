@@ -62,7 +62,7 @@ def _storages(tree: object) -> Iterator[torch.UntypedStorage]:
             yield from _storages(branch)
 
 
-def peak_memory(compute: Callable[[], object]) -> int:
+def peak_live_memory(compute: Callable[[], object]) -> int:
     """Return the most bytes of tensors that were alive at once while something was computed."""
     with LiveMemory() as live:
         compute()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -12,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from satseg.backend import Builder, find_architecture, is_custom_file, own_failures_told
+from satseg.backend import Builder, custom_code_errors, find_architecture, is_custom_file
+from satseg.backend.device import autocast
 from satseg.checkpoint import Checkpoint
 from satseg.classes import ClassTable
 from satseg.errors import CheckpointError, UsageError, one_line
@@ -22,7 +22,6 @@ from satseg.raster.scales import Conversion
 from satseg.raster.values import ValueRange
 from satseg.records import BandStatistics
 
-_AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 _MOST_STRIDE = 32  # some networks pool further, for context that has no fine grain
 
 GSD_TOLERANCE = 1.1
@@ -232,7 +231,7 @@ class Network:
 
     def _oriented(self, member: Member, images: Tensor, orientation: Orientation) -> Tensor:
         turned = orientation.turn(images).contiguous(memory_format=torch.channels_last)
-        with self._autocast(), own_failures_told():
+        with autocast(self.device, self.precision), custom_code_errors():
             logits = member.forward(turned)
         # Rows together first: in half precision that moves half the bytes, and softmax would do it anyway.
         logits = logits.contiguous().float()
@@ -246,11 +245,6 @@ class Network:
         if self.device.type == "cuda":
             return torch.from_numpy(array).pin_memory().to(self.device, non_blocking=True)
         return upload(array, self.device)
-
-    def _autocast(self) -> AbstractContextManager[None]:
-        dtype = _AUTOCAST.get(self.precision)
-        # No cache: each weight is used once per pass, and threads would share the cache and empty it on each other.
-        return nullcontext() if dtype is None else torch.autocast(self.device.type, dtype, cache_enabled=False)
 
     def _with(self, **changes: object) -> Self:
         changed = copy.copy(self)

@@ -13,7 +13,7 @@ import torch
 
 from satseg.backend.device import torch_threads
 from satseg.errors import SatsegError
-from satseg.inference.live_memory import peak_memory
+from satseg.inference.live_memory import peak_live_memory
 from satseg.inference.network import Network
 from satseg.inference.plan import SMALLEST_WINDOW
 
@@ -183,7 +183,7 @@ class _Bench:
         rows, columns = self._network.views.window(side)
         images = np.zeros((1, self._network.channels, rows, columns), dtype=self._dtype)
         valid = np.ones((1, rows, columns), dtype=bool)
-        return _LIBRARY_SHARE * peak_memory(lambda: self._network.probabilities(images, valid)) / side**2
+        return _LIBRARY_SHARE * peak_live_memory(lambda: self._network.probabilities(images, valid)) / side**2
 
     def _memory(self, setting: Setting) -> int:
         return round(self._bytes_per_pixel * setting.window**2 * setting.batch_size * setting.streams)

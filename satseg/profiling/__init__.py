@@ -1,1 +1,1 @@
-"""What networks cost: parameters, multiply-adds, time and memory."""
+"""Cost of networks: parameters, multiply-adds, time and memory."""

@@ -1,4 +1,4 @@
-"""Measure networks in processes of their own: none sees the memory of another, and one that fails takes none along."""
+"""Measure each network in a separate process, so that memory and failures of one do not affect another."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def measure_apart(arch: str, workload: Workload) -> Cost:
     """Measure a network in a new process.
 
     Args:
-        arch: Name of a network, or ``path/to/file.py:function`` as the user named it.
-        workload: What it is given to do.
+        arch: Name of a network, or ``path/to/file.py:function``.
+        workload: Images and device.
 
     Raises:
-        ArchitectureError: There is no such network, or it does not get through the workload.
+        ArchitectureError: The network does not exist, or fails at this workload.
     """
     task = json.dumps({"arch": arch, "workload": asdict(workload)})
     command = [sys.executable, "-m", "satseg.profiling"]
@@ -29,7 +29,7 @@ def measure_apart(arch: str, workload: Workload) -> Cost:
     if done.returncode:
         raise ArchitectureError(
             f"The network {arch} cannot be measured at {workload.size} px: {_reason(done)}.",
-            hint="Try a smaller --size or --batch-size.",
+            hint="Try a smaller `size` or `batch_size`.",
         )
     answer = json.loads(done.stdout)
     if "error" in answer:

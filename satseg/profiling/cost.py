@@ -12,12 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from satseg.backend import create_model, is_custom_file, recorded_name, run_custom_file
-from satseg.backend.device import reuse_freed_memory
+from satseg.backend.device import autocast, reuse_freed_memory
 from satseg.profiling.counts import count_multiply_adds, count_parameters
 from satseg.profiling.memory import PeakMemory
 from satseg.results import Result
 
-_AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 _WARM_UP = 2
 _FEWEST = 3
 _PATIENCE = 10.0  # seconds after which no further run is timed
@@ -112,7 +111,7 @@ def measure_cost(arch: str, workload: Workload) -> Cost:
 def _inference(model: nn.Module, images: Tensor, precision: str) -> Callable[[], None]:
     @torch.inference_mode()
     def run() -> None:
-        with _autocast(images, precision):
+        with autocast(images.device, precision):
             model(images)
 
     return run
@@ -125,7 +124,7 @@ def _training(model: nn.Module, images: Tensor, workload: Workload) -> Callable[
 
     def run() -> None:
         optimizer.zero_grad(set_to_none=True)
-        with _autocast(images, workload.precision):
+        with autocast(images.device, workload.precision):
             loss = _loss(model, images, targets)
         scaler.scale(loss).backward()
         scaler.step(optimizer)
@@ -141,10 +140,6 @@ def _loss(model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
     logits, outputs = forward_with_aux(images)
     auxiliary: Tensor = model.aux_loss(outputs, targets)  # type: ignore[operator]
     return F.cross_entropy(logits, targets) + auxiliary
-
-
-def _autocast(images: Tensor, precision: str) -> torch.autocast:
-    return torch.autocast(images.device.type, dtype=_AUTOCAST.get(precision), enabled=precision in _AUTOCAST)
 
 
 def _median_ms(run: Callable[[], None], workload: Workload) -> float:

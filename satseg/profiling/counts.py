@@ -1,4 +1,4 @@
-"""What a network costs on any machine: parameters and multiply-adds."""
+"""Machine-independent cost of networks: parameters and multiply-adds."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Count the learnable values, without those of parts named ``aux...``, which serve training alone."""
+    """Count the learnable parameters, without those of modules named ``aux...``, which only training needs."""
     named = ((name.split("."), parameter) for name, parameter in model.named_parameters())
     return sum(p.numel() for parts, p in named if p.requires_grad and not any(part.startswith("aux") for part in parts))
 
 
 def count_multiply_adds(model: nn.Module, *, in_channels: int, height: int, width: int) -> int:
-    """Count the multiplications, each with its addition, of convolutions and matrix products for one image.
+    """Count the multiply-adds of convolutions and matrix products for one image.
 
-    Normalisation, activations and interpolation do not count, as in the papers. Built on the ``meta`` device, a network
-    takes no memory and no arithmetic for this.
+    Normalisation, activations and interpolation are not counted, as in the literature. A network on the ``meta`` device
+    needs neither memory nor computation for this.
 
     Args:
         model: A network; it is left in eval mode.

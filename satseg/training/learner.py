@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from satseg.backend import own_failures_told
+from satseg.backend import custom_code_errors
 from satseg.classes import IGNORE_INDEX
 from satseg.errors import TrainingError, UsageError
 from satseg.raster.bands import Normaliser, upload
@@ -106,7 +106,7 @@ class Learner:
         value = 0.0
         for number, batch in enumerate(batches, start=1):
             synced = self._fabric.no_backward_sync(self._network, enabled=number < len(batches))
-            with own_failures_told(), synced:
+            with custom_code_errors(), synced:
                 value += self._backward(batch, len(batches), step)
         for parameter in frozen:
             parameter.grad = None
@@ -124,7 +124,7 @@ class Learner:
         device = self._fabric.device
         images = Normaliser(self._statistics, device)(upload(bands, device), torch.from_numpy(valid).to(device))
         images = images.contiguous(memory_format=torch.channels_last)
-        with own_failures_told(), self._fabric.autocast():
+        with custom_code_errors(), self._fabric.autocast():
             logits: Tensor = self.model(images)
         return logits.float()
 

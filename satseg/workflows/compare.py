@@ -18,7 +18,7 @@ from satseg.evaluation.accumulator import ScoreAccumulator
 from satseg.evaluation.confusion import report
 from satseg.evaluation.maps import MapComparison, beside_labels, read_labels, telling
 from satseg.evaluation.measures import Measures
-from satseg.evaluation.objects import FeatureObjects, ObjectMatcher, Regions, Side
+from satseg.evaluation.objects import ConnectedRegions, FeatureObjects, ObjectMatcher, Side
 from satseg.evaluation.polygons import PolygonSet, match_polygons
 from satseg.evaluation.tally import Count
 from satseg.files.names import open_raster
@@ -56,14 +56,14 @@ class Comparison:
     Args:
         source: The labels.
         measures: The scores to compute.
-        assessment: Accumulator of the counts.
+        accumulator: Accumulator of the counts.
         areas: Areas of interest; maps are scored in their intersection.
         passed_over: Errors of the maps that were skipped.
     """
 
     source: LabelSource
     measures: Measures
-    assessment: ScoreAccumulator
+    accumulator: ScoreAccumulator
     areas: Sequence[AreaOfInterest] = ()
     passed_over: list[SatsegError] = field(default_factory=list)
 
@@ -103,7 +103,7 @@ class Comparison:
                 raise
             self.passed_over.append(error)
             return
-        before = self.assessment.tally[:, Count.LABELLED].sum()
+        before = self.accumulator.tally[:, Count.LABELLED].sum()
         with closing(labels) as on_grid:
             comparison = MapComparison(
                 grid,
@@ -115,8 +115,8 @@ class Comparison:
                 if self.measures.settings.pixels_only
                 else ObjectMatcher(*(self._side(s, grid, areas) for s in (self.source, mapped))),
             )
-            comparison.run(beside_labels(rows, on_grid, areas), self.assessment)
-        if self.assessment.tally[:, Count.LABELLED].sum() == before:
+            comparison.run(beside_labels(rows, on_grid, areas), self.accumulator)
+        if self.accumulator.tally[:, Count.LABELLED].sum() == before:
             hint = _CHECK_GRIDS
             paths = ", ".join(layer.path for layer in self.source.layers_of(grid))
             told = f"No pixel was compared: the labels {paths} have no labelled pixels within {grid.path}."
@@ -129,7 +129,7 @@ class Comparison:
             LabelError: No pixel has a class in both the map and the labels.
         """
         side = self.measures.settings.block
-        found = self.assessment.report(self.source.classes.names, self.measures.record(f"block of {side} px", side))
+        found = self.accumulator.report(self.source.classes.names, self.measures.record(f"block of {side} px", side))
         if not found.pixels and self.passed_over and not found.left_out:
             raise self.passed_over[0]
         if self.passed_over:
@@ -151,7 +151,7 @@ class Comparison:
         background = self.source.classes.background
         polygons = None if source is None else source.polygons_of(grid)
         if polygons is None:
-            return Regions(background)
+            return ConnectedRegions(background)
         layer, ids = polygons
         ground = window_outline(grid, Window(0, 0, grid.width, grid.height))
         for area in areas:

@@ -167,7 +167,7 @@ class TileScoring:
         """Score the tiles of the split; with ``rank``, write the scores of all tiles into the index."""
         classes, side = self.tile_set.classes, self.tile_set.tile_size
         boundaries = measures.boundaries(side, self.tile_set.gsd)
-        assessment = measures.accumulator(len(classes))
+        accumulator = measures.accumulator(len(classes))
         places = self._places()
         scores: list[PlaceScore] = []
         for found in self._classify(progress, rank=rank):
@@ -175,17 +175,17 @@ class TileScoring:
             counts = count_pixels(found.labels, found.classes, len(classes))
             if found.tile.split == self.split:
                 tally = tally_tile(found, len(classes), background=classes.background, boundaries=boundaries)
-                scores.append(assessment.add(place, counts, tally, loss=found.loss))
+                scores.append(accumulator.add(place, counts, tally, loss=found.loss))
             else:
                 scores.append(score_place(place, counts, loss=found.loss))
         if rank:
             self._write(scores)
-        if not assessment.counts.any():
+        if not accumulator.counts.any():
             raise TileError(
                 f"No pixel was compared: the tiles of the split {self.split} of {self.tile_set.path} hold no label."
             )
         unit = "block of tiles" if "block" in self.tile_set.index else "tile"
-        return assessment.report(classes.names, measures.record(unit, side))
+        return accumulator.report(classes.names, measures.record(unit, side))
 
     def _classify(self, progress: Progress, *, rank: bool) -> Iterable[ClassifiedTile]:
         tiles = [tile for name in SPLITS if rank or name == self.split for tile in self.tile_set.tiles(name)]

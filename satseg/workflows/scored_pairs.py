@@ -38,7 +38,7 @@ def pairs_to_score(given: Paths, split: str) -> list[LabelledScene]:
     chosen = [pair for pair in found if pair.split == split]
     splits = sorted({str(pair.split) for pair in found})
     if not chosen:
-        raise UsageError(f"No scene is of the split {split}; there are {', '.join(splits)}.", hint="Name one: --split")
+        raise UsageError(f"No scene is in the split {split}; there are {', '.join(splits)}.", hint="Choose a `split`.")
     log.info("%d of %d scenes are of the split %s, and scored.", len(chosen), len(found), split)
     return chosen
 

@@ -76,9 +76,9 @@ def mapping(tmp_path: Path, scene: Path, satseg: Callable) -> Callable:
     [
         (
             "raise ValueError('too wide')",
-            "error: The network fails at work: ValueError in line 14 of mine.py: too wide.",
+            "error: The custom architecture failed: ValueError in line 14 of mine.py: too wide.",
         ),
-        ("sys.exit(0)", "error: The network fails at work: it ends the program (sys.exit) in line 14 of mine.py."),
+        ("sys.exit(0)", "error: The custom architecture failed: it ends the program (sys.exit) in line 14 of mine.py."),
     ],
 )
 def test_its_failure_is_told_with_the_line_and_leaves_no_map(
@@ -110,4 +110,4 @@ def test_a_network_that_fails_in_training_alone_is_told_with_its_line(
     words = ("train", tmp_path / "tiles", "--arch", f"{tmp_path / 'mine.py'}:net", "-o", tmp_path / "run", "--steps", 1)
     done = satseg(*words, "--device", "cpu", "--threads", 1)
     assert done.code == 1
-    assert "error: The network fails at work: AssertionError in line 11 of mine.py." in done.stderr
+    assert "error: The custom architecture failed: AssertionError in line 11 of mine.py." in done.stderr

@@ -25,52 +25,52 @@ def counts(right: int, wrong: int) -> np.ndarray:
 
 
 def test_the_worst_places_come_worst_first_and_equal_ones_in_order() -> None:
-    assessment = ScoreAccumulator(2, worst=3)
+    accumulator = ScoreAccumulator(2, worst=3)
     for number, wrong in enumerate((1, 5, 0, 3, 5, 2)):
-        assessment.add(place(number), counts(8, wrong), empty_tally(2), loss=0.5)
-    worst = assessment.report("ab").worst
+        accumulator.add(place(number), counts(8, wrong), empty_tally(2), loss=0.5)
+    worst = accumulator.report("ab").worst
     assert [entry.name for entry in worst] == ["tile 1", "tile 4", "tile 3"]
     assert worst[0].mean_iou == pytest.approx(8 / 18)
     assert (worst[0].accuracy, worst[0].pixels, worst[0].loss) == (8 / 13, 26, 0.5)
 
 
 def test_places_without_a_compared_pixel_are_not_among_the_worst() -> None:
-    assessment = ScoreAccumulator(2, worst=3)
-    assessment.add(place(0), counts(0, 0), empty_tally(2))
-    score = assessment.add(place(1), counts(1, 0), empty_tally(2))
-    assert assessment.report("ab").worst == (score,)
+    accumulator = ScoreAccumulator(2, worst=3)
+    accumulator.add(place(0), counts(0, 0), empty_tally(2))
+    score = accumulator.add(place(1), counts(1, 0), empty_tally(2))
+    assert accumulator.report("ab").worst == (score,)
 
 
 def test_objects_of_a_place_that_is_finished_still_count() -> None:
-    assessment = ScoreAccumulator(2, replicates=30)
-    assessment.add(place(0), counts(8, 1), empty_tally(2))
+    accumulator = ScoreAccumulator(2, replicates=30)
+    accumulator.add(place(0), counts(8, 1), empty_tally(2))
     tally = empty_tally(2)
     tally[1, [Count.LABEL_OBJECTS, Count.MAP_OBJECTS, Count.MATCHED]] = 4, 2, 1
-    assessment.add_objects((0,), tally)
-    found = assessment.report("ab")
+    accumulator.add_objects((0,), tally)
+    found = accumulator.report("ab")
     assert (found.classes[1].object_f1, found.classes[1].label_objects, found.pixels) == (2 / 6, 4, 18)
     assert set(found.classes[1].intervals.values()) == {None}  # one block alone
-    assessment.add_objects((1,), tally)
-    assert assessment.report("ab").classes[1].intervals["object_f1"] == pytest.approx((2 / 6, 2 / 6))
+    accumulator.add_objects((1,), tally)
+    assert accumulator.report("ab").classes[1].intervals["object_f1"] == pytest.approx((2 / 6, 2 / 6))
 
 
 def test_one_place_has_no_interval_and_a_class_of_one_place_neither() -> None:
-    assessment = ScoreAccumulator(2, replicates=30)
-    assessment.add(place(0), counts(8, 1), empty_tally(2))
-    found = assessment.report("ab")
+    accumulator = ScoreAccumulator(2, replicates=30)
+    accumulator.add(place(0), counts(8, 1), empty_tally(2))
+    found = accumulator.report("ab")
     assert found.intervals["mean_iou"] is None
     assert as_json(found)["intervals"]["global_accuracy"] is None
-    assessment.add(place(1), np.array([[5, 0], [0, 0]]), empty_tally(2))
-    found = assessment.report("ab")
+    accumulator.add(place(1), np.array([[5, 0], [0, 0]]), empty_tally(2))
+    found = accumulator.report("ab")
     assert found.intervals["mean_iou"] is not None
     assert found.classes[0].intervals["iou"] is not None
     assert found.classes[1].intervals["iou"] is None
 
 
 def test_without_replicates_there_are_no_intervals() -> None:
-    assessment = ScoreAccumulator(2)
-    assessment.add(place(0), counts(8, 1), empty_tally(2))
-    found = assessment.report("ab")
+    accumulator = ScoreAccumulator(2)
+    accumulator.add(place(0), counts(8, 1), empty_tally(2))
+    found = accumulator.report("ab")
     assert found.intervals == found.classes[0].intervals == {}
 
 

@@ -11,7 +11,7 @@ from oracles import compared, edge_pixels, near, patchy
 from scipy.spatial.distance import cdist
 
 from satseg.errors import UsageError
-from satseg.evaluation.blocks import Strip, bands, columns
+from satseg.evaluation.blocks import Strip, columns, halo_strips
 from satseg.evaluation.boundaries import Boundaries, Reach
 from satseg.evaluation.tally import Count, class_scores
 from satseg.geo.units import parse_length
@@ -58,7 +58,7 @@ def test_strips_and_blocks_count_exactly_as_the_whole(block: int, heights: tuple
     strips = [Strip(a, labels[a:b], classes[a:b]) for a, b in pairwise(tops)]
     rows, cols = boundaries.halo
     total = np.zeros(1)
-    for band in bands(strips, 150, block=block, halo=rows):
+    for band in halo_strips(strips, 150, block=block, halo=rows):
         for haloed, core in columns(90, block=block, halo=cols):
             total = total + boundaries.count(band.labels[:, haloed], band.classes[:, haloed], 3, (band.core, core))
     assert np.array_equal(total, boundaries.count(labels, classes, 3))

@@ -12,7 +12,7 @@ from satseg.evaluation.accumulator import ScoreAccumulator
 from satseg.evaluation.boundaries import Boundaries, Reach
 from satseg.evaluation.confusion import ConfusionMatrix
 from satseg.evaluation.maps import MapComparison, beside_labels, telling
-from satseg.evaluation.objects import ObjectMatcher, Regions
+from satseg.evaluation.objects import ConnectedRegions, ObjectMatcher
 from satseg.evaluation.tally import Count
 from satseg.records import BandSpec, ProgressEvent, Rows, SceneInfo
 
@@ -48,12 +48,12 @@ def grid_of(ids: np.ndarray) -> SceneInfo:
 
 def compare(rows: Iterable[Rows], labels: np.ndarray, block: int = 16) -> ScoreAccumulator:
     grid = grid_of(labels)
-    assessment = ScoreAccumulator(3, replicates=20, worst=3)
+    accumulator = ScoreAccumulator(3, replicates=20, worst=3)
     boundaries = Boundaries(Reach(2.5), Reach(1.5))
-    matcher = ObjectMatcher(Regions(0), Regions(0))
+    matcher = ObjectMatcher(ConnectedRegions(0), ConnectedRegions(0))
     comparison = MapComparison(grid, 0, block, 3, boundaries, matcher)
-    comparison.run(beside_labels(rows, ArrayLabels(labels)), assessment)  # type: ignore[arg-type]
-    return assessment
+    comparison.run(beside_labels(rows, ArrayLabels(labels)), accumulator)  # type: ignore[arg-type]
+    return accumulator
 
 
 @pytest.mark.parametrize("block", [16, 23, 1000])
@@ -65,12 +65,12 @@ def test_strips_of_any_height_count_as_the_whole(block: int) -> None:
     reports = []
     for height in (1, 7, 150):
         rows = [Rows(top, classes[top : top + height]) for top in range(0, 150, height)]
-        assessment = compare(rows, labels, block)
-        assert np.array_equal(assessment.counts, expected.counts)
-        assert np.array_equal(assessment.tally[:, Count.LABEL_EDGE : Count.BF_SUM], tally[:, Count.LABEL_EDGE :])
-        objects = assessment.tally[:, Count.LABEL_OBJECTS :].astype(int).tolist()
+        accumulator = compare(rows, labels, block)
+        assert np.array_equal(accumulator.counts, expected.counts)
+        assert np.array_equal(accumulator.tally[:, Count.LABEL_EDGE : Count.BF_SUM], tally[:, Count.LABEL_EDGE :])
+        objects = accumulator.tally[:, Count.LABEL_OBJECTS :].astype(int).tolist()
         assert objects == count_objects(labels, classes, 0, 3).tolist()
-        reports.append(assessment.report("abc"))
+        reports.append(accumulator.report("abc"))
     assert reports[0] == reports[1] == reports[2]
 
 

@@ -11,7 +11,7 @@ from rasterio.windows import Window
 from scipy.ndimage import label
 from torchmetrics.detection import PanopticQuality
 
-from satseg.evaluation.objects import FeatureObjects, ObjectMatcher, Regions, match_regions
+from satseg.evaluation.objects import ConnectedRegions, FeatureObjects, ObjectMatcher, match_regions
 from satseg.evaluation.tally import Count, class_scores, empty_tally
 from satseg.labels.vector_labels import BurntFeatures
 
@@ -49,7 +49,7 @@ def cuts(height: int, seed: int) -> list[tuple[int, int]]:
 @pytest.mark.parametrize("seed", range(12))
 def test_regions_in_strips_are_those_of_the_whole_compared_each_with_each(seed: int, background: int | None) -> None:
     labels, classes = patchy((45, 38), seed, size=1 + seed % 3)
-    matcher = ObjectMatcher(Regions(background), Regions(background))
+    matcher = ObjectMatcher(ConnectedRegions(background), ConnectedRegions(background))
     found = np.zeros((3, 3), dtype=int)
     for top, end in cuts(45, seed):
         window = Window(0, top, 38, end - top)
@@ -67,7 +67,7 @@ def test_features_are_matched_as_wholes_also_where_their_pixels_do_not_touch(see
     outer = np.arange(1, features.max() + 1, 2) if some_outer else np.empty(0)
     burnt = BurntArray(features, outer)
     labels = np.where(features > 0, 1, np.where(labels == 255, 255, 0)).astype(np.uint8)
-    matcher = ObjectMatcher(FeatureObjects(burnt, np.uint8([0, 1]), 0), Regions(0))
+    matcher = ObjectMatcher(FeatureObjects(burnt, np.uint8([0, 1]), 0), ConnectedRegions(0))
     found = np.zeros((3, 3), dtype=int)
     for top, end in cuts(45, seed):
         window = Window(0, top, 38, end - top)
@@ -100,7 +100,7 @@ def test_touching_at_a_corner_is_not_connected() -> None:
 def test_an_object_begins_where_its_first_pixel_is_in_reading_order() -> None:
     labels = np.zeros((6, 7), dtype=np.uint8)
     labels[1:5, 2] = labels[4, 2:6] = labels[2:5, 5] = labels[0, 0] = 1
-    matcher = ObjectMatcher(Regions(0), Regions(0))
+    matcher = ObjectMatcher(ConnectedRegions(0), ConnectedRegions(0))
     first: list[int] = []
     for row in range(6):
         part = labels[row : row + 1]
@@ -110,7 +110,7 @@ def test_an_object_begins_where_its_first_pixel_is_in_reading_order() -> None:
 
 def test_what_is_carried_does_not_grow_with_the_number_of_rows() -> None:
     rng = np.random.default_rng(0)
-    matcher = ObjectMatcher(Regions(0), Regions(0))
+    matcher = ObjectMatcher(ConnectedRegions(0), ConnectedRegions(0))
     sizes = []
     for row in range(400):
         labels, classes = (rng.random((2, 1, 60)) < 0.4).astype(np.uint8)

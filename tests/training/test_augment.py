@@ -3,9 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from satseg.errors import UsageError
 from satseg.training.augment import SYMMETRIES, apply_symmetry, cutmix_box, draw_params
-from satseg.training.augmentation import PRESETS, Augmentation, as_augmentation
+from satseg.training.augmentation import PRESETS, Augmentation
 
 
 def test_the_eight_symmetries_of_a_square_are_all_different() -> None:
@@ -90,16 +89,3 @@ def test_boxes_of_cutmix_lie_in_the_tile_and_vary_from_nothing_to_all_of_it() ->
     assert all(0 <= part.start <= part.stop <= 64 for box in boxes for part in box)
     assert min(areas) < 0.01
     assert max(areas) > 0.7
-
-
-@pytest.mark.parametrize("wrong", [{"warp": 1.5}, {"cutmix": -0.1}, {"scale": 0.9}, {"noise": -1.0}, {"gain": np.nan}])
-def test_wrong_figures_are_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(UsageError, match=next(iter(wrong))):
-        Augmentation(**wrong)
-
-
-def test_presets_are_found_by_name_and_guessed() -> None:
-    assert as_augmentation("light") == Augmentation()
-    with pytest.raises(UsageError) as caught:
-        as_augmentation("strng")
-    assert caught.value.hint == "Did you mean strong?"

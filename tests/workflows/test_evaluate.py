@@ -71,7 +71,7 @@ def test_a_run_is_scored_on_its_own_tiles_though_others_lie_beside_it(
     assert not caplog.messages
     for subject in (run, run / "best.safetensors"):
         assert evaluate(subject, settings=EvaluateSettings(threads=1, pixels_only=True)) == named
-    assert caplog.messages.count(f"Scored on the tiles of its run: {bright_tiles}.") == 2
+    assert caplog.messages.count(f"Scoring the tiles of the run: {bright_tiles}.") == 2
 
 
 def test_a_run_whose_tiles_are_gone_is_not_scored_on_others(
@@ -83,7 +83,7 @@ def test_a_run_whose_tiles_are_gone_is_not_scored_on_others(
     (moved / "settings.json").write_text(json.dumps(settings))
     shutil.copytree(bright_tiles, tmp_path / "tiles")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(TileError, match="gone, which are not there"):
+    with pytest.raises(TileError, match="gone, which do not exist any more"):
         evaluate(moved, settings=EvaluateSettings(threads=1))
 
 
@@ -234,8 +234,8 @@ def test_an_empty_split_is_named_with_the_counts_of_the_others(run: Path, bright
 
 @pytest.mark.parametrize("more", [{}, {"data": ["scene.tif"], "labels": "labels.tif"}])
 def test_a_class_raster_takes_labels_and_no_data(bright_scene: Path, more: dict[str, object]) -> None:
-    with pytest.raises(UsageError, match="no checkpoint"):
-        evaluate(bright_scene, settings=EvaluateSettings(**more))  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="not a checkpoint"):
+        evaluate(bright_scene, **more)  # type: ignore[arg-type]
 
 
 def test_scenes_are_required_with_labels(run: Path, bright_scene: Path) -> None:
@@ -294,7 +294,7 @@ def test_the_loss_of_a_tile_is_its_cross_entropy(run: Path, bright_tiles: Path) 
 
 def test_ranking_needs_a_checkpoint_and_tiles(bright_scene: Path) -> None:
     labels = bright_scene.parent / "labels.tif"
-    with pytest.raises(UsageError, match="ranked"):
+    with pytest.raises(UsageError, match="`rank` scores tiles"):
         evaluate(labels, labels=labels, settings=EvaluateSettings(rank=True))
 
 
@@ -347,7 +347,7 @@ def test_the_exit_code_tells_a_mean_iou_that_is_too_low(bright_scene: Path, tmp_
     done = run_command(["evaluate", str(wrong), "-l", str(labels), "--min-miou", "0.7", "--json"])
     assert done.code == 1
     assert json.loads(done.stdout)["mean_iou"] == 0
-    assert done.stderr == "error: The mean IoU is 0.0000; at least 0.7 was asked for.\n"
+    assert done.stderr == "error: The mean IoU is 0.0000; --min-miou requires at least 0.7.\n"
 
 
 def test_the_table_shows_boundaries_objects_intervals_and_the_worst_places(bright_scene: Path, tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ def test_a_table_with_splits_gives_those_of_one_split(chips: Path, tmp_path: Pat
     found = evaluate(pairs=table, settings=EvaluateSettings(unlabelled=[-1]))
     assert found.settings["units"] == 2
     assert evaluate(pairs=table, settings=EvaluateSettings(unlabelled=[-1], split="train")).settings["units"] == 4
-    with pytest.raises(UsageError, match="No scene is of the split val; there are test, train"):
+    with pytest.raises(UsageError, match="No scene is in the split val; there are test, train"):
         evaluate(pairs=table, settings=EvaluateSettings(unlabelled=[-1], split="val"))
 
 

@@ -1,4 +1,4 @@
-"""Covers ``runs/scalars``, ``train_record``, ``train_request`` and ``training_data``."""
+"""Covers ``runs/scalars``, ``train_record`` and ``training_data``."""
 
 from __future__ import annotations
 

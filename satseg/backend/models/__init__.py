@@ -1,1 +1,1 @@
-"""One file per network or family; each public function is a name that ``--arch`` takes."""
+"""Networks: one file per network or family; each public function is a network of its name."""

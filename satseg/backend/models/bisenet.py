@@ -131,7 +131,7 @@ def bisenet(
     Parameters: 12,894,163
     Multiply-adds: 13.0 G
     Output stride: 32
-    Use: many scenes on a GPU, with --pretrained
+    Use: many scenes on a GPU, with a pretrained encoder
 
     Two classifiers on the context path serve training alone, with weight 1 each (section 3.3). Convolutions outside
     of the encoder start as He et al. (2015) propose. Features and scores are interpolated with aligned corners, as

@@ -66,12 +66,12 @@ def deeplabv1(
     Parameters: 20,503,379
     Multiply-adds: 125.6 G
     Output stride: 8
-    Use: comparison with its paper, with predict --crf
+    Use: comparison with its paper, with CRF
 
     Dropout of 0.5 follows both converted layers, the classifier starts from a normal distribution of standard
     deviation 0.01, and scores are interpolated with aligned corners. The paper starts from VGG-16 trained on
     ImageNet; without it the convolutions start as He et al. (2015) propose. The fully connected CRF is post-processing
-    (``satseg predict --crf``) and not part of the network.
+    (``crf`` of ``satseg.predict``) and not part of the network.
 
     Args:
         in_channels: Bands of the input.

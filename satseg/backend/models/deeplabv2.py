@@ -94,12 +94,12 @@ def deeplabv2(
     Parameters: 43,901,068
     Multiply-adds: 183.0 G
     Output stride: 8
-    Use: comparison with its paper, with predict --crf
+    Use: comparison with its paper, with CRF
 
     The classifiers start from a normal distribution of standard deviation 0.01; there is no dropout. Deviations:
     downsampling blocks stride in their 3x3 convolution, as timm's weights have it, not in the first 1x1; batch
     normalisation is trained, where the authors kept that of the pretrained network. The fully connected
-    CRF is post-processing (``satseg predict --crf``) and not part of the network.
+    CRF is post-processing (``crf`` of ``satseg.predict``) and not part of the network.
 
     Args:
         in_channels: Bands of the input.

@@ -63,7 +63,7 @@ def deeplabv3plus(
     Parameters: 41,054,899
     Multiply-adds: 51.3 G
     Output stride: 16
-    Use: wide context with --pretrained, on a GPU
+    Use: wide context with a pretrained encoder, on a GPU
 
     The pyramid's dilations are 6, 12 and 18 at output stride 16 and twice that at 8, its output has dropout 0.1;
     the decoder reduces the encoder's features at stride 4 to 48 channels and has two separable convolutions

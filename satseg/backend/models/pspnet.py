@@ -67,7 +67,7 @@ def pspnet(
     Parameters: 65,707,475
     Multiply-adds: 261.7 G
     Output stride: 8
-    Use: context of whole windows with --pretrained; large GPU
+    Use: context of whole windows with a pretrained encoder; large GPU
 
     The encoder has three 3x3 convolutions as stem (64, 64, 128 channels). A classifier on its last stage but one serves
     training alone, with weight 0.4 (section 3.3); dropout of channels is 0.1, interpolation aligns corners, as in

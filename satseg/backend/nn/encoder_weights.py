@@ -38,8 +38,8 @@ def load_weights(name: str, make: Callable[..., nn.Module], plain: nn.Module, pa
             return make(pretrained=True, **options)
     except OSError as error:
         raise ArchitectureError(
-            f"{source} cannot be had: {one_line(error)}.",
-            hint="Give a file with weights of this encoder by --encoder-weights, or train without --pretrained.",
+            f"{source} cannot be loaded: {one_line(error)}.",
+            hint="Pass a file with weights of this encoder as `encoder_weights`, or train without `pretrained`.",
         ) from error
     except RuntimeError as error:
         first = " ".join(line.strip() for line in str(error).splitlines()[:2]).rstrip(".")  # of a line for each tensor

@@ -120,9 +120,9 @@ def test_offline_is_one_sentence_with_a_way_out(
         raise ConnectionError("Name or service\nnot known.")
 
     monkeypatch.setattr("timm.models._builder.load_pretrained", offline)
-    with pytest.raises(ArchitectureError, match="encoder resnet18 cannot be had: Name or service not known") as caught:
+    with pytest.raises(ArchitectureError, match="resnet18 cannot be loaded: Name or service not known") as caught:
         build_encoder("resnet18", in_channels=3, pretrained=True)
-    assert "--encoder-weights" in caught.value.hint
+    assert "`encoder_weights`" in caught.value.hint
     assert "Retrying" not in caplog.text
 
 
