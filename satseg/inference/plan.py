@@ -146,7 +146,7 @@ def _fit_scene(length: int, window: int, overlap: int | None) -> tuple[int, int]
     if overlap is None:
         overlap = wanted_overlap(window, None)
     if not 0 <= overlap <= window // 2:
-        raise UsageError(f"An overlap of {overlap} px is not from 0 to half of the window of {window} px.")
+        raise UsageError(f"An overlap of {overlap} px does not fit a window of {window} px: half of it is the most.")
     size = min(window, _up(length, _ALIGN))
     return size, min(overlap, size // 2)
 

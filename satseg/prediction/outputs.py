@@ -169,7 +169,7 @@ class Outputs:
             f"{scene} and {earlier.removeprefix(_map_of(''))} would both be written to {file}.",
             hint="Map scenes of the same name in separate runs, into separate folders."
             if has_stem
-            else "Put {stem} into the output's name: `output='maps/{stem}.gpkg'`.",
+            else f"Put {{stem}} into the output's name: `output='maps/{{stem}}{file.suffix}'`.",
         )
 
 
