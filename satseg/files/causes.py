@@ -42,5 +42,5 @@ def cause(error: BaseException) -> str:
 
 def remedy(error: BaseException) -> str | None:
     """Return a hint for an exception, or None."""
-    told = cause(error)
-    return next((words for pattern, words in _REMEDIES if re.search(pattern, told)), None)
+    message = cause(error)
+    return next((words for pattern, words in _REMEDIES if re.search(pattern, message)), None)

@@ -116,10 +116,10 @@ def _content(path: Path, size: int, share: int) -> str:
 def _describe_remote(name: str) -> list[Any]:
     """Return the server's description of a file, without the query of its URL, which may be signed."""
     url = web_address(gdal_name(name))
-    told = (url and _ask(url)) or _seen_by_gdal(name)
-    if told is None:
+    described = (url and _ask(url)) or _seen_by_gdal(name)
+    if described is None:
         log.debug("Changes of %s cannot be detected.", name)
-    return [Path(name.partition("?")[0]).name, told]
+    return [Path(name.partition("?")[0]).name, described]
 
 
 def _seen_by_gdal(name: str) -> list[Any] | None:
@@ -170,9 +170,9 @@ def _answer(request: Request) -> list[str | None] | None:
     for attempt in range(_ATTEMPTS):
         try:
             with urlopen(request, timeout=_TIMEOUT) as answer:
-                told = answer.headers
-                size = (told.get("Content-Range") or "").rpartition("/")[2] or told.get("Content-Length")
-                return [told.get("ETag"), size, told.get("Last-Modified")]
+                headers = answer.headers
+                size = (headers.get("Content-Range") or "").rpartition("/")[2] or headers.get("Content-Length")
+                return [headers.get("ETag"), size, headers.get("Last-Modified")]
         except HTTPError as error:
             if error.code < 500 and error.code != 429:
                 return None

@@ -86,11 +86,6 @@ class SpillStore:
     def __contains__(self, key: Hashable) -> bool:
         return key in self._held or key in self._spilled
 
-    @property
-    def held_bytes(self) -> int:
-        """Bytes in memory at this moment."""
-        return self._bytes
-
     def close(self) -> None:
         """Remove all arrays and the scratch file."""
         self._held.clear()

@@ -226,5 +226,5 @@ def _readable(path: str) -> Iterator[None]:
     except (DataSourceError, DataLayerError) as error:
         raise LabelError(f"{path} cannot be read as a vector file: {cause(error)}.", hint=remedy(error)) from error
     except (ValueError, RuntimeError, OSError, ShapelyError, pa.ArrowException) as error:
-        told = f"{path} holds features that cannot be read: {cause(error)}."
-        raise LabelError(told, hint=remedy(error)) from error
+        message = f"{path} holds features that cannot be read: {cause(error)}."
+        raise LabelError(message, hint=remedy(error)) from error

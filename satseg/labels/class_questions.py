@@ -99,11 +99,11 @@ def _check_colours(files: Sequence[FoundValues], reading: Reading) -> None:
     for file in by_colour:
         for code, count in file.counts.items():
             counts[file.spell(code) if file.coloured else file.metadata.colours.get(code, str(code))] += count
-    told = listed(counts)
+    values = listed(counts)
     raise ClassRasterError(
-        f"{by_colour[0].path} holds colours without class names: {told}."
+        f"{by_colour[0].path} holds colours without class names: {values}."
         if by_colour[0].coloured
-        else f"A value has different colours in {by_colour[0].path} and {by_colour[1].path}: {told}.",
+        else f"A value has different colours in {by_colour[0].path} and {by_colour[1].path}: {values}.",
         hint=f"Name them: `class_map={as_class_map(counts, 'NAME')!r}`",
     )
 

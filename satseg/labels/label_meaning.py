@@ -46,14 +46,14 @@ class LabelMeaning:
 
         A class map that is too long to be stored is left out, with a warning.
         """
-        told: dict[str, Any] = {}
+        meaning: dict[str, Any] = {}
         for made in provenance:
-            told |= {field.name: made[field.name] for field in fields(cls) if made.get(field.name)}
-        if len(told.get("class_map", "")) > _LONGEST_MAP:
-            log.warning("The class map is too long to be stored in checkpoints: pass it again to evaluate.")
-            del told["class_map"]
+            meaning |= {field.name: made[field.name] for field in fields(cls) if made.get(field.name)}
+        if len(meaning.get("class_map", "")) > _LONGEST_MAP:
+            log.warning("The class map is too long to be stored in checkpoints: pass it again to `satseg.evaluate`.")
+            del meaning["class_map"]
         try:
-            return cls.from_dict(told)
+            return cls.from_dict(meaning)
         except (FieldError, UsageError):  # a header that was edited
             return cls()
 

@@ -196,8 +196,8 @@ class RasterFile:
 
     def _masked(self, stored: Sequence[int]) -> list[int]:
         """Return the bands whose masks must be read through GDAL; one for all that share a mask."""
-        told = (MaskFlags.all_valid, MaskFlags.alpha)
-        masked = [i for i in stored if self._flags[i - 1] != _BY_VALUE and not set(told) & set(self._flags[i - 1])]
+        known = (MaskFlags.all_valid, MaskFlags.alpha)
+        masked = [i for i in stored if self._flags[i - 1] != _BY_VALUE and not set(known) & set(self._flags[i - 1])]
         shared = [i for i in masked if MaskFlags.per_dataset in self._flags[i - 1]]
         return [i for i in dict.fromkeys(masked) if i not in shared[1:]]
 
@@ -239,7 +239,7 @@ class RasterFile:
         return None
 
     def _describe(self, numbers: Sequence[int]) -> tuple[Band, ...]:
-        told = without_file_name([self.dataset.descriptions[number - 1] or "" for number in numbers], self.path)
+        descriptions = without_file_name([self.dataset.descriptions[number - 1] or "" for number in numbers], self.path)
         return tuple(
             Band(
                 number=number,
@@ -248,7 +248,7 @@ class RasterFile:
                 scale=float(self.dataset.scales[number - 1]),
                 offset=float(self.dataset.offsets[number - 1]),
             )
-            for number, description in zip(numbers, told, strict=True)
+            for number, description in zip(numbers, descriptions, strict=True)
         )
 
 
@@ -261,15 +261,15 @@ def _open(path: str) -> Any:
         with looking_beside(remote=is_remote(path)):
             return open_raster(path)
     except RasterioError as error:
-        told = cause(error)
-        if "response code: 404" in told:
+        detail = cause(error)
+        if "response code: 404" in detail:
             raise SceneError(f"{path} does not exist: the server answered 404 (not found).") from error
-        _refuse_nothing(path)
-        hint = remedy(error) or _hint(path, told)
-        raise SceneError(f"{path} cannot be opened as a raster: {told}.", hint=hint) from error
+        _refuse_empty(path)
+        hint = remedy(error) or _hint(path, detail)
+        raise SceneError(f"{path} cannot be opened as a raster: {detail}.", hint=hint) from error
 
 
-def _refuse_nothing(path: str) -> None:
+def _refuse_empty(path: str) -> None:
     """Refuse folders and empty files, for which GDAL has no clear message."""
     if os.path.isdir(path):
         raise SceneError(f"{path} is a folder, not a raster.", hint="Name the files in it, such as *.tif.")
@@ -289,8 +289,8 @@ def _refuse_circular(path: str, files: Sequence[str], above: tuple[str, ...] = (
             _refuse_circular(name, member.files, chain)
 
 
-def _hint(path: str, told: str) -> str | None:
-    if "AWS_NO_SIGN_REQUEST" in told:
+def _hint(path: str, detail: str) -> str | None:
+    if "AWS_NO_SIGN_REQUEST" in detail:
         return "Set AWS_NO_SIGN_REQUEST=YES for a public bucket, or AWS credentials for a private one."
     return "Check the address, and that the server is reachable." if is_remote(path) else None
 
