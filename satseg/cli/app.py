@@ -23,7 +23,7 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup
 from satseg import __version__
 from satseg.backend import custom_code_errors
 from satseg.cli import benchmark, demo, evaluate, info, models, options, predict, streams, tile, train, vectorize
-from satseg.cli.console import ConsoleOutput, TalkHandler
+from satseg.cli.console import ConsoleOutput, LogHandler
 from satseg.cli.failures import SEE_WHERE
 from satseg.errors import CheckpointError, SatsegError, UsageError
 
@@ -34,7 +34,7 @@ _FILES = {"FILE", "FILES", "DIR", "SCENES"}  # metavars of options that name som
 
 
 def _without_types(parameters: list[Any]) -> list[Any]:
-    """Leave the types of flags and arguments out of the help: ``<bool>`` and ``<str>`` tell users nothing."""
+    """Leave the types of flags and arguments, such as ``<bool>``, out of the help."""
     for parameter in parameters:
         if isinstance(parameter, TyperArgument):
             parameter.display_type_rich = lambda ctx: None  # type: ignore[method-assign]
@@ -44,7 +44,7 @@ def _without_types(parameters: list[Any]) -> list[Any]:
 
 
 class _Interruption(Exception):  # noqa: N818 - nothing went wrong
-    """Ctrl-C with what the room that it stopped has to say; Typer would turn it into an exit code without words."""
+    """Ctrl-C with the message of the code it interrupted; Typer would drop the message."""
 
 
 class _Command(TyperCommand):
@@ -57,12 +57,12 @@ class _Command(TyperCommand):
         return super().parse_args(ctx, args)
 
     def _refuse_repeated_files(self, ctx: Any, args: list[str]) -> None:
-        """Refuse a second value of options that name one file or folder: all but the last would go without a word."""
+        """Refuse a second value of options that name one file or folder; Typer would silently take the last."""
         _, _, given = self.make_parser(ctx).parse_args(args=list(args))
         for option, count in Counter(given).items():
             if count > 1 and not option.multiple and _FILES & set((option.metavar or "").split()):
                 name = max(option.opts, key=len)
-                raise UsageError(f"{name} is given {count} times; only the last would count.", hint="Give it once.")
+                raise UsageError(f"{name} is given {count} times; it takes one value.", hint="Give it once.")
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -142,23 +142,23 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
         args: Words after ``satseg``; by default those the process was started with.
     """
     streams.settle()
-    talk = ConsoleOutput()
-    with _attended(talk):
-        code = run(sys.argv[1:] if args is None else args, talk)
+    out = ConsoleOutput()
+    with _attended(out):
+        code = run(sys.argv[1:] if args is None else args, out)
     sys.exit(code)
 
 
-def run(args: Sequence[str], talk: ConsoleOutput) -> int:
-    """Run one command line, say on stderr what went wrong, and return the exit code."""
+def run(args: Sequence[str], out: ConsoleOutput) -> int:
+    """Run one command line, print errors on stderr, and return the exit code."""
     try:
         with custom_code_errors():
-            code = app(list(args), prog_name="satseg", obj=talk, standalone_mode=False)
+            code = app(list(args), prog_name="satseg", obj=out, standalone_mode=False)
         sys.stdout.flush()
     except typer.TyperException as error:
-        talk.error(error.format_message(), hint=_help_hint(error))
+        out.error(error.format_message(), hint=_help_hint(error))
         return WRONG_USAGE
     except _Interruption as error:
-        return _interrupted(str(error), talk)
+        return _interrupted(str(error), out)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except BrokenPipeError:
@@ -166,38 +166,38 @@ def run(args: Sequence[str], talk: ConsoleOutput) -> int:
     except SystemExit as error:  # of rich, where nobody reads its help
         return error.code if isinstance(error.code, int) else FAILED
     except Exception as error:
-        return _failed(error, talk)
+        return _failed(error, out)
     finally:
-        talk.close()
-    return _interrupted("", talk) if code == INTERRUPTED else int(code or DONE)
+        out.close()
+    return _interrupted("", out) if code == INTERRUPTED else int(code or DONE)
 
 
-def _interrupted(how_to_go_on: str, talk: ConsoleOutput) -> int:
-    talk.close()
+def _interrupted(how_to_go_on: str, out: ConsoleOutput) -> int:
+    out.close()
     if how_to_go_on:
-        talk.warn(how_to_go_on)
+        out.warn(how_to_go_on)
     else:
-        talk.say("Interrupted.")
+        out.say("Interrupted.")
     return INTERRUPTED
 
 
-def _failed(error: Exception, talk: ConsoleOutput) -> int:
-    talk.close()
-    if talk.debug:
+def _failed(error: Exception, out: ConsoleOutput) -> int:
+    out.close()
+    if out.debug:
         sys.stderr.write("".join(traceback.format_exception(error)))
     if isinstance(error, SatsegError):
-        talk.error(error.message, hint=" ".join(filter(None, (_origin_of_model(error, talk), error.hint))) or None)
+        out.error(error.message, hint=" ".join(filter(None, (_origin_of_model(error, out), error.hint))) or None)
         return WRONG_USAGE if isinstance(error, UsageError) else FAILED
-    hint = None if talk.debug else SEE_WHERE
+    hint = None if out.debug else SEE_WHERE
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         hint = "Make room, or write to another disk."
-    talk.error(_one_sentence(error), hint=hint)
+    out.error(_one_sentence(error), hint=hint)
     return FAILED
 
 
-def _origin_of_model(error: SatsegError, talk: ConsoleOutput) -> str | None:
-    """Say that a checkpoint was named by the environment, where users may have forgotten that."""
-    variable = talk.came_from("model") if isinstance(error, CheckpointError) else None
+def _origin_of_model(error: SatsegError, out: ConsoleOutput) -> str | None:
+    """Return a sentence on the environment variable that named the checkpoint, which users may have forgotten."""
+    variable = out.came_from("model") if isinstance(error, CheckpointError) else None
     return f"The checkpoint was named by ${variable}." if variable else None
 
 
@@ -207,7 +207,7 @@ def _one_sentence(error: Exception) -> str:
     if isinstance(error, MemoryError):
         return "Not enough memory."
     lines = str(error).strip().splitlines() or ["no message"]
-    return f"Something unexpected happened ({type(error).__name__}: {lines[0]})."
+    return f"Unexpected error ({type(error).__name__}: {lines[0]})."
 
 
 def _help_hint(error: typer.TyperException) -> str | None:
@@ -216,23 +216,23 @@ def _help_hint(error: typer.TyperException) -> str | None:
 
 
 def _broken_pipe() -> int:
-    """Go quietly when whoever read our stdout has gone; nothing of what is still buffered can be delivered."""
+    """End quietly if the reader of stdout has ended; buffered output cannot be delivered."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return FAILED
 
 
 @contextmanager
-def _attended(talk: ConsoleOutput) -> Iterator[None]:
-    """Show the remarks of the ``satseg`` logger, keep GDAL's own off stderr, let SIGTERM clean up as Ctrl-C does."""
+def _attended(out: ConsoleOutput) -> Iterator[None]:
+    """Print the log of satseg, keep messages of GDAL off stderr, and let SIGTERM clean up as Ctrl-C does."""
     # What matters of it is raised, and said once by us. GDAL looks here before it says something for the first time.
     os.environ.setdefault("CPL_LOG", os.devnull)
     logger = logging.getLogger("satseg")
-    handler = TalkHandler(talk)
+    handler = LogHandler(out)
     level, propagate = logger.level, logger.propagate
     numbers = [signal.SIGTERM]
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell may ignore it for background jobs
         numbers.append(signal.SIGINT)
-    before = {number: signal.signal(number, talk.interrupt) for number in numbers}
+    before = {number: signal.signal(number, out.interrupt) for number in numbers}
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     logger.propagate = False

@@ -39,7 +39,7 @@ def benchmark(
     debug: options.Debug = False,
 ) -> None:
     """Measure parameters, multiply-adds, speed and memory use of networks on this machine."""
-    talk = console.talk(ctx, json=json, quiet=quiet, debug=debug)
+    out = console.output_for(ctx, json=json, quiet=quiet, debug=debug)
     from satseg.workflows.benchmark import benchmark
 
     failed: list[SatsegError] = []
@@ -55,11 +55,11 @@ def benchmark(
         precision=precision,
         threads=threads,
         on_error=failed.append,
-        progress=talk.progress,
+        progress=out.progress,
     )
-    talk.answer(found, _table)
+    out.answer(found, _table)
     for error in failed:
-        talk.error(error.message, hint=error.hint)
+        out.error(error.message, hint=error.hint)
     if failed:
         raise typer.Exit(1)
 

@@ -1,4 +1,4 @@
-"""What a command says: data on stdout; talk, warnings and progress on stderr."""
+"""Output of commands: results on stdout; messages, warnings and progress on stderr."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ if TYPE_CHECKING:
 
 _Record = TypeVar("_Record")
 
-_OF_A_KIND = 3  # remarks that are said; the others are counted
-_LONGEST = 120  # characters of a remark that stands for others
+_OF_A_KIND = 3  # messages that are printed; further ones are counted
+_LONGEST = 120  # characters of a message that stands for others
 _WIDE = 10_000  # columns of a stream that is not a terminal: never wrap, never cut
 
 
 class ConsoleOutput:
-    """The voice of one command: made in ``main()``, carried by the Typer context.
+    """Output of one command: made in ``main()``, passed on by the Typer context.
 
     Args:
         json: Print results as JSON on stdout instead of tables.
-        quiet: Keep to warnings and errors on stderr.
-        debug: Show tracebacks and the log of the libraries.
+        quiet: Print only warnings and errors on stderr.
+        debug: Print tracebacks and the logs of libraries.
     """
 
     def __init__(self, *, json: bool = False, quiet: bool = False, debug: bool = False) -> None:
@@ -58,7 +58,7 @@ class ConsoleOutput:
 
     @property
     def stderr(self) -> Console:
-        """The console on stderr; rich is imported when something is said for the first time."""
+        """The console on stderr; rich is imported when it is first used."""
         if self._stderr is None:
             self._stderr = _console(sys.stderr)
         return self._stderr
@@ -66,12 +66,12 @@ class ConsoleOutput:
     def answer(
         self, record: _Record, table: Callable[[_Record], Table | Sequence[Table]], *, apart: bool = False
     ) -> None:
-        """Print what the user asked to see on stdout: a table, or JSON with ``--json``.
+        """Print the answer to a query on stdout: a table, or JSON with ``--json``.
 
         Args:
-            record: What was asked for.
-            table: Makes a table of it.
-            apart: Leave a line between the table and what stands above.
+            record: The answer.
+            table: Returns its table.
+            apart: Print an empty line before the table.
         """
         with self._undisturbed():
             self.close()
@@ -81,7 +81,7 @@ class ConsoleOutput:
                 _print(_console(sys.stdout), table(record), apart=apart)
 
     def report(self, record: _Record, table: Callable[[_Record], Table | Sequence[Table]]) -> None:
-        """Say what was done: a table on stderr, and with ``--json`` the record on stdout instead.
+        """Print the result of a command: a table on stderr, or with ``--json`` the record on stdout.
 
         A bar stays below the table while there is more to do, and keeps its rate.
         """
@@ -95,7 +95,7 @@ class ConsoleOutput:
                 self._spoke = monotonic()
 
     def emit(self, record: Any) -> None:
-        """Print a record as one line of JSON on stdout, at once, so that pipes see it."""
+        """Print a record as one line of JSON on stdout, and flush it for pipes."""
         from satseg.records import as_json
 
         sys.stdout.write(json.dumps(as_json(record)) + "\n")
@@ -107,30 +107,29 @@ class ConsoleOutput:
             self._line(message, style)
 
     def command(self, line: str) -> None:
-        """Show a command line that is about to run, as it would be typed."""
+        """Print a command line that is about to run."""
         self.close()
         self.say(f"$ {line}", style="bold")
 
     def note(self, message: str) -> None:
-        """Print on stderr what was done without being asked, and is as it should be, unless ``--quiet``."""
+        """Print a note on stderr, unless ``--quiet``: something was decided automatically."""
         self.say(f"note: {message}")
 
     def warn(self, message: str) -> None:
-        """Print a warning on stderr: the result may not be what is expected, or there is something to do."""
+        """Print a warning on stderr: the result may be unexpected, or needs attention."""
         self._line(f"warning: {message}", "yellow")
 
     def error(self, message: str, *, hint: str | None = None) -> None:
-        """Print what went wrong on stderr, and what can be done about it."""
+        """Print an error on stderr, and how to fix it."""
         self.close()
         self._line(f"error: {message}", "bold red")
         if hint:
             self._line(f"hint: {hint}", "cyan")
 
     def progress(self, event: ProgressEvent) -> None:
-        """Show how far the work has come: a `Progress` callback.
+        """Show progress: a `Progress` callback.
 
-        A bar on a terminal; where stderr is a file, a line now and then. Nothing with ``--quiet``, and no lines with
-        ``--json``, whose reader is a program.
+        Draws a bar on a terminal, else prints a line from time to time, unless ``--json``; nothing with ``--quiet``.
         """
         if self._interrupted:
             raise KeyboardInterrupt
@@ -159,15 +158,14 @@ class ConsoleOutput:
     def interrupt(self, number: int, frame: FrameType | None) -> None:
         """Stop the work: the handler of SIGINT and SIGTERM.
 
-        While a result is being told, the work behind it is done; the signal then waits for the next piece of work, and
-        is forgotten where there is none.
+        While a result is printed, its work is done; the signal is then raised at the next progress, if there is any.
         """
         if not self._telling:
             raise KeyboardInterrupt
         self._interrupted = True
 
     def attend(self, context: typer.Context) -> None:
-        """Take note of the command that is run."""
+        """Remember the running command, whose flags messages name."""
         self._context = context
 
     def came_from(self, parameter: str) -> str | None:
@@ -190,7 +188,7 @@ class ConsoleOutput:
             self._telling = False
 
     def close(self) -> None:
-        """Take the progress bar away."""
+        """Remove the progress bar."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
@@ -202,25 +200,25 @@ class ConsoleOutput:
         self.stderr.print(message, style=style, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
-def talk(ctx: typer.Context, *, json: bool, quiet: bool, debug: bool) -> ConsoleOutput:
-    """Return the voice that ``main()`` put into the context, set to what this command was told."""
-    voice = ctx.ensure_object(ConsoleOutput)
-    voice.json, voice.quiet, voice.debug = json, quiet, debug or voice.debug
+def output_for(ctx: typer.Context, *, json: bool, quiet: bool, debug: bool) -> ConsoleOutput:
+    """Return the output that ``main()`` put into the context, with the options of this command."""
+    out = ctx.ensure_object(ConsoleOutput)
+    out.json, out.quiet, out.debug = json, quiet, debug or out.debug
     if json:
         require_stdout()
-    if voice.debug:
+    if out.debug:
         logging.basicConfig(stream=sys.stderr, level=logging.INFO)
-    return voice
+    return out
 
 
 def table(
     columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str | None = None, caption: str | None = None
 ) -> Table:
-    """Make a table; numbers are set to the right.
+    """Make a table; numbers are right-aligned.
 
     Args:
-        columns: Headings; all empty leaves the heading out.
-        rows: Cells, turned into text by :func:`~satseg.cli.table.cell`.
+        columns: Headings; none is printed if all are empty.
+        rows: Cells, formatted by :func:`~satseg.cli.table.cell`.
         title: A line above the table.
         caption: A line below it.
     """
@@ -228,13 +226,13 @@ def table(
 
 
 def left_out(specks: int, holes: int, *, min_area: Quantity | None, fill_holes: Quantity | None) -> str | None:
-    """Say what of a map is not in its layer of polygons, and how it would be; None where nothing is missing.
+    """Return a sentence on regions and holes of a map that its polygons leave out; None if there are none.
 
     Args:
-        specks: Regions that were too small.
-        holes: Holes that were filled.
-        min_area: Smallest region that was asked for; None is the default, as below.
-        fill_holes: Largest hole that was asked for.
+        specks: Number of regions below ``min_area``.
+        holes: Number of holes that were filled.
+        min_area: Smallest region; None is the default.
+        fill_holes: Largest hole to fill; None is the default.
     """
     from satseg.vectorization.settings import FILL_HOLES, MIN_AREA
 
@@ -243,30 +241,30 @@ def left_out(specks: int, holes: int, *, min_area: Quantity | None, fill_holes: 
     return f"Polygons: {', '.join(parts)}; --raw keeps all." if parts else None
 
 
-class TalkHandler(logging.Handler):
-    """Shows the remarks of the libraries of satseg on stderr: each once, and a few of those that differ by the scene.
+class LogHandler(logging.Handler):
+    """Prints log messages of satseg on stderr: each once, and a few of those that differ only by the scene.
 
     Args:
-        voice: Where to say them. With its ``debug``, all are said.
+        out: Where to print. With its ``debug``, all are printed.
     """
 
-    def __init__(self, voice: ConsoleOutput) -> None:
+    def __init__(self, out: ConsoleOutput) -> None:
         super().__init__(logging.INFO)
-        self._voice = voice
+        self._out = out
         self._said: set[str] = set()
         self._kinds: dict[tuple[bool, object], list[str]] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Say a warning always, an info as a note unless ``--quiet``; neither again, nor many of a kind."""
+        """Print warnings, and infos as notes unless ``--quiet``; none twice, and few that are alike."""
         try:
             text = record.getMessage()
-            if self._voice.debug or self._is_news(record, text):
+            if self._out.debug or self._is_news(record, text):
                 self._tell(text, warning=record.levelno >= logging.WARNING)
         except Exception:
             self.handleError(record)
 
     def tell_rest(self) -> None:
-        """Say of how many remarks there were too many to be said."""
+        """Print how many messages were left out."""
         for (warning, _), texts in self._kinds.items():
             if len(texts) > _OF_A_KIND:
                 more = len(texts) - _OF_A_KIND
@@ -275,9 +273,9 @@ class TalkHandler(logging.Handler):
 
     def _tell(self, text: str, *, warning: bool) -> None:
         if warning:
-            self._voice.warn(text)
+            self._out.warn(text)
         else:
-            self._voice.note(text)
+            self._out.note(text)
 
     def _is_news(self, record: logging.LogRecord, text: str) -> bool:
         if text in self._said:
@@ -289,7 +287,7 @@ class TalkHandler(logging.Handler):
 
 
 def _kind(record: logging.LogRecord, text: str) -> object:
-    """Return what remarks that differ by the scene alone have in common: what is said of it."""
+    """Return what messages have in common that differ only by the scene."""
     template, args = str(record.msg), record.args
     if re.search(r"[a-z]{2}", re.sub(r"%[^a-z]*[a-z]", "", template)):
         return template
@@ -297,7 +295,7 @@ def _kind(record: logging.LogRecord, text: str) -> object:
 
 
 def _shortened(text: str) -> str:
-    """Return a text that is cut between words where it is long; a word that is longer than that stays whole."""
+    """Return a text, cut between words if it is long; a longer word is kept."""
     if len(text) <= _LONGEST:
         return text
     end = text.rfind(" ", 0, _LONGEST - 3)
@@ -332,6 +330,6 @@ def _print(console: Console, tables: Table | Sequence[Table], *, apart: bool = F
 
 
 def _asked_width() -> int | None:
-    """Return the width that the environment asks for where there is no terminal."""
+    """Return the width that the environment sets, for output without a terminal."""
     asked = os.environ.get("COLUMNS", "")
     return int(asked) if asked.isdecimal() and int(asked) else None

@@ -34,7 +34,7 @@ def demo(
     debug: options.Debug = False,
 ) -> None:
     """Run the complete workflow on the sample scenes of the package."""
-    talk = console.talk(ctx, json=json, quiet=quiet, debug=debug)
+    out = console.output_for(ctx, json=json, quiet=quiet, debug=debug)
     options.known_network(arch)
     from satseg.workflows.demo import demo
 
@@ -45,12 +45,12 @@ def demo(
         device=device,
         threads=threads,
         overwrite=overwrite,
-        announce=talk.command,
-        progress=talk.progress,
+        announce=out.command,
+        progress=out.progress,
     )
-    talk.report(summary, _tables)
+    out.report(summary, _tables)
     for line in summary.credit:
-        talk.say(line)
+        out.say(line)
 
 
 def _tables(summary: DemoSummary) -> list[Table]:

@@ -75,7 +75,7 @@ def evaluate(
     debug: options.Debug = False,
 ) -> None:
     """Compare a network, a map or polygons with labels: pixels, boundaries and objects, with confidence intervals."""
-    talk = console.talk(ctx, json=json, quiet=quiet, debug=debug)
+    out = console.output_for(ctx, json=json, quiet=quiet, debug=debug)
     paired = inputs.scene_pairs(pairs, scene_list)
     _require_files(subject, data or [], labels, paired, settings)
     from satseg.workflows.evaluate import evaluate, require_miou
@@ -86,9 +86,9 @@ def evaluate(
         labels=labels,
         pairs=paired,
         settings=settings,
-        progress=talk.progress,
+        progress=out.progress,
     )
-    talk.answer(report, report_tables)
+    out.answer(report, report_tables)
     if min_miou is not None:
         require_miou(report, min_miou)
 

@@ -56,7 +56,7 @@ def info(
     debug: options.Debug = False,
 ) -> None:
     """Describe scenes, maps, tile sets, checkpoints and training runs, or list the values of labels."""
-    talk = console.talk(ctx, json=json, quiet=quiet, debug=debug)
+    out = console.output_for(ctx, json=json, quiet=quiet, debug=debug)
     if class_map is not None and (class_map != "-" or json):
         raise UsageError(
             "`info` writes the class map to stdout only, and not together with --json.",
@@ -65,11 +65,11 @@ def info(
     several = len(files) > 1 or inputs.STDIN in files
     if not several:
         inputs.require_scenes(files)
-    failed = Failures(talk, "files") if several else None
+    failed = Failures(out, "files") if several else None
     if class_map or class_field or where or values:
-        done = _list_values(files, class_field, where, class_map is not None, talk, failed)
+        done = _list_values(files, class_field, where, class_map is not None, out, failed)
     else:
-        done = _describe(files, talk, failed)
+        done = _describe(files, out, failed)
     if failed is not None:
         failed.tell(done)
     if failed:
@@ -78,19 +78,19 @@ def info(
         raise UsageError("No file names on stdin.", hint="Check whether the previous command of the pipeline failed.")
 
 
-def _describe(files: Sequence[str], talk: console.ConsoleOutput, failed: Failures | None) -> int:
+def _describe(files: Sequence[str], out: console.ConsoleOutput, failed: Failures | None) -> int:
     """Describe files and return their number."""
     from satseg.workflows.info import info
 
     if failed is None:
-        talk.answer(info(files[0]), file_tables)
+        out.answer(info(files[0]), file_tables)
         return 1
     count = 0
-    for found in _runs(_each(info, files, failed), 1 if talk.json else _ROWS):
-        if talk.json:
-            talk.emit(found[0])
+    for found in _runs(_each(info, files, failed), 1 if out.json else _ROWS):
+        if out.json:
+            out.emit(found[0])
         else:
-            talk.answer(found, list_tables, apart=count > 0)
+            out.answer(found, list_tables, apart=count > 0)
         count += len(found)
     return count
 
@@ -100,7 +100,7 @@ def _list_values(
     class_field: str | None,
     where: str | None,
     template: bool,
-    talk: console.ConsoleOutput,
+    out: console.ConsoleOutput,
     failed: Failures | None,
 ) -> int:
     """List the values of labels and return the number of files."""
@@ -115,7 +115,7 @@ def _list_values(
         require_stdout()
         sys.stdout.write(together.template())
     else:
-        talk.answer(together, values_table)
+        out.answer(together, values_table)
     return together.files
 
 

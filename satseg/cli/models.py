@@ -32,14 +32,14 @@ def models(
     debug: options.Debug = False,
 ) -> None:
     """List the networks for --arch with their size, compute cost and recommended use."""
-    talk = console.talk(ctx, json=json, quiet=quiet, debug=debug)
+    out = console.output_for(ctx, json=json, quiet=quiet, debug=debug)
     from satseg.workflows.models import models
 
     networks = models(names or (), sort=sort)
-    talk.answer(networks, _table)
+    out.answer(networks, _table)
     if not json and len(networks) > 1:
-        talk.say("params: with 3 bands and 19 classes; MACs: multiply-adds for 512 x 512 px; stride: output stride.")
-        talk.say("satseg models NAME shows the details of a network.")
+        out.say("params: with 3 bands and 19 classes; MACs: multiply-adds for 512 x 512 px; stride: output stride.")
+        out.say("satseg models NAME shows the details of a network.")
 
 
 def _table(networks: list[Architecture]) -> Table:

@@ -67,7 +67,7 @@ def predict(
     debug: options.Debug = False,
 ) -> None:
     """Map scenes of any size with a trained network: class rasters and polygons."""
-    talk = console.talk(ctx, json=json, quiet=quiet, debug=debug)
+    out = console.output_for(ctx, json=json, quiet=quiet, debug=debug)
     if json and "-" in outputs.output:
         raise UsageError("--json and -o - would both write to stdout.", hint="Leave out one of them.")
     if "-" in outputs.output:
@@ -84,14 +84,14 @@ def predict(
 
     stacks = [SceneSource(files, settings.bands) for files in stacked]
     named = inputs.scenes(scenes or [], stacks)
-    failed = Failures(talk, "scenes")
+    failed = Failures(out, "scenes")
     several = not isinstance(named, list) or len(named) > 1
     on_error = failed.add if several else None
     if dry_run:
         dry_runs = dry_run_scenes(named, output=outputs, model=models, arch=arch, settings=settings, on_error=on_error)
-        _report(talk, dry_runs, dry_run_table, failed, none_is_wrong=True)
+        _report(out, dry_runs, dry_run_table, failed, none_is_wrong=True)
         return
-    finished = Finished(talk)
+    finished = Finished(out)
     share_heap()
     maps = predict_scenes(
         named,
@@ -102,13 +102,13 @@ def predict(
         stream=sys.stdout,
         on_error=on_error,
         on_finished=finished.add,
-        progress=talk.progress,
+        progress=out.progress,
     )
     outlines = settings.polygons
     caption = partial(console.left_out, min_area=outlines.min_area, fill_holes=outlines.fill_holes)
     rasters = any(name.lower().endswith(".tif") for name in outputs.output)
-    report = Maps(talk, caption, several=several, rasters=rasters)
-    _report(talk, maps, report.table, failed, finished, report, none_is_wrong=not settings.skip_existing)
+    report = Maps(out, caption, several=several, rasters=rasters)
+    _report(out, maps, report.table, failed, finished, report, none_is_wrong=not settings.skip_existing)
 
 
 def _require_there(
@@ -136,7 +136,7 @@ def _require_there(
 
 
 def _report(
-    talk: console.ConsoleOutput,
+    out: console.ConsoleOutput,
     records: Iterator[_Record],
     table: Callable[[_Record], Table],
     failed: Failures,
@@ -149,7 +149,7 @@ def _report(
     reported = 0
     try:
         for record in records:
-            talk.report(record, table)
+            out.report(record, table)
             reported += 1
     finally:
         if maps is not None:

@@ -18,16 +18,16 @@ class Maps:
     """Maps that are told of as they come.
 
     Args:
-        talk: What to print with.
+        out: What to print with.
         caption: Says what is not in the polygons, from the number of specks and of holes.
         several: Whether there may be more than one scene.
         rasters: Whether there are class rasters beside the polygons.
     """
 
     def __init__(
-        self, talk: console.ConsoleOutput, caption: Callable[[int, int], str | None], *, several: bool, rasters: bool
+        self, out: console.ConsoleOutput, caption: Callable[[int, int], str | None], *, several: bool, rasters: bool
     ) -> None:
-        self._talk = talk
+        self._out = out
         self._caption = caption
         self._several = several
         self._rasters = rasters
@@ -45,9 +45,9 @@ class Maps:
 
     def tell(self) -> None:
         """Say at the end what all scenes came to, where they were several."""
-        if self._several and self._scenes and not self._talk.json:
+        if self._several and self._scenes and not self._out.json:
             title = f"Mapped {self._scenes:,} scene{'s' * (self._scenes > 1)} in {self._seconds:,.1f} s"
-            self._talk.report(None, lambda _: self._all(title))
+            self._out.report(None, lambda _: self._all(title))
 
     def _add(self, summary: PredictionSummary) -> None:
         self._scenes += 1
@@ -72,8 +72,8 @@ def _rows(pixels: Mapping[str, int], polygons: Mapping[str, int]) -> list[tuple[
 class Finished:
     """Scenes whose maps were finished already, which are told of at the end, together; with ``--json`` one by one."""
 
-    def __init__(self, talk: console.ConsoleOutput) -> None:
-        self._talk = talk
+    def __init__(self, out: console.ConsoleOutput) -> None:
+        self._out = out
         self._count = 0
         self._first: FinishedMap | None = None
 
@@ -81,18 +81,18 @@ class Finished:
         """Take note of a scene."""
         self._count += 1
         self._first = self._first or found
-        if self._talk.json:
-            self._talk.emit(found)
+        if self._out.json:
+            self._out.emit(found)
 
     def tell(self) -> None:
         """Say how many scenes those are."""
-        if self._first is None or self._talk.json:
+        if self._first is None or self._out.json:
             return
-        self._talk.close()
+        self._out.close()
         if self._count == 1:
-            self._talk.say(f"The map of {self._first.scene} is finished already: {', '.join(self._first.outputs)}")
+            self._out.say(f"The map of {self._first.scene} is finished already: {', '.join(self._first.outputs)}")
         else:
-            self._talk.say(f"The maps of {self._count} scenes were finished already.")
+            self._out.say(f"The maps of {self._count} scenes were finished already.")
 
     def __len__(self) -> int:
         return self._count

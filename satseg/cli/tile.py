@@ -59,9 +59,9 @@ def tile(
     debug: options.Debug = False,
 ) -> None:
     """Cut scenes and their labels into training, validation and test tiles."""
-    talk = console.talk(ctx, json=json, quiet=quiet, debug=debug)
+    out = console.output_for(ctx, json=json, quiet=quiet, debug=debug)
     if check:
-        return _check(scenes or [], output, talk)
+        return _check(scenes or [], output, out)
     files = inputs.stacked_files(stack) if stack else ()
     inputs.require_scenes([*(scenes or []), *files, *settings.extra])
     inputs.require_labels(labels or [], settings.class_map, settings.meaning.labelled_area)
@@ -76,12 +76,12 @@ def tile(
         stack=files,
         pairs=paired,
         settings=settings,
-        progress=talk.progress,
+        progress=out.progress,
     )
-    talk.report(summary, _tables)
+    out.report(summary, _tables)
 
 
-def _check(folders: Sequence[str | Path], output: Path, talk: ConsoleOutput) -> None:
+def _check(folders: Sequence[str | Path], output: Path, out: ConsoleOutput) -> None:
     from satseg.presence import require_tiles
 
     for folder in folders or [output]:
@@ -89,8 +89,8 @@ def _check(folders: Sequence[str | Path], output: Path, talk: ConsoleOutput) -> 
     from satseg.workflows.check_tiles import check_tiles
 
     for folder in folders or [output]:
-        found = check_tiles(folder, progress=talk.progress)
-        talk.report(found, _problems)
+        found = check_tiles(folder, progress=out.progress)
+        out.report(found, _problems)
         if found.problems:
             first = found.problems[0]
             count = f"{len(found.problems)} problem{'s' if len(found.problems) > 1 else ''}"

@@ -44,34 +44,34 @@ def train(
     """Train a network on tiles, and keep the weights with the best score on the validation tiles."""
     from satseg.presence import require_checkpoint, require_custom_network, require_tiles
 
+    options.known_network(settings.arch)
     if not settings.resume:  # a run to resume knows its tiles
         require_tiles("tiles" if tiles is None else tiles)
-    options.known_network(settings.arch)
     require_custom_network(settings.arch)
     if settings.init_from is not None:
         require_checkpoint(str(settings.init_from))
-    talk = console.talk(ctx, json=json, quiet=quiet, debug=debug)
+    out = console.output_for(ctx, json=json, quiet=quiet, debug=debug)
     from satseg.backend.device import reuse_freed_memory
     from satseg.workflows.train import rank_of, train
 
     if rank_of(tiles, output=output, settings=settings) > 0:  # the other processes of a run stay silent
         logging.getLogger("satseg").setLevel(logging.ERROR)
-        talk.json, talk.quiet = False, True
+        out.json, out.quiet = False, True
     reuse_freed_memory()
-    live = _LiveTable(talk)
-    summary = train(tiles, output=output, settings=settings, progress=talk.progress, watch=live.show)
-    talk.report(summary, _tables)
+    live = _LiveTable(out)
+    summary = train(tiles, output=output, settings=settings, progress=out.progress, watch=live.show)
+    out.report(summary, _tables)
 
 
 class _LiveTable:
     """Prints a line per validation above the progress bar.
 
     Args:
-        talk: Output of the command.
+        out: Output of the command.
     """
 
-    def __init__(self, talk: ConsoleOutput) -> None:
-        self._talk = talk
+    def __init__(self, out: ConsoleOutput) -> None:
+        self._out = out
         self._begun = False
 
     def show(self, row: LogRow) -> None:
@@ -79,11 +79,11 @@ class _LiveTable:
         from satseg.progress import amount, clock
 
         if not self._begun:
-            self._talk.say(f"{'epoch':>6} {'step':>8} {'loss':>8} {'mIoU':>7} {'rate':>13} {'time left':>10}")
+            self._out.say(f"{'epoch':>6} {'step':>8} {'loss':>8} {'mIoU':>7} {'rate':>13} {'time left':>10}")
             self._begun = True
         rate = f"{amount(row.pixels_per_second, 'px')}/s"
         numbers = f"{row.epoch:6.1f} {row.step:8,} {row.loss:8.4f} {row.miou:7.4f} {rate:>13}"
-        self._talk.say(f"{numbers} {clock(row.seconds_left):>10}{'  best' if row.best else ''}")
+        self._out.say(f"{numbers} {clock(row.seconds_left):>10}{'  best' if row.best else ''}")
 
 
 def _tables(summary: TrainingSummary) -> list[Table]:

@@ -48,7 +48,7 @@ def vectorize(
     debug: options.Debug = False,
 ) -> None:
     """Turn class rasters into polygons that share every boundary, without gaps or overlaps."""
-    talk = console.talk(ctx, json=json, quiet=quiet, debug=debug)
+    out = console.output_for(ctx, json=json, quiet=quiet, debug=debug)
     if json and "-" in output:
         raise UsageError("--json and -o - would both write to stdout.", hint="Leave out one of them.")
     if "-" in output:
@@ -58,12 +58,12 @@ def vectorize(
     from satseg.workflows.vectorize import vectorize as run
 
     summary = run(
-        inputs.scene_list(rasters), output=output, settings=settings, stream=sys.stdout, progress=talk.progress
+        inputs.scene_list(rasters), output=output, settings=settings, stream=sys.stdout, progress=out.progress
     )
     caption = console.left_out(
         summary.specks, summary.holes, min_area=settings.min_area, fill_holes=settings.fill_holes
     )
-    talk.report(summary, partial(_table, caption=caption))
+    out.report(summary, partial(_table, caption=caption))
 
 
 def _area(area: float) -> str | None:

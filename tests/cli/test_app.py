@@ -107,7 +107,7 @@ def test_a_surprise_ends_with_1_and_one_sentence(satseg, failing) -> None:
     done = satseg("models")
     assert done.code == 1
     assert done.stderr == (
-        "error: Something unexpected happened (ZeroDivisionError: division).\n"
+        "error: Unexpected error (ZeroDivisionError: division).\n"
         "hint: Run again with --debug to see where it comes from.\n"
     )
 
@@ -172,12 +172,12 @@ def test_ctrl_c_while_the_result_is_told_comes_too_late(satseg, monkeypatch: pyt
 
 def test_ctrl_c_between_two_results_stops_the_work_for_the_second(monkeypatch: pytest.MonkeyPatch) -> None:
     interrupt_once(monkeypatch)
-    talk = ConsoleOutput(json=True)
-    before = signal.signal(signal.SIGINT, talk.interrupt)
+    out = ConsoleOutput(json=True)
+    before = signal.signal(signal.SIGINT, out.interrupt)
     try:
-        talk.report({}, lambda record: [])
+        out.report({}, lambda record: [])
         with pytest.raises(KeyboardInterrupt):
-            talk.progress(ProgressEvent("Predicting", 1, 2, "px"))
+            out.progress(ProgressEvent("Predicting", 1, 2, "px"))
     finally:
         signal.signal(signal.SIGINT, before)
 
@@ -256,7 +256,7 @@ def test_a_killed_tile_ends_with_130_and_leaves_what_can_be_resumed(number: sign
     code, stderr = kill_at_work(words, tmp_path, number)
     assert (code, stderr.count("nterrupted")) == (130, 1)
     assert list(tmp_path.iterdir()) == [tmp_path / ".tiles.satseg"]
-    assert f"{tmp_path / '.tiles.satseg'}, and --resume goes on" in stderr
+    assert f"{tmp_path / '.tiles.satseg'}; continue with --resume" in stderr
 
 
 def test_a_killed_predict_ends_with_130_and_leaves_no_map(model: Path, tmp_path: Path) -> None:
@@ -278,4 +278,4 @@ def test_a_killed_predict_ends_with_130_and_leaves_no_map(model: Path, tmp_path:
 def test_files_of_which_only_the_last_would_count_are_refused(satseg: Callable, words: list[str], name: str) -> None:
     done = satseg(*words)
     assert (done.code, done.stdout) == (2, "")
-    assert f"{name} is given 2 times; only the last would count." in done.stderr
+    assert f"{name} is given 2 times; it takes one value." in done.stderr

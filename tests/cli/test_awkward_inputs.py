@@ -128,6 +128,6 @@ def test_awkward_files_are_answered_with_a_sentence(
     ):
         done = satseg(*words)
         assert done.code in (0, 1, 2), done.stderr
-        assert "Something unexpected" not in done.stderr, (words, done.stderr)
+        assert "Unexpected error" not in done.stderr, (words, done.stderr)
         errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
         assert len(errors) == (done.code != 0), done.stderr

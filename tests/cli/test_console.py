@@ -97,10 +97,10 @@ def test_colour_follows_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_progress_is_drawn_on_a_terminal_with_rate_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = terminal(monkeypatch)
-    voice = ConsoleOutput()
+    out = ConsoleOutput()
     for done in (0, 4e6, 8e6):
-        voice.progress(ProgressEvent("Mapping", done, 80e6, "px", "note"))
-    voice.close()
+        out.progress(ProgressEvent("Mapping", done, 80e6, "px", "note"))
+    out.close()
     (line,) = screen.last_frame
     assert all(part in line for part in ("Mapping", "8.0 Mpx / 80.0 Mpx", "px/s", "left", "note"))
 
@@ -109,10 +109,10 @@ def test_on_a_narrow_terminal_the_bar_is_one_line_and_its_note_gives_way(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     screen = terminal(monkeypatch, columns=80)
-    voice = ConsoleOutput()
+    out = ConsoleOutput()
     for done in range(3):
-        voice.progress(ProgressEvent("Training", 100 + done, 2000, "step", "epoch 1.2, loss 0.713, best mIoU 0.812"))
-    voice.close()
+        out.progress(ProgressEvent("Training", 100 + done, 2000, "step", "epoch 1.2, loss 0.713, best mIoU 0.812"))
+    out.close()
     (line,) = screen.last_frame
     assert "102 / 2000 step" in line
     assert line.rstrip().endswith("…")
@@ -125,23 +125,23 @@ def test_clocks_go_on_between_events(seconds: float, parts: tuple[str, ...], mon
     screen = terminal(monkeypatch)
     now = [100.0]
     monkeypatch.setattr("satseg.cli.progress.monotonic", lambda: now[0])
-    voice = ConsoleOutput()
-    voice.progress(ProgressEvent("Training", 22, 600, "s"))
+    out = ConsoleOutput()
+    out.progress(ProgressEvent("Training", 22, 600, "s"))
     now[0] += seconds
-    voice.close()
+    out.close()
     (line,) = screen.last_frame
     assert all(part in line for part in parts)
 
 
 def talk_of(seconds: int, events: list[ProgressEvent], monkeypatch: pytest.MonkeyPatch, **how: bool) -> list[str]:
-    """Show events, so many seconds apart, to a voice whose stderr is a file, and return the lines in it."""
+    """Show events, so many seconds apart, to an output whose stderr is a file, and return the lines in it."""
     now = [100.0]
     for module in ("progress", "console"):
         monkeypatch.setattr(f"satseg.cli.{module}.monotonic", lambda: now[0])
-    voice, file = ConsoleOutput(**how), io.StringIO()
+    out, file = ConsoleOutput(**how), io.StringIO()
     monkeypatch.setattr(sys, "stderr", file)
     for event in events:
-        voice.progress(event)
+        out.progress(event)
         now[0] += seconds
     return file.getvalue().splitlines()
 
@@ -167,34 +167,34 @@ def test_files_get_no_progress_with_json_or_when_quiet(monkeypatch: pytest.Monke
 
 
 def test_progress_is_not_drawn_into_a_file(capsys: pytest.CaptureFixture[str]) -> None:
-    voice = ConsoleOutput()
-    voice.progress(ProgressEvent("Mapping", 1, 2, "px"))
-    voice.close()
+    out = ConsoleOutput()
+    out.progress(ProgressEvent("Mapping", 1, 2, "px"))
+    out.close()
     assert capsys.readouterr() == ("", "")
 
 
 def test_progress_is_not_drawn_when_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = terminal(monkeypatch)
-    voice = ConsoleOutput(quiet=True)
-    voice.progress(ProgressEvent("Mapping", 1, 2, "px"))
-    voice.close()
+    out = ConsoleOutput(quiet=True)
+    out.progress(ProgressEvent("Mapping", 1, 2, "px"))
+    out.close()
     assert screen.getvalue() == ""
 
 
 def test_a_bar_names_its_unit_once(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = terminal(monkeypatch)
-    voice = ConsoleOutput()
-    voice.progress(ProgressEvent("Cutting", 3, 20, "tile"))
-    voice.close()
+    out = ConsoleOutput()
+    out.progress(ProgressEvent("Cutting", 3, 20, "tile"))
+    out.close()
     assert "3 / 20 tile" in screen.last_frame[0]
 
 
 def test_a_new_task_takes_the_place_of_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = terminal(monkeypatch)
-    voice = ConsoleOutput()
-    voice.progress(ProgressEvent("Finding", 20, 20, "tile"))
-    voice.progress(ProgressEvent("Cutting", 1, 20, "tile"))
-    voice.close()
+    out = ConsoleOutput()
+    out.progress(ProgressEvent("Finding", 20, 20, "tile"))
+    out.progress(ProgressEvent("Cutting", 1, 20, "tile"))
+    out.close()
     (line,) = screen.last_frame
     assert "Cutting" in line
     assert "Finding" not in line
@@ -202,10 +202,10 @@ def test_a_new_task_takes_the_place_of_the_one_before(monkeypatch: pytest.Monkey
 
 def test_a_bar_that_counts_seconds_shows_no_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = terminal(monkeypatch)
-    voice = ConsoleOutput()
-    voice.progress(ProgressEvent("Training", 0, 600, "s"))
-    voice.progress(ProgressEvent("Training", 60, 600, "s"))
-    voice.close()
+    out = ConsoleOutput()
+    out.progress(ProgressEvent("Training", 0, 600, "s"))
+    out.progress(ProgressEvent("Training", 60, 600, "s"))
+    out.close()
     (line,) = screen.last_frame
     assert "1:00 / 10:00" in line
     assert "9:00 left" in line
@@ -262,11 +262,11 @@ def test_a_bar_stays_below_the_tables_of_scenes_until_the_last_one_is_done(
 
     made: list[Counted] = []
     monkeypatch.setattr("satseg.cli.progress.Bar", Counted)
-    voice = ConsoleOutput()
+    out = ConsoleOutput()
     open_after_table = []
     for number in (1, 2, 3):
-        voice.progress(ProgressEvent("Predicting", number, 3, "scene"))
-        voice.report(number, lambda count: table(("scene",), [(f"number {count}",)]))
+        out.progress(ProgressEvent("Predicting", number, 3, "scene"))
+        out.report(number, lambda count: table(("scene",), [(f"number {count}",)]))
         open_after_table.append(not made[-1].closed)
     assert len(made) == 1
     assert open_after_table == [True, True, False]

@@ -67,7 +67,7 @@ def test_files_that_fail_are_told_at_the_end_and_the_others_shown(
     first, second, last = (line for line in done.stderr.splitlines() if line.startswith("error"))
     assert "none.tif does not exist" in first
     assert "notes.tif" in second
-    assert last == "error: 2 of the files failed; 2 went well."
+    assert last == "error: 2 of the files failed; 2 succeeded."
 
 
 def test_json_has_a_line_for_each_file(satseg: Callable, scenes: list[Path], fields: Path, tmp_path: Path) -> None:

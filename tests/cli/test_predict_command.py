@@ -88,7 +88,7 @@ def test_scenes_that_fail_are_told_and_counted_at_the_end(
         monkeypatch.setattr(f"satseg.workflows.predict.{name}", fail)
     done = satseg("predict", "a.tif", "b.tif", "-m", "model", "-o", "{stem}.tif", *words)
     assert done.code == 1
-    for line in ("a.tif is broken.", "b.tif is broken.", "Copy it again.", "2 of the scenes failed; 0 went well."):
+    for line in ("a.tif is broken.", "b.tif is broken.", "Copy it again.", "2 of the scenes failed; 0 succeeded."):
         assert line in done.stderr
 
 

@@ -7,19 +7,19 @@ from collections.abc import Iterator
 
 import pytest
 
-from satseg.cli.console import ConsoleOutput, TalkHandler
+from satseg.cli.console import ConsoleOutput, LogHandler
 
 
 @pytest.fixture
-def voice() -> ConsoleOutput:
+def out() -> ConsoleOutput:
     return ConsoleOutput()
 
 
 @pytest.fixture
-def log(voice: ConsoleOutput) -> Iterator[logging.Logger]:
-    """A logger whose remarks the voice tells; the rest when the test asks for it."""
+def log(out: ConsoleOutput) -> Iterator[logging.Logger]:
+    """A logger whose messages are printed; the rest when the test asks for it."""
     logger = logging.getLogger("satseg.tests.remarks")
-    handler = TalkHandler(voice)
+    handler = LogHandler(out)
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     yield logger
@@ -28,7 +28,7 @@ def log(voice: ConsoleOutput) -> Iterator[logging.Logger]:
 
 def rest(log: logging.Logger) -> None:
     (handler,) = log.handlers
-    assert isinstance(handler, TalkHandler)
+    assert isinstance(handler, LogHandler)
     handler.tell_rest()
 
 
@@ -55,8 +55,8 @@ def test_of_remarks_that_differ_by_the_scene_three_are_told_and_the_others_count
     ]
 
 
-def test_all_are_told_with_debug(log: logging.Logger, voice: ConsoleOutput, capsys: pytest.CaptureFixture[str]) -> None:
-    voice.debug = True
+def test_all_are_told_with_debug(log: logging.Logger, out: ConsoleOutput, capsys: pytest.CaptureFixture[str]) -> None:
+    out.debug = True
     for number in range(10):
         log.info("%s is a scene.", number)
     rest(log)
@@ -64,9 +64,9 @@ def test_all_are_told_with_debug(log: logging.Logger, voice: ConsoleOutput, caps
 
 
 def test_quiet_tells_no_infos_nor_how_many_they_were(
-    log: logging.Logger, voice: ConsoleOutput, capsys: pytest.CaptureFixture[str]
+    log: logging.Logger, out: ConsoleOutput, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    voice.quiet = True
+    out.quiet = True
     for number in range(10):
         log.info("%s is a scene.", number)
     rest(log)
