@@ -1,4 +1,4 @@
-"""The networks: what there is, and how to build one. Neither listing nor importing this room imports torch."""
+"""Networks: list and build them. Neither importing this package nor listing networks imports torch."""
 
 from __future__ import annotations
 
@@ -48,40 +48,40 @@ def list_architectures() -> list[Architecture]:
     """List every network that ``create_model`` builds, sorted by name, without importing torch.
 
     Raises:
-        ArchitectureError: A file of ``backend/models`` does not describe its networks as it should.
+        ArchitectureError: A file of ``backend/models`` lacks the description of a network.
     """
     return [entry.architecture for entry in read_catalogue().values()]
 
 
 def find_architecture(arch: str) -> Architecture:
-    """Look a network up by its name, without importing torch.
+    """Find a network by its name, without importing torch.
 
     Raises:
-        ArchitectureError: There is no such network; the hint names those that are spelt alike.
+        ArchitectureError: The network does not exist; the hint names similar ones.
     """
     return _find(arch).architecture
 
 
 def create_model(arch: str | Builder, *, in_channels: int, num_classes: int, **options: Any) -> nn.Module:
-    """Build a network with fresh weights, in training mode, on torch's default device.
+    """Build a network with random weights, in training mode, on the default device of torch.
 
-    Its ``forward`` takes images (N, in_channels, H, W) float32, normalised, with H and W of 32 and more, and
-    returns logits (N, num_classes, H, W). Only the file of this network is imported.
+    Its ``forward`` takes normalised images (N, in_channels, H, W) float32 with H and W of at least 32, and returns
+    logits (N, num_classes, H, W). Only the file of this network is imported.
 
     Args:
-        arch: Name of a network, as ``list_architectures`` gives it, or an own function that builds one.
-        in_channels: Bands of the input, 1 or more.
-        num_classes: Classes of the output, 1 or more.
-        options: Options of this network, as its function in ``backend/models`` documents them.
+        arch: Name of a network from ``list_architectures``, or a function that builds a custom architecture.
+        in_channels: Bands of the input, at least 1.
+        num_classes: Classes of the output, at least 1.
+        options: Options of this network; see its function in ``backend/models``.
 
     Raises:
-        ArchitectureError: There is no such network, it does not take these options or values, or an own one breaks
-            the contract above.
+        ArchitectureError: The network does not exist, does not take these options or values, or a custom architecture
+            breaks this contract.
     """
     builder = _builder(_find(arch)) if isinstance(arch, str) else arch
     for name, value in (("in_channels", in_channels), ("num_classes", num_classes)):
         if not is_whole(value) or value < 1:
-            raise ArchitectureError(f"A network needs {name} of 1 or more, not {value!r}.")
+            raise ArchitectureError(f"A network needs {name} of at least 1, not {value!r}.")
     _check_options(builder, options)
     if not isinstance(arch, str):
         return build_custom(builder, in_channels=in_channels, num_classes=num_classes, options=options)
@@ -94,9 +94,9 @@ def create_model(arch: str | Builder, *, in_channels: int, num_classes: int, **o
 
 
 def lasting_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options that shape a network, without those that only choose the weights it starts from.
+    """Return the options of a network without those that only choose its initial weights.
 
-    A network that is built to take weights from a checkpoint has no use for others, which may be out of reach by then.
+    A network that gets its weights from a checkpoint does not need them, and they may not be available any more.
     """
     return {name: value for name, value in options.items() if name not in _STARTING}
 
@@ -105,7 +105,7 @@ def _find(arch: str) -> Entry:
     catalogue = read_catalogue()
     if arch in catalogue:
         return catalogue[arch]
-    # Letters and digits alone: "DeepLab-v3+" is near "deeplabv3plus", whatever the spelling.
+    # Compare letters and digits only, so that "DeepLab-v3+" finds "deeplabv3plus".
     plain = "".join(char for char in arch.lower().replace("+", "plus") if char.isalnum())
     near = difflib.get_close_matches(plain, catalogue, n=3)
     hint = f"Did you mean {' or '.join(near)}?" if near else "`satseg models` lists all networks."
@@ -122,7 +122,7 @@ def _with(options: Mapping[str, Any]) -> str:
 
 
 def _check_types(builder: Builder, options: Mapping[str, Any]) -> None:
-    """Refuse values of another type than a network of ours declares."""
+    """Refuse values whose type is not the one that a network of the catalogue declares."""
     declared = get_type_hints(builder)
     for name, value in options.items():
         types = get_args(declared[name]) or (declared[name],)

@@ -24,7 +24,7 @@ class ConfusionMatrix:
     def __init__(self, num_classes: int) -> None:
         self.counts = np.zeros((num_classes, num_classes), dtype=np.int64)  # (label, prediction)
         self.left_out = np.zeros(num_classes, dtype=np.int64)  # by label: pixels for which the map has no class
-        self.unlabelled = 0  # pixels of the map of which no label says anything
+        self.unlabelled = 0  # pixels of the map without a label
 
     def add(self, labels: np.ndarray, classes: np.ndarray) -> None:
         """Add pixels.

@@ -117,7 +117,7 @@ class _Block:
 
 
 def beside_labels(rows: Iterable[Rows], labels: Labels, areas: Sequence[SceneArea] = ()) -> Iterator[Strip]:
-    """Put labels beside the rows of a map on the same grid.
+    """Combine the rows of a map with labels on the same grid.
 
     Pixels without a class in the map, such as the border of a rotated image, are ignored if they are background only
     because no polygon lies there.

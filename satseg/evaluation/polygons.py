@@ -155,7 +155,7 @@ def _mover(path: str, source: str | None, labels: PolygonSet) -> PointTransform 
         transform = point_transform(source, target)
     except ProjError as error:
         raise LabelError(
-            f"Nothing says where {path} ({short_name(source)}) lies in the CRS of {labels.layer.path} "
+            f"{path} ({short_name(source)}) cannot be transformed to the CRS of {labels.layer.path} "
             f"({short_name(target)}): {one_line(error)}."
         ) from error
     if not is_geographic(target):

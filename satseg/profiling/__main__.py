@@ -1,4 +1,4 @@
-"""Measure one network: reads ``{"arch": ..., "workload": {...}}`` from stdin, writes its cost or its error as JSON."""
+"""Measure a network: reads ``{"arch": ..., "workload": {...}}`` from stdin, writes its cost or an error as JSON."""
 
 from __future__ import annotations
 

@@ -24,17 +24,17 @@ _PATIENCE = 10.0  # seconds after which no further run is timed
 
 @dataclass(frozen=True, repr=False)
 class Workload(Result):
-    """What a network is given to do.
+    """Images and device of a measurement.
 
     Args:
         size: Rows and columns of the images.
-        batch_size: Images at once.
+        batch_size: Images per batch.
         in_channels: Bands of the images.
         num_classes: Classes of the logits.
-        device: Where it runs, as torch names it.
+        device: Device, as torch names it.
         precision: ``32-true``, ``bf16-mixed`` or ``16-mixed``.
         threads: Processor threads.
-        repeats: Timed runs, at most.
+        repeats: Maximum number of timed runs.
     """
 
     size: int = 512
@@ -49,16 +49,16 @@ class Workload(Result):
 
 @dataclass(frozen=True, repr=False)
 class Cost(Result):
-    """What a network costs.
+    """Cost of a network.
 
     Args:
         arch: Network.
-        parameters: Learnable values, without what serves training alone.
-        multiply_adds: Of one image.
-        inference_ms: Milliseconds of a forward pass over a batch; median.
-        inference_bytes: Peak memory of that: weights and activations.
-        training_ms: Milliseconds of a training step on a batch; median.
-        training_bytes: Peak memory of that: gradients and optimiser state too.
+        parameters: Learnable parameters, without parts that only training needs.
+        multiply_adds: Multiply-adds of one image.
+        inference_ms: Median time of a forward pass over a batch, in milliseconds.
+        inference_bytes: Its peak memory: weights and activations.
+        training_ms: Median time of a training step on a batch, in milliseconds.
+        training_bytes: Its peak memory, including gradients and optimiser state.
     """
 
     arch: str
@@ -71,16 +71,16 @@ class Cost(Result):
 
 
 def measure_cost(arch: str, workload: Workload) -> Cost:
-    """Measure a network. Memory is right only in a process that did nothing before.
+    """Measure a network, in a new process: memory is only correct if the process has done nothing before.
 
-    A training step is forward pass, cross-entropy with the network's own auxiliary loss, backward pass and AdamW.
+    A training step is a forward pass, cross-entropy with the auxiliary loss of the network, a backward pass and AdamW.
 
     Args:
-        arch: Name of a network, or ``path/to/file.py:function`` as the user named it.
-        workload: What it is given to do.
+        arch: Name of a network, or ``path/to/file.py:function``.
+        workload: Images and device.
 
     Raises:
-        ArchitectureError: There is no such network.
+        ArchitectureError: The network does not exist.
     """
     torch.set_num_threads(workload.threads)
     builder = run_custom_file(arch) if is_custom_file(arch) else arch
@@ -156,7 +156,7 @@ def _median_ms(run: Callable[[], None], workload: Workload) -> float:
 
 
 def _finish(device: str) -> None:
-    """Wait until a GPU has done what it was given."""
+    """Wait for the device to finish."""
     if device.startswith("cuda"):
         torch.cuda.synchronize(device)
     elif device == "mps":

@@ -1,4 +1,4 @@
-"""A picture of what networks cost: speed against parameters."""
+"""Picture of the cost of networks: speed over parameters."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ if TYPE_CHECKING:
 
 _POINT = "#0b6e8a"
 _HEIGHT = 5.6  # inches
-_NEAR = 5.0  # points from a network to its name, beyond which a line joins them
+_NEAR = 5.0  # points between a network and its name; a line connects those that are farther apart
 
 
 def draw_costs(path: str | Path, costs: Sequence[Cost], *, batch_size: int, title: str) -> None:
-    """Draw images per second over parameters, both on logarithmic axes, one point per network.
+    """Draw images per second over parameters on logarithmic axes, one point per network.
 
     Args:
         path: PNG to write.
-        costs: What was measured.
+        costs: Measured costs.
         batch_size: Images per forward pass in the measurement.
         title: A line above the picture.
 
     Raises:
-        OutputError: It cannot be written.
+        OutputError: The PNG cannot be written.
     """
     save_figure(plot_costs(costs, batch_size=batch_size, title=title), Path(path))
 
 
 def plot_costs(costs: Sequence[Cost], *, batch_size: int, title: str) -> Figure:
-    """Return the figure of :func:`draw_costs`, whose names touch neither each other nor points while there is room."""
+    """Return the figure of :func:`draw_costs`; names overlap neither each other nor points if there is room."""
     figure = new_figure(_HEIGHT)
     figure.set_layout_engine("constrained")
     axes = figure.add_subplot()
@@ -51,14 +51,14 @@ def plot_costs(costs: Sequence[Cost], *, batch_size: int, title: str) -> Figure:
     _number_axes(axes)
     axes.grid(which="both", color=GRID, linewidth=0.5)
     axes.margins(0.12)
-    figure.draw_without_rendering()  # points get their places
+    figure.draw_without_rendering()  # computes the positions of the points
     figure.set_layout_engine("none")
     _name_points(axes, [cost.arch for cost in costs], points)
     return figure
 
 
 def _number_axes(axes: Axes) -> None:
-    """Number axes at 1, 2 and 5 times powers of ten alone: further numbers would touch."""
+    """Label the axes at 1, 2 and 5 times powers of ten only: more labels would overlap."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
     for axis in (axes.xaxis, axes.yaxis):
@@ -69,7 +69,7 @@ def _number_axes(axes: Axes) -> None:
 
 
 def _name_points(axes: Axes, names: Sequence[str], points: Sequence[tuple[float, float]]) -> None:
-    """Write each name at the nearest place around its point at which nothing is yet, within the axes."""
+    """Write each name at the nearest free position around its point, within the axes."""
     from matplotlib.transforms import Bbox
 
     pixel = axes.figure.dpi / 72  # pixels in a point
@@ -97,7 +97,7 @@ def _name_points(axes: Axes, names: Sequence[str], points: Sequence[tuple[float,
                 best = (hits, dx, dy, box)
             if not hits:
                 break
-        assert best is not None  # there are places
+        assert best is not None  # there are positions
         _, dx, dy, box = best
         label.set_position((dx, dy))
         taken.append(box)
@@ -106,7 +106,7 @@ def _name_points(axes: Axes, names: Sequence[str], points: Sequence[tuple[float,
 
 
 def _join(axes: Axes, point: tuple[float, float], spot: Bbox, box: Bbox) -> None:
-    """Draw a line from a point, whose place is ``spot``, to the nearest edge of its name's box."""
+    """Draw a line from a point at ``spot`` to the nearest edge of the box of its name."""
     pixel = axes.figure.dpi / 72
     corners = np.array([box.min, box.max]) - np.mean([spot.min, spot.max], axis=0)
     across, up = (np.clip(0, *corners) / pixel).tolist()
@@ -115,7 +115,7 @@ def _join(axes: Axes, point: tuple[float, float], spot: Bbox, box: Bbox) -> None
 
 
 def _places(width: float, height: float) -> Iterator[tuple[float, float]]:
-    """Yield offsets in points of the middle of a name of that size, right, left, above and below, ever farther away."""
+    """Yield offsets of the centre of a name in points: right, left, above and below, at increasing distances."""
     for gap in (5, 9, 14, 20, 28, 38, 50, 64, 80, 100):
         x, y = width / 2 + gap, height / 2 + gap
         yield from ((x, 0), (-x, 0), (0, y), (0, -y))

@@ -27,10 +27,10 @@ _EDGE = np.linspace(0, 1, 17)
 
 
 def pairs_to_score(given: Paths, split: str) -> list[LabelledScene]:
-    """Return scenes with their labels; of a table that names splits, those of one split.
+    """Return scenes with their labels; of a table with splits, those of one split.
 
     Raises:
-        UsageError: None is found, or none is of the split.
+        UsageError: No scene is found, or none is in the split.
     """
     found = find_pairs(given)  # type: ignore[arg-type]  # brought to text by the caller
     if all(pair.split is None for pair in found):
@@ -39,7 +39,7 @@ def pairs_to_score(given: Paths, split: str) -> list[LabelledScene]:
     splits = sorted({str(pair.split) for pair in found})
     if not chosen:
         raise UsageError(f"No scene is in the split {split}; there are {', '.join(splits)}.", hint="Choose a `split`.")
-    log.info("%d of %d scenes are of the split %s, and scored.", len(chosen), len(found), split)
+    log.info("Scoring %d of %d scenes: those in the split %s.", len(chosen), len(found), split)
     return chosen
 
 
@@ -49,10 +49,10 @@ def labels_of(pairs: Sequence[LabelledScene]) -> dict[str, tuple[str, ...]]:
 
 
 def refuse_apart(source: LabelSource, infos: Sequence[SceneInfo]) -> None:
-    """Refuse pairs whose labels lie elsewhere than their scene, before any of them is scored.
+    """Refuse pairs whose labels do not overlap their scene, before any scene is scored.
 
     Raises:
-        LabelError: There are some: wrong ones, or swapped.
+        LabelError: Some pairs are wrong or swapped.
     """
     wrong: list[SatsegError] = []
     for info in infos:
@@ -62,7 +62,7 @@ def refuse_apart(source: LabelSource, infos: Sequence[SceneInfo]) -> None:
         except LabelError as error:
             wrong.append(error)
     if wrong:
-        more = f" So it is with {len(wrong) - 1:,} more of {len(infos):,} pairs." if len(wrong) > 1 else ""
+        more = f" The same is true for {len(wrong) - 1:,} more of {len(infos):,} pairs." if len(wrong) > 1 else ""
         raise LabelError(
             f"{wrong[0].message}{more}", hint=wrong[0].hint or "Check that each scene is paired with its own labels."
         )
@@ -85,25 +85,25 @@ def on_scene(source: LabelSource, info: SceneInfo) -> Labels:
 
 
 def together(progress: Progress, infos: Sequence[SceneInfo]) -> Callable[[int], Progress]:
-    """Return what makes, of the number of a scene, a callback that tells how far all scenes together are."""
+    """Return a function that makes the callback of each scene, by its number; it reports the progress of all scenes."""
     ends = np.cumsum([info.pixels for info in infos]).tolist()
 
     def of_scene(number: int) -> Progress:
         before = ends[number] - infos[number].pixels
 
-        def tell(event: ProgressEvent) -> None:
+        def report(event: ProgressEvent) -> None:
             if event.unit == "px" and event.total:
-                share = event.done / event.total  # of pixels or of windows, as the pipeline counts
+                share = event.done / event.total  # of pixels or of windows
                 event = replace(event, done=before + share * infos[number].pixels, total=ends[-1])
             progress(event)
 
-        return tell
+        return report
 
     return of_scene
 
 
 def _is_apart(path: str, scene: SceneInfo) -> bool:
-    """Tell whether a raster lies elsewhere than a scene; False where nobody knows."""
+    """Return whether a raster does not overlap a scene; False if unknown."""
     with open_raster(path) as dataset:
         grid, target = Grid.of(dataset), Grid.of_scene(scene)
     if grid.crs is None or target.crs is None:

@@ -1,4 +1,4 @@
-"""Warnings about networks that were trained too little: they find one class, or their maps fall into crumbs."""
+"""Warnings about networks that were trained too little."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _ENOUGH_STEPS, _ENOUGH_EPOCHS = 100, 5
 def warn_of_training(
     summary: TrainingSummary, longer: Callable[[int], str], *, learning_minutes: float | None = None
 ) -> None:
-    """Warn where a run by the clock came to few steps; or a network maps all val tiles as one class of several.
+    """Warn if a run limited by time had few steps, or if the network predicts one of several classes only.
 
     Args:
-        summary: How the run ended.
-        longer: Returns the command by which it learns for so many minutes in all.
-        learning_minutes: What it was given; None for a run by steps, whose users know how many there are.
+        summary: Summary of the run.
+        longer: Returns the call that continues the run to a total number of minutes.
+        learning_minutes: Budget of the run; None for a run limited by steps.
     """
     if learning_minutes is not None and (summary.steps < _FEW_STEPS or summary.epochs < 1):
         factor = max(_ENOUGH_STEPS / summary.steps, _ENOUGH_EPOCHS / summary.epochs)
         log.warning(
-            "There were only %d steps, %.1f epochs, in %.3g minutes of learning: the network has hardly learnt "
+            "The run had only %d steps (%.1f epochs) in %.3g minutes of training: the network has hardly learnt "
             "anything. Train longer: %s",
             summary.steps,
             summary.epochs,
@@ -45,7 +45,7 @@ def warn_of_training(
     ]
     if labelled > 1 and len(found) == 1:
         log.warning(
-            "The network calls everything on the val tiles %s, which have %d classes. Train longer: %s",
+            "The network predicts only %s on the validation tiles, which have %d classes. Train longer: %s",
             found[0],
             labelled,
             longer(max(_FEW_MINUTES, math.ceil(2 * summary.seconds / 60))),

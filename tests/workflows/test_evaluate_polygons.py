@@ -97,7 +97,7 @@ def test_local_coordinates_are_not_compared_with_the_ground(tmp_path: Path) -> N
     frame = geopandas.GeoDataFrame({"class_name": ["roof"]}, geometry=box)
     frame.set_crs('LOCAL_CS["Site",UNIT["metre",1]]').to_file(tmp_path / "labels.gpkg")
     frame.set_crs(32631).to_file(tmp_path / "map.gpkg")
-    with pytest.raises(LabelError, match="Nothing says where"):
+    with pytest.raises(LabelError, match="cannot be transformed to the CRS of"):
         evaluate(tmp_path / "map.gpkg", labels=tmp_path / "labels.gpkg")
 
 

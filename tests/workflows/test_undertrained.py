@@ -68,7 +68,7 @@ def mapped(background: int, roof: int, polygons: int | None, specks: int = 0) ->
 
 def test_a_network_that_finds_one_class_of_several_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
     warn_of_training(training([[90, 0, 0], [10, 0, 0], [0, 0, 0]]), longer)
-    assert "calls everything on the val tiles background, which have 2 classes" in caplog.text
+    assert "predicts only background on the validation tiles, which have 2 classes" in caplog.text
     assert "--minutes 10" in caplog.text
     warn_of_training(training([[90, 0, 0], [10, 0, 0], [0, 0, 0]], seconds=1200), longer)
     assert "--minutes 40" in caplog.text
@@ -83,7 +83,7 @@ def test_a_run_by_the_clock_that_came_to_few_steps_says_so_and_how_long_it_would
     assert not caplog.records
     warn_of_training(summary, longer, learning_minutes=0.5)
     assert caplog.messages == [
-        "There were only 2 steps, 0.2 epochs, in 0.5 minutes of learning: the network has hardly learnt anything. "
+        "The run had only 2 steps (0.2 epochs) in 0.5 minutes of training: the network has hardly learnt anything. "
         "Train longer: satseg train --resume --minutes 25"
     ]
     summary.steps, summary.epochs = 50, 1.5
@@ -141,8 +141,8 @@ def test_train_and_predict_warn(
         run(bright_tiles, tmp_path / name, arch=arch, steps=1)
         list(predict_scenes([bright_scene], model=tmp_path / name, arch=arch, output=tmp_path / f"{name}.gpkg"))
         told[name] = caplog.text
-    assert "The network calls everything on the val tiles" in told["background"]
+    assert "The network predicts only" in told["background"]
     assert "the network found nothing else" in told["background"]
     assert "is fragmented" not in told["background"]
-    assert "The network calls everything" not in told["crumbs"]
+    assert "The network predicts only" not in told["crumbs"]
     assert "is fragmented: 6,0" in told["crumbs"]  # every fourth pixel of every fourth row, but for nodata

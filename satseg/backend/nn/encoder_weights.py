@@ -21,20 +21,20 @@ def load_weights(name: str, make: Callable[..., nn.Module], plain: nn.Module, pa
         name: Name of the encoder in timm, for messages.
         make: ``timm.create_model`` with all but the arguments that concern weights.
         plain: The encoder without weights, on any device.
-        path: File with weights as timm names them; None fetches timm's.
+        path: File with weights as timm names them; None downloads those of timm.
 
     Raises:
-        ArchitectureError: The weights cannot be had, or are not those of this encoder.
+        ArchitectureError: The weights cannot be loaded, or are not those of this encoder.
     """
     if path is None:
-        log.info("Fetching the weights of the encoder %s, unless they are here already", name)
+        log.info("Downloading the weights of the encoder %s, unless they are in the cache", name)
         source = f"The weights of the encoder {name}"
         options = {}
     else:
         source = f"The weights in {path}"
         options = {"pretrained_cfg_overlay": {"state_dict": _read(path, name, plain)}}
     try:
-        with _quiet("timm"), _quiet("huggingface_hub"):  # they say on stderr what we say once
+        with _quiet("timm"), _quiet("huggingface_hub"):  # they repeat the message on stderr
             return make(pretrained=True, **options)
     except OSError as error:
         raise ArchitectureError(
@@ -42,7 +42,7 @@ def load_weights(name: str, make: Callable[..., nn.Module], plain: nn.Module, pa
             hint="Pass a file with weights of this encoder as `encoder_weights`, or train without `pretrained`.",
         ) from error
     except RuntimeError as error:
-        first = " ".join(line.strip() for line in str(error).splitlines()[:2]).rstrip(".")  # of a line for each tensor
+        first = " ".join(line.strip() for line in str(error).splitlines()[:2]).rstrip(".")  # of one line per tensor
         raise ArchitectureError(f"{source} cannot be used: {first}.") from error
 
 
@@ -54,23 +54,23 @@ def _read(path: str, name: str, plain: nn.Module) -> dict[str, Tensor]:
     try:
         state: dict[str, Tensor] = load_state_dict(path, weights_only=True)
         finite = {key: bool(tensor.float().isfinite().all()) for key, tensor in state.items()}
-    except Exception as error:  # whatever a file that is none makes of the readers of pickles, archives and tensors
+    except Exception as error:  # readers of pickles, archives and tensors raise all kinds
         raise ArchitectureError(
-            f"{path} holds no weights that can be read.", hint="It takes .safetensors, or .pth of tensors alone."
+            f"{path} contains no readable weights.", hint="Use .safetensors, or .pth that contains only tensors."
         ) from error
     if not all(finite.values()):
         wrong = next(key for key, fine in finite.items() if not fine)
-        raise ArchitectureError(f"The weights in {path} are not finite: {wrong} holds NaN or infinite values.")
-    # timm loads what fits by name and leaves the rest as it is: a file of another network would go unnoticed.
+        raise ArchitectureError(f"The weights in {path} are not finite: {wrong} contains NaN or infinite values.")
+    # timm loads the weights whose names match and ignores the rest: a file of another network would go unnoticed.
     held = {_flat(key) for key in state}
     odd = [key for key, tensor in state.items() if not tensor.is_floating_point() and "num_batches" not in key]
     if odd:
         raise ArchitectureError(
-            f"The weights in {path} are no floating-point numbers: {odd[0]} is {state[odd[0]].dtype}."
+            f"The weights in {path} are not floating-point numbers: {odd[0]} is {state[odd[0]].dtype}."
         )
     lacking = [key for key in plain.state_dict() if _flat(key) not in held and "num_batches" not in key]
     if lacking:
-        raise ArchitectureError(f"{path} does not hold the weights of {name}: it lacks {lacking[0]}.")
+        raise ArchitectureError(f"{path} does not contain the weights of {name}: it lacks {lacking[0]}.")
     return state
 
 

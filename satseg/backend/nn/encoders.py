@@ -89,7 +89,7 @@ def _create(name: str, in_channels: int, pretrained: bool, weights: str | None, 
     make = partial(timm.create_model, name, in_chans=in_channels, **options)
     if not pretrained and weights is None:
         return _build(name, make, options)
-    with torch.device("meta"):  # says at once whether the encoder can serve at all
+    with torch.device("meta"):  # checks quickly whether the encoder is suitable
         plain = _build(name, make, options)
     return load_weights(name, make, plain, weights)
 
@@ -100,13 +100,13 @@ def _build(name: str, make: Callable[[], nn.Module], options: dict[str, Any]) ->
         net = make()
     except (TypeError, AssertionError, RuntimeError, KeyError, AttributeError) as error:
         raise ArchitectureError(
-            f"The encoder {name} cannot give features at output stride {stride}.",
+            f"The encoder {name} has no features at output stride {stride}.",
             hint="ResNets, Xceptions, MobileNets, EfficientNets and ConvNeXts can.",
         ) from error
     strides = list(net.feature_info.reduction()) if "features_only" in options else []  # type: ignore[operator, union-attr]
     if _takes_one_size(name) or ("features_only" in options and len(set(strides)) < 3):
         raise ArchitectureError(
-            f"The encoder {name} cannot serve: it takes images of one size alone, or gives features at one stride.",
+            f"The encoder {name} is not suitable: it accepts only one image size, or has features at a single stride.",
             hint="Convolutional backbones can: resnet50, convnext_tiny, efficientnet_b0.",
         )
     return net
