@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 import rasterio
 from affine import Affine
 from ranged_server import RangedServer
+from warm_satseg import warm_satseg
 
 from satseg.tiling.settings import TileSettings
 from satseg.workflows.tile import tile
@@ -31,6 +33,27 @@ def ranged_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[R
     folder.mkdir()
     with RangedServer(folder, tmp_path / "requests.jsonl") as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., None]]:
+    """Run a shell script in a folder; its ``satseg`` has all imported already, and trains for a few steps only."""
+    with warm_satseg(tmp_path_factory.mktemp("warm")) as programs:
+
+        def run(script: str, folder: Path, **environment: str) -> None:
+            path = os.pathsep.join([str(programs), os.environ["PATH"]])
+            done = subprocess.run(
+                ["bash", "-euxo", "pipefail", "-c", script],
+                cwd=folder,
+                env={**os.environ, "PATH": path, **environment},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=600,
+            )
+            assert done.returncode == 0, done.stderr[-4000:]
+
+        yield run
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,17 +1,17 @@
-"""Every command of the documentation runs as it stands there, on small files and with two steps of training."""
+"""Every command of the documentation runs as it stands there, on small files and with two steps of training.
+
+Pages of complete projects run in ``tests/projects``, on files of their own.
+"""
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import stage
 from pages import NAMES, script
-from warm_satseg import warm_satseg
 
 SCRIPTS = {page: script(page) for page in NAMES}
 SCRIPTS["README.md"] = SCRIPTS["README.md"].replace("satseg -c", "rm -r tiles runs\nsatseg -c")  # tells it all twice
@@ -25,28 +25,7 @@ satseg vectorize made/other.tif -o polygons.gpkg
 cp made/other.tif classes.tif; cp made/west.tif other-classes.tif; cp -r runs/erfnet-1 runs/second
 """
 
-Run = Callable[[str, Path], None]
-
-
-@pytest.fixture(scope="session")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    """Run a shell script in a folder."""
-    with warm_satseg(tmp_path_factory.mktemp("warm")) as programs:
-        environment = {**os.environ, "PATH": os.pathsep.join([str(programs), os.environ["PATH"]])}
-
-        def run(script: str, folder: Path) -> None:
-            done = subprocess.run(
-                ["bash", "-euxo", "pipefail", "-c", script],
-                cwd=folder,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=300,
-            )
-            assert done.returncode == 0, done.stderr[-4000:]
-
-        yield run
+Shell = Callable[..., None]
 
 
 @pytest.fixture(scope="session")
@@ -57,20 +36,20 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def trained(files: Path, run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(files: Path, shell: Shell, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files, with tiles of the scene, a network trained on them, and maps that it made."""
     folder = tmp_path_factory.mktemp("trained") / "project"
     shutil.copytree(files, folder)
-    run(TRAINED, folder)
+    shell(TRAINED, folder)
     return folder
 
 
 @pytest.mark.parametrize("page", [page for page, text in SCRIPTS.items() if text and page not in IN_PROJECTS])
-def test_the_commands_of_a_page_run(page: str, run: Run, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_the_commands_of_a_page_run(page: str, shell: Shell, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     folder = tmp_path / "project"
     if page == "docs/how-to/land-cover.md":
         folder.mkdir()
         stage.sentinel(folder)
     else:
         shutil.copytree(request.getfixturevalue("files" if page in FROM_FILES else "trained"), folder)
-    run(SCRIPTS[page], folder)
+    shell(SCRIPTS[page], folder)
