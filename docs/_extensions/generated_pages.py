@@ -10,6 +10,7 @@ import dataclasses
 import json
 import pkgutil
 import re
+import tomllib
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
@@ -112,6 +113,24 @@ class ResultTable(GeneratedDirective):
                 for row in sorted(results, key=lambda row: -row["mean_iou"])
             ),
         )  # fmt: skip
+
+
+class RoomTable(GeneratedDirective):
+    """One row per package and module of the top level, in the order in which imports point: from each to those below."""
+
+    def markdown(self) -> Iterator[str]:
+        """Yield the rows, from the import contract and the first lines of docstrings."""
+        contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+        layers = contracts["contracts"][0]["layers"]
+        rows = []
+        for layer in layers:
+            for name in re.findall(r"satseg\.(\w+)", layer):
+                folder = ROOT / "satseg" / name
+                source = folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
+                docstring = ast.get_docstring(ast.parse(source.read_text(encoding="utf-8"))) or ""
+                shown = f"`{name}/`" if folder.is_dir() else f"`{name}.py`"
+                rows.append((layers.index(layer) + 1, shown, escape(docstring.splitlines()[0]).replace("``", "`")))
+        yield from table(("layer", "room", "content"), iter(rows))
 
 
 class ErrorIndex(GeneratedDirective):
@@ -277,6 +296,7 @@ def setup(app: Sphinx) -> dict[str, object]:
     app.add_directive("satseg-networks", NetworkTable)
     app.add_directive("satseg-results", ResultTable)
     app.add_directive("satseg-errors", ErrorIndex)
+    app.add_directive("satseg-rooms", RoomTable)
     app.add_directive("satseg-api", PublicNames)
     app.connect("missing-reference", leave_unlinked)
     return {"parallel_read_safe": True}
