@@ -116,7 +116,7 @@ class ResultTable(GeneratedDirective):
 
 
 class RoomTable(GeneratedDirective):
-    """One row per package and module of the top level, in the order in which imports point: from each to those below."""
+    """One row per room, in the order in which imports point: from each to those below it."""
 
     def markdown(self) -> Iterator[str]:
         """Yield the rows, from the import contract and the first lines of docstrings."""
