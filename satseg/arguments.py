@@ -1,7 +1,7 @@
-"""What Python callers pass: one name or many, text or paths; checked before any work begins.
+"""Parse and validate arguments of public functions that have several forms, such as a name, a path, or several.
 
-A function of the library annotates what it takes with the types below, and brings its arguments into one form with the
-functions below; :mod:`satseg.signatures` holds callers to the annotations.
+Public functions annotate their parameters with the types below, and convert arguments with the functions below;
+:mod:`satseg.signatures` checks calls against the annotations.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from typing import Any, Generic, Literal, TypeVar
 from satseg.errors import UsageError
 
 PathLike = str | os.PathLike[str]
-"""Name of a file, a URL, or a name of GDAL's own. ``~`` is not expanded, as nowhere in Python."""
+"""A file name, URL or GDAL name. ``~`` is not expanded."""
 
 Paths = PathLike | Iterable[PathLike]
-"""One or several of them."""
+"""One or several paths."""
 
 Words = str | Iterable[str]
-"""Names in one text with commas between (:func:`split_names`), or a name each."""
+"""Names: one comma-separated text (:func:`split_names`), or a list."""
 
 Bands = str | int | Iterable[str | int]
-"""Bands by number from 1 or by name, in one text with commas between, or one each."""
+"""Bands by number from 1 or by name: one comma-separated text, or a list."""
 
 Numbers = str | float | Iterable[str | float]
-"""Numbers in one text with commas between, or one each."""
+"""Numbers: one comma-separated text, or a list."""
 
 Thresholds = str | Mapping[str, float] | Iterable[str]
-"""Least probability by class: a dictionary, or ``building=0.7``, or several such texts."""
+"""Minimum probability by class: a dictionary, or ``building=0.7``, or several such texts."""
 
 Crs = Any
-"""``EPSG:4326``, its number, WKT, or a CRS of rasterio or pyproj."""
+"""``EPSG:4326``, its number, WKT, or a CRS object of rasterio or pyproj."""
 
 _Passed = TypeVar("_Passed", contravariant=True)
 _Kept = TypeVar("_Kept", covariant=True)
@@ -43,14 +43,14 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
 
 
 def path(value: PathLike | Any, name: str) -> str:
-    """Return the name of one file as text.
+    """Return a file name as text.
 
     Args:
-        value: Text, ``pathlib.Path``, or an open rasterio dataset, which is opened anew by its name.
-        name: Parameter that it was passed for.
+        value: Text, ``pathlib.Path``, or an open rasterio dataset, which is reopened by its name.
+        name: Name of the parameter.
 
     Raises:
-        UsageError: It is no name of a file.
+        UsageError: It is not a file name.
     """
     if is_dataset(value):
         return _name_of_dataset(value, name)
@@ -71,10 +71,10 @@ def path(value: PathLike | Any, name: str) -> str:
 
 
 def paths(value: Paths | Any, name: str) -> tuple[str, ...]:
-    """Return names of files as a tuple, also of one alone.
+    """Return one or several file names as a tuple.
 
     Raises:
-        UsageError: One of them is no name of a file.
+        UsageError: One of them is not a file name.
     """
     if is_one(value) or isinstance(value, Mapping) or not isinstance(value, Iterable):
         return (path(value, name),)
@@ -82,10 +82,10 @@ def paths(value: Paths | Any, name: str) -> tuple[str, ...]:
 
 
 def words(value: Words | Any, name: str) -> tuple[str, ...]:
-    """Return names as a tuple; one text holds several with commas between.
+    """Return names as a tuple; a single text is comma-separated.
 
     Raises:
-        UsageError: One of them is no text, or empty.
+        UsageError: One of them is not a text, or empty.
     """
     found = split_names(value) if isinstance(value, str) else _listed(value, name)
     for word in found:
@@ -95,15 +95,15 @@ def words(value: Words | Any, name: str) -> tuple[str, ...]:
 
 
 def split_names(text: str) -> tuple[str, ...]:
-    """Return the names in a text with commas between; one that holds a comma stands in double quotes, as in CSV."""
+    """Return the names in a comma-separated text; names with commas are in double quotes, as in CSV."""
     line = " ".join(text.splitlines())
     return tuple(name.strip() for row in csv.reader([line], skipinitialspace=True) for name in row) or ("",)
 
 
 def file_and_name(text: str) -> tuple[str, str]:
-    r"""Split ``file:name``; the file is empty where the text has no such part.
+    r"""Split ``file:name``; the file is empty if there is none.
 
-    The colon of a drive (``C:\nets\mine.py``) separates nothing.
+    The colon after a drive letter (``C:\nets\mine.py``) is no separator.
     """
     file, _, name = text.rpartition(":")
     is_drive = len(file) == 1 and file.isalpha() and name.startswith(("/", "\\"))
@@ -111,12 +111,12 @@ def file_and_name(text: str) -> tuple[str, str]:
 
 
 def join_names(names: Iterable[object]) -> str:
-    """Return names as one text, of which :func:`split_names` makes the same names."""
+    """Return names as one comma-separated text, the inverse of :func:`split_names`."""
     return ",".join(_quoted(str(name)) for name in names)
 
 
 def list_few(names: Sequence[object], most: int = 3) -> str:
-    """Return the first of some names, and how many more there are, for a message."""
+    """Return the first names and the number of others, for a message."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(map(str, names[:most])) + more
 
@@ -139,10 +139,10 @@ def band_names(value: Bands | Any, name: str = "bands") -> tuple[str, ...]:
 
 
 def numbers(value: Numbers | Any, name: str) -> tuple[float, ...]:
-    """Return numbers as a tuple, also of one alone.
+    """Return one or several numbers as a tuple.
 
     Raises:
-        UsageError: One of them is no number.
+        UsageError: One of them is not a number.
     """
     parts = value.split(",") if isinstance(value, str) else (value,) if is_number(value) else _listed(value, name)
     try:
@@ -155,10 +155,10 @@ def numbers(value: Numbers | Any, name: str) -> tuple[float, ...]:
 
 
 def whole_numbers(value: Any, name: str) -> tuple[int, ...]:
-    """Return whole numbers as a tuple, also of one alone.
+    """Return one or several whole numbers as a tuple.
 
     Raises:
-        UsageError: One of them is no whole number.
+        UsageError: One of them is not a whole number.
     """
     try:
         found = numbers(value, name)
@@ -170,7 +170,7 @@ def whole_numbers(value: Any, name: str) -> tuple[int, ...]:
 
 
 def thresholds(value: Thresholds | Any, name: str) -> tuple[str, ...]:
-    """Return ``name=number`` for each entry of a dictionary; texts of that form pass as they are.
+    """Return ``name=number`` for each entry of a dictionary; texts of that form are unchanged.
 
     Raises:
         UsageError: It is neither.
@@ -188,10 +188,10 @@ def thresholds(value: Thresholds | Any, name: str) -> tuple[str, ...]:
 
 
 def byte_size(value: str | int | Any, name: str) -> int:
-    """Return bytes, also of a text such as ``512MB`` or ``4GB`` (powers of ten), ``4GiB`` (powers of two).
+    """Return a number of bytes, given as such or as ``512MB``, ``4GB`` (powers of ten), ``4GiB`` (powers of two).
 
     Raises:
-        UsageError: It is no size.
+        UsageError: It is not a size.
     """
     if is_whole(value):
         return int(value)
@@ -205,10 +205,10 @@ def byte_size(value: str | int | Any, name: str) -> int:
 
 
 def pixels(value: str | int | Any, name: str) -> int:
-    """Return a whole number of pixels, also of a text such as ``256`` or ``256px``.
+    """Return a whole number of pixels, given as such or as ``256`` or ``256px``.
 
     Raises:
-        UsageError: It is none.
+        UsageError: It is not a number of pixels.
     """
     if is_whole(value):
         return int(value)
@@ -219,7 +219,7 @@ def pixels(value: str | int | Any, name: str) -> int:
 
 
 def pixels_or_auto(value: str | int | Any, name: str) -> int | Literal["auto"]:
-    """Return a whole number of pixels as :func:`pixels`, or ``auto``.
+    """Return a whole number of pixels, as :func:`pixels` does, or ``auto``.
 
     Raises:
         UsageError: It is neither.
@@ -233,7 +233,7 @@ def pixels_or_auto(value: str | int | Any, name: str) -> int | Literal["auto"]:
 
 
 def whole_or_auto(value: str | int | Any, name: str) -> int | Literal["auto"]:
-    """Return a whole number, also of a text, or ``auto``.
+    """Return a whole number, given as such or as text, or ``auto``.
 
     Raises:
         UsageError: It is neither.
@@ -246,10 +246,10 @@ def whole_or_auto(value: str | int | Any, name: str) -> int | Literal["auto"]:
 
 
 def crs_name(value: Any, name: str) -> str:
-    """Return a CRS as text: ``EPSG:4326`` for its number, and for what rasterio and pyproj make of it; else WKT.
+    """Return a CRS as text: ``EPSG:4326`` if it has a number, else WKT.
 
     Raises:
-        UsageError: It is none of these.
+        UsageError: It is not a CRS.
     """
     if is_whole(value):
         return f"EPSG:{value}"
@@ -262,15 +262,15 @@ def crs_name(value: Any, name: str) -> str:
 
 
 class Given(Generic[_Passed, _Kept]):
-    """Field of a frozen dataclass that is passed in one of several forms and kept in one; None stays None.
+    """Field of a frozen dataclass that takes several forms and stores one; None stays None.
 
     Args:
-        bring: One of the functions above.
-        default: Value of the field where nothing is passed.
+        convert: One of the functions above.
+        default: Default value of the field.
     """
 
-    def __init__(self, bring: Callable[[Any, str], Any], default: Any = None) -> None:
-        self._bring = bring
+    def __init__(self, convert: Callable[[Any, str], Any], default: Any = None) -> None:
+        self._convert = convert
         self._default = default
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -280,16 +280,16 @@ class Given(Generic[_Passed, _Kept]):
         return self._default if instance is None else instance.__dict__[self._name]
 
     def __set__(self, instance: object, value: _Passed) -> None:
-        instance.__dict__[self._name] = None if value is None else self._bring(value, self._name)
+        instance.__dict__[self._name] = None if value is None else self._convert(value, self._name)
 
 
 def is_one(value: object) -> bool:
-    """Tell whether a value is one thing, be it of a kind that can be iterated."""
+    """Tell whether a value is a single object, even if it is iterable."""
     return isinstance(value, str | bytes | os.PathLike) or len(getattr(value, "shape", "?")) != 1
 
 
 def shown(value: object) -> str:
-    """Return a value as it stands in a message: on one line, cut where it is long."""
+    """Return a value for a message: on one line, cut short."""
     shape = getattr(value, "shape", None)
     if isinstance(shape, tuple) and shape and hasattr(value, "dtype"):
         return f"an array of {' x '.join(map(str, shape))} {getattr(value, 'dtype', '')}".rstrip()
@@ -300,12 +300,12 @@ def shown(value: object) -> str:
 
 
 def is_whole(value: object) -> bool:
-    """Tell whether a value is a whole number, be it numpy's."""
+    """Tell whether a value is a whole number of Python or numpy."""
     return isinstance(value, Integral) and not is_truth(value)
 
 
 def is_number(value: object) -> bool:
-    """Tell whether a value is a real number, be it numpy's."""
+    """Tell whether a value is a real number of Python or numpy."""
     return isinstance(value, Real) and not is_truth(value)
 
 
@@ -321,7 +321,7 @@ def is_dataset(value: object) -> bool:
 
 
 def _name_of_dataset(dataset: Any, name: str) -> str:
-    """Return what GDAL opens a dataset of rasterio by once more."""
+    """Return the name by which GDAL can reopen a dataset of rasterio."""
     if dataset.mode != "r" and not dataset.closed:
         raise UsageError(
             f"`{name}` is the dataset {dataset.name}, which is open for writing.",
@@ -336,7 +336,7 @@ def _name_of_dataset(dataset: Any, name: str) -> str:
 
 
 def hint_for_files(value: object) -> str | None:
-    """Return what to do with a value that is no name of a file."""
+    """Return a hint for a value that is not a file name."""
     if hasattr(value, "to_file"):
         return "Write it to a file first: .to_file('labels.gpkg')"
     if hasattr(value, "shape"):
@@ -345,5 +345,5 @@ def hint_for_files(value: object) -> str | None:
 
 
 def is_truth(value: object) -> bool:
-    """Tell whether a value is true or false, be it numpy's, which the command line does not import for its help."""
+    """Tell whether a value is a boolean of Python or numpy, without importing numpy."""
     return isinstance(value, bool) or type(value).__name__ in ("bool_", "bool")

@@ -89,7 +89,7 @@ class ClassTable:
 
     @classmethod
     def from_dict(cls, data: Any, name: str = "classes") -> ClassTable:
-        """Read what :meth:`to_dict` wrote.
+        """Read the result of :meth:`to_dict`.
 
         Raises:
             UsageError: The entries, all of which is called ``name``, do not form a class table.
@@ -113,7 +113,7 @@ class ClassTable:
         }
 
     def extended(self, names: Iterable[str]) -> ClassTable:
-        """Return a table with further classes at its end, in colours that it has not.
+        """Return a table with further classes appended, in unused colours.
 
         Raises:
             UsageError: It would hold more than 255 classes, or a name twice.
@@ -125,7 +125,7 @@ class ClassTable:
         return ClassTable(self.classes + more, background=self.background)
 
     def without_background(self) -> ClassTable:
-        """Return a table of the other classes in their order, with the colours that they have.
+        """Return a table of the other classes, in the same order and colours.
 
         Raises:
             UsageError: There are no others.
@@ -134,7 +134,7 @@ class ClassTable:
         return ClassTable.from_names(names).recoloured({entry.name: entry.colour for entry in self.classes})
 
     def recoloured(self, colours: Mapping[str, str]) -> ClassTable:
-        """Return a table in which classes have the colours, ``#rrggbb``, that are given by name."""
+        """Return a table with other colours (``#rrggbb``), given by class name."""
         classes = (MapClass(entry.id, entry.name, colours.get(entry.name, entry.colour)) for entry in self.classes)
         return ClassTable(tuple(classes), background=self.background)
 

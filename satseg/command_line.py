@@ -1,4 +1,4 @@
-"""Commands as outputs tell of them, so that they can be typed again."""
+"""Command lines for provenance and messages, quoted for a shell and without secrets."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ _HAS_PLACE = re.compile(_PLACE, re.IGNORECASE)
 
 
 def command_line(words: Iterable[str]) -> str:
-    """Return a command of satseg as it would be typed in a shell, on one line, without what is secret in URLs.
+    """Return a satseg command quoted for a shell, on one line, without secrets in URLs.
 
     Args:
-        words: Its words, the name of the command first; ``shlex.split`` gives them back, ``satseg`` before them.
+        words: The command and its arguments, without ``satseg``.
     """
     return shlex.join(["satseg", *(without_secrets(word) for word in words)])
 
 
 def without_secrets(name: str) -> str:
-    """Return the name of a file or a URL to be told to others: ``https://host/a.tif?...`` for a signed one.
+    """Return a file name or URL without secrets: ``https://host/a.tif?...`` for a signed URL.
 
-    The part behind ``?`` of URLs and of GDAL's names for what is remote may hold a signature or a token, and what
-    stands before ``@`` a password. Names with commas between are taken each for itself; files keep theirs.
+    In URLs and in GDAL's names of remote files, the query after ``?`` may hold a signature or token, and the part
+    before ``@`` a password. Each of several comma-separated names is treated separately. Names of local files are
+    unchanged.
     """
     name = printable(name)
     if not _HAS_PLACE.match(name) and "://" not in name:

@@ -1,4 +1,4 @@
-"""JSON that others may have written, read entry by entry: what is wrong with one is said by its name and value."""
+"""Read JSON that others may have written, entry by entry; errors give the name and the value of the entry."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TYPED = 120
 
 
 class FieldError(ValueError):
-    """An entry that is missing, or holds what it may not."""
+    """An entry is missing or invalid."""
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -48,30 +48,30 @@ class Fields:
         self._name = name
 
     def value(self, name: str) -> Any:
-        """Return an entry, whatever it is."""
+        """Return an entry of any type."""
         if name not in self._entries:
             raise FieldError(f"{self._full(name)} is missing")
         return self._entries[name]
 
     def entries(self) -> dict[str, Any]:
-        """Return all entries, whatever they are."""
+        """Return all entries, of any type."""
         return dict(self._entries)
 
     def holds(self, name: str) -> bool:
-        """Tell whether an entry is there and not null."""
+        """Tell whether an entry exists and is not null."""
         return self._entries.get(name) is not None
 
     def part(self, name: str) -> Fields:
-        """Return an entry that has entries itself."""
+        """Return an entry that is an object."""
         return Fields(self.value(name), self._full(name))
 
     def parts(self, name: str) -> list[Fields]:
-        """Return a list of such."""
+        """Return an entry that is a list of objects."""
         full = self._full(name)
         return [Fields(entry, f"{full}[{number}]") for number, entry in enumerate(self._list(name))]
 
     def text(self, name: str, *, longest: int = 10_000) -> str:
-        """Return a text that can be printed and written: no NUL, no halves of characters."""
+        """Return a text that can be printed and written, without NUL and lone surrogates."""
         value = self.value(name)
         if not isinstance(value, str) or not _is_writable(value):
             raise self._wrong(name, value, "a text")
@@ -116,7 +116,7 @@ class Fields:
     def numbers(
         self, name: str, count: int, *, least: float = -math.inf, above: float = -math.inf
     ) -> tuple[float, ...]:
-        """Return a list of so many finite numbers, each at least ``least`` and larger than ``above``."""
+        """Return a list of ``count`` finite numbers, each at least ``least`` and larger than ``above``."""
         values = self._list(name)
         if len(values) != count:
             raise self._wrong(name, values, f"{count} numbers")
@@ -137,7 +137,7 @@ class Fields:
         return tuple(map(tuple, rows))
 
     def scores(self, name: str) -> dict[str, float]:
-        """Return numbers by name; NaN stands for what is not defined."""
+        """Return numbers by name; null becomes NaN."""
         values = self.plain(name)
         for key, value in values.items():
             if (
@@ -149,7 +149,7 @@ class Fields:
         return {key: float(value) for key, value in values.items()}
 
     def plain(self, name: str) -> dict[str, Any]:
-        """Return an object of whatever JSON holds, none of it too deep or impossible to print."""
+        """Return an object of any JSON values, unless it is nested too deeply or cannot be printed."""
         value = self.value(name)
         if not isinstance(value, Mapping):
             raise self._wrong(name, value, "an object with entries")
@@ -170,7 +170,7 @@ class Fields:
 
 
 def typed(value: Any) -> str:
-    """Return a value as people type it, without quotes, braces and nulls; cut where it is long."""
+    """Return a value for a message without quotes, braces and nulls, cut short."""
     if isinstance(value, Mapping):
         text = ", ".join(f"{name} {typed(entry)}" for name, entry in value.items()) or "none"
     elif isinstance(value, list | tuple):
@@ -185,7 +185,7 @@ def typed(value: Any) -> str:
 
 
 def shown(value: Any) -> str:
-    """Return a value as it stands in a message: on one line, cut where it is long."""
+    """Return a value for a message: on one line, cut short."""
     try:
         text = "null" if value is None else json.dumps(value)
     except (TypeError, ValueError, RecursionError):  # of no JSON, of numbers with thousands of digits

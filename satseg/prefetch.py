@@ -1,4 +1,4 @@
-"""Prepare what comes next in threads while what is here is used."""
+"""Prepare the next items in threads while the current one is used."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ def read_ahead(
     ahead: int,
     begin: Callable[[], None] | None = None,
 ) -> Generator[Result, None, None]:
-    """Map ``make`` over ``items`` in threads, in order, at most ``ahead`` results before they are asked for.
+    """Map ``make`` over ``items`` in threads, in order, with at most ``ahead`` results waiting.
 
     Args:
-        make: Prepares one result; its errors are raised where its result is taken.
-        items: What to prepare, finite or not; taken in the thread of the caller.
-        workers: Threads.
-        ahead: Results that may wait.
+        make: Computes one result; its errors are raised when the result is requested.
+        items: Items, finite or infinite, iterated in the thread of the caller.
+        workers: Number of threads.
+        ahead: Number of results computed in advance.
         begin: Called first in every thread.
 
     Yields:
-        Results in the order of the items. Closing the generator waits for the threads and drops what is left.
+        Results in the order of the items. Closing the generator waits for the threads and discards the rest.
     """
     pending: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="satseg", initializer=begin) as pool:
@@ -48,14 +48,14 @@ def read_ahead(
 
 
 def run_ahead(items: Generator[Item, None, None], *, ahead: int) -> Generator[Item, None, None]:
-    """Run a generator in a thread of its own, at most ``ahead`` items before they are asked for.
+    """Run a generator in its own thread, with at most ``ahead`` items waiting.
 
     Args:
-        items: Generator to run; it is closed in its thread.
-        ahead: Items that may wait.
+        items: Generator to run; it is closed in that thread.
+        ahead: Number of items computed in advance.
 
     Yields:
-        The items. An error of the generator is raised in their place. Closing this one ends the other.
+        The items. An error of the generator is raised in the caller. Closing this generator also closes ``items``.
     """
     waiting: queue.Queue[tuple[Item | None, BaseException | None]] = queue.Queue(ahead)
     stopped = threading.Event()

@@ -1,4 +1,4 @@
-"""What functions of the library return: records that show themselves in one line, as a table, and as plain values."""
+"""Results of the library's functions: records with a one-line text, an HTML table, and a form for JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _COLUMNS = 12
 
 
 class Size(NamedTuple):
-    """A number of rows and of columns, as shapes of arrays have them; people and JSON get width and height by name.
+    """Rows and columns, in the order of array shapes; texts and JSON name width and height.
 
     Args:
         height: Rows.
@@ -32,15 +32,15 @@ class Size(NamedTuple):
 
 
 class Result:
-    """Base of the records that functions return: frozen dataclasses, which can be pickled and compared."""
+    """Base class of results: frozen dataclasses, which can be pickled and compared."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, ready for JSON: what the command line prints with ``--json``."""
+        """Return plain values for JSON, as the command line prints them with ``--json``."""
         found: dict[str, Any] = as_json(self)
         return found
 
     def __repr__(self) -> str:
-        """Return what of the fields goes on one line; :meth:`to_dict` has all of them."""
+        """Return the fields on one line, abbreviated; :meth:`to_dict` returns all of them."""
         parts: list[str] = []
         for name, value in _told(self):
             part = f"{name}={_brief(value)}"
@@ -55,7 +55,7 @@ class Result:
 
 
 def as_json(value: Any) -> Any:
-    """Turn records, tuples, arrays and paths into what ``json`` can write; NaN and infinity become null.
+    """Convert records, tuples, arrays and paths to types that ``json`` can write; NaN and infinity become null.
 
     Names of files that are no UTF-8 are spelt out, see :func:`~satseg.errors.printable`.
     """
@@ -79,7 +79,7 @@ def as_json(value: Any) -> Any:
 
 
 def _told(record: Any) -> Iterable[tuple[str, Any]]:
-    """Yield names and values of the fields that say something."""
+    """Yield names and values of the fields that are not empty."""
     for entry in fields(record):
         value = getattr(record, entry.name)
         empty = isinstance(value, Mapping | list | tuple) and not value
@@ -102,7 +102,7 @@ def _brief(value: Any) -> str:
 
 
 def _first(entries: Iterable[str]) -> str:
-    """Return the first entries, as many as half a line holds."""
+    """Return the first entries, as many as fit on half a line."""
     text = ""
     for entry in entries:
         if text and len(text) + len(entry) > _LINE / 2:
