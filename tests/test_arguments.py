@@ -40,6 +40,9 @@ RECORDS = {
     "OutputNames": satseg.OutputNames,
     "SceneSource": satseg.SceneSource,
     "TileSettings": satseg.TileSettings,
+    "TrainSettings": satseg.TrainSettings,
+    "EvaluateSettings": satseg.EvaluateSettings,
+    "VectorizeSettings": satseg.VectorizeSettings,
 }
 
 

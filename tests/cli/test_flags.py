@@ -1,13 +1,16 @@
-"""Settings in sentences, as flags."""
+"""Settings in sentences, as flags; the library names settings only."""
 
 from __future__ import annotations
 
+import ast
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+import satseg as satseg_package
 from satseg.cli.flags import with_flags
 
 FLAGS = {
@@ -80,3 +83,15 @@ def test_remarks_of_the_library_show_flags(
     monkeypatch.setattr("satseg.cli.vectorize.inputs.require_scenes", remark)
     done = satseg("vectorize", tmp_path / "absent.tif", "-o", tmp_path / "a.gpkg")
     assert "warning: Nothing is left; lower --min-area or set --raw, then run `satseg tile`." in done.stderr
+
+
+def test_no_sentence_of_the_library_names_a_flag() -> None:
+    package = Path(satseg_package.__file__).parent
+    of_other_programs = r"--(head|calc|outfile|colorinterp|formats|ntasks-per-node)"
+    for path in sorted(package.rglob("*.py")):
+        if path.is_relative_to(package / "cli"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value.strip():
+                sentence = re.sub(of_other_programs, "", re.sub(r"``[^`]*``", "", node.value))  # not in docstrings
+                assert not re.search(r"(?<![\w-])--[a-z]", sentence), f"{path}, line {node.lineno}: {sentence}"
