@@ -39,4 +39,4 @@ def use_predictor(monkeypatch: pytest.MonkeyPatch, predictor: Predictor) -> None
     """Let commands take a predictor instead of loading the checkpoint that is named."""
     monkeypatch.setattr(Models, "checkpoints", (checkpoint_of(predictor.network),))
     monkeypatch.setattr(Models, "origin", predictor.provenance.model)
-    monkeypatch.setattr(PredictionJob, "_open_predictor", lambda *_, **__: predictor)
+    monkeypatch.setattr(PredictionJob, "open_predictor", lambda *_, **__: predictor)

@@ -122,7 +122,7 @@ class PredictionJob:
         if self._is_layer_finished(on_finished):
             return
         with ExitStack() as stack:
-            predictor = cache(partial(self._open_predictor, stack))  # only where there is something to map
+            predictor = cache(partial(self.open_predictor, stack))  # only where there is something to map
             layer = self._open_layer(stack, predictor()) if self.outputs.layer.has_polygons else None
             mapped = failed = 0
             for number, scene in enumerate(self.scenes):
@@ -144,7 +144,7 @@ class PredictionJob:
     def dry_run(self, *, on_error: OnError | None) -> Iterator[DryRun]:
         """Estimate what each scene takes, when the iterator reaches it; always in this process."""
         with ExitStack() as stack:
-            predictor = self._open_predictor(stack, distributed=False)
+            predictor = self.open_predictor(stack, distributed=False)
             for scene in self.scenes:
                 try:
                     source = SceneSource.of(scene, bands=self.settings.bands)
@@ -208,7 +208,7 @@ class PredictionJob:
             on_finished(_finished(source, (*files, *layer.files)))
         return finished
 
-    def _open_predictor(self, stack: ExitStack, *, distributed: bool = True) -> Predictor:
+    def open_predictor(self, stack: ExitStack, *, distributed: bool = True) -> Predictor:
         """Build the network, until the stack closes: on the workers of an engine if the settings say so, or here."""
         settings, engine = self.settings, None
         if distributed and settings.spreads:

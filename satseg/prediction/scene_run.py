@@ -63,7 +63,7 @@ Cells = Callable[[int], Generator[Cell, None, None]]
 """Gives the cells of a map from a number of finished rows on."""
 
 _RELEASE_SECONDS = 0.05  # memory that was freed is handed back at most that often
-_COMMIT_SECONDS = 2.0  # and finished rows are noted in the journal
+COMMIT_SECONDS = 2.0  # and finished rows are noted in the journal
 
 
 @dataclass(frozen=True)
@@ -275,7 +275,7 @@ class ScenePrediction:
                     continue
                 if stream:
                     stream.advance(cell.bottom)
-                if cell.bottom == plan.height or time.monotonic() - noted > _COMMIT_SECONDS:
+                if cell.bottom == plan.height or time.monotonic() - noted > COMMIT_SECONDS:
                     work.commit(cell.bottom)
                     noted = time.monotonic()
 

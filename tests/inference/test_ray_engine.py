@@ -263,7 +263,12 @@ def open_damaged(source: SceneSource) -> Scene:
 
 
 def test_workers_of_another_kind_are_warned_about(
-    pretend: Callable[..., PretendedRay], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    pretend: Callable[..., PretendedRay],
+    scene: SceneSource,
+    plan: Plan,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     kinds = iter(
         [WorkerKind("a GPU", "bf16-mixed", host="here"), WorkerKind("an old GPU", "16-mixed", host="there")] * 2
@@ -272,8 +277,7 @@ def test_workers_of_another_kind_are_warned_about(
     pretend(seed=3)
     with RayEngine(devices=2) as engine:
         engine.load(moody)
-        for _ in range(2):
-            engine._pool.wait([])
+        there(engine, scene, plan, ReadOptions(scratch=tmp_path))
     assert "The worker on" in caplog.text
     assert "the map may differ in single pixels" in caplog.text
 

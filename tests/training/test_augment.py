@@ -1,3 +1,5 @@
+"""Covers ``augmentation``."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Covers ``score_network``, ``tiles/scores`` and ``cli/evaluate``."""
+"""Covers ``score_network``, ``tiles/scores``, ``cli/evaluate``, and ``evaluation/settings``."""
 
 from __future__ import annotations
 

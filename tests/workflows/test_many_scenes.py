@@ -220,6 +220,7 @@ def test_the_progress_of_many_scenes_is_one_that_does_not_begin_anew(
 ) -> None:
     events: list[ProgressEvent] = []
     command(scenes, 3, tmp_path, progress=events.append)
+    assert events
     for task in {event.task for event in events}:
         mine = [event for event in events if event.task == task]
         done, (total,) = [event.done for event in mine], {event.total for event in mine}

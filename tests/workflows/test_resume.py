@@ -96,7 +96,7 @@ def unbroken(scene: Path) -> dict[str, bytes]:
 def test_a_map_that_was_interrupted_is_continued(
     scene: Path, unbroken: dict[str, bytes], tmp_path: Path, share: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("satseg.prediction.scene_run._COMMIT_SECONDS", 0)
+    monkeypatch.setattr("satseg.prediction.scene_run.COMMIT_SECONDS", 0)
     forwarded: list[float] = []
 
     def interrupt(event: ProgressEvent) -> None:
@@ -128,7 +128,7 @@ def test_a_plan_or_scene_that_changed_is_noticed(scene: Path, tmp_path: Path) ->
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("satseg.prediction.scene_run._COMMIT_SECONDS", 0)
+        patch.setattr("satseg.prediction.scene_run.COMMIT_SECONDS", 0)
         make_predictor().predict(SceneSource.of(scene), outputs(tmp_path), progress=interrupt)
     with pytest.raises(OutputError, match=r"its window was 64, now it is 96 \(and plan"):
         make_predictor(window=96).predict(SceneSource.of(scene), outputs(tmp_path))
@@ -174,7 +174,7 @@ def test_changes_of_what_belongs_to_a_scene_are_noticed(
             raise KeyboardInterrupt
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("satseg.prediction.scene_run._COMMIT_SECONDS", 0)
+    monkeypatch.setattr("satseg.prediction.scene_run.COMMIT_SECONDS", 0)
     write_scene(tmp_path / "scene.tif", 200, 80)
     put_into_archive(tmp_path)
     made = OutputPaths(((MapLayer.CLASSES, tmp_path / "map.tif"),), ())
@@ -221,7 +221,7 @@ def test_kills_at_random_moments_leave_the_bytes_of_an_unbroken_run(tmp_path: Pa
 if __name__ == "__main__":
     import satseg.prediction.scene_run
 
-    satseg.prediction.scene_run._COMMIT_SECONDS = 0.02
+    satseg.prediction.scene_run.COMMIT_SECONDS = 0.02
     made = make_predictor()
     (Path(sys.argv[2]) / "ready").touch()
     made.predict(SceneSource.of(sys.argv[1]), outputs(Path(sys.argv[2])))

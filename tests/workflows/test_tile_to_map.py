@@ -17,6 +17,7 @@ from satseg.sample import sample
 from satseg.tiles.tileset import TileSet
 from satseg.tiling.settings import TileSettings
 from satseg.training.settings import TrainSettings
+from satseg.vectorization.settings import PolygonSettings
 from satseg.workflows.check_tiles import check_tiles
 from satseg.workflows.predict import predict
 from satseg.workflows.tile import tile
@@ -96,7 +97,7 @@ def test_tiles_of_any_sensor_become_polygons(
     assert np.isfinite(run.loss)
 
     outputs = [tmp_path / "map.tif", tmp_path / "map.gpkg"]
-    settings = PredictionSettings(precision="fp32", threads=1)
+    settings = PredictionSettings(precision="fp32", threads=1, polygons=PolygonSettings(raw=True))
     predict(scene, output=outputs, model=run.best, settings=settings)
     with rasterio.open(outputs[0]) as dataset:
         classes = dataset.read(1)
