@@ -29,10 +29,12 @@ def warn_of_changes(base: TileSet, provenance: Mapping[str, Any]) -> None:
     for name in ("bands", "gsd", "class_map", "all_touched", "outside", "ignore_border", "boundary"):
         same = _keeps_classes if name == "class_map" else operator.eq
         if not same(before.get(name), provenance.get(name)):
-            then, now = (entry.get(name) for entry in (before, provenance))
-            log.warning(
-                "%s was made with `%s=%r`; the new tiles are made with `%s=%r`.", base.path, name, then, name, now
-            )
+            then, now = (_with(name, entry.get(name)) for entry in (before, provenance))
+            log.warning("%s was made %s; the new tiles are made %s.", base.path, then, now)
+
+
+def _with(name: str, value: Any) -> str:
+    return f"without `{name}`" if value is None or value is False else f"with `{name}={value!r}`"
 
 
 def _keeps_classes(before: str | None, now: str | None) -> bool:

@@ -90,7 +90,7 @@ def test_options_of_a_tile_set_are_kept(
             tile(second, labels="1.gpkg", settings=TileSettings(append=True))
             assert made(1)[option] == made(0)[option]
     assert (told or "Kept from tiles: `") in caplog.text
-    assert "the new tiles have" not in caplog.text
+    assert "the new tiles are made with" not in caplog.text
 
 
 def test_size_bands_and_classes_are_those_of_the_set() -> None:
@@ -139,7 +139,7 @@ def test_a_class_map_adds_to_that_of_the_set(caplog: pytest.LogCaptureFixture) -
         tile("1.tif", labels="1.gpkg", settings=TileSettings(append=True))
     with caplog.at_level(logging.WARNING, "satseg"):
         tile("1.tif", labels="1.gpkg", settings=TileSettings(append=True, class_map="Byg=cereal"))
-        assert "the new tiles have" not in caplog.text
+        assert "the new tiles are made with" not in caplog.text
         tile(
             "2.tif", labels="2.gpkg", settings=TileSettings(append=True, class_map={"Havre": "cereal", "Rug": "water"})
         )

@@ -325,7 +325,7 @@ def test_tiles_that_are_added_with_other_options_are_warned_of(
         tile([other], labels=labels, output=tiles, settings=TileSettings(size=32, append=True, boundary="2px"))
     with caplog.at_level(logging.WARNING, "satseg"):
         tile([other], labels=labels, output=tiles, settings=TileSettings(size=32, append=True, ignore_border="1px"))
-    assert "was made with `ignore_border=None`; the new tiles have `ignore_border='1px'`" in caplog.text
+    assert "was made without `ignore_border`; the new tiles are made with `ignore_border='1px'`" in caplog.text
 
 
 def test_other_programs_may_rewrite_the_index(tiles: Path) -> None:
