@@ -340,7 +340,7 @@ def hint_for_files(value: object) -> str | None:
     if hasattr(value, "to_file"):
         return "Write it to a file first: .to_file('labels.gpkg')"
     if hasattr(value, "shape"):
-        return "An array does not say where it lies: satseg.SceneSource.from_array(array, transform=..., crs=...)"
+        return "An array has no position: `satseg.SceneSource.from_array(array, transform=..., crs=...)` gives it one."
     return None
 
 

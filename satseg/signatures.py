@@ -1,4 +1,4 @@
-"""What functions and records of options say of their arguments, held to: types, names, and what was meant."""
+"""Checks of arguments against the annotations of functions and records, with hints on what was meant."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _ADVICE = {
 
 
 def checked(function: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Hold callers of a function to its annotations, before it does anything, and close its progress bar at the end.
+    """Check the arguments of a function before it runs, and close its progress bar when it ends.
 
-    numpy's numbers become Python's.
+    Numbers of numpy become those of Python.
 
     Raises:
-        UsageError: An argument is unknown, missing, or of another type than the function says.
+        UsageError: An argument is unknown, missing, or of another type than annotated.
     """
     return _checked(function, {})
 
 
 def checked_with(**advice: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
-    """Do as :func:`checked`, with advice for those who pass what certain parameters do not take."""
+    """As :func:`checked`, with hints for parameters that get a wrong type."""
     return lambda function: _checked(function, advice)
 
 
@@ -54,8 +54,8 @@ def _checked(function: Callable[_P, _R], advice: Mapping[str, str]) -> Callable[
             if kind not in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL):
                 bound.arguments[name] = plain(value)
                 check(value, hints.get(name, Any), name, advice.get(name))
-        told = bound.arguments.get("progress", getattr(progress, "default", None))
-        ended, paused = (getattr(told, name, _nothing) for name in ("ended", "paused"))
+        callback = bound.arguments.get("progress", getattr(progress, "default", None))
+        ended, paused = (getattr(callback, name, _nothing) for name in ("ended", "paused"))
         try:
             result = function(*bound.args, **bound.kwargs)
         finally:
@@ -76,14 +76,14 @@ def _ending(results: Iterator[Any], ended: Callable[[], object], paused: Callabl
 
 
 def _nothing() -> None:
-    """Do what a progress callback of the user does at the end of a function, and between its results."""
+    """Do nothing: progress callbacks of users have no methods for the end and for pauses."""
 
 
 def check_fields(record: Any) -> None:
-    """Hold the fields of a dataclass to their annotations; numpy's numbers become Python's, which JSON knows.
+    """Check the fields of a dataclass against their annotations; numbers of numpy become those of Python.
 
     Raises:
-        UsageError: One is of another type.
+        UsageError: A field has another type.
     """
     hints = hints_of(cast(Any, type(record)))
     for entry in fields(record):
@@ -96,10 +96,10 @@ def check_fields(record: Any) -> None:
 
 
 def check(value: object, hint: Any, name: str, advice: str | None = None) -> None:
-    """Hold a value to an annotation.
+    """Check a value against an annotation.
 
     Raises:
-        UsageError: It is of another type.
+        UsageError: It has another type.
     """
     if not _fits(value, hint):
         alternatives = [*dict.fromkeys(_spelt(part) for part in _alternatives(hint))]
@@ -116,7 +116,7 @@ def hints_of(annotated: Any) -> dict[str, Any]:
 def misfit(
     name: str, signature: inspect.Signature, given: Mapping[str, Any], error: TypeError, hints: Mapping[str, Any]
 ) -> UsageError:
-    """Return what to raise where arguments do not fit a function or a record; it names what may have been meant.
+    """Return the error for arguments that do not fit a function or a record, with a hint on what was meant.
 
     Args:
         name: Name of the function or record.
@@ -135,7 +135,7 @@ def misfit(
 
 
 def _within(word: str, hints: Mapping[str, Any]) -> str | None:
-    """Return how an option is passed in a record of options that one of the parameters takes, or None."""
+    """Return how a setting is passed in a record that one of the parameters takes, or None."""
     for name, hint in hints.items():
         for part in _alternatives(hint):
             if isinstance(part, type) and is_dataclass(part) and name != "return":
@@ -179,7 +179,7 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 def _holds(value: Any, kind: type, inner: tuple[Any, ...]) -> bool:
-    """Tell whether the entries fit; those of what can be iterated but once are left alone."""
+    """Tell whether the entries fit; iterators are not consumed."""
     if issubclass(kind, Mapping) and len(inner) == 2:
         return all(_fits(key, inner[0]) and _fits(entry, inner[1]) for key, entry in value.items())
     if kind is tuple and inner and inner[-1] is not Ellipsis:
