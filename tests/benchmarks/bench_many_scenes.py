@@ -33,7 +33,7 @@ def pointwise(*, in_channels, num_classes):
     return nn.Conv2d(in_channels, num_classes, 1)
 """
 INTERRUPTION = """
-from satseg import tile
+from satseg import TileSettings, tile
 
 
 def stop(event):
@@ -41,8 +41,8 @@ def stop(event):
         raise KeyboardInterrupt
 
 
-classes = "0=background,1=building"
-tile(pairs=({images!r}, {masks!r}), class_map=classes, output={output!r}, size=48, overlap=0, threads=1, progress=stop)
+settings = TileSettings(class_map="0=background,1=building", size=48, overlap=0, threads=1)
+tile(pairs=({images!r}, {masks!r}), output={output!r}, settings=settings, progress=stop)
 """
 
 
