@@ -216,7 +216,7 @@ class VectorizeSettings(PolygonSettings):
         UsageError: As :class:`PolygonSettings`.
     """
 
-    band: Annotated[int | None, Option("Band to trace of rasters with several, from 1.", metavar="N")] = None
+    band: Annotated[int | None, Option("Band to trace if rasters have several, counted from 1.", metavar="N")] = None
     class_map: ClassMapOption = Given(class_map_sources)
     threshold: Annotated[
         float | None,
