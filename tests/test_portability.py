@@ -41,11 +41,13 @@ from satseg.cli.app import main
 folder = Path(sys.argv[1])
 scene, other, labels = (str(folder / name) for name in ("scene.tif", "other.tif", "labels.gpkg"))
 kept = {"progress": satseg.no_progress}
-satseg.tile([scene], labels=labels, output=str(folder / "tiles"), size=32, overlap=0, block=64, **kept)
-satseg.tile([scene], labels=labels, output=str(folder / "tiles"), size=32, overlap=0, block=64, overwrite=True, **kept)
-satseg.tile([other], labels=labels, output=str(folder / "tiles"), append=True, **kept)
-run = satseg.train(str(folder / "tiles"), steps=2, batch_size=2, threads=1, output=str(folder / "run"), **kept)
-run = satseg.train(output=run.path, resume=True, steps=4, **kept)
+tiles, cut = str(folder / "tiles"), {"size": 32, "overlap": 0, "block": 64}
+satseg.tile([scene], labels=labels, output=tiles, settings=satseg.TileSettings(**cut), **kept)
+satseg.tile([scene], labels=labels, output=tiles, settings=satseg.TileSettings(overwrite=True, **cut), **kept)
+satseg.tile([other], labels=labels, output=tiles, settings=satseg.TileSettings(append=True), **kept)
+learn = satseg.TrainSettings(steps=2, batch_size=2, threads=1)
+run = satseg.train(tiles, output=str(folder / "run"), settings=learn, **kept)
+run = satseg.train(output=run.path, settings=satseg.TrainSettings(resume=True, steps=4), **kept)
 names = ("map.tif", "map.gpkg", "map.parquet", "map.fgb", "map.geojson", "map.shp")
 outputs = [str(folder / name) for name in names]
 for _ in range(2):  # the second time all files are replaced
