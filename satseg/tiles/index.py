@@ -78,7 +78,7 @@ class IndexReader:
             known: Names of the tiles that satseg cut; only the files of other tiles are checked.
 
         Raises:
-            TileError: A column is missing, or an entry makes no sense.
+            TileError: A column is missing, or an entry is not valid.
             ValueError: It is no Parquet file.
         """
         index = read_table(self.path)

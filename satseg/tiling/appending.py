@@ -73,7 +73,7 @@ def _merged(class_map: ClassMap, before: ClassMap) -> ClassMap:
 
 
 def _settings_in(made: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings as they stand in the provenance of a tile set."""
+    """Return the settings in the provenance of a tile set."""
     found: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in made.items()}
     found["split"] = found.get("shares")  # the name of a split is of one call
     if isinstance(found.get("buffer"), int):  # in pixels

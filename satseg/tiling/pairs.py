@@ -71,8 +71,8 @@ def find_pairs(given: PairsSource) -> list[LabelledScene]:
         log.info(
             "Paired scenes with labels, such as %s with %s.", *(printable(PurePath(file).name) for file in matched[0])
         )
-    _tell_left_out("scenes have no labels", scenes, {scene for scene, _ in matched})
-    _tell_left_out("label files have no scene", labels, {label for _, label in matched})
+    _warn_of_unpaired("scenes have no labels", scenes, {scene for scene, _ in matched})
+    _warn_of_unpaired("label files have no scene", labels, {label for _, label in matched})
     found = [LabelledScene(scene, (label,)) for scene, label in matched]
     _refuse_own_labels(found)
     return found
@@ -127,7 +127,7 @@ class _Side:
                 )
             return cls(text, files, pattern=False)
         if STEM not in text:
-            raise UsageError(_say_what_it_is(text), hint=_EXAMPLE)
+            raise UsageError(_why_no_side(text), hint=_EXAMPLE)
         files = tuple(_Pattern(text).files())
         if not _Pattern(text).suffix:  # sidecar files are not scenes
             files = tuple(file for file in files if PurePath(file).suffix.lower() in suffixes)
@@ -151,7 +151,7 @@ class _Side:
         return _some([PurePath(file).name for file in self.files])
 
 
-def _say_what_it_is(text: str) -> str:
+def _why_no_side(text: str) -> str:
     if os.path.isfile(text):
         table = PurePath(text).suffix.lower() in (".csv", ".parquet", ".tsv", ".txt")
         return f"{text} is one file." + (" A table of scenes is passed alone." if table else "")
@@ -206,7 +206,7 @@ def _refuse_several(side: _Side, by_stem: Mapping[str, Sequence[str]]) -> None:
         )
 
 
-def _tell_left_out(what: str, side: _Side, used: Collection[str]) -> None:
+def _warn_of_unpaired(what: str, side: _Side, used: Collection[str]) -> None:
     left = [PurePath(file).name for file in side.files if file not in used]
     if left:
         log.warning("%s: %d of %d %s and are skipped: %s.", side.text, len(left), len(side.files), what, _some(left))
