@@ -22,7 +22,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS = Path(__file__).with_name("slow_seconds.json")
-UNKNOWN_SECONDS = 30.0  # of a test that was never measured
+UNKNOWN_SECONDS = 15.0  # of a test that was never measured
 
 
 def split_into_turns(seconds: Mapping[str, float], budget: float) -> list[list[str]]:
