@@ -262,7 +262,7 @@ def test_a_network_that_is_not_finite_at_a_valid_pixel_is_refused_with_the_place
     path = write_scene(tmp_path / "scene.tif", values)
     with pytest.raises(NetworkError, match="not finite at row 70, column 100 of the scene, in the window") as e:
         map_scene(path, Mad(), window=64, overlap=8, batch_size=4)
-    assert "--precision fp16" in e.value.hint
+    assert "`precision='fp16'`" in e.value.hint
     map_scene(write_scene(tmp_path / "void.tif", values, nodata=77), Mad(), window=64)  # nobody asks it there
 
 

@@ -371,7 +371,7 @@ def test_the_table_shows_what_the_map_leaves_out(
     done = run_command(["evaluate", partly, "-l", str(labels), "--pixels-only", "--bootstrap", "0"])
     assert "labelled px that the map leaves out (missed)  19,200" in done.stdout
     assert "(left out)" in done.stdout
-    assert "no class for 19,200 labelled px" in caplog.text
+    assert "nodata at 19,200 labelled px" in caplog.text
     answer = run_command(["evaluate", partly, "-l", str(labels), "--json"])
     assert json.loads(answer.stdout)["left_out"] == 50 * 384
 
@@ -380,7 +380,7 @@ def test_intervals_from_few_blocks_come_with_a_warning(bright_scene: Path, caplo
     labels = bright_scene.parent / "labels.tif"
     report = evaluate(labels, labels=labels, settings=EvaluateSettings(block=256))
     assert report.settings["units"] == 2
-    assert "rest on 2 blocks only" in caplog.text
+    assert "based on only 2 blocks" in caplog.text
 
 
 def test_one_block_has_no_interval_and_a_dash_says_so(bright_scene: Path, caplog: pytest.LogCaptureFixture) -> None:
