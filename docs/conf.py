@@ -29,6 +29,7 @@ nitpicky = True
 nitpick_ignore_regex = [(r"py:.*", r"Affine|BandSpec|Builder|collections\.abc\..*|nn\.Module")]
 
 autodoc_typehints = "signature"
+autodoc_preserve_defaults = True
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True}
 napoleon_numpy_docstring = False

@@ -137,12 +137,13 @@ class ErrorIndex(GeneratedDirective):
     """Every error message in the source with its hint, by the kind of error."""
 
     def markdown(self) -> Iterator[str]:
-        """Yield a heading per kind and a definition per message."""
+        """Yield a heading per kind and a list of messages."""
         messages = sorted(set(error_messages()))
         for kind, entries in groupby(messages, lambda entry: entry[0]):
             yield from (f"## {kind}", "", f"{{py:class}}`satseg.{kind}`", "")
             for _, message, hint in entries:
-                yield from (escape(message), f": {escape(hint) or 'No further hint.'}", "")
+                yield f"- **{escape(message)}**" + (f" Hint: {escape(hint)}" if hint else "")
+            yield ""
 
 
 class PublicNames(GeneratedDirective):
@@ -270,9 +271,10 @@ def literal(node: ast.expr) -> str | None:
 
 
 def escape(text: str) -> str:
-    """Return text of the program as Markdown that shows it as it is; backticked parts stay code."""
-    parts = re.split(r"(`[^`]*`)", " ".join(text.split()))
-    parts[::2] = [re.sub(r"([\\*_{}\[\]<>#|$~])", r"\\\1", part).replace("--", r"\-\-") for part in parts[::2]]
+    """Return text of the program as Markdown that shows it as it is; flags and backticked parts become code."""
+    with_code = re.sub(r"(?<![\w`-])(--[a-z][a-z-]*)(?![\w`-])", r"`\1`", " ".join(text.split()))
+    parts = re.split(r"(`[^`]*`)", with_code)
+    parts[::2] = [re.sub(r"([\\*_{}\[\]<>#|$~])", r"\\\1", part) for part in parts[::2]]
     return "".join(parts)
 
 
