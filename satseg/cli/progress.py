@@ -1,4 +1,4 @@
-"""Progress: how far, how fast, how long still. A bar on a terminal, a line now and then in a file."""
+"""Progress of commands: a bar on a terminal, occasional lines in a log file."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
     from satseg.records import ProgressEvent
 
-_SILENCE = 30.0  # seconds without a word, after which a file gets a line of progress
-_LONG_SILENCE = 600.0  # after which it gets one however little was done
-_STEP = 0.1  # of the work, which has to be done otherwise
-_WIDE = 110  # columns that the full bar takes with its numbers and its note
+_SILENCE = 30.0  # seconds without output after which a log file may get a line of progress
+_LONG_SILENCE = 600.0  # seconds after which it gets one in any case
+_STEP = 0.1  # fraction of the work between two lines before that
+_WIDE = 110  # columns needed for the wide bar with its numbers and note
 
 
 class Bar:
-    """Progress events of one command drawn as bars; a new task takes the place of the one before.
+    """Progress bar of a command; a new task replaces the previous one.
 
-    Clocks go on between events, which may be far apart.
+    Times are updated between events, too.
 
     Args:
         console: Console on a terminal; lines printed through it appear above the bar.
@@ -66,30 +66,30 @@ class Bar:
 
     @property
     def done(self) -> bool:
-        """Whether all there is to do is done; nobody knows where there is no total."""
+        """Whether the task is complete; False without a total."""
         return self._progress.finished
 
     def close(self) -> None:
-        """Take the bar off the screen."""
+        """Erase the bar."""
         self._progress.stop()
 
 
 class Lines:
-    """Progress events of one command as lines for a file: few enough to read, and never silent for long."""
+    """Lines of progress for a log file: few, but never far apart."""
 
     def __init__(self) -> None:
         self._courses: dict[str, Course] = {}
 
     def line(self, event: ProgressEvent, *, silence: float) -> str | None:
-        """Return what to say of an event; None, as nearly always, where nothing is due.
+        """Return the line for an event, or None if none is due.
 
         Args:
-            event: How far the work has come.
-            silence: Seconds since anything was said.
+            event: The event.
+            silence: Seconds since the last output.
         """
         now = monotonic()
         course = self._courses.get(event.task)
-        if course is None or event.done < course.done:  # the same work on another scene
+        if course is None or event.done < course.done:  # the same task for another scene
             course = self._courses[event.task] = Course(now, event.done, event.done, event.done)
         course.done = event.done
         step = _STEP * event.total if event.total else 0.0
@@ -100,14 +100,14 @@ class Lines:
 
 
 class _NoteColumn(ProgressColumn):
-    """A few words, of which as many are shown as the numbers leave room for."""
+    """The note of an event, truncated to the free width."""
 
     def render(self, task: Task) -> Text:
         return Text(task.fields["note"], no_wrap=True, overflow="ellipsis")
 
 
 class _AmountColumn(ProgressColumn):
-    """Done of total: ``12.4 Mpx / 90.0 Mpx``, ``3 / 20 tile``."""
+    """Done and total amount: ``12.4 Mpx / 90.0 Mpx``, ``3 / 20 tile``."""
 
     def render(self, task: Task) -> Text:
         unit, done = task.fields["unit"], task.completed
@@ -118,14 +118,14 @@ class _AmountColumn(ProgressColumn):
 
 
 class _RateColumn(ProgressColumn):
-    """Units per second; nothing where seconds themselves are counted."""
+    """Units per second; empty for tasks measured in seconds."""
 
     def render(self, task: Task) -> Text:
         return Text(rate(task.speed or 0.0, task.fields["unit"]))
 
 
 class _RemainingColumn(ProgressColumn):
-    """Time left, from the rate of the last seconds; it runs down between events."""
+    """Remaining time, estimated from the recent rate and counted down between events."""
 
     def render(self, task: Task) -> Text:
         if task.total is None:
