@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from affine import Affine
 from ranged_server import RangedServer
 from warm_satseg import warm_satseg
 
+from satseg.files.mmap_arrays import mmap_array
 from satseg.tiling.settings import TileSettings
 from satseg.workflows.tile import tile
 
@@ -54,6 +57,20 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., No
             assert done.returncode == 0, done.stderr[-4000:]
 
         yield run
+
+
+@pytest.fixture
+def held_bytes(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """Return a function that tells how many bytes arrays hold now that spill stores have made since the test began."""
+    made: list[weakref.ref[np.ndarray]] = []
+
+    def make(*args: Any) -> np.ndarray:
+        array = mmap_array(*args)
+        made.append(weakref.ref(array))
+        return array
+
+    monkeypatch.setattr("satseg.files.spill.mmap_array", make)
+    return lambda: sum(array.nbytes for reference in made if (array := reference()) is not None)
 
 
 @pytest.fixture(scope="session", autouse=True)
