@@ -29,7 +29,7 @@ class ReadmeHook(MetadataHookInterface):
         if repository:
             metadata["urls"] = {
                 "Repository": repository,
-                "Documentation": f"{repository}#readme",
+                "Documentation": f"{repository}/tree/HEAD/docs",
                 "Changelog": f"{repository}/blob/HEAD/CHANGELOG.md",
                 "Issues": f"{repository}/issues",
             }
