@@ -58,3 +58,10 @@ def test_the_script_says_which_tests_it_runs() -> None:
     assert "Slow tests of 2026-03-01, turn " in told
     listed = [line for line in told.splitlines() if line.startswith("  tests/")]
     assert listed
+
+
+def test_no_test_begins_after_the_time_of_the_turn_and_those_left_out_are_named() -> None:
+    words = [sys.executable, "tests/slow_rotation.py", "tests/vectorization/test_trace.py", "--minutes", "0"]
+    told = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    assert "did not begin within 0 minutes:\n  tests/vectorization/test_trace.py::" in told
+    assert "passed" not in told
