@@ -1,4 +1,4 @@
-"""Tables of classes: a row for each, however many there are, and names shortened only where there is no room."""
+"""Tables of classes: one row per class; names are shortened only where the screen is too narrow."""
 
 from __future__ import annotations
 

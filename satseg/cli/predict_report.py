@@ -1,4 +1,4 @@
-"""What ``satseg predict`` says of maps: a table of one; of several a line each, and a table of all at the end."""
+"""Reports of ``satseg predict``: a table for one map; for several, a line for each and a table of all at the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""stdin, stdout and stderr as this process was given them: closed, or with names in whatever encoding."""
+"""stdin, stdout and stderr of this process, which may be closed, or carry names in any encoding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables for people, laid out for the width of their screen: one row stays one row, and numbers are never broken.
+"""Tables that fit the width of the screen: one row stays one line, and numbers are never broken.
 
 Where a table is wider than the screen, its texts and headings wrap at words; where that does not help, it continues
 below with its further columns, the first one repeated.

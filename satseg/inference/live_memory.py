@@ -1,4 +1,4 @@
-"""Count the memory that a computation needs, without watching the process: no system, library or device matters."""
+"""Count the memory that a computation needs from its tensors, independently of system, library and device."""
 
 from __future__ import annotations
 

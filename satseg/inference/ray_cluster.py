@@ -1,4 +1,4 @@
-"""The Ray cluster: how to reach it, and what its machines have to give."""
+"""The Ray cluster: connect to it, and list the resources of its machines."""
 
 from __future__ import annotations
 

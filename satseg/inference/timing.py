@@ -1,4 +1,4 @@
-"""Where the time of a prediction goes."""
+"""Time spent in each stage of a prediction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The views of a window that a network is shown, turned and resized, and the way back of its probabilities."""
+"""Views of a window, flipped, rotated and resized, and the inverse transforms of their probabilities."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A grid for things that have none: polygons that are compared with polygons."""
+"""A common pixel grid for polygons that are compared with polygons."""
 
 from __future__ import annotations
 

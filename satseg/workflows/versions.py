@@ -1,4 +1,4 @@
-"""The versions of what satseg runs on, for reports of faults."""
+"""Versions of Python, satseg and its dependencies, for bug reports."""
 
 from __future__ import annotations
 

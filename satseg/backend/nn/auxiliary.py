@@ -1,4 +1,4 @@
-"""The loss of classifiers that serve training alone."""
+"""The loss of auxiliary classifiers, which are used only during training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights that an encoder starts from: those that timm fetches, or a file."""
+"""Initial weights of an encoder: downloaded by timm, or read from a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Initial weights, as papers ask for them."""
+"""Initial weights, as the papers specify them."""
 
 from __future__ import annotations
 

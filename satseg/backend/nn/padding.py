@@ -1,4 +1,4 @@
-"""Sizes that a network's strides do not divide."""
+"""Pad inputs whose sizes are not multiples of the strides of a network."""
 
 from __future__ import annotations
 

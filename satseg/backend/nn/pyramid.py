@@ -1,4 +1,4 @@
-"""Modules that look at the same features at several scales at once."""
+"""Modules that process the same features at several scales in parallel."""
 
 from __future__ import annotations
 
