@@ -128,7 +128,7 @@ def day_of_commit() -> date:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Run the slow tests whose turn it is.")
-    parser.add_argument("--minutes", type=float, default=24, help="minutes that they may take together; none begins later")
+    parser.add_argument("--minutes", type=float, default=24, help="minutes that they may take; none begins later")
     parser.add_argument("--day", type=date.fromisoformat, help="a day, YYYY-MM-DD, instead of that of the commit")
     parser.add_argument("--list", action="store_true", help="say which tests would run, and run none")
     parser.add_argument("--record", action="store_true", help="run all slow tests and record how long each takes")
