@@ -96,7 +96,7 @@ def test_mistyped_option_is_answered_with_the_nearest() -> None:
 
 @pytest.mark.parametrize("counts", [{"in_channels": 0, "num_classes": 2}, {"in_channels": 3, "num_classes": 0}])
 def test_counts_below_one_are_refused(counts: dict[str, int]) -> None:
-    with pytest.raises(ArchitectureError, match="1 or more, not 0"):
+    with pytest.raises(ArchitectureError, match="at least 1, not 0"):
         create_model("erfnet", **counts)
 
 
