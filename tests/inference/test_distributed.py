@@ -86,9 +86,12 @@ def test_where_a_map_is_made_is_not_part_of_it() -> None:
 
 
 def predict(folder: Path, scenes: list[Path], *options: str) -> subprocess.Popen[str]:
-    """Start ``satseg predict`` in a process group of its own."""
-    words = [sys.executable, "-m", "satseg", "predict", *scenes, "-m", folder / "model.safetensors", *options]
-    words += ["-o", folder / "{stem}.tif", "-o", folder / "{stem}.gpkg", "--confidence", folder / "{stem}-sure.tif"]
+    """Start ``satseg predict`` in a folder and a process group of its own.
+
+    The names of the network and of the outputs are relative: outputs store the command.
+    """
+    words = [sys.executable, "-m", "satseg", "predict", *scenes, "-m", "model.safetensors", *options]
+    words += ["-o", "{stem}.tif", "-o", "{stem}.gpkg", "--confidence", "{stem}-sure.tif"]
     words += ["--window", "64", "--batch-size", "3", "--precision", "fp32", "--threads", "2", "--json"]
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     environment["SATSEG_TEST_FOLDER"] = str(folder)  # processes that it starts are known by that
@@ -98,6 +101,7 @@ def predict(folder: Path, scenes: list[Path], *options: str) -> subprocess.Popen
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        cwd=folder,
         env=environment,
     )
 
@@ -127,8 +131,9 @@ def test_two_workers_write_the_files_of_one_process_also_after_ctrl_c(tmp_path: 
     summary, talk = resumed.communicate(timeout=200)
     assert resumed.returncode == 0, talk
     assert contents(there) == contents(here)
-    for mine, theirs in zip(summary.splitlines(), output.splitlines(), strict=True):
-        assert json.loads(mine)["pixels"] == json.loads(theirs)["pixels"]
+    finished, mapped = map(json.loads, summary.splitlines())
+    assert finished["finished"]
+    assert mapped["pixels"] == json.loads(output.splitlines()[1])["pixels"]
 
 
 def wait_for_rows(folder: Path, process: subprocess.Popen[str]) -> None:
