@@ -113,7 +113,10 @@ def overlapped(extents: Extents, others: Extents, *, margin: int = 0) -> np.ndar
     if not len(extents) or not len(others):
         return np.full(len(extents), -1)
     found = _within_scenes(extents, others, margin)
-    return np.where(found < 0, _between_scenes(extents, others, margin), found)
+    if len(np.unique(np.concatenate([extents.scenes, others.scenes]))) > 1:
+        rest = np.flatnonzero(found < 0)  # polygons are slow to compare, and a large margin makes many pairs
+        found[rest] = _between_scenes(extents[rest], others, margin)
+    return found
 
 
 def _within_scenes(extents: Extents, others: Extents, margin: int) -> np.ndarray:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from rasterio.windows import Window
 
 from satseg.records import BandSpec, SceneInfo
-from satseg.tiles.extents import Extents, common_crs, group_by_overlap, overlapped, overlapping
+from satseg.tiles.extents import Extents, common_crs, group_by_overlap, overlapped, overlapping, shared_ground
 
 SPEC = BandSpec(("gray",), "uint8", (1.0,), (0.0,))
 
@@ -165,6 +165,21 @@ def test_a_thousand_scenes_of_one_grid_are_compared_at_once() -> None:
     assert overlapping(found[np.arange(0, 3000, 3)], found[np.arange(1, 3000, 3)]).sum() == 0
     assert overlapping(found[:1], found[3:]).tolist() == [True]
     assert perf_counter() - start < 3
+
+
+@pytest.mark.parametrize("far", [[], [scene("b", 5000)]])
+def test_a_margin_wider_than_a_scene_makes_no_pairs_of_polygons(
+    far: list[SceneInfo], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared = []
+    monkeypatch.setattr(
+        "satseg.tiles.extents.shared_ground",
+        lambda mine, *others: compared.extend(mine) or shared_ground(mine, *others),
+    )
+    windows = [Window(8 * i, 0, 8, 8) for i in range(10)]
+    found = Extents.of([scene("a"), *far], [0] * 10 + [1] * len(far), [*windows, *windows[: len(far)]], "EPSG:32645")
+    assert overlapping(found[np.arange(5)], found[np.arange(5, len(found))], margin=100).all()
+    assert not compared
 
 
 def test_places_of_other_ground_follow_nothing() -> None:
