@@ -14,7 +14,6 @@ import stage
 from pages import NAMES, script
 
 SCRIPTS = {page: script(page) for page in NAMES}
-SCRIPTS["README.md"] = SCRIPTS["README.md"].replace("satseg -c", "rm -r tiles runs\nsatseg -c")  # tells it all twice
 IN_PROJECTS = {f"docs/how-to/{name}.md" for name in ("buildings", "fields", "floods", "pairs")}
 FROM_FILES = {"README.md", "docs/quickstart.md", "docs/concepts/tiles.md", "docs/commands/tile.md"}
 TRAINED = """

@@ -26,7 +26,7 @@ CROPS = (
 
 
 def drone_roofs(folder: Path) -> None:
-    """Two drone photographs in UTM with pixels of 10 cm, and footprints of both in one GeoJSON file in degrees."""
+    """Two drone photographs in UTM with pixels of 10 cm, and footprints of both in one GeoPackage in degrees."""
     random = np.random.default_rng(1)
     roofs = []
     for name, left in (("north", 500_000.0), ("south", 500_100.0)):
@@ -38,7 +38,7 @@ def drone_roofs(folder: Path) -> None:
                 image[:, row : row + height, col : col + width] += np.array([110, 55, 70])[:, None, None]
                 roofs.append(_on_ground(grid, row, col, height, width))
         _write(folder / f"{name}.tif", image.clip(0, 255).astype("uint8"), grid, 32645)
-    gpd.GeoDataFrame(geometry=roofs, crs=32645).to_crs(4326).to_file(folder / "footprints.geojson")
+    gpd.GeoDataFrame(geometry=roofs, crs=32645).to_crs(4326).to_file(folder / "footprints.gpkg")
 
 
 def crop_types(folder: Path) -> None:
