@@ -41,6 +41,16 @@ def require_labels(*names: str | Path) -> None:
         raise LabelError(f"Labels {list_few(missing)} do not exist.")
 
 
+def require_labelled_area(name: str | Path) -> None:
+    """Refuse a labelled area that does not exist.
+
+    Raises:
+        LabelError: It does not exist.
+    """
+    if absent([name]):
+        raise LabelError(f"The labelled area {name} does not exist.")
+
+
 def require_area(name: str | Path) -> None:
     """Refuse an area of interest that does not exist.
 

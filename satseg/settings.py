@@ -43,12 +43,12 @@ from satseg.errors import UsageError
 from satseg.results import as_json
 from satseg.signatures import check_fields, misfit
 
-INPUTS, OUTPUTS, POLYGONS = "Inputs", "Outputs", "Polygons"
+INPUTS, WEIGHTS, OUTPUTS, POLYGONS = "Inputs", "Initial weights", "Outputs", "Polygons"
 QUALITY, WINDOWS, PERFORMANCE = "Quality", "Windows", "Performance"
 LABELS, TILES, SPLITTING = "Labels", "Tiles", "Splits"
 MEASURES, OPTIMIZATION, LOSS = "Measures", "Optimization", "Loss and sampling"
 PANELS = (
-    *(INPUTS, LABELS, TILES, SPLITTING, MEASURES, OPTIMIZATION, LOSS),
+    *(INPUTS, WEIGHTS, LABELS, TILES, SPLITTING, MEASURES, OPTIMIZATION, LOSS),
     *(OUTPUTS, POLYGONS, QUALITY, WINDOWS, PERFORMANCE),
 )
 """Panels of the help, in their order."""

@@ -75,8 +75,8 @@ Window = Annotated[
 Overlap = Annotated[
     Given[str | int, int | Literal["auto"]],
     Option(
-        "Overlap of neighbouring windows, in pixels of the scene, over which they are blended. auto takes the width "
-        "of the effective receptive field, at most 0.139 of the window, and fits the windows to the scene.",
+        "Overlap of neighbouring windows, in pixels of the scene, over which they are blended. auto takes what "
+        "the network sees around a pixel, at most about a seventh of the window, and fits the windows to the scene.",
         metavar="PX|auto",
         panel=WINDOWS,
         minimum=0,

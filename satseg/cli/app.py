@@ -106,7 +106,7 @@ def _tell_version(debug: bool) -> None:
 def satseg(
     ctx: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and leave; with --debug those of all libraries too.")
+        bool, typer.Option("--version", help="Print the version and exit; with --debug, also those of all libraries.")
     ] = False,
     debug: options.Debug = False,
 ) -> None:
@@ -155,7 +155,7 @@ def run(args: Sequence[str], out: ConsoleOutput) -> int:
             code = app(list(args), prog_name="satseg", obj=out, standalone_mode=False)
         sys.stdout.flush()
     except typer.TyperException as error:
-        out.error(error.format_message(), hint=_help_hint(error))
+        out.error(error.format_message(), hint=_help_hint(error, args))
         return WRONG_USAGE
     except _Interruption as error:
         return _interrupted(str(error), out)
@@ -210,9 +210,12 @@ def _one_sentence(error: Exception) -> str:
     return f"Unexpected error ({type(error).__name__}: {lines[0]})."
 
 
-def _help_hint(error: typer.TyperException) -> str | None:
+def _help_hint(error: typer.TyperException, args: Sequence[str]) -> str:
+    """Return a hint to the help of the command; errors of the parser do not always name it."""
     ctx = getattr(error, "ctx", None)
-    return f"Try '{ctx.command_path} --help'." if ctx else "Try 'satseg --help'."
+    commands = getattr(typer.main.get_command(app), "commands", {})
+    command = " ".join(["satseg", *[word for word in args[:1] if word in commands]])
+    return f"Try '{ctx.command_path if ctx else command} --help'."
 
 
 def _broken_pipe() -> int:

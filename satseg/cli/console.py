@@ -225,6 +225,11 @@ def table(
     return Table(columns, rows, title, caption)
 
 
+def file_size(count: int) -> str:
+    """Return a number of bytes in MB, small ones in KB."""
+    return f"{count / 1e6:,.1f} MB" if count >= 1e5 else f"{count / 1e3:,.1f} KB"
+
+
 def left_out(specks: int, holes: int, *, min_area: Quantity | None, fill_holes: Quantity | None) -> str | None:
     """Return a sentence on regions and holes of a map that its polygons leave out; None if there are none.
 

@@ -55,7 +55,7 @@ def demo(
 
 def _tables(summary: DemoSummary) -> list[Table]:
     seconds = [(step.name, f"{step.seconds:.1f}") for step in summary.steps]
-    files = [(path, f"{size / 1e6:.1f} MB") for path, size in summary.files.items()]
+    files = [(path, console.file_size(size)) for path, size in summary.files.items()]
     return [
         console.table(*class_rows(summary.evaluation), title="Scores on the held-out scene"),
         console.table(("step", "seconds"), seconds),

@@ -185,7 +185,7 @@ def _checkpoint(found: CheckpointInfo) -> list[_Row]:
         ("training", _settings(card.training)),
         ("validation", _settings(card.metrics)),
         ("written by", f"satseg {card.version}"),
-        ("size", f"{found.bytes / 1e6:.1f} MB"),
+        ("size", console.file_size(found.bytes)),
         ("SHA-256", found.digest),
     ]
 

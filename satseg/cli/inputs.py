@@ -66,10 +66,11 @@ def require_labels(named: Sequence[str | None], class_map: ClassMapSource | None
         UsageError: A class map is missing.
     """
     from satseg.labels.class_lists import class_map_files, read_class_map
-    from satseg.presence import absent, require_labels
+    from satseg.presence import absent, require_labelled_area, require_labels
 
     require_labels(*filter(None, named))
-    require_labels(*filter(None, [area]))
+    if area:
+        require_labelled_area(area)
     if absent(class_map_files(class_map)):
         read_class_map(class_map)  # raises the error
 

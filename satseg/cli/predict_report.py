@@ -59,7 +59,7 @@ class Maps:
     def _all(self, title: str) -> Table:
         below = self._caption(self._left_out["specks"], self._left_out["holes"])
         if below and self._rasters:
-            below += " The class raster has them still; --sieve takes them out of both."
+            below += " The class raster still contains them; --sieve removes them from both."
         rows = _rows(self._pixels, self._polygons)
         return console.table(("class", "px", "share", "polygons"), rows, title=title, caption=below)
 
@@ -100,19 +100,15 @@ class Finished:
 
 def dry_run_table(dry_run: DryRun) -> Table:
     """Return what ``--dry-run`` says of a scene."""
-    plan = dry_run.plan
+    plan, size = dry_run.plan, console.file_size
     rows = [
         ("windows", f"{dry_run.windows:,} of {plan.window} px"),
         ("overlap", f"{plan.overlap} px"),
         ("forwarded", f"{dry_run.forwarded:.2f} px per pixel of the scene"),
         ("batch", f"{plan.batch_size}, in {plan.streams} streams of {plan.threads} threads"),
-        ("memory", f"about {_size(dry_run.network_bytes)} for windows, {_size(dry_run.row_bytes)} for rows"),
-        ("disk", f"{_size(dry_run.work_bytes)} meanwhile, about {_size(dry_run.output_bytes)} of outputs"),
+        ("memory", f"about {size(dry_run.network_bytes)} for windows, {size(dry_run.row_bytes)} for rows"),
+        ("disk", f"{size(dry_run.work_bytes)} meanwhile, about {size(dry_run.output_bytes)} of outputs"),
         ("time", f"about {dry_run.seconds:,.0f} s"),
     ]
     title = f"{dry_run.scene}, {dry_run.width:,} x {dry_run.height:,} px, would be mapped like this"
     return console.table(("", ""), rows, title=title)
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e6:,.1f} MB"

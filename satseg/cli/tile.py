@@ -45,7 +45,7 @@ def tile(
         str | None,
         typer.Option(
             metavar="FILES",
-            help="Files of one grid whose bands form one scene: B02.tif,B03.tif,B04.tif.",
+            help="Files on the same grid whose bands form one scene: B02.tif,B03.tif,B04.tif.",
             rich_help_panel=INPUTS,
         ),
     ] = None,
@@ -118,4 +118,4 @@ def _problems(found: TileCheck) -> Table:
     rows = [(problem.tile, problem.problem) for problem in found.problems]
     title = f"{found.path}: {found.tiles:,} tiles, {len(rows):,} problems, {found.strays:,} images not in the index"
     title += f", {found.unplaced:,} scenes without a CRS not compared" if found.unplaced else ""
-    return console.table(("tile", "problem"), rows, title=title)
+    return console.table(("tile", "problem") if rows else (), rows, title=title)

@@ -28,8 +28,8 @@ def train(
         Path | None,
         typer.Argument(
             metavar="TILES",
-            help="Folder that `satseg tile` wrote. Default: tiles; with --resume, those of the run, which may also be "
-            "named here.",
+            help="Folder that `satseg tile` wrote. Default: tiles. With --resume, the folder of a run may stand here "
+            "instead; its tiles are the default.",
             show_default=False,
         ),
     ] = None,

@@ -89,7 +89,7 @@ def open_labels(
     if of_scenes is not None and not rasters and not any(layer.names for layer in layers.values()):
         raise LabelError(f"None of the label files has a feature, such as {names[0]}.")
     if settings.labelled_area:
-        _check_existence([settings.labelled_area])
+        _check_existence([settings.labelled_area], "The labelled area {} does not exist.")
     area = VectorLabels(settings.labelled_area) if settings.labelled_area else None
     return LabelSource(
         [layers[name] for name in names],
@@ -144,7 +144,7 @@ def _shared_names(of_scenes: Mapping[str, Sequence[str]]) -> dict[str, str]:
     return found
 
 
-def _check_existence(names: Iterable[str]) -> None:
+def _check_existence(names: Iterable[str], absence: str = "Labels {} do not exist.") -> None:
     """Refuse files that do not exist, all at once, and pipes.
 
     Raises:
@@ -153,7 +153,7 @@ def _check_existence(names: Iterable[str]) -> None:
     local = [file for file, _ in map(split_layer, names) if is_local_file(file)]
     missing = [file for file in local if not os.path.exists(file)]
     if missing:
-        raise LabelError(f"Labels {', '.join(missing)} do not exist.")
+        raise LabelError(absence.format(", ".join(missing)))
     for file in local:
         if Path(file).is_fifo():  # GDAL would wait for a writer
             raise LabelError(f"Labels {file} are a pipe, not a file.", hint="Write its contents to a file first.")

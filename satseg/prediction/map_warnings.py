@@ -35,8 +35,8 @@ def warn_of_map(summary: PredictionSummary, card: ModelCard) -> None:
     pixels = sum(summary.pixels[name] for name in polygons)
     if count >= _MANY and pixels < _CRUMB * count:
         log.warning(
-            "The map of %s is fragmented: %s regions of %.0f px on average. %s; or drop small polygons (`min_area`), "
-            "or small regions of class raster and polygons (`sieve`).",
+            "The map of %s is fragmented: %s regions of %.0f px on average. %s; or, in `satseg.predict`, drop small "
+            "polygons (`min_area`), or small regions of class raster and polygons (`sieve`).",
             summary.scene,
             f"{count:,}",
             pixels / count,

@@ -79,8 +79,8 @@ class PredictionSettings(Settings):
     memory: Annotated[
         Given[str | int | None, int | None],
         Option(
-            "Memory for windows (three quarters) and rows (a quarter), such as 4GB; rows that do not fit are spilled "
-            "to disk beside the output. Default: 12 MiB for rows, and what the windows need.",
+            "Memory for windows and rows, such as 4GB: three quarters for windows, a quarter for rows. Rows that do "
+            "not fit are spilled to disk beside the output. Default: 12 MiB for rows, and what the windows need.",
             metavar="SIZE",
             panel=PERFORMANCE,
             minimum=1,
@@ -227,7 +227,9 @@ class OutputNames(Settings):
         for name in self.output:
             if name != STDOUT and not is_raster(name) and Path(name).suffix.lower() not in VECTOR_SUFFIXES:
                 known = ", ".join(sorted(VECTOR_SUFFIXES))
-                raise UsageError(f"The output {name} has no known suffix.", hint=f"Known are .tif, {known}.")
+                raise UsageError(
+                    f"The output {name} has no known suffix.", hint=f"Known are .tif, {known}, and - for stdout."
+                )
         for layer, name in self.rasters.items():
             if not is_raster(name):
                 raise UsageError(f"`{layer}` is a raster, but {name} does not end in .tif.")

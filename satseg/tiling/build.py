@@ -98,12 +98,12 @@ class Builder:
                         found += [block] if block.labelled else []
                         self.progress(ProgressEvent("Finding labelled blocks", done, total, "block"))
             except LabelError as error:
-                if len(reasons) < _FEW:
-                    log.warning("Skipped: %s", error.message)
                 reasons.append(error)
             else:
                 bare += [self.infos[number].path] if len(found) == had else []
             before += len(mine)
+        for reason in reasons[0 if found else 1 : _FEW]:  # without a block, the first one is raised
+            log.warning("Skipped: %s", reason.message)
         if len(reasons) > _FEW and found:
             log.warning("Skipped: %d more scenes for the same kind of reason.", len(reasons) - _FEW)
         if not found and reasons:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from satseg.arguments import Given, PathLike, path, whole_or_auto
 from satseg.backend.settings import Arch, Precision, Seed
 from satseg.errors import UsageError
-from satseg.settings import INPUTS, LOSS, OPTIMIZATION, Option, Settings
+from satseg.settings import LOSS, OPTIMIZATION, WEIGHTS, Option, Settings
 from satseg.training.augmentation import Augmentation, as_augmentation
 from satseg.training.schedule import SCHEDULES
 
@@ -30,7 +30,7 @@ class Recipe(Settings):
         Option(
             "Start from the weights of this checkpoint or run, as far as they fit: classes and bands may differ.",
             metavar="MODEL",
-            panel=INPUTS,
+            panel=WEIGHTS,
         ),
     ] = Given(path)
     batch_size: Annotated[
@@ -86,7 +86,9 @@ class Recipe(Settings):
     ] = 1e-2
     schedule: Annotated[
         Literal["poly", "cosine", "one-cycle", "constant"],
-        Option("Schedule of the learning rate.", panel=OPTIMIZATION),
+        Option(
+            "Schedule of the learning rate: poly, cosine, one-cycle or constant.", metavar="NAME", panel=OPTIMIZATION
+        ),
     ] = "poly"
     warm_up: Annotated[
         float | None,

@@ -52,12 +52,13 @@ class Budget:
         return cls(seconds=fields.number("seconds", least=0))
 
     def __str__(self) -> str:
-        return f"{self.steps} steps" if self.steps is not None else f"{(self.seconds or 0) / 60:.4g} minutes"
+        number, unit = (f"{self.steps}", "step") if self.steps else (f"{(self.seconds or 0) / 60:.4g}", "minute")
+        return f"{number} {unit}{'s' * (number != '1')}"
 
     def describe(self, step: int, learning_seconds: float) -> str:
-        """Describe the progress of a run: ``step 7 of 20``, ``step 7, 1.2 of 10 minutes``."""
+        """Describe progress: ``step 7 of 20``, ``step 9, beyond 5 steps``, or ``step 7, 1.2 of 10 minutes``."""
         if self.steps is not None:
-            return f"step {step} of {self.steps}"
+            return f"step {step} of {self.steps}" if step <= self.steps else f"step {step}, beyond {self}"
         return f"step {step}, {learning_seconds / 60:.1f} of {self}"
 
     def progress(self, step: int, learning_seconds: float) -> float:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from satseg.arguments import Given, PathLike, path
 from satseg.backend.settings import Device, Threads
-from satseg.settings import INPUTS, OUTPUTS, PERFORMANCE, Option
+from satseg.settings import OUTPUTS, PERFORMANCE, WEIGHTS, Option
 from satseg.training.recipe import Recipe
 
 
@@ -31,24 +31,24 @@ class TrainSettings(Recipe):
         bool,
         Option(
             "Resume a run with its own tiles and settings: the one in `output`, else the newest unfinished one below "
-            "runs/. With `epochs`, `steps` or `minutes`, continue until this total, also a finished run; the learning "
-            "rate follows the schedule of the new length. Start a run if there is none.",
+            "runs/. With `epochs`, `steps` or `minutes`, continue until this total, even if the run is finished; the "
+            "learning rate follows the schedule of the new length. Start a run if there is none.",
             recorded=False,
         ),
     ] = False
     encoder: Annotated[
         str | None,
-        Option("Encoder from timm, for networks with an exchangeable encoder.", metavar="NAME", panel=INPUTS),
+        Option("Encoder from timm, for networks with an exchangeable encoder.", metavar="NAME", panel=WEIGHTS),
     ] = None
     pretrained: Annotated[
-        bool, Option("Start the encoder from the weights of timm, which are downloaded once.", panel=INPUTS)
+        bool, Option("Start the encoder from the weights of timm, which are downloaded once.", panel=WEIGHTS)
     ] = False
     encoder_weights: Annotated[
         Given[PathLike | None, str | None],
         Option(
             "Start the encoder from the weights in this file: .safetensors, or .pth that contains only tensors.",
             metavar="FILE",
-            panel=INPUTS,
+            panel=WEIGHTS,
         ),
     ] = Given(path)
     device: Device = "auto"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from satseg.arguments import join_names
+from satseg.arguments import join_names, list_few
 from satseg.errors import OutputError, UsageError
 from satseg.geo.crs import metres_per_unit, same_crs
 from satseg.geo.units import parse_length
@@ -50,8 +50,8 @@ class SceneTracer:
         self, scene: SceneInfo, classes: ClassTable | None, options: PolygonSettings, *, name: str, confidence: bool
     ) -> None:
         lookup = _lookup(classes, options) if classes else None
-        if options.regularize and lookup is not None and (lookup != VOID).sum() > 1:
-            raise UsageError("Only one class can be regularized.", hint="Select it, such as `classes='building'`.")
+        if options.regularize and classes is not None and lookup is not None and (lookup != VOID).sum() > 1:
+            raise UsageError("Only one class can be regularized.", hint=_selection(classes, lookup))
         smallest, hole, tolerance = options.in_pixels(scene.gsd, ids=classes is None)
         sieves = smallest > 1 or hole >= 1
         self.tally = Tally(classes, lookup)
@@ -180,6 +180,12 @@ def pixel_size(scene: SceneInfo, crs: str | None) -> tuple[float, float]:
     if same_crs(scene.crs, crs):
         return own, metres
     return metres / metres_per_unit(crs), metres
+
+
+def _selection(classes: ClassTable, lookup: np.ndarray) -> str:
+    """Return a hint to trace one of the classes of a map."""
+    names = [entry.name for entry in classes if lookup[entry.id] != VOID]
+    return f"Select one of {list_few(names)}, such as `classes={join_names(names[:1])!r}`."
 
 
 def _lookup(classes: ClassTable, options: PolygonSettings) -> np.ndarray:

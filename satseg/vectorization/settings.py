@@ -66,7 +66,7 @@ class PolygonSettings(Settings):
     classes: Annotated[
         Given[Words | None, tuple[str, ...] | None],
         Option(
-            "Classes to trace, by name, separated by commas; a name that contains a comma stands in double quotes. "
+            "Classes to trace, by name, separated by commas; put a name that contains a comma in double quotes. "
             "Default: all but the background.",
             metavar="NAMES",
         ),
@@ -129,7 +129,7 @@ class PolygonSettings(Settings):
         bool,
         Option(
             "Round the corners of boundaries, by at most the length of `simplify`, or half a pixel without it. This "
-            "triples the vertices, about; polygons still share their boundaries.",
+            "roughly triples the vertices; polygons still share their boundaries.",
             panel=POLYGONS,
         ),
     ] = False
@@ -146,8 +146,8 @@ class PolygonSettings(Settings):
     attributes: Annotated[
         Given[Words | None, tuple[str, ...] | None],
         Option(
-            f"Attributes to write, separated by commas: {', '.join(ATTRIBUTES)}. Default: all, those of the confidence "
-            "only where it is known.",
+            f"Attributes to write, separated by commas: {', '.join(ATTRIBUTES)}. Default: all; "
+            "confidence attributes only if the confidence is known.",
             metavar="NAMES",
             panel=POLYGONS,
         ),

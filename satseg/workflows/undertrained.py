@@ -28,11 +28,12 @@ def warn_of_training(
     if learning_minutes is not None and (summary.steps < _FEW_STEPS or summary.epochs < 1):
         factor = max(_ENOUGH_STEPS / summary.steps, _ENOUGH_EPOCHS / summary.epochs)
         log.warning(
-            "The run had only %d steps (%.1f epochs) in %.3g minutes of training: the network has hardly learnt "
+            "The run had only %d steps (%.1f epochs) in %.3g minute%s of training: the network has hardly learnt "
             "anything. Train longer: %s",
             summary.steps,
             summary.epochs,
             learning_minutes,
+            "s" * (f"{learning_minutes:.3g}" != "1"),
             longer(math.ceil(learning_minutes * factor)),
         )
         return

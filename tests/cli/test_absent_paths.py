@@ -21,7 +21,7 @@ LINES = {
     "evaluate runs/nope tiles": "runs/nope does not exist.",
     "evaluate there.tif -l nope.gpkg": "Labels nope.gpkg do not exist.",
     "evaluate there.tif -l there.gpkg --aoi nope.gpkg": "The area of interest nope.gpkg does not exist.",
-    "evaluate there.tif -l there.gpkg --labelled-area nope.gpkg": "Labels nope.gpkg do not exist.",
+    "evaluate there.tif -l there.gpkg --labelled-area nope.gpkg": "The labelled area nope.gpkg does not exist.",
     "evaluate there.tif -l there.gpkg --class-map nope.csv": "--class-map nope.csv is neither",
     "evaluate m.safetensors nope": "The tile set nope does not exist.",
     "evaluate --pairs nope runs": "There is no folder nope.",

@@ -83,6 +83,7 @@ def test_wrong_usage_ends_with_2_and_one_message(satseg, words: tuple[str, ...],
 
 def test_wrong_usage_points_at_the_help_of_the_command(satseg) -> None:
     assert "hint: Try 'satseg models --help'." in satseg("models", "--jsn").stderr
+    assert "hint: Try 'satseg predict --help'." in satseg("predict", "--model").stderr
 
 
 def test_a_mistyped_network_is_wrong_usage_and_gets_a_proposal(satseg) -> None:

@@ -53,7 +53,7 @@ def test_specks_are_still_in_class_rasters_and_not_in_other_rasters(
     out = ConsoleOutput()
     maps = Maps(out, partial(left_out, min_area=None, fill_holes=None), several=False, rasters=rasters)
     lines = told(capsys, maps, out, [summary("a", 25, outputs=("a.gpkg", "a_confidence.tif"))])
-    assert ("The class raster has them still" in lines[-1]) == rasters
+    assert ("The class raster still contains them" in lines[-1]) == rasters
 
 
 def test_several_scenes_have_a_line_each_and_a_table_of_all(capsys: pytest.CaptureFixture[str]) -> None:

@@ -105,3 +105,12 @@ def test_one_cycle_starts_at_a_25th_of_the_peak() -> None:
 
 def test_without_a_warm_up_the_peak_comes_first() -> None:
     assert learning_rate(1.0, 0.0, warm_up=0.0) == 1.0
+
+
+def test_budgets_and_progress_read_as_sentences() -> None:
+    assert [str(Budget(steps=1)), str(Budget(seconds=60)), str(Budget(seconds=90))] == [
+        "1 step",
+        "1 minute",
+        "1.5 minutes",
+    ]
+    assert [Budget(steps=22).describe(step, 0) for step in (7, 29)] == ["step 7 of 22", "step 29, beyond 22 steps"]

@@ -385,8 +385,9 @@ def test_a_map_without_crs_cannot_be_reprojected(tmp_path: Path) -> None:
 
 
 def test_regularized_buildings_are_one_class_and_valid(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="Only one class can be regularized"):
+    with pytest.raises(UsageError, match="Only one class can be regularized") as refusal:
         run([tmp_path / "out.gpkg"], noise(80, 80), regularize="2px")
+    assert "building" in str(refusal.value.hint)
     run([tmp_path / "out.gpkg"], noise(80, 80), regularize="2px", classes=("building",), min_area="8px")
     table = read(tmp_path / "out.gpkg")
     assert table.geometry.is_valid.all()

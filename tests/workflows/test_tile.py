@@ -155,6 +155,17 @@ def test_a_scene_without_labels_is_skipped_with_a_warning(
     assert "No label of" in caplog.text
 
 
+def test_without_any_label_the_reason_is_given_once(
+    tmp_path: Path, labels: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    far = write_scene(
+        tmp_path / "far.tif", np.ones((5, 128, 128), dtype=np.uint16), transform=GRID * Affine.translation(1e4, 0)
+    )
+    with pytest.raises(LabelError, match="No label of"):
+        tile(far, labels=labels, output=tmp_path / "tiles", settings=TileSettings(size=64))
+    assert "Skipped" not in caplog.text
+
+
 def test_an_existing_tile_set_is_kept_unless_it_may_be_replaced(tmp_path: Path, scene: Path, labels: Path) -> None:
     tile([scene], labels=labels, output=tmp_path / "tiles", settings=TileSettings(size=64))
     before = (tmp_path / "tiles" / INDEX).read_bytes()

@@ -114,9 +114,7 @@ def test_options_that_are_typed_are_compared_also_where_they_are_the_defaults(br
 
 def test_an_interruption_tells_the_line_that_goes_on(bright_tiles: Path, here: Path) -> None:
     away = broken(bright_tiles, here / "my runs" / "x", 2)
-    assert away.startswith(
-        f"Interrupted after step 2 of {STEPS}. Resume with: `satseg.train(output='{here}/my runs/x', "
-    )
+    assert away.startswith(f"Interrupted after step 2 of {STEPS}. Resume with: `satseg.train('{here}/my runs/x', ")
     assert broken(bright_tiles, Path("runs/a"), 2).endswith(
         "`satseg.train(settings=satseg.TrainSettings(resume=True))`"
     )
