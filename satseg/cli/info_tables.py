@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -120,7 +121,9 @@ def _rows(found: FileInfo, rows: list[_Row]) -> Table:
 
 
 def _run(run: RunInfo) -> list[_Row]:
-    state = "finished" if run.finished else "unfinished; satseg train --resume continues it"
+    state = (
+        "finished" if run.finished else f"unfinished; continue it with satseg train {shlex.quote(run.path)} --resume"
+    )
     rows: list[_Row] = [("run", state), ("steps", run.steps), ("last validation", run.mean_iou)]
     return [("network", run.arch), *rows]
 

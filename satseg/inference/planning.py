@@ -167,9 +167,8 @@ class Planner:
         window = self._fixed_window()
         if side is not None and window is not None and side > LARGEST_SHARE * window:
             log.info(
-                "The network sees %d px around a pixel; windows overlap by %.3f of their side at most.",
+                "The network sees %d px around a pixel; windows overlap by at most a seventh of their side.",
                 side,
-                LARGEST_SHARE,
             )
         return side
 

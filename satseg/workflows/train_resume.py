@@ -238,11 +238,9 @@ def resume_call(run: Run, arch: str, **settings: Any) -> str:
         arch: Its network as the user named it.
         settings: Further settings, such as a longer budget for a finished run.
     """
-    default = newest_run(unfinished=not settings)
-    name = "" if default is not None and default.path == run.path else f"{str(run.path)!r}, "
     values = {"resume": True, **({"arch": arch} if is_custom_file(arch) else {}), **settings}
     written = ", ".join(f"{name}={value!r}" for name, value in values.items())
-    return f"`satseg.train({name}settings=satseg.TrainSettings({written}))`"
+    return f"`satseg.train({str(run.path)!r}, settings=satseg.TrainSettings({written}))`"
 
 
 @contextmanager

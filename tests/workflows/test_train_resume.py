@@ -84,7 +84,7 @@ def test_a_run_goes_on_without_options_with_its_own(bright_tiles: Path, here: Pa
     ):
         shutil.rmtree(here / "runs", ignore_errors=True)
         assert broken(bright_tiles, None, 4, **choices).endswith(
-            " Resume with: `satseg.train(settings=satseg.TrainSettings(resume=True))`"
+            " Resume with: `satseg.train('runs/erfnet-1', settings=satseg.TrainSettings(resume=True))`"
         )
         assert again().path == "runs/erfnet-1"
         assert weights(here / "runs" / "erfnet-1") == weights(here / "unbroken")
@@ -116,7 +116,7 @@ def test_an_interruption_tells_the_line_that_goes_on(bright_tiles: Path, here: P
     away = broken(bright_tiles, here / "my runs" / "x", 2)
     assert away.startswith(f"Interrupted after step 2 of {STEPS}. Resume with: `satseg.train('{here}/my runs/x', ")
     assert broken(bright_tiles, Path("runs/a"), 2).endswith(
-        "`satseg.train(settings=satseg.TrainSettings(resume=True))`"
+        "`satseg.train('runs/a', settings=satseg.TrainSettings(resume=True))`"
     )
     assert train(settings=TrainSettings(resume=True)).path == "runs/a"
 
