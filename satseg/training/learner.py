@@ -17,6 +17,7 @@ from satseg.classes import IGNORE_INDEX
 from satseg.errors import TrainingError, UsageError
 from satseg.raster.bands import Normaliser, upload
 from satseg.records import BandStatistics
+from satseg.training.conv_gradients import fast_conv_gradients
 from satseg.training.devices import gather, total_over
 from satseg.training.loss import Loss
 from satseg.training.moving_average import MovingAverage
@@ -72,6 +73,7 @@ class Learner:
         weights = None if class_weights is None else torch.from_numpy(class_weights)
         self._criterion = Loss(recipe.loss, weights, total=self._total).to(fabric.device)
         self._with_aux = hasattr(model, "forward_with_aux")
+        self._conv_gradients = fast_conv_gradients(fabric.device, compiled=recipe.compile)
 
     def setup(self) -> None:
         """Wrap the network for its devices and precision. Call it once, after :meth:`restore`."""
@@ -171,7 +173,8 @@ class Learner:
             The contribution of the batch to the loss of the step.
         """
         images, targets = prepare(batch, self._statistics, self._fabric.device)
-        loss = self._loss(images, targets) / parts
+        with self._conv_gradients:
+            loss = self._loss(images, targets) / parts
         self._fabric.backward(loss)
         value = float(loss.detach())
         if not math.isfinite(value):  # the same in every process: it is the loss over all of them
