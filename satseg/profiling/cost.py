@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from satseg.backend import create_model, is_custom_file, recorded_name, run_custom_file
+from satseg.backend.conv_gradients import fast_conv_gradients
 from satseg.backend.device import autocast, reuse_freed_memory
 from satseg.profiling.counts import count_multiply_adds, count_parameters
 from satseg.profiling.memory import PeakMemory
@@ -124,7 +125,7 @@ def _training(model: nn.Module, images: Tensor, workload: Workload) -> Callable[
 
     def run() -> None:
         optimizer.zero_grad(set_to_none=True)
-        with autocast(images.device, workload.precision):
+        with autocast(images.device, workload.precision), fast_conv_gradients(images.device):
             loss = _loss(model, images, targets)
         scaler.scale(loss).backward()
         scaler.step(optimizer)

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from satseg.backend import custom_code_errors
+from satseg.backend.conv_gradients import fast_conv_gradients
 from satseg.classes import IGNORE_INDEX
 from satseg.errors import TrainingError, UsageError
 from satseg.raster.bands import Normaliser, upload
 from satseg.records import BandStatistics
-from satseg.training.conv_gradients import fast_conv_gradients
 from satseg.training.devices import gather, total_over
 from satseg.training.loss import Loss
 from satseg.training.moving_average import MovingAverage

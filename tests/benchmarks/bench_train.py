@@ -96,7 +96,6 @@ def seconds_per_step(
             augmentation=recipe.augment,
         ),
         validate=lambda network: score(np.eye(2, dtype=np.int64), tiles.classes.names),
-        validation_batches=0,
         fabric=fabric,
         budget=Budget(steps=options.steps + WARM_UP),
         run=Run.start(output, {}),

@@ -21,7 +21,7 @@ _MIN_WEIGHTS = 512  # of a tap: products of narrower matrices gain nothing
 _WIDE_SHIFT = 8  # a shift beyond the eighth part of the width costs less by copying than by correcting
 
 
-def fast_conv_gradients(device: torch.device, *, compiled: bool) -> AbstractContextManager[object]:
+def fast_conv_gradients(device: torch.device, *, compiled: bool = False) -> AbstractContextManager[object]:
     """Return the context in which convolutions compute their weight gradients in the fastest way.
 
     Args:

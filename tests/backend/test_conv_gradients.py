@@ -10,9 +10,8 @@ from torch import nn
 from torch.nn.functional import conv2d
 from torch.nn.grad import conv2d_weight
 
-from satseg.backend import create_model
-from satseg.training import conv_gradients
-from satseg.training.conv_gradients import ConvGradients, fast_conv_gradients, weight_gradient
+from satseg.backend import conv_gradients, create_model
+from satseg.backend.conv_gradients import ConvGradients, fast_conv_gradients, weight_gradient
 
 
 def whole_numbers(*shape: int, seed: int) -> torch.Tensor:
