@@ -23,8 +23,8 @@ Files are named by text or ``pathlib.Path``; where several are taken, one alone 
 and areas are texts with a unit, ``"0.5m"``, ``"2px"``, ``"10m2"``, or numbers of metres or square metres. What is
 neither is refused before any work, by a :class:`SatsegError` that says what to do (``error.hint``).
 
-Functions return records (:class:`Result`): fields by name, a table in notebooks, ``to_dict()`` for what ``--json``
-prints. At the prompt and in notebooks they draw how far they are; in scripts with ``progress=satseg.progress_bar()``.
+Functions return records (:class:`Result`): fields by name, a table in notebooks, ``to_dict()`` as plain values
+for JSON. At the prompt and in notebooks they draw how far they are; in scripts with ``progress=satseg.progress_bar()``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from satseg.version import __version__
 
 if TYPE_CHECKING:
     from satseg.backend import Architecture, create_model, list_architectures

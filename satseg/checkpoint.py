@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from satseg import __version__
 from satseg.backend import Builder, create_model, is_custom_file, lasting_options
 from satseg.classes import ClassTable
 from satseg.errors import CheckpointError, SatsegError, UsageError, one_line
@@ -21,6 +20,7 @@ from satseg.presence import require_checkpoint
 from satseg.raster.scales import Conversion, same_scale, states_scale
 from satseg.raster.selection import is_generic
 from satseg.records import BandSpec, BandStatistics
+from satseg.version import __version__
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -53,7 +53,7 @@ class ClassTable:
         background: Id of the class that polygons leave out unless asked for, or None if there is none.
 
     Raises:
-        UsageError: Ids are not 0..K-1, there are none or more than 255, a name stands twice, or a colour
+        UsageError: Ids are not 0..K-1, there are none or more than 255, a name occurs twice, or a colour
             is not ``#rrggbb``, or the background is none of them.
     """
 
@@ -69,7 +69,7 @@ class ClassTable:
         names = [entry.name for entry in self.classes]
         if len(set(names)) != len(names):
             twice = next(name for name in names if names.count(name) > 1)
-            raise UsageError(f"The class name {twice!r} stands twice in the class table.")
+            raise UsageError(f"The class table has the name {twice!r} twice.")
         for entry in self.classes:
             if not re.fullmatch(r"#[0-9a-fA-F]{6}", entry.colour):
                 raise UsageError(f"The colour of class {entry.name!r} is {entry.colour!r}, not #rrggbb.")

@@ -35,7 +35,7 @@ class Result:
     """Base class of results: frozen dataclasses, which can be pickled and compared."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON, as the command line prints them with ``--json``."""
+        """Return plain values for JSON, the very ones that the command line prints as such."""
         found: dict[str, Any] = as_json(self)
         return found
 

@@ -69,7 +69,7 @@ def edited(path: str, value: Any) -> str:
         ("classes.classes", "wood", r"classes\.classes is .wood., not a list"),
         ("classes.classes.1.id", 0, r"Class ids must be 0\.\.1 in order"),
         ("classes.classes.0.id", 1.0, r"classes\.classes\[0\]\.id is 1\.0, not a whole number"),
-        ("classes.classes.1.name", "background", "The class name 'background' stands twice"),
+        ("classes.classes.1.name", "background", "The class table has the name 'background' twice"),
         ("classes.classes.1.name", 7, r"classes\.classes\[1\]\.name is 7, not a text"),
         ("classes.classes.1.name", "\ud800", r"classes\.classes\[1\]\.name is .*, not a text"),
         ("classes.classes.1.colour", "red", "The colour of class 'wood' is 'red', not #rrggbb"),

@@ -28,7 +28,7 @@ def test_colours_are_red_green_blue() -> None:
     [
         ((), "1 to 255 classes, not 0"),
         ((MapClass(1, "a", "#000000"),), "ids must be 0..0"),
-        ((MapClass(0, "a", "#000000"), MapClass(1, "a", "#000001")), "'a' stands twice"),
+        ((MapClass(0, "a", "#000000"), MapClass(1, "a", "#000001")), "has the name 'a' twice"),
         ((MapClass(0, "a", "red"),), "not #rrggbb"),
     ],
 )
@@ -46,6 +46,6 @@ def test_further_classes_follow_in_colours_of_their_own() -> None:
     table = ClassTable.from_names(["background", "roof"]).extended(["tree", "lake"])
     assert table.names == ("background", "roof", "tree", "lake")
     assert (table.background, len({entry.colour for entry in table})) == (0, 4)
-    with pytest.raises(UsageError, match="stands twice"):
+    with pytest.raises(UsageError, match="has the name 'roof' twice"):
         table.extended(["roof"])
     assert table.recoloured({"lake": "#0000ff"})[3].colour == "#0000ff"

@@ -24,17 +24,9 @@ def module_files(package: Path) -> dict[str, Path]:
 
 
 def import_graph(package: Path) -> Graph:
-    """Return the modules that each module imports: at its top, in functions, and where ``TYPE_CHECKING`` holds.
-
-    The package itself is left out: it hands on the public functions of all others, and has the version.
-    """
+    """Return the modules that each module imports: at its top, in functions, and where ``TYPE_CHECKING`` holds."""
     files = module_files(package)
-    graph = {}
-    for name, path in files.items():
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        graph[name] = {module for module in imported(tree, files) if module not in (name, package.name)}
-    del graph[package.name]
-    return graph
+    return {name: set(imported(ast.parse(path.read_text(encoding="utf-8")), files)) for name, path in files.items()}
 
 
 def imported(tree: ast.AST, modules: Mapping[str, Path]) -> Iterator[str]:

@@ -1,4 +1,7 @@
-"""What is published: the wheel holds what users need and no more, and its index page leads nowhere wrong."""
+"""What is published: the wheel holds what users need and no more, and its index page leads nowhere wrong.
+
+Covers ``version``.
+"""
 
 from __future__ import annotations
 

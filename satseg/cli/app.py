@@ -20,12 +20,12 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup
 
-from satseg import __version__
 from satseg.backend import custom_code_errors
 from satseg.cli import benchmark, demo, evaluate, info, models, options, predict, streams, tile, train, vectorize
 from satseg.cli.console import ConsoleOutput, LogHandler
 from satseg.cli.failures import SEE_WHERE
 from satseg.errors import CheckpointError, SatsegError, UsageError
+from satseg.version import __version__
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 

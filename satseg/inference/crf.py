@@ -182,7 +182,7 @@ class _Appearance:
         self._sums = sums.clamp_(min=1)
 
     def messages(self, probabilities: Tensor) -> Tensor:
-        """Return (K, H, W): the mean of the neighbours' probabilities, weighted by their likeness."""
+        """Return (K, H, W): the mean of the neighbours' probabilities, weighted by their similarity."""
         total = torch.zeros_like(probabilities)
         for here, there, kernel in self._kernels:
             # Products and sums apart: fused ones would be rounded differently at the ends of rows.
@@ -216,7 +216,7 @@ class _Smoothness:
 
 
 def _kernel(scaled: Tensor, valid: Tensor, here: Place, there: Place, distance: float) -> Tensor:
-    """Return (h, w): the likeness of each pixel to the one at an offset, 0 where one of the two is invalid."""
+    """Return (h, w): the similarity of each pixel to the one at an offset, 0 where one of the two is invalid."""
     squares = sum((band[here] - band[there]).square() for band in scaled)
     alike = _exp((squares + distance) * -0.5)
     return alike * (valid[here] & valid[there])

@@ -12,7 +12,6 @@ from typing import TypeVar
 import torch
 from rasterio.windows import Window
 
-from satseg import __version__
 from satseg.backend.device import select_precision
 from satseg.errors import SceneError
 from satseg.files.gdal import gdal_environment
@@ -25,6 +24,7 @@ from satseg.raster.scales import Conversion
 from satseg.raster.scene import Scene
 from satseg.raster.values import OutOfRange
 from satseg.records import Plan
+from satseg.version import __version__
 
 Answer = TypeVar("Answer")
 

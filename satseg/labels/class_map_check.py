@@ -85,7 +85,7 @@ def unnamed_message(found: Sequence[tuple[str, Counter[str], str]], class_map: C
     unnamed = "; ".join(
         f"{path} holds the value{'s' if len(part) > 1 else ''} {listed(part, unit)}" for path, part, unit in found
     )
-    meant = [f"{key!r} by {value!r}" for value in values[:LISTED] if (key := _alike(value, class_map.names))]
+    meant = [f"{value!r} by {key!r}" for value in values[:LISTED] if (key := _alike(value, class_map.names))]
     hint = f"Did you mean {', '.join(meant)}? " if meant else ""
     others = f"`class_map='{OTHERS}={IGNORE}'` to ignore the rest."
     message = f"{unnamed}, which `class_map` does not name."

@@ -7,7 +7,6 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from satseg import __version__
 from satseg.command_line import command_line, without_secrets
 from satseg.files.fingerprint import fingerprint
 from satseg.labels.label_meaning import LABELS_TAG, LabelMeaning
@@ -15,6 +14,7 @@ from satseg.prediction.settings import PredictionSettings
 from satseg.raster.source import SceneSource
 from satseg.records import Plan
 from satseg.vectorization.settings import PolygonSettings
+from satseg.version import __version__
 
 INPUTS_TAG = "SATSEG_INPUTS"
 """Name under which a map stores what it was made from, as JSON, where its format has a place for it."""

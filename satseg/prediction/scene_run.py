@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from satseg import __version__
 from satseg.backend.device import release_freed_memory
 from satseg.backend.memory import peak_memory
 from satseg.classes import IGNORE_INDEX
@@ -53,6 +52,7 @@ from satseg.records import (
     as_json,
 )
 from satseg.vectorization.sink import PolygonSink
+from satseg.version import __version__
 
 if TYPE_CHECKING:
     from satseg.inference.ray_engine import RayEngine

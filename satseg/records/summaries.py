@@ -132,7 +132,7 @@ class PredictionSummary(Result):
 
 @dataclass(frozen=True, repr=False)
 class FinishedMap(Result):
-    """A map that was finished before, found by ``satseg predict --resume``.
+    """A map that was finished before, found by ``predict`` with ``resume=True``.
 
     Args:
         scene: Path or URL of the scene.
@@ -147,7 +147,7 @@ class FinishedMap(Result):
 
 @dataclass(frozen=True, repr=False)
 class DryRun(Result):
-    """Estimates for one scene, the result of ``satseg predict --dry-run``.
+    """Estimates for one scene, the result of ``predict`` with ``dry_run=True``.
 
     Args:
         scene: Path or URL of the scene.

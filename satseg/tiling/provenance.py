@@ -8,7 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from satseg import __version__
 from satseg.errors import OutputError
 from satseg.fields import typed
 from satseg.files.atomic_write import work_folder
@@ -21,6 +20,7 @@ from satseg.tiling.inputs import TileInputs
 from satseg.tiling.plan import Layout
 from satseg.tiling.settings import TileSettings
 from satseg.tiling.sources import SceneFiles
+from satseg.version import __version__
 
 log = logging.getLogger("satseg")
 

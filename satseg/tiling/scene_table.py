@@ -126,7 +126,7 @@ def _check_columns(path: str | Path, columns: Sequence[str]) -> None:
 
     missing = [name for name in _NEEDED if name not in columns]
     if missing:
-        near = [f"{other!r} by {name!r}" for name in missing if (other := meant(name, unknown))]
+        near = [f"{name!r} by {other!r}" for name in missing if (other := meant(name, unknown))]
         raise UsageError(
             f"The table {path} has no column {' and no column '.join(missing)}; it has "
             f"{', '.join(filter(None, columns)) or 'none'}.",

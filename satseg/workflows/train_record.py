@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from satseg import __version__
 from satseg.checkpoint import Checkpoint
 from satseg.evaluation.confusion import score
 from satseg.fields import Fields
 from satseg.records import ProgressEvent, TrainingSummary
 from satseg.runs import Run
 from satseg.training.loop import Trainer
+from satseg.version import __version__
 from satseg.workflows.train_resume import blaming, resume_call
 from satseg.workflows.training_data import TrainingData
 from satseg.workflows.training_pictures import draw_curves, draw_tiles

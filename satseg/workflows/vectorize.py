@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, cast
 
-from satseg import __version__
 from satseg.arguments import Paths, paths
 from satseg.classes import ClassTable
 from satseg.command_line import command_line, without_secrets
@@ -29,6 +28,7 @@ from satseg.signatures import checked
 from satseg.vectorization.formats import STDOUT
 from satseg.vectorization.settings import VectorizeSettings
 from satseg.vectorization.sink import PolygonSink
+from satseg.version import __version__
 
 log = logging.getLogger("satseg")
 

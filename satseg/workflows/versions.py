@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-from satseg import __version__
+from satseg.version import __version__
 
 _OTHERS = ("geopandas", "pyarrow", "numba", "scipy", "timm", "lightning-fabric", "ray")
 

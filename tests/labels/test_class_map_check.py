@@ -45,7 +45,7 @@ def test_all_features_that_a_class_map_lacks_are_told_at_once_with_the_line_to_t
         "which `class_map` does not name."
     )
     hint = caught.value.hint or ""
-    assert hint.startswith("Did you mean 'Varbyg' by 'Vårbyg'? Add `class_map='Vårbyg=Vårbyg,")
+    assert hint.startswith("Did you mean 'Vårbyg' by 'Varbyg'? Add `class_map='Vårbyg=Vårbyg,")
     line = hint.split("`class_map='")[1].split("'`")[0]
     both = ClassMap.parse(f"{line},Vinter*=winter")
     assert both.names == {"Vårbyg": "Vårbyg", "Kartofler, spise-": "Kartofler, spise-", "Vinter*": "winter"}

@@ -104,7 +104,7 @@ def test_rows_without_labels_are_left_out_and_columns_that_nobody_reads_are_name
 @pytest.mark.parametrize(
     ("text", "match", "hint"),
     [
-        ("scene,label\na.tif,m.tif\n", "has no column labels; it has scene, label", "Did you mean 'label' by 'labels'"),
+        ("scene,label\na.tif,m.tif\n", "has no column labels; it has scene, label", "Did you mean 'labels' by 'label'"),
         ("scene,labels,scene\na.tif,m.tif,b.tif\n", "has several columns named scene", "Rename"),
         (
             "scene,labels,split\na.tif,m.tif,Training\nb.tif,n.tif,validation\n",
