@@ -48,6 +48,8 @@ class ModelCard:
         training: Training settings and progress (steps, seed, ...).
         metrics: Validation scores by name.
         labels: How labels were mapped to the classes of the training tiles.
+        pretrained: Where the weights that its encoder started from come from: ``source``, and as far as known
+            ``trained_on`` and ``licence``; empty if it started from random ones.
         version: Version of satseg that wrote the file.
     """
 
@@ -62,6 +64,7 @@ class ModelCard:
     training: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     labels: LabelMeaning = field(default_factory=LabelMeaning)
+    pretrained: Mapping[str, Any] = field(default_factory=dict)
     version: str = __version__
 
     def to_json(self) -> str:
@@ -74,6 +77,7 @@ class ModelCard:
             "bands": asdict(self.bands),
             "statistics": asdict(self.statistics),
             **({"labels": self.labels.to_dict()} if self.labels else {}),
+            **({"pretrained": dict(self.pretrained)} if self.pretrained else {}),
         }
         return json.dumps(parts, sort_keys=True, ensure_ascii=False)
 
@@ -109,6 +113,7 @@ class ModelCard:
             training=fields.plain("training"),
             metrics=fields.scores("metrics"),
             labels=LabelMeaning.from_dict(fields.value("labels")) if fields.holds("labels") else LabelMeaning(),
+            pretrained=fields.plain("pretrained") if fields.holds("pretrained") else {},
             version=fields.text("version", longest=_LONGEST_ARCH),
         )
 

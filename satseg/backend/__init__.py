@@ -19,6 +19,7 @@ from satseg.backend.custom import (
     recorded_name,
     run_custom_file,
 )
+from satseg.backend.weight_packages import ENCODER_PACKAGES, PackagedWeights, packaged_weights
 from satseg.errors import ArchitectureError, one_line
 from satseg.fields import shown
 
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 __all__ = [
+    "ENCODER_PACKAGES",
     "Architecture",
     "Builder",
+    "PackagedWeights",
     "create_model",
     "custom_code_errors",
     "custom_code_failure",
@@ -35,6 +38,7 @@ __all__ = [
     "is_custom_file",
     "lasting_options",
     "list_architectures",
+    "packaged_weights",
     "recorded_name",
     "run_custom_file",
 ]

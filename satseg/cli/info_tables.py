@@ -185,12 +185,20 @@ def _checkpoint(found: CheckpointInfo) -> list[_Row]:
         ("ground", _gsd(card.gsd)),
         ("dtype", card.bands.dtype),
         *([("labels", str(card.labels))] if card.labels else []),
+        *([("encoder from", _pretrained(card.pretrained))] if card.pretrained else []),
         ("training", _settings(card.training)),
         ("validation", _settings(card.metrics)),
         ("written by", f"satseg {card.version}"),
         ("size", console.file_size(found.bytes)),
         ("SHA-256", found.digest),
     ]
+
+
+def _pretrained(origin: Mapping[str, object]) -> str:
+    """Return where the first weights of an encoder come from, and what is known of them."""
+    trained_on, licence = origin.get("trained_on"), origin.get("licence")
+    known = [*([f"trained on {trained_on}"] if trained_on else []), *([str(licence)] if licence else [])]
+    return ", ".join([str(origin.get("source")), *known])
 
 
 def _settings(values: Mapping[str, object]) -> str:

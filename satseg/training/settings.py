@@ -41,12 +41,18 @@ class TrainSettings(Recipe):
         Option("Encoder from timm, for networks with an exchangeable encoder.", metavar="NAME", panel=WEIGHTS),
     ] = None
     pretrained: Annotated[
-        bool, Option("Start the encoder from the weights of timm, which are downloaded once.", panel=WEIGHTS)
+        bool,
+        Option(
+            "Start the encoder from pretrained weights: of a package of satseg-cli[encoders] if it has them, else of "
+            "timm, which are downloaded once.",
+            panel=WEIGHTS,
+        ),
     ] = False
     encoder_weights: Annotated[
         Given[PathLike | None, str | None],
         Option(
-            "Start the encoder from the weights in this file: .safetensors, or .pth that contains only tensors.",
+            "Start the encoder from the weights in this file, .safetensors or .pth with tensors only, named as timm, "
+            "torchvision, SMP or torchgeo do; or from a hub, hf-hub:organisation/name.",
             metavar="FILE",
             panel=WEIGHTS,
         ),

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from satseg.arguments import PathLike, path
 from satseg.backend import Builder, create_model, is_custom_file, lasting_options, recorded_name, run_custom_file
 from satseg.backend.device import available_cores, select_device, select_precision, torch_threads
+from satseg.backend.nn.first_layer import Origin, match_bands
 from satseg.checkpoint import Checkpoint, ModelCard
 from satseg.errors import CheckpointError, TileError
 from satseg.files.atomic_write import locked
@@ -126,6 +127,7 @@ def train(
         data = TrainingData.open(tile_set, settings.cache_bytes // settings.devices, recipe.val_split)
         resumable = started is not None and started.run.resumable
         model = _create(builder, recipe, data.tile_set, with_weights=not resumable)  # refuses wrong names and options
+        origin = match_bands(model, data.tile_set.bands, data.tile_set.statistics)  # None for weights of a checkpoint
         if recipe.init_from is not None and not resumable:
             _initialise(model, recipe.init_from)
         batch_size = _fitting(model.to(device), data) if recipe.batch_size == "auto" else recipe.batch_size
@@ -160,7 +162,7 @@ def train(
         if fabric.broadcast(run.finished):
             return recall(run)
         agreed: StartedRun = fabric.broadcast(StartedRun.read(run))
-        trainer = _make_trainer(model, agreed, data, shard, fabric, progress)
+        trainer = _make_trainer(model, origin, agreed, data, shard, fabric, progress)
         trainer.workers = 1 if device.type == "cpu" else max(1, min(threads - 1, _MAX_READERS))
         trainer.watchers = _watchers(trainer, watch, tensorboard=settings.tensorboard)
         if settings.show_augment and fabric.is_global_zero:
@@ -241,14 +243,22 @@ def _how_to_resume(trainer: Trainer, arch: str) -> str:
 
 
 def _make_trainer(
-    model: nn.Module, started: StartedRun, data: TrainingData, shard: Shard, fabric: Fabric, progress: Progress
+    model: nn.Module,
+    origin: Origin | None,
+    started: StartedRun,
+    data: TrainingData,
+    shard: Shard,
+    fabric: Fabric,
+    progress: Progress,
 ) -> Trainer:
     run = started.run
     recipe: Recipe = started.settings
     rarity = class_weights(recipe.class_weights, [tile.pixels for tile in data.train])
+    card = _make_card(recipe, data.tile_set, origin)
     if run.resumable:
         checkpoint, tensors, values = run.load_last()
         checkpoint.load_into(model)
+        card = replace(card, pretrained=checkpoint.card.pretrained)
     learner = Learner(model, recipe, data.tile_set.statistics, fabric, rarity)
     state = _restore(started, learner, tensors, values) if run.resumable else LoopState()
     batches = TrainingBatches(
@@ -266,7 +276,7 @@ def _make_trainer(
         fabric=fabric,
         budget=started.budget,
         run=run,
-        card=_make_card(recipe, data.tile_set),
+        card=card,
         progress=progress,
         state=state,
     )
@@ -325,7 +335,7 @@ def _restore(
     return state
 
 
-def _make_card(recipe: Recipe, tile_set: TileSet) -> ModelCard:
+def _make_card(recipe: Recipe, tile_set: TileSet, origin: Origin | None) -> ModelCard:
     training = recipe.to_dict()
     return ModelCard(
         arch=training.pop("arch"),
@@ -336,6 +346,7 @@ def _make_card(recipe: Recipe, tile_set: TileSet) -> ModelCard:
         gsd=tile_set.gsd,
         tile_size=tile_set.tile_size,
         training=training,
+        pretrained=origin.to_dict() if origin else {},
         labels=LabelMeaning.of_tiles(tile_set.provenance),
     )
 

@@ -1,58 +1,146 @@
-"""Initial weights of an encoder: downloaded by timm, or read from a file."""
+"""Initial weights of an encoder: from an installed package, from a hub, or from a file in one of several layouts."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
+from satseg.backend.nn.first_layer import Origin, PretrainedInput, first_convolution, take_bands
+from satseg.backend.nn.hub import PREFIX, download, hub_access, quiet
+from satseg.backend.nn.key_layouts import Renamed, as_timm, flat, unwrap
+from satseg.backend.weight_packages import how_to_install, packaged_weights
 from satseg.errors import ArchitectureError, one_line
 
 log = logging.getLogger("satseg")
 
+_Values = tuple[float, ...]
 
-def load_weights(name: str, make: Callable[..., nn.Module], plain: nn.Module, path: str | None) -> nn.Module:
-    """Build an encoder with weights; those of the first layer are adapted to its bands.
+_RGB = 3  # channels of usual weights
+_IMAGENET: tuple[_Values, _Values] = (
+    (0.485, 0.456, 0.406),
+    (0.229, 0.224, 0.225),
+)  # mean and std that weights of torchvision expect
+_OTHER_WAYS = "Or pass a file with weights of this encoder as `encoder_weights`, or train without `pretrained`."
+
+
+def load_weights(
+    name: str, make: Callable[..., nn.Module], plain: nn.Module, *, in_channels: int, weights: str | None
+) -> nn.Module:
+    """Build an encoder with weights, which takes any bands (:mod:`satseg.backend.nn.first_layer`).
 
     Args:
-        name: Name of the encoder in timm, for messages.
-        make: ``timm.create_model`` with all but the arguments that concern weights.
-        plain: The encoder without weights, on any device.
-        path: File with weights as timm names them; None downloads those of timm.
+        name: Name of the encoder in timm.
+        make: ``timm.create_model`` with all but the number of bands and what concerns weights.
+        plain: The encoder for three bands without weights, on any device.
+        in_channels: Bands of the input.
+        weights: File with weights, or their address at a hub. None takes those of an installed package if there are
+            any, else downloads those of timm.
 
     Raises:
-        ArchitectureError: The weights cannot be loaded, or are not those of this encoder.
+        ArchitectureError: The weights cannot be had or read, or are not those of this encoder.
     """
-    if path is None:
-        log.info("Downloading the weights of the encoder %s, unless they are in the cache", name)
-        source = f"The weights of the encoder {name}"
-        options = {}
-    else:
-        source = f"The weights in {path}"
-        options = {"pretrained_cfg_overlay": {"state_dict": _read(path, name, plain)}}
+    package = packaged_weights(name) if weights is None else None
+    if package is not None:
+        origin = Origin(f"{package.package} {package.version}".rstrip(), package.trained_on, package.licence)
+        found = _find(name, plain, str(package.path), origin)
+        return _made(name, make, found, in_channels, origin, _expected(name))
+    if weights is None:
+        return _from_timm(name, make, in_channels)
+    hub = weights.startswith(PREFIX)
+    origin = Origin(weights if hub else Path(weights).name)
+    found = _find(name, plain, _downloaded(weights) if hub else weights, origin)
+    return _made(name, make, found, in_channels, origin, _expected(name) if found.layout == "timm" else _IMAGENET)
+
+
+def _from_timm(name: str, make: Callable[..., nn.Module], in_channels: int) -> nn.Module:
+    log.info("Downloading the weights of the encoder %s, unless they are in the cache", name)
     try:
-        with _quiet("timm"), _quiet("huggingface_hub"):  # they repeat the message on stderr
-            return make(pretrained=True, **options)
+        with hub_access():
+            net = make(in_chans=_RGB, pretrained=True)
     except OSError as error:
         raise ArchitectureError(
-            f"{source} cannot be loaded: {one_line(error)}.",
-            hint="Pass a file with weights of this encoder as `encoder_weights`, or train without `pretrained`.",
+            f"The weights of the encoder {name} cannot be loaded: {one_line(error)}.",
+            hint=f"{how_to_install(name)} {_OTHER_WAYS}",
         ) from error
     except RuntimeError as error:
-        first = " ".join(line.strip() for line in str(error).splitlines()[:2]).rstrip(".")  # of one line per tensor
-        raise ArchitectureError(f"{source} cannot be used: {first}.") from error
+        raise ArchitectureError(f"The weights of the encoder {name} cannot be used: {_first_lines(error)}.") from error
+    config = _config(name)
+    origin = Origin(config.hf_hub_id or config.url or f"timm {name}", licence=config.license)
+    take_bands(net, in_channels, PretrainedInput(origin, _RGB, *_expected(name)))
+    return net
 
 
-def _read(path: str, name: str, plain: nn.Module) -> dict[str, Tensor]:
-    from timm.models import load_state_dict
+def _downloaded(address: str) -> str:
+    log.info("Downloading %s, unless it is in the cache", address)
+    try:
+        return download(address)
+    except OSError as error:
+        raise ArchitectureError(
+            f"{address} cannot be downloaded: {one_line(error)}.",
+            hint="Download the file elsewhere, and pass its name as `encoder_weights`.",
+        ) from error
+
+
+def _find(name: str, plain: nn.Module, path: str, origin: Origin) -> Renamed:
+    """Read a file of weights, and find those of the encoder in it."""
+    found = as_timm(_read(path), _whole(name).state_dict())
+    held = {flat(key) for key in found.tensors}
+    own = [key for key in plain.state_dict() if "num_batches" not in key]
+    lacking = [key for key in own if flat(key) not in held]
+    # timm loads what matches, so that a file of another network would go unnoticed.
+    if lacking:
+        raise ArchitectureError(
+            f"{path} does not contain the weights of {name}: it lacks {lacking[0]}.",
+            hint="Its tensors need the names of timm, torchvision, segmentation-models-pytorch or torchgeo.",
+        )
+    taken = len(held & {flat(key) for key in plain.state_dict()})
+    log.info("%d of %d tensors taken from %s (%s layout)", taken, found.total, origin, found.layout)
+    return found
+
+
+def _made(
+    name: str,
+    make: Callable[..., nn.Module],
+    found: Renamed,
+    in_channels: int,
+    origin: Origin,
+    expected: tuple[_Values, _Values],
+) -> nn.Module:
+    """Build the encoder with the tensors that were found."""
+    whole = _whole(name)
+    first = first_convolution(whole, _RGB)
+    kernels = next((found.tensors.get(f"{key}.weight") for key, part in whole.named_modules() if part is first), None)
+    channels = _RGB if kernels is None else kernels.shape[1]
+    overlay = {"state_dict": found.tensors, "input_size": (channels, *_config(name).input_size[1:])}
+    try:
+        with quiet("timm"):
+            net = make(in_chans=channels, pretrained=True, pretrained_cfg_overlay=overlay)
+    except RuntimeError as error:
+        raise ArchitectureError(f"The weights in {origin.source} cannot be used: {_first_lines(error)}.") from error
+    take_bands(net, in_channels, PretrainedInput(origin, channels, *(expected if channels == _RGB else ())))
+    return net
+
+
+def _expected(name: str) -> tuple[_Values, _Values]:
+    """Return the mean and the standard deviation of the input that timm states for an encoder."""
+    config = _config(name)
+    return tuple(config.mean), tuple(config.std)
+
+
+def _read(path: str) -> dict[str, Tensor]:
+    """Read the tensors of a file; pickled code in it does not run."""
+    import torch
+    from safetensors.torch import load_file
 
     if not Path(path).is_file():
         raise ArchitectureError(f"The file {path} does not exist.")
     try:
-        state: dict[str, Tensor] = load_state_dict(path, weights_only=True)
+        safe = Path(path).suffix == ".safetensors"
+        state = unwrap(load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True))
         finite = {key: bool(tensor.float().isfinite().all()) for key, tensor in state.items()}
     except Exception as error:  # readers of pickles, archives and tensors raise all kinds
         raise ArchitectureError(
@@ -61,30 +149,29 @@ def _read(path: str, name: str, plain: nn.Module) -> dict[str, Tensor]:
     if not all(finite.values()):
         wrong = next(key for key, fine in finite.items() if not fine)
         raise ArchitectureError(f"The weights in {path} are not finite: {wrong} contains NaN or infinite values.")
-    # timm loads the weights whose names match and ignores the rest: a file of another network would go unnoticed.
-    held = {_flat(key) for key in state}
     odd = [key for key, tensor in state.items() if not tensor.is_floating_point() and "num_batches" not in key]
     if odd:
         raise ArchitectureError(
             f"The weights in {path} are not floating-point numbers: {odd[0]} is {state[odd[0]].dtype}."
         )
-    lacking = [key for key in plain.state_dict() if _flat(key) not in held and "num_batches" not in key]
-    if lacking:
-        raise ArchitectureError(f"{path} does not contain the weights of {name}: it lacks {lacking[0]}.")
     return state
 
 
-def _flat(key: str) -> str:
-    """Return a name that is the same in a network of timm and in the extractor of its features."""
-    return key.removeprefix("model.").replace(".", "_")
+def _whole(name: str) -> nn.Module:
+    """Return the network that an encoder is part of, without memory for its tensors."""
+    import timm
+    import torch
+
+    with torch.device("meta"):
+        net: nn.Module = timm.create_model(name, in_chans=3)
+    return net
 
 
-@contextmanager
-def _quiet(name: str) -> Iterator[None]:
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+def _config(name: str) -> Any:
+    import timm
+
+    return timm.get_pretrained_cfg(name)
+
+
+def _first_lines(error: RuntimeError) -> str:
+    return " ".join(line.strip() for line in str(error).splitlines()[:2]).rstrip(".")  # of one line per tensor

@@ -56,8 +56,8 @@ def build_encoder(
         in_channels: Bands of the input; weights of the first layer are adapted to it.
         output_stride: Stride of the coarsest level: 8, 16 or 32.
         multi_grid: Factors on the dilation of the last blocks of the last stage, ResNets alone.
-        pretrained: Start from timm's weights, which are fetched once.
-        weights: File with such weights, instead of fetching them.
+        pretrained: Start from the weights of an installed package, else from timm's, which are downloaded once.
+        weights: File with weights, or their address at a hub, instead of those.
 
     Raises:
         ArchitectureError: timm has no such backbone, it cannot serve, or its weights cannot be had.
@@ -86,12 +86,12 @@ def _create(name: str, in_channels: int, pretrained: bool, weights: str | None, 
         near = difflib.get_close_matches(name, timm.list_models(), n=3)
         hint = f"Did you mean {' or '.join(near)}?" if near else "timm.list_models() lists all encoders."
         raise ArchitectureError(f"timm has no encoder named {name!r}.", hint=hint)
-    make = partial(timm.create_model, name, in_chans=in_channels, **options)
+    make = partial(timm.create_model, name, **options)
     if not pretrained and weights is None:
-        return _build(name, make, options)
+        return _build(name, partial(make, in_chans=in_channels), options)
     with torch.device("meta"):  # checks quickly whether the encoder is suitable
-        plain = _build(name, make, options)
-    return load_weights(name, make, plain, weights)
+        plain = _build(name, partial(make, in_chans=3), options)
+    return load_weights(name, make, plain, in_channels=in_channels, weights=weights)
 
 
 def _build(name: str, make: Callable[[], nn.Module], options: dict[str, Any]) -> nn.Module:

@@ -13,6 +13,7 @@ from typing import Any
 from torch import nn
 
 from satseg.backend.nn.encoders import build_classifier
+from satseg.backend.nn.first_layer import hand_on
 from satseg.backend.nn.initialise import he_normal
 from satseg.errors import ArchitectureError
 
@@ -97,6 +98,7 @@ def load_vgg(
         pairs += zip(_weighted(net.pre_logits), _weighted(top), strict=True)
     for source, target in pairs:
         target.load_state_dict(source.state_dict())
+        hand_on(source, target)
 
 
 def _weighted(module: nn.Module) -> Iterator[nn.Module]:
