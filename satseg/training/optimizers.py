@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
+from satseg.backend.nn.encoders import Encoder
+
 MOMENTUM = 0.9
 
 
@@ -44,9 +46,14 @@ def set_rate(optimizer: Optimizer, lr: float) -> None:
 
 
 def encoder_of(model: nn.Module) -> nn.Module | None:
-    """Return the submodule named ``encoder`` or ``features``, or None if the network has neither."""
+    """Return the submodule named ``encoder`` or ``features``, or None if the network has neither.
+
+    Of an encoder of timm, it is what timm's weights are for: without the pyramid on a transformer.
+    """
     for name in ("encoder", "features"):
         part = getattr(model, name, None)
+        if isinstance(part, Encoder):
+            return part.net
         if isinstance(part, nn.Module):
             return part
     return None

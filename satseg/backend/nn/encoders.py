@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from satseg.backend.nn.encoder_weights import load_weights
+from satseg.backend.nn.padding import pad_to_multiple
+from satseg.backend.nn.vit_pyramid import SimpleFeaturePyramid
 from satseg.errors import ArchitectureError
 
 
@@ -37,6 +39,41 @@ class Encoder(nn.Module):
         return list(self.net(images))
 
 
+class TransformerEncoder(Encoder):
+    """A vision transformer for images of any size; one without stages of its own gets a simple feature pyramid.
+
+    Positions are rotary, or interpolated to the size of the image. Images are mirrored at the right and lower edge up
+    to whole patches, and the features cut back.
+
+    Args:
+        net: Feature extractor of timm.
+
+    Attributes:
+        global_context: Whether each pixel sees the whole image, as where there is no stage with windows.
+    """
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__(net)
+        self.patch = self.strides[0]
+        self.pyramid: SimpleFeaturePyramid | None = None
+        self.global_context = len(set(self.strides)) == 1
+        if self.global_context:
+            self.net.out_indices = self.net.out_indices[-1:]  # type: ignore[assignment, index]
+            self.pyramid = SimpleFeaturePyramid(self.channels[-1], self.patch)
+            self.channels, self.strides = self.pyramid.channels, self.pyramid.strides
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Return (N, channels[i], H / strides[i], W / strides[i]) for each level i, sizes rounded up."""
+        height, width = images.shape[-2:]
+        levels = self.net(pad_to_multiple(pad_to_multiple(images, self.strides[-1]), self.patch))
+        if self.pyramid is not None:
+            levels = self.pyramid(levels[-1])
+        return [
+            level[..., : -(-height // stride), : -(-width // stride)]
+            for level, stride in zip(levels, self.strides, strict=True)
+        ]
+
+
 def build_encoder(
     name: str,
     *,
@@ -46,7 +83,7 @@ def build_encoder(
     pretrained: bool = False,
     weights: str | None = None,
 ) -> Encoder:
-    """Build a backbone of timm as an encoder.
+    """Build a backbone of timm as an encoder; vision transformers without stages get a simple feature pyramid.
 
     In a ResNet every block of a stage that keeps its resolution is dilated alike, the first one too, as in DeepLab and
     PSPNet; timm alone would give the first block the dilation of the stage before.
@@ -65,7 +102,12 @@ def build_encoder(
     options: dict[str, Any] = {"features_only": True}
     if output_stride != 32:
         options["output_stride"] = output_stride
+    is_transformer = _takes_one_size(name)  # unless it is told to interpolate its positions
+    if is_transformer:
+        options |= {"dynamic_img_size": True, "feature_cls": _normed_features}
     net = _create(name, in_channels, pretrained, weights, options)
+    if is_transformer:
+        return TransformerEncoder(net)
     _dilate(net, output_stride, multi_grid)
     return Encoder(net)
 
@@ -95,21 +137,45 @@ def _create(name: str, in_channels: int, pretrained: bool, weights: str | None, 
 
 
 def _build(name: str, make: Callable[[], nn.Module], options: dict[str, Any]) -> nn.Module:
-    stride = options.get("output_stride", 32)
+    resizes = "dynamic_img_size" in options
     try:
         net = make()
     except (TypeError, AssertionError, RuntimeError, KeyError, AttributeError) as error:
-        raise ArchitectureError(
-            f"The encoder {name} has no features at output stride {stride}.",
-            hint="ResNets, Xceptions, MobileNets, EfficientNets and ConvNeXts can.",
-        ) from error
-    strides = list(net.feature_info.reduction()) if "features_only" in options else []  # type: ignore[operator, union-attr]
-    if _takes_one_size(name) or ("features_only" in options and len(set(strides)) < 3):
-        raise ArchitectureError(
-            f"The encoder {name} is not suitable: it accepts only one image size, or has features at a single stride.",
-            hint="Convolutional backbones can: resnet50, convnext_tiny, efficientnet_b0.",
-        )
+        dilated = "output_stride" in options or not resizes
+        raise (_no_stride(name, options.get("output_stride", 32)) if dilated else _unsuitable(name)) from error
+    if "features_only" in options:
+        suitable = len(_strides(net)) >= 3 or (resizes and len(_strides(net)) == 1)
+    else:
+        suitable = not _takes_one_size(name)
+    if not suitable:
+        raise _unsuitable(name)
     return net
+
+
+def _normed_features(net: nn.Module, **options: Any) -> nn.Module:
+    """Return the features of a transformer in channels-first order, those of its last block behind its last norm."""
+    from timm.models._features import FeatureGetterNet
+
+    return FeatureGetterNet(net, **options | {"norm": True, "output_fmt": "NCHW"})
+
+
+def _strides(net: Any) -> set[int]:
+    return set(net.feature_info.reduction())
+
+
+def _no_stride(name: str, stride: int) -> ArchitectureError:
+    return ArchitectureError(
+        f"The encoder {name} has no features at output stride {stride}.",
+        hint="ResNets, Xceptions, MobileNets, EfficientNets and ConvNeXts can.",
+    )
+
+
+def _unsuitable(name: str) -> ArchitectureError:
+    return ArchitectureError(
+        f"The encoder {name} is not suitable: it accepts only one image size, or has features at a single stride.",
+        hint="Convolutional backbones and plain vision transformers can: resnet50, convnext_tiny, "
+        "vit_small_patch16_dinov3.",
+    )
 
 
 def _takes_one_size(name: str) -> bool:

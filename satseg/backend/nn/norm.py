@@ -1,4 +1,4 @@
-"""Batch normalisation that survives a single value per channel."""
+"""Batch normalisation that survives a single value per channel, and normalisation over channels."""
 
 from __future__ import annotations
 
@@ -18,3 +18,11 @@ class BatchNorm2d(nn.BatchNorm2d):
         if self.training and x.shape[0] * x.shape[2] * x.shape[3] == 1:
             return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
         return super().forward(x)
+
+
+class ChannelNorm(nn.LayerNorm):
+    """Layer normalisation over the channels of each pixel of (N, C, H, W), as in transformers."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise (N, C, H, W)."""
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)

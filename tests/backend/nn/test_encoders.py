@@ -126,7 +126,13 @@ def test_offline_is_one_sentence_with_a_way_out(
     assert "Retrying" not in caplog.text
 
 
-def test_transformer_for_one_size_is_refused() -> None:
-    with pytest.raises(ArchitectureError, match="vit_tiny_patch16_224 is not suitable") as caught:
-        build_encoder("vit_tiny_patch16_224", in_channels=3)
+@pytest.mark.parametrize("name", ["beit_base_patch16_224", "coatnet_0_224"])
+def test_encoder_for_one_size_is_refused(name: str) -> None:
+    with torch.device("meta"), pytest.raises(ArchitectureError, match=f"{name} is not suitable") as caught:
+        build_encoder(name, in_channels=3)
     assert "resnet50" in caught.value.hint
+
+
+def test_transformer_cannot_be_dilated() -> None:
+    with pytest.raises(ArchitectureError, match="test_vit has no features at output stride 8"):
+        build_encoder("test_vit", in_channels=3, output_stride=8)
