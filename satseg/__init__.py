@@ -33,7 +33,10 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from satseg.openmp import wait_briefly
 from satseg.version import __version__
+
+wait_briefly()  # here, since torch is loaded by whatever comes first
 
 if TYPE_CHECKING:
     from satseg.backend import Architecture, create_model, list_architectures

@@ -82,6 +82,14 @@ def _interruptible() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _idle() -> Iterator[None]:
+    """Let training take all cores, whatever else the machine does: weights depend on their number."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("satseg.backend.cores.free_cores", lambda: float(os.cpu_count() or 1))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _as_wide_as_it_takes() -> None:
     """Let tables be as wide as they are, whatever width the terminal has in which the tests were started."""
     os.environ.pop("COLUMNS", None)

@@ -76,10 +76,12 @@ def _serve(address: str) -> None:
     import torch  # noqa: F401
 
     import satseg
+    from satseg.backend import cores
     from satseg.cli import app  # noqa: F401
 
     for name in satseg.__all__:
         getattr(satseg, name)
+    cores.free_cores = lambda: float(os.cpu_count() or 1)  # not measured: that takes a moment each time
     with tempfile.TemporaryDirectory() as folder:  # loads what numba has compiled, and the drivers of GDAL
         grid = rasterio.transform.from_origin(500_000, 3_000_000, 1, 1)
         path = os.path.join(folder, "classes.tif")

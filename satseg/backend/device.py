@@ -1,12 +1,9 @@
-"""Processor cores, device and precision that this process can use. torch is imported when it is needed."""
+"""Device, precision and memory that this process can use. torch is imported when it is needed."""
 
 from __future__ import annotations
 
 import ctypes
-import math
-import os
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,60 +22,6 @@ _PRECISIONS = {
 }
 # Instructions that multiply bfloat16 natively, as the kernel and torch spell them: x86, then ARM.
 _BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16", "svebf16", "sve_bf16"})
-
-
-def available_cores() -> int:
-    """Count the processor cores that this process may use, at least 1: its affinity, limited by cgroup quotas."""
-    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, math.ceil(min(affinity, cgroup_quota())))
-
-
-def cgroup_quota(proc: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> float:
-    """Return the cores that cgroups allow (v1 or v2, the group of this process and its parents); inf if unlimited.
-
-    Args:
-        proc: List of the groups of this process.
-        root: Mount point of the group file systems.
-    """
-    try:
-        lines = proc.read_text().splitlines()
-    except OSError:
-        return math.inf  # not Linux, or hidden
-    quotas = [math.inf]
-    for line in lines:
-        _, controllers, group = line.split(":", 2)
-        mounts = [root] if not controllers else [root / controllers] if "cpu" in controllers.split(",") else []
-        for mount in mounts:
-            folder = mount / group.lstrip("/")
-            quotas += [_quota(parent) for parent in (folder, *folder.parents) if parent.is_relative_to(mount)]
-    return min(quotas)
-
-
-def _quota(folder: Path) -> float:
-    """Return the cores that one group allows, inf if it has no limit."""
-    try:
-        if (folder / "cpu.max").is_file():
-            quota, period = (folder / "cpu.max").read_text().split()
-        else:
-            quota = (folder / "cpu.cfs_quota_us").read_text()
-            period = (folder / "cpu.cfs_period_us").read_text()
-        cores = int(quota) / int(period)
-    except (OSError, ValueError, ZeroDivisionError):
-        return math.inf  # "max", or no such controller
-    return cores if cores > 0 else math.inf
-
-
-@contextmanager
-def torch_threads(count: int) -> Iterator[None]:
-    """Let torch compute with ``count`` threads until the block ends, in all threads that begin meanwhile."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def autocast(device: torch.device | str, precision: str) -> AbstractContextManager[None]:

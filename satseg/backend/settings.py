@@ -45,7 +45,7 @@ Precision = Annotated[
 Threads = Annotated[
     int | None,
     Option(
-        "Processor threads in all. Default: all cores that this process may use.",
+        "Processor threads in all. Default: all cores that this process may use; training takes the free ones of them.",
         metavar="N",
         panel=PERFORMANCE,
         minimum=1,

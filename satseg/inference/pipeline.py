@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from satseg.backend.device import torch_threads
+from satseg.backend.cores import torch_threads
 from satseg.backend.finite import first_not_finite, not_finite
 from satseg.classes import ClassTable
 from satseg.files.spill import SpillStore

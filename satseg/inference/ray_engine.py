@@ -12,7 +12,7 @@ from itertools import takewhile
 from types import TracebackType
 from typing import Any, TypeVar
 
-from satseg.backend.device import available_cores
+from satseg.backend.cores import available_cores
 from satseg.errors import SatsegError
 from satseg.inference.blocks import BlockPart, count_strips, join_parts, row_blocks
 from satseg.inference.decision import Decision

@@ -11,7 +11,7 @@ from threading import Barrier
 import numpy as np
 import torch
 
-from satseg.backend.device import torch_threads
+from satseg.backend.cores import torch_threads
 from satseg.errors import SatsegError
 from satseg.inference.live_memory import peak_live_memory
 from satseg.inference.network import Network

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from satseg.arguments import PathLike, Paths, is_one
-from satseg.backend.device import available_cores, torch_threads
+from satseg.backend.cores import available_cores, torch_threads
 from satseg.errors import SatsegError, UsageError, as_failure, naming
 from satseg.files.gdal import gdal_environment
 from satseg.geo.crs import same_crs, short_name

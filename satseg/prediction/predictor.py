@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from satseg.backend.device import available_cores
+from satseg.backend.cores import available_cores
 from satseg.checkpoint import Checkpoint
 from satseg.files.atomic_write import locked, work_folder
 from satseg.inference.network import Network

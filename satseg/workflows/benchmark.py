@@ -8,7 +8,8 @@ from pathlib import Path
 
 from satseg.arguments import PathLike, Words, file_and_name, path, words
 from satseg.backend import find_architecture, is_custom_file, list_architectures
-from satseg.backend.device import available_cores, select_device, select_precision
+from satseg.backend.cores import available_cores
+from satseg.backend.device import select_device, select_precision
 from satseg.errors import SatsegError, UsageError
 from satseg.files.atomic_write import locked
 from satseg.files.ledger import Ledger

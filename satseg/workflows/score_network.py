@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from satseg.backend.device import available_cores, torch_threads
+from satseg.backend.cores import available_cores, torch_threads
 from satseg.checkpoint import Checkpoint
 from satseg.errors import CheckpointError, TileError, UsageError, naming
 from satseg.evaluation.accumulator import Place, score_place

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from satseg.arguments import PathLike, Paths, path
-from satseg.backend.device import available_cores
+from satseg.backend.cores import available_cores
 from satseg.errors import OutputError
 from satseg.files.atomic_write import locked
 from satseg.files.fingerprint import fingerprint

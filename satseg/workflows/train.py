@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from satseg.arguments import PathLike, path
 from satseg.backend import Builder, create_model, is_custom_file, lasting_options, recorded_name, run_custom_file
-from satseg.backend.device import available_cores, select_device, select_precision, torch_threads
+from satseg.backend.cores import available_cores, threads_for, torch_threads
+from satseg.backend.device import select_device, select_precision
 from satseg.backend.nn.first_layer import Origin, match_bands
 from satseg.checkpoint import Checkpoint, ModelCard
 from satseg.errors import CheckpointError, TileError
@@ -73,7 +74,8 @@ def train(
     """Train a network on the train tiles of a tile set, and keep the weights with the best score on its val tiles.
 
     With a budget of epochs or steps, two runs on a CPU with the same settings and number of threads give identical
-    files, also if they were interrupted and resumed. A GPU adds some gradients in random order.
+    files, also if they were interrupted and resumed. A GPU adds some gradients in random order. Unless ``threads`` is
+    given, a run on a CPU takes the cores that are free when it starts, and keeps to that number when it is resumed.
 
     A resumed run keeps its settings, except for those that are given; its recipe cannot change, except for ``patience``
     (:class:`satseg.TrainSettings`). With another budget or patience, a run continues until this end, also if it was
@@ -116,11 +118,11 @@ def train(
             return recall(started.run)
     builder = run_custom_file(settings.arch) if is_custom_file(settings.arch) else settings.arch
     fabric = make_fabric(device, recipe.precision, devices=settings.devices, nodes=settings.nodes)
-    threads = max(1, (settings.threads or available_cores()) // settings.devices)
+    threads = _threads(settings, started, device) if rank == 0 else settings.threads or available_cores()
     with (
         gdal_environment(),
         torch.random.fork_rng(range(torch.cuda.device_count())),
-        torch_threads(threads),
+        torch_threads(max(1, threads // settings.devices)),
         ExitStack() as locks,
     ):
         tile_set = _tile_folder(source, target, started, resume=settings.resume)
@@ -148,6 +150,7 @@ def train(
             recipe,
             budget,
             devices=shard.devices,
+            threads=threads,
             digest=data.digest() if rank == 0 else "",
             tile_set=tile_set,
         )
@@ -163,7 +166,9 @@ def train(
             return recall(run)
         agreed: StartedRun = fabric.broadcast(StartedRun.read(run))
         trainer = _make_trainer(model, origin, agreed, data, shard, fabric, progress)
-        trainer.workers = 1 if device.type == "cpu" else max(1, min(threads - 1, _MAX_READERS))
+        share = max(1, min(threads, fabric.broadcast(threads)) // settings.devices)
+        torch.set_num_threads(share)
+        trainer.workers = 1 if device.type == "cpu" else max(1, min(share - 1, _MAX_READERS))
         trainer.watchers = _watchers(trainer, watch, tensorboard=settings.tensorboard)
         if settings.show_augment and fabric.is_global_zero:
             _show_augment(trainer, data)
@@ -201,6 +206,21 @@ def _resolve(
         return source, target, None
     source, target = named_run(source, target)
     return source, target, find_run(source, target, settings)
+
+
+def _threads(settings: TrainSettings, started: StartedRun | None, device: torch.device) -> int:
+    """Return the processor threads in all: those given, those that the run began with, or one for each free core."""
+    if settings.threads:
+        return settings.threads
+    if started is None or device.type != "cpu":
+        return threads_for(device)
+    available = available_cores()
+    threads = min(started.threads or available, available)  # an earlier version took all
+    if threads < available:
+        log.info(
+            "The run goes on with %d of %d cores, as it began. `threads=%d` takes all.", threads, available, available
+        )
+    return threads
 
 
 def _tile_folder(source: Path | None, target: Path | None, started: StartedRun | None, *, resume: bool) -> Path:

@@ -37,6 +37,7 @@ class StartedRun:
         settings: Its recipe, and its other settings that a resumed run keeps.
         budget: Its budget.
         devices: Number of devices on all nodes.
+        threads: Processor threads in all, given or chosen; None if an earlier version started it.
         tile_set: Folder of its tiles.
         digest: Digest of its tiles.
         extended: Step after which budget or patience were last changed; None if they never were.
@@ -46,6 +47,7 @@ class StartedRun:
     settings: TrainSettings
     budget: Budget
     devices: int
+    threads: int | None
     tile_set: str
     digest: str
     extended: int | None
@@ -68,6 +70,7 @@ class StartedRun:
                 settings=TrainSettings(**recipe, **{name: others[name] for name in KEPT if name in others}),
                 budget=Budget.from_dict(stored.value("budget")),
                 devices=stored.whole("devices", least=1),
+                threads=stored.whole("threads", least=1) if stored.holds("threads") else None,
                 tile_set=str(others.get("tile_set", "tiles")),
                 digest=stored.text("tiles"),
                 extended=changes[-1].whole("step") if changes else None,
@@ -256,7 +259,7 @@ def blaming(path: Path) -> Iterator[None]:
 
 
 def stored_settings(
-    settings: TrainSettings, recipe: Recipe, budget: Budget, *, devices: int, digest: str, tile_set: Path
+    settings: TrainSettings, recipe: Recipe, budget: Budget, *, devices: int, threads: int, digest: str, tile_set: Path
 ) -> dict[str, Any]:
     """Return what the folder of a run stores of its settings, ready for JSON.
 
@@ -265,12 +268,14 @@ def stored_settings(
         recipe: Its recipe, without ``auto``.
         budget: Its budget.
         devices: Number of devices on all nodes.
+        threads: Processor threads in all.
         digest: Digest of its tiles.
         tile_set: Folder of its tiles.
     """
     return {
         **recipe.to_dict(),
         "devices": devices,
+        "threads": threads,
         "budget": asdict(budget),
         "tiles": digest,
         "circumstances": {

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import os
 import platform
 import subprocess
 import sys
@@ -13,59 +11,10 @@ import pytest
 import torch
 
 from satseg.backend import device as devices
-from satseg.backend.device import available_cores, cgroup_quota, select_device, select_precision
+from satseg.backend.device import select_device, select_precision
 from satseg.errors import UsageError
 
 CPU = torch.device("cpu")
-
-
-def group(tmp_path: Path, line: str, files: dict[str, str]) -> tuple[Path, Path]:
-    """Lay out a kernel's view of the groups: /proc's list and the mounted files."""
-    proc, root = tmp_path / "proc", tmp_path / "cgroup"
-    proc.write_text(line + "\n")
-    for name, text in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text + "\n")
-    return proc, root
-
-
-def test_cores_are_those_of_the_affinity_at_most() -> None:
-    assert 1 <= available_cores() <= (os.cpu_count() or 1)
-
-
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no processor affinity")
-def test_cores_follow_a_narrowed_affinity() -> None:
-    before = os.sched_getaffinity(0)
-    try:
-        os.sched_setaffinity(0, {min(before)})
-        assert available_cores() == 1
-    finally:
-        os.sched_setaffinity(0, before)
-
-
-def test_quota_below_one_core_still_leaves_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "cgroup_quota", lambda: 0.25)
-    assert available_cores() == 1
-
-
-@pytest.mark.parametrize(
-    ("line", "files", "cores"),
-    [
-        ("0::/", {"cpu.max": "150000 100000"}, 1.5),
-        ("0::/", {"cpu.max": "max 100000"}, math.inf),
-        ("0::/a/b", {"a/cpu.max": "200000 100000", "a/b/cpu.max": "400000 100000"}, 2.0),
-        ("4:cpu,cpuacct:/", {"cpu,cpuacct/cpu.cfs_quota_us": "50000", "cpu,cpuacct/cpu.cfs_period_us": "100000"}, 0.5),
-        ("4:cpu:/", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, math.inf),
-        ("4:memory:/", {"memory/cpu.max": "1 2"}, math.inf),
-    ],
-)
-def test_quota_of_both_versions_of_cgroups(tmp_path: Path, line: str, files: dict[str, str], cores: float) -> None:
-    assert cgroup_quota(*group(tmp_path, line, files)) == cores
-
-
-def test_no_cgroups_is_no_limit(tmp_path: Path) -> None:
-    assert cgroup_quota(tmp_path / "absent", tmp_path) == math.inf
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")

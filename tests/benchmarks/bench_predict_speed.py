@@ -23,7 +23,8 @@ import rasterio
 import torch
 from rasterio.windows import Window
 
-from satseg.backend.device import available_cores, select_device, select_precision
+from satseg.backend.cores import available_cores
+from satseg.backend.device import select_device, select_precision
 from satseg.checkpoint import Checkpoint
 from satseg.inference.network import Network
 from satseg.inference.plan import window_positions

@@ -20,7 +20,8 @@ import torch.nn.functional as F
 
 from satseg.backend import create_model
 from satseg.backend.conv_gradients import ConvGradients
-from satseg.backend.device import available_cores, reuse_freed_memory
+from satseg.backend.cores import available_cores
+from satseg.backend.device import reuse_freed_memory
 from satseg.profiling.counts import count_multiply_adds
 
 NETWORKS: dict[str, dict[str, Any]] = {

@@ -21,7 +21,8 @@ import torch
 from affine import Affine
 
 from satseg.backend import create_model
-from satseg.backend.device import available_cores, select_device, select_precision
+from satseg.backend.cores import available_cores
+from satseg.backend.device import select_device, select_precision
 from satseg.checkpoint import ModelCard
 from satseg.evaluation.confusion import score
 from satseg.records import ProgressEvent

@@ -7,11 +7,12 @@ import errno
 import json
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from torch import nn
 from training_runs import STEPS, interrupt_after, run, weights
 from typer.testing import CliRunner
@@ -19,6 +20,7 @@ from typer.testing import CliRunner
 from satseg.checkpoint import Checkpoint
 from satseg.cli.app import app
 from satseg.errors import OutputError, TileError, TrainingError, UsageError
+from satseg.records import ProgressEvent
 from satseg.training.schedule import learning_rate
 from satseg.training.settings import TrainSettings
 from satseg.workflows.train import train
@@ -57,6 +59,72 @@ def finished(bright_tiles: Path) -> Path:
 
 def copy(folder: Path, to: Path) -> Path:
     return Path(shutil.copytree(folder, to))
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """A machine of two cores; returns a function that sets how many of them are free."""
+
+    def set_free(count: int) -> None:
+        monkeypatch.setattr("satseg.backend.cores.free_cores", lambda: float(count))
+
+    monkeypatch.setattr("satseg.backend.cores.available_cores", lambda: 2)
+    monkeypatch.setattr("satseg.workflows.train.available_cores", lambda: 2)
+    set_free(2)
+    return set_free
+
+
+def threads_of(tiles: Path, output: Path, **settings: Any) -> set[int]:
+    """Train, and return the numbers of threads that steps were made with."""
+    seen: set[int] = set()
+
+    def progress(event: ProgressEvent) -> None:
+        if event.task == "Training":
+            seen.add(torch.get_num_threads())
+
+    run(tiles, output, threads=settings.pop("threads", None), progress=progress, **settings)
+    return seen
+
+
+def test_a_resumed_run_keeps_the_threads_it_began_with_whatever_the_load(
+    bright_tiles: Path, here: Path, load: Callable[[int], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    load(1)
+    assert threads_of(bright_tiles, here / "run", steps=2) == {1}
+    load(2)
+    with caplog.at_level(logging.INFO, "satseg"):
+        assert threads_of(bright_tiles, here / "run", steps=4, resume=True) == {1}
+    assert "The run goes on with 1 of 2 cores, as it began. `threads=2` takes all." in caplog.messages
+    assert threads_of(bright_tiles, here / "run", steps=6, resume=True, threads=2) == {2}
+
+
+def test_a_run_that_began_with_all_cores_is_resumed_with_all_under_load(
+    bright_tiles: Path, here: Path, load: Callable[[int], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert threads_of(bright_tiles, here / "run", steps=2) == {2}
+    load(0)
+    with caplog.at_level(logging.INFO, "satseg"):
+        assert threads_of(bright_tiles, here / "run", steps=4, resume=True) == {2}
+    assert not [message for message in caplog.messages if "cores" in message]
+
+
+def test_a_run_of_an_earlier_version_took_all_cores_and_still_does(
+    bright_tiles: Path, here: Path, load: Callable[[int], None]
+) -> None:
+    run(bright_tiles, here / "run", steps=2, threads=None)
+    stored = json.loads((here / "run" / "settings.json").read_text())
+    assert stored.pop("threads") == 2
+    (here / "run" / "settings.json").write_text(json.dumps(stored))
+    load(1)
+    assert threads_of(bright_tiles, here / "run", steps=4, resume=True) == {2}
+
+
+def test_given_threads_are_taken_whatever_the_load(
+    bright_tiles: Path, here: Path, load: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load(0)
+    monkeypatch.delattr("satseg.backend.cores.free_cores")  # and nothing is measured
+    assert threads_of(bright_tiles, here / "run", steps=1, threads=2) == {2}
 
 
 def broken(tiles: Path, output: Path | None, after: int, **more: Any) -> str:
