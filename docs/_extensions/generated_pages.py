@@ -83,11 +83,12 @@ class NetworkTable(GeneratedDirective):
     def markdown(self) -> Iterator[str]:
         """Yield the rows."""
         yield from table(
-            ("`--arch`", "network", "year", "parameters", "multiply-adds", "output stride", "encoder", "use"),
+            ("`--arch`", "network", "year", "parameters", "multiply-adds", "output stride", "rate", "encoder", "use"),
             (
                 (
                     f"`{entry.name}`", entry.title, entry.year, f"{entry.parameters:,}",
-                    f"{entry.multiply_adds / 1e9:.1f} G", entry.output_stride, entry.encoder, entry.use,
+                    f"{entry.multiply_adds / 1e9:.1f} G", entry.output_stride, f"{entry.rate:g}",
+                    entry.encoder, entry.use,
                 )
                 for entry in satseg.list_architectures()
             ),

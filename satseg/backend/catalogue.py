@@ -10,10 +10,13 @@ Every public function of such a file is a network, and its docstring starts like
     Parameters: 2,064,191
     Multiply-adds: 13.3 G
     Output stride: 8
+    Rate: 3e-3
     Use: a first try, on processors too: best of five compared
 
 Parameters are counted with 3 input channels and 19 classes, without parts that only training needs; multiply-adds are
-those of an image of 512 x 512 px. The tests build each network and compare. The entry Use follows from measurements
+those of an image of 512 x 512 px. The tests build each network and compare. Rate is the peak learning rate of AdamW for
+steps of eight samples; a network that needs a longer warm-up than others names the fraction of the run behind it, as in
+``Warm-up: 0.1``. Both were found by training on the sample. The entry Use follows from measurements
 (``docs/results.json``), or from these numbers and the design.
 """
 
@@ -37,6 +40,8 @@ _HEAD = re.compile(
     r"Parameters: (?P<parameters>[\d,]+)\n"
     r"Multiply-adds: (?P<multiply_adds>[\d.]+) G\n"
     r"Output stride: (?P<output_stride>\d+)\n"
+    r"Rate: (?P<rate>\d+(\.\d+)?e-\d+)\n"
+    r"(Warm-up: (?P<warm_up>0\.\d+)\n)?"
     r"Use: (?P<use>[^\n]+)(\n|$)"
 )
 _PACKAGE = "satseg.backend.models"
@@ -55,6 +60,8 @@ class Architecture(Result):
         parameters: Learnable parameters with 3 input channels and 19 classes, without heads that only training needs.
         multiply_adds: Of an image of 512 x 512 px with 3 input channels and 19 classes, to a tenth of 10^9.
         output_stride: Input pixels per pixel of the coarsest spatial features (pyramids of poolings aside).
+        rate: Peak learning rate of AdamW for steps of eight samples.
+        warm_up: Fraction of a run in which the learning rate rises; None leaves it to the schedule.
         summary: Main idea of the network, in one line.
         use: When to use it, in one line.
     """
@@ -67,6 +74,8 @@ class Architecture(Result):
     parameters: int
     multiply_adds: int
     output_stride: int
+    rate: float
+    warm_up: float | None
     summary: str
     use: str
 
@@ -115,8 +124,8 @@ def _parse_head(name: str, docstring: str, path: Path) -> Architecture:
     if head is None:
         raise ArchitectureError(
             f"The docstring of {name} in {path} does not start with the head of a network.",
-            hint="Its lines are Build, Paper, Year, Encoder, Parameters, Multiply-adds, Output stride and Use; see "
-            "satseg/backend/catalogue.py.",
+            hint="Its lines are Build, Paper, Year, Encoder, Parameters, Multiply-adds, Output stride, Rate and Use; "
+            "see satseg/backend/catalogue.py.",
         )
     return Architecture(
         name=name,
@@ -127,6 +136,8 @@ def _parse_head(name: str, docstring: str, path: Path) -> Architecture:
         parameters=int(head["parameters"].replace(",", "")),
         multiply_adds=round(float(head["multiply_adds"]) * 1e9),
         output_stride=int(head["output_stride"]),
+        rate=float(head["rate"]),
+        warm_up=float(head["warm_up"]) if head["warm_up"] else None,
         summary=head["summary"],
         use=head["use"],
     )

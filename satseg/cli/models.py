@@ -60,10 +60,16 @@ def _details(entry: Architecture) -> Table:
         ("parameters", f"{entry.parameters:,} with 3 bands and 19 classes"),
         ("multiply-adds", f"{_billions(entry.multiply_adds)} for 512 x 512 px"),
         ("output stride", f"{entry.output_stride} px"),
+        ("learning rate", _rate(entry)),
         ("encoder", encoder),
         ("paper", entry.paper),
     ]
     return console.table(("", ""), rows)
+
+
+def _rate(entry: Architecture) -> str:
+    warm_up = f", with a warm-up of {entry.warm_up:g} of the run" if entry.warm_up else ""
+    return f"{entry.rate:g} for adamw and steps of 8 tiles{warm_up}"
 
 
 def _millions(count: int) -> str:

@@ -88,7 +88,9 @@ class _LiveTable:
 
 def _tables(summary: TrainingSummary) -> list[Table]:
     done = f"{summary.steps:,} steps, {summary.epochs:.1f} epochs, {summary.seconds:.0f} s"
-    files = [("best", summary.best), ("last", summary.last)]
+    files = [("best", summary.best), ("last", summary.last), ("learning rate", f"{summary.lr:g}")]
+    if summary.only_class is not None:
+        files.append(("collapsed", f"predicts only {summary.only_class}: try --lr {summary.lr / 10:.3g}"))
     scores = class_rows(summary.validation)
     return [
         console.table(("", ""), files, title=f"Trained {summary.arch}: {done}"),

@@ -59,7 +59,10 @@ class TrainingSummary(Result):
         epochs: Passes over the data, as a fraction.
         seconds: Time of training and validation, including resumed parts.
         loss: Mean training loss since the last validation.
+        lr: Peak learning rate.
         validation: Report of the best checkpoint on the validation split.
+        only_class: The one class that this checkpoint predicts there, where several are labelled; None if it predicts
+            more.
         finished_before: Whether the run was finished already.
     """
 
@@ -71,7 +74,9 @@ class TrainingSummary(Result):
     epochs: float
     seconds: float
     loss: float
+    lr: float
     validation: EvaluationReport
+    only_class: str | None = None
     finished_before: bool = field(default=False, compare=False)
 
 

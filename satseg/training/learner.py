@@ -63,7 +63,7 @@ class Learner:
             self.model,
             lr=recipe.peak_lr,
             weight_decay=recipe.weight_decay,
-            encoder_rate=recipe.encoder_rate,
+            encoder_rate=recipe.encoder_factor,
         )
         self._encoder = self._find_encoder()
         self._averages = MovingAverage(self.model, recipe.ema) if recipe.ema else None
@@ -199,7 +199,7 @@ class Learner:
 
     def _find_encoder(self) -> nn.Module | None:
         recipe = self.recipe
-        if not recipe.freeze_encoder and recipe.encoder_rate == 1:
+        if not recipe.freeze_encoder and recipe.encoder_factor == 1:
             return None
         encoder = encoder_of(self.model)
         if encoder is None:

@@ -5,17 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, fields
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from satseg.arguments import Given, PathLike, path, whole_or_auto
 from satseg.backend.settings import Arch, Precision, Seed
 from satseg.errors import UsageError
 from satseg.settings import LOSS, OPTIMIZATION, WEIGHTS, Option, Settings
 from satseg.training.augmentation import Augmentation, as_augmentation
-from satseg.training.schedule import SCHEDULES
-
-PEAK_RATES = {"adamw": 3e-3, "sgd": 1e-2}
-"""Default peak learning rate of each optimiser."""
+from satseg.training.rates import SAMPLES, encoder_factor, peak_rate, warm_up
 
 
 class Recipe(Settings):
@@ -78,7 +75,13 @@ class Recipe(Settings):
     ] = "adamw"
     lr: Annotated[
         float | None,
-        Option("Peak learning rate. Default: 0.003 for adamw, 0.01 for sgd.", metavar="RATE", panel=OPTIMIZATION),
+        Option(
+            "Peak learning rate. Default: that of the network (`satseg models`), mostly 0.003 for adamw and 0.01 for "
+            "sgd with steps of 8 tiles. It changes with the tiles per step: with their square root for adamw, in "
+            "proportion for sgd.",
+            metavar="RATE",
+            panel=OPTIMIZATION,
+        ),
     ] = None
     weight_decay: Annotated[
         float,
@@ -93,20 +96,21 @@ class Recipe(Settings):
     warm_up: Annotated[
         float | None,
         Option(
-            "Fraction of the run in which the learning rate rises. Default: 0.05, or 0.3 for one-cycle.",
+            "Fraction of the run in which the learning rate rises. Default: 0.05, 0.3 for one-cycle, or that of the "
+            "network if it is larger.",
             metavar="FRACTION",
             panel=OPTIMIZATION,
         ),
     ] = None
     encoder_rate: Annotated[
-        float,
+        float | None,
         Option(
-            "Factor on the learning rate of the encoder, such as 0.1 for a pretrained one.",
+            "Factor on the learning rate of the encoder. Default: 0.1 with `pretrained` or `encoder_weights`, else 1.",
             metavar="FACTOR",
             panel=OPTIMIZATION,
             minimum=0,
         ),
-    ] = 1.0
+    ] = None
     freeze_encoder: Annotated[
         float,
         Option("Epochs during which the encoder is frozen.", metavar="EPOCHS", panel=OPTIMIZATION, minimum=0),
@@ -146,13 +150,13 @@ class Recipe(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("weight_decay", "encoder_rate", "freeze_encoder", "clip"):
-            if math.isinf(getattr(self, name)):
+            if math.isinf(getattr(self, name) or 0.0):
                 raise UsageError(f"`{name}` is infinite.")
-        for name, fraction in (("ema", self.ema), ("warm_up", self.warm_up_fraction)):
+        for name, fraction in (("ema", self.ema), ("warm_up", self.warm_up or 0.0)):
             if not 0 <= fraction < 1:
                 raise UsageError(f"`{name}` is {fraction:g}; it must be at least 0 and below 1.")
-        if not 0 < self.peak_lr < math.inf:
-            raise UsageError(f"`lr` is {self.peak_lr:g}; it must be above 0 and finite.")
+        if self.lr is not None and not 0 < self.lr < math.inf:
+            raise UsageError(f"`lr` is {self.lr:g}; it must be above 0 and finite.")
         if self.loss != type(self).loss:
             from satseg.training.loss import parse_loss  # imports torch, which the default does without
 
@@ -165,16 +169,30 @@ class Recipe(Settings):
 
     @property
     def peak_lr(self) -> float:
-        """Peak learning rate."""
-        return PEAK_RATES[self.optimizer] if self.lr is None else self.lr
+        """Peak learning rate; where none is given, that of the network on one device."""
+        samples = SAMPLES if self.batch_size == "auto" else self.batch_size * self.accumulate
+        return peak_rate(self.arch, self.optimizer, samples=samples) if self.lr is None else self.lr
 
     @property
     def warm_up_fraction(self) -> float:
         """Fraction of the run in which the learning rate rises."""
-        return SCHEDULES[self.schedule] if self.warm_up is None else self.warm_up
+        return warm_up(self.arch, self.schedule) if self.warm_up is None else self.warm_up
+
+    @property
+    def encoder_factor(self) -> float:
+        """Factor on the learning rate of the encoder."""
+        return encoder_factor(self.arch, self.network_options) if self.encoder_rate is None else self.encoder_rate
+
+    def resolved(self, samples: int) -> Self:
+        """Return the recipe with the rates that it leaves to the network, and its warm-up.
+
+        Args:
+            samples: Samples per step, over all batches and devices.
+        """
+        lr = peak_rate(self.arch, self.optimizer, samples=samples) if self.lr is None else self.lr
+        return self.changed(lr=lr, warm_up=self.warm_up_fraction, encoder_rate=self.encoder_factor)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the recipe, without settings of subclasses, ready for JSON."""
+        """Return the recipe, without settings of subclasses, ready for JSON; None is left to the network."""
         values = {entry.name: getattr(self, entry.name) for entry in fields(Recipe)}
-        resolved = {"arch_options": self.network_options, "lr": self.peak_lr, "warm_up": self.warm_up_fraction}
-        return values | resolved | {"augment": asdict(self.augment)}
+        return values | {"arch_options": self.network_options, "augment": asdict(self.augment)}

@@ -18,7 +18,7 @@ from satseg.version import __version__
 from satseg.workflows.train_resume import blaming, resume_call
 from satseg.workflows.training_data import TrainingData
 from satseg.workflows.training_pictures import draw_curves, draw_tiles
-from satseg.workflows.undertrained import warn_of_training
+from satseg.workflows.undertrained import only_class, warn_of_training
 
 log = logging.getLogger("satseg")
 
@@ -96,6 +96,7 @@ def _summary(run: Run) -> TrainingSummary:
     names = Checkpoint.load(run.best).card.classes.names
     with blaming(run.record):
         record = Fields(run.read_record())
+        validation = score(np.array(record.counts("confusion")), names)
         return TrainingSummary(
             path=str(run.path),
             best=str(run.best),
@@ -105,5 +106,7 @@ def _summary(run: Run) -> TrainingSummary:
             epochs=record.number("epochs"),
             seconds=record.number("seconds"),
             loss=record.number("loss"),
-            validation=score(np.array(record.counts("confusion")), names),
+            lr=record.part("settings").number("lr"),
+            validation=validation,
+            only_class=only_class(validation),
         )

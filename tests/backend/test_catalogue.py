@@ -22,6 +22,7 @@ def tinynet(*, in_channels, num_classes):
     Parameters: 1,234
     Multiply-adds: 0.2 G
     Output stride: 4
+    Rate: 2.5e-4
     Use: nothing at all
 
     More text.
@@ -38,9 +39,19 @@ def test_source_gives_name_and_head(tmp_path: Path) -> None:
     assert (architecture.year, architecture.encoder) == (2031, "own")
     assert (architecture.parameters, architecture.output_stride) == (1234, 4)
     assert (architecture.multiply_adds, architecture.use) == (200_000_000, "nothing at all")
+    assert (architecture.rate, architecture.warm_up) == (2.5e-4, None)
 
 
-@pytest.mark.parametrize("line", ["Paper", "Year", "Encoder", "Parameters", "Multiply-adds", "Output stride", "Use"])
+def test_a_network_may_ask_for_a_warm_up(tmp_path: Path) -> None:
+    path = tmp_path / "tinynet.py"
+    path.write_text(HEAD.replace("    Use:", "    Warm-up: 0.1\n    Use:"))
+    (architecture,) = read_source(path)
+    assert (architecture.warm_up, architecture.use) == (0.1, "nothing at all")
+
+
+@pytest.mark.parametrize(
+    "line", ["Paper", "Year", "Encoder", "Parameters", "Multiply-adds", "Output stride", "Rate", "Use"]
+)
 def test_missing_line_of_the_head_is_named_with_its_file(tmp_path: Path, line: str) -> None:
     path = tmp_path / "tinynet.py"
     path.write_text("".join(row for row in HEAD.splitlines(keepends=True) if f"{line}:" not in row))

@@ -11,26 +11,31 @@ from satseg.training.augmentation import PRESETS
 from satseg.training.recipe import Recipe
 
 
-def test_the_learning_rate_is_the_optimiser_s_where_none_is_given() -> None:
-    assert (Recipe().peak_lr, Recipe(optimizer="sgd").peak_lr, Recipe(optimizer="sgd", lr=0.1).peak_lr) == (
-        3e-3,
-        1e-2,
-        0.1,
-    )
-    assert Recipe(optimizer="sgd").to_dict()["lr"] == 1e-2
+def test_rates_and_warm_up_are_the_network_s_where_none_are_given() -> None:
+    recipe = Recipe(batch_size=4, accumulate=4)
+    assert (recipe.lr, recipe.warm_up, recipe.encoder_rate) == (None, None, None)
+    assert (recipe.peak_lr, recipe.warm_up_fraction, recipe.encoder_factor) == (0.00424, 0.05, 1)
+    resolved = recipe.resolved(32)
+    assert (resolved.lr, resolved.warm_up, resolved.encoder_rate) == (0.006, 0.05, 1)
+    assert resolved.resolved(64) == resolved
+
+
+def test_rates_that_are_given_stay() -> None:
+    recipe = Recipe(lr=0.1, warm_up=0.0, encoder_rate=0.5, arch="unet", arch_options={"pretrained": True})
+    assert recipe.resolved(64) == recipe
+    assert recipe.changed(encoder_rate=None).resolved(64).encoder_rate == 0.1
+
+
+def test_a_rate_is_not_resolved_before_the_batch_is_known() -> None:
+    recipe = Recipe(batch_size="auto")
+    assert recipe.peak_lr == 3e-3
+    assert recipe.to_dict()["lr"] is None
+    assert recipe.changed(batch_size=32).resolved(32).to_dict()["lr"] == 6e-3
 
 
 def test_the_warm_up_is_the_schedule_s_where_none_is_given() -> None:
-    assert (
-        Recipe().warm_up_fraction,
-        Recipe(schedule="one-cycle").warm_up_fraction,
-        Recipe(schedule="one-cycle", warm_up=0.1).warm_up_fraction,
-    ) == (
-        0.05,
-        0.3,
-        0.1,
-    )
-    assert Recipe(schedule="one-cycle").to_dict()["warm_up"] == 0.3
+    assert Recipe(schedule="one-cycle").warm_up_fraction == 0.3
+    assert Recipe(schedule="one-cycle", warm_up=0.1).warm_up_fraction == 0.1
 
 
 def test_a_preset_is_taken_by_its_name() -> None:
@@ -64,6 +69,8 @@ def test_an_unknown_choice_is_guessed() -> None:
         {"lr": 0.0},
         {"lr": float("nan")},
         {"lr": float("inf")},
+        {"encoder_rate": -0.1},
+        {"encoder_rate": float("inf")},
         {"ema": 1.0},
         {"warm_up": 1.0},
         {"clip": -1.0},

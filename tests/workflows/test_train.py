@@ -391,7 +391,7 @@ def test_the_run_record_tells_what_was_asked_for_and_how_it_ended(bright_tiles: 
     run(bright_tiles, tmp_path / "run", loss="focal", ema=0.9, patience=7)
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     settings = record["settings"]
-    assert (settings["loss"], settings["ema"], settings["patience"], settings["lr"]) == ("focal", 0.9, 7, 3e-3)
+    assert (settings["loss"], settings["ema"], settings["patience"], settings["lr"]) == ("focal", 0.9, 7, 0.00184)
     assert (settings["budget"], settings["devices"]) == ({"steps": STEPS, "seconds": None}, 1)
     assert (record["steps"], record["ended_by"], record["train_tiles"], record["val_tiles"]) == (STEPS, "budget", 16, 4)
     assert record["best_miou"] == Checkpoint.load(tmp_path / "run").card.metrics["mean_iou"]
@@ -422,8 +422,9 @@ def test_a_run_of_all_choices_is_resumed_to_the_bit(bright_tiles: Path, tmp_path
 def test_a_batch_size_that_is_left_open_is_chosen_once(bright_tiles: Path, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(bright_tiles, tmp_path / "run", batch_size="auto", steps=2, progress=interrupt_after(1))
-    chosen = json.loads((tmp_path / "run" / "settings.json").read_text())["batch_size"]
-    assert chosen == 16  # as many as there are tiles
+    settings = json.loads((tmp_path / "run" / "settings.json").read_text())
+    assert settings["batch_size"] == 16  # as many as there are tiles
+    assert settings["lr"] == 0.00424  # 0.003 for 8
     assert run(bright_tiles, tmp_path / "run", batch_size="auto", steps=2, resume=True).epochs == 2
 
 

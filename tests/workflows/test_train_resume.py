@@ -21,11 +21,13 @@ from satseg.checkpoint import Checkpoint
 from satseg.cli.app import app
 from satseg.errors import OutputError, TileError, TrainingError, UsageError
 from satseg.records import ProgressEvent
+from satseg.training.rates import peak_rate
 from satseg.training.schedule import learning_rate
 from satseg.training.settings import TrainSettings
 from satseg.workflows.train import train
 
 LONGER = 14
+RATE = peak_rate("erfnet", "adamw", samples=3)  # the samples of a step in these runs
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -209,7 +211,7 @@ def test_options_that_differ_from_those_of_the_run_are_refused_with_both_values(
         return caught.value.message
 
     was = f"The run {finished} was started with "
-    assert refused(lr=0.1) == f"{was}`lr=0.003`, not `lr=0.1`."
+    assert refused(lr=0.1) == f"{was}`lr={RATE:g}`, not `lr=0.1`."
     assert refused(seed=1, ema=0.5) == f"{was}`ema=0.0`, not `ema=0.5`, and `seed=0`, not `seed=1`."
     assert refused(augment="none") == f"{was}`augment='light'`, not `augment='none'`."
     assert refused(encoder="resnet18") == f"{was}no `encoder`, not `encoder='resnet18'`."
@@ -217,7 +219,7 @@ def test_options_that_differ_from_those_of_the_run_are_refused_with_both_values(
     assert refused(balance=True) == f"{was}no `balance`, not `balance=True`."
     for options in ({"lr": 0.1}, {"augment": {"noise": 0.5}}, {"arch_options": {"a": {"b": None}}}):
         assert not set("{}[]") & set(refused(**options))
-    assert train(output=finished, settings=TrainSettings(resume=True, lr=0.003, batch_size=3)).steps == STEPS
+    assert train(output=finished, settings=TrainSettings(resume=True, lr=RATE, batch_size=3)).steps == STEPS
 
 
 def test_an_extended_run_is_interrupted_without_a_trace(bright_tiles: Path, finished: Path, here: Path) -> None:
@@ -242,7 +244,7 @@ def test_an_extended_run_goes_on_with_its_log_and_at_the_rates_of_the_new_length
     assert rows[: len(before)] == before
     assert (rows[-1]["step"], float(rows[-1]["lr"])) == (
         str(LONGER),
-        pytest.approx(learning_rate(3e-3, (LONGER - 1) / LONGER), rel=1e-5),
+        pytest.approx(learning_rate(RATE, (LONGER - 1) / LONGER), rel=1e-5),
     )
     record = json.loads((output / "run.json").read_text())
     assert record["settings"]["extended"] == [

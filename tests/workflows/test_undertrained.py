@@ -5,6 +5,7 @@ Covers ``prediction/map_warnings``.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,8 +17,9 @@ from training_runs import run
 from satseg.classes import ClassTable
 from satseg.evaluation.confusion import score
 from satseg.prediction.map_warnings import warn_of_map
+from satseg.runs.log import LogRow
 from satseg.workflows.predict import predict_scenes
-from satseg.workflows.undertrained import warn_of_training
+from satseg.workflows.undertrained import CollapseWatch, only_class, warn_of_training
 
 NAMES = ("background", "roof", "road")
 
@@ -47,8 +49,16 @@ def crumbs(*, in_channels, num_classes):
 """
 
 
-def training(confusion: list[list[int]], seconds: float = 20.0) -> Any:
-    return SimpleNamespace(validation=score(np.array(confusion), NAMES), seconds=seconds)
+def training(confusion: list[list[int]], seconds: float = 20.0, steps: int = 40) -> Any:
+    report = score(np.array(confusion), NAMES)
+    return SimpleNamespace(validation=report, only_class=only_class(report), seconds=seconds, steps=steps, lr=0.003)
+
+
+def validation(step: int, *ious: float, left: float = 60.0) -> LogRow:
+    return LogRow(
+        step=step, epoch=1.0, loss=0.7, lr=0.003, miou=0.3, global_accuracy=0.6,
+        ious=dict(zip(NAMES, ious, strict=True)), pixels_per_second=1.0, seconds=60.0, seconds_left=left, best=False,
+    )  # fmt: skip
 
 
 def longer(minutes: int) -> str:
@@ -66,12 +76,44 @@ def mapped(background: int, roof: int, polygons: int | None, specks: int = 0) ->
     return SimpleNamespace(scene="a.tif", pixels=pixels, polygons=found, specks=None if found is None else specks)
 
 
-def test_a_network_that_finds_one_class_of_several_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_short_run_that_finds_one_class_of_several_should_be_longer(caplog: pytest.LogCaptureFixture) -> None:
     warn_of_training(training([[90, 0, 0], [10, 0, 0], [0, 0, 0]]), longer)
-    assert "predicts only background on the validation tiles, which have 2 classes" in caplog.text
-    assert "--minutes 10" in caplog.text
+    assert caplog.messages == [
+        "The network predicts only background on the validation tiles, which have 2 classes. Train longer: satseg "
+        "train --resume --minutes 10; or start again with a lower learning rate: `lr=0.0003` in place of 0.003"
+    ]
     warn_of_training(training([[90, 0, 0], [10, 0, 0], [0, 0, 0]], seconds=1200), longer)
     assert "--minutes 40" in caplog.text
+
+
+def test_a_long_run_that_finds_one_class_had_too_high_a_rate(caplog: pytest.LogCaptureFixture) -> None:
+    warn_of_training(training([[90, 0, 0], [10, 0, 0], [0, 0, 0]], steps=8000), longer)
+    assert "Start again with a lower learning rate: `lr=0.0003` in place of 0.003; or train longer" in caplog.text
+
+
+def test_a_run_is_told_of_its_collapse_once_while_it_is_under_way(caplog: pytest.LogCaptureFixture) -> None:
+    watch = CollapseWatch(lr=0.003)
+    for row in (validation(200, 0.9, 0.0, math.nan), validation(220, 0.9, 0.0, math.nan)):
+        watch.see(row)
+    assert caplog.messages == [
+        "After 200 steps, the network finds only background on the validation tiles, which have 2 classes. If that "
+        "does not change soon, stop and start again with a lower learning rate: `lr=0.0003` in place of 0.003"
+    ]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        validation(200, 0.9, 0.01, 0.0),  # two classes are found
+        validation(200, 0.9, math.nan, math.nan),  # there is but one
+        validation(99, 0.9, 0.0, 0.0),  # few steps
+        validation(200, 0.9, 0.0, 0.0, left=600.0),  # most of the run is to come
+        validation(200, 0.9, 0.0, 0.0, left=0.0),  # the run is over, which is told of at its end
+    ],
+)
+def test_no_collapse_is_seen_where_it_is_too_early_or_none(row: LogRow, caplog: pytest.LogCaptureFixture) -> None:
+    CollapseWatch(lr=0.003).see(row)
+    assert not caplog.records
 
 
 def test_a_run_by_the_clock_that_came_to_few_steps_says_so_and_how_long_it_would_take(
@@ -134,14 +176,17 @@ def test_train_and_predict_warn(
     bright_tiles: Path, bright_scene: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "nets.py").write_text(NETS)
-    told = {}
+    told, found = {}, {}
     for name in ("background", "crumbs"):
         arch = f"{tmp_path / 'nets.py'}:{name}"
         caplog.clear()
-        run(bright_tiles, tmp_path / name, arch=arch, steps=1)
+        found[name] = run(bright_tiles, tmp_path / name, arch=arch, steps=1)
         list(predict_scenes([bright_scene], model=tmp_path / name, arch=arch, output=tmp_path / f"{name}.gpkg"))
         told[name] = caplog.text
+    first = found["background"].validation.classes[0].name
+    assert {name: summary.only_class for name, summary in found.items()} == {"background": first, "crumbs": None}
     assert "The network predicts only" in told["background"]
+    assert f"`lr={found['background'].lr / 10:.3g}` in place of {found['background'].lr:g}" in told["background"]
     assert "the network found nothing else" in told["background"]
     assert "is fragmented" not in told["background"]
     assert "The network predicts only" not in told["crumbs"]

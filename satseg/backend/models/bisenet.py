@@ -131,6 +131,7 @@ def bisenet(
     Parameters: 12,894,163
     Multiply-adds: 13.0 G
     Output stride: 32
+    Rate: 3e-3
     Use: many scenes on a GPU, with a pretrained encoder
 
     Two classifiers on the context path serve training alone, with weight 1 each (section 3.3). Convolutions outside

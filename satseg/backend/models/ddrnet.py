@@ -155,6 +155,7 @@ def ddrnet23slim(*, in_channels: int, num_classes: int) -> DDRNet:
     Parameters: 5,695,987
     Multiply-adds: 4.5 G
     Output stride: 64
+    Rate: 3e-3
     Use: large scenes on processors: a third of erfnet's MACs
 
     Convolutions start from a normal distribution of variance 2 / fan-out, as in the authors' network. A
@@ -177,6 +178,7 @@ def ddrnet23(*, in_channels: int, num_classes: int) -> DDRNet:
     Parameters: 20,148,947
     Multiply-adds: 17.9 G
     Output stride: 64
+    Rate: 3e-3
     Use: ddrnet23slim in full width, where there are many tiles
 
     Initialisation and auxiliary loss are those of ``ddrnet23slim``.
@@ -197,6 +199,7 @@ def ddrnet39(*, in_channels: int, num_classes: int, width_multiple: float = 1.0)
     Parameters: 32,360,275
     Multiply-adds: 35.1 G
     Output stride: 64
+    Rate: 3e-3
     Use: deeper than ddrnet23, where there are many tiles and a GPU
 
     Initialisation and auxiliary loss are those of ``ddrnet23slim``.

@@ -94,6 +94,7 @@ def deeplabv2(
     Parameters: 43,901,068
     Multiply-adds: 183.0 G
     Output stride: 8
+    Rate: 3e-3
     Use: comparison with its paper, with CRF
 
     The classifiers start from a normal distribution of standard deviation 0.01; there is no dropout. Deviations:

@@ -56,6 +56,7 @@ def deeplabv3(
     Parameters: 58,040,147
     Multiply-adds: 67.2 G
     Output stride: 16
+    Rate: 3e-3
     Use: wide context with a pretrained encoder; coarser outlines than deeplabv3plus
 
     Multi-grid is (1, 2, 4), the pyramid's dilations are 6, 12 and 18 at output stride 16 and twice that at 8

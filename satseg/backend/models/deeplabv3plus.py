@@ -63,6 +63,7 @@ def deeplabv3plus(
     Parameters: 41,054,899
     Multiply-adds: 51.3 G
     Output stride: 16
+    Rate: 3e-3
     Use: wide context with a pretrained encoder, on a GPU
 
     The pyramid's dilations are 6, 12 and 18 at output stride 16 and twice that at 8, its output has dropout 0.1;

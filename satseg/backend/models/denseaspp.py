@@ -71,6 +71,7 @@ def denseaspp(
     Parameters: 35,395,427
     Multiply-adds: 154.9 G
     Output stride: 8
+    Rate: 3e-3
     Use: wide context at stride 8 with a pretrained encoder; large GPU
 
     Dilations of the branches are 3, 6, 12, 18 and 24, dropout of channels is 0.1 in each and before the classifier; the

@@ -126,6 +126,7 @@ def dfanet(*, in_channels: int, num_classes: int) -> DFANet:
     Parameters: 1,831,051
     Multiply-adds: 0.9 G
     Output stride: 64
+    Rate: 3e-3
     Use: weak processors: fewest MACs of all
 
     Stages repeat 4, 6 and 4 times and are 48, 96 and 192 channels wide (Table 1, XceptionA). The paper's 7.8 M for this

@@ -119,6 +119,7 @@ def enet(*, in_channels: int, num_classes: int) -> ENet:
     Parameters: 364,311
     Multiply-adds: 2.0 G
     Output stride: 8
+    Rate: 3e-3
     Use: weak processors, small files
 
     As the authors' own network has it: bottlenecks are a quarter of their output wide, PReLU has a slope per

@@ -70,6 +70,7 @@ def esnet(*, in_channels: int, num_classes: int) -> ESNet:
     Parameters: 1,659,071
     Multiply-adds: 12.0 G
     Output stride: 8
+    Rate: 3e-3
     Use: in place of erfnet, with a tenth fewer MACs
 
     Convolutions are initialised as torch does by default, as the authors trained it; dropout is 0.03 in the first

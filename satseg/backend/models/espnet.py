@@ -129,6 +129,7 @@ def espnet(*, in_channels: int, num_classes: int, p: int = 2, q: int = 8) -> ESP
     Parameters: 362,949
     Multiply-adds: 2.3 G
     Output stride: 8
+    Rate: 3e-3
     Use: weak processors, small files: fewest parameters
 
     Of the two forms that the authors published, this is the one with 364,569 parameters at 20 classes, as in the

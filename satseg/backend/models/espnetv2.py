@@ -166,6 +166,7 @@ def espnetv2(*, in_channels: int, num_classes: int, scale: float = 2.0) -> ESPNe
     Parameters: 787,488
     Multiply-adds: 1.3 G
     Output stride: 16
+    Rate: 3e-3
     Use: weak processors: fewest MACs after dfanet
 
     Encoder and decoder are those that the authors maintain; their first publication had a larger decoder. There is no

@@ -148,6 +148,7 @@ def icnet(*, in_channels: int, num_classes: int) -> ICNet:
     Parameters: 6,699,987
     Multiply-adds: 3.6 G
     Output stride: 32
+    Rate: 3e-3
     Use: large windows with few MACs
 
     The quarter-size branch is a PSPNet-50 of half width whose pyramid pooling is a sum without parameters; it shares

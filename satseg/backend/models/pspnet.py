@@ -67,6 +67,7 @@ def pspnet(
     Parameters: 65,707,475
     Multiply-adds: 261.7 G
     Output stride: 8
+    Rate: 3e-3
     Use: context of whole windows with a pretrained encoder; large GPU
 
     The encoder has three 3x3 convolutions as stem (64, 64, 128 channels). A classifier on its last stage but one serves

@@ -116,6 +116,7 @@ def refinenet(
     Parameters: 118,047,827
     Multiply-adds: 262.8 G
     Output stride: 32
+    Rate: 3e-3
     Use: large pretrained encoders; most MACs of all
 
     The blocks have no normalisation and are 512 wide at stride 32 and 256 above; dropout of 0.5 acts on the two

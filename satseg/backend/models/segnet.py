@@ -65,6 +65,7 @@ def segnet(
     Parameters: 29,453,971
     Multiply-adds: 162.8 G
     Output stride: 32
+    Rate: 3e-3
     Use: comparison with its paper; outlines by unpooling
 
     Every convolution is followed by batch normalisation and ReLU but the classifier, a bare 3x3 convolution, and
