@@ -15,9 +15,9 @@ Every public function of such a file is a network, and its docstring starts like
 
 Parameters are counted with 3 input channels and 19 classes, without parts that only training needs; multiply-adds are
 those of an image of 512 x 512 px. The tests build each network and compare. Rate is the peak learning rate of AdamW for
-steps of eight samples; a network that needs a longer warm-up than others names the fraction of the run behind it, as in
-``Warm-up: 0.1``. Both were found by training on the sample. The entry Use follows from measurements
-(``docs/results.json``), or from these numbers and the design.
+steps of eight samples at which the network learns from random weights (``tests/workflows/test_default_rates.py``). A
+line ``Warm-up: 0.1`` behind it asks for a longer warm-up than the schedule's, as a fraction of the run. The entry Use
+follows from measurements (``docs/results.json``), or from these numbers and the design.
 """
 
 from __future__ import annotations

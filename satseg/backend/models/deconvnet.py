@@ -75,7 +75,7 @@ def deconvnet(
     Parameters: 251,805,523
     Multiply-adds: 192.1 G
     Output stride: 32
-    Rate: 3e-3
+    Rate: 3e-4
     Use: comparison with its paper; most parameters of all
 
     Batch normalisation follows every convolution but the classifier (section 4.1); deconvolutions start from a

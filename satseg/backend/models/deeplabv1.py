@@ -66,7 +66,8 @@ def deeplabv1(
     Parameters: 20,503,379
     Multiply-adds: 125.6 G
     Output stride: 8
-    Rate: 3e-3
+    Rate: 3e-4
+    Warm-up: 0.1
     Use: comparison with its paper, with CRF
 
     Dropout of 0.5 follows both converted layers, the classifier starts from a normal distribution of standard

@@ -74,7 +74,8 @@ def fcn32s(
     Parameters: 134,338,387
     Multiply-adds: 110.8 G
     Output stride: 32
-    Rate: 3e-3
+    Rate: 1e-4
+    Warm-up: 0.1
     Use: comparison with its paper; coarsest outlines of all
 
     Score layers start at zero and dropout of 0.5 follows the two converted layers (section 4.3). Upsampling is fixed
@@ -110,7 +111,8 @@ def fcn16s(
     Parameters: 134,348,134
     Multiply-adds: 110.8 G
     Output stride: 32
-    Rate: 3e-3
+    Rate: 1e-4
+    Warm-up: 0.1
     Use: comparison with its paper; between fcn32s and fcn8s
 
     Arguments, initialisation, dropout and deviations are those of ``fcn32s``.
@@ -135,7 +137,8 @@ def fcn8s(
     Parameters: 134,353,017
     Multiply-adds: 110.8 G
     Output stride: 32
-    Rate: 3e-3
+    Rate: 1e-4
+    Warm-up: 0.1
     Use: comparison with its paper; finest of the three FCNs
 
     Arguments, initialisation, dropout and deviations are those of ``fcn32s``.

@@ -116,7 +116,8 @@ def refinenet(
     Parameters: 118,047,827
     Multiply-adds: 262.8 G
     Output stride: 32
-    Rate: 3e-3
+    Rate: 1e-4
+    Warm-up: 0.1
     Use: large pretrained encoders; most MACs of all
 
     The blocks have no normalisation and are 512 wide at stride 32 and 256 above; dropout of 0.5 acts on the two
