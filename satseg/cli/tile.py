@@ -11,6 +11,7 @@ import typer
 from satseg.cli import console, inputs, options
 from satseg.cli.binding import takes
 from satseg.cli.class_tables import class_pixels
+from satseg.cli.table import Name
 from satseg.errors import TileError
 from satseg.settings import INPUTS
 from satseg.tiling.settings import TileSettings
@@ -110,8 +111,19 @@ def _tables(summary: TileSummary) -> list[Table]:
     return [
         console.table(columns, rows, title=f"{'Found' if summary.finished_before else 'Wrote'} {summary.path}"),
         class_pixels(summary.pixels),
+        *_object_widths(summary),
         console.table(("", ""), checked),
     ]
+
+
+def _object_widths(summary: TileSummary) -> list[Table]:
+    """Show how wide objects are, unless none was measured."""
+    rows = [
+        (Name(name), size.measured, f"{size.median:.1f}", f"{size.narrow:.1f}")
+        for name, size in summary.objects.items()
+    ]
+    columns = ("class", "objects measured", "median width px", "a tenth below px")
+    return [console.table(columns, rows)] if rows else []
 
 
 def _problems(found: TileCheck) -> Table:

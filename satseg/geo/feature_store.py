@@ -110,8 +110,24 @@ class FeatureStore:
         right, top = sides[:, 2:].max(axis=0).tolist()
         return left, bottom, right, top
 
-    def near(self, boxes: Sequence[Bounds] | None = None) -> Iterator[Features]:
-        """Yield the features whose bounds meet any of the boxes (None: all), in order, a few thousand at a time."""
+    def near(self, boxes: Sequence[Bounds] | None = None, *, most: int | None = None) -> Iterator[Features]:
+        """Yield the features whose bounds meet any of the boxes (None: all), in order, a few thousand at a time.
+
+        With ``most``, it yields every second, third or so of them, so that there are no more than that.
+        """
+        step = 1 if most is None else max(1, -(-sum(len(found) for _, _, found in self._meeting(boxes)) // most))
+        seen = 0
+        for batch, before, found in self._meeting(boxes):
+            chosen = found[-seen % step :: step]
+            seen += len(found)
+            if len(chosen):
+                rows = batch.take(pa.array(chosen))
+                wkb = rows.column("wkb").to_numpy(zero_copy_only=False)
+                kinds, ranks = rows.column("kind").to_numpy(), rows.column("rank").to_numpy()
+                yield Features(shapely.from_wkb(wkb), kinds, ranks, before + chosen)
+
+    def _meeting(self, boxes: Sequence[Bounds] | None) -> Iterator[tuple[pa.RecordBatch, int, np.ndarray]]:
+        """Yield batches, the number of features before each, and the rows whose bounds meet any of the boxes."""
         first = 0
         for extent, batch in zip(self._extents, self._batches, strict=True):
             first, before = first + len(batch), first
@@ -121,9 +137,4 @@ class FeatureStore:
             close = np.full(len(batch), boxes is None)
             for box in boxes or ():
                 close |= meet(sides, box)
-            found = np.flatnonzero(close)
-            if len(found):
-                chosen = batch.take(pa.array(found))
-                wkb = chosen.column("wkb").to_numpy(zero_copy_only=False)
-                kinds, ranks = chosen.column("kind").to_numpy(), chosen.column("rank").to_numpy()
-                yield Features(shapely.from_wkb(wkb), kinds, ranks, before + found)
+            yield batch, before, np.flatnonzero(close)

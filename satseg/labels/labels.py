@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Protocol
@@ -19,6 +19,7 @@ from satseg.labels.class_found import example_map, list_values
 from satseg.labels.class_map import IGNORE, ClassMap, order_names, spell_pair
 from satseg.labels.class_map_check import unmatched_message
 from satseg.labels.class_values import ClassValues
+from satseg.labels.object_widths import Widths
 from satseg.labels.outlines import UNKNOWN, between_objects, near_outline
 from satseg.labels.raster_labels import RasterLabels
 from satseg.labels.vector_labels import VectorLabels
@@ -45,6 +46,10 @@ class SceneLayer(Protocol):
 
     def objects(self, window: Window, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return object numbers (row, col) int32, 0 for none, and the uint8 class id of each number."""
+        ...
+
+    def widths(self, ids: np.ndarray, unit: tuple[float, float], scenes: int) -> Iterator[Widths]:
+        """Measure the objects of a sample that several scenes share, with pixels of a given length along x and y."""
         ...
 
     def close(self) -> None:
@@ -375,6 +380,26 @@ class Labels:
             objects, _ = self._lay(window)
             implied &= objects == 0
         return implied
+
+    def widths(self, unit: tuple[float, float], scenes: int, background: int | None) -> Iterator[Widths]:
+        """Measure the objects of all sources: all of them, or a sample whose size is bounded.
+
+        Args:
+            unit: Length of a pixel along x and y.
+            scenes: Number of scenes that share the sample.
+            background: Class that has no objects, or None.
+
+        Yields:
+            uint8 class ids and widths in that unit, (N,) each.
+
+        Raises:
+            LabelError: The labels cannot be read.
+        """
+        for layer, ids in self._layers:
+            things = np.where(ids == background, IGNORE_INDEX, ids).astype(np.uint8)
+            for classes, widths in layer.widths(things, unit, scenes):
+                kept = classes != IGNORE_INDEX
+                yield classes[kept], widths[kept]
 
     def close(self) -> None:
         """Close open files."""

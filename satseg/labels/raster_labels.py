@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
+from satseg.classes import IGNORE_INDEX
 from satseg.errors import LabelError
 from satseg.files.causes import cause, remedy
 from satseg.files.names import is_local_file, open_raster
@@ -16,6 +17,7 @@ from satseg.geo.vector_layer import has_features
 from satseg.labels.class_found import Reading
 from satseg.labels.class_map import IGNORE
 from satseg.labels.class_values import UNKNOWN, ClassValues, find
+from satseg.labels.object_widths import Widths, region_widths, sample_windows
 from satseg.records import SceneInfo
 
 log = logging.getLogger("satseg")
@@ -111,6 +113,23 @@ class WarpedLabels:
         if up or down or west or east:
             objects = np.pad(objects, ((up, down), (west, east)), mode="edge")
         return objects, np.concatenate([[np.uint8(0)], ids[self._kinds]])
+
+    def widths(self, ids: np.ndarray, unit: tuple[float, float], scenes: int) -> Iterator[Widths]:
+        """Measure connected regions of one class, of large scenes in a few windows.
+
+        Args:
+            ids: uint8 class id of each name in ``names``, 255 for no object.
+            unit: Length of a pixel along x and y.
+            scenes: Number of scenes that share the sample of windows.
+
+        Raises:
+            ClassRasterError: The raster is damaged.
+        """
+        for window, inner in sample_windows(self._scene.height, self._scene.width, scenes):
+            objects, class_of = self.objects(window, ids)
+            classes = np.where(objects > 0, class_of[objects], IGNORE_INDEX).astype(np.int32)
+            numbers, widths = region_widths(np.where(classes == IGNORE_INDEX, 0, classes + 1), inner)
+            yield (numbers - 1).astype(np.uint8), widths * (unit[0] * unit[1]) ** 0.5
 
     def close(self) -> None:
         """Close the raster."""

@@ -24,6 +24,7 @@ from satseg.geo.scene_projection import SceneProjection
 from satseg.geo.vector_layer import VectorLayer
 from satseg.labels.class_map import ClassMap
 from satseg.labels.class_map_check import UnnamedValuesError
+from satseg.labels.object_widths import Widths, polygon_widths, polygons_of_each
 from satseg.raster.scene import window_transform
 from satseg.records import SceneInfo
 
@@ -284,6 +285,27 @@ class BurntPolygons:
             that of object 1.
         """
         return self._burn(window, ids, list(self._near(window)))
+
+    def widths(self, ids: np.ndarray, unit: tuple[float, float], scenes: int) -> Iterator[Widths]:
+        """Measure the polygons that touch the scene, each part by itself; of very many, an even sample.
+
+        Args:
+            ids: uint8 class id of each name in ``names``.
+            unit: Length of a pixel along x and y.
+            scenes: Number of scenes that share the sample.
+        """
+        outline = window_outline(self._scene, Window(0, 0, self._scene.width, self._scene.height))
+        boxes, to_pixels = self._projection.boxes(outline), ~self._scene.transform
+
+        def on_ground(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            columns, rows = to_pixels * (x, y)
+            return columns * unit[0], rows * unit[1]
+
+        for features in self._labels.store.near(boxes, most=polygons_of_each(scenes)):
+            moved = self._projection.apply(features.geometries, outline)
+            parts, numbers = shapely.get_parts(moved, return_index=True)
+            measured = shapely.transform(parts, on_ground, interleaved=False)
+            yield ids[features.kinds[numbers]], polygon_widths(measured)
 
     def close(self) -> None:
         """Do nothing: no file is open."""

@@ -6,7 +6,15 @@ from satseg.records.maps import CERTAIN, MapLayer, Plan, Rows
 from satseg.records.progress import Progress, ProgressEvent, no_progress
 from satseg.records.scenes import DTYPES, BandSpec, BandStatistics, SceneInfo
 from satseg.records.scores import ClassScore, EvaluationReport, PlaceScore
-from satseg.records.summaries import DryRun, FinishedMap, PredictionSummary, TileSummary, TrainingSummary, VectorSummary
+from satseg.records.summaries import (
+    DryRun,
+    FinishedMap,
+    ObjectWidths,
+    PredictionSummary,
+    TileSummary,
+    TrainingSummary,
+    VectorSummary,
+)
 from satseg.results import as_json
 
 __all__ = [
@@ -19,6 +27,7 @@ __all__ = [
     "EvaluationReport",
     "FinishedMap",
     "MapLayer",
+    "ObjectWidths",
     "PlaceScore",
     "Plan",
     "PredictionSummary",

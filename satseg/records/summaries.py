@@ -10,6 +10,23 @@ from satseg.results import Result
 
 
 @dataclass(frozen=True, repr=False)
+class ObjectWidths(Result):
+    """Widths of the labelled objects of a class, in pixels of the tiles.
+
+    Args:
+        measured: Number of objects that were measured, a sample where there are very many.
+        median: Median width.
+        narrow: Width that a tenth of the objects do not reach.
+        share: Share of the class in the labelled pixels of the scenes.
+    """
+
+    measured: int
+    median: float
+    narrow: float
+    share: float
+
+
+@dataclass(frozen=True, repr=False)
 class TileSummary(Result):
     """Result of ``satseg tile``.
 
@@ -27,6 +44,7 @@ class TileSummary(Result):
         shares: Share of the labelled area by split; empty if tiles were appended.
         size: Side of a tile in pixels.
         block: Side of the blocks assigned to splits; None if whole scenes or regions were assigned.
+        objects: Widths of the labelled objects by class; empty if the tile set was complete already.
         finished_before: Whether the tile set was complete already.
     """
 
@@ -43,6 +61,7 @@ class TileSummary(Result):
     shares: dict[str, float] = field(default_factory=dict)
     size: int = 0
     block: int | None = None
+    objects: dict[str, ObjectWidths] = field(default_factory=dict, compare=False)
     finished_before: bool = field(default=False, compare=False)
 
 

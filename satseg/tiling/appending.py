@@ -11,7 +11,7 @@ from satseg.arguments import join_names
 from satseg.errors import TileError, UsageError
 from satseg.labels.class_map import ClassMap
 from satseg.tiles.tileset import TileSet
-from satseg.tiling.settings import TileSettings
+from satseg.tiling.settings import AUTO, TileSettings
 
 log = logging.getLogger("satseg")
 
@@ -35,6 +35,8 @@ def completed(settings: TileSettings, base: TileSet, *, assigned: bool) -> TileS
         UsageError: The tile set has another size, or its scenes were assigned to splits and these are not.
     """
     made = base.provenance[0] if base.provenance else {}
+    if settings.gsd == AUTO:  # the tile set has one already
+        settings = settings.changed(gsd=None)
     if settings.size not in (None, base.tile_size):
         raise UsageError(
             f"{base.path} has tiles of {base.tile_size} px; tiles of {settings.size} px cannot be added to it."

@@ -48,6 +48,11 @@ class Plan:
             areas[split] += block.labelled
         return areas
 
+    def shares_of(self, names: Sequence[str]) -> dict[str, float]:
+        """Return the share of the labelled pixels that each class has, by the names of the classes in their order."""
+        pixels = np.array([block.pixels for block in self.found]).sum(axis=0)
+        return dict(zip(names, (pixels / pixels.sum()).tolist(), strict=True))
+
     @property
     def empty(self) -> list[str]:
         """Splits that get no tile although their share is not 0."""

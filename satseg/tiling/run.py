@@ -23,6 +23,7 @@ from satseg.tiles.index import brought_to, extents_of
 from satseg.tiles.tileset import MOMENTS, TileSet, make_index, write_header
 from satseg.tiling.build import Builder, quotas, resumable
 from satseg.tiling.journal import Journal
+from satseg.tiling.object_sizes import ObjectSizes
 from satseg.tiling.plan import ExistingTiles
 from satseg.tiling.planner import Plan, Planner, without_empty_background
 from satseg.tiling.provenance import (
@@ -46,6 +47,7 @@ class TilingRun:
         provenance: Inputs and settings, ready for JSON.
         files: Fingerprints of the inputs with their dates, which a resumed run must match.
         contents: Path of each scene by the hash of its content.
+        sizes: Sizes of the labelled objects.
     """
 
     builder: Builder
@@ -55,6 +57,7 @@ class TilingRun:
     provenance: Mapping[str, Any]
     files: Mapping[str, str]
     contents: Mapping[str, str]
+    sizes: ObjectSizes
 
     @property
     def crs(self) -> str | None:
@@ -106,6 +109,7 @@ class TilingRun:
             shares={s: area / sum(areas.values()) for s, area in areas.items()} if self.base is None else {},
             size=tile_set.tile_size,
             block=plan.layout.block_side(drawn=self.request.drawn),
+            objects=self.sizes.in_pixels(builder.infos[0].gsd, plan.shares_of(builder.labels.classes.names)),
         )
         for remark in band_warnings(tile_set):
             log.warning("%s", remark)

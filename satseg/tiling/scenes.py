@@ -39,6 +39,22 @@ class DescribedScenes:
     infos: tuple[SceneInfo, ...]
     contents: Mapping[str, str]
 
+    def resampled(self, gsd: float) -> DescribedScenes:
+        """Return the same scenes, resampled to a resolution in metres per pixel.
+
+        Raises:
+            SceneError: A scene cannot be used.
+        """
+        sources = tuple(replace(source, gsd=gsd) for source in self.sources)
+        infos, hashes = [], {}
+        for source, info in zip(sources, self.infos, strict=True):
+            with source.open() as scene:
+                names = info.bands.names  # those that all scenes share
+                infos.append(replace(scene.info, bands=replace(scene.info.bands, names=names)))
+                hashes[info.path] = content_hash(scene)
+        contents = {shown: path for path in self.contents.values() if (shown := hashes[path]) is not None}
+        return DescribedScenes(sources, tuple(infos), contents)
+
 
 def describe_all(
     sources: Sequence[SceneFiles],

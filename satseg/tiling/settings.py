@@ -32,6 +32,9 @@ from satseg.tiles.splits import SPLITS, check_shares
 LARGEST = 256
 """Side of tiles in pixels where scenes are large enough."""
 
+AUTO = "auto"
+"""Value of ``gsd`` that takes the resolution that suits the labels."""
+
 _SMALLEST = 32  # px; networks need as much
 _METRES = "a plain number is metres"
 
@@ -79,7 +82,12 @@ class TileSettings(LabelSettings):
     ] = Given(paths, ())
     gsd: Annotated[
         Quantity | None,
-        Option(f"Resolution to resample scenes to: 0.5m, 50cm; {_METRES}.", panel=INPUTS, metavar="LENGTH"),
+        Option(
+            f"Resolution to resample scenes to: 0.5m, 50cm; {_METRES}; auto takes the coarsest at which the labelled "
+            "objects keep enough pixels.",
+            panel=INPUTS,
+            metavar="LENGTH|auto",
+        ),
     ] = None
     burn_order: Annotated[
         str,
@@ -225,7 +233,7 @@ class TileSettings(LabelSettings):
         if self.append and self.overwrite:
             raise UsageError("`append` adds to a tile set and `overwrite` replaces it. Give one of them.")
         self._check_sizes()
-        if self.gsd is not None:
+        if self.gsd is not None and self.gsd != AUTO:
             parse_resolution(self.gsd, "gsd")
         for name in ("ignore_border", "boundary", "buffer"):
             if getattr(self, name) is not None:
@@ -233,8 +241,8 @@ class TileSettings(LabelSettings):
 
     @property
     def ground_metres(self) -> float | None:
-        """Resolution to resample scenes to, in metres per pixel; None leaves them as they are."""
-        return None if self.gsd is None else parse_resolution(self.gsd, "gsd")
+        """Resolution to resample scenes to, in metres per pixel; None leaves them as they are, or is open (auto)."""
+        return None if self.gsd is None or self.gsd == AUTO else parse_resolution(self.gsd, "gsd")
 
     @property
     def meaning(self) -> LabelSettings:

@@ -21,11 +21,13 @@ from satseg.tiling.appending import completed
 from satseg.tiling.build import Builder
 from satseg.tiling.inputs import TileInputs
 from satseg.tiling.label_source import label_source, tile_filter
+from satseg.tiling.object_sizes import ObjectSizes, measure_objects
 from satseg.tiling.provenance import is_joined, is_pending, provenance_of, summary_of_finished, with_its_choice
 from satseg.tiling.request import LayoutRequest
+from satseg.tiling.resolution import advise, log_advice
 from satseg.tiling.run import TilingRun
-from satseg.tiling.scenes import describe_all, unique_names
-from satseg.tiling.settings import TileSettings
+from satseg.tiling.scenes import DescribedScenes, describe_all, unique_names
+from satseg.tiling.settings import AUTO, TileSettings
 from satseg.tiling.split_regions import SplitRegions
 from satseg.tiling.warnings import warn_of_changes
 
@@ -93,6 +95,9 @@ def tile(
             progress=progress,
         )
         source = label_source(inputs, settings, described.infos, base, progress)
+        sizes = measure_objects(source, described.infos, progress)
+        if base is None and settings.ground_metres is None:
+            settings, described = _at_resolution(settings, described, sizes)
         request = LayoutRequest.of(settings, base, paired=inputs.pairs is not None, assigned=inputs.assigned)
         builder = Builder(
             sources=described.sources,
@@ -116,8 +121,21 @@ def tile(
         if base is not None:
             warn_of_changes(base, provenance)
         dated = {kind: fingerprint(names, dated=True) for kind, names in by_kind.items()}
-        run = TilingRun(builder, request, base, settings.limit, provenance, dated, described.contents)
+        run = TilingRun(builder, request, base, settings.limit, provenance, dated, described.contents, sizes)
         return run.make(output, resume=given.resume)
+
+
+def _at_resolution(
+    settings: TileSettings, described: DescribedScenes, sizes: ObjectSizes
+) -> tuple[TileSettings, DescribedScenes]:
+    """Advise on the ground resolution, or choose it; return settings and scenes with the choice."""
+    advice = advise(sizes, described.infos, settings)
+    log_advice(advice, settings)
+    if settings.gsd != AUTO:
+        return settings, described
+    settings = settings.changed(gsd=advice.gsd)
+    metres = settings.ground_metres
+    return settings, described if metres is None else described.resampled(metres)
 
 
 def _by_number(settings: TileSettings) -> bool:

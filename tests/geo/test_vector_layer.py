@@ -52,3 +52,20 @@ def test_stores_of_a_few_polygons_keep_no_file_open() -> None:
         stores.append(store)
     assert opened() - before < 10
     assert all([len(found) for found in store.near()] == [1] for store in stores)
+
+
+def test_an_even_sample_of_features_is_yielded_in_their_order() -> None:
+    store = FeatureStore()
+    for first in range(0, 1000, 37):  # batches of other lengths than the step
+        left = np.arange(first, min(first + 37, 1000))
+        store.add(shapely.box(left, 0, left + 0.5, 1), np.zeros(len(left), dtype=np.int32), np.zeros(len(left)))
+    store.finish()
+    for most, step in ((1000, 1), (999, 2), (100, 10), (7, 143), (1, 1000)):
+        found = list(store.near(most=most))
+        assert np.concatenate([part.numbers for part in found]).tolist() == list(range(0, 1000, step))
+        assert np.concatenate([shapely.bounds(part.geometries)[:, 0] for part in found]).tolist() == list(
+            range(0, 1000, step)
+        )
+    assert np.concatenate([part.numbers for part in store.near([(100, 0, 199, 1)], most=50)]).tolist() == list(
+        range(100, 200, 2)
+    )
