@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, fields
@@ -12,7 +13,9 @@ from satseg.backend.settings import Arch, Precision, Seed
 from satseg.errors import UsageError
 from satseg.settings import LOSS, OPTIMIZATION, WEIGHTS, Option, Settings
 from satseg.training.augmentation import Augmentation, as_augmentation
-from satseg.training.rates import SAMPLES, encoder_factor, peak_rate, warm_up
+from satseg.training.rates import RATES, SAMPLES, encoder_factor, peak_rate, warm_up
+
+log = logging.getLogger("satseg")
 
 
 class Recipe(Settings):
@@ -196,3 +199,18 @@ class Recipe(Settings):
         """Return the recipe, without settings of subclasses, ready for JSON; None is left to the network."""
         values = {entry.name: getattr(self, entry.name) for entry in fields(Recipe)}
         return values | {"arch_options": self.network_options, "augment": asdict(self.augment)}
+
+
+def with_rates(recipe: Recipe, samples: int) -> Recipe:
+    """Return a recipe with the rates for steps of so many samples, and log those that are not the usual ones."""
+    resolved = recipe.resolved(samples)
+    if recipe.lr is None and resolved.peak_lr != RATES[recipe.optimizer]:
+        log.info(
+            "The learning rate is %g: that of %s, for steps of %d samples.", resolved.peak_lr, recipe.arch, samples
+        )
+    if recipe.encoder_rate is None and resolved.encoder_factor != 1:
+        log.info(
+            "The encoder, which starts from trained weights, learns at %g of the learning rate.",
+            resolved.encoder_factor,
+        )
+    return resolved

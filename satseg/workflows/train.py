@@ -36,8 +36,7 @@ from satseg.training.class_weights import class_weights
 from satseg.training.devices import launch, make_fabric, process_rank
 from satseg.training.learner import Learner
 from satseg.training.loop import Trainer
-from satseg.training.rates import RATES
-from satseg.training.recipe import Recipe
+from satseg.training.recipe import Recipe, with_rates
 from satseg.training.sampling import Shard, TrainingBatches
 from satseg.training.schedule import make_budget
 from satseg.training.settings import TrainSettings
@@ -137,7 +136,7 @@ def train(
         batch_size = _fitting(model.to(device), data) if recipe.batch_size == "auto" else recipe.batch_size
         recipe = recipe.changed(batch_size=batch_size)
         shard = Shard(batch_size, recipe.accumulate, fabric.world_size, rank)
-        recipe = _with_rates(recipe, shard.step_size)
+        recipe = with_rates(recipe, shard.step_size)
         if started and not settings.sets_budget:
             budget = started.budget
         else:
@@ -303,18 +302,6 @@ def _make_trainer(
         progress=progress,
         state=state,
     )
-
-
-def _with_rates(recipe: Recipe, samples: int) -> Recipe:
-    """Return the recipe with the rates for steps of so many samples, and log those that are not the usual ones."""
-    resolved = recipe.resolved(samples)
-    if recipe.lr is None and resolved.peak_lr != RATES[recipe.optimizer]:
-        log.info(
-            "The learning rate is %g: that of %s, for steps of %d samples.", resolved.peak_lr, recipe.arch, samples
-        )
-    if recipe.encoder_rate is None and resolved.encoder_factor != 1:
-        log.info("The encoder, which starts from trained weights, learns at %g of this rate.", resolved.encoder_factor)
-    return resolved
 
 
 def _initialise(model: nn.Module, checkpoint: str) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import replace
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 
 from satseg.errors import UsageError
 from satseg.training.augmentation import PRESETS
-from satseg.training.recipe import Recipe
+from satseg.training.recipe import Recipe, with_rates
 
 
 def test_rates_and_warm_up_are_the_network_s_where_none_are_given() -> None:
@@ -31,6 +32,29 @@ def test_a_rate_is_not_resolved_before_the_batch_is_known() -> None:
     assert recipe.peak_lr == 3e-3
     assert recipe.to_dict()["lr"] is None
     assert recipe.changed(batch_size=32).resolved(32).to_dict()["lr"] == 6e-3
+
+
+@pytest.mark.parametrize(
+    ("choices", "samples", "notes"),
+    [
+        ({}, 8, []),
+        ({"lr": 0.1, "encoder_rate": 0.1, "arch": "unet", "arch_options": {"pretrained": True}}, 32, []),
+        ({}, 32, ["The learning rate is 0.006: that of erfnet, for steps of 32 samples."]),
+        ({"arch": "deeplabv1"}, 8, ["The learning rate is 0.0003: that of deeplabv1, for steps of 8 samples."]),
+        (
+            {"arch": "unet", "arch_options": {"encoder": "resnet18", "pretrained": True}},
+            8,
+            ["The encoder, which starts from trained weights, learns at 0.1 of the learning rate."],
+        ),
+    ],
+)
+def test_rates_that_are_not_the_usual_ones_are_told(
+    choices: dict[str, Any], samples: int, notes: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "satseg")
+    recipe = Recipe(**choices)
+    assert with_rates(recipe, samples) == recipe.resolved(samples)
+    assert caplog.messages == notes
 
 
 def test_the_warm_up_is_the_schedule_s_where_none_is_given() -> None:
