@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from satseg.backend import custom_code_errors
 from satseg.backend.conv_gradients import fast_conv_gradients
+from satseg.backend.nn.lora import add_lora, lora_state, merged_state, remove_lora, restore_lora
 from satseg.classes import IGNORE_INDEX
 from satseg.errors import TrainingError, UsageError
 from satseg.raster.bands import Normaliser, upload
@@ -58,14 +59,16 @@ class Learner:
         if fabric.world_size > 1 and fabric.device.type == "cuda" and not recipe.freeze_norm:
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         self.model = model.to(fabric.device).to(memory_format=torch.channels_last)
+        self._encoder = self._find_encoder()
+        if recipe.lora and self._encoder is not None:
+            add_lora(self._encoder, recipe.lora, seed=recipe.seed)
         self.optimizer = make_optimizer(
             recipe.optimizer,
             self.model,
             lr=recipe.peak_lr,
             weight_decay=recipe.weight_decay,
-            encoder_rate=recipe.encoder_factor,
+            encoder_rate=1.0 if recipe.lora else recipe.encoder_factor,  # factors start from nothing
         )
-        self._encoder = self._find_encoder()
         self._averages = MovingAverage(self.model, recipe.ema) if recipe.ema else None
         self._statistics = statistics
         self._fabric = fabric
@@ -137,9 +140,18 @@ class Learner:
         with self._averages.in_place() if self._averages else nullcontext():
             yield self.model
 
+    def weights(self) -> dict[str, Tensor]:
+        """Return the current weights of the network by name, those of LoRA added to the layers that they adapt."""
+        return merged_state(self.model)
+
+    def load_final(self, weights: Mapping[str, Tensor]) -> None:
+        """Load what :meth:`weights` returned at some step, to draw its tiles; training ends here."""
+        remove_lora(self.model)
+        self.model.load_state_dict(weights)
+
     def tensors(self) -> dict[str, Tensor]:
         """Return the tensors that resuming needs in addition to the weights."""
-        parts = {"optimizer": optimizer_tensors(self.optimizer)}
+        parts = {"optimizer": optimizer_tensors(self.optimizer), "lora": lora_state(self.model)}
         if self._averages:
             parts["ema"] = self._averages.tensors()
         return {f"{part}.{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
@@ -151,10 +163,11 @@ class Learner:
 
     def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         """Restore what :meth:`tensors` and :meth:`values` returned; the model has its weights already."""
-        parts: dict[str, dict[str, Tensor]] = {"optimizer": {}, "ema": {}}
+        parts: dict[str, dict[str, Tensor]] = {"optimizer": {}, "lora": {}, "ema": {}}
         for name, tensor in tensors.items():
             part, _, rest = name.partition(".")
             parts[part][rest] = tensor
+        restore_lora(self.model, parts["lora"])
         restore_optimizer(self.optimizer, parts["optimizer"])
         if self._averages:
             self._averages.restore(parts["ema"])
@@ -199,13 +212,13 @@ class Learner:
 
     def _find_encoder(self) -> nn.Module | None:
         recipe = self.recipe
-        if not recipe.freeze_encoder and recipe.encoder_factor == 1:
+        if not recipe.freeze_encoder and not recipe.lora and recipe.encoder_factor == 1:
             return None
         encoder = encoder_of(self.model)
         if encoder is None:
             raise UsageError(
                 f"The network {recipe.arch} has no encoder that could be frozen or have its own learning rate.",
-                hint="Leave `encoder_rate` and `freeze_encoder` out.",
+                hint="Leave `encoder_rate`, `freeze_encoder` and `lora` out.",
             )
         return encoder
 
@@ -215,6 +228,8 @@ class Learner:
             for module in self.model.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()
+        if self._encoder is not None and self.recipe.lora:
+            self._encoder.eval()
         if self._encoder is None or not self.recipe.freeze_encoder:
             return []
         frozen = epoch < self.recipe.freeze_encoder

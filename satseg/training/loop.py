@@ -141,8 +141,8 @@ class Trainer:
             row = self._row(done, report, seconds_per_step, better)
             if self.fabric.is_global_zero:
                 if better:
-                    with self.learner.at_its_best() as model:
-                        self.run.save_best(model.state_dict(), card)
+                    with self.learner.at_its_best():
+                        self.run.save_best(self.learner.weights(), card)
                 self.run.log.rewind(state.step - 1)
                 self.run.log.add(row.scalars())
             self._save(card if not self.learner.recipe.ema else None)  # with EMA, the scores are not of these weights
@@ -156,7 +156,7 @@ class Trainer:
         state.seconds = self._elapsed()
         if self.fabric.is_global_zero:
             self.run.save_last(
-                learner.model.state_dict(),
+                learner.weights(),
                 card or self._card(),
                 step=state.step,
                 tensors=learner.tensors(),

@@ -33,6 +33,16 @@ class Recipe(Settings):
             panel=WEIGHTS,
         ),
     ] = Given(path)
+    lora: Annotated[
+        int,
+        Option(
+            "Train factors of this rank on top of the attention of a frozen transformer encoder, such as 8; 0 turns "
+            "this off.",
+            metavar="RANK",
+            panel=WEIGHTS,
+            minimum=0,
+        ),
+    ] = 0
     batch_size: Annotated[
         Given[int | str, int | Literal["auto"]],
         Option(
@@ -160,6 +170,11 @@ class Recipe(Settings):
                 raise UsageError(f"`{name}` is {fraction:g}; it must be at least 0 and below 1.")
         if self.lr is not None and not 0 < self.lr < math.inf:
             raise UsageError(f"`lr` is {self.lr:g}; it must be above 0 and finite.")
+        if self.lora and self.freeze_encoder:
+            raise UsageError(
+                "`lora` freezes the encoder for the whole run; it cannot be combined with `freeze_encoder`.",
+                hint="Leave out one of them.",
+            )
         if self.loss != type(self).loss:
             from satseg.training.loss import parse_loss  # imports torch, which the default does without
 

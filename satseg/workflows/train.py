@@ -19,6 +19,7 @@ from satseg.backend import Builder, create_model, is_custom_file, lasting_option
 from satseg.backend.cores import available_cores, threads_for, torch_threads
 from satseg.backend.device import select_device, select_precision
 from satseg.backend.nn.first_layer import Origin, match_bands
+from satseg.backend.nn.lora import attention_layers
 from satseg.checkpoint import Checkpoint, ModelCard
 from satseg.errors import CheckpointError, TileError
 from satseg.files.atomic_write import locked
@@ -36,6 +37,7 @@ from satseg.training.class_weights import class_weights
 from satseg.training.devices import launch, make_fabric, process_rank
 from satseg.training.learner import Learner
 from satseg.training.loop import Trainer
+from satseg.training.optimizers import encoder_of
 from satseg.training.recipe import Recipe, with_rates
 from satseg.training.sampling import Shard, TrainingBatches
 from satseg.training.schedule import make_budget
@@ -330,12 +332,15 @@ def _fitting(model: nn.Module, data: TrainingData) -> int:
 def _create(builder: str | Builder, recipe: Recipe, tile_set: TileSet, *, with_weights: bool) -> nn.Module:
     """Build the network with random weights that depend only on the seed, or pretrained ones for its encoder."""
     torch.manual_seed(recipe.seed)
-    return create_model(
+    model = create_model(
         builder,
         in_channels=len(tile_set.bands),
         num_classes=len(tile_set.classes),
         **(recipe.network_options if with_weights else lasting_options(recipe.network_options)),
     )
+    if recipe.lora:
+        attention_layers(encoder_of(model) or nn.Identity())  # refuses a network without
+    return model
 
 
 def _restore(

@@ -53,7 +53,7 @@ def _draw(trainer: Trainer, data: TrainingData) -> None:
     trainer.progress(ProgressEvent("Drawing", 0, 2, "picture"))
     draw_curves(run.path / "curves.png", run.log.rows(), data.tile_set.classes)
     trainer.progress(ProgressEvent("Drawing", 1, 2, "picture"))
-    learner.model.load_state_dict(Checkpoint.load(run.best).read_weights())
+    learner.load_final(Checkpoint.load(run.best).read_weights())
     learner.model.eval()
     draw_tiles(run.path / "tiles.png", learner.logits, data.val, data.reader, data.tile_set)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,22 @@ class Small(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.head(self.encoder(images))
+        return logits
+
+
+class WithAttention(nn.Module):
+    """An encoder with layers as in the attention of timm, and a head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        attention = nn.ModuleDict({"qkv": nn.Linear(2, 6), "proj": nn.Linear(6, 4)})
+        self.encoder = nn.ModuleDict({"attn": attention, "norm": nn.BatchNorm2d(4)})
+        self.head = nn.Conv2d(4, 2, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        layers = self.encoder["attn"]
+        tokens: Tensor = layers["proj"](layers["qkv"](images.movedim(1, -1)).relu())
+        logits: Tensor = self.head(self.encoder["norm"](tokens.movedim(-1, 1)))
         return logits
 
 
@@ -85,6 +102,39 @@ def test_frozen_norms_keep_their_statistics_and_learn_scale_and_shift() -> None:
     train(learner, range(3))
     kept = {f"encoder.1.{name}" for name in ("running_mean", "running_var", "num_batches_tracked")}
     assert changed(before, weights(learner)) == set(before) - kept
+
+
+@pytest.mark.parametrize("choices", [{}, {"encoder_rate": 0.1}, {"ema": 0.9, "optimizer": "sgd"}])
+def test_lora_trains_factors_and_head_and_goes_on_to_the_bit(choices: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    plain = WithAttention()
+    before = copy.deepcopy(plain.state_dict())
+    straight, first = (make_learner(copy.deepcopy(plain), lora=2, **choices) for _ in range(2))
+    assert changed(before, straight.weights()) == set()
+    train(straight, range(6))
+    train(first, range(3))
+    learnt = {"encoder.attn.qkv.weight", "encoder.attn.proj.weight", "head.weight", "head.bias"}
+    assert changed(before, straight.weights()) == learnt
+    kept = {
+        name: straight.tensors()[f"lora.encoder.attn.{name}.parametrizations.weight.original"]
+        for name in ("qkv", "proj")
+    }
+    assert all(torch.equal(tensor, before[f"encoder.attn.{name}.weight"]) for name, tensor in kept.items())
+    plain.load_state_dict(first.weights())  # as from the last checkpoint
+    second = make_learner(plain, lora=2, **choices)
+    second.restore(first.tensors(), first.values())
+    train(second, range(3, 6))
+    assert changed(straight.weights(), second.weights()) == set()
+    with straight.at_its_best(), second.at_its_best():
+        assert changed(straight.weights(), second.weights()) == set()
+    best = straight.weights()
+    straight.load_final(best)
+    assert straight.model.state_dict().keys() == before.keys()
+
+
+def test_factors_learn_at_the_rate_of_the_head() -> None:
+    learner = make_learner(WithAttention(), lora=2, encoder_rate=0.1)
+    assert {group["rate"] for group in learner.optimizer.param_groups} == {1.0}
 
 
 def test_a_network_without_an_encoder_cannot_have_it_frozen() -> None:

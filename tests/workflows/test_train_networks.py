@@ -9,9 +9,10 @@ import pytest
 import rasterio
 import timm
 import torch
+from training_runs import interrupt_after, run, weights
 
 from satseg.checkpoint import Checkpoint
-from satseg.errors import ArchitectureError, CheckpointError
+from satseg.errors import ArchitectureError, CheckpointError, UsageError
 from satseg.evaluation.settings import EvaluateSettings
 from satseg.prediction.settings import PredictionSettings
 from satseg.training.settings import TrainSettings
@@ -74,6 +75,54 @@ def test_an_encoder_starts_from_a_file_that_its_checkpoint_does_not_need(bright_
     checkpoint = Checkpoint.load(run.best)
     assert checkpoint.card.arch_options == {"encoder": "resnet10t"}
     assert checkpoint.build_model()(torch.zeros(1, 2, 32, 32)).shape == (1, 2, 32, 32)
+
+
+def test_lora_changes_the_attention_of_an_encoder_alone_and_is_resumed_to_the_byte(
+    bright_tiles: Path, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    source = timm.create_model("test_vit").state_dict()
+    torch.save(source, tmp_path / "vit.pth")
+    choices: dict[str, Any] = {
+        "arch": "unet",
+        "encoder": "test_vit",
+        "encoder_weights": tmp_path / "vit.pth",
+        "lora": 8,
+        "ema": 0.9,
+        "batch_size": 2,
+        "steps": 3,
+    }
+    unbroken, broken = run(bright_tiles, tmp_path / "unbroken", **choices), tmp_path / "broken"
+    with pytest.raises(KeyboardInterrupt):
+        run(bright_tiles, broken, progress=interrupt_after(1), **choices)
+    run(bright_tiles, broken, resume=True, **choices)
+    assert weights(broken) == weights(tmp_path / "unbroken")
+    checkpoint = Checkpoint.load(unbroken.best)
+    assert checkpoint.card.arch_options == {"encoder": "test_vit"}
+    assert checkpoint.card.training["lora"] == 8
+    assert checkpoint.build_model()(torch.zeros(1, 2, 33, 47)).shape == (1, 2, 33, 47)
+    own = {
+        name.removeprefix("encoder.net.model."): tensor
+        for name, tensor in checkpoint.read_weights().items()
+        if name.startswith("encoder.net.") and "patch_embed" not in name  # which is matched to the bands
+    }
+    assert {name for name, tensor in own.items() if not torch.equal(tensor, source[name])} == {
+        f"blocks.{block}.attn.{layer}.weight" for block in range(6) for layer in ("qkv", "proj")
+    }
+    run(
+        bright_tiles,
+        tmp_path / "next",
+        **choices | {"steps": 1, "pictures": True, "lora": 0, "encoder_weights": None, "init_from": unbroken.best},
+    )
+
+
+def test_lora_needs_a_transformer(bright_tiles: Path, tmp_path: Path) -> None:
+    for choices in ({"arch": "enet"}, {"arch": "unet", "encoder": "resnet10t"}):
+        with pytest.raises(UsageError, match="`lora` needs an encoder that is a transformer"):
+            train(bright_tiles, output=tmp_path / "run", settings=TrainSettings(lora=8, **choices, **FEW))
+    with pytest.raises(UsageError, match="cannot be combined with `freeze_encoder`"):
+        TrainSettings(lora=8, freeze_encoder=1.0)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_network_with_its_own_encoder_takes_no_other(bright_tiles: Path, tmp_path: Path) -> None:
