@@ -58,7 +58,7 @@ class TransformerEncoder(Encoder):
         self.pyramid: SimpleFeaturePyramid | None = None
         self.global_context = len(set(self.strides)) == 1
         if self.global_context:
-            self.net.out_indices = self.net.out_indices[-1:]  # type: ignore[assignment, index]
+            self.net.out_indices = self.net.out_indices[-1:]  # type: ignore[index]
             self.pyramid = SimpleFeaturePyramid(self.channels[-1], self.patch)
             self.channels, self.strides = self.pyramid.channels, self.pyramid.strides
 

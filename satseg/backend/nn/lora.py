@@ -75,9 +75,9 @@ def merged_state(model: nn.Module) -> dict[str, Tensor]:
     """Return the state dict of a network with all factors added to their weights, as if it had never had any."""
     state: dict[str, Tensor] = model.state_dict()
     for name, layer in _adapted(model):
-        for part in layer.parametrizations.state_dict():  # type: ignore[operator, union-attr]
+        for part in layer.parametrizations.state_dict():  # type: ignore[union-attr]
             del state[f"{name}.parametrizations.{part}"]
-        state[f"{name}.weight"] = layer.weight.detach()  # type: ignore[operator, union-attr]
+        state[f"{name}.weight"] = layer.weight.detach()  # type: ignore[operator]
     return state
 
 
@@ -92,7 +92,7 @@ def lora_state(model: nn.Module) -> dict[str, Tensor]:
     return {
         f"{name}.parametrizations.{part}": tensor.cpu().contiguous()
         for name, layer in _adapted(model)
-        for part, tensor in layer.parametrizations.state_dict().items()  # type: ignore[operator, union-attr]
+        for part, tensor in layer.parametrizations.state_dict().items()  # type: ignore[union-attr]
     }
 
 
@@ -104,5 +104,5 @@ def restore_lora(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
 def _adapted(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """Yield the layers that have factors, by name."""
     for name, layer in model.named_modules():
-        if parametrize.is_parametrized(layer, "weight") and isinstance(layer.parametrizations.weight[0], _LowRank):  # type: ignore[index, union-attr]
+        if parametrize.is_parametrized(layer, "weight") and isinstance(layer.parametrizations.weight[0], _LowRank):
             yield name, layer
