@@ -121,9 +121,10 @@ class EncoderUNet(nn.Module):
         self.dropout = nn.Dropout(dropout)
         below, *skips = reversed(encoder.channels)
         steps = encoder.strides[-1].bit_length() - 1  # doublings back to the input's size
+        widths = _DECODER_WIDTHS[-steps:]
         self.up = nn.Upsample(scale_factor=2, mode="nearest")
         self.decoder = nn.ModuleList()
-        for skip, out in zip([*skips, *[0] * (steps - len(skips))], _DECODER_WIDTHS, strict=False):
+        for skip, out in zip([*skips, *[0] * (steps - len(skips))], widths, strict=True):
             self.decoder.append(_DoubleConv(below + skip, out))
             below = out
         self.head = nn.Conv2d(below, num_classes, 3, padding=1)
@@ -134,7 +135,7 @@ class EncoderUNet(nn.Module):
         """Return logits (N, num_classes, H, W) for images (N, in_channels, H, W), H and W of 32 and more."""
         height, width = images.shape[-2:]
         x, *skips = reversed(self.encoder(pad_to_multiple(images, self.encoder.strides[-1])))
-        x = self.dropout(x)  # (N, encoder.channels[-1], H/32, W/32)
+        x = self.dropout(x)  # (N, encoder.channels[-1], H/32, W/32), or H/16, W/16 with four levels
         for i, convs in enumerate(self.decoder):
             x = self.up(x)
             x = convs(torch.cat([x, skips[i]], dim=1) if i < len(skips) else x)
@@ -150,6 +151,7 @@ def unet(
     encoder: str | None = None,
     pretrained: bool = False,
     encoder_weights: str | None = None,
+    levels: int | None = None,
 ) -> UNet | EncoderUNet:
     """Build U-Net: encoder and decoder of plain convolutions with skips at every resolution.
 
@@ -180,15 +182,22 @@ def unet(
             ``resnet50``: 32,523,715).
         pretrained: Start the encoder from timm's weights.
         encoder_weights: File with weights of the encoder, instead of fetching them.
+        levels: Levels of the encoder to use, finest first, at least 3; its coarser stages, which have most of its
+            parameters, and their part of the decoder are left out (``tf_efficientnet_lite0``: 5,200,771 parameters
+            with all five levels, 1,190,627 with four). By default all.
 
     Raises:
         ArchitectureError: The encoder cannot serve, or options for another contracting path are given.
     """
     if encoder is None:
+        if levels is not None:
+            raise ArchitectureError("U-Net's own contracting path has all its levels.", hint="Name an encoder.")
         if pretrained or encoder_weights:
             raise ArchitectureError("U-Net's own contracting path has no pretrained weights.", hint="Name an encoder.")
         return UNet(in_channels, num_classes, bilinear=bilinear, dropout=0.5 if dropout is None else dropout)
     if bilinear:
         raise ArchitectureError("U-Net takes either an encoder or bilinear upsampling.", hint="Leave out bilinear.")
-    backbone = build_encoder(encoder, in_channels=in_channels, pretrained=pretrained, weights=encoder_weights)
+    backbone = build_encoder(
+        encoder, in_channels=in_channels, levels=levels, pretrained=pretrained, weights=encoder_weights
+    )
     return EncoderUNet(backbone, num_classes, dropout=dropout or 0.0)

@@ -80,6 +80,7 @@ def build_encoder(
     in_channels: int,
     output_stride: int = 32,
     multi_grid: Sequence[int] = (),
+    levels: int | None = None,
     pretrained: bool = False,
     weights: str | None = None,
 ) -> Encoder:
@@ -93,6 +94,7 @@ def build_encoder(
         in_channels: Bands of the input; weights of the first layer are adapted to it.
         output_stride: Stride of the coarsest level: 8, 16 or 32.
         multi_grid: Factors on the dilation of the last blocks of the last stage, ResNets alone.
+        levels: Levels of features to return, finest first, at least 3; coarser stages are left out. Default: all.
         pretrained: Start from the weights of an installed package, else from timm's, which are downloaded once.
         weights: File with weights, or their address at a hub, instead of those.
 
@@ -105,10 +107,18 @@ def build_encoder(
     is_transformer = _takes_one_size(name)  # unless it is told to interpolate its positions
     if is_transformer:
         options |= {"dynamic_img_size": True, "feature_cls": _normed_features}
+    if levels is not None:
+        if is_transformer:
+            raise ArchitectureError(
+                f"The encoder {name} is a transformer: all its blocks have one resolution, and no levels to leave out.",
+                hint="Leave out `levels`.",
+            )
+        options["out_indices"] = tuple(range(_existing(levels, name)))
     net = _create(name, in_channels, pretrained, weights, options)
     if is_transformer:
         return TransformerEncoder(net)
     _dilate(net, output_stride, multi_grid)
+    _drop_unused(net)
     return Encoder(net)
 
 
@@ -176,6 +186,24 @@ def _unsuitable(name: str) -> ArchitectureError:
         hint="Convolutional backbones and plain vision transformers can: resnet50, convnext_tiny, "
         "vit_small_patch16_dinov3.",
     )
+
+
+def _existing(levels: int, name: str) -> int:
+    """Return the number of levels, if the encoder has as many."""
+    with torch.device("meta"):
+        most = len(build_encoder(name, in_channels=3).channels)
+    if not 3 <= levels <= most:
+        raise ArchitectureError(f"The encoder {name} has {most} levels; `levels` is {levels}, not 3 to {most}.")
+    return levels
+
+
+def _drop_unused(net: nn.Module) -> None:
+    """Drop the stages behind the last level: timm's EfficientNets and MobileNets run them for nothing."""
+    info: Any = net.feature_info
+    holder, _, number = info.module_name()[-1].partition(".")
+    stages = getattr(net, holder, None)
+    if isinstance(stages, nn.Sequential) and holder == "blocks":
+        net.blocks = stages[: int(number) + 1]
 
 
 def _takes_one_size(name: str) -> bool:

@@ -47,6 +47,30 @@ def test_an_encoder_and_bilinear_upsampling_exclude_each_other() -> None:
         create_model("unet", in_channels=3, num_classes=2, encoder="resnet18", bilinear=True)
 
 
+def parameters(**options: object) -> int:
+    with torch.device("meta"):
+        model = create_model("unet", in_channels=3, num_classes=19, encoder="tf_efficientnet_lite0", **options)
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def test_levels_leave_the_coarsest_stages_out() -> None:
+    assert parameters() == parameters(levels=5) == 5_200_771
+    assert parameters(levels=4) == 1_190_627
+
+
+@pytest.mark.parametrize("levels", [3, 4, 5])
+def test_any_number_of_levels_gives_the_size_of_the_images(levels: int) -> None:
+    with torch.device("meta"):
+        model = create_model("unet", in_channels=4, num_classes=2, encoder="tf_efficientnet_lite0", levels=levels)
+        assert model.encoder.strides[-1] == 2**levels
+        assert model.eval()(torch.empty(1, 4, 33, 47)).shape == (1, 2, 33, 47)
+
+
+def test_levels_need_an_encoder() -> None:
+    with pytest.raises(ArchitectureError, match="own contracting path has all its levels"):
+        create_model("unet", in_channels=3, num_classes=2, levels=4)
+
+
 @pytest.mark.parametrize("encoder", ["resnet18", "convnext_atto"])  # strides 2 to 32, and 4 to 32
 def test_encoder_variant_gives_the_size_of_the_images(encoder: str) -> None:
     with torch.device("meta"):

@@ -26,6 +26,27 @@ def test_levels_have_the_announced_channels_and_strides(output_stride: int, side
     assert [f.shape[-1] for f in features] == sides == [96 // stride for stride in encoder.strides]
 
 
+@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "mobilenetv3_small_100", "resnet18", "convnext_atto"])
+def test_fewer_levels_are_the_finest_of_all_without_what_only_coarser_ones_need(name: str) -> None:
+    torch.manual_seed(0)
+    whole = build_encoder(name, in_channels=3).eval()
+    few = build_encoder(name, in_channels=3, levels=3).eval()
+    few.load_state_dict(whole.state_dict(), strict=False)
+    images = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        features, finest = few(images), whole(images)[:3]
+    assert (few.channels, few.strides) == (whole.channels[:3], whole.strides[:3])
+    assert all(torch.equal(a, b) for a, b in zip(features, finest, strict=True))
+    sum(feature.sum() for feature in few(images)).backward()
+    assert all(parameter.grad is not None for parameter in few.parameters())
+
+
+@pytest.mark.parametrize("levels", [2, 6])
+def test_a_number_of_levels_that_the_encoder_lacks_is_refused(levels: int) -> None:
+    with pytest.raises(ArchitectureError, match=f"has 5 levels; `levels` is {levels}, not 3 to 5"):
+        build_encoder("resnet18", in_channels=3, levels=levels)
+
+
 def rates(encoder: torch.nn.Module, stage: str) -> list[int]:
     return [block.conv2.dilation[0] for block in encoder.net[stage]]
 
