@@ -10,7 +10,7 @@ scene=$1 labels=$2
 shift 2
 
 satseg tile "$scene" --labels "$labels" -o tiles
-satseg train tiles --arch erfnet ${BUDGET:---minutes 10} -o runs/pipeline
+satseg train tiles ${BUDGET:---minutes 10} -o runs/pipeline
 satseg evaluate runs/pipeline/best.safetensors tiles --split test
 
 # Scenes come in by name, maps go out by name, and what is known of each goes on to jq.

@@ -45,7 +45,7 @@ tiles, cut = str(folder / "tiles"), {"size": 32, "overlap": 0, "block": 64}
 satseg.tile([scene], labels=labels, output=tiles, settings=satseg.TileSettings(**cut), **kept)
 satseg.tile([scene], labels=labels, output=tiles, settings=satseg.TileSettings(overwrite=True, **cut), **kept)
 satseg.tile([other], labels=labels, output=tiles, settings=satseg.TileSettings(append=True), **kept)
-learn = satseg.TrainSettings(steps=2, batch_size=2, threads=1)
+learn = satseg.TrainSettings(arch="erfnet", steps=2, batch_size=2, threads=1)
 run = satseg.train(tiles, output=str(folder / "run"), settings=learn, **kept)
 run = satseg.train(output=run.path, settings=satseg.TrainSettings(resume=True, steps=4), **kept)
 names = ("map.tif", "map.gpkg", "map.parquet", "map.fgb", "map.geojson", "map.shp")

@@ -12,9 +12,11 @@ from satseg.workflows.train import train
 STEPS = 9  # of 3 tiles: the epochs of 16 tiles end within steps
 
 
-def run(tiles: Path, output: Path, **more: Any) -> TrainingSummary:
+def run(tiles: Path, output: Path | None, **more: Any) -> TrainingSummary:
     called = {name: more.pop(name) for name in ("progress", "watch") if name in more}
-    choices = {"steps": STEPS, "batch_size": 3, "threads": 1, "pictures": False} | more
+    goes_on = more.get("resume") and (output is None or (output / "settings.json").exists())
+    arch = {} if goes_on else {"arch": "erfnet"}  # whatever packages with pretrained encoders are installed
+    choices = {**arch, "steps": STEPS, "batch_size": 3, "threads": 1, "pictures": False} | more
     return train(tiles, output=output, settings=TrainSettings(**choices), **called)
 
 

@@ -15,6 +15,9 @@ def architectures(incomplete: str) -> list[tuple[str, str]]:
     return [(entry.name, str(entry.year)) for entry in list_architectures() if entry.name.startswith(incomplete)]
 
 
+AUTO_ARCH = "auto"
+"""In place of the name of a network: training chooses one."""
+
 Arch = Annotated[
     str,
     Option(

@@ -91,7 +91,7 @@ def known_network(arch: str) -> str:
     """Refuse a name that no network has before anything heavy is imported; a file of the user runs later."""
     from satseg.backend import find_architecture, is_custom_file
 
-    if is_custom_file(arch):
+    if is_custom_file(arch) or arch == backend.AUTO_ARCH:
         return arch
     try:
         return find_architecture(arch).name

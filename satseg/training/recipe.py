@@ -9,7 +9,7 @@ from dataclasses import asdict, fields
 from typing import Annotated, Any, Literal, Self
 
 from satseg.arguments import Given, PathLike, path, whole_or_auto
-from satseg.backend.settings import Arch, Precision, Seed
+from satseg.backend.settings import AUTO_ARCH, Precision, Seed, architectures
 from satseg.errors import UsageError
 from satseg.settings import LOSS, OPTIMIZATION, WEIGHTS, Option, Settings
 from satseg.training.augmentation import Augmentation, as_augmentation
@@ -21,14 +21,24 @@ log = logging.getLogger("satseg")
 class Recipe(Settings):
     """Settings that the weights of a network depend on. Runs and checkpoints record them; a resumed run keeps them."""
 
-    arch: Arch = "erfnet"
+    arch: Annotated[
+        str,
+        Option(
+            "Network: one that `satseg models` lists, or path/to/file.py:function, which runs that file. auto takes "
+            "that of `init_from`; else unet on a pretrained encoder if the extra encoders is installed, and erfnet "
+            "otherwise.",
+            metavar="NAME",
+            complete=architectures,
+        ),
+    ] = AUTO_ARCH
     arch_options: Annotated[
         Mapping[str, Any] | None, Option("Further options of the network, by name.", python_only=True)
     ] = None
     init_from: Annotated[
         Given[PathLike | None, str | None],
         Option(
-            "Start from the weights of this checkpoint or run, as far as they fit: classes and bands may differ.",
+            "Start from the weights of this checkpoint or run, as far as they fit: classes and bands may differ. "
+            "sample is the network that comes with satseg.",
             metavar="MODEL",
             panel=WEIGHTS,
         ),

@@ -44,6 +44,7 @@ from satseg.training.schedule import make_budget
 from satseg.training.settings import TrainSettings
 from satseg.training.state import LoopState
 from satseg.training.transfer import transfer
+from satseg.workflows.network_choice import choose_network
 from satseg.workflows.train_record import finish, recall
 from satseg.workflows.train_resume import (
     StartedRun,
@@ -111,6 +112,8 @@ def train(
     if settings.tensorboard:
         check_tensorboard()
     device = select_device(settings.device)
+    if not started:
+        settings = choose_network(settings, device)
     rank = process_rank(settings.devices, settings.nodes)
     if target is not None and rank == 0:
         Run(target).check_writable(resume=settings.resume)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from satseg.backend import is_custom_file, recorded_name
+from satseg.backend.settings import AUTO_ARCH
 from satseg.errors import TrainingError, UsageError, one_line
 from satseg.fields import Fields, typed
 from satseg.runs import Run, newest_run
@@ -83,15 +84,16 @@ class StartedRun:
             UsageError: The run trains a custom architecture, whose file has to be named again.
         """
         before = self.settings
-        if "arch" not in given.given and is_custom_file(before.arch):
+        if given.arch == AUTO_ARCH and is_custom_file(before.arch):
             raise UsageError(
                 f"The run {self.run.path} trains {before.arch}, a custom architecture, whose file runs only if it "
                 "is named again.",
                 hint=f"Name the file: `arch='path/to/{before.arch}'`",
             )
         values = {name: getattr(given, name) for name in given.given}
-        if values.get("batch_size") == "auto":  # it was chosen when the run was started
-            del values["batch_size"]
+        for name in ("arch", "batch_size"):
+            if values.get(name) == "auto":  # it was chosen when the run was started
+                del values[name]
         merged = before.changed(**values)
         options = before.network_options | given.network_options
         devices = given.devices if "devices" in given.given else max(1, self.devices // merged.nodes)
@@ -137,7 +139,7 @@ def find_run(tiles: Path | None, output: Path | None, settings: TrainSettings) -
         before = Path(started.tile_set)
         moved = not before.is_dir()  # their digest is compared later
         same_tiles = tiles is None or moved or tiles.absolute() == before.absolute()
-        return same_tiles and ("arch" not in settings.given or started.settings.arch == recorded_name(settings.arch))
+        return same_tiles and (settings.arch == AUTO_ARCH or started.settings.arch == recorded_name(settings.arch))
 
     found = None if settings.sets_budget else newest_run(unfinished=True, which=matches)
     found = found or newest_run(which=matches)

@@ -59,7 +59,9 @@ def screen(name: str, choices: dict[str, Any], options: argparse.Namespace) -> d
     run = train(
         options.tiles,
         output=output,
-        settings=TrainSettings(resume=True, pictures=False, threads=options.threads, **budget, **choices),
+        settings=TrainSettings(
+            resume=True, pictures=False, threads=options.threads, **budget, **{"arch": "erfnet", **choices}
+        ),
     )
     report = evaluate(
         run.best, [options.tiles], settings=EvaluateSettings(split=options.split, threads=options.threads)

@@ -18,7 +18,7 @@ IN_PROJECTS = {f"docs/how-to/{name}.md" for name in ("buildings", "fields", "flo
 FROM_FILES = {"README.md", "docs/quickstart.md", "docs/concepts/tiles.md", "docs/commands/tile.md"}
 TRAINED = """
 satseg tile scene.tif --labels buildings.gpkg --size 128
-satseg train tiles --batch-size 2
+satseg train tiles --arch erfnet --batch-size 2
 satseg predict other.tif scenes/west.tif -o 'made/{stem}.tif'
 satseg vectorize made/other.tif -o polygons.gpkg
 cp made/other.tif classes.tif; cp made/west.tif other-classes.tif; cp -r runs/erfnet-1 runs/second

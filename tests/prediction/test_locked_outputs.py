@@ -78,7 +78,11 @@ def test_no_output_is_written_while_another_run_makes_one(
 
 def test_a_run_trains_alone_in_its_folder(tmp_path: Path, bright_tiles: Path) -> None:
     with locked(tmp_path / "run"), pytest.raises(OutputError, match="run is being written"):
-        train(bright_tiles, output=tmp_path / "run", settings=TrainSettings(steps=1, threads=1, pictures=False))
+        train(
+            bright_tiles,
+            output=tmp_path / "run",
+            settings=TrainSettings(arch="erfnet", steps=1, threads=1, pictures=False),
+        )
     assert not (tmp_path / "run").exists()
     run(bright_tiles, tmp_path / "run", steps=1)
     with locked(tmp_path / "run"), pytest.raises(OutputError, match="run is being written"):

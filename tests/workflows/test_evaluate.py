@@ -50,7 +50,7 @@ from satseg.workflows.train import train
 def run(bright_tiles: Path) -> Path:
     """A run of a few steps: good enough to be neither right nor wrong everywhere."""
     output = bright_tiles.parent / "evaluated"
-    train(bright_tiles, output=output, settings=TrainSettings(steps=12, batch_size=4, threads=1))
+    train(bright_tiles, output=output, settings=TrainSettings(arch="erfnet", steps=12, batch_size=4, threads=1))
     return output
 
 

@@ -70,7 +70,9 @@ def run(chips: Path) -> Path:
         settings=TileSettings(unlabelled=[-1], size=SIZE, overlap=0, split=(0.6, 0.2, 0.2)),
     )
     train(
-        chips / "tiles", output=chips / "run", settings=TrainSettings(steps=2, batch_size=2, threads=1, pictures=False)
+        chips / "tiles",
+        output=chips / "run",
+        settings=TrainSettings(arch="erfnet", steps=2, batch_size=2, threads=1, pictures=False),
     )
     return chips / "run"
 

@@ -57,7 +57,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     train(
         folder / "tiles",
         output=folder / "run",
-        settings=TrainSettings(steps=2, batch_size=2, threads=1, pictures=False),
+        settings=TrainSettings(arch="erfnet", steps=2, batch_size=2, threads=1, pictures=False),
     )
     fields_of_crops(folder / "new.gpkg", 2)
     settings = PredictionSettings(window=128, overlap=16, threads=1)

@@ -90,7 +90,7 @@ def test_tiles_of_any_sensor_become_polygons(
     run = train(
         tmp_path / "tiles",
         output=tmp_path / "run",
-        settings=TrainSettings(steps=6, batch_size=2, precision="fp32", threads=1),
+        settings=TrainSettings(arch="erfnet", steps=6, batch_size=2, precision="fp32", threads=1),
     )
     card = Checkpoint.load(Path(run.best)).card
     assert (card.bands, card.statistics) == (tile_set.bands, tile_set.statistics)

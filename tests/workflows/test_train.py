@@ -91,7 +91,7 @@ def test_one_of_several_runs_that_a_launcher_packs_together_is_a_whole_run(
     for name, value in ranks.items():
         monkeypatch.setenv(name, value)
     words = ["train", str(bright_tiles), "--steps", "1", "--batch-size", "1", "--device", "cpu", "--json"]
-    done = CliRunner().invoke(app, [*words, "--no-pictures"])
+    done = CliRunner().invoke(app, [*words, "--arch", "erfnet", "--no-pictures"])
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["path"] == "runs/erfnet-1"
     found = {path.name for path in (tmp_path / "runs" / "erfnet-1").iterdir()}
@@ -176,7 +176,9 @@ def test_runs_are_numbered_where_no_output_is_given(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copytree(bright_tiles, tmp_path / "tiles")
-    first, second = (train(settings=TrainSettings(steps=1, batch_size=2, threads=1, pictures=False)) for _ in range(2))
+    first, second = (
+        train(settings=TrainSettings(arch="erfnet", steps=1, batch_size=2, threads=1, pictures=False)) for _ in range(2)
+    )
     assert (first.path, second.path) == ("runs/erfnet-1", "runs/erfnet-2")
     assert (
         train(settings=TrainSettings(steps=1, batch_size=2, threads=1, resume=True, pictures=False)).path
