@@ -1,8 +1,8 @@
 """Every network learns with the defaults of ``satseg train``: its own rate, loss, augmentation and schedule.
 
-Tiles of the sample are small and coarse and batches are small, which lowers the rate as it
-does for users. The networks with more than 100 billion multiply-adds get the smallest tiles there may be, and fewer
-steps than the 200 in which all of them should learn.
+Tiles of the sample are small and coarse and batches are small, which lowers the rate as it does for users. The networks
+with more than 100 billion multiply-adds get the smallest tiles there may be, and fewer steps than the 200 in which all
+of them should learn.
 """
 
 from __future__ import annotations
