@@ -80,7 +80,7 @@ def map_maker(options: argparse.Namespace, folder: Path) -> Callable[[], object]
     profile["transform"] = Affine(0.5, 0, 300_000, 0, -0.5, 3_000_000)
     with rasterio.open(scene, "w", **profile) as dataset:
         dataset.write(np.random.default_rng(0).integers(0, 256, (3, side, side), dtype=np.uint8))
-    settings = PredictionSettings(overwrite=True)
+    settings = PredictionSettings()
     predictor = Predictor(network, Provenance("benchmark", settings), settings)
     return lambda: predictor.predict(SceneSource.of(scene), OutputPaths.of_files(folder / "map.tif"))
 
