@@ -91,6 +91,11 @@ def edited(path: str, value: Any) -> str:
         ("arch_options", {"num_classes": 9}, r"arch_options\.num_classes is 9, which"),
         ("arch_options", {"pretrained": True}, r"arch_options\.pretrained would download weights"),
         ("arch_options", {"encoder_weights": "/etc/passwd"}, r"arch_options\.encoder_weights would download weights"),
+        (
+            "arch_options",
+            {"encoder": "hf-hub:a/b"},
+            r"arch_options\.encoder is .hf-hub:a/b., which would be downloaded",
+        ),
         ("arch_options", {"encoder": ["resnet18"]}, r"arch_options\.encoder is .*, not a plain value"),
         ("arch_options", [], r"arch_options is \[\], not an object"),
         ("bands.names", [], r"bands\.names is empty"),

@@ -19,6 +19,7 @@ from satseg.backend.custom import (
     recorded_name,
     run_custom_file,
 )
+from satseg.backend.nn.hub import PREFIX
 from satseg.backend.weight_packages import ENCODER_PACKAGES, PackagedWeights, packaged_weights
 from satseg.errors import ArchitectureError, one_line
 from satseg.fields import shown
@@ -35,9 +36,11 @@ __all__ = [
     "custom_code_errors",
     "custom_code_failure",
     "find_architecture",
+    "is_at_hub",
     "is_custom_file",
     "lasting_options",
     "list_architectures",
+    "named_encoder",
     "packaged_weights",
     "recorded_name",
     "run_custom_file",
@@ -95,6 +98,27 @@ def create_model(arch: str | Builder, *, in_channels: int, num_classes: int, **o
     except (ValueError, RuntimeError) as error:  # of a value out of range; of a network that memory cannot hold
         raise ArchitectureError(f"{arch} cannot be built{_with(options)}: {one_line(error)}.") from error
     return model
+
+
+def named_encoder(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a network with the name of its encoder in place of an address at a hub.
+
+    The address becomes that of its weights, so that a checkpoint does not depend on the hub.
+
+    Raises:
+        ArchitectureError: The hub cannot be reached, or has no encoder of timm there.
+    """
+    encoder = options.get("encoder")
+    if not is_at_hub(encoder):
+        return dict(options)
+    from satseg.backend.nn.encoder_weights import at_hub  # imports torch
+
+    return {"encoder_weights": encoder, **options, "encoder": at_hub(str(encoder))}
+
+
+def is_at_hub(encoder: object) -> bool:
+    """Return whether this is the address of an encoder at a hub, and not its name in timm."""
+    return isinstance(encoder, str) and encoder.startswith(PREFIX)
 
 
 def lasting_options(options: Mapping[str, Any]) -> dict[str, Any]:

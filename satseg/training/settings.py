@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from satseg.arguments import Given, PathLike, path
+from satseg.backend import named_encoder
 from satseg.backend.settings import Device, Threads
 from satseg.settings import OUTPUTS, PERFORMANCE, WEIGHTS, Option
 from satseg.training.recipe import Recipe
@@ -38,7 +39,12 @@ class TrainSettings(Recipe):
     ] = False
     encoder: Annotated[
         str | None,
-        Option("Encoder from timm, for networks with an exchangeable encoder.", metavar="NAME", panel=WEIGHTS),
+        Option(
+            "Encoder from timm, for networks with an exchangeable encoder; or its address at a hub, "
+            "hf-hub:organisation/name, which brings its weights.",
+            metavar="NAME",
+            panel=WEIGHTS,
+        ),
     ] = None
     pretrained: Annotated[
         bool,
@@ -103,5 +109,9 @@ class TrainSettings(Recipe):
         return (self.epochs, self.steps, self.minutes) != (None, None, None)
 
     def recipe(self, **resolved: Any) -> Recipe:
-        """Return the recipe alone, with values that were resolved in place of ``auto``."""
-        return Recipe(**self.to_dict() | resolved)
+        """Return the recipe alone, with values that were resolved in place of ``auto``.
+
+        Raises:
+            ArchitectureError: The encoder is at a hub that cannot be reached, or is none of timm.
+        """
+        return Recipe(**self.to_dict() | {"arch_options": named_encoder(self.network_options)} | resolved)

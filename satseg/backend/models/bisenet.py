@@ -143,8 +143,8 @@ def bisenet(
         in_channels: Bands of the input.
         num_classes: Classes of the output.
         encoder: Context path: a backbone of timm with features at strides 8, 16 and 32.
-        pretrained: Start the encoder from timm's weights.
-        encoder_weights: File with weights of the encoder, instead of fetching them.
+        pretrained: Start the encoder from weights of an installed package, else from timm's.
+        encoder_weights: File with weights of the encoder, or their address at a hub, instead of those.
     """
     context = build_encoder(encoder, in_channels=in_channels, pretrained=pretrained, weights=encoder_weights)
     # The classifier is four times as wide on the deep encoders, whose features have 2048 channels.

@@ -87,8 +87,8 @@ def deconvnet(
         in_channels: Bands of the input.
         num_classes: Classes of the output.
         encoder: ``vgg11_bn``, ``vgg13_bn``, ``vgg16_bn`` or ``vgg19_bn``; the decoder stays.
-        pretrained: Start the encoder from timm's weights.
-        encoder_weights: File with weights of the encoder, instead of fetching them.
+        pretrained: Start the encoder from weights of an installed package, else from timm's.
+        encoder_weights: File with weights of the encoder, or their address at a hub, instead of those.
     """
     net = DeconvNet(in_channels, num_classes, encoder=encoder)
     load_vgg(net.encoder, encoder, in_channels=in_channels, pretrained=pretrained, weights=encoder_weights)

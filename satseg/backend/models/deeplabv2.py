@@ -107,8 +107,8 @@ def deeplabv2(
         num_classes: Classes of the output.
         multi_scale: Run at scales 0.5, 0.75 and 1 and keep the maximum of the scores; each scale has a loss.
         encoder: Backbone of timm that can have output stride 8.
-        pretrained: Start the encoder from timm's weights.
-        encoder_weights: File with weights of the encoder, instead of fetching them.
+        pretrained: Start the encoder from weights of an installed package, else from timm's.
+        encoder_weights: File with weights of the encoder, or their address at a hub, instead of those.
     """
     backbone = build_encoder(
         encoder, in_channels=in_channels, output_stride=8, pretrained=pretrained, weights=encoder_weights

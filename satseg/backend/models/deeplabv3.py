@@ -69,8 +69,8 @@ def deeplabv3(
         num_classes: Classes of the output.
         output_stride: 16 or 8; 8 is finer and costs 3.5 times the arithmetic.
         encoder: Backbone of timm that can have this output stride; multi-grid acts on ResNets alone.
-        pretrained: Start the encoder from timm's weights.
-        encoder_weights: File with weights of the encoder, instead of fetching them.
+        pretrained: Start the encoder from weights of an installed package, else from timm's.
+        encoder_weights: File with weights of the encoder, or their address at a hub, instead of those.
     """
     backbone = build_encoder(
         encoder,

@@ -84,8 +84,8 @@ def denseaspp(
         in_channels: Bands of the input.
         num_classes: Classes of the output.
         encoder: ``densenet121``, ``densenet161``, ``densenet169`` or ``densenet201``.
-        pretrained: Start the encoder from timm's weights.
-        encoder_weights: File with weights of the encoder, instead of fetching them.
+        pretrained: Start the encoder from weights of an installed package, else from timm's.
+        encoder_weights: File with weights of the encoder, or their address at a hub, instead of those.
 
     Raises:
         ArchitectureError: The encoder is no such DenseNet, or its weights cannot be had.

@@ -88,8 +88,8 @@ def fcn32s(
         num_classes: Classes of the output.
         dropout: Share of activations dropped behind both converted layers, 0 to below 1.
         encoder: ``vgg11``, ``vgg13``, ``vgg16`` or ``vgg19``.
-        pretrained: Start the encoder from timm's weights.
-        encoder_weights: File with weights of the encoder, instead of fetching them.
+        pretrained: Start the encoder from weights of an installed package, else from timm's.
+        encoder_weights: File with weights of the encoder, or their address at a hub, instead of those.
     """
     return _fcn(32, in_channels, num_classes, dropout, encoder, pretrained, encoder_weights)
 

@@ -78,8 +78,8 @@ def pspnet(
         in_channels: Bands of the input.
         num_classes: Classes of the output.
         encoder: Backbone of timm that can have output stride 8.
-        pretrained: Start the encoder from timm's weights.
-        encoder_weights: File with weights of the encoder, instead of fetching them.
+        pretrained: Start the encoder from weights of an installed package, else from timm's.
+        encoder_weights: File with weights of the encoder, or their address at a hub, instead of those.
     """
     backbone = build_encoder(
         encoder, in_channels=in_channels, output_stride=8, pretrained=pretrained, weights=encoder_weights

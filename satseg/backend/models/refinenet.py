@@ -130,8 +130,8 @@ def refinenet(
         num_classes: Classes of the output.
         dropout: Share of activations dropped, 0 to below 1.
         encoder: Backbone of timm with features at strides 4, 8, 16 and 32.
-        pretrained: Start the encoder from timm's weights.
-        encoder_weights: File with weights of the encoder, instead of fetching them.
+        pretrained: Start the encoder from weights of an installed package, else from timm's.
+        encoder_weights: File with weights of the encoder, or their address at a hub, instead of those.
     """
     backbone = build_encoder(encoder, in_channels=in_channels, pretrained=pretrained, weights=encoder_weights)
     return RefineNet(backbone, num_classes, dropout=dropout)

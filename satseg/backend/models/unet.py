@@ -180,8 +180,8 @@ def unet(
         encoder: Backbone of timm as contracting path, with features at strides 2 to 32 or 4 to 32; the decoder is
             then 256, 128, 64, 32 and 16 wide, with nearest-neighbour upsampling (``resnet18``: 14,330,819 parameters,
             ``resnet50``: 32,523,715).
-        pretrained: Start the encoder from timm's weights.
-        encoder_weights: File with weights of the encoder, instead of fetching them.
+        pretrained: Start the encoder from weights of an installed package, else from timm's.
+        encoder_weights: File with weights of the encoder, or their address at a hub, instead of those.
         levels: Levels of the encoder to use, finest first, at least 3; its coarser stages, which have most of its
             parameters, and their part of the decoder are left out (``tf_efficientnet_lite0``: 5,200,771 parameters
             with all five levels, 1,190,627 with four). By default all.

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from satseg.backend.nn.first_layer import Origin, PretrainedInput, first_convolution, take_bands
-from satseg.backend.nn.hub import PREFIX, download, hub_access, quiet
+from satseg.backend.nn.hub import PREFIX, architecture_at, download, hub_access, quiet
 from satseg.backend.nn.key_layouts import Renamed, as_timm, flat, unwrap
 from satseg.backend.weight_packages import how_to_install, packaged_weights
 from satseg.errors import ArchitectureError, one_line
@@ -54,6 +54,21 @@ def load_weights(
     origin = Origin(weights if hub else Path(weights).name)
     found = _find(name, plain, _downloaded(weights) if hub else weights, origin)
     return _made(name, make, found, in_channels, origin, _expected(name) if found.layout == "timm" else _IMAGENET)
+
+
+def at_hub(address: str) -> str:
+    """Return the name in timm of the encoder at an address of a hub.
+
+    Raises:
+        ArchitectureError: The hub cannot be reached, or has no encoder of timm there.
+    """
+    try:
+        return architecture_at(address)
+    except OSError as error:
+        raise ArchitectureError(
+            f"The encoder {address} cannot be had: {one_line(error)}.",
+            hint="Name an encoder of timm, and pass the address or a file of its weights as `encoder_weights`.",
+        ) from error
 
 
 def _from_timm(name: str, make: Callable[..., nn.Module], in_channels: int) -> nn.Module:

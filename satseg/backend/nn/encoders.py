@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from satseg.backend.nn.encoder_weights import load_weights
+from satseg.backend.nn.encoder_weights import at_hub, load_weights
+from satseg.backend.nn.hub import PREFIX
 from satseg.backend.nn.padding import pad_to_multiple
 from satseg.backend.nn.vit_pyramid import SimpleFeaturePyramid
 from satseg.errors import ArchitectureError
@@ -90,7 +91,7 @@ def build_encoder(
     PSPNet; timm alone would give the first block the dilation of the stage before.
 
     Args:
-        name: Name of the backbone in timm.
+        name: Name of the backbone in timm, or its address at a hub, which brings its weights.
         in_channels: Bands of the input; weights of the first layer are adapted to it.
         output_stride: Stride of the coarsest level: 8, 16 or 32.
         multi_grid: Factors on the dilation of the last blocks of the last stage, ResNets alone.
@@ -101,6 +102,7 @@ def build_encoder(
     Raises:
         ArchitectureError: timm has no such backbone, it cannot serve, or its weights cannot be had.
     """
+    name, weights = _by_name(name, weights)
     options: dict[str, Any] = {"features_only": True}
     if output_stride != 32:
         options["output_stride"] = output_stride
@@ -128,7 +130,13 @@ def build_classifier(name: str, *, in_channels: int, pretrained: bool = False, w
     Raises:
         ArchitectureError: timm has no such backbone, or its weights cannot be had.
     """
+    name, weights = _by_name(name, weights)
     return _create(name, in_channels, pretrained, weights, {"num_classes": 0})
+
+
+def _by_name(name: str, weights: str | None) -> tuple[str, str | None]:
+    """Return the name of an encoder in timm and where its weights are; its address at a hub is both."""
+    return (at_hub(name), weights or name) if name.startswith(PREFIX) else (name, weights)
 
 
 def _create(name: str, in_channels: int, pretrained: bool, weights: str | None, options: dict[str, Any]) -> nn.Module:

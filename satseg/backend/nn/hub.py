@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import socket
 from collections.abc import Iterator
@@ -67,6 +68,24 @@ def download(address: str) -> str:
     with hub_access():
         chosen = file[0] if file else _weights_among(_files(repository, revision or None), address)
         return str(hf_hub_download(repository, chosen, revision=revision or None))
+
+
+def architecture_at(address: str) -> str:
+    """Download what a repository says of its network, and return the name of the network in timm.
+
+    Args:
+        address: ``hf-hub:organisation/name``.
+
+    Raises:
+        HubError: The hub cannot be reached, or the repository does not name a network of timm.
+        OSError: There is no such repository, or the download failed.
+    """
+    path, at, revision = address.partition("@")
+    try:
+        with open(download(f"{path}/config.json{at}{revision}"), encoding="utf-8") as file:
+            return str(json.load(file)["architecture"])
+    except (ValueError, KeyError, TypeError):
+        raise HubError("its config.json names no architecture of timm") from None
 
 
 def _files(repository: str, revision: str | None) -> list[str]:

@@ -91,7 +91,8 @@ def as_timm(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Rename
     """
     by_flat = {flat(name): name for name in wanted}
     found = []
-    for layout, rename in (("timm", str), *_renamings(state, wanted)):
+    layouts: list[tuple[str, Rename]] = [("timm", str), *_renamings(state, wanted)]
+    for layout, rename in layouts:
         for prefix, library in _PREFIXES.items():
             inner = {flat(rename(name.removeprefix(prefix))): name for name in state if name.startswith(prefix)}
             tensors = {by_flat[flat]: state[name] for flat, name in inner.items() if flat in by_flat}
@@ -146,7 +147,7 @@ def _of_torchvision_convnext(name: str) -> str:
     """Rename a tensor of ConvNeXt in torchvision, where stages and the steps between them take turns."""
     stage = re.fullmatch(r"features\.(\d)\.(\d+)\.?(.*)", name)
     if stage is None:
-        return name
+        return _replaced(name, {"classifier.0": "head.norm", "classifier.2": "head.fc"})
     number, place, rest = int(stage[1]), stage[2], stage[3]
     if number == 0:
         return f"stem.{place}.{rest}"

@@ -83,8 +83,8 @@ def load_vgg(
         stages: What ``vgg_stages`` returned for this encoder.
         encoder: A VGG as timm names it.
         in_channels: Bands of the input; weights of the first layer are adapted to it.
-        pretrained: Fetch timm's weights.
-        weights: File with such weights, instead of fetching them.
+        pretrained: Take those of timm.
+        weights: File with such weights, or their address at a hub, instead of those.
         top: Two convolutions, 7x7 and 1x1, that take the weights of the first two fully connected layers.
 
     Raises:

@@ -13,9 +13,10 @@ import timm
 import torch
 import torch.nn.functional as F
 from huggingface_hub import constants
+from safetensors.torch import save_file
 from sklearn.datasets import load_sample_image
 
-from satseg.backend import ENCODER_PACKAGES, packaged_weights
+from satseg.backend import ENCODER_PACKAGES, named_encoder, packaged_weights
 from satseg.backend.nn import encoder_weights, hub
 from satseg.backend.nn.encoders import build_encoder
 from satseg.backend.nn.key_layouts import as_timm, unwrap
@@ -150,3 +151,24 @@ def test_weights_of_a_repository_are_chosen_and_downloaded(monkeypatch: pytest.M
     names[:] = ["README.md"]
     with pytest.raises(ArchitectureError, match="it has no weights"):
         build_encoder("resnet18", in_channels=3, weights="hf-hub:torchgeo/resnet18")
+
+
+def test_an_encoder_at_a_hub_brings_its_name_and_its_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"architecture": "resnet18", "num_classes": 10}')
+    source = timm.create_model("resnet18")
+    save_file(source.state_dict(), tmp_path / "model.safetensors")
+    monkeypatch.setattr(hub, "_answers", lambda url: True)
+    monkeypatch.setattr(hub, "_files", lambda repository, revision: ["config.json", "model.safetensors"])
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda repository, name, revision: str(tmp_path / name))
+    named = named_encoder({"encoder": "hf-hub:timm/resnet18.a1_in1k", "dropout": 0.1})
+    assert named == {"encoder": "resnet18", "encoder_weights": "hf-hub:timm/resnet18.a1_in1k", "dropout": 0.1}
+    encoder = build_encoder("hf-hub:timm/resnet18.a1_in1k", in_channels=3)
+    assert torch.equal(encoder.net["layer4"][1].conv2.weight, source.layer4[1].conv2.weight)
+    (tmp_path / "config.json").write_text("[]")
+    with pytest.raises(ArchitectureError, match=r"its config\.json names no architecture of timm"):
+        build_encoder("hf-hub:timm/resnet18.a1_in1k", in_channels=3)
+
+
+def test_options_without_an_address_stay_as_they_are() -> None:
+    assert named_encoder({"encoder": "resnet18", "pretrained": True}) == {"encoder": "resnet18", "pretrained": True}
+    assert named_encoder({}) == {}
