@@ -124,7 +124,10 @@ class _Reader:
             if option not in taken:
                 self._unknown(f"{loss} has no option {option!r}", at, option, taken)
             self._expect("=")
+            at = self._at
             options[option] = self._number()
+            if option == "smoothing" and options[option] >= 1:
+                self._raise("smoothing is a share, below 1", at, "For example: 'ce(smoothing=0.1) + dice'.")
             if not self._accept(","):
                 break
         self._expect(")")

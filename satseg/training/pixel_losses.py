@@ -19,11 +19,24 @@ from satseg.training.devices import Total, single_device
 
 
 def cross_entropy(
-    logits: Tensor, targets: Tensor, weight: Tensor | None = None, total: Total = single_device
+    logits: Tensor,
+    targets: Tensor,
+    weight: Tensor | None = None,
+    total: Total = single_device,
+    *,
+    smoothing: float = 0.0,
 ) -> Tensor:
-    """Return the mean negative log-likelihood."""
+    """Return the mean negative log-likelihood.
+
+    With label smoothing (Szegedy et al. 2016, section 7), a share of ``smoothing`` of every labelled pixel is
+    distributed evenly over all classes, so that wrong labels cost less and probabilities stay off 0 and 1.
+    """
     losses = F.cross_entropy(logits.float(), targets, weight, ignore_index=IGNORE_INDEX, reduction="sum")
-    return _divide(losses, _class_weight(targets, weight).sum(), total)
+    weights = _class_weight(targets, weight)
+    if smoothing:
+        even = (-logits.float().log_softmax(dim=1).mean(dim=1) * weights).sum()
+        losses = (1 - smoothing) * losses + smoothing * even
+    return _divide(losses, weights.sum(), total)
 
 
 def focal(

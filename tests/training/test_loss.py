@@ -9,7 +9,7 @@ from torch import Tensor
 
 from satseg.errors import UsageError
 from satseg.training.loss import LOSSES, Loss, Term, parse_loss
-from satseg.training.pixel_losses import cross_entropy
+from satseg.training.pixel_losses import cross_entropy, relaxed
 from satseg.training.region_losses import dice
 
 WEIGHTS = torch.tensor([1.0, 2.0, 3.0])
@@ -37,6 +37,7 @@ def test_an_expression_is_read_term_by_term() -> None:
         ("focal(gama=2)", 7, "focal has no option 'gama'"),
         ("ce(weight=2)", 4, "ce has no option 'weight'"),
         ("focal(gamma=two)", 13, "expected a number, found 'two'"),
+        ("ce(smoothing=10)", 14, "smoothing is a share, below 1"),
         ("focal(gamma=2", 14, "expected ')', found nothing"),
     ],
 )
@@ -55,6 +56,19 @@ def test_the_sum_is_the_sum_of_its_weighted_terms() -> None:
     logits, targets = random_case()
     expected = cross_entropy(logits, targets, WEIGHTS) + 0.25 * dice(logits, targets)
     assert torch.equal(Loss("ce + 0.25*dice", WEIGHTS)(logits, targets), expected)
+
+
+def test_smoothed_and_relaxed_losses_compose_and_ignore_what_is_ignored() -> None:
+    logits, targets = random_case()
+    loss = Loss("0.5*ce(smoothing=0.1) + relaxed(border=2) + dice", WEIGHTS)
+    parts = (
+        0.5 * cross_entropy(logits, targets, WEIGHTS, smoothing=0.1),
+        relaxed(logits, targets, WEIGHTS, border=2),
+        dice(logits, targets),
+    )
+    assert torch.equal(loss(logits, targets), sum(parts[1:], parts[0]))
+    other = torch.where((targets == 255)[:, None], torch.randn_like(logits), logits)
+    assert torch.equal(loss(other, targets), loss(logits, targets))
 
 
 @pytest.mark.parametrize("name", LOSSES)

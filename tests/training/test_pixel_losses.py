@@ -43,6 +43,23 @@ def test_classes_of_weight_zero_alone_cost_no_cross_entropy() -> None:
     assert torch.isfinite(logits.grad).all()
 
 
+@pytest.mark.parametrize("weight", [None, WEIGHT])
+def test_smoothed_labels_are_mixed_with_all_classes(weight: np.ndarray | None) -> None:
+    logits, targets = random_case()
+    kept, share = targets.numpy() < 255, weight if weight is not None else np.ones(3)
+    mixed = np.eye(3)[np.where(kept, targets, 0)] * 0.9 + 0.1 / 3  # (N, H, W, K)
+    costs = -(mixed * np.log(softmax(logits)).transpose(0, 2, 3, 1)).sum(axis=-1)
+    expected = np.average(costs[kept], weights=share[targets.numpy()[kept]])
+    weights = None if weight is None else as_tensor(weight)
+    assert cross_entropy(logits, targets, weights, smoothing=0.1).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_smoothing_is_that_of_torch() -> None:
+    logits, targets = random_case()
+    theirs = torch.nn.functional.cross_entropy(logits.float(), targets, ignore_index=255, label_smoothing=0.2)
+    assert cross_entropy(logits, targets, smoothing=0.2).item() == pytest.approx(theirs.item(), rel=1e-5)
+
+
 def test_focal_by_formula() -> None:
     logits, targets = random_case()
     pairs = likelihoods(logits, targets)
