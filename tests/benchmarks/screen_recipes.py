@@ -1,120 +1,184 @@
-"""Train with several recipes for some minutes each on one tile set, and score each on tiles that it never saw.
+"""Train with several recipes and seeds on one place, and score each on held-out ground there and on another place.
 
-Prints one JSON line per recipe as soon as it is done, so a screening can be cut short; recipes whose run is finished
-already are not trained again. Needs the machine alone: a run by the clock gets what the machine gives it. Without a
-tile set, two recipes are tried for two steps on the sample, which only shows that the screening works.
+Home is the held-out scene of the sample's town; the other place is made of it by turning, scaling, blurring and
+recolouring (`other_place.py`), so that a gain at home that is lost away is seen. Prints one JSON line per run as soon
+as it is scored, and a table of means with 95 % intervals over seeds (Student's t) at the end. What is done is kept in
+the folder: the same command goes on where it was stopped. A run by the clock needs the machine alone.
 
-    python tests/benchmarks/screen_recipes.py TILES --minutes 3 --output runs/screening
-    python tests/benchmarks/screen_recipes.py TILES --minutes 10 --only default,ema --output runs/confirming
-    python tests/benchmarks/screen_recipes.py TILES --recipes mine.json
+    python tests/benchmarks/screen_recipes.py --minutes 10 --output runs/screening
+    python tests/benchmarks/screen_recipes.py --steps 700 --gsd 0.26m --only default,middle --output runs/augmentation
+    python tests/benchmarks/screen_recipes.py --recipes mine.json
+    python tests/benchmarks/screen_recipes.py --smoke      # two steps each; shows only that the screening works
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
-import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from statistics import mean, stdev
 from time import perf_counter
 from typing import Any
 
+from other_place import make_other_place
+from scipy.stats import t as student
+
 from satseg import SatsegError, evaluate, tile, train
+from satseg.checkpoint import save_checkpoint
 from satseg.evaluation.settings import EvaluateSettings
 from satseg.records import as_json
+from satseg.runs import Run
 from satseg.sample import sample
+from satseg.tiles.tileset import INDEX
+from satseg.tiling.settings import TileSettings
 from satseg.training.settings import TrainSettings
 
 RECIPES: dict[str, dict[str, Any]] = {
     "default": {},
-    "ema": {"ema": 0.998},
-    "strong": {"augment": "strong"},
     "no-augment": {"augment": "none"},
+    "middle": {"augment": "middle"},
+    "middle+turns": {"augment": {"warp": 0.5, "scale": 1.25, "shift": 0.125, "rotation": 45.0}},
+    "strong": {"augment": "strong"},
+    "smoothing": {"loss": "ce(smoothing=0.1) + dice"},
+    "relaxed": {"loss": "relaxed + dice"},
     "ce": {"loss": "ce"},
     "ce+lovasz": {"loss": "ce + lovasz"},
-    "ce+jaccard": {"loss": "ce + jaccard"},
-    "focal+dice": {"loss": "focal + dice"},
-    "relaxed+dice": {"loss": "relaxed + dice"},
     "ohem+dice": {"loss": "ohem + dice"},
-    "balance": {"balance": True},
-    "median": {"class_weights": "median"},
-    "cosine": {"schedule": "cosine"},
-    "one-cycle": {"schedule": "one-cycle"},
     "batch-4": {"batch_size": 4},
     "batch-16": {"batch_size": 16},
+    "cosine": {"schedule": "cosine"},
+    "one-cycle": {"schedule": "one-cycle"},
     "unet-resnet18": {"arch": "unet", "encoder": "resnet18"},
-    "ddrnet23slim": {"arch": "ddrnet23slim"},
-    "bisenet": {"arch": "bisenet"},
+    "unet-lite0": {"arch": "unet", "encoder": "tf_efficientnet_lite0"},
+    "unet-lite0-pretrained": {"arch": "unet", "encoder": "tf_efficientnet_lite0", "pretrained": True},
 }
-"""What differs from the default recipe, by name."""
+"""What differs from the default recipe, by name. Of the first one, the weights of the last step, their moving average
+and their average over validations are scored apart from those that were kept."""
 
 SCORES = ("iou", "boundary_f1", "object_f1")
+APART = ("last", "ema", "average")
 
 
-def screen(name: str, choices: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
-    """Train with one recipe and return its scores."""
-    begun, output = perf_counter(), options.output / name
+def screen(
+    name: str, seed: int, options: argparse.Namespace, places: dict[str, tuple[Path, Path]]
+) -> Iterator[dict[str, Any]]:
+    """Train with one recipe and seed, and yield the scores of the weights that were kept, and of others."""
+    begun = perf_counter()
     budget = {"steps": options.steps} if options.steps else {"minutes": options.minutes}
-    # The folder of an earlier screening is resumed; a run by the clock then has what was left of its time.
-    run = train(
-        options.tiles,
-        output=output,
-        settings=TrainSettings(
-            resume=True, pictures=False, threads=options.threads, **budget, **{"arch": "erfnet", **choices}
-        ),
+    settings = TrainSettings(
+        resume=True, pictures=False, threads=options.threads, seed=seed, **budget, **{"arch": "erfnet", **options.recipes[name]}
     )
-    report = evaluate(
-        run.best, [options.tiles], settings=EvaluateSettings(split=options.split, threads=options.threads)
-    )
-    return {
-        "recipe": name,
-        "choices": choices,
-        "steps": run.steps,
-        "epochs": run.epochs,
-        "loss": run.loss,
-        "val_miou": run.validation.mean_iou,
-        "miou": report.mean_iou,
-        **{f"{score} {entry.name}": getattr(entry, score) for entry in report.classes for score in SCORES},
-        "seconds": perf_counter() - begun,
-    }
+    run = train(options.tiles, output=options.output / name / f"seed-{seed}", settings=settings)
+    found = {"seed": seed, "steps": run.steps, "val_miou": run.validation.mean_iou, "weights": run.weights}
+    checkpoints = {name: Path(run.best)}
+    if name == next(iter(options.recipes)):
+        checkpoints |= {f"{name}, {part}": path for part, path in apart(Run(Path(run.path))).items()}
+    for label, checkpoint in checkpoints.items():
+        scores = {place: score(checkpoint, *files, options) for place, files in places.items()}
+        yield {"recipe": label, **found, **scores, "seconds": perf_counter() - begun}
+
+
+def apart(run: Run) -> dict[str, Path]:
+    """Write the weights of the last step and their averages as checkpoints."""
+    last, tensors, _ = run.load_last()
+    own = last.read_weights()
+    for part in APART[1:]:
+        averaged = {key.removeprefix(f"{part}."): value for key, value in tensors.items() if key.startswith(f"{part}.")}
+        if averaged:
+            save_checkpoint(run.path / f"{part}.safetensors", {**own, **averaged}, last.card)
+    paths = {part: run.path / f"{part}.safetensors" for part in APART}
+    return {part: path for part, path in paths.items() if path.exists()}
+
+
+def score(checkpoint: Path, scene: Path, labels: Path, options: argparse.Namespace) -> dict[str, float]:
+    """Return the scores of the buildings: the first class that is neither background nor boundary."""
+    settings = EvaluateSettings(threads=options.threads, bootstrap=0)
+    report = evaluate(checkpoint, [scene], labels=labels, settings=settings)
+    buildings = next(entry for entry in report.classes if entry.name not in ("background", "boundary"))
+    return {name: getattr(buildings, name) for name in SCORES}
+
+
+def prepare(options: argparse.Namespace) -> dict[str, tuple[Path, Path]]:
+    """Cut tiles, make the other place, and return scene and labels of both places."""
+    scenes = sample()
+    scene, labels = options.held_out or scenes.held_out, options.labels or scenes.labels
+    if options.tiles is None:
+        options.tiles = options.output / "tiles"
+        if not (options.tiles / INDEX).exists():
+            settings = TileSettings(gsd=options.gsd, boundary=options.boundary)
+            tile([options.scene or scenes.labelled], labels=labels, output=options.tiles, settings=settings)
+    return {"home": (scene, labels), "other": make_other_place(scene, labels, options.output / "other")}
+
+
+def screen_all(options: argparse.Namespace, places: dict[str, tuple[Path, Path]]) -> list[dict[str, Any]]:
+    """Screen what is not done yet, seed by seed, so that a screening that is cut short compares all recipes."""
+    kept = options.output / "results.jsonl"
+    done = [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
+    for seed in range(options.seeds):
+        for name in options.only.split(",") if options.only else options.recipes:
+            if any(row["seed"] == seed and row["recipe"] == name for row in done):
+                continue
+            try:
+                found = list(screen(name, seed, options, places))
+            except SatsegError as error:  # the others may still work
+                print(json.dumps({"recipe": name, "seed": seed, "error": str(error)}), flush=True)
+                continue
+            with kept.open("a") as file:
+                for row in found:
+                    print(json.dumps(as_json(row)), flush=True)
+                    print(json.dumps(as_json(row)), file=file)
+            done += as_json(found)
+    return done
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Return a table in Markdown: mean and half the 95 % interval over seeds, of each recipe."""
+    columns = [(place, score) for place in ("home", "other") for score in SCORES]
+    lines = [
+        "| recipe | seeds | steps | " + " | ".join(f"{place} {score}" for place, score in columns) + " |",
+        "|---|---|---|" + "---|" * len(columns),
+    ]
+    for name in dict.fromkeys(row["recipe"] for row in rows):
+        runs = [row for row in rows if row["recipe"] == name]
+        cells = [spread([float(run[place][score]) for run in runs]) for place, score in columns]
+        lines.append(f"| {name} | {len(runs)} | {mean(run['steps'] for run in runs):.0f} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def spread(values: list[float]) -> str:
+    """Return the mean and half of its 95 % interval."""
+    if len(values) < 2:
+        return f"{values[0]:.3f}"
+    half = student.ppf(0.975, len(values) - 1) * stdev(values) / math.sqrt(len(values))
+    return f"{mean(values):.3f} ± {half:.3f}"
 
 
 def main() -> None:
     """Screen and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("tiles", type=Path, nargs="?")
-    parser.add_argument("--minutes", type=float, default=3.0, help="for each recipe, validation included")
+    parser.add_argument("tiles", type=Path, nargs="?", help="tile set to train on; default: cut from the scene")
+    parser.add_argument("--scene", type=Path, help="scene to train on; default: that of the sample")
+    parser.add_argument("--held-out", type=Path, help="scene to score on; default: that of the sample")
+    parser.add_argument("--labels", type=Path, help="labels of both; default: those of the sample")
+    parser.add_argument("--gsd", help="pixel size of the tiles, such as 0.26m")
+    parser.add_argument("--boundary", help="width of a boundary class, such as 2px")
+    parser.add_argument("--minutes", type=float, default=10.0, help="of training, for each run")
     parser.add_argument("--steps", type=int, help="instead of minutes")
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--recipes", type=Path, help="JSON: what differs from the default recipe, by name")
     parser.add_argument("--only", default="", help="names, with commas between them")
-    parser.add_argument("--split", default="test", help="tiles to score on")
     parser.add_argument("--output", type=Path, default=Path("runs/screening"))
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--smoke", action="store_true", help="two recipes and two seeds of two steps")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        if options.tiles is None:
-            use_sample(options, Path(folder))
-        screen_all(options)
-
-
-def use_sample(options: argparse.Namespace, folder: Path) -> None:
-    """Cut tiles of the sample, and ask for little."""
-    scenes = sample()
-    tile([scenes.labelled], labels=scenes.labels, output=folder / "tiles")
-    options.tiles, options.output = folder / "tiles", folder / "runs"
-    options.steps, options.only = options.steps or 2, options.only or "default,strong"
-
-
-def screen_all(options: argparse.Namespace) -> None:
-    """Screen recipe by recipe and print each as soon as it is done."""
-    recipes = json.loads(options.recipes.read_text()) if options.recipes else RECIPES
-    for name in options.only.split(",") if options.only else recipes:
-        try:
-            found = screen(name, recipes[name], options)
-        except SatsegError as error:  # the others may still work
-            found = {"recipe": name, "error": str(error)}
-        print(json.dumps(as_json(found)))
-        sys.stdout.flush()
+    options.recipes = json.loads(options.recipes.read_text()) if options.recipes else RECIPES
+    if options.smoke:
+        options.steps, options.seeds, options.only = 2, 2, "default,middle"
+    options.output.mkdir(parents=True, exist_ok=True)
+    print(table(screen_all(options, prepare(options))), file=sys.stderr)
 
 
 if __name__ == "__main__":
