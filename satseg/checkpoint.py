@@ -19,13 +19,15 @@ from satseg.labels.label_meaning import LabelMeaning
 from satseg.presence import require_checkpoint
 from satseg.raster.scales import Conversion, same_scale, states_scale
 from satseg.raster.selection import is_generic
-from satseg.records import BandSpec, BandStatistics
+from satseg.records import BandSpec, BandStatistics, Clipping
 from satseg.version import __version__
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 FORMAT = 1
+PLAIN, CLIPPED = "mean-std", "mean-std-clipped"
+"""Normalisations. Versions of satseg that know only the first refuse checkpoints of the second."""
 _HEADER_KEY = "satseg"
 _LARGEST_TILE = 65_536  # pixels per side
 _LONGEST_ARCH = 1000  # characters
@@ -44,7 +46,7 @@ class ModelCard:
         statistics: Band statistics of the training tiles, used for normalisation.
         gsd: Ground sampling distance of the training scenes along x and y in metres; None without a CRS.
         tile_size: Side length of the training tiles in pixels.
-        normalisation: Normalisation of raw values; always ``mean-std``.
+        clipping: What normalises bands with heavy tails, and where all bands are clipped; None if there are none.
         training: Training settings and progress (steps, seed, ...).
         metrics: Validation scores by name.
         labels: How labels were mapped to the classes of the training tiles.
@@ -60,12 +62,17 @@ class ModelCard:
     gsd: tuple[float, float] | None
     tile_size: int
     arch_options: Mapping[str, Any] = field(default_factory=dict)
-    normalisation: str = "mean-std"
+    clipping: Clipping | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     labels: LabelMeaning = field(default_factory=LabelMeaning)
     pretrained: Mapping[str, Any] = field(default_factory=dict)
     version: str = __version__
+
+    @property
+    def normalisation(self) -> str:
+        """Name of the normalisation of raw values."""
+        return CLIPPED if self.clipping else PLAIN
 
     def to_json(self) -> str:
         """Return the card as JSON with sorted keys and without dates, so that equal cards give equal bytes."""
@@ -78,6 +85,7 @@ class ModelCard:
             "statistics": asdict(self.statistics),
             **({"labels": self.labels.to_dict()} if self.labels else {}),
             **({"pretrained": dict(self.pretrained)} if self.pretrained else {}),
+            **({"clipping": asdict(self.clipping)} if self.clipping else {}),
         }
         return json.dumps(parts, sort_keys=True, ensure_ascii=False)
 
@@ -100,6 +108,7 @@ class ModelCard:
                 f"It has format {number}; this version of satseg reads formats up to {FORMAT}.", hint="Update satseg."
             )
         bands = BandSpec.from_dict(fields.value("bands"))
+        clipped = fields.choice("normalisation", [PLAIN, CLIPPED]) == CLIPPED
         gsd = fields.numbers("gsd", 2, above=0) if fields.holds("gsd") else None
         return cls(
             arch=fields.text("arch", longest=_LONGEST_ARCH),
@@ -109,7 +118,7 @@ class ModelCard:
             statistics=BandStatistics.from_dict(fields.value("statistics"), len(bands)),
             gsd=(gsd[0], gsd[1]) if gsd else None,
             tile_size=fields.whole("tile_size", least=1, most=_LARGEST_TILE),
-            normalisation=fields.choice("normalisation", [cls.normalisation]),
+            clipping=Clipping.from_dict(fields.value("clipping"), len(bands)) if clipped else None,
             training=fields.plain("training"),
             metrics=fields.scores("metrics"),
             labels=LabelMeaning.from_dict(fields.value("labels")) if fields.holds("labels") else LabelMeaning(),

@@ -14,7 +14,7 @@ from satseg.backend import create_model
 from satseg.checkpoint import Checkpoint, ModelCard, save_checkpoint
 from satseg.classes import ClassTable
 from satseg.errors import CheckpointError
-from satseg.records import BandSpec, BandStatistics
+from satseg.records import BandSpec, BandStatistics, Clipping
 
 CARD = ModelCard(
     arch="erfnet",
@@ -66,6 +66,14 @@ def test_the_header_is_plain_json_without_dates(saved: Path) -> None:
     card = json.loads(json.loads(raw[8 : 8 + length])["__metadata__"]["satseg"])
     assert card["classes"]["classes"][1]["name"] == "wood"
     assert not [key for key in card if "date" in key or "time" in key or "host" in key]
+
+
+def test_the_clipping_is_in_the_header_where_there_is_one_and_headers_without_it_are_as_they_were() -> None:
+    clipping = Clipping((1.0,) * len(CARD.bands), (2.0,) * len(CARD.bands), 8.0)
+    plain, clipped = json.loads(CARD.to_json()), json.loads(replace(CARD, clipping=clipping).to_json())
+    assert (plain["normalisation"], "clipping" in plain) == ("mean-std", False)
+    assert clipped["normalisation"] == "mean-std-clipped"  # which versions that clip nothing refuse
+    assert [ModelCard.from_json(json.dumps(parts)).clipping for parts in (plain, clipped)] == [None, clipping]
 
 
 def test_what_is_missing_is_said(tmp_path: Path) -> None:

@@ -63,6 +63,8 @@ def edited(path: str, value: Any) -> str:
         ("statistics.minimum", [10.0, 0.0], r"statistics\.minimum is \[10\.0, 0\.0\], above the maximum"),
         ("statistics.count", -1, r"statistics\.count is -1, not a whole number of 0 or more"),
         ("statistics", ..., "statistics is missing"),
+        ("normalisation", "mean-std-clipped", "clipping is missing"),
+        ("normalisation", "ranks", "normalisation is .ranks."),
         ("classes.background", 999, "The background is class 999, but ids end at 1"),
         ("classes.background", True, r"classes\.background is true, not a whole number"),
         ("classes.classes", [], "holds 1 to 255 classes, not 0"),

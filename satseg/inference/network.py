@@ -20,7 +20,7 @@ from satseg.inference.views import Orientation, Views, mean, resize
 from satseg.raster.bands import Normaliser, upload
 from satseg.raster.scales import Conversion
 from satseg.raster.values import ValueRange
-from satseg.records import BandStatistics
+from satseg.records import BandStatistics, Clipping
 
 _MOST_STRIDE = 32  # some networks pool further, for context that has no fine grain
 
@@ -52,6 +52,7 @@ class Network:
         model: Any module that obeys the model contract: (N, C, H, W) float32 to logits (N, K, H, W).
         classes: Class table of its logits.
         statistics: What its images are normalised with.
+        clipping: What normalises bands with heavy tails, or None.
         device: Where it runs.
         precision: ``32-true``, ``bf16-mixed`` or ``16-mixed``.
         views: Orientations and scales in which it sees each window.
@@ -71,6 +72,7 @@ class Network:
         *,
         classes: ClassTable,
         statistics: BandStatistics,
+        clipping: Clipping | None = None,
         device: torch.device,
         precision: str = "32-true",
         views: Views | None = None,
@@ -86,7 +88,7 @@ class Network:
         self.conversion: Conversion | None = None
         self._compile = compile
         self._members: list[Member] = []
-        self.add(model, statistics)
+        self.add(model, statistics, clipping)
 
     @classmethod
     def from_checkpoint(
@@ -119,18 +121,20 @@ class Network:
             checkpoint.build_model(builder if not others or is_custom_file(checkpoint.card.arch) else None),
             classes=checkpoint.card.classes,
             statistics=checkpoint.card.statistics,
+            clipping=checkpoint.card.clipping,
             device=device,
             precision=precision,
             views=views,
             compile=compile,
         )
         for other in others:
-            network.add(other.build_model(builder if is_custom_file(other.card.arch) else None), other.card.statistics)
+            model = other.build_model(builder if is_custom_file(other.card.arch) else None)
+            network.add(model, other.card.statistics, other.card.clipping)
         network.stride = max(_stride(one.card.arch) for one in (checkpoint, *others))
         return network
 
-    def add(self, model: nn.Module, statistics: BandStatistics) -> None:
-        """Average with another model from now on; it has the same bands and classes, and statistics of its own.
+    def add(self, model: nn.Module, statistics: BandStatistics, clipping: Clipping | None = None) -> None:
+        """Average with another model from now on; it has the same bands and classes, and a normalisation of its own.
 
         Raises:
             CheckpointError: It needs windows of another size.
@@ -144,7 +148,9 @@ class Network:
         self.global_context |= has_global_context(model)
         model = model.eval().to(self.device).to(memory_format=torch.channels_last)
         forward = _compiled(model) if self._compile else model
-        self._members.append(Member(model, forward, Normaliser(statistics, self.device), len(statistics.mean)))
+        self._members.append(
+            Member(model, forward, Normaliser(statistics, self.device, clipping), len(statistics.mean))
+        )
 
     def resampled(self, rows: float, columns: float) -> Self:
         """Return the same network for a scene of other pixels: their size over that in training, along each axis."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from satseg.errors import TileError
 from satseg.raster.values import LARGEST, ValueRange
-from satseg.records import BandStatistics
+from satseg.records import BandStatistics, Clipping
 
 if TYPE_CHECKING:
     import torch
@@ -120,27 +120,65 @@ def merge_moments(pieces: Sequence[Moments]) -> BandStatistics:
     )
 
 
+def find_clipping(statistics: BandStatistics, pixels: np.ndarray, limit: float) -> Clipping | None:
+    """Find the middle of the values of bands with heavy tails, such as echoes of a radar or clouds.
+
+    The standard deviation of such a band is that of its few extreme values: divided by it, all others become equal, and
+    clipping does not part them again. Its median and percentiles do not depend on the extremes.
+
+    Args:
+        statistics: Statistics of the training tiles, C bands.
+        pixels: (C, P) raw values of some of their valid pixels.
+        limit: Standard deviations from the mean beyond which the extremes of a band are a heavy tail, and spreads from
+            the centre at which values are clipped.
+
+    Returns:
+        None if no band has a heavy tail. A band most of whose values are equal keeps its standard deviation.
+    """
+    low, centre, high = np.percentile(pixels.astype(np.float64), (16, 50, 84), axis=1)
+    spread, heavy = (high - low) / 2, heavy_tails(statistics, limit)
+    heavy &= spread > 0
+    if not heavy.any():
+        return None
+    return Clipping(
+        centre=tuple(np.where(heavy, centre, statistics.mean).tolist()),
+        spread=tuple(np.where(heavy, spread, statistics.std).tolist()),
+        limit=limit,
+    )
+
+
+def heavy_tails(statistics: BandStatistics, limit: float) -> np.ndarray:
+    """Return (C,) bool: whether the extremes of each band lie farther from its mean than ``limit`` deviations."""
+    mean, std, low, high = map(np.array, (statistics.mean, statistics.std, statistics.minimum, statistics.maximum))
+    found: np.ndarray = np.maximum(high - mean, mean - low) > limit * std
+    return found
+
+
 class Normaliser:
     """Normalise raw values by the statistics of the training tiles, on one device.
 
     Args:
         statistics: Statistics of the training tiles, C bands.
         device: Device of the images, to which the statistics are copied once.
+        clipping: What normalises bands with heavy tails in place of mean and standard deviation, or None.
 
     Attributes:
         statistics: As given.
         values: Range of measured values; a pixel with a value out of range is treated as invalid.
     """
 
-    def __init__(self, statistics: BandStatistics, device: torch.device) -> None:
+    def __init__(self, statistics: BandStatistics, device: torch.device, clipping: Clipping | None = None) -> None:
         import torch
 
-        self.statistics = statistics
+        self.statistics, self.clipping = statistics, clipping
         self.values = ValueRange.of(statistics)
         self._device = device
-        mean = torch.tensor(statistics.mean, dtype=torch.float64)[:, None, None]
-        std = torch.tensor(statistics.std, dtype=torch.float64)[:, None, None]
+        middle = statistics if clipping is None else clipping.middle(statistics)
+        mean, std, far = (
+            torch.tensor(part, dtype=torch.float64)[:, None, None] for part in (middle.mean, middle.std, statistics.std)
+        )
         std = torch.where(std > 0, std, torch.ones_like(std))
+        self._far = (_FARTHEST * torch.where(far > 0, far, 1.0) / std).to(device, torch.float32)  # normalised
         self._mean, self._std = mean.to(device, torch.float32), std.to(device, torch.float32)
         rest = mean - mean.float()
         # The rounding error of the mean in float32 is subtracted as well where it matters.
@@ -150,10 +188,14 @@ class Normaliser:
 
     def after(self, conversion: Conversion) -> Normaliser:
         """Return a normaliser for raw values at another scale and offset, without converting them first."""
-        return Normaliser(conversion.statistics(self.statistics), self._device)
+        if self.clipping is None:
+            return Normaliser(conversion.statistics(self.statistics), self._device)
+        middle = conversion.statistics(self.clipping.middle(self.statistics))
+        clipping = Clipping(middle.mean, middle.std, self.clipping.limit)
+        return Normaliser(conversion.statistics(self.statistics), self._device, clipping)
 
     def __call__(self, images: Tensor, valid: Tensor | None = None) -> Tensor:
-        """Centre raw values on the training mean and scale them by the training standard deviation.
+        """Centre raw values on the training mean and scale them by the training standard deviation; or clip them.
 
         The result does not depend on the image, so a pixel gets the same value in every window. A band that was
         constant in training is centred only. For types that float32 cannot hold, the mean is subtracted in float64.
@@ -168,11 +210,13 @@ class Normaliser:
         """
         normalised = self._centred(images)
         if images.dtype in _narrow():
-            return normalised if valid is None else normalised.masked_fill_(~valid[:, None], 0)
-        measured = normalised.abs().amax(dim=1) <= _FARTHEST  # false for NaN
-        if valid is not None:
-            measured &= valid
-        return normalised.masked_fill_(~measured[:, None], 0)
+            measured = valid
+        else:
+            measured = (normalised.abs() <= self._far).all(dim=1)  # false for NaN
+            measured = measured if valid is None else measured & valid
+        if self.clipping is not None:
+            normalised.clamp_(-self.clipping.limit, self.clipping.limit)
+        return normalised if measured is None else normalised.masked_fill_(~measured[:, None], 0)
 
     def _centred(self, images: Tensor) -> Tensor:
         """Return the values in standard deviations from the mean, float32 on the device."""

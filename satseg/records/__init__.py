@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from satseg.records.maps import CERTAIN, MapLayer, Plan, Rows
 from satseg.records.progress import Progress, ProgressEvent, no_progress
-from satseg.records.scenes import DTYPES, BandSpec, BandStatistics, SceneInfo
+from satseg.records.scenes import DTYPES, BandSpec, BandStatistics, Clipping, SceneInfo
 from satseg.records.scores import ClassScore, EvaluationReport, PlaceScore
 from satseg.records.summaries import (
     DryRun,
@@ -23,6 +23,7 @@ __all__ = [
     "BandSpec",
     "BandStatistics",
     "ClassScore",
+    "Clipping",
     "DryRun",
     "EvaluationReport",
     "FinishedMap",

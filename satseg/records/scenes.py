@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from satseg.fields import FieldError, Fields, shown
@@ -125,3 +125,37 @@ class BandStatistics:
             minimum=minimum,
             maximum=maximum,
         )
+
+
+@dataclass(frozen=True)
+class Clipping:
+    """Normalisation of bands of which some have heavy tails: the middle of their values, and where they are clipped.
+
+    Args:
+        centre: Median of each heavy-tailed band; mean of the others.
+        spread: Half of the distance between the 16th and the 84th percentile, which is the standard deviation of
+            normally distributed values; standard deviation of the other bands.
+        limit: Spreads from the centre at which all bands are clipped.
+    """
+
+    centre: tuple[float, ...]
+    spread: tuple[float, ...]
+    limit: float
+
+    @classmethod
+    def from_dict(cls, data: Any, bands: int, name: str = "clipping") -> Clipping:
+        """Read it from JSON of ``dataclasses.asdict``, for a number of bands.
+
+        Raises:
+            FieldError: An entry, called ``name`` in the message, is missing or invalid.
+        """
+        fields = Fields(data, name)
+        return cls(
+            centre=fields.numbers("centre", bands),
+            spread=fields.numbers("spread", bands, least=0),
+            limit=fields.number("limit", least=1),
+        )
+
+    def middle(self, statistics: BandStatistics) -> BandStatistics:
+        """Return statistics with centre and spread in place of mean and standard deviation."""
+        return replace(statistics, mean=self.centre, std=self.spread)

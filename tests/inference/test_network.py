@@ -20,7 +20,7 @@ from satseg.inference.network import Network
 from satseg.inference.views import Views
 from satseg.raster.bands import upload
 from satseg.raster.scales import Conversion
-from satseg.records import BandSpec, BandStatistics
+from satseg.records import BandSpec, BandStatistics, Clipping
 
 CPU = torch.device("cpu")
 CLASSES = ClassTable.from_names(["a", "b", "c"])
@@ -294,3 +294,22 @@ def test_several_models_are_shown_what_all_of_them_take_for_measured() -> None:
     assert net.values.low == (-65.0,)
     assert net.values.high == (65.0,)
     assert net.converted(Conversion((2.0,), (0.0,))).values.high == (32.5,)
+
+
+@pytest.mark.parametrize("clipping", [None, Clipping((0.0,), (4.0,), 8.0)])
+def test_a_checkpoint_normalises_as_its_card_says(tmp_path: Path, clipping: Clipping | None) -> None:
+    """Cards of earlier versions clip nothing: their networks see raw values of any height as before."""
+    model = create_model("enet", in_channels=1, num_classes=3)
+    card = ModelCard(
+        arch="enet",
+        classes=CLASSES,
+        bands=BandSpec(("vv",), "float32", (1.0,), (0.0,)),
+        statistics=IDENTITY,
+        gsd=None,
+        tile_size=64,
+        clipping=clipping,
+    )
+    save_checkpoint(tmp_path / "one.safetensors", model.state_dict(), card)
+    found = Network.from_checkpoint(Checkpoint.load(tmp_path / "one.safetensors"), device=CPU, precision="32-true")
+    (member,) = found.converted(Conversion((2.0,), (0.0,))).members
+    assert member.normalise(torch.full((1, 1, 1, 1), 50.0)).item() == (8.0 if clipping else 100.0)

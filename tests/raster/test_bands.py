@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from satseg.errors import TileError
-from satseg.raster.bands import Moments, Normaliser, constant_bands, merge_moments
-from satseg.records import BandStatistics
+from satseg.raster.bands import Moments, Normaliser, constant_bands, find_clipping, merge_moments
+from satseg.raster.scales import Conversion
+from satseg.records import BandStatistics, Clipping
 
 
 def normalise(images: torch.Tensor, statistics: BandStatistics, valid: torch.Tensor | None = None) -> torch.Tensor:
@@ -125,3 +126,45 @@ def test_moments_leave_out_what_no_band_can_hold() -> None:
 def test_constant_bands_are_named_with_their_value() -> None:
     statistics = BandStatistics(9, (10.0, 4e9), (5.0, 0.0), (0.0, 4e9), (20.0, 4e9))
     assert constant_bands(statistics, ("red", "nir")) == ["nir is 4e+09 everywhere"]
+
+
+SPECKLE = BandStatistics(count=1, mean=(6.0,), std=(40.0,), minimum=(0.0,), maximum=(900.0,))
+MIDDLE = Clipping(centre=(1.0,), spread=(2.0,), limit=8.0)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.float32, torch.float64])
+def test_values_far_from_the_centre_are_clipped(dtype: torch.dtype) -> None:
+    raw = torch.tensor([[[[0, 1, 5, 17, 18, 120]]]], dtype=dtype)
+    found = Normaliser(SPECKLE, raw.device, MIDDLE)(raw)
+    assert found.flatten().tolist() == [-0.5, 0.0, 2.0, 8.0, 8.0, 8.0]
+
+
+def test_what_is_not_measured_stays_invalid_where_values_are_clipped() -> None:
+    raw = torch.tensor([[[[torch.nan, torch.inf, -torch.inf, -3.4e38, 1e5, 5.0]]]])
+    valid = torch.tensor([[[True] * 5 + [False]]])
+    plain, clipped = (Normaliser(SPECKLE, raw.device, clipping)(raw, valid).flatten() for clipping in (None, MIDDLE))
+    assert clipped.tolist() == [0, 0, 0, 0, 8, 0]
+    assert torch.equal(plain != 0, clipped != 0)
+
+
+def test_values_at_another_scale_are_clipped_where_they_mean_the_same() -> None:
+    scaled = Normaliser(SPECKLE, torch.device("cpu"), MIDDLE).after(Conversion((0.5,), (0.0,)))
+    assert scaled(torch.tensor([[[[2.0, 34.0, 36.0]]]])).flatten().tolist() == [0, 8, 8]
+
+
+def test_heavy_tails_are_found_by_extremes_and_normalised_by_percentiles() -> None:
+    rng = np.random.default_rng(0)
+    values = np.stack([rng.normal(50, 10, 100_000), np.exp(rng.normal(0, 0.3, 100_000)), np.zeros(100_000)])
+    values[1:, :50] = 1e4  # echoes; the last band holds nothing else
+    moments = Moments.of(values[:, None], np.ones((1, 100_000), dtype=bool))
+    assert moments is not None
+    statistics = merge_moments([moments])
+    found = find_clipping(statistics, values, 8.0)
+    assert found is not None
+    assert (found.centre[0], found.spread[0]) == (statistics.mean[0], statistics.std[0])
+    assert (found.centre[1], found.spread[1]) == pytest.approx((1.0, 0.3), rel=0.02)
+    assert statistics.std[1] > 100
+    assert (found.centre[2], found.spread[2]) == (statistics.mean[2], statistics.std[2])
+    assert (
+        find_clipping(merge_moments([Moments.of(values[:1, None], np.ones((1, 100_000), bool))]), values[:1], 8) is None
+    )  # type: ignore[list-item]
