@@ -25,6 +25,7 @@ class AugmentationParams:
         symmetry: () int64, 0..7: number of 90 degree rotations, plus 4 if the columns are mirrored first.
         angle: () float32, degrees of free rotation, anticlockwise with the first row on top.
         zoom: () float32, factor of the size; 1 leaves it unchanged.
+        shift: (2,) float32, shift of the contents to the right and downwards, as a fraction of the tile.
         gamma: (C,) float32, exponent of each band.
         gain: (C,) float32, factor on the normalised values of each band.
         offset: (C,) float32, added to the normalised values of each band.
@@ -37,6 +38,7 @@ class AugmentationParams:
     symmetry: np.ndarray
     angle: np.ndarray
     zoom: np.ndarray
+    shift: np.ndarray
     gamma: np.ndarray
     gain: np.ndarray
     offset: np.ndarray
@@ -59,15 +61,18 @@ def draw_params(augmentation: Augmentation, num_bands: int, rng: np.random.Gener
     angle, zoom = rng.uniform(-1, 1, 2) * warped
     noise, blur = rng.random(2)
     kept = rng.random(num_bands) >= augmentation.band_dropout
+    noise_seed = rng.integers(2**62)
+    shift = rng.uniform(-1, 1, 2) * warped
     return AugmentationParams(
         symmetry=np.array(symmetry),
         angle=np.array(augmentation.rotation * angle, dtype=np.float32),
         zoom=np.array(augmentation.scale**zoom, dtype=np.float32),
+        shift=(augmentation.shift * shift).astype(np.float32),
         gamma=np.exp(augmentation.gamma * gamma).astype(np.float32),
         gain=np.exp(augmentation.gain * gain).astype(np.float32),
         offset=(augmentation.offset * offset).astype(np.float32),
         noise=np.array(augmentation.noise * noise, dtype=np.float32),
-        noise_seed=np.array(rng.integers(2**62)),
+        noise_seed=np.array(noise_seed),
         blur=np.array(augmentation.blur * blur, dtype=np.float32),
         kept=kept | ~kept.any(),
     )

@@ -20,9 +20,11 @@ class Augmentation:
         gain: Contrast: standard deviation of the logarithm of a factor on normalised values.
         offset: Brightness: standard deviation of an offset, in standard deviations of the band.
         gamma: Standard deviation of the logarithm of the exponent, see :func:`satseg.training.radiometry.adjust_gamma`.
-        warp: Fraction of samples that are rotated and scaled freely; pixels from outside the tile are ignored.
+        warp: Fraction of samples that are rotated, scaled and shifted freely. What they show from outside the tile is
+            ignored: mirrored there, objects would have outlines and neighbours that no place has.
         rotation: Maximum angle of free rotation, in degrees.
         scale: Maximum factor of free scaling, in and out.
+        shift: Maximum shift along rows and columns, as a fraction of the tile.
         noise: Maximum standard deviation of white noise, in standard deviations of the band.
         blur: Maximum standard deviation of a Gaussian blur, in pixels.
         band_dropout: Fraction of bands that are set to their mean; never all bands of a sample.
@@ -39,6 +41,7 @@ class Augmentation:
     warp: float = 0.0
     rotation: float = 45.0
     scale: float = 1.5
+    shift: float = 0.0
     noise: float = 0.0
     blur: float = 0.0
     band_dropout: float = 0.0
@@ -46,7 +49,7 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        for name in ("warp", "band_dropout", "cutmix"):
+        for name in ("warp", "shift", "band_dropout", "cutmix"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"The augmentation `{name}={getattr(self, name)}` is not in the range 0 to 1.")
         for name, least in (("scale", 1), *((n, 0) for n in ("gain", "offset", "gamma", "rotation", "noise", "blur"))):
@@ -61,6 +64,7 @@ class Augmentation:
 PRESETS = {
     "none": Augmentation(symmetries=False, gain=0.0, offset=0.0),
     "light": Augmentation(),
+    "middle": Augmentation(warp=0.5, rotation=0.0, scale=1.25, shift=0.125),
     "strong": Augmentation(
         gain=0.2, offset=0.2, gamma=0.2, warp=0.5, noise=0.1, blur=1.0, band_dropout=0.05, cutmix=0.25
     ),

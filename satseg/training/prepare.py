@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from satseg.raster.bands import Normaliser, upload
-from satseg.records import BandStatistics
+from satseg.records import BandStatistics, Clipping
 from satseg.training.augment import AugmentationParams
 from satseg.training.radiometry import add_noise, adjust_gamma, gaussian_blur, scale_and_shift
 from satseg.training.sampling import Batch
@@ -16,13 +16,16 @@ from satseg.training.warp import warp
 _MIN_BLUR = 0.25  # pixels: a narrower Gaussian changes nothing visible
 
 
-def prepare(batch: Batch, statistics: BandStatistics, device: torch.device) -> tuple[Tensor, Tensor]:
+def prepare(
+    batch: Batch, statistics: BandStatistics, device: torch.device, *, clipping: Clipping | None = None
+) -> tuple[Tensor, Tensor]:
     """Normalise and augment a batch.
 
     Args:
         batch: Raw samples with symmetries and CutMix already applied.
         statistics: Band statistics of the training tiles.
         device: Device to compute on.
+        clipping: What normalises bands with heavy tails, or None.
 
     Returns:
         Images (N, C, S, S) float32 in channels-last order, invalid pixels 0 (the training mean); and targets
@@ -30,21 +33,21 @@ def prepare(batch: Batch, statistics: BandStatistics, device: torch.device) -> t
     """
     bands = upload(batch.bands, device)
     labels, valid = (torch.from_numpy(part).to(device) for part in (batch.labels, batch.valid))
-    images, params = Normaliser(statistics, device)(bands, valid), batch.params
+    images, params = Normaliser(statistics, device, clipping)(bands, valid), batch.params
     images, labels, valid = _warp(images, labels, valid, params)
-    images = _change_radiometry(images, params, statistics)
+    images = _change_radiometry(images, params, clipping.middle(statistics) if clipping else statistics)
     images = images * valid[:, None]
     return images.contiguous(memory_format=torch.channels_last), labels.long()
 
 
 def _warp(images: Tensor, labels: Tensor, valid: Tensor, params: AugmentationParams) -> tuple[Tensor, Tensor, Tensor]:
-    """Warp the samples that have an angle or a zoom."""
-    chosen = np.flatnonzero((params.angle != 0) | (params.zoom != 1))
+    """Warp the samples that have an angle, a zoom or a shift."""
+    chosen = np.flatnonzero((params.angle != 0) | (params.zoom != 1) | (params.shift != 0).any(axis=1))
     if not chosen.size:
         return images, labels, valid
     index = torch.from_numpy(chosen).to(images.device)
-    angle, zoom = (_on(images, part[chosen]) for part in (params.angle, params.zoom))
-    parts = warp(images[index], labels[index], valid[index], angle, zoom)
+    angle, zoom, shift = (_on(images, part[chosen]) for part in (params.angle, params.zoom, params.shift))
+    parts = warp(images[index], labels[index], valid[index], angle, zoom, shift)
     wholes = (images, labels.clone(), valid.clone())  # labels and valid may share memory with the batch
     for whole, part in zip(wholes, parts, strict=True):
         whole[index] = part

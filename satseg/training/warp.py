@@ -1,4 +1,4 @@
-"""Free rotation and scaling of whole batches, images and labels together."""
+"""Free rotation, scaling and shifts of whole batches, images and labels together."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def warp(images: Tensor, labels: Tensor, valid: Tensor, angle: Tensor, zoom: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Rotate and scale each sample about its centre.
+def warp(
+    images: Tensor, labels: Tensor, valid: Tensor, angle: Tensor, zoom: Tensor, shift: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Rotate and scale each sample about its centre, then shift it.
 
-    Unlike the kernels of torchvision, every sample has its own angle and scale.
+    Unlike the kernels of torchvision, every sample has its own angle, scale and shift.
 
     Args:
         images: (N, C, S, S) float32; bilinear interpolation.
@@ -18,11 +20,12 @@ def warp(images: Tensor, labels: Tensor, valid: Tensor, angle: Tensor, zoom: Ten
         valid: (N, S, S) bool; nearest neighbour.
         angle: (N,) float32 degrees, anticlockwise with the first row on top.
         zoom: (N,) float32; above 1 enlarges.
+        shift: (N, 2) float32; to the right and downwards, as a fraction of S.
 
     Returns:
         Warped images, labels and valid. Pixels from outside a tile are 255 in labels and invalid.
     """
-    grid = F.affine_grid(_matrices(angle, zoom), list(images.shape), align_corners=False)
+    grid = F.affine_grid(_matrices(angle, zoom, shift), list(images.shape), align_corners=False)
     # Replicate the edge, so that bilinear values at the border are not mixed with zeros.
     images = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
     # uint8 wraps: 255 (ignore) becomes 0 after adding 1, which is also what grid_sample returns outside.
@@ -31,9 +34,10 @@ def warp(images: Tensor, labels: Tensor, valid: Tensor, angle: Tensor, zoom: Ten
     return images, masks[:, 0] - 1, masks[:, 1].bool()
 
 
-def _matrices(angle: Tensor, zoom: Tensor) -> Tensor:
+def _matrices(angle: Tensor, zoom: Tensor, shift: Tensor) -> Tensor:
     """Return (N, 2, 3) matrices from coordinates (x, y) in the result to those in the source, both in -1..1."""
     radians = torch.deg2rad(angle)
     cos, sin = torch.cos(radians) / zoom, torch.sin(radians) / zoom
-    zero = torch.zeros_like(cos)
-    return torch.stack([cos, -sin, zero, sin, cos, zero], dim=1).view(-1, 2, 3)
+    turn = torch.stack([cos, -sin, sin, cos], dim=1).view(-1, 2, 2)
+    moved = turn @ (-2 * shift)[..., None]  # the side of a tile is 2 long
+    return torch.cat([turn, moved], dim=2)

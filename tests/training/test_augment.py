@@ -78,6 +78,18 @@ def test_a_share_of_samples_is_warped_within_the_limits() -> None:
     )
 
 
+def test_the_middle_preset_scales_and_shifts_half_of_the_samples_and_turns_none_freely() -> None:
+    rng = np.random.default_rng(0)
+    drawn = [draw_params(PRESETS["middle"], 3, rng) for _ in range(3000)]
+    moved = [d for d in drawn if d.shift.any()]
+    assert len(moved) / 3000 == pytest.approx(0.5, abs=0.03)
+    assert {float(d.zoom) != 1 for d in moved} == {True}
+    zooms, shifts = [float(d.zoom) for d in drawn], np.stack([d.shift for d in drawn])
+    assert (min(zooms), max(zooms)) == pytest.approx((0.8, 1.25), abs=0.01)
+    assert np.abs(shifts).max(axis=0) == pytest.approx([0.125, 0.125], abs=1e-3)
+    assert not any(d.angle or d.noise or d.blur for d in drawn)
+
+
 def test_one_band_at_least_is_kept() -> None:
     rng = np.random.default_rng(0)
     assert all(draw_params(Augmentation(band_dropout=1.0), bands, rng).kept.all() for bands in (1, 2, 5))

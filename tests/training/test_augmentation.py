@@ -7,7 +7,9 @@ from satseg.errors import UsageError
 from satseg.training.augmentation import PRESETS, Augmentation, as_augmentation
 
 
-@pytest.mark.parametrize("wrong", [{"warp": 1.5}, {"cutmix": -0.1}, {"scale": 0.9}, {"noise": -1.0}, {"gain": np.nan}])
+@pytest.mark.parametrize(
+    "wrong", [{"warp": 1.5}, {"cutmix": -0.1}, {"scale": 0.9}, {"shift": 1.5}, {"noise": -1.0}, {"gain": np.nan}]
+)
 def test_wrong_figures_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UsageError, match=next(iter(wrong))):
         Augmentation(**wrong)
