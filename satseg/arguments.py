@@ -245,6 +245,21 @@ def whole_or_auto(value: str | int | Any, name: str) -> int | Literal["auto"]:
     return int(value)
 
 
+def number_or_auto(value: str | float | Any, name: str) -> float | Literal["auto"]:
+    """Return a number, given as such or as text, or ``auto``.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    if value == "auto":
+        return "auto"
+    try:
+        (number,) = numbers(value, name)
+    except (UsageError, ValueError):
+        raise UsageError(f"`{name}` is {shown(value)}, neither a number nor auto.") from None
+    return number
+
+
 def crs_name(value: Any, name: str) -> str:
     """Return a CRS as text: ``EPSG:4326`` if it has a number, else WKT.
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import os
+import shutil
 from contextlib import AbstractContextManager, nullcontext, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -143,3 +146,9 @@ def cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
     # x86 calls the line "flags", ARM "Features"; the first core speaks for all.
     found = next((line for line in lines if line.lower().startswith(("flags", "features"))), "")
     return frozenset(found.partition(":")[2].split())
+
+
+def can_compile() -> bool:
+    """Tell whether torch.compile has what it needs for an NVIDIA GPU: Triton and a C compiler."""
+    compiler = os.environ.get("CC") or next(filter(shutil.which, ("cc", "gcc", "clang")), None)
+    return find_spec("triton") is not None and compiler is not None

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from satseg.runs.log import LogRow
 
 
+_AVERAGES = {"ema": "the moving average", "average": "the average of validations"}
+
+
 @takes(TrainSettings)
 def train(
     ctx: typer.Context,
@@ -83,7 +86,13 @@ class _LiveTable:
             self._begun = True
         rate = f"{amount(row.pixels_per_second, 'px')}/s"
         numbers = f"{row.epoch:6.1f} {row.step:8,} {row.loss:8.4f} {row.miou:7.4f} {rate:>13}"
-        self._out.say(f"{numbers} {clock(row.seconds_left):>10}{'  best' if row.best else ''}")
+        self._out.say(f"{numbers} {clock(row.seconds_left):>10}{_kept(row)}")
+
+
+def _kept(row: LogRow) -> str:
+    """Return what follows the line of a validation that is the best so far."""
+    average = f": {row.averages[row.kept]:.4f} with {_AVERAGES[row.kept]}" if row.kept in _AVERAGES else ""
+    return f"  best{average}" if row.kept else ""
 
 
 def _tables(summary: TrainingSummary) -> list[Table]:
@@ -94,5 +103,5 @@ def _tables(summary: TrainingSummary) -> list[Table]:
     scores = class_rows(summary.validation)
     return [
         console.table(("", ""), files, title=f"Trained {summary.arch}: {done}"),
-        console.table(*scores, title="Validation of the best checkpoint"),
+        console.table(*scores, title=f"Validation of the best checkpoint ({summary.weights})"),
     ]

@@ -80,6 +80,8 @@ class TrainingSummary(Result):
         loss: Mean training loss since the last validation.
         lr: Peak learning rate.
         validation: Report of the best checkpoint on the validation split.
+        weights: Which weights the best checkpoint holds: those of a step, their moving average, or the average of the
+            last validations.
         only_class: The one class that this checkpoint predicts there, where several are labelled; None if it predicts
             more.
         finished_before: Whether the run was finished already.
@@ -95,6 +97,7 @@ class TrainingSummary(Result):
     loss: float
     lr: float
     validation: EvaluationReport
+    weights: str
     only_class: str | None = None
     finished_before: bool = field(default=False, compare=False)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,13 +22,14 @@ class LogRow:
         epoch: Epochs done, as a fraction.
         loss: Mean training loss since the previous validation.
         lr: Learning rate.
-        miou: Mean IoU on the validation tiles.
+        miou: Mean IoU of the weights of this step on the validation tiles, over the classes that their labels hold.
         global_accuracy: Fraction of their labelled pixels with the right class.
         ious: IoU by class name; NaN if it is undefined.
+        averages: Mean IoU of the averages of the weights, ``ema`` and ``average``; NaN where they were not scored.
         pixels_per_second: Training speed since the previous validation.
         seconds: Seconds spent so far.
         seconds_left: Estimated seconds until the end of the run.
-        best: Whether it is the best validation so far.
+        kept: Weights that were kept because they are the best so far: ``weights`` or one of the averages; else empty.
     """
 
     step: int
@@ -37,10 +39,11 @@ class LogRow:
     miou: float
     global_accuracy: float
     ious: Mapping[str, float]
+    averages: Mapping[str, float]
     pixels_per_second: float
     seconds: float
     seconds_left: float
-    best: bool
+    kept: str
 
     def scalars(self) -> dict[str, float]:
         """Return the logged numbers by name: the step first, durations last."""
@@ -48,6 +51,7 @@ class LogRow:
         return {
             **{name: getattr(self, name) for name in names},
             **{f"iou {name}": value for name, value in self.ious.items()},
+            **{f"miou {name}": value for name, value in self.averages.items()},
             "pixels_per_second": self.pixels_per_second,
             "seconds": self.seconds,
         }
@@ -64,13 +68,18 @@ class RunLog:
         self.path = path
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Append a row; floats are written with six significant digits."""
+        """Append a row; floats are written with six significant digits.
+
+        The log of an earlier version keeps its columns.
+        """
+        columns = list(next(iter(self.rows()), row))
         new = not self.path.exists()
         with self.path.open("a", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             if new:
-                writer.writerow(row)
-            writer.writerow(f"{v:.6g}" if isinstance(v, float) else v for v in row.values())
+                writer.writerow(columns)
+            values = (row.get(column, math.nan) for column in columns)
+            writer.writerow(f"{v:.6g}" if isinstance(v, float) else v for v in values)
 
     def rows(self) -> list[dict[str, str]]:
         """Return all rows, as text by column, without an incomplete last one.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -34,8 +35,7 @@ class Scalars:
 
     def add(self, row: LogRow) -> None:
         """Write the numbers of a validation; they are on disk when this returns."""
-        numbers = row.scalars()
-        for name, value in numbers.items():
-            if name != "step":
+        for name, value in row.scalars().items():
+            if name != "step" and not math.isnan(value):
                 self._writer.add_scalar(name.replace(" ", "/"), value, row.step)
         self._writer.flush()

@@ -7,14 +7,15 @@ from torch import Tensor, nn
 
 from satseg.backend.memory import free_memory
 
+DEFAULT, GPU_DEFAULT = 8, 32  # small batches leave a GPU idle
 LARGEST = 64  # larger batches mean fewer updates and hardly more throughput
 MEMORY_FRACTION = 0.5  # of the free memory; the rest is for optimiser state, workspaces of kernels and cached tiles
 
 
 def choose_batch_size(
-    model: nn.Module, *, in_channels: int, size: int, tiles: int, free_bytes: int | None = None
+    model: nn.Module, *, in_channels: int, size: int, tiles: int, most: int = LARGEST, free_bytes: int | None = None
 ) -> int:
-    """Choose the largest power of two, at most 64, whose training step fits into memory.
+    """Choose the largest power of two whose training step fits into memory.
 
     The memory of a step is computed, not tried out: it is that of the tensors which a forward pass saves for the
     backward pass. They are counted as float32 even if training runs in lower precision, which is a safe overestimate.
@@ -24,6 +25,7 @@ def choose_batch_size(
         in_channels: Bands of its input.
         size: Side of a tile in pixels.
         tiles: Number of training tiles; a batch is no larger.
+        most: The largest batch size to choose.
         free_bytes: Free memory of the device in bytes; None queries the device.
 
     Returns:
@@ -34,7 +36,7 @@ def choose_batch_size(
     one, two = (_saved_bytes(model, torch.zeros(count, in_channels, size, size, device=device)) for count in (1, 2))
     fixed, each = max(0, 2 * one - two), max(1, two - one)
     batch = 1
-    while 2 * batch <= min(LARGEST, tiles) and fixed + 2 * batch * each <= budget:
+    while 2 * batch <= min(most, tiles) and fixed + 2 * batch * each <= budget:
         batch *= 2
     return batch
 

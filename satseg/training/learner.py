@@ -18,10 +18,10 @@ from satseg.backend.nn.lora import add_lora, lora_state, merged_state, remove_lo
 from satseg.classes import IGNORE_INDEX
 from satseg.errors import TrainingError, UsageError
 from satseg.raster.bands import Normaliser, upload
-from satseg.records import BandStatistics
+from satseg.records import BandStatistics, Clipping
+from satseg.training.averages import WeightAverage
 from satseg.training.devices import gather, total_over
 from satseg.training.loss import Loss
-from satseg.training.moving_average import MovingAverage
 from satseg.training.optimizers import encoder_of, make_optimizer, optimizer_tensors, restore_optimizer, set_rate
 from satseg.training.prepare import prepare
 from satseg.training.recipe import Recipe
@@ -29,6 +29,9 @@ from satseg.training.sampling import Batch
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+
+OWN, EMA, AVERAGE = "weights", "ema", "average"
+"""Sets of weights of a learner: those of the last step, their moving average, and the average over validations."""
 
 _EXTREME = 1000.0  # standard deviations: beyond that lie undeclared nodata values, not measurements
 
@@ -42,6 +45,7 @@ class Learner:
         statistics: Band statistics of the training tiles.
         fabric: Devices and precision, already launched.
         class_weights: (K,) float32, or None.
+        clipping: What normalises bands with heavy tails, or None.
 
     Raises:
         UsageError: The recipe sets options of the encoder, but the network has no encoder.
@@ -54,6 +58,7 @@ class Learner:
         statistics: BandStatistics,
         fabric: Fabric,
         class_weights: np.ndarray | None = None,
+        clipping: Clipping | None = None,
     ) -> None:
         self.recipe = recipe
         if fabric.world_size > 1 and fabric.device.type == "cuda" and not recipe.freeze_norm:
@@ -69,14 +74,14 @@ class Learner:
             weight_decay=recipe.weight_decay,
             encoder_rate=1.0 if recipe.lora else recipe.encoder_factor,  # factors start from nothing
         )
-        self._averages = MovingAverage(self.model, recipe.ema) if recipe.ema else None
-        self._statistics = statistics
+        self._averages = {EMA: WeightAverage(self.model)} if recipe.ema else {}
+        self._statistics, self._clipping = statistics, clipping
         self._fabric = fabric
         self._total = total_over(fabric.world_size)
         weights = None if class_weights is None else torch.from_numpy(class_weights)
         self._criterion = Loss(recipe.loss, weights, total=self._total).to(fabric.device)
         self._with_aux = hasattr(model, "forward_with_aux")
-        self._conv_gradients = fast_conv_gradients(fabric.device, compiled=recipe.compile)
+        self._conv_gradients = fast_conv_gradients(fabric.device, compiled=bool(recipe.compile))
 
     def setup(self) -> None:
         """Wrap the network for its devices and precision. Call it once, after :meth:`restore`."""
@@ -88,7 +93,7 @@ class Learner:
         if self._with_aux:
             self._network.mark_forward_method("forward_with_aux")
 
-    def update(self, batches: Sequence[Batch], *, step: int, epoch: float, lr: float) -> float:
+    def update(self, batches: Sequence[Batch], *, step: int, epoch: float, lr: float, decay: float = 0.0) -> float:
         """Do one optimiser update with the mean gradient of the batches.
 
         Args:
@@ -96,6 +101,7 @@ class Learner:
             step: Updates done before.
             epoch: Passes over the data done before.
             lr: Learning rate.
+            decay: Weight of the previous moving average in the new one.
 
         Returns:
             The mean loss over all devices.
@@ -120,24 +126,43 @@ class Learner:
                 self._network, self._optimizer, max_norm=self.recipe.clip, error_if_nonfinite=False
             )
         self._optimizer.step()
-        if self._averages:
-            self._averages.update(step)
+        if EMA in self._averages:
+            self._averages[EMA].add(1 - decay)
         return value
 
     def logits(self, bands: np.ndarray, valid: np.ndarray) -> Tensor:
         """Return the logits (N, K, S, S) of raw values (N, C, S, S) and valid (N, S, S), in the training precision."""
         device = self._fabric.device
-        images = Normaliser(self._statistics, device)(upload(bands, device), torch.from_numpy(valid).to(device))
+        normalise = Normaliser(self._statistics, device, self._clipping)
+        images = normalise(upload(bands, device), torch.from_numpy(valid).to(device))
         images = images.contiguous(memory_format=torch.channels_last)
         with custom_code_errors(), self._fabric.autocast():
             logits: Tensor = self.model(images)
         return logits.float()
 
+    @property
+    def averages(self) -> tuple[str, ...]:
+        """The averages that there are, of `EMA` and `AVERAGE`."""
+        return tuple(self._averages)
+
+    def average_validations(self, count: int) -> None:
+        """Add the current weights to the average over validations.
+
+        Args:
+            count: Validations in that average; with 0, the average is dropped.
+        """
+        if not count:
+            self._averages.pop(AVERAGE, None)
+            return
+        if AVERAGE not in self._averages:
+            self._averages[AVERAGE] = WeightAverage(self.model)
+        self._averages[AVERAGE].add(1 / count)
+
     @contextmanager
-    def at_its_best(self) -> Iterator[nn.Module]:
-        """Yield the network in eval mode with the weights to validate and save: the moving average if there is one."""
+    def holding(self, weights: str) -> Iterator[nn.Module]:
+        """Yield the network in eval mode with one of its sets of weights, `OWN` or one of :attr:`averages`."""
         self.model.eval()
-        with self._averages.in_place() if self._averages else nullcontext():
+        with nullcontext() if weights == OWN else self._averages[weights].in_place():
             yield self.model
 
     def weights(self) -> dict[str, Tensor]:
@@ -152,8 +177,7 @@ class Learner:
     def tensors(self) -> dict[str, Tensor]:
         """Return the tensors that resuming needs in addition to the weights."""
         parts = {"optimizer": optimizer_tensors(self.optimizer), "lora": lora_state(self.model)}
-        if self._averages:
-            parts["ema"] = self._averages.tensors()
+        parts |= {name: average.tensors() for name, average in self._averages.items()}
         return {f"{part}.{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
 
     def values(self) -> dict[str, Any]:
@@ -163,14 +187,16 @@ class Learner:
 
     def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         """Restore what :meth:`tensors` and :meth:`values` returned; the model has its weights already."""
-        parts: dict[str, dict[str, Tensor]] = {"optimizer": {}, "lora": {}, "ema": {}}
+        parts: dict[str, dict[str, Tensor]] = {"optimizer": {}, "lora": {}, EMA: {}, AVERAGE: {}}
         for name, tensor in tensors.items():
             part, _, rest = name.partition(".")
             parts[part][rest] = tensor
         restore_lora(self.model, parts["lora"])
         restore_optimizer(self.optimizer, parts["optimizer"])
-        if self._averages:
-            self._averages.restore(parts["ema"])
+        if parts[AVERAGE]:
+            self._averages[AVERAGE] = WeightAverage(self.model)
+        for name, average in self._averages.items():
+            average.restore(parts[name])
         if scaler := self._scaler():
             scaler.load_state_dict(copy.deepcopy(dict(values["scaler"])))
 
@@ -185,7 +211,7 @@ class Learner:
         Returns:
             The contribution of the batch to the loss of the step.
         """
-        images, targets = prepare(batch, self._statistics, self._fabric.device)
+        images, targets = prepare(batch, self._statistics, self._fabric.device, clipping=self._clipping)
         with self._conv_gradients:
             loss = self._loss(images, targets) / parts
         self._fabric.backward(loss)

@@ -8,11 +8,12 @@ as if it had not been interrupted. All processes of a run take the same steps; r
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,9 +26,9 @@ from satseg.runs import Run
 from satseg.runs.log import LogRow
 from satseg.training.devices import total_over
 from satseg.training.interrupts import uninterrupted
-from satseg.training.learner import Learner
+from satseg.training.learner import AVERAGE, EMA, OWN, Learner
 from satseg.training.sampling import Batch, TrainingBatches
-from satseg.training.schedule import Budget, learning_rate, validation_due
+from satseg.training.schedule import LATE, Budget, average_decay, learning_rate, validation_due
 from satseg.training.state import LoopState
 
 SAVE_SECONDS = 600.0  # a killed run loses at most this much work, however long an epoch is
@@ -122,7 +123,8 @@ class Trainer:
 
     def _step(self, part: Sequence[Batch], rate: float) -> float:
         step = self.state.step
-        return self.learner.update(part, step=step, epoch=self.batches.epochs(step), lr=rate)
+        decay = average_decay(self.learner.recipe.ema, step)
+        return self.learner.update(part, step=step, epoch=self.batches.epochs(step), lr=rate, decay=decay)
 
     def _ended(self, done: float) -> bool:
         state, patience = self.state, self.learner.recipe.patience
@@ -132,24 +134,51 @@ class Trainer:
     def _validate(self, done: float) -> None:
         """Score the network, log the scores, and save it as the last checkpoint, and as the best if it is."""
         begun, state = perf_counter(), self.state
-        with self.learner.at_its_best():
-            report = self.validate(self.learner.logits)
+        reports = {weights: self._score(weights) for weights in self._candidates(done)}
         with uninterrupted():  # log, best checkpoint and saved state have to agree
             seconds_per_step = state.close_period()
-            card = self._card(report)
-            better = state.improve(report.mean_iou, report.confusion)
-            row = self._row(done, report, seconds_per_step, better)
+            best = max(reports, key=lambda weights: _miou(reports[weights]))
+            better = state.improve(_miou(reports[best]), reports[best].confusion, self._describe(best))
+            row = self._row(done, reports, seconds_per_step, kept=best if better else "")
             if self.fabric.is_global_zero:
                 if better:
-                    with self.learner.at_its_best():
+                    with self.learner.holding(best):
+                        card = self._card(reports[best], weights=state.best_weights)
                         self.run.save_best(self.learner.weights(), card)
                 self.run.log.rewind(state.step - 1)
                 self.run.log.add(row.scalars())
-            self._save(card if not self.learner.recipe.ema else None)  # with EMA, the scores are not of these weights
+            self._save(self._card(reports[OWN]))
         state.validation_seconds = perf_counter() - begun
         if self.fabric.is_global_zero:
             for watch in self.watchers:
                 watch(row)
+
+    def _candidates(self, done: float) -> list[str]:
+        """Update the average over validations, and return the sets of weights to score, the network's own first.
+
+        Averages are scored late in the run, where they are at their best, and before patience runs out: each costs as
+        much as a validation.
+        """
+        state, learner = self.state, self.learner
+        with uninterrupted():
+            if state.averaged_step < state.step:  # else the validation was interrupted before
+                state.averaged, state.averaged_step = state.averaged + 1 if done >= LATE else 0, state.step
+                learner.average_validations(state.averaged)
+        late = done >= LATE or 0 < learner.recipe.patience <= state.stale + 1
+        scored = {EMA: late, AVERAGE: state.averaged > 1}  # a single validation is no average
+        return [OWN, *(weights for weights in learner.averages if scored[weights])]
+
+    def _score(self, weights: str) -> EvaluationReport:
+        with self.learner.holding(weights):
+            return self.validate(self.learner.logits)
+
+    def _describe(self, weights: str) -> str:
+        state = self.state
+        words = {
+            EMA: f"moving average at step {state.step}",
+            AVERAGE: f"average of the last {state.averaged} validations",
+        }
+        return words.get(weights, f"step {state.step}")
 
     def _save(self, card: ModelCard | None = None) -> None:
         state, learner = self.state, self.learner
@@ -163,16 +192,17 @@ class Trainer:
                 values={**learner.values(), "loop": state.to_dict()},
             )
 
-    def _card(self, report: EvaluationReport | None = None) -> ModelCard:
+    def _card(self, report: EvaluationReport | None = None, **training: Any) -> ModelCard:
         training = {
             **self.card.training,
             "steps": self.state.step,
             "epochs": round(self.batches.epochs(self.state.step), 3),
+            **training,
         }
         return replace(self.card, training=training, metrics=_metrics(report) if report else {})
 
-    def _row(self, done: float, report: EvaluationReport, seconds_per_step: float, better: bool) -> LogRow:
-        elapsed = self._elapsed()
+    def _row(self, done: float, reports: Mapping[str, EvaluationReport], seconds_per_step: float, kept: str) -> LogRow:
+        elapsed, report = self._elapsed(), reports[OWN]
         return LogRow(
             step=self.state.step,
             epoch=self.batches.epochs(self.state.step),
@@ -181,10 +211,11 @@ class Trainer:
             miou=report.mean_iou,
             global_accuracy=report.global_accuracy,
             ious={entry.name: entry.iou for entry in report.classes},
+            averages={name: reports[name].mean_iou if name in reports else math.nan for name in (EMA, AVERAGE)},
             pixels_per_second=self.batches.shard.step_size * self.batches.reader.size**2 / seconds_per_step,
             seconds=elapsed,
             seconds_left=elapsed * (1 - done) / done,
-            best=better,
+            kept=kept,
         )
 
     def _rate(self, done: float) -> float:
@@ -218,6 +249,11 @@ class Trainer:
         """Return whether a condition holds in any process."""
         total = total_over(self.fabric.world_size)
         return bool(total(torch.tensor(float(here), device=self.fabric.device)) > 0)
+
+
+def _miou(report: EvaluationReport) -> float:
+    """Return the mean IoU over the classes that the labels hold; 0 without labelled pixels, where it is undefined."""
+    return 0.0 if math.isnan(report.mean_iou) else report.mean_iou
 
 
 def _metrics(report: EvaluationReport) -> dict[str, float]:

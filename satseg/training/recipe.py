@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Annotated, Any, Literal, Self
 
-from satseg.arguments import Given, PathLike, path, whole_or_auto
+from satseg.arguments import Given, PathLike, number_or_auto, path, whole_or_auto
 from satseg.backend.settings import AUTO_ARCH, Precision, Seed, architectures
 from satseg.errors import UsageError
 from satseg.settings import LOSS, OPTIMIZATION, WEIGHTS, Option, Settings
@@ -54,13 +54,14 @@ class Recipe(Settings):
         ),
     ] = 0
     batch_size: Annotated[
-        Given[int | str, int | Literal["auto"]],
+        Given[int | str | None, int | Literal["auto"] | None],
         Option(
-            "Tiles per batch, on each device. auto chooses the largest batch that fits into memory, at most 64.",
+            "Tiles per batch, on each device. auto chooses the largest batch that fits into memory, at most 64. "
+            "Default: 8, or 32 on a GPU if its memory allows.",
             metavar="N|auto",
             minimum=1,
         ),
-    ] = Given(whole_or_auto, 8)
+    ] = Given(whole_or_auto)
     accumulate: Annotated[
         int, Option("Batches whose gradients are accumulated per step.", panel=OPTIMIZATION, minimum=1)
     ] = 1
@@ -84,11 +85,23 @@ class Recipe(Settings):
     augment: Annotated[
         Given[str | Mapping[str, Any] | Augmentation, Augmentation],
         Option(
-            "Augmentation: none, light (rotations by 90 degrees, flips, brightness, contrast) or strong (free rotation "
-            "and scale, gamma, noise, blur, dropped bands and CutMix as well).",
-            metavar="none|light|strong",
+            "Augmentation: none, light (rotations by 90 degrees, flips, brightness, contrast), middle (half of the "
+            "samples also scaled and shifted) or strong (free rotation and scale, gamma, noise, blur, dropped bands "
+            "and CutMix as well).",
+            metavar="none|light|middle|strong",
         ),
     ] = Given(as_augmentation, Augmentation())
+    clip_values: Annotated[
+        float,
+        Option(
+            "Standard deviations from the mean beyond which the extremes of a band are a heavy tail, such as echoes of "
+            "radar or clouds. Such bands are normalised by their median and percentiles, and clipped there; 0 turns "
+            "this off.",
+            metavar="DEVIATIONS",
+            panel=LOSS,
+            minimum=0,
+        ),
+    ] = 8.0
     balance: Annotated[
         bool,
         Option("Sample tiles so that all classes occur equally often, by the pixel counts in the index.", panel=LOSS),
@@ -144,14 +157,14 @@ class Recipe(Settings):
         Option("Maximum norm of the gradient; 0 turns clipping off.", metavar="NORM", panel=OPTIMIZATION, minimum=0),
     ] = 5.0
     ema: Annotated[
-        float,
+        Given[float | str, float | Literal["auto"]],
         Option(
-            "Decay of an exponential moving average of the weights, such as 0.999, which is validated and saved as the "
-            "best checkpoint; 0 turns it off.",
-            metavar="DECAY",
+            "Decay of an exponential moving average of the weights, which is scored late in the run and kept if it is "
+            "the best: auto averages over a tenth of the run, 0 turns it off.",
+            metavar="auto|DECAY",
             panel=OPTIMIZATION,
         ),
-    ] = 0.0
+    ] = Given(number_or_auto, "auto")
     patience: Annotated[
         int,
         Option("Stop after N validations without a better score; 0 turns this off.", panel=OPTIMIZATION, minimum=0),
@@ -167,17 +180,23 @@ class Recipe(Settings):
     seed: Seed = 0
     precision: Precision = "auto"
     compile: Annotated[
-        bool, Option("Compile the network with torch.compile, for long runs on a GPU.", panel=OPTIMIZATION)
-    ] = False
+        bool | None,
+        Option(
+            "Compile the network with torch.compile, which takes minutes. Default: in long runs on a GPU of NVIDIA.",
+            panel=OPTIMIZATION,
+        ),
+    ] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("weight_decay", "encoder_rate", "freeze_encoder", "clip"):
+        for name in ("clip_values", "weight_decay", "encoder_rate", "freeze_encoder", "clip"):
             if math.isinf(getattr(self, name) or 0.0):
                 raise UsageError(f"`{name}` is infinite.")
         for name, fraction in (("ema", self.ema), ("warm_up", self.warm_up or 0.0)):
-            if not 0 <= fraction < 1:
+            if fraction != "auto" and not 0 <= fraction < 1:
                 raise UsageError(f"`{name}` is {fraction:g}; it must be at least 0 and below 1.")
+        if 0 < self.clip_values < 1:
+            raise UsageError(f"`clip_values` is {self.clip_values:g}; it must be 0 or at least 1.")
         if self.lr is not None and not 0 < self.lr < math.inf:
             raise UsageError(f"`lr` is {self.lr:g}; it must be above 0 and finite.")
         if self.lora and self.freeze_encoder:
@@ -198,7 +217,7 @@ class Recipe(Settings):
     @property
     def peak_lr(self) -> float:
         """Peak learning rate; where none is given, that of the network on one device."""
-        samples = SAMPLES if self.batch_size == "auto" else self.batch_size * self.accumulate
+        samples = SAMPLES if self.batch_size == "auto" else (self.batch_size or SAMPLES) * self.accumulate
         return peak_rate(self.arch, self.optimizer, samples=samples) if self.lr is None else self.lr
 
     @property

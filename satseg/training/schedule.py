@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from satseg.errors import UsageError
 from satseg.fields import Fields
@@ -21,6 +21,11 @@ SCHEDULES = {"poly": 0.05, "cosine": 0.05, "one-cycle": 0.3, "constant": 0.05}
 
 POWER = 0.9
 VALIDATIONS = 20
+LONG_STEPS, LONG_SECONDS = 5000, 1200.0
+"""Length of a run from which compiling the network is worth its time."""
+
+LATE = 0.75
+"""Progress from which averages of the weights are scored."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,11 @@ class Budget:
             return min(step / self.steps, 1.0)
         assert self.seconds is not None
         return min(learning_seconds / self.seconds, 1.0)
+
+    @property
+    def is_long(self) -> bool:
+        """Whether the minutes that torch.compile takes are a small part of the run."""
+        return self.steps >= LONG_STEPS if self.steps is not None else (self.seconds or 0) >= LONG_SECONDS
 
     def validation_spacing(self, validation_seconds: float | None, step_seconds: float = 0.0) -> float:
         """Return the minimum progress between two validations: 1/20.
@@ -141,6 +151,21 @@ def learning_rate(peak: float, progress: float, *, schedule: str = "poly", warm_
     if schedule == "constant":
         return peak
     return float(peak * (left**POWER if schedule == "poly" else _ease(left)))
+
+
+def average_decay(ema: float | Literal["auto"], step: int) -> float:
+    """Return the decay of the moving average of the weights in a step.
+
+    It rises as (1 + t) / (10 + t) after t updates, at most to ``ema``; with ``auto`` it rises without end. The average
+    then covers the last tenth of the run so far, however long the run is, also where it ends by the clock or is
+    extended (the power function profile of Karras et al. 2024, section 3.1, with an exponent of 8).
+
+    Args:
+        ema: The largest decay, or ``auto``.
+        step: Updates done before.
+    """
+    risen = (1 + step) / (10 + step)
+    return risen if ema == "auto" else min(ema, risen)
 
 
 def _ease(fraction: float) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -29,7 +28,10 @@ class LoopState:
         stale: Validations since the best one.
         best_step: Step of the best validation.
         best_miou: Best validation mIoU so far, -1 before the first.
+        best_weights: Which weights had it: those of a step, their moving average or their average over validations.
         best_confusion: (K, K) confusion matrix of the best checkpoint on the validation tiles.
+        averaged: Validations in the average of the weights over validations.
+        averaged_step: Step at which that number was last set.
     """
 
     step: int = 0
@@ -46,7 +48,10 @@ class LoopState:
     stale: int = 0
     best_step: int = 0
     best_miou: float = -1.0
+    best_weights: str = ""
     best_confusion: tuple[tuple[int, ...], ...] = ()
+    averaged: int = 0
+    averaged_step: int = 0
 
     @classmethod
     def from_dict(cls, data: Any) -> LoopState:
@@ -72,6 +77,10 @@ class LoopState:
             best_step=fields.whole("best_step"),
             best_miou=fields.number("best_miou", least=-1),
             best_confusion=fields.counts("best_confusion"),
+            # States of earlier versions, which averaged no validations, lack the last three.
+            best_weights=fields.text("best_weights") if fields.holds("best_weights") else "",
+            averaged=fields.whole("averaged") if fields.holds("averaged") else 0,
+            averaged_step=fields.whole("averaged_step") if fields.holds("averaged_step") else 0,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -102,15 +111,17 @@ class LoopState:
         self.loss_sum = self.trained_seconds = 0.0
         return seconds_per_step
 
-    def improve(self, miou: float, confusion: tuple[tuple[int, ...], ...]) -> bool:
+    def improve(self, miou: float, confusion: tuple[tuple[int, ...], ...], weights: str) -> bool:
         """Store the result of a validation if it is the best so far, and return whether it is.
 
-        An undefined mIoU, without labelled validation pixels, counts as 0.
+        Args:
+            miou: Its mIoU.
+            confusion: (K, K) confusion matrix.
+            weights: Which weights were scored.
         """
-        value = 0.0 if math.isnan(miou) else miou
-        if value <= self.best_miou:
+        if miou <= self.best_miou:
             self.stale += 1
             return False
-        self.stale, self.best_step = 0, self.step
-        self.best_miou, self.best_confusion = value, confusion
+        self.stale, self.best_step, self.best_weights = 0, self.step, weights
+        self.best_miou, self.best_confusion = miou, confusion
         return True

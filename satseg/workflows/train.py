@@ -26,13 +26,12 @@ from satseg.files.atomic_write import locked
 from satseg.files.gdal import gdal_environment
 from satseg.labels.label_meaning import LabelMeaning
 from satseg.progress import automatic
-from satseg.records import Progress, TrainingSummary
+from satseg.records import Clipping, Progress, TrainingSummary
 from satseg.runs import RUNS, Run, claim_output
 from satseg.runs.log import LogRow
 from satseg.runs.scalars import Scalars, check_tensorboard
 from satseg.signatures import checked
 from satseg.tiles.tileset import TileSet
-from satseg.training.batch_size import choose_batch_size
 from satseg.training.class_weights import class_weights
 from satseg.training.devices import launch, make_fabric, process_rank
 from satseg.training.learner import Learner
@@ -45,6 +44,7 @@ from satseg.training.settings import TrainSettings
 from satseg.training.state import LoopState
 from satseg.training.transfer import transfer
 from satseg.workflows.network_choice import choose_network
+from satseg.workflows.train_choices import batch_size_for, pays_to_compile
 from satseg.workflows.train_record import finish, recall
 from satseg.workflows.train_resume import (
     StartedRun,
@@ -135,10 +135,11 @@ def train(
         data = TrainingData.open(tile_set, settings.cache_bytes // settings.devices, recipe.val_split)
         resumable = started is not None and started.run.resumable
         model = _create(builder, recipe, data.tile_set, with_weights=not resumable)  # refuses wrong names and options
-        origin = match_bands(model, data.tile_set.bands, data.tile_set.statistics)  # None for weights of a checkpoint
+        middle = data.middle(recipe.clip_values)
+        origin = match_bands(model, data.tile_set.bands, middle)  # None for weights of a checkpoint
         if recipe.init_from is not None and not resumable:
             _initialise(model, recipe.init_from)
-        batch_size = _fitting(model.to(device), data) if recipe.batch_size == "auto" else recipe.batch_size
+        batch_size = batch_size_for(recipe, model.to(device), data, device)
         recipe = recipe.changed(batch_size=batch_size)
         shard = Shard(batch_size, recipe.accumulate, fabric.world_size, rank)
         recipe = with_rates(recipe, shard.step_size)
@@ -152,6 +153,8 @@ def train(
                 tiles=len(data.train),
                 step_size=shard.step_size,
             )
+        if recipe.compile is None:
+            recipe = recipe.changed(compile=pays_to_compile(device, budget, builder))
         stored = stored_settings(
             settings,
             recipe,
@@ -281,12 +284,13 @@ def _make_trainer(
     run = started.run
     recipe: Recipe = started.settings
     rarity = class_weights(recipe.class_weights, [tile.pixels for tile in data.train])
-    card = _make_card(recipe, data.tile_set, origin)
+    clipping = data.clipping(recipe.clip_values)
+    card = _make_card(recipe, data.tile_set, origin, clipping)
     if run.resumable:
         checkpoint, tensors, values = run.load_last()
         checkpoint.load_into(model)
         card = replace(card, pretrained=checkpoint.card.pretrained)
-    learner = Learner(model, recipe, data.tile_set.statistics, fabric, rarity)
+    learner = Learner(model, recipe, data.tile_set.statistics, fabric, rarity, clipping)
     state = _restore(started, learner, tensors, values) if run.resumable else LoopState()
     batches = TrainingBatches(
         data.train,
@@ -318,18 +322,6 @@ def _initialise(model: nn.Module, checkpoint: str) -> None:
         raise CheckpointError(
             f"The network cannot start from {source.path}. {error.message}", hint=error.hint
         ) from error
-
-
-def _fitting(model: nn.Module, data: TrainingData) -> int:
-    """Return the batch size that fits into memory."""
-    size = choose_batch_size(
-        model,
-        in_channels=len(data.tile_set.bands),
-        size=data.tile_set.tile_size,
-        tiles=len(data.train),
-    )
-    log.info("The largest batch size that fits into memory is %d.", size)
-    return size
 
 
 def _create(builder: str | Builder, recipe: Recipe, tile_set: TileSet, *, with_weights: bool) -> nn.Module:
@@ -365,11 +357,12 @@ def _restore(
     return state
 
 
-def _make_card(recipe: Recipe, tile_set: TileSet, origin: Origin | None) -> ModelCard:
+def _make_card(recipe: Recipe, tile_set: TileSet, origin: Origin | None, clipping: Clipping | None) -> ModelCard:
     training = recipe.to_dict()
     return ModelCard(
         arch=training.pop("arch"),
         arch_options=lasting_options(training.pop("arch_options")),
+        clipping=clipping,
         classes=tile_set.classes,
         bands=tile_set.bands,
         statistics=tile_set.statistics,

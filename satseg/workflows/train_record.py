@@ -72,6 +72,7 @@ def _record(trainer: Trainer, data: TrainingData) -> dict[str, Any]:
         "ended_by": "patience" if 0 < patience <= state.stale else "budget",
         "best_step": state.best_step,
         "best_miou": state.best_miou,
+        "best_weights": state.best_weights,
         "confusion": state.best_confusion,
         "device": trainer.fabric.device.type,
         "tile_set": str(data.tile_set.path),
@@ -108,5 +109,12 @@ def _summary(run: Run) -> TrainingSummary:
             loss=record.number("loss"),
             lr=record.part("settings").number("lr"),
             validation=validation,
+            weights=_kept(record),
             only_class=only_class(validation),
         )
+
+
+def _kept(record: Fields) -> str:
+    """Return which weights are the best; records of earlier versions state only their step."""
+    named = record.text("best_weights") if record.holds("best_weights") else ""
+    return named or f"step {record.whole('best_step')}"

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("satseg")
 
 MOVES_END = "patience"  # the only setting of a recipe that may change when a run is resumed, as its budget may
+BEFORE = {"clip_values": 0.0}  # of runs of earlier versions, whose settings do not state them
 KEPT = ("device", "nodes", "threads", "pictures", "tensorboard")  # a run keeps them unless others are given
 
 
@@ -62,9 +63,9 @@ class StartedRun:
         """
         with blaming(run.settings):
             stored = Fields(run.read_settings())
-            entries = stored.entries()
             changes = stored.parts("extended") if stored.holds("extended") else []
             others = stored.part("circumstances").entries() if stored.holds("circumstances") else {}
+            entries = BEFORE | stored.entries()
             recipe = {entry.name: entries[entry.name] for entry in fields(Recipe) if entry.name in entries}
             return cls(
                 run=run,

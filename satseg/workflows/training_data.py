@@ -8,6 +8,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 
@@ -15,13 +16,16 @@ from satseg.errors import TileError
 from satseg.evaluation.confusion import score
 from satseg.evaluation.tiles import score_tiles
 from satseg.files.fingerprint import fingerprint_of_files
+from satseg.raster.bands import find_clipping, heavy_tails
 from satseg.raster.values import ValueRange
-from satseg.records import EvaluationReport, Progress, as_json, no_progress
+from satseg.records import BandStatistics, Clipping, EvaluationReport, Progress, as_json, no_progress
 from satseg.tiles.band_checks import band_warnings
 from satseg.tiles.batches import TileReader
 from satseg.tiles.tileset import Tile, TileSet
 from satseg.training.devices import total_over
 from satseg.training.loop import Network
+
+_SAMPLED_TILES, _SAMPLED_PIXELS = 64, 2**14  # per tile: at most a million values of each band
 
 log = logging.getLogger("satseg")
 
@@ -79,6 +83,27 @@ class TrainingData:
         values = ValueRange.of(tile_set.statistics)
         reader = TileReader(tile_set.tile_size, cache_bytes=cache_bytes, values=values)
         return cls(tile_set, train, val, reader)
+
+    def clipping(self, limit: float) -> Clipping | None:
+        """Return what normalises the bands with heavy tails, see :func:`~satseg.raster.bands.find_clipping`.
+
+        Args:
+            limit: Standard deviations from the mean that are a heavy tail; 0 for none.
+        """
+        statistics = self.tile_set.statistics
+        if not limit or not heavy_tails(statistics, limit).any():
+            return None
+        pieces = []
+        for tile in self.train[:: -(-len(self.train) // _SAMPLED_TILES)]:
+            sample = self.reader.read(tile)
+            pixels = sample.bands[:, sample.valid]
+            pieces.append(pixels[:, :: -(-pixels.shape[1] // _SAMPLED_PIXELS) or 1])
+        return find_clipping(statistics, np.concatenate(pieces, axis=1), limit)
+
+    def middle(self, limit: float) -> BandStatistics:
+        """Return the statistics that raw values are normalised by, with those of :meth:`clipping` for heavy tails."""
+        clipping, statistics = self.clipping(limit), self.tile_set.statistics
+        return clipping.middle(statistics) if clipping else statistics
 
     def digest(self) -> str:
         """Return a hash of the tiles: their names, the contents of their files, and their split and weight."""

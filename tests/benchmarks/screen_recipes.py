@@ -69,7 +69,12 @@ def screen(
     begun = perf_counter()
     budget = {"steps": options.steps} if options.steps else {"minutes": options.minutes}
     settings = TrainSettings(
-        resume=True, pictures=False, threads=options.threads, seed=seed, **budget, **{"arch": "erfnet", **options.recipes[name]}
+        resume=True,
+        pictures=False,
+        threads=options.threads,
+        seed=seed,
+        **budget,
+        **{"arch": "erfnet", **options.recipes[name]},
     )
     run = train(options.tiles, output=options.output / name / f"seed-{seed}", settings=settings)
     found = {"seed": seed, "steps": run.steps, "val_miou": run.validation.mean_iou, "weights": run.weights}

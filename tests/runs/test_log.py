@@ -61,3 +61,9 @@ def test_rewinding_keeps_the_bytes_of_what_stays(log: RunLog) -> None:
     before = log.path.read_bytes()
     log.rewind(100)
     assert log.path.read_bytes() == before
+
+
+def test_the_log_of_an_earlier_version_keeps_its_columns(log: RunLog) -> None:
+    log.path.write_text("step,gone,miou\n1,7,0.5\n")
+    log.add({"step": 2, "miou": 0.25, "miou ema": 0.75})
+    assert log.rows()[1] == {"step": "2", "gone": "nan", "miou": "0.25"}

@@ -39,3 +39,7 @@ def test_norms_do_not_notice() -> None:
 
 def test_without_a_figure_the_machine_is_asked() -> None:
     assert choose_batch_size(network(), in_channels=BANDS, size=SIZE, tiles=4) == 4
+
+
+def test_a_smaller_limit_is_kept() -> None:
+    assert choose_batch_size(network(), in_channels=BANDS, size=SIZE, tiles=1000, most=32, free_bytes=10**12) == 32

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,11 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from satseg.errors import TrainingError, UsageError
-from satseg.records import BandStatistics
+from satseg.raster.bands import Moments, find_clipping, merge_moments
+from satseg.records import BandStatistics, Clipping
 from satseg.training.augment import draw_params, stack_params
 from satseg.training.augmentation import PRESETS
-from satseg.training.learner import Learner
+from satseg.training.learner import AVERAGE, EMA, Learner
 from satseg.training.recipe import Recipe
 from satseg.training.sampling import Batch
 
@@ -51,8 +53,10 @@ class WithAttention(nn.Module):
 
 def make_learner(model: nn.Module | None = None, **choices: Any) -> Learner:
     torch.manual_seed(0)
+    clipping, statistics = choices.pop("clipping", None), choices.pop("statistics", STATISTICS)
     recipe = Recipe(**({"lr": 1e-2, "loss": "ce"} | choices))
-    learner = Learner(model or Small(), recipe, STATISTICS, Fabric(accelerator="cpu", devices=1))
+    fabric = Fabric(accelerator="cpu", devices=1)
+    learner = Learner(model or Small(), recipe, statistics, fabric, clipping=clipping)
     learner.setup()
     return learner
 
@@ -66,7 +70,7 @@ def make_batch(*seeds: int) -> Batch:
 
 
 def train(learner: Learner, steps: range, **more: Any) -> list[float]:
-    return [learner.update([make_batch(s, s + 100)], step=s, epoch=s / 4, lr=1e-2, **more) for s in steps]
+    return [learner.update([make_batch(s, s + 100)], step=s, epoch=s / 4, lr=1e-2, decay=0.5, **more) for s in steps]
 
 
 def weights(learner: Learner) -> dict[str, Tensor]:
@@ -125,8 +129,9 @@ def test_lora_trains_factors_and_head_and_goes_on_to_the_bit(choices: dict[str, 
     second.restore(first.tensors(), first.values())
     train(second, range(3, 6))
     assert changed(straight.weights(), second.weights()) == set()
-    with straight.at_its_best(), second.at_its_best():
-        assert changed(straight.weights(), second.weights()) == set()
+    for name in straight.averages:
+        with straight.holding(name), second.holding(name):
+            assert changed(straight.weights(), second.weights()) == set()
     best = straight.weights()
     straight.load_final(best)
     assert straight.model.state_dict().keys() == before.keys()
@@ -158,18 +163,45 @@ def test_a_learner_put_back_goes_on_to_the_bit(choices: dict[str, Any]) -> None:
     second.setup()
     train(second, range(3, 6))
     assert changed(weights(straight), weights(second)) == set()
-    with straight.at_its_best(), second.at_its_best():
-        assert changed(weights(straight), weights(second)) == set()
+    assert straight.averages == second.averages
+    for name in straight.averages:
+        with straight.holding(name), second.holding(name):
+            assert changed(weights(straight), weights(second)) == set()
 
 
-def test_the_best_weights_are_the_averages_where_there_are_some() -> None:
-    learner = make_learner(ema=0.9)
-    train(learner, range(3))
+@pytest.mark.parametrize("name", [EMA, AVERAGE])
+def test_a_learner_holds_an_average_for_a_while(name: str) -> None:
+    learner = make_learner()
+    for count in (1, 2, 3):
+        train(learner, range(count, count + 1))
+        learner.average_validations(count)
     own = weights(learner)
-    with learner.at_its_best() as model:
+    with learner.holding(name) as model:
         assert not model.training
         assert changed(own, weights(learner)) >= {"head.weight", "encoder.1.running_mean"}
     assert changed(own, weights(learner)) == set()
+
+
+def test_an_average_over_no_validations_is_none() -> None:
+    learner = make_learner(ema=0)
+    learner.average_validations(1)
+    assert learner.averages == (AVERAGE,)
+    learner.average_validations(0)
+    assert learner.averages == ()
+
+
+def test_a_learner_put_back_goes_on_with_its_average_over_validations() -> None:
+    first = make_learner()
+    train(first, range(2))
+    first.average_validations(1)
+    second = make_learner()
+    second.model.load_state_dict(weights(first))
+    second.restore({name: tensor.clone() for name, tensor in first.tensors().items()}, first.values())
+    for learner in (first, second):
+        train(learner, range(2, 4))
+        learner.average_validations(2)
+    with first.holding(AVERAGE), second.holding(AVERAGE):
+        assert changed(weights(first), weights(second)) == set()
 
 
 def test_gradients_are_clipped_unless_told_not_to() -> None:
@@ -220,3 +252,45 @@ def test_dropout_is_a_function_of_seed_and_step() -> None:
         learner.model.load_state_dict(model.state_dict())
         losses.append(learner.update([make_batch(1, 2)], step=step, epoch=0.0, lr=1e-2))
     assert losses[0] == losses[1] != losses[2]
+
+
+def test_training_and_validation_clip_the_same_values() -> None:
+    class Watching(Small):
+        def forward(self, images: Tensor) -> Tensor:
+            seen.append(images.detach().clone())
+            return super().forward(images)
+
+    for clipping, largest in ((None, 900.0), (Clipping((0.0, 0.0), (2.0, 1.0), 8.0), 8.0)):
+        seen: list[Tensor] = []
+        batch = make_batch(1, 2)
+        batch.bands[0, 0, 3, 3] = 900.0
+        learner = make_learner(Watching(), clipping=clipping)
+        learner.update([batch], step=0, epoch=0.0, lr=1e-2)
+        with learner.holding("weights"):
+            learner.logits(batch.bands, batch.valid)
+        assert torch.equal(*seen)
+        assert seen[0].max() == largest
+
+
+def test_rare_echoes_drown_nothing_where_values_are_clipped() -> None:
+    """Lognormal speckle of a radar, with points a thousand times as bright, normalised by its own statistics."""
+    batches = [radar(step) for step in range(60)]
+    values = np.concatenate([batch.bands for batch in batches])
+    moments = Moments.of(values.transpose(1, 0, 2, 3).reshape(2, -1, 8), np.ones((values[:, 0].size // 8, 8), bool))
+    assert moments is not None
+    statistics = merge_moments([moments])
+    losses = {}
+    for clipping in (None, find_clipping(statistics, values.transpose(1, 0, 2, 3).reshape(2, -1), 8.0)):
+        learner = make_learner(statistics=statistics, clipping=clipping)
+        found = [learner.update([batch], step=step, epoch=0.0, lr=1e-2) for step, batch in enumerate(batches)]
+        losses[clipping is None] = np.mean(found[-10:])
+    assert losses[False] < 0.5 * losses[True]
+
+
+def radar(seed: int) -> Batch:
+    """Return tiles whose second class scatters three times as much as the first one, with a few strong echoes."""
+    rng = np.random.default_rng(seed)
+    labels = (rng.random((4, 8, 8)) < 0.5).astype(np.uint8)
+    bands = np.exp(rng.normal(np.log(3.0) * labels[:, None], 0.3, size=(4, 2, 8, 8)))
+    bands[rng.random(bands.shape) < 0.002] *= 1000
+    return replace(make_batch(1, 2, 3, 4), bands=bands.astype(np.float32), labels=labels)

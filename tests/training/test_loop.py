@@ -30,7 +30,7 @@ from satseg.runs import Run
 from satseg.runs.log import LogRow
 from satseg.tiles.batches import TileReader
 from satseg.training.augmentation import Augmentation
-from satseg.training.learner import Learner
+from satseg.training.learner import AVERAGE, Learner
 from satseg.training.loop import Trainer
 from satseg.training.recipe import Recipe
 from satseg.training.sampling import Shard, TrainingBatches
@@ -123,7 +123,7 @@ def test_each_epoch_is_validated_logged_and_saved(tmp_path: Path) -> None:
 
 def test_best_holds_the_weights_of_the_best_validation(tmp_path: Path) -> None:
     scores = iter([0.3, 0.9, 0.6])
-    trainer = make_trainer(tmp_path, Budget(steps=12), validate=lambda network: report(next(scores)))
+    trainer = make_trainer(tmp_path, Budget(steps=12), validate=lambda network: report(next(scores)), ema=0)
     state = trainer.fit(perf_counter())
     best = Checkpoint.load(trainer.run.best).card
     assert (best.training["steps"], best.metrics["mean_iou"], state.best_miou) == (8, 0.9, 0.9)
@@ -141,8 +141,8 @@ def test_validation_sees_the_network_in_eval_mode_and_training_goes_on_in_traini
         network(np.zeros((1, 1, 8, 8), dtype=np.float32), np.ones((1, 8, 8), dtype=bool))
         return report(0.5)
 
-    make_trainer(tmp_path, Budget(steps=5), model=Watched(1, 2, 1), validate=validate).fit(perf_counter())
-    assert modes == [True] * 4 + [False] + [True] + [False]
+    make_trainer(tmp_path, Budget(steps=5), model=Watched(1, 2, 1), validate=validate, ema=0).fit(perf_counter())
+    assert modes == [True] * 4 + [False] + [True] + [False] * 2  # at the end the average over both as well
 
 
 def test_validation_sees_normalised_images_whose_invalid_pixels_are_zero(tmp_path: Path) -> None:
@@ -275,7 +275,7 @@ def test_progress_tells_steps_or_seconds(tmp_path: Path) -> None:
 
 def test_a_run_that_gets_no_better_ends_early(tmp_path: Path) -> None:
     scores = iter([0.3, 0.5, 0.4, 0.5, 0.2])
-    trainer = make_trainer(tmp_path, Budget(steps=400), validate=lambda network: report(next(scores)), patience=3)
+    trainer = make_trainer(tmp_path, Budget(steps=400), validate=lambda _: report(next(scores)), patience=3, ema=0)
     state = trainer.fit(perf_counter())
     assert (state.step, state.best_step, state.stale) == (100, 40, 3)  # validated at every twentieth of the run
     assert Checkpoint.load(trainer.run.last).card.training["steps"] == 100
@@ -286,7 +286,7 @@ def test_watchers_are_told_every_validation(tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path, Budget(steps=8))
     trainer.watchers = [rows.append]
     trainer.fit(perf_counter())
-    assert [(row.step, row.epoch, row.miou, row.best) for row in rows] == [(4, 1.0, 0.5, True), (8, 2.0, 0.5, False)]
+    assert [(row.step, row.epoch, row.miou, row.kept) for row in rows] == [(4, 1.0, 0.5, "weights"), (8, 2.0, 0.5, "")]
     assert rows[1].seconds_left == 0 < rows[0].seconds_left
     assert rows[0].pixels_per_second > 0
 
@@ -297,14 +297,79 @@ def test_steps_of_several_batches_see_as_many_samples(tmp_path: Path) -> None:
     assert [(row["step"], row["epoch"]) for row in trainer.run.log.rows()] == [("2", "1"), ("4", "2")]
 
 
-def test_with_averages_the_best_checkpoint_holds_them_and_the_last_one_the_weights(tmp_path: Path) -> None:
-    trainer = make_trainer(tmp_path, Budget(steps=4), ema=0.9)
+def test_averages_are_scored_late_and_the_best_of_all_is_kept(tmp_path: Path) -> None:
+    # In the order of calls: the weights alone, then their moving average and that over validations as well.
+    late = [0.2, 0.3, 0.5, 0.6, 0.7, 0.5, 0.7, 0.8, *[0.5] * 6, 0.5, 0.5, 0.9]
+    scores = iter([0.1] * 14 + late)
+    trainer = make_trainer(tmp_path, Budget(steps=80), validate=lambda network: report(next(scores)))
+    state = trainer.fit(perf_counter())
+    assert next(scores, None) is None
+    rows = trainer.run.log.rows()
+    assert [row["miou ema"] for row in rows[:14]] == ["nan"] * 14
+    assert [(row["miou"], row["miou ema"], row["miou average"]) for row in rows[14:17]] == [
+        ("0.2", "0.3", "nan"),
+        ("0.5", "0.6", "0.7"),
+        ("0.5", "0.7", "0.8"),
+    ]
+    best = Checkpoint.load(trainer.run.best)
+    assert (state.best_miou, state.best_weights) == (0.9, "average of the last 6 validations")
+    assert (best.card.training["weights"], best.card.metrics["mean_iou"]) == (state.best_weights, 0.9)
+    with trainer.learner.holding(AVERAGE) as model:
+        assert torch.equal(best.read_weights()["weight"], model.weight)  # type: ignore[arg-type]
+    last = Checkpoint.load(trainer.run.last)
+    assert torch.equal(last.read_weights()["weight"], trainer.learner.model.weight)  # type: ignore[arg-type]
+    assert last.card.metrics["mean_iou"] == 0.5
+
+
+def test_the_first_validation_is_the_best_even_if_it_has_no_score(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, Budget(steps=4), validate=lambda network: report(np.nan))
+    assert trainer.fit(perf_counter()).best_miou == 0
+    assert trainer.run.best.exists()
+
+
+def test_equal_scores_keep_the_weights_themselves(tmp_path: Path) -> None:
+    state = make_trainer(tmp_path, Budget(steps=4)).fit(perf_counter())
+    assert (state.best_weights, state.averaged) == ("step 4", 1)
+
+
+def test_the_average_over_validations_is_the_mean_of_their_weights(tmp_path: Path) -> None:
+    seen: list[Tensor] = []
+
+    def validate(network: object) -> EvaluationReport:
+        seen.append(trainer.learner.model.weight.detach().clone())  # type: ignore[operator,union-attr]
+        return report(0.5)
+
+    trainer = make_trainer(tmp_path, Budget(steps=80), validate=validate, ema=0)
     trainer.fit(perf_counter())
-    best, last = (Checkpoint.load(path).read_weights()["weight"] for path in (trainer.run.best, trainer.run.last))
-    assert torch.equal(last, trainer.learner.model.weight)  # type: ignore[arg-type]
-    with trainer.learner.at_its_best() as model:
-        assert torch.equal(best, model.weight)  # type: ignore[arg-type]
-    assert not torch.equal(best, last)
+    own = [seen[14], *seen[15::2]]  # from three quarters on; later validations score the average after the weights
+    assert len(own) == 6
+    with trainer.learner.holding(AVERAGE) as model:
+        assert torch.allclose(model.weight, torch.stack(own).mean(0))  # type: ignore[arg-type]
+
+
+def test_averages_are_scored_before_patience_runs_out(tmp_path: Path) -> None:
+    scores = iter([0.5, 0.4, 0.4, 0.6, 0.4, 0.4, 0.4])  # the fourth is that of the moving average
+    trainer = make_trainer(tmp_path, Budget(steps=400), validate=lambda network: report(next(scores)), patience=2)
+    state = trainer.fit(perf_counter())
+    assert (state.step, state.best_step, state.best_weights) == (100, 60, "moving average at step 60")
+    assert next(scores, None) is None
+
+
+def test_a_validation_that_is_done_again_enters_the_average_once(tmp_path: Path) -> None:
+    calls = []
+
+    def validate(network: object) -> EvaluationReport:
+        calls.append(trainer.state.step)
+        if calls.count(76) == 1 and calls[-1] == 76:
+            raise KeyboardInterrupt
+        return report(0.5)
+
+    trainer = make_trainer(tmp_path, Budget(steps=80), validate=validate)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(perf_counter())
+    assert trainer.state.averaged == 5
+    trainer._run(trainer.batches.ahead(76))
+    assert trainer.state.averaged == 6
 
 
 def test_values_out_of_range_teach_nothing_and_keep_the_loss_finite(tmp_path: Path) -> None:

@@ -96,6 +96,7 @@ def test_an_unknown_choice_is_guessed() -> None:
         {"encoder_rate": -0.1},
         {"encoder_rate": float("inf")},
         {"ema": 1.0},
+        {"clip_values": 0.5},
         {"warm_up": 1.0},
         {"clip": -1.0},
         {"patience": -1},

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from satseg.errors import UsageError
-from satseg.training.schedule import Budget, learning_rate, make_budget, validation_due
+from satseg.training.schedule import Budget, average_decay, learning_rate, make_budget, validation_due
 
 
 def budget(**asked: float) -> Budget:
@@ -114,3 +116,17 @@ def test_budgets_and_progress_read_as_sentences() -> None:
         "1.5 minutes",
     ]
     assert [Budget(steps=22).describe(step, 0) for step in (7, 29)] == ["step 7 of 22", "step 29, beyond 22 steps"]
+
+
+@pytest.mark.parametrize("steps", [50, 1000, 7000])
+def test_the_moving_average_covers_the_last_tenth_of_a_run_of_any_length(steps: int) -> None:
+    age = 0.0
+    for step in range(steps):
+        age = average_decay("auto", step) * (age + 1)  # mean age of what is averaged
+    assert age / steps == pytest.approx(0.1, abs=0.02)
+
+
+def test_a_given_decay_is_reached_after_the_initial_weights_are_forgotten() -> None:
+    assert [average_decay(0.9, step) for step in (0, 1, 1000)] == [0.1, 2 / 11, 0.9]
+    for ema in (0.999, "auto"):
+        assert math.prod(average_decay(ema, step) for step in range(20)) < 1e-6

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import math
 
 from satseg.training.state import LoopState
 
@@ -25,13 +24,20 @@ def test_a_period_ends_with_the_mean_of_its_losses() -> None:
 
 
 def test_only_a_better_score_is_taken_over() -> None:
-    state = LoopState()
-    assert state.improve(0.4, ((1,),))
-    assert not state.improve(0.4, ((2,),))
-    assert not state.improve(math.nan, ((3,),))
-    assert state.improve(0.5, ((4,),))
-    assert (state.best_miou, state.best_confusion) == (0.5, ((4,),))
+    state = LoopState(step=3)
+    assert state.improve(0.0, ((0,),), "step 3")
+    assert state.improve(0.4, ((1,),), "step 3")
+    state.step = 5
+    assert not state.improve(0.4, ((2,),), "step 5")
+    assert not state.improve(0.3, ((3,),), "step 5")
+    assert (state.best_miou, state.best_confusion, state.best_weights, state.stale) == (0.4, ((1,),), "step 3", 2)
+    assert state.improve(0.5, ((4,),), "moving average at step 5")
+    assert (state.best_miou, state.best_step, state.best_weights) == (0.5, 5, "moving average at step 5")
+    assert (state.best_confusion, state.stale) == (((4,),), 0)
 
 
-def test_the_first_validation_is_the_best_even_if_it_has_no_score() -> None:
-    assert LoopState().improve(math.nan, ((0,),))
+def test_a_state_of_an_earlier_version_averages_nothing_yet() -> None:
+    stored = LoopState(step=3, best_confusion=((1,),)).to_dict()
+    for name in ("best_weights", "averaged", "averaged_step"):
+        del stored[name]
+    assert LoopState.from_dict(json.loads(json.dumps(stored))) == LoopState(step=3, best_confusion=((1,),))

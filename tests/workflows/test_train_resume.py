@@ -212,7 +212,7 @@ def test_options_that_differ_from_those_of_the_run_are_refused_with_both_values(
 
     was = f"The run {finished} was started with "
     assert refused(lr=0.1) == f"{was}`lr={RATE:g}`, not `lr=0.1`."
-    assert refused(seed=1, ema=0.5) == f"{was}`ema=0.0`, not `ema=0.5`, and `seed=0`, not `seed=1`."
+    assert refused(seed=1, ema=0.5) == f"{was}`ema='auto'`, not `ema=0.5`, and `seed=0`, not `seed=1`."
     assert refused(augment="none") == f"{was}`augment='light'`, not `augment='none'`."
     assert refused(encoder="resnet18") == f"{was}no `encoder`, not `encoder='resnet18'`."
     assert refused(arch="unet") == f"{was}`arch='erfnet'`, not `arch='unet'`."

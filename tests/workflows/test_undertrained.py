@@ -57,7 +57,8 @@ def training(confusion: list[list[int]], seconds: float = 20.0, steps: int = 40)
 def validation(step: int, *ious: float, left: float = 60.0) -> LogRow:
     return LogRow(
         step=step, epoch=1.0, loss=0.7, lr=0.003, miou=0.3, global_accuracy=0.6,
-        ious=dict(zip(NAMES, ious, strict=True)), pixels_per_second=1.0, seconds=60.0, seconds_left=left, best=False,
+        ious=dict(zip(NAMES, ious, strict=True)), averages={}, pixels_per_second=1.0, seconds=60.0,
+        seconds_left=left, kept="",
     )  # fmt: skip
 
 
