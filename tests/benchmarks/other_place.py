@@ -15,6 +15,7 @@ from pathlib import Path
 import geopandas
 import numpy as np
 import rasterio
+import shapely
 from affine import Affine
 from rasterio.enums import Resampling
 from rasterio.warp import reproject
@@ -27,7 +28,7 @@ COLOURS = np.array([[0.75, 0.25, 0.0], [0.15, 0.7, 0.15], [0.0, 0.35, 0.45]])  #
 GAMMA = 0.7
 
 
-def make_other_place(scene: Path, labels: Path, folder: Path) -> tuple[Path, Path]:
+def make_other_place(scene: Path, labels: Path, folder: Path) -> tuple[Path, Path, Path]:
     """Write the other place of a scene of three bands of uint8, and its labels.
 
     Args:
@@ -36,10 +37,10 @@ def make_other_place(scene: Path, labels: Path, folder: Path) -> tuple[Path, Pat
         folder: Folder to write to; it is made if it is missing.
 
     Returns:
-        Scene and labels.
+        Scene, labels and the outline of what the scene shows, outside of which it is nodata.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    paths = folder / "other_place.tif", folder / "other_place.gpkg"
+    paths = folder / "other_place.tif", folder / "other_place.gpkg", folder / "outline.gpkg"
     with rasterio.open(scene) as source:
         west, south, east, north = source.bounds
         x, y = (west + east) / 2, (south + north) / 2
@@ -61,6 +62,8 @@ def make_other_place(scene: Path, labels: Path, folder: Path) -> tuple[Path, Pat
         found = geopandas.read_file(labels, bbox=tuple(source.bounds)).to_crs(source.crs)
     found.geometry = found.geometry.affine_transform([moved.a, moved.b, moved.d, moved.e, moved.c, moved.f])
     found[["geometry"]].to_file(paths[1])
+    inner = shapely.Polygon([corners[0], corners[1], corners[3], corners[2]]).buffer(-2 * size)
+    geopandas.GeoDataFrame(geometry=[inner], crs=found.crs).to_file(paths[2])
     return paths
 
 

@@ -58,13 +58,14 @@ RECIPES: dict[str, dict[str, Any]] = {
 """What differs from the default recipe, by name. Of the first one, the weights of the last step, their moving average
 and their average over validations are scored apart from those that were kept."""
 
+Place = tuple[Path, Path, Path | None]
+"""A scene, its labels, and the outline to score within, or None for all of the scene."""
+
 SCORES = ("iou", "boundary_f1", "object_f1")
 APART = ("last", "ema", "average")
 
 
-def screen(
-    name: str, seed: int, options: argparse.Namespace, places: dict[str, tuple[Path, Path]]
-) -> Iterator[dict[str, Any]]:
+def screen(name: str, seed: int, options: argparse.Namespace, places: dict[str, Place]) -> Iterator[dict[str, Any]]:
     """Train with one recipe and seed, and yield the scores of the weights that were kept, and of others."""
     begun = perf_counter()
     budget = {"steps": options.steps} if options.steps else {"minutes": options.minutes}
@@ -98,15 +99,17 @@ def apart(run: Run) -> dict[str, Path]:
     return {part: path for part, path in paths.items() if path.exists()}
 
 
-def score(checkpoint: Path, scene: Path, labels: Path, options: argparse.Namespace) -> dict[str, float]:
+def score(
+    checkpoint: Path, scene: Path, labels: Path, outline: Path | None, options: argparse.Namespace
+) -> dict[str, float]:
     """Return the scores of the buildings: the first class that is neither background nor boundary."""
-    settings = EvaluateSettings(threads=options.threads, bootstrap=0)
+    settings = EvaluateSettings(threads=options.threads, bootstrap=0, aoi=outline)
     report = evaluate(checkpoint, [scene], labels=labels, settings=settings)
     buildings = next(entry for entry in report.classes if entry.name not in ("background", "boundary"))
     return {name: getattr(buildings, name) for name in SCORES}
 
 
-def prepare(options: argparse.Namespace) -> dict[str, tuple[Path, Path]]:
+def prepare(options: argparse.Namespace) -> dict[str, Place]:
     """Cut tiles, make the other place, and return scene and labels of both places."""
     scenes = sample()
     scene, labels = options.held_out or scenes.held_out, options.labels or scenes.labels
@@ -115,10 +118,10 @@ def prepare(options: argparse.Namespace) -> dict[str, tuple[Path, Path]]:
         if not (options.tiles / INDEX).exists():
             settings = TileSettings(gsd=options.gsd, boundary=options.boundary)
             tile([options.scene or scenes.labelled], labels=labels, output=options.tiles, settings=settings)
-    return {"home": (scene, labels), "other": make_other_place(scene, labels, options.output / "other")}
+    return {"home": (scene, labels, None), "other": make_other_place(scene, labels, options.output / "other")}
 
 
-def screen_all(options: argparse.Namespace, places: dict[str, tuple[Path, Path]]) -> list[dict[str, Any]]:
+def screen_all(options: argparse.Namespace, places: dict[str, Place]) -> list[dict[str, Any]]:
     """Screen what is not done yet, seed by seed, so that a screening that is cut short compares all recipes."""
     kept = options.output / "results.jsonl"
     done = [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
