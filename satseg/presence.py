@@ -8,6 +8,7 @@ from pathlib import Path
 
 from satseg.arguments import file_and_name, list_few
 from satseg.errors import ArchitectureError, AreaError, CheckpointError, LabelError, SceneError, TileError
+from satseg.sample import named_network
 
 HEADER = "tileset.json"
 """Description of a tile set, in its folder."""
@@ -62,12 +63,12 @@ def require_area(name: str | Path) -> None:
 
 
 def require_checkpoint(name: str | Path) -> Path:
-    """Return the file of a checkpoint, given by its path or by the folder of its run.
+    """Return the file of a checkpoint, given by its path, by the folder of its run, or as ``sample``.
 
     Raises:
         CheckpointError: There is no such file.
     """
-    path = Path(name)
+    path = named_network(name)
     if path.is_dir():
         path = path / BEST
     if not path.is_file():
@@ -94,9 +95,10 @@ def require_subject(name: str | Path) -> None:
         CheckpointError: It has the suffix of a checkpoint.
         SceneError: It has another suffix.
     """
-    if absent([name]) and Path(name).suffix == ".safetensors":
+    if absent([name]) and named_network(name).suffix == ".safetensors":
         require_checkpoint(name)
-    require_scenes(name)
+    else:
+        require_scenes(name)
 
 
 def require_tiles(name: str | Path) -> None:

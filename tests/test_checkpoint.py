@@ -180,3 +180,12 @@ def test_a_checkpoint_of_an_own_file_is_built_by_the_function_that_is_named(tmp_
 def test_a_file_for_a_network_that_needs_none_is_refused(saved: Path) -> None:
     with pytest.raises(CheckpointError, match="contains erfnet, a built-in network"):
         Checkpoint.load(saved).build_model(lambda **options: torch.nn.Identity())
+
+
+def test_weights_in_half_precision_are_computed_with_in_single(tmp_path: Path) -> None:
+    half = Checkpoint.load("sample")
+    stored = half.read_weights()
+    assert {tensor.dtype for tensor in stored.values() if tensor.ndim > 1} == {torch.float16}
+    model = half.build_model()
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    assert all(torch.equal(tensor, stored[name].to(tensor.dtype)) for name, tensor in model.state_dict().items())

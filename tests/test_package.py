@@ -47,7 +47,7 @@ def without_code(text: str) -> str:
 
 def test_the_index_page_shows_the_picture_from_the_repository(for_index: Callable[[str, str], str]) -> None:
     page = for_index(README, "https://host/owner/satseg")
-    assert re.search(r"!\[Three views [^\]]+\]\(https://host/owner/satseg/raw/HEAD/docs/demo\.png\)", page)
+    assert re.search(r"!\[Two views [^\]]+\]\(https://host/owner/satseg/raw/HEAD/docs/demo\.png\)", page)
     assert "[Quickstart](https://host/owner/satseg/blob/HEAD/docs/quickstart.md)" in page
     assert not RELATIVE.findall(without_code(page))
 
@@ -56,7 +56,7 @@ def test_without_a_repository_the_index_page_has_words_for_links(for_index: Call
     page = for_index(README, "")
     assert RELATIVE.findall(without_code(README))
     assert not RELATIVE.findall(without_code(page))
-    assert "*Three views of one part of a town" in page
+    assert "*Two views of one part of a town" in page
     assert "[semantic versioning]" not in page
     assert "https://creativecommons.org/licenses/by/4.0/" in page
 

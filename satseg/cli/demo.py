@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from satseg.backend import settings as backend
 from satseg.cli import console, options
 from satseg.cli.evaluate import class_rows
 
@@ -18,8 +19,16 @@ if TYPE_CHECKING:
 def demo(
     ctx: typer.Context,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Output folder.")] = Path("demo"),
-    minutes: Annotated[float, typer.Option(metavar="N", min=0, help="Training time in minutes.")] = 3.0,
-    arch: options.Arch = "erfnet",
+    minutes: Annotated[float, typer.Option(metavar="N", min=0, help="Training time in minutes.")] = 2.5,
+    arch: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Network to train, as `satseg train` takes it. Default: go on training the network of the package.",
+            show_default=False,
+            autocompletion=backend.architectures,
+        ),
+    ] = None,
     overwrite: Annotated[
         bool,
         typer.Option(
@@ -35,7 +44,8 @@ def demo(
 ) -> None:
     """Run the complete workflow on the sample scenes of the package."""
     out = console.output_for(ctx, json=json, quiet=quiet, debug=debug)
-    options.known_network(arch)
+    if arch is not None:
+        options.known_network(arch)
     from satseg.workflows.demo import demo
 
     summary = demo(
@@ -49,7 +59,7 @@ def demo(
         progress=out.progress,
     )
     out.report(summary, _tables)
-    for line in summary.credit:
+    for line in (summary.learnt, *summary.credit):
         out.say(line)
 
 
@@ -57,7 +67,8 @@ def _tables(summary: DemoSummary) -> list[Table]:
     seconds = [(step.name, f"{step.seconds:.1f}") for step in summary.steps]
     files = [(path, console.file_size(size)) for path, size in summary.files.items()]
     return [
-        console.table(*class_rows(summary.evaluation), title="Scores on the held-out scene"),
+        console.table(*class_rows(summary.first), title="Scores of the first map of the held-out scene"),
+        console.table(*class_rows(summary.evaluation), title="Scores after training"),
         console.table(("step", "seconds"), seconds),
         console.table(("file", "size"), files),
     ]

@@ -13,6 +13,7 @@ from satseg.cli import console, inputs, options
 from satseg.cli.binding import takes
 from satseg.cli.table import FileName, Name
 from satseg.evaluation.settings import EvaluateSettings
+from satseg.sample import named_network
 
 if TYPE_CHECKING:
     from satseg.cli.table import Table
@@ -119,7 +120,7 @@ def _require_files(
         inputs.require_scenes(data)
         require_labels(*labels)
     inputs.require_pairs(pairs)
-    is_network = subject is not None and (subject.endswith(".safetensors") or os.path.isdir(subject))
+    is_network = subject is not None and (named_network(subject).suffix == ".safetensors" or os.path.isdir(subject))
     if is_network and not labels and pairs is None and len(data) == 1 and absent(data):
         require_tiles(data[0])
     area = None if settings.labelled_area is None else str(settings.labelled_area)

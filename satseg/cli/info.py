@@ -15,6 +15,7 @@ from satseg.cli.failures import Failures
 from satseg.cli.info_tables import file_tables, list_tables, values_table
 from satseg.cli.streams import require_stdout
 from satseg.errors import SatsegError, UsageError, naming
+from satseg.sample import named_network
 
 if TYPE_CHECKING:
     from satseg.workflows.info import FileInfo
@@ -64,7 +65,7 @@ def info(
         )
     several = len(files) > 1 or inputs.STDIN in files
     if not several:
-        inputs.require_scenes(files)
+        inputs.require_scenes([str(named_network(file)) for file in files])
     failed = Failures(out, "files") if several else None
     if class_map or class_field or where or values:
         done = _list_values(files, class_field, where, class_map is not None, out, failed)

@@ -17,6 +17,7 @@ from satseg.inference.network import Network
 from satseg.inference.views import Views
 from satseg.prediction.settings import PredictionSettings
 from satseg.runs import Run, newest_model
+from satseg.sample import named_network
 
 if TYPE_CHECKING:
     from satseg.inference.ray_engine import RayEngine
@@ -53,7 +54,8 @@ class Models:
     @property
     def files(self) -> list[str | Path]:
         """All files that are read."""
-        weights: list[str | Path] = [Run(Path(name)).best if Path(name).is_dir() else name for name in self.names]
+        named = map(named_network, self.names)
+        weights: list[str | Path] = [Run(path).best if path.is_dir() else path for path in named]
         return weights if self._arch_file is None else [*weights, self._arch_file]
 
     @property

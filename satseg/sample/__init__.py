@@ -1,7 +1,8 @@
-"""Three small scenes and their building footprints; ``ATTRIBUTION.md`` says whose they are."""
+"""Three small scenes, their footprints and a network that maps them; ``ATTRIBUTION.md`` says whose they are."""
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass
 from importlib.resources import files
@@ -14,6 +15,9 @@ CREDIT = (
     "Footprints © OpenStreetMap contributors, ODbL 1.0",
 )
 """What has to stand beside every picture of the sample."""
+
+NETWORK = "sample"
+"""Name of the network of the package, where commands take a checkpoint, unless a file or folder has this name."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,20 @@ def copy_sample(folder: Path) -> Sample:
     except OSError as error:
         raise OutputError(f"Cannot write to {folder}: {error.strerror}.") from error
     return target
+
+
+def named_network(name: str | Path) -> Path:
+    """Return the file of the network of the package for ``sample``, if nothing here has this name; else the path."""
+    return _network() if os.fspath(name) == NETWORK and not os.path.lexists(name) else Path(name)
+
+
+def network_name() -> str:
+    """Return how to name the network of the package here: ``sample``, or its path where something has this name."""
+    return str(_network()) if os.path.lexists(NETWORK) else NETWORK
+
+
+def _network() -> Path:
+    return Path(str(files(__name__))) / "sample.safetensors"
 
 
 def attribution() -> str:

@@ -6,7 +6,7 @@ a GeoPackage for another layer.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import quoteattr
 
@@ -16,22 +16,29 @@ if TYPE_CHECKING:
     from satseg.classes import MapClass
 
 _OUTLINE = "#404040"
-_VERSION = "3.22.0"  # of the QGIS format; without a version, QGIS expects that of its first releases
+DOCTYPE = '<!DOCTYPE qgis PUBLIC "http://mrcc.com/qgis.dtd" "SYSTEM">'
+VERSION = "3.22.0"
+"""Version of the QGIS format; without one, QGIS expects that of its first releases."""
 
 
 def qml(classes: Iterable[MapClass]) -> str:
     """Return a QGIS style that colours polygons by ``class_id``."""
+    return (
+        f'{DOCTYPE}{STYLE_MARK}<qgis version="{VERSION}" styleCategories="Symbology">{renderer(list(classes))}'
+        "<layerGeometryType>2</layerGeometryType></qgis>\n"  # of polygons
+    )
+
+
+def renderer(classes: Sequence[MapClass]) -> str:
+    """Return the element of a QGIS layer that colours polygons by ``class_id``."""
     categories = "".join(
         f'<category render="true" symbol="{entry.id}" type="long" value="{entry.id}" label={quoteattr(entry.name)}/>'
         for entry in classes
     )
     symbols = "".join(_symbol(entry) for entry in classes)
     return (
-        f'<!DOCTYPE qgis PUBLIC "http://mrcc.com/qgis.dtd" "SYSTEM">{STYLE_MARK}'
-        f'<qgis version="{_VERSION}" styleCategories="Symbology">'
         '<renderer-v2 type="categorizedSymbol" attr="class_id" symbollevels="0" enableorderby="0" forceraster="0">'
         f"<categories>{categories}</categories><symbols>{symbols}</symbols></renderer-v2>"
-        "<layerGeometryType>2</layerGeometryType></qgis>\n"  # of polygons
     )
 
 

@@ -1,4 +1,4 @@
-"""Run the complete workflow on the sample scenes: tile, train, predict, evaluate."""
+"""Run the complete workflow on the sample scenes: map with the network of the package, then train one and map again."""
 
 from __future__ import annotations
 
@@ -9,30 +9,44 @@ from pathlib import Path
 from time import perf_counter
 from typing import TypeVar
 
+from rasterio.transform import array_bounds
+
 from satseg.arguments import PathLike, path
 from satseg.backend import find_architecture
+from satseg.backend.device import select_device
+from satseg.backend.settings import AUTO_ARCH
 from satseg.checkpoint import Checkpoint
+from satseg.classes import BACKGROUND, ClassTable
 from satseg.errors import OutputError, UsageError
 from satseg.files.atomic_write import locked
 from satseg.outputs.writable import check_folder
 from satseg.prediction.settings import PredictionSettings
 from satseg.progress import automatic
+from satseg.raster.scene import Scene
 from satseg.records import EvaluationReport, Progress, TrainingSummary
 from satseg.results import Result
-from satseg.runs import next_output
-from satseg.sample import CREDIT, Sample, copy_sample, sample
+from satseg.runs import Run, next_output
+from satseg.sample import CREDIT, Sample, copy_sample, network_name, sample
 from satseg.signatures import checked
 from satseg.tiling.settings import TileSettings
 from satseg.training.settings import TrainSettings
 from satseg.workflows.evaluate import evaluate
+from satseg.workflows.network_choice import choose_network
 from satseg.workflows.predict import predict_scenes
 from satseg.workflows.preview import draw_preview
+from satseg.workflows.qgis_project import Layer, write_project
 from satseg.workflows.tile import tile
 from satseg.workflows.train import train
 
 _Result = TypeVar("_Result")
 
-PREVIEW = "preview.png"
+PREVIEW, PROJECT = "preview.png", "demo.qgs"
+
+GSD = "0.26m"
+"""Resolution of the tiles, twice that of the scenes: a tile shows four times the ground, and roofs are 40 px wide."""
+
+_FINE_TUNING_RATE = 5e-4  # of a network that has learnt the scene before
+_SHARES = (0.86, 0.14, 0.0)  # the held-out scene takes the place of test tiles
 
 
 @dataclass(frozen=True, repr=False)
@@ -57,19 +71,25 @@ class DemoSummary(Result):
     Args:
         path: Output folder.
         steps: Commands in the order in which they ran.
+        first: Scores of the first map of the held-out scene, by the network of the package.
         training: Summary of training.
-        evaluation: Scores of the map of the held-out scene.
+        evaluation: Scores of the map of the held-out scene by the trained network.
+        learnt: What the trained network had learnt before, and from what.
         files: Size in bytes of the main output files.
-        preview: Picture of the unlabelled scene, its class map and its polygons.
+        preview: Picture of the unlabelled scene and its polygons.
+        project: QGIS project with all scenes and maps.
         credit: Attribution of the scenes and the building footprints.
     """
 
     path: str
     steps: tuple[DemoStep, ...]
+    first: EvaluationReport
     training: TrainingSummary
     evaluation: EvaluationReport
+    learnt: str
     files: dict[str, int]
     preview: str
+    project: str
     credit: tuple[str, ...] = CREDIT
 
 
@@ -77,22 +97,24 @@ class DemoSummary(Result):
 def demo(
     output: PathLike = "demo",
     *,
-    minutes: float = 3.0,
+    minutes: float = 2.5,
     steps: int | None = None,
-    arch: str = "erfnet",
+    arch: str | None = None,
     device: str = "auto",
     threads: int | None = None,
     overwrite: bool = False,
     announce: Callable[[str], None] = lambda command: None,
     progress: Progress = automatic,
 ) -> DemoSummary:
-    """Tile, train, predict and evaluate on the sample scenes.
+    """Map the sample scenes with the network of the package, then tile, train, predict and evaluate.
 
     Args:
-        output: Output folder; gets ``scenes/``, ``tiles/``, ``runs/``, ``maps/`` and a preview.
+        output: Output folder; gets ``scenes/``, ``first/`` with the first maps, ``tiles/``, ``runs/``, ``maps/``, a
+            preview and a QGIS project.
         minutes: Training time in minutes.
         steps: Number of training steps, instead of ``minutes``.
-        arch: Name of the network.
+        arch: Name of a network to train instead, as :func:`satseg.train` takes it. By default, training continues
+            that of the package.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         threads: CPU threads; None uses all that are available to this process.
         overwrite: Replace the tiles and maps of an earlier demo in this folder; its training runs are kept.
@@ -107,24 +129,30 @@ def demo(
     folder = Path(path(output, "output"))
     if steps is None and not minutes > 0:
         raise UsageError(f"`minutes` is {minutes:g}; it must be greater than 0.")
-    title = find_architecture(arch).title
+    if arch not in (None, AUTO_ARCH):
+        find_architecture(arch)
     _check_free(folder, overwrite)
     with locked(folder):
         scenes = copy_sample(folder / "scenes")
         walk = _Walk(folder, scenes, _Machine(device, threads), announce, progress)
+        first = walk.evaluate(walk.predict(network_name(), "first"))
         walk.tile()
         training = walk.train(arch, minutes, steps)
-        maps = walk.predict(training.best)
+        maps = walk.predict(training.best, "maps")
         report = walk.evaluate(maps)
-        note = f"{title}, {training.steps:,} training steps. Mean IoU on the held-out scene: {report.mean_iou:.3f}"
-        preview = _draw(folder / PREVIEW, scenes, maps, training.best, note)
+        table = Checkpoint.load(training.best).card.classes
+        preview = _draw(folder / PREVIEW, scenes, maps, table, report)
+        project = _write_project(folder / PROJECT, scenes, maps, table)
     return DemoSummary(
         path=str(folder),
         steps=tuple(walk.steps),
+        first=first,
         training=training,
         evaluation=report,
-        files={str(path): path.stat().st_size for path in [Path(training.best), *maps, preview]},
+        learnt=_learnt(arch, training),
+        files={str(path): path.stat().st_size for path in [Path(training.best), *maps, preview, project]},
         preview=str(preview),
+        project=str(project),
     )
 
 
@@ -172,41 +200,43 @@ class _Walk:
     def tile(self) -> None:
         tiles, labels = self.folder / "tiles", self.scenes.labels
         again = ["--overwrite"] if tiles.exists() else []
-        with_labels = ["--labels", labels, "-o", tiles, *again]
+        cut = ["--gsd", GSD, "--split", ",".join(f"{share:g}" for share in _SHARES)]
+        with_labels = ["--labels", labels, *cut, "-o", tiles, *again]
         self._step(
             ["tile", self.scenes.labelled, *with_labels],
             lambda: tile(
                 [self.scenes.labelled],
                 labels=labels,
                 output=tiles,
-                settings=TileSettings(overwrite=bool(again)),
+                settings=TileSettings(gsd=GSD, split=_SHARES, overwrite=bool(again)),
                 progress=self.progress,
             ),
         )
 
-    def train(self, arch: str, minutes: float, steps: int | None) -> TrainingSummary:
-        tiles, run = self.folder / "tiles", next_output(arch, self.folder / "runs")
+    def train(self, arch: str | None, minutes: float, steps: int | None) -> TrainingSummary:
+        """Train a network, or go on training that of the package."""
+        settings = TrainSettings(
+            arch=arch or AUTO_ARCH,
+            init_from=None if arch else network_name(),
+            lr=None if arch else _FINE_TUNING_RATE,
+            minutes=minutes if steps is None else None,
+            steps=steps,
+            device=self.machine.device,
+            threads=self.machine.threads,
+        )
+        settings = choose_network(settings, select_device(settings.device))
+        tiles, run = self.folder / "tiles", next_output(settings.arch, self.folder / "runs")
         budget = ["--minutes", f"{minutes:g}"] if steps is None else ["--steps", steps]
+        begin = ["--arch", arch] if arch else ["--init-from", network_name(), "--lr", f"{_FINE_TUNING_RATE:g}"]
         return self._step(
-            ["train", tiles, "--arch", arch, *budget, "-o", run, *self.machine.words()],
-            lambda: train(
-                tiles,
-                output=run,
-                settings=TrainSettings(
-                    arch=arch,
-                    minutes=minutes if steps is None else None,
-                    steps=steps,
-                    device=self.machine.device,
-                    threads=self.machine.threads,
-                ),
-                progress=self.progress,
-            ),
+            ["train", tiles, *begin, *budget, "-o", run, *self.machine.words()],
+            lambda: train(tiles, output=run, settings=settings, progress=self.progress),
         )
 
-    def predict(self, model: str) -> list[Path]:
+    def predict(self, model: str, folder: str) -> list[Path]:
         """Map the two scenes not used in training; return the files of the held-out one, then of the unlabelled one."""
         scenes = [self.scenes.held_out, self.scenes.unlabelled]
-        outputs = [str(self.folder / "maps" / f"{{stem}}{suffix}") for suffix in (".tif", ".gpkg")]
+        outputs = [str(self.folder / folder / f"{{stem}}{suffix}") for suffix in (".tif", ".gpkg")]
         summaries = self._step(
             ["predict", *scenes, "-m", model, "-o", outputs[0], "-o", outputs[1], *self.machine.words()],
             lambda: list(
@@ -237,14 +267,47 @@ class _Walk:
         return result
 
 
-def _draw(path: Path, scenes: Sample, maps: Sequence[Path], model: str, note: str) -> Path:
-    """Draw the unlabelled scene with its class map and polygons."""
+def _learnt(arch: str | None, training: TrainingSummary) -> str:
+    """Say what a trained network had learnt before, and that it has not seen what it mapped."""
+    unseen = "It has seen neither of the scenes that it mapped."
+    if arch is None:
+        before = Checkpoint.load(network_name()).card.training["steps"]
+        return (
+            f"The network of the package had learnt from town.tif for {before:,} steps, and its encoder from ImageNet "
+            f"before; the demo trained it on. {unseen}"
+        )
+    options = Run(Path(training.path)).read_settings()["arch_options"]
+    start = "an encoder that had learnt from ImageNet" if options.get("pretrained") else "random weights"
+    return f"The network {training.arch} started from {start}, and learnt from town.tif. {unseen}"
+
+
+def _draw(path: Path, scenes: Sample, maps: Sequence[Path], table: ClassTable, report: EvaluationReport) -> Path:
+    """Draw the unlabelled scene and its polygons."""
+    score = next(entry.iou for entry in report.classes if entry.name != BACKGROUND)
+    note = f"A part of the town without labels, unseen in training. Building IoU on the held-out scene: {score:.2f}."
     draw_preview(
         path,
         scene=scenes.unlabelled,
-        classes=maps[2],
         polygons=maps[3],
-        table=Checkpoint.load(model).card.classes,
+        table=table,
         notes=[note, ". ".join(CREDIT)],
     )
+    return path
+
+
+def _write_project(path: Path, scenes: Sample, maps: Sequence[Path], table: ClassTable) -> Path:
+    """Write a QGIS project that opens at the unlabelled scene, with its polygons on top."""
+    held_out, held_out_polygons, unlabelled, unlabelled_polygons = maps
+    with Scene.open(scenes.unlabelled) as opened:
+        info = opened.info
+    bounds = array_bounds(info.height, info.width, info.transform)
+    layers = [
+        Layer("Buildings, unlabelled scene", unlabelled_polygons, "polygons"),
+        Layer("Buildings, held-out scene", held_out_polygons, "polygons"),
+        Layer("Classes, unlabelled scene", unlabelled, "classes", visible=False),
+        Layer("Classes, held-out scene", held_out, "classes", visible=False),
+        Layer("Footprints (OpenStreetMap)", scenes.labels, "outlines", visible=False),
+        *(Layer(scene.name, scene, "scene") for scene in (scenes.unlabelled, scenes.held_out, scenes.labelled)),
+    ]
+    write_project(path, layers, title="satseg demo", crs=str(info.crs), bounds=bounds, table=table)
     return path

@@ -20,6 +20,7 @@ from satseg.progress import automatic
 from satseg.raster.area import AreaOfInterest
 from satseg.records import EvaluationReport, Progress
 from satseg.runs import Run
+from satseg.sample import named_network
 from satseg.settings import options_of
 from satseg.signatures import checked
 from satseg.workflows.compare import compare_polygons, compare_rasters
@@ -94,7 +95,7 @@ def evaluate(
     files = None if labels is None else paths(labels, "labels") or None
     if subject is not None:
         require_subject(subject)
-    checkpoint = None if subject is None else _checkpoint_of(Path(subject))
+    checkpoint = None if subject is None else _checkpoint_of(named_network(subject))
     if settings.rank and (checkpoint is None or files is not None or pairs is not None):
         raise UsageError("`rank` scores tiles with a checkpoint: pass one, and a tile set instead of labels.")
     found = None if pairs is None else pairs_to_score(paths(pairs, "pairs"), settings.split)

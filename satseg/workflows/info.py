@@ -23,6 +23,7 @@ from satseg.raster.windows import block_strips
 from satseg.records import BandSpec, BandStatistics, SceneInfo
 from satseg.results import Result
 from satseg.runs import Run
+from satseg.sample import named_network
 from satseg.signatures import checked_with
 from satseg.tiles.splits import SPLITS
 from satseg.tiles.tileset import TileSet
@@ -151,7 +152,7 @@ def info(path: PathLike) -> FileInfo:
         UsageError: The folder is none of these.
     """
     path = file_name(path, "path")
-    place = Path(path)
+    place = named_network(path)
     if (place / INDEX).is_file():
         return FileInfo(str(path), "tiles", tiles=_describe_tiles(place))
     run = Run(place)

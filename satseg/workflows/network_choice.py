@@ -47,7 +47,7 @@ def choose_network(settings: TrainSettings, device: torch.device) -> TrainSettin
         return settings
     given = settings.network_options
     if settings.init_from is not None:
-        arch, options = _of_checkpoint(settings.init_from)
+        arch, options = _of_checkpoint(str(settings.init_from))
         why = f"the network of {settings.init_from}"
     elif given:
         needs_encoder = "pretrained" in given and "encoder" not in given

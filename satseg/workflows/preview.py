@@ -1,8 +1,7 @@
-"""A picture of a map: the scene, its classes and its polygons side by side."""
+"""A picture of a map: the scene, and its polygons on top of it, side by side."""
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ import geopandas
 import numpy as np
 from rasterio.windows import Window
 
-from satseg.classes import IGNORE_INDEX, ClassTable
+from satseg.classes import ClassTable
 from satseg.figures import (
     FAINT,
     INK,
@@ -24,10 +23,8 @@ from satseg.figures import (
     class_patches,
     legend_height,
     new_figure,
-    paint,
     save_figure,
 )
-from satseg.files.names import open_raster
 from satseg.raster.scene import Scene
 from satseg.records import SceneInfo
 
@@ -35,27 +32,26 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_PANEL = 2.58  # inches
-_MARGIN = (WIDTH - 3 * _PANEL) / 4
+_MARGIN = 0.07  # inches
+_PANEL = (WIDTH - 3 * _MARGIN) / 2
 _HEAD, _LINE = 0.22, 0.16  # inches of titles and of lines of notes
-_SHADES = "Polygons of a class differ in shade only to be told apart."
+FADED = 0.55  # share of white in the scene below polygons
+FILL = 0.55  # opacity of polygons
 
 
 def draw_preview(
     path: str | Path,
     *,
     scene: str | Path,
-    classes: str | Path,
     polygons: str | Path,
     table: ClassTable,
     notes: Sequence[str] = (),
 ) -> None:
-    """Draw a scene, its class raster and its polygons into a PNG of 256 colours.
+    """Draw a scene, and beside it its polygons on top of the faded scene, into a PNG of 256 colours.
 
     Args:
         path: PNG to write.
         scene: The scene; three bands are shown as red, green and blue, fewer as grey.
-        classes: Class raster on the grid of the scene, 255 = nodata.
         polygons: Vector file with the polygons, in the CRS of the scene, with a column ``class_id``.
         table: Names and colours of the classes.
         notes: Lines below the panels.
@@ -64,19 +60,19 @@ def draw_preview(
         OutputError: The PNG cannot be written.
     """
     picture, info = _read_scene(scene)
-    mapped, shapes = _read_classes(classes), _read_polygons(polygons)
-    handles = class_patches(table, blank="nodata" if (mapped == IGNORE_INDEX).any() else None)
-    lines = [*([_SHADES] if len(shapes) > 1 else []), *notes]
-    text = _LINE * len(lines) + _MARGIN
+    shapes = _read_polygons(polygons)
+    shown = table if table.background is None or len(table) == 1 else table.without_background()
+    handles = class_patches(shown)
+    text = _LINE * len(notes) + _MARGIN
     foot = text + legend_height(str(entry.get_label()) for entry in handles)
     panel = _PANEL * info.height / info.width
     figure = new_figure(foot + panel + _HEAD)
-    left, middle, right = _panels(figure, ("scene", "classes", _count(len(shapes))), foot, panel)
+    left, right = _panels(figure, ("scene", _count(len(shapes))), foot, panel)
     left.imshow(picture, interpolation="antialiased")
-    middle.imshow(paint(mapped, table), interpolation="nearest")  # no colour between those of two classes
+    right.imshow(_faded(picture), interpolation="antialiased")
     _draw_polygons(right, shapes, info, table)
     add_legend(figure, handles, bottom=text)
-    for number, line in enumerate(reversed(lines)):
+    for number, line in enumerate(reversed(notes)):
         y = (_MARGIN / 2 + _LINE * number) / figure.get_figheight()
         figure.text(_MARGIN / WIDTH, y, line, fontsize=TEXT, color=FAINT, va="bottom", parse_math=False)
     save_figure(figure, Path(path), table)
@@ -113,10 +109,10 @@ def _read_scene(path: str | Path) -> tuple[np.ndarray, SceneInfo]:
     return np.where(valid[..., None], shown, 255), info
 
 
-def _read_classes(path: str | Path) -> np.ndarray:
-    with open_raster(path) as dataset:
-        classes: np.ndarray = dataset.read(1)
-    return classes
+def _faded(picture: np.ndarray) -> np.ndarray:
+    """Return a picture (row, col, rgb) uint8 in pale grey, so that colours on top of it stand out."""
+    grey = picture.mean(axis=2, keepdims=True) * (1 - FADED) + 255 * FADED
+    return np.broadcast_to(grey, picture.shape).astype(np.uint8)
 
 
 def _read_polygons(path: str | Path) -> Any:
@@ -127,18 +123,12 @@ def _read_polygons(path: str | Path) -> Any:
 
 
 def _draw_polygons(axes: Axes, shapes: Any, info: SceneInfo, table: ClassTable) -> None:
-    """Draw polygons in the colour of their class, neighbours in different shades, in pixel coordinates."""
+    """Draw polygons in the colour of their class, half transparent, in pixel coordinates."""
     t = ~info.transform
     moved = shapes.geometry.set_crs(None, allow_override=True).affine_transform([t.a, t.b, t.d, t.e, t.c, t.f])
     if len(shapes):
-        colours = [_shade(table[int(c)].rgb, number) for number, c in enumerate(shapes["class_id"])]
-        moved.plot(ax=axes, color=colours, edgecolor=INK, linewidth=0.6, aspect=None)
+        colours = [(*(part / 255 for part in table[int(c)].rgb), FILL) for c in shapes["class_id"]]
+        moved.plot(ax=axes, color=colours, edgecolor=INK, linewidth=0.8, aspect=None)
     axes.set(xlabel="", ylabel="")  # geopandas names them
     axes.set_xlim(0, info.width)
     axes.set_ylim(info.height, 0)
-
-
-def _shade(rgb: tuple[int, int, int], number: int) -> tuple[float, ...]:
-    """Mix a colour with white by a share that differs from polygon to polygon."""
-    share = 0.65 * math.fmod(number * 0.618033988749895, 1.0)
-    return tuple(part / 255 * (1 - share) + share for part in rgb)

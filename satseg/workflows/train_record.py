@@ -39,7 +39,8 @@ def finish(trainer: Trainer, data: TrainingData, arch: str, *, pictures: bool) -
         run.finish(_record(trainer, data))
     fabric.barrier()
     summary = _summary(run)
-    seconds = trainer.budget.seconds
+    # A network that starts from a checkpoint has learnt before.
+    seconds = None if trainer.learner.recipe.init_from else trainer.budget.seconds
     warn_of_training(
         summary,
         lambda minutes: resume_call(run, arch, minutes=minutes),

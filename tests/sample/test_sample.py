@@ -12,7 +12,7 @@ import rasterio
 import shapely
 
 from satseg.errors import OutputError
-from satseg.sample import CREDIT, attribution, copy_sample, sample
+from satseg.sample import CREDIT, NETWORK, attribution, copy_sample, named_network, network_name, sample
 
 SCENES = {"labelled": (2304, 2048), "held_out": (1024, 2048), "unlabelled": (1024, 1024)}
 
@@ -52,8 +52,31 @@ def test_no_footprint_lies_in_the_unlabelled_scene() -> None:
     assert not geopandas.read_file(sample().labels).intersects(footprint(sample().unlabelled)).any()
 
 
-def test_the_sample_weighs_at_most_three_megabytes() -> None:
-    assert sum(path.stat().st_size for path in sample().labels.parent.iterdir() if path.is_file()) <= 3_000_000
+def test_scenes_and_labels_weigh_at_most_three_megabytes() -> None:
+    assert sum(getattr(sample(), field.name).stat().st_size for field in fields(sample())) <= 3_000_000
+
+
+def test_the_network_weighs_at_most_six_megabytes() -> None:
+    assert named_network(NETWORK).stat().st_size <= 6_000_000
+
+
+def test_the_network_is_named_sample_unless_something_here_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shipped = named_network(NETWORK)
+    assert shipped.is_file()
+    assert shipped.parent == sample().labels.parent
+    assert network_name() == NETWORK
+    assert named_network("./sample") == Path("sample")
+    (tmp_path / "sample").mkdir()
+    assert named_network(NETWORK) == Path("sample")
+    assert network_name() == str(shipped)
+    assert named_network(tmp_path / "other") == tmp_path / "other"
+
+
+def test_the_card_of_the_network_says_what_it_learnt_from() -> None:
+    text = named_network(NETWORK).with_name("NETWORK.md").read_text(encoding="utf-8")
+    for word in ("town.tif", "town_held_out.tif", "ImageNet", "Apache-2.0", "CC BY 4.0", "ODbL", "IoU", "Commit"):
+        assert word in text
 
 
 def test_attribution_names_the_makers_the_licences_and_every_file() -> None:
