@@ -23,7 +23,7 @@ _MOUNT = Path("/sys/fs/cgroup")
 
 def available_cores() -> int:
     """Count the processor cores that this process may use, at least 1: its affinity, limited by cgroup quotas."""
-    return max(1, math.ceil(min(len(_affinity()), cgroup_quota())))
+    return max(1, math.ceil(min(len(affinity()), cgroup_quota())))
 
 
 def threads_for(device: torch.device) -> int:
@@ -55,12 +55,12 @@ def free_cores(seconds: float = _MOMENT) -> float:
     That is what is idle of the cores of its affinity, or what is left of the quotas of its cgroups. Where the system
     tells nothing of it, all cores count as free.
     """
-    limits = _limits()
+    limits = quota_limits()
     began, own = time.perf_counter(), time.process_time()
-    clocks, used = _clocks(), [_used(folder) for folder, _ in limits]
+    clocks, used = core_clocks(), [_used(folder) for folder, _ in limits]
     time.sleep(seconds)
     passed = time.perf_counter() - began
-    idle = sum(map(_idle_share, clocks, _clocks())) if clocks else len(_affinity())
+    idle = sum(map(_idle_share, clocks, core_clocks())) if clocks else len(affinity())
     left = [quota - (_used(folder) - before) / passed for (folder, quota), before in zip(limits, used, strict=True)]
     return max(0.0, min([idle, *left]) + (time.process_time() - own) / passed)
 
@@ -85,15 +85,15 @@ def cgroup_quota(proc: Path = _GROUPS, root: Path = _MOUNT) -> float:
         proc: List of the groups of this process.
         root: Mount point of the group file systems.
     """
-    return min((quota for _, quota in _limits(proc, root)), default=math.inf)
+    return min((quota for _, quota in quota_limits(proc, root)), default=math.inf)
 
 
-def _affinity() -> list[int]:
+def affinity() -> list[int]:
     """Return the numbers of the cores that this process may run on."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
 
 
-def _limits(proc: Path = _GROUPS, root: Path = _MOUNT) -> list[tuple[Path, float]]:
+def quota_limits(proc: Path = _GROUPS, root: Path = _MOUNT) -> list[tuple[Path, float]]:
     """Return the folders of the groups with a quota that this process is in, and the cores that each allows."""
     try:
         lines = proc.read_text().splitlines()
@@ -134,7 +134,7 @@ def _used(folder: Path) -> float:
         return 0.0
 
 
-def _clocks() -> list[tuple[float, float]]:
+def core_clocks() -> list[tuple[float, float]]:
     """Return the idle and all seconds of each core of the affinity; empty where the system does not tell."""
     import psutil
 
@@ -142,7 +142,7 @@ def _clocks() -> list[tuple[float, float]]:
         cores = psutil.cpu_times(percpu=True)
     except (OSError, RuntimeError, psutil.Error):
         return []
-    mine = [cores[number] for number in _affinity() if number < len(cores)]
+    mine = [cores[number] for number in affinity() if number < len(cores)]
     # Linux counts guests twice, as themselves and as their hosts; waiting for a disk is idle.
     return [
         (

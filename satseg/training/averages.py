@@ -42,13 +42,13 @@ class WeightAverage:
         swapped = False
         try:
             with uninterrupted():
-                self._swap()
+                self.swap()
                 swapped = True
             yield
         finally:
             if swapped:
                 with uninterrupted():
-                    self._swap()
+                    self.swap()
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the averages by parameter name, on the CPU."""
@@ -60,7 +60,8 @@ class WeightAverage:
             average.copy_(tensors[name])
 
     @torch.no_grad()
-    def _swap(self) -> None:
+    def swap(self) -> None:
+        """Exchange the averages and the weights of the network."""
         for name, average in self._averages.items():
             live = average.clone()
             average.copy_(self._live[name])

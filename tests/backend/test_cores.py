@@ -102,8 +102,8 @@ def during(
     """Let the clocks of the cores stand at zero, and a second later as they are given."""
     told = iter([[Clocks(0, 0) for _ in after], after])
     monkeypatch.setattr(psutil, "cpu_times", lambda percpu: next(told))
-    monkeypatch.setattr(cores, "_affinity", lambda: list(range(len(after))))
-    monkeypatch.setattr(cores, "_limits", lambda: [])
+    monkeypatch.setattr(cores, "affinity", lambda: list(range(len(after))))
+    monkeypatch.setattr(cores, "quota_limits", lambda: [])
     monkeypatch.setattr(cores, "time", Moment(work, own))
 
 
@@ -129,7 +129,7 @@ def test_cores_are_free_that_others_leave_idle(
 
 def test_only_cores_of_the_affinity_count(monkeypatch: pytest.MonkeyPatch) -> None:
     during(monkeypatch, [Clocks(1, 0), Clocks(0, 1), Clocks(0, 1)])
-    monkeypatch.setattr(cores, "_affinity", lambda: [0, 2])
+    monkeypatch.setattr(cores, "affinity", lambda: [0, 2])
     assert free_cores() == pytest.approx(1.0)
 
 
@@ -145,7 +145,7 @@ def test_what_a_group_has_used_of_its_quota_is_not_free(
 ) -> None:
     (tmp_path / name).write_text(before)
     during(monkeypatch, [Clocks(0, 1)] * 8, work=lambda: (tmp_path / name).write_text(after))
-    monkeypatch.setattr(cores, "_limits", lambda: [(tmp_path, 2.0)])
+    monkeypatch.setattr(cores, "quota_limits", lambda: [(tmp_path, 2.0)])
     assert free_cores() == pytest.approx(0.5)
 
 
@@ -154,14 +154,14 @@ def test_a_system_that_tells_nothing_leaves_all_cores_free(monkeypatch: pytest.M
         raise PermissionError("/proc/stat")
 
     monkeypatch.setattr(psutil, "cpu_times", hidden)
-    monkeypatch.setattr(cores, "_affinity", lambda: [0, 1, 2])
-    monkeypatch.setattr(cores, "_limits", lambda: [])
+    monkeypatch.setattr(cores, "affinity", lambda: [0, 1, 2])
+    monkeypatch.setattr(cores, "quota_limits", lambda: [])
     assert free_cores(0) >= 3.0
 
 
 def test_this_machine_tells_its_load() -> None:
     assert free_cores(0.05) >= 0.0
-    assert len(cores._clocks()) == len(cores._affinity())
+    assert len(cores.core_clocks()) == len(cores.affinity())
 
 
 @pytest.mark.parametrize(

@@ -83,13 +83,13 @@ def test_a_signal_during_a_swap_leaves_the_weights_as_they_were(monkeypatch: pyt
     averages = WeightAverage(model)
     change(model)
     weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    swap = averages._swap
+    swap = averages.swap
 
     def interrupted() -> None:
         signal.raise_signal(signal.SIGINT)
         swap()
 
-    monkeypatch.setattr(averages, "_swap", interrupted)
+    monkeypatch.setattr(averages, "swap", interrupted)
     with pytest.raises(KeyboardInterrupt), averages.in_place():
         pass
     assert all(torch.equal(tensor, weights[name]) for name, tensor in model.state_dict().items())

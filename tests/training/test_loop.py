@@ -368,7 +368,7 @@ def test_a_validation_that_is_done_again_enters_the_average_once(tmp_path: Path)
     with pytest.raises(KeyboardInterrupt):
         trainer.fit(perf_counter())
     assert trainer.state.averaged == 5
-    trainer._run(trainer.batches.ahead(76))
+    trainer.fit(perf_counter())
     assert trainer.state.averaged == 6
 
 

@@ -47,9 +47,9 @@ from satseg.workflows.train import train
 
 
 @pytest.fixture(scope="module")
-def run(bright_tiles: Path) -> Path:
+def run(bright_tiles: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of a few steps: good enough to be neither right nor wrong everywhere."""
-    output = bright_tiles.parent / "evaluated"
+    output = tmp_path_factory.mktemp("evaluated") / "run"
     train(bright_tiles, output=output, settings=TrainSettings(arch="erfnet", steps=12, batch_size=4, threads=1))
     return output
 

@@ -33,9 +33,9 @@ from satseg.workflows.training_data import TrainingData
 
 
 @pytest.fixture(scope="module")
-def unbroken(bright_tiles: Path) -> Path:
+def unbroken(bright_tiles: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run from start to end."""
-    output = bright_tiles.parent / "unbroken"
+    output = tmp_path_factory.mktemp("unbroken") / "run"
     run(bright_tiles, output)
     return output
 

@@ -52,9 +52,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="module")
-def finished(bright_tiles: Path) -> Path:
+def finished(bright_tiles: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that is finished; to be copied."""
-    output = bright_tiles.parent / "finished"
+    output = tmp_path_factory.mktemp("finished") / "run"
     run(bright_tiles, output)
     return output
 

@@ -15,7 +15,9 @@ from urllib.request import getproxies, proxy_bypass
 PREFIX = "hf-hub:"
 """Begins the address of weights at a hub: ``hf-hub:organisation/name``, with ``@revision`` if needed."""
 
-_PATIENCE = 2.0  # seconds to wait for an answer
+PATIENCE = 2.0
+"""Seconds to wait for an answer of a hub."""
+
 _PREFERRED = ("model.safetensors", ".safetensors", "pytorch_model.bin", ".pth", ".pt", ".bin")  # ends of names
 
 
@@ -35,7 +37,7 @@ def hub_access() -> Iterator[None]:
     from huggingface_hub import constants
 
     offline = constants.HF_HUB_OFFLINE
-    reachable = not offline and _answers(constants.ENDPOINT)
+    reachable = not offline and answers(constants.ENDPOINT)
     constants.HF_HUB_OFFLINE = not reachable
     try:
         with quiet("timm"), quiet("huggingface_hub"):  # they repeat the message on stderr
@@ -66,7 +68,7 @@ def download(address: str) -> str:
     organisation, name, *file = path.split("/", 2) if "/" in path else ("", path)
     repository = f"{organisation}/{name}"
     with hub_access():
-        chosen = file[0] if file else _weights_among(_files(repository, revision or None), address)
+        chosen = file[0] if file else _weights_among(repository_files(repository, revision or None), address)
         return str(hf_hub_download(repository, chosen, revision=revision or None))
 
 
@@ -88,7 +90,7 @@ def architecture_at(address: str) -> str:
         raise HubError("its config.json names no architecture of timm") from None
 
 
-def _files(repository: str, revision: str | None) -> list[str]:
+def repository_files(repository: str, revision: str | None) -> list[str]:
     """Return the names of the files of a repository; without a network, of those in the cache."""
     from huggingface_hub import HfApi, constants, scan_cache_dir
 
@@ -112,7 +114,7 @@ def _weights_among(names: list[str], address: str) -> str:
     raise HubError("it has no weights")
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
     """Tell whether a server, or the proxy before it, takes connections; the search for its name is cut short, too."""
     address = urlsplit(url)
     proxies = {} if proxy_bypass(address.hostname or "") else getproxies()
@@ -121,12 +123,12 @@ def _answers(url: str) -> bool:
     connected = []
 
     def connect() -> None:
-        with suppress(OSError), socket.create_connection((address.hostname or "", port), timeout=_PATIENCE):
+        with suppress(OSError), socket.create_connection((address.hostname or "", port), timeout=PATIENCE):
             connected.append(True)
 
     attempt = Thread(target=connect, daemon=True)
     attempt.start()
-    attempt.join(_PATIENCE)
+    attempt.join(PATIENCE)
     return bool(connected)
 
 

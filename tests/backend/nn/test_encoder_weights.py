@@ -104,8 +104,8 @@ def test_a_name_server_that_does_not_answer_is_not_waited_for(monkeypatch: pytes
     answered = Event()
     monkeypatch.setattr("socket.getaddrinfo", lambda *args, **options: answered.wait() and [])
     monkeypatch.setattr(hub, "getproxies", dict)
-    monkeypatch.setattr(hub, "_PATIENCE", 0.05)
-    assert not hub._answers("https://hub.example")
+    monkeypatch.setattr(hub, "PATIENCE", 0.05)
+    assert not hub.answers("https://hub.example")
     answered.set()
 
 
@@ -114,9 +114,9 @@ def test_a_server_that_listens_is_found_also_behind_a_proxy(monkeypatch: pytest.
         address = f"http://127.0.0.1:{server.getsockname()[1]}"
         monkeypatch.setattr(hub, "proxy_bypass", lambda host: False)
         monkeypatch.setattr(hub, "getproxies", dict)
-        assert hub._answers(address)
+        assert hub.answers(address)
         monkeypatch.setattr(hub, "getproxies", lambda: {"https": address})
-        assert hub._answers("https://hub.example")
+        assert hub.answers("https://hub.example")
 
 
 @pytest.mark.usefixtures("unreachable")
@@ -134,7 +134,7 @@ def test_weights_of_a_repository_are_chosen_and_downloaded(monkeypatch: pytest.M
         return str(tmp_path / name)
 
     names = ["README.md", "resnet18-abc.pth", "config.yaml"]
-    monkeypatch.setattr(hub, "_answers", lambda url: True)
+    monkeypatch.setattr(hub, "answers", lambda url: True)
     monkeypatch.setattr(huggingface_hub, "HfApi", lambda: SimpleNamespace(list_repo_files=lambda *a, **o: names))
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", fetch)
     build_encoder("resnet18", in_channels=3, weights="hf-hub:torchgeo/resnet18@v1")
@@ -157,8 +157,8 @@ def test_an_encoder_at_a_hub_brings_its_name_and_its_weights(monkeypatch: pytest
     (tmp_path / "config.json").write_text('{"architecture": "resnet18", "num_classes": 10}')
     source = timm.create_model("resnet18")
     save_file(source.state_dict(), tmp_path / "model.safetensors")
-    monkeypatch.setattr(hub, "_answers", lambda url: True)
-    monkeypatch.setattr(hub, "_files", lambda repository, revision: ["config.json", "model.safetensors"])
+    monkeypatch.setattr(hub, "answers", lambda url: True)
+    monkeypatch.setattr(hub, "repository_files", lambda repository, revision: ["config.json", "model.safetensors"])
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda repository, name, revision: str(tmp_path / name))
     named = named_encoder({"encoder": "hf-hub:timm/resnet18.a1_in1k", "dropout": 0.1})
     assert named == {"encoder": "resnet18", "encoder_weights": "hf-hub:timm/resnet18.a1_in1k", "dropout": 0.1}

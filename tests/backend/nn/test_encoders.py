@@ -140,6 +140,7 @@ def test_offline_is_one_sentence_with_a_way_out(
         logging.getLogger("huggingface_hub.utils").warning("Retrying")
         raise ConnectionError("Name or service\nnot known.")
 
+    monkeypatch.setattr("satseg.backend.nn.hub.answers", lambda url: True)
     monkeypatch.setattr("timm.models._builder.load_pretrained", offline)
     with pytest.raises(ArchitectureError, match="resnet18 cannot be loaded: Name or service not known") as caught:
         build_encoder("resnet18", in_channels=3, pretrained=True)
