@@ -164,7 +164,7 @@ class VectorLayer:
                 hint="Convert it to a GeoPackage: ogr2ogr labels.gpkg FILE",
             )
         with _readable(self.path), _parquet(self.path) as file:
-            for batch in file.iter_batches(BATCH_FEATURES, columns=[self.geometry, *fields]):
+            for batch in file.iter_batches(BATCH_FEATURES, columns=[self.geometry, *fields], use_threads=False):
                 yield _columns(batch, self.geometry, fields)
 
 
@@ -215,7 +215,7 @@ def _parquet(path: str) -> Iterator[pq.ParquetFile]:
     """Open a Parquet file by exactly its name, which pyarrow might take for a URI or a pattern; or by its URI."""
     with ExitStack() as stack:
         source = stack.enter_context(open(path, "rb")) if is_local_file(path) else path
-        yield stack.enter_context(pq.ParquetFile(source))
+        yield stack.enter_context(pq.ParquetFile(source, pre_buffer=False))
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from rasterio.errors import RasterioError
 
 from satseg.classes import IGNORE_INDEX, ClassTable
 from satseg.errors import SatsegError, TileError, one_line
+from satseg.files import parquet
 from satseg.files.names import open_raster
 from satseg.geo.crs import is_geographic, same_crs
 from satseg.raster.scene import Scene
@@ -44,10 +44,11 @@ def read_table(path: Path) -> geopandas.GeoDataFrame:
         ValueError: It is no Parquet file.
         OSError: It cannot be read.
     """
+    stored, plain = parquet.read_table(path), {"use_threads": False}
     try:
-        return geopandas.read_parquet(io.BytesIO(path.read_bytes())).reset_index(drop=True)
+        return geopandas.GeoDataFrame.from_arrow(stored, to_pandas_kwargs=plain).reset_index(drop=True)
     except ValueError:
-        table = pandas.read_parquet(io.BytesIO(path.read_bytes())).reset_index(drop=True)
+        table = stored.to_pandas(**plain).reset_index(drop=True)
     log.warning("%s has no geometries, so overlaps between tiles of different scenes cannot be detected.", path)
     return geopandas.GeoDataFrame(table.drop(columns="geometry", errors="ignore"), geometry=[None] * len(table))
 

@@ -27,6 +27,7 @@ from rasterio.windows import Window
 
 from satseg.classes import IGNORE_INDEX, ClassTable
 from satseg.errors import SatsegError, TileError, one_line
+from satseg.files import parquet
 from satseg.files.names import open_raster
 from satseg.presence import HEADER, INDEX, require_tiles
 from satseg.raster.bands import Moments, merge_moments
@@ -323,8 +324,7 @@ def measured_tiles(folder: Path) -> list[str]:
 
 
 def _read_moments(folder: Path, columns: list[str] | None = None) -> pa.Table:
-    with (folder / MOMENTS).open("rb") as file:  # pyarrow may take a name for a URI
-        return pq.read_table(file, columns=columns)
+    return parquet.read_table(folder / MOMENTS, columns)
 
 
 def read_moments(folder: Path, names: Sequence[str]) -> dict[str, Moments]:

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from satseg.arguments import list_few
 from satseg.errors import UsageError, one_line, printable
+from satseg.files import parquet
 from satseg.files.csv_table import read_csv
 from satseg.files.names import identity, is_local_file, split_layer
 from satseg.tiles.splits import SPLITS
@@ -94,9 +94,10 @@ def read_scene_table(path: str | Path) -> list[LabelledScene]:
 def _read(path: Path) -> tuple[Sequence[str], list[_Row]]:
     """Return the columns of a table, and the number (of the line, in CSV) and cells of each row."""
     try:
-        with path.open("rb") as file:  # pyarrow may take a name for a URI
-            if file.read(4) == b"PAR1":
-                return _from_parquet(pq.read_table(file))
+        with path.open("rb") as file:
+            is_parquet = file.read(4) == b"PAR1"
+        if is_parquet:
+            return _from_parquet(parquet.read_table(path))
         table = read_csv(path, _COLUMNS)
     except pa.ArrowException as error:
         raise UsageError(f"The table {path} cannot be read: {one_line(error)}.") from error
