@@ -16,7 +16,8 @@ from satseg.labels.class_found import Reading
 from satseg.labels.class_map import IGNORE, ClassMap
 from satseg.labels.class_map_check import UnnamedValuesError
 from satseg.labels.class_values import ClassValues
-from satseg.labels.labels import LabelSource, PixelLength, Refinements
+from satseg.labels.label_source import LabelSource
+from satseg.labels.labels import PixelLength, Refinements
 from satseg.labels.raster_labels import RasterLabels, is_raster
 from satseg.labels.settings import LabelSettings
 from satseg.labels.vector_labels import VectorLabels

@@ -17,7 +17,8 @@ from satseg.arguments import list_few
 from satseg.errors import LabelError, OutputError, SatsegError, TileError
 from satseg.files.atomic_write import restore, work_folder
 from satseg.files.gdal import CACHE_BYTES, Environment
-from satseg.labels.labels import Labels, LabelSource
+from satseg.labels.label_source import LabelSource
+from satseg.labels.labels import Labels
 from satseg.outputs.lock import clear, ensure_locked
 from satseg.prefetch import read_ahead
 from satseg.raster.scene import Scene

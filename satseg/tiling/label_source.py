@@ -9,7 +9,8 @@ from satseg.classes import ClassTable
 from satseg.errors import UsageError
 from satseg.geo.units import Quantity, parse_length
 from satseg.labels.label_files import open_labels
-from satseg.labels.labels import LabelSource, PixelLength
+from satseg.labels.label_source import LabelSource
+from satseg.labels.labels import PixelLength
 from satseg.records import Progress, SceneInfo
 from satseg.tiles.tileset import TileSet
 from satseg.tiling.cut import TileFilter, empty_class

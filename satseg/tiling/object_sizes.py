@@ -11,7 +11,7 @@ import numpy as np
 
 from satseg.errors import LabelError
 from satseg.geo.units import Gsd
-from satseg.labels.labels import LabelSource
+from satseg.labels.label_source import LabelSource
 from satseg.records import ObjectWidths, Progress, ProgressEvent, SceneInfo, no_progress
 from satseg.tiling.cut import empty_class
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from satseg.labels.labels import LabelSource
+from satseg.labels.label_source import LabelSource
 from satseg.tiles.splits import SPLITS
 from satseg.tiling.build import Builder
 from satseg.tiling.cut import PlannedTile, empty_class

@@ -10,7 +10,7 @@ from typing import Any
 from satseg.arguments import list_few
 from satseg.errors import TileError
 from satseg.labels.class_map import ClassMap
-from satseg.labels.labels import LabelSource
+from satseg.labels.label_source import LabelSource
 from satseg.records import TileSummary
 from satseg.tiles.splits import SPLITS
 from satseg.tiles.tileset import TileSet

@@ -29,7 +29,7 @@ from satseg.labels.class_raster import class_rows
 from satseg.labels.class_values import ClassValues, Translation, own_name
 from satseg.labels.label_files import open_labels
 from satseg.labels.label_meaning import LABELS_TAG, LabelMeaning
-from satseg.labels.labels import LabelSource
+from satseg.labels.label_source import LabelSource
 from satseg.labels.map_classes import table_of
 from satseg.labels.raster_labels import RasterLabels
 from satseg.labels.settings import LabelSettings

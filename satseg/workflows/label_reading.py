@@ -15,7 +15,7 @@ from satseg.labels.class_map import ClassMap
 from satseg.labels.class_values import ClassValues
 from satseg.labels.label_files import open_labels
 from satseg.labels.label_meaning import LabelMeaning
-from satseg.labels.labels import LabelSource
+from satseg.labels.label_source import LabelSource
 from satseg.labels.raster_labels import is_raster
 from satseg.labels.settings import LabelSettings
 

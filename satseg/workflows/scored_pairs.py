@@ -15,7 +15,8 @@ from satseg.errors import LabelError, SatsegError, UsageError, printable
 from satseg.files.names import open_raster
 from satseg.geo.crs import full_turn, is_geographic, point_transform
 from satseg.geo.grid import Grid
-from satseg.labels.labels import Labels, LabelSource
+from satseg.labels.label_source import LabelSource
+from satseg.labels.labels import Labels
 from satseg.labels.raster_labels import RasterLabels
 from satseg.records import Progress, ProgressEvent, SceneInfo
 from satseg.tiling.pairs import find_pairs

@@ -1,4 +1,4 @@
-"""Covers ``label_files``, ``vector_labels`` and ``raster_labels``."""
+"""Covers ``label_files``, ``label_source``, ``vector_labels`` and ``raster_labels``."""
 
 from __future__ import annotations
 
