@@ -29,7 +29,7 @@ from scipy.stats import t as student
 from satseg import SatsegError, evaluate, tile, train
 from satseg.checkpoint import save_checkpoint
 from satseg.evaluation.settings import EvaluateSettings
-from satseg.records import as_json
+from satseg.records import ClassScore, EvaluationReport, as_json
 from satseg.runs import Run
 from satseg.sample import sample
 from satseg.tiles.tileset import INDEX
@@ -102,11 +102,15 @@ def apart(run: Run) -> dict[str, Path]:
 def score(
     checkpoint: Path, scene: Path, labels: Path, outline: Path | None, options: argparse.Namespace
 ) -> dict[str, float]:
-    """Return the scores of the buildings: the first class that is neither background nor boundary."""
+    """Return the scores of the buildings."""
     settings = EvaluateSettings(threads=options.threads, bootstrap=0, aoi=outline)
-    report = evaluate(checkpoint, [scene], labels=labels, settings=settings)
-    buildings = next(entry for entry in report.classes if entry.name not in ("background", "boundary"))
+    buildings = buildings_of(evaluate(checkpoint, [scene], labels=labels, settings=settings))
     return {name: getattr(buildings, name) for name in SCORES}
+
+
+def buildings_of(report: EvaluationReport) -> ClassScore:
+    """Return the scores of the first class that is neither background nor boundary."""
+    return next(entry for entry in report.classes if entry.name not in ("background", "boundary"))
 
 
 def prepare(options: argparse.Namespace) -> dict[str, Place]:
@@ -156,12 +160,12 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def spread(values: list[float]) -> str:
+def spread(values: list[float], decimals: int = 3) -> str:
     """Return the mean and half of its 95 % interval."""
     if len(values) < 2:
-        return f"{values[0]:.3f}"
+        return f"{values[0]:.{decimals}f}"
     half = student.ppf(0.975, len(values) - 1) * stdev(values) / math.sqrt(len(values))
-    return f"{mean(values):.3f} ± {half:.3f}"
+    return f"{mean(values):.{decimals}f} ± {half:.{decimals}f}"
 
 
 def main() -> None:
