@@ -156,7 +156,7 @@ OTHERS = {
 def with_shares(shares: list[float]) -> dict[str, Contestant]:
     """Return satseg from scratch and pretrained, with each share of the train tiles."""
     return {
-        f"{share:.0%}-{name}".lower(): Contestant(
+        f"{100 * share:g}-percent-{name}".lower(): Contestant(
             partial(satseg_with_share, share=share, start=start), f"{_LITE0}, {name}"
         )
         for share in shares
