@@ -173,6 +173,7 @@ def _tiles(tiles: TileSetInfo) -> list[_Row]:
         ("scenes", list_few(tiles.scenes, _NAMES)),
         ("ground", _gsd(tiles.gsd)),
         ("dtype", tiles.bands.dtype),
+        *([("objects", "instance ids in objects/")] if tiles.objects else []),
     ]
 
 

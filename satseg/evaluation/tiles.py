@@ -21,7 +21,7 @@ from satseg.tiles.batches import Sample, TileReader
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from satseg.tiles.tileset import Tile
+    from satseg.tiles.tile import Tile
 
 Classify = Callable[[np.ndarray, np.ndarray], "Tensor"]
 """Computes scores (N, K, S, S) from raw values (N, C, S, S) and valid (N, S, S) bool, without gradients."""

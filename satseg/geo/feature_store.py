@@ -46,6 +46,9 @@ class FeatureStore:
     A million buildings take about 200 MB on disk and a few megabytes of memory. The file has no name, so nothing is
     left of it however the process ends.
 
+    Args:
+        apart: Whether each polygon of a multipolygon is stored by itself.
+
     Attributes:
         count: Polygons in the store.
         repaired: Features that were invalid and were repaired.
@@ -53,7 +56,8 @@ class FeatureStore:
         infinite: Features left out because some of their coordinates are not finite.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, apart: bool = False) -> None:
+        self._apart = apart
         self.count = 0
         self.repaired = 0
         self.dropped = 0
@@ -80,11 +84,14 @@ class FeatureStore:
             geometries = geometries.copy()
             geometries[~sound] = repaired
         usable = ~shapely.is_missing(geometries)
-        geometries = geometries[usable]
+        geometries, kinds, ranks = geometries[usable], kinds[usable], ranks[usable]
         if not len(geometries):
             return
+        if self._apart:
+            geometries, numbers = shapely.get_parts(geometries, return_index=True)
+            kinds, ranks = kinds[numbers], ranks[numbers]
         bounds = shapely.bounds(geometries)
-        columns = [*bounds.T, kinds[usable], ranks[usable], shapely.to_wkb(geometries)]
+        columns = [*bounds.T, kinds, ranks, shapely.to_wkb(geometries)]
         self._writer.write_batch(pa.record_batch([pa.array(column) for column in columns], schema=_SCHEMA))
         self._extents.append((*bounds[:, :2].min(axis=0).tolist(), *bounds[:, 2:].max(axis=0).tolist()))
         self.count += len(geometries)

@@ -9,14 +9,15 @@ from itertools import chain, zip_longest
 from pathlib import Path, PurePath
 from typing import Any
 
-from satseg.classes import ClassTable
+from satseg.classes import BACKGROUND, ClassTable
 from satseg.errors import LabelError, UsageError, printable
 from satseg.files.names import is_local_file, split_layer
 from satseg.labels.class_found import Reading
 from satseg.labels.class_map import IGNORE, ClassMap
 from satseg.labels.class_map_check import UnnamedValuesError
 from satseg.labels.class_values import ClassValues
-from satseg.labels.label_source import LabelSource
+from satseg.labels.id_raster import IdRaster
+from satseg.labels.label_source import LabelSource, Layer
 from satseg.labels.labels import PixelLength, Refinements
 from satseg.labels.raster_labels import RasterLabels, is_raster
 from satseg.labels.settings import LabelSettings
@@ -36,9 +37,12 @@ def open_labels(
     ignore_border: PixelLength | None = None,
     boundary: PixelLength | None = None,
     may_be_empty: bool = False,
+    keep_objects: bool = False,
     progress: Progress = no_progress,
 ) -> LabelSource:
     """Open labels: files that GDAL opens as rasters are class rasters, all others are read as vector features.
+
+    Where objects are kept, rasters hold ids of objects in place of classes.
 
     Args:
         path: A class raster or a vector file; several of them from bottom to top; or those of each scene, by the path
@@ -52,11 +56,12 @@ def open_labels(
         ignore_border: Distance from outlines within which labels are ignored.
         boundary: Width of the class ``boundary`` along outlines and between touching objects.
         may_be_empty: Whether a vector file may have no features.
+        keep_objects: Whether each polygon and each id of a raster is kept as an object.
         progress: Called after each class raster that was read.
 
     Raises:
         LabelError: A file does not exist, or is neither raster nor vector; the field does not exist; a value is not in
-            ``classes``.
+            ``classes``; objects are kept and a raster holds classes.
         UsageError: There are no labels.
     """
     settings = settings or LabelSettings()
@@ -68,10 +73,23 @@ def open_labels(
     reading = Reading(class_map, frozenset(settings.unlabelled), alone=alone)
     own_names = {} if of_scenes is None or settings.class_field is not None else _shared_names(of_scenes)
     unnamed: list[UnnamedValuesError] = []  # reported for all files at once
-    layers: dict[str, VectorLabels | RasterLabels] = {}
+    layers: dict[str, Layer] = {}
     with _collected(unnamed):
-        values = ClassValues(list(rasters), reading, progress) if rasters else None
-        layers = {name: RasterLabels(name, values, paired=of_scenes is not None) for name in rasters}
+        if keep_objects:
+            layers |= {
+                name: IdRaster(
+                    name,
+                    class_map,
+                    unlabelled=reading.unlabelled,
+                    outside=IGNORE if settings.outside == IGNORE else BACKGROUND,
+                    own_name=own_names.get(name),
+                    paired=of_scenes is not None,
+                )
+                for name in rasters
+            }
+        elif rasters:
+            values = ClassValues(list(rasters), reading, progress)
+            layers |= {name: RasterLabels(name, values, paired=of_scenes is not None) for name in rasters}
     for name in names:
         if name not in rasters:
             with _collected(unnamed):
@@ -84,6 +102,7 @@ def open_labels(
                     all_touched=all_touched,
                     own_name=own_names.get(name),
                     may_be_empty=may_be_empty or of_scenes is not None,
+                    apart=keep_objects,
                 )
     if unnamed:
         raise UnnamedValuesError.joined(unnamed)
@@ -98,6 +117,7 @@ def open_labels(
         classes=classes,
         class_map=class_map,
         refinements=Refinements(area, ignore_border, boundary, unknown_outside=settings.outside == IGNORE),
+        taken=0 if keep_objects else None,
     )
 
 

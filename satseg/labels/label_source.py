@@ -6,6 +6,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
+from itertools import accumulate
 
 import numpy as np
 
@@ -16,12 +17,16 @@ from satseg.labels.class_found import example_map, list_values
 from satseg.labels.class_map import IGNORE, ClassMap, order_names, spell_pair
 from satseg.labels.class_map_check import unmatched_message
 from satseg.labels.class_values import ClassValues
-from satseg.labels.labels import BOUNDARY, Labels, Refinements
+from satseg.labels.id_raster import IdRaster
+from satseg.labels.labels import BOUNDARY, Cell, Labels, Refinements
 from satseg.labels.raster_labels import RasterLabels
 from satseg.labels.vector_labels import VectorLabels
 from satseg.records import SceneInfo
 
 log = logging.getLogger("satseg")
+
+Layer = VectorLabels | RasterLabels | IdRaster
+"""Labels of one file."""
 
 
 class LabelSource:
@@ -38,6 +43,7 @@ class LabelSource:
             class must be in it.
         class_map: The class map of the layers; without ``classes``, it determines the order of classes.
         refinements: Changes made to the labels.
+        taken: Instance ids that are taken already; None keeps no objects. With it, no layer is a class raster.
 
     Raises:
         LabelError: A class is not in ``classes``, or there are too many.
@@ -45,17 +51,19 @@ class LabelSource:
 
     def __init__(
         self,
-        layers: Sequence[VectorLabels | RasterLabels],
+        layers: Sequence[Layer],
         *,
         of_scenes: Mapping[str, Sequence[int]] | None = None,
         classes: ClassTable | None = None,
         extend: bool = False,
         class_map: ClassMap | None = None,
         refinements: Refinements | None = None,
+        taken: int | None = None,
     ) -> None:
         self.layers = tuple(layers)
         self._of_scenes = of_scenes
         self.refinements = refinements or Refinements()
+        self._taken = taken
         self.background_implied = False
         """Whether background exists only because polygons do not cover the whole scene."""
         self._mapped = class_map is not None
@@ -67,7 +75,7 @@ class LabelSource:
             if key not in known:
                 known[key] = self._ids_of(layer, extend=extend)
             self._ids.append(known[key])
-        self._cells: OrderedDict[Hashable, np.ndarray] = OrderedDict()
+        self._cells: OrderedDict[Hashable, Cell] = OrderedDict()
         """Cells that were computed last, of any scene: counting labels and cutting them then computes them once."""
         if self.refinements.boundary is not None and BOUNDARY not in self.classes.names:
             raise LabelError(f"There is no class {BOUNDARY!r} among {', '.join(self.classes.names)}.")
@@ -83,7 +91,12 @@ class LabelSource:
             LabelError: A class is not in the table; with ``extend``, none is.
         """
         return LabelSource(
-            self.layers, of_scenes=self._of_scenes, classes=classes, extend=extend, refinements=self.refinements
+            self.layers,
+            of_scenes=self._of_scenes,
+            classes=classes,
+            extend=extend,
+            refinements=self.refinements,
+            taken=self._taken,
         )
 
     def without_background(self) -> LabelSource:
@@ -93,7 +106,23 @@ class LabelSource:
             of_scenes=self._of_scenes,
             classes=self.classes.without_background(),
             refinements=replace(self.refinements, unknown_outside=True),
+            taken=self._taken,
         )
+
+    def numbered_after(self, taken: int) -> LabelSource:
+        """Return the same labels, the instance ids of whose objects follow ``taken`` earlier ones."""
+        return LabelSource(
+            self.layers,
+            of_scenes=self._of_scenes,
+            classes=self.classes,
+            refinements=self.refinements,
+            taken=taken,
+        )
+
+    @property
+    def objects(self) -> int | None:
+        """Number of instance ids that the labels take, from 1 or after earlier ones; None if objects are not kept."""
+        return None if self._taken is None else sum(_count(layer) for layer in self.layers)
 
     @property
     def path(self) -> str:
@@ -150,6 +179,7 @@ class LabelSource:
         numbers = self._numbers_of(scene)
         mine = self.layers_of(scene)
         layers = [(self.layers[number].on(scene), self._ids[number]) for number in numbers]
+        before = None if self._taken is None else self._ids_before(self._taken)
         labels = Labels(
             layers,
             scene,
@@ -158,6 +188,7 @@ class LabelSource:
             cells=self._cells,
             elsewhere=self._elsewhere(mine),
             polygons=_are_polygons(mine),
+            taken=None if before is None else [before[number] for number in numbers],
         )
         if not (labels.touch() or all(map(_is_empty, mine))):
             labels.close()
@@ -168,7 +199,7 @@ class LabelSource:
             )
         return labels
 
-    def layers_of(self, scene: SceneInfo) -> list[VectorLabels | RasterLabels]:
+    def layers_of(self, scene: SceneInfo) -> list[Layer]:
         """Return the sources of a scene."""
         return [self.layers[number] for number in self._numbers_of(scene)]
 
@@ -178,23 +209,27 @@ class LabelSource:
         layer = self.layers[numbers[0]] if len(numbers) == 1 else None
         return (layer, self._ids[numbers[0]]) if isinstance(layer, VectorLabels) else None
 
+    def _ids_before(self, taken: int) -> list[int]:
+        """Return the number of instance ids before those of each layer."""
+        return list(accumulate(map(_count, self.layers[:-1]), initial=taken))
+
     def _numbers_of(self, scene: SceneInfo) -> Sequence[int]:
         return range(len(self.layers)) if self._of_scenes is None else self._of_scenes.get(scene.path, ())
 
-    def _elsewhere(self, layers: Sequence[VectorLabels | RasterLabels]) -> int:
+    def _elsewhere(self, layers: Sequence[Layer]) -> int:
         """Return the class id of pixels that no layer of a scene covers."""
         background = self.classes.background
         known = _are_polygons(layers) and not self.refinements.unknown_outside
         return background if background is not None and known else IGNORE_INDEX
 
-    def _distinct(self) -> list[VectorLabels | RasterLabels]:
+    def _distinct(self) -> list[Layer]:
         """Return the layers, with only the first of the rasters that share their values."""
         by_values = {
             id(layer.values if isinstance(layer, RasterLabels) else layer): layer for layer in self.layers[::-1]
         }
         return list(by_values.values())[::-1]
 
-    def _stores(self) -> list[VectorLabels | RasterLabels]:
+    def _stores(self) -> list[Layer]:
         area = self.refinements.labelled_area
         return [*self.layers, *([] if area is None else [area])]
 
@@ -223,14 +258,15 @@ class LabelSource:
             colours | dict(class_map.colours if class_map is not None else {})
         )
 
-    def _ids_of(self, layer: VectorLabels | RasterLabels, *, extend: bool) -> np.ndarray:
+    def _ids_of(self, layer: Layer, *, extend: bool) -> np.ndarray:
         """Return the uint8 class id of each of the layer's names; with ``extend``, missing ones are appended."""
         unknown = [name for name in layer.names if name not in (*self.classes.names, IGNORE)]
-        if unknown and isinstance(layer, VectorLabels):
+        single: dict[str, int] = {}
+        if unknown == [layer.own_name] and (len(layer.names) == 1 or isinstance(layer, IdRaster)):
             made = {BOUNDARY} if self.refinements.boundary is not None else set()
             objects = [c.id for c in self.classes if c.id != self.classes.background and c.name not in made]
-            if len(layer.names) == 1 and len(objects) == 1 and layer.names[0] == layer.own_name:
-                return np.array(objects, dtype=np.uint8)  # a single class is the one that is not background
+            if len(objects) == 1:  # a single class is the one that is not background
+                single, unknown = {unknown[0]: objects[0]}, []
         if unknown:
             shared = set(layer.names) & set(self.classes.names) - {BACKGROUND}
             if not (extend and shared):
@@ -242,10 +278,10 @@ class LabelSource:
                 ", ".join(unknown),
             )
             self.classes = self.classes.extended(unknown)
-        ids = {name: i for i, name in enumerate(self.classes.names)} | {IGNORE: IGNORE_INDEX}
+        ids = {name: i for i, name in enumerate(self.classes.names)} | {IGNORE: IGNORE_INDEX} | single
         return np.array([ids[name] for name in layer.names], dtype=np.uint8)
 
-    def _refuse(self, layer: VectorLabels | RasterLabels, unknown: Sequence[str]) -> None:
+    def _refuse(self, layer: Layer, unknown: Sequence[str]) -> None:
         known = ", ".join(self.classes.names)
         if isinstance(layer, RasterLabels) and layer.values.nameless:
             raise LabelError(
@@ -261,6 +297,8 @@ class LabelSource:
                 hint=f"Use these names in `class_map`{', or leave it out' if unnamed else ''}: {known}. Other names "
                 "need a new tile set: use `overwrite=True`, and `class_map` from the first call on.",
             )
+        if isinstance(layer, IdRaster):
+            raise LabelError(message, hint=f"Map its objects to one of them: `class_map='*={self.classes.names[-1]}'`")
         if isinstance(layer, RasterLabels) or layer.class_field is not None:
             alike = {name.lower(): name for name in self.classes.names}
             pairs = [spell_pair(name, alike.get(name.lower(), "NAME")) for name in layer.names if name != IGNORE]
@@ -271,11 +309,16 @@ class LabelSource:
         )
 
 
-def _is_empty(layer: VectorLabels | RasterLabels) -> bool:
+def _count(layer: Layer) -> int:
+    """Return the number of objects of a layer."""
+    return 0 if isinstance(layer, RasterLabels) else layer.count
+
+
+def _is_empty(layer: Layer) -> bool:
     return isinstance(layer, VectorLabels) and not layer.store.count
 
 
-def _are_polygons(layers: Sequence[VectorLabels | RasterLabels]) -> bool:
+def _are_polygons(layers: Sequence[Layer]) -> bool:
     return all(isinstance(layer, VectorLabels) for layer in layers)
 
 
@@ -286,5 +329,5 @@ def _natural_order(name: str) -> tuple[int, float, str]:
         return 1, 0.0, name
 
 
-def _colours(layer: VectorLabels | RasterLabels) -> Mapping[str, str | None]:
+def _colours(layer: Layer) -> Mapping[str, str | None]:
     return layer.colours if isinstance(layer, RasterLabels) else {}

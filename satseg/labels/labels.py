@@ -23,8 +23,21 @@ PixelLength = Callable[[SceneInfo], float]
 """A length in pixels of a scene."""
 
 CELL = 512
-_CELLS = 256  # cached cells: 64 MiB, a scene of 8192 x 8192 px
-_CACHED_BYTES = 512 * 2**20
+_CACHE_BYTES = 64 * 2**20  # the classes of a scene of 8192 x 8192 px
+_LARGEST_CACHE_BYTES = 512 * 2**20
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """Labels of a square part of a scene.
+
+    Args:
+        classes: (row, col) uint8 class ids, 255 if unlabelled.
+        ids: (row, col) int32 instance ids, 0 for none; None if objects are not kept.
+    """
+
+    classes: np.ndarray
+    ids: np.ndarray | None
 
 
 class SceneLayer(Protocol):
@@ -36,6 +49,13 @@ class SceneLayer(Protocol):
 
     def objects(self, window: Window, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return object numbers (row, col) int32, 0 for none, and the uint8 class id of each number."""
+        ...
+
+    def instances(self, window: Window, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return these, and the int64 position of each number among the objects of the source, from 1.
+
+        It is 0 for what is no object, and negative where the source knows that there is none.
+        """
         ...
 
     def widths(self, ids: np.ndarray, unit: tuple[float, float], scenes: int) -> Iterator[Widths]:
@@ -78,6 +98,7 @@ class Labels:
         cells: Cache of cells that scenes share.
         elsewhere: Class id of pixels that no layer covers.
         polygons: Whether all layers are polygons.
+        taken: Instance ids before those of each layer; None keeps no objects.
     """
 
     def __init__(
@@ -87,13 +108,15 @@ class Labels:
         *,
         classes: ClassTable,
         refinements: Refinements,
-        cells: OrderedDict[Hashable, np.ndarray],
+        cells: OrderedDict[Hashable, Cell],
         elsewhere: int,
         polygons: bool,
+        taken: Sequence[int] | None = None,
     ) -> None:
         self._layers = layers
         self._elsewhere = elsewhere
         self._polygons = polygons
+        self._taken = taken
         self._scene = scene
         self._classes = classes
         self._cells = cells
@@ -104,7 +127,8 @@ class Labels:
         self._area_names = [] if area is None else area.names
         self._grid = (scene.path, scene.transform, scene.width, scene.height)
         across = -(-scene.width // CELL)
-        self._kept = min(max(_CELLS, 2 * across + 2), _CACHED_BYTES // CELL**2)
+        cell_bytes = CELL**2 * (1 if taken is None else 5)
+        self._kept = min(max(_CACHE_BYTES // cell_bytes, 2 * across + 2), _LARGEST_CACHE_BYTES // cell_bytes)
 
     def touch(self) -> bool:
         """Tell whether there may be labels for the scene."""
@@ -113,18 +137,35 @@ class Labels:
 
     def read(self, window: Window) -> np.ndarray:
         """Return (row, col) uint8 class ids of a window inside the scene, 255 if unlabelled."""
+        classes = np.empty((int(window.height), int(window.width)), dtype=np.uint8)
+        for within, cell, part in self._cells_of(window):
+            classes[within] = cell.classes[part]
+        return classes
+
+    @property
+    def keep_objects(self) -> bool:
+        """Whether objects are kept."""
+        return self._taken is not None
+
+    def read_ids(self, window: Window) -> np.ndarray:
+        """Return (row, col) int32 instance ids of a window inside the scene, 0 for none.
+
+        They are negative where the object goes on beyond the window, or touches the edge of the scene, beyond which
+        nothing is known. Objects are not changed by refinements: their borders and unlabelled parts are included.
+        """
         top, left = int(window.row_off), int(window.col_off)
         bottom, right = top + int(window.height), left + int(window.width)
-        classes = np.empty((bottom - top, right - left), dtype=np.uint8)
-        for row in range(top // CELL, -(-bottom // CELL)):
-            for column in range(left // CELL, -(-right // CELL)):
-                cell_top, cell_left = row * CELL, column * CELL
-                rows = slice(max(top, cell_top), min(bottom, cell_top + CELL))
-                columns = slice(max(left, cell_left), min(right, cell_left + CELL))
-                classes[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = self._cell(
-                    row, column
-                )[rows.start - cell_top : rows.stop - cell_top, columns.start - cell_left : columns.stop - cell_left]
-        return classes
+        up, down = min(1, top), min(1, self._scene.height - bottom)
+        west, east = min(1, left), min(1, self._scene.width - right)
+        wider = Window(left - west, top - up, right - left + west + east, bottom - top + up + down)
+        ids = np.empty((int(wider.height), int(wider.width)), dtype=np.int32)
+        for within, cell, part in self._cells_of(wider):
+            assert cell.ids is not None
+            ids[within] = cell.ids[part]
+        ids = np.pad(ids, ((1 - up, 1 - down), (1 - west, 1 - east)), mode="edge")
+        around = np.unique(np.concatenate([ids[0], ids[-1], ids[:, 0], ids[:, -1]]))
+        inside = ids[1:-1, 1:-1]
+        return np.where(np.isin(inside, around), -inside, inside)
 
     def implied(self, window: Window, classes: np.ndarray) -> np.ndarray:
         """Tell which pixels are background only because no polygon covers them.
@@ -141,7 +182,7 @@ class Labels:
             return np.zeros(classes.shape, dtype=bool)
         implied: np.ndarray = classes == elsewhere
         if implied.any() and any((ids == elsewhere).any() for _, ids in self._layers):  # some polygons are background
-            objects, _ = self._lay(window)
+            objects, _, _ = self._lay(window)
             implied &= objects == 0
         return implied
 
@@ -178,7 +219,21 @@ class Labels:
     ) -> None:
         self.close()
 
-    def _cell(self, row: int, column: int) -> np.ndarray:
+    def _cells_of(self, window: Window) -> Iterator[tuple[tuple[slice, slice], Cell, tuple[slice, slice]]]:
+        """Yield the cells that a window meets, with the place of the common pixels in the window and in the cell."""
+        top, left = int(window.row_off), int(window.col_off)
+        bottom, right = top + int(window.height), left + int(window.width)
+        for row in range(top // CELL, -(-bottom // CELL)):
+            for column in range(left // CELL, -(-right // CELL)):
+                rows = max(top, row * CELL), min(bottom, (row + 1) * CELL)
+                columns = max(left, column * CELL), min(right, (column + 1) * CELL)
+                yield (
+                    _part(rows, columns, top, left),
+                    self._cell(row, column),
+                    _part(rows, columns, row * CELL, column * CELL),
+                )
+
+    def _cell(self, row: int, column: int) -> Cell:
         cells, key = self._cells, (self._grid, row, column)
         kept = cells.get(key)
         if kept is not None:
@@ -189,33 +244,48 @@ class Labels:
         made = cells[key] = self._make_cell(row * CELL, column * CELL)
         return made
 
-    def _make_cell(self, top: int, left: int) -> np.ndarray:
+    def _make_cell(self, top: int, left: int) -> Cell:
         margin = int(np.ceil(max(self._border, self._boundary)))
         height, width = min(CELL, self._scene.height - top), min(CELL, self._scene.width - left)
         window = Window(left - margin, top - margin, width + 2 * margin, height + 2 * margin)
-        objects, classes = self._lay(window)
+        objects, classes, id_of = self._lay(window)
         inner = np.s_[margin : margin + height, margin : margin + width]
+        ids = np.take(id_of, objects[inner]) if self.keep_objects else None
         if margin:
             self._refine(objects, classes)
         if self._area is not None:
             covered, _ = self._area.objects(window, np.zeros(len(self._area_names), dtype=np.uint8))
             classes[covered == 0] = IGNORE_INDEX
-        return np.ascontiguousarray(classes[inner])
+        return Cell(np.ascontiguousarray(classes[inner]), ids)
 
-    def _lay(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
-        """Lay the sources over each other; return object numbers, unique over all sources, and class ids."""
+    def _lay(self, window: Window) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Lay the sources over each other.
+
+        Returns:
+            (row, col) object numbers, unique over all sources; (row, col) class ids; and the int32 instance id of each
+            number, 0 for what is no object.
+        """
         first, *others = self._layers
-        objects, class_of = first[0].objects(window, first[1])
+        objects, class_of, positions = first[0].instances(window, first[1])
         class_of[0] = self._elsewhere
         classes = np.take(class_of, objects)
+        id_of = [self._id_of(0, class_of, positions)]
         used = len(class_of)
-        for layer, ids in others:
-            mine, class_of = layer.objects(window, ids)
+        for number, (layer, ids) in enumerate(others, start=1):
+            mine, class_of, positions = layer.instances(window, ids)
             covered = mine > 0
+            if (positions < 0).any():  # known to be no object
+                covered &= (positions[mine] > 0) | (objects == 0)
             np.copyto(classes, class_of[mine], where=covered)
             np.copyto(objects, mine + used, where=covered)
+            id_of.append(self._id_of(number, class_of, positions))
             used += len(class_of)
-        return objects, classes
+        return objects, classes, np.concatenate(id_of)
+
+    def _id_of(self, number: int, class_of: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        """Return the int32 instance ids of the objects of a layer."""
+        none = (positions <= 0) | (class_of == IGNORE_INDEX) | (class_of == self._classes.background)
+        return np.where(none, 0, positions + (self._taken[number] if self._taken else 0)).astype(np.int32)
 
     def _refine(self, objects: np.ndarray, classes: np.ndarray) -> None:
         """Mark outlines in place."""
@@ -232,3 +302,8 @@ class Labels:
             classes[edges | gaps] = self._classes.names.index(BOUNDARY)
         if self._border:
             classes[near_outline(objects, self._border)] = IGNORE_INDEX
+
+
+def _part(rows: tuple[int, int], columns: tuple[int, int], top: int, left: int) -> tuple[slice, slice]:
+    """Return rows and columns of a scene, first and last, as slices of an array that begins at ``top`` and ``left``."""
+    return slice(rows[0] - top, rows[1] - top), slice(columns[0] - left, columns[1] - left)

@@ -71,6 +71,11 @@ def region_widths(objects: np.ndarray, inner: tuple[slice, slice]) -> tuple[np.n
     return objects.ravel()[centres], np.maximum(2 * distance.ravel()[centres] - 1, 1)
 
 
+def count_regions(objects: np.ndarray) -> int:
+    """Return the number of connected regions of one number (four neighbours); (H, W) numbers, 0 for no object."""
+    return int(_connected(objects).max(initial=0))
+
+
 def sample_windows(height: int, width: int, scenes: int) -> Iterator[tuple[Window, tuple[slice, slice]]]:
     """Yield windows in which the regions of a scene are measured, with the inner part of each.
 

@@ -37,6 +37,7 @@ class RasterLabels:
 
     repaired = 0
     dropped = 0
+    own_name = None
 
     def __init__(self, path: str, values: ClassValues | None = None, *, paired: bool = False) -> None:
         self.path = path
@@ -113,6 +114,11 @@ class WarpedLabels:
         if up or down or west or east:
             objects = np.pad(objects, ((up, down), (west, east)), mode="edge")
         return objects, np.concatenate([[np.uint8(0)], ids[self._kinds]])
+
+    def instances(self, window: Window, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Read a window, as :meth:`objects` does; no value is an object, hence all positions are 0."""
+        objects, classes = self.objects(window, ids)
+        return objects, classes, np.zeros(len(classes), dtype=np.int64)
 
     def widths(self, ids: np.ndarray, unit: tuple[float, float], scenes: int) -> Iterator[Widths]:
         """Measure connected regions of one class, of large scenes in a few windows.

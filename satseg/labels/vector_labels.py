@@ -73,6 +73,7 @@ class VectorLabels:
         all_touched: Label all pixels that a polygon touches, not only those whose centre it covers.
         own_name: Class of all features without ``class_field``; None uses the name of the file.
         may_be_empty: Whether a file without features is valid.
+        apart: Whether each polygon of a multipolygon is an object by itself.
 
     Raises:
         LabelError: The file cannot be read, has no such field, or no polygon is left.
@@ -89,13 +90,14 @@ class VectorLabels:
         all_touched: bool = False,
         own_name: str | None = None,
         may_be_empty: bool = False,
+        apart: bool = False,
     ) -> None:
         self.path = path
         self.class_field = class_field
         self.own_name = own_name or printable(Path(split_layer(path)[0]).stem)
         self.all_touched = all_touched
         self.names: list[str] = []
-        self.store = FeatureStore()
+        self.store = FeatureStore(apart=apart)
         self._order = burn_order
         self._map = class_map
         self._may_be_empty = may_be_empty
@@ -113,6 +115,11 @@ class VectorLabels:
     def dropped(self) -> int:
         """Features without a usable polygon."""
         return self.store.dropped + self.store.infinite
+
+    @property
+    def count(self) -> int:
+        """Number of objects."""
+        return self.store.count
 
     @property
     def by_class(self) -> bool:
@@ -274,8 +281,13 @@ class BurntPolygons:
             Number of the object at each pixel's centre, (row, col) int32, 0 for none; and the uint8 class id by object
             number, whose first entry is unused.
         """
+        objects, classes, _ = self.instances(window, ids)
+        return objects, classes
+
+    def instances(self, window: Window, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return what :meth:`objects` returns, and the int64 position of each number in the file, from 1."""
         objects, found = self._burn(window, ids, list(self._near(window, cut=True)))
-        return objects, np.concatenate([[np.uint8(0)], found.classes])
+        return objects, np.concatenate([[np.uint8(0)], found.classes]), np.concatenate([[0], found.numbers + 1])
 
     def features(self, window: Window, ids: np.ndarray) -> tuple[np.ndarray, BurntFeatures]:
         """Rasterize polygons in a window, as :meth:`objects` does, and return their features.

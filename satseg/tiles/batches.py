@@ -14,7 +14,7 @@ from satseg.errors import TileError
 from satseg.raster.values import ValueRange
 
 if TYPE_CHECKING:
-    from satseg.tiles.tileset import Tile
+    from satseg.tiles.tile import Tile
 
 log = logging.getLogger("satseg")
 

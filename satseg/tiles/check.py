@@ -13,6 +13,7 @@ from satseg.raster.bands import Moments
 from satseg.records import Progress, ProgressEvent, no_progress
 from satseg.results import Result
 from satseg.tiles.index import pixels_column
+from satseg.tiles.tile import Tile
 from satseg.tiles.tileset import TileSet, read_moments
 
 _DRIFT = 1e-9  # of a mean: another machine may add in another order
@@ -86,9 +87,29 @@ def _problems(tile_set: TileSet, row: Mapping[str, Any], moments: Moments | None
     for entry in tile_set.classes:
         if counts[entry.id] != row[pixels_column(entry.name)]:
             yield f"holds {counts[entry.id]} pixels of {entry.name}, not {row[pixels_column(entry.name)]}"
+    yield from _object_problems(tile_set, tile, labels)
     found = Moments.of(values, valid)
     if moments is not None and (found is None or not _alike(found, moments)):
         yield "holds other values than when it was cut"
+
+
+def _object_problems(tile_set: TileSet, tile: Tile, labels: np.ndarray) -> Iterator[str]:
+    if tile.objects is None:
+        return
+    try:
+        ids, _ = tile.read_objects()
+    except SatsegError as error:
+        yield f"has no objects to use: {error.message.rstrip('.')}"
+        return
+    if ids.shape != labels.shape:
+        yield f"has objects of {ids.shape[1]} x {ids.shape[0]} px"
+        return
+    last = sum(tile_set.objects or ())
+    if ids.max() > last:
+        yield f"holds the object {ids.max()}; ids end at {last}"
+    empty = tile_set.classes.background
+    if empty is not None and (strange := np.count_nonzero((ids > 0) & (labels == empty))):
+        yield f"has objects at {strange} pixels of {tile_set.classes.names[empty]}"
 
 
 def _alike(one: Moments, other: Moments) -> bool:

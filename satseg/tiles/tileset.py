@@ -22,21 +22,19 @@ import pandas
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
-from satseg.classes import IGNORE_INDEX, ClassTable
+from satseg.classes import ClassTable
 from satseg.errors import SatsegError, TileError, one_line
 from satseg.files import parquet
-from satseg.files.names import open_raster
 from satseg.presence import HEADER, INDEX, require_tiles
 from satseg.raster.bands import Moments, merge_moments
 from satseg.raster.scene import Scene
 from satseg.records import BandSpec, BandStatistics, SceneInfo
-from satseg.results import Size
 from satseg.tiles.extents import footprints_of, lie_somewhere, overlapped
 from satseg.tiles.index import IndexReader, extents_of, pixels_column
 from satseg.tiles.splits import SPLITS
+from satseg.tiles.tile import Tile
 
 log = logging.getLogger("satseg")
 
@@ -50,71 +48,6 @@ _MOMENT_SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True)
-class Tile:
-    """One training sample.
-
-    Args:
-        name: Unique in its tile set.
-        image: GeoTIFF with the scene's bands and dtype.
-        labels: GeoTIFF with class ids, 255 = ignore.
-        split: ``train``, ``val`` or ``test``.
-        weight: How often it is drawn in training, relative to the others.
-        pixels: Labelled pixels of each class.
-        bands: Bands that the image must have; None accepts any.
-    """
-
-    name: str
-    image: Path
-    labels: Path
-    split: str
-    weight: float
-    pixels: tuple[int, ...]
-    bands: BandSpec | None = None
-
-    def read(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Read the sample.
-
-        Returns:
-            Raw values (band, row, col) in the scene's dtype with invalid pixels set to 0; labels (row, col) uint8,
-            255 where unlabelled or invalid; valid (row, col) bool.
-
-        Raises:
-            TileError: A file is missing or damaged, or is not what the tile set says.
-        """
-        try:
-            with Scene.open(self.image, expand_palette=False) as scene:
-                window = Window(0, 0, scene.info.width, scene.info.height)
-                bands, valid = scene.read(window)
-            with open_raster(self.labels) as dataset:
-                labels = dataset.read(1)
-        except (SatsegError, RasterioError) as error:
-            raise TileError(f"Tile {self.name} cannot be read: {one_line(error)}.") from error
-        if labels.shape != valid.shape:
-            image, mask = Size(*valid.shape), Size(*labels.shape)
-            raise TileError(f"Tile {self.name}: its image is {image} px, its labels are {mask} px.")
-        if self.bands is not None and (len(bands), bands.dtype.name) != (len(self.bands), self.bands.dtype):
-            there = f"{len(self.bands)} of {self.bands.dtype}"
-            raise TileError(f"Tile {self.name} holds {len(bands)} bands of {bands.dtype}, not {there}.")
-        if labels.dtype.kind not in "ui":
-            raise TileError(f"Tile {self.name} holds labels of {labels.dtype}; class ids are integers.")
-        strange = labels[((labels < 0) | (labels >= len(self.pixels))) & (labels != IGNORE_INDEX)]
-        if strange.size:
-            raise TileError(f"Tile {self.name} holds the class id {strange.min()}; ids end at {len(self.pixels) - 1}.")
-        labels = labels.astype(np.uint8, copy=False)
-        if not valid.all():
-            bands = np.where(valid, bands, bands.dtype.type(0))
-            labels = np.where(valid, labels, np.uint8(IGNORE_INDEX))
-        return bands, labels, valid
-
-    def shows(self, other: Tile) -> bool:
-        """Tell whether another tile has the same pixels; False if either cannot be read."""
-        try:
-            return all(map(np.array_equal, self.read()[::2], other.read()[::2]))  # images, and where they are valid
-        except TileError:
-            return False
-
-
-@dataclass(frozen=True)
 class TileSet:
     """A tile set that has been opened.
 
@@ -125,6 +58,7 @@ class TileSet:
         gsd: Ground metres per pixel along x and y, or None without a CRS.
         tile_size: Side of a tile in pixels; a tile is smaller only where its block is.
         index: One row per tile, as the user may have edited it.
+        objects: Instance ids that were taken each time that tiles were added; None if objects are not kept.
     """
 
     path: Path
@@ -133,6 +67,7 @@ class TileSet:
     gsd: tuple[float, float] | None
     tile_size: int
     index: geopandas.GeoDataFrame
+    objects: tuple[int, ...] | None = None
 
     @classmethod
     def open(cls, path: str | Path) -> TileSet:
@@ -169,6 +104,7 @@ class TileSet:
             gsd=tuple(header["gsd"]) if header["gsd"] else None,
             tile_size=tile_size,
             index=IndexReader(folder / INDEX, classes, bands, tile_size).read(measured_tiles(folder)),
+            objects=tuple(map(int, header["objects"])) if "objects" in header else None,
         )
 
     @property
@@ -211,6 +147,7 @@ class TileSet:
             weight=float(row["weight"]),
             pixels=tuple(int(row[pixels_column(name)]) for name in self.classes.names),
             bands=self.bands,
+            objects=self.path / row["objects"] if isinstance(row.get("objects"), str) else None,
         )
 
     def leaks(self) -> dict[str, str]:
@@ -274,6 +211,7 @@ def write_header(
         "bands": asdict(tile_set.bands),
         "gsd": tile_set.gsd,
         "tile_size": tile_set.tile_size,
+        **({} if tile_set.objects is None else {"objects": tile_set.objects}),
         "provenance": list(provenance),
         "contents": dict(contents),
     }

@@ -31,7 +31,7 @@ def completed(settings: TileSettings, base: TileSet, *, assigned: bool) -> TileS
         assigned: Whether the user assigned each scene to a split.
 
     Raises:
-        TileError: The tile set has another ground resolution.
+        TileError: The tile set has another ground resolution, or only one of both has objects.
         UsageError: The tile set has another size, or its scenes were assigned to splits and these are not.
     """
     made = base.provenance[0] if base.provenance else {}
@@ -42,6 +42,7 @@ def completed(settings: TileSettings, base: TileSet, *, assigned: bool) -> TileS
             f"{base.path} has tiles of {base.tile_size} px; tiles of {settings.size} px cannot be added to it."
         )
     _check_gsd(settings, base, made)
+    _check_objects(settings, base)
     if made.get("given_splits") and not (assigned or settings.divides):
         raise UsageError(
             f"The scenes of {base.path} were assigned to splits; these are not.",
@@ -66,6 +67,15 @@ def _check_gsd(settings: TileSettings, base: TileSet, made: Mapping[str, Any]) -
     if wanted is not None and base.gsd is not None and abs(wanted / base.gsd[0] - 1) > _SAME_GSD:
         there = f"`gsd='{made['gsd']}'`" if made.get("gsd") else f"{base.gsd[0]:.3g} m per pixel"
         raise TileError(f"{base.path} has {there}; tiles of `gsd='{settings.gsd}'` cannot be added to it.")
+
+
+def _check_objects(settings: TileSettings, base: TileSet) -> None:
+    kept = base.objects is not None
+    if "objects" in settings.given and settings.objects != kept:
+        raise TileError(
+            f"{base.path} was made {'with' if kept else 'without'} `objects`; the new tiles must be made so, too.",
+            hint="Leave out `objects`, or make a tile set of its own.",
+        )
 
 
 def _merged(class_map: ClassMap, before: ClassMap) -> ClassMap:

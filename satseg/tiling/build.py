@@ -261,16 +261,19 @@ def quotas(areas: Mapping[str, int], planned: Sequence[PlannedTile], limit: int 
 
 
 @contextmanager
-def resumable(output: Path, plan: dict[str, Any], *, resume: bool) -> Iterator[tuple[Path, Journal]]:
+def resumable(
+    output: Path, plan: dict[str, Any], *, resume: bool, objects: bool = False
+) -> Iterator[tuple[Path, Journal]]:
     """Open a work folder that survives an interruption, and the journal of the tiles in it.
 
     Args:
         output: Final folder of the tile set.
         plan: Everything that determines the tiles, ready for JSON.
         resume: Continue with what an interrupted run left; else delete it.
+        objects: Whether objects are kept.
 
     Yields:
-        The folder, with ``images`` and ``labels`` in it, and its journal.
+        The folder, with ``images``, ``labels`` and, if objects are kept, ``objects`` in it, and its journal.
 
     Raises:
         OutputError: The folder cannot be written, is being written by another run, or holds the work of another
@@ -283,7 +286,7 @@ def resumable(output: Path, plan: dict[str, Any], *, resume: bool) -> Iterator[t
             restore(output)
             if not resume:
                 clear(work)
-            for name in ("images", "labels"):
+            for name in ("images", "labels", *(["objects"] if objects else [])):
                 (folder / name).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"Cannot write to {output.parent}: {error.strerror}.") from error

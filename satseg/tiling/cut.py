@@ -89,6 +89,7 @@ class TileArrays:
         bands: (B, H, W) raw values.
         valid: (H, W) bool.
         classes: (H, W) uint8 class ids, 255 where ignored.
+        ids: (H, W) int32 instance ids, 0 for none, negative where the object is cut; None if objects are not kept.
     """
 
     number: int
@@ -96,13 +97,14 @@ class TileArrays:
     bands: np.ndarray
     valid: np.ndarray
     classes: np.ndarray
+    ids: np.ndarray | None = None
 
 
 class Cutter:
     """Cut the tiles of one scene: read them in one thread, write them in any.
 
     Args:
-        folder: Folder of the tile set, with ``images`` and ``labels`` in it.
+        folder: Folder of the tile set, with ``images``, ``labels`` and, if objects are kept, ``objects`` in it.
         name: First part of the tiles' names, unique among the scenes of the set.
         info: The scene.
         classes: Class table of the labels.
@@ -156,7 +158,8 @@ class Cutter:
             rows, columns = planned.placement.counted_before
             classes[:rows] = IGNORE_INDEX
             classes[:, :columns] = IGNORE_INDEX
-        return TileArrays(number, planned, bands, valid, classes)
+        ids = labels.read_ids(window) if labels.keep_objects else None
+        return TileArrays(number, planned, bands, valid, classes, ids)
 
     def write(self, piece: TileArrays) -> dict[str, Any] | None:
         """Write one tile.
@@ -184,12 +187,17 @@ class Cutter:
         image, labels = f"images/{name}.tif", f"labels/{name}.tif"
         _write(self._folder / image, piece.bands, grid, valid=piece.valid, names=self._info.bands.names)
         _write(self._folder / labels, piece.classes[None], grid | {"nodata": IGNORE_INDEX})
+        objects = {}
+        if piece.ids is not None:
+            objects = {"objects": f"objects/{name}.tif"}
+            _write(self._folder / objects["objects"], piece.ids[None], grid | {"nodata": 0})
         moments = Moments.of(piece.bands, piece.valid)
         assert moments is not None  # a pixel is labelled, hence valid
         return {
             "tile": name,
             "image": image,
             "labels": labels,
+            **objects,
             "scene": self._info.path,
             "block": piece.planned.block,
             "row": row,

@@ -49,6 +49,7 @@ def label_source(
         all_touched=settings.all_touched,
         ignore_border=_outline_width(settings.ignore_border, "ignore_border", infos),
         boundary=_outline_width(settings.boundary, "boundary", infos),
+        keep_objects=settings.objects,
         progress=progress,
     )
     source.warn_of_unmatched(inputs.settings.classes)  # one that is kept may be about other labels

@@ -83,10 +83,14 @@ class TilingRun:
 
     def _cut(self, plan: Plan, output: Path, *, resume: bool) -> TileSummary:
         builder, planned = self.builder, plan.planned
+        labels = builder.labels
+        if labels.objects is not None:
+            builder = replace(builder, labels=labels.numbered_after(self._taken))
         making = {"scenes": as_json(builder.infos), "files": self.files, **self.provenance}
         if self.base is not None:
             making["before"] = self.base.index[["tile", "split"]].to_dict("list")
-        with resumable(output, as_json(making), resume=resume) as (folder, journal):
+        keep_objects = labels.objects is not None
+        with resumable(output, as_json(making), resume=resume, objects=keep_objects) as (folder, journal):
             builder.cut(folder, planned, quotas(plan.areas, planned, self.limit), journal)
             tile_set = replace(self._write(folder, journal), path=output)
             if self.base is None:
@@ -116,6 +120,23 @@ class TilingRun:
         warn_of_gaps(summary, plan)
         return summary
 
+    @property
+    def _earlier(self) -> list[tuple[dict[str, Any], int]]:
+        """The provenance of earlier calls, and the number of instance ids that each took.
+
+        If moving the files of this call was interrupted, it is there already, and left out.
+        """
+        if self.base is None:
+            return []
+        made = self.base.provenance
+        counts = self.base.objects or (0,) * len(made)
+        return [(entry, count) for entry, count in zip(made, counts, strict=True) if entry != self.provenance]
+
+    @property
+    def _taken(self) -> int:
+        """Instance ids that earlier calls took."""
+        return sum(count for _, count in self._earlier)
+
     def _existing(self) -> ExistingTiles:
         if self.base is None:
             return ExistingTiles(Extents.of([], [], [], None), np.empty(0, dtype=object))
@@ -124,7 +145,7 @@ class TilingRun:
 
     def _write(self, folder: Path, journal: Journal) -> TileSet:
         """Write the header, the moments and the index, in this order."""
-        builder, base = self.builder, self.base
+        builder, base, labels = self.builder, self.base, self.builder.labels
         given = any(source.split for source in builder.sources)  # then train may come later
         if base is None and not given and not any(row["split"] == "train" for row in journal.rows()):
             raise TileError("No tile is left for training.", hint="See `min_valid`, `min_pixels` and `keep_empty`.")
@@ -136,14 +157,14 @@ class TilingRun:
             index = geopandas.GeoDataFrame(pandas.concat([before_it, index], ignore_index=True), crs=self.crs)
         tile_set = TileSet(
             path=folder,
-            classes=builder.labels.classes,
+            classes=labels.classes,
             bands=builder.infos[0].bands,
             gsd=builder.infos[0].gsd if base is None else base.gsd,
             tile_size=builder.layout.size,
             index=index,
+            objects=None if labels.objects is None else (*(count for _, count in self._earlier), labels.objects),
         )
-        made = [] if base is None else [entry for entry in base.provenance if entry != self.provenance]
-        made.append(dict(self.provenance))  # it is there already if moving the files was interrupted
+        made = [entry for entry, _ in self._earlier] + [dict(self.provenance)]
         write_header(folder, tile_set, made, {**({} if base is None else base.contents), **self.contents})
         with (folder / INDEX).open("wb") as file:  # pyarrow may take a name for a URI
             index.to_parquet(file)
@@ -155,8 +176,8 @@ def _move_into(folder: Path, path: Path) -> None:
 
     If interrupted, it can be repeated: files that were moved already stay.
     """
-    for kind in ("images", "labels"):
-        for file in sorted((folder / kind).iterdir()):
+    for kind in ("images", "labels", "objects"):
+        for file in sorted((folder / kind).glob("*")):  # there may be no objects
             os.replace(file, path / kind / file.name)
     for name in ("tileset.json", MOMENTS, INDEX):
         os.replace(folder / name, path / name)

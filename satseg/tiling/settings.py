@@ -117,6 +117,14 @@ class TileSettings(LabelSettings):
             metavar="LENGTH",
         ),
     ] = None
+    objects: Annotated[
+        bool,
+        Option(
+            "Store beside the classes of each tile the ids of its objects: every label polygon, or every value of a "
+            "raster of ids, is one.",
+            panel=LABELS,
+        ),
+    ] = False
     size: Annotated[
         Given[str | int | None, int | None],
         Option(

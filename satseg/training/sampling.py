@@ -17,7 +17,7 @@ from satseg.training.augment import AugmentationParams, apply_symmetry, cutmix_b
 from satseg.training.augmentation import Augmentation
 
 if TYPE_CHECKING:
-    from satseg.tiles.tileset import Tile
+    from satseg.tiles.tile import Tile
 
 ORDER = 0  # independent random streams of an epoch: the order of its samples, and the augmentation of each
 AUGMENT = 1

@@ -45,6 +45,7 @@ class TileSetInfo(Result):
         scenes: Scenes that the tiles were cut from.
         tiles: Number of tiles by split.
         pixels: Number of labelled pixels by split and class name.
+        objects: Whether tiles have instance ids beside their classes.
     """
 
     classes: ClassTable
@@ -55,6 +56,7 @@ class TileSetInfo(Result):
     scenes: tuple[str, ...]
     tiles: dict[str, int]
     pixels: dict[str, dict[str, int]]
+    objects: bool = False
 
 
 @dataclass(frozen=True, repr=False)
@@ -179,6 +181,7 @@ def _describe_tiles(folder: Path) -> TileSetInfo:
         scenes=tuple(found.index["scene"].unique()),
         tiles={split: int((found.index["split"] == split).sum()) for split in SPLITS},
         pixels=found.pixels(),
+        objects=found.objects is not None,
     )
 
 

@@ -21,7 +21,8 @@ from satseg.raster.values import ValueRange
 from satseg.records import BandStatistics, Clipping, EvaluationReport, Progress, as_json, no_progress
 from satseg.tiles.band_checks import band_warnings
 from satseg.tiles.batches import TileReader
-from satseg.tiles.tileset import Tile, TileSet
+from satseg.tiles.tile import Tile
+from satseg.tiles.tileset import TileSet
 from satseg.training.devices import total_over
 from satseg.training.loop import Network
 

@@ -30,7 +30,8 @@ from satseg.figures import (
     shortened,
 )
 from satseg.tiles.batches import TileReader
-from satseg.tiles.tileset import Tile, TileSet
+from satseg.tiles.tile import Tile
+from satseg.tiles.tileset import TileSet
 from satseg.training.loop import Network
 from satseg.training.prepare import prepare
 from satseg.training.sampling import Batch

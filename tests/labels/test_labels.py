@@ -429,8 +429,8 @@ def test_nothing_is_left_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_labels_are_made_once_for_each_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = open_labels(write(tmp_path / "houses.gpkg", [box(3, 2, 7, 5)]))
     drawn: list[Window] = []
-    draw = BurntPolygons.objects
-    monkeypatch.setattr(BurntPolygons, "objects", lambda self, *args: drawn.append(args[0]) or draw(self, *args))
+    draw = BurntPolygons.instances
+    monkeypatch.setattr(BurntPolygons, "instances", lambda self, *args: drawn.append(args[0]) or draw(self, *args))
     moved = replace(scene(GRID * Affine.translation(1, 0)), path="moved.tif")
 
     first = [source.on(one).read(WHOLE) for one in (scene(), moved)]

@@ -62,6 +62,7 @@ _WHOLE = {"split": (1, 0, 0), "size": 64}
         ("all_touched", True, "`all_touched=True`"),
         ("ignore_border", "2px", "`ignore_border='2px'`"),
         ("boundary", "2px", "`boundary='2px'`"),
+        ("objects", True, "`objects=True`"),
         ("sampling", "random", "`sampling='random'`"),
         ("min_valid", 0.5, "`min_valid='0.5'`"),
         ("keep_empty", 0.0, "`keep_empty='0.0'`"),

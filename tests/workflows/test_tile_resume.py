@@ -51,7 +51,9 @@ class Stop:
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("options", [{}, {"limit": 30, "keep_empty": 0.5}, {"sampling": "random", "buffer": "16px"}])
+@pytest.mark.parametrize(
+    "options", [{}, {"limit": 30, "keep_empty": 0.5}, {"sampling": "random", "buffer": "16px", "objects": True}]
+)
 def test_a_resumed_run_ends_with_the_same_bytes(
     tmp_path: Path, scene: Path, labels: Path, options: dict[str, object]
 ) -> None:
