@@ -66,6 +66,27 @@ def test_any_number_of_levels_gives_the_size_of_the_images(levels: int) -> None:
         assert model.eval()(torch.empty(1, 4, 33, 47)).shape == (1, 2, 33, 47)
 
 
+def test_a_light_decoder_has_two_thirds_of_the_parameters_and_gives_the_size_of_the_images() -> None:
+    assert parameters(light=True) == 3_801_715
+    for encoder in ("tf_efficientnet_lite0", "convnext_atto"):  # strides 2 to 32, and 4 to 32
+        with torch.device("meta"):
+            model = create_model("unet", in_channels=4, num_classes=2, encoder=encoder, light=True).eval()
+            assert model(torch.empty(1, 4, 33, 47)).shape == (1, 2, 33, 47)
+
+
+def test_scores_of_a_light_decoder_stay_in_place() -> None:
+    model = create_model("unet", in_channels=3, num_classes=2, encoder="tf_efficientnet_lite0", light=True).eval()
+    model.head.forward = lambda x: torch.arange(x.shape[-1]).expand(1, 1, *x.shape[-2:]).float()
+    columns = model(torch.zeros(1, 3, 64, 64))[0, 0, 0]
+    centres = (torch.arange(64) + 0.5) / 2 - 0.5  # of the pixels, on the grid of half the size
+    assert torch.allclose(columns[1:-1], centres[1:-1])
+
+
+def test_a_light_decoder_needs_an_encoder() -> None:
+    with pytest.raises(ArchitectureError, match="light decoder is for encoders"):
+        create_model("unet", in_channels=3, num_classes=2, light=True)
+
+
 def test_levels_need_an_encoder() -> None:
     with pytest.raises(ArchitectureError, match="own contracting path has all its levels"):
         create_model("unet", in_channels=3, num_classes=2, levels=4)
