@@ -52,6 +52,7 @@ class Trainer:
         workers: Threads that prepare batches.
         progress: Called after every step.
         watchers: Called after every validation.
+        margin: mIoU by which the weights of a single step have to lead their averages to be kept.
         state: State of the loop.
     """
 
@@ -65,6 +66,7 @@ class Trainer:
     workers: int = 1
     progress: Progress = no_progress
     watchers: Sequence[Callable[[LogRow], None]] = ()
+    margin: float = 0.0
     state: LoopState = field(default_factory=LoopState)
 
     def fit(self, started: float) -> LoopState:
@@ -137,8 +139,11 @@ class Trainer:
         reports = {weights: self._score(weights) for weights in self._candidates(done)}
         with uninterrupted():  # log, best checkpoint and saved state have to agree
             seconds_per_step = state.close_period()
-            best = max(reports, key=lambda weights: _miou(reports[weights]))
-            better = state.improve(_miou(reports[best]), reports[best].confusion, self._describe(best))
+            handicaps = {weights: self.margin if weights == OWN else 0.0 for weights in reports}
+            best = max(reports, key=lambda weights: _miou(reports[weights]) - handicaps[weights])
+            better = state.improve(
+                _miou(reports[best]), reports[best].confusion, self._describe(best), handicap=handicaps[best]
+            )
             row = self._row(done, reports, seconds_per_step, kept=best if better else "")
             if self.fabric.is_global_zero:
                 if better:

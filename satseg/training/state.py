@@ -27,7 +27,8 @@ class LoopState:
         loss: Mean loss between the last two validations; None before the first.
         stale: Validations since the best one.
         best_step: Step of the best validation.
-        best_miou: Best validation mIoU so far, -1 before the first.
+        best_miou: Validation mIoU of the best checkpoint so far, -1 before the first.
+        best_merit: What it was chosen by, see :meth:`improve`; -1 before the first.
         best_weights: Which weights had it: those of a step, their moving average or their average over validations.
         best_confusion: (K, K) confusion matrix of the best checkpoint on the validation tiles.
         averaged: Validations in the average of the weights over validations.
@@ -48,6 +49,7 @@ class LoopState:
     stale: int = 0
     best_step: int = 0
     best_miou: float = -1.0
+    best_merit: float = -1.0
     best_weights: str = ""
     best_confusion: tuple[tuple[int, ...], ...] = ()
     averaged: int = 0
@@ -77,7 +79,8 @@ class LoopState:
             best_step=fields.whole("best_step"),
             best_miou=fields.number("best_miou", least=-1),
             best_confusion=fields.counts("best_confusion"),
-            # States of earlier versions, which averaged no validations, lack the last three.
+            # States of earlier versions, which averaged no validations or chose by mIoU alone, lack the others.
+            best_merit=fields.number("best_merit" if fields.holds("best_merit") else "best_miou", least=-1),
             best_weights=fields.text("best_weights") if fields.holds("best_weights") else "",
             averaged=fields.whole("averaged") if fields.holds("averaged") else 0,
             averaged_step=fields.whole("averaged_step") if fields.holds("averaged_step") else 0,
@@ -111,17 +114,18 @@ class LoopState:
         self.loss_sum = self.trained_seconds = 0.0
         return seconds_per_step
 
-    def improve(self, miou: float, confusion: tuple[tuple[int, ...], ...], weights: str) -> bool:
+    def improve(self, miou: float, confusion: tuple[tuple[int, ...], ...], weights: str, *, handicap: float) -> bool:
         """Store the result of a validation if it is the best so far, and return whether it is.
 
         Args:
             miou: Its mIoU.
             confusion: (K, K) confusion matrix.
             weights: Which weights were scored.
+            handicap: What is subtracted from the mIoU when it is compared with that of others.
         """
-        if miou <= self.best_miou:
+        if miou - handicap <= self.best_merit:
             self.stale += 1
             return False
         self.stale, self.best_step, self.best_weights = 0, self.step, weights
-        self.best_miou, self.best_confusion = miou, confusion
+        self.best_miou, self.best_merit, self.best_confusion = miou, miou - handicap, confusion
         return True

@@ -32,6 +32,7 @@ from satseg.runs.log import LogRow
 from satseg.runs.scalars import Scalars, check_tensorboard
 from satseg.signatures import checked
 from satseg.tiles.tileset import TileSet
+from satseg.training.averages import needed_lead
 from satseg.training.class_weights import class_weights
 from satseg.training.devices import launch, make_fabric, process_rank
 from satseg.training.learner import Learner
@@ -309,6 +310,7 @@ def _make_trainer(
         run=run,
         card=card,
         progress=progress,
+        margin=needed_lead(len(data.val)),
         state=state,
     )
 

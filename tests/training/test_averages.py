@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from satseg.training.averages import WeightAverage
+from satseg.training.averages import WeightAverage, needed_lead
 
 
 def network() -> nn.Module:
@@ -93,3 +93,8 @@ def test_a_signal_during_a_swap_leaves_the_weights_as_they_were(monkeypatch: pyt
     with pytest.raises(KeyboardInterrupt), averages.in_place():
         pass
     assert all(torch.equal(tensor, weights[name]) for name, tensor in model.state_dict().items())
+
+
+def test_the_lead_of_single_weights_falls_with_the_root_of_the_number_of_tiles() -> None:
+    assert needed_lead(1) == 0.05
+    assert needed_lead(25) == pytest.approx(0.01)

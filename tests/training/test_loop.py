@@ -327,6 +327,17 @@ def test_the_first_validation_is_the_best_even_if_it_has_no_score(tmp_path: Path
     assert trainer.run.best.exists()
 
 
+def test_single_weights_have_to_lead_their_averages_by_a_margin(tmp_path: Path) -> None:
+    def kept(lead: float) -> str:
+        scores = iter([*[0.5 + lead] * 14, 0.4, 0.5, *[0.4] * 15])  # a moving average scores 0.5
+        trainer = make_trainer(tmp_path / str(lead), Budget(steps=80), validate=lambda network: report(next(scores)))
+        trainer.margin = 0.125
+        return trainer.fit(perf_counter()).best_weights
+
+    assert kept(0.0625) == kept(0.0) == "moving average at step 60"
+    assert kept(0.25) == "step 4"
+
+
 def test_equal_scores_keep_the_weights_themselves(tmp_path: Path) -> None:
     state = make_trainer(tmp_path, Budget(steps=4)).fit(perf_counter())
     assert (state.best_weights, state.averaged) == ("step 4", 1)
