@@ -64,7 +64,7 @@ class Augmentation:
 PRESETS = {
     "none": Augmentation(symmetries=False, gain=0.0, offset=0.0),
     "light": Augmentation(),
-    "middle": Augmentation(warp=0.5, rotation=0.0, scale=1.25, shift=0.125),
+    "middle": Augmentation(warp=0.75, rotation=45.0, scale=1.4, shift=0.25),
     "strong": Augmentation(
         gain=0.2, offset=0.2, gamma=0.2, warp=0.5, noise=0.1, blur=1.0, band_dropout=0.05, cutmix=0.25
     ),

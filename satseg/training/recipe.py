@@ -12,7 +12,7 @@ from satseg.arguments import Given, PathLike, number_or_auto, path, whole_or_aut
 from satseg.backend.settings import AUTO_ARCH, Precision, Seed, architectures
 from satseg.errors import UsageError
 from satseg.settings import LOSS, OPTIMIZATION, WEIGHTS, Option, Settings
-from satseg.training.augmentation import Augmentation, as_augmentation
+from satseg.training.augmentation import PRESETS, Augmentation, as_augmentation
 from satseg.training.rates import RATES, SAMPLES, encoder_factor, peak_rate, warm_up
 
 log = logging.getLogger("satseg")
@@ -83,14 +83,14 @@ class Recipe(Settings):
         ),
     ] = "none"
     augment: Annotated[
-        Given[str | Mapping[str, Any] | Augmentation, Augmentation],
+        Given[str | Mapping[str, Any] | Augmentation | None, Augmentation | None],
         Option(
-            "Augmentation: none, light (rotations by 90 degrees, flips, brightness, contrast), middle (half of the "
-            "samples also scaled and shifted) or strong (free rotation and scale, gamma, noise, blur, dropped bands "
-            "and CutMix as well).",
+            "Augmentation: none, light (rotations by 90 degrees, flips, brightness, contrast), middle (most samples "
+            "also rotated freely, scaled and shifted) or strong (gamma, noise, blur, dropped bands and CutMix as "
+            "well). Default: middle if training starts from trained weights, else light.",
             metavar="none|light|middle|strong",
         ),
-    ] = Given(as_augmentation, Augmentation())
+    ] = Given(as_augmentation)
     clip_values: Annotated[
         float,
         Option(
@@ -230,19 +230,35 @@ class Recipe(Settings):
         """Factor on the learning rate of the encoder."""
         return encoder_factor(self.arch, self.network_options) if self.encoder_rate is None else self.encoder_rate
 
+    @property
+    def augmentation(self) -> Augmentation:
+        """Augmentation; where none is given, ``middle`` for a network that starts from trained weights, else ``light``.
+
+        Trained weights soon fit the samples as they are; random ones first have to learn what objects look like, and
+        samples that differ more slow them down in short runs.
+        """
+        if self.augment is not None:
+            return self.augment
+        options = self.network_options
+        trained = self.init_from or options.get("pretrained") or options.get("encoder_weights")
+        return PRESETS["middle" if trained else "light"]
+
     def resolved(self, samples: int) -> Self:
-        """Return the recipe with the rates that it leaves to the network, and its warm-up.
+        """Return the recipe with the augmentation and the rates that it leaves to the network, and its warm-up.
 
         Args:
             samples: Samples per step, over all batches and devices.
         """
         lr = peak_rate(self.arch, self.optimizer, samples=samples) if self.lr is None else self.lr
-        return self.changed(lr=lr, warm_up=self.warm_up_fraction, encoder_rate=self.encoder_factor)
+        return self.changed(
+            lr=lr, warm_up=self.warm_up_fraction, encoder_rate=self.encoder_factor, augment=self.augmentation
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe, without settings of subclasses, ready for JSON; None is left to the network."""
         values = {entry.name: getattr(self, entry.name) for entry in fields(Recipe)}
-        return values | {"arch_options": self.network_options, "augment": asdict(self.augment)}
+        augment = None if self.augment is None else asdict(self.augment)
+        return values | {"arch_options": self.network_options, "augment": augment}
 
 
 def with_rates(recipe: Recipe, samples: int) -> Recipe:

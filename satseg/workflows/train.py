@@ -298,7 +298,7 @@ def _make_trainer(
         data.reader,
         shard=replace(shard, rank=fabric.global_rank),
         seed=recipe.seed,
-        augmentation=recipe.augment,
+        augmentation=recipe.augmentation,
         balance=recipe.balance,
     )
     return Trainer(

@@ -173,8 +173,9 @@ def check_same_recipe(started: StartedRun, recipe: Recipe) -> None:
 def _values(recipe: Recipe) -> dict[str, Any]:
     """Return all values of a recipe by name; augmentation by preset, or else by its ranges."""
     values = recipe.to_dict()
-    augmentation = values.pop("augment")
-    preset = str(recipe.augment)
+    del values["augment"]
+    augmentation = asdict(recipe.augmentation)
+    preset = str(recipe.augmentation)
     named = {"augment": preset} if preset in PRESETS else {f"augment.{name}": v for name, v in augmentation.items()}
     return values | values.pop("arch_options") | named
 

@@ -78,16 +78,17 @@ def test_a_share_of_samples_is_warped_within_the_limits() -> None:
     )
 
 
-def test_the_middle_preset_scales_and_shifts_half_of_the_samples_and_turns_none_freely() -> None:
+def test_the_middle_preset_rotates_scales_and_shifts_three_quarters_of_the_samples() -> None:
     rng = np.random.default_rng(0)
     drawn = [draw_params(PRESETS["middle"], 3, rng) for _ in range(3000)]
     moved = [d for d in drawn if d.shift.any()]
-    assert len(moved) / 3000 == pytest.approx(0.5, abs=0.03)
-    assert {float(d.zoom) != 1 for d in moved} == {True}
-    zooms, shifts = [float(d.zoom) for d in drawn], np.stack([d.shift for d in drawn])
-    assert (min(zooms), max(zooms)) == pytest.approx((0.8, 1.25), abs=0.01)
-    assert np.abs(shifts).max(axis=0) == pytest.approx([0.125, 0.125], abs=1e-3)
-    assert not any(d.angle or d.noise or d.blur for d in drawn)
+    assert len(moved) / 3000 == pytest.approx(0.75, abs=0.03)
+    assert {(float(d.zoom) != 1, float(d.angle) != 0) for d in moved} == {(True, True)}
+    zooms, angles, shifts = [float(d.zoom) for d in drawn], [float(d.angle) for d in drawn], [d.shift for d in drawn]
+    assert (min(zooms), max(zooms)) == pytest.approx((1 / 1.4, 1.4), abs=0.01)
+    assert (min(angles), max(angles)) == pytest.approx((-45, 45), abs=0.2)
+    assert np.abs(np.stack(shifts)).max(axis=0) == pytest.approx([0.25, 0.25], abs=1e-3)
+    assert not any(d.noise or d.blur for d in drawn)
 
 
 def test_one_band_at_least_is_kept() -> None:

@@ -113,7 +113,7 @@ def _find(name: str, plain: nn.Module, path: str, origin: Origin) -> Renamed:
             hint="Its tensors need the names of timm, torchvision, segmentation-models-pytorch or torchgeo.",
         )
     taken = len(held & {flat(key) for key in plain.state_dict()})
-    log.info("%d of %d tensors taken from %s (%s layout)", taken, found.total, origin, found.layout)
+    log.info("%d of %d tensors (%s layout) taken from %s", taken, found.total, found.layout, origin)
     return found
 
 

@@ -51,7 +51,7 @@ def test_features_are_those_of_the_network_in_torchvision(
     features = getattr(source, "features", None) or nn.Sequential(*list(source.children())[:-2])
     with torch.no_grad():
         torch.testing.assert_close(net.forward_features(images()), features(images()), rtol=1e-4, atol=1e-4)
-    assert f"tensors taken from weights.pth ({layout} layout)" in caplog.text
+    assert f"tensors ({layout} layout) taken from weights.pth" in caplog.text
 
 
 SMP = {"decoder.blocks.0.weight": torch.ones(3), "segmentation_head.0.bias": torch.ones(1)}
