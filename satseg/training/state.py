@@ -25,7 +25,7 @@ class LoopState:
         loss_sum: Sum of the losses since the last validation.
         trained_seconds: Seconds of the steps since the last validation.
         loss: Mean loss between the last two validations; None before the first.
-        stale: Validations since the best one.
+        stale: Validations since the one whose mIoU was higher than any before.
         best_step: Step of the best validation.
         best_miou: Validation mIoU of the best checkpoint so far, -1 before the first.
         best_merit: What it was chosen by, see :meth:`improve`; -1 before the first.
@@ -123,9 +123,10 @@ class LoopState:
             weights: Which weights were scored.
             handicap: What is subtracted from the mIoU when it is compared with that of others.
         """
-        if miou - handicap <= self.best_merit:
-            self.stale += 1
+        better = miou - handicap > self.best_merit
+        self.stale = 0 if better and miou > self.best_miou else self.stale + 1
+        if not better:
             return False
-        self.stale, self.best_step, self.best_weights = 0, self.step, weights
+        self.best_step, self.best_weights = self.step, weights
         self.best_miou, self.best_merit, self.best_confusion = miou, miou - handicap, confusion
         return True

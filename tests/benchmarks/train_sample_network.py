@@ -19,12 +19,7 @@ from satseg.sample import sample
 SETTINGS = {
     "arch": "unet",
     "encoder": "tf_efficientnet_lite0",
-    "arch_options": {"levels": 4},  # without its coarsest stages: 2.4 MB in half precision instead of 10
-    "batch_size": 4,
-    "lr": 2e-3,
-    "encoder_rate": 0.3,
-    "schedule": "cosine",
-    "augment": {"gain": 0.15, "offset": 0.15, "gamma": 0.1, "warp": 0.3, "rotation": 20.0, "scale": 1.25},
+    "arch_options": {"levels": 4, "light": True},  # without its coarsest stages: 1.8 MB in half precision instead of 8
     "seed": 0,
     "precision": "fp32",
     "device": "cpu",
@@ -69,7 +64,7 @@ def score(model: str | Path, folder: Path) -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--encoder-weights", type=Path, help="file with the weights of the package, instead of it")
     parser.add_argument("--target", type=Path, default=TARGET)

@@ -42,8 +42,10 @@ def test_scores_are_compared_without_their_handicaps() -> None:
     assert not state.improve(0.375, ((2,),), "moving average at step 5", handicap=0)
     assert state.improve(0.4, ((3,),), "moving average at step 5", handicap=0)
     assert (state.best_miou, state.best_weights) == (0.4, "moving average at step 5")
+    assert state.stale == 2  # to the patience of a run, it is no better
     assert not state.improve(0.5, ((4,),), "step 7", handicap=0.125)
     assert state.improve(0.55, ((5,),), "step 7", handicap=0.125)
+    assert state.stale == 0
 
 
 def test_a_state_of_an_earlier_version_averages_nothing_yet_and_chose_by_score() -> None:
