@@ -6,7 +6,7 @@ as it is scored, and a table of means with 95 % intervals over seeds (Student's 
 the folder: the same command goes on where it was stopped. A run by the clock needs the machine alone.
 
     python tests/benchmarks/screen_recipes.py --minutes 10 --output runs/screening
-    python tests/benchmarks/screen_recipes.py --steps 700 --gsd 0.26m --only default,middle --output runs/augmentation
+    python tests/benchmarks/screen_recipes.py --steps 700 --gsd 0.26m --only default,light --output runs/augmentation
     python tests/benchmarks/screen_recipes.py --recipes mine.json
     python tests/benchmarks/screen_recipes.py --smoke      # two steps each; shows only that the screening works
 """
@@ -36,11 +36,13 @@ from satseg.tiles.tileset import INDEX
 from satseg.tiling.settings import TileSettings
 from satseg.training.settings import TrainSettings
 
+COLOURS = {"gain": 0.2, "offset": 0.2, "gamma": 0.2}
+TURNS = {"warp": 0.75, "rotation": 45.0, "scale": 1.4, "shift": 0.25}  # those of middle
 RECIPES: dict[str, dict[str, Any]] = {
     "default": {},
     "no-augment": {"augment": "none"},
-    "middle": {"augment": "middle"},
-    "middle+turns": {"augment": {"warp": 0.5, "scale": 1.25, "shift": 0.125, "rotation": 45.0}},
+    "light": {"augment": "light"},
+    "middle+colours": {"augment": {**TURNS, **COLOURS}},
     "strong": {"augment": "strong"},
     "smoothing": {"loss": "ce(smoothing=0.1) + dice"},
     "relaxed": {"loss": "relaxed + dice"},
@@ -51,9 +53,11 @@ RECIPES: dict[str, dict[str, Any]] = {
     "batch-16": {"batch_size": 16},
     "cosine": {"schedule": "cosine"},
     "one-cycle": {"schedule": "one-cycle"},
-    "unet-resnet18": {"arch": "unet", "encoder": "resnet18"},
-    "unet-lite0": {"arch": "unet", "encoder": "tf_efficientnet_lite0"},
-    "unet-lite0-pretrained": {"arch": "unet", "encoder": "tf_efficientnet_lite0", "pretrained": True},
+    "encoder-rate-0.3": {"encoder_rate": 0.3},
+    "encoder-rate-1": {"encoder_rate": 1.0, "lr": 1e-3},
+    "full-decoder": {"arch": "unet", "encoder": "tf_efficientnet_lite0", "pretrained": True},
+    "scratch": {"arch": "unet", "encoder": "tf_efficientnet_lite0", "arch_options": {"light": True}},
+    "erfnet": {"arch": "erfnet"},
 }
 """What differs from the default recipe, by name. Of the first one, the weights of the last step, their moving average
 and their average over validations are scored apart from those that were kept."""
@@ -75,7 +79,7 @@ def screen(name: str, seed: int, options: argparse.Namespace, places: dict[str, 
         threads=options.threads,
         seed=seed,
         **budget,
-        **{"arch": "erfnet", **options.recipes[name]},
+        **options.recipes[name],
     )
     run = train(options.tiles, output=options.output / name / f"seed-{seed}", settings=settings)
     found = {"seed": seed, "steps": run.steps, "val_miou": run.validation.mean_iou, "weights": run.weights}
@@ -188,7 +192,7 @@ def main() -> None:
     options = parser.parse_args()
     options.recipes = json.loads(options.recipes.read_text()) if options.recipes else RECIPES
     if options.smoke:
-        options.steps, options.seeds, options.only = 2, 2, "default,middle"
+        options.steps, options.seeds, options.only = 2, 2, "default,light"
     options.output.mkdir(parents=True, exist_ok=True)
     print(table(screen_all(options, prepare(options))), file=sys.stderr)
 
