@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -18,9 +17,9 @@ _LEAD = 0.05  # mIoU, of single weights that were chosen by one tile
 def needed_lead(tiles: int) -> float:
     """Return the validation mIoU by which the weights of a single step have to lead an average to be kept instead.
 
-    The best of many validations is so partly by luck, the more the fewer tiles it is chosen by, while an average is late
-    and even. On held-out ground, averages led the weights with the best validation score in four of four runs with four
-    validation tiles, by 0.00 to 0.03, though these had led by 0.00 to 0.02 in validation (``docs/recipes.md``).
+    The best of many validations is so partly by luck, the more the fewer tiles it is chosen by. On held-out ground,
+    averages led the weights with the best validation score in four of four runs with four validation tiles, by 0.00 to
+    0.03, though these had led by 0.00 to 0.02 in validation (``docs/recipes.md``).
 
     Args:
         tiles: Number of validation tiles; the lead falls with its square root, as the standard error of a score does.

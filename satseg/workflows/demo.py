@@ -45,7 +45,8 @@ PREVIEW, PROJECT = "preview.png", "demo.qgs"
 GSD = "0.26m"
 """Resolution of the tiles, twice that of the scenes: a tile shows four times the ground, and roofs are 40 px wide."""
 
-_FINE_TUNING_RATE = 5e-4  # of a network that has learnt the scene before
+_FINE_TUNING_RATE = 1e-4  # of a network that has learnt the scene before: higher rates unlearn part of it
+_TTA = "flips"
 _SHARES = (0.86, 0.14, 0.0)  # the held-out scene takes the place of test tiles
 
 
@@ -238,13 +239,13 @@ class _Walk:
         scenes = [self.scenes.held_out, self.scenes.unlabelled]
         outputs = [str(self.folder / folder / f"{{stem}}{suffix}") for suffix in (".tif", ".gpkg")]
         summaries = self._step(
-            ["predict", *scenes, "-m", model, "-o", outputs[0], "-o", outputs[1], *self.machine.words()],
+            ["predict", *scenes, "-m", model, "-o", outputs[0], "-o", outputs[1], "--tta", _TTA, *self.machine.words()],
             lambda: list(
                 predict_scenes(
                     scenes,
                     model=model,
                     output=outputs,
-                    settings=PredictionSettings(device=self.machine.device, threads=self.machine.threads),
+                    settings=PredictionSettings(tta=_TTA, device=self.machine.device, threads=self.machine.threads),
                     progress=self.progress,
                 )
             ),

@@ -22,7 +22,9 @@ def test_rates_and_warm_up_are_the_network_s_where_none_are_given() -> None:
 
 
 def test_rates_that_are_given_stay() -> None:
-    recipe = Recipe(lr=0.1, warm_up=0.0, encoder_rate=0.5, augment="light", arch="unet", arch_options={"pretrained": True})
+    recipe = Recipe(
+        lr=0.1, warm_up=0.0, encoder_rate=0.5, augment="light", arch="unet", arch_options={"pretrained": True}
+    )
     assert recipe.resolved(64) == recipe
     assert recipe.changed(encoder_rate=None).resolved(64).encoder_rate == 0.1
 

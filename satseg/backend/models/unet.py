@@ -190,8 +190,8 @@ def unet(
             parameters, and their part of the decoder are left out (``tf_efficientnet_lite0``: 5,200,771 parameters
             with all five levels, 1,190,627 with four). By default all.
         light: With an encoder, a decoder 128, 64, 32 and 32 wide that ends at half the size of the images, whose scores
-            are interpolated (``tf_efficientnet_lite0``: 3,801,715 parameters): a training step on a CPU takes little more than
-            half the time.
+            are interpolated (``tf_efficientnet_lite0``: 3,801,715 parameters): a training step on a CPU takes little
+            more than half the time.
 
     Raises:
         ArchitectureError: The encoder cannot serve, or options for another contracting path are given.

