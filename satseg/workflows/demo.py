@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from rasterio.transform import array_bounds
 
@@ -46,7 +46,7 @@ GSD = "0.26m"
 """Resolution of the tiles, twice that of the scenes: a tile shows four times the ground, and roofs are 40 px wide."""
 
 _FINE_TUNING_RATE = 1e-4  # of a network that has learnt the scene before: higher rates unlearn part of it
-_TTA = "flips"
+_TTA: Final = "flips"
 _SHARES = (0.86, 0.14, 0.0)  # the held-out scene takes the place of test tiles
 
 
