@@ -2,8 +2,8 @@
 
 The rules follow measurements on ground that training had not seen: in nine minutes of two cores without bf16, a U-Net
 on a pretrained ``tf_efficientnet_lite0`` reached a building IoU of 0.750, and ERFNet one of 0.663; with a light decoder
-it takes nearly twice as many steps, and maps are as good (``docs/recipes.md``). Without pretrained weights, ERFNet led
-among five networks on a GPU, too (``docs/results.md``).
+it takes 1.7 times as many steps in that time (``docs/recipes.md``). Without pretrained weights, ERFNet led among five
+networks on a GPU, too (``docs/results.md``).
 """
 
 from __future__ import annotations
