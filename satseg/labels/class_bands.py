@@ -94,6 +94,23 @@ class ClassBands:
             raise ClassRasterError(error.message, hint=error.hint) from error
         return self._encode(bands, valid & self._is_no_nodata(bands))
 
+    def read_beyond(self, window: Window) -> Codes:
+        """Read a window that may extend beyond the raster, or beyond the scene, where the edge is repeated.
+
+        Raises:
+            ClassRasterError: The raster is damaged there, or holds a value that is not a whole number.
+        """
+        grid = self.info if self._grid is None else self._grid
+        top, left = int(window.row_off), int(window.col_off)
+        bottom, right = top + int(window.height), left + int(window.width)
+        up, down = max(0, -top), max(0, bottom - grid.height)
+        west, east = max(0, -left), max(0, right - grid.width)
+        codes, known = self.read(Window(left + west, top + up, right - left - west - east, bottom - top - up - down))
+        if not (up or down or west or east):
+            return codes, known
+        margins = ((up, down), (west, east))
+        return np.pad(codes, margins, mode="edge"), np.pad(known, margins, mode="edge")
+
     def count(self) -> tuple[Counter[int], int]:
         """Read all of it; return the number of pixels of each code, and the number of unknown pixels.
 

@@ -137,18 +137,12 @@ class WarpedIds:
             What :meth:`objects` returns, and the int64 position among the ids of the raster by number, from 1; 0 for
             unknown, and ``NOTHING`` for no object.
         """
-        top, left = int(window.row_off), int(window.col_off)
-        bottom, right = top + int(window.height), left + int(window.width)
-        up, down = max(0, -top), max(0, bottom - self._scene.height)
-        west, east = max(0, -left), max(0, right - self._scene.width)
-        inner = Window(left + west, top + up, right - left - west - east, bottom - top - up - down)
-        codes, known = self._bands.read(inner)
+        codes, known = self._bands.read_beyond(window)
         known = known & ~np.isin(codes, self._unlabelled)
         at, found = find(self._values, codes, known)
         present, numbers = np.unique(at[found], return_inverse=True)
         objects = np.where(known, np.int32(len(present) + 1), np.int32(0))
         objects[found] = numbers + 1
-        objects = np.pad(objects, ((up, down), (west, east)), mode="edge")
         classes = np.full(len(present) + 2, ids[-1], dtype=np.uint8)
         classes[-1] = ids[0]
         return objects, classes, np.concatenate([[0], present + 1, [NOTHING]])

@@ -104,15 +104,8 @@ class WarpedLabels:
         Raises:
             ClassRasterError: The raster is damaged there.
         """
-        top, left = int(window.row_off), int(window.col_off)
-        bottom, right = top + int(window.height), left + int(window.width)
-        up, down = max(0, -top), max(0, bottom - self._scene.height)
-        west, east = max(0, -left), max(0, right - self._scene.width)
-        inner = Window(left + west, top + up, right - left - west - east, bottom - top - up - down)
-        at, found = find(self._codes, *self._bands.read(inner))
+        at, found = find(self._codes, *self._bands.read_beyond(window))
         objects = np.where(found, at + 1, 0).astype(np.int32)
-        if up or down or west or east:
-            objects = np.pad(objects, ((up, down), (west, east)), mode="edge")
         return objects, np.concatenate([[np.uint8(0)], ids[self._kinds]])
 
     def instances(self, window: Window, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
