@@ -116,10 +116,9 @@ def test_the_footprints_of_a_town_come_back_in_one_piece_and_in_blocks() -> None
 
 @pytest.mark.slow
 @pytest.mark.skipif(not BANEPA.is_dir(), reason=f"{BANEPA} is absent")
-@pytest.mark.parametrize("scale", [(1, 1), (2, 4)])
-def test_the_footprints_of_a_larger_town_come_back(scale: tuple[int, int]) -> None:
-    ids = footprints(BANEPA / "buildings.gpkg", BANEPA / "scene_train.tif", scale)
-    assert ids.shape in ((4096, 2048), (8192, 8192))
+def test_the_footprints_of_a_larger_town_come_back() -> None:
+    ids = footprints(BANEPA / "buildings.gpkg", BANEPA / "scene_train.tif", (1, 1))
+    assert ids.shape == (4096, 2048)
     assert_same_objects(in_blocks(true_maps(ids), 0.3, 1024, 512), ids, share=0.999)
 
 
