@@ -16,6 +16,7 @@ from satseg.errors import CheckpointError, SatsegError, UsageError, one_line
 from satseg.fields import FieldError, Fields, parse_json, shown
 from satseg.files.atomic_write import save_tensors
 from satseg.labels.label_meaning import LabelMeaning
+from satseg.objects.targets import OBJECT_OUTPUTS
 from satseg.presence import require_checkpoint
 from satseg.raster.scales import Conversion, same_scale, states_scale
 from satseg.raster.selection import is_generic
@@ -47,6 +48,8 @@ class ModelCard:
         gsd: Ground sampling distance of the training scenes along x and y in metres; None without a CRS.
         tile_size: Side length of the training tiles in pixels.
         clipping: What normalises bands with heavy tails, and where all bands are clipped; None if there are none.
+        objects: Whether it has learnt objects: behind the logits of the classes, it then has those of their inner
+            boundary and of the distance to their edge.
         training: Training settings and progress (steps, seed, ...).
         metrics: Validation scores by name.
         labels: How labels were mapped to the classes of the training tiles.
@@ -63,11 +66,17 @@ class ModelCard:
     tile_size: int
     arch_options: Mapping[str, Any] = field(default_factory=dict)
     clipping: Clipping | None = None
+    objects: bool = False
     training: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     labels: LabelMeaning = field(default_factory=LabelMeaning)
     pretrained: Mapping[str, Any] = field(default_factory=dict)
     version: str = __version__
+
+    @property
+    def outputs(self) -> int:
+        """Number of logits."""
+        return len(self.classes) + OBJECT_OUTPUTS * self.objects
 
     @property
     def normalisation(self) -> str:
@@ -86,6 +95,7 @@ class ModelCard:
             **({"labels": self.labels.to_dict()} if self.labels else {}),
             **({"pretrained": dict(self.pretrained)} if self.pretrained else {}),
             **({"clipping": asdict(self.clipping)} if self.clipping else {}),
+            **({"objects": True} if self.objects else {}),
         }
         return json.dumps(parts, sort_keys=True, ensure_ascii=False)
 
@@ -119,6 +129,7 @@ class ModelCard:
             gsd=(gsd[0], gsd[1]) if gsd else None,
             tile_size=fields.whole("tile_size", least=1, most=_LARGEST_TILE),
             clipping=Clipping.from_dict(fields.value("clipping"), len(bands)) if clipped else None,
+            objects=fields.holds("objects") and fields.flag("objects"),
             training=fields.plain("training"),
             metrics=fields.scores("metrics"),
             labels=LabelMeaning.from_dict(fields.value("labels")) if fields.holds("labels") else LabelMeaning(),
@@ -240,7 +251,7 @@ class Checkpoint:
 
     def _create(self, builder: Builder | None) -> nn.Module:
         card = self.card
-        made = {"in_channels": len(card.bands), "num_classes": len(card.classes), **card.arch_options}
+        made = {"in_channels": len(card.bands), "num_classes": card.outputs, **card.arch_options}
         if builder is not None:
             return create_model(builder, **made)
         try:
@@ -263,7 +274,9 @@ class Checkpoint:
         if wrong:
             more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
             card = self.card
-            made = f"{card.arch} with {_count(len(card.bands), 'band')} and {len(card.classes)} classes"
+            made = f"{card.arch} with {_count(len(card.bands), 'band')} and {len(card.classes)} classes" + (
+                " and objects" if card.objects else ""
+            )
             raise CheckpointError(f"The weights in {self.path} do not match {made}: {wrong[0]}{more}.")
 
     def _check_builder(self, builder: Builder | None) -> None:

@@ -93,6 +93,13 @@ class Fields:
             raise self._wrong(name, value, f"one of {', '.join(among)}")
         return value
 
+    def flag(self, name: str) -> bool:
+        """Return an entry that is true or false."""
+        value = self.value(name)
+        if not isinstance(value, bool):
+            raise self._wrong(name, value, "true or false")
+        return value
+
     def whole(self, name: str, *, least: int = 0, most: int | None = None) -> int:
         """Return a whole number within limits."""
         value = self.value(name)

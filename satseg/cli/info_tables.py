@@ -185,6 +185,7 @@ def _checkpoint(found: CheckpointInfo) -> list[_Row]:
         ("tile size", f"{card.tile_size} px"),
         ("ground", _gsd(card.gsd)),
         ("dtype", card.bands.dtype),
+        *([("objects", "inner boundaries and distances to edges are learnt")] if card.objects else []),
         *([("labels", str(card.labels))] if card.labels else []),
         *([("encoder from", _pretrained(card.pretrained))] if card.pretrained else []),
         ("training", _settings(card.training)),

@@ -33,7 +33,8 @@ class Member:
     """One of the models that are averaged.
 
     Args:
-        model: Normalised images (N, C, H, W) float32 to logits (N, K, H, W), on the network's device.
+        model: Normalised images (N, C, H, W) float32 to logits (N, K, H, W), on the network's device; those of objects
+            follow if it has learnt them.
         forward: The model, or what a compiler made of it.
         normalise: Raw values to what this model was trained on.
         channels: Bands of its images.
@@ -50,7 +51,7 @@ class Network:
 
     Args:
         model: Any module that obeys the model contract: (N, C, H, W) float32 to logits (N, K, H, W).
-        classes: Class table of its logits.
+        classes: Class table of its logits; what it has beside these is left out.
         statistics: What its images are normalised with.
         clipping: What normalises bands with heavy tails, or None.
         device: Where it runs.
@@ -240,7 +241,7 @@ class Network:
         with autocast(self.device, self.precision), custom_code_errors():
             logits = member.forward(turned)
         # Rows together first: in half precision that moves half the bytes, and softmax would do it anyway.
-        logits = logits.contiguous().float()
+        logits = logits[:, : len(self.classes)].contiguous().float()
         shares = logits.softmax(dim=1)
         # Softmax turns -inf into a plain 0: what is not finite anywhere is NaN in the first class from here on.
         shares[:, 0] += logits.sum(dim=1) * 0

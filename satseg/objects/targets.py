@@ -9,6 +9,7 @@ equation 2).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from enum import IntEnum
 
 import numpy as np
 from scipy import ndimage
@@ -19,25 +20,80 @@ CONTACT_WEIGHT = 10.0
 CONTACT_WIDTH = 5.0
 """Sum of the distances to two objects in pixels at which it has fallen to 0.61 of that: ``sigma`` of U-Net."""
 
+BOUNDARY_WIDTH = 2.0
+"""Width of the inner boundary in pixels: one is lost where outlines of labels are a pixel off."""
+
+ONE = 254
+"""Value of 8-bit maps that stands for 1."""
+
+UNKNOWN = 255
+"""Value of 8-bit maps where nothing is known."""
+
 _REACH = 4  # times the width; the weight is then below 0.004
 
 
-def edge_distance(ids: np.ndarray) -> np.ndarray:
-    """Return the distance of each pixel's centre to the edge of its own object.
+OBJECT_OUTPUTS = 2
+"""Outputs of a network beside the classes if it learns objects: inner boundary and distance, in this order."""
 
-    The edge lies half a pixel before the nearest pixel that is not of the object. Beyond the array there is no object.
+
+class Plane(IntEnum):
+    """The planes of :func:`object_targets`."""
+
+    BOUNDARY = 0
+    DISTANCE = 1
+    WEIGHT = 2
+
+
+def object_targets(ids: np.ndarray, cut: np.ndarray) -> np.ndarray:
+    """Return what a network learns about the objects of a tile, in 8 bits.
+
+    An object that the tile cuts goes on beyond it: the tile's edge is no boundary of it, and since its core may lie
+    outside, its distances are not known.
 
     Args:
         ids: (H, W) integer ids, 0 for no object.
+        cut: (H, W) bool, where an object is cut.
+
+    Returns:
+        (3, H, W) uint8 with the planes of :class:`Plane`: inner boundary, 0 or 254; normalised distance to the edge of
+        the own object, 254 for 1, and 255 where it is not known; and weights of contacts, 254 for the largest.
+    """
+    distance = edge_distance(ids, cut)
+    planes = np.zeros((len(Plane), *ids.shape), dtype=np.uint8)
+    planes[Plane.BOUNDARY] = inner_boundary(distance, BOUNDARY_WIDTH) * np.uint8(ONE)
+    planes[Plane.DISTANCE] = np.where(cut, UNKNOWN, np.rint(normalised(distance, ids) * ONE))
+    planes[Plane.WEIGHT] = np.rint((contact_weights(ids) - 1) / CONTACT_WEIGHT * ONE)
+    return planes
+
+
+def edge_distance(ids: np.ndarray, cut: np.ndarray | None = None) -> np.ndarray:
+    """Return the distance of each pixel's centre to the edge of its own object.
+
+    The edge lies half a pixel before the nearest pixel that is not of the object. Objects end with the array, unless
+    they are cut: those go on beyond it.
+
+    Args:
+        ids: (H, W) integer ids, 0 for no object.
+        cut: (H, W) bool, where an object is cut; None if none is.
 
     Returns:
         (H, W) float32 in pixels, 0.5 and more in objects, 0 elsewhere.
     """
     found = np.zeros(ids.shape, dtype=np.float32)
     for number, part in _boxes(ids):
-        inside = np.pad(ids[part] == number, 1)
+        mine = ids[part] == number
+        goes_on = cut is not None and bool(cut[part][mine].any())
+        margins = [
+            (side.start == 0 and goes_on, side.stop == size and goes_on)
+            for side, size in zip(part, ids.shape, strict=True)
+        ]
+        inside = np.pad(mine, 1)
+        for axis, (before, behind) in enumerate(margins):
+            turned = np.moveaxis(inside, axis, 0)
+            turned[0] |= turned[1] & before
+            turned[-1] |= turned[-2] & behind
         distance = ndimage.distance_transform_edt(inside)[1:-1, 1:-1] - 0.5
-        np.copyto(found[part], distance, where=inside[1:-1, 1:-1], casting="same_kind")
+        np.copyto(found[part], distance, where=mine, casting="same_kind")
     return found
 
 

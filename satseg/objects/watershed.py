@@ -24,9 +24,7 @@ from numba import njit
 from satseg.objects.flood import flood
 from satseg.objects.grid import STEPS
 from satseg.objects.markers import find_markers
-
-ONE = 254
-"""Value of 8-bit maps that stands for 1."""
+from satseg.objects.targets import ONE
 
 NO_MARKER = -1
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from satseg.classes import IGNORE_INDEX
 from satseg.errors import TileError
+from satseg.objects.targets import object_targets
 from satseg.raster.values import ValueRange
 
 if TYPE_CHECKING:
@@ -29,16 +30,19 @@ class Sample:
         bands: (B, S, S) raw values in the scenes' dtype; 0 where not valid.
         labels: (S, S) uint8 class ids, 255 = ignore, also where not valid.
         valid: (S, S) bool.
+        objects: (P, S, S) uint8 with what a network learns about objects, see
+            :func:`satseg.objects.targets.object_targets`; P is 0 where it learns classes alone.
     """
 
     bands: np.ndarray
     labels: np.ndarray
     valid: np.ndarray
+    objects: np.ndarray
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the three arrays."""
-        return self.bands.nbytes + self.labels.nbytes + self.valid.nbytes
+        """Bytes of its arrays."""
+        return self.bands.nbytes + self.labels.nbytes + self.valid.nbytes + self.objects.nbytes
 
 
 class TileReader:
@@ -50,12 +54,21 @@ class TileReader:
     Args:
         size: Rows and columns S of every sample; smaller tiles are padded at the bottom and right as not valid.
         cache_bytes: Memory for decoded tiles in bytes; 0 disables the cache.
+        with_objects: Whether to read the objects of tiles as well, where they are on file.
         values: Range of plausible values. Pixels outside of it are not valid; the first tile with such a pixel is
             logged as a warning. None only excludes values that no band can hold.
     """
 
-    def __init__(self, size: int, *, cache_bytes: int = CACHE_BYTES, values: ValueRange | None = None) -> None:
+    def __init__(
+        self,
+        size: int,
+        *,
+        cache_bytes: int = CACHE_BYTES,
+        with_objects: bool = False,
+        values: ValueRange | None = None,
+    ) -> None:
         self.size = size
+        self._with_objects = with_objects
         self._values = values or ValueRange()
         self._warned = False
         self._samples: dict[str, Sample] = {}
@@ -71,7 +84,10 @@ class TileReader:
         kept = self._samples.get(tile.name)
         if kept is not None:
             return kept
-        sample = self._measured(tile, Sample(*tile.read()))
+        bands, labels, valid = tile.read()
+        known = self._with_objects and tile.objects is not None
+        objects = object_targets(*tile.read_objects()) if known else no_objects(labels.shape)
+        sample = self._measured(tile, Sample(bands, labels, valid, objects))
         if max(sample.labels.shape) > self.size:
             rows, columns = sample.labels.shape
             raise TileError(f"Tile {tile.name} is {columns} x {rows} px; tiles have {self.size} px a side at most.")
@@ -95,11 +111,16 @@ class TileReader:
                 out_of_range.message(f"The tile {tile.name}", names, "They are ignored, here and in all other tiles"),
             )
         bands = np.where(valid, sample.bands, sample.bands.dtype.type(0))
-        return Sample(bands, np.where(valid, sample.labels, np.uint8(IGNORE_INDEX)), valid)
+        return Sample(bands, np.where(valid, sample.labels, np.uint8(IGNORE_INDEX)), valid, sample.objects)
+
+
+def no_objects(shape: tuple[int, ...]) -> np.ndarray:
+    """Return the objects of a sample of that height and width that has none."""
+    return np.empty((0, *shape), dtype=np.uint8)
 
 
 def pad(sample: Sample, size: int) -> Sample:
-    """Pad a sample at the bottom and right to size x size: bands 0, labels 255, not valid."""
+    """Pad a sample at the bottom and right to size x size: bands 0, labels 255, not valid, no objects."""
     rows, cols = sample.labels.shape
     if (rows, cols) == (size, size):
         return sample
@@ -108,4 +129,5 @@ def pad(sample: Sample, size: int) -> Sample:
         np.pad(sample.bands, ((0, 0), *margin)),
         np.pad(sample.labels, margin, constant_values=IGNORE_INDEX),
         np.pad(sample.valid, margin),
+        np.pad(sample.objects, ((0, 0), *margin)),
     )

@@ -17,6 +17,7 @@ from satseg.backend.conv_gradients import fast_conv_gradients
 from satseg.backend.nn.lora import add_lora, lora_state, merged_state, remove_lora, restore_lora
 from satseg.classes import IGNORE_INDEX
 from satseg.errors import TrainingError, UsageError
+from satseg.objects.targets import OBJECT_OUTPUTS
 from satseg.raster.bands import Normaliser, upload
 from satseg.records import BandStatistics, Clipping
 from satseg.training.averages import WeightAverage
@@ -79,7 +80,8 @@ class Learner:
         self._fabric = fabric
         self._total = total_over(fabric.world_size)
         weights = None if class_weights is None else torch.from_numpy(class_weights)
-        self._criterion = Loss(recipe.loss, weights, total=self._total).to(fabric.device)
+        self._criterion = Loss(recipe.loss, weights, with_objects=bool(recipe.objects), total=self._total)
+        self._criterion.to(fabric.device)
         self._with_aux = hasattr(model, "forward_with_aux")
         self._conv_gradients = fast_conv_gradients(fabric.device, compiled=bool(recipe.compile))
 
@@ -131,13 +133,16 @@ class Learner:
         return value
 
     def logits(self, bands: np.ndarray, valid: np.ndarray) -> Tensor:
-        """Return the logits (N, K, S, S) of raw values (N, C, S, S) and valid (N, S, S), in the training precision."""
+        """Return the logits (N, K, S, S) of raw values (N, C, S, S) and valid (N, S, S), in the training precision.
+
+        They are those of the classes, whether the network learns objects or not.
+        """
         device = self._fabric.device
         normalise = Normaliser(self._statistics, device, self._clipping)
         images = normalise(upload(bands, device), torch.from_numpy(valid).to(device))
         images = images.contiguous(memory_format=torch.channels_last)
         with custom_code_errors(), self._fabric.autocast():
-            logits: Tensor = self.model(images)
+            logits: Tensor = self._of_classes(self.model(images))
         return logits.float()
 
     @property
@@ -211,9 +216,9 @@ class Learner:
         Returns:
             The contribution of the batch to the loss of the step.
         """
-        images, targets = prepare(batch, self._statistics, self._fabric.device, clipping=self._clipping)
+        images, targets, objects = prepare(batch, self._statistics, self._fabric.device, clipping=self._clipping)
         with self._conv_gradients:
-            loss = self._loss(images, targets) / parts
+            loss = self._loss(images, targets, objects) / parts
         self._fabric.backward(loss)
         value = float(loss.detach())
         if not math.isfinite(value):  # the same in every process: it is the loss over all of them
@@ -225,16 +230,23 @@ class Learner:
             )
         return value
 
-    def _loss(self, images: Tensor, targets: Tensor) -> Tensor:
+    def _loss(self, images: Tensor, targets: Tensor, objects: Tensor) -> Tensor:
         if not self._with_aux:
-            loss: Tensor = self._criterion(self._network(images), targets)
+            loss: Tensor = self._criterion(self._network(images), targets, objects)
             return loss
         logits, outputs = self._network.forward_with_aux(images)
+        outputs = {  # auxiliary classifiers have as many outputs as the network, but learn classes alone
+            name: self._of_classes(part) if part.shape[1] == logits.shape[1] else part for name, part in outputs.items()
+        }
         aux_loss: Callable[..., Tensor] = getattr(self.model, "aux_loss")  # noqa: B009 - nn.Module types it as Tensor
         # aux_loss is a mean over the labelled pixels of this device; weigh it to get the mean over all devices.
         counted = (targets != IGNORE_INDEX).sum().float()
         aux = self._total(aux_loss(outputs, targets) * counted) / self._total(counted).clamp(min=1)
-        return self._criterion(logits, targets) + aux
+        return self._criterion(logits, targets, objects) + aux
+
+    def _of_classes(self, logits: Tensor) -> Tensor:
+        """Return logits without those of objects."""
+        return logits[:, :-OBJECT_OUTPUTS] if self.recipe.objects else logits
 
     def _find_encoder(self) -> nn.Module | None:
         recipe = self.recipe

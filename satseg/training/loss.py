@@ -1,5 +1,8 @@
 """Loss expressions: weighted sums of losses such as ``ce + 0.5*dice`` or ``focal(gamma=1.5) + lovasz``.
 
+The terms ``boundary`` and ``distance`` belong to a network that learns objects: it has both, with a factor of 1 unless
+the expression names them with another one.
+
 expression = term { "+" term }
 term       = [ number "*" ] loss
 loss       = name [ "(" option "=" number { "," option "=" number } ")" ]
@@ -16,7 +19,9 @@ from typing import NoReturn
 
 from torch import Tensor, nn
 
+from satseg.classes import IGNORE_INDEX
 from satseg.errors import UsageError
+from satseg.training import object_losses
 from satseg.training.devices import Total, single_device
 from satseg.training.pixel_losses import cross_entropy, focal, ohem, relaxed
 from satseg.training.region_losses import dice, jaccard, lovasz, tversky
@@ -32,6 +37,13 @@ LOSSES: Mapping[str, Callable[..., Tensor]] = {
     "relaxed": relaxed,
 }
 
+OBJECT_LOSSES: Mapping[str, Callable[..., Tensor]] = {
+    "boundary": object_losses.boundary,
+    "distance": object_losses.distance,
+}
+"""Losses of the outputs that a network has beside the classes if it learns objects, in the order of the outputs."""
+
+_KNOWN: Mapping[str, Callable[..., Tensor]] = {**LOSSES, **OBJECT_LOSSES}
 _NUMBER = r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _TOKEN = re.compile(rf"\s*(?:(?P<number>{_NUMBER})|(?P<name>[A-Za-z_]\w*)|(?P<sign>[-+*(),=])|(?P<end>$))")
 
@@ -42,7 +54,7 @@ class Term:
 
     Args:
         factor: Weight of the loss.
-        name: Name of the loss, a key of ``LOSSES``.
+        name: Name of the loss, a key of ``LOSSES`` or ``OBJECT_LOSSES``.
         options: Options of the loss.
     """
 
@@ -57,26 +69,54 @@ class Loss(nn.Module):
     Args:
         expression: Loss expression such as ``ce + 0.5*dice``.
         class_weights: (K,) class weights for pixel losses; None weighs classes equally.
+        with_objects: Whether the network learns objects.
         total: Sums over devices.
 
     Raises:
-        UsageError: The expression cannot be parsed.
+        UsageError: The expression cannot be parsed, or names a loss of objects and the network learns none.
     """
 
     class_weights: Tensor | None
 
-    def __init__(self, expression: str, class_weights: Tensor | None = None, *, total: Total = single_device) -> None:
+    def __init__(
+        self,
+        expression: str,
+        class_weights: Tensor | None = None,
+        *,
+        with_objects: bool = False,
+        total: Total = single_device,
+    ) -> None:
         super().__init__()
         self.register_buffer("class_weights", class_weights)
-        self.terms = parse_loss(expression)
+        terms = parse_loss(expression)
+        self.terms = tuple(term for term in terms if term.name in LOSSES)
+        named = {term.name: term.factor for term in terms if term.name in OBJECT_LOSSES}
+        if named and not with_objects:
+            raise UsageError(
+                f"The loss {expression!r} has a term {next(iter(named))}, but the network learns no objects.",
+                hint="Keep objects in the tile set, `objects=True` of `satseg.tile`, and leave out `objects=False`.",
+            )
+        self._factors = [named.get(name, 1.0) for name in OBJECT_LOSSES] if with_objects else []
         self._total = total
 
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Return the scalar loss of (N, K, H, W) logits against (N, H, W) int64 targets, 255 = ignore."""
+    def forward(self, outputs: Tensor, targets: Tensor, objects: Tensor | None = None) -> Tensor:
+        """Return the scalar loss of a batch.
+
+        Args:
+            outputs: (N, K, H, W) logits of the classes; (N, K + 2, H, W) with those of boundary and distance of objects
+                if the network learns them.
+            targets: (N, H, W) int64, 255 = ignore.
+            objects: (N, 3, H, W) uint8, see :func:`satseg.objects.targets.object_targets`; not used unless the network
+                learns objects.
+        """
+        logits, *others = outputs.split([outputs.shape[1] - len(self._factors), *[1] * len(self._factors)], dim=1)
         losses = [
             term.factor * LOSSES[term.name](logits, targets, self.class_weights, self._total, **term.options)
             for term in self.terms
         ]
+        counted = targets != IGNORE_INDEX
+        for factor, loss, other in zip(self._factors, OBJECT_LOSSES.values(), others, strict=False):
+            losses.append(factor * loss(other[:, 0], objects, counted, self._total))
         return sum(losses[1:], losses[0])
 
 
@@ -111,13 +151,13 @@ class _Reader:
             factor = self._number()
             self._expect("*")
         at, name = self._at, self._name("a loss")
-        if name not in LOSSES:
-            self._unknown(f"there is no loss {name!r}", at, name, LOSSES)
+        if name not in _KNOWN:
+            self._unknown(f"there is no loss {name!r}", at, name, _KNOWN)
         options = self._options(name) if self._accept("(") else {}
         return Term(factor, name, options)
 
     def _options(self, loss: str) -> dict[str, float]:
-        taken = [p.name for p in inspect.signature(LOSSES[loss]).parameters.values() if p.kind is p.KEYWORD_ONLY]
+        taken = [p.name for p in inspect.signature(_KNOWN[loss]).parameters.values() if p.kind is p.KEYWORD_ONLY]
         options: dict[str, float] = {}
         while True:
             at, option = self._at, self._name(f"an option of {loss}")

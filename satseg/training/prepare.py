@@ -13,12 +13,14 @@ from satseg.training.radiometry import add_noise, adjust_gamma, gaussian_blur, s
 from satseg.training.sampling import Batch
 from satseg.training.warp import warp
 
+_Parts = tuple[Tensor, Tensor, Tensor, Tensor]
+
 _MIN_BLUR = 0.25  # pixels: a narrower Gaussian changes nothing visible
 
 
 def prepare(
     batch: Batch, statistics: BandStatistics, device: torch.device, *, clipping: Clipping | None = None
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     """Normalise and augment a batch.
 
     Args:
@@ -28,28 +30,29 @@ def prepare(
         clipping: What normalises bands with heavy tails, or None.
 
     Returns:
-        Images (N, C, S, S) float32 in channels-last order, invalid pixels 0 (the training mean); and targets
-        (N, S, S) int64, 255 = ignore.
+        Images (N, C, S, S) float32 in channels-last order, invalid pixels 0 (the training mean); targets (N, S, S)
+        int64, 255 = ignore; and objects (N, P, S, S) uint8.
     """
     bands = upload(batch.bands, device)
-    labels, valid = (torch.from_numpy(part).to(device) for part in (batch.labels, batch.valid))
+    labels, valid, objects = (torch.from_numpy(part).to(device) for part in (batch.labels, batch.valid, batch.objects))
     images, params = Normaliser(statistics, device, clipping)(bands, valid), batch.params
-    images, labels, valid = _warp(images, labels, valid, params)
+    images, labels, valid, objects = _warp((images, labels, valid, objects), params)
     images = _change_radiometry(images, params, clipping.middle(statistics) if clipping else statistics)
     images = images * valid[:, None]
-    return images.contiguous(memory_format=torch.channels_last), labels.long()
+    return images.contiguous(memory_format=torch.channels_last), labels.long(), objects
 
 
-def _warp(images: Tensor, labels: Tensor, valid: Tensor, params: AugmentationParams) -> tuple[Tensor, Tensor, Tensor]:
+def _warp(parts: _Parts, params: AugmentationParams) -> _Parts:
     """Warp the samples that have an angle, a zoom or a shift."""
+    images, labels, valid, objects = parts
     chosen = np.flatnonzero((params.angle != 0) | (params.zoom != 1) | (params.shift != 0).any(axis=1))
     if not chosen.size:
-        return images, labels, valid
+        return parts
     index = torch.from_numpy(chosen).to(images.device)
     angle, zoom, shift = (_on(images, part[chosen]) for part in (params.angle, params.zoom, params.shift))
-    parts = warp(images[index], labels[index], valid[index], angle, zoom, shift)
-    wholes = (images, labels.clone(), valid.clone())  # labels and valid may share memory with the batch
-    for whole, part in zip(wholes, parts, strict=True):
+    warped = warp(images[index], labels[index], valid[index], objects[index], angle, zoom, shift)
+    wholes = (images, labels.clone(), valid.clone(), objects.clone())  # all but images may share memory with the batch
+    for whole, part in zip(wholes, warped, strict=True):
         whole[index] = part
     return wholes
 

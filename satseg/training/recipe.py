@@ -69,11 +69,19 @@ class Recipe(Settings):
         str,
         Option(
             "Loss, a weighted sum such as ce + 0.5*dice. Losses: ce, dice, focal, jaccard, lovasz, ohem, relaxed, "
-            "tversky.",
+            "tversky; and boundary and distance of objects, whose factors are 1 unless they are given.",
             metavar="SUM",
             panel=LOSS,
         ),
     ] = "ce + dice"
+    objects: Annotated[
+        bool | None,
+        Option(
+            "Learn the boundaries and cores of objects as well, which `predict` turns into one polygon for each. "
+            "Default: if the tile set keeps objects.",
+            panel=LOSS,
+        ),
+    ] = None
     class_weights: Annotated[
         Literal["none", "inverse", "median"],
         Option(

@@ -33,6 +33,7 @@ class Batch:
         bands: (N, C, S, S) raw values; 0 where not valid.
         labels: (N, S, S) uint8, 255 = ignore.
         valid: (N, S, S) bool.
+        objects: (N, P, S, S) uint8, what is learnt about objects, see :class:`satseg.tiles.batches.Sample`.
         params: Augmentation parameters of the batch.
     """
 
@@ -40,6 +41,7 @@ class Batch:
     bands: np.ndarray
     labels: np.ndarray
     valid: np.ndarray
+    objects: np.ndarray
     params: AugmentationParams
 
 
@@ -130,10 +132,8 @@ class TrainingBatches:
         first = self.shard.first_sample(number)
         found = [self._sample(sample) for sample in range(first, first + self.shard.batch_size)]
         names, samples, params = zip(*found, strict=True)
-        bands, labels, valid = (
-            np.stack(part) for part in zip(*((s.bands, s.labels, s.valid) for s in samples), strict=True)
-        )
-        return Batch(names, bands, labels, valid, stack_params(params))
+        bands, labels, valid, objects = (np.stack(part) for part in zip(*map(_arrays, samples), strict=True))
+        return Batch(names, bands, labels, valid, objects, stack_params(params))
 
     def ahead(self, step: int, *, workers: int = 1) -> Generator[Batch, None, None]:
         """Yield batches from ``step`` on, without end, and prepare the next ones in background threads."""
@@ -220,13 +220,16 @@ def balanced_weights(weights: np.ndarray, pixels: Sequence[Sequence[int]]) -> np
 
 
 def _transformed(sample: Sample, symmetry: int) -> Sample:
-    bands, labels, valid = (apply_symmetry(part, symmetry) for part in (sample.bands, sample.labels, sample.valid))
-    return Sample(bands, labels, valid)
+    return Sample(*(apply_symmetry(part, symmetry) for part in _arrays(sample)))
 
 
 def _mixed(sample: Sample, other: Sample, box: tuple[slice, slice]) -> Sample:
     """Return a copy of a sample with a rectangle from another one."""
-    mixed = Sample(sample.bands.copy(), sample.labels.copy(), sample.valid.copy())
-    for ours, theirs in ((mixed.bands, other.bands), (mixed.labels, other.labels), (mixed.valid, other.valid)):
+    mixed = Sample(*(part.copy() for part in _arrays(sample)))
+    for ours, theirs in zip(_arrays(mixed), _arrays(other), strict=True):
         ours[..., *box] = theirs[..., *box]
     return mixed
+
+
+def _arrays(sample: Sample) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    return sample.bands, sample.labels, sample.valid, sample.objects

@@ -25,6 +25,7 @@ from satseg.errors import CheckpointError, TileError
 from satseg.files.atomic_write import locked
 from satseg.files.gdal import gdal_environment
 from satseg.labels.label_meaning import LabelMeaning
+from satseg.objects.targets import OBJECT_OUTPUTS
 from satseg.progress import automatic
 from satseg.records import Clipping, Progress, TrainingSummary
 from satseg.runs import RUNS, Run, claim_output
@@ -37,6 +38,7 @@ from satseg.training.class_weights import class_weights
 from satseg.training.devices import launch, make_fabric, process_rank
 from satseg.training.learner import Learner
 from satseg.training.loop import Trainer
+from satseg.training.loss import Loss
 from satseg.training.optimizers import encoder_of
 from satseg.training.recipe import Recipe, with_rates
 from satseg.training.sampling import Shard, TrainingBatches
@@ -133,7 +135,10 @@ def train(
         ExitStack() as locks,
     ):
         tile_set = _tile_folder(source, target, started, resume=settings.resume)
-        data = TrainingData.open(tile_set, settings.cache_bytes // settings.devices, recipe.val_split)
+        share = settings.cache_bytes // settings.devices
+        data = TrainingData.open(tile_set, share, recipe.val_split, objects=recipe.objects)
+        recipe = recipe.changed(objects=data.with_objects)
+        Loss(recipe.loss, with_objects=data.with_objects)  # refuses losses of objects where none are learnt
         resumable = started is not None and started.run.resumable
         model = _create(builder, recipe, data.tile_set, with_weights=not resumable)  # refuses wrong names and options
         middle = data.middle(recipe.clip_values)
@@ -177,9 +182,9 @@ def train(
             return recall(run)
         agreed: StartedRun = fabric.broadcast(StartedRun.read(run))
         trainer = _make_trainer(model, origin, agreed, data, shard, fabric, progress)
-        share = max(1, min(threads, fabric.broadcast(threads)) // settings.devices)
-        torch.set_num_threads(share)
-        trainer.workers = 1 if device.type == "cpu" else max(1, min(share - 1, _MAX_READERS))
+        cores = max(1, min(threads, fabric.broadcast(threads)) // settings.devices)
+        torch.set_num_threads(cores)
+        trainer.workers = 1 if device.type == "cpu" else max(1, min(cores - 1, _MAX_READERS))
         trainer.watchers = _watchers(trainer, watch, tensorboard=settings.tensorboard)
         if settings.show_augment and fabric.is_global_zero:
             _show_augment(trainer, data)
@@ -263,7 +268,7 @@ def _start(target: Path | None, recipe: Recipe, stored: Mapping[str, Any], locks
     folder = target or claim_output(recipe.arch)
     locks.enter_context(locked(folder))
     run = Run.start(folder, stored)
-    log.info("Training %s in %s", recipe.arch, run.path)
+    log.info("Training %s in %s%s", recipe.arch, run.path, ", with objects" if recipe.objects else "")
     return run
 
 
@@ -332,7 +337,7 @@ def _create(builder: str | Builder, recipe: Recipe, tile_set: TileSet, *, with_w
     model = create_model(
         builder,
         in_channels=len(tile_set.bands),
-        num_classes=len(tile_set.classes),
+        num_classes=len(tile_set.classes) + OBJECT_OUTPUTS * bool(recipe.objects),
         **(recipe.network_options if with_weights else lasting_options(recipe.network_options)),
     )
     if recipe.lora:
@@ -365,6 +370,7 @@ def _make_card(recipe: Recipe, tile_set: TileSet, origin: Origin | None, clippin
         arch=training.pop("arch"),
         arch_options=lasting_options(training.pop("arch_options")),
         clipping=clipping,
+        objects=bool(recipe.objects),
         classes=tile_set.classes,
         bands=tile_set.bands,
         statistics=tile_set.statistics,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("satseg")
 
 MOVES_END = "patience"  # the only setting of a recipe that may change when a run is resumed, as its budget may
-BEFORE = {"clip_values": 0.0}  # of runs of earlier versions, whose settings do not state them
+BEFORE = {"clip_values": 0.0, "objects": False}  # of runs of earlier versions, whose settings do not state them
 KEPT = ("device", "nodes", "threads", "pictures", "tensorboard")  # a run keeps them unless others are given
 
 

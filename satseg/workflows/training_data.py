@@ -40,24 +40,29 @@ class TrainingData:
         train: Training tiles.
         val: Validation tiles.
         reader: Reads and caches tiles.
+        with_objects: Whether their objects are learnt.
     """
 
     tile_set: TileSet
     train: list[Tile]
     val: list[Tile]
     reader: TileReader
+    with_objects: bool = False
 
     @classmethod
-    def open(cls, path: str | Path, cache_bytes: int, val_split: str = "val") -> TrainingData:
+    def open(
+        cls, path: str | Path, cache_bytes: int, val_split: str = "val", *, objects: bool | None = False
+    ) -> TrainingData:
         """Open a tile set.
 
         Args:
             path: Its folder.
             cache_bytes: Memory for decoded tiles.
             val_split: Split of the validation tiles.
+            objects: Whether objects are learnt; None if the tile set keeps them.
 
         Raises:
-            TileError: There is no tile set, or it has no labelled tiles for training or for validation.
+            TileError: There is no tile set, or it has no labelled tiles for training or for validation, or no objects.
         """
         tile_set = TileSet.open(path)
         train = [tile for tile in tile_set.tiles("train") if tile.weight > 0]
@@ -81,9 +86,12 @@ class TrainingData:
             log.warning("The best weights are selected by the split %s: their scores are optimistic.", val_split)
         for remark in band_warnings(tile_set):
             log.warning("%s", remark)
+        with_objects = tile_set.objects is not None if objects is None else objects
+        if with_objects:
+            _check_objects(tile_set, train)
         values = ValueRange.of(tile_set.statistics)
-        reader = TileReader(tile_set.tile_size, cache_bytes=cache_bytes, values=values)
-        return cls(tile_set, train, val, reader)
+        reader = TileReader(tile_set.tile_size, cache_bytes=cache_bytes, with_objects=with_objects, values=values)
+        return cls(tile_set, train, val, reader, with_objects)
 
     def clipping(self, limit: float) -> Clipping | None:
         """Return what normalises the bands with heavy tails, see :func:`~satseg.raster.bands.find_clipping`.
@@ -111,10 +119,10 @@ class TrainingData:
         tiles, made = (*self.train, *self.val), self.tile_set
         known = as_json([made.classes.to_dict(), made.bands, made.statistics])
         lines = [f"{tile.split} {tile.name} {tile.weight!r} {tile.pixels}" for tile in tiles]
-        lines += [
-            json.dumps(known),
-            fingerprint_of_files([file for tile in tiles for file in (tile.image, tile.labels)]),
-        ]
+        files = [file for tile in tiles for file in (tile.image, tile.labels)]
+        if self.with_objects:
+            files += [tile.objects for tile in self.train if tile.objects]
+        lines += [json.dumps(known), fingerprint_of_files(files)]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     def score(
@@ -126,3 +134,18 @@ class TrainingData:
         report = score_tiles(network, mine, self.reader, names=names, batch_size=batch_size, progress=progress)
         total = total_over(fabric.world_size)
         return score(total(torch.tensor(report.confusion, device=fabric.device)).cpu().numpy(), names)
+
+
+def _check_objects(tile_set: TileSet, train: list[Tile]) -> None:
+    """Refuse a tile set without objects, or with train tiles that have none on file."""
+    if tile_set.objects is None:
+        raise TileError(
+            f"The tile set {tile_set.path} keeps no objects, so that they cannot be learnt.",
+            hint="Tile again with `objects=True`, or leave `objects` out.",
+        )
+    lacking = [tile.name for tile in train if tile.objects is None]
+    if lacking:
+        raise TileError(
+            f"The index of {tile_set.path} names no objects of {len(lacking)} tiles, such as {lacking[0]}.",
+            hint="Name their file in the column objects, or train with `objects=False`.",
+        )

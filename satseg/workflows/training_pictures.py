@@ -158,7 +158,7 @@ def draw_augmented(path: Path, batches: Sequence[Batch], tile_set: TileSet) -> N
     """
     panels: list[tuple[str, np.ndarray]] = []
     for batch in batches:
-        images, targets = prepare(batch, tile_set.statistics, torch.device("cpu"))
+        images, targets, _ = prepare(batch, tile_set.statistics, torch.device("cpu"))
         for name, image, labels in zip(batch.names, images.numpy(), targets.numpy(), strict=True):
             panels += [
                 (name, _stretch(image, (image != 0).any(axis=0))),  # 0 in every band: not valid

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from satseg.backend import Architecture, create_model, list_architectures
 from satseg.backend.catalogue import read_catalogue
+from satseg.objects.targets import OBJECT_OUTPUTS
 from satseg.profiling.counts import count_multiply_adds, count_parameters
 
 ALL = {architecture.name: architecture for architecture in list_architectures()}
@@ -207,3 +208,12 @@ def coarsest_stride(model: nn.Module) -> int:
 def test_every_architecture_is_listed_once_and_sorted() -> None:
     assert [a.name for a in list_architectures()] == sorted(ALL)
     assert all(isinstance(a, Architecture) and 1990 < a.year < 2100 and len(a.paper) > 20 for a in ALL.values())
+
+
+@pytest.mark.parametrize("classes", [2, 19])
+def test_outputs_for_objects_cost_less_than_5_percent(arch: str, classes: int) -> None:
+    plain, more = (
+        count_multiply_adds(on_meta(arch, num_classes=outputs), in_channels=3, height=256, width=256)
+        for outputs in (classes, classes + OBJECT_OUTPUTS)
+    )
+    assert plain < more < 1.05 * plain

@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from satseg.objects.targets import contact_weights, edge_distance, inner_boundary, normalised
+from satseg.objects.targets import (
+    Plane,
+    contact_weights,
+    edge_distance,
+    inner_boundary,
+    normalised,
+    object_targets,
+)
 
 
 def mosaic(seed: int, shape: tuple[int, int] = (15, 18)) -> np.ndarray:
@@ -76,3 +83,34 @@ def test_weights_are_one_where_there_are_no_two_objects() -> None:
     weights = contact_weights(ids)
     assert weights[15, 19] == weights[15, 20] == pytest.approx(1 + 10 * np.exp(-1 / 50))
     assert weights[15, 10] < weights[15, 15] < weights[15, 19]
+
+
+def test_an_object_that_is_cut_goes_on_beyond_the_edge_and_others_end_there() -> None:
+    ids = np.zeros((12, 20), dtype=np.int32)
+    ids[0:8, 3:10], ids[0:5, 12:18], ids[9:12, 0:4] = 1, 2, 3
+    cut = (ids == 1) | (ids == 3)
+    wide = np.pad(ids, 20)
+    wide[0:28, 23:30], wide[29:, 0:24] = 1, 3  # what the array shows a part of
+    expected = np.where(cut, edge_distance(wide)[20:-20, 20:-20], edge_distance(ids))
+    assert edge_distance(ids, cut).tolist() == expected.tolist()
+    assert edge_distance(ids, cut)[0, 6] == 3.5
+    assert edge_distance(ids, cut)[0, 14] == 0.5
+
+
+def test_planes_hold_boundary_distance_and_weight_in_8_bits() -> None:
+    ids = np.zeros((30, 40), dtype=np.int32)
+    ids[5:25, 5:20], ids[5:25, 20:36], ids[27:30, 10:20] = 7, 9, 11
+    planes = object_targets(ids, ids == 11)
+    assert planes.dtype == np.uint8
+    assert np.unique(planes[Plane.BOUNDARY]).tolist() == [0, 254]
+    assert planes[Plane.BOUNDARY][15, 3:9].tolist() == [0, 0, 254, 254, 0, 0]
+    assert planes[Plane.BOUNDARY][29, 12:18].tolist() == [0] * 6  # the tile's edge is no boundary of what it cuts
+    assert (planes[Plane.DISTANCE] == 255).tolist() == (ids == 11).tolist()
+    assert [planes[Plane.DISTANCE][ids == number].max() for number in (7, 9)] == [254, 254]
+    assert (planes[Plane.DISTANCE][ids == 0] == 0).all()
+    assert planes[Plane.WEIGHT].max() == planes[Plane.WEIGHT][15, 19] == planes[Plane.WEIGHT][15, 20] > 240
+    assert planes[Plane.WEIGHT][0, 0] == 0
+
+
+def test_a_tile_without_objects_has_empty_planes() -> None:
+    assert not object_targets(np.zeros((8, 9), dtype=np.int32), np.zeros((8, 9), dtype=bool)).any()

@@ -66,7 +66,8 @@ def make_batch(*seeds: int) -> Batch:
     bands = np.stack(samples)
     labels = (bands[:, 0] > 0).astype(np.uint8)
     params = stack_params([draw_params(PRESETS["none"], 2, np.random.default_rng(0)) for _ in seeds])
-    return Batch(tuple(f"tile-{seed}" for seed in seeds), bands, labels, np.ones(labels.shape, dtype=bool), params)
+    names, valid = tuple(f"tile-{seed}" for seed in seeds), np.ones(labels.shape, dtype=bool)
+    return Batch(names, bands, labels, valid, np.empty((len(seeds), 0, 8, 8), np.uint8), params)
 
 
 def train(learner: Learner, steps: range, **more: Any) -> list[float]:

@@ -8,7 +8,9 @@ from loss_cases import random_case
 from torch import Tensor
 
 from satseg.errors import UsageError
+from satseg.training.devices import single_device
 from satseg.training.loss import LOSSES, Loss, Term, parse_loss
+from satseg.training.object_losses import boundary, distance
 from satseg.training.pixel_losses import cross_entropy, relaxed
 from satseg.training.region_losses import dice
 
@@ -69,6 +71,40 @@ def test_smoothed_and_relaxed_losses_compose_and_ignore_what_is_ignored() -> Non
     assert torch.equal(loss(logits, targets), sum(parts[1:], parts[0]))
     other = torch.where((targets == 255)[:, None], torch.randn_like(logits), logits)
     assert torch.equal(loss(other, targets), loss(logits, targets))
+
+
+def object_case() -> tuple[Tensor, Tensor, Tensor]:
+    """Return outputs (2, 5, 5, 7) of three classes, boundary and distance; targets; and planes of objects."""
+    logits, targets = random_case()
+    generator = torch.Generator().manual_seed(0)
+    others = torch.randn(2, 2, 5, 7, generator=generator, dtype=logits.dtype)
+    planes = torch.randint(0, 255, (2, 3, 5, 7), generator=generator).to(torch.uint8)
+    return torch.cat([logits, others], dim=1), targets, planes
+
+
+@pytest.mark.parametrize(
+    ("expression", "factors"),
+    [
+        ("ce", (1.0, 1.0)),
+        ("ce + 0.5*boundary", (0.5, 1.0)),
+        ("2*distance + 0*boundary + ce", (0.0, 2.0)),
+    ],
+)
+def test_a_network_that_learns_objects_has_their_losses_with_the_factors_that_are_given(
+    expression: str, factors: tuple[float, float]
+) -> None:
+    outputs, targets, planes = object_case()
+    found = Loss(expression, with_objects=True)(outputs, targets, planes)
+    counted = targets != 255
+    expected = cross_entropy(outputs[:, :3], targets)
+    for factor, loss, output in zip(factors, (boundary, distance), (outputs[:, 3], outputs[:, 4]), strict=True):
+        expected = expected + factor * loss(output, planes, counted, single_device)
+    assert found.item() == pytest.approx(expected.item())
+
+
+def test_losses_of_objects_are_refused_where_none_are_learnt() -> None:
+    with pytest.raises(UsageError, match=r"'ce \+ 2\*distance' has a term distance, but the network learns no objects"):
+        Loss("ce + 2*distance")
 
 
 @pytest.mark.parametrize("name", LOSSES)
