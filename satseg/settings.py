@@ -45,11 +45,12 @@ from satseg.signatures import check_fields, misfit
 
 INPUTS, WEIGHTS, OUTPUTS, POLYGONS = "Inputs", "Initial weights", "Outputs", "Polygons"
 QUALITY, WINDOWS, PERFORMANCE = "Quality", "Windows", "Performance"
+OBJECTS = "Objects"
 LABELS, TILES, SPLITTING = "Labels", "Tiles", "Splits"
 MEASURES, OPTIMIZATION, LOSS = "Measures", "Optimization", "Loss and sampling"
 PANELS = (
     *(INPUTS, WEIGHTS, LABELS, TILES, SPLITTING, MEASURES, OPTIMIZATION, LOSS),
-    *(OUTPUTS, POLYGONS, QUALITY, WINDOWS, PERFORMANCE),
+    *(OUTPUTS, OBJECTS, POLYGONS, QUALITY, WINDOWS, PERFORMANCE),
 )
 """Panels of the help, in their order."""
 

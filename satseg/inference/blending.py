@@ -26,7 +26,8 @@ class Blended:
     Args:
         top: Row of the scene where it begins.
         left: Column where it begins.
-        probabilities: (K, h, w) float32, summing to 1 over K.
+        probabilities: (K, h, w) float32, summing to 1 over K; boundary and distance of objects follow where the network
+            gives them.
         valid: (h, w) bool.
         disagreement: (h, w) float32 in 0..1, or None where it is not measured.
         ends_row: Whether it is the last of its row of windows.

@@ -12,12 +12,14 @@ from rasterio.windows import Window
 from satseg.classes import IGNORE_INDEX
 from satseg.errors import SceneError
 from satseg.inference.crf import BLOCK, CRF, refined_blocks
-from satseg.inference.decision import Decision
+from satseg.inference.decision import OF_OBJECTS, Decision
 from satseg.inference.pipeline import Cell
 from satseg.mapfile.work_raster import WorkRaster
 from satseg.raster.block_reader import ReadFailure, read_tolerantly
 from satseg.raster.scene import Scene
 from satseg.records import BandStatistics, MapLayer
+
+_NOT_REFINED = (MapLayer.DISAGREEMENT, *OF_OBJECTS)
 
 
 def refined_cells(
@@ -32,7 +34,8 @@ def refined_cells(
     """Return what gives the cells of the refined map from a number of finished rows on, a multiple of the blocks.
 
     Args:
-        rasters: Work rasters of the first pass: classes and probabilities, and disagreement where that is kept.
+        rasters: Work rasters of the first pass: classes and probabilities, and disagreement, boundary and distance
+            where they are kept.
         scene: The scene; read in the caller's thread.
         decision: How refined probabilities become classes, and which layers are stored.
         statistics: Of the training tiles, in which colours are compared.
@@ -41,7 +44,8 @@ def refined_cells(
             raises the error.
     """
     height, width = scene.info.height, scene.info.width
-    shares = replace(decision, layers=decision.layers - {MapLayer.DISAGREEMENT})
+    kept = [layer for layer in _NOT_REFINED if layer in decision.layers]
+    shares = replace(decision, layers=decision.layers - set(kept))
 
     def read(layer: MapLayer, window: Window) -> np.ndarray:
         top, left = int(window.row_off), int(window.col_off)
@@ -72,11 +76,8 @@ def refined_cells(
         )
         for block in blocks:
             layers = shares.decide(block)
-            if MapLayer.DISAGREEMENT in decision.layers:
-                rows, columns = block.valid.shape
-                layers[MapLayer.DISAGREEMENT] = read(
-                    MapLayer.DISAGREEMENT, Window(block.left, block.top, columns, rows)
-                )
+            rows, columns = block.valid.shape
+            layers |= {layer: read(layer, Window(block.left, block.top, columns, rows)) for layer in kept}
             yield Cell(block.top, block.left, layers, block.ends_row)
 
     return cells

@@ -14,6 +14,9 @@ from satseg.errors import UsageError
 from satseg.inference.blending import Blended
 from satseg.records import CERTAIN, MapLayer
 
+OF_OBJECTS = (MapLayer.BOUNDARY, MapLayer.DISTANCE)
+"""Layers of what a network says of objects, in the order of its outputs."""
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -72,7 +75,7 @@ class Decision:
     @torch.inference_mode()
     def decide(self, blended: Blended) -> dict[MapLayer, np.ndarray]:
         """Return the layers of a cell: (band, row, col) uint8 by layer, 255 where not valid."""
-        probabilities = blended.probabilities
+        probabilities = blended.probabilities[: self.num_classes]
         confidence, classes = self._classes(probabilities)
         kept = {MapLayer.CLASSES: classes.to(torch.uint8)[None]}
         if MapLayer.CONFIDENCE in self.layers:
@@ -81,6 +84,9 @@ class Decision:
             kept[MapLayer.PROBABILITIES] = _eight_bits(probabilities)
         if MapLayer.DISAGREEMENT in self.layers and blended.disagreement is not None:
             kept[MapLayer.DISAGREEMENT] = _eight_bits(blended.disagreement)[None]
+        for layer, output in zip(OF_OBJECTS, blended.probabilities[self.num_classes :], strict=False):
+            if layer in self.layers:
+                kept[layer] = _eight_bits(output)[None]
         return {layer: _masked(values.cpu().numpy(), blended.valid) for layer, values in kept.items()}
 
     def _classes(self, probabilities: Tensor) -> tuple[Tensor, Tensor]:

@@ -26,22 +26,26 @@ class SentNetwork:
         custom: Name and bytes of the file of a custom architecture, and its function; None for one of satseg's.
         views: Orientations and scales of each window.
         compile: Whether torch compiles it.
+        objects: Whether it says something of objects, too.
     """
 
     checkpoints: tuple[tuple[str, bytes], ...]
     custom: tuple[str, bytes, str] | None
     views: Views
     compile: bool
+    objects: bool
 
     @classmethod
-    def pack(cls, checkpoints: Sequence[Checkpoint], arch: str | None, *, views: Views, compile: bool) -> SentNetwork:
+    def pack(
+        cls, checkpoints: Sequence[Checkpoint], arch: str | None, *, views: Views, compile: bool, objects: bool
+    ) -> SentNetwork:
         """Read all files that the network is built from."""
         custom = None
         if arch is not None:
             path, function = file_and_name(arch)
             custom = (Path(path).name, Path(path).read_bytes(), function)
         files = tuple((checkpoint.path.name, checkpoint.path.read_bytes()) for checkpoint in checkpoints)
-        return cls(files, custom, views, compile)
+        return cls(files, custom, views, compile, objects)
 
     def __call__(self, device: torch.device, precision: str) -> Network:
         """Build the network."""
@@ -63,6 +67,7 @@ class SentNetwork:
                 precision=precision,
                 views=self.views,
                 compile=self.compile,
+                objects=self.objects,
                 builder=builder,
             )
 
@@ -74,6 +79,7 @@ def send(
     *,
     views: Views,
     compile: bool,
+    objects: bool = False,
 ) -> Network:
     """Give the workers of an engine their network; return a stand-in for it, not to be run here.
 
@@ -83,12 +89,13 @@ def send(
         engine: The workers.
         views: Orientations and scales of each window.
         compile: Whether torch compiles the network.
+        objects: Whether it says something of objects, too.
 
     Raises:
         CheckpointError: The network cannot be built.
         ArchitectureError: The file that ``arch`` names does not build a network.
     """
-    sent = SentNetwork.pack(checkpoints, arch, views=views, compile=compile)
+    sent = SentNetwork.pack(checkpoints, arch, views=views, compile=compile, objects=objects)
     network = sent(torch.device("cpu"), engine.precision)  # raises here what would fail on every worker
     engine.load(sent)
     return network.on_other_machine(torch.device(engine.device))

@@ -17,6 +17,7 @@ from satseg.checkpoint import Checkpoint
 from satseg.classes import ClassTable
 from satseg.errors import CheckpointError, UsageError, one_line
 from satseg.inference.views import Orientation, Views, mean, resize
+from satseg.objects.targets import OBJECT_OUTPUTS
 from satseg.raster.bands import Normaliser, upload
 from satseg.raster.scales import Conversion
 from satseg.raster.values import ValueRange
@@ -51,13 +52,14 @@ class Network:
 
     Args:
         model: Any module that obeys the model contract: (N, C, H, W) float32 to logits (N, K, H, W).
-        classes: Class table of its logits; what it has beside these is left out.
+        classes: Class table of its logits; those of objects, which may follow, are left out unless they are asked for.
         statistics: What its images are normalised with.
         clipping: What normalises bands with heavy tails, or None.
         device: Where it runs.
         precision: ``32-true``, ``bf16-mixed`` or ``16-mixed``.
         views: Orientations and scales in which it sees each window.
         compile: Whether torch compiles it, at the first window of each size.
+        objects: Whether what it says of objects follows the probabilities: boundary and distance, in 0..1.
 
     Attributes:
         window: Side of the windows it must be given, or None where any size will do.
@@ -78,8 +80,10 @@ class Network:
         precision: str = "32-true",
         views: Views | None = None,
         compile: bool = False,
+        objects: bool = False,
     ) -> None:
         self.classes = classes
+        self.outputs = len(classes) + OBJECT_OUTPUTS * objects
         self.device = device
         self.precision = precision
         self.views = views or Views()
@@ -100,6 +104,7 @@ class Network:
         precision: str,
         views: Views | None = None,
         compile: bool = False,
+        objects: bool = False,
         builder: Builder | None = None,
     ) -> Self:
         """Build the network of a checkpoint, or of several that are averaged.
@@ -111,13 +116,17 @@ class Network:
             precision: As for the class, like all that is not listed here.
             views: As for the class.
             compile: As for the class.
+            objects: As for the class.
             builder: Function that builds the networks that were trained from an own file.
 
         Raises:
-            CheckpointError: Their bands, class tables, pixel sizes or fixed windows differ, or one cannot be built.
+            CheckpointError: Their bands, class tables, pixel sizes or fixed windows differ, one cannot be built, or has
+                not learnt objects that are asked for.
         """
         for other in others:
             _check_agree(checkpoint, other)
+        for one in (checkpoint, *others) if objects else ():
+            _check_objects(one)
         network = cls(
             checkpoint.build_model(builder if not others or is_custom_file(checkpoint.card.arch) else None),
             classes=checkpoint.card.classes,
@@ -127,6 +136,7 @@ class Network:
             precision=precision,
             views=views,
             compile=compile,
+            objects=objects,
         )
         for other in others:
             model = other.build_model(builder if is_custom_file(other.card.arch) else None)
@@ -195,7 +205,7 @@ class Network:
             valid: (N, H, W) bool; what is not valid is given the training mean.
 
         Returns:
-            (N, K, H, W) float32 on the network's device, in 0..1, summing to 1 over K; the caller's to overwrite.
+            As :meth:`classify`.
         """
         return self.classify(*self.upload(images, valid))
 
@@ -221,8 +231,8 @@ class Network:
             mask: (N, H, W) bool on the device, None where all pixels are valid.
 
         Returns:
-            (N, K, H, W) float32 on the network's device, in 0..1, summing to 1 over K; the caller's to overwrite. NaN
-            in the first class, at least, where the output of a model is not finite.
+            (N, K, H, W) float32 on the network's device, in 0..1, summing to 1 over K; with objects, K + 2 of them. The
+            caller's to overwrite. NaN in the first class, at least, where the output of a model is not finite.
         """
         return mean(self._members_views(raw, mask))
 
@@ -241,8 +251,11 @@ class Network:
         with autocast(self.device, self.precision), custom_code_errors():
             logits = member.forward(turned)
         # Rows together first: in half precision that moves half the bytes, and softmax would do it anyway.
-        logits = logits[:, : len(self.classes)].contiguous().float()
-        shares = logits.softmax(dim=1)
+        logits = logits[:, : self.outputs].contiguous().float()
+        classes = len(self.classes)
+        shares = logits[:, :classes].softmax(dim=1)
+        if self.outputs > classes:
+            shares = torch.cat([shares, logits[:, classes:].sigmoid()], dim=1)
         # Softmax turns -inf into a plain 0: what is not finite anywhere is NaN in the first class from here on.
         shares[:, 0] += logits.sum(dim=1) * 0
         return orientation.turn_back(shares)
@@ -290,6 +303,14 @@ def _compiled(model: nn.Module) -> Callable[[Tensor], Tensor]:
 def _is_of_compiler(error: Exception) -> bool:
     """Tell whether an error comes from torch's compiler, whose exceptions have no public names."""
     return type(error).__module__.startswith(("torch._dynamo.", "torch._inductor."))
+
+
+def _check_objects(checkpoint: Checkpoint) -> None:
+    if not checkpoint.card.objects:
+        raise CheckpointError(
+            f"The network in {checkpoint.path} has not learnt objects.",
+            hint="Make the tile set with `objects`, and train on it; or leave `objects` out here.",
+        )
 
 
 def _check_agree(first: Checkpoint, other: Checkpoint) -> None:

@@ -34,6 +34,7 @@ class Classifier(Protocol):
     """What turns windows into class probabilities."""
 
     classes: ClassTable
+    outputs: int
     device: torch.device
 
     def upload(self, images: np.ndarray, valid: np.ndarray) -> tuple[Tensor, Tensor | None]:
@@ -157,7 +158,7 @@ def blend_windows(
         for valid, probabilities in islice(windows, first - begin, end - begin):
             with watch.time(Stage.BLEND):
                 if probabilities is None:
-                    probabilities = torch.zeros(len(network.classes), *plan.window, device=network.device)
+                    probabilities = torch.zeros(network.outputs, *plan.window, device=network.device)
                 blended = blender.add(probabilities, valid)
             yield blended
 

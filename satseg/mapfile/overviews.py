@@ -6,7 +6,7 @@ these at 400,000 columns), and the copy takes six times as long.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -24,24 +24,25 @@ def write_overviews(rows: WorkRaster, folder: Path, *, layer: MapLayer, smallest
 
     Sizes are halved and rounded up, so that a pixel covers two by two of the level before, or fewer at the edge. A
     pixel is nodata (255) only if all of these are. Classes are aggregated by mode; ties go to the class that reaches
-    the count first in reading order, as in GDAL. Shares are averaged, halves rounded up.
+    the count first in reading order, as in GDAL. Shares are averaged, halves rounded up. Of objects, the upper left one
+    is kept.
 
     Args:
         rows: Work raster.
         folder: Folder of the files ``1.raw`` and so on.
-        layer: Content of the raster: classes, or shares of ``CERTAIN``.
+        layer: Content of the raster: classes, ids of objects, or shares of ``CERTAIN``.
         smallest: Maximum side of the last level.
 
     Raises:
         OutputError: The disk is full.
     """
-    merge = most_frequent if layer is MapLayer.CLASSES else mean
+    merge = _MERGES.get(layer, mean)
     levels: list[WorkRaster] = []
     with ExitStack() as stack:
         while max(rows.height, rows.width) > smallest:
             height, width = -(-rows.height // 2), -(-rows.width // 2)
             path = folder / f"{len(levels) + 1}.raw"
-            half = stack.enter_context(WorkRaster(path, height=height, width=width, bands=rows.bands))
+            half = stack.enter_context(WorkRaster(path, height=height, width=width, bands=rows.bands, dtype=rows.dtype))
             _halve(rows, half, merge)
             levels.append(half)
             rows = half
@@ -73,6 +74,14 @@ def mean(*quarters: np.ndarray) -> np.ndarray:
         total += np.where(holds, values, 0)
         count += holds
     return np.where(count, (total + count // 2) // np.maximum(count, 1), IGNORE_INDEX).astype(np.uint8)
+
+
+def upper_left(*quarters: np.ndarray) -> np.ndarray:
+    """Return the first of some arrays."""
+    return quarters[0]
+
+
+_MERGES: Mapping[MapLayer, Callable[..., np.ndarray]] = {MapLayer.CLASSES: most_frequent, MapLayer.OBJECTS: upper_left}
 
 
 def _halve(rows: WorkRaster, half: WorkRaster, merge: Callable[..., np.ndarray]) -> None:

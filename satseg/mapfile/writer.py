@@ -27,15 +27,18 @@ from satseg.records import CERTAIN, MapLayer, SceneInfo
 CLASSES_TAG = "SATSEG_CLASSES"
 _COG_BLOCK = 512
 _INTEGER, _TEXT = "0", "2"  # column types of GDAL's raster attribute tables
+_TYPES = {"uint8": "Byte", "int32": "Int32"}  # GDAL's names
+_NODATA = {"uint8": IGNORE_INDEX, "int32": 0}
 _NAME, _VALUE = "2", "5"  # usages of these columns
 
 
 @dataclass(frozen=True)
 class _Band:
-    """Name and classes of a band."""
+    """Name and classes of a band, and whether its values are shares."""
 
     name: str
     classes: ClassTable | None = None
+    scaled: bool = True
 
 
 def write_map(
@@ -52,7 +55,7 @@ def write_map(
 
     A class raster has overviews by mode, and the class table as colour table, band metadata and raster attribute table
     (which GDAL writes to ``.aux.xml``). Shares, such as confidence, have a scale that maps them to 0..1, and averaged
-    overviews.
+    overviews. Ids of objects are int32 with 0 as nodata.
 
     Args:
         rows: Finished work raster.
@@ -116,7 +119,7 @@ def _bands(layer: MapLayer, classes: ClassTable) -> list[_Band]:
         return [_Band("class", classes)]
     if layer is MapLayer.PROBABILITIES:
         return [_Band(entry.name) for entry in classes]
-    return [_Band(layer.value)]
+    return [_Band(layer.value, scaled=layer is not MapLayer.OBJECTS)]
 
 
 def _describe(
@@ -142,10 +145,10 @@ def _describe(
     for number, band in enumerate(bands, start=1):
         element = _raw_band(root, number, rows, source)
         ElementTree.SubElement(element, "Description").text = band.name
-        if band.classes is None:
-            ElementTree.SubElement(element, "Scale").text = repr(1 / CERTAIN)
-        else:
+        if band.classes is not None:
             _describe_classes(element, band.classes)
+        elif band.scaled:
+            ElementTree.SubElement(element, "Scale").text = repr(1 / CERTAIN)
         for level in levels:
             overview = ElementTree.SubElement(element, "Overview")
             ElementTree.SubElement(overview, "SourceFilename", relativeToVRT="1").text = level.name
@@ -170,13 +173,13 @@ def _dataset(rows: WorkRaster) -> ElementTree.Element:
 def _raw_band(root: ElementTree.Element, number: int, rows: WorkRaster, source: Path) -> ElementTree.Element:
     relative = "0" if source.is_absolute() else "1"
     element = ElementTree.SubElement(
-        root, "VRTRasterBand", dataType="Byte", band=str(number), subClass="VRTRawRasterBand"
+        root, "VRTRasterBand", dataType=_TYPES[rows.dtype.name], band=str(number), subClass="VRTRawRasterBand"
     )
-    ElementTree.SubElement(element, "NoDataValue").text = str(IGNORE_INDEX)
+    ElementTree.SubElement(element, "NoDataValue").text = str(_NODATA[rows.dtype.name])
     ElementTree.SubElement(element, "SourceFilename", relativeToVRT=relative).text = str(source)
-    ElementTree.SubElement(element, "ImageOffset").text = str((number - 1) * rows.width)
-    ElementTree.SubElement(element, "PixelOffset").text = "1"
-    ElementTree.SubElement(element, "LineOffset").text = str(rows.bands * rows.width)
+    ElementTree.SubElement(element, "ImageOffset").text = str((number - 1) * rows.width * rows.dtype.itemsize)
+    ElementTree.SubElement(element, "PixelOffset").text = str(rows.dtype.itemsize)
+    ElementTree.SubElement(element, "LineOffset").text = str(rows.bands * rows.width * rows.dtype.itemsize)
     return element
 
 

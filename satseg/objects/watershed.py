@@ -62,6 +62,11 @@ class Block:
     width: int
     inner: tuple[slice, slice]
 
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """Rows and columns of the scene that are read."""
+        return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
+
 
 @dataclass(frozen=True)
 class Blocks:
@@ -98,7 +103,7 @@ def objects_of(
     boundary: np.ndarray,
     depth: float,
     inner: tuple[slice, slice] | None = None,
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray]:
     """Divide the pixels of groups into objects.
 
     Args:
@@ -109,20 +114,20 @@ def objects_of(
         inner: Rows and columns that are wanted; None takes all. Parts of groups outside of them are left out.
 
     Returns:
-        Position of the marker of each wanted pixel's object, ``row * W + column`` in the whole array; ``NO_MARKER`` for
-        no object. (h, w) int64.
+        (h, w) int32 number of the marker of each wanted pixel's object, 0 for none; and (N + 1,) int64 positions of the
+        markers by that number, ``row * W + column`` in the whole array, ``NO_MARKER`` for 0.
     """
     inner = inner or (slice(0, groups.shape[0]), slice(0, groups.shape[1]))
     groups = _touching(groups, inner)
     markers = find_markers(marker_height(distance, boundary), groups, marker_steps(depth))
     labels = flood(flood_height(distance, boundary), groups, markers)[inner]
-    return np.concatenate([[NO_MARKER], markers])[labels]
+    return labels, np.concatenate([[NO_MARKER], markers])
 
 
-def in_scene(found: np.ndarray, block: Block, width: int) -> np.ndarray:
+def in_scene(markers: np.ndarray, block: Block, width: int) -> np.ndarray:
     """Return positions of markers in a block as positions in a scene of that width, both int64."""
-    rows, columns = np.divmod(found, block.width)
-    return np.where(found == NO_MARKER, NO_MARKER, (rows + block.top) * width + columns + block.left)
+    rows, columns = np.divmod(markers, block.width)
+    return np.where(markers == NO_MARKER, NO_MARKER, (rows + block.top) * width + columns + block.left)
 
 
 def _touching(groups: np.ndarray, inner: tuple[slice, slice]) -> np.ndarray:

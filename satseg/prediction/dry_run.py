@@ -62,7 +62,7 @@ def estimate(
         windows=len(plan.row_starts) * len(plan.column_starts),
         forwarded=plan.forwarded,
         network_bytes=probe.memory,
-        row_bytes=min(row_budget, _row_bytes(info, plan, len(network.classes))),
+        row_bytes=min(row_budget, _row_bytes(info, plan, network.outputs)),
         work_bytes=work + _plain_overviews(info, max(rasters, default=0)),
         output_bytes=round(
             info.pixels * (len(rasters) * per_pixel * _OVERVIEWS + vectors * _corner_share(classes) * _VERTEX_BYTES)

@@ -27,7 +27,7 @@ from satseg.prediction.settings import OutputNames, PredictionSettings
 from satseg.prediction.shared_layer import SharedLayer
 from satseg.progress import scene_progress
 from satseg.raster.source import SceneSource
-from satseg.records import DryRun, FinishedMap, PredictionSummary, Progress, SceneInfo
+from satseg.records import DryRun, FinishedMap, MapLayer, PredictionSummary, Progress, SceneInfo
 
 log = logging.getLogger("satseg")
 
@@ -89,7 +89,8 @@ class PredictionJob:
         listed, names = _listed(scenes, settings), _names(output)
         models = Models.named(model, arch)
         sources = listed if isinstance(listed, tuple) else None
-        outputs = Outputs(names, sources, inputs=[*models.files, settings.aoi], stream=stream)
+        raster = MapLayer.OBJECTS if settings.objects else MapLayer.CLASSES
+        outputs = Outputs(names, sources, inputs=[*models.files, settings.aoi], stream=stream, raster=raster)
         if outputs.layer.has_polygons and settings.skip_existing:
             raise UsageError(
                 "With `skip_existing`, polygons of several scenes cannot go into one layer: it is written anew.",

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from satseg.classes import ClassTable
-from satseg.inference.decision import Decision
+from satseg.inference.decision import OF_OBJECTS, Decision
 from satseg.prediction.settings import PredictionSettings
 from satseg.records import MapLayer
 
+_ID_BYTES = 4
 _SIEVED = (MapLayer.CLASSES, MapLayer.CONFIDENCE)
 
 
@@ -21,11 +22,13 @@ class MapLayers:
         decision: How probabilities become the layers of the map.
         sieves: Whether small regions are dissolved.
         refines: Whether a CRF refines the network's probabilities in a second pass.
+        divides: Whether classes are divided into objects, whose ids are a layer of their own.
     """
 
     decision: Decision
     sieves: bool = False
     refines: bool = False
+    divides: bool = False
 
     @classmethod
     def of(cls, settings: PredictionSettings, classes: ClassTable, written: Iterable[MapLayer]) -> MapLayers:
@@ -40,9 +43,12 @@ class MapLayers:
             UsageError: A threshold makes no sense.
         """
         attributes = settings.polygons.attributes or ()
-        has_confidence = any(name.startswith("confidence") for name in attributes)
-        kept = frozenset(written) | ({MapLayer.CONFIDENCE} if has_confidence else frozenset())
-        return cls(Decision.parse(classes, settings.threshold, kept), bool(settings.sieve), settings.crf)
+        scored = settings.objects and (not attributes or "score" in attributes)
+        has_confidence = scored or any(name.startswith("confidence") for name in attributes)
+        kept = frozenset(written) - {MapLayer.OBJECTS} | ({MapLayer.CONFIDENCE} if has_confidence else frozenset())
+        kept |= frozenset(OF_OBJECTS) if settings.objects else frozenset()
+        decision = Decision.parse(classes, settings.threshold, kept)
+        return cls(decision, bool(settings.sieve), settings.crf, settings.objects)
 
     @property
     def has_confidence(self) -> bool:
@@ -70,11 +76,15 @@ class MapLayers:
         """Bands of each layer that the network leaves to a second pass."""
         return _bands(self.first_decision)
 
+    def bytes_of(self, layer: MapLayer) -> int:
+        """Return the bytes of each pixel of a layer of the map."""
+        return _ID_BYTES if layer is MapLayer.OBJECTS else self.bands[layer]
+
     @property
     def bytes_per_pixel(self) -> int:
         """Bytes of all work rasters, which stay until the outputs are complete."""
         first = sum(self.first_bands.values()) if self.refines else 0
-        return sum(self.bands.values()) + len(self.sieved) + first
+        return sum(self.bands.values()) + len(self.sieved) + first + _ID_BYTES * self.divides
 
 
 def _bands(decision: Decision) -> dict[MapLayer, int]:

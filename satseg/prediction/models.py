@@ -98,7 +98,9 @@ class Models:
         if engine is not None:
             from satseg.inference.distributed import send
 
-            return send(self.checkpoints, self.arch, engine, views=views, compile=settings.compile)
+            return send(
+                self.checkpoints, self.arch, engine, views=views, compile=settings.compile, objects=settings.objects
+            )
         device = select_device(settings.device)
         return Network.from_checkpoint(
             *self.checkpoints,
@@ -106,6 +108,7 @@ class Models:
             precision=select_precision(settings.precision, device),
             views=views,
             compile=settings.compile,
+            objects=settings.objects,
             builder=run_custom_file(self.arch) if self.arch else None,
         )
 

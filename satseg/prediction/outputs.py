@@ -34,9 +34,9 @@ class OutputPaths:
     stream: IO[str] | None = None
 
     @classmethod
-    def of_files(cls, *files: Path, stream: IO[str] | None = None) -> OutputPaths:
-        """Sort files by suffix: ``.tif`` is the class raster, all others are polygons."""
-        rasters = tuple((MapLayer.CLASSES, file) for file in files if is_raster(file))
+    def of_files(cls, *files: Path, stream: IO[str] | None = None, raster: MapLayer = MapLayer.CLASSES) -> OutputPaths:
+        """Sort files by suffix: ``.tif`` is the raster of classes, or of another layer, all others are polygons."""
+        rasters = tuple((raster, file) for file in files if is_raster(file))
         return cls(rasters, tuple(file for file in files if not is_raster(file)), stream)
 
     @property
@@ -69,6 +69,7 @@ class Outputs:
             raster may be a scene that is still to come.
         inputs: Files that are read besides the scenes; None is skipped.
         stream: Text stream for the output ``-``.
+        raster: Layer of the outputs that are rasters.
 
     Attributes:
         several: Whether there are several scenes, or may be.
@@ -87,8 +88,10 @@ class Outputs:
         *,
         inputs: Sequence[str | Path | None] = (),
         stream: IO[str] | None = None,
+        raster: MapLayer = MapLayer.CLASSES,
     ) -> None:
         self._names = names
+        self._raster = raster
         self._streamed = sources is None
         self._stream = stream
         self.several = sources is None or len(sources) != 1
@@ -148,7 +151,8 @@ class Outputs:
     def _paths(self, output: Sequence[str], source: SceneSource | None = None) -> OutputPaths:
         """Return the paths of some outputs; of a scene, with its rasters besides the classes."""
         stem = source.stem if source else ""
-        files = OutputPaths.of_files(*(Path(name.replace(STEM, stem)) for name in output if name != STDOUT))
+        named = (Path(name.replace(STEM, stem)) for name in output if name != STDOUT)
+        files = OutputPaths.of_files(*named, raster=self._raster)
         rasters = self._names.rasters.items() if source else ()
         more = [(MapLayer(layer), Path(name.replace(STEM, stem))) for layer, name in rasters]
         return OutputPaths((*files.rasters, *more), files.vectors, self._stream if STDOUT in output else None)

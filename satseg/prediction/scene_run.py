@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from satseg.backend.device import release_freed_memory
@@ -29,9 +30,11 @@ from satseg.inference.timing import Stage, Stopwatch
 from satseg.mapfile.map_work import MapWork, has_finished_rows, stored_identity
 from satseg.mapfile.work_raster import WorkRaster
 from satseg.mapfile.writer import write_map
+from satseg.objects.division import Division
 from satseg.prediction.dry_run import estimate, needed_space, spilled_bytes
 from satseg.prediction.fitting import FittedScene
 from satseg.prediction.map_layers import MapLayers
+from satseg.prediction.object_pass import open_division
 from satseg.prediction.outputs import OutputPaths
 from satseg.prediction.provenance import Provenance
 from satseg.prediction.settings import PredictionSettings
@@ -117,13 +120,15 @@ class ScenePrediction:
             work = stack.enter_context(self._open_work(self.folder, plan, layers.bands))
             # A shared layer logs which folder is kept, for all of its scenes.
             stack.enter_context(_kept_for_resuming(work, announced=bool(self.outputs.files) and self.layer is None))
-            polygons = self._open_polygons(stack, plan, has_confidence=layers.has_confidence)
-            sieved = self._open_sieved(stack, layers)
+            polygons = self._open_polygons(stack, plan, layers)
+            sieved, objects = self._open_sieved(stack, layers), self._open_objects(stack, layers)
+            kept = work.rasters | objects
             stream = RowStream(
-                work.rasters,
+                kept,
                 [polygons] if polygons else [],
                 sieved=sieved,
                 sieve=settings.sieve or 0,
+                division=stack.enter_context(self._divide(kept)) if objects else None,
                 stopwatch=self.watch,
             )
             stack.callback(stream.stop)
@@ -133,9 +138,9 @@ class ScenePrediction:
                 cells = self._network_cells(plan, layers.decision)
             self._fill(work, plan, cells, stream)
             self._warn_of_odd_values()
-            if sieved:
+            if sieved or objects:
                 stream.finish()
-            rasters = dict(work.rasters) | sieved
+            rasters = kept | sieved
             vectors = self._write(rasters, plan, polygons, stream)
             if self.layer is None:
                 work.remove()
@@ -153,7 +158,7 @@ class ScenePrediction:
                 plan,
                 row_budget=self.settings.row_budget,
                 work=self._work_bytes(plan, layers),
-                rasters=[layers.bands[layer] for layer, _ in self.outputs.rasters],
+                rasters=[layers.bytes_of(layer) for layer, _ in self.outputs.rasters],
                 vectors=len(self.outputs.vectors),
             )
 
@@ -172,12 +177,12 @@ class ScenePrediction:
     def _require_space(self, plan: Plan, layers: MapLayers) -> None:
         """Refuse a map that does not fit on the disk; what is there already, to be resumed, is taken off."""
         missing = self._work_bytes(plan, layers) - (rows_in(self.folder) if self.settings.resume else 0)
-        bands = {path: layers.bands[layer] for layer, path in self.outputs.rasters}
+        bands = {path: layers.bytes_of(layer) for layer, path in self.outputs.rasters}
         require_space(needed_space(self.info, bands, self.folder, max(0, missing)))
 
     def _work_bytes(self, plan: Plan, layers: MapLayers) -> int:
         """Return the bytes that the work folder will hold at most."""
-        spilled = spilled_bytes(self.info, plan, len(self.network.classes), self.settings.row_budget)
+        spilled = spilled_bytes(self.info, plan, self.network.outputs, self.settings.row_budget)
         return self.info.pixels * layers.bytes_per_pixel + spilled
 
     def _open_work(self, folder: Path, plan: Plan, bands: dict[MapLayer, int]) -> MapWork:
@@ -291,7 +296,7 @@ class ScenePrediction:
         if found is not None:
             log.warning("%s", found.message(self.info.path, self.info.bands.names, "They become nodata"))
 
-    def _open_polygons(self, stack: ExitStack, plan: Plan, *, has_confidence: bool) -> PolygonSink | None:
+    def _open_polygons(self, stack: ExitStack, plan: Plan, layers: MapLayers) -> PolygonSink | None:
         if not self.outputs.has_polygons:
             return None
         sink = stack.enter_context(
@@ -303,7 +308,7 @@ class ScenePrediction:
                 options=self.settings.polygons,
             )
         )
-        sink.begin(self.info, confidence=has_confidence)
+        sink.begin(self.info, confidence=layers.has_confidence, objects=layers.divides)
         return sink
 
     def _tags(self, plan: Plan, *, polygons: bool) -> dict[str, str]:
@@ -319,6 +324,18 @@ class ScenePrediction:
             )
             for layer in layers.sieved
         }
+
+    def _open_objects(self, stack: ExitStack, layers: MapLayers) -> dict[MapLayer, WorkRaster]:
+        """Open a work raster for the ids of objects, if classes are divided into objects."""
+        if not layers.divides:
+            return {}
+        height, width = self.info.height, self.info.width
+        raster = WorkRaster(self.folder / "objects.raw", height=height, width=width, dtype=np.int32)
+        return {MapLayer.OBJECTS: stack.enter_context(raster)}
+
+    def _divide(self, rasters: Mapping[MapLayer, WorkRaster]) -> Division:
+        network = self.network
+        return open_division(rasters, self.folder, network.classes, self.settings, resample=network.views.resample)
 
     def _write(
         self, rasters: Mapping[MapLayer, WorkRaster], plan: Plan, polygons: PolygonSink | None, stream: RowStream

@@ -24,7 +24,7 @@ from satseg.arguments import (
 )
 from satseg.backend.settings import Device, Overlap, Precision, Threads, Window
 from satseg.errors import UsageError
-from satseg.settings import INPUTS, OUTPUTS, PERFORMANCE, QUALITY, WINDOWS, Option, Settings, options_of
+from satseg.settings import INPUTS, OBJECTS, OUTPUTS, PERFORMANCE, QUALITY, WINDOWS, Option, Settings, options_of
 from satseg.vectorization.formats import STDOUT, VECTOR_SUFFIXES
 from satseg.vectorization.settings import PolygonSettings
 
@@ -119,6 +119,32 @@ class PredictionSettings(Settings):
             panel=QUALITY,
         ),
     ] = False
+    objects: Annotated[
+        bool,
+        Option(
+            "Divide classes into objects, one polygon each, also where they touch; rasters then have ids of objects. "
+            "For networks that have learnt objects.",
+            panel=OBJECTS,
+        ),
+    ] = False
+    marker_depth: Annotated[
+        float,
+        Option(
+            "How deep a dip divides two objects, from 0 to 1: less divides more.",
+            metavar="SHARE",
+            panel=OBJECTS,
+        ),
+    ] = 0.4
+    max_object: Annotated[
+        Given[str | int, int],
+        Option(
+            "Extent of the largest object in pixels of the training; larger ones may be divided.",
+            metavar="PX",
+            panel=OBJECTS,
+            minimum=1,
+            maximum=2048,
+        ),
+    ] = Given(pixels, 512)
     sieve: Annotated[
         Given[str | int | None, int | None],
         Option(
@@ -169,6 +195,16 @@ class PredictionSettings(Settings):
     )
     polygons: PolygonSettings = PolygonSettings()
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.marker_depth <= 1:
+            raise UsageError(f"`marker_depth` is {self.marker_depth:g}; it must be above 0 and at most 1.")
+        if self.objects and self.sieve:
+            raise UsageError(
+                "`sieve` would merge pixels of objects into other ones.",
+                hint="Leave it out; `min_area` drops small polygons.",
+            )
+
     @property
     def spreads(self) -> bool:
         """Whether other processes run the network."""
@@ -183,7 +219,8 @@ class PredictionSettings(Settings):
 
     def deciding(self) -> dict[str, object]:
         """Return the settings on which the class of each pixel depends, before regions are merged, ready for JSON."""
-        return self.record(without=["sieve", *(option.name for option in options_of(PolygonSettings))])
+        later = ["sieve", "marker_depth", "max_object", *(option.name for option in options_of(PolygonSettings))]
+        return self.record(without=later)
 
 
 class OutputNames(Settings):

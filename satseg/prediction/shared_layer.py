@@ -70,7 +70,12 @@ class SharedLayer:
     ) -> VectorSummary:
         """Trace a complete map."""
         try:
-            self._sink.begin(info, confidence=MapLayer.CONFIDENCE in rasters, hold=self.work_folder(source))
+            self._sink.begin(
+                info,
+                confidence=MapLayer.CONFIDENCE in rasters,
+                objects=MapLayer.OBJECTS in rasters,
+                hold=self.work_folder(source),
+            )
             with ExitStack() as stack:
                 stream = RowStream(rasters, [self._sink], stopwatch=watch)
                 stack.callback(stream.stop)

@@ -1,4 +1,4 @@
-"""Stream the finished rows of a map to its tracer: count classes, sieve small regions, emit rows."""
+"""Stream the finished rows of a map to its tracer: count classes, sieve small regions, divide objects, emit rows."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ import numpy as np
 from satseg.classes import IGNORE_INDEX
 from satseg.inference.timing import Stage, Stopwatch
 from satseg.mapfile.work_raster import WorkRaster
+from satseg.objects.division import Division
 from satseg.records import MapLayer, Rows
 from satseg.vectorization.planar import VOID
 from satseg.vectorization.sieve import Sieve
 
+_BESIDE = (MapLayer.CONFIDENCE, MapLayer.OBJECTS, MapLayer.BOUNDARY)  # layers that rows have beside their classes
 _STRIP_BYTES = 2**18
 _STRIP_ROWS = 64
 
@@ -40,6 +42,8 @@ class RowStream:
             sinks then get those. A pixel that gets another class has no confidence, since the network's probability is
             that of its first class. Empty where nothing is dissolved.
         sieve: Regions of fewer pixels dissolve.
+        division: Divides the classes into objects, whose ids go to the work raster of that layer; None takes what is
+            there, if anything.
         stopwatch: Takes the time.
     """
 
@@ -50,6 +54,7 @@ class RowStream:
         *,
         sieved: Mapping[MapLayer, WorkRaster] | None = None,
         sieve: int = 0,
+        division: Division | None = None,
         stopwatch: Stopwatch,
     ) -> None:
         self._rasters = rasters
@@ -57,7 +62,8 @@ class RowStream:
         self._sieved = sieved or {}
         width = rasters[MapLayer.CLASSES].width
         self._cleaner = Sieve(width, min_pixels=sieve, max_hole=0) if sieved else None
-        self._strip = max(1, min(_STRIP_ROWS, _STRIP_BYTES // width))
+        self._strip = strip_rows(width)
+        self._division = division
         self._watch = stopwatch
         self._rows_read = self._rows_emitted = 0
         self._queue: queue.SimpleQueue[int | None] = queue.SimpleQueue()
@@ -105,10 +111,14 @@ class RowStream:
             self._error = error
 
     def _process(self, top: int, bottom: int) -> None:
-        classes = self._rasters[MapLayer.CLASSES].read(top, bottom)[0]
-        if self._cleaner is None:
-            self._emit(classes)
+        if self._division is not None:
+            for ids in self._division.push(bottom):
+                self._rasters[MapLayer.OBJECTS].write(self._rows_emitted, 0, ids[None])
+                self._emit(self._rasters[MapLayer.CLASSES].read(self._rows_emitted, self._rows_emitted + len(ids))[0])
+        elif self._cleaner is None:
+            self._emit(self._rasters[MapLayer.CLASSES].read(top, bottom)[0])
         else:
+            classes = self._rasters[MapLayer.CLASSES].read(top, bottom)[0]
             values = classes.astype(np.int32)
             values[classes == IGNORE_INDEX] = VOID
             self._emit(self._cleaner.push(values))
@@ -116,13 +126,13 @@ class RowStream:
     def _emit(self, values: np.ndarray) -> None:
         """Hand (H, W) classes to the sinks: uint8, or int32 with VOID for nodata where they come from the sieve."""
         for part in _strips(values, self._strip):
-            confidence = self._read_layer(MapLayer.CONFIDENCE, len(part))
+            confidence, objects, boundary = (self._read_layer(layer, len(part)) for layer in _BESIDE)
             classes = part
             if self._sieved:
                 classes, confidence = self._sieve(part, confidence)
             self.counts += np.bincount(classes.ravel(), minlength=256)
             for sink in self._sinks:
-                sink.write(Rows(self._rows_emitted, classes, confidence))
+                sink.write(Rows(self._rows_emitted, classes, confidence, objects, boundary))
             self._rows_emitted += len(classes)
 
     def _sieve(self, values: np.ndarray, confidence: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
@@ -140,6 +150,11 @@ class RowStream:
         """Return a layer of the next rows as the network left it, None where it is not kept."""
         raster = self._rasters.get(layer)
         return None if raster is None else raster.read(self._rows_emitted, self._rows_emitted + rows)[0]
+
+
+def strip_rows(width: int) -> int:
+    """Return the rows of a strip, at most, of a map of that width."""
+    return max(1, min(_STRIP_ROWS, _STRIP_BYTES // width))
 
 
 def _strips(values: np.ndarray, rows: int) -> Iterator[np.ndarray]:

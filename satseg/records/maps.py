@@ -57,18 +57,22 @@ CERTAIN = 254
 
 
 class MapLayer(StrEnum):
-    """The rasters of a map, all uint8 with 255 for invalid pixels.
+    """The rasters of a map, all uint8 with 255 for invalid pixels, but for ``OBJECTS``.
 
     ``CLASSES`` are class ids. The others are shares times 254: ``CONFIDENCE`` is the probability of the pixel's class
     (255 also if the sieve changed it), ``PROBABILITIES`` that of every class (one band each), ``DISAGREEMENT`` the
     difference between overlapping windows (half the sum over the classes of the differences of their probabilities; 0
-    outside overlaps).
+    outside overlaps), ``BOUNDARY`` the probability of the inner boundary of objects, and ``DISTANCE`` the distance to
+    the edge of the own object over the largest one in it. ``OBJECTS`` are int32 ids of objects, 0 where there is none.
     """
 
     CLASSES = "classes"
     CONFIDENCE = "confidence"
     PROBABILITIES = "probabilities"
     DISAGREEMENT = "disagreement"
+    BOUNDARY = "boundary"
+    DISTANCE = "distance"
+    OBJECTS = "objects"
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,8 +83,12 @@ class Rows:
         offset: First row of the strip in the scene.
         classes: (H, W) uint8 class ids, 255 for invalid pixels; or int32 ids of objects, -1 for none.
         confidence: (H, W) uint8, probability of the class times 254, 255 for invalid pixels; or None.
+        objects: (H, W) int32 ids of objects, from 1 in the order of their first pixels, 0 for none; or None.
+        boundary: (H, W) uint8, probability of the inner boundary of objects times 254; or None.
     """
 
     offset: int
     classes: np.ndarray
     confidence: np.ndarray | None = None
+    objects: np.ndarray | None = None
+    boundary: np.ndarray | None = None

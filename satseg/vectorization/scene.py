@@ -13,6 +13,7 @@ from satseg.errors import OutputError, UsageError
 from satseg.geo.crs import metres_per_unit, same_crs
 from satseg.geo.units import parse_length
 from satseg.records import Rows, SceneInfo, VectorSummary
+from satseg.vectorization.objects import ObjectRecords
 from satseg.vectorization.planar import NO_CONFIDENCE, VOID
 from satseg.vectorization.regions import Batches, Regions, coordinates
 from satseg.vectorization.regularize import regularized
@@ -41,13 +42,21 @@ class SceneTracer:
         options: How the map becomes polygons.
         name: Name of the map in the layer.
         confidence: Whether rows have confidence.
+        objects: Whether rows have objects, which are traced one by one.
 
     Raises:
         UsageError: A class is not in the table, or a length or area is invalid.
     """
 
     def __init__(
-        self, scene: SceneInfo, classes: ClassTable | None, options: PolygonSettings, *, name: str, confidence: bool
+        self,
+        scene: SceneInfo,
+        classes: ClassTable | None,
+        options: PolygonSettings,
+        *,
+        name: str,
+        confidence: bool,
+        objects: bool = False,
     ) -> None:
         lookup = _lookup(classes, options) if classes else None
         if options.regularize and classes is not None and lookup is not None and (lookup != VOID).sum() > 1:
@@ -64,6 +73,7 @@ class SceneTracer:
             diagonal = options.connectivity == 8
             self._sieve = Sieve(scene.width, min_pixels=smallest, max_hole=hole, diagonal=diagonal)
         self._queue = ConfidenceQueue() if confidence else None
+        self._objects = ObjectRecords() if objects else None
         self._seam = Seam(scene.transform, scene.crs, (scene.width, scene.height), options.crs)
         self._tracer = Tracer(
             scene.width,
@@ -86,9 +96,14 @@ class SceneTracer:
         """Take the next rows, in order from the top; yield complete batches of polygons."""
         assert rows.offset == self._row, "rows must come in order"
         self._row += len(rows.classes)
+        if self._objects is not None:
+            self._objects.push(rows)
         for top in range(0, len(rows.classes), ROWS_AT_ONCE):
             values = rows.classes[top : top + ROWS_AT_ONCE]
             values = values if self._lookup is None else np.take(self._lookup, values, mode="clip")  # fastest with clip
+            if rows.objects is not None:
+                ids = rows.objects[top : top + ROWS_AT_ONCE]
+                values = np.where((values == VOID) | (ids == 0), np.int32(VOID), ids)
             if self._queue is not None:
                 assert rows.confidence is not None, "all rows of a map have confidence, or none"
                 self._queue.push(values, rows.confidence[top : top + ROWS_AT_ONCE])
@@ -133,6 +148,7 @@ class SceneTracer:
         """
         regions = self._seam.noded(regions)
         areas, perimeters = self._ground.measure(regions)
+        objects = self._objects.columns(regions.values, regions.confidence[:, 0]) if self._objects else None
         batch = FeatureBatch(
             columns=columns(
                 regions,
@@ -141,6 +157,7 @@ class SceneTracer:
                 numbers,
                 attributes=layer.attributes,
                 classes=self._classes,
+                objects=objects,
                 scene=self._name,
             ),
             points=coordinates(regions, self._scene.transform),
@@ -155,7 +172,8 @@ class SceneTracer:
         kept = np.ones(len(regions), dtype=bool)
         if not layer.coverage:
             batch, kept = make_valid(batch)
-        self.tally.add(regions.values[kept], areas[kept], len(batch.points))
+        values = regions.values if objects is None else objects.classes
+        self.tally.add(values[kept], areas[kept], len(batch.points))
         return batch
 
     def makes_parts(self, crs: str) -> bool:

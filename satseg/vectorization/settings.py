@@ -14,6 +14,8 @@ from satseg.settings import POLYGONS, Option, Settings
 ATTRIBUTES = (
     "class_id",
     "class_name",
+    "object_id",
+    "score",
     "area_m2",
     "perimeter_m",
     "pixels",
@@ -27,6 +29,9 @@ ATTRIBUTES = (
 
 CONFIDENCE = frozenset(name for name in ATTRIBUTES if name.startswith("confidence"))
 """Attributes that need a map with confidence."""
+
+OF_OBJECTS = frozenset({"object_id", "score"})
+"""Attributes that need a map with objects."""
 
 MIN_AREA, FILL_HOLES, SIMPLIFY = "8px", "7px", "1px"
 """Defaults for maps of classes.
@@ -147,7 +152,7 @@ class PolygonSettings(Settings):
         Given[Words | None, tuple[str, ...] | None],
         Option(
             f"Attributes to write, separated by commas: {', '.join(ATTRIBUTES)}. Default: all; "
-            "confidence attributes only if the confidence is known.",
+            "confidence attributes only if the confidence is known, object_id and score only of objects.",
             metavar="NAMES",
             panel=POLYGONS,
         ),

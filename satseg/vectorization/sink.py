@@ -23,7 +23,7 @@ from satseg.records import Rows, SceneInfo, VectorSummary
 from satseg.vectorization.formats import Writer, open_writer, suffix_of
 from satseg.vectorization.scene import SceneTracer, pixel_size, total
 from satseg.vectorization.scene_names import SceneNames
-from satseg.vectorization.settings import ATTRIBUTES, CONFIDENCE, PolygonSettings
+from satseg.vectorization.settings import ATTRIBUTES, CONFIDENCE, OF_OBJECTS, PolygonSettings
 from satseg.vectorization.table import PolygonLayer
 
 if TYPE_CHECKING:
@@ -97,12 +97,15 @@ class PolygonSink:
         self._held: IO[bytes] | None = None
         self._open = True
 
-    def begin(self, scene: SceneInfo, *, confidence: bool = False, hold: Path | None = None) -> None:
+    def begin(
+        self, scene: SceneInfo, *, confidence: bool = False, objects: bool = False, hold: Path | None = None
+    ) -> None:
         """Begin a map; the previous one must have ended.
 
         Args:
             scene: Its grid.
             confidence: Whether its rows have confidence.
+            objects: Whether its rows have objects, each of which becomes a polygon.
             hold: Folder in which its polygons are held until it ends, so that it can be dropped (:meth:`drop`) until
                 then. None writes them immediately.
 
@@ -121,7 +124,12 @@ class PolygonSink:
                 hint="Choose the CRS of the layer with `crs`, or write a file for each.",
             )
         tracer = SceneTracer(
-            scene, self._classes, self._options, name=self._names.of(scene.path), confidence=confidence
+            scene,
+            self._classes,
+            self._options,
+            name=self._names.of(scene.path),
+            confidence=confidence,
+            objects=objects,
         )
         cut = crs is not None and tracer.makes_parts(crs)
         if cut and self._layer is not None and not self._layer.multi:
@@ -135,7 +143,7 @@ class PolygonSink:
         self._held = tempfile.SpooledTemporaryFile(_HELD, dir=str(hold)) if hold else None  # noqa: SIM115 - drop closes it
         if self._layer is None:
             multi = cut or self._options.connectivity == 8
-            self._open_layer(scene, self._attributes(scene, confidence), multi=multi)
+            self._open_layer(scene, self._attributes(scene, confidence, objects), multi=multi)
 
     def write(self, rows: Rows) -> None:
         """Write the next rows of the map, in order from the top.
@@ -221,13 +229,15 @@ class PolygonSink:
                 100 * shared[2],
             )
 
-    def _attributes(self, scene: SceneInfo, confidence: bool) -> tuple[str, ...]:
+    def _attributes(self, scene: SceneInfo, confidence: bool, objects: bool) -> tuple[str, ...]:
         """Return the selected attributes, or all that maps like the first one can fill."""
+        unknown = (frozenset() if confidence else CONFIDENCE) | (frozenset() if objects else OF_OBJECTS)
         if self._options.attributes is None:
-            return tuple(name for name in ATTRIBUTES if confidence or name not in CONFIDENCE)
+            return tuple(name for name in ATTRIBUTES if name not in unknown)
         for name in self._options.attributes:
-            if name in CONFIDENCE and not confidence:
-                raise UsageError(f"`attributes` has {name}, but there is no confidence for {scene.path}.")
+            if name in unknown:
+                missing = "is no confidence for" if name in CONFIDENCE else "are no objects in the map of"
+                raise UsageError(f"`attributes` has {name}, but there {missing} {scene.path}.")
         return self._options.attributes
 
     def _open_layer(self, scene: SceneInfo, attributes: tuple[str, ...], *, multi: bool) -> None:

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from satseg.vectorization.footprint import Footprint
 from satseg.vectorization.ground import measure
+from satseg.vectorization.objects import ObjectColumns
 from satseg.vectorization.regions import Regions
 from satseg.vectorization.wkb import to_wkb
 
@@ -27,6 +28,8 @@ CLASS, GEOMETRY = "class_id", "geometry"
 _TYPES = {
     "class_id": pa.int32(),
     "class_name": pa.string(),
+    "object_id": pa.int32(),
+    "score": pa.float32(),
     "area_m2": pa.float64(),
     "perimeter_m": pa.float64(),
     "pixels": pa.int64(),
@@ -153,12 +156,16 @@ def columns(
     *,
     attributes: Iterable[str],
     classes: ClassTable | None,
+    objects: ObjectColumns | None,
     scene: str,
 ) -> dict[str, pa.Array]:
     """Return the selected attribute columns; without a class table, class names are made from the values."""
+    values = regions.values if objects is None else objects.classes
     made = {
-        "class_id": lambda: pa.array(regions.values, pa.int32()),
-        "class_name": lambda: _names(regions.values, classes),
+        "class_id": lambda: pa.array(values, pa.int32()),
+        "class_name": lambda: _names(values, classes),
+        "object_id": lambda: pa.array(objects.ids if objects else [], pa.int32()),
+        "score": lambda: _shares(objects.scores if objects else np.empty(0)),
         "area_m2": lambda: pa.array(areas, pa.float64(), mask=np.isnan(areas)),
         "perimeter_m": lambda: pa.array(perimeters, pa.float64(), mask=np.isnan(perimeters)),
         "pixels": lambda: pa.array(regions.pixels, pa.int64()),

@@ -61,7 +61,7 @@ def test_a_network_arrives_as_it_was_sent(tmp_path: Path) -> None:
     write_checkpoint(files[0])
     write_checkpoint(files[1], "own.py:halves", arch)
     checkpoints = [Checkpoint.load(path) for path in files]
-    sent = pickle.dumps(SentNetwork.pack(checkpoints, arch, views=Views("flips", (1.0,)), compile=False))
+    sent = pickle.dumps(SentNetwork.pack(checkpoints, arch, views=Views("flips", (1.0,)), compile=False, objects=False))
     for path in [*files, tmp_path / "own.py"]:
         path.rename(path.with_name(f"moved-{path.name}"))
     arrived = pickle.loads(sent)(torch.device("cpu"), "32-true")

@@ -1,4 +1,4 @@
-"""Plain twins of the compiled kernels, and maps to compare them on."""
+"""Plain twins of the compiled kernels, maps to compare them on, and the objects of maps in memory."""
 
 from __future__ import annotations
 
@@ -6,6 +6,12 @@ import heapq
 
 import numpy as np
 from scipy import ndimage
+
+from satseg.objects.numbering import Numbering
+from satseg.objects.watershed import Blocks, in_scene, objects_of
+
+Maps = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Groups, distance and boundary, (row, col) uint8 each."""
 
 
 def slow_markers(height: np.ndarray, groups: np.ndarray, depth: int) -> list[int]:
@@ -74,3 +80,33 @@ def regions(numbers: np.ndarray) -> int:
     grid[::2, 1::2] = (numbers[:, :-1] == numbers[:, 1:]) & (numbers[:, 1:] > 0)
     grid[1::2, ::2] = (numbers[:-1] == numbers[1:]) & (numbers[1:] > 0)
     return int(ndimage.label(grid)[1])
+
+
+def in_one_piece(maps: Maps, depth: float) -> np.ndarray:
+    """Return the objects of a scene: (row, col) int32 ids."""
+    height, width = maps[0].shape
+    labels, markers = objects_of(*maps, depth)
+    return Numbering(width, height)(markers[labels])
+
+
+def in_blocks(maps: Maps, depth: float, side: int, margin: int) -> np.ndarray:
+    """Return the objects of a scene that is computed block by block: (row, col) int32 ids."""
+    height, width = maps[0].shape
+    numbering, rows = Numbering(width, side + margin), []
+    for row in Blocks(height, width, side, margin).rows():
+        parts = []
+        for block in row:
+            labels, markers = objects_of(*(part[block.window] for part in maps), depth, block.inner)
+            parts.append(in_scene(markers, block, width)[labels])
+        rows.append(numbering(np.concatenate(parts, axis=1)))
+    return np.concatenate(rows)
+
+
+def largest_part(groups: np.ndarray) -> int:
+    """Return the longest side of the box around a connected part."""
+    boxes = [
+        box
+        for group in np.unique(groups[groups > 0])
+        for box in ndimage.find_objects(ndimage.label(groups == group)[0])
+    ]
+    return max(max(side.stop - side.start for side in box) for box in boxes)

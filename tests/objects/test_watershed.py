@@ -9,49 +9,16 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from flooding import regions, smooth_maps
+from flooding import Maps, in_blocks, in_one_piece, largest_part, regions, smooth_maps
 from rasterio.features import rasterize
 from scipy import ndimage
 from skimage.measure import label
 
-from satseg.objects.numbering import Numbering
 from satseg.objects.targets import edge_distance, inner_boundary, normalised
 from satseg.objects.watershed import NO_MARKER, ONE, Blocks, in_scene, objects_of
 from satseg.sample import sample
 
 BANEPA = Path(__file__).parents[3] / "shared" / "data" / "banepa"
-
-Maps = tuple[np.ndarray, np.ndarray, np.ndarray]
-
-
-def in_one_piece(maps: Maps, depth: float) -> np.ndarray:
-    """Return the objects of a scene: (row, col) int32 ids."""
-    height, width = maps[0].shape
-    return Numbering(width, height)(objects_of(*maps, depth))
-
-
-def in_blocks(maps: Maps, depth: float, side: int, margin: int) -> np.ndarray:
-    """Return the objects of a scene that is computed block by block: (row, col) int32 ids."""
-    height, width = maps[0].shape
-    numbering, rows = Numbering(width, side + margin), []
-    for row in Blocks(height, width, side, margin).rows():
-        parts = []
-        for block in row:
-            read = slice(block.top, block.top + block.height), slice(block.left, block.left + block.width)
-            groups, distance, boundary = (part[read] for part in maps)
-            parts.append(in_scene(objects_of(groups, distance, boundary, depth, block.inner), block, width))
-        rows.append(numbering(np.concatenate(parts, axis=1)))
-    return np.concatenate(rows)
-
-
-def largest_part(groups: np.ndarray) -> int:
-    """Return the longest side of the box around a connected part."""
-    boxes = [
-        box
-        for group in np.unique(groups[groups > 0])
-        for box in ndimage.find_objects(ndimage.label(groups == group)[0])
-    ]
-    return max(max(side.stop - side.start for side in box) for box in boxes)
 
 
 def true_maps(ids: np.ndarray, width: float = 1) -> Maps:
@@ -93,8 +60,9 @@ def test_positions_of_markers_are_those_in_the_scene() -> None:
     groups = np.zeros((50, 60), dtype=np.uint8)
     groups[22:26, 31:45] = 1
     for block in [block for row in Blocks(50, 60, 20, 15).rows() for block in row]:
-        read = groups[block.top : block.top + block.height, block.left : block.left + block.width]
-        found = in_scene(objects_of(read, 9 * read, 0 * read, 0.5, block.inner), block, 60)
+        read = groups[block.window]
+        labels, markers = objects_of(read, 9 * read, 0 * read, 0.5, block.inner)
+        found = in_scene(markers, block, 60)[labels]
         assert (found == np.where(read[block.inner] > 0, 22 * 60 + 31, NO_MARKER)).all()
 
 

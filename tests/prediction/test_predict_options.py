@@ -385,7 +385,8 @@ def test_pixels_that_a_sieve_gives_to_another_class_have_no_confidence(tmp_path:
 @pytest.mark.parametrize("settings", [{"threshold": ("grey=0.19", "bright=0.7")}, {"crf": True}])
 def test_confidence_is_the_probability_of_the_class_that_is_written(tmp_path: Path, settings: dict[str, Any]) -> None:
     scene = write_scene(tmp_path / "scene.tif", np.random.default_rng(0).integers(0, 255, (70, 80)).astype(np.uint8))
-    layers = tuple((layer, tmp_path / f"{layer.value}.tif") for layer in MapLayer if layer != MapLayer.DISAGREEMENT)
+    written = (MapLayer.CLASSES, MapLayer.CONFIDENCE, MapLayer.PROBABILITIES)
+    layers = tuple((layer, tmp_path / f"{layer.value}.tif") for layer in written)
     make_predictor(**settings).predict(SceneSource.of(scene), OutputPaths(layers))
     read = {layer: rasterio.open(path).read() for layer, path in layers}
     classes = read[MapLayer.CLASSES]

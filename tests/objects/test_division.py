@@ -1,0 +1,80 @@
+"""Objects of a map whose rows arrive in strips of any height."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flooding import Maps, in_blocks, in_one_piece, largest_part, smooth_maps
+
+from satseg.objects import division
+from satseg.objects.division import Division
+
+MARGIN = 45
+
+
+@pytest.fixture(scope="module")
+def maps() -> Maps:
+    made = smooth_maps(3, (150, 170), 4)
+    made[0][::30] = made[0][:, ::40] = 0  # parts of the size of objects
+    assert largest_part(made[0]) <= MARGIN
+    return made
+
+
+def divided(maps: Maps, folder: Path, arrivals: list[int], *, margin: int = MARGIN, strip: int = 7) -> np.ndarray:
+    """Return the ids of a map, given how many rows are finished each time; none is read before it is."""
+    finished = 0
+
+    def read(block: division.Block) -> Maps:
+        assert block.window[0].stop <= finished
+        groups, distance, boundary = (part[block.window] for part in maps)
+        return groups, distance, boundary
+
+    rows = []
+    with Division(read, *maps[0].shape, depth=0.1, margin=margin, strip=strip, scratch=folder) as parts:
+        for finished in arrivals:
+            for ids in parts.push(finished):
+                assert len(ids) <= strip
+                rows.append(ids)
+    return np.concatenate(rows)
+
+
+@pytest.fixture
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(division, "BLOCK", 40)
+    monkeypatch.setattr(division, "HELD", 20_000)
+
+
+@pytest.mark.usefixtures("_small")
+@pytest.mark.parametrize("arrivals", [[150], list(range(151)), [3, 3, 90, 149, 150]])
+def test_objects_are_those_of_the_whole_map_however_its_rows_arrive(
+    maps: Maps, tmp_path: Path, arrivals: list[int]
+) -> None:
+    found = divided(maps, tmp_path, arrivals)
+    assert found.dtype == np.int32
+    assert found.max() > 50
+    assert found.tolist() == in_one_piece(maps, 0.1).tolist()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("_small")
+def test_objects_larger_than_the_margin_are_the_same_in_strips_of_any_height(tmp_path: Path) -> None:
+    maps = smooth_maps(6, (150, 170), 4)
+    assert largest_part(maps[0]) > 100
+    expected = in_blocks(maps, 0.1, 40, 20).tolist()
+    for strip in (1, 7, 64):
+        assert divided(maps, tmp_path, [60, 150], margin=20, strip=strip).tolist() == expected
+
+
+@pytest.mark.usefixtures("_small")
+def test_rows_come_as_soon_as_the_ones_around_them_are_there(maps: Maps, tmp_path: Path) -> None:
+    def read(block: division.Block) -> Maps:
+        groups, distance, boundary = (part[block.window] for part in maps)
+        return groups, distance, boundary
+
+    with Division(read, *maps[0].shape, depth=0.1, margin=MARGIN, strip=64, scratch=tmp_path) as parts:
+        assert not list(parts.push(40 + MARGIN - 1))
+        assert [len(ids) for ids in parts.push(40 + MARGIN)] == [40]
+        assert not list(parts.push(80 + MARGIN - 1))
+        assert [len(ids) for ids in parts.push(150)] == [40, 40, 30]

@@ -1,0 +1,222 @@
+"""Maps of objects: one polygon each, also where they touch, whatever the windows, strips and interruptions.
+
+Covers ``prediction/object_pass``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import numpy as np
+import pytest
+import rasterio
+import shapely
+from made_scenes import write_scene
+
+from satseg.checkpoint import Checkpoint, ModelCard, save_checkpoint
+from satseg.classes import ClassTable
+from satseg.errors import CheckpointError, UsageError
+from satseg.objects.targets import edge_distance, inner_boundary, normalised
+from satseg.prediction.settings import PredictionSettings
+from satseg.records import BandSpec, BandStatistics, ProgressEvent
+from satseg.vectorization.settings import PolygonSettings
+from satseg.workflows.predict import predict, predict_scenes
+
+CLASSES = ClassTable.from_names(["background", "roof", "tank"])
+ORACLE = '''
+import torch
+from torch import nn
+
+
+class Oracle(nn.Module):
+    """Class, boundary and distance as three bands hold them."""
+
+    def forward(self, images):
+        classes = nn.functional.one_hot(images[:, 0].round().long().clamp(0, 2), 3).movedim(-1, 1) * 20.0
+        return torch.cat([classes, torch.logit(images[:, 1:3] / 254, eps=1e-6)], dim=1)
+
+
+def oracle(*, in_channels: int, num_classes: int) -> nn.Module:
+    return Oracle()
+'''
+
+
+def true_bands(ids: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Return what the oracle sees of a scene: (3, row, col) uint8."""
+    distance = edge_distance(ids)
+    shares = np.rint(normalised(distance, ids) * 254)
+    return np.stack([classes, inner_boundary(distance, 2) * 254, shares]).astype(np.uint8)
+
+
+def row_houses(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return ids of blocks of houses that touch, in the order of their first pixels, and their classes."""
+    rows, columns = np.indices((height, width))
+    ids = (rows // 24) * 100 + columns // (18 + (rows // 24) % 5) + 1
+    ids[(rows // 24) % 4 == 3] = 0  # streets
+    ids[ids % 100 == 9] = 0  # gardens
+    ids[(np.bincount(ids.ravel()) < 120)[ids]] = 0  # splinters at the edges have no interior
+    classes = np.where(ids > 0, 1 + (ids % 3 == 0), 0).astype(np.uint8)
+    found, first, at = np.unique(ids, return_index=True, return_inverse=True)
+    order = np.zeros(len(found), dtype=np.int32)
+    order[np.argsort(np.where(found == 0, -1, first))] = np.arange(len(found))
+    return order[at].reshape(ids.shape), classes
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("houses")
+    ids, classes = row_houses(200, 330)
+    write_scene(folder / "scene.tif", true_bands(ids, classes))
+    (folder / "oracle.py").write_text(ORACLE)
+    card = ModelCard(
+        arch="oracle.py:oracle",
+        classes=CLASSES,
+        bands=BandSpec(("1", "2", "3"), "uint8", (1.0,) * 3, (0.0,) * 3),
+        statistics=BandStatistics(1, (0.0,) * 3, (1.0,) * 3, (0.0,) * 3, (255.0,) * 3),
+        gsd=(0.5, 0.5),
+        tile_size=64,
+        objects=True,
+    )
+    save_checkpoint(folder / "oracle.safetensors", {}, card)
+    return folder
+
+
+def run(folder: Path, output: Path | list[Path], *, scene: Path | None = None, **more: Any) -> Any:
+    called = {"model": folder / "oracle.safetensors", "arch": f"{folder / 'oracle.py'}:oracle"}
+    called |= {name: more.pop(name) for name in ("model", "progress") if name in more}
+    settings = PredictionSettings(**{"objects": True, "window": 64, "overlap": 16, "threads": 1} | more)
+    return predict(scene or folder / "scene.tif", output=output, settings=settings, **called)
+
+
+def ids_of(path: Path) -> np.ndarray:
+    with rasterio.open(path) as dataset:
+        assert dataset.dtypes == ("int32",)
+        assert dataset.nodata == 0
+        return dataset.read(1)
+
+
+def test_every_object_comes_back_as_a_raster_of_ids_in_the_order_of_first_pixels(folder: Path, tmp_path: Path) -> None:
+    run(folder, tmp_path / "ids.tif")
+    ids, _ = row_houses(200, 330)
+    assert ids.max() > 80
+    assert ids_of(tmp_path / "ids.tif").tolist() == ids.tolist()
+
+
+def test_objects_become_one_polygon_each_that_share_their_walls(folder: Path, tmp_path: Path) -> None:
+    summary = run(folder, tmp_path / "houses.gpkg", polygons=PolygonSettings(raw=True))
+    ids, classes = row_houses(200, 330)
+    houses = geopandas.read_file(tmp_path / "houses.gpkg")
+    assert sorted(houses["object_id"]) == list(range(1, ids.max() + 1))
+    assert shapely.coverage_is_valid(houses.geometry.to_numpy())
+    assert (houses.geom_type == "Polygon").all()
+    for house in houses.itertuples():
+        mine = ids == house.object_id
+        assert house.pixels == mine.sum()
+        assert house.class_id == classes[mine][0]
+        assert house.class_name == CLASSES[house.class_id].name
+    assert houses["score"].min() > 0.95
+    assert summary.polygons == {name: (houses["class_name"] == name).sum() for name in ("roof", "tank")}
+
+
+def test_scores_are_the_mean_probability_inside_times_that_of_a_boundary_along_the_outline(
+    folder: Path, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    with rasterio.open(folder / "scene.tif") as dataset:
+        bands = dataset.read()
+    bands[1] = np.where(bands[1] > 0, rng.integers(150, 255, bands[1].shape), 0)
+    scene = write_scene(tmp_path / "scene.tif", bands)
+    run(folder, [tmp_path / "houses.parquet", tmp_path / "ids.tif"], scene=scene, polygons=PolygonSettings(raw=True))
+    houses = geopandas.read_parquet(tmp_path / "houses.parquet").set_index("object_id")
+    ids = ids_of(tmp_path / "ids.tif")
+    padded = np.pad(ids, 1, mode="edge")
+    neighbours = [
+        padded[1 + r : 1 + r + ids.shape[0], 1 + c : 1 + c + ids.shape[1]]
+        for r, c in ((-1, 0), (1, 0), (0, -1), (0, 1))
+    ]
+    edges = sum((other != ids).astype(int) for other in neighbours)
+    for number in (1, 40, ids.max()):
+        mine = ids == number
+        outline = (bands[1][mine] * edges[mine]).sum() / edges[mine].sum() / 254
+        assert houses.loc[number, "score"] == pytest.approx(houses.loc[number, "confidence_mean"] * outline, abs=2e-3)
+
+
+def interrupt(event: ProgressEvent) -> None:
+    if event.done > 0.6 * event.total:
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("block", [40, 1024])
+def test_an_interrupted_map_ends_with_the_bytes_of_an_unbroken_one(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    monkeypatch.setattr("satseg.objects.division.BLOCK", block)
+    monkeypatch.setattr("satseg.prediction.scene_run.COMMIT_SECONDS", 0.0)
+    names = [Path("houses.geojson"), Path("ids.tif")]  # the same in both folders: outputs keep the command
+    found = {}
+    for stops in (False, True):
+        monkeypatch.chdir(tmp_path)
+        Path(f"{stops}").mkdir()
+        monkeypatch.chdir(tmp_path / f"{stops}")
+        if stops:
+            with pytest.raises(KeyboardInterrupt):
+                run(folder, names, max_object=40, progress=interrupt)
+            assert [path for path in names if path.exists()] == []
+        run(folder, names, max_object=40, resume=stops)
+        found[stops] = [path.read_bytes() for path in names]
+        assert sorted(Path().iterdir()) == names
+    assert found[True] == found[False]
+
+
+def test_scenes_share_a_layer_of_objects(folder: Path, tmp_path: Path) -> None:
+    with rasterio.open(folder / "scene.tif") as dataset:
+        bands, grid = dataset.read(), dataset.transform
+    other = write_scene(tmp_path / "other.tif", bands, transform=grid * grid.translation(1000, 0))
+    settings = PredictionSettings(objects=True, window=64, threads=1)
+    called = {"model": folder / "oracle.safetensors", "arch": f"{folder / 'oracle.py'}:oracle"}
+    list(predict_scenes([folder / "scene.tif", other], output=tmp_path / "all.gpkg", settings=settings, **called))
+    houses = geopandas.read_file(tmp_path / "all.gpkg")
+    count = row_houses(200, 330)[0].max()
+    assert houses.groupby("scene")["object_id"].nunique().to_dict() == {"scene.tif": count, "other.tif": count}
+    assert houses["region_id"].is_unique
+
+
+def test_a_deeper_dip_divides_less(folder: Path, tmp_path: Path) -> None:
+    with rasterio.open(folder / "scene.tif") as dataset:
+        bands = dataset.read()
+    bands[1] = bands[1] // 4  # weak boundaries
+    bands[2] = np.where(bands[0] > 0, bands[2] // 4 + 150, 0)  # and shallow dips
+    scene = write_scene(tmp_path / "scene.tif", bands)
+    found = {}
+    for depth in (0.05, 0.3):
+        run(folder, tmp_path / f"{depth}.tif", scene=scene, marker_depth=depth)
+        found[depth] = ids_of(tmp_path / f"{depth}.tif").max()
+    assert found[0.3] < found[0.05] == row_houses(200, 330)[0].max()
+
+
+def test_what_makes_no_sense_is_refused_before_work_starts(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="`sieve` would merge pixels of objects"):
+        run(folder, tmp_path / "a.gpkg", sieve=5)
+    with pytest.raises(UsageError, match=r"`marker_depth` is 0; it must be above 0 and at most 1"):
+        run(folder, tmp_path / "a.gpkg", marker_depth=0)
+    with pytest.raises(UsageError, match="`attributes` has score, but there are no objects in the map of"):
+        run(folder, tmp_path / "a.gpkg", objects=False, polygons=PolygonSettings(attributes="score"))
+    checkpoint = Checkpoint.load(folder / "oracle.safetensors")
+    save_checkpoint(tmp_path / "plain.safetensors", {}, replace(checkpoint.card, objects=False))
+    with pytest.raises(CheckpointError, match=r"plain\.safetensors has not learnt objects"):
+        run(folder, tmp_path / "a.gpkg", model=tmp_path / "plain.safetensors")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["plain.safetensors"]
+
+
+def test_objects_are_divided_along_with_a_crf_and_test_time_augmentation(folder: Path, tmp_path: Path) -> None:
+    run(folder, tmp_path / "ids.tif", crf=True, tta="flips")
+    assert abs(ids_of(tmp_path / "ids.tif").max() - row_houses(200, 330)[0].max()) < 20
+
+
+def test_the_map_of_classes_stays_what_it_is(folder: Path, tmp_path: Path) -> None:
+    run(folder, tmp_path / "classes.tif", objects=False)
+    with rasterio.open(tmp_path / "classes.tif") as dataset:
+        assert dataset.read(1).tolist() == row_houses(200, 330)[1].tolist()
