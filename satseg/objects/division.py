@@ -1,14 +1,23 @@
-"""Divide a map into objects while its rows arrive: block by block, and out again in full rows, numbered."""
+"""Divide a map into objects while its rows arrive: block by block, and out again in full rows, numbered.
+
+Blocks see a margin around them, so that two of them agree on every object that lies within it. Of a larger one, each
+may know another marker. Along the edge between two blocks, both see the pixels on both sides: where both say that the
+two pixels belong to one object, theirs is one. Only parts of such an object that have been handed out under different
+numbers, before rows further down join them, remain apart.
+"""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 
 from satseg.files.spill import SpillStore
+from satseg.objects.grid import root_of
 from satseg.objects.numbering import Numbering
 from satseg.objects.watershed import Block, Blocks, in_scene, objects_of
 
@@ -16,13 +25,32 @@ Maps = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Groups, distance and boundary of a part of a scene, each (row, col) uint8."""
 
 BLOCK = 1024
-"""Rows and columns of a block; results depend on it where objects are larger than the margin."""
+"""Rows and columns of a block."""
 
 MOST_MARGIN = (2**12 + 2**10 - BLOCK) // 2  # a block with its margins has 2**25 pixels at most
 """Largest margin around a block, in pixels."""
 
 HELD = 16 * 2**20
 """Bytes of a row of blocks that wait in memory; more go to the scratch folder."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Side:
+    """What a block says of the pixels along one of its edges: numbers in the table of markers, 0 for no object.
+
+    Args:
+        inside: Of its own pixels.
+        outside: Of those beyond the edge.
+    """
+
+    inside: np.ndarray
+    outside: np.ndarray
+
+    @property
+    def same(self) -> np.ndarray:
+        """Whether both belong to one object."""
+        same: np.ndarray = (self.inside == self.outside) & (self.inside > 0)
+        return same
 
 
 class Division:
@@ -55,6 +83,8 @@ class Division:
         self._next = next(self._waiting, None)
         self._numbering = Numbering(width, reach=BLOCK + margin)
         self._parts = SpillStore(HELD, scratch)
+        self._last = np.zeros(width, dtype=np.int32)  # numbers of the last row handed out,
+        self._goes_on = np.zeros(width, dtype=np.bool_)  # and whether its blocks see their objects go on below
 
     def push(self, finished: int) -> Iterator[np.ndarray]:
         """Yield the ids of the next rows, given that all rows above ``finished`` of the maps are finished.
@@ -68,20 +98,62 @@ class Division:
 
     def _divide(self, blocks: list[Block]) -> Iterator[np.ndarray]:
         """Divide a row of blocks, and put its strips together."""
+        rows = blocks[0].inner[0]
+        tops = range(0, rows.stop - rows.start, self._strip)
         markers: list[np.ndarray] = []
+        above: list[_Side] = []
+        below: list[_Side] = []
+        meetings: list[tuple[_Side, _Side]] = []
         known = 0
-        rows = blocks[0].inner[0].stop - blocks[0].inner[0].start
-        tops = range(0, rows, self._strip)
+        beside: _Side | None = None  # right edge of the block before
         for number, block in enumerate(blocks):
             labels, own = objects_of(*self._read(block), self._depth, block.inner)
+            table = np.where(labels > 0, labels + np.int32(known), 0)
             markers.append(in_scene(own, block, self._width))
-            for top in tops:
-                self._parts.put((top, number), labels[top : top + self._strip] + np.int32(known))
             known += len(own)
-        table = np.concatenate(markers)
-        for top in tops:
-            strip = np.concatenate([self._parts.take((top, number)) for number in range(len(blocks))], axis=1)
-            yield self._numbering(table[strip])
+            top, left, bottom, right = _sides(table, block.inner)
+            if beside is not None:
+                meetings.append((beside, left))
+            beside = right
+            above.append(top)
+            below.append(bottom)
+            for first in tops:
+                inner = slice(rows.start + first, min(rows.start + first + self._strip, rows.stop)), block.inner[1]
+                self._parts.put((first, number), table[inner])
+        positions = self._joined(np.concatenate(markers), meetings, above)
+        for first in tops:
+            strip = np.concatenate([self._parts.take((first, number)) for number in range(len(blocks))], axis=1)
+            numbers = self._numbering(positions[strip])
+            self._last = numbers[-1]
+            yield numbers
+        self._goes_on = np.concatenate([side.same for side in below])
+
+    def _joined(self, positions: np.ndarray, meetings: list[tuple[_Side, _Side]], above: list[_Side]) -> np.ndarray:
+        """Return the position of a marker for each number in the table, the same one for all that are one object.
+
+        Args:
+            positions: (N,) int64 by number; those that stand for no object hold ``NO_MARKER``.
+            meetings: What the blocks on both sides of each edge between two columns of blocks say.
+            above: What the blocks say along their upper edges.
+        """
+        parent = np.arange(len(positions), dtype=np.int32)
+        groups: dict[int, set[int]] = defaultdict(set)
+        for one, other in meetings:
+            agree = one.same & other.same
+            for pair in np.unique(np.stack([one.inside[agree], other.inside[agree]]), axis=1).T.tolist():
+                first, second = sorted(root_of(parent, number) for number in pair)
+                parent[second] = first
+                groups[first] |= {first, second} | groups.pop(second, set())
+        numbers: dict[int, set[int]] = defaultdict(set)
+        inside, same = (np.concatenate([getattr(side, name) for side in above]) for name in ("inside", "same"))
+        agree = same & self._goes_on & (self._last > 0)
+        for number, earlier in np.unique(np.stack([inside[agree], self._last[agree]]), axis=1).T.tolist():
+            numbers[root_of(parent, number)].add(earlier)
+        for root in groups.keys() | numbers.keys():
+            others = [int(positions[number]) for number in groups.get(root, ())]
+            self._numbering.join(int(positions[root]), others, numbers.get(root, ()))
+        roots = np.array([root_of(parent, number) for number in range(len(parent))]) if groups else parent
+        return positions[roots]
 
     def close(self) -> None:
         """Remove what waits."""
@@ -94,3 +166,29 @@ class Division:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _sides(table: np.ndarray, inner: tuple[slice, slice]) -> tuple[_Side, _Side, _Side, _Side]:
+    """Return what a block says along its edges above, to the left, below and to the right.
+
+    Args:
+        table: (H, W) numbers of all that was read.
+        inner: Rows and columns of the block.
+    """
+    rows, columns = inner
+    none = np.zeros((), dtype=table.dtype)
+
+    def row(at: int) -> np.ndarray:
+        inside = 0 <= at < table.shape[0]
+        return table[at, columns] if inside else np.broadcast_to(none, columns.stop - columns.start)
+
+    def column(at: int) -> np.ndarray:
+        inside = 0 <= at < table.shape[1]
+        return table[rows, at] if inside else np.broadcast_to(none, rows.stop - rows.start)
+
+    return (
+        _Side(row(rows.start), row(rows.start - 1)),
+        _Side(column(columns.start), column(columns.start - 1)),
+        _Side(row(rows.stop - 1), row(rows.stop)),
+        _Side(column(columns.stop - 1), column(columns.stop)),
+    )

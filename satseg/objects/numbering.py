@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from satseg.objects.watershed import NO_MARKER
@@ -42,6 +44,18 @@ class Numbering:
         self._forget((self._row - self._reach) * self._width)
         lengths = np.diff(starts, append=flat.size)
         return np.repeat(numbers[at], lengths).reshape(markers.shape)
+
+    def join(self, marker: int, others: Iterable[int], numbers: Iterable[int] = ()) -> None:
+        """Let an object have the least number that is known of it.
+
+        Args:
+            marker: Position of its marker, by which it is called from now on.
+            others: Further markers of the same object.
+            numbers: Numbers of pixels that belong to it.
+        """
+        known = [self._known[one] for one in (marker, *others) if one in self._known]
+        if least := min((*known, *numbers), default=0):
+            self._known[marker] = least
 
     @property
     def remembered(self) -> int:

@@ -9,8 +9,8 @@ Both maps are 8-bit, 254 for 1, as they are stored, so that objects made from st
 A scene is divided into blocks at fixed places. Each is computed with a margin around it, as wide as the largest object,
 and gives every one of its pixels the position of a marker in the scene. Markers and flooding depend on nothing outside
 of their connected part, so wherever a part of a group that touches a block does not reach beyond the margin, the block
-holds what the whole scene would give. An object larger than that may be divided along the edges of blocks; pixels still
-belong to exactly one object.
+holds what the whole scene would give. What is larger than that is joined along the edges of blocks, see
+:mod:`satseg.objects.division`.
 """
 
 from __future__ import annotations
@@ -111,16 +111,16 @@ def objects_of(
         distance: (H, W) uint8 normalised distances to the edge, 254 for 1.
         boundary: (H, W) uint8 probabilities of the inner boundary, 254 for 1.
         depth: Least dynamics of a marker, in 0..1.
-        inner: Rows and columns that are wanted; None takes all. Parts of groups outside of them are left out.
+        inner: Rows and columns that are wanted; None takes all. Parts of groups that do not meet them are left out.
 
     Returns:
-        (h, w) int32 number of the marker of each wanted pixel's object, 0 for none; and (N + 1,) int64 positions of the
-        markers by that number, ``row * W + column`` in the whole array, ``NO_MARKER`` for 0.
+        (H, W) int32 number of the marker of each pixel's object, 0 for none; and (N + 1,) int64 positions of markers
+        by that number, ``row * W + column``, ``NO_MARKER`` for 0.
     """
-    inner = inner or (slice(0, groups.shape[0]), slice(0, groups.shape[1]))
-    groups = _touching(groups, inner)
+    if inner is not None:
+        groups = _touching(groups, inner)
     markers = find_markers(marker_height(distance, boundary), groups, marker_steps(depth))
-    labels = flood(flood_height(distance, boundary), groups, markers)[inner]
+    labels = flood(flood_height(distance, boundary), groups, markers)
     return labels, np.concatenate([[NO_MARKER], markers])
 
 

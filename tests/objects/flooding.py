@@ -8,6 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from satseg.objects.numbering import Numbering
+from satseg.objects.targets import ONE, edge_distance, inner_boundary, normalised
 from satseg.objects.watershed import Blocks, in_scene, objects_of
 
 Maps = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -97,7 +98,7 @@ def in_blocks(maps: Maps, depth: float, side: int, margin: int) -> np.ndarray:
         parts = []
         for block in row:
             labels, markers = objects_of(*(part[block.window] for part in maps), depth, block.inner)
-            parts.append(in_scene(markers, block, width)[labels])
+            parts.append(in_scene(markers, block, width)[labels[block.inner]])
         rows.append(numbering(np.concatenate(parts, axis=1)))
     return np.concatenate(rows)
 
@@ -110,3 +111,10 @@ def largest_part(groups: np.ndarray) -> int:
         for box in ndimage.find_objects(ndimage.label(groups == group)[0])
     ]
     return max(max(side.stop - side.start for side in box) for box in boxes)
+
+
+def true_maps(ids: np.ndarray, width: float = 1) -> Maps:
+    """Return the maps that a network without errors would give."""
+    distance = edge_distance(ids)
+    shares = np.rint(normalised(distance, ids) * ONE).astype(np.uint8)
+    return (ids > 0).astype(np.uint8), shares, inner_boundary(distance, width).astype(np.uint8) * np.uint8(ONE)

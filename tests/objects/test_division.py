@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from flooding import Maps, in_blocks, in_one_piece, largest_part, smooth_maps
+from flooding import Maps, in_one_piece, largest_part, smooth_maps, true_maps
 
 from satseg.objects import division
 from satseg.objects.division import Division
@@ -22,7 +22,9 @@ def maps() -> Maps:
     return made
 
 
-def divided(maps: Maps, folder: Path, arrivals: list[int], *, margin: int = MARGIN, strip: int = 7) -> np.ndarray:
+def divided(
+    maps: Maps, folder: Path, arrivals: list[int], *, margin: int = MARGIN, strip: int = 7, depth: float = 0.1
+) -> np.ndarray:
     """Return the ids of a map, given how many rows are finished each time; none is read before it is."""
     finished = 0
 
@@ -32,7 +34,7 @@ def divided(maps: Maps, folder: Path, arrivals: list[int], *, margin: int = MARG
         return groups, distance, boundary
 
     rows = []
-    with Division(read, *maps[0].shape, depth=0.1, margin=margin, strip=strip, scratch=folder) as parts:
+    with Division(read, *maps[0].shape, depth=depth, margin=margin, strip=strip, scratch=folder) as parts:
         for finished in arrivals:
             for ids in parts.push(finished):
                 assert len(ids) <= strip
@@ -62,9 +64,34 @@ def test_objects_are_those_of_the_whole_map_however_its_rows_arrive(
 def test_objects_larger_than_the_margin_are_the_same_in_strips_of_any_height(tmp_path: Path) -> None:
     maps = smooth_maps(6, (150, 170), 4)
     assert largest_part(maps[0]) > 100
-    expected = in_blocks(maps, 0.1, 40, 20).tolist()
-    for strip in (1, 7, 64):
-        assert divided(maps, tmp_path, [60, 150], margin=20, strip=strip).tolist() == expected
+    first, *others = (divided(maps, tmp_path, [60, 150], margin=20, strip=strip) for strip in (1, 7, 64))
+    assert all(found.tolist() == first.tolist() for found in others)
+    assert ((first > 0) == (maps[0] > 0)).all()
+    assert all(len(np.unique(maps[0][first == number])) == 1 for number in range(1, first.max() + 1))
+
+
+@pytest.mark.usefixtures("_small")
+def test_an_object_far_larger_than_the_margin_stays_one_beside_small_ones(tmp_path: Path) -> None:
+    ids = np.zeros((150, 170), dtype=np.int32)
+    ids[3:147, 5:60] = 1  # a hall over four rows of blocks
+    ids[20:70, 60:165] = 2  # another one that touches it, over three columns
+    for number, (row, column) in enumerate(np.ndindex(3, 5), start=3):
+        ids[75 + 22 * row : 97 + 22 * row, 62 + 20 * column : 82 + 20 * column] = number
+    expected = in_one_piece(true_maps(ids, 2), 0.3)
+    assert expected.max() == 17
+    for arrivals in ([150], list(range(151))):
+        assert divided(true_maps(ids, 2), tmp_path, arrivals, margin=20, depth=0.3).tolist() == expected.tolist()
+
+
+@pytest.mark.usefixtures("_small")
+def test_arms_that_meet_further_down_stay_apart_where_they_are_handed_out_already(tmp_path: Path) -> None:
+    ids = np.zeros((150, 100), dtype=np.int32)
+    ids[5:140, 10:30] = ids[5:140, 70:90] = ids[120:140, 10:90] = 1
+    found = divided(true_maps(ids, 2), tmp_path, [150], margin=10, depth=0.9)
+    assert ((found > 0) == (ids > 0)).all()
+    assert np.unique(found[5:80, 10:30]).tolist() == [1]
+    assert np.unique(found[5:80, 70:90]).tolist() == [2]
+    assert found.max() == 2
 
 
 @pytest.mark.usefixtures("_small")

@@ -9,23 +9,15 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from flooding import Maps, in_blocks, in_one_piece, largest_part, regions, smooth_maps
+from flooding import in_blocks, in_one_piece, largest_part, regions, smooth_maps, true_maps
 from rasterio.features import rasterize
 from scipy import ndimage
 from skimage.measure import label
 
-from satseg.objects.targets import edge_distance, inner_boundary, normalised
-from satseg.objects.watershed import NO_MARKER, ONE, Blocks, in_scene, objects_of
+from satseg.objects.watershed import NO_MARKER, Blocks, in_scene, objects_of
 from satseg.sample import sample
 
 BANEPA = Path(__file__).parents[3] / "shared" / "data" / "banepa"
-
-
-def true_maps(ids: np.ndarray, width: float = 1) -> Maps:
-    """Return the maps that a network without errors would give."""
-    distance = edge_distance(ids)
-    shares = np.rint(normalised(distance, ids) * ONE).astype(np.uint8)
-    return (ids > 0).astype(np.uint8), shares, inner_boundary(distance, width).astype(np.uint8) * np.uint8(ONE)
 
 
 @pytest.mark.parametrize(("side", "margin"), [(64, 40), (37, 40), (200, 40), (16, 45)])
@@ -62,7 +54,7 @@ def test_positions_of_markers_are_those_in_the_scene() -> None:
     for block in [block for row in Blocks(50, 60, 20, 15).rows() for block in row]:
         read = groups[block.window]
         labels, markers = objects_of(read, 9 * read, 0 * read, 0.5, block.inner)
-        found = in_scene(markers, block, 60)[labels]
+        found = in_scene(markers, block, 60)[labels[block.inner]]
         assert (found == np.where(read[block.inner] > 0, 22 * 60 + 31, NO_MARKER)).all()
 
 
