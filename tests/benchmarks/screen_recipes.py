@@ -55,8 +55,8 @@ RECIPES: dict[str, dict[str, Any]] = {
     "one-cycle": {"schedule": "one-cycle"},
     "encoder-rate-0.3": {"encoder_rate": 0.3},
     "encoder-rate-1": {"encoder_rate": 1.0, "lr": 1e-3},
-    "full-decoder": {"arch": "unet", "encoder": "tf_efficientnet_lite0", "pretrained": True},
-    "scratch": {"arch": "unet", "encoder": "tf_efficientnet_lite0", "arch_options": {"light": True}},
+    "light-decoder": {"encoder": "tf_efficientnet_lite0", "pretrained": True, "arch_options": {"light": True}},
+    "scratch": {"arch": "unet", "encoder": "tf_efficientnet_lite0"},
     "erfnet": {"arch": "erfnet"},
 }
 """What differs from the default recipe, by name. Of the first one, the weights of the last step, their moving average

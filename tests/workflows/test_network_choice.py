@@ -62,8 +62,7 @@ def test_a_pretrained_encoder_that_suits_the_device_is_taken(
     with caplog.at_level("INFO", "satseg"):
         chosen = choose_network(TrainSettings(steps=3), device)
     name = f"tf_efficientnet_{encoder}"
-    light = {"light": True} if device == CPU else {}
-    options = {"encoder": name, "pretrained": True, **light}
+    options = {"encoder": name, "pretrained": True}
     assert (chosen.arch, chosen.network_options, chosen.steps) == ("unet", options, 3)
     assert len(caplog.messages) == 1
     assert f"unet on {name}" in caplog.messages[0]
