@@ -101,6 +101,8 @@ class PredictionJob:
             _require_one_crs(list(infos.values()))
         card = models.checkpoints[0].card
         Decision.parse(card.classes, settings.threshold, frozenset())
+        if card.objects and not settings.objects and names.has_polygons:
+            log.info("The network has learnt objects: `objects=True` makes one polygon of each.")
         provenance = Provenance(models.origin, settings, card.labels, (*models.words, *names.words()))
         return cls(listed, models, outputs, provenance, settings, infos)
 

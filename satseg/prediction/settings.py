@@ -278,6 +278,11 @@ class OutputNames(Settings):
         return {layer: getattr(self, layer) for layer in layers if getattr(self, layer) is not None}
 
     @property
+    def has_polygons(self) -> bool:
+        """Whether an output has polygons."""
+        return any(not is_raster(name) for name in self.output)
+
+    @property
     def shared(self) -> tuple[str, ...]:
         """Names that stand for one layer of polygons, whatever the number of scenes."""
         return tuple(name for name in self.output if name == STDOUT or not (STEM in name or is_raster(name)))

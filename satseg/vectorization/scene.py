@@ -13,7 +13,7 @@ from satseg.errors import OutputError, UsageError
 from satseg.geo.crs import metres_per_unit, same_crs
 from satseg.geo.units import parse_length
 from satseg.records import Rows, SceneInfo, VectorSummary
-from satseg.vectorization.objects import ObjectRecords
+from satseg.vectorization.object_records import ObjectRecords
 from satseg.vectorization.planar import NO_CONFIDENCE, VOID
 from satseg.vectorization.regions import Batches, Regions, coordinates
 from satseg.vectorization.regularize import regularized

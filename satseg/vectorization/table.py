@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from satseg.vectorization.footprint import Footprint
 from satseg.vectorization.ground import measure
-from satseg.vectorization.objects import ObjectColumns
+from satseg.vectorization.object_records import ObjectColumns
 from satseg.vectorization.regions import Regions
 from satseg.vectorization.wkb import to_wkb
 

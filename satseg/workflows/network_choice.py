@@ -1,9 +1,9 @@
 """Choose the network of a training run that names none.
 
 The rules follow measurements on ground that training had not seen: in nine minutes of two cores without bf16, a U-Net
-on a pretrained ``tf_efficientnet_lite0`` reached a building IoU of 0.750, and ERFNet one of 0.663. Its full decoder makes
-better maps than a light one in equal time, in three minutes as in ten (``docs/recipes.md``). Without pretrained weights,
-ERFNet led among five networks on a GPU, too (``docs/results.md``).
+on a pretrained ``tf_efficientnet_lite0`` reached a building IoU of 0.750, and ERFNet one of 0.663. A light decoder gave
+worse maps in equal time (``docs/recipes.md``). Without pretrained weights, ERFNet led among five networks on a GPU, too
+(``docs/results.md``).
 """
 
 from __future__ import annotations

@@ -216,7 +216,23 @@ def test_objects_are_divided_along_with_a_crf_and_test_time_augmentation(folder:
     assert abs(ids_of(tmp_path / "ids.tif").max() - row_houses(200, 330)[0].max()) < 20
 
 
-def test_the_map_of_classes_stays_what_it_is(folder: Path, tmp_path: Path) -> None:
-    run(folder, tmp_path / "classes.tif", objects=False)
+def test_the_map_of_classes_stays_what_it_is_and_objects_are_offered(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", "satseg"):
+        run(folder, [tmp_path / "classes.tif", tmp_path / "regions.gpkg"], objects=False)
+    assert "The network has learnt objects: `objects=True` makes one polygon of each." in caplog.messages
     with rasterio.open(tmp_path / "classes.tif") as dataset:
         assert dataset.read(1).tolist() == row_houses(200, 330)[1].tolist()
+
+
+@pytest.mark.slow
+def test_workers_give_the_bytes_of_one_process(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [Path("houses.geojson"), Path("ids.tif")]
+    found = []
+    for devices in (None, 2):
+        (tmp_path / str(devices)).mkdir()
+        monkeypatch.chdir(tmp_path / str(devices))
+        run(folder, names, devices=devices)
+        found.append([path.read_bytes() for path in names])
+    assert found[0] == found[1]

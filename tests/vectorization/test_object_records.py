@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from satseg.records import Rows
-from satseg.vectorization.objects import ObjectRecords
+from satseg.vectorization.object_records import ObjectRecords
 
 
 def random_rows(seed: int = 0) -> Rows:
