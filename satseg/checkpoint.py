@@ -249,6 +249,18 @@ class Checkpoint:
         self._check_weights(model, weights)
         model.load_state_dict(weights)
 
+    def require_objects(self) -> None:
+        """Refuse a network that has not learnt objects.
+
+        Raises:
+            CheckpointError: It has not.
+        """
+        if not self.card.objects:
+            raise CheckpointError(
+                f"The network in {self.path} has not learnt objects.",
+                hint="Make the tile set with `objects`, and train on it; or ask for no objects here.",
+            )
+
     def _create(self, builder: Builder | None) -> nn.Module:
         card = self.card
         made = {"in_channels": len(card.bands), "num_classes": card.outputs, **card.arch_options}

@@ -59,7 +59,8 @@ class WindowBlender:
         first_row: Row of windows to begin with. Its upper overlap is not blended, as if the scene began there.
         end_row: Row of windows before which a block ends: the overlap below it is returned instead of stored. None is
             the end of the scene.
-        with_disagreement: Whether to measure how much overlapping windows differ.
+        with_disagreement: Whether to measure how much overlapping windows differ, in the probabilities of classes.
+        classes: Number of classes; None if there is nothing else. What follows them is blended alike.
     """
 
     def __init__(
@@ -71,8 +72,10 @@ class WindowBlender:
         first_row: int = 0,
         end_row: int | None = None,
         with_disagreement: bool = False,
+        classes: int | None = None,
     ) -> None:
         self._plan = plan
+        self._classes = classes
         self._device = device
         self._halos = _HaloStore(halos, device)
         self._first_row = first_row
@@ -118,7 +121,7 @@ class WindowBlender:
         """Blend with the overlap of the window to the left; return the columns that are complete."""
         overlap = self._plan.overlap[1]
         if self._right is not None and overlap:
-            _cross_fade(probabilities[:, :, :overlap], self._right, self._ramp_right, disagreement)
+            _cross_fade(probabilities[:, :, :overlap], self._right, self._ramp_right, disagreement, self._classes)
         # A copy: a view would keep the whole window.
         self._right = probabilities[:, :, step : step + overlap].clone()
         return probabilities[:, :, :step]
@@ -127,7 +130,7 @@ class WindowBlender:
         """Blend with the overlap of the row of windows above."""
         overlap = self._plan.overlap[0]
         if row > self._first_row and overlap:
-            _cross_fade(cell[:, :overlap], self._halos.take(column), self._ramp_down, disagreement)
+            _cross_fade(cell[:, :overlap], self._halos.take(column), self._ramp_down, disagreement, self._classes)
 
     def _store_below(self, cell: Tensor, row: int, column: int, step: int) -> Tensor | None:
         """Store the overlap with the row of windows below, or return it at the end of a block."""
@@ -147,9 +150,11 @@ class BlockSeam:
     Args:
         plan: Windows of the scene.
         halos: Stores the overlaps below blocks.
+        classes: Number of classes, as for :class:`WindowBlender`.
     """
 
-    def __init__(self, plan: Plan, halos: SpillStore) -> None:
+    def __init__(self, plan: Plan, halos: SpillStore, *, classes: int | None = None) -> None:
+        self._classes = classes
         self._halos = _HaloStore(halos, torch.device("cpu"))
         self._ramp = _ramp(plan.overlap[0], torch.device("cpu"))[:, None]
 
@@ -160,7 +165,7 @@ class BlockSeam:
     @torch.inference_mode()
     def close(self, column: int, upper: Blended) -> None:
         """Blend the upper overlap of a window of a block's first row, in place."""
-        _cross_fade(upper.probabilities, self._halos.take(column), self._ramp, upper.disagreement)
+        _cross_fade(upper.probabilities, self._halos.take(column), self._ramp, upper.disagreement, self._classes)
 
 
 class _HaloStore:
@@ -192,14 +197,14 @@ def _ramp(overlap: int, device: torch.device) -> Tensor:
     return ((torch.arange(overlap, dtype=torch.float32) + 0.5) / max(overlap, 1)).to(device)
 
 
-def _cross_fade(new: Tensor, before: Tensor, ramp: Tensor, disagreement: Tensor | None) -> None:
-    """Cross-fade in place, where ``ramp`` is the weight of ``new``; measure the difference into ``disagreement``."""
+def _cross_fade(new: Tensor, before: Tensor, ramp: Tensor, disagreement: Tensor | None, classes: int | None) -> None:
+    """Cross-fade in place, where ``ramp`` is the weight of ``new``; measure what differs into ``disagreement``."""
     if disagreement is not None:
         rows, columns = (min(a, b) for a, b in zip(disagreement.shape, new.shape[1:], strict=True))
         here = disagreement[:rows, :columns]
         # Class by class: the order in which a reduction adds depends on shapes and devices.
         apart = torch.zeros_like(here)
-        for one, other in zip(new, before, strict=True):
+        for one, other in zip(new[:classes], before[:classes], strict=True):
             apart += (one[:rows, :columns] - other[:rows, :columns]).abs()
         torch.maximum(here, apart / 2, out=here)
     new.mul_(ramp).add_(before * (1 - ramp))

@@ -62,6 +62,7 @@ class Network:
         objects: Whether what it says of objects follows the probabilities: boundary and distance, in 0..1.
 
     Attributes:
+        outputs: Planes of its result: one for each class, and two with objects.
         window: Side of the windows it must be given, or None where any size will do.
         stride: Pixels per cell of its coarsest features, at most 32. Windows that begin at multiples of it cut the
             scene into the same cells, and agree.
@@ -126,7 +127,7 @@ class Network:
         for other in others:
             _check_agree(checkpoint, other)
         for one in (checkpoint, *others) if objects else ():
-            _check_objects(one)
+            one.require_objects()
         network = cls(
             checkpoint.build_model(builder if not others or is_custom_file(checkpoint.card.arch) else None),
             classes=checkpoint.card.classes,
@@ -303,14 +304,6 @@ def _compiled(model: nn.Module) -> Callable[[Tensor], Tensor]:
 def _is_of_compiler(error: Exception) -> bool:
     """Tell whether an error comes from torch's compiler, whose exceptions have no public names."""
     return type(error).__module__.startswith(("torch._dynamo.", "torch._inductor."))
-
-
-def _check_objects(checkpoint: Checkpoint) -> None:
-    if not checkpoint.card.objects:
-        raise CheckpointError(
-            f"The network in {checkpoint.path} has not learnt objects.",
-            hint="Make the tile set with `objects`, and train on it; or leave `objects` out here.",
-        )
 
 
 def _check_agree(first: Checkpoint, other: Checkpoint) -> None:

@@ -147,7 +147,13 @@ def blend_windows(
         halos = stack.enter_context(SpillStore(halo_budget, read_options.scratch))
         chunks = stack.enter_context(SpillStore(read_options.budget - halo_budget, read_options.scratch))
         blender = WindowBlender(
-            plan, network.device, halos, first_row=first_row, end_row=end_row, with_disagreement=with_disagreement
+            plan,
+            network.device,
+            halos,
+            first_row=first_row,
+            end_row=end_row,
+            with_disagreement=with_disagreement,
+            classes=len(network.classes),
         )
         batches = range(begin, end, plan.batch_size)
         reading = read_batches(open_scene, plan, read_options, chunks, batches, watch=watch)

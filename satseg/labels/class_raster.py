@@ -36,6 +36,8 @@ class ClassRaster:
         threshold: Makes two classes of real values: one from this value on, named after the band, and background. The
             scale and offset of the band are applied first, such as those of satseg's 8-bit probabilities.
         confidence: Raster of the same size: probabilities in 0..1, or uint8 with 254 for certain, as satseg writes.
+        boundary: The same with the probability of the inner boundary of objects.
+        distance: The same with the distance to the edge of the own object.
 
     Attributes:
         info: Its grid.
@@ -55,6 +57,8 @@ class ClassRaster:
         band: int | None = None,
         threshold: float | None = None,
         confidence: str | Path | None = None,
+        boundary: str | Path | None = None,
+        distance: str | Path | None = None,
     ) -> None:
         self._files = ExitStack()
         try:
@@ -68,9 +72,9 @@ class ClassRaster:
                 self._source = _Bands(bands, classes.translation(str(path)))
                 self.classes = classes.table
             self.info: SceneInfo = self._source.info
-            self.confidence = None if confidence is None else self._files.enter_context(Scene.open(confidence))
-            if self.confidence is not None:
-                _check_confidence(self.confidence.info, self.info)
+            self.confidence = self._open_shares(confidence, "confidence")
+            self._boundary = self._open_shares(boundary, "boundary")
+            self._distance = self._open_shares(distance, "distance")
         except BaseException:
             self._files.close()
             raise
@@ -81,11 +85,30 @@ class ClassRaster:
         Raises:
             SceneError: The file is damaged, or holds a value without a class.
         """
-        yield from read_strips(self._read, self._source.strips())
+        yield from read_strips(self.read, self._source.strips())
 
-    def _read(self, window: Window) -> Rows:
-        confidence = None if self.confidence is None else _read_confidence(self.confidence, window)
-        return Rows(int(window.row_off), self._source.read(window), confidence)
+    def read(self, window: Window) -> Rows:
+        """Return a part of the raster as rows.
+
+        Raises:
+            SceneError: As :meth:`rows`.
+        """
+        confidence, boundary = (
+            None if scene is None else _read_shares(scene, window) for scene in (self.confidence, self._boundary)
+        )
+        return Rows(int(window.row_off), self._source.read(window), confidence, None, boundary)
+
+    def read_distance(self, window: Window) -> np.ndarray:
+        """Return (H, W) uint8 distances to the edge of the own object, 254 for 1, 255 for none; they must be known."""
+        assert self._distance is not None
+        return _read_shares(self._distance, window)
+
+    def _open_shares(self, path: str | Path | None, what: str) -> Scene | None:
+        if path is None:
+            return None
+        scene = self._files.enter_context(Scene.open(path))
+        _check_shares(scene.info, self.info, what)
+        return scene
 
     def __enter__(self) -> ClassRaster:
         return self
@@ -186,29 +209,28 @@ class _Threshold:
         return np.where(valid, bands[0] * scale + offset >= self._threshold, IGNORE_INDEX).astype(np.uint8)
 
 
-def _check_confidence(confidence: SceneInfo, classes: SceneInfo) -> None:
-    if (confidence.width, confidence.height) != (classes.width, classes.height):
+def _check_shares(shares: SceneInfo, classes: SceneInfo, what: str) -> None:
+    if (shares.width, shares.height) != (classes.width, classes.height):
         raise SceneError(
-            f"{confidence.path} has {confidence.width} x {confidence.height} pixels, but {classes.path} has "
+            f"{shares.path} has {shares.width} x {shares.height} pixels, but {classes.path} has "
             f"{classes.width} x {classes.height}."
         )
-    grids = Grid.of_scene(confidence), Grid.of_scene(classes)
+    grids = Grid.of_scene(shares), Grid.of_scene(classes)
     if all(grid.placed for grid in grids) and not same_grid(*grids):
         raise SceneError(
-            f"{confidence.path} and {classes.path} have the same size, but different positions "
-            f"({short_name(confidence.crs)} and {short_name(classes.crs)}).",
-            hint="Use the confidence that was written with these classes.",
+            f"{shares.path} and {classes.path} have the same size, but different positions "
+            f"({short_name(shares.crs)} and {short_name(classes.crs)}).",
+            hint=f"Use the {what} that was written with these classes.",
         )
-    if len(confidence.bands) != 1 or (confidence.bands.dtype != "uint8" and "float" not in confidence.bands.dtype):
+    if len(shares.bands) != 1 or (shares.bands.dtype != "uint8" and "float" not in shares.bands.dtype):
         raise SceneError(
-            f"{confidence.path} cannot be used as confidence: it has {len(confidence.bands)} bands of "
-            f"{confidence.bands.dtype}.",
-            hint="Use a single band of probabilities in 0..1, or of uint8 with 254 for certain.",
+            f"{shares.path} cannot be used as {what}: it has {len(shares.bands)} bands of {shares.bands.dtype}.",
+            hint="Use a single band of values in 0..1, or of uint8 with 254 for 1.",
         )
 
 
-def _read_confidence(scene: Scene, window: Window) -> np.ndarray:
-    """Return (H, W) uint8 probabilities times 254, 255 for none."""
+def _read_shares(scene: Scene, window: Window) -> np.ndarray:
+    """Return (H, W) uint8 shares times 254, 255 for none."""
     bands, valid = scene.read(window)
     shares = bands[0] if bands.dtype == np.uint8 else np.rint(np.where(valid, bands[0], 0).clip(0, 1) * CERTAIN)
     return np.where(valid, shares, IGNORE_INDEX).astype(np.uint8)

@@ -23,9 +23,8 @@ def write_overviews(rows: WorkRaster, folder: Path, *, layer: MapLayer, smallest
     """Write the overviews of a finished work raster as closed work rasters; return them, the largest first.
 
     Sizes are halved and rounded up, so that a pixel covers two by two of the level before, or fewer at the edge. A
-    pixel is nodata (255) only if all of these are. Classes are aggregated by mode; ties go to the class that reaches
-    the count first in reading order, as in GDAL. Shares are averaged, halves rounded up. Of objects, the upper left one
-    is kept.
+    pixel is nodata only if all of these are. Classes are aggregated by mode; ties go to the class that reaches the
+    count first in reading order, as in GDAL. Shares are averaged, halves rounded up. Of objects, the first is kept.
 
     Args:
         rows: Work raster.
@@ -76,12 +75,18 @@ def mean(*quarters: np.ndarray) -> np.ndarray:
     return np.where(count, (total + count // 2) // np.maximum(count, 1), IGNORE_INDEX).astype(np.uint8)
 
 
-def upper_left(*quarters: np.ndarray) -> np.ndarray:
-    """Return the first of some arrays."""
-    return quarters[0]
+def first_object(*quarters: np.ndarray) -> np.ndarray:
+    """Return the first id of arrays of one shape that is not 0; 0 if all are."""
+    found = quarters[0]
+    for ids in quarters[1:]:
+        found = np.where(found == 0, ids, found)
+    return found
 
 
-_MERGES: Mapping[MapLayer, Callable[..., np.ndarray]] = {MapLayer.CLASSES: most_frequent, MapLayer.OBJECTS: upper_left}
+_MERGES: Mapping[MapLayer, Callable[..., np.ndarray]] = {
+    MapLayer.CLASSES: most_frequent,
+    MapLayer.OBJECTS: first_object,
+}
 
 
 def _halve(rows: WorkRaster, half: WorkRaster, merge: Callable[..., np.ndarray]) -> None:
@@ -96,7 +101,8 @@ def _halve(rows: WorkRaster, half: WorkRaster, merge: Callable[..., np.ndarray])
 
 
 def _quarters(cell: np.ndarray) -> list[np.ndarray]:
-    """Return upper left, upper right, lower left and lower right pixels of each two by two; 255 beyond the edge."""
+    """Return upper left, upper right, lower left and lower right pixels of each two by two; nodata beyond the edge."""
     missing = ((0, 0), *((0, length % 2) for length in cell.shape[1:]))
-    even = np.pad(cell, missing, constant_values=IGNORE_INDEX) if any(map(any, missing)) else cell
+    nodata = IGNORE_INDEX if cell.dtype == np.uint8 else 0
+    even = np.pad(cell, missing, constant_values=nodata) if any(map(any, missing)) else cell
     return [np.ascontiguousarray(even[:, row::2, column::2]) for row in (0, 1) for column in (0, 1)]

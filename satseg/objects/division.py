@@ -169,22 +169,21 @@ class Division:
 
 
 def _sides(table: np.ndarray, inner: tuple[slice, slice]) -> tuple[_Side, _Side, _Side, _Side]:
-    """Return what a block says along its edges above, to the left, below and to the right.
+    """Return what a block says along its edges above, to the left, below and to the right, as copies.
 
     Args:
         table: (H, W) numbers of all that was read.
         inner: Rows and columns of the block.
     """
     rows, columns = inner
-    none = np.zeros((), dtype=table.dtype)
 
     def row(at: int) -> np.ndarray:
         inside = 0 <= at < table.shape[0]
-        return table[at, columns] if inside else np.broadcast_to(none, columns.stop - columns.start)
+        return table[at, columns].copy() if inside else np.zeros(columns.stop - columns.start, dtype=table.dtype)
 
     def column(at: int) -> np.ndarray:
         inside = 0 <= at < table.shape[1]
-        return table[rows, at] if inside else np.broadcast_to(none, rows.stop - rows.start)
+        return table[rows, at].copy() if inside else np.zeros(rows.stop - rows.start, dtype=table.dtype)
 
     return (
         _Side(row(rows.start), row(rows.start - 1)),

@@ -119,7 +119,8 @@ def _classes_in_the_middle(scene: Scene, network: Network, plan: Plan) -> np.nda
     bands, valid = scene.read(Window((plan.width - width) // 2, (plan.height - height) // 2, width, height))
     missing = ((0, plan.window[0] - height), (0, plan.window[1] - width))
     padded, mask = np.pad(bands, ((0, 0), *missing), "reflect"), np.pad(valid, missing, "reflect")
-    found: np.ndarray = network.probabilities(padded[None], mask[None])[0].argmax(0).cpu().numpy().astype(np.uint8)
+    probabilities = network.probabilities(padded[None], mask[None])[0, : len(network.classes)]
+    found: np.ndarray = probabilities.argmax(0).cpu().numpy().astype(np.uint8)
     return found
 
 

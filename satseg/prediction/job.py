@@ -101,7 +101,10 @@ class PredictionJob:
             _require_one_crs(list(infos.values()))
         card = models.checkpoints[0].card
         Decision.parse(card.classes, settings.threshold, frozenset())
-        if card.objects and not settings.objects and names.has_polygons:
+        learnt = all(checkpoint.card.objects for checkpoint in models.checkpoints)
+        for checkpoint in models.checkpoints if settings.objects or outputs.tell_of_objects else ():
+            checkpoint.require_objects()
+        if learnt and not settings.objects and names.has_polygons:
             log.info("The network has learnt objects: `objects=True` makes one polygon of each.")
         provenance = Provenance(models.origin, settings, card.labels, (*models.words, *names.words()))
         return cls(listed, models, outputs, provenance, settings, infos)
@@ -227,7 +230,7 @@ class PredictionJob:
                 )
             )
         stack.enter_context(torch_threads(settings.threads or available_cores()))
-        network = self.models.network(settings, engine)
+        network = self.models.network(settings, engine, objects=settings.objects or self.outputs.tell_of_objects)
         return Predictor(network, self.provenance, settings, self.models.checkpoints[0], engine)
 
     def _open_layer(self, stack: ExitStack, predictor: Predictor) -> SharedLayer:

@@ -76,9 +76,9 @@ class MapLayers:
         """Bands of each layer that the network leaves to a second pass."""
         return _bands(self.first_decision)
 
-    def bytes_of(self, layer: MapLayer) -> int:
-        """Return the bytes of each pixel of a layer of the map."""
-        return _ID_BYTES if layer is MapLayer.OBJECTS else self.bands[layer]
+    def bands_of(self, layer: MapLayer) -> int:
+        """Return the bands of a raster that is written."""
+        return 1 if layer is MapLayer.OBJECTS else self.bands[layer]
 
     @property
     def bytes_per_pixel(self) -> int:

@@ -82,13 +82,16 @@ class Models:
             origins.append(f"{self._arch_file.name} sha256:{digest}")
         return ", ".join(origins)
 
-    def network(self, settings: PredictionSettings, engine: RayEngine | None = None) -> Network:
+    def network(
+        self, settings: PredictionSettings, engine: RayEngine | None = None, *, objects: bool = False
+    ) -> Network:
         """Build the network, averaged over all checkpoints.
 
         Args:
             settings: Device, precision, views and compilation.
             engine: Gives the network to its workers, and what stands for it here is not to be run; None builds it in
                 this process.
+            objects: Whether it says something of objects, too.
 
         Raises:
             CheckpointError: A checkpoint cannot be used, or they do not fit each other.
@@ -98,9 +101,7 @@ class Models:
         if engine is not None:
             from satseg.inference.distributed import send
 
-            return send(
-                self.checkpoints, self.arch, engine, views=views, compile=settings.compile, objects=settings.objects
-            )
+            return send(self.checkpoints, self.arch, engine, views=views, compile=settings.compile, objects=objects)
         device = select_device(settings.device)
         return Network.from_checkpoint(
             *self.checkpoints,
@@ -108,7 +109,7 @@ class Models:
             precision=select_precision(settings.precision, device),
             views=views,
             compile=settings.compile,
-            objects=settings.objects,
+            objects=objects,
             builder=run_custom_file(self.arch) if self.arch else None,
         )
 

@@ -12,6 +12,7 @@ from rasterio.errors import RasterioError
 from satseg.errors import UsageError
 from satseg.files.ledger import Ledger, whereabouts
 from satseg.files.names import open_raster
+from satseg.inference.decision import OF_OBJECTS
 from satseg.mapfile.writer import CLASSES_TAG
 from satseg.prediction.settings import STEM, OutputNames, is_raster
 from satseg.raster.source import SceneSource
@@ -103,6 +104,11 @@ class Outputs:
         self._forget_scenes()
         if sources is not None:
             self._check_all(sources)
+
+    @property
+    def tell_of_objects(self) -> bool:
+        """Whether a raster holds what the network says of objects."""
+        return any(MapLayer(layer) in OF_OBJECTS for layer in self._names.rasters)
 
     def paths_of(self, source: SceneSource) -> OutputPaths:
         """Return the outputs of a scene, without those that it shares with others."""

@@ -30,11 +30,11 @@ from satseg.inference.timing import Stage, Stopwatch
 from satseg.mapfile.map_work import MapWork, has_finished_rows, stored_identity
 from satseg.mapfile.work_raster import WorkRaster
 from satseg.mapfile.writer import write_map
-from satseg.objects.division import Division
+from satseg.objects.division import Division, Maps
+from satseg.objects.watershed import Block
 from satseg.prediction.dry_run import estimate, needed_space, spilled_bytes
 from satseg.prediction.fitting import FittedScene
 from satseg.prediction.map_layers import MapLayers
-from satseg.prediction.object_pass import open_division
 from satseg.prediction.outputs import OutputPaths
 from satseg.prediction.provenance import Provenance
 from satseg.prediction.settings import PredictionSettings
@@ -54,6 +54,7 @@ from satseg.records import (
     VectorSummary,
     as_json,
 )
+from satseg.vectorization.object_division import object_margin, open_division
 from satseg.vectorization.sink import PolygonSink
 from satseg.version import __version__
 
@@ -158,11 +159,13 @@ class ScenePrediction:
                 plan,
                 row_budget=self.settings.row_budget,
                 work=self._work_bytes(plan, layers),
-                rasters=[layers.bytes_of(layer) for layer, _ in self.outputs.rasters],
+                rasters=[layers.bands_of(layer) for layer, _ in self.outputs.rasters],
                 vectors=len(self.outputs.vectors),
             )
 
     def _layers(self) -> MapLayers:
+        if self.settings.objects:
+            object_margin(self.settings.polygons, self.network.views.resample)  # refuses too large ones
         return MapLayers.of(self.settings, self.network.classes, self.outputs.layers)
 
     def _plan(self) -> Plan:
@@ -177,7 +180,7 @@ class ScenePrediction:
     def _require_space(self, plan: Plan, layers: MapLayers) -> None:
         """Refuse a map that does not fit on the disk; what is there already, to be resumed, is taken off."""
         missing = self._work_bytes(plan, layers) - (rows_in(self.folder) if self.settings.resume else 0)
-        bands = {path: layers.bytes_of(layer) for layer, path in self.outputs.rasters}
+        bands = {path: layers.bands_of(layer) for layer, path in self.outputs.rasters}
         require_space(needed_space(self.info, bands, self.folder, max(0, missing)))
 
     def _work_bytes(self, plan: Plan, layers: MapLayers) -> int:
@@ -334,8 +337,23 @@ class ScenePrediction:
         return {MapLayer.OBJECTS: stack.enter_context(raster)}
 
     def _divide(self, rasters: Mapping[MapLayer, WorkRaster]) -> Division:
-        network = self.network
-        return open_division(rasters, self.folder, network.classes, self.settings, resample=network.views.resample)
+        def read(block: Block) -> Maps:
+            rows, columns = block.window
+            classes, distance, boundary = (
+                rasters[layer].read(rows.start, rows.stop, columns.start, columns.stop)[0]
+                for layer in (MapLayer.CLASSES, MapLayer.DISTANCE, MapLayer.BOUNDARY)
+            )
+            return classes, distance, boundary
+
+        return open_division(
+            read,
+            self.info.height,
+            self.info.width,
+            self.settings.polygons,
+            classes=self.network.classes,
+            scratch=self.folder,
+            resample=self.network.views.resample,
+        )
 
     def _write(
         self, rasters: Mapping[MapLayer, WorkRaster], plan: Plan, polygons: PolygonSink | None, stream: RowStream

@@ -26,7 +26,7 @@ from satseg.backend.settings import Device, Overlap, Precision, Threads, Window
 from satseg.errors import UsageError
 from satseg.settings import INPUTS, OBJECTS, OUTPUTS, PERFORMANCE, QUALITY, WINDOWS, Option, Settings, options_of
 from satseg.vectorization.formats import STDOUT, VECTOR_SUFFIXES
-from satseg.vectorization.settings import PolygonSettings
+from satseg.vectorization.settings import OF_OBJECTS, PolygonSettings
 
 STEM = "{stem}"
 """Placeholder for the name of the scene in names of outputs."""
@@ -127,24 +127,6 @@ class PredictionSettings(Settings):
             panel=OBJECTS,
         ),
     ] = False
-    marker_depth: Annotated[
-        float,
-        Option(
-            "How deep a dip divides two objects, from 0 to 1: less divides more.",
-            metavar="SHARE",
-            panel=OBJECTS,
-        ),
-    ] = 0.4
-    max_object: Annotated[
-        Given[str | int, int],
-        Option(
-            "Extent of the largest object in pixels of the training; larger ones may be divided.",
-            metavar="PX",
-            panel=OBJECTS,
-            minimum=1,
-            maximum=2048,
-        ),
-    ] = Given(pixels, 512)
     sieve: Annotated[
         Given[str | int | None, int | None],
         Option(
@@ -197,13 +179,16 @@ class PredictionSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.marker_depth <= 1:
-            raise UsageError(f"`marker_depth` is {self.marker_depth:g}; it must be above 0 and at most 1.")
         if self.objects and self.sieve:
             raise UsageError(
                 "`sieve` would merge pixels of objects into other ones.",
                 hint="Leave it out; `min_area` drops small polygons.",
             )
+        if self.objects and self.polygons.keep_background:
+            raise UsageError("The background has no objects.", hint="Leave out `keep_background` or `objects`.")
+        for name in self.polygons.attributes or ():
+            if name in OF_OBJECTS and not self.objects:
+                raise UsageError(f"`attributes` has {name}, which only objects have.", hint="Set `objects=True`.")
 
     @property
     def spreads(self) -> bool:
@@ -219,8 +204,7 @@ class PredictionSettings(Settings):
 
     def deciding(self) -> dict[str, object]:
         """Return the settings on which the class of each pixel depends, before regions are merged, ready for JSON."""
-        later = ["sieve", "marker_depth", "max_object", *(option.name for option in options_of(PolygonSettings))]
-        return self.record(without=later)
+        return self.record(without=["sieve", *(option.name for option in options_of(PolygonSettings))])
 
 
 class OutputNames(Settings):
@@ -233,9 +217,10 @@ class OutputNames(Settings):
     output: Annotated[
         Given[Paths, tuple[str, ...]],
         Option(
-            "File to write; its suffix names the format: .tif for the class raster; .gpkg .parquet .fgb .geojson "
-            ".geojsonl .shp for polygons; - writes polygons as GeoJSONSeq to stdout. {stem} is replaced by the name of "
-            "the scene; without it, the polygons of several scenes go into one layer. May be given more than once.",
+            "File to write; its suffix names the format: .tif for the raster of classes, or of ids with `objects`; "
+            ".gpkg .parquet .fgb .geojson .geojsonl .shp for polygons; - writes polygons as GeoJSONSeq to stdout. "
+            "{stem} is replaced by the name of the scene; without it, the polygons of several scenes go into one "
+            "layer. May be given more than once.",
             metavar="FILE",
             short="-o",
             repeated=True,
@@ -252,6 +237,22 @@ class OutputNames(Settings):
     disagreement: Annotated[
         Given[PathLike | None, str | None],
         Option("Raster of the difference between overlapping windows (.tif).", metavar="FILE", panel=OUTPUTS),
+    ] = Given(path)
+    boundary: Annotated[
+        Given[PathLike | None, str | None],
+        Option(
+            "Raster of the probability of the inner boundary of objects (.tif), for `vectorize`.",
+            metavar="FILE",
+            panel=OBJECTS,
+        ),
+    ] = Given(path)
+    distance: Annotated[
+        Given[PathLike | None, str | None],
+        Option(
+            "Raster of the distance to the edge of the object, 1 at its core (.tif), for `vectorize`.",
+            metavar="FILE",
+            panel=OBJECTS,
+        ),
     ] = Given(path)
 
     def __post_init__(self) -> None:
@@ -274,7 +275,7 @@ class OutputNames(Settings):
     @property
     def rasters(self) -> dict[str, str]:
         """Names of the rasters besides the class raster, by layer."""
-        layers = ("confidence", "probabilities", "disagreement")
+        layers = ("confidence", "probabilities", "disagreement", "boundary", "distance")
         return {layer: getattr(self, layer) for layer in layers if getattr(self, layer) is not None}
 
     @property

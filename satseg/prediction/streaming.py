@@ -14,12 +14,11 @@ from satseg.inference.timing import Stage, Stopwatch
 from satseg.mapfile.work_raster import WorkRaster
 from satseg.objects.division import Division
 from satseg.records import MapLayer, Rows
+from satseg.vectorization.object_division import strip_rows
 from satseg.vectorization.planar import VOID
 from satseg.vectorization.sieve import Sieve
 
 _BESIDE = (MapLayer.CONFIDENCE, MapLayer.OBJECTS, MapLayer.BOUNDARY)  # layers that rows have beside their classes
-_STRIP_BYTES = 2**18
-_STRIP_ROWS = 64
 
 
 class Sink(Protocol):
@@ -113,6 +112,8 @@ class RowStream:
     def _process(self, top: int, bottom: int) -> None:
         if self._division is not None:
             for ids in self._division.push(bottom):
+                if self._stopped:
+                    return
                 self._rasters[MapLayer.OBJECTS].write(self._rows_emitted, 0, ids[None])
                 self._emit(self._rasters[MapLayer.CLASSES].read(self._rows_emitted, self._rows_emitted + len(ids))[0])
         elif self._cleaner is None:
@@ -150,11 +151,6 @@ class RowStream:
         """Return a layer of the next rows as the network left it, None where it is not kept."""
         raster = self._rasters.get(layer)
         return None if raster is None else raster.read(self._rows_emitted, self._rows_emitted + rows)[0]
-
-
-def strip_rows(width: int) -> int:
-    """Return the rows of a strip, at most, of a map of that width."""
-    return max(1, min(_STRIP_ROWS, _STRIP_BYTES // width))
 
 
 def _strips(values: np.ndarray, rows: int) -> Iterator[np.ndarray]:

@@ -54,7 +54,7 @@ class TileReader:
     Args:
         size: Rows and columns S of every sample; smaller tiles are padded at the bottom and right as not valid.
         cache_bytes: Memory for decoded tiles in bytes; 0 disables the cache.
-        with_objects: Whether to read the objects of tiles as well, where they are on file.
+        with_objects: Whether to read the objects of train tiles as well.
         values: Range of plausible values. Pixels outside of it are not valid; the first tile with such a pixel is
             logged as a warning. None only excludes values that no band can hold.
     """
@@ -85,7 +85,7 @@ class TileReader:
         if kept is not None:
             return kept
         bands, labels, valid = tile.read()
-        known = self._with_objects and tile.objects is not None
+        known = self._with_objects and tile.split == "train" and tile.objects is not None
         objects = object_targets(*tile.read_objects()) if known else no_objects(labels.shape)
         sample = self._measured(tile, Sample(bands, labels, valid, objects))
         if max(sample.labels.shape) > self.size:

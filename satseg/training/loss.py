@@ -73,7 +73,8 @@ class Loss(nn.Module):
         total: Sums over devices.
 
     Raises:
-        UsageError: The expression cannot be parsed, or names a loss of objects and the network learns none.
+        UsageError: The expression cannot be parsed, has no loss of classes, or names a loss of objects and the network
+            learns none.
     """
 
     class_weights: Tensor | None
@@ -90,7 +91,15 @@ class Loss(nn.Module):
         self.register_buffer("class_weights", class_weights)
         terms = parse_loss(expression)
         self.terms = tuple(term for term in terms if term.name in LOSSES)
-        named = {term.name: term.factor for term in terms if term.name in OBJECT_LOSSES}
+        named: dict[str, float] = {}
+        for term in terms:
+            if term.name in OBJECT_LOSSES:
+                named[term.name] = named.get(term.name, 0.0) + term.factor
+        if not self.terms:
+            raise UsageError(
+                f"The loss {expression!r} has no term for classes, which would not be learnt.",
+                hint=f"For example 'ce + dice + {expression}'.",
+            )
         if named and not with_objects:
             raise UsageError(
                 f"The loss {expression!r} has a term {next(iter(named))}, but the network learns no objects.",

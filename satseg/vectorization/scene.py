@@ -12,7 +12,9 @@ from satseg.arguments import join_names, list_few
 from satseg.errors import OutputError, UsageError
 from satseg.geo.crs import metres_per_unit, same_crs
 from satseg.geo.units import parse_length
+from satseg.labels.labels import BOUNDARY
 from satseg.records import Rows, SceneInfo, VectorSummary
+from satseg.vectorization.object_division import object_groups
 from satseg.vectorization.object_records import ObjectRecords
 from satseg.vectorization.planar import NO_CONFIDENCE, VOID
 from satseg.vectorization.regions import Batches, Regions, coordinates
@@ -62,6 +64,10 @@ class SceneTracer:
         if options.regularize and classes is not None and lookup is not None and (lookup != VOID).sum() > 1:
             raise UsageError("Only one class can be regularized.", hint=_selection(classes, lookup))
         smallest, hole, tolerance = options.in_pixels(scene.gsd, ids=classes is None)
+        self._smallest = 0.0
+        if objects and classes is not None and lookup is not None:
+            _require_objects(classes, lookup)
+            smallest, self._smallest = 1.0, smallest  # a small object is dropped, not merged into another one
         sieves = smallest > 1 or hole >= 1
         self.tally = Tally(classes, lookup)
         self._scene = scene
@@ -88,7 +94,7 @@ class SceneTracer:
         shortest = options.regularize and parse_length(options.regularize, "regularize").in_pixels(scene.gsd)
         self._shortest = shortest or None
         self._held: list[Regions] = []  # outlines to be regularized together
-        self._row = 0
+        self._row = self._dropped = 0
         self._ground = GroundMeasures(scene.transform, scene.crs)
         self._reprojection: Reprojection | None = None
 
@@ -126,6 +132,7 @@ class SceneTracer:
         if self._shortest is not None:
             yield from self._batches.add(regularized(self._held, self._shortest))
         yield from self._batches.finish()
+        self.tally.specks += self._dropped
 
     def _trace(self, values: np.ndarray) -> Iterator[Regions]:
         if len(values):
@@ -133,6 +140,10 @@ class SceneTracer:
             yield from self._collect(self._tracer.push(values, confidence))
 
     def _collect(self, regions: Regions) -> Iterator[Regions]:
+        small = (regions.pixels < self._smallest) & (regions.families == 0)
+        if small.any():
+            self._dropped += int(small.sum())
+            regions = regions.where(~small)
         if self._shortest is None:
             yield from self._batches.add(regions)
         elif len(regions):
@@ -198,6 +209,14 @@ def pixel_size(scene: SceneInfo, crs: str | None) -> tuple[float, float]:
     if same_crs(scene.crs, crs):
         return own, metres
     return metres / metres_per_unit(crs), metres
+
+
+def _require_objects(classes: ClassTable, lookup: np.ndarray) -> None:
+    """Refuse classes that are selected, but never divided into objects."""
+    groups = object_groups(classes)
+    for entry in classes:
+        if lookup[entry.id] != VOID and not groups[entry.id] and entry.name != BOUNDARY:
+            raise UsageError(f"The class {entry.name} has no objects.", hint="Select other ones with `classes`.")
 
 
 def _selection(classes: ClassTable, lookup: np.ndarray) -> str:

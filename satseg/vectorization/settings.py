@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Literal, NamedTuple
 
-from satseg.arguments import Crs, Given, Paths, Words, crs_name, paths, words
+from satseg.arguments import Crs, Given, Paths, Words, crs_name, paths, pixels, words
 from satseg.errors import UsageError
 from satseg.geo.units import Area, Gsd, Length, Quantity, parse_area, parse_length
 from satseg.labels.settings import ClassMapOption, class_map_sources
-from satseg.settings import POLYGONS, Option, Settings
+from satseg.settings import OBJECTS, POLYGONS, Option, Settings
 
 ATTRIBUTES = (
     "class_id",
@@ -90,7 +90,7 @@ class PolygonSettings(Settings):
         Option(
             "Smallest region to keep: 25px, 10m2, 0.01ha, or 0 for all; a plain number is square metres. A smaller "
             "region is merged into the neighbour with the longest shared boundary, or dropped if nodata or background "
-            "surrounds it. Default: 8px.",
+            "surrounds it; a smaller object is dropped. Default: 8px.",
             metavar="AREA",
         ),
     ] = None
@@ -148,6 +148,24 @@ class PolygonSettings(Settings):
             panel=POLYGONS,
         ),
     ] = None
+    marker_depth: Annotated[
+        float,
+        Option(
+            "How deep a dip divides two objects, from 0 to 1: less divides more.",
+            metavar="SHARE",
+            panel=OBJECTS,
+        ),
+    ] = 0.35
+    max_object: Annotated[
+        Given[str | int, int],
+        Option(
+            "Extent of the largest object in pixels of the training; larger ones may be divided.",
+            metavar="PX",
+            panel=OBJECTS,
+            minimum=1,
+            maximum=2048,
+        ),
+    ] = Given(pixels, 512)
     attributes: Annotated[
         Given[Words | None, tuple[str, ...] | None],
         Option(
@@ -169,6 +187,8 @@ class PolygonSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not 0 < self.marker_depth <= 1:
+            raise UsageError(f"`marker_depth` is {self.marker_depth:g}; it must be above 0 and at most 1.")
         if self.classes == ():
             raise UsageError("`classes` is empty, so there would be no polygons.", hint="None takes all classes.")
         self._drop_zero("regularize", parse_length, None)
@@ -241,7 +261,33 @@ class VectorizeSettings(PolygonSettings):
         ),
     ] = Given(paths)
 
+    boundary: Annotated[
+        Given[Paths | None, tuple[str, ...] | None],
+        Option(
+            "Raster of the same size with the probability of the inner boundary of objects, as `predict` writes it. "
+            "With `distance`, classes are divided into objects, one polygon each. Give one for each raster.",
+            metavar="FILE",
+            panel=OBJECTS,
+            repeated=True,
+        ),
+    ] = Given(paths)
+    distance: Annotated[
+        Given[Paths | None, tuple[str, ...] | None],
+        Option(
+            "Raster of the same size with the distance to the edge of the object, as `predict` writes it. Give one for "
+            "each raster.",
+            metavar="FILE",
+            panel=OBJECTS,
+            repeated=True,
+        ),
+    ] = Given(paths)
+
     def __post_init__(self) -> None:
         super().__post_init__()
+        if (self.boundary is None) != (self.distance is None):
+            given, lacking = ("boundary", "distance") if self.distance is None else ("distance", "boundary")
+            raise UsageError(
+                f"`{given}` is given without `{lacking}`; objects need both.", hint=f"Give `{lacking}`, too."
+            )
         if self.threshold is not None and self.class_map is not None:
             raise UsageError("`threshold` makes classes of its own.", hint="Leave out `class_map`.")

@@ -366,6 +366,8 @@ def _restore(
 
 def _make_card(recipe: Recipe, tile_set: TileSet, origin: Origin | None, clipping: Clipping | None) -> ModelCard:
     training = recipe.to_dict()
+    if not recipe.objects:
+        del training["objects"]  # as before networks learnt them
     return ModelCard(
         arch=training.pop("arch"),
         arch_options=lasting_options(training.pop("arch_options")),

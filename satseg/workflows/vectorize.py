@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, cast
+
+from rasterio.windows import Window
 
 from satseg.arguments import Paths, paths
 from satseg.classes import ClassTable
@@ -22,15 +25,20 @@ from satseg.labels.class_map import ClassMap
 from satseg.labels.class_raster import ClassRaster
 from satseg.labels.label_meaning import LABELS_TAG
 from satseg.labels.map_classes import MapClasses
+from satseg.objects.division import Maps
+from satseg.objects.watershed import Block
 from satseg.progress import automatic, scene_progress
-from satseg.records import Progress, ProgressEvent, VectorSummary
+from satseg.records import Progress, ProgressEvent, Rows, VectorSummary
 from satseg.signatures import checked
 from satseg.vectorization.formats import STDOUT
+from satseg.vectorization.object_division import open_division
 from satseg.vectorization.settings import VectorizeSettings
 from satseg.vectorization.sink import PolygonSink
 from satseg.version import __version__
 
 log = logging.getLogger("satseg")
+
+_BESIDE = ("confidence", "boundary", "distance")  # rasters beside those of classes
 
 
 @checked
@@ -71,7 +79,7 @@ def vectorize(
     """
     inputs, names = paths(rasters, "rasters"), paths(output, "output")
     settings = settings or VectorizeSettings()
-    confidence = _confidence_of(inputs, settings)
+    beside = [_beside(inputs, settings, name) for name in _BESIDE]
     _check_names(inputs, names, stream)
     _check_files(inputs, names, settings)
     class_map = read_class_map(settings.class_map)
@@ -81,14 +89,13 @@ def vectorize(
         if settings.threshold is None:
             classes = MapClasses.of(inputs, band=settings.band, class_map=class_map, progress=progress)
         try:
-            for number, (path, beside) in enumerate(zip(inputs, confidence, strict=True)):
-                with ClassRaster(
-                    path, classes, band=settings.band, threshold=settings.threshold, confidence=beside
-                ) as raster:
+            for number, (path, *others) in enumerate(zip(inputs, *beside, strict=True)):
+                shares = dict(zip(_BESIDE, others, strict=True))
+                with ClassRaster(path, classes, band=settings.band, threshold=settings.threshold, **shares) as raster:
                     if sink is None:
                         call = _command(inputs, names, settings, class_map)
                         sink = _open_sink(names, stream, raster.classes, settings, inputs, call)
-                    _trace(raster, sink, scene_progress(progress, number, inputs))
+                    _trace(raster, sink, settings, scene_progress(progress, number, inputs))
             assert sink is not None
             summary = sink.close()
         finally:
@@ -97,15 +104,17 @@ def vectorize(
     return summary if classes is None or classes.has_names else _without_unseen(summary)
 
 
-def _confidence_of(rasters: Sequence[str], settings: VectorizeSettings) -> Sequence[str | None]:
-    if settings.confidence is None:
+def _beside(rasters: Sequence[str], settings: VectorizeSettings, name: str) -> Sequence[str | None]:
+    """Return the raster with confidence, boundary or distance beside each raster of classes."""
+    given: tuple[str, ...] | None = getattr(settings, name)
+    if given is None:
         return [None] * len(rasters)
-    if len(settings.confidence) != len(rasters):
+    if len(given) != len(rasters):
         raise UsageError(
-            f"There are {len(rasters)} rasters, but {len(settings.confidence)} with confidence.",
-            hint="Give one `confidence` for each raster, in the same order.",
+            f"There are {len(rasters)} rasters, but {len(given)} with {name}.",
+            hint=f"Give one `{name}` for each raster, in the same order.",
         )
-    return settings.confidence
+    return given
 
 
 def _files(names: Sequence[str]) -> list[Path]:
@@ -114,20 +123,44 @@ def _files(names: Sequence[str]) -> list[Path]:
 
 def _check_files(rasters: Sequence[str], names: Sequence[str], settings: VectorizeSettings) -> None:
     """Refuse outputs that are also inputs."""
-    ledger = Ledger([*rasters, *(settings.confidence or ()), *class_map_files(settings.class_map)])
+    beside = [path for name in _BESIDE for path in getattr(settings, name) or ()]
+    ledger = Ledger([*rasters, *beside, *class_map_files(settings.class_map)])
     for file in _files(names):
         ledger.write(file)
 
 
-def _trace(raster: ClassRaster, sink: PolygonSink, progress: Progress) -> None:
+def _trace(raster: ClassRaster, sink: PolygonSink, settings: VectorizeSettings, progress: Progress) -> None:
     if raster.info.doubt:
         log.warning("%s %s.", raster.info.path, raster.info.doubt)
-    sink.begin(raster.info, confidence=raster.confidence is not None)
-    for rows in raster.rows():
+    divides = settings.boundary is not None
+    sink.begin(raster.info, confidence=raster.confidence is not None, objects=divides)
+    for rows in _divided(raster, settings) if divides else raster.rows():
         sink.write(rows)
         done = (rows.offset + len(rows.classes)) * raster.info.width
         progress(ProgressEvent("Tracing", done, raster.info.pixels, "px"))
     sink.end()
+
+
+def _divided(raster: ClassRaster, settings: VectorizeSettings) -> Iterator[Rows]:
+    """Yield the rows of a raster with the objects that its classes are divided into."""
+    if raster.classes is None:
+        raise UsageError(f"{raster.info.path} holds ids, not classes that could be divided into objects.")
+    height, width = raster.info.height, raster.info.width
+
+    def read(block: Block) -> Maps:
+        window = Window.from_slices(*block.window)
+        rows = raster.read(window)
+        assert rows.boundary is not None
+        return rows.classes, raster.read_distance(window), rows.boundary
+
+    with (
+        tempfile.TemporaryDirectory(prefix="satseg-") as folder,
+        open_division(read, height, width, settings, classes=raster.classes, scratch=Path(folder)) as division,
+    ):
+        top = 0
+        for ids in division.push(height):
+            yield replace(raster.read(Window(0, top, width, len(ids))), objects=ids)
+            top += len(ids)
 
 
 def _check_names(rasters: Sequence[str], names: Sequence[str], stream: IO[str] | None) -> None:

@@ -1,6 +1,6 @@
 """Maps of objects: one polygon each, also where they touch, whatever the windows, strips and interruptions.
 
-Covers ``prediction/object_pass``.
+Covers ``vectorization/object_division``.
 """
 
 from __future__ import annotations
@@ -18,14 +18,16 @@ from made_scenes import write_scene
 
 from satseg.checkpoint import Checkpoint, ModelCard, save_checkpoint
 from satseg.classes import ClassTable
-from satseg.errors import CheckpointError, UsageError
+from satseg.errors import CheckpointError, SceneError, UsageError
 from satseg.objects.targets import edge_distance, inner_boundary, normalised
-from satseg.prediction.settings import PredictionSettings
+from satseg.prediction.settings import OutputNames, PredictionSettings
 from satseg.records import BandSpec, BandStatistics, ProgressEvent
-from satseg.vectorization.settings import PolygonSettings
-from satseg.workflows.predict import predict, predict_scenes
+from satseg.vectorization.settings import PolygonSettings, VectorizeSettings
+from satseg.workflows.predict import dry_run_scenes, predict, predict_scenes
+from satseg.workflows.vectorize import vectorize
 
 CLASSES = ClassTable.from_names(["background", "roof", "tank"])
+OF_POLYGONS = ("marker_depth", "max_object", "raw", "attributes", "min_area")
 ORACLE = '''
 import torch
 from torch import nn
@@ -84,10 +86,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(folder: Path, output: Path | list[Path], *, scene: Path | None = None, **more: Any) -> Any:
+def run(folder: Path, output: Path | list[Path] | OutputNames, *, scene: Path | None = None, **more: Any) -> Any:
     called = {"model": folder / "oracle.safetensors", "arch": f"{folder / 'oracle.py'}:oracle"}
     called |= {name: more.pop(name) for name in ("model", "progress") if name in more}
-    settings = PredictionSettings(**{"objects": True, "window": 64, "overlap": 16, "threads": 1} | more)
+    polygons = {
+        name: more.pop(name) for name in ("marker_depth", "max_object", "raw", "attributes", "min_area") if name in more
+    }
+    chosen = {"objects": True, "window": 64, "overlap": 16, "threads": 1} | more
+    settings = PredictionSettings(**chosen, polygons=PolygonSettings(**polygons))
     return predict(scene or folder / "scene.tif", output=output, settings=settings, **called)
 
 
@@ -106,7 +112,7 @@ def test_every_object_comes_back_as_a_raster_of_ids_in_the_order_of_first_pixels
 
 
 def test_objects_become_one_polygon_each_that_share_their_walls(folder: Path, tmp_path: Path) -> None:
-    summary = run(folder, tmp_path / "houses.gpkg", polygons=PolygonSettings(raw=True))
+    summary = run(folder, tmp_path / "houses.gpkg", raw=True)
     ids, classes = row_houses(200, 330)
     houses = geopandas.read_file(tmp_path / "houses.gpkg")
     assert sorted(houses["object_id"]) == list(range(1, ids.max() + 1))
@@ -129,7 +135,7 @@ def test_scores_are_the_mean_probability_inside_times_that_of_a_boundary_along_t
         bands = dataset.read()
     bands[1] = np.where(bands[1] > 0, rng.integers(150, 255, bands[1].shape), 0)
     scene = write_scene(tmp_path / "scene.tif", bands)
-    run(folder, [tmp_path / "houses.parquet", tmp_path / "ids.tif"], scene=scene, polygons=PolygonSettings(raw=True))
+    run(folder, [tmp_path / "houses.parquet", tmp_path / "ids.tif"], scene=scene, raw=True)
     houses = geopandas.read_parquet(tmp_path / "houses.parquet").set_index("object_id")
     ids = ids_of(tmp_path / "ids.tif")
     padded = np.pad(ids, 1, mode="edge")
@@ -202,8 +208,8 @@ def test_what_makes_no_sense_is_refused_before_work_starts(folder: Path, tmp_pat
         run(folder, tmp_path / "a.gpkg", sieve=5)
     with pytest.raises(UsageError, match=r"`marker_depth` is 0; it must be above 0 and at most 1"):
         run(folder, tmp_path / "a.gpkg", marker_depth=0)
-    with pytest.raises(UsageError, match="`attributes` has score, but there are no objects in the map of"):
-        run(folder, tmp_path / "a.gpkg", objects=False, polygons=PolygonSettings(attributes="score"))
+    with pytest.raises(UsageError, match="`attributes` has score, which only objects have"):
+        run(folder, tmp_path / "a.gpkg", objects=False, attributes="score")
     checkpoint = Checkpoint.load(folder / "oracle.safetensors")
     save_checkpoint(tmp_path / "plain.safetensors", {}, replace(checkpoint.card, objects=False))
     with pytest.raises(CheckpointError, match=r"plain\.safetensors has not learnt objects"):
@@ -224,6 +230,82 @@ def test_the_map_of_classes_stays_what_it_is_and_objects_are_offered(
     assert "The network has learnt objects: `objects=True` makes one polygon of each." in caplog.messages
     with rasterio.open(tmp_path / "classes.tif") as dataset:
         assert dataset.read(1).tolist() == row_houses(200, 330)[1].tolist()
+
+
+def test_vectorize_makes_the_same_objects_of_the_rasters_of_a_map_without_the_network(
+    folder: Path, tmp_path: Path
+) -> None:
+    beside = {name: tmp_path / f"{name}.tif" for name in ("confidence", "boundary", "distance")}
+    run(folder, tmp_path / "objects.parquet", max_object=40)
+    run(folder, OutputNames(output=tmp_path / "classes.tif", **beside), objects=False)
+    settings = VectorizeSettings(max_object=40, **beside)
+    vectorize(tmp_path / "classes.tif", output=tmp_path / "again.parquet", settings=settings)
+    first, again = (geopandas.read_parquet(tmp_path / name) for name in ("objects.parquet", "again.parquet"))
+    assert first.drop(columns="scene").equals(again.drop(columns="scene"))
+    coarse = VectorizeSettings(marker_depth=1.0, **beside)
+    vectorize(tmp_path / "classes.tif", output=tmp_path / "coarse.parquet", settings=coarse)
+    assert len(geopandas.read_parquet(tmp_path / "coarse.parquet")) < len(first)
+
+
+def test_vectorize_needs_boundary_and_distance_of_the_same_map(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="`boundary` is given without `distance`; objects need both"):
+        VectorizeSettings(boundary="boundary.tif")
+    names = {name: tmp_path / f"{name}.tif" for name in ("boundary", "distance")}
+    run(folder, OutputNames(output=tmp_path / "classes.tif", **names), objects=False)
+    small = write_scene(tmp_path / "small.tif", np.zeros((1, 9, 9), np.uint8))
+    with pytest.raises(SceneError, match=r"small\.tif has 9 x 9 pixels, but"):
+        vectorize(
+            tmp_path / "classes.tif",
+            output=tmp_path / "a.gpkg",
+            settings=VectorizeSettings(boundary=names["boundary"], distance=small),
+        )
+    assert not (tmp_path / "a.gpkg").exists()
+
+
+def test_small_objects_are_dropped_and_not_merged_into_their_neighbours(folder: Path, tmp_path: Path) -> None:
+    run(folder, tmp_path / "all.parquet", raw=True)
+    summary = run(folder, tmp_path / "large.parquet", raw=True, min_area="430px")
+    everything, large = (geopandas.read_parquet(tmp_path / f"{name}.parquet") for name in ("all", "large"))
+    kept = everything[everything["pixels"] >= 430]
+    assert 10 < len(kept) < len(everything) - 10
+    kept, large = (table.set_index("object_id").sort_index() for table in (kept, large))
+    assert large.index.tolist() == kept.index.tolist()
+    assert shapely.equals_identical(large.geometry.to_numpy(), kept.geometry.to_numpy()).all()
+    assert summary.specks == len(everything) - len(kept)
+
+
+def test_nodata_has_no_object_and_disagreement_is_that_of_classes(folder: Path, tmp_path: Path) -> None:
+    with rasterio.open(folder / "scene.tif") as dataset:
+        bands = dataset.read()
+    bands[:, 90:110] = 77
+    scene = write_scene(tmp_path / "scene.tif", bands, nodata=77)
+    apart = {}
+    for objects in (True, False):
+        names = OutputNames(output=tmp_path / f"{objects}.tif", disagreement=tmp_path / f"{objects}-apart.tif")
+        run(folder, names, scene=scene, objects=objects)
+        apart[objects] = (tmp_path / f"{objects}-apart.tif").read_bytes()
+    ids = ids_of(tmp_path / "True.tif")
+    assert not ids[90:110].any()
+    assert len(np.unique(ids)) - 1 == ids.max() > 80
+    with rasterio.open(tmp_path / "True-apart.tif") as one, rasterio.open(tmp_path / "False-apart.tif") as other:
+        assert one.read().tolist() == other.read().tolist()
+
+
+def test_a_dry_run_estimates_objects_and_refuses_what_the_map_would(folder: Path, tmp_path: Path) -> None:
+    called = {"model": folder / "oracle.safetensors", "arch": f"{folder / 'oracle.py'}:oracle"}
+    settings = PredictionSettings(objects=True, window=64, threads=1)
+    names = [tmp_path / "ids.tif", tmp_path / "houses.gpkg"]
+    (estimate,) = dry_run_scenes([folder / "scene.tif"], output=names, settings=settings, **called)
+    assert estimate.work_bytes >= 8 * 200 * 330  # classes, confidence, boundary, distance and ids
+    card = Checkpoint.load(folder / "oracle.safetensors").card
+    save_checkpoint(tmp_path / "coarse.safetensors", {}, replace(card, gsd=(1.0, 1.0)))
+    called["model"] = tmp_path / "coarse.safetensors"
+    large = PredictionSettings(objects=True, window=64, threads=1, polygons=PolygonSettings(max_object=1500))
+    for attempt in (dry_run_scenes, predict_scenes):
+        with pytest.raises(UsageError, match=r"Objects of `max_object=1500` px have 300\d px in the scene"):
+            list(attempt([folder / "scene.tif"], output=names, settings=large, **called))
+    (tmp_path / "coarse.safetensors").unlink()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow
