@@ -16,7 +16,7 @@ from satseg.errors import CheckpointError, SatsegError, UsageError, one_line
 from satseg.fields import FieldError, Fields, parse_json, shown
 from satseg.files.atomic_write import save_tensors
 from satseg.labels.label_meaning import LabelMeaning
-from satseg.objects.targets import OBJECT_OUTPUTS
+from satseg.objects import OBJECT_OUTPUTS
 from satseg.presence import require_checkpoint
 from satseg.raster.scales import Conversion, same_scale, states_scale
 from satseg.raster.selection import is_generic

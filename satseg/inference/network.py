@@ -17,7 +17,7 @@ from satseg.checkpoint import Checkpoint
 from satseg.classes import ClassTable
 from satseg.errors import CheckpointError, UsageError, one_line
 from satseg.inference.views import Orientation, Views, mean, resize
-from satseg.objects.targets import OBJECT_OUTPUTS
+from satseg.objects import OBJECT_OUTPUTS
 from satseg.raster.bands import Normaliser, upload
 from satseg.raster.scales import Conversion
 from satseg.raster.values import ValueRange

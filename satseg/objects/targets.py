@@ -32,10 +32,6 @@ UNKNOWN = 255
 _REACH = 4  # times the width; the weight is then below 0.004
 
 
-OBJECT_OUTPUTS = 2
-"""Outputs of a network beside the classes if it learns objects: inner boundary and distance, in this order."""
-
-
 class Plane(IntEnum):
     """The planes of :func:`object_targets`."""
 

@@ -17,7 +17,7 @@ from satseg.backend.conv_gradients import fast_conv_gradients
 from satseg.backend.nn.lora import add_lora, lora_state, merged_state, remove_lora, restore_lora
 from satseg.classes import IGNORE_INDEX
 from satseg.errors import TrainingError, UsageError
-from satseg.objects.targets import OBJECT_OUTPUTS
+from satseg.objects import OBJECT_OUTPUTS
 from satseg.raster.bands import Normaliser, upload
 from satseg.records import BandStatistics, Clipping
 from satseg.training.averages import WeightAverage

@@ -284,10 +284,12 @@ class VectorizeSettings(PolygonSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if (self.boundary is None) != (self.distance is None):
-            given, lacking = ("boundary", "distance") if self.distance is None else ("distance", "boundary")
-            raise UsageError(
-                f"`{given}` is given without `{lacking}`; objects need both.", hint=f"Give `{lacking}`, too."
-            )
+        for name, other in (("boundary", "distance"), ("distance", "boundary")):
+            given: tuple[str, ...] | None = getattr(self, name)
+            if given and getattr(self, other) is None:
+                raise UsageError(
+                    f"{', '.join(given)} is given as `{name}` without `{other}`; objects need both.",
+                    hint=f"Give `{other}`, too.",
+                )
         if self.threshold is not None and self.class_map is not None:
             raise UsageError("`threshold` makes classes of its own.", hint="Leave out `class_map`.")

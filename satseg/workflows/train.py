@@ -25,7 +25,7 @@ from satseg.errors import CheckpointError, TileError
 from satseg.files.atomic_write import locked
 from satseg.files.gdal import gdal_environment
 from satseg.labels.label_meaning import LabelMeaning
-from satseg.objects.targets import OBJECT_OUTPUTS
+from satseg.objects import OBJECT_OUTPUTS
 from satseg.progress import automatic
 from satseg.records import Clipping, Progress, TrainingSummary
 from satseg.runs import RUNS, Run, claim_output

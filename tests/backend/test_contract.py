@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from satseg.backend import Architecture, create_model, list_architectures
 from satseg.backend.catalogue import read_catalogue
-from satseg.objects.targets import OBJECT_OUTPUTS
+from satseg.objects import OBJECT_OUTPUTS
 from satseg.profiling.counts import count_multiply_adds, count_parameters
 
 ALL = {architecture.name: architecture for architecture in list_architectures()}

@@ -24,7 +24,7 @@ def test_what_is_no_whole_number_of_pixels_is_refused(text: str) -> None:
 
 
 def test_every_option_of_pixels_takes_the_unit(satseg: Callable, tmp_path: Path) -> None:
-    required = {"benchmark": ["--arch", "erfnet"]}
+    required = {"benchmark": ["--arch", "erfnet"], "vectorize": ["map.tif", "-o", "map.gpkg"]}
     asked = 0
     for name, command in typer.main.get_command(app).commands.items():
         for option in (entry for entry in command.params if entry.metavar == "PX"):

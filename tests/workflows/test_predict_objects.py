@@ -248,7 +248,7 @@ def test_vectorize_makes_the_same_objects_of_the_rasters_of_a_map_without_the_ne
 
 
 def test_vectorize_needs_boundary_and_distance_of_the_same_map(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="`boundary` is given without `distance`; objects need both"):
+    with pytest.raises(UsageError, match=r"boundary\.tif is given as `boundary` without `distance`; objects need both"):
         VectorizeSettings(boundary="boundary.tif")
     names = {name: tmp_path / f"{name}.tif" for name in ("boundary", "distance")}
     run(folder, OutputNames(output=tmp_path / "classes.tif", **names), objects=False)
