@@ -71,7 +71,8 @@ def write_map(
     """
     bands = _bands(layer, classes)
     tags = {name: printable(value) for name, value in tags.items()}
-    tags[CLASSES_TAG] = json.dumps(classes.to_dict(), ensure_ascii=False)
+    if layer is not MapLayer.OBJECTS:  # whose ids would be read as classes
+        tags[CLASSES_TAG] = json.dumps(classes.to_dict(), ensure_ascii=False)
     try:
         with (
             plain_target(path) as target,

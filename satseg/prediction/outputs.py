@@ -13,7 +13,7 @@ from satseg.errors import UsageError
 from satseg.files.ledger import Ledger, whereabouts
 from satseg.files.names import open_raster
 from satseg.inference.decision import OF_OBJECTS
-from satseg.mapfile.writer import CLASSES_TAG
+from satseg.prediction.provenance import VERSION_TAG
 from satseg.prediction.settings import STEM, OutputNames, is_raster
 from satseg.raster.source import SceneSource
 from satseg.records import MapLayer
@@ -189,7 +189,7 @@ def _is_foreign_raster(file: Path) -> bool:
         return False
     try:
         with open_raster(file) as dataset:
-            return CLASSES_TAG not in dataset.tags()
+            return VERSION_TAG not in dataset.tags()
     except RasterioError:
         return False
 

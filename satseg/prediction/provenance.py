@@ -17,6 +17,7 @@ from satseg.vectorization.settings import PolygonSettings
 from satseg.version import __version__
 
 INPUTS_TAG = "SATSEG_INPUTS"
+VERSION_TAG = "SATSEG_VERSION"
 """Name under which a map stores what it was made from, as JSON, where its format has a place for it."""
 
 _STDIN = "-"
@@ -52,7 +53,7 @@ class Provenance:
         scenes = [word for source in sources for word in _scene_words(source)] or [_STDIN]
         tags = {
             "SATSEG_SCENE": ", ".join(without_secrets(source.name) for source in sources) or _STDIN,
-            "SATSEG_VERSION": __version__,
+            VERSION_TAG: __version__,
             "SATSEG_COMMAND": command_line(["predict", *scenes, *self.words, *self.settings.words()]),
             "SATSEG_MODEL": self.model,
         }

@@ -203,6 +203,17 @@ def test_a_deeper_dip_divides_less(folder: Path, tmp_path: Path) -> None:
     assert found[0.3] < found[0.05] == row_houses(200, 330)[0].max()
 
 
+def test_ids_are_not_taken_for_classes_and_a_stream_of_scenes_may_map_again(folder: Path, tmp_path: Path) -> None:
+    run(folder, tmp_path / "ids.tif")
+    vectorize(tmp_path / "ids.tif", output=tmp_path / "ids.parquet", settings=VectorizeSettings())
+    traced = geopandas.read_parquet(tmp_path / "ids.parquet")
+    assert sorted(traced["class_id"]) == list(range(1, row_houses(200, 330)[0].max() + 1))
+    called = {"model": folder / "oracle.safetensors", "arch": f"{folder / 'oracle.py'}:oracle"}
+    settings = PredictionSettings(objects=True, window=64, threads=1)
+    scenes = iter([folder / "scene.tif"])
+    assert len(list(predict_scenes(scenes, output=tmp_path / "ids.tif", settings=settings, **called))) == 1
+
+
 def test_what_makes_no_sense_is_refused_before_work_starts(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="`sieve` would merge pixels of objects"):
         run(folder, tmp_path / "a.gpkg", sieve=5)
