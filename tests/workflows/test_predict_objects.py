@@ -15,9 +15,11 @@ import pytest
 import rasterio
 import shapely
 from made_scenes import write_scene
+from typer.testing import CliRunner
 
 from satseg.checkpoint import Checkpoint, ModelCard, save_checkpoint
 from satseg.classes import ClassTable
+from satseg.cli.app import app
 from satseg.errors import CheckpointError, SceneError, UsageError
 from satseg.objects.targets import edge_distance, inner_boundary, normalised
 from satseg.prediction.settings import OutputNames, PredictionSettings
@@ -212,6 +214,16 @@ def test_ids_are_not_taken_for_classes_and_a_stream_of_scenes_may_map_again(fold
     settings = PredictionSettings(objects=True, window=64, threads=1)
     scenes = iter([folder / "scene.tif"])
     assert len(list(predict_scenes(scenes, output=tmp_path / "ids.tif", settings=settings, **called))) == 1
+
+
+def test_a_sieve_is_not_advised_where_it_would_be_refused(folder: Path, tmp_path: Path) -> None:
+    words = ["-m", str(folder / "oracle.safetensors"), "--arch", f"{folder / 'oracle.py'}:oracle", "--window", "64"]
+    outputs = ["-o", str(tmp_path / "ids.tif"), "-o", str(tmp_path / "houses.gpkg")]
+    command = ["predict", str(folder / "scene.tif"), *words, *outputs, "--objects", "--min-area", "430px"]
+    told = CliRunner().invoke(app, command)
+    assert told.exit_code == 0
+    assert "specks below 430px left out" in told.output
+    assert "--sieve" not in told.output
 
 
 def test_what_makes_no_sense_is_refused_before_work_starts(folder: Path, tmp_path: Path) -> None:
