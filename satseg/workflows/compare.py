@@ -18,7 +18,8 @@ from satseg.evaluation.accumulator import ScoreAccumulator
 from satseg.evaluation.confusion import report
 from satseg.evaluation.maps import MapComparison, beside_labels, read_labels, telling
 from satseg.evaluation.measures import Measures
-from satseg.evaluation.objects import ConnectedRegions, FeatureObjects, ObjectMatcher, Side
+from satseg.evaluation.object_sides import ConnectedRegions, FeatureObjects, Side
+from satseg.evaluation.objects import ObjectMatcher
 from satseg.evaluation.polygons import PolygonSet, match_polygons
 from satseg.evaluation.tally import Count
 from satseg.files.names import open_raster

@@ -12,7 +12,8 @@ from satseg.evaluation.accumulator import ScoreAccumulator
 from satseg.evaluation.boundaries import Boundaries, Reach
 from satseg.evaluation.confusion import ConfusionMatrix
 from satseg.evaluation.maps import MapComparison, beside_labels, telling
-from satseg.evaluation.objects import ConnectedRegions, ObjectMatcher
+from satseg.evaluation.object_sides import ConnectedRegions
+from satseg.evaluation.objects import ObjectMatcher
 from satseg.evaluation.tally import Count
 from satseg.records import BandSpec, ProgressEvent, Rows, SceneInfo
 

@@ -1,3 +1,5 @@
+"""Covers ``object_sides``."""
+
 from __future__ import annotations
 
 import pickle
@@ -11,7 +13,8 @@ from rasterio.windows import Window
 from scipy.ndimage import label
 from torchmetrics.detection import PanopticQuality
 
-from satseg.evaluation.objects import ConnectedRegions, FeatureObjects, ObjectMatcher, match_regions
+from satseg.evaluation.object_sides import ConnectedRegions, FeatureObjects
+from satseg.evaluation.objects import ObjectMatcher, match_regions
 from satseg.evaluation.tally import Count, class_scores, empty_tally
 from satseg.labels.vector_labels import BurntFeatures
 
