@@ -17,7 +17,7 @@ from satseg.sample import named_network
 
 if TYPE_CHECKING:
     from satseg.cli.table import Table
-    from satseg.records import EvaluationReport
+    from satseg.records import EvaluationReport, SizeScore
 
 _MATRIX = 6  # largest number of classes whose confusion matrix is shown
 _OVERALL = {
@@ -30,6 +30,8 @@ _OVERALL = {
     "bf": "BF (mean over tiles or blocks)",
     "boundary_iou": "boundary IoU",
     "object_f1": "object F1",
+    "pq": "panoptic quality",
+    "ap": "average precision of objects",
 }
 _LENGTHS = {"boundary_tolerance": "tolerance", "boundary_width": "width of bands"}
 
@@ -144,8 +146,10 @@ def report_tables(report: EvaluationReport) -> list[Table]:
         tables += [_overall(report), console.table(*class_rows(report)), _confusion(report)]
     if "boundary_tolerance" in report.settings:
         tables.append(_boundaries(report))
-    if "object_iou" in report.settings or not report.pixels:
+    if "object_iou" in report.settings:
         tables.append(_objects(report))
+        if any(entry.sizes for entry in report.classes):
+            tables.append(_sizes(report))
     if report.worst:
         tables.append(_worst(report))
     return tables
@@ -216,12 +220,42 @@ def _length(report: EvaluationReport, name: str) -> str:
 
 def _objects(report: EvaluationReport) -> Table:
     rows = [
-        (Name(e.name), e.object_f1, e.object_precision, e.object_recall, e.label_objects, e.map_objects)
+        (
+            Name(e.name),
+            *(e.object_f1, e.object_precision, e.object_recall, e.pq, e.sq, e.ap),
+            *(e.label_objects, _share(e.split), _share(e.merged), e.map_objects),
+        )
         for e in report.classes
         if e.label_objects or e.map_objects
     ]
-    columns = ("class", "object F1", "precision", "recall", "in labels", "in map")
-    return console.table(columns, rows, title="Objects: IoU over 0.5, one to one")
+    scores = ("object F1", "precision", "recall", "PQ", "SQ", "AP")
+    columns = ("class", *scores, "in labels", "split", "merged", "in map")
+    return console.table(columns, rows, title="Objects: IoU over 0.5, one to one; AP over 0.50 to 0.95")
+
+
+def _sizes(report: EvaluationReport) -> Table:
+    """Show the objects of each class by their area; those of labels and map each by their own."""
+    rows = [
+        (
+            *(Name(e.name), _limits(size), size.label_objects, size.recall),
+            *(_share(size.split), _share(size.merged), size.map_objects, size.precision),
+        )
+        for e in report.classes
+        for size in e.sizes
+    ]
+    area = str(report.settings["object_area"])
+    columns = ("class", area, "in labels", "recall", "split", "merged", "in map", "precision")
+    return console.table(columns, rows, title="Objects by area")
+
+
+def _limits(size: SizeScore) -> str:
+    if math.isinf(size.high):
+        return f"from {size.low:,.0f}"
+    return f"{size.low:,.0f} to {size.high:,.0f}" if size.low else f"under {size.high:,.0f}"
+
+
+def _share(value: float) -> str | None:
+    return None if math.isnan(value) else f"{value:.0%}"
 
 
 def _worst(report: EvaluationReport) -> Table:

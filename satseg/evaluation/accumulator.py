@@ -12,6 +12,7 @@ import numpy as np
 
 from satseg.evaluation.bootstrap import NO_INTERVALS, Bootstrap
 from satseg.evaluation.confusion import report
+from satseg.evaluation.object_counts import CountedObjects, ObjectTotals
 from satseg.evaluation.tally import class_scores, mean_scores, pixel_tally, share_bf
 from satseg.records import EvaluationReport, PlaceScore
 
@@ -55,6 +56,7 @@ class ScoreAccumulator:
     def __init__(self, num_classes: int, *, replicates: int = 0, seed: int = 0, worst: int = 0) -> None:
         self.counts = np.zeros((num_classes, num_classes), dtype=np.int64)  # (label, prediction)
         self.tally = pixel_tally(self.counts)
+        self.objects = ObjectTotals()
         self._bootstrap = Bootstrap(num_classes, replicates=replicates, seed=seed) if replicates else None
         self._number_of_worst = worst
         self._worst: list[tuple[float, int, PlaceScore]] = []
@@ -77,7 +79,7 @@ class ScoreAccumulator:
         Args:
             place: The place.
             counts: (K, K) int64 pixels, row: label, column: prediction.
-            tally: (K, C) counts of boundaries and objects; its columns of pixels are zero.
+            tally: (K, C) counts of boundaries; its columns of pixels are zero.
             left_out: (K,) labelled pixels for which the map has no class; they count as missed.
             unlabelled: Pixels of the map without a label.
             loss: Mean cross-entropy of the network.
@@ -88,7 +90,9 @@ class ScoreAccumulator:
         tally = tally + pixel_tally(counts, left_out)
         share_bf(tally)
         self.counts += counts
-        self.add_objects(place.unit, tally)
+        self.tally += tally
+        if self._bootstrap is not None:
+            self._bootstrap.add(place.unit, tally)
         score = score_place(place, counts, left_out=left_out, loss=loss)
         self._places += 1
         self.unlabelled += unlabelled
@@ -100,11 +104,12 @@ class ScoreAccumulator:
                 heapq.heappop(self._worst)
         return score
 
-    def add_objects(self, unit: tuple[int, ...], tally: np.ndarray) -> None:
+    def add_objects(self, unit: tuple[int, ...], counted: CountedObjects) -> None:
         """Add counts of objects that begin in a unit; its places may have been added before."""
-        self.tally += tally
+        self.objects.add(counted)
+        self._units.add(unit)
         if self._bootstrap is not None:
-            self._bootstrap.add(unit, tally)
+            self._bootstrap.add_objects(unit, counted)
 
     def report(self, names: Sequence[str], settings: Mapping[str, str | float] | None = None) -> EvaluationReport:
         """Return the scores of all counts.
@@ -126,6 +131,7 @@ class ScoreAccumulator:
             self.counts,
             self.tally,
             names,
+            self.objects,
             unlabelled=self.unlabelled,
             intervals=intervals,
             settings=settings,

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from satseg.evaluation.object_counts import CELLS, CountedObjects, ObjectTotals
+from satseg.evaluation.object_scores import Scores, mean_object_scores, scores_by_class, scores_by_size
 from satseg.evaluation.tally import class_scores, empty_tally, mean_scores
 
 CONFIDENCE = 0.95
@@ -28,10 +30,12 @@ class Intervals:
     Args:
         overall: Intervals of the scores over all classes.
         classes: Intervals of the scores of each class; empty without a bootstrap.
+        sizes: Intervals of the scores of the objects of each class by size.
     """
 
     overall: Mapping[str, Interval | None] = field(default_factory=dict)
     classes: Sequence[Mapping[str, Interval | None]] = ()
+    sizes: Mapping[int, Mapping[int, Mapping[str, Interval | None]]] = field(default_factory=dict)
 
 
 NO_INTERVALS = Intervals()
@@ -49,6 +53,7 @@ class Bootstrap:
     def __init__(self, num_classes: int, *, replicates: int, seed: int = 0) -> None:
         self._seed = seed
         self._totals = np.zeros((replicates, *empty_tally(num_classes).shape))
+        self._objects = ObjectTotals(replicates)
         self._first: list[tuple[int, ...] | None] = [None] * num_classes  # unit in which each class was first counted
         self._several = np.zeros(num_classes, dtype=bool)  # whether a class was counted in another one, too
 
@@ -59,39 +64,60 @@ class Bootstrap:
             unit: Its unit; all tallies of one unit get the same weight, in any order.
             tally: (K, C) counts.
         """
-        drawn = np.random.default_rng((self._seed, *unit)).poisson(1.0, size=len(self._totals))
-        self._totals += drawn[:, None, None] * tally
-        for number in np.flatnonzero(tally.any(axis=1) & ~self._several).tolist():
+        self._totals += self._weights(unit)[:, None, None] * tally
+        self._note(unit, np.flatnonzero(tally.any(axis=1)))
+
+    def add_objects(self, unit: tuple[int, ...], counted: CountedObjects) -> None:
+        """Add counts of objects of a unit."""
+        self._objects.add(counted, self._weights(unit))
+        self._note(unit, np.unique(counted.cells // CELLS))
+
+    def intervals(self) -> Intervals:
+        """Return the central 95 % interval of each score; scores that are undefined in most replicates have none."""
+        objects = scores_by_class(self._objects)
+        overall = mean_scores(self._totals) | mean_object_scores(self._objects, objects)
+        several = bool(self._several.any()) or len({unit for unit in self._first if unit is not None}) > 1
+        by_class = class_scores(self._totals)
+        return Intervals(
+            _intervals(overall, several=several),
+            [
+                _intervals(
+                    {**{name: values[:, i] for name, values in by_class.items()}, **objects.get(i, {})},
+                    several=bool(self._several[i]),
+                )
+                for i in range(len(self._several))
+            ],
+            {
+                number: {
+                    size: _intervals(scores, several=bool(self._several[number]))
+                    for size, scores in scores_by_size(self._objects, number).items()
+                }
+                for number in objects
+            },
+        )
+
+    def _weights(self, unit: tuple[int, ...]) -> np.ndarray:
+        return np.random.default_rng((self._seed, *unit)).poisson(1.0, size=len(self._totals))
+
+    def _note(self, unit: tuple[int, ...], classes: np.ndarray) -> None:
+        """Note that classes were counted in a unit."""
+        for number in classes[~self._several[classes]].tolist():
             if self._first[number] is None:
                 self._first[number] = unit
             self._several[number] = self._first[number] != unit
 
-    def intervals(self) -> Intervals:
-        """Return the central 95 % interval of each score; scores that are undefined in most replicates have none."""
-        overall = {name: _central(values) for name, values in mean_scores(self._totals).items()}
-        by_class = {name: _central(values) for name, values in class_scores(self._totals).items()}
-        classes = [
-            _found({name: parts[i] for name, parts in by_class.items()}, several=bool(self._several[i]))
-            for i in range(self._totals.shape[1])
-        ]
-        several = bool(self._several.any()) or len({unit for unit in self._first if unit is not None}) > 1
-        return Intervals(_found({name: parts[0] for name, parts in overall.items()}, several=several), classes)
 
-
-def _central(values: np.ndarray) -> list[Interval | None]:
-    """Return the central interval of each column of (replicates) or (replicates, K) scores."""
-    tail = (1 - CONFIDENCE) / 2
-    found: list[Interval | None] = []
-    for column in values.reshape(len(values), -1).T:
-        defined = column[~np.isnan(column)]
-        if 2 * len(defined) < len(column):
-            found.append(None)
-            continue
-        low, high = np.quantile(defined, (tail, 1 - tail)).tolist()
-        found.append((low, high))
-    return found
-
-
-def _found(intervals: Mapping[str, Interval | None], *, several: bool) -> dict[str, Interval | None]:
+def _intervals(scores: Scores, *, several: bool) -> dict[str, Interval | None]:
     """Return the intervals of the scores that have one; None for each if the counts come from a single unit."""
-    return {name: interval if several else None for name, interval in intervals.items() if interval is not None}
+    found = {name: _central(values) for name, values in scores.items()}
+    return {name: interval if several else None for name, interval in found.items() if interval is not None}
+
+
+def _central(values: np.ndarray) -> Interval | None:
+    """Return the central interval of (R,) scores; None if most of them are undefined."""
+    tail = (1 - CONFIDENCE) / 2
+    defined = values[~np.isnan(values)]
+    if 2 * len(defined) < len(values):
+        return None
+    low, high = np.quantile(defined, (tail, 1 - tail)).tolist()
+    return low, high

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from satseg.classes import IGNORE_INDEX
 from satseg.errors import LabelError
 from satseg.evaluation.bootstrap import NO_INTERVALS, Intervals
+from satseg.evaluation.object_counts import SIZES, ObjectCount, ObjectTotals, by_size
+from satseg.evaluation.object_scores import mean_object_scores, scores_by_class, scores_by_size
 from satseg.evaluation.tally import Count, class_scores, mean_scores, pixel_tally
-from satseg.records import ClassScore, EvaluationReport, PlaceScore
+from satseg.records import ClassScore, EvaluationReport, PlaceScore, SizeScore
 
 
 class ConfusionMatrix:
@@ -69,6 +72,7 @@ def report(
     counts: np.ndarray,
     tally: np.ndarray,
     names: Sequence[str],
+    objects: ObjectTotals | None = None,
     *,
     unlabelled: int = 0,
     intervals: Intervals = NO_INTERVALS,
@@ -79,30 +83,34 @@ def report(
 
     Args:
         counts: (K, K) int64, row: label, column: prediction.
-        tally: (K, C) counts of pixels, boundaries and objects, including labelled pixels without a class in the map.
+        tally: (K, C) counts of pixels and boundaries, including labelled pixels without a class in the map.
         names: K class names.
+        objects: Counts of objects; None if they are not measured.
         unlabelled: Pixels of the map without a label.
         intervals: Confidence intervals of the scores.
         settings: Settings that the report shows.
         worst: The worst places.
     """
-    by_class = {name: _plain(values) for name, values in class_scores(tally).items()}
+    objects = objects or ObjectTotals()
+    of_pixels, of_objects = class_scores(tally), scores_by_class(objects)
     entries = [
         ClassScore(
             name=name,
-            **{key: values[i] for key, values in by_class.items()},
+            **_shown(of_pixels, i),
+            **_shown(of_objects.get(i, {}), 0),
             pixels=int(tally[i, Count.LABELLED]),
-            label_objects=int(tally[i, Count.LABEL_OBJECTS]),
-            map_objects=int(tally[i, Count.MAP_OBJECTS]),
+            **_number_of_objects(by_size(objects.of_class(i)).sum(axis=(0, 1))),
+            sizes=_sizes(objects, i, intervals),
             intervals=intervals.classes[i] if intervals.classes else {},
         )
         for i, name in enumerate(names)
     ]
+    overall = mean_scores(tally) | mean_object_scores(objects, of_objects)
     return EvaluationReport(
         pixels=int(counts.sum()),
         left_out=max(0, int(tally[:, Count.LABELLED].sum()) - int(counts.sum())),
         unlabelled=unlabelled,
-        **{name: _plain(value)[0] for name, value in mean_scores(tally).items()},
+        **_shown(overall, 0),
         classes=tuple(entries),
         confusion=tuple(tuple(row) for row in counts.tolist()),
         intervals=intervals.overall,
@@ -111,6 +119,32 @@ def report(
     )
 
 
-def _plain(values: np.ndarray) -> list[float]:
-    """Return Python numbers; every NaN is the same object, so that equal records compare equal."""
-    return [math.nan if math.isnan(value) else value for value in np.atleast_1d(values).tolist()]
+def _shown(scores: Mapping[str, np.ndarray], number: int) -> dict[str, Any]:
+    """Return one value of each score; every NaN is the same object, so that equal records compare equal."""
+    values = {name: float(np.atleast_1d(score)[number]) for name, score in scores.items()}
+    return {name: math.nan if math.isnan(value) else value for name, value in values.items()}
+
+
+def _number_of_objects(counts: np.ndarray) -> dict[str, int]:
+    """Return the numbers of objects from (C,) counts, as a record has them."""
+    return {"label_objects": int(counts[ObjectCount.LABELLED]), "map_objects": int(counts[ObjectCount.MAPPED])}
+
+
+_OF_SIZES = {"object_precision": "precision", "object_recall": "recall", "split": "split", "merged": "merged"}
+"""Scores of the objects of a size, and what a record calls them."""
+
+
+def _sizes(objects: ObjectTotals, number: int, intervals: Intervals) -> tuple[SizeScore, ...]:
+    """Return the scores of the objects of a class by size."""
+    counts = by_size(objects.of_class(number))[0]
+    found = intervals.sizes.get(number, {})
+    return tuple(
+        SizeScore(
+            low=SIZES[size - 1] if size else 0.0,
+            high=SIZES[size] if size < len(SIZES) else math.inf,
+            **_number_of_objects(counts[size]),
+            **_shown({named: scores[name] for name, named in _OF_SIZES.items()}, 0),
+            intervals={named: found[size][name] for name, named in _OF_SIZES.items() if name in found.get(size, {})},
+        )
+        for size, scores in scores_by_size(objects, number).items()
+    )

@@ -13,8 +13,9 @@ from satseg.evaluation.accumulator import Place, ScoreAccumulator
 from satseg.evaluation.blocks import HaloStrip, Strip, columns, halo_strips
 from satseg.evaluation.boundaries import Boundaries
 from satseg.evaluation.confusion import ConfusionMatrix
-from satseg.evaluation.objects import Matches, ObjectMatcher
-from satseg.evaluation.tally import Count, empty_tally
+from satseg.evaluation.object_counts import CountedObjects, pixel_area
+from satseg.evaluation.objects import ObjectMatcher
+from satseg.evaluation.tally import empty_tally
 from satseg.labels.labels import Labels
 from satseg.raster.area import SceneArea
 from satseg.raster.windows import block_strips
@@ -84,21 +85,19 @@ class MapComparison:
         if self.objects is None:
             return
         last = window.row_off + window.height == self.scene.height
-        matches = self.objects.add(strip.labels[strip.core], strip.classes[strip.core], window, last=last)
-        for (down, across), tally in self._by_block(matches):
-            accumulator.add_objects(self._unit(down, across), tally)
+        outcome = self.objects.add(strip.labels[strip.core], strip.classes[strip.core], window, last=last)
+        counted = CountedObjects.of(outcome, pixel_area(self.scene.gsd))
+        for (down, across), part in self._by_block(counted):
+            accumulator.add_objects(self._unit(down, across), part)
 
-    def _by_block(self, matches: Matches) -> Iterator[tuple[list[int], np.ndarray]]:
-        """Yield the tally of each block in which objects begin that are complete now."""
-        first = np.concatenate([part.first for part in matches])
-        classes = np.concatenate([part.classes for part in matches])
-        names = (Count.LABEL_OBJECTS, Count.MAP_OBJECTS, Count.MATCHED)
-        column = np.repeat(names, [len(part.first) for part in matches])
-        at = np.stack([first // self.scene.width // self.block, first % self.scene.width // self.block], axis=1)
-        places, where = np.unique(at, axis=0, return_inverse=True)
-        tallies = np.zeros((len(places), *empty_tally(self.num_classes).shape))
-        np.add.at(tallies, (where.ravel(), classes, column), 1)
-        yield from zip(places.tolist(), tallies, strict=True)
+    def _by_block(self, counted: CountedObjects) -> Iterator[tuple[list[int], CountedObjects]]:
+        """Yield the counts of each block in which objects begin."""
+        rows, columns = np.divmod(counted.places, self.scene.width)
+        at = np.stack([rows, columns], axis=1) // self.block
+        order = np.lexsort((at[:, 1], at[:, 0]))
+        blocks, begins = np.unique(at[order], axis=0, return_index=True)
+        for block, chosen in zip(blocks.tolist(), np.split(order, begins[1:]), strict=False):
+            yield block, counted.where(chosen)
 
 
 class _Block:

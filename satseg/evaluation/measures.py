@@ -37,18 +37,17 @@ class Measures:
             Reach.of(self.settings.width, shape=shape, gsd=gsd),
         )
 
-    def record(self, unit: str, side: int | None = None) -> dict[str, str | float]:
+    def record(self, unit: str, side: int | None = None, *, areas: str) -> dict[str, str | float]:
         """Return the settings that the report shows.
 
         Args:
             unit: What the bootstrap resamples.
             side: Side of these tiles or blocks in pixels; None without a grid.
+            areas: Unit of the areas of objects.
         """
         settings = self.settings
-        record: dict[str, str | float] = {} if settings.pixels_only else {"object_iou": MATCH_IOU}
-        if side is None:
-            return record
-        if not settings.pixels_only:
+        record: dict[str, str | float] = {} if settings.pixels_only else {"object_iou": MATCH_IOU, "object_area": areas}
+        if side is not None and not settings.pixels_only:
             record |= self._lengths(side)
         if settings.bootstrap:
             record |= {"confidence": CONFIDENCE, "bootstrap": settings.bootstrap, "seed": settings.seed, "unit": unit}

@@ -27,6 +27,7 @@ class Numbered:
         classes: (n + 1,) class id of each object; meaningless for 0.
         open: (n + 1,) bool, whether an object may continue below.
         outer: (n + 1,) bool, whether an object lies mostly outside and counts only if it matches.
+        scores: (n + 1,) float64 in 0..1, by which objects of the map are ranked.
     """
 
     ids: np.ndarray
@@ -34,6 +35,7 @@ class Numbered:
     classes: np.ndarray
     open: np.ndarray
     outer: np.ndarray
+    scores: np.ndarray
 
 
 class Side(Protocol):
@@ -82,7 +84,8 @@ class ConnectedRegions:
         open_[ids[-1]] = not last
         open_[0] = False
         self._last = ids[-1], classes[-1]
-        return Numbered(ids, merged[:carried], self._classes, open_, np.zeros(len(open_), dtype=bool))
+        outer, scores = np.zeros(len(open_), dtype=bool), np.ones(len(open_))
+        return Numbered(ids, merged[:carried], self._classes, open_, outer, scores)
 
     def keep(self, kept: np.ndarray) -> None:
         """Carry on with some objects only."""
@@ -130,15 +133,19 @@ class FeatureObjects:
         burnt: The features.
         ids: uint8 class id of each class name of the features.
         background: Class that has no objects, or None.
+        ranks: Lowest and highest rank of the features if these are their scores, or None.
     """
 
-    def __init__(self, burnt: Burnt, ids: np.ndarray, background: int | None) -> None:
-        self._burnt, self._ids = burnt, ids
+    def __init__(
+        self, burnt: Burnt, ids: np.ndarray, background: int | None, ranks: tuple[float, float] | None = None
+    ) -> None:
+        self._burnt, self._ids, self._ranks = burnt, ids, ranks
         self._without = _without(background)
         self._numbers = np.empty(0, dtype=np.int64)  # position in the file of each that is carried
         self._classes = np.empty(0, dtype=np.uint8)
         self._ends = np.empty(0, dtype=np.int64)
         self._outer = np.empty(0, dtype=bool)
+        self._scores = np.empty(0)
 
     def number(self, classes: np.ndarray, window: Window, *, last: bool) -> Numbered:
         """Take the next rows."""
@@ -154,6 +161,7 @@ class FeatureObjects:
         self._classes = np.concatenate([self._classes, found.classes[here]])[first]
         self._ends = np.concatenate([self._ends, found.ends[here]])[first]
         self._outer = np.concatenate([self._outer, found.outer[here]])[first]
+        self._scores = np.concatenate([self._scores, scores_of(found.ranks[here], self._ranks)])[first]
         renamed = np.zeros(len(seen), dtype=np.int64)
         renamed[here + 1] = where[carried:] + 1
         going = (self._ends > window.row_off + window.height) & (not last)
@@ -163,13 +171,21 @@ class FeatureObjects:
             np.concatenate([[np.uint8(0)], self._classes]),
             np.concatenate([[False], going]),
             np.concatenate([[False], self._outer]),
+            np.concatenate([[0.0], self._scores]),
         )
 
     def keep(self, kept: np.ndarray) -> None:
         """Carry on with some objects only."""
         needed = kept[1:] > 0
-        for name in ("_numbers", "_classes", "_ends", "_outer"):
+        for name in ("_numbers", "_classes", "_ends", "_outer", "_scores"):
             setattr(self, name, getattr(self, name)[needed])
+
+
+def scores_of(ranks: np.ndarray, limits: tuple[float, float] | None) -> np.ndarray:
+    """Return scores in 0..1 by ranks of features between limits; without limits 1 for all."""
+    if limits is None or not limits[1] > limits[0]:
+        return np.ones(len(ranks))
+    return np.clip((ranks - limits[0]) / (limits[1] - limits[0]), 0.0, 1.0)
 
 
 def _without(background: int | None) -> list[int]:

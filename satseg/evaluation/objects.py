@@ -5,15 +5,20 @@ objects of a class match if their IoU is over 0.5. Objects of one side do not ov
 object matches at most one other (Kirillov et al., "Panoptic Segmentation", 2019). Pixels without a label belong to no
 object; objects of the labels without a class in the map are missed.
 
+An object of the labels is split if two or more objects of the map have more than half of their pixels in it, and merged
+if an object of the map holds more than half of its pixels and more than half of another one's, as Hoover et al. ("An
+Experimental Comparison of Range Image Segmentation Algorithms", 1996) tell over- and under-segmentation.
+
 A feature that lies mostly outside of the compared area counts only if its part inside matches: a map should not be
 penalised for the corner of a building.
 
-Memory holds the objects that reach the last row, and those that may still match one of them.
+Memory holds the objects that reach the last row, and those that may still match, or lie in, one of them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import numpy as np
@@ -27,31 +32,56 @@ _LATE = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True, eq=False)
-class Finished:
+class Objects:
     """Complete objects.
 
     Args:
-        classes: (n,) class id of each.
-        first: (n,) place of its first pixel in reading order: row * width + column.
+        classes: (n,) uint8 class id of each.
+        first: (n,) int64 place of its first pixel in reading order: row * width + column.
+        areas: (n,) float64 pixels.
+        scores: (n,) float64 in 0..1, by which objects of the map are ranked.
     """
 
     classes: np.ndarray
     first: np.ndarray
+    areas: np.ndarray
+    scores: np.ndarray
 
-    def beside(self, other: Finished) -> Finished:
-        """Return these and others."""
-        return Finished(
-            np.concatenate([self.classes, other.classes]),
-            np.concatenate([self.first, other.first]),
-        )
+    @classmethod
+    def none(cls) -> Objects:
+        """Return no objects."""
+        return cls(np.empty(0, dtype=np.uint8), np.empty(0, dtype=np.int64), np.empty(0), np.empty(0))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Objects]) -> Objects:
+        """Return the objects of all parts."""
+        return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
+
+    def where(self, chosen: np.ndarray) -> Objects:
+        """Return some of the objects."""
+        return Objects(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
 
-class Matches(NamedTuple):
-    """Objects of labels and of the map that a strip completes, and labelled objects that are found to match."""
+class Outcome(NamedTuple):
+    """What a strip completes.
 
-    labels: Finished
-    mapped: Finished
-    matched: Finished
+    Args:
+        labels: Objects of the labels.
+        mapped: Objects of the map.
+        found: Objects of the labels that match one of the map.
+        correct: The objects of the map that these match.
+        iou: (n,) float64 IoU of these pairs.
+        split: Objects of the labels that are split.
+        merged: Objects of the labels that are merged with others.
+    """
+
+    labels: Objects
+    mapped: Objects
+    found: Objects
+    correct: Objects
+    iou: np.ndarray
+    split: Objects
+    merged: Objects
 
 
 class ObjectMatcher:
@@ -67,8 +97,9 @@ class ObjectMatcher:
         self._counted = (_Counted(labels), _Counted(mapped))
         self._pairs = np.empty((0, 2), dtype=np.int64)  # numbers of a labelled object and of one of the map
         self._common: np.ndarray = np.empty(0)  # pixels they share
+        self._alone = _Within.none()
 
-    def add(self, labels: np.ndarray, classes: np.ndarray, window: Window, *, last: bool) -> Matches:
+    def add(self, labels: np.ndarray, classes: np.ndarray, window: Window, *, last: bool) -> Outcome:
         """Match the objects in the next rows; ignored pixels belong to no object of the map either.
 
         Args:
@@ -80,22 +111,30 @@ class ObjectMatcher:
         masked = (labels, np.where(labels == IGNORE_INDEX, np.uint8(IGNORE_INDEX), classes))
         numbered = [side.number(ids, window, last=last) for side, ids in zip(self._sides, masked, strict=True)]
         ended = [side.take(part, window) for side, part in zip(self._counted, numbered, strict=True)]
+        self._alone = self._alone.renumbered(numbered[1].moved)
         self._count_common(*numbered)
         one, other = self._pairs.T
         labelled, found = self._counted
         iou = self._common / (labelled.area[one] + found.area[other] - self._common)
         going = labelled.open[one], found.open[other]
-        final = ~(going[0] | going[1])
-        # Once one object of a pair has ended, their intersection is known, and their IoU can only fall.
-        waiting = (going[0] & going[1]) | (~final & (iou > MATCH_IOU))
-        matches = final & (iou > MATCH_IOU)
-        matched = labelled.finished(one[matches])
-        late = [side.finished(n[side.outer[n]]) for side, n in ((labelled, one[matches]), (found, other[matches]))]
-        self._pairs, self._common = self._pairs[waiting], self._common[waiting]
-        self._pairs = np.stack(
-            [side.keep(numbers) for side, numbers in zip(self._counted, self._pairs.T, strict=True)], axis=1
+        # Once one object of a pair has ended, their intersection is known, and shares of the other one can only fall.
+        lies_in = 2 * self._common > labelled.area[one], 2 * self._common > found.area[other]
+        waiting = (going[0] & going[1]) | (going[0] & lies_in[0]) | (going[1] & lies_in[1])
+        matches = ~(going[0] | going[1]) & (iou > MATCH_IOU)
+        split = labelled.hold(one[lies_in[1] & found.ending[other]])
+        merged = self._merge(*self._pairs[lies_in[0] & labelled.ending[one]].T)
+        pairs = labelled.objects(one[matches]), found.objects(other[matches])
+        late = [side.objects(n[side.outer[n]]) for side, n in ((labelled, one[matches]), (found, other[matches]))]
+        outcome = Outcome(
+            Objects.joined([ended[0], late[0]]),
+            Objects.joined([ended[1], late[1]]),
+            *pairs,
+            iou[matches],
+            split,
+            merged,
         )
-        return Matches(ended[0].beside(late[0]), ended[1].beside(late[1]), matched)
+        self._carry(waiting)
+        return outcome
 
     def _count_common(self, labels: Numbered, mapped: Numbered) -> None:
         same = (labels.ids > 0) & (mapped.ids > 0) & (labels.classes[labels.ids] == mapped.classes[mapped.ids])
@@ -106,56 +145,140 @@ class ObjectMatcher:
         self._common = np.bincount(where, weights=np.concatenate([self._common, count]), minlength=len(keys))
         self._pairs = np.stack(np.divmod(keys, stride), axis=1)
 
+    def _merge(self, one: np.ndarray, other: np.ndarray) -> Objects:
+        """Return objects of the labels that are found to lie in one of the map together with others.
+
+        Args:
+            one: Objects of the labels that have ended, and lie mostly in one of the map.
+            other: The object of the map in which each lies.
+        """
+        labelled, found = self._counted
+        np.add.at(found.holds, other, 1)
+        inside = self._alone.beside(_Within(other, labelled.objects(one), labelled.outer[one]))
+        several = found.holds[inside.holders] > 1
+        self._alone = inside.where(~several)
+        return inside.where(several & ~inside.outer).objects
+
+    def _carry(self, waiting: np.ndarray) -> None:
+        """Drop the pairs that are decided, and the objects that are needed no more."""
+        self._pairs, self._common = self._pairs[waiting], self._common[waiting]
+        kept = [side.keep(numbers) for side, numbers in zip(self._counted, self._pairs.T, strict=True)]
+        self._pairs = np.stack([new[old] for new, old in zip(kept, self._pairs.T, strict=True)], axis=1)
+        self._alone = self._alone.where(kept[1][self._alone.holders] > 0).renumbered(kept[1])
+
+
+@dataclass(frozen=True, eq=False)
+class _Within:
+    """Objects of the labels, each of which lies in an object of the map.
+
+    Args:
+        holders: (n,) numbers of the objects of the map.
+        objects: The objects of the labels.
+        outer: (n,) bool, whether each lies mostly outside of the compared area.
+    """
+
+    holders: np.ndarray
+    objects: Objects
+    outer: np.ndarray
+
+    @classmethod
+    def none(cls) -> _Within:
+        """Return no objects."""
+        return cls(np.empty(0, dtype=np.int64), Objects.none(), np.empty(0, dtype=bool))
+
+    def beside(self, other: _Within) -> _Within:
+        """Return these and others."""
+        holders, outer = (np.concatenate(pair) for pair in ((self.holders, other.holders), (self.outer, other.outer)))
+        return _Within(holders, Objects.joined([self.objects, other.objects]), outer)
+
+    def where(self, chosen: np.ndarray) -> _Within:
+        """Return some of them."""
+        return _Within(self.holders[chosen], self.objects.where(chosen), self.outer[chosen])
+
+    def renumbered(self, numbers: np.ndarray) -> _Within:
+        """Return them with new numbers of the objects of the map, by the previous ones."""
+        return _Within(numbers[self.holders], self.objects, self.outer)
+
 
 class _Counted:
-    """Areas of the objects of one side that are not dropped."""
+    """What is known of the objects of one side that are not dropped.
+
+    Attributes:
+        area: (n + 1,) pixels so far.
+        open: (n + 1,) bool, whether each may continue below.
+        ending: (n + 1,) bool, whether it ended in the strip that was taken last.
+        outer: (n + 1,) bool, whether it lies mostly outside of the compared area.
+        holds: (n + 1,) objects of the other side that lie mostly in it.
+    """
 
     def __init__(self, side: Side) -> None:
         self._side = side
         self.area: np.ndarray = np.zeros(1)
         self.open = np.zeros(1, dtype=bool)
+        self.ending = np.zeros(1, dtype=bool)
         self.outer = np.zeros(1, dtype=bool)
+        self.holds: np.ndarray = np.zeros(1)
         self._first = np.full(1, _LATE)
         self._ended = np.ones(1, dtype=bool)
         self._classes = np.zeros(1, dtype=np.uint8)
+        self._scores = np.ones(1)
 
-    def take(self, numbered: Numbered, window: Window) -> Finished:
+    def take(self, numbered: Numbered, window: Window) -> Objects:
         """Add the pixels of a strip; return the objects that end in it, without those that lie mostly outside."""
         count = len(numbered.classes)
         pixels = np.bincount(numbered.ids.ravel(), minlength=count)
         self.area = np.bincount(numbered.moved, weights=self.area, minlength=count) + pixels
         self.area[0] = 0
-        first = np.full(count, _LATE)
-        np.minimum.at(first, numbered.moved, self._first)
-        flat = numbered.ids.ravel()[::-1]
-        here = np.full(count, _LATE)
-        here[flat] = np.arange(flat.size - 1, -1, -1)  # of several assignments the last one stays
-        here[here < _LATE] += int(window.row_off * window.width)
-        self._first = np.minimum(first, here)
+        self.holds = np.bincount(numbered.moved, weights=self.holds, minlength=count)
+        self._first = np.minimum(_moved_first(self._first, numbered.moved, count), _first_here(numbered, window))
         before = np.zeros(count, dtype=bool)
         before[numbered.moved[self._ended]] = True
         before[0] = True
         self.open, self._classes, self._ended = numbered.open, numbered.classes, before | ~numbered.open
-        self.outer = numbered.outer
-        return self.finished(np.flatnonzero(self._ended & ~before & (self.area > 0) & ~self.outer))
+        self.outer, self._scores = numbered.outer, numbered.scores
+        self.ending = self._ended & ~before & (self.area > 0)
+        return self.objects(np.flatnonzero(self.ending & ~self.outer))
 
-    def finished(self, numbers: np.ndarray) -> Finished:
+    def hold(self, holders: np.ndarray) -> Objects:
+        """Note that an object of the other side lies in each; return complete ones that are found to hold several."""
+        several = self.holds > 1
+        np.add.at(self.holds, holders, 1)
+        found = (self.holds > 1) & self._ended & (self.ending | ~several) & ~self.outer
+        return self.objects(np.flatnonzero(found))
+
+    def objects(self, numbers: np.ndarray) -> Objects:
         """Return some objects as complete ones."""
-        return Finished(self._classes[numbers], self._first[numbers])
+        return Objects(self._classes[numbers], self._first[numbers], self.area[numbers], self._scores[numbers])
 
     def keep(self, waiting: np.ndarray) -> np.ndarray:
-        """Drop the objects that are neither open nor in a waiting pair; return the new numbers of the pairs."""
+        """Drop the objects that are neither open nor in a waiting pair; return new numbers by old ones, or 0."""
         needed = self.open.copy()
         needed[waiting] = True
         needed[0] = True
         kept = np.where(needed, np.cumsum(needed) - 1, 0)
-        for name in ("area", "open", "outer", "_first", "_ended", "_classes"):
+        for name in ("area", "open", "ending", "outer", "holds", "_first", "_ended", "_classes", "_scores"):
             setattr(self, name, getattr(self, name)[needed])
         self._side.keep(kept)
-        return np.asarray(kept[waiting])
+        return np.asarray(kept)
 
 
-def match_regions(labels: np.ndarray, classes: np.ndarray, background: int | None) -> Matches:
+def _moved_first(first: np.ndarray, moved: np.ndarray, count: int) -> np.ndarray:
+    """Return the first pixels of what is carried from above by new numbers."""
+    found = np.full(count, _LATE)
+    np.minimum.at(found, moved, first)
+    return found
+
+
+def _first_here(numbered: Numbered, window: Window) -> np.ndarray:
+    """Return the first pixel of each object in a strip."""
+    flat = numbered.ids.ravel()[::-1]
+    found = np.full(len(numbered.classes), _LATE)
+    found[flat] = np.arange(flat.size - 1, -1, -1)  # of several assignments the last one stays
+    found[found < _LATE] += int(window.row_off * window.width)
+    return found
+
+
+def match_regions(labels: np.ndarray, classes: np.ndarray, background: int | None) -> Outcome:
     """Match the regions of one whole tile.
 
     Args:

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import shapely
-from pyproj.exceptions import ProjError
 
 from satseg.classes import IGNORE_INDEX
-from satseg.errors import LabelError, one_line
-from satseg.evaluation.objects import MATCH_IOU
-from satseg.evaluation.tally import Count, empty_tally
-from satseg.geo.crs import PointTransform, full_turn, is_geographic, point_transform, same_crs, short_name
+from satseg.evaluation.accumulator import ScoreAccumulator
+from satseg.evaluation.object_counts import SQUARE_METRES, CountedObjects
+from satseg.evaluation.object_sides import scores_of
+from satseg.evaluation.objects import MATCH_IOU, Objects, Outcome
+from satseg.evaluation.polygon_ground import Ground, Squares, mover_of
+from satseg.geo.crs import is_local, is_planar
 from satseg.geo.feature_store import Features
-from satseg.geo.polygons import intersection_over_union, repair, reproject
+from satseg.geo.ground_area import ground_areas
+from satseg.geo.polygons import reproject
 from satseg.labels.vector_labels import VectorLabels
 from satseg.raster.area import AreaOfInterest
 from satseg.records import Progress, ProgressEvent, no_progress
 
-_PIECES = 256  # of an area's longest edge, so that it stays straight in its own CRS
+UNITS = "square units of the CRS"
+"""Unit of areas where that of the CRS is unknown."""
+
+
+def unit_of_areas(crs: str | None) -> str:
+    """Return the unit of the areas of polygons in a CRS."""
+    return SQUARE_METRES if crs is not None and (is_local(crs) or is_planar(crs)) else UNITS
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,164 +51,192 @@ class PolygonSet:
         classes = self.ids[features.kinds]
         return np.where(classes == self.background, np.uint8(IGNORE_INDEX), classes)
 
+    def scores_of(self, features: Features) -> np.ndarray:
+        """Return the score of each feature in 0..1."""
+        return scores_of(features.ranks, self.layer.scores)
+
 
 def match_polygons(
     labels: PolygonSet,
     mapped: PolygonSet,
-    num_classes: int,
+    accumulator: ScoreAccumulator,
     *,
     areas: Sequence[AreaOfInterest] = (),
     progress: Progress = no_progress,
-) -> np.ndarray:
-    """Count the objects of two files, and the pairs of one class whose IoU is over 0.5.
+) -> Outcome:
+    """Count the objects of two files, those of one class whose IoU is over 0.5, and those that are split or merged.
 
     Polygons of one file may overlap, so that a polygon could match several. Pairs are then assigned in order of
     decreasing IoU, each polygon once. Polygons outside of the areas are not counted. Polygons that cross the edge of
     an area are compared by their part inside; if most of a polygon lies outside, it counts only if it matches. Memory
-    holds some thousand polygons and the pairs.
+    holds some thousand polygons, and a few numbers of each polygon and each pair.
 
     Args:
         labels: Polygons of the labels.
         mapped: Polygons of the map.
-        num_classes: Number of classes K.
+        accumulator: Takes the counts. Its units are squares over the extent of the labels.
         areas: Areas of the comparison; polygons are compared inside all of them.
         progress: Called after some thousand polygons.
 
     Returns:
-        (K, C) tally of objects.
+        What was counted; areas are in square metres, or in units of the CRS if its unit is unknown.
     """
-    tally = empty_tally(num_classes)
-    mover = _mover(mapped.layer.path, mapped.layer.crs, labels)
-    ground = _Ground.of(areas, labels)
+    mover = mover_of(mapped.layer.path, mapped.layer.crs, labels.layer)
+    ground, squares = Ground.of(areas, labels.layer), Squares.over(labels.layer)
+    crs = labels.layer.crs
+    known, found, pairs = [_Measured.none()], [_Measured.none()], [_Pairs.none()]
     for features in labels.layer.store.near():
-        _, outer = ground.cut(features.geometries)
-        tally[:, Count.LABEL_OBJECTS] += _count(labels.classes_of(features)[~outer], num_classes)
-    pairs = [np.empty((0, 6))]
+        inside, outer = ground.cut(features.geometries)
+        known.append(_Measured.of(labels, features, inside, outer, squares, crs))
     done = 0
     for features in mapped.layer.store.near():
-        classes = mapped.classes_of(features)
         moved = features.geometries if mover is None else reproject(features.geometries, mover)
         inside, outer = ground.cut(moved)
-        tally[:, Count.MAP_OBJECTS] += _count(classes[~outer], num_classes)
-        pairs.append(_match_batch(labels, _Objects(inside, classes, features.numbers, outer), ground))
+        found.append(_Measured.of(mapped, features, inside, outer, squares, crs))
+        pairs.append(_meeting(labels, ground, inside, found[-1].objects.classes, features.numbers))
         done += len(features)
         progress(ProgressEvent("Matching objects", done, mapped.layer.store.count, "object"))
-    for _, number, _, _, *late in _one_to_one(np.concatenate(pairs)):
-        tally[int(number), [Count.MATCHED, Count.LABEL_OBJECTS, Count.MAP_OBJECTS]] += 1, *late
-    return tally
+    outcome = _outcome(_Measured.joined(known), _Measured.joined(found), _Pairs.joined(pairs))
+    for square, counted in squares.part(CountedObjects.of(outcome)):
+        accumulator.add_objects(square, counted)
+    return outcome
 
 
-def _count(classes: np.ndarray, num_classes: int) -> np.ndarray:
-    return np.bincount(classes[classes != IGNORE_INDEX], minlength=num_classes)
-
-
-class _Objects(NamedTuple):
-    """Polygons of the map, clipped to the area: geometry, class, number, and whether most of it lies outside."""
-
-    geometries: np.ndarray
-    classes: np.ndarray
-    numbers: np.ndarray
-    outer: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
-class _Ground:
-    """Area of the comparison, in the CRS of the labels.
+class _Measured(NamedTuple):
+    """Polygons of one file, in its order.
 
     Args:
-        areas: The comparison is inside all of these polygons; empty for everywhere.
+        objects: Their part inside the areas; class 255 is none.
+        outer: (n,) bool, whether most of each lies outside.
     """
 
-    areas: Sequence[shapely.Geometry]
+    objects: Objects
+    outer: np.ndarray
 
     @classmethod
-    def of(cls, areas: Sequence[AreaOfInterest], labels: PolygonSet) -> _Ground:
-        """Transform areas to the CRS of the labels; edges stay straight in their own CRS."""
-        brought = []
-        for area in areas:
-            mover = _mover(area.path, area.crs, labels)
-            geometries = area.geometries
-            if mover is not None:
-                left, bottom, right, top = shapely.total_bounds(geometries)
-                pieces = shapely.segmentize(geometries, max(right - left, top - bottom) / _PIECES)
-                geometries = reproject(pieces, mover)
-            joined = shapely.union_all(geometries[~shapely.is_missing(geometries)])
-            shapely.prepare(joined)
-            brought.append(joined)
-        return cls(brought)
+    def of(
+        cls,
+        polygons: PolygonSet,
+        features: Features,
+        inside: np.ndarray,
+        outer: np.ndarray,
+        squares: Squares,
+        crs: str | None,
+    ) -> _Measured:
+        """Measure features whose parts inside the areas are in the CRS of the labels."""
+        areas = shapely.area(inside) if unit_of_areas(crs) == UNITS else ground_areas(inside, crs)
+        objects = Objects(
+            polygons.classes_of(features), squares.places(inside), np.nan_to_num(areas), polygons.scores_of(features)
+        )
+        return cls(objects, outer)
 
-    def cut(self, geometries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Clip polygons to the areas.
+    @classmethod
+    def none(cls) -> _Measured:
+        """Return no polygons."""
+        return cls(Objects.none(), np.empty(0, dtype=bool))
 
-        Returns:
-            The clipped polygons, None if nothing is left; and a bool array, whether most of a polygon lies outside.
-            Missing geometries are not outside.
-        """
-        whole = shapely.area(geometries)
-        for area in self.areas:
-            meeting = shapely.intersects(area, geometries)
-            crossing = meeting & ~shapely.covers(area, geometries)
-            geometries = geometries.copy()
-            geometries[~meeting] = None
-            geometries[crossing] = repair(shapely.intersection(geometries[crossing], area))
-        return geometries, np.nan_to_num(shapely.area(geometries)) < whole / 2
+    @classmethod
+    def joined(cls, parts: Sequence[_Measured]) -> _Measured:
+        """Return the polygons of all parts."""
+        return cls(Objects.joined([part.objects for part in parts]), np.concatenate([part.outer for part in parts]))
 
-
-def _mover(path: str, source: str | None, labels: PolygonSet) -> PointTransform | None:
-    """Return the transformation from the CRS of a file to that of the labels; None if they are the same."""
-    target = labels.layer.crs
-    if source is None or target is None or (same_crs(source, target) and not is_geographic(target)):
-        return None
-    try:
-        transform = point_transform(source, target)
-    except ProjError as error:
-        raise LabelError(
-            f"{path} ({short_name(source)}) cannot be transformed to the CRS of {labels.layer.path} "
-            f"({short_name(target)}): {one_line(error)}."
-        ) from error
-    if not is_geographic(target):
-        return transform
-    left, _, right, _ = labels.layer.store.extent
-    middle, turn = (left + right) / 2, full_turn(target)
-
-    def move(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Shift longitudes by full turns to those of the labels."""
-        x, y = transform(x, y)
-        return x + turn * np.round((middle - x) / turn), y
-
-    return move
+    def counting(self, matched: np.ndarray) -> np.ndarray:
+        """Return (n,) bool, whether each counts, given the numbers of those that match."""
+        counts = ~self.outer
+        counts[matched] = True
+        return counts & (self.objects.classes != IGNORE_INDEX)
 
 
-def _match_batch(labels: PolygonSet, mapped: _Objects, ground: _Ground) -> np.ndarray:
-    """Return (n, 6) matches: IoU, class, numbers of label and map, and whether each lies mostly outside.
+class _Pairs(NamedTuple):
+    """Pairs of polygons that match, or one of which lies mostly in the other.
 
-    The polygons of the map are in the CRS of the labels and clipped to the area.
+    Args:
+        labels: (n,) int64 positions of the labelled polygons in their file.
+        mapped: (n,) int64 positions of the polygons of the map.
+        iou: (n,) float64 IoU.
+        label_lies_in: (n,) bool, whether most of the labelled one lies in that of the map.
+        map_lies_in: (n,) bool, whether most of that of the map lies in the labelled one.
     """
-    usable = (mapped.classes != IGNORE_INDEX) & ~shapely.is_missing(mapped.geometries)
-    geometries, classes, numbers, outer = (column[usable] for column in mapped)
-    found = [np.empty((0, 6))]
+
+    labels: np.ndarray
+    mapped: np.ndarray
+    iou: np.ndarray
+    label_lies_in: np.ndarray
+    map_lies_in: np.ndarray
+
+    @classmethod
+    def none(cls) -> _Pairs:
+        """Return no pairs."""
+        numbers = np.empty(0, dtype=np.int64)
+        return cls(numbers, numbers, np.empty(0), numbers.astype(bool), numbers.astype(bool))
+
+    @classmethod
+    def joined(cls, parts: Sequence[_Pairs]) -> _Pairs:
+        """Return all pairs."""
+        return cls(*map(np.concatenate, zip(*parts, strict=True)))
+
+    def one_to_one(self) -> np.ndarray:
+        """Return the pairs that match, in order of decreasing IoU, each polygon once."""
+        used: tuple[set[int], set[int]] = (set(), set())
+        chosen = []
+        order = np.lexsort((self.mapped, self.labels, -self.iou))
+        for pair in order[self.iou[order] > MATCH_IOU].tolist():
+            label, found = int(self.labels[pair]), int(self.mapped[pair])
+            if label not in used[0] and found not in used[1]:
+                used[0].add(label)
+                used[1].add(found)
+                chosen.append(pair)
+        return np.array(chosen, dtype=np.int64)
+
+
+def _meeting(
+    labels: PolygonSet, ground: Ground, geometries: np.ndarray, classes: np.ndarray, numbers: np.ndarray
+) -> _Pairs:
+    """Return the pairs that match, or one of which lies mostly in the other.
+
+    Args:
+        labels: Polygons of the labels.
+        ground: Areas of the comparison.
+        geometries: (n,) polygons of the map inside of them, in the CRS of the labels; None where nothing is left.
+        classes: (n,) their classes.
+        numbers: (n,) their positions in the file.
+    """
+    usable = (classes != IGNORE_INDEX) & ~shapely.is_missing(geometries)
+    geometries, classes, numbers = geometries[usable], classes[usable], numbers[usable]
+    found = [_Pairs.none()]
     if not len(geometries):
         return found[0]
     tree = shapely.STRtree(geometries)
     for features in labels.layer.store.near([tuple(shapely.total_bounds(geometries).tolist())]):
         label_classes = labels.classes_of(features)
-        right, label_outer = ground.cut(features.geometries)
-        one, other = tree.query(right, predicate="intersects")
+        inside, _ = ground.cut(features.geometries)
+        one, other = tree.query(inside, predicate="intersects")
         same = label_classes[one] == classes[other]
         one, other = one[same], other[same]
-        iou = intersection_over_union(right[one], geometries[other])
-        over = iou > MATCH_IOU
-        one, other = one[over], other[over]
-        columns = classes[other], features.numbers[one], numbers[other], label_outer[one], outer[other]
-        found.append(np.stack([iou[over], *columns], axis=1))
-    return np.concatenate(found)
+        common = shapely.area(shapely.intersection(inside[one], geometries[other]))
+        whole = shapely.area(inside[one]), shapely.area(geometries[other])
+        iou = common / (whole[0] + whole[1] - common)
+        lies_in = 2 * common > whole[0], 2 * common > whole[1]
+        kept = lies_in[0] | lies_in[1]  # as all that match do
+        columns = features.numbers[one], numbers[other], iou, *lies_in
+        found.append(_Pairs(*(column[kept] for column in columns)))
+    return _Pairs.joined(found)
 
 
-def _one_to_one(pairs: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield pairs in order of decreasing IoU, each object once."""
-    used: tuple[set[float], set[float]] = (set(), set())
-    for pair in pairs[np.lexsort((pairs[:, 3], pairs[:, 2], -pairs[:, 0]))]:
-        if pair[2] not in used[0] and pair[3] not in used[1]:
-            used[0].add(pair[2])
-            used[1].add(pair[3])
-            yield pair
+def _outcome(known: _Measured, found: _Measured, pairs: _Pairs) -> Outcome:
+    """Return what is counted of labels and map."""
+    matches = pairs.one_to_one()
+    labels, mapped = pairs.labels[matches], pairs.mapped[matches]
+    held = np.bincount(pairs.labels[pairs.map_lies_in], minlength=len(known.outer))
+    holding = np.bincount(pairs.mapped[pairs.label_lies_in], minlength=len(found.outer))
+    together = np.zeros(len(known.outer), dtype=bool)
+    together[pairs.labels[pairs.label_lies_in & (holding[pairs.mapped] > 1)]] = True
+    return Outcome(
+        known.objects.where(known.counting(labels)),
+        found.objects.where(found.counting(mapped)),
+        known.objects.where(labels),
+        found.objects.where(mapped),
+        pairs.iou[matches],
+        known.objects.where((held > 1) & ~known.outer),
+        known.objects.where(together & ~known.outer),
+    )

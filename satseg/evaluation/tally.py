@@ -25,9 +25,6 @@ class Count(IntEnum):
     BAND_EITHER = 8  # pixels in the band of labels or map
     BF_SUM = 9  # boundary F1 of the class on a place, divided by the number of classes that have one there
     BF_SHARE = 10  # one, divided likewise
-    LABEL_OBJECTS = 11  # objects in the labels
-    MAP_OBJECTS = 12  # objects in the map
-    MATCHED = 13  # pairs of them that match
 
 
 def empty_tally(num_classes: int) -> np.ndarray:
@@ -36,7 +33,7 @@ def empty_tally(num_classes: int) -> np.ndarray:
 
 
 def pixel_tally(confusion: np.ndarray, left_out: np.ndarray | int = 0) -> np.ndarray:
-    """Return the tally of a confusion matrix; its columns of boundaries and objects are zero.
+    """Return the tally of a confusion matrix; its columns of boundaries are zero.
 
     Args:
         confusion: (K, K) pixel counts, row: label, column: prediction.
@@ -70,18 +67,15 @@ def class_scores(tally: np.ndarray) -> dict[str, np.ndarray]:
         "boundary_precision": boundary_precision,
         "boundary_recall": boundary_recall,
         "boundary_iou": ratio(n[Count.BAND_BOTH], n[Count.BAND_EITHER]),
-        "object_f1": ratio(2 * n[Count.MATCHED], n[Count.LABEL_OBJECTS] + n[Count.MAP_OBJECTS]),
-        "object_precision": ratio(n[Count.MATCHED], n[Count.MAP_OBJECTS]),
-        "object_recall": ratio(n[Count.MATCHED], n[Count.LABEL_OBJECTS]),
     }
 
 
 def mean_scores(tally: np.ndarray) -> dict[str, np.ndarray]:
     """Return the scores over all classes.
 
-    Means are over the classes present in the labels, those of objects over the classes with objects in the labels. A
-    class that is only in the map is excluded: its pixels already count as missed in the classes that they belong to,
-    and a single one would otherwise cost as much as a class that is wrong everywhere.
+    Means are over the classes present in the labels. A class that is only in the map is excluded: its pixels already
+    count as missed in the classes that they belong to, and a single one would otherwise cost as much as a class that is
+    wrong everywhere.
 
     Args:
         tally: (..., K, C) tallies.
@@ -105,7 +99,6 @@ def mean_scores(tally: np.ndarray) -> dict[str, np.ndarray]:
         "boundary_f1": mean(by_class["boundary_f1"], absent),
         "bf": ratio(tally[..., Count.BF_SUM].sum(axis=-1), tally[..., Count.BF_SHARE].sum(axis=-1)),
         "boundary_iou": mean(by_class["boundary_iou"], absent),
-        "object_f1": mean(by_class["object_f1"], tally[..., Count.LABEL_OBJECTS] == 0),
     }
 
 

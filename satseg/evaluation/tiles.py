@@ -10,10 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from satseg.classes import IGNORE_INDEX
-from satseg.evaluation.boundaries import Boundaries
 from satseg.evaluation.confusion import ConfusionMatrix, score
-from satseg.evaluation.objects import match_regions
-from satseg.evaluation.tally import Count, empty_tally
 from satseg.prefetch import read_ahead
 from satseg.records import EvaluationReport, Progress, ProgressEvent, no_progress
 from satseg.tiles.batches import Sample, TileReader
@@ -130,29 +127,6 @@ def _check_finite(scores: Tensor, valid: np.ndarray, tiles: Sequence[Tile]) -> N
     if found is not None:
         number, row, column = found
         raise not_finite(f"row {row}, column {column} of the tile {tiles[number].name}")
-
-
-def tally_tile(
-    found: ClassifiedTile, num_classes: int, *, background: int | None, boundaries: Boundaries | None
-) -> np.ndarray:
-    """Count the boundaries and objects of a tile; objects end at its edge.
-
-    Args:
-        found: The tile and its prediction.
-        num_classes: Number of classes K.
-        background: Class that has no objects, or None.
-        boundaries: Comparison of boundaries; None counts neither boundaries nor objects.
-
-    Returns:
-        (K, C) tally without pixels.
-    """
-    if boundaries is None:
-        return empty_tally(num_classes)
-    tally = boundaries.count(found.labels, found.classes, num_classes)
-    matches = match_regions(found.labels, found.classes, background)
-    for column, part in zip((Count.LABEL_OBJECTS, Count.MAP_OBJECTS, Count.MATCHED), matches, strict=True):
-        tally[:, column] = np.bincount(part.classes, minlength=num_classes)
-    return tally
 
 
 def count_pixels(labels: np.ndarray, classes: np.ndarray, num_classes: int) -> np.ndarray:

@@ -65,6 +65,7 @@ class FeatureStore:
         self._file = TemporaryFile(prefix="satseg-labels-")  # noqa: SIM115 - it lives as long as the store
         self._writer = pa.ipc.new_file(pa.PythonFile(self._file, "w"), _SCHEMA)
         self._extents: list[Bounds] = []
+        self._ranks: list[tuple[float, float]] = []
         self._batches: list[pa.RecordBatch] = []
 
     def add(self, geometries: np.ndarray, kinds: np.ndarray, ranks: np.ndarray) -> None:
@@ -94,6 +95,8 @@ class FeatureStore:
         columns = [*bounds.T, kinds, ranks, shapely.to_wkb(geometries)]
         self._writer.write_batch(pa.record_batch([pa.array(column) for column in columns], schema=_SCHEMA))
         self._extents.append((*bounds[:, :2].min(axis=0).tolist(), *bounds[:, 2:].max(axis=0).tolist()))
+        finite = ranks[np.isfinite(ranks)]
+        self._ranks += [(finite.min(), finite.max())] if len(finite) else []
         self.count += len(geometries)
 
     def finish(self) -> None:
@@ -116,6 +119,11 @@ class FeatureStore:
         left, bottom = sides[:, :2].min(axis=0).tolist()
         right, top = sides[:, 2:].max(axis=0).tolist()
         return left, bottom, right, top
+
+    @property
+    def ranks(self) -> tuple[float, float] | None:
+        """Lowest and highest finite rank; None if there is none."""
+        return (min(low for low, _ in self._ranks), max(high for _, high in self._ranks)) if self._ranks else None
 
     def near(self, boxes: Sequence[Bounds] | None = None, *, most: int | None = None) -> Iterator[Features]:
         """Yield the features whose bounds meet any of the boxes (None: all), in order, a few thousand at a time.

@@ -118,6 +118,18 @@ class VectorLayer:
                 hint=f"Its attributes are {', '.join(self.fields)}." if self.fields else "It has no attributes.",
             )
 
+    def has_numbers(self, field: str) -> bool:
+        """Tell whether the layer has a field, and this holds numbers."""
+        if field not in self.fields:
+            return False
+        if is_parquet(self.path):
+            with _readable(self.path), _parquet(self.path) as file:
+                kind = file.schema_arrow.field(field).type
+            return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
+        with _readable(self.path), vector_name(self.path) as spelt:
+            info = pyogrio.read_info(spelt, layer=self.name)
+        return np.dtype(info["dtypes"][list(info["fields"]).index(field)]).kind in "iuf"
+
     def geometries(self) -> np.ndarray:
         """Return all geometries in two dimensions, (N,) objects; None for features without one.
 

@@ -31,6 +31,8 @@ from satseg.records import SceneInfo
 log = logging.getLogger("satseg")
 
 BURN_ORDERS = ("file", "area", "class")
+SCORE = "score"
+"""Attribute by which objects of a map are ranked."""
 _SURROUNDINGS = 0.1  # share of a window added on each side
 _Columns = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 UNKNOWN = "unknown"
@@ -120,6 +122,11 @@ class VectorLabels:
     def count(self) -> int:
         """Number of objects."""
         return self.store.count
+
+    @property
+    def scores(self) -> tuple[float, float] | None:
+        """Lowest and highest score if the polygons are ordered by their scores; else, or if there is none, None."""
+        return self.store.ranks if self._order == SCORE else None
 
     @property
     def by_class(self) -> bool:
@@ -243,12 +250,14 @@ class BurntFeatures:
         classes: (n,) uint8 class ids.
         ends: (n,) int64 first row of the scene below each.
         outer: (n,) bool, whether most of each lies outside the area that is compared.
+        ranks: (n,) float64; those of higher rank lie on top.
     """
 
     numbers: np.ndarray
     classes: np.ndarray
     ends: np.ndarray
     outer: np.ndarray
+    ranks: np.ndarray
 
 
 class BurntPolygons:
@@ -326,7 +335,8 @@ class BurntPolygons:
         shape = (int(window.height), int(window.width))
         if not parts:
             none = np.empty(0, dtype=np.int64)
-            return np.zeros(shape, dtype=np.int32), BurntFeatures(none, none.astype(np.uint8), none, none.astype(bool))
+            nothing = BurntFeatures(none, none.astype(np.uint8), none, none.astype(bool), np.empty(0))
+            return np.zeros(shape, dtype=np.int32), nothing
         geometries, kinds, ranks, numbers = (np.concatenate(column) for column in zip(*parts, strict=True))
         classes = ids[kinds]
         order = np.argsort(classes if self._labels.by_class else ranks, kind="stable")
@@ -338,7 +348,8 @@ class BurntPolygons:
             dtype="int32",
         )
         found = geometries[order]
-        return objects, BurntFeatures(numbers[order], classes[order], self._ends(found), self._outer(found))
+        ends, outer = self._ends(found), self._outer(found)
+        return objects, BurntFeatures(numbers[order], classes[order], ends, outer, ranks[order])
 
     def _outer(self, geometries: np.ndarray) -> np.ndarray:
         """Tell which polygons lie mostly outside the area that is compared."""

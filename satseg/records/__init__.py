@@ -5,7 +5,7 @@ from __future__ import annotations
 from satseg.records.maps import CERTAIN, MapLayer, Plan, Rows
 from satseg.records.progress import Progress, ProgressEvent, no_progress
 from satseg.records.scenes import DTYPES, BandSpec, BandStatistics, Clipping, SceneInfo
-from satseg.records.scores import ClassScore, EvaluationReport, PlaceScore
+from satseg.records.scores import ClassScore, EvaluationReport, PlaceScore, SizeScore
 from satseg.records.summaries import (
     DryRun,
     FinishedMap,
@@ -36,6 +36,7 @@ __all__ = [
     "ProgressEvent",
     "Rows",
     "SceneInfo",
+    "SizeScore",
     "TileSummary",
     "TrainingSummary",
     "VectorSummary",

@@ -10,6 +10,34 @@ from satseg.results import Result
 
 
 @dataclass(frozen=True, repr=False)
+class SizeScore(Result):
+    """Scores of the objects of a class whose area lies within limits; each object counts with its own area.
+
+    Args:
+        low: Smallest area in square metres, or in pixels where the pixel size is unknown.
+        high: Area that is too large.
+        label_objects: Objects of the labels.
+        map_objects: Objects of the map.
+        precision: Share of the map's objects that match one of the labels.
+        recall: Share of the labels' objects that are matched.
+        split: Share of the labels' objects that are split, see :class:`ClassScore`.
+        merged: Share of the labels' objects that are merged.
+        intervals: Confidence interval (low, high) by the name of the score; None if the class is in a single tile or
+            block.
+    """
+
+    low: float
+    high: float
+    label_objects: int
+    map_objects: int
+    precision: float
+    recall: float
+    split: float
+    merged: float
+    intervals: Mapping[str, tuple[float, float] | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, repr=False)
 class ClassScore(Result):
     """Scores of one class, in 0..1, NaN if undefined or not measured.
 
@@ -29,6 +57,15 @@ class ClassScore(Result):
         object_recall: Share of the labels' objects that are matched.
         label_objects: Objects in the labels.
         map_objects: Objects in the map.
+        ap: Average precision as COCO defines it, averaged over the IoU thresholds 0.50, 0.55, ..., 0.95. Objects of the
+            map without scores are not ranked: all are taken together.
+        ap50: Average precision at an IoU of 0.5.
+        pq: Panoptic quality (Kirillov et al., 2019): ``sq`` times ``rq``.
+        sq: Segmentation quality, the mean IoU of the matches.
+        rq: Recognition quality, which is the same as ``object_f1``.
+        split: Share of the labels' objects in which two or more of the map lie with more than half of their area.
+        merged: Share of the labels' objects that lie, like others, with more than half of their area in one of the map.
+        sizes: Scores of the objects by their area.
         intervals: Confidence interval (low, high) by the name of the score; None if the class is in a single tile or
             block.
     """
@@ -48,6 +85,14 @@ class ClassScore(Result):
     object_recall: float = math.nan
     label_objects: int = 0
     map_objects: int = 0
+    ap: float = math.nan
+    ap50: float = math.nan
+    pq: float = math.nan
+    sq: float = math.nan
+    rq: float = math.nan
+    split: float = math.nan
+    merged: float = math.nan
+    sizes: tuple[SizeScore, ...] = ()
     intervals: Mapping[str, tuple[float, float] | None] = field(default_factory=dict)
 
 
@@ -97,6 +142,8 @@ class EvaluationReport(Result):
         bf: Boundary F1 as in the SegNet paper: averaged over the classes of each tile or block, then over those.
         boundary_iou: Mean boundary IoU over the classes present in the labels.
         object_f1: Mean object F1 over the classes other than background that have objects in the labels.
+        pq: Mean panoptic quality over the same classes.
+        ap: Mean average precision over the same classes.
         left_out: Labelled pixels that are nodata in the map, which count as missed. With polygons as labels, only
             pixels inside polygons: background around them is merely implied.
         unlabelled: Pixels of the map without a label, which are ignored.
@@ -117,6 +164,8 @@ class EvaluationReport(Result):
     bf: float = math.nan
     boundary_iou: float = math.nan
     object_f1: float = math.nan
+    pq: float = math.nan
+    ap: float = math.nan
     left_out: int = 0
     unlabelled: int = 0
     intervals: Mapping[str, tuple[float, float] | None] = field(default_factory=dict)

@@ -15,12 +15,13 @@ from rasterio.windows import Window
 from satseg.classes import BACKGROUND, ClassTable
 from satseg.errors import AreaError, LabelError, SatsegError, UsageError
 from satseg.evaluation.accumulator import ScoreAccumulator
-from satseg.evaluation.confusion import report
 from satseg.evaluation.maps import MapComparison, beside_labels, read_labels, telling
 from satseg.evaluation.measures import Measures
+from satseg.evaluation.object_counts import area_unit
 from satseg.evaluation.object_sides import ConnectedRegions, FeatureObjects, Side
 from satseg.evaluation.objects import ObjectMatcher
-from satseg.evaluation.polygons import PolygonSet, match_polygons
+from satseg.evaluation.polygon_ground import SQUARES
+from satseg.evaluation.polygons import PolygonSet, match_polygons, unit_of_areas
 from satseg.evaluation.tally import Count
 from satseg.files.names import open_raster
 from satseg.geo.vector_layer import VectorLayer
@@ -34,7 +35,7 @@ from satseg.labels.label_source import LabelSource
 from satseg.labels.map_classes import table_of
 from satseg.labels.raster_labels import RasterLabels
 from satseg.labels.settings import LabelSettings
-from satseg.labels.vector_labels import VectorLabels, window_outline
+from satseg.labels.vector_labels import SCORE, VectorLabels, window_outline
 from satseg.raster.area import AreaOfInterest, SceneArea
 from satseg.raster.scene import Scene
 from satseg.records import EvaluationReport, Progress, Rows, SceneInfo
@@ -60,6 +61,7 @@ class Comparison:
         accumulator: Accumulator of the counts.
         areas: Areas of interest; maps are scored in their intersection.
         passed_over: Errors of the maps that were skipped.
+        units: Units of the areas of objects.
     """
 
     source: LabelSource
@@ -67,6 +69,7 @@ class Comparison:
     accumulator: ScoreAccumulator
     areas: Sequence[AreaOfInterest] = ()
     passed_over: list[SatsegError] = field(default_factory=list)
+    units: set[str] = field(default_factory=set)
 
     @classmethod
     def start(cls, source: LabelSource, measures: Measures, areas: Sequence[AreaOfInterest] = ()) -> Comparison:
@@ -104,6 +107,7 @@ class Comparison:
                 raise
             self.passed_over.append(error)
             return
+        self.units.add(area_unit(grid.gsd))
         before = self.accumulator.tally[:, Count.LABELLED].sum()
         with closing(labels) as on_grid:
             comparison = MapComparison(
@@ -130,7 +134,9 @@ class Comparison:
             LabelError: No pixel has a class in both the map and the labels.
         """
         side = self.measures.settings.block
-        found = self.accumulator.report(self.source.classes.names, self.measures.record(f"block of {side} px", side))
+        areas = " or ".join(sorted(self.units))
+        record = self.measures.record(f"block of {side} px", side, areas=areas)
+        found = self.accumulator.report(self.source.classes.names, record)
         if not found.pixels and self.passed_over and not found.left_out:
             raise self.passed_over[0]
         if self.passed_over:
@@ -157,7 +163,7 @@ class Comparison:
         ground = window_outline(grid, Window(0, 0, grid.width, grid.height))
         for area in areas:
             ground = shapely.intersection(ground, area.on_ground(grid.transform))
-        return FeatureObjects(layer.on(grid, ground), ids, background)
+        return FeatureObjects(layer.on(grid, ground), ids, background, layer.scores)
 
 
 def compare_rasters(
@@ -266,7 +272,8 @@ def compare_polygons(
         source = source.among(replace(source.classes, background=0))
     mapping = None if labels.mapping is None else replace(labels.mapping, keeps_others=True)
     field = _field_of(path, labels.settings.class_field)
-    mapped = open_labels(path, LabelSettings(class_field=field), class_map=mapping, may_be_empty=True)
+    order = SCORE if VectorLayer.open(path).has_numbers(SCORE) else "file"
+    mapped = open_labels(path, LabelSettings(class_field=field), class_map=mapping, burn_order=order, may_be_empty=True)
     mapped = mapped.among(source.classes, extend=True)
     source = source.among(mapped.classes)
     if source.polygons is None and gsd is not None:
@@ -340,14 +347,15 @@ def _match_polygons(
     assert mapped.polygons is not None
     names, background = source.classes.names, source.classes.background
     right, judged = (PolygonSet(*polygons, background) for polygons in (source.polygons, mapped.polygons))
-    tally = match_polygons(right, judged, len(names), areas=areas, progress=progress)
-    if not tally[:, Count.LABEL_OBJECTS].any() and not source.empty:
+    accumulator = measures.accumulator(len(names))
+    outcome = match_polygons(right, judged, accumulator, areas=areas, progress=progress)
+    if not len(outcome.labels.classes) and not source.empty:
         raise LabelError(
             f"No polygon of the labels {source.path} intersects the mapped area of {mapped.path}.",
             hint="Check that both cover the same ground and that their CRSs are right.",
         )
-    counts = np.zeros((len(names), len(names)), dtype=np.int64)
-    return report(counts, tally, names, settings=measures.record("polygon"))
+    unit = f"square, {SQUARES} along the longer side of the labels"
+    return accumulator.report(names, measures.record(unit, areas=unit_of_areas(right.layer.crs)))
 
 
 def _count(number: int, one: str, several: str) -> str:

@@ -12,7 +12,10 @@ from satseg.checkpoint import Checkpoint
 from satseg.errors import CheckpointError, TileError, UsageError, naming
 from satseg.evaluation.accumulator import Place, score_place
 from satseg.evaluation.measures import Measures
-from satseg.evaluation.tiles import ClassifiedTile, classify_tiles, count_pixels, tally_tile
+from satseg.evaluation.object_counts import CountedObjects, area_unit, pixel_area
+from satseg.evaluation.objects import match_regions
+from satseg.evaluation.tally import empty_tally
+from satseg.evaluation.tiles import ClassifiedTile, classify_tiles, count_pixels
 from satseg.files.atomic_write import locked
 from satseg.inference.network import Network
 from satseg.outputs.writable import check_file
@@ -166,7 +169,8 @@ class TileScoring:
     def evaluate(self, measures: Measures, progress: Progress, *, rank: bool) -> EvaluationReport:
         """Score the tiles of the split; with ``rank``, write the scores of all tiles into the index."""
         classes, side = self.tile_set.classes, self.tile_set.tile_size
-        boundaries = measures.boundaries(side, self.tile_set.gsd)
+        gsd = self.tile_set.gsd
+        boundaries, pixel = measures.boundaries(side, gsd), pixel_area(gsd)
         accumulator = measures.accumulator(len(classes))
         places = self._places()
         scores: list[PlaceScore] = []
@@ -174,7 +178,11 @@ class TileScoring:
             place = places[found.tile.name]
             counts = count_pixels(found.labels, found.classes, len(classes))
             if found.tile.split == self.split:
-                tally = tally_tile(found, len(classes), background=classes.background, boundaries=boundaries)
+                tally = empty_tally(len(classes))
+                if boundaries is not None:
+                    tally += boundaries.count(found.labels, found.classes, len(classes))
+                    outcome = match_regions(found.labels, found.classes, classes.background)
+                    accumulator.add_objects(place.unit, CountedObjects.of(outcome, pixel))
                 scores.append(accumulator.add(place, counts, tally, loss=found.loss))
             else:
                 scores.append(score_place(place, counts, loss=found.loss))
@@ -185,7 +193,7 @@ class TileScoring:
                 f"No pixel was compared: the tiles of the split {self.split} of {self.tile_set.path} hold no label."
             )
         unit = "block of tiles" if "block" in self.tile_set.index else "tile"
-        return accumulator.report(classes.names, measures.record(unit, side))
+        return accumulator.report(classes.names, measures.record(unit, side, areas=area_unit(gsd)))
 
     def _classify(self, progress: Progress, *, rank: bool) -> Iterable[ClassifiedTile]:
         tiles = [tile for name in SPLITS if rank or name == self.split for tile in self.tile_set.tiles(name)]

@@ -6,6 +6,8 @@ import numpy as np
 from scipy.ndimage import gaussian_filter, label
 from scipy.spatial.distance import cdist
 
+from satseg.evaluation.object_counts import ObjectCount, ObjectTotals, by_size
+
 
 def patchy(shape: tuple[int, int], seed: int, *, size: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
     """Return labels and a map (H, W) uint8 of three classes in patches, both with some 255."""
@@ -56,3 +58,11 @@ def count_objects(labels: np.ndarray, classes: np.ndarray, background: int | Non
                 union = ((truth == i) | (guess == j)).sum()
                 counts[number, 2] += bool(j) and ((truth == i) & (guess == j)).sum() / union > 0.5
     return counts
+
+
+def number_of_objects(totals: ObjectTotals, num_classes: int) -> list[list[int]]:
+    """Return the objects in labels, in the map, and matched pairs of each class."""
+    columns = [ObjectCount.LABELLED, ObjectCount.MAPPED, ObjectCount.FOUND]
+    return [
+        by_size(totals.of_class(number))[0].sum(axis=0)[columns].astype(int).tolist() for number in range(num_classes)
+    ]

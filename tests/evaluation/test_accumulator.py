@@ -11,8 +11,10 @@ from satseg.errors import UsageError
 from satseg.evaluation.accumulator import Place, ScoreAccumulator
 from satseg.evaluation.boundaries import Reach
 from satseg.evaluation.measures import Measures
+from satseg.evaluation.object_counts import CountedObjects
+from satseg.evaluation.objects import match_regions
 from satseg.evaluation.settings import MeasureSettings
-from satseg.evaluation.tally import Count, empty_tally
+from satseg.evaluation.tally import empty_tally
 from satseg.records import as_json
 
 
@@ -44,13 +46,14 @@ def test_places_without_a_compared_pixel_are_not_among_the_worst() -> None:
 def test_objects_of_a_place_that_is_finished_still_count() -> None:
     accumulator = ScoreAccumulator(2, replicates=30)
     accumulator.add(place(0), counts(8, 1), empty_tally(2))
-    tally = empty_tally(2)
-    tally[1, [Count.LABEL_OBJECTS, Count.MAP_OBJECTS, Count.MATCHED]] = 4, 2, 1
-    accumulator.add_objects((0,), tally)
+    labels, classes = np.zeros((2, 1, 20), dtype=np.uint8)
+    labels[0, [1, 3, 5, 7]] = classes[0, [1, 9]] = 1
+    counted = CountedObjects.of(match_regions(labels, classes, 0))
+    accumulator.add_objects((0,), counted)
     found = accumulator.report("ab")
     assert (found.classes[1].object_f1, found.classes[1].label_objects, found.pixels) == (2 / 6, 4, 18)
     assert set(found.classes[1].intervals.values()) == {None}  # one block alone
-    accumulator.add_objects((1,), tally)
+    accumulator.add_objects((1,), counted)
     assert accumulator.report("ab").classes[1].intervals["object_f1"] == pytest.approx((2 / 6, 2 / 6))
 
 

@@ -13,9 +13,10 @@ from rasterio.windows import Window
 from scipy.ndimage import label
 from torchmetrics.detection import PanopticQuality
 
+from satseg.evaluation.object_counts import CountedObjects, ObjectTotals
+from satseg.evaluation.object_scores import scores_by_class
 from satseg.evaluation.object_sides import ConnectedRegions, FeatureObjects
-from satseg.evaluation.objects import ObjectMatcher, match_regions
-from satseg.evaluation.tally import Count, class_scores, empty_tally
+from satseg.evaluation.objects import ObjectMatcher, Outcome, match_regions
 from satseg.labels.vector_labels import BurntFeatures
 
 
@@ -35,10 +36,13 @@ class BurntArray:
         kept = numbers > 0
         numbers = numbers[kept]
         classes = ids[np.ones(len(numbers), dtype=int)]
-        return objects + offset, BurntFeatures(numbers, classes, ends[kept], np.isin(numbers, self._outer))
+        outer, ranks = np.isin(numbers, self._outer), np.zeros(len(numbers))
+        return objects + offset, BurntFeatures(numbers, classes, ends[kept], outer, ranks)
 
 
-def counts(parts: tuple, num_classes: int) -> np.ndarray:
+def counts(outcome: Outcome, num_classes: int) -> np.ndarray:
+    """Return (K, 3) objects in labels, in the map, and matched pairs."""
+    parts = outcome.labels, outcome.mapped, outcome.found
     return np.stack([np.bincount(part.classes, minlength=num_classes) for part in parts], axis=1)
 
 
@@ -107,7 +111,7 @@ def test_an_object_begins_where_its_first_pixel_is_in_reading_order() -> None:
     first: list[int] = []
     for row in range(6):
         part = labels[row : row + 1]
-        first += matcher.add(part, part, Window(0, row, 7, 1), last=row == 5).matched.first.tolist()
+        first += matcher.add(part, part, Window(0, row, 7, 1), last=row == 5).found.first.tolist()
     assert sorted(first) == [0, 1 * 7 + 2]
 
 
@@ -123,15 +127,18 @@ def test_what_is_carried_does_not_grow_with_the_number_of_rows() -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_f1_is_the_recognition_quality_of_torchmetrics(seed: int) -> None:
+def test_panoptic_quality_is_that_of_torchmetrics(seed: int) -> None:
     labels, classes = compared(*patchy((60, 50), seed, size=2))
     labels[labels == 255], classes[classes == 255] = 0, 0
-    tally = empty_tally(3)
-    tally[:, Count.LABEL_OBJECTS : Count.MATCHED + 1] = counts(match_regions(labels, classes, 0), 3)
+    totals = ObjectTotals()
+    totals.add(CountedObjects.of(match_regions(labels, classes, 0)))
+    found = scores_by_class(totals)
     pictures = []
     for ids in (classes, labels):
         instances = sum(label(ids == number)[0] for number in (1, 2))
         pictures.append(torch.from_numpy(np.stack([ids, instances], axis=-1).astype(np.int64))[None])
     metric = PanopticQuality(things={1, 2}, stuffs={0}, return_per_class=True, return_sq_and_rq=True)
-    expected = metric(*pictures)[:, 2]  # by class in the order 1, 2, 0
-    assert class_scores(tally)["object_f1"][1:] == pytest.approx(expected[:2].numpy(), abs=1e-6)
+    expected = metric(*pictures)  # by class in the order 1, 2, 0
+    for number in (1, 2):
+        for column, name in enumerate(("pq", "sq", "rq")):
+            assert found[number][name][0] == pytest.approx(expected[number - 1, column].item(), abs=1e-6)

@@ -6,9 +6,10 @@ import geopandas
 import numpy as np
 import pytest
 import shapely
+from oracles import number_of_objects
 
+from satseg.evaluation.accumulator import ScoreAccumulator
 from satseg.evaluation.polygons import PolygonSet, match_polygons
-from satseg.evaluation.tally import Count
 from satseg.labels.vector_labels import VectorLabels
 
 IDS = {"roof": 1, "pool": 2}
@@ -29,8 +30,9 @@ def box(x: float, y: float, width: float = 10.0) -> shapely.Polygon:
 
 def match(tmp_path: Path, labels: list, mapped: list, **kwargs: str) -> list[list[int]]:
     sets = polygons(tmp_path / "labels.gpkg", labels), polygons(tmp_path / "map.gpkg", mapped, **kwargs)
-    tally = match_polygons(*sets, 3)
-    return tally[:, Count.LABEL_OBJECTS : Count.MATCHED + 1].astype(int).tolist()
+    accumulator = ScoreAccumulator(3)
+    match_polygons(*sets, accumulator)
+    return number_of_objects(accumulator.objects, 3)
 
 
 @pytest.mark.parametrize("crs", ["EPSG:32645", "EPSG:4326", "EPSG:3857"])
