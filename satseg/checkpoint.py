@@ -15,6 +15,7 @@ from satseg.classes import ClassTable
 from satseg.errors import CheckpointError, SatsegError, UsageError, one_line
 from satseg.fields import FieldError, Fields, parse_json, shown
 from satseg.files.atomic_write import save_tensors
+from satseg.geo.units import parse_area
 from satseg.labels.label_meaning import LabelMeaning
 from satseg.objects import OBJECT_OUTPUTS
 from satseg.presence import require_checkpoint
@@ -50,6 +51,8 @@ class ModelCard:
         clipping: What normalises bands with heavy tails, and where all bands are clipped; None if there are none.
         objects: Whether it has learnt objects: behind the logits of the classes, it then has those of their inner
             boundary and of the distance to their edge.
+        division: How its maps are divided into objects unless something else is given: ``marker_depth`` and
+            ``min_area``, as :class:`satseg.PolygonSettings` takes them; empty for the defaults.
         training: Training settings and progress (steps, seed, ...).
         metrics: Validation scores by name.
         labels: How labels were mapped to the classes of the training tiles.
@@ -67,6 +70,7 @@ class ModelCard:
     arch_options: Mapping[str, Any] = field(default_factory=dict)
     clipping: Clipping | None = None
     objects: bool = False
+    division: Mapping[str, float | str] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     labels: LabelMeaning = field(default_factory=LabelMeaning)
@@ -96,6 +100,7 @@ class ModelCard:
             **({"pretrained": dict(self.pretrained)} if self.pretrained else {}),
             **({"clipping": asdict(self.clipping)} if self.clipping else {}),
             **({"objects": True} if self.objects else {}),
+            **({"division": dict(self.division)} if self.division else {}),
         }
         return json.dumps(parts, sort_keys=True, ensure_ascii=False)
 
@@ -130,12 +135,22 @@ class ModelCard:
             tile_size=fields.whole("tile_size", least=1, most=_LARGEST_TILE),
             clipping=Clipping.from_dict(fields.value("clipping"), len(bands)) if clipped else None,
             objects=fields.holds("objects") and fields.flag("objects"),
+            division=_read_division(fields.part("division")) if fields.holds("division") else {},
             training=fields.plain("training"),
             metrics=fields.scores("metrics"),
             labels=LabelMeaning.from_dict(fields.value("labels")) if fields.holds("labels") else LabelMeaning(),
             pretrained=fields.plain("pretrained") if fields.holds("pretrained") else {},
             version=fields.text("version", longest=_LONGEST_ARCH),
         )
+
+
+def _read_division(fields: Fields) -> dict[str, float | str]:
+    """Return how maps are divided into objects."""
+    depth, area = fields.number("marker_depth"), fields.text("min_area")
+    if not 0 < depth <= 1:
+        raise FieldError(f"division.marker_depth is {depth:g}, which is not above 0 and at most 1")
+    parse_area(area, "division.min_area")
+    return {"marker_depth": depth, "min_area": area}
 
 
 def _read_options(fields: Fields) -> dict[str, Any]:

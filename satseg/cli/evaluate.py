@@ -17,7 +17,7 @@ from satseg.sample import named_network
 
 if TYPE_CHECKING:
     from satseg.cli.table import Table
-    from satseg.records import EvaluationReport, SizeScore
+    from satseg.records import ClassScore, EvaluationReport, SizeScore
 
 _MATRIX = 6  # largest number of classes whose confusion matrix is shown
 _OVERALL = {
@@ -147,7 +147,7 @@ def report_tables(report: EvaluationReport) -> list[Table]:
     if "boundary_tolerance" in report.settings:
         tables.append(_boundaries(report))
     if "object_iou" in report.settings:
-        tables.append(_objects(report))
+        tables += [_objects(report), _outlines(report)]
         if any(entry.sizes for entry in report.classes):
             tables.append(_sizes(report))
     if report.worst:
@@ -220,17 +220,21 @@ def _length(report: EvaluationReport, name: str) -> str:
 
 def _objects(report: EvaluationReport) -> Table:
     rows = [
-        (
-            Name(e.name),
-            *(e.object_f1, e.object_precision, e.object_recall, e.pq, e.sq, e.ap),
-            *(e.label_objects, _share(e.split), _share(e.merged), e.map_objects),
-        )
-        for e in report.classes
-        if e.label_objects or e.map_objects
+        (Name(e.name), e.object_f1, e.object_precision, e.object_recall, e.label_objects, e.map_objects)
+        for e in _with_objects(report)
     ]
-    scores = ("object F1", "precision", "recall", "PQ", "SQ", "AP")
-    columns = ("class", *scores, "in labels", "split", "merged", "in map")
-    return console.table(columns, rows, title="Objects: IoU over 0.5, one to one; AP over 0.50 to 0.95")
+    columns = ("class", "object F1", "precision", "recall", "in labels", "in map")
+    return console.table(columns, rows, title="Objects: IoU over 0.5, one to one")
+
+
+def _outlines(report: EvaluationReport) -> Table:
+    rows = [(Name(e.name), e.pq, e.sq, e.ap, e.ap50, _share(e.split), _share(e.merged)) for e in _with_objects(report)]
+    columns = ("class", "PQ", "SQ", "AP", "AP50", "split", "merged")
+    return console.table(columns, rows, title="Objects: panoptic quality, average precision, shares of the labels'")
+
+
+def _with_objects(report: EvaluationReport) -> list[ClassScore]:
+    return [entry for entry in report.classes if entry.label_objects or entry.map_objects]
 
 
 def _sizes(report: EvaluationReport) -> Table:
@@ -244,7 +248,7 @@ def _sizes(report: EvaluationReport) -> Table:
         for size in e.sizes
     ]
     area = str(report.settings["object_area"])
-    columns = ("class", area, "in labels", "recall", "split", "merged", "in map", "precision")
+    columns = ("class", area, "labels", "recall", "split", "merged", "map", "precision")
     return console.table(columns, rows, title="Objects by area")
 
 

@@ -186,6 +186,7 @@ def _checkpoint(found: CheckpointInfo) -> list[_Row]:
         ("ground", _gsd(card.gsd)),
         ("dtype", card.bands.dtype),
         *([("objects", "inner boundaries and distances to edges are learnt")] if card.objects else []),
+        *([("divided with", _settings(card.division))] if card.division else []),
         *([("labels", str(card.labels))] if card.labels else []),
         *([("encoder from", _pretrained(card.pretrained))] if card.pretrained else []),
         ("training", _settings(card.training)),

@@ -14,7 +14,7 @@ from scipy.sparse.csgraph import connected_components
 from satseg.classes import IGNORE_INDEX
 
 if TYPE_CHECKING:
-    from satseg.labels.vector_labels import BurntFeatures
+    from satseg.labels.burnt_features import BurntFeatures
 
 
 @dataclass(frozen=True, eq=False)

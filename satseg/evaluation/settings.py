@@ -14,6 +14,7 @@ from satseg.arguments import (
     pixels_or_auto,
 )
 from satseg.backend.settings import CustomArch, Device, Overlap, Precision, Seed, Threads, Window
+from satseg.errors import UsageError
 from satseg.geo.units import Length, Quantity, parse_length, parse_resolution
 from satseg.labels.settings import LabelSettings
 from satseg.settings import INPUTS, MEASURES, OUTPUTS, WINDOWS, Option, Settings
@@ -109,6 +110,22 @@ class EvaluateSettings(LabelSettings, MeasureSettings):
             panel=MEASURES,
         ),
     ] = None
+    objects: Annotated[
+        bool,
+        Option(
+            "Compare objects: those of rasters, of the map and of the labels, in which each has an id of its own, as "
+            "`predict` writes them; or those that a network which has learnt objects divides its map into.",
+            panel=MEASURES,
+        ),
+    ] = False
+    tune_objects: Annotated[
+        bool,
+        Option(
+            "Find the `marker_depth` and `min_area` that give the best object F1 on the val tiles, and store them in "
+            "the checkpoint, where `predict` finds them; then score with them.",
+            panel=OUTPUTS,
+        ),
+    ] = False
     rank: Annotated[
         bool,
         Option(
@@ -135,6 +152,8 @@ class EvaluateSettings(LabelSettings, MeasureSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.resolution  # noqa: B018 - likewise
+        if self.objects and self.pixels_only:
+            raise UsageError("`objects` and `pixels_only` exclude each other.", hint="Leave one of them out.")
 
     @property
     def resolution(self) -> float | None:

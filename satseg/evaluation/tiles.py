@@ -12,7 +12,7 @@ import numpy as np
 from satseg.classes import IGNORE_INDEX
 from satseg.evaluation.confusion import ConfusionMatrix, score
 from satseg.prefetch import read_ahead
-from satseg.records import EvaluationReport, Progress, ProgressEvent, no_progress
+from satseg.records import CERTAIN, EvaluationReport, Progress, ProgressEvent, no_progress
 from satseg.tiles.batches import Sample, TileReader
 
 if TYPE_CHECKING:
@@ -21,7 +21,25 @@ if TYPE_CHECKING:
     from satseg.tiles.tile import Tile
 
 Classify = Callable[[np.ndarray, np.ndarray], "Tensor"]
-"""Computes scores (N, K, S, S) from raw values (N, C, S, S) and valid (N, S, S) bool, without gradients."""
+"""Computes scores (N, K, S, S) from raw values (N, C, S, S) and valid (N, S, S) bool, without gradients.
+
+Those of objects may follow: boundary and distance, in 0..1.
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class SaidOfObjects:
+    """What a network says of the objects of a tile: (S, S) uint8, 254 for 1.
+
+    Args:
+        confidence: Probability of each pixel's class.
+        boundary: Probability of the inner boundary of objects.
+        distance: Distance to the edge of the own object over the largest one in it.
+    """
+
+    confidence: np.ndarray
+    boundary: np.ndarray
+    distance: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,12 +51,14 @@ class ClassifiedTile:
         labels: (S, S) uint8 class ids, 255 = ignore.
         classes: (S, S) uint8 predicted class ids.
         loss: Mean cross-entropy over the labelled pixels in nats; NaN without labelled pixels, or if not computed.
+        objects: What the network says of objects; None if it was not asked.
     """
 
     tile: Tile
     labels: np.ndarray
     classes: np.ndarray
     loss: float = math.nan
+    objects: SaidOfObjects | None = None
 
 
 def score_tiles(
@@ -67,7 +87,10 @@ def score_tiles(
         LabelError: A label is not a class of the network.
     """
     confusion = ConfusionMatrix(len(names))
-    for found in classify_tiles(network, tiles, reader, batch_size=batch_size, workers=workers, progress=progress):
+    found_tiles = classify_tiles(
+        network, tiles, reader, num_classes=len(names), batch_size=batch_size, workers=workers, progress=progress
+    )
+    for found in found_tiles:
         confusion.add(found.labels, found.classes)
     return score(confusion.counts, names)
 
@@ -77,6 +100,7 @@ def classify_tiles(
     tiles: Sequence[Tile],
     reader: TileReader,
     *,
+    num_classes: int,
     batch_size: int,
     workers: int = 1,
     with_loss: bool = False,
@@ -88,6 +112,7 @@ def classify_tiles(
         network: Computes the scores; the class with the largest score is predicted.
         tiles: Tiles to classify.
         reader: Reads tiles.
+        num_classes: Number of classes K.
         batch_size: Tiles per batch.
         workers: Threads that read tiles ahead.
         with_loss: Whether to compute the loss; the network must then return probabilities.
@@ -110,11 +135,24 @@ def classify_tiles(
         with torch.inference_mode():
             scores = network(bands, valid)
             _check_finite(scores, valid, group)
-            classes = scores.argmax(dim=1).to(torch.uint8).cpu().numpy()
-            losses = _losses(scores, labels) if with_loss else [math.nan] * len(group)
-        yield from map(ClassifiedTile, group, labels, classes, losses)
+            shares = scores[:, :num_classes]
+            classes = shares.argmax(dim=1).to(torch.uint8).cpu().numpy()
+            losses = _losses(shares, labels) if with_loss else [math.nan] * len(group)
+            said = _said_of_objects(scores, num_classes)
+        yield from map(ClassifiedTile, group, labels, classes, losses, said)
         done += len(labels)
         progress(ProgressEvent("Evaluating", done, len(tiles), "tile"))
+
+
+def _said_of_objects(scores: Tensor, num_classes: int) -> Sequence[SaidOfObjects | None]:
+    """Return what a network says of the objects of each tile."""
+    import torch
+
+    if scores.shape[1] == num_classes:
+        return [None] * len(scores)
+    planes = torch.cat([scores[:, :num_classes].amax(dim=1, keepdim=True), scores[:, num_classes:]], dim=1)
+    stored = (planes * CERTAIN).round().clamp(0, CERTAIN).to(torch.uint8).cpu().numpy()
+    return [SaidOfObjects(*tile) for tile in stored]
 
 
 def _check_finite(scores: Tensor, valid: np.ndarray, tiles: Sequence[Tile]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,13 @@ from rasterio.windows import Window
 
 from satseg.classes import BACKGROUND
 from satseg.errors import ClassRasterError, printable
+from satseg.labels.burnt_features import BurntFeatures
 from satseg.labels.class_bands import ClassBands
 from satseg.labels.class_map import ClassMap
 from satseg.labels.class_map_check import UnnamedValuesError
 from satseg.labels.class_values import find
 from satseg.labels.object_widths import Widths, count_regions, region_widths, sample_windows
+from satseg.raster.windows import block_strips
 from satseg.records import SceneInfo
 
 _MOST_REGIONS = 1.5
@@ -146,6 +149,32 @@ class WarpedIds:
         classes = np.full(len(present) + 2, ids[-1], dtype=np.uint8)
         classes[-1] = ids[0]
         return objects, classes, np.concatenate([[0], present + 1, [NOTHING]])
+
+    def features(self, window: Window, ids: np.ndarray) -> tuple[np.ndarray, BurntFeatures]:
+        """Read a window, as :meth:`objects` does, and return the objects in it.
+
+        Returns:
+            Number of the object at each pixel, (row, col) int32, 0 for none and for unknown; and the objects, starting
+            with that of number 1.
+        """
+        objects, classes, positions = self.instances(window, ids)
+        objects[objects == len(positions) - 1] = 0
+        numbers = positions[1:-1] - 1
+        nothing = np.zeros(len(numbers))
+        return objects, BurntFeatures(numbers, classes[1:-1], self._ends[numbers], nothing.astype(bool), nothing)
+
+    @cached_property
+    def _ends(self) -> np.ndarray:
+        """The int64 first row of the scene below each object; 0 of those outside."""
+        ends = np.zeros(len(self._values), dtype=np.int64)
+        for window in block_strips(self._scene):
+            objects, _, positions = self.instances(window, np.zeros(2, dtype=np.uint8))
+            rows = np.broadcast_to(np.arange(objects.shape[0])[:, None], objects.shape)
+            last = np.full(len(positions), -1)
+            np.maximum.at(last, objects.ravel(), rows.ravel())
+            here = (positions > 0) & (last >= 0)
+            ends[positions[here] - 1] = window.row_off + last[here] + 1
+        return ends
 
     def widths(self, ids: np.ndarray, unit: tuple[float, float], scenes: int) -> Iterator[Widths]:
         """Measure the objects, of large scenes in a few windows.

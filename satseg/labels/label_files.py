@@ -38,11 +38,10 @@ def open_labels(
     boundary: PixelLength | None = None,
     may_be_empty: bool = False,
     keep_objects: bool = False,
+    ids: bool = False,
     progress: Progress = no_progress,
 ) -> LabelSource:
     """Open labels: files that GDAL opens as rasters are class rasters, all others are read as vector features.
-
-    Where objects are kept, rasters hold ids of objects in place of classes.
 
     Args:
         path: A class raster or a vector file; several of them from bottom to top; or those of each scene, by the path
@@ -56,12 +55,13 @@ def open_labels(
         ignore_border: Distance from outlines within which labels are ignored.
         boundary: Width of the class ``boundary`` along outlines and between touching objects.
         may_be_empty: Whether a vector file may have no features.
-        keep_objects: Whether each polygon and each id of a raster is kept as an object.
+        keep_objects: Whether each polygon and each id of a raster is kept as an object; rasters then hold ids.
+        ids: Whether rasters hold ids of objects in place of classes.
         progress: Called after each class raster that was read.
 
     Raises:
         LabelError: A file does not exist, or is neither raster nor vector; the field does not exist; a value is not in
-            ``classes``; objects are kept and a raster holds classes.
+            ``classes``; a raster that should hold ids holds classes.
         UsageError: There are no labels.
     """
     settings = settings or LabelSettings()
@@ -75,7 +75,7 @@ def open_labels(
     unnamed: list[UnnamedValuesError] = []  # reported for all files at once
     layers: dict[str, Layer] = {}
     with _collected(unnamed):
-        if keep_objects:
+        if keep_objects or ids:
             layers |= {
                 name: IdRaster(
                     name,

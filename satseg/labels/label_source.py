@@ -203,11 +203,11 @@ class LabelSource:
         """Return the sources of a scene."""
         return [self.layers[number] for number in self._numbers_of(scene)]
 
-    def polygons_of(self, scene: SceneInfo) -> tuple[VectorLabels, np.ndarray] | None:
-        """Return the polygons of a scene, as :attr:`polygons`; None unless they are its only source."""
+    def objects_of(self, scene: SceneInfo) -> tuple[VectorLabels | IdRaster, np.ndarray] | None:
+        """Return the objects of a scene and the uint8 class id of each of their names; None unless they are all."""
         numbers = self._numbers_of(scene)
         layer = self.layers[numbers[0]] if len(numbers) == 1 else None
-        return (layer, self._ids[numbers[0]]) if isinstance(layer, VectorLabels) else None
+        return None if layer is None or isinstance(layer, RasterLabels) else (layer, self._ids[numbers[0]])
 
     def _ids_before(self, taken: int) -> list[int]:
         """Return the number of instance ids before those of each layer."""

@@ -6,7 +6,6 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from satseg.geo.grid import doubt_of_points
 from satseg.geo.polygons import AREAL, MANY_VERTICES, Bounds, clipped, padded
 from satseg.geo.scene_projection import SceneProjection
 from satseg.geo.vector_layer import VectorLayer
+from satseg.labels.burnt_features import BurntFeatures
 from satseg.labels.class_map import ClassMap
 from satseg.labels.class_map_check import UnnamedValuesError
 from satseg.labels.object_widths import Widths, polygon_widths, polygons_of_each
@@ -239,25 +239,6 @@ class VectorLabels:
             log.info("%s: %d invalid geometries were repaired.", layer.path, store.repaired)
         if store.dropped:
             log.warning("%s: %d features without a polygon are left out.", layer.path, store.dropped)
-
-
-@dataclass(frozen=True, eq=False)
-class BurntFeatures:
-    """The features rasterized in a window.
-
-    Args:
-        numbers: (n,) int64 position of each in its file, among the features with a polygon.
-        classes: (n,) uint8 class ids.
-        ends: (n,) int64 first row of the scene below each.
-        outer: (n,) bool, whether most of each lies outside the area that is compared.
-        ranks: (n,) float64; those of higher rank lie on top.
-    """
-
-    numbers: np.ndarray
-    classes: np.ndarray
-    ends: np.ndarray
-    outer: np.ndarray
-    ranks: np.ndarray
 
 
 class BurntPolygons:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -201,6 +202,11 @@ class PredictionSettings(Settings):
         from satseg.inference.reading import DEFAULT_BUDGET  # with numpy, which the command line imports later
 
         return DEFAULT_BUDGET if self.memory is None else self.memory // 4
+
+    def divided_as(self, division: Mapping[str, float | str]) -> PredictionSettings:
+        """Return these settings with those of objects that a checkpoint brings, unless they are given."""
+        wanted = {name: value for name, value in division.items() if name not in self.polygons.given}
+        return self.changed(polygons=self.polygons.changed(**wanted)) if self.objects and wanted else self
 
     def deciding(self) -> dict[str, object]:
         """Return the settings on which the class of each pixel depends, before regions are merged, ready for JSON."""

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import shapely
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
-from satseg.classes import BACKGROUND, ClassTable
+from satseg.classes import BACKGROUND, IGNORE_INDEX, ClassTable
 from satseg.errors import AreaError, LabelError, SatsegError, UsageError
 from satseg.evaluation.accumulator import ScoreAccumulator
 from satseg.evaluation.maps import MapComparison, beside_labels, read_labels, telling
@@ -29,6 +30,7 @@ from satseg.labels.class_found import Reading, Use, example_map, list_values
 from satseg.labels.class_map import ClassMap
 from satseg.labels.class_raster import class_rows
 from satseg.labels.class_values import ClassValues, Translation, own_name
+from satseg.labels.id_raster import IdRaster
 from satseg.labels.label_files import open_labels
 from satseg.labels.label_meaning import LABELS_TAG, LabelMeaning
 from satseg.labels.label_source import LabelSource
@@ -91,7 +93,7 @@ class Comparison:
             number: Index of the map.
             grid: Its grid.
             rows: All its rows from top to bottom.
-            mapped: The polygons that it was rasterized from, if any; they are its objects then.
+            mapped: The polygons that it was rasterized from, or its ids, if any; they are its objects then.
             alone: Whether it is the only map. Of several maps, those without labels or outside the areas are skipped.
 
         Raises:
@@ -109,18 +111,14 @@ class Comparison:
             return
         self.units.add(area_unit(grid.gsd))
         before = self.accumulator.tally[:, Count.LABELLED].sum()
-        with closing(labels) as on_grid:
-            comparison = MapComparison(
-                grid,
-                number,
-                side,
-                len(self.source.classes),
-                self.measures.boundaries(side, grid.gsd),
-                None
-                if self.measures.settings.pixels_only
-                else ObjectMatcher(*(self._side(s, grid, areas) for s in (self.source, mapped))),
-            )
-            comparison.run(beside_labels(rows, on_grid, areas), self.accumulator)
+        with ExitStack() as stack:
+            stack.callback(labels.close)
+            matcher = None
+            if not self.measures.settings.pixels_only:
+                matcher = ObjectMatcher(*(self._side(s, grid, areas, stack) for s in (self.source, mapped)))
+            boundaries = self.measures.boundaries(side, grid.gsd)
+            comparison = MapComparison(grid, number, side, len(self.source.classes), boundaries, matcher)
+            comparison.run(beside_labels(rows, labels, areas), self.accumulator)
         if self.accumulator.tally[:, Count.LABELLED].sum() == before:
             hint = _CHECK_GRIDS
             paths = ", ".join(layer.path for layer in self.source.layers_of(grid))
@@ -154,12 +152,16 @@ class Comparison:
             log.warning("The map is nodata at %s labelled px; they count as missed.", f"{found.left_out:,}")
         return found
 
-    def _side(self, source: LabelSource | None, grid: SceneInfo, areas: Sequence[SceneArea]) -> Side:
+    def _side(self, source: LabelSource | None, grid: SceneInfo, areas: Sequence[SceneArea], stack: ExitStack) -> Side:
         background = self.source.classes.background
-        polygons = None if source is None else source.polygons_of(grid)
-        if polygons is None:
+        objects = None if source is None else source.objects_of(grid)
+        if objects is None:
             return ConnectedRegions(background)
-        layer, ids = polygons
+        layer, ids = objects
+        if isinstance(layer, IdRaster):
+            warped = layer.on(grid)
+            stack.callback(warped.close)
+            return FeatureObjects(warped, ids, background)
         ground = window_outline(grid, Window(0, 0, grid.width, grid.height))
         for area in areas:
             ground = shapely.intersection(ground, area.on_ground(grid.transform))
@@ -205,6 +207,50 @@ def compare_rasters(
             rows = telling(class_rows(raster, Translation(classes, ids)), raster.info, tell_of(number))
             comparison.add(number, raster.info, rows, alone=len(paths) == 1)
     return comparison.report()
+
+
+def compare_ids(
+    paths: Sequence[str], labels: LabelReading, aoi: AreaOfInterest | None, measures: Measures, progress: Progress
+) -> EvaluationReport:
+    """Compare rasters of the ids of objects with labels that have one class beside the background.
+
+    Args:
+        paths: Rasters in which each object has a number of its own, from 1; 0 is none.
+        labels: The labels.
+        aoi: Area of interest; None scores everything.
+        measures: The scores to compute.
+        progress: Progress callback.
+
+    Raises:
+        LabelError: A raster holds no ids, or the labels have several classes.
+    """
+    source = labels.open()
+    if source.classes.background is None:  # where there is no object must be some class: the lowest value
+        source = source.among(replace(source.classes, background=0))
+    grids = []
+    for path in paths:
+        with Scene.open(path, expand_palette=False) as raster:
+            grids.append(raster.info)
+    if len(paths) > 1:
+        refuse_apart(source, grids)
+    tell_of = together(progress, grids)
+    comparison = Comparison.start(source, measures, () if aoi is None else (aoi,))
+    for number, (path, grid) in enumerate(zip(paths, grids, strict=True)):
+        mapped = open_labels(path, ids=True).among(source.classes)
+        with open_raster(path) as dataset:
+            nothing = dataset.nodata
+        with closing(mapped.on(grid)) as on_grid:
+            rows = telling(read_labels(on_grid, grid), grid, tell_of(number))
+            if nothing == 0:  # as predict writes them
+                rows = _filled(rows, source.classes.background)
+            comparison.add(number, grid, rows, mapped, alone=len(paths) == 1)
+    return comparison.report()
+
+
+def _filled(rows: Iterable[Rows], background: int | None) -> Iterator[Rows]:
+    """Yield rows whose pixels without a class are background."""
+    for strip in rows:
+        yield replace(strip, classes=np.where(strip.classes == IGNORE_INDEX, np.uint8(background or 0), strip.classes))
 
 
 def _meaning_of(path: str, told: Mapping[str, str]) -> LabelMeaning:
@@ -289,6 +335,28 @@ def compare_polygons(
     with closing(mapped.on(grid)) as on_grid:
         comparison.add(0, grid, telling(read_labels(on_grid, grid), grid, progress), mapped)
     return comparison.report()
+
+
+def read_objects(path: str | Path, field: str | None = OWN_FIELD, class_map: ClassMap | None = None) -> LabelSource:
+    """Read the polygons of a map, which may have scores.
+
+    Args:
+        path: File of the polygons.
+        field: Attribute with the class, or None.
+        class_map: Class by value of the attribute, or None.
+    """
+    order = SCORE if VectorLayer.open(str(path)).has_numbers(SCORE) else "file"
+    settings = LabelSettings(class_field=field)
+    return open_labels(path, settings, class_map=class_map, burn_order=order, may_be_empty=True)
+
+
+@contextmanager
+def map_rows(path: Path, classes: ClassTable) -> Iterator[Iterator[Rows]]:
+    """Read a class raster that satseg wrote, by the names of its classes, as ids of a table."""
+    values = ClassValues([str(path)], Reading(None, use=Use.MAP))
+    ids = {entry.name: entry.id for entry in classes}
+    with values.open(str(path)) as raster:
+        yield class_rows(raster, Translation(values.classes_of(str(path)), ids))
 
 
 def _ground_of(mapped: VectorLabels, *, given: bool) -> list[AreaOfInterest]:

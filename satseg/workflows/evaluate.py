@@ -23,7 +23,7 @@ from satseg.runs import Run
 from satseg.sample import named_network
 from satseg.settings import options_of
 from satseg.signatures import checked
-from satseg.workflows.compare import compare_polygons, compare_rasters
+from satseg.workflows.compare import compare_ids, compare_polygons, compare_rasters
 from satseg.workflows.label_reading import LabelReading
 from satseg.workflows.scored_pairs import labels_of, pairs_to_score
 
@@ -49,6 +49,7 @@ def evaluate(
     - a checkpoint and a tile set: the tiles of one split are scored;
     - a checkpoint, scenes and labels: the maps that ``predict`` makes of the scenes by default are scored;
     - a class raster and labels: classes of the same name are compared, or values if neither has names;
+    - with ``objects``, a raster of ids and labels of one class: each id is an object;
     - polygons and labels: they are compared on the grid of the labels if those are a class raster, or on a grid of
       ``gsd``; without ``gsd``, objects are matched exactly, and there are no pixels to count.
 
@@ -98,26 +99,30 @@ def evaluate(
     checkpoint = None if subject is None else _checkpoint_of(named_network(subject))
     if settings.rank and (checkpoint is None or files is not None or pairs is not None):
         raise UsageError("`rank` scores tiles with a checkpoint: pass one, and a tile set instead of labels.")
+    if settings.tune_objects and (checkpoint is None or files is not None or pairs is not None):
+        raise UsageError("`tune_objects` needs a checkpoint, and a tile set with objects instead of labels.")
     found = None if pairs is None else pairs_to_score(paths(pairs, "pairs"), settings.split)
     _refuse_beside_pairs(subject, checkpoint, data, files, pairs)
     _check_complete(subject, checkpoint, data, files, found is not None)
     named = files if found is None else labels_of(found)
     _refuse_unused(settings, has_labels=named is not None, has_network=checkpoint is not None)
-    reading = None if named is None else LabelReading(named, settings)
+    reading = None if named is None else LabelReading(named, settings, ids=settings.objects)
     measures = Measures(settings)
     with gdal_environment():
         area = None if settings.aoi is None else AreaOfInterest.read(settings.aoi)
         if checkpoint is None:
             assert reading is not None
             if found is not None:
+                compare = compare_ids if settings.objects else compare_rasters
                 with _explaining_pairs():
-                    return compare_rasters([pair.scene for pair in found], reading, area, measures, progress)
+                    return compare([pair.scene for pair in found], reading, area, measures, progress)
             assert subject is not None
             return _evaluate_map(subject, reading, settings.resolution, area, measures, progress)
         if reading is None and not data:
             data = _own_tiles(checkpoint)
         # Imported here because maps do not need torch, which is slow to import.
         from satseg.prediction.settings import PredictionSettings
+        from satseg.vectorization.settings import PolygonSettings
         from satseg.workflows.score_network import NetworkScoring
 
         prediction = PredictionSettings(
@@ -128,8 +133,13 @@ def evaluate(
             precision=settings.precision,
             threads=settings.threads,
             bands=settings.bands,
+            objects=settings.objects or settings.tune_objects,
+            polygons=PolygonSettings(simplify=0),
         )
         scoring = NetworkScoring.open(checkpoint, settings.arch, prediction, measures)
+        if settings.tune_objects:
+            scoring.tune_objects(data, progress=progress)
+            scoring = NetworkScoring.open(checkpoint, settings.arch, prediction, measures)
         if reading is None:
             return scoring.score_tiles(data, settings.split, rank=settings.rank, progress=progress)
         scenes = data if found is None else [pair.scene for pair in found]
@@ -250,10 +260,14 @@ def _evaluate_map(
                 f"Polygons are compared with a single file of labels; {len(labels.path)} were given.",
                 hint="Merge them into one layer, or score the map of the polygons.",
             )
+        if labels.ids and not any(map(is_raster, labels.path)):
+            raise UsageError(
+                "`objects` is for a raster of ids or a network; polygons are objects already.", hint="Leave it out."
+            )
         return compare_polygons(subject, labels, gsd, aoi, measures, progress)
     if gsd is not None:
         raise UsageError(_GSD_NEEDS_POLYGONS)
-    return compare_rasters([subject], labels, aoi, measures, progress)
+    return (compare_ids if labels.ids else compare_rasters)([subject], labels, aoi, measures, progress)
 
 
 def _is_vector(name: str) -> bool:

@@ -30,11 +30,13 @@ class LabelReading:
         path: Vector features or class rasters, later ones on top; or those of each scene, by its name.
         settings: What they mean.
         remembered: The class map as text, if it is that of a network or map.
+        ids: Whether rasters hold ids of objects in place of classes.
     """
 
     path: Sequence[str] | Mapping[str, Sequence[str]]
     settings: LabelSettings
     remembered: str | None = None
+    ids: bool = False
 
     def like(self, meaning: LabelMeaning, source: str | Path) -> LabelReading:
         """Return labels that are read like those of a network or map, except for settings that are given.
@@ -105,7 +107,7 @@ class LabelReading:
         if mapping is not None:
             mapping = replace(mapping, keeps_targets=True)
         try:
-            source = open_labels(self.path, settings, class_map=mapping)
+            source = open_labels(self.path, settings, class_map=mapping, ids=self.ids)
         except LabelError as error:
             if self.remembered and "Add `class_map=" in (error.hint or ""):
                 error.hint = (

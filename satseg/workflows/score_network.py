@@ -2,41 +2,49 @@
 
 from __future__ import annotations
 
+import logging
+import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from satseg.backend.cores import available_cores, torch_threads
-from satseg.checkpoint import Checkpoint
+from satseg.checkpoint import Checkpoint, save_checkpoint
 from satseg.errors import CheckpointError, TileError, UsageError, naming
 from satseg.evaluation.accumulator import Place, score_place
 from satseg.evaluation.measures import Measures
 from satseg.evaluation.object_counts import CountedObjects, area_unit, pixel_area
-from satseg.evaluation.objects import match_regions
+from satseg.evaluation.objects import Outcome, match_regions
 from satseg.evaluation.tally import empty_tally
 from satseg.evaluation.tiles import ClassifiedTile, classify_tiles, count_pixels
 from satseg.files.atomic_write import locked
 from satseg.inference.network import Network
 from satseg.outputs.writable import check_file
-from satseg.prediction.fitting import fit_scene
+from satseg.prediction.fitting import FittedScene, fit_scene
 from satseg.prediction.models import Models
+from satseg.prediction.outputs import OutputPaths
 from satseg.prediction.predictor import Predictor
 from satseg.prediction.provenance import Provenance
 from satseg.prediction.settings import PredictionSettings
 from satseg.presence import INDEX
 from satseg.raster.area import AreaOfInterest
 from satseg.raster.source import SceneSource
-from satseg.records import EvaluationReport, PlaceScore, Progress
+from satseg.records import EvaluationReport, MapLayer, PlaceScore, Progress
 from satseg.runs import Run
 from satseg.tiles.batches import TileReader
 from satseg.tiles.scores import write_scores
 from satseg.tiles.splits import SPLITS
 from satseg.tiles.tileset import TileSet
-from satseg.workflows.compare import Comparison
+from satseg.vectorization.settings import PolygonSettings
+from satseg.workflows.compare import Comparison, map_rows, read_objects
 from satseg.workflows.label_reading import LabelReading
 from satseg.workflows.scored_pairs import refuse_apart, together
+from satseg.workflows.tile_objects import TileObjects, match_tile
 from satseg.workflows.trained_ground import warn_of_trained_ground
+from satseg.workflows.tune_objects import Tuning, tune
+
+log = logging.getLogger("satseg")
 
 _TILES_AT_ONCE = 4
 
@@ -65,26 +73,54 @@ class NetworkScoring:
         """
         models = Models((str(path),), arch)
         checkpoint = models.checkpoints[0]
+        if settings.objects:
+            checkpoint.require_objects()
+        settings = settings.divided_as(checkpoint.card.division)
         provenance = Provenance(models.origin, settings)
-        return cls(Predictor(models.network(settings), provenance, settings, checkpoint), checkpoint, measures)
+        return cls(
+            Predictor(models.network(settings, objects=settings.objects), provenance, settings, checkpoint),
+            checkpoint,
+            measures,
+        )
 
     def score_tiles(
         self, data: Sequence[str | Path], split: str, *, rank: bool, progress: Progress
     ) -> EvaluationReport:
         """Score the tiles of a split; with ``rank``, write the scores of the tiles of all splits into the index."""
-        batch_size = self.predictor.settings.batch_size
-        tiles = TileScoring.open(
-            self.checkpoint,
-            self.predictor.network,
-            data,
-            split,
-            batch_size if isinstance(batch_size, int) else _TILES_AT_ONCE,
-        )
+        tiles = self._open_tiles(data, split)
         folder = tiles.tile_set.path
         if rank:
             check_file(folder / INDEX)
         with locked(*([folder] if rank else [])), self._threads():
             return tiles.evaluate(self.measures, progress, rank=rank)
+
+    def tune_objects(self, data: Sequence[str | Path], *, progress: Progress) -> Tuning:
+        """Find how maps are best divided into objects on the val tiles, and store it in the checkpoint.
+
+        Raises:
+            OutputError: The checkpoint cannot be written.
+        """
+        path = self.checkpoint.path
+        check_file(path)
+        tiles = self._open_tiles(data, "val")
+        with locked(path), self._threads():
+            found = tiles.tune(progress)
+            save_checkpoint(
+                path, self.checkpoint.read_weights(), replace(self.checkpoint.card, division=found.division)
+            )
+        log.info("Stored in %s: %s.", path, found)
+        return found
+
+    def _open_tiles(self, data: Sequence[str | Path], split: str) -> TileScoring:
+        settings = self.predictor.settings
+        return TileScoring.open(
+            self.checkpoint,
+            self.predictor.network,
+            data,
+            split,
+            settings.batch_size if isinstance(settings.batch_size, int) else _TILES_AT_ONCE,
+            settings.polygons if settings.objects else None,
+        )
 
     def score_scenes(
         self,
@@ -110,10 +146,29 @@ class NetworkScoring:
         progress_of = together(progress, infos)
         with self._threads():
             for number, scene in enumerate(fitted):
-                rows = self.predictor.rows(scene, progress=progress_of(number))
-                with naming(scene.source.name), closing(rows):
-                    comparison.add(number, scene.info, rows, alone=len(scenes) == 1)
+                with naming(scene.source.name):
+                    add = self._add_objects if self.predictor.settings.objects else self._add_classes
+                    add(comparison, number, scene, alone=len(scenes) == 1, progress=progress_of(number))
         return comparison.report()
+
+    def _add_classes(
+        self, comparison: Comparison, number: int, scene: FittedScene, *, alone: bool, progress: Progress
+    ) -> None:
+        """Compare the classes of a scene with its labels, while they are found."""
+        with closing(self.predictor.rows(scene, progress=progress)) as rows:
+            comparison.add(number, scene.info, rows, alone=alone)
+
+    def _add_objects(
+        self, comparison: Comparison, number: int, scene: FittedScene, *, alone: bool, progress: Progress
+    ) -> None:
+        """Map a scene into a temporary folder, and compare classes and objects with its labels."""
+        with tempfile.TemporaryDirectory(prefix="satseg-") as folder:
+            raster, polygons = Path(folder) / "classes.tif", Path(folder) / "objects.gpkg"
+            outputs = OutputPaths(((MapLayer.CLASSES, raster),), (polygons,))
+            self.predictor.predict(scene.source, outputs, progress=progress)
+            mapped = read_objects(polygons).among(comparison.source.classes, extend=True)
+            with map_rows(raster, comparison.source.classes) as rows:
+                comparison.add(number, scene.info, rows, mapped, alone=alone)
 
     def _threads(self) -> AbstractContextManager[None]:
         return torch_threads(self.predictor.settings.threads or available_cores())
@@ -129,6 +184,7 @@ class TileScoring:
         tile_set: The tiles.
         split: Split that is scored.
         batch_size: Tiles per forward pass.
+        polygons: How maps are divided into objects; None compares regions.
     """
 
     checkpoint: Checkpoint
@@ -136,10 +192,17 @@ class TileScoring:
     tile_set: TileSet
     split: str
     batch_size: int
+    polygons: PolygonSettings | None = None
 
     @classmethod
     def open(
-        cls, checkpoint: Checkpoint, network: Network, data: Sequence[str | Path], split: str, batch_size: int
+        cls,
+        checkpoint: Checkpoint,
+        network: Network,
+        data: Sequence[str | Path],
+        split: str,
+        batch_size: int,
+        polygons: PolygonSettings | None = None,
     ) -> TileScoring:
         """Open the tile set and check that network and tiles fit each other."""
         if len(data) > 1:
@@ -164,7 +227,12 @@ class TileScoring:
                 hint="Name the tile set that it was trained on, or tile with its classes: `satseg.tile`, `class_map`.",
             )
         checkpoint.check_fits(tile_set.bands, tile_set.path)
-        return cls(checkpoint, network, tile_set, split, batch_size)
+        if polygons is not None and tile_set.objects is None:
+            raise TileError(
+                f"The tiles of {tile_set.path} hold no objects.",
+                hint="Make them with `objects`, or name a scene and its `labels`.",
+            )
+        return cls(checkpoint, network, tile_set, split, batch_size, polygons)
 
     def evaluate(self, measures: Measures, progress: Progress, *, rank: bool) -> EvaluationReport:
         """Score the tiles of the split; with ``rank``, write the scores of all tiles into the index."""
@@ -181,8 +249,7 @@ class TileScoring:
                 tally = empty_tally(len(classes))
                 if boundaries is not None:
                     tally += boundaries.count(found.labels, found.classes, len(classes))
-                    outcome = match_regions(found.labels, found.classes, classes.background)
-                    accumulator.add_objects(place.unit, CountedObjects.of(outcome, pixel))
+                    accumulator.add_objects(place.unit, CountedObjects.of(self._match(found), pixel))
                 scores.append(accumulator.add(place, counts, tally, loss=found.loss))
             else:
                 scores.append(score_place(place, counts, loss=found.loss))
@@ -195,11 +262,32 @@ class TileScoring:
         unit = "block of tiles" if "block" in self.tile_set.index else "tile"
         return accumulator.report(classes.names, measures.record(unit, side, areas=area_unit(gsd)))
 
+    def tune(self, progress: Progress) -> Tuning:
+        """Find how the tiles of the split are best divided into objects."""
+        places = self._places()
+        tiles = self._classify(progress, rank=False)
+        return tune(((places[f.tile.name].unit, f) for f in tiles), self.tile_set.classes, self.tile_set.gsd)
+
+    def _match(self, found: ClassifiedTile) -> Outcome:
+        """Match the objects of a tile, or its regions if the network was not asked for objects."""
+        classes = self.tile_set.classes
+        if self.polygons is None:
+            return match_regions(found.labels, found.classes, classes.background)
+        smallest = self.polygons.in_pixels(self.tile_set.gsd, ids=False).min_area
+        mapped = TileObjects.of_network(found, classes, self.polygons.marker_depth).without_small(smallest)
+        return match_tile(found, TileObjects.of_labels(found), mapped, classes.background)
+
     def _classify(self, progress: Progress, *, rank: bool) -> Iterable[ClassifiedTile]:
         tiles = [tile for name in SPLITS if rank or name == self.split for tile in self.tile_set.tiles(name)]
         reader = TileReader(self.tile_set.tile_size, cache_bytes=0, values=self.network.values)
         return classify_tiles(
-            self.network.probabilities, tiles, reader, batch_size=self.batch_size, with_loss=True, progress=progress
+            self.network.probabilities,
+            tiles,
+            reader,
+            num_classes=len(self.tile_set.classes),
+            batch_size=self.batch_size,
+            with_loss=True,
+            progress=progress,
         )
 
     def _places(self) -> dict[str, Place]:

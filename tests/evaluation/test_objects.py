@@ -17,7 +17,7 @@ from satseg.evaluation.object_counts import CountedObjects, ObjectTotals
 from satseg.evaluation.object_scores import scores_by_class
 from satseg.evaluation.object_sides import ConnectedRegions, FeatureObjects
 from satseg.evaluation.objects import ObjectMatcher, Outcome, match_regions
-from satseg.labels.vector_labels import BurntFeatures
+from satseg.labels.burnt_features import BurntFeatures
 
 
 class BurntArray:

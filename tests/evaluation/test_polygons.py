@@ -1,3 +1,5 @@
+"""Covers ``polygon_ground``."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -9,6 +11,8 @@ import shapely
 from oracles import number_of_objects
 
 from satseg.evaluation.accumulator import ScoreAccumulator
+from satseg.evaluation.object_counts import ObjectCount, by_size
+from satseg.evaluation.object_scores import scores_by_class
 from satseg.evaluation.polygons import PolygonSet, match_polygons
 from satseg.labels.vector_labels import VectorLabels
 
@@ -64,3 +68,46 @@ def test_many_polygons_are_matched_as_in_one_batch(tmp_path: Path, monkeypatch: 
     expected = int(((10 - shifts) / (10 + shifts) > 0.5).sum())
     monkeypatch.setattr("satseg.geo.vector_layer.BATCH_FEATURES", 37)
     assert match(tmp_path, labels, mapped)[1] == [400, 400, expected]
+
+
+def scored(tmp_path: Path, labels: list, mapped: list, scores: list[float] | None = None) -> ScoreAccumulator:
+    sets = []
+    for name, boxes, ranks in (("labels", labels, None), ("map", mapped, scores)):
+        columns = {"use": [use for use, _ in boxes], **({} if ranks is None else {"score": ranks})}
+        frame = geopandas.GeoDataFrame(columns, geometry=[box for _, box in boxes], crs="EPSG:32645")
+        frame.to_file(tmp_path / f"{name}.gpkg")
+        order = "file" if ranks is None else "score"
+        layer = VectorLabels(str(tmp_path / f"{name}.gpkg"), class_field="use", burn_order=order)
+        sets.append(PolygonSet(layer, np.array([IDS[name] for name in layer.names], dtype=np.uint8), 0))
+    accumulator = ScoreAccumulator(3, replicates=50)
+    match_polygons(*sets, accumulator)
+    return accumulator
+
+
+def test_split_and_merged_polygons_are_told_from_those_that_match(tmp_path: Path) -> None:
+    labels = [("roof", box(x, 0)) for x in (0, 20, 30, 60)]
+    halves = [("roof", box(0, 0, 5)), ("roof", box(5, 0, 5))]  # of the first; the next one covers two
+    mapped = [*halves, ("roof", box(20, 0, 20)), ("roof", box(60, 0))]
+    counts = by_size(scored(tmp_path, labels, mapped).objects.of_class(1))
+    split, merged = counts[0].sum(axis=0)[[ObjectCount.SPLIT, ObjectCount.MERGED]]
+    assert (split, merged) == (1, 2)
+
+
+def test_polygons_are_ranked_by_their_scores_whatever_their_range(tmp_path: Path) -> None:
+    labels = [("roof", box(20 * number, 0)) for number in range(4)]
+    mapped = [("roof", box(0, 50)), *labels[:3]]  # one where there is nothing
+    for scores, expected in (([0, 100, 90, 80], 76 / 101), ([100, 0, 10, 20], 0.75 * 76 / 101)):
+        found = scores_by_class(scored(tmp_path, labels, mapped, [float(score) for score in scores]).objects)
+        assert found[1]["ap"][0] == pytest.approx(expected)
+    assert scores_by_class(scored(tmp_path, labels, mapped).objects)[1]["ap"][0] == pytest.approx(0.75 * 76 / 101)
+
+
+def test_objects_are_measured_in_square_metres_of_the_ground_and_drawn_by_squares(tmp_path: Path) -> None:
+    labels = [("roof", box(100 * x, 100 * y, 12)) for x in range(6) for y in range(6)]
+    accumulator = scored(tmp_path, labels, labels[::2])
+    report = accumulator.report("abc")
+    (size,) = report.classes[1].sizes
+    assert (size.low, size.high, size.label_objects, size.recall) == (100, 300, 36, 0.5)
+    low, high = report.classes[1].intervals["object_recall"]
+    assert 0.3 < low < 0.5 < high < 0.7
+    assert report.settings["units"] == 36

@@ -1,7 +1,11 @@
-"""Rasters of object ids: which rasters they are, and what their values mean."""
+"""Rasters of object ids: which rasters they are, and what their values mean.
+
+Covers ``burnt_features``.
+"""
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -133,3 +137,17 @@ def test_an_object_that_others_cut_in_two_is_still_one(tmp_path: Path) -> None:
     ids[:, 18:22] = 2
     ids[30:] = np.arange(3, 13).repeat(4)
     assert opened(write(tmp_path / "a.tif", ids)).objects == 12
+
+
+@pytest.mark.parametrize("height", [1, 2, 6])
+def test_objects_of_a_window_tell_where_they_end_in_the_scene(tmp_path: Path, height: int) -> None:
+    source = opened(write(tmp_path / "roofs.tif", IDS.astype(np.uint8)))
+    layer, ids = source.objects_of(scene())
+    with closing(layer.on(scene())) as warped:
+        for top in range(0, 6, height):
+            window = Window(0, top, 8, height)
+            objects, found = warped.features(window, ids)
+            numbers = np.concatenate([[0], np.array([4, 9, 255])[found.numbers]])
+            assert numbers[objects].tolist() == IDS[top : top + height].tolist()
+            assert found.ends.tolist() == [{4: 2, 9: 2, 255: 6}[number] for number in numbers[1:].tolist()]
+            assert set(found.classes.tolist()) <= {1}

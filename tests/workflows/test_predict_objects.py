@@ -15,77 +15,24 @@ import pytest
 import rasterio
 import shapely
 from made_scenes import write_scene
+from object_oracle import CLASSES, row_houses, write_oracle
 from typer.testing import CliRunner
 
-from satseg.checkpoint import Checkpoint, ModelCard, save_checkpoint
-from satseg.classes import ClassTable
+from satseg.checkpoint import Checkpoint, save_checkpoint
 from satseg.cli.app import app
 from satseg.errors import CheckpointError, SceneError, UsageError
-from satseg.objects.targets import edge_distance, inner_boundary, normalised
 from satseg.prediction.settings import OutputNames, PredictionSettings
-from satseg.records import BandSpec, BandStatistics, ProgressEvent
+from satseg.records import ProgressEvent
 from satseg.vectorization.settings import PolygonSettings, VectorizeSettings
 from satseg.workflows.predict import dry_run_scenes, predict, predict_scenes
 from satseg.workflows.vectorize import vectorize
 
-CLASSES = ClassTable.from_names(["background", "roof", "tank"])
 OF_POLYGONS = ("marker_depth", "max_object", "raw", "attributes", "min_area")
-ORACLE = '''
-import torch
-from torch import nn
-
-
-class Oracle(nn.Module):
-    """Class, boundary and distance as three bands hold them."""
-
-    def forward(self, images):
-        classes = nn.functional.one_hot(images[:, 0].round().long().clamp(0, 2), 3).movedim(-1, 1) * 20.0
-        return torch.cat([classes, torch.logit(images[:, 1:3] / 254, eps=1e-6)], dim=1)
-
-
-def oracle(*, in_channels: int, num_classes: int) -> nn.Module:
-    return Oracle()
-'''
-
-
-def true_bands(ids: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Return what the oracle sees of a scene: (3, row, col) uint8."""
-    distance = edge_distance(ids)
-    shares = np.rint(normalised(distance, ids) * 254)
-    return np.stack([classes, inner_boundary(distance, 2) * 254, shares]).astype(np.uint8)
-
-
-def row_houses(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return ids of blocks of houses that touch, in the order of their first pixels, and their classes."""
-    rows, columns = np.indices((height, width))
-    ids = (rows // 24) * 100 + columns // (18 + (rows // 24) % 5) + 1
-    ids[(rows // 24) % 4 == 3] = 0  # streets
-    ids[ids % 100 == 9] = 0  # gardens
-    ids[(np.bincount(ids.ravel()) < 120)[ids]] = 0  # splinters at the edges have no interior
-    classes = np.where(ids > 0, 1 + (ids % 3 == 0), 0).astype(np.uint8)
-    found, first, at = np.unique(ids, return_index=True, return_inverse=True)
-    order = np.zeros(len(found), dtype=np.int32)
-    order[np.argsort(np.where(found == 0, -1, first))] = np.arange(len(found))
-    return order[at].reshape(ids.shape), classes
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("houses")
-    ids, classes = row_houses(200, 330)
-    write_scene(folder / "scene.tif", true_bands(ids, classes))
-    (folder / "oracle.py").write_text(ORACLE)
-    card = ModelCard(
-        arch="oracle.py:oracle",
-        classes=CLASSES,
-        bands=BandSpec(("1", "2", "3"), "uint8", (1.0,) * 3, (0.0,) * 3),
-        statistics=BandStatistics(1, (0.0,) * 3, (1.0,) * 3, (0.0,) * 3, (255.0,) * 3),
-        gsd=(0.5, 0.5),
-        tile_size=64,
-        objects=True,
-    )
-    save_checkpoint(folder / "oracle.safetensors", {}, card)
-    return folder
+    return write_oracle(tmp_path_factory.mktemp("houses"), *row_houses(200, 330))
 
 
 def run(folder: Path, output: Path | list[Path] | OutputNames, *, scene: Path | None = None, **more: Any) -> Any:

@@ -1,0 +1,202 @@
+"""Objects of networks, of rasters of ids and of polygons, compared with labels.
+
+Covers ``tile_objects`` and ``tune_objects``.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import numpy as np
+import pytest
+import rasterio
+import shapely
+from object_oracle import CLASSES, row_houses, write_oracle
+from rasterio.features import shapes
+from scipy.ndimage import gaussian_filter
+
+from satseg.checkpoint import Checkpoint, save_checkpoint
+from satseg.errors import CheckpointError, LabelError, TileError, UsageError
+from satseg.evaluation.settings import EvaluateSettings
+from satseg.prediction.settings import PredictionSettings
+from satseg.records import ClassScore, EvaluationReport
+from satseg.tiling.settings import TileSettings
+from satseg.vectorization.settings import PolygonSettings
+from satseg.workflows.evaluate import evaluate
+from satseg.workflows.predict import predict
+from satseg.workflows.tile import tile
+
+SHAPE = 200, 330
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a scene of houses, their outlines, their ids, and a network that knows them."""
+    ids, classes = row_houses(*SHAPE)
+    folder = write_oracle(tmp_path_factory.mktemp("houses"), ids, classes)
+    with rasterio.open(folder / "scene.tif") as scene:
+        profile = {name: scene.profile[name] for name in ("driver", "width", "height", "crs", "transform")}
+    with rasterio.open(folder / "ids.tif", "w", count=1, dtype="int32", **profile) as file:
+        file.write(ids, 1)
+    found = [
+        (shapely.geometry.shape(outline), int(value))
+        for outline, value in shapes(ids, ids > 0, 4, profile["transform"])
+    ]
+    kinds = [CLASSES.names[classes[ids == value][0]] for _, value in found]
+    frame = geopandas.GeoDataFrame({"use": kinds}, geometry=[outline for outline, _ in found], crs=profile["crs"])
+    frame.to_file(folder / "uses.gpkg")
+    frame.drop(columns="use").to_file(folder / "houses.gpkg")
+    return folder
+
+
+def score(folder: Path, *args: Any, **options: Any) -> EvaluationReport:
+    named = {"labels": folder / options.pop("labels")} if "labels" in options else {}
+    return evaluate(*args, settings=EvaluateSettings(**options), **named)
+
+
+def network(folder: Path) -> dict[str, Any]:
+    return {"arch": f"{folder / 'oracle.py'}:oracle", "window": 64, "overlap": 16, "threads": 1}
+
+
+def is_perfect(found: ClassScore, objects: int) -> bool:
+    scores = found.object_f1, found.object_precision, found.object_recall, found.pq, found.ap
+    return scores == (1,) * 5 and (found.label_objects, found.map_objects, found.merged) == (objects, objects, 0)
+
+
+def test_a_network_that_knows_objects_finds_each_of_them_where_its_classes_alone_melt(folder: Path) -> None:
+    subject, scene = folder / "oracle.safetensors", [folder / "scene.tif"]
+    known = {"labels": "uses.gpkg", "class_field": "use", **network(folder)}
+    melted = score(folder, subject, scene, **known)
+    report = score(folder, subject, scene, objects=True, **known)
+    assert melted.mean_iou == report.mean_iou == 1
+    for number in (1, 2):
+        assert melted.classes[number].object_f1 < 0.6
+        assert melted.classes[number].merged > 0.5
+        assert report.classes[number].object_f1 > 0.99
+        assert report.classes[number].ap > 0.95
+        assert report.classes[number].merged == 0
+
+
+@pytest.mark.parametrize("labels", ["houses.gpkg", "ids.tif"])
+def test_a_raster_of_ids_is_compared_object_by_object(folder: Path, labels: str, tmp_path: Path) -> None:
+    report = score(folder, folder / "ids.tif", labels=labels, objects=True)
+    objects = len(geopandas.read_file(folder / "houses.gpkg"))
+    assert is_perfect(report.classes[1], objects)
+    settings = PredictionSettings(objects=True, window=64, overlap=16, threads=1)
+    model = folder / "oracle.safetensors"
+    predict(
+        folder / "scene.tif", output=tmp_path / "map.tif", model=model, arch=network(folder)["arch"], settings=settings
+    )
+    found = score(folder, tmp_path / "map.tif", labels=labels, objects=True)
+    assert found.classes[1].object_f1 > 0.99
+    assert found.mean_iou > 0.99  # 0 is no object there, although it is declared as nodata
+
+
+def test_objects_that_lie_in_several_strips_end_where_their_last_pixel_is(folder: Path, tmp_path: Path) -> None:
+    with rasterio.open(folder / "ids.tif") as file:
+        ids, profile = file.read(1), file.profile
+    tall = np.zeros_like(ids)
+    tall[:, ::10] = np.arange(1, tall[:, ::10].shape[1] + 1)
+    with rasterio.open(
+        tmp_path / "tall.tif", "w", **{**profile, "blockysize": 16, "blockxsize": 16, "tiled": True}
+    ) as file:
+        file.write(tall, 1)
+    report = evaluate(tmp_path / "tall.tif", labels=tmp_path / "tall.tif", settings=EvaluateSettings(objects=True))
+    assert is_perfect(report.classes[1], 33)
+
+
+def test_polygons_are_compared_with_a_raster_of_ids(folder: Path) -> None:
+    report = score(folder, folder / "houses.gpkg", labels="ids.tif", objects=True, class_map={"*": "house"})
+    assert is_perfect(report.classes[1], len(geopandas.read_file(folder / "houses.gpkg")))
+
+
+@pytest.fixture(scope="module")
+def tiles(folder: Path) -> Path:
+    settings = TileSettings(size=64, objects=True, class_field="use", split="test")
+    tile([folder / "scene.tif"], labels=folder / "uses.gpkg", output=folder / "tiles", settings=settings)
+    return folder / "tiles"
+
+
+def test_objects_of_tiles_are_those_of_their_ids(folder: Path, tiles: Path) -> None:
+    options = {"arch": network(folder)["arch"], "threads": 1}
+    plain = score(folder, folder / "oracle.safetensors", tiles, **options)
+    report = score(folder, folder / "oracle.safetensors", tiles, objects=True, **options)
+    assert plain.mean_iou == report.mean_iou == 1
+    for number in (1, 2):
+        assert plain.classes[number].label_objects < report.classes[number].label_objects
+        assert report.classes[number].object_f1 > 0.95  # splinters at the edges of tiles are dropped as small
+    assert report.settings["object_area"] == "m2"
+
+
+@pytest.fixture
+def noisy(folder: Path, tmp_path: Path) -> Path:
+    """Return a folder with val and test tiles, and a network whose distances dip in the middle of large roofs."""
+    for name in ("oracle.py", "oracle.safetensors"):
+        shutil.copy(folder / name, tmp_path)
+    with rasterio.open(folder / "scene.tif") as file:
+        bands, profile = file.read(), file.profile
+    rng = np.random.default_rng(0)
+    bands[2] = np.where(bands[2] > 0, np.clip(bands[2] - gaussian_filter(rng.normal(0, 800, SHAPE), 1.5), 1, 254), 0)
+    with rasterio.open(tmp_path / "scene.tif", "w", **profile) as file:
+        file.write(bands)
+    settings = TileSettings(size=64, objects=True, class_field="use", split=(0.2, 0.4, 0.4), buffer=0)
+    tile([tmp_path / "scene.tif"], labels=folder / "uses.gpkg", output=tmp_path / "tiles", settings=settings)
+    return tmp_path
+
+
+def test_what_divides_best_on_val_is_stored_and_used(noisy: Path, caplog: pytest.LogCaptureFixture) -> None:
+    options = {"arch": network(noisy)["arch"], "threads": 1}
+    model = noisy / "oracle.safetensors"
+    before = score(noisy, model, noisy / "tiles", objects=True, **options)
+    with caplog.at_level(logging.INFO):
+        after = score(noisy, model, noisy / "tiles", tune_objects=True, **options)
+    division = Checkpoint.load(model).card.division
+    assert division["marker_depth"] != 0.35
+    assert str(division["min_area"]).endswith("m2")
+    assert after.object_f1 > before.object_f1 + 0.05
+    assert f"Stored in {model}: marker_depth {division['marker_depth']:g}" in caplog.text
+    assert "a gain of" in caplog.text
+    assert score(noisy, model, noisy / "tiles", objects=True, **options) == after
+    maps = [noisy / f"{name}.tif" for name in ("stored", "given", "default")]
+    for path, polygons in zip(maps, [{}, division, {"marker_depth": 0.35, "min_area": "8px"}], strict=True):
+        settings = PredictionSettings(
+            objects=True, window=64, overlap=16, threads=1, polygons=PolygonSettings(**polygons)
+        )
+        predict(noisy / "scene.tif", output=path, model=model, arch=options["arch"], settings=settings)
+    stored, given, default = (rasterio.open(path).read(1) for path in maps)
+    assert np.array_equal(stored, given)
+    assert not np.array_equal(stored, default)
+
+
+def test_tuning_needs_a_network_and_tiles_with_objects(folder: Path) -> None:
+    with pytest.raises(UsageError, match="needs a checkpoint, and a tile set"):
+        score(folder, folder / "ids.tif", labels="houses.gpkg", tune_objects=True)
+
+
+def test_what_has_no_objects_is_refused(folder: Path, tiles: Path, tmp_path: Path) -> None:
+    with rasterio.open(folder / "ids.tif") as file:
+        classes, profile = (file.read(1) > 0).astype(np.uint8), file.profile
+    with rasterio.open(tmp_path / "classes.tif", "w", **{**profile, "dtype": "uint8"}) as file:
+        file.write(classes, 1)
+    settings = EvaluateSettings(objects=True)
+    with pytest.raises(LabelError, match="holds classes, not objects"):
+        evaluate(folder / "ids.tif", labels=tmp_path / "classes.tif", settings=settings)
+    with pytest.raises(LabelError, match="which is not among"):
+        score(folder, folder / "ids.tif", labels="uses.gpkg", class_field="use", objects=True)
+    with pytest.raises(UsageError, match=r"`objects` .* a raster of ids or a network"):
+        score(folder, folder / "houses.gpkg", labels="houses.gpkg", objects=True)
+    with pytest.raises(UsageError, match="exclude each other"):
+        EvaluateSettings(objects=True, pixels_only=True)
+    plain = TileSettings(size=64, class_field="use", split="test")
+    tile([folder / "scene.tif"], labels=folder / "uses.gpkg", output=tmp_path / "tiles", settings=plain)
+    with pytest.raises(TileError, match="hold no objects"):
+        score(folder, folder / "oracle.safetensors", tmp_path / "tiles", arch=network(folder)["arch"], objects=True)
+    checkpoint = Checkpoint.load(folder / "oracle.safetensors")
+    save_checkpoint(tmp_path / "classes.safetensors", {}, replace(checkpoint.card, objects=False))
+    with pytest.raises(CheckpointError, match="has not learnt objects"):
+        score(folder, tmp_path / "classes.safetensors", tiles, arch=network(folder)["arch"], objects=True)
