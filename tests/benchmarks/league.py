@@ -51,9 +51,10 @@ NO_RIVALS = (
 HELD_OUT, GAP = 0.25, 128  # share of the rows of a scene that is parted, and rows between the parts
 
 
-def score(raster: Path, labels: Path, threads: int) -> dict[str, float]:
-    """Return the scores of the buildings, and how many a map has."""
-    report = evaluate(raster, labels=labels, settings=EvaluateSettings(threads=threads, bootstrap=0))
+def score(raster: Path, labels: Path, threads: int, *, objects: bool) -> dict[str, float]:
+    """Return the scores of the buildings, and how many a map of classes, or of ids of objects, has."""
+    settings = EvaluateSettings(threads=threads, bootstrap=0, objects=objects)
+    report = evaluate(raster, labels=labels, settings=settings)
     buildings = buildings_of(report)
     return {**{name: getattr(buildings, name) for name in SCORES}, "polygons": buildings.map_objects}
 
@@ -64,7 +65,7 @@ def compete(name: str, contestant: Contestant, match: Match, folder: Path, seed:
     folder.mkdir(parents=True)
     runner = Runner(match.threads)
     found = contestant.compete(match, runner, folder, seed)
-    scores = score(folder / "map.tif", match.labels, match.threads)
+    scores = score(folder / "map.tif", match.labels, match.threads, objects=contestant.objects)
     measured = {"seconds": runner.seconds, "peak_mb": runner.peak / 2**20}
     return {"contestant": name, "seed": seed, **match.conditions, **scores, **measured, **found}
 

@@ -53,10 +53,18 @@ class Match:
         return {"scenes": " / ".join(names), "minutes": self.minutes, "threads": self.threads, "gsd": self.gsd}
 
 
-def satseg(match: Match, runner: Runner, folder: Path, seed: int, *, tile: tuple[str, ...] = ()) -> dict[str, Any]:
+def satseg(
+    match: Match,
+    runner: Runner,
+    folder: Path,
+    seed: int,
+    *,
+    tile: tuple[str, ...] = (),
+    predict: tuple[str, ...] = (),
+) -> dict[str, Any]:
     """Cut tiles, train with the defaults and map, by three commands."""
     cut(match, runner, folder, tile)
-    return train_and_map(match, runner, folder, seed)
+    return train_and_map(match, runner, folder, seed, predict=predict)
 
 
 def satseg_with_share(
@@ -75,7 +83,9 @@ def cut(match: Match, runner: Runner, folder: Path, options: tuple[str, ...]) ->
     )
 
 
-def train_and_map(match: Match, runner: Runner, folder: Path, seed: int, *options: str) -> dict[str, Any]:
+def train_and_map(
+    match: Match, runner: Runner, folder: Path, seed: int, *options: str, predict: tuple[str, ...] = ()
+) -> dict[str, Any]:
     """Run ``satseg train`` and ``satseg predict``."""
     threads = ("--threads", match.threads)
     budget = ("--minutes", match.minutes, "--seed", seed)
@@ -83,7 +93,8 @@ def train_and_map(match: Match, runner: Runner, folder: Path, seed: int, *option
         *command("train"), folder / "tiles", "--output", folder / "run", "--json", *budget, *threads, *options
     )
     run = json.loads(said)
-    runner.run(*command("predict"), match.held_out, "-m", run["best"], "-o", folder / "map.tif", "--quiet", *threads)
+    mapped = ("-m", run["best"], "-o", folder / "map.tif", "--quiet", *threads, *predict)
+    runner.run(*command("predict"), match.held_out, *mapped)
     return {"training_seconds": run["seconds"], "steps": run["steps"], "epochs": run["epochs"]}
 
 
@@ -133,10 +144,12 @@ class Contestant:
         compete: Writes ``map.tif`` into a folder, given the match, what runs commands, the folder and a seed, and
             returns what it has to say, such as ``training_seconds`` and ``steps``.
         network: Its network, and what that starts with.
+        objects: Whether its map holds ids of objects.
     """
 
     compete: Callable[[Match, Runner, Path, int], dict[str, Any]]
     network: str
+    objects: bool = False
 
 
 _LITE0 = "U-Net, efficientnet-lite0"
@@ -144,6 +157,13 @@ _LITE0 = "U-Net, efficientnet-lite0"
 SATSEG = {
     "satseg": Contestant(satseg, f"{_LITE0}, ImageNet"),
     "satseg-gsd-auto": Contestant(partial(satseg, tile=("--gsd", "auto")), f"{_LITE0}, ImageNet"),
+    "satseg-objects": Contestant(
+        partial(
+            satseg, tile=("--gsd", "auto", "--objects", "--split", "0.85,0.15,0"), predict=("--objects",)
+        ),  # the scene that is held out is the test: none of this one is
+        f"{_LITE0}, ImageNet",
+        objects=True,
+    ),
 }
 OTHERS = {
     "geoai": Contestant(partial(rival, script="geoai_rival.py"), "U-Net, resnet34, scratch"),
