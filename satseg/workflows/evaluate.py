@@ -23,7 +23,8 @@ from satseg.runs import Run
 from satseg.sample import named_network
 from satseg.settings import options_of
 from satseg.signatures import checked
-from satseg.workflows.compare import compare_ids, compare_polygons, compare_rasters
+from satseg.workflows.compare import compare_ids, compare_rasters
+from satseg.workflows.compare_polygons import compare_polygons
 from satseg.workflows.label_reading import LabelReading
 from satseg.workflows.scored_pairs import labels_of, pairs_to_score
 

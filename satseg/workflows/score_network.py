@@ -37,7 +37,8 @@ from satseg.tiles.scores import write_scores
 from satseg.tiles.splits import SPLITS
 from satseg.tiles.tileset import TileSet
 from satseg.vectorization.settings import PolygonSettings
-from satseg.workflows.compare import Comparison, map_rows, read_objects
+from satseg.workflows.compare import Comparison, map_rows
+from satseg.workflows.compare_polygons import read_objects
 from satseg.workflows.label_reading import LabelReading
 from satseg.workflows.scored_pairs import refuse_apart, together
 from satseg.workflows.tile_objects import TileObjects, match_tile

@@ -1,6 +1,6 @@
 """Polygons against polygons, and against class rasters: object by object, on a grid, and by class.
 
-Covers ``compare`` and ``grid``.
+Covers ``compare``, ``compare_polygons`` and ``grid``.
 """
 
 from __future__ import annotations
