@@ -139,7 +139,7 @@ def evaluate(
         )
         scoring = NetworkScoring.open(checkpoint, settings.arch, prediction, measures)
         if settings.tune_objects:
-            scoring.tune_objects(data, progress=progress)
+            scoring.tune_objects(data, settings.split, progress=progress)
             scoring = NetworkScoring.open(checkpoint, settings.arch, prediction, measures)
         if reading is None:
             return scoring.score_tiles(data, settings.split, rank=settings.rank, progress=progress)

@@ -95,14 +95,21 @@ class NetworkScoring:
         with locked(*([folder] if rank else [])), self._threads():
             return tiles.evaluate(self.measures, progress, rank=rank)
 
-    def tune_objects(self, data: Sequence[str | Path], *, progress: Progress) -> Tuning:
+    def tune_objects(self, data: Sequence[str | Path], split: str, *, progress: Progress) -> Tuning:
         """Find how maps are best divided into objects on the val tiles, and store it in the checkpoint.
 
+        Args:
+            data: The tile set.
+            split: Split that is to be scored then, which is refused before any work.
+            progress: Progress callback.
+
         Raises:
+            TileError: There are no such tiles, or they hold no objects.
             OutputError: The checkpoint cannot be written.
         """
         path = self.checkpoint.path
         check_file(path)
+        self._open_tiles(data, split)
         tiles = self._open_tiles(data, "val")
         with locked(path), self._threads():
             found = tiles.tune(progress)

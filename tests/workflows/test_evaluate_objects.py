@@ -173,9 +173,21 @@ def test_what_divides_best_on_val_is_stored_and_used(noisy: Path, caplog: pytest
     assert not np.array_equal(stored, default)
 
 
-def test_tuning_needs_a_network_and_tiles_with_objects(folder: Path) -> None:
+def test_tuning_needs_a_network_and_val_tiles_with_objects(folder: Path, tiles: Path) -> None:
     with pytest.raises(UsageError, match="needs a checkpoint, and a tile set"):
         score(folder, folder / "ids.tif", labels="houses.gpkg", tune_objects=True)
+    stored = (folder / "oracle.safetensors").read_bytes()
+    for split in ("val", "train"):  # all tiles are test tiles
+        with pytest.raises(TileError, match="is empty"):
+            score(
+                folder,
+                folder / "oracle.safetensors",
+                tiles,
+                tune_objects=True,
+                split=split,
+                arch=network(folder)["arch"],
+            )
+    assert (folder / "oracle.safetensors").read_bytes() == stored
 
 
 def test_what_has_no_objects_is_refused(folder: Path, tiles: Path, tmp_path: Path) -> None:
