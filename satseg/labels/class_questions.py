@@ -72,8 +72,8 @@ def _refuse_losses(file: FoundValues) -> None:
         )
     counts = file.counts
     low, high = (sum(first < code < last for code in counts) for first, last in ((0, 128), (127, 255)))
-    both = counts[0] + counts[255]
-    if min(low, high) >= _FEW and min(counts[0], counts[255]) and both >= _MOSTLY * sum(counts.values()):
+    both, is_mask = counts[0] + counts[255], max(counts) <= 255 and counts[0] > 0 and counts[255] > 0
+    if is_mask and min(low, high) >= _FEW and both >= _MOSTLY * sum(counts.values()):
         raise ClassRasterError(
             f"{file.path} seems to be a mask of 0 and 255 that was resampled or has lossy compression: it also has "
             f"{len(counts) - 2} values between them.",
@@ -87,7 +87,7 @@ def _refuse_images(files: Sequence[FoundValues]) -> None:
         if len(file.counts) > _MANY and not file.has_names and not file.metadata.palette:
             raise ClassRasterError(
                 f"{file.path} has {len(file.counts)} different values without names; it seems to be an image.",
-                hint="If they are classes, map them with `class_map`.",
+                hint="If they are ids of objects, set `objects`; if they are classes, map them with `class_map`.",
             )
 
 

@@ -21,7 +21,7 @@ from rasterio.features import shapes
 from scipy.ndimage import gaussian_filter
 
 from satseg.checkpoint import Checkpoint, save_checkpoint
-from satseg.errors import CheckpointError, LabelError, TileError, UsageError
+from satseg.errors import CheckpointError, ClassRasterError, LabelError, TileError, UsageError
 from satseg.evaluation.settings import EvaluateSettings
 from satseg.prediction.settings import PredictionSettings
 from satseg.records import ClassScore, EvaluationReport
@@ -212,3 +212,15 @@ def test_what_has_no_objects_is_refused(folder: Path, tiles: Path, tmp_path: Pat
     save_checkpoint(tmp_path / "classes.safetensors", {}, replace(checkpoint.card, objects=False))
     with pytest.raises(CheckpointError, match="has not learnt objects"):
         score(folder, tmp_path / "classes.safetensors", tiles, arch=network(folder)["arch"], objects=True)
+
+
+def test_a_raster_of_ids_that_is_taken_for_classes_tells_of_the_option(folder: Path, tmp_path: Path) -> None:
+    with rasterio.open(folder / "ids.tif") as file:
+        profile = file.profile
+    ids = np.zeros(SHAPE, dtype=np.int32)
+    ids[::2, ::2] = np.arange(1, ids[::2, ::2].size + 1).reshape(ids[::2, ::2].shape) % 400  # 255 is one among many
+    with rasterio.open(tmp_path / "ids.tif", "w", **profile) as file:
+        file.write(ids, 1)
+    with pytest.raises(ClassRasterError, match="400 different values") as caught:
+        evaluate(tmp_path / "ids.tif", labels=folder / "houses.gpkg")
+    assert "If they are ids of objects, set `objects`" in caught.value.hint
