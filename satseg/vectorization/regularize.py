@@ -1,172 +1,124 @@
-"""Regularize outlines of buildings: make them right-angled.
+"""Regularize outlines of buildings: make them right-angled, without gaps or overlaps between neighbours.
 
-Each ring is rotated to the main directions of the building (the mean of its edges' directions modulo a right angle,
-weighted by length) and simplified, and its edges are classified as along or across. Consecutive edges of one kind
-become one straight side, at the mean position of the outline that it replaces; sides below the minimum length are
-removed, the shortest first. If the result is not a valid outline close to the building, the minimum rotated rectangle
-is tried, then the simplified outline is used.
+All outlines of a map are drawn together. Each ring is divided into sides along and across a main direction. At a
+boundary between two polygons, only the sides of one of them are used, for both. Then all corners and junctions are
+placed at once, such that every wall is straight and close to what was traced.
 
-Regularized buildings no longer match their neighbours vertex by vertex; overlaps are cut from the smaller one.
+Where the result is invalid or far from the building, the polygon's arcs give way to simplified ones. Where polygons
+without a common boundary would overlap, walls draw back first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from itertools import count
 
 import numpy as np
-from affine import Affine
 
-from satseg.vectorization.regions import Regions, concatenate, to_shapely
+from satseg.vectorization.arcs import Arcs, arcs_of
+from satseg.vectorization.conflicts import arcs_in_the_way, conflicting_pairs, separate, unusable
+from satseg.vectorization.directions import main_directions
+from satseg.vectorization.drawing import TRACED, Outlines
+from satseg.vectorization.noding import Rings
+from satseg.vectorization.regions import Regions, concatenate
+from satseg.vectorization.sides import sides_of
 
-if TYPE_CHECKING:
-    from shapely import Polygon
-
-_THINNED = 0.5  # tolerance of simplification before edges are classified, as a share of the shortest side
-_STRAIGHT = 0.15  # the same, before the main directions are computed
-_LEAST_IOU = 0.75
-_RECTANGLE_IOU = 0.9
-_NOTHING = 1e-9  # in squares of the shortest side; smaller areas are rounding errors
+_SAME = 1e-9  # distance of points, as a share of the shortest side, that does not make another polygon
+_JOINS = 3  # drawings after which ends of short edges become one point
+_STAIR = 0.5  # tolerance of simplification in pixels before outlines are compared with what was traced
+_SEPARATIONS = 4  # drawings after which walls are separated, before outlines give way
 
 
 def regularized(parts: Sequence[Regions], shortest: tuple[float, float]) -> Regions:
-    """Return all features of a map with right-angled outlines, without overlaps.
+    """Return all features of a map with right-angled outlines, which form a valid coverage like those given.
 
     Args:
-        parts: Features of one polygon each.
+        parts: Features of one polygon each; their corners are those of pixels.
         shortest: Minimum length of a side, in columns and rows.
 
     Returns:
-        The features with float64 corners; features inside larger ones are removed.
+        The features with float64 corners.
     """
     import shapely
 
     regions = concatenate([Regions.none(), *parts])
     if not len(regions):
         return regions
-    to_units = Affine.scale(1 / shortest[0], 1 / shortest[1])
-    polygons = without_overlaps(regularize(to_shapely(regions, to_units), shortest=1.0))
-    kept = regions.where(~shapely.is_empty(polygons))
-    oriented = shapely.orient_polygons(polygons[~shapely.is_empty(polygons)])  # clockwise as displayed: rows go down
-    _, points, (rings, ends) = shapely.to_ragged_array(oriented)
-    numbers = np.arange(len(kept) + 1)
-    return replace(kept, corners=points * shortest, rings=rings, polygons=ends, features=numbers)
+    polygons = shapely.orient_polygons(regularize(regions, shortest))  # clockwise as displayed: rows go down
+    _, points, (rings, ends) = shapely.to_ragged_array(polygons)
+    return replace(regions, corners=points * shortest, rings=rings, polygons=ends)
 
 
-def without_overlaps(polygons: np.ndarray) -> np.ndarray:
-    """Cut overlaps from the smaller polygon of each pair, and keep the largest part of the result.
+def regularize(regions: Regions, shortest: tuple[float, float]) -> np.ndarray:
+    """Return (P,) shapely polygons with right-angled outlines, in units of the shortest side.
 
     Args:
-        polygons: (P,) valid shapely polygons.
-
-    Returns:
-        (P,) shapely polygons, empty if nothing is left.
+        regions: Features of one polygon each; their corners are those of pixels.
+        shortest: Minimum length of a side, in columns and rows.
     """
     import shapely
 
-    found = polygons.copy()
-    rank = np.argsort(np.argsort(-shapely.area(polygons), kind="stable"))
-    ones, others = shapely.STRtree(polygons).query(polygons, predicate="intersects")
-    pairs = np.column_stack([ones, others])[rank[ones] < rank[others]]
-    for larger, smaller in pairs[np.lexsort((rank[pairs[:, 0]], rank[pairs[:, 1]]))]:
-        if shapely.relate_pattern(found[larger], found[smaller], "T********"):
-            parts = shapely.get_parts(shapely.difference(found[smaller], found[larger]))
-            parts = parts[shapely.get_type_id(parts) == shapely.GeometryType.POLYGON]
-            largest = parts[np.argmax(shapely.area(parts))] if len(parts) else shapely.Polygon()
-            found[smaller] = largest if largest.area > _NOTHING else shapely.Polygon()
-    return found
-
-
-def regularize(polygons: np.ndarray, *, shortest: float) -> np.ndarray:
-    """Make outlines right-angled, each on its own.
-
-    Args:
-        polygons: (P,) shapely polygons, in units that preserve right angles.
-        shortest: Minimum length of a side, in the same units.
-
-    Returns:
-        (P,) valid shapely polygons.
-    """
-    import shapely
-
-    thinned = shapely.simplify(polygons, _THINNED * shortest)
-    rectangles = shapely.minimum_rotated_rectangle(polygons)
-    squared = np.array([_squared(rough, thin, shortest) for rough, thin in zip(polygons, thinned, strict=True)])
-    result: np.ndarray = thinned
-    for candidates, least in ((rectangles, _RECTANGLE_IOU), (squared, _LEAST_IOU)):  # the last close one wins
-        near = _iou(candidates, polygons) >= least
-        result = np.where(near, candidates, result)
-    return result
-
-
-def _iou(ones: np.ndarray, others: np.ndarray) -> np.ndarray:
-    import shapely
-
-    from satseg.geo.polygons import intersection_over_union
-
-    usable = shapely.is_valid(ones) & (shapely.area(ones) > 0)
-    ones = np.where(usable, ones, shapely.Polygon())
-    return intersection_over_union(ones, others)
-
-
-def _squared(rough: Polygon, thin: Polygon, shortest: float) -> Polygon | None:
-    """Return a polygon with right angles only, which may be invalid, or None if there is none."""
-    import shapely
-
-    angle = _direction(shapely.get_coordinates(shapely.simplify(rough.exterior, _STRAIGHT * shortest)))
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    rings = [_square_ring(shapely.get_coordinates(ring) @ turn, shortest) for ring in (thin.exterior, *thin.interiors)]
-    if rings[0] is None:
-        return None
-    return shapely.Polygon(rings[0] @ turn.T, [ring @ turn.T for ring in rings[1:] if ring is not None])
-
-
-def _direction(points: np.ndarray) -> float:
-    """Return the mean direction of edges modulo a right angle, in radians, weighted by length."""
-    steps = np.diff(points, axis=0)
-    lengths, angles = np.hypot(*steps.T), np.arctan2(steps[:, 1], steps[:, 0])
-    return float(np.angle((lengths**2 * np.exp(4j * angles)).sum())) / 4
-
-
-def _square_ring(points: np.ndarray, shortest: float) -> np.ndarray | None:
-    """Return a closed ring of sides along and across, or None if fewer than four are left."""
-    steps = np.diff(points, axis=0)
-    along = np.abs(steps[:, 0]) >= np.abs(steps[:, 1])
-    if along.all() or not along.any():
-        return None
-    first = int(np.flatnonzero(along != np.roll(along, 1))[0])  # a side begins here
-    middles = np.roll(points[:-1] + steps / 2, -first, axis=0)
-    steps, along = np.roll(steps, -first, axis=0), np.roll(along, -first)
-    number = np.cumsum(np.diff(along, prepend=along[:1]))
-    axis = np.where(along, 1, 0)  # a side along has a place across
-    rows = np.arange(len(steps))
-    lengths = np.bincount(number, np.abs(steps[rows, 1 - axis]))
-    places = np.bincount(number, np.abs(steps[rows, 1 - axis]) * middles[rows, axis]) / np.maximum(lengths, 1e-12)
-    return _corners(_drop_short(places, lengths, shortest), bool(along[0]))
-
-
-def _drop_short(places: np.ndarray, lengths: np.ndarray, shortest: float) -> np.ndarray:
-    """Remove sides that are too short, the shortest first; the two sides beside it become one."""
-    sides = list(zip(places.tolist(), lengths.tolist(), strict=True))
-    while len(sides) > 4:
-        spans = [abs(sides[(i + 1) % len(sides)][0] - sides[i - 1][0]) for i in range(len(sides))]
-        i = int(np.argmin(spans))
-        if spans[i] >= shortest:
+    arcs = _arcs(regions, shortest)
+    traced = _polygons(arcs.points, Rings(np.arange(len(arcs.points)), arcs.rings), regions.polygons)
+    angles = main_directions(arcs, len(regions))
+    outlines = Outlines(arcs, sides_of(arcs.points, arcs.rings, angles[arcs.polygons]))
+    plain, sizes = shapely.simplify(traced, _STAIR / max(shortest)), shapely.area(traced)
+    for _ in range(_JOINS):
+        if not outlines.join(outlines.draw()):
             break
-        if i in (0, len(sides) - 1):  # rotate, so that the pair to be joined does not wrap around
-            sides = sides[2:] + sides[:2]
-            continue
-        (one, left), (two, right) = sides[i - 1], sides[i + 1]
-        weight = max(left + right, 1e-12)
-        sides[i - 1 : i + 2] = [((one * left + two * right) / weight, left + right)]
-    return np.array([place for place, _ in sides])
+    polygons, wrong = np.full(len(regions), shapely.Polygon()), np.ones(len(regions), dtype=bool)
+    for attempt in count():
+        drawing = outlines.draw()
+        before, polygons = polygons, _polygons(drawing.places, drawing.rings, regions.polygons)
+        new = ~shapely.equals_exact(polygons, before, _SAME)
+        wrong[new] = unusable(polygons[new], plain[new])
+        levels = outlines.level_of_polygons(len(regions))
+        wrong &= levels < TRACED
+        pairs = conflicting_pairs(polygons)
+        if not wrong.any() and not len(pairs):
+            return polygons
+        pairs = pairs[~wrong[pairs].any(axis=1)]
+        pairs = np.take_along_axis(pairs, np.argsort(sizes[pairs], axis=1), axis=1)
+        giving = np.append(wrong, False)[arcs.faces].any(axis=1)  # the last one is for nobody
+        changed = False
+        if attempt < _SEPARATIONS:
+            changed = separate(outlines, drawing, arcs, polygons, pairs)
+        else:
+            giving |= arcs_in_the_way(drawing, arcs, polygons, levels, pairs)
+        if not (outlines.give_way(giving) or changed):
+            break
+    return traced
 
 
-def _corners(places: np.ndarray, begins_along: bool) -> np.ndarray | None:
-    if len(places) < 4:
-        return None
-    following = np.roll(places, -1)
-    is_along = (np.arange(len(places)) % 2 == 0) == begins_along
-    ring = np.column_stack([np.where(is_along, following, places), np.where(is_along, places, following)])
-    return np.concatenate([ring, ring[:1]])
+def _arcs(regions: Regions, shortest: tuple[float, float]) -> Arcs:
+    """Return the arcs of features, with points in units of the shortest side."""
+    opening = np.ones(len(regions.corners), dtype=bool)
+    opening[regions.rings[1:] - 1] = False
+    corners = regions.corners[opening].astype(np.int64)
+    _, vertices = np.unique(corners @ np.array([1, 1 << 32]), return_inverse=True)
+    rings = regions.rings - np.arange(len(regions.rings))
+    return arcs_of(corners / shortest, vertices, rings, regions.polygons)
+
+
+def _polygons(places: np.ndarray, rings: Rings, polygons: np.ndarray) -> np.ndarray:
+    """Return (P,) shapely polygons, empty where the outer ring is; empty holes are left out.
+
+    Args:
+        places: (N, 2) float64 places of points.
+        rings: Open rings of these points.
+        polygons: (P + 1,) int64 first ring of each polygon, and the end.
+    """
+    import shapely
+
+    sizes = np.diff(rings.ends)
+    held = np.repeat(sizes[polygons[:-1]] > 2, np.diff(polygons)) & (sizes > 2)
+    counts = np.add.reduceat(held, polygons[:-1])
+    sizes = sizes[held]
+    starts = np.append(0, np.cumsum(sizes + 1))
+    inside = np.arange(starts[-1]) - np.repeat(starts[:-1], sizes + 1)
+    at = np.repeat(rings.ends[:-1][held], sizes + 1) + inside % np.repeat(sizes, sizes + 1)
+    found = np.full(len(counts), shapely.Polygon())
+    kind, points = shapely.GeometryType.POLYGON, places[rings.points[at]]
+    found[counts > 0] = shapely.from_ragged_array(kind, points, (starts, np.append(0, np.cumsum(counts[counts > 0]))))
+    return found

@@ -1,0 +1,176 @@
+"""Outlines of a map while they are regularized: which vertices stand for each arc, and where they are.
+
+An arc is drawn at one of several levels: squared; simplified, ever more finely; as it was traced. Where a squared
+outline cannot be used, its arcs give way to the next level. What was traced is a valid coverage, so this ends.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from satseg.vectorization.arcs import NOBODY, Arcs, join_arcs
+from satseg.vectorization.fit import Edges, fitted
+from satseg.vectorization.noding import Rings, noded
+from satseg.vectorization.sides import NONE, Sides
+from satseg.vectorization.thin import thinned_arcs
+
+SQUARED = 0
+"""The first level of an arc."""
+
+_TOLERANCES = (0.5, 0.25, 0.1)  # of simplification at the next levels, as shares of the shortest side
+
+TRACED = len(_TOLERANCES) + 1
+"""The last level of an arc."""
+
+_LEAST_WEIGHT = 0.01  # of edges whose outline runs across them
+
+_JOINED = 0.5  # length of edges whose ends become one point, as a share of the shortest side
+
+_TURNED = 1.0  # the same, for edges that are drawn the other way round
+
+_PARALLEL = np.cos(np.radians(30))
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """The outlines of all polygons.
+
+    Args:
+        places: (N, 2) float64 places of points, in units of the shortest side.
+        rings: Rings of these points.
+        vertices: (N,) int64 numbers of the vertices of which the points are made.
+        edges: Edges of squared arcs.
+        arcs: (E,) int64 arcs of these edges.
+        sides: (E,) int64 sides to which they belong.
+        inward: (E,) float64, 1 where the normal points into the polygon that owns the arc, -1 where it points out.
+    """
+
+    places: np.ndarray
+    rings: Rings
+    vertices: np.ndarray
+    edges: Edges
+    arcs: np.ndarray
+    sides: np.ndarray
+    inward: np.ndarray
+
+
+class Outlines:
+    """Draws outlines.
+
+    Args:
+        arcs: Arcs, with points in units of the shortest side.
+        sides: Sides of their rings.
+    """
+
+    def __init__(self, arcs: Arcs, sides: Sides) -> None:
+        self._arcs = arcs
+        self._sides = sides
+        self._joined = np.arange(arcs.vertices.max() + 1)  # vertices that became one point
+        self._places = np.empty((len(self._joined), 2))
+        self._places[arcs.vertices] = arcs.points
+        before = np.roll(sides.numbers, 1)
+        before[arcs.rings[:-1]] = sides.numbers[arcs.rings[1:] - 1]
+        self._kept = (sides.numbers != before, *(thinned_arcs(arcs, size) for size in _TOLERANCES))
+        self._owned = np.repeat(arcs.is_owned, np.diff(arcs.pieces))
+        self._arc = np.repeat(arcs.arcs, np.diff(arcs.pieces))
+        self._following = Rings(np.arange(len(self._arc)), arcs.rings).following()
+        self._ring = np.repeat(np.arange(len(arcs.polygons)), np.diff(arcs.rings))
+        first = arcs.pieces[arcs.owned]
+        outer = np.append(True, arcs.polygons[1:] != arcs.polygons[:-1])[self._ring[first]]
+        vanishes = ~outer & ~arcs.junctions[first] & (arcs.faces[:, 1] == NOBODY)  # a hole without sides is filled
+        self.levels = np.where((sides.numbers[first] == NONE) & ~vanishes, SQUARED + 1, SQUARED)
+        """(A,) int64 level of each arc."""
+
+    def draw(self) -> Drawing:
+        """Place all points, and join those of walls that have become one."""
+        arcs, kept = self._arcs, self._vertices()
+        starts, ends = self._steps(kept)
+        numbers, used = np.full(len(self._joined), NONE), np.unique(self._joined[arcs.vertices[kept]])
+        numbers[used] = np.arange(len(used))
+        point = numbers[self._joined[arcs.vertices]]
+        fixed = np.zeros(len(used), dtype=bool)
+        given = self.levels[self._arc[starts]] > SQUARED
+        fixed[point[starts[given]]] = fixed[point[ends[given]]] = True
+        sides = self._sides.numbers[starts]
+        fits = ~given & (sides != NONE) & (point[starts] != point[ends])
+        starts, ends, sides = starts[fits], ends[fits], sides[fits]
+        normals = self._sides.normals[sides]
+        step = arcs.points[ends] - arcs.points[starts]
+        lengths = step[:, 0] * normals[:, 1] - step[:, 1] * normals[:, 0]  # negative if the normal points outwards
+        weights = np.abs(lengths) / 2 + _LEAST_WEIGHT
+        edges = Edges(np.column_stack([point[starts], point[ends]]), normals, self._sides.offsets[sides], weights)
+        places = fitted(self._places[used], edges, fixed)
+        order, ring_ends = join_arcs(arcs, kept)
+        rings = noded(Rings(point[order], ring_ends), places)
+        return Drawing(places, rings, used, edges, self._arc[starts], sides, np.sign(lengths))
+
+    def join(self, drawing: Drawing) -> bool:
+        """Let the ends of short edges become one point in the next drawing; return whether there are any."""
+        ones, others = drawing.rings.points, drawing.rings.following()
+        step = drawing.places[others] - drawing.places[ones]
+        traced = self._places[drawing.vertices[others]] - self._places[drawing.vertices[ones]]
+        lengths, turned = np.hypot(*step.T), (step * traced).sum(axis=1) < 0
+        short = np.flatnonzero(lengths < np.where(turned, _TURNED, _JOINED))
+        short = short[np.argsort(lengths[short], kind="stable")]
+        pairs = np.sort(np.column_stack([ones, others])[short])
+        fixed = self._given(drawing.vertices)
+        taken = set(np.flatnonzero(fixed).tolist())
+        into = np.arange(len(self._joined))
+        for one, other in pairs.tolist():
+            if one not in taken and other not in taken:
+                into[drawing.vertices[other]] = drawing.vertices[one]
+                taken |= {one, other}
+        self._joined = into[self._joined]
+        return len(taken) > fixed.sum()
+
+    def give_way(self, giving: np.ndarray) -> bool:
+        """Let arcs (A,) bool be drawn at the next level; return whether any of them was not at the last one."""
+        own = giving & (self.levels < TRACED)
+        self.levels[own] += 1
+        vertices = np.arange(len(self._joined))
+        parted = np.zeros(len(vertices), dtype=bool)
+        parted[self._joined[self._given(vertices)]] = True
+        self._joined = np.where(parted[self._joined], vertices, self._joined)
+        return bool(own.any())
+
+    def level_of_polygons(self, count: int) -> np.ndarray:
+        """Return the lowest level of the arcs of each polygon."""
+        levels = np.full(count + 1, TRACED)  # the last one is for nobody
+        np.minimum.at(levels, self._arcs.faces, self.levels[:, None])
+        return levels[:-1]
+
+    def move(self, side: int, by: float) -> None:
+        """Let a side be drawn farther along its normal."""
+        self._sides.offsets[side] += by
+
+    def align(self, side: int, other: int) -> bool:
+        """Let a side be drawn on the line of another one if they are nearly parallel; return whether it changes."""
+        normals, offsets = self._sides.normals, self._sides.offsets
+        cosine = float(normals[side] @ normals[other])
+        line = np.sign(cosine) * normals[other], np.sign(cosine) * offsets[other]
+        if abs(cosine) < _PARALLEL or (np.array_equal(normals[side], line[0]) and offsets[side] == line[1]):
+            return False
+        normals[side], offsets[side] = line
+        return True
+
+    def _given(self, vertices: np.ndarray) -> np.ndarray:
+        """Tell which vertices (N,) are on arcs that have given way."""
+        fixed = np.zeros(len(self._joined), dtype=bool)
+        given = self.levels[self._arc] > SQUARED
+        fixed[self._arcs.vertices[given]] = True
+        fixed[self._arcs.vertices[self._following[given]]] = True
+        return fixed[vertices]
+
+    def _vertices(self) -> np.ndarray:
+        """Return (V,) bool, which vertices are drawn."""
+        traced = np.ones(len(self._arc), dtype=bool)
+        return self._arcs.junctions | (self._owned & np.choose(self.levels[self._arc], (*self._kept, traced)))
+
+    def _steps(self, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the vertices at both ends of all edges between vertices that are drawn, once for both sides."""
+        places = np.flatnonzero(kept)
+        following = Rings(places, np.searchsorted(places, self._arcs.rings)).following()
+        owned = self._owned[places]
+        return places[owned], following[owned]
