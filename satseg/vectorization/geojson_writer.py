@@ -36,7 +36,7 @@ class GeoJSONWriter:
         self._first = True
         self._digits = _digits(layer)
         self._geometry_type = layer.geometry_type
-        self._coverage = layer.coverage
+        self._repair = layer.repair
         self._to_degrees = Reprojection(layer.crs, CRS84, pixel=layer.pixel, metres=layer.metres) if layer.crs else None
         try:
             self._file = target.open("w", encoding="utf-8", newline="\n") if isinstance(target, Path) else target
@@ -50,7 +50,7 @@ class GeoJSONWriter:
         """Write a batch of features."""
         if self._to_degrees is not None:
             batch = self._to_degrees.apply(batch)
-        if not self._coverage:
+        if self._repair:
             batch, _ = make_valid(batch, grid=10.0**-self._digits)
         kind = "Unknown" if batch.mixed else self._geometry_type  # polygons cut at the antimeridian have several parts
         text = _encode(batch.to_arrow(), kind, self._digits)

@@ -181,7 +181,7 @@ class SceneTracer:
             batch = self._reproject(layer.crs).apply(batch)
         assert layer.multi or not batch.mixed, "a layer of polygons takes no scene that crosses the antimeridian"
         kept = np.ones(len(regions), dtype=bool)
-        if not layer.coverage:
+        if layer.repair:
             batch, kept = make_valid(batch)
         values = regions.values if objects is None else objects.classes
         self.tally.add(values[kept], areas[kept], len(batch.points))

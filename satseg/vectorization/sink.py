@@ -246,7 +246,7 @@ class PolygonSink:
         self._layer = PolygonLayer(
             attributes=attributes,
             multi=multi,
-            coverage=self._options.regularize is None,
+            repair=self._options.regularize is not None,
             crs=crs,
             pixel=pixel,
             metres=metres,

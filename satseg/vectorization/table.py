@@ -53,7 +53,7 @@ class PolygonLayer:
     Args:
         attributes: Names of its columns (see :mod:`~satseg.vectorization.settings`); the geometry comes last.
         multi: Whether geometries are multipolygons. In GeoJSON, polygons cut at the antimeridian are in any case.
-        coverage: Whether polygons match their neighbours vertex by vertex; if not, each is made valid on its own.
+        repair: Whether rounded coordinates may make polygons invalid, so that each is checked and made valid.
         crs: CRS of the polygons, or None.
         pixel: Approximate side of a pixel of the (first) map in units of the CRS.
         metres: The same in metres on the ground; 1 if unknown.
@@ -64,7 +64,7 @@ class PolygonLayer:
 
     attributes: tuple[str, ...]
     multi: bool
-    coverage: bool
+    repair: bool
     crs: str | None
     pixel: float
     metres: float

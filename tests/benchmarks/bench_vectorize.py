@@ -194,39 +194,6 @@ def _process(code: str, **environment: str) -> tuple[float, float]:
         return time.perf_counter() - began, float(told.read()) / 1024
 
 
-def regularized(scene: str, buildings: str) -> dict[str, object]:
-    """Regularize buildings whose outlines are blurred and roughened as those of a prediction are."""
-    import geopandas
-    from rasterio.features import rasterize
-    from scipy.ndimage import gaussian_filter
-
-    from satseg.vectorization.regularize import regularize, without_overlaps
-    from satseg.vectorization.trace import trace
-
-    with rasterio.open(scene) as dataset:
-        table = geopandas.read_file(buildings).to_crs(dataset.crs)
-        table = table[table.within(shapely.box(*dataset.bounds))]
-        to_pixels, shape = ~dataset.transform, dataset.shape
-    reference = shapely.transform(table.geometry.values, lambda xy: np.column_stack(to_pixels * tuple(xy.T)))
-    burnt = rasterize(reference, out_shape=shape).astype(np.float32)
-    rough = gaussian_filter(np.random.default_rng(0).standard_normal(shape, dtype=np.float32), 6)
-    found, _ = trace((gaussian_filter(burnt, 4) + 0.13 * rough / rough.std() > 0.5) - 1, Affine.identity())
-    found = found[shapely.area(found) > 400]
-    union = shapely.union_all(reference)
-    result: dict[str, object] = {"reference": len(reference), "polygons": len(found)}
-    for name, work in {"traced": lambda: found, "regularized": lambda: regularize(found, shortest=10)}.items():
-        seconds, polygons = best_of(1, work)
-        polygons = without_overlaps(polygons) if name == "regularized" else polygons
-        whole = shapely.union_all(polygons)
-        result |= {
-            f"iou_{name}": shapely.intersection(whole, union).area / shapely.union(whole, union).area,
-            f"vertices_{name}": float(shapely.get_num_coordinates(polygons).mean()),
-            f"invalid_{name}": int((~shapely.is_valid(polygons)).sum()),
-            f"seconds_{name}": seconds,
-        }
-    return result
-
-
 def compilation() -> dict[str, object]:
     """Measure the first run ever of the command, with nothing compiled."""
     with tempfile.TemporaryDirectory() as folder:
@@ -250,8 +217,6 @@ def main() -> None:
     parser.add_argument("--command-simplified-side", type=int, default=1024)
     parser.add_argument("--growth-side", type=int, default=8192)
     parser.add_argument("--raster", help="real class raster for the part in memory")
-    parser.add_argument("--scene", help="scene with buildings for the part regularized")
-    parser.add_argument("--buildings", help="vector file of the buildings in it")
     options = parser.parse_args()
     classes = noise(options.side) if options.raster is None else rasterio.open(options.raster).read(1)
     parts = {
@@ -261,7 +226,6 @@ def main() -> None:
         "command_simplified": lambda: whole_command(options.command_simplified_side, ["--simplify", "1px"]),
         "growth": lambda: growth(options.growth_side // 4, options.growth_side),
         "compilation": compilation,
-        "regularized": lambda: regularized(options.scene, options.buildings),
     }
     for name in options.parts.split(","):
         print(json.dumps({"part": name, **parts[name]()}), flush=True)

@@ -45,7 +45,7 @@ def shaken(values: np.ndarray, *, by: float, seed: int = 0) -> np.ndarray:
 
 
 def polygons_of(values: np.ndarray, shortest: tuple[float, float], *, least: int = 1) -> np.ndarray:
-    """Return regularized polygons, checked to be a coverage of the same regions; those below ``least`` px are dropped."""
+    """Return regularized polygons, checked to be a coverage; regions below ``least`` px are left out."""
     regions = traced(values)
     regions = regions.where(regions.pixels >= least)
     found = regularized([regions], shortest)
