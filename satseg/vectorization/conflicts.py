@@ -85,13 +85,13 @@ def arcs_in_the_way(
     """
     import shapely
 
-    lines = shapely.linestrings(drawing.places[drawing.edges.ends])
+    lines = shapely.linestrings(drawing.places[drawing.walls.edges.ends])
     giving = np.zeros(len(arcs.faces), dtype=bool)
     for pair, ground in zip(pairs, shapely.intersection(*polygons[pairs].T), strict=True):
         own = (arcs.faces == pair[np.argmin(levels[pair])]).any(axis=1)
         near = np.zeros_like(own)
-        candidates = np.flatnonzero(own[drawing.arcs])
-        near[drawing.arcs[candidates[shapely.dwithin(lines[candidates], ground, NEAR)]]] = True
+        candidates = np.flatnonzero(own[drawing.walls.arcs])
+        near[drawing.walls.arcs[candidates[shapely.dwithin(lines[candidates], ground, NEAR)]]] = True
         giving |= near if near.any() else own
     return giving
 
@@ -109,12 +109,12 @@ class _Walls:
 
     def __init__(self, drawing: Drawing, arcs: Arcs) -> None:
         self._drawing = drawing
-        faces = arcs.faces[drawing.arcs]
+        faces = arcs.faces[drawing.walls.arcs]
         owners, others = faces.T.ravel(), faces[:, ::-1].T.ravel()
         order = np.argsort(owners, kind="stable")
         self._owners, self._others = owners[order], others[order]
         self._walls = np.tile(np.arange(len(faces)), 2)[order]
-        self._inward = np.concatenate([drawing.inward, -drawing.inward])[order]
+        self._inward = np.concatenate([drawing.walls.inward, -drawing.walls.inward])[order]
 
     def way_out(self, polygon: int, other: int, ground: object) -> _Way:
         """Return the shortest way by which a polygon's wall leaves the ground that it shares with another polygon."""
@@ -123,14 +123,14 @@ class _Walls:
         own = slice(*np.searchsorted(self._owners, [polygon, polygon + 1]))
         apart = self._others[own] != other
         walls, inward = self._walls[own][apart], self._inward[own][apart]
-        ends = self._drawing.places[self._drawing.edges.ends[walls]]
+        ends = self._drawing.places[self._drawing.walls.edges.ends[walls]]
         near = shapely.dwithin(shapely.linestrings(ends), ground, NEAR)
         walls, inward, ends, points = walls[near], inward[near], ends[near], shapely.get_coordinates(ground)
         if not len(walls) or not len(points):
             return _Way(NONE, 0.0, 0.0)
-        normals = self._drawing.edges.normals[walls] * inward[:, None]
+        normals = self._drawing.walls.edges.normals[walls] * inward[:, None]
         depths = (normals @ points.T - (normals * ends[:, 0]).sum(axis=1)[:, None]).max(axis=1)
         best = int(np.argmin(depths))
         if depths[best] > _DEEPEST:
             return _Way(NONE, 0.0, 0.0)
-        return _Way(int(self._drawing.sides[walls[best]]), float(inward[best]), float(max(depths[best], 0.0)))
+        return _Way(int(self._drawing.walls.sides[walls[best]]), float(inward[best]), float(max(depths[best], 0.0)))

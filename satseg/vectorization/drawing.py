@@ -7,10 +7,11 @@ outline cannot be used, its arcs give way to the next level. What was traced is 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from satseg.vectorization.arcs import NOBODY, Arcs, join_arcs
+from satseg.vectorization.arcs import NOBODY, Arcs, arcs_of, join_arcs
 from satseg.vectorization.fit import Edges, fitted
 from satseg.vectorization.noding import Rings, noded
 from satseg.vectorization.sides import NONE, Sides
@@ -33,6 +34,22 @@ _TURNED = 1.0  # the same, for edges that are drawn the other way round
 _PARALLEL = np.cos(np.radians(30))
 
 
+class Walls(NamedTuple):
+    """Edges of squared arcs.
+
+    Args:
+        edges: The edges, between points of a drawing.
+        arcs: (E,) int64 their arcs.
+        sides: (E,) int64 sides to which they belong.
+        inward: (E,) float64, 1 where the normal points into the polygon that owns the arc, -1 where it points out.
+    """
+
+    edges: Edges
+    arcs: np.ndarray
+    sides: np.ndarray
+    inward: np.ndarray
+
+
 @dataclass(frozen=True, eq=False)
 class Drawing:
     """The outlines of all polygons.
@@ -41,19 +58,13 @@ class Drawing:
         places: (N, 2) float64 places of points, in units of the shortest side.
         rings: Rings of these points.
         vertices: (N,) int64 numbers of the vertices of which the points are made.
-        edges: Edges of squared arcs.
-        arcs: (E,) int64 arcs of these edges.
-        sides: (E,) int64 sides to which they belong.
-        inward: (E,) float64, 1 where the normal points into the polygon that owns the arc, -1 where it points out.
+        walls: What is squared of them.
     """
 
     places: np.ndarray
     rings: Rings
     vertices: np.ndarray
-    edges: Edges
-    arcs: np.ndarray
-    sides: np.ndarray
-    inward: np.ndarray
+    walls: Walls
 
 
 class Outlines:
@@ -84,27 +95,23 @@ class Outlines:
         """(A,) int64 level of each arc."""
 
     def draw(self) -> Drawing:
-        """Place all points, and join those of walls that have become one."""
-        arcs, kept = self._arcs, self._vertices()
+        """Place all points, and let neighbours share those of walls that have become one."""
+        kept = self._vertices()
         starts, ends = self._steps(kept)
-        numbers, used = np.full(len(self._joined), NONE), np.unique(self._joined[arcs.vertices[kept]])
-        numbers[used] = np.arange(len(used))
-        point = numbers[self._joined[arcs.vertices]]
-        fixed = np.zeros(len(used), dtype=bool)
-        given = self.levels[self._arc[starts]] > SQUARED
-        fixed[point[starts[given]]] = fixed[point[ends[given]]] = True
-        sides = self._sides.numbers[starts]
-        fits = ~given & (sides != NONE) & (point[starts] != point[ends])
-        starts, ends, sides = starts[fits], ends[fits], sides[fits]
-        normals = self._sides.normals[sides]
-        step = arcs.points[ends] - arcs.points[starts]
-        lengths = step[:, 0] * normals[:, 1] - step[:, 1] * normals[:, 0]  # negative if the normal points outwards
-        weights = np.abs(lengths) / 2 + _LEAST_WEIGHT
-        edges = Edges(np.column_stack([point[starts], point[ends]]), normals, self._sides.offsets[sides], weights)
-        places = fitted(self._places[used], edges, fixed)
-        order, ring_ends = join_arcs(arcs, kept)
-        rings = noded(Rings(point[order], ring_ends), places)
-        return Drawing(places, rings, used, edges, self._arc[starts], sides, np.sign(lengths))
+        used = np.unique(self._joined[self._arcs.vertices[kept]])
+        points = np.full(len(self._joined), NONE)
+        points[used] = np.arange(len(used))
+        points = points[self._joined[self._arcs.vertices]]
+        levels = self.levels[self._arc[starts]]
+        fixed, coarse = np.zeros((2, len(used)), dtype=bool)
+        for marked, which in ((fixed, levels > SQUARED), (coarse, levels == SQUARED + 1)):
+            marked[points[starts[which]]] = marked[points[ends[which]]] = True
+        squared = levels == SQUARED
+        walls = self._walls(points, starts[squared], ends[squared])
+        places = fitted(self._places[used], walls.edges, fixed)
+        order, ring_ends = join_arcs(self._arcs, kept)
+        rings = noded(Rings(points[order], ring_ends), places)
+        return Drawing(places, _thinned(rings, places, coarse), used, walls)
 
     def join(self, drawing: Drawing) -> bool:
         """Let the ends of short edges become one point in the next drawing; return whether there are any."""
@@ -155,6 +162,21 @@ class Outlines:
         normals[side], offsets[side] = line
         return True
 
+    def _walls(self, points: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> Walls:
+        """Return the walls between two vertices each, given the points (V,) of all vertices."""
+        walls = (self._sides.numbers[starts] != NONE) & (points[starts] != points[ends])
+        starts, ends = starts[walls], ends[walls]
+        sides = self._sides.numbers[starts]
+        normals, (dx, dy) = self._sides.normals[sides], (self._arcs.points[ends] - self._arcs.points[starts]).T
+        lengths = dx * normals[:, 1] - dy * normals[:, 0]  # the polygon that owns the arc lies to the right of it
+        edges = Edges(
+            ends=np.column_stack([points[starts], points[ends]]),
+            normals=normals,
+            offsets=self._sides.offsets[sides],
+            weights=np.abs(lengths) / 2 + _LEAST_WEIGHT,
+        )
+        return Walls(edges, self._arc[starts], sides, np.sign(lengths))
+
     def _given(self, vertices: np.ndarray) -> np.ndarray:
         """Tell which vertices (N,) are on arcs that have given way."""
         fixed = np.zeros(len(self._joined), dtype=bool)
@@ -174,3 +196,17 @@ class Outlines:
         following = Rings(places, np.searchsorted(places, self._arcs.rings)).following()
         owned = self._owned[places]
         return places[owned], following[owned]
+
+
+def _thinned(rings: Rings, places: np.ndarray, coarse: np.ndarray) -> Rings:
+    """Simplify coarsely what was several arcs and has become one, given which points (N,) may be dropped."""
+    filled = np.diff(rings.ends) > 0
+    if not coarse.any() or not filled.any():
+        return rings
+    ends = np.append(rings.ends[:-1][filled], rings.ends[-1])
+    arcs = arcs_of(places[rings.points], rings.points, ends, np.arange(len(ends)))
+    kept = arcs.junctions | ~coarse[arcs.vertices] | thinned_arcs(arcs, _TOLERANCES[0])
+    order, ends = join_arcs(arcs, kept)
+    sizes = np.zeros(len(filled), dtype=np.int64)
+    sizes[filled] = np.diff(ends)
+    return Rings(arcs.vertices[order], np.append(0, np.cumsum(sizes)))
