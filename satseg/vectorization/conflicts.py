@@ -1,4 +1,4 @@
-"""Find regularized outlines that cannot be used, and let walls that reach into a neighbour draw back."""
+"""Find regularized outlines that cannot be used, and move walls that reach into a neighbour."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def separate(outlines: Outlines, drawing: Drawing, arcs: Arcs, polygons: np.ndar
     """Change the walls by which polygons overlap; return whether there are any.
 
     Where polygons have a common boundary, the wall of the smaller one takes the line of the other's. Elsewhere both
-    draw back, each by half of the shortest way.
+    draw back, each by half of the shortest way; if one cannot, the other goes all of its way.
 
     Args:
         outlines: Outlines.

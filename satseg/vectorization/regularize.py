@@ -4,8 +4,8 @@ All outlines of a map are drawn together. Each ring is divided into sides along 
 boundary between two polygons, only the sides of one of them are used, for both. Then all corners and junctions are
 placed at once, such that every wall is straight and close to what was traced.
 
-Where the result is invalid or far from the building, the polygon's arcs give way to simplified ones. Where polygons
-without a common boundary would overlap, walls draw back first.
+Where polygons would overlap, walls draw back, or take the line of the neighbour's wall. What is still in the way, and
+outlines that are invalid or far from the building, give way to simplified ones.
 """
 
 from __future__ import annotations
@@ -25,9 +25,12 @@ from satseg.vectorization.regions import Regions, concatenate
 from satseg.vectorization.sides import sides_of
 
 _SAME = 1e-9  # distance of points, as a share of the shortest side, that does not make another polygon
-_JOINS = 3  # drawings after which ends of short edges become one point
+
+_JOINS = 3  # drawings at most in which ends of short edges become one point
+
+_SEPARATIONS = 4  # drawings in which walls move apart, before outlines give way
+
 _STAIR = 0.5  # tolerance of simplification in pixels before outlines are compared with what was traced
-_SEPARATIONS = 4  # drawings after which walls are separated, before outlines give way
 
 
 def regularized(parts: Sequence[Regions], shortest: tuple[float, float]) -> Regions:
@@ -113,7 +116,7 @@ def _polygons(places: np.ndarray, rings: Rings, polygons: np.ndarray) -> np.ndar
 
     sizes = np.diff(rings.ends)
     held = np.repeat(sizes[polygons[:-1]] > 2, np.diff(polygons)) & (sizes > 2)
-    counts = np.add.reduceat(held, polygons[:-1])
+    counts = np.add.reduceat(held.astype(np.int64), polygons[:-1])
     sizes = sizes[held]
     starts = np.append(0, np.cumsum(sizes + 1))
     inside = np.arange(starts[-1]) - np.repeat(starts[:-1], sizes + 1)

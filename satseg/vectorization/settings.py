@@ -142,8 +142,8 @@ class PolygonSettings(Settings):
         Quantity | None,
         Option(
             "Make outlines right-angled, with sides of at least this length: 10px, 2m; a plain number is metres. For a "
-            "single class such as buildings. Polygons still share their boundaries, also where shorter sides remain "
-            "between neighbours. All outlines are kept in memory until the end of the map.",
+            "single class such as buildings. Polygons still share their boundaries; between neighbours, shorter sides "
+            "may remain. All outlines are kept in memory until the end of the map.",
             metavar="LENGTH",
             panel=POLYGONS,
         ),
