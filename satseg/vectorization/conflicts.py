@@ -13,13 +13,38 @@ from satseg.vectorization.sides import NONE
 
 _LEAST_IOU = 0.75
 
+_SAME = 1e-9  # distance of points, as a share of the shortest side, that does not make another polygon
+
 _GAP = 0.03  # between walls that have drawn back, as a share of the shortest side
 
 _DEEPEST = 1.0  # how far a wall draws back at once, as a share of the shortest side
 
 
-def unusable(polygons: np.ndarray, traced: np.ndarray) -> np.ndarray:
-    """Tell which polygons (P,) are empty, invalid, or far from what was traced."""
+class Usability:
+    """Tells which polygons can be used, and remembers those that have not changed.
+
+    Args:
+        traced: (P,) shapely polygons as they were traced, in units of the shortest side.
+    """
+
+    def __init__(self, traced: np.ndarray) -> None:
+        import shapely
+
+        self._traced = traced
+        self._last = np.full(len(traced), shapely.Polygon())
+        self._unusable = np.ones(len(traced), dtype=bool)
+
+    def unusable(self, polygons: np.ndarray) -> np.ndarray:
+        """Return which polygons (P,) are empty, invalid, or far from what was traced."""
+        import shapely
+
+        new = ~shapely.equals_exact(polygons, self._last, _SAME)
+        self._unusable[new] = _unusable(polygons[new], self._traced[new])
+        self._last = polygons
+        return self._unusable
+
+
+def _unusable(polygons: np.ndarray, traced: np.ndarray) -> np.ndarray:
     import shapely
 
     from satseg.geo.polygons import intersection_over_union

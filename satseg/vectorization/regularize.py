@@ -17,14 +17,12 @@ from itertools import count
 import numpy as np
 
 from satseg.vectorization.arcs import Arcs, arcs_of
-from satseg.vectorization.conflicts import arcs_in_the_way, conflicting_pairs, separate, unusable
+from satseg.vectorization.conflicts import Usability, arcs_in_the_way, conflicting_pairs, separate
 from satseg.vectorization.directions import main_directions
 from satseg.vectorization.drawing import TRACED, Outlines
 from satseg.vectorization.noding import Rings
 from satseg.vectorization.regions import Regions, concatenate
 from satseg.vectorization.sides import sides_of
-
-_SAME = 1e-9  # distance of points, as a share of the shortest side, that does not make another polygon
 
 _JOINS = 3  # drawings at most in which ends of short edges become one point
 
@@ -64,34 +62,34 @@ def regularize(regions: Regions, shortest: tuple[float, float]) -> np.ndarray:
 
     arcs = _arcs(regions, shortest)
     traced = _polygons(arcs.points, Rings(np.arange(len(arcs.points)), arcs.rings), regions.polygons)
+    usability = Usability(shapely.simplify(traced, _STAIR / max(shortest)))
     angles = main_directions(arcs, len(regions))
     outlines = Outlines(arcs, sides_of(arcs.points, arcs.rings, angles[arcs.polygons]))
-    plain, sizes = shapely.simplify(traced, _STAIR / max(shortest)), shapely.area(traced)
     for _ in range(_JOINS):
         if not outlines.join(outlines.draw()):
             break
-    polygons, wrong = np.full(len(regions), shapely.Polygon()), np.ones(len(regions), dtype=bool)
     for attempt in count():
         drawing = outlines.draw()
-        before, polygons = polygons, _polygons(drawing.places, drawing.rings, regions.polygons)
-        new = ~shapely.equals_exact(polygons, before, _SAME)
-        wrong[new] = unusable(polygons[new], plain[new])
+        polygons = _polygons(drawing.places, drawing.rings, regions.polygons)
         levels = outlines.level_of_polygons(len(regions))
-        wrong &= levels < TRACED
+        wrong = usability.unusable(polygons) & (levels < TRACED)
         pairs = conflicting_pairs(polygons)
         if not wrong.any() and not len(pairs):
             return polygons
-        pairs = pairs[~wrong[pairs].any(axis=1)]
-        pairs = np.take_along_axis(pairs, np.argsort(sizes[pairs], axis=1), axis=1)
-        giving = np.append(wrong, False)[arcs.faces].any(axis=1)  # the last one is for nobody
-        changed = False
+        pairs = _smaller_first(pairs[~wrong[pairs].any(axis=1)], shapely.area(traced))
+        giving, moved = np.append(wrong, False)[arcs.faces].any(axis=1), False  # nobody's place is the last one
         if attempt < _SEPARATIONS:
-            changed = separate(outlines, drawing, arcs, polygons, pairs)
+            moved = separate(outlines, drawing, arcs, polygons, pairs)
         else:
             giving |= arcs_in_the_way(drawing, arcs, polygons, levels, pairs)
-        if not (outlines.give_way(giving) or changed):
+        if not (outlines.give_way(giving) or moved):
             break
     return traced
+
+
+def _smaller_first(pairs: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Return pairs (N, 2) of polygons with the smaller one of each in front."""
+    return np.take_along_axis(pairs, np.argsort(sizes[pairs], axis=1, kind="stable"), axis=1)
 
 
 def _arcs(regions: Regions, shortest: tuple[float, float]) -> Arcs:

@@ -1,6 +1,6 @@
 """Right-angled outlines: near the buildings, with few vertices, and a coverage like what was traced.
 
-Covers ``drawing`` and ``conflicts``.
+Covers ``drawing``.
 """
 
 from __future__ import annotations
