@@ -51,11 +51,12 @@ def noded(rings: Rings, places: np.ndarray) -> Rings:
         places: (N, 2) float64 places of the numbered points, in units of the shortest side.
     """
     for _ in range(_ROUNDS):
-        before = rings
         rings = _without_spikes(_merged(rings, places))
-        rings = _without_needless(_with_points_of_others(rings, places), places)
-        if np.array_equal(rings.points, before.points):
+        rings = _without_spikes(_without_needless(rings, places))
+        more = _with_points_of_others(rings, places)
+        if len(more.points) == len(rings.points):
             break
+        rings = more
     return rings
 
 
