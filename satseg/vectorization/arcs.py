@@ -45,10 +45,6 @@ class Arcs:
     owned: np.ndarray
     faces: np.ndarray
 
-    def along(self, values: np.ndarray) -> np.ndarray:
-        """Return values of arcs (A,) for the vertices (V,) of all pieces."""
-        return np.repeat(values[self.arcs], np.diff(self.pieces))
-
     @property
     def is_owned(self) -> np.ndarray:
         """Whether the ring of each piece (U,) owns its arc."""

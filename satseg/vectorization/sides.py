@@ -15,8 +15,7 @@ from satseg.vectorization.thin import thinned
 
 NONE = -1
 
-THINNED = 0.5
-"""Tolerance of simplification before edges are classified, as a share of the shortest side."""
+_THINNED = 0.5  # tolerance of simplification before edges are classified, as a share of the shortest side
 
 
 class Sides(NamedTuple):
@@ -71,7 +70,7 @@ def _sides(points: np.ndarray, rings: np.ndarray, angles: np.ndarray) -> tuple[n
 @njit(cache=True, nogil=True)
 def _alternating(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the vertices (K,) int64 at which the sides of a ring begin, and whether each runs along (K,) bool."""
-    kept = thinned(points, THINNED)
+    kept = thinned(points, _THINNED)
     along = np.empty(len(kept), dtype=np.bool_)
     for k in range(len(kept)):
         step = points[kept[(k + 1) % len(kept)]] - points[kept[k]]

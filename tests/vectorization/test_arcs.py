@@ -62,7 +62,7 @@ def test_what_is_dropped_from_an_arc_is_dropped_on_both_sides() -> None:
     assert 5 not in found.points[places][:, 0]
 
 
-def test_values_of_arcs_are_spread_over_their_vertices() -> None:
+def test_each_arc_is_owned_by_one_ring() -> None:
     found = arcs(SQUARE, BESIDE)
-    assert found.along(np.arange(3)).tolist() == np.repeat(found.arcs, np.diff(found.pieces)).tolist()
-    assert found.is_owned.sum() == 3
+    assert found.is_owned.sum() == len(found.owned) == 3
+    assert np.diff(np.append(found.arcs[found.owned], 3)).tolist() == [1, 1, 1]
