@@ -110,13 +110,13 @@ def arcs_in_the_way(
     """
     import shapely
 
-    lines = shapely.linestrings(drawing.places[drawing.walls.edges.ends])
     giving = np.zeros(len(arcs.faces), dtype=bool)
     for pair, ground in zip(pairs, shapely.intersection(*polygons[pairs].T), strict=True):
         own = (arcs.faces == pair[np.argmin(levels[pair])]).any(axis=1)
         near = np.zeros_like(own)
-        candidates = np.flatnonzero(own[drawing.walls.arcs])
-        near[drawing.walls.arcs[candidates[shapely.dwithin(lines[candidates], ground, NEAR)]]] = True
+        walls = np.flatnonzero(own[drawing.walls.arcs])
+        lines = shapely.linestrings(drawing.places[drawing.walls.edges.ends[walls]])
+        near[drawing.walls.arcs[walls[shapely.dwithin(lines, ground, NEAR)]]] = True
         giving |= near if near.any() else own
     return giving
 
