@@ -116,15 +116,16 @@ class ObjectTotals:
     """
 
     def __init__(self, replicates: int = 1) -> None:
-        self._rows: dict[int, int] = {}
+        self._rows: dict[int, dict[int, int]] = {}  # row of each cell of each class
         self._totals = np.zeros((0, replicates))
+        self._used = 0
 
     def add(self, counted: CountedObjects, weights: np.ndarray | float = 1.0) -> None:
         """Add counts, with (R,) weights."""
         cells, where = np.unique(counted.cells, return_inverse=True)
-        rows = [self._rows.setdefault(cell, len(self._rows)) for cell in cells.tolist()]
-        if len(self._rows) > len(self._totals):
-            grown = np.zeros((2 * len(self._rows), self._totals.shape[1]))
+        rows = [self._row(*divmod(cell, CELLS)) for cell in cells.tolist()]
+        if self._used > len(self._totals):
+            grown = np.zeros((2 * self._used, self._totals.shape[1]))
             grown[: len(self._totals)] = self._totals
             self._totals = grown
         self._totals[rows] += np.bincount(where, weights=counted.values)[:, None] * weights
@@ -132,15 +133,22 @@ class ObjectTotals:
     @property
     def classes(self) -> set[int]:
         """Classes with objects in labels or map."""
-        return {cell // CELLS for cell in self._rows}
+        return set(self._rows)
 
     def of_class(self, number: int) -> np.ndarray:
         """Return the (R, CELLS) totals of a class."""
         found = np.zeros((self._totals.shape[1], CELLS))
-        for cell, row in self._rows.items():
-            if cell // CELLS == number:
-                found[:, cell % CELLS] = self._totals[row]
+        rows = self._rows.get(number, {})
+        found[:, list(rows)] = self._totals[list(rows.values())].T
         return found
+
+    def _row(self, number: int, cell: int) -> int:
+        """Return the row of a cell of a class, a new one if it has none."""
+        rows = self._rows.setdefault(number, {})
+        if cell not in rows:
+            rows[cell] = self._used
+            self._used += 1
+        return rows[cell]
 
 
 def by_size(cells: np.ndarray) -> np.ndarray:
