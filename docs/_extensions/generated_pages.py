@@ -292,12 +292,20 @@ def leave_unlinked(
     return content
 
 
+def spell_factories(
+    app: Sphinx, what: str, name: str, obj: object, options: object, signature: str | None, returned: str | None
+) -> tuple[str | None, str | None]:
+    """Return a signature that can be parsed: defaults that are made anew have no spelling of their own."""
+    return signature and signature.replace("<factory>", "..."), returned
+
+
 def setup(app: Sphinx) -> dict[str, object]:
     """Register the directives."""
     app.add_directive("satseg-commands", CommandTable)
     app.add_directive("satseg-options", OptionReference)
     app.add_directive("satseg-networks", NetworkTable)
     app.add_directive("satseg-results", ResultTable)
+    app.connect("autodoc-process-signature", spell_factories)
     app.add_directive("satseg-errors", ErrorIndex)
     app.add_directive("satseg-rooms", RoomTable)
     app.add_directive("satseg-api", PublicNames)

@@ -65,9 +65,9 @@ class ClassScore(Result):
         rq: Recognition quality, which is the same as ``object_f1``.
         split: Share of the labels' objects in which two or more of the map lie with more than half of their area.
         merged: Share of the labels' objects that lie, like others, with more than half of their area in one of the map.
-        sizes: Scores of the objects by their area.
         intervals: Confidence interval (low, high) by the name of the score; None if the class is in a single tile or
             block.
+        sizes: Scores of the objects by their area.
     """
 
     name: str
@@ -92,8 +92,8 @@ class ClassScore(Result):
     rq: float = math.nan
     split: float = math.nan
     merged: float = math.nan
-    sizes: tuple[SizeScore, ...] = ()
     intervals: Mapping[str, tuple[float, float] | None] = field(default_factory=dict)
+    sizes: tuple[SizeScore, ...] = ()
 
 
 @dataclass(frozen=True, repr=False)

@@ -42,7 +42,7 @@ def test_a_rate_is_not_resolved_before_the_batch_is_known() -> None:
         ({}, 8, []),
         ({"lr": 0.1, "encoder_rate": 0.1, "arch": "unet", "arch_options": {"pretrained": True}}, 32, []),
         ({"arch": "erfnet"}, 32, ["The learning rate is 0.006: that of erfnet, for steps of 32 samples."]),
-        ({"arch": "deeplabv1"}, 8, ["The learning rate is 0.0003: that of deeplabv1, for steps of 8 samples."]),
+        ({"arch": "deeplabv1"}, 8, ["The learning rate is 0.0001: that of deeplabv1, for steps of 8 samples."]),
         (
             {"arch": "unet", "arch_options": {"encoder": "resnet18", "pretrained": True}},
             8,

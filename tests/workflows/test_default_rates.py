@@ -1,7 +1,7 @@
 """Every network learns with the defaults of ``satseg train``: its own rate, loss, augmentation and schedule.
 
 Tiles of the sample are small and coarse and batches are small, which lowers the rate as it does for users. The networks
-with more than 100 billion multiply-adds get the smallest tiles there may be, and fewer steps.
+with more than 150 billion multiply-adds get the smallest tiles there may be, and fewer steps.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from satseg.workflows.tile import tile
 from satseg.workflows.train import train
 
 STEPS, FEWER = 200, 60
-LARGE = 100e9  # multiply-adds
+LARGE = 150e9  # multiply-adds
 WIDE = {"fasterseg"}  # its features at stride 32 have nothing to say of 2 x 2 px
 NETWORKS = {entry.name: entry for entry in list_architectures()}
 

@@ -66,7 +66,7 @@ def deeplabv1(
     Parameters: 20,503,379
     Multiply-adds: 125.6 G
     Output stride: 8
-    Rate: 3e-4
+    Rate: 1e-4
     Warm-up: 0.1
     Use: comparison with its paper, with CRF
 
