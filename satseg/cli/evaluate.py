@@ -141,9 +141,9 @@ def class_rows(report: EvaluationReport) -> tuple[Sequence[str], list[tuple[obje
 
 def report_tables(report: EvaluationReport) -> list[Table]:
     """Return the tables of a report: overall scores, classes, confusion, boundaries and objects, as far as measured."""
-    tables = []
+    tables = [] if math.isnan(report.object_f1) and not report.pixels else [_overall(report)]
     if report.pixels:
-        tables += [_overall(report), console.table(*class_rows(report)), _confusion(report)]
+        tables += [console.table(*class_rows(report)), _confusion(report)]
     if "boundary_tolerance" in report.settings:
         tables.append(_boundaries(report))
     if "object_iou" in report.settings:
