@@ -116,13 +116,10 @@ class ObjectMatcher:
         one, other = self._pairs.T
         labelled, found = self._counted
         iou = self._common / (labelled.area[one] + found.area[other] - self._common)
-        going = labelled.open[one], found.open[other]
-        # Once one object of a pair has ended, their intersection is known, and shares of the other one can only fall.
         lies_in = 2 * self._common > labelled.area[one], 2 * self._common > found.area[other]
-        waiting = (going[0] & going[1]) | (going[0] & lies_in[0]) | (going[1] & lies_in[1])
-        matches = ~(going[0] | going[1]) & (iou > MATCH_IOU)
-        split = labelled.hold(one[lies_in[1] & found.ending[other]])
-        merged = self._merge(*self._pairs[lies_in[0] & labelled.ending[one]].T)
+        matches = ~(labelled.open[one] | found.open[other]) & (iou > MATCH_IOU)
+        split = labelled.hold(one[found.tell(other, lies_in[1])])
+        merged = self._merge(*self._pairs[labelled.tell(one, lies_in[0])].T)
         pairs = labelled.objects(one[matches]), found.objects(other[matches])
         late = [side.objects(n[side.outer[n]]) for side, n in ((labelled, one[matches]), (found, other[matches]))]
         outcome = Outcome(
@@ -133,7 +130,7 @@ class ObjectMatcher:
             split,
             merged,
         )
-        self._carry(waiting)
+        self._carry(self._waiting(lies_in))
         return outcome
 
     def _count_common(self, labels: Numbered, mapped: Numbered) -> None:
@@ -158,6 +155,25 @@ class ObjectMatcher:
         several = found.holds[inside.holders] > 1
         self._alone = inside.where(~several)
         return inside.where(several & ~inside.outer).objects
+
+    def _waiting(self, lies_in: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+        """Return which pairs are not decided yet, given whether the object of either side lies in the other one.
+
+        What an object that has ended shares with another is known. The other may still grow, and join with its
+        neighbours: all of them then share with the former what they did together. So they are kept as long as one of
+        them lies in it, or it may come to lie in some of them.
+        """
+        going = [side.open[numbers] for side, numbers in zip(self._counted, self._pairs.T, strict=True)]
+        waiting = going[0] & going[1]
+        for own, side in enumerate(self._counted):
+            numbers, half = self._pairs[:, own], ~going[own] & going[1 - own]
+            count = len(side.area)
+            partners = np.bincount(numbers[half], minlength=count)
+            shared = np.bincount(numbers[half], weights=self._common[half], minlength=count)
+            holding = np.bincount(numbers[half & lies_in[1 - own]], minlength=count) > 0
+            kept = holding | ((partners > 1) & ~side.told & (2 * shared > side.area))
+            waiting |= half & kept[numbers]
+        return waiting
 
     def _carry(self, waiting: np.ndarray) -> None:
         """Drop the pairs that are decided, and the objects that are needed no more."""
@@ -207,6 +223,7 @@ class _Counted:
         area: (n + 1,) pixels so far.
         open: (n + 1,) bool, whether each may continue below.
         ending: (n + 1,) bool, whether it ended in the strip that was taken last.
+        told: (n + 1,) bool, whether it is known in which object of the other side it lies.
         outer: (n + 1,) bool, whether it lies mostly outside of the compared area.
         holds: (n + 1,) objects of the other side that lie mostly in it.
     """
@@ -216,6 +233,7 @@ class _Counted:
         self.area: np.ndarray = np.zeros(1)
         self.open = np.zeros(1, dtype=bool)
         self.ending = np.zeros(1, dtype=bool)
+        self.told = np.zeros(1, dtype=bool)
         self.outer = np.zeros(1, dtype=bool)
         self.holds: np.ndarray = np.zeros(1)
         self._first = np.full(1, _LATE)
@@ -231,6 +249,9 @@ class _Counted:
         self.area[0] = 0
         self.holds = np.bincount(numbered.moved, weights=self.holds, minlength=count)
         self._first = np.minimum(_moved_first(self._first, numbered.moved, count), _first_here(numbered, window))
+        told = np.zeros(count, dtype=bool)
+        told[numbered.moved[self.told]] = True
+        self.told = told
         before = np.zeros(count, dtype=bool)
         before[numbered.moved[self._ended]] = True
         before[0] = True
@@ -238,6 +259,17 @@ class _Counted:
         self.outer, self._scores = numbered.outer, numbered.scores
         self.ending = self._ended & ~before & (self.area > 0)
         return self.objects(np.flatnonzero(self.ending & ~self.outer))
+
+    def tell(self, numbers: np.ndarray, lies_in: np.ndarray) -> np.ndarray:
+        """Return for which pairs it is decided now that their object of this side lies in the other one.
+
+        Args:
+            numbers: (p,) the object of this side of each pair.
+            lies_in: (p,) bool, whether it lies in the other one as far as that is known.
+        """
+        decided = lies_in & self._ended[numbers] & ~self.told[numbers]
+        self.told[numbers[decided]] = True
+        return decided
 
     def hold(self, holders: np.ndarray) -> Objects:
         """Note that an object of the other side lies in each; return complete ones that are found to hold several."""
@@ -256,7 +288,7 @@ class _Counted:
         needed[waiting] = True
         needed[0] = True
         kept = np.where(needed, np.cumsum(needed) - 1, 0)
-        for name in ("area", "open", "ending", "outer", "holds", "_first", "_ended", "_classes", "_scores"):
+        for name in ("area", "open", "ending", "told", "outer", "holds", "_first", "_ended", "_classes", "_scores"):
             setattr(self, name, getattr(self, name)[needed])
         self._side.keep(kept)
         return np.asarray(kept)

@@ -147,6 +147,34 @@ def first_pixels(labels: np.ndarray, classes: np.ndarray, number: int) -> tuple[
     return begins[in_truth.sum(axis=1) > 1].tolist(), begins[together].tolist()
 
 
+def combs(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return two maps of bars, many of which are joined further down: what they share adds up when they join."""
+    rng = np.random.default_rng(seed)
+    maps = []
+    for _ in range(2):
+        ids = np.zeros((60, 48), dtype=np.uint8)
+        for left in range(0, 48, 4):
+            top, end = np.sort(rng.integers(0, 61, 2))
+            ids[top:end, left : left + int(rng.integers(2, 4))] = 1
+        for row in rng.integers(20, 60, 4):
+            begin, end = np.sort(rng.integers(0, 49, 2))
+            ids[row : row + int(rng.integers(1, 4)), begin:end] = 1
+        maps.append(ids)
+    return maps[0], maps[1]
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_regions_that_join_further_down_are_told_in_strips_as_in_one(seed: int) -> None:
+    labels, classes = combs(seed)
+    whole, parts = match_regions(labels, classes, 0), list(in_strips(labels, classes, seed))
+    for name in ("labels", "mapped", "found", "correct", "split", "merged"):
+        begins = np.concatenate([getattr(part, name).first for part in parts])
+        assert sorted(begins.tolist()) == sorted(getattr(whole, name).first.tolist()), name
+    assert np.sort(np.concatenate([part.iou for part in parts])) == pytest.approx(np.sort(whole.iou))
+    split, merged = first_pixels(labels, classes, 1)
+    assert (sorted(whole.split.first.tolist()), sorted(whole.merged.first.tolist())) == (sorted(split), sorted(merged))
+
+
 @pytest.mark.parametrize("seed", range(25))
 def test_split_and_merged_objects_in_strips_are_those_of_the_whole_compared_each_with_each(seed: int) -> None:
     labels, classes = patchy((45, 38), seed, size=0.8 + seed % 3)
