@@ -152,8 +152,9 @@ class EvaluateSettings(LabelSettings, MeasureSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.resolution  # noqa: B018 - likewise
-        if self.objects and self.pixels_only:
-            raise UsageError("`objects` and `pixels_only` exclude each other.", hint="Leave one of them out.")
+        for name in ("objects", "tune_objects"):
+            if getattr(self, name) and self.pixels_only:
+                raise UsageError(f"`{name}` and `pixels_only` exclude each other.", hint="Leave one of them out.")
 
     @property
     def resolution(self) -> float | None:

@@ -49,7 +49,7 @@ class ClassifiedTile:
     Args:
         tile: The tile.
         labels: (S, S) uint8 class ids, 255 = ignore.
-        classes: (S, S) uint8 predicted class ids.
+        classes: (S, S) uint8 predicted class ids, 255 where not valid.
         loss: Mean cross-entropy over the labelled pixels in nats; NaN without labelled pixels, or if not computed.
         objects: What the network says of objects; None if it was not asked.
     """
@@ -136,7 +136,8 @@ def classify_tiles(
             scores = network(bands, valid)
             _check_finite(scores, valid, group)
             shares = scores[:, :num_classes]
-            classes = shares.argmax(dim=1).to(torch.uint8).cpu().numpy()
+            found = shares.argmax(dim=1).to(torch.uint8).cpu().numpy()
+            classes = np.where(valid, found, np.uint8(IGNORE_INDEX))
             losses = _losses(shares, labels) if with_loss else [math.nan] * len(group)
             said = _said_of_objects(scores, num_classes)
         yield from map(ClassifiedTile, group, labels, classes, losses, said)

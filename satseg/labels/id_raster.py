@@ -33,7 +33,8 @@ _HINT = "Use polygons as labels, or a raster in which every object has a number 
 class IdRaster:
     """A raster whose values are objects, all of one class; 0 is no object, which is background.
 
-    Nodata and unlabelled values are unknown, and so are pixels outside the raster.
+    Nodata and unlabelled values are unknown, and so are pixels outside the raster. Where 0 is declared as nodata, as in
+    rasters that GDAL or ``predict`` made, it still is no object.
 
     Args:
         path: The raster.
@@ -42,6 +43,7 @@ class IdRaster:
         outside: Class of pixels without an object.
         own_name: Name in place of that of the file, or None.
         paired: Whether it was named together with a scene.
+        may_be_empty: Whether it may hold no object.
 
     Raises:
         ClassRasterError: Its values are negative, no whole numbers, or seem to be classes.
@@ -61,11 +63,12 @@ class IdRaster:
         outside: str = BACKGROUND,
         own_name: str | None = None,
         paired: bool = False,
+        may_be_empty: bool = False,
     ) -> None:
         self.path = path
         self.own_name = own_name or printable(Path(path).stem)
         name = self.own_name if class_map is None else class_map.look_up(self.own_name)
-        self.values, covers_all = _read_values(path, unlabelled)
+        self.values, covers_all = _read_values(path, unlabelled, may_be_empty=may_be_empty)
         if name is None:
             assert class_map is not None
             raise UnnamedValuesError([(path, Counter({self.own_name: self.count}), "object")], class_map)
@@ -105,7 +108,7 @@ class WarpedIds:
         self._scene = scene
         self._values = labels.values
         self._unlabelled = list(labels.unlabelled)
-        self._bands = ClassBands(labels.path)
+        self._bands = _open_ids(labels.path)
         try:
             self._bands.bring_onto(scene, paired=paired)
         except BaseException:
@@ -197,7 +200,14 @@ class WarpedIds:
         self._bands.close()
 
 
-def _read_values(path: str, unlabelled: frozenset[int]) -> tuple[np.ndarray, bool]:
+def _open_ids(path: str) -> ClassBands:
+    """Open a raster of ids, whose 0 is known even where it is declared as nodata."""
+    with ClassBands(path) as bands:
+        nothing = bands.nodata == 0
+    return ClassBands(path, nodata_is_value=nothing)
+
+
+def _read_values(path: str, unlabelled: frozenset[int], *, may_be_empty: bool) -> tuple[np.ndarray, bool]:
     """Return the int64 ids of a raster, ascending, and whether all known pixels have one.
 
     Raises:
@@ -206,7 +216,7 @@ def _read_values(path: str, unlabelled: frozenset[int]) -> tuple[np.ndarray, boo
     found = np.empty(0, dtype=np.int64)
     shown = regions = 0
     covers_all = True
-    with ClassBands(path) as bands:
+    with _open_ids(path) as bands:
         if bands.coloured or bands.metadata.names:
             kind = "colours" if bands.coloured else "classes"
             raise ClassRasterError(f"{path} holds {kind}, not objects.", hint=_HINT)
@@ -223,10 +233,10 @@ def _read_values(path: str, unlabelled: frozenset[int]) -> tuple[np.ndarray, boo
             shown += int(np.count_nonzero(values))
             regions += count_regions(ids)
             found = np.union1d(found, values[values > 0])
-    if not len(found):
+    if not len(found) and not may_be_empty:
         raise ClassRasterError(f"{path} holds no object: all of its pixels are 0 or unknown.")
     if regions > _MOST_REGIONS * shown:
         raise ClassRasterError(
             f"{path} holds classes, not objects: its {len(found)} values lie in {regions:,} places.", hint=_HINT
         )
-    return found, bool(covers_all)
+    return found, bool(covers_all and len(found))

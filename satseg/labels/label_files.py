@@ -54,7 +54,7 @@ def open_labels(
         all_touched: Label all pixels that a polygon touches.
         ignore_border: Distance from outlines within which labels are ignored.
         boundary: Width of the class ``boundary`` along outlines and between touching objects.
-        may_be_empty: Whether a vector file may have no features.
+        may_be_empty: Whether a vector file may have no features, and a raster of ids no object.
         keep_objects: Whether each polygon and each id of a raster is kept as an object; rasters then hold ids.
         ids: Whether rasters hold ids of objects in place of classes.
         progress: Called after each class raster that was read.
@@ -84,6 +84,7 @@ def open_labels(
                     outside=IGNORE if settings.outside == IGNORE else BACKGROUND,
                     own_name=own_names.get(name),
                     paired=of_scenes is not None,
+                    may_be_empty=may_be_empty or of_scenes is not None,
                 )
                 for name in rasters
             }

@@ -125,8 +125,12 @@ class VectorLabels:
 
     @property
     def scores(self) -> tuple[float, float] | None:
-        """Lowest and highest score if the polygons are ordered by their scores; else, or if there is none, None."""
-        return self.store.ranks if self._order == SCORE else None
+        """Range of the scores if the polygons are ordered by their scores; else, or if there is none, None.
+
+        Shares keep their meaning from one scene to the next; other scores are told by their lowest and highest.
+        """
+        found = self.store.ranks if self._order == SCORE else None
+        return (0.0, 1.0) if found is not None and found[0] >= 0 and found[1] <= 1 else found
 
     @property
     def by_class(self) -> bool:
@@ -206,11 +210,12 @@ class VectorLabels:
         if values is None:
             return np.zeros(len(geometries))
         try:
-            return np.array([-np.inf if value is None else float(value) for value in values])
+            ranks = np.array([-np.inf if value is None else float(value) for value in values])
         except (TypeError, ValueError) as error:
             raise LabelError(
                 f"The attribute {self._order!r} of {self.path}, by which polygons are ordered, is not numeric."
             ) from error
+        return np.where(np.isnan(ranks), -np.inf, ranks)
 
     def _check(self, layer: VectorLayer, where: str | None, shapes: Sequence[str]) -> None:
         store = self.store

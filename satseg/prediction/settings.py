@@ -205,7 +205,8 @@ class PredictionSettings(Settings):
 
     def divided_as(self, division: Mapping[str, float | str]) -> PredictionSettings:
         """Return these settings with those of objects that a checkpoint brings, unless they are given."""
-        wanted = {name: value for name, value in division.items() if name not in self.polygons.given}
+        given = self.polygons.given | ({"min_area"} if self.polygons.raw else set())
+        wanted = {name: value for name, value in division.items() if name not in given}
         return self.changed(polygons=self.polygons.changed(**wanted)) if self.objects and wanted else self
 
     def deciding(self) -> dict[str, object]:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import shapely
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
-from satseg.classes import BACKGROUND, IGNORE_INDEX, ClassTable
-from satseg.errors import AreaError, LabelError, SatsegError
+from satseg.classes import BACKGROUND, ClassTable
+from satseg.errors import AreaError, LabelError, SatsegError, UsageError
 from satseg.evaluation.accumulator import ScoreAccumulator
 from satseg.evaluation.maps import MapComparison, beside_labels, read_labels, telling
 from satseg.evaluation.measures import Measures
@@ -216,33 +215,47 @@ def compare_ids(
     Raises:
         LabelError: A raster holds no ids, or the labels have several classes.
     """
-    source = labels.open()
-    if source.classes.background is None:  # where there is no object must be some class: the lowest value
-        source = source.among(replace(source.classes, background=0))
+    with suppress(RasterioError), open_raster(paths[0]) as dataset:  # what is wrong with it is told below
+        labels = labels.like(meaning_of(paths[0], dataset.tags()), paths[0])
+    source = with_background(labels.open())
     grids = []
     for path in paths:
         with Scene.open(path, expand_palette=False) as raster:
             grids.append(raster.info)
+    refuse_layers(source, grids)
     if len(paths) > 1:
         refuse_apart(source, grids)
     tell_of = together(progress, grids)
     comparison = Comparison.start(source, measures, () if aoi is None else (aoi,))
     for number, (path, grid) in enumerate(zip(paths, grids, strict=True)):
-        mapped = open_labels(path, ids=True).among(source.classes)
-        with open_raster(path) as dataset:
-            nothing = dataset.nodata
+        mapped = open_labels(path, ids=True, may_be_empty=True).among(source.classes)
         with closing(mapped.on(grid)) as on_grid:
             rows = telling(read_labels(on_grid, grid), grid, tell_of(number))
-            if nothing == 0:  # as predict writes them
-                rows = _filled(rows, source.classes.background)
             comparison.add(number, grid, rows, mapped, alone=len(paths) == 1)
     return comparison.report()
 
 
-def _filled(rows: Iterable[Rows], background: int | None) -> Iterator[Rows]:
-    """Yield rows whose pixels without a class are background."""
-    for strip in rows:
-        yield replace(strip, classes=np.where(strip.classes == IGNORE_INDEX, np.uint8(background or 0), strip.classes))
+def with_background(source: LabelSource) -> LabelSource:
+    """Return labels of objects with a class for where there is none, even if the labels do not say where that is."""
+    if source.classes.background is not None:
+        return source
+    return source.among(ClassTable.from_names([BACKGROUND, *source.classes.names]))
+
+
+def refuse_layers(source: LabelSource, grids: Sequence[SceneInfo]) -> None:
+    """Refuse labels of objects that lie over each other: numbers of several files are not told apart.
+
+    Raises:
+        UsageError: A scene has several.
+    """
+    for grid in grids:
+        layers = source.layers_of(grid)
+        if len(layers) > 1:
+            raise UsageError(
+                f"Objects of {grid.path} are compared with a single file of labels; there are {len(layers)}: "
+                f"{', '.join(layer.path for layer in layers)}.",
+                hint="Merge them into one layer.",
+            )
 
 
 def meaning_of(path: str, told: Mapping[str, str]) -> LabelMeaning:

@@ -26,7 +26,7 @@ from satseg.raster.area import AreaOfInterest
 from satseg.raster.scene import Scene
 from satseg.records import EvaluationReport, Progress, SceneInfo
 from satseg.vectorization.footprint import read_footprint
-from satseg.workflows.compare import Comparison, meaning_of
+from satseg.workflows.compare import Comparison, meaning_of, with_background
 from satseg.workflows.grid import common_grid
 from satseg.workflows.label_reading import LabelReading
 
@@ -59,7 +59,9 @@ def compare_polygons(
     """
     labels = labels.like(meaning_of(path, VectorLayer.open(path).metadata()), path)
     source = labels.open()
-    if source.classes.background is None:  # what no polygon covers must be some class: the lowest value
+    if source.polygons is not None:
+        source = with_background(source)
+    elif source.classes.background is None:  # what no polygon covers must be some class: the lowest value
         source = source.among(replace(source.classes, background=0))
     mapping = None if labels.mapping is None else replace(labels.mapping, keeps_others=True)
     field = _field_of(path, labels.settings.class_field)

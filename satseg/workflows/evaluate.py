@@ -140,6 +140,8 @@ def evaluate(
         scoring = NetworkScoring.open(checkpoint, settings.arch, prediction, measures)
         if settings.tune_objects:
             scoring.tune_objects(data, settings.split, progress=progress)
+            if settings.split == "val":
+                log.warning("The scores are optimistic: objects were tuned on the same tiles.")
             scoring = NetworkScoring.open(checkpoint, settings.arch, prediction, measures)
         if reading is None:
             return scoring.score_tiles(data, settings.split, rank=settings.rank, progress=progress)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, closing
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from satseg.backend.cores import available_cores, torch_threads
 from satseg.checkpoint import Checkpoint, save_checkpoint
-from satseg.errors import CheckpointError, TileError, UsageError, naming
+from satseg.errors import CheckpointError, OutputError, TileError, UsageError, naming
 from satseg.evaluation.accumulator import Place, score_place
 from satseg.evaluation.measures import Measures
 from satseg.evaluation.object_counts import CountedObjects, area_unit, pixel_area
@@ -37,7 +38,7 @@ from satseg.tiles.scores import write_scores
 from satseg.tiles.splits import SPLITS
 from satseg.tiles.tileset import TileSet
 from satseg.vectorization.settings import PolygonSettings
-from satseg.workflows.compare import Comparison, map_rows
+from satseg.workflows.compare import Comparison, map_rows, refuse_layers
 from satseg.workflows.compare_polygons import read_objects
 from satseg.workflows.label_reading import LabelReading
 from satseg.workflows.scored_pairs import refuse_apart, together
@@ -107,8 +108,10 @@ class NetworkScoring:
             TileError: There are no such tiles, or they hold no objects.
             OutputError: The checkpoint cannot be written.
         """
-        path = self.checkpoint.path
+        path = self.checkpoint.path.resolve()
         check_file(path)
+        if not os.access(path, os.W_OK):
+            raise OutputError(f"The checkpoint {path} may not be written.")
         self._open_tiles(data, split)
         tiles = self._open_tiles(data, "val")
         with locked(path), self._threads():
@@ -147,6 +150,8 @@ class NetworkScoring:
         bands = self.predictor.settings.bands
         fitted = [fit_scene(SceneSource.of(scene, bands=bands), self.checkpoint) for scene in scenes]
         infos = [scene.info for scene in fitted]
+        if self.predictor.settings.objects:
+            refuse_layers(source, infos)
         if labels.paired:
             refuse_apart(source, infos)
         if aoi is None:  # an area of interest may exclude the ground of the training
@@ -283,7 +288,7 @@ class TileScoring:
             return match_regions(found.labels, found.classes, classes.background)
         smallest = self.polygons.in_pixels(self.tile_set.gsd, ids=False).min_area
         mapped = TileObjects.of_network(found, classes, self.polygons.marker_depth).without_small(smallest)
-        return match_tile(found, TileObjects.of_labels(found), mapped, classes.background)
+        return match_tile(found, TileObjects.of_labels(found, classes), mapped, classes.background)
 
     def _classify(self, progress: Progress, *, rank: bool) -> Iterable[ClassifiedTile]:
         tiles = [tile for name in SPLITS if rank or name == self.split for tile in self.tile_set.tiles(name)]

@@ -12,6 +12,7 @@ from satseg.evaluation.object_sides import FeatureObjects
 from satseg.evaluation.objects import ObjectMatcher, Outcome
 from satseg.evaluation.tiles import ClassifiedTile
 from satseg.labels.burnt_features import BurntFeatures
+from satseg.labels.labels import BOUNDARY
 from satseg.objects.watershed import objects_of
 from satseg.records import CERTAIN, Rows
 from satseg.vectorization.object_division import object_groups
@@ -33,8 +34,8 @@ class TileObjects:
     scores: np.ndarray
 
     @classmethod
-    def of_labels(cls, found: ClassifiedTile) -> TileObjects:
-        """Return the objects of a tile's labels, each of the class that most of its pixels have.
+    def of_labels(cls, found: ClassifiedTile, classes: ClassTable) -> TileObjects:
+        """Return the objects of a tile's labels, each of the class that most of its pixels have, but for boundaries.
 
         Raises:
             TileError: The tile has no objects, or they cannot be read.
@@ -46,7 +47,9 @@ class TileObjects:
         known = (ids > 0) & (found.labels != IGNORE_INDEX)
         votes = np.zeros((ids.max() + 1, IGNORE_INDEX + 1), dtype=np.int64)
         np.add.at(votes, (ids[known], found.labels[known]), 1)
-        return cls(ids, votes.argmax(axis=1).astype(np.uint8), np.ones(len(votes)))
+        votes[:, [entry.id for entry in classes if entry.name == BOUNDARY]] = 0
+        chosen = np.where(votes.any(axis=1), votes.argmax(axis=1), IGNORE_INDEX)
+        return cls(ids, chosen.astype(np.uint8), np.ones(len(votes)))
 
     @classmethod
     def of_network(cls, found: ClassifiedTile, classes: ClassTable, depth: float) -> TileObjects:

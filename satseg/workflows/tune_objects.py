@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from satseg.classes import ClassTable
+from satseg.errors import TileError
 from satseg.evaluation.bootstrap import CONFIDENCE
 from satseg.evaluation.object_counts import SQUARE_METRES, area_unit, pixel_area
 from satseg.evaluation.tally import ratio
@@ -24,6 +25,7 @@ SMALLEST = (0, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 _HITS, _LABELLED, _MAPPED = range(3)
 _REPLICATES = 1000
+_LEAST = 0.999  # of the area, so that rounding does not drop objects of just that many pixels
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class ObjectTuning:
 
     def add(self, unit: tuple[int, ...], found: ClassifiedTile) -> None:
         """Count the objects of a tile, which belongs to a block."""
-        labels, background = TileObjects.of_labels(found), self._classes.background
+        labels, background = TileObjects.of_labels(found, self._classes), self._classes.background
         counts = self._counts[unit]
         for number, depth in enumerate(DEPTHS):
             mapped = TileObjects.of_network(found, self._classes, depth)
@@ -73,8 +75,16 @@ class ObjectTuning:
             counts[number, :, _HITS] += _not_smaller(outcome.correct.areas)
 
     def best(self) -> Tuning:
-        """Return the setting with the best object F1; of equal ones, that which is nearest to the defaults."""
+        """Return the setting with the best object F1; of equal ones, that which is nearest to the defaults.
+
+        Raises:
+            TileError: No tile holds an object.
+        """
         counts = np.stack([*self._counts.values()])
+        if not counts[..., _LABELLED].any():
+            raise TileError(
+                "The val tiles hold no labelled object.", hint="Make the tile set with more of them in val."
+            )
         defaults = PolygonSettings()
         default = (
             DEPTHS.index(defaults.marker_depth),
@@ -84,7 +94,11 @@ class ObjectTuning:
         steps = np.abs(np.indices(scores.shape) - np.reshape(default, (2, 1, 1))).sum(axis=0)
         best = np.unravel_index(np.lexsort((steps.ravel(), -scores.ravel()))[0], scores.shape)
         pixels = SMALLEST[best[1]]
-        area = f"{pixels * pixel_area(self._gsd):.4g}m2" if area_unit(self._gsd) == SQUARE_METRES else f"{pixels}px"
+        area = (
+            f"{_LEAST * pixels * pixel_area(self._gsd):.6g}m2"
+            if area_unit(self._gsd) == SQUARE_METRES
+            else f"{pixels}px"
+        )
         return Tuning(
             {"marker_depth": DEPTHS[best[0]], "min_area": area},
             float(scores[best]),

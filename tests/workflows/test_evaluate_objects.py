@@ -23,6 +23,7 @@ from scipy.ndimage import gaussian_filter
 from satseg.checkpoint import Checkpoint, save_checkpoint
 from satseg.errors import CheckpointError, ClassRasterError, LabelError, TileError, UsageError
 from satseg.evaluation.settings import EvaluateSettings
+from satseg.evaluation.tiles import ClassifiedTile, SaidOfObjects
 from satseg.prediction.settings import PredictionSettings
 from satseg.records import ClassScore, EvaluationReport
 from satseg.tiling.settings import TileSettings
@@ -30,6 +31,7 @@ from satseg.vectorization.settings import PolygonSettings
 from satseg.workflows.evaluate import evaluate
 from satseg.workflows.predict import predict
 from satseg.workflows.tile import tile
+from satseg.workflows.tune_objects import tune
 
 SHAPE = 200, 330
 
@@ -224,3 +226,77 @@ def test_a_raster_of_ids_that_is_taken_for_classes_tells_of_the_option(folder: P
     with pytest.raises(ClassRasterError, match="400 different values") as caught:
         evaluate(tmp_path / "ids.tif", labels=folder / "houses.gpkg")
     assert "If they are ids of objects, set `objects`" in caught.value.hint
+
+
+def write_ids(path: Path, like: Path, ids: np.ndarray, **more: Any) -> Path:
+    with rasterio.open(like) as file:
+        profile = file.profile
+    with rasterio.open(path, "w", **{**profile, **more}) as file:
+        file.write(ids.astype(np.int32), 1)
+    return path
+
+
+def test_zero_is_no_object_even_where_it_is_nodata_or_nowhere_at_all(folder: Path, tmp_path: Path) -> None:
+    with rasterio.open(folder / "ids.tif") as file:
+        ids = file.read(1)
+    rows, columns = np.indices(SHAPE)
+    everywhere = write_ids(tmp_path / "all.tif", folder / "ids.tif", 1 + rows // 50 * 10 + columns // 50)
+    nodata = write_ids(tmp_path / "nodata.tif", folder / "ids.tif", ids, nodata=0)
+    settings = EvaluateSettings(objects=True)
+    full = evaluate(everywhere, labels=everywhere, settings=settings)
+    assert is_perfect(full.classes[1], 28)
+    assert is_perfect(evaluate(nodata, labels=nodata, settings=settings).classes[1], int(ids.max()))
+    wrong = evaluate(everywhere, labels=nodata, settings=settings)
+    assert wrong.classes[1].precision == pytest.approx((ids > 0).mean())  # also beyond the labelled objects
+
+
+def test_maps_without_an_object_are_scored_as_well(folder: Path, tmp_path: Path) -> None:
+    for name in ("maps", "labels"):
+        (tmp_path / name).mkdir()
+    with rasterio.open(folder / "ids.tif") as file:
+        ids = file.read(1)
+    for number, (mapped, known) in enumerate([(ids, ids), (0 * ids, ids), (ids, 0 * ids)]):
+        write_ids(tmp_path / "maps" / f"{number}.tif", folder / "ids.tif", mapped)
+        write_ids(tmp_path / "labels" / f"{number}.tif", folder / "ids.tif", known)
+    report = evaluate(pairs=(tmp_path / "maps", tmp_path / "labels"), settings=EvaluateSettings(objects=True))
+    entry = report.classes[1]
+    assert (entry.object_recall, entry.object_precision) == (0.5, 0.5)
+
+
+def test_labels_over_each_other_are_refused_where_objects_are_compared(folder: Path) -> None:
+    with pytest.raises(UsageError, match="a single file of labels; there are 2"):
+        evaluate(
+            folder / "ids.tif",
+            labels=[folder / "ids.tif", folder / "houses.gpkg"],
+            settings=EvaluateSettings(objects=True),
+        )
+
+
+def test_scores_that_are_no_numbers_rank_last(folder: Path, tmp_path: Path) -> None:
+    frame = geopandas.read_file(folder / "houses.gpkg")
+    scores = np.linspace(0.1, 0.9, len(frame))
+    scores[::5] = np.nan
+    frame["score"] = scores
+    frame.to_parquet(tmp_path / "map.parquet")
+    found = evaluate(tmp_path / "map.parquet", labels=folder / "houses.gpkg").classes[1]
+    assert (found.ap, found.object_f1) == (1, 1)
+
+
+def test_raw_maps_keep_small_objects_whatever_was_tuned() -> None:
+    settings = PredictionSettings(objects=True, polygons=PolygonSettings(raw=True))
+    polygons = settings.divided_as({"marker_depth": 0.5, "min_area": "64m2"}).polygons
+    assert (polygons.marker_depth, polygons.in_pixels((0.5, 0.5), ids=False).min_area) == (0.5, 0)
+
+
+def test_tiles_without_a_labelled_object_tune_nothing() -> None:
+    nothing = np.zeros((8, 8), dtype=np.uint8)
+    found = ClassifiedTile(NoObjects(), nothing, nothing, objects=SaidOfObjects(nothing, nothing, nothing))  # type: ignore[arg-type]
+    with pytest.raises(TileError, match="no labelled object"):
+        tune([((0, 0), found)], CLASSES, None)
+
+
+class NoObjects:
+    """A tile without objects."""
+
+    def read_objects(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.zeros((8, 8), dtype=np.int32), np.zeros((8, 8), dtype=bool)
