@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from satseg.objects.grid import root_of
 from satseg.vectorization.arcs import NOBODY, Arcs
 from satseg.vectorization.sides import NONE, Sides, sides_of
 from satseg.vectorization.thin import thinned
@@ -115,7 +116,7 @@ def _common(angles: np.ndarray, weights: np.ndarray, most: np.ndarray, pairs: np
     angles, most, parents = angles.copy(), most.copy(), np.arange(len(angles))
     vectors = weights * np.exp(4j * angles)
     for k in range(len(pairs)):
-        one, other = _root(parents, pairs[k, 0]), _root(parents, pairs[k, 1])
+        one, other = root_of(parents, pairs[k, 0]), root_of(parents, pairs[k, 1])
         if one == other:
             continue
         both = vectors[one] + vectors[other]
@@ -126,13 +127,5 @@ def _common(angles: np.ndarray, weights: np.ndarray, most: np.ndarray, pairs: np
             parents[other] = one
             vectors[one], angles[one], most[one] = both, angle, min(left, right)
     for i in range(len(angles)):
-        angles[i] = angles[_root(parents, i)]
+        angles[i] = angles[root_of(parents, i)]
     return angles
-
-
-@njit(cache=True, nogil=True)
-def _root(parents: np.ndarray, i: int) -> int:
-    while parents[i] != i:
-        parents[i] = parents[parents[i]]
-        i = parents[i]
-    return i
