@@ -6,7 +6,7 @@ import logging
 import tempfile
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -80,6 +80,7 @@ class Predictor:
         outputs: OutputPaths,
         *,
         layer: SharedLayer | None = None,
+        passing: bool = False,
         progress: Progress = no_progress,
     ) -> PredictionSummary:
         """Map one scene; files appear under their names when all of them are complete.
@@ -88,6 +89,7 @@ class Predictor:
             source: The scene.
             outputs: Where its map goes.
             layer: Takes the polygons of several scenes, this one among them.
+            passing: Whether the outputs are removed with their folder, so that nobody is told to resume them.
             progress: Called as cells are finished, in pixels.
 
         Raises:
@@ -99,7 +101,7 @@ class Predictor:
         scene = fit_scene(source, self.checkpoint)
         with locked(*outputs.files), ExitStack() as stack:
             folder = layer.work_folder(source) if layer else stack.enter_context(_work_folder(outputs))
-            return self._prepare(scene, outputs, folder, layer, progress).run()
+            return replace(self._prepare(scene, outputs, folder, layer, progress), passing=passing).run()
 
     def dry_run(self, source: SceneSource, outputs: OutputPaths) -> DryRun:
         """Estimate what mapping a scene takes, after a short probe; nothing is written."""

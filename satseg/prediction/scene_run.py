@@ -87,6 +87,7 @@ class ScenePrediction:
         folder: Work folder.
         readers: Threads that read the scene.
         progress: Called as cells are finished, in pixels.
+        passing: Whether the folder goes with the run, so that there is nothing to resume.
         watch: Takes the time of each stage.
         out_of_range: Values that cannot have been measured, as they are met; workers may meet the same ones.
     """
@@ -103,6 +104,7 @@ class ScenePrediction:
     folder: Path
     readers: int
     progress: Progress
+    passing: bool = False
     watch: Stopwatch = field(default_factory=Stopwatch)
     out_of_range: set[OutOfRange] = field(default_factory=set)
 
@@ -120,7 +122,8 @@ class ScenePrediction:
         with ExitStack() as stack:
             work = stack.enter_context(self._open_work(self.folder, plan, layers.bands))
             # A shared layer logs which folder is kept, for all of its scenes.
-            stack.enter_context(_kept_for_resuming(work, announced=bool(self.outputs.files) and self.layer is None))
+            announced = bool(self.outputs.files) and self.layer is None and not self.passing
+            stack.enter_context(_kept_for_resuming(work, announced=announced))
             polygons = self._open_polygons(stack, plan, layers)
             sieved, objects = self._open_sieved(stack, layers), self._open_objects(stack, layers)
             kept = work.rasters | objects

@@ -30,6 +30,7 @@ from satseg.labels.id_raster import IdRaster
 from satseg.labels.label_files import open_labels
 from satseg.labels.label_meaning import LABELS_TAG, LabelMeaning
 from satseg.labels.label_source import LabelSource
+from satseg.labels.labels import Labels
 from satseg.labels.map_classes import table_of
 from satseg.labels.raster_labels import RasterLabels
 from satseg.labels.vector_labels import VectorLabels, window_outline
@@ -91,15 +92,11 @@ class Comparison:
             LabelError: No labels intersect the map.
             AreaError: The map lies outside the areas.
         """
-        side = self.measures.settings.block
-        try:
-            areas = [area.on(grid) for area in self.areas]
-            labels = on_scene(self.source, grid)
-        except (LabelError, AreaError) as error:
-            if alone:
-                raise
-            self.passed_over.append(error)
+        found = self._bring(grid, alone=alone)
+        if found is None:
             return
+        labels, areas = found
+        side = self.measures.settings.block
         self.units.add(area_unit(grid.gsd))
         before = self.accumulator.tally[:, Count.LABELLED].sum()
         with ExitStack() as stack:
@@ -115,6 +112,24 @@ class Comparison:
             paths = ", ".join(layer.path for layer in self.source.layers_of(grid))
             told = f"No pixel was compared: the labels {paths} have no labelled pixels within {grid.path}."
             self.passed_over.append(LabelError(told, hint=hint))
+
+    def passes_over(self, grid: SceneInfo, *, alone: bool) -> bool:
+        """Tell, before a map is made, whether :meth:`add` would skip it; it then counts as skipped."""
+        found = self._bring(grid, alone=alone)
+        if found is not None:
+            found[0].close()
+        return found is None
+
+    def _bring(self, grid: SceneInfo, *, alone: bool) -> tuple[Labels, list[SceneArea]] | None:
+        """Return labels and areas on the grid of a map; None if one of several maps has none."""
+        try:
+            areas = [area.on(grid) for area in self.areas]
+            return on_scene(self.source, grid), areas
+        except (LabelError, AreaError) as error:
+            if alone:
+                raise
+            self.passed_over.append(error)
+            return None
 
     def report(self) -> EvaluationReport:
         """Return the scores of all maps.

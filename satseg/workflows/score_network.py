@@ -174,11 +174,13 @@ class NetworkScoring:
     def _add_objects(
         self, comparison: Comparison, number: int, scene: FittedScene, *, alone: bool, progress: Progress
     ) -> None:
-        """Map a scene into a temporary folder, and compare classes and objects with its labels."""
+        """Map a scene that has labels into a temporary folder, and compare classes and objects with these."""
+        if comparison.passes_over(scene.info, alone=alone):
+            return
         with tempfile.TemporaryDirectory(prefix="satseg-") as folder:
             raster, polygons = Path(folder) / "classes.tif", Path(folder) / "objects.gpkg"
             outputs = OutputPaths(((MapLayer.CLASSES, raster),), (polygons,))
-            self.predictor.predict(scene.source, outputs, progress=progress)
+            self.predictor.predict(scene.source, outputs, passing=True, progress=progress)
             mapped = read_objects(polygons).among(comparison.source.classes, extend=True)
             with map_rows(raster, comparison.source.classes) as rows:
                 comparison.add(number, scene.info, rows, mapped, alone=alone)

@@ -25,7 +25,7 @@ from satseg.errors import CheckpointError, ClassRasterError, LabelError, TileErr
 from satseg.evaluation.settings import EvaluateSettings
 from satseg.evaluation.tiles import ClassifiedTile, SaidOfObjects
 from satseg.prediction.settings import PredictionSettings
-from satseg.records import ClassScore, EvaluationReport
+from satseg.records import ClassScore, EvaluationReport, ProgressEvent
 from satseg.tiling.settings import TileSettings
 from satseg.vectorization.settings import PolygonSettings
 from satseg.workflows.evaluate import evaluate
@@ -286,6 +286,34 @@ def test_raw_maps_keep_small_objects_whatever_was_tuned() -> None:
     settings = PredictionSettings(objects=True, polygons=PolygonSettings(raw=True))
     polygons = settings.divided_as({"marker_depth": 0.5, "min_area": "64m2"}).polygons
     assert (polygons.marker_depth, polygons.in_pixels((0.5, 0.5), ids=False).min_area) == (0.5, 0)
+
+
+def test_scenes_without_labels_are_not_mapped_and_nothing_is_kept_of_an_interrupted_one(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with rasterio.open(folder / "scene.tif") as file:
+        bands, profile = file.read(), file.profile
+    elsewhere = {**profile, "transform": profile["transform"] * profile["transform"].translation(9_000, 0)}
+    with rasterio.open(tmp_path / "far.tif", "w", **elsewhere) as file:
+        file.write(bands)
+    settings = EvaluateSettings(objects=True, class_field="use", **network(folder))
+    called = {"labels": folder / "uses.gpkg", "settings": settings}
+    events: list[ProgressEvent] = []
+    report = evaluate(
+        folder / "oracle.safetensors", [tmp_path / "far.tif", folder / "scene.tif"], progress=events.append, **called
+    )
+    assert report.classes[1].object_f1 > 0.99
+    assert "scene is not scored" in caplog.text
+    assert min(event.done for event in events) >= bands[0].size  # the first scene counts as done when the second begins
+
+    def interrupt(event: ProgressEvent) -> None:
+        if event.done > bands[0].size // 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("satseg.prediction.scene_run.COMMIT_SECONDS", 0.0)  # rows are finished before that
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(folder / "oracle.safetensors", [folder / "scene.tif"], progress=interrupt, **called)
+    assert "resume" not in caplog.text
 
 
 def test_tiles_without_a_labelled_object_tune_nothing() -> None:
