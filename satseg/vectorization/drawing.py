@@ -103,15 +103,15 @@ class Outlines:
         points[used] = np.arange(len(used))
         points = points[self._joined[self._arcs.vertices]]
         levels = self.levels[self._arc[starts]]
-        fixed, coarse = np.zeros((2, len(used)), dtype=bool)
-        for marked, which in ((fixed, levels > SQUARED), (coarse, levels == SQUARED + 1)):
-            marked[points[starts[which]]] = marked[points[ends[which]]] = True
+        level = np.full(len(used), SQUARED)  # of each point: the last of its arcs
+        for at in (starts, ends):
+            np.maximum.at(level, points[at], levels)
         squared = levels == SQUARED
         walls = self._walls(points, starts[squared], ends[squared])
-        places = fitted(self._places[used], walls.edges, fixed)
+        places = fitted(self._places[used], walls.edges, level > SQUARED)
         order, ring_ends = join_arcs(self._arcs, kept)
         rings = noded(Rings(points[order], ring_ends), places)
-        return Drawing(places, _thinned(rings, places, coarse), used, walls)
+        return Drawing(places, _thinned(rings, places, level == SQUARED + 1), used, walls)
 
     def join(self, drawing: Drawing) -> bool:
         """Let the ends of short edges become one point in the next drawing; return whether there are any."""

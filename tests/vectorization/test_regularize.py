@@ -188,6 +188,11 @@ def test_objects_of_one_pixel_are_kept() -> None:
     assert len(found) == 4
 
 
+def test_an_object_keeps_the_corners_that_it_shared_with_holes_which_are_filled() -> None:
+    drawn = (".###....", ".#.###..", "#.#.#..#", ".#.####.", ".###...#")
+    polygons_of(np.array([[0 if pixel == "#" else -1 for pixel in row] for row in drawn]), (2, 2))
+
+
 def test_neighbours_do_not_overlap_where_only_a_strip_parts_them() -> None:
     boxes = [
         shapely.box(20, 20, 60, 100),
