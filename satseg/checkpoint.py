@@ -51,8 +51,8 @@ class ModelCard:
         clipping: What normalises bands with heavy tails, and where all bands are clipped; None if there are none.
         objects: Whether it has learnt objects: behind the logits of the classes, it then has those of their inner
             boundary and of the distance to their edge.
-        division: How its maps are divided into objects unless something else is given: ``marker_depth`` and
-            ``min_area``, as :class:`satseg.PolygonSettings` takes them; empty for the defaults.
+        division: How its maps are divided into objects unless something else is given: ``min_area``, and
+            ``marker_depth`` if it was tuned, as :class:`satseg.PolygonSettings` takes them; empty for the defaults.
         training: Training settings and progress (steps, seed, ...).
         metrics: Validation scores by name.
         labels: How labels were mapped to the classes of the training tiles.
@@ -146,10 +146,13 @@ class ModelCard:
 
 def _read_division(fields: Fields) -> dict[str, float | str]:
     """Return how maps are divided into objects."""
-    depth, area = fields.number("marker_depth"), fields.text("min_area")
+    area = fields.text("min_area")
+    parse_area(area, "division.min_area")
+    if not fields.holds("marker_depth"):
+        return {"min_area": area}
+    depth = fields.number("marker_depth")
     if not 0 < depth <= 1:
         raise FieldError(f"division.marker_depth is {depth:g}, which is not above 0 and at most 1")
-    parse_area(area, "division.min_area")
     return {"marker_depth": depth, "min_area": area}
 
 

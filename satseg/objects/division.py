@@ -19,7 +19,7 @@ import numpy as np
 from satseg.files.spill import SpillStore
 from satseg.objects.grid import root_of
 from satseg.objects.numbering import Numbering
-from satseg.objects.watershed import Block, Blocks, in_scene, objects_of
+from satseg.objects.watershed import NO_MARKER, Block, Blocks, in_scene, objects_of
 
 Maps = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Groups, distance and boundary of a part of a scene, each (row, col) uint8."""
@@ -61,9 +61,13 @@ class Division:
         height: Rows of the scene.
         width: Columns of the scene.
         depth: Least dynamics of a marker, in 0..1, see :func:`~satseg.objects.watershed.objects_of`.
+        smallest: Objects of fewer pixels are left out.
         margin: Pixels that are read around a block, at least the extent of the largest object.
         strip: Rows that are handed out at a time, at most.
         scratch: Folder for rows that do not fit into memory.
+
+    Attributes:
+        left_out: Objects that were too small so far.
     """
 
     def __init__(
@@ -73,12 +77,14 @@ class Division:
         width: int,
         *,
         depth: float,
+        smallest: float = 0.0,
         margin: int,
         strip: int,
         scratch: Path,
     ) -> None:
         self._read, self._depth, self._strip = read, depth, strip
-        self._width = width
+        self._smallest, self.left_out = smallest, 0
+        self._height, self._width = height, width
         self._waiting = Blocks(height, width, BLOCK, margin).rows()
         self._next = next(self._waiting, None)
         self._numbering = Numbering(width, reach=BLOCK + margin)
@@ -108,6 +114,8 @@ class Division:
         beside: _Side | None = None  # right edge of the block before
         for number, block in enumerate(blocks):
             labels, own = objects_of(*self._read(block), self._depth, block.inner)
+            if self._smallest > 1:
+                self._leave_out_small(labels, own, block)
             table = np.where(labels > 0, labels + np.int32(known), 0)
             markers.append(in_scene(own, block, self._width))
             known += len(own)
@@ -127,6 +135,25 @@ class Division:
             self._last = numbers[-1]
             yield numbers
         self._goes_on = np.concatenate([side.same for side in below])
+
+    def _leave_out_small(self, labels: np.ndarray, markers: np.ndarray, block: Block) -> None:
+        """Leave out objects that are too small, in place; what goes on beyond what was read is large."""
+        small = np.bincount(labels.ravel(), minlength=len(markers)) < self._smallest
+        rows, columns = block.window
+        for goes_on, edge in (
+            (rows.start > 0, labels[0]),
+            (rows.stop < self._height, labels[-1]),
+            (columns.start > 0, labels[:, 0]),
+            (columns.stop < self._width, labels[:, -1]),
+        ):
+            if goes_on:
+                small[edge] = False
+        small[0] = False
+        at = np.divmod(markers[small], block.width)
+        inside = [(where >= inner.start) & (where < inner.stop) for where, inner in zip(at, block.inner, strict=True)]
+        self.left_out += int((inside[0] & inside[1]).sum())  # each in the block of its marker alone
+        labels[small[labels]] = 0
+        markers[small] = NO_MARKER
 
     def _joined(self, positions: np.ndarray, meetings: list[tuple[_Side, _Side]], above: list[_Side]) -> np.ndarray:
         """Return the position of a marker for each number in the table, the same one for all that are one object.

@@ -176,7 +176,7 @@ class Predictor:
             network=self._fitted_network(scene.info),
             planner=self.planner,
             engine=self.engine,
-            settings=self.settings,
+            settings=self._fitted_settings(scene.info),
             provenance=self.provenance,
             outputs=outputs,
             layer=layer,
@@ -184,6 +184,12 @@ class Predictor:
             readers=_readers(scene),
             progress=progress,
         )
+
+    def _fitted_settings(self, info: SceneInfo) -> PredictionSettings:
+        if info.gsd is not None or self.checkpoint is None:
+            return self.settings
+        card = self.checkpoint.card
+        return self.settings.without_ground(card.division, card.gsd)
 
     def _fitted_network(self, info: SceneInfo) -> Network:
         return fit_network(self.network, info, self.checkpoint, resample=self.settings.gsd == "model")

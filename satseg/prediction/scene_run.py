@@ -354,6 +354,7 @@ class ScenePrediction:
             self.info.width,
             self.settings.polygons,
             classes=self.network.classes,
+            gsd=self.info.gsd,
             scratch=self.folder,
             resample=self.network.views.resample,
         )
@@ -390,7 +391,7 @@ class ScenePrediction:
             outputs=tuple(map(str, (*self.outputs.files, *(self.layer.paths if self.layer else ())))),
             pixels={**counts, void: int(stream.counts[IGNORE_INDEX])},
             polygons=vectors.polygons if vectors else None,
-            specks=vectors.specks if vectors else None,
+            specks=vectors.specks + stream.left_out if vectors else None,
             holes=vectors.holes if vectors else None,
             seconds=seconds,
             forwarded=plan.forwarded,

@@ -73,6 +73,11 @@ class RowStream:
         self._thread = threading.Thread(target=self._run, name="satseg-rows", daemon=True)
         self._thread.start()
 
+    @property
+    def left_out(self) -> int:
+        """Objects that were too small so far."""
+        return 0 if self._division is None else self._division.left_out
+
     def advance(self, rows: int) -> None:
         """Announce that all rows above ``rows`` are finished; raise what went wrong meanwhile."""
         self.check()

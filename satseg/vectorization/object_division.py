@@ -10,6 +10,7 @@ import numpy as np
 
 from satseg.classes import ClassTable
 from satseg.errors import UsageError
+from satseg.geo.units import Gsd
 from satseg.labels.labels import BOUNDARY
 from satseg.objects.division import MOST_MARGIN, Division, Maps
 from satseg.objects.watershed import Block
@@ -26,6 +27,7 @@ def open_division(
     settings: PolygonSettings,
     *,
     classes: ClassTable,
+    gsd: Gsd,
     scratch: Path,
     resample: tuple[float, float] = (1.0, 1.0),
 ) -> Division:
@@ -35,13 +37,14 @@ def open_division(
         read: Returns classes, distance and boundary of a block in finished rows, each (row, col) uint8.
         height: Rows of the map.
         width: Columns of the map.
-        settings: Depth of markers, and extent of the largest object.
+        settings: Depth of markers, and sizes of the smallest and the largest object.
         classes: Classes of the map.
+        gsd: Ground metres per pixel of the map, or None.
         scratch: Folder for rows that do not fit into memory.
         resample: Size of the map's pixels over that of the training, along rows and columns.
 
     Raises:
-        UsageError: The largest object has too many pixels.
+        UsageError: The largest object has too many pixels, or the size of the smallest one is unknown in pixels.
     """
     groups = object_groups(classes)
 
@@ -52,7 +55,14 @@ def open_division(
     margin = object_margin(settings, resample)
     strip = strip_rows(width)
     return Division(
-        read_groups, height, width, depth=settings.marker_depth, margin=margin, strip=strip, scratch=scratch
+        read_groups,
+        height,
+        width,
+        depth=settings.marker_depth,
+        smallest=settings.in_pixels(gsd, ids=False).min_area,
+        margin=margin,
+        strip=strip,
+        scratch=scratch,
     )
 
 

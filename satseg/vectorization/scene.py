@@ -63,11 +63,10 @@ class SceneTracer:
         lookup = _lookup(classes, options) if classes else None
         if options.regularize and classes is not None and lookup is not None and (lookup != VOID).sum() > 1:
             raise UsageError("Only one class can be regularized.", hint=_selection(classes, lookup))
-        smallest, hole, tolerance = options.in_pixels(scene.gsd, ids=classes is None)
-        self._smallest = 0.0
         if objects and classes is not None and lookup is not None:
             _require_objects(classes, lookup)
-            smallest, self._smallest = 1.0, smallest  # a small object is dropped, not merged into another one
+            options = options.changed(min_area=0)  # small ones have been left out
+        smallest, hole, tolerance = options.in_pixels(scene.gsd, ids=classes is None)
         sieves = smallest > 1 or hole >= 1
         self.tally = Tally(classes, lookup)
         self._scene = scene
@@ -94,7 +93,7 @@ class SceneTracer:
         shortest = options.regularize and parse_length(options.regularize, "regularize").in_pixels(scene.gsd)
         self._shortest = shortest or None
         self._held: list[Regions] = []  # outlines to be regularized together
-        self._row = self._dropped = 0
+        self._row = 0
         self._ground = GroundMeasures(scene.transform, scene.crs)
         self._reprojection: Reprojection | None = None
 
@@ -132,7 +131,6 @@ class SceneTracer:
         if self._shortest is not None:
             yield from self._batches.add(regularized(self._held, self._shortest))
         yield from self._batches.finish()
-        self.tally.specks += self._dropped
 
     def _trace(self, values: np.ndarray) -> Iterator[Regions]:
         if len(values):
@@ -140,10 +138,6 @@ class SceneTracer:
             yield from self._collect(self._tracer.push(values, confidence))
 
     def _collect(self, regions: Regions) -> Iterator[Regions]:
-        small = (regions.pixels < self._smallest) & (regions.families == 0)
-        if small.any():
-            self._dropped += int(small.sum())
-            regions = regions.where(~small)
         if self._shortest is None:
             yield from self._batches.add(regions)
         elif len(regions):

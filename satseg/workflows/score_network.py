@@ -281,7 +281,8 @@ class TileScoring:
         """Find how the tiles of the split are best divided into objects."""
         places = self._places()
         tiles = self._classify(progress, rank=False)
-        return tune(((places[f.tile.name].unit, f) for f in tiles), self.tile_set.classes, self.tile_set.gsd)
+        found = ((places[tile.tile.name].unit, tile) for tile in tiles)
+        return tune(found, self.tile_set.classes, self.tile_set.gsd, self.polygons or PolygonSettings())
 
     def _match(self, found: ClassifiedTile) -> Outcome:
         """Match the objects of a tile, or its regions if the network was not asked for objects."""

@@ -47,6 +47,7 @@ from satseg.training.settings import TrainSettings
 from satseg.training.state import LoopState
 from satseg.training.transfer import transfer
 from satseg.workflows.network_choice import choose_network
+from satseg.workflows.smallest_objects import smallest_objects
 from satseg.workflows.train_choices import batch_size_for, pays_to_compile
 from satseg.workflows.train_record import finish, recall
 from satseg.workflows.train_resume import (
@@ -291,7 +292,7 @@ def _make_trainer(
     recipe: Recipe = started.settings
     rarity = class_weights(recipe.class_weights, [tile.pixels for tile in data.train])
     clipping = data.clipping(recipe.clip_values)
-    card = _make_card(recipe, data.tile_set, origin, clipping)
+    card = _make_card(recipe, data, origin, clipping)
     if run.resumable:
         checkpoint, tensors, values = run.load_last()
         checkpoint.load_into(model)
@@ -364,8 +365,9 @@ def _restore(
     return state
 
 
-def _make_card(recipe: Recipe, tile_set: TileSet, origin: Origin | None, clipping: Clipping | None) -> ModelCard:
-    training = recipe.to_dict()
+def _make_card(recipe: Recipe, data: TrainingData, origin: Origin | None, clipping: Clipping | None) -> ModelCard:
+    training, tile_set = recipe.to_dict(), data.tile_set
+    smallest = smallest_objects(data.train, tile_set.classes, tile_set.gsd) if recipe.objects else None
     if not recipe.objects:
         del training["objects"]  # as before networks learnt them
     return ModelCard(
@@ -373,6 +375,7 @@ def _make_card(recipe: Recipe, tile_set: TileSet, origin: Origin | None, clippin
         arch_options=lasting_options(training.pop("arch_options")),
         clipping=clipping,
         objects=bool(recipe.objects),
+        division={"min_area": smallest} if smallest else {},
         classes=tile_set.classes,
         bands=tile_set.bands,
         statistics=tile_set.statistics,

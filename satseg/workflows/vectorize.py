@@ -6,6 +6,7 @@ import logging
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, cast
@@ -25,7 +26,7 @@ from satseg.labels.class_map import ClassMap
 from satseg.labels.class_raster import ClassRaster
 from satseg.labels.label_meaning import LABELS_TAG
 from satseg.labels.map_classes import MapClasses
-from satseg.objects.division import Maps
+from satseg.objects.division import Division, Maps
 from satseg.objects.watershed import Block
 from satseg.progress import automatic, scene_progress
 from satseg.records import Progress, ProgressEvent, Rows, VectorSummary
@@ -88,6 +89,7 @@ def vectorize(
         classes = None
         if settings.threshold is None:
             classes = MapClasses.of(inputs, band=settings.band, class_map=class_map, progress=progress)
+        left_out = 0
         try:
             for number, (path, *others) in enumerate(zip(inputs, *beside, strict=True)):
                 shares = dict(zip(_BESIDE, others, strict=True))
@@ -95,9 +97,10 @@ def vectorize(
                     if sink is None:
                         call = _command(inputs, names, settings, class_map)
                         sink = _open_sink(names, stream, raster.classes, settings, inputs, call)
-                    _trace(raster, sink, settings, scene_progress(progress, number, inputs))
+                    left_out += _trace(raster, sink, settings, scene_progress(progress, number, inputs))
             assert sink is not None
             summary = sink.close()
+            summary = replace(summary, specks=summary.specks + left_out)
         finally:
             if sink is not None:
                 sink.abort()
@@ -129,23 +132,27 @@ def _check_files(rasters: Sequence[str], names: Sequence[str], settings: Vectori
         ledger.write(file)
 
 
-def _trace(raster: ClassRaster, sink: PolygonSink, settings: VectorizeSettings, progress: Progress) -> None:
+def _trace(raster: ClassRaster, sink: PolygonSink, settings: VectorizeSettings, progress: Progress) -> int:
+    """Trace a raster, and return how many objects were left out as too small."""
     if raster.info.doubt:
         log.warning("%s %s.", raster.info.path, raster.info.doubt)
-    divides = settings.boundary is not None
-    sink.begin(raster.info, confidence=raster.confidence is not None, objects=divides)
-    for rows in _divided(raster, settings) if divides else raster.rows():
-        sink.write(rows)
-        done = (rows.offset + len(rows.classes)) * raster.info.width
-        progress(ProgressEvent("Tracing", done, raster.info.pixels, "px"))
-    sink.end()
+    with ExitStack() as stack:
+        division = stack.enter_context(_division(raster, settings)) if settings.boundary is not None else None
+        sink.begin(raster.info, confidence=raster.confidence is not None, objects=division is not None)
+        for rows in raster.rows() if division is None else _divided(raster, division):
+            sink.write(rows)
+            done = (rows.offset + len(rows.classes)) * raster.info.width
+            progress(ProgressEvent("Tracing", done, raster.info.pixels, "px"))
+        sink.end()
+        return 0 if division is None else division.left_out
 
 
-def _divided(raster: ClassRaster, settings: VectorizeSettings) -> Iterator[Rows]:
-    """Yield the rows of a raster with the objects that its classes are divided into."""
+@contextmanager
+def _division(raster: ClassRaster, settings: VectorizeSettings) -> Iterator[Division]:
+    """Yield what divides the classes of a raster into objects."""
     if raster.classes is None:
         raise UsageError(f"{raster.info.path} holds ids, not classes that could be divided into objects.")
-    height, width = raster.info.height, raster.info.width
+    info, classes = raster.info, raster.classes
 
     def read(block: Block) -> Maps:
         window = Window.from_slices(*block.window)
@@ -155,12 +162,19 @@ def _divided(raster: ClassRaster, settings: VectorizeSettings) -> Iterator[Rows]
 
     with (
         tempfile.TemporaryDirectory(prefix="satseg-") as folder,
-        open_division(read, height, width, settings, classes=raster.classes, scratch=Path(folder)) as division,
+        open_division(
+            read, info.height, info.width, settings, classes=classes, gsd=info.gsd, scratch=Path(folder)
+        ) as division,
     ):
-        top = 0
-        for ids in division.push(height):
-            yield replace(raster.read(Window(0, top, width, len(ids))), objects=ids)
-            top += len(ids)
+        yield division
+
+
+def _divided(raster: ClassRaster, division: Division) -> Iterator[Rows]:
+    """Yield the rows of a raster with the objects that its classes are divided into."""
+    top = 0
+    for ids in division.push(raster.info.height):
+        yield replace(raster.read(Window(0, top, raster.info.width, len(ids))), objects=ids)
+        top += len(ids)
 
 
 def _check_names(rasters: Sequence[str], names: Sequence[str], stream: IO[str] | None) -> None:

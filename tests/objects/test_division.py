@@ -23,7 +23,15 @@ def maps() -> Maps:
 
 
 def divided(
-    maps: Maps, folder: Path, arrivals: list[int], *, margin: int = MARGIN, strip: int = 7, depth: float = 0.1
+    maps: Maps,
+    folder: Path,
+    arrivals: list[int],
+    *,
+    margin: int = MARGIN,
+    strip: int = 7,
+    depth: float = 0.1,
+    smallest: float = 0,
+    left_out: int = 0,
 ) -> np.ndarray:
     """Return the ids of a map, given how many rows are finished each time; none is read before it is."""
     finished = 0
@@ -34,11 +42,13 @@ def divided(
         return groups, distance, boundary
 
     rows = []
-    with Division(read, *maps[0].shape, depth=depth, margin=margin, strip=strip, scratch=folder) as parts:
+    options = {"depth": depth, "smallest": smallest, "margin": margin, "strip": strip, "scratch": folder}
+    with Division(read, *maps[0].shape, **options) as parts:  # type: ignore[arg-type]
         for finished in arrivals:
             for ids in parts.push(finished):
                 assert len(ids) <= strip
                 rows.append(ids)
+        assert parts.left_out == left_out
     return np.concatenate(rows)
 
 
@@ -58,6 +68,29 @@ def test_objects_are_those_of_the_whole_map_however_its_rows_arrive(
     assert found.max() > 50
     assert found.tolist() == in_one_piece(maps, 0.1).tolist()
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("_small")
+@pytest.mark.parametrize("arrivals", [[150], list(range(151))])
+def test_small_objects_are_left_out_and_the_others_numbered_without_gaps(
+    maps: Maps, tmp_path: Path, arrivals: list[int]
+) -> None:
+    whole = in_one_piece(maps, 0.1)
+    sizes = np.bincount(whole.ravel())
+    large = sizes >= 60
+    large[0] = False
+    assert 20 < large.sum() < len(sizes) - 20
+    numbers = np.where(large, np.cumsum(large), 0)
+    found = divided(maps, tmp_path, arrivals, smallest=60, left_out=len(sizes) - 1 - large.sum())
+    assert found.tolist() == numbers[whole].tolist()
+
+
+@pytest.mark.usefixtures("_small")
+def test_an_object_that_goes_on_beyond_what_is_read_is_not_small(tmp_path: Path) -> None:
+    ids = np.zeros((150, 100), dtype=np.int32)
+    ids[5:140, 50:53] = 1
+    found = divided(true_maps(ids, 2), tmp_path, [150], margin=10, depth=0.9, smallest=300)
+    assert ((found > 0) == (ids > 0)).all()
 
 
 @pytest.mark.usefixtures("_small")

@@ -22,6 +22,7 @@ from satseg.checkpoint import Checkpoint, save_checkpoint
 from satseg.cli.app import app
 from satseg.errors import CheckpointError, SceneError, UsageError
 from satseg.prediction.settings import OutputNames, PredictionSettings
+from satseg.raster.scene import Scene
 from satseg.records import ProgressEvent
 from satseg.vectorization.settings import PolygonSettings, VectorizeSettings
 from satseg.workflows.predict import dry_run_scenes, predict, predict_scenes
@@ -232,16 +233,39 @@ def test_vectorize_needs_boundary_and_distance_of_the_same_map(folder: Path, tmp
     assert not (tmp_path / "a.gpkg").exists()
 
 
-def test_small_objects_are_dropped_and_not_merged_into_their_neighbours(folder: Path, tmp_path: Path) -> None:
+def test_small_objects_are_left_out_and_not_merged_into_their_neighbours(folder: Path, tmp_path: Path) -> None:
     run(folder, tmp_path / "all.parquet", raw=True)
-    summary = run(folder, tmp_path / "large.parquet", raw=True, min_area="430px")
+    outputs = [tmp_path / "large.parquet", tmp_path / "large.tif"]
+    summary = run(folder, outputs, raw=True, min_area="430px")
     everything, large = (geopandas.read_parquet(tmp_path / f"{name}.parquet") for name in ("all", "large"))
     kept = everything[everything["pixels"] >= 430]
     assert 10 < len(kept) < len(everything) - 10
-    kept, large = (table.set_index("object_id").sort_index() for table in (kept, large))
-    assert large.index.tolist() == kept.index.tolist()
+    kept, large = (table.sort_values("object_id") for table in (kept, large))
+    assert large["object_id"].tolist() == list(range(1, len(kept) + 1))  # in the order of their first pixels
     assert shapely.equals_identical(large.geometry.to_numpy(), kept.geometry.to_numpy()).all()
+    assert np.bincount(ids_of(outputs[1]).ravel())[1:].tolist() == large["pixels"].tolist()
     assert summary.specks == len(everything) - len(kept)
+
+
+def test_the_smallest_object_is_that_of_the_checkpoint_unless_it_is_given(folder: Path, tmp_path: Path) -> None:
+    checkpoint = Checkpoint.load(folder / "oracle.safetensors")
+    with Scene.open(folder / "scene.tif") as scene:
+        across, down = scene.info.gsd or (1.0, 1.0)
+    card = replace(checkpoint.card, gsd=(across, down), division={"min_area": f"{429.9 * across * down:.9g}m2"})
+    save_checkpoint(tmp_path / "own.safetensors", checkpoint.read_weights(), card)
+    for name, options in {
+        "given": {"min_area": "430px"},
+        "brought": {"model": tmp_path / "own.safetensors"},
+        "other": {"model": tmp_path / "own.safetensors", "min_area": "1px"},
+    }.items():
+        run(folder, tmp_path / f"{name}.tif", **options)
+    given, brought, other = (ids_of(tmp_path / f"{name}.tif") for name in ("given", "brought", "other"))
+    assert given.tolist() == brought.tolist()
+    assert other.max() > given.max()
+    with rasterio.open(folder / "scene.tif") as dataset:
+        nowhere = write_scene(tmp_path / "nowhere.tif", dataset.read(), crs=None)
+    run(folder, tmp_path / "nowhere-ids.tif", scene=nowhere, model=tmp_path / "own.safetensors")
+    assert ids_of(tmp_path / "nowhere-ids.tif").tolist() == given.tolist()
 
 
 def test_nodata_has_no_object_and_disagreement_is_that_of_classes(folder: Path, tmp_path: Path) -> None:

@@ -57,6 +57,17 @@ def test_a_network_has_two_more_outputs_and_says_so(learnt: Path) -> None:
     assert "inner boundaries and distances to edges" in shown.output
 
 
+def test_it_brings_the_size_of_the_smallest_object(learnt: Path) -> None:
+    """The squares of 16 x 16 px are all of one size."""
+    card = Checkpoint.load(learnt).card
+    assert card.gsd is not None
+    area = float(str(card.division["min_area"]).removesuffix("m2"))
+    assert area == pytest.approx(256 * card.gsd[0] * card.gsd[1], rel=2e-3)
+    assert area < 256 * card.gsd[0] * card.gsd[1]
+    shown = CliRunner().invoke(app, ["info", str(learnt / "best.safetensors")])
+    assert f"min_area {area:g}m2" in shown.output.replace("=", " ")
+
+
 def test_its_outputs_learn_boundaries_and_distances(objects: Path, tmp_path: Path) -> None:
     """After a while, edges of squares have more boundary and less distance than their middles."""
     run(objects, tmp_path / "run", steps=60, augment="none", lr=3e-3)
