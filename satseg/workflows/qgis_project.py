@@ -1,4 +1,4 @@
-"""A QGIS project that opens scenes, class rasters and polygons with the colours of their classes.
+"""A QGIS project that opens scenes and polygons with the colours of their classes.
 
 It is plain XML with the elements that QGIS 3 reads (``QgsProject::read``, ``QgsMapLayer::readLayerXml``); QGIS fills in
 the rest. Paths are relative to the project, so that its folder may be moved.
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 from xml.sax.saxutils import escape, quoteattr
 
-from satseg.classes import ClassTable, MapClass
+from satseg.classes import ClassTable
 from satseg.files.atomic_write import atomic_write
 from satseg.vectorization.style import DOCTYPE, VERSION, renderer
 
@@ -39,14 +39,13 @@ class Layer:
     Args:
         name: Name in the list of layers.
         path: Its file.
-        kind: ``scene`` (the first three bands), ``classes`` (class raster), ``polygons`` (with ``class_id``) or
-            ``outlines`` (other polygons).
+        kind: ``scene`` (the first three bands), ``polygons`` (with ``class_id``) or ``outlines`` (other polygons).
         visible: Whether it is shown when the project opens.
     """
 
     name: str
     path: Path
-    kind: Literal["scene", "classes", "polygons", "outlines"]
+    kind: Literal["scene", "polygons", "outlines"]
     visible: bool = True
 
 
@@ -106,29 +105,15 @@ def _entry(number: int, layer: Layer) -> str:
 
 def _described(number: int, layer: Layer, folder: Path, reference: str, table: ClassTable) -> str:
     """Return the description of a layer: its file, its CRS and how it is drawn."""
-    classes = list(table)
     source = "./" + Path(os.path.relpath(layer.path, folder)).as_posix()
     kind = 'type="vector" geometry="Polygon"' if _provider(layer) == "ogr" else 'type="raster"'
     drawn = {
         "scene": f"<pipe>{_DRAWN_BANDS}</pipe>",
-        "classes": f"<pipe>{_palette(classes)}</pipe>",
-        "polygons": renderer(classes),
+        "polygons": renderer(list(table)),
         "outlines": _OUTLINES,
     }
     return (
         f"<maplayer {kind}><id>{_identity(number)}</id><datasource>{escape(source)}</datasource>"
         f"<layername>{escape(layer.name)}</layername><srs>{reference}</srs>"
         f'<provider encoding="UTF-8">{_provider(layer)}</provider>{drawn[layer.kind]}</maplayer>'
-    )
-
-
-def _palette(classes: Sequence[MapClass]) -> str:
-    entries = "".join(
-        f'<paletteEntry value="{entry.id}" color="#{bytes(entry.rgb).hex()}" alpha="255" '
-        f"label={quoteattr(entry.name)}/>"
-        for entry in classes
-    )
-    return (
-        '<rasterrenderer type="paletted" band="1" alphaBand="-1" opacity="0.6" nodataColor="">'
-        f"<colorPalette>{entries}</colorPalette></rasterrenderer>"
     )

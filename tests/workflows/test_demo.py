@@ -21,6 +21,7 @@ from satseg.checkpoint import Checkpoint
 from satseg.cli.app import app, run
 from satseg.cli.console import ConsoleOutput
 from satseg.errors import ArchitectureError, OutputError, UsageError
+from satseg.evaluation.settings import EvaluateSettings
 from satseg.records import EvaluationReport, ProgressEvent
 from satseg.sample import CREDIT, Sample, copy_sample, sample
 from satseg.workflows.demo import DemoSummary, demo
@@ -72,8 +73,9 @@ def test_commands_are_ones_that_satseg_takes(done) -> None:
 
 def test_evaluate_typed_as_announced_gives_the_same_report(done) -> None:
     summary, said, _ = done
-    _, _, classes, _, labels = shlex.split(said[-1])
-    assert evaluate(classes, labels=labels) == summary.evaluation
+    _, _, ids, _, labels, option = shlex.split(said[-1])
+    assert option == "--objects"
+    assert evaluate(ids, labels=labels, settings=EvaluateSettings(objects=True)) == summary.evaluation
 
 
 def test_predict_typed_as_announced_gives_the_same_bytes(done) -> None:
@@ -99,7 +101,8 @@ def test_the_first_map_is_that_of_the_network_of_the_package(done) -> None:
     first = Path(done[0].path) / "first" / "town_held_out.tif"
     with rasterio.open(first) as dataset:
         assert Checkpoint.load("sample").digest in dataset.tags()["SATSEG_MODEL"]
-    assert evaluate(first, labels=sample(Path(done[0].path) / "scenes").labels) == done[0].first
+    labels, settings = sample(Path(done[0].path) / "scenes").labels, EvaluateSettings(objects=True)
+    assert evaluate(first, labels=labels, settings=settings) == done[0].first
 
 
 def test_what_the_network_had_learnt_before_is_said(done) -> None:

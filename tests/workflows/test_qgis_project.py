@@ -11,7 +11,7 @@ from satseg.classes import ClassTable
 from satseg.workflows.qgis_project import Layer, write_project
 
 TABLE = ClassTable.from_names(["background", "roof & yard"])
-KINDS = {"scene": "gdal", "classes": "gdal", "polygons": "ogr", "outlines": "ogr"}
+KINDS = {"scene": "gdal", "polygons": "ogr", "outlines": "ogr"}
 
 
 @pytest.fixture
@@ -27,9 +27,9 @@ def test_every_layer_is_listed_in_order_and_described(project: ElementTree.Eleme
     listed, described = project.findall("layer-tree-group/layer-tree-layer"), project.findall("projectlayers/maplayer")
     assert [entry.get("id") for entry in listed] == [layer.findtext("id") for layer in described]
     assert [entry.get("name") for entry in listed] == [f"<{kind}>" for kind in KINDS]
-    assert [entry.get("checked") for entry in listed] == ["Qt::Checked"] + ["Qt::Unchecked"] * 3
+    assert [entry.get("checked") for entry in listed] == ["Qt::Checked"] + ["Qt::Unchecked"] * 2
     assert [layer.findtext("provider") for layer in described] == list(KINDS.values())
-    assert [layer.get("type") for layer in described] == ["raster", "raster", "vector", "vector"]
+    assert [layer.get("type") for layer in described] == ["raster", "vector", "vector"]
 
 
 def test_paths_are_relative_to_the_project(project: ElementTree.Element) -> None:
@@ -45,9 +45,7 @@ def test_crs_and_extent_are_those_given(project: ElementTree.Element) -> None:
     assert project.findtext("title") == "a < b"
 
 
-def test_rasters_and_polygons_have_the_colours_of_their_classes(project: ElementTree.Element) -> None:
-    entries = [(entry.get("value"), entry.get("color"), entry.get("label")) for entry in project.iter("paletteEntry")]
-    assert entries == [(str(entry.id), entry.colour, entry.name) for entry in TABLE]
+def test_polygons_have_the_colours_of_their_classes(project: ElementTree.Element) -> None:
     categories = [(entry.get("value"), entry.get("label")) for entry in project.iter("category")]
     assert categories == [(str(entry.id), entry.name) for entry in TABLE]
     fills = [option.get("value") for option in project.iter("Option") if option.get("name") == "color"]
