@@ -9,10 +9,9 @@ from pathlib import Path
 from satseg.errors import OutputError
 from satseg.outputs.sidecars import possible_sidecars
 from satseg.presence import HEADER, INDEX
-from satseg.tiles.tileset import MOMENTS
+from satseg.tiles.tileset import FOLDERS, MOMENTS
 
 _FILES = (HEADER, INDEX, MOMENTS)
-_FOLDERS = ("images", "labels")
 _TILE = re.compile(r".+_\d+_\d+\.tif")
 _WORK = re.compile(r"\..+\.satseg")
 _OF_BROWSERS = (".DS_Store", ".directory", "Thumbs.db", "desktop.ini")  # files that file browsers create
@@ -43,7 +42,7 @@ def foreign_entries(folder: Path) -> Iterator[Path]:
         yield from sorted(folder.iterdir())
         return
     for entry in sorted(folder.iterdir()):
-        if entry.name in _FOLDERS and entry.is_dir() and not entry.is_symlink():
+        if entry.name in FOLDERS and entry.is_dir() and not entry.is_symlink():
             yield from _foreign_tiles(entry)
         elif not (entry.name in {*_beside(_FILES, folder), *_OF_BROWSERS} or _WORK.fullmatch(entry.name)):
             yield entry

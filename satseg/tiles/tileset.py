@@ -39,6 +39,7 @@ from satseg.tiles.tile import Tile
 log = logging.getLogger("satseg")
 
 MOMENTS = "moments.parquet"
+FOLDERS = ("images", "labels", "objects")  # of tiles; the last one only where objects are kept
 _FORMAT = 2
 _BATCH = 4096
 _MOMENTS = ("count", "mean", "squares", "minimum", "maximum")

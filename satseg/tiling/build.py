@@ -25,6 +25,7 @@ from satseg.raster.scene import Scene
 from satseg.raster.values import OutOfRange
 from satseg.records import Progress, ProgressEvent, SceneInfo
 from satseg.tiles.splits import SPLITS
+from satseg.tiles.tileset import FOLDERS
 from satseg.tiling.cut import Cutter, PlannedTile, TileArrays, TileFilter, writing_environment
 from satseg.tiling.journal import JOURNAL, Journal
 from satseg.tiling.plan import Block, Layout, labelled_pixels
@@ -286,7 +287,7 @@ def resumable(
             restore(output)
             if not resume:
                 clear(work)
-            for name in ("images", "labels", *(["objects"] if objects else [])):
+            for name in FOLDERS if objects else FOLDERS[:-1]:
                 (folder / name).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"Cannot write to {output.parent}: {error.strerror}.") from error

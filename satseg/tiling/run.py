@@ -20,7 +20,7 @@ from satseg.records import TileSummary, as_json
 from satseg.tiles.band_checks import band_warnings
 from satseg.tiles.extents import Extents, common_crs
 from satseg.tiles.index import brought_to, extents_of
-from satseg.tiles.tileset import MOMENTS, TileSet, make_index, write_header
+from satseg.tiles.tileset import FOLDERS, MOMENTS, TileSet, make_index, write_header
 from satseg.tiling.build import Builder, quotas, resumable
 from satseg.tiling.journal import Journal
 from satseg.tiling.object_sizes import ObjectSizes
@@ -176,7 +176,7 @@ def _move_into(folder: Path, path: Path) -> None:
 
     If interrupted, it can be repeated: files that were moved already stay.
     """
-    for kind in ("images", "labels", "objects"):
+    for kind in FOLDERS:
         for file in sorted((folder / kind).glob("*")):  # there may be no objects
             os.replace(file, path / kind / file.name)
     for name in ("tileset.json", MOMENTS, INDEX):

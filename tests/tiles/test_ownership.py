@@ -11,7 +11,7 @@ from satseg.tiles.ownership import check_own, foreign_entries
 @pytest.fixture
 def tile_set(tmp_path: Path) -> Path:
     folder = tmp_path / "tiles"
-    for kind in ("images", "labels"):
+    for kind in ("images", "labels", "objects"):
         (folder / kind).mkdir(parents=True)
         for name in ("a_0_0.tif", "town 2_256_512.tif"):
             (folder / kind / name).touch()

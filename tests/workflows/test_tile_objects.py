@@ -76,6 +76,15 @@ def contents(folder: str) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(Path(folder).rglob("*")) if p.is_file()}
 
 
+def test_a_tile_set_with_objects_may_be_replaced_by_one_without() -> None:
+    scene, labels = write_place()
+    tile([scene], labels=labels, output="tiles", settings=keep())
+    tile([scene], labels=labels, output="tiles", settings=keep(overwrite=True))
+    assert ids_in("tiles").any()
+    tile([scene], labels=labels, output="tiles", settings=keep(objects=False, overwrite=True))
+    assert not Path("tiles", "objects").exists()
+
+
 def test_objects_that_touch_or_overlap_stay_apart_and_those_that_go_on_beyond_the_tile_are_marked() -> None:
     scene, labels = write_place()
     tile([scene], labels=labels, settings=keep())
