@@ -15,9 +15,10 @@ from satseg.classes import ClassTable
 from satseg.errors import CheckpointError, SatsegError, UsageError, one_line
 from satseg.fields import FieldError, Fields, parse_json, shown
 from satseg.files.atomic_write import save_tensors
-from satseg.geo.units import parse_area
+from satseg.geo.units import Gsd, parse_area
 from satseg.labels.label_meaning import LabelMeaning
 from satseg.objects import OBJECT_OUTPUTS
+from satseg.objects.stored_division import StoredDivision, read_division
 from satseg.presence import require_checkpoint
 from satseg.raster.scales import Conversion, same_scale, states_scale
 from satseg.raster.selection import is_generic
@@ -70,7 +71,7 @@ class ModelCard:
     arch_options: Mapping[str, Any] = field(default_factory=dict)
     clipping: Clipping | None = None
     objects: bool = False
-    division: Mapping[str, float | str] = field(default_factory=dict)
+    division: StoredDivision = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     labels: LabelMeaning = field(default_factory=LabelMeaning)
@@ -86,6 +87,17 @@ class ModelCard:
     def normalisation(self) -> str:
         """Name of the normalisation of raw values."""
         return CLIPPED if self.clipping else PLAIN
+
+    def division_on(self, gsd: Gsd) -> StoredDivision:
+        """Return how a map is divided into objects: :attr:`division`, in pixels where these have no known size.
+
+        Args:
+            gsd: Ground metres per pixel of the map, or None: its pixels are then as large as those of the training.
+        """
+        if gsd is not None or "min_area" not in self.division:
+            return self.division
+        pixels = parse_area(str(self.division["min_area"]), "min_area").in_pixels(self.gsd)
+        return {**self.division, "min_area": f"{pixels:g}px"}
 
     def to_json(self) -> str:
         """Return the card as JSON with sorted keys and without dates, so that equal cards give equal bytes."""
@@ -135,25 +147,13 @@ class ModelCard:
             tile_size=fields.whole("tile_size", least=1, most=_LARGEST_TILE),
             clipping=Clipping.from_dict(fields.value("clipping"), len(bands)) if clipped else None,
             objects=fields.holds("objects") and fields.flag("objects"),
-            division=_read_division(fields.part("division")) if fields.holds("division") else {},
+            division=read_division(fields.part("division")) if fields.holds("division") else {},
             training=fields.plain("training"),
             metrics=fields.scores("metrics"),
             labels=LabelMeaning.from_dict(fields.value("labels")) if fields.holds("labels") else LabelMeaning(),
             pretrained=fields.plain("pretrained") if fields.holds("pretrained") else {},
             version=fields.text("version", longest=_LONGEST_ARCH),
         )
-
-
-def _read_division(fields: Fields) -> dict[str, float | str]:
-    """Return how maps are divided into objects."""
-    area = fields.text("min_area")
-    parse_area(area, "division.min_area")
-    if not fields.holds("marker_depth"):
-        return {"min_area": area}
-    depth = fields.number("marker_depth")
-    if not 0 < depth <= 1:
-        raise FieldError(f"division.marker_depth is {depth:g}, which is not above 0 and at most 1")
-    return {"marker_depth": depth, "min_area": area}
 
 
 def _read_options(fields: Fields) -> dict[str, Any]:

@@ -106,8 +106,8 @@ class PredictionJob:
             checkpoint.require_objects()
         if learnt and not settings.objects and names.has_polygons:
             log.info("The network has learnt objects: `objects=True` makes one polygon of each.")
-        settings = settings.divided_as(card.division)
-        provenance = Provenance(models.origin, settings, card.labels, (*models.words, *names.words()))
+        divided = settings.divided_as(card.division)
+        provenance = Provenance(models.origin, divided, card.labels, (*models.words, *names.words()))
         return cls(listed, models, outputs, provenance, settings, infos)
 
     @property

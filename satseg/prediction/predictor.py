@@ -170,13 +170,15 @@ class Predictor:
         if outputs.stream:
             targets.append(outputs.stream)
         require_transformation(scene.info, self.settings.polygons.crs, targets)
+        division = self.checkpoint.card.division_on(scene.info.gsd) if self.checkpoint else {}
         return ScenePrediction(
             scene=scene,
             area=AreaOfInterest.read(self.settings.aoi).on(scene.info) if self.settings.aoi else None,
             network=self._fitted_network(scene.info),
             planner=self.planner,
             engine=self.engine,
-            settings=self._fitted_settings(scene.info),
+            settings=self.settings.divided_as(division),
+            division=division,
             provenance=self.provenance,
             outputs=outputs,
             layer=layer,
@@ -184,12 +186,6 @@ class Predictor:
             readers=_readers(scene),
             progress=progress,
         )
-
-    def _fitted_settings(self, info: SceneInfo) -> PredictionSettings:
-        if info.gsd is not None or self.checkpoint is None:
-            return self.settings
-        card = self.checkpoint.card
-        return self.settings.without_ground(card.division, card.gsd)
 
     def _fitted_network(self, info: SceneInfo) -> Network:
         return fit_network(self.network, info, self.checkpoint, resample=self.settings.gsd == "model")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -31,6 +32,7 @@ from satseg.mapfile.map_work import MapWork, has_finished_rows, stored_identity
 from satseg.mapfile.work_raster import WorkRaster
 from satseg.mapfile.writer import write_map
 from satseg.objects.division import Division, Maps
+from satseg.objects.stored_division import DIVISION_TAG, StoredDivision
 from satseg.objects.watershed import Block
 from satseg.prediction.dry_run import estimate, needed_space, spilled_bytes
 from satseg.prediction.fitting import FittedScene
@@ -80,7 +82,8 @@ class ScenePrediction:
         network: The network, fitted to the scene.
         planner: Decides how the scene is cut.
         engine: Workers that run the network; None runs it in this process.
-        settings: How scenes are mapped.
+        settings: How the scene is mapped.
+        division: How the network says that its maps are divided into objects; empty if it does not.
         provenance: What outputs store about their origin.
         outputs: Where the map goes.
         layer: Takes the polygons of several scenes, or None.
@@ -98,6 +101,7 @@ class ScenePrediction:
     planner: Planner
     engine: RayEngine | None
     settings: PredictionSettings
+    division: StoredDivision
     provenance: Provenance
     outputs: OutputPaths
     layer: SharedLayer | None
@@ -319,7 +323,8 @@ class ScenePrediction:
 
     def _tags(self, plan: Plan, *, polygons: bool) -> dict[str, str]:
         source, precision = self.scene.source, self.network.precision
-        return self.provenance.tags([source], polygons=polygons, plan=plan, precision=precision)
+        tags = self.provenance.tags([source], polygons=polygons, plan=plan, precision=precision)
+        return tags if polygons or not self.division else {**tags, DIVISION_TAG: json.dumps(dict(self.division))}
 
     def _open_sieved(self, stack: ExitStack, layers: MapLayers) -> dict[MapLayer, WorkRaster]:
         """Open work rasters for the layers that a sieve changes."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -25,7 +24,7 @@ from satseg.arguments import (
 )
 from satseg.backend.settings import Device, Overlap, Precision, Threads, Window
 from satseg.errors import UsageError
-from satseg.geo.units import Gsd, parse_area
+from satseg.objects.stored_division import StoredDivision
 from satseg.settings import INPUTS, OBJECTS, OUTPUTS, PERFORMANCE, QUALITY, WINDOWS, Option, Settings, options_of
 from satseg.vectorization.formats import STDOUT, VECTOR_SUFFIXES
 from satseg.vectorization.settings import OF_OBJECTS, PolygonSettings
@@ -204,24 +203,9 @@ class PredictionSettings(Settings):
 
         return DEFAULT_BUDGET if self.memory is None else self.memory // 4
 
-    def divided_as(self, division: Mapping[str, float | str]) -> PredictionSettings:
+    def divided_as(self, division: StoredDivision) -> PredictionSettings:
         """Return these settings with those of objects that a checkpoint brings, unless they are given."""
-        given = self.polygons.given | ({"min_area"} if self.polygons.raw else set())
-        wanted = {name: value for name, value in division.items() if name not in given}
-        return self.changed(polygons=self.polygons.changed(**wanted)) if self.objects and wanted else self
-
-    def without_ground(self, division: Mapping[str, float | str], gsd: Gsd) -> PredictionSettings:
-        """Return these settings for a scene whose pixels have no known size: as large as those of the training.
-
-        Args:
-            division: Settings of objects that a checkpoint brings. An area of its own is meant; others stay.
-            gsd: Ground metres per pixel in training, or None.
-        """
-        area = self.polygons.min_area
-        if not self.objects or area is None or area != division.get("min_area"):
-            return self
-        pixels = parse_area(area, "min_area").in_pixels(gsd)
-        return self.changed(polygons=self.polygons.changed(min_area=f"{pixels:g}px"))
+        return self.changed(polygons=self.polygons.divided_as(division)) if self.objects else self
 
     def deciding(self) -> dict[str, object]:
         """Return the settings on which the class of each pixel depends, before regions are merged, ready for JSON."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, Self
 
 from satseg.arguments import Crs, Given, Paths, Words, crs_name, paths, pixels, words
 from satseg.errors import UsageError
 from satseg.geo.units import Area, Gsd, Length, Quantity, parse_area, parse_length
 from satseg.labels.settings import ClassMapOption, class_map_sources
+from satseg.objects.stored_division import StoredDivision
 from satseg.settings import OBJECTS, POLYGONS, Option, Settings
 
 ATTRIBUTES = (
@@ -213,6 +214,12 @@ class PolygonSettings(Settings):
         given = getattr(self, name)
         if given is not None and not parse(given, name).value:
             object.__setattr__(self, name, off)
+
+    def divided_as(self, division: StoredDivision) -> Self:
+        """Return these settings with the ``marker_depth`` and ``min_area`` of a network, unless they are given."""
+        given = self.given | ({"min_area"} if self.raw else set())
+        wanted = {name: value for name, value in division.items() if name not in given}
+        return self.changed(**wanted) if wanted else self
 
     def in_pixels(self, gsd: Gsd, *, ids: bool) -> InPixels:
         """Return the settings of outlines in pixels, with defaults filled in.

@@ -77,8 +77,7 @@ class NetworkScoring:
         checkpoint = models.checkpoints[0]
         if settings.objects:
             checkpoint.require_objects()
-        settings = settings.divided_as(checkpoint.card.division)
-        provenance = Provenance(models.origin, settings)
+        provenance = Provenance(models.origin, settings.divided_as(checkpoint.card.division))
         return cls(
             Predictor(models.network(settings, objects=settings.objects), provenance, settings, checkpoint),
             checkpoint,
@@ -123,7 +122,7 @@ class NetworkScoring:
         return found
 
     def _open_tiles(self, data: Sequence[str | Path], split: str) -> TileScoring:
-        settings = self.predictor.settings
+        settings = self.predictor.settings.divided_as(self.checkpoint.card.division)
         return TileScoring.open(
             self.checkpoint,
             self.predictor.network,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from satseg.evaluation.bootstrap import CONFIDENCE
 from satseg.evaluation.tally import ratio
 from satseg.evaluation.tiles import ClassifiedTile
 from satseg.geo.units import Gsd
+from satseg.objects.stored_division import StoredDivision
 from satseg.vectorization.settings import PolygonSettings
 from satseg.workflows.smallest_objects import written_area
 from satseg.workflows.tile_objects import TileObjects, match_tile
@@ -38,7 +39,7 @@ class Tuning:
         gain: 95 % interval of what they gain over the blocks of the tiles; None of a single block.
     """
 
-    division: Mapping[str, float | str]
+    division: StoredDivision
     f1: float
     before: float
     gain: tuple[float, float] | None

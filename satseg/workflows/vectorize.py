@@ -27,6 +27,7 @@ from satseg.labels.class_raster import ClassRaster
 from satseg.labels.label_meaning import LABELS_TAG
 from satseg.labels.map_classes import MapClasses
 from satseg.objects.division import Division, Maps
+from satseg.objects.stored_division import division_in_tags
 from satseg.objects.watershed import Block
 from satseg.progress import automatic, scene_progress
 from satseg.records import Progress, ProgressEvent, Rows, VectorSummary
@@ -97,7 +98,8 @@ def vectorize(
                     if sink is None:
                         call = _command(inputs, names, settings, class_map)
                         sink = _open_sink(names, stream, raster.classes, settings, inputs, call)
-                    left_out += _trace(raster, sink, settings, scene_progress(progress, number, inputs))
+                    divided = _as_stored(settings, shares["distance"])
+                    left_out += _trace(raster, sink, divided, scene_progress(progress, number, inputs))
             assert sink is not None
             summary = sink.close()
             summary = replace(summary, specks=summary.specks + left_out)
@@ -130,6 +132,11 @@ def _check_files(rasters: Sequence[str], names: Sequence[str], settings: Vectori
     ledger = Ledger([*rasters, *beside, *class_map_files(settings.class_map)])
     for file in _files(names):
         ledger.write(file)
+
+
+def _as_stored(settings: VectorizeSettings, distance: str | None) -> VectorizeSettings:
+    """Return the settings with those of objects that ``predict`` stored, unless they are given."""
+    return settings if distance is None else settings.divided_as(division_in_tags(_tags_of(distance)))
 
 
 def _trace(raster: ClassRaster, sink: PolygonSink, settings: VectorizeSettings, progress: Progress) -> int:
@@ -229,13 +236,13 @@ def _open_sink(
 
 def _remembered(rasters: Sequence[str]) -> dict[str, str]:
     """Return what the labels meant behind maps, for ``evaluate``, where all of them tell the same."""
-    first = _tag_of(rasters[0])
-    return {} if first is None or any(_tag_of(path) != first for path in rasters[1:]) else {LABELS_TAG: first}
+    first, *others = (_tags_of(path).get(LABELS_TAG) for path in rasters)
+    return {} if first is None or any(other != first for other in others) else {LABELS_TAG: first}
 
 
-def _tag_of(path: str) -> str | None:
+def _tags_of(path: str) -> dict[str, str]:
     with open_raster(path) as dataset:
-        return cast("str | None", dataset.tags().get(LABELS_TAG))
+        return cast("dict[str, str]", dataset.tags())
 
 
 def _without_unseen(summary: VectorSummary) -> VectorSummary:

@@ -266,6 +266,15 @@ def test_the_smallest_object_is_that_of_the_checkpoint_unless_it_is_given(folder
         nowhere = write_scene(tmp_path / "nowhere.tif", dataset.read(), crs=None)
     run(folder, tmp_path / "nowhere-ids.tif", scene=nowhere, model=tmp_path / "own.safetensors")
     assert ids_of(tmp_path / "nowhere-ids.tif").tolist() == given.tolist()
+    for place, scene in (("here", folder / "scene.tif"), ("nowhere", nowhere)):
+        beside = {name: tmp_path / f"{place}-{name}.tif" for name in ("boundary", "distance")}
+        names = OutputNames(output=tmp_path / f"{place}.tif", **beside)
+        run(folder, names, scene=scene, objects=False, model=tmp_path / "own.safetensors")
+        for options, count in (({}, given.max()), ({"min_area": "1px"}, other.max())):
+            settings = VectorizeSettings(**beside, **options)
+            polygons = vectorize(tmp_path / f"{place}.tif", output=tmp_path / "o.fgb", settings=settings).polygons
+            (tmp_path / "o.fgb").unlink()
+            assert sum(polygons.values()) == count
 
 
 def test_nodata_has_no_object_and_disagreement_is_that_of_classes(folder: Path, tmp_path: Path) -> None:
