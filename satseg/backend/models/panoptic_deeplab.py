@@ -147,8 +147,9 @@ def panoptic_deeplab(
     instance decoder (28,016 parameters less); image-level features have a bias in place of normalisation; and two
     plain 3x3 convolutions find centres.
 
-    The paper trains classes with the cross-entropy of the hardest fifth of the pixels, weighing those of small
-    objects three times (section 3.2). ``loss="ohem"`` is the nearest here; there are no weights by size of object.
+    The paper trains classes with the cross-entropy of the hardest fifth of the pixels, those of small objects weighing
+    three times as much (section 3.2). ``loss="ohem(threshold=0, keep=0.2)"`` takes the hardest fifth of each tile;
+    there are no weights by size of object, since losses of classes do not know the objects.
 
     Args:
         in_channels: Bands of the input.
