@@ -137,7 +137,7 @@ def panoptic_deeplab(
     Multiply-adds: 45.3 G
     Output stride: 16
     Rate: 3e-3
-    Use: objects by centres and offsets, on tiles with objects; else as deeplabv3plus
+    Use: objects by their centres, on tiles that keep objects
 
     The ResNet has three 3x3 convolutions as stem (64, 64, 128 channels) and multi-grid (1, 2, 4); the pyramid's
     dilations are 6, 12 and 18 at output stride 16 and twice that at 8, with dropout 0.1. Each decoder has a pyramid of
