@@ -2,8 +2,8 @@
 
 Cheng et al., "Panoptic-DeepLab", CVPR 2020, arXiv 1911.10194, section 3.2:
 
-1. A centre is a pixel whose heat is above 0.1 and the largest within 7 x 7 px; of equal ones, the first in reading
-   order.
+1. A centre is a pixel whose heat is above 0.1 and the largest within 7 x 7 px. Where several of equal heat lie so close
+   that each is within the window of another one, their middle is the centre: a flat top has one.
 2. A pixel goes to the centre that is nearest to where its offset leads; of equally near ones, the first in reading
    order.
 
@@ -70,12 +70,14 @@ def grouped(
 
 def find_centres(heat: np.ndarray) -> np.ndarray:
     """Return the positions of centres, (N,) int64 ``row * W + column``, ascending; heat as :func:`grouped` takes it."""
-    return np.flatnonzero(_stand_out(heat, int(_LEAST_HEAT * ONE)))
+    sums = _sums_of_tops(_stand_out(heat, int(_LEAST_HEAT * ONE)))
+    rows, columns = ((2 * sums[:2] + sums[2]) // (2 * np.maximum(sums[2], 1))).astype(np.int64)
+    return np.sort(rows * heat.shape[1] + columns)
 
 
 @njit(cache=True, nogil=True)
 def _stand_out(heat: np.ndarray, least: int) -> np.ndarray:
-    """Tell which pixels are centres, (H, W) bool: those above ``least`` that are the highest around."""
+    """Tell which pixels are above ``least``, and no lower than any around, (H, W) bool."""
     height, width = heat.shape
     found = np.zeros(heat.shape, dtype=np.bool_)
     for row in range(height):
@@ -87,14 +89,40 @@ def _stand_out(heat: np.ndarray, least: int) -> np.ndarray:
             for near in range(max(0, row - _NEAR), min(height, row + _NEAR + 1)):
                 for beside in range(max(0, column - _NEAR), min(width, column + _NEAR + 1)):
                     other = heat[near, beside]
-                    earlier = near < row or (near == row and beside < column)
-                    if other != UNKNOWN and (other > value or (earlier and other == value)):
+                    if other != UNKNOWN and other > value:
                         stands = False
                         break
                 if not stands:
                     break
             found[row, column] = stands
     return found
+
+
+@njit(cache=True, nogil=True)
+def _sums_of_tops(standing: np.ndarray) -> np.ndarray:
+    """Return rows, columns and pixels of each top, added up, (3, N) int64; no window holds pixels of two tops."""
+    height, width = standing.shape
+    waiting = np.empty(np.count_nonzero(standing), dtype=np.int32)
+    found = [(np.int64(0), np.int64(0), np.int64(0)) for _ in range(0)]
+    for start in range(standing.size):
+        if not standing[start // width, start % width]:
+            continue
+        standing[start // width, start % width] = False
+        waiting[0], count, done, rows, columns = start, 1, 0, np.int64(0), np.int64(0)
+        while done < count:
+            row, column = waiting[done] // width, waiting[done] % width
+            rows, columns, done = rows + row, columns + column, done + 1
+            for near in range(max(0, row - _NEAR), min(height, row + _NEAR + 1)):
+                for beside in range(max(0, column - _NEAR), min(width, column + _NEAR + 1)):
+                    if standing[near, beside]:
+                        standing[near, beside] = False
+                        waiting[count] = near * width + beside
+                        count += 1
+        found.append((rows, columns, np.int64(count)))
+    sums = np.empty((3, len(found)), dtype=np.int64)
+    for number in range(len(found)):
+        sums[0, number], sums[1, number], sums[2, number] = found[number]
+    return sums
 
 
 def _by_cell(centres: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray, int]:

@@ -45,18 +45,26 @@ def mosaic(seed: int, height: int, width: int, *, least: int = 10, most: int = 2
 
 
 def slow_centres(heat: np.ndarray) -> list[tuple[int, int]]:
-    """Return the pixels above a tenth with no higher one, and no earlier one as high, within 7 x 7 px."""
-    found = []
+    """Return the middles of pixels above a tenth with no higher one within 7 x 7 px, close ones taken together."""
+    tops = np.zeros(heat.shape, dtype=bool)
     for row, column in np.argwhere((heat > 0.1 * ONE) & (heat < 255)).tolist():
         stands = True
         for near in range(max(0, row - 3), min(heat.shape[0], row + 4)):
             for beside in range(max(0, column - 3), min(heat.shape[1], column + 4)):
                 other, mine = int(heat[near, beside]), int(heat[row, column])
-                if other < 255 and (other, -near, -beside) > (mine, -row, -column):
+                if other < 255 and other > mine:
                     stands = False
-        if stands:
-            found.append((row, column))
-    return found
+        tops[row, column] = stands
+    found: list[tuple[int, int]] = []
+    left = list(map(tuple, np.argwhere(tops).tolist()))
+    while left:
+        together = [left.pop()]
+        for one in together:
+            close = [other for other in left if abs(one[0] - other[0]) <= 3 and abs(one[1] - other[1]) <= 3]
+            together += close
+            left = [other for other in left if other not in close]
+        found.append(tuple(int(np.floor(np.mean(side) + 0.5)) for side in zip(*together, strict=True)))  # type: ignore[arg-type]
+    return sorted(found)
 
 
 def slow_votes(maps: Maps) -> np.ndarray:
