@@ -98,8 +98,8 @@ def create_model(
     """Build a network with random weights, in training mode, on the default device of torch.
 
     Its ``forward`` takes normalised images (N, in_channels, H, W) float32 with H and W of at least 32, and returns
-    logits (N, num_classes, H, W), followed by what :func:`object_outputs` names if it learns objects. Only the file of
-    this network is imported.
+    logits (N, num_classes, H, W). With ``objects``, what it says of them follows: logits of inner boundary and
+    distance, or heat of centres and two offsets from a branch of its own. Only the file of this network is imported.
 
     Args:
         arch: Name of a network from ``list_architectures``, or a function that builds a custom architecture.
