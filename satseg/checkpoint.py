@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ from satseg.fields import FieldError, Fields, parse_json, shown
 from satseg.files.atomic_write import save_tensors
 from satseg.geo.units import Gsd, parse_area
 from satseg.labels.label_meaning import LabelMeaning
-from satseg.objects import OBJECT_OUTPUTS
+from satseg.objects import ObjectOutputs
 from satseg.objects.stored_division import StoredDivision, read_division
 from satseg.presence import require_checkpoint
 from satseg.raster.scales import Conversion, same_scale, states_scale
@@ -50,8 +50,8 @@ class ModelCard:
         gsd: Ground sampling distance of the training scenes along x and y in metres; None without a CRS.
         tile_size: Side length of the training tiles in pixels.
         clipping: What normalises bands with heavy tails, and where all bands are clipped; None if there are none.
-        objects: Whether it has learnt objects: behind the logits of the classes, it then has those of their inner
-            boundary and of the distance to their edge.
+        objects: Whether it has learnt objects: behind the logits of the classes, it then has other outputs for them.
+        object_outputs: What these say: inner boundaries and distances to edges, or centres and offsets to them.
         division: How its maps are divided into objects unless something else is given: ``min_area``, and
             ``marker_depth`` if it was tuned, as :class:`satseg.PolygonSettings` takes them; empty for the defaults.
         training: Training settings and progress (steps, seed, ...).
@@ -71,6 +71,7 @@ class ModelCard:
     arch_options: Mapping[str, Any] = field(default_factory=dict)
     clipping: Clipping | None = None
     objects: bool = False
+    object_outputs: ObjectOutputs = ObjectOutputs.EDGES
     division: StoredDivision = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -80,8 +81,8 @@ class ModelCard:
 
     @property
     def outputs(self) -> int:
-        """Number of logits."""
-        return len(self.classes) + OBJECT_OUTPUTS * self.objects
+        """Number of logits, and of other outputs."""
+        return len(self.classes) + self.object_outputs.planes * self.objects
 
     @property
     def normalisation(self) -> str:
@@ -112,6 +113,7 @@ class ModelCard:
             **({"pretrained": dict(self.pretrained)} if self.pretrained else {}),
             **({"clipping": asdict(self.clipping)} if self.clipping else {}),
             **({"objects": True} if self.objects else {}),
+            **({"object_outputs": self.object_outputs} if self.object_outputs is not ObjectOutputs.EDGES else {}),
             **({"division": dict(self.division)} if self.division else {}),
         }
         return json.dumps(parts, sort_keys=True, ensure_ascii=False)
@@ -147,6 +149,9 @@ class ModelCard:
             tile_size=fields.whole("tile_size", least=1, most=_LARGEST_TILE),
             clipping=Clipping.from_dict(fields.value("clipping"), len(bands)) if clipped else None,
             objects=fields.holds("objects") and fields.flag("objects"),
+            object_outputs=ObjectOutputs(fields.choice("object_outputs", [*ObjectOutputs]))
+            if fields.holds("object_outputs")
+            else ObjectOutputs.EDGES,
             division=read_division(fields.part("division")) if fields.holds("division") else {},
             training=fields.plain("training"),
             metrics=fields.scores("metrics"),
@@ -160,8 +165,8 @@ def _read_options(fields: Fields) -> dict[str, Any]:
     """Return the options of the network: plain values that neither override its bands nor download weights."""
     options = fields.plain("arch_options")
     for name, value in options.items():
-        if name in ("in_channels", "num_classes"):
-            raise FieldError(f"arch_options.{name} is {shown(value)}, which bands and classes determine")
+        if name in ("in_channels", "num_classes", "objects"):
+            raise FieldError(f"arch_options.{name} is {shown(value)}, which its other entries determine")
         if not isinstance(value, bool | int | float | str | None):
             raise FieldError(f"arch_options.{name} is {shown(value)}, not a plain value")
     if is_at_hub(options.get("encoder")):
@@ -281,7 +286,8 @@ class Checkpoint:
 
     def _create(self, builder: Builder | None) -> nn.Module:
         card = self.card
-        made = {"in_channels": len(card.bands), "num_classes": card.outputs, **card.arch_options}
+        made: dict[str, Any] = {"in_channels": len(card.bands), "num_classes": len(card.classes)}
+        made |= {"objects": card.objects, **card.arch_options}
         if builder is not None:
             return create_model(builder, **made)
         try:
@@ -362,6 +368,25 @@ class Checkpoint:
                 hint="Declare its scale and offset (gdal_edit.py -scale ... -offset ...), or rescale its values to "
                 "those of the training scenes.",
             )
+
+
+def shared_outputs(checkpoints: Sequence[Checkpoint]) -> ObjectOutputs:
+    """Return what networks that are averaged say of objects.
+
+    Raises:
+        CheckpointError: One has not learnt objects, or not the same about them as another one.
+    """
+    for checkpoint in checkpoints:
+        checkpoint.require_objects()
+    first, *others = checkpoints
+    for other in others:
+        if other.card.object_outputs is not first.card.object_outputs:
+            raise CheckpointError(
+                f"{first.path} and {other.path} cannot be averaged for objects: one tells them apart by their "
+                f"{first.card.object_outputs}, the other by their {other.card.object_outputs}.",
+                hint="Name networks of one kind, or ask for no objects here.",
+            )
+    return first.card.object_outputs
 
 
 def _fits(theirs: Tensor, ours: Tensor) -> bool:

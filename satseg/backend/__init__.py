@@ -23,6 +23,7 @@ from satseg.backend.nn.hub import PREFIX
 from satseg.backend.weight_packages import ENCODER_PACKAGES, PackagedWeights, packaged_weights
 from satseg.errors import ArchitectureError, one_line
 from satseg.fields import shown
+from satseg.objects import ObjectOutputs
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,12 +42,14 @@ __all__ = [
     "lasting_options",
     "list_architectures",
     "named_encoder",
+    "object_outputs",
     "packaged_weights",
     "recorded_name",
     "run_custom_file",
 ]
 
-_GIVEN = ("in_channels", "num_classes")
+_OBJECTS = "objects"
+_GIVEN = ("in_channels", "num_classes", _OBJECTS)
 _STARTING = ("pretrained", "encoder_weights")
 _ENCODER = ("encoder", *_STARTING)
 
@@ -69,16 +72,40 @@ def find_architecture(arch: str) -> Architecture:
     return _find(arch).architecture
 
 
-def create_model(arch: str | Builder, *, in_channels: int, num_classes: int, **options: Any) -> nn.Module:
+def object_outputs(arch: str | Builder) -> ObjectOutputs:
+    """Return what a network says of objects if it learns them.
+
+    A function that takes ``objects`` builds a network with a branch of its own for centres and offsets; the head of
+    every other network gets outputs for inner boundary and distance.
+
+    Args:
+        arch: As :func:`create_model` takes it.
+
+    Raises:
+        ArchitectureError: The network does not exist.
+    """
+    builder = _builder(_find(arch)) if isinstance(arch, str) else arch
+    try:
+        brings_branch = _OBJECTS in inspect.signature(builder).parameters
+    except ValueError:  # written in C
+        brings_branch = False
+    return ObjectOutputs.CENTRES if brings_branch else ObjectOutputs.EDGES
+
+
+def create_model(
+    arch: str | Builder, *, in_channels: int, num_classes: int, objects: bool = False, **options: Any
+) -> nn.Module:
     """Build a network with random weights, in training mode, on the default device of torch.
 
     Its ``forward`` takes normalised images (N, in_channels, H, W) float32 with H and W of at least 32, and returns
-    logits (N, num_classes, H, W). Only the file of this network is imported.
+    logits (N, num_classes, H, W). With ``objects``, what it says of them follows: logits of inner boundary and
+    distance, or heat of centres and two offsets from a branch of its own. Only the file of this network is imported.
 
     Args:
         arch: Name of a network from ``list_architectures``, or a function that builds a custom architecture.
         in_channels: Bands of the input, at least 1.
         num_classes: Classes of the output, at least 1.
+        objects: Whether the network has outputs for objects, too.
         options: Options of this network; see its function in ``backend/models``.
 
     Raises:
@@ -90,8 +117,16 @@ def create_model(arch: str | Builder, *, in_channels: int, num_classes: int, **o
         if not is_whole(value) or value < 1:
             raise ArchitectureError(f"A network needs {name} of at least 1, not {value!r}.")
     _check_options(builder, options)
+    outputs = num_classes
+    if objects:
+        said = object_outputs(builder)
+        outputs += said.planes
+        if said is ObjectOutputs.CENTRES:
+            options[_OBJECTS] = True
+        else:
+            num_classes = outputs
     if not isinstance(arch, str):
-        return build_custom(builder, in_channels=in_channels, num_classes=num_classes, options=options)
+        return build_custom(builder, in_channels=in_channels, num_classes=num_classes, options=options, outputs=outputs)
     _check_types(builder, options)
     try:
         model: nn.Module = builder(in_channels=in_channels, num_classes=num_classes, **options)

@@ -64,7 +64,9 @@ def run_custom_file(arch: str) -> Builder:
     return builder
 
 
-def build_custom(builder: Builder, *, in_channels: int, num_classes: int, options: Mapping[str, Any]) -> nn.Module:
+def build_custom(
+    builder: Builder, *, in_channels: int, num_classes: int, options: Mapping[str, Any], outputs: int | None = None
+) -> nn.Module:
     """Build a network with a function of the user, and check the model contract on small images.
 
     Args:
@@ -72,6 +74,7 @@ def build_custom(builder: Builder, *, in_channels: int, num_classes: int, option
         in_channels: Bands of the input.
         num_classes: Classes of the output.
         options: Options of the function.
+        outputs: Logits of the network, with those of objects; None if it has those of classes alone.
 
     Raises:
         ArchitectureError: The function takes other arguments or fails; or the network breaks the model contract.
@@ -89,7 +92,7 @@ def build_custom(builder: Builder, *, in_channels: int, num_classes: int, option
         pass  # written in C: the call will show
     with _told(f"The function {name} fails"), redirect_stdout(sys.stderr):
         model = builder(**given)
-    check_contract(model, in_channels=in_channels, num_classes=num_classes)
+    check_contract(model, in_channels=in_channels, num_classes=outputs or num_classes)
     return model
 
 

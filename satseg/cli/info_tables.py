@@ -11,6 +11,7 @@ from satseg.classes import IGNORE_INDEX
 from satseg.cli import console
 from satseg.cli.class_tables import class_pixels
 from satseg.cli.table import FileName, Name, Table
+from satseg.objects import ObjectOutputs
 
 if TYPE_CHECKING:
     from satseg.classes import ClassTable
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from satseg.workflows.label_values import LabelValues
 
 _Row = tuple[str, object]
+_OBJECTS = {
+    ObjectOutputs.EDGES: "inner boundaries and distances to edges",
+    ObjectOutputs.CENTRES: "centres and offsets to them",
+}
 
 _NAMES = 8  # scenes that are listed by name
 _SQUARE = 0.02  # relative difference of x and y resolution up to which one number is shown
@@ -185,7 +190,7 @@ def _checkpoint(found: CheckpointInfo) -> list[_Row]:
         ("tile size", f"{card.tile_size} px"),
         ("ground", _gsd(card.gsd)),
         ("dtype", card.bands.dtype),
-        *([("objects", "inner boundaries and distances to edges are learnt")] if card.objects else []),
+        *([("objects", f"{_OBJECTS[card.object_outputs]} are learnt")] if card.objects else []),
         *([("divided with", _settings(card.division))] if card.division else []),
         *([("labels", str(card.labels))] if card.labels else []),
         *([("encoder from", _pretrained(card.pretrained))] if card.pretrained else []),

@@ -11,6 +11,8 @@ import numpy as np
 
 from satseg.classes import IGNORE_INDEX
 from satseg.evaluation.confusion import ConfusionMatrix, score
+from satseg.objects import ObjectOutputs
+from satseg.objects.grouping import MOST_STEPS, OFFSET_STEPS
 from satseg.prefetch import read_ahead
 from satseg.records import CERTAIN, EvaluationReport, Progress, ProgressEvent, no_progress
 from satseg.tiles.batches import Sample, TileReader
@@ -23,23 +25,24 @@ if TYPE_CHECKING:
 Classify = Callable[[np.ndarray, np.ndarray], "Tensor"]
 """Computes scores (N, K, S, S) from raw values (N, C, S, S) and valid (N, S, S) bool, without gradients.
 
-Those of objects may follow: boundary and distance, in 0..1.
+What the network says of objects may follow: see :class:`~satseg.objects.ObjectOutputs`.
 """
 
 
 @dataclass(frozen=True, eq=False)
 class SaidOfObjects:
-    """What a network says of the objects of a tile: (S, S) uint8, 254 for 1.
+    """What a network says of the objects of a tile, as maps store it.
 
     Args:
-        confidence: Probability of each pixel's class.
-        boundary: Probability of the inner boundary of objects.
-        distance: Distance to the edge of the own object over the largest one in it.
+        confidence: Probability of each pixel's class, (S, S) uint8, 254 for 1.
+        maps: Boundary and distance, both alike; or heat of centres, alike, and offsets to them, (2, S, S) int16 in
+            sixteenths of a pixel.
+        outputs: Which of them.
     """
 
     confidence: np.ndarray
-    boundary: np.ndarray
-    distance: np.ndarray
+    maps: tuple[np.ndarray, np.ndarray]
+    outputs: ObjectOutputs = ObjectOutputs.EDGES
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,9 +154,14 @@ def _said_of_objects(scores: Tensor, num_classes: int) -> Sequence[SaidOfObjects
 
     if scores.shape[1] == num_classes:
         return [None] * len(scores)
-    planes = torch.cat([scores[:, :num_classes].amax(dim=1, keepdim=True), scores[:, num_classes:]], dim=1)
-    stored = (planes * CERTAIN).round().clamp(0, CERTAIN).to(torch.uint8).cpu().numpy()
-    return [SaidOfObjects(*tile) for tile in stored]
+    outputs = next(outputs for outputs in ObjectOutputs if outputs.planes == scores.shape[1] - num_classes)
+    last = num_classes + outputs.shares
+    shares = torch.cat([scores[:, :num_classes].amax(dim=1, keepdim=True), scores[:, num_classes:last]], dim=1)
+    stored = (shares * CERTAIN).round().clamp(0, CERTAIN).to(torch.uint8).cpu().numpy()
+    if outputs is ObjectOutputs.EDGES:
+        return [SaidOfObjects(sure, (boundary, distance)) for sure, boundary, distance in stored]
+    steps = (scores[:, last:] * OFFSET_STEPS).round().clamp(-MOST_STEPS, MOST_STEPS).to(torch.int16).cpu().numpy()
+    return [SaidOfObjects(sure, (heat, offsets), outputs) for (sure, heat), offsets in zip(stored, steps, strict=True)]
 
 
 def _check_finite(scores: Tensor, valid: np.ndarray, tiles: Sequence[Tile]) -> None:

@@ -26,8 +26,7 @@ class Blended:
     Args:
         top: Row of the scene where it begins.
         left: Column where it begins.
-        probabilities: (K, h, w) float32, summing to 1 over K; boundary and distance of objects follow where the network
-            gives them.
+        probabilities: (K, h, w) float32, summing to 1 over K; what the network says of objects follows, if anything.
         valid: (h, w) bool.
         disagreement: (h, w) float32 in 0..1, or None where it is not measured.
         ends_row: Whether it is the last of its row of windows.
@@ -60,7 +59,11 @@ class WindowBlender:
         end_row: Row of windows before which a block ends: the overlap below it is returned instead of stored. None is
             the end of the scene.
         with_disagreement: Whether to measure how much overlapping windows differ, in the probabilities of classes.
-        classes: Number of classes; None if there is nothing else. What follows them is blended alike.
+        classes: Number of classes; None if there is nothing else.
+        shares: Planes that are cross-faded, the first ones; None is all. Offsets follow, which must not be mixed:
+            each pixel takes those of one window, and changes to the new one in the middle of the fade, so that they
+            come from the window whose centre is nearest. The last window along each axis, which snaps to the edge,
+            overlaps further than it fades.
     """
 
     def __init__(
@@ -73,9 +76,10 @@ class WindowBlender:
         end_row: int | None = None,
         with_disagreement: bool = False,
         classes: int | None = None,
+        shares: int | None = None,
     ) -> None:
         self._plan = plan
-        self._classes = classes
+        self._counts = classes, shares
         self._device = device
         self._halos = _HaloStore(halos, device)
         self._first_row = first_row
@@ -121,7 +125,7 @@ class WindowBlender:
         """Blend with the overlap of the window to the left; return the columns that are complete."""
         overlap = self._plan.overlap[1]
         if self._right is not None and overlap:
-            _cross_fade(probabilities[:, :, :overlap], self._right, self._ramp_right, disagreement, self._classes)
+            _cross_fade(probabilities[:, :, :overlap], self._right, self._ramp_right, disagreement, self._counts)
         # A copy: a view would keep the whole window.
         self._right = probabilities[:, :, step : step + overlap].clone()
         return probabilities[:, :, :step]
@@ -130,7 +134,7 @@ class WindowBlender:
         """Blend with the overlap of the row of windows above."""
         overlap = self._plan.overlap[0]
         if row > self._first_row and overlap:
-            _cross_fade(cell[:, :overlap], self._halos.take(column), self._ramp_down, disagreement, self._classes)
+            _cross_fade(cell[:, :overlap], self._halos.take(column), self._ramp_down, disagreement, self._counts)
 
     def _store_below(self, cell: Tensor, row: int, column: int, step: int) -> Tensor | None:
         """Store the overlap with the row of windows below, or return it at the end of a block."""
@@ -151,10 +155,11 @@ class BlockSeam:
         plan: Windows of the scene.
         halos: Stores the overlaps below blocks.
         classes: Number of classes, as for :class:`WindowBlender`.
+        shares: Planes that are cross-faded, as there.
     """
 
-    def __init__(self, plan: Plan, halos: SpillStore, *, classes: int | None = None) -> None:
-        self._classes = classes
+    def __init__(self, plan: Plan, halos: SpillStore, *, classes: int | None = None, shares: int | None = None) -> None:
+        self._counts = classes, shares
         self._halos = _HaloStore(halos, torch.device("cpu"))
         self._ramp = _ramp(plan.overlap[0], torch.device("cpu"))[:, None]
 
@@ -165,7 +170,7 @@ class BlockSeam:
     @torch.inference_mode()
     def close(self, column: int, upper: Blended) -> None:
         """Blend the upper overlap of a window of a block's first row, in place."""
-        _cross_fade(upper.probabilities, self._halos.take(column), self._ramp, upper.disagreement, self._classes)
+        _cross_fade(upper.probabilities, self._halos.take(column), self._ramp, upper.disagreement, self._counts)
 
 
 class _HaloStore:
@@ -197,8 +202,18 @@ def _ramp(overlap: int, device: torch.device) -> Tensor:
     return ((torch.arange(overlap, dtype=torch.float32) + 0.5) / max(overlap, 1)).to(device)
 
 
-def _cross_fade(new: Tensor, before: Tensor, ramp: Tensor, disagreement: Tensor | None, classes: int | None) -> None:
-    """Cross-fade in place, where ``ramp`` is the weight of ``new``; measure what differs into ``disagreement``."""
+def _cross_fade(
+    new: Tensor,
+    before: Tensor,
+    ramp: Tensor,
+    disagreement: Tensor | None,
+    counts: tuple[int | None, int | None],
+) -> None:
+    """Cross-fade in place, where ``ramp`` is the weight of ``new``; measure what differs into ``disagreement``.
+
+    ``counts`` are the numbers of classes and of shares; what is no share changes over where the weight is a half.
+    """
+    classes, shares = counts
     if disagreement is not None:
         rows, columns = (min(a, b) for a, b in zip(disagreement.shape, new.shape[1:], strict=True))
         here = disagreement[:rows, :columns]
@@ -207,4 +222,6 @@ def _cross_fade(new: Tensor, before: Tensor, ramp: Tensor, disagreement: Tensor 
         for one, other in zip(new[:classes], before[:classes], strict=True):
             apart += (one[:rows, :columns] - other[:rows, :columns]).abs()
         torch.maximum(here, apart / 2, out=here)
-    new.mul_(ramp).add_(before * (1 - ramp))
+    new[:shares].mul_(ramp).add_(before[:shares] * (1 - ramp))
+    if shares is not None:
+        new[shares:] = torch.where(ramp < 0.5, before[shares:], new[shares:])

@@ -156,7 +156,7 @@ def join_parts(
         scratch: Folder for what does not fit.
     """
     with SpillStore(budget, scratch) as halos:
-        seam = BlockSeam(plan, halos, classes=decision.num_classes)
+        seam = BlockSeam(plan, halos, classes=decision.num_classes, shares=decision.shares)
         for part in parts:
             cell = part.cell if part.upper is None else _joined(part.column, part.upper, part.cell, seam, decision)
             if part.below is not None:

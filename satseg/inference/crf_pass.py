@@ -19,7 +19,7 @@ from satseg.raster.block_reader import ReadFailure, read_tolerantly
 from satseg.raster.scene import Scene
 from satseg.records import BandStatistics, MapLayer
 
-_NOT_REFINED = (MapLayer.DISAGREEMENT, *OF_OBJECTS)
+_NOT_REFINED = (MapLayer.DISAGREEMENT, *(layer for layers in OF_OBJECTS.values() for layer in layers))
 
 
 def refined_cells(
@@ -34,7 +34,7 @@ def refined_cells(
     """Return what gives the cells of the refined map from a number of finished rows on, a multiple of the blocks.
 
     Args:
-        rasters: Work rasters of the first pass: classes and probabilities, and disagreement, boundary and distance
+        rasters: Work rasters of the first pass: classes and probabilities, and disagreement and layers of objects
             where they are kept.
         scene: The scene; read in the caller's thread.
         decision: How refined probabilities become classes, and which layers are stored.

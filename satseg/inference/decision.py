@@ -12,9 +12,14 @@ from torch import Tensor
 from satseg.classes import IGNORE_INDEX, ClassTable
 from satseg.errors import UsageError
 from satseg.inference.blending import Blended
+from satseg.objects import ObjectOutputs
+from satseg.objects.grouping import MOST_STEPS, OFFSET_STEPS
 from satseg.records import CERTAIN, MapLayer
 
-OF_OBJECTS = (MapLayer.BOUNDARY, MapLayer.DISTANCE)
+OF_OBJECTS: Mapping[ObjectOutputs, tuple[MapLayer, ...]] = {
+    ObjectOutputs.EDGES: (MapLayer.BOUNDARY, MapLayer.DISTANCE),
+    ObjectOutputs.CENTRES: (MapLayer.CENTRES, MapLayer.OFFSETS),
+}
 """Layers of what a network says of objects, in the order of its outputs."""
 
 
@@ -70,11 +75,17 @@ class Decision:
 
     def bands(self, layer: MapLayer) -> int:
         """Return how many bands a layer has."""
-        return self.num_classes if layer is MapLayer.PROBABILITIES else 1
+        return {MapLayer.PROBABILITIES: self.num_classes, MapLayer.OFFSETS: 2}.get(layer, 1)
+
+    @property
+    def shares(self) -> int:
+        """How many planes of what is decided on are shares, which are cross-faded where windows overlap."""
+        said = ObjectOutputs.CENTRES if MapLayer.OFFSETS in self.layers else ObjectOutputs.EDGES
+        return self.num_classes + said.shares
 
     @torch.inference_mode()
     def decide(self, blended: Blended) -> dict[MapLayer, np.ndarray]:
-        """Return the layers of a cell: (band, row, col) uint8 by layer, 255 where not valid."""
+        """Return the layers of a cell: (band, row, col) by layer, 255 where not valid, or 0 in offsets."""
         probabilities = blended.probabilities[: self.num_classes]
         confidence, classes = self._classes(probabilities)
         kept = {MapLayer.CLASSES: classes.to(torch.uint8)[None]}
@@ -84,9 +95,15 @@ class Decision:
             kept[MapLayer.PROBABILITIES] = _eight_bits(probabilities)
         if MapLayer.DISAGREEMENT in self.layers and blended.disagreement is not None:
             kept[MapLayer.DISAGREEMENT] = _eight_bits(blended.disagreement)[None]
-        for layer, output in zip(OF_OBJECTS, blended.probabilities[self.num_classes :], strict=False):
-            if layer in self.layers:
-                kept[layer] = _eight_bits(output)[None]
+        for layers in OF_OBJECTS.values():
+            first = self.num_classes
+            for layer in layers:
+                planes = slice(first, first + self.bands(layer))
+                first = planes.stop
+                if layer in self.layers:
+                    said = blended.probabilities[planes]
+                    assert len(said) == self.bands(layer), "the network says what is to be stored"
+                    kept[layer] = _steps(said) if layer is MapLayer.OFFSETS else _eight_bits(said)
         return {layer: _masked(values.cpu().numpy(), blended.valid) for layer, values in kept.items()}
 
     def _classes(self, probabilities: Tensor) -> tuple[Tensor, Tensor]:
@@ -111,5 +128,10 @@ def _eight_bits(shares: Tensor) -> Tensor:
     return (shares * CERTAIN).round().clamp(0, CERTAIN).to(torch.uint8)
 
 
+def _steps(offsets: Tensor) -> Tensor:
+    return (offsets * OFFSET_STEPS).round().clamp(-MOST_STEPS, MOST_STEPS).to(torch.int16)
+
+
 def _masked(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    return values if valid.all() else np.where(valid, values, np.uint8(IGNORE_INDEX))
+    none = IGNORE_INDEX if values.dtype == np.uint8 else 0
+    return values if valid.all() else np.where(valid, values, values.dtype.type(none))

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from satseg.backend import Builder, custom_code_errors, find_architecture, is_custom_file
 from satseg.backend.device import autocast
-from satseg.checkpoint import Checkpoint
+from satseg.checkpoint import Checkpoint, shared_outputs
 from satseg.classes import ClassTable
 from satseg.errors import CheckpointError, UsageError, one_line
 from satseg.inference.views import Orientation, Views, mean, resize
-from satseg.objects import OBJECT_OUTPUTS
+from satseg.objects import ObjectOutputs
 from satseg.raster.bands import Normaliser, upload
 from satseg.raster.scales import Conversion
 from satseg.raster.values import ValueRange
@@ -59,10 +59,13 @@ class Network:
         precision: ``32-true``, ``bf16-mixed`` or ``16-mixed``.
         views: Orientations and scales in which it sees each window.
         compile: Whether torch compiles it, at the first window of each size.
-        objects: Whether what it says of objects follows the probabilities: boundary and distance, in 0..1.
+        objects: What it says of objects behind the probabilities: boundary and distance, or heat of centres, all in
+            0..1; offsets to centres follow in pixels of the window. None leaves it out.
 
     Attributes:
-        outputs: Planes of its result: one for each class, and two with objects.
+        outputs: Planes of its result: one for each class, and those of objects.
+        shares: How many of these, the first ones, are shares in 0..1, which are averaged over views, and cross-faded
+            where windows overlap; offsets are not.
         window: Side of the windows it must be given, or None where any size will do.
         stride: Pixels per cell of its coarsest features, at most 32. Windows that begin at multiples of it cut the
             scene into the same cells, and agree.
@@ -81,10 +84,12 @@ class Network:
         precision: str = "32-true",
         views: Views | None = None,
         compile: bool = False,
-        objects: bool = False,
+        objects: ObjectOutputs | None = None,
     ) -> None:
         self.classes = classes
-        self.outputs = len(classes) + OBJECT_OUTPUTS * objects
+        self.objects = objects
+        self.outputs = len(classes) + (objects.planes if objects else 0)
+        self.shares = len(classes) + (objects.shares if objects else 0)
         self.device = device
         self.precision = precision
         self.views = views or Views()
@@ -117,17 +122,15 @@ class Network:
             precision: As for the class, like all that is not listed here.
             views: As for the class.
             compile: As for the class.
-            objects: As for the class.
+            objects: Whether it says something of objects, too.
             builder: Function that builds the networks that were trained from an own file.
 
         Raises:
-            CheckpointError: Their bands, class tables, pixel sizes or fixed windows differ, one cannot be built, or has
-                not learnt objects that are asked for.
+            CheckpointError: Their bands, class tables, pixel sizes or fixed windows differ, one cannot be built, or
+                they have not all learnt the same about objects that are asked for.
         """
         for other in others:
             _check_agree(checkpoint, other)
-        for one in (checkpoint, *others) if objects else ():
-            one.require_objects()
         network = cls(
             checkpoint.build_model(builder if not others or is_custom_file(checkpoint.card.arch) else None),
             classes=checkpoint.card.classes,
@@ -137,7 +140,7 @@ class Network:
             precision=precision,
             views=views,
             compile=compile,
-            objects=objects,
+            objects=shared_outputs((checkpoint, *others)) if objects else None,
         )
         for other in others:
             model = other.build_model(builder if is_custom_file(other.card.arch) else None)
@@ -232,10 +235,11 @@ class Network:
             mask: (N, H, W) bool on the device, None where all pixels are valid.
 
         Returns:
-            (N, K, H, W) float32 on the network's device, in 0..1, summing to 1 over K; with objects, K + 2 of them. The
-            caller's to overwrite. NaN in the first class, at least, where the output of a model is not finite.
+            (N, K, H, W) float32 on the network's device, in 0..1, summing to 1 over K; what it says of objects follows,
+            offsets as the first model sees them in the first scale and orientation. The caller's to overwrite. NaN in
+            the first class, at least, where the output of a model is not finite.
         """
-        return mean(self._members_views(raw, mask))
+        return mean(self._members_views(raw, mask), self.shares)
 
     def _members_views(self, raw: Tensor, mask: Tensor | None) -> Iterator[Tensor]:
         """Yield the probabilities of each model at each scale, over all orientations, in the size of the windows."""
@@ -244,8 +248,12 @@ class Network:
             inputs = member.normalise(raw, mask)
             for size in self.views.sizes(height, width):
                 seen = resize(inputs, size)
-                found = mean(self._oriented(member, seen, orientation) for orientation in self.views.orientations)
-                yield resize(found, (height, width))
+                turned = (self._oriented(member, seen, orientation) for orientation in self.views.orientations)
+                found = resize(mean(turned, self.shares), (height, width))
+                if self.shares < self.outputs:  # offsets are lengths: they grow with the window
+                    growth = [new / old for new, old in zip((height, width), size, strict=True)]
+                    found[:, self.shares :] *= found.new_tensor(growth).view(1, 2, 1, 1)
+                yield found
 
     def _oriented(self, member: Member, images: Tensor, orientation: Orientation) -> Tensor:
         turned = orientation.turn(images).contiguous(memory_format=torch.channels_last)
@@ -255,8 +263,11 @@ class Network:
         logits = logits[:, : self.outputs].contiguous().float()
         classes = len(self.classes)
         shares = logits[:, :classes].softmax(dim=1)
-        if self.outputs > classes:
+        if self.objects is ObjectOutputs.EDGES:
             shares = torch.cat([shares, logits[:, classes:].sigmoid()], dim=1)
+        elif self.objects is ObjectOutputs.CENTRES:
+            # Offsets stay as they are: those of the first orientation count, which turns nothing.
+            shares = torch.cat([shares, logits[:, classes : self.shares].clamp(0, 1), logits[:, self.shares :]], dim=1)
         # Softmax turns -inf into a plain 0: what is not finite anywhere is NaN in the first class from here on.
         shares[:, 0] += logits.sum(dim=1) * 0
         return orientation.turn_back(shares)

@@ -35,6 +35,7 @@ class Classifier(Protocol):
 
     classes: ClassTable
     outputs: int
+    shares: int
     device: torch.device
 
     def upload(self, images: np.ndarray, valid: np.ndarray) -> tuple[Tensor, Tensor | None]:
@@ -154,6 +155,7 @@ def blend_windows(
             end_row=end_row,
             with_disagreement=with_disagreement,
             classes=len(network.classes),
+            shares=network.shares,
         )
         batches = range(begin, end, plan.batch_size)
         reading = read_batches(open_scene, plan, read_options, chunks, batches, watch=watch)

@@ -299,6 +299,6 @@ class _Blocks:
 def block_rows(plan: Plan, decision: Decision, workers: int) -> int:
     """Return how many rows of windows a block should have: a share of the scene, as far as it is not too large."""
     share = len(plan.row_starts) // (_BLOCKS_PER_WORKER * workers)
-    bands = sum(decision.bands(layer) for layer in decision.layers)
-    row_bytes = (plan.window[0] - plan.overlap[0]) * plan.width * bands
+    pixel = sum(decision.bands(layer) * layer.dtype.itemsize for layer in decision.layers)
+    row_bytes = (plan.window[0] - plan.overlap[0]) * plan.width * pixel
     return max(1, min(share, _BLOCK_BYTES // row_bytes))

@@ -113,10 +113,18 @@ def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(images, size=size, mode="bilinear", antialias=shrinks)
 
 
-def mean(tensors: Iterable[Tensor]) -> Tensor:
-    """Average tensors of one shape as they come; the first one is overwritten, and is the mean where it is alone."""
+def mean(tensors: Iterable[Tensor], planes: int | None = None) -> Tensor:
+    """Average tensors of one shape as they come; the first one is overwritten, and is the mean where it is alone.
+
+    Args:
+        tensors: (N, K, H, W) each.
+        planes: How many of K are averaged, the first ones; the others remain those of the first tensor. None is all.
+    """
     rest = iter(tensors)
-    total, count = next(rest), 1
+    found, count = next(rest), 1
+    total = found[:, :planes]
     for tensor in rest:
-        total, count = total.add_(tensor), count + 1
-    return total.div_(count) if count > 1 else total
+        total, count = total.add_(tensor[:, :planes]), count + 1
+    if count > 1:
+        total.div_(count)
+    return found

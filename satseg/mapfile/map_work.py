@@ -69,12 +69,12 @@ class MapWork:
         self.finished, length = _read_journal(folder / _ROWS)
         self._journal.truncate(length)  # a line that was cut off goes
         self.rasters = {
-            layer: WorkRaster(folder / f"{layer.value}.raw", height=height, width=width, bands=bands)
+            layer: WorkRaster(folder / f"{layer.value}.raw", height=height, width=width, bands=bands, dtype=layer.dtype)
             for layer, bands in layers.items()
         }
 
     def write(self, top: int, left: int, layers: Mapping[MapLayer, np.ndarray]) -> None:
-        """Write a cell: (band, row, col) uint8 for each layer."""
+        """Write a cell: (band, row, col) for each layer."""
         for layer, values in layers.items():
             self.rasters[layer].write(top, left, values)
 

@@ -19,10 +19,11 @@ import numpy as np
 from satseg.files.spill import SpillStore
 from satseg.objects.grid import root_of
 from satseg.objects.numbering import Numbering
-from satseg.objects.watershed import NO_MARKER, Block, Blocks, in_scene, objects_of
+from satseg.objects.watershed import NO_MARKER, Block, Blocks, in_scene
 
-Maps = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""Groups, distance and boundary of a part of a scene, each (row, col) uint8."""
+Divide = Callable[[Block], tuple[np.ndarray, np.ndarray]]
+"""Divides what is read of a block: :func:`~satseg.objects.watershed.objects_of` or
+:func:`~satseg.objects.grouping.grouped` of its maps."""
 
 BLOCK = 1024
 """Rows and columns of a block."""
@@ -57,10 +58,9 @@ class Division:
     """Divides a map into objects. Results follow from the map alone, however many rows arrive at once.
 
     Args:
-        read: Returns the maps of a block, in finished rows.
+        divide: Reads a block, in finished rows, and divides it.
         height: Rows of the scene.
         width: Columns of the scene.
-        depth: Least dynamics of a marker, in 0..1, see :func:`~satseg.objects.watershed.objects_of`.
         smallest: Objects of fewer pixels are left out.
         margin: Pixels that are read around a block, at least the extent of the largest object.
         strip: Rows that are handed out at a time, at most.
@@ -72,17 +72,16 @@ class Division:
 
     def __init__(
         self,
-        read: Callable[[Block], Maps],
+        divide: Divide,
         height: int,
         width: int,
         *,
-        depth: float,
         smallest: float = 0.0,
         margin: int,
         strip: int,
         scratch: Path,
     ) -> None:
-        self._read, self._depth, self._strip = read, depth, strip
+        self._divide_block, self._strip = divide, strip
         self._smallest, self.left_out = smallest, 0
         self._height, self._width = height, width
         self._waiting = Blocks(height, width, BLOCK, margin).rows()
@@ -113,7 +112,7 @@ class Division:
         known = 0
         beside: _Side | None = None  # right edge of the block before
         for number, block in enumerate(blocks):
-            labels, own = objects_of(*self._read(block), self._depth, block.inner)
+            labels, own = self._divide_block(block)
             if self._smallest > 1:
                 self._leave_out_small(labels, own, block)
             table = np.where(labels > 0, labels + np.int32(known), 0)

@@ -8,11 +8,13 @@ equation 2).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from enum import IntEnum
 
 import numpy as np
 from scipy import ndimage
+
+from satseg.objects import ObjectOutputs
 
 CONTACT_WEIGHT = 10.0
 """Weight, beyond 1, of pixels where objects touch: ``w0`` of U-Net."""
@@ -60,6 +62,52 @@ def object_targets(ids: np.ndarray, cut: np.ndarray) -> np.ndarray:
     planes[Plane.DISTANCE] = np.where(cut, UNKNOWN, np.rint(normalised(distance, ids) * ONE))
     planes[Plane.WEIGHT] = np.rint((contact_weights(ids) - 1) / CONTACT_WEIGHT * ONE)
     return planes
+
+
+def signed_ids(ids: np.ndarray, cut: np.ndarray) -> np.ndarray:
+    """Return the objects of a tile as ids that tell which of them go on beyond it.
+
+    Centres of objects follow from them once the tile is augmented.
+
+    Args:
+        ids: (H, W) integer ids, 0 for no object.
+        cut: (H, W) bool, where an object is cut.
+
+    Returns:
+        (1, H, W) int32 from 1 in the order of ids, negative where an object is cut; 0 for none.
+    """
+    values, numbers = np.unique(ids, return_inverse=True)
+    numbers = np.where(ids == 0, 0, numbers.reshape(ids.shape) + int(values[0] != 0))
+    return np.where(cut, -numbers, numbers)[None].astype(np.int32)
+
+
+def paste(objects: np.ndarray, others: np.ndarray, box: tuple[slice, slice]) -> np.ndarray:
+    """Return what a sample holds of objects after a rectangle of another sample was put into it, as a new array.
+
+    Ids remain apart, and those of objects that the rectangle's edge may have cut become negative.
+
+    Args:
+        objects: (P, H, W) of the sample.
+        others: (P, H, W) of the other one.
+        box: Rows and columns of the rectangle, the same in both.
+    """
+    mixed = objects.copy()
+    if objects.dtype != np.int32:  # maps, which are right pixel by pixel
+        mixed[..., *box] = others[..., *box]
+        return mixed
+    pasted = others[..., *box]
+    mixed[..., *box] = pasted + np.sign(pasted) * np.abs(objects).max(initial=0)
+    rim = np.zeros(objects.shape[-2:], dtype=np.bool_)
+    rim[tuple(slice(max(0, side.start - 1), side.stop + 1) for side in box)] = True
+    rim[tuple(slice(side.start + 1, max(side.start + 1, side.stop - 1)) for side in box)] = False
+    return np.where(rim, -np.abs(mixed), mixed)
+
+
+TARGETS: Mapping[ObjectOutputs, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    ObjectOutputs.EDGES: object_targets,
+    ObjectOutputs.CENTRES: signed_ids,
+}
+"""What a sample holds of the objects of its tile, from ids and where they are cut, by what a network learns."""
 
 
 def edge_distance(ids: np.ndarray, cut: np.ndarray | None = None) -> np.ndarray:

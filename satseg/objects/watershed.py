@@ -118,7 +118,7 @@ def objects_of(
         by that number, ``row * W + column``, ``NO_MARKER`` for 0.
     """
     if inner is not None:
-        groups = _touching(groups, inner)
+        groups = touching(groups, inner)
     markers = find_markers(marker_height(distance, boundary), groups, marker_steps(depth))
     labels = flood(flood_height(distance, boundary), groups, markers)
     return labels, np.concatenate([[NO_MARKER], markers])
@@ -130,8 +130,8 @@ def in_scene(markers: np.ndarray, block: Block, width: int) -> np.ndarray:
     return np.where(markers == NO_MARKER, NO_MARKER, (rows + block.top) * width + columns + block.left)
 
 
-def _touching(groups: np.ndarray, inner: tuple[slice, slice]) -> np.ndarray:
-    """Return groups without the connected parts that do not meet the wanted rows and columns."""
+def touching(groups: np.ndarray, inner: tuple[slice, slice]) -> np.ndarray:
+    """Return groups, (H, W) uint8, without the connected parts that do not meet the wanted rows and columns."""
     if (inner[0].stop - inner[0].start, inner[1].stop - inner[1].start) == groups.shape:
         return groups
     kept = np.zeros_like(groups)

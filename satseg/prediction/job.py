@@ -13,10 +13,12 @@ from typing import IO
 
 from satseg.arguments import PathLike, Paths, is_one
 from satseg.backend.cores import available_cores, torch_threads
+from satseg.checkpoint import shared_outputs
 from satseg.errors import SatsegError, UsageError, as_failure, naming
 from satseg.files.gdal import gdal_environment
 from satseg.geo.crs import same_crs, short_name
 from satseg.inference.decision import Decision
+from satseg.objects import ObjectOutputs
 from satseg.prediction.finished_maps import check_finished
 from satseg.prediction.map_warnings import warn_of_map
 from satseg.prediction.models import Models
@@ -102,8 +104,9 @@ class PredictionJob:
         card = models.checkpoints[0].card
         Decision.parse(card.classes, settings.threshold, frozenset())
         learnt = all(checkpoint.card.objects for checkpoint in models.checkpoints)
-        for checkpoint in models.checkpoints if settings.objects or outputs.tell_of_objects else ():
-            checkpoint.require_objects()
+        asked = settings.objects or outputs.tell_of_objects
+        if asked and shared_outputs(models.checkpoints) is ObjectOutputs.CENTRES:
+            _refuse_edges(settings, names)
         if learnt and not settings.objects and names.has_polygons:
             log.info("The network has learnt objects: `objects=True` makes one polygon of each.")
         divided = settings.divided_as(card.division)
@@ -254,6 +257,21 @@ def _listed(scenes: Scenes, settings: PredictionSettings) -> Iterable[PathLike |
     if not scenes:
         raise UsageError("There is no scene to map.")
     return tuple(SceneSource.of(scene, bands=settings.bands) for scene in scenes)
+
+
+def _refuse_edges(settings: PredictionSettings, names: OutputNames) -> None:
+    """Refuse what belongs to the edges of objects, where they are found by their centres."""
+    for name in ("boundary", "distance"):
+        if name in names.rasters:
+            raise UsageError(
+                f"`{name}` is none of the outputs of this network, which finds objects by their centres.",
+                hint="Leave it out: `objects=True` maps them at once.",
+            )
+    if settings.objects and "marker_depth" in settings.polygons.given:
+        raise UsageError(
+            "`marker_depth` divides objects at their edges, and this network finds them by their centres.",
+            hint="Leave it out.",
+        )
 
 
 def _describe(sources: Iterable[SceneSource]) -> dict[SceneSource, SceneInfo]:

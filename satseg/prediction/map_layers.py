@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from satseg.classes import ClassTable
 from satseg.inference.decision import OF_OBJECTS, Decision
+from satseg.objects import ObjectOutputs
 from satseg.prediction.settings import PredictionSettings
 from satseg.records import MapLayer
 
-_ID_BYTES = 4
 _SIEVED = (MapLayer.CLASSES, MapLayer.CONFIDENCE)
 
 
@@ -31,13 +31,20 @@ class MapLayers:
     divides: bool = False
 
     @classmethod
-    def of(cls, settings: PredictionSettings, classes: ClassTable, written: Iterable[MapLayer]) -> MapLayers:
+    def of(
+        cls,
+        settings: PredictionSettings,
+        classes: ClassTable,
+        written: Iterable[MapLayer],
+        said: ObjectOutputs | None = None,
+    ) -> MapLayers:
         """Return the layers that are written, and those that attributes of polygons are computed from.
 
         Args:
             settings: How scenes are mapped.
             classes: Classes of the network.
             written: Layers with a file of their own.
+            said: What the network says of objects.
 
         Raises:
             UsageError: A threshold makes no sense.
@@ -46,7 +53,7 @@ class MapLayers:
         scored = settings.objects and (not attributes or "score" in attributes)
         has_confidence = scored or any(name.startswith("confidence") for name in attributes)
         kept = frozenset(written) - {MapLayer.OBJECTS} | ({MapLayer.CONFIDENCE} if has_confidence else frozenset())
-        kept |= frozenset(OF_OBJECTS) if settings.objects else frozenset()
+        kept |= frozenset(OF_OBJECTS[said]) if settings.objects and said else frozenset()
         decision = Decision.parse(classes, settings.threshold, kept)
         return cls(decision, bool(settings.sieve), settings.crf, settings.objects)
 
@@ -83,8 +90,12 @@ class MapLayers:
     @property
     def bytes_per_pixel(self) -> int:
         """Bytes of all work rasters, which stay until the outputs are complete."""
-        first = sum(self.first_bands.values()) if self.refines else 0
-        return sum(self.bands.values()) + len(self.sieved) + first + _ID_BYTES * self.divides
+        first = _bytes(self.first_bands) if self.refines else 0
+        return _bytes(self.bands) + len(self.sieved) + first + MapLayer.OBJECTS.dtype.itemsize * self.divides
+
+
+def _bytes(bands: Mapping[MapLayer, int]) -> int:
+    return sum(count * layer.dtype.itemsize for layer, count in bands.items())
 
 
 def _bands(decision: Decision) -> dict[MapLayer, int]:

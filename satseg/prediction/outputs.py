@@ -108,7 +108,7 @@ class Outputs:
     @property
     def tell_of_objects(self) -> bool:
         """Whether a raster holds what the network says of objects."""
-        return any(MapLayer(layer) in OF_OBJECTS for layer in self._names.rasters)
+        return any(layer in layers for layer in self._names.rasters for layers in OF_OBJECTS.values())
 
     def paths_of(self, source: SceneSource) -> OutputPaths:
         """Return the outputs of a scene, without those that it shares with others."""

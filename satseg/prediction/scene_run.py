@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from satseg.backend.device import release_freed_memory
@@ -22,7 +21,7 @@ from satseg.files.disk_space import require_space, rows_in
 from satseg.files.fingerprint import fingerprint
 from satseg.files.gdal import gdal_environment
 from satseg.files.names import is_remote
-from satseg.inference.decision import Decision
+from satseg.inference.decision import OF_OBJECTS, Decision
 from satseg.inference.network import Network
 from satseg.inference.pipeline import Cell, join_cells, predict_cells, rows_to_repeat
 from satseg.inference.planning import Planner
@@ -31,7 +30,7 @@ from satseg.inference.timing import Stage, Stopwatch
 from satseg.mapfile.map_work import MapWork, has_finished_rows, stored_identity
 from satseg.mapfile.work_raster import WorkRaster
 from satseg.mapfile.writer import write_map
-from satseg.objects.division import Division, Maps
+from satseg.objects.division import Division
 from satseg.objects.stored_division import DIVISION_TAG, StoredDivision
 from satseg.objects.watershed import Block
 from satseg.prediction.dry_run import estimate, needed_space, spilled_bytes
@@ -56,7 +55,7 @@ from satseg.records import (
     VectorSummary,
     as_json,
 )
-from satseg.vectorization.object_division import object_margin, open_division
+from satseg.vectorization.object_division import Maps, object_margin, open_division
 from satseg.vectorization.sink import PolygonSink
 from satseg.version import __version__
 
@@ -173,7 +172,7 @@ class ScenePrediction:
     def _layers(self) -> MapLayers:
         if self.settings.objects:
             object_margin(self.settings.polygons, self.network.views.resample)  # refuses too large ones
-        return MapLayers.of(self.settings, self.network.classes, self.outputs.layers)
+        return MapLayers.of(self.settings, self.network.classes, self.outputs.layers, self.network.objects)
 
     def _plan(self) -> Plan:
         """Return the plan of the map that is to be continued, or make one."""
@@ -341,17 +340,22 @@ class ScenePrediction:
         if not layers.divides:
             return {}
         height, width = self.info.height, self.info.width
-        raster = WorkRaster(self.folder / "objects.raw", height=height, width=width, dtype=np.int32)
-        return {MapLayer.OBJECTS: stack.enter_context(raster)}
+        layer = MapLayer.OBJECTS
+        raster = WorkRaster(self.folder / "objects.raw", height=height, width=width, dtype=layer.dtype)
+        return {layer: stack.enter_context(raster)}
 
     def _divide(self, rasters: Mapping[MapLayer, WorkRaster]) -> Division:
+        said = self.network.objects
+        assert said is not None, "it is divided by what the network says"
+
         def read(block: Block) -> Maps:
             rows, columns = block.window
-            classes, distance, boundary = (
-                rasters[layer].read(rows.start, rows.stop, columns.start, columns.stop)[0]
-                for layer in (MapLayer.CLASSES, MapLayer.DISTANCE, MapLayer.BOUNDARY)
+            found = (
+                rasters[layer].read(rows.start, rows.stop, columns.start, columns.stop)
+                for layer in (MapLayer.CLASSES, *OF_OBJECTS[said])
             )
-            return classes, distance, boundary
+            classes, first, second = (maps if len(maps) > 1 else maps[0] for maps in found)
+            return classes, first, second
 
         return open_division(
             read,
@@ -361,6 +365,7 @@ class ScenePrediction:
             classes=self.network.classes,
             gsd=self.info.gsd,
             scratch=self.folder,
+            said=said,
             resample=self.network.views.resample,
         )
 

@@ -18,7 +18,12 @@ from satseg.vectorization.object_division import strip_rows
 from satseg.vectorization.planar import VOID
 from satseg.vectorization.sieve import Sieve
 
-_BESIDE = (MapLayer.CONFIDENCE, MapLayer.OBJECTS, MapLayer.BOUNDARY)  # layers that rows have beside their classes
+_BESIDE = (
+    MapLayer.CONFIDENCE,
+    MapLayer.OBJECTS,
+    MapLayer.BOUNDARY,
+    MapLayer.CENTRES,
+)  # layers that rows have beside their classes
 
 
 class Sink(Protocol):
@@ -132,13 +137,13 @@ class RowStream:
     def _emit(self, values: np.ndarray) -> None:
         """Hand (H, W) classes to the sinks: uint8, or int32 with VOID for nodata where they come from the sieve."""
         for part in _strips(values, self._strip):
-            confidence, objects, boundary = (self._read_layer(layer, len(part)) for layer in _BESIDE)
+            confidence, *of_objects = (self._read_layer(layer, len(part)) for layer in _BESIDE)
             classes = part
             if self._sieved:
                 classes, confidence = self._sieve(part, confidence)
             self.counts += np.bincount(classes.ravel(), minlength=256)
             for sink in self._sinks:
-                sink.write(Rows(self._rows_emitted, classes, confidence, objects, boundary))
+                sink.write(Rows(self._rows_emitted, classes, confidence, *of_objects))
             self._rows_emitted += len(classes)
 
     def _sieve(self, values: np.ndarray, confidence: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:

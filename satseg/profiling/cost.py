@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -85,11 +86,11 @@ def measure_cost(arch: str, workload: Workload) -> Cost:
     """
     torch.set_num_threads(workload.threads)
     builder = run_custom_file(arch) if is_custom_file(arch) else arch
-    shape = {"in_channels": workload.in_channels, "num_classes": workload.num_classes}
+    create = partial(create_model, builder, in_channels=workload.in_channels, num_classes=workload.num_classes)
     with torch.device("meta"):
-        plan = create_model(builder, **shape)
+        plan = create()
     memory = PeakMemory(torch.device(workload.device))
-    model = create_model(builder, **shape).to(workload.device).to(memory_format=torch.channels_last)
+    model = create().to(workload.device).to(memory_format=torch.channels_last)
     images = torch.rand(workload.batch_size, workload.in_channels, workload.size, workload.size).to(workload.device)
     images = images.contiguous(memory_format=torch.channels_last)
     inference = _median_ms(_inference(model.eval(), images, workload.precision), workload)

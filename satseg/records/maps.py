@@ -57,13 +57,15 @@ CERTAIN = 254
 
 
 class MapLayer(StrEnum):
-    """The rasters of a map, all uint8 with 255 for invalid pixels, but for ``OBJECTS``.
+    """The rasters of a map, all uint8 with 255 for invalid pixels, but for ``OBJECTS`` and ``OFFSETS``.
 
     ``CLASSES`` are class ids. The others are shares times 254: ``CONFIDENCE`` is the probability of the pixel's class
     (255 also if the sieve changed it), ``PROBABILITIES`` that of every class (one band each), ``DISAGREEMENT`` the
     difference between overlapping windows (half the sum over the classes of the differences of their probabilities; 0
-    outside overlaps), ``BOUNDARY`` the probability of the inner boundary of objects, and ``DISTANCE`` the distance to
-    the edge of the own object over the largest one in it. ``OBJECTS`` are int32 ids of objects, 0 where there is none.
+    outside overlaps), ``BOUNDARY`` the probability of the inner boundary of objects, ``DISTANCE`` the distance to
+    the edge of the own object over the largest one in it, and ``CENTRES`` the heat of their centres. ``OFFSETS`` are
+    int16 sixteenths of pixels to the own centre, along rows and along columns (two bands), 0 for invalid pixels.
+    ``OBJECTS`` are int32 ids of objects, 0 where there is none.
     """
 
     CLASSES = "classes"
@@ -72,7 +74,15 @@ class MapLayer(StrEnum):
     DISAGREEMENT = "disagreement"
     BOUNDARY = "boundary"
     DISTANCE = "distance"
+    CENTRES = "centres"
+    OFFSETS = "offsets"
     OBJECTS = "objects"
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of its values."""
+        wide = {MapLayer.OFFSETS: np.int16, MapLayer.OBJECTS: np.int32}
+        return np.dtype(wide.get(self, np.uint8))
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +95,7 @@ class Rows:
         confidence: (H, W) uint8, probability of the class times 254, 255 for invalid pixels; or None.
         objects: (H, W) int32 ids of objects, from 1 in the order of their first pixels, 0 for none; or None.
         boundary: (H, W) uint8, probability of the inner boundary of objects times 254; or None.
+        centres: (H, W) uint8, heat of the centres of objects times 254, 255 for invalid pixels; or None.
     """
 
     offset: int
@@ -92,3 +103,4 @@ class Rows:
     confidence: np.ndarray | None = None
     objects: np.ndarray | None = None
     boundary: np.ndarray | None = None
+    centres: np.ndarray | None = None

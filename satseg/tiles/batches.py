@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -11,7 +12,6 @@ import numpy as np
 
 from satseg.classes import IGNORE_INDEX
 from satseg.errors import TileError
-from satseg.objects.targets import object_targets
 from satseg.raster.values import ValueRange
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ class Sample:
         bands: (B, S, S) raw values in the scenes' dtype; 0 where not valid.
         labels: (S, S) uint8 class ids, 255 = ignore, also where not valid.
         valid: (S, S) bool.
-        objects: (P, S, S) uint8 with what a network learns about objects, see
-            :func:`satseg.objects.targets.object_targets`; P is 0 where it learns classes alone.
+        objects: (P, S, S) with what a network learns about objects, see :data:`satseg.objects.targets.TARGETS`; P is 0
+            where it learns classes alone.
     """
 
     bands: np.ndarray
@@ -54,7 +54,8 @@ class TileReader:
     Args:
         size: Rows and columns S of every sample; smaller tiles are padded at the bottom and right as not valid.
         cache_bytes: Memory for decoded tiles in bytes; 0 disables the cache.
-        with_objects: Whether to read the objects of train tiles as well.
+        targets: Makes what is learnt about objects of (H, W) ids and of (H, W) bool where objects are cut, for train
+            tiles; None learns classes alone.
         values: Range of plausible values. Pixels outside of it are not valid; the first tile with such a pixel is
             logged as a warning. None only excludes values that no band can hold.
     """
@@ -64,11 +65,11 @@ class TileReader:
         size: int,
         *,
         cache_bytes: int = CACHE_BYTES,
-        with_objects: bool = False,
+        targets: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
         values: ValueRange | None = None,
     ) -> None:
         self.size = size
-        self._with_objects = with_objects
+        self._targets = targets
         self._values = values or ValueRange()
         self._warned = False
         self._samples: dict[str, Sample] = {}
@@ -85,8 +86,10 @@ class TileReader:
         if kept is not None:
             return kept
         bands, labels, valid = tile.read()
-        known = self._with_objects and tile.split == "train" and tile.objects is not None
-        objects = object_targets(*tile.read_objects()) if known else no_objects(labels.shape)
+        if self._targets is not None and tile.split == "train" and tile.objects is not None:
+            objects = self._targets(*tile.read_objects())
+        else:
+            objects = no_objects(labels.shape)
         sample = self._measured(tile, Sample(bands, labels, valid, objects))
         if max(sample.labels.shape) > self.size:
             rows, columns = sample.labels.shape

@@ -17,7 +17,7 @@ from satseg.backend.conv_gradients import fast_conv_gradients
 from satseg.backend.nn.lora import add_lora, lora_state, merged_state, remove_lora, restore_lora
 from satseg.classes import IGNORE_INDEX
 from satseg.errors import TrainingError, UsageError
-from satseg.objects import OBJECT_OUTPUTS
+from satseg.objects import ObjectOutputs
 from satseg.raster.bands import Normaliser, upload
 from satseg.records import BandStatistics, Clipping
 from satseg.training.averages import WeightAverage
@@ -47,6 +47,7 @@ class Learner:
         fabric: Devices and precision, already launched.
         class_weights: (K,) float32, or None.
         clipping: What normalises bands with heavy tails, or None.
+        objects: What the network says of objects, if it learns them.
 
     Raises:
         UsageError: The recipe sets options of the encoder, but the network has no encoder.
@@ -60,6 +61,7 @@ class Learner:
         fabric: Fabric,
         class_weights: np.ndarray | None = None,
         clipping: Clipping | None = None,
+        objects: ObjectOutputs | None = None,
     ) -> None:
         self.recipe = recipe
         if fabric.world_size > 1 and fabric.device.type == "cuda" and not recipe.freeze_norm:
@@ -80,7 +82,8 @@ class Learner:
         self._fabric = fabric
         self._total = total_over(fabric.world_size)
         weights = None if class_weights is None else torch.from_numpy(class_weights)
-        self._criterion = Loss(recipe.loss, weights, with_objects=bool(recipe.objects), total=self._total)
+        self._criterion = Loss(recipe.loss, weights, objects=objects, total=self._total)
+        self._object_planes = objects.planes if objects else 0
         self._criterion.to(fabric.device)
         self._with_aux = hasattr(model, "forward_with_aux")
         self._conv_gradients = fast_conv_gradients(fabric.device, compiled=bool(recipe.compile))
@@ -246,7 +249,7 @@ class Learner:
 
     def _of_classes(self, logits: Tensor) -> Tensor:
         """Return logits without those of objects."""
-        return logits[:, :-OBJECT_OUTPUTS] if self.recipe.objects else logits
+        return logits[:, : logits.shape[1] - self._object_planes]
 
     def _find_encoder(self) -> nn.Module | None:
         recipe = self.recipe

@@ -1,7 +1,8 @@
 """Loss expressions: weighted sums of losses such as ``ce + 0.5*dice`` or ``focal(gamma=1.5) + lovasz``.
 
-The terms ``boundary`` and ``distance`` belong to a network that learns objects: it has both, with a factor of 1 unless
-the expression names them with another one.
+A network that learns objects has a loss for each of its outputs for them: ``boundary`` and ``distance`` of edges, or
+``centre`` and ``offset`` of centres. Their factors are those of :data:`OBJECT_LOSSES` unless the expression names them
+with another one.
 
 expression = term { "+" term }
 term       = [ number "*" ] loss
@@ -21,7 +22,8 @@ from torch import Tensor, nn
 
 from satseg.classes import IGNORE_INDEX
 from satseg.errors import UsageError
-from satseg.training import object_losses
+from satseg.objects import ObjectOutputs
+from satseg.training import centre_losses, object_losses
 from satseg.training.devices import Total, single_device
 from satseg.training.pixel_losses import cross_entropy, focal, ohem, relaxed
 from satseg.training.region_losses import dice, jaccard, lovasz, tversky
@@ -37,13 +39,36 @@ LOSSES: Mapping[str, Callable[..., Tensor]] = {
     "relaxed": relaxed,
 }
 
-OBJECT_LOSSES: Mapping[str, Callable[..., Tensor]] = {
-    "boundary": object_losses.boundary,
-    "distance": object_losses.distance,
-}
-"""Losses of the outputs that a network has beside the classes if it learns objects, in the order of the outputs."""
 
-_KNOWN: Mapping[str, Callable[..., Tensor]] = {**LOSSES, **OBJECT_LOSSES}
+@dataclass(frozen=True)
+class ObjectLoss:
+    """The loss of an output that a network has beside the classes.
+
+    Args:
+        of: Computes it from logits, objects, counted and a sum over devices.
+        planes: Planes of the output.
+        factor: Weight of the loss where the expression gives none.
+    """
+
+    of: Callable[..., Tensor]
+    planes: int = 1
+    factor: float = 1.0
+
+
+OBJECT_LOSSES: Mapping[ObjectOutputs, Mapping[str, ObjectLoss]] = {
+    ObjectOutputs.EDGES: {
+        "boundary": ObjectLoss(object_losses.boundary),
+        "distance": ObjectLoss(object_losses.distance),
+    },
+    ObjectOutputs.CENTRES: {  # factors of Panoptic-DeepLab, arXiv 1911.10194, section 3.2
+        "centre": ObjectLoss(centre_losses.centre, factor=200.0),
+        "offset": ObjectLoss(centre_losses.offset, planes=2, factor=0.01),
+    },
+}
+"""Losses of what a network says of objects, in the order of its outputs."""
+
+_OF_OBJECTS = {name: loss.of for losses in OBJECT_LOSSES.values() for name, loss in losses.items()}
+_KNOWN: Mapping[str, Callable[..., Tensor]] = {**LOSSES, **_OF_OBJECTS}
 _NUMBER = r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _TOKEN = re.compile(rf"\s*(?:(?P<number>{_NUMBER})|(?P<name>[A-Za-z_]\w*)|(?P<sign>[-+*(),=])|(?P<end>$))")
 
@@ -54,7 +79,7 @@ class Term:
 
     Args:
         factor: Weight of the loss.
-        name: Name of the loss, a key of ``LOSSES`` or ``OBJECT_LOSSES``.
+        name: Name of the loss, a key of ``LOSSES``, or of an entry of ``OBJECT_LOSSES``.
         options: Options of the loss.
     """
 
@@ -69,12 +94,12 @@ class Loss(nn.Module):
     Args:
         expression: Loss expression such as ``ce + 0.5*dice``.
         class_weights: (K,) class weights for pixel losses; None weighs classes equally.
-        with_objects: Whether the network learns objects.
+        objects: What the network learns about objects, if anything.
         total: Sums over devices.
 
     Raises:
-        UsageError: The expression cannot be parsed, has no loss of classes, or names a loss of objects and the network
-            learns none.
+        UsageError: The expression cannot be parsed, has no loss of classes, or names a loss of objects that the
+            network does not learn.
     """
 
     class_weights: Tensor | None
@@ -84,7 +109,7 @@ class Loss(nn.Module):
         expression: str,
         class_weights: Tensor | None = None,
         *,
-        with_objects: bool = False,
+        objects: ObjectOutputs | None = None,
         total: Total = single_device,
     ) -> None:
         super().__init__()
@@ -93,39 +118,46 @@ class Loss(nn.Module):
         self.terms = tuple(term for term in terms if term.name in LOSSES)
         named: dict[str, float] = {}
         for term in terms:
-            if term.name in OBJECT_LOSSES:
+            if term.name in _OF_OBJECTS:
                 named[term.name] = named.get(term.name, 0.0) + term.factor
         if not self.terms:
             raise UsageError(
                 f"The loss {expression!r} has no term for classes, which would not be learnt.",
                 hint=f"For example 'ce + dice + {expression}'.",
             )
-        if named and not with_objects:
+        if named and objects is None:
             raise UsageError(
                 f"The loss {expression!r} has a term {next(iter(named))}, but the network learns no objects.",
                 hint="Keep objects in the tile set, `objects=True` of `satseg.tile`, and leave out `objects=False`.",
             )
-        self._factors = [named.get(name, 1.0) for name in OBJECT_LOSSES] if with_objects else []
+        learnt = OBJECT_LOSSES[objects] if objects else {}
+        if strange := named.keys() - learnt.keys():
+            raise UsageError(
+                f"The loss {expression!r} has a term {min(strange)}, which is none of the network: of objects, it "
+                f"learns {' and '.join(learnt)}.",
+                hint=f"Leave the term out, or name {' or '.join(learnt)}.",
+            )
+        self._of_objects = [(named.get(name, loss.factor), loss) for name, loss in learnt.items()]
         self._total = total
 
     def forward(self, outputs: Tensor, targets: Tensor, objects: Tensor | None = None) -> Tensor:
         """Return the scalar loss of a batch.
 
         Args:
-            outputs: (N, K, H, W) logits of the classes; (N, K + 2, H, W) with those of boundary and distance of objects
-                if the network learns them.
+            outputs: (N, K, H, W) logits of the classes, and what the network says of objects if it learns them.
             targets: (N, H, W) int64, 255 = ignore.
-            objects: (N, 3, H, W) uint8, see :func:`satseg.objects.targets.object_targets`; not used unless the network
-                learns objects.
+            objects: (N, P, H, W), see :data:`satseg.objects.targets.TARGETS`; not used unless the network learns
+                objects.
         """
-        logits, *others = outputs.split([outputs.shape[1] - len(self._factors), *[1] * len(self._factors)], dim=1)
+        planes = [loss.planes for _, loss in self._of_objects]
+        logits, *others = outputs.split([outputs.shape[1] - sum(planes), *planes], dim=1)
         losses = [
             term.factor * LOSSES[term.name](logits, targets, self.class_weights, self._total, **term.options)
             for term in self.terms
         ]
         counted = targets != IGNORE_INDEX
-        for factor, loss, other in zip(self._factors, OBJECT_LOSSES.values(), others, strict=False):
-            losses.append(factor * loss(other[:, 0], objects, counted, self._total))
+        for (factor, loss), other in zip(self._of_objects, others, strict=True):
+            losses.append(factor * loss.of(other.squeeze(1), objects, counted, self._total))
         return sum(losses[1:], losses[0])
 
 

@@ -31,7 +31,7 @@ def prepare(
 
     Returns:
         Images (N, C, S, S) float32 in channels-last order, invalid pixels 0 (the training mean); targets (N, S, S)
-        int64, 255 = ignore; and objects (N, P, S, S) uint8.
+        int64, 255 = ignore; and objects (N, P, S, S).
     """
     bands = upload(batch.bands, device)
     labels, valid, objects = (torch.from_numpy(part).to(device) for part in (batch.labels, batch.valid, batch.objects))

@@ -69,7 +69,8 @@ class Recipe(Settings):
         str,
         Option(
             "Loss, a weighted sum such as ce + 0.5*dice. Losses: ce, dice, focal, jaccard, lovasz, ohem, relaxed, "
-            "tversky; and boundary and distance of objects, whose factors are 1 unless they are given.",
+            "tversky; and boundary and distance of objects, whose factors are 1 unless they are given, or centre and "
+            "offset with panoptic_deeplab (200 and 0.01).",
             metavar="SUM",
             panel=LOSS,
         ),
@@ -77,7 +78,8 @@ class Recipe(Settings):
     objects: Annotated[
         bool | None,
         Option(
-            "Learn the boundaries and cores of objects as well, which `predict` turns into one polygon for each. "
+            "Learn the boundaries and cores of objects as well, or their centres with panoptic_deeplab, which "
+            "`predict` turns into one polygon for each. "
             "Default: if the tile set keeps objects.",
             panel=LOSS,
         ),
@@ -212,6 +214,12 @@ class Recipe(Settings):
                 "`lora` freezes the encoder for the whole run; it cannot be combined with `freeze_encoder`.",
                 hint="Leave out one of them.",
             )
+        for name in ("in_channels", "num_classes", "objects"):
+            if name in (self.arch_options or {}):
+                raise UsageError(
+                    f"`arch_options` has {name}, which follows from the tile set.",
+                    hint="To learn no objects, set `objects=False`." if name == "objects" else "Leave it out.",
+                )
         if self.loss != type(self).loss:
             from satseg.training.loss import parse_loss  # imports torch, which the default does without
 

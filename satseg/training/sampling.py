@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from satseg.classes import IGNORE_INDEX
 from satseg.errors import TileError
+from satseg.objects.targets import paste
 from satseg.prefetch import read_ahead
 from satseg.tiles.batches import Sample, TileReader
 from satseg.training.augment import AugmentationParams, apply_symmetry, cutmix_box, draw_params, stack_params
@@ -33,7 +34,7 @@ class Batch:
         bands: (N, C, S, S) raw values; 0 where not valid.
         labels: (N, S, S) uint8, 255 = ignore.
         valid: (N, S, S) bool.
-        objects: (N, P, S, S) uint8, what is learnt about objects, see :class:`satseg.tiles.batches.Sample`.
+        objects: (N, P, S, S), what is learnt about objects, see :class:`satseg.tiles.batches.Sample`.
         params: Augmentation parameters of the batch.
     """
 
@@ -225,10 +226,10 @@ def _transformed(sample: Sample, symmetry: int) -> Sample:
 
 def _mixed(sample: Sample, other: Sample, box: tuple[slice, slice]) -> Sample:
     """Return a copy of a sample with a rectangle from another one."""
-    mixed = Sample(*(part.copy() for part in _arrays(sample)))
-    for ours, theirs in zip(_arrays(mixed), _arrays(other), strict=True):
+    mixed = Sample(sample.bands.copy(), sample.labels.copy(), sample.valid.copy(), sample.objects)
+    for ours, theirs in zip(_arrays(mixed)[:3], _arrays(other)[:3], strict=True):
         ours[..., *box] = theirs[..., *box]
-    return mixed
+    return replace(mixed, objects=paste(sample.objects, other.objects, box))
 
 
 def _arrays(sample: Sample) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -18,7 +18,7 @@ def warp(
         images: (N, C, S, S) float32; bilinear interpolation.
         labels: (N, S, S) uint8, 255 = ignore; nearest neighbour.
         valid: (N, S, S) bool; nearest neighbour.
-        objects: (N, P, S, S) uint8; nearest neighbour.
+        objects: (N, P, S, S) of a whole type, up to 2**24; nearest neighbour.
         angle: (N,) float32 degrees, anticlockwise with the first row on top.
         zoom: (N,) float32; above 1 enlarges.
         shift: (N, 2) float32; to the right and downwards, as a fraction of S.
@@ -32,8 +32,8 @@ def warp(
     images = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
     # uint8 wraps: 255 (ignore) becomes 0 after adding 1, which is also what grid_sample returns outside.
     masks = torch.cat([labels[:, None] + 1, valid[:, None].to(torch.uint8), objects], dim=1).float()
-    masks = F.grid_sample(masks, grid, mode="nearest", padding_mode="zeros", align_corners=False).to(torch.uint8)
-    return images, masks[:, 0] - 1, masks[:, 1].bool(), masks[:, 2:]
+    masks = F.grid_sample(masks, grid, mode="nearest", padding_mode="zeros", align_corners=False)
+    return images, masks[:, 0].to(torch.uint8) - 1, masks[:, 1].bool(), masks[:, 2:].to(objects.dtype)
 
 
 def _matrices(angle: Tensor, zoom: Tensor, shift: Tensor) -> Tensor:

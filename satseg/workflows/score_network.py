@@ -21,6 +21,7 @@ from satseg.evaluation.tally import empty_tally
 from satseg.evaluation.tiles import ClassifiedTile, classify_tiles, count_pixels
 from satseg.files.atomic_write import locked
 from satseg.inference.network import Network
+from satseg.objects import ObjectOutputs
 from satseg.outputs.writable import check_file
 from satseg.prediction.fitting import FittedScene, fit_scene
 from satseg.prediction.models import Models
@@ -108,6 +109,11 @@ class NetworkScoring:
             OutputError: The checkpoint cannot be written.
         """
         path = self.checkpoint.path.resolve()
+        if self.checkpoint.card.object_outputs is ObjectOutputs.CENTRES:
+            raise UsageError(
+                f"The network in {path} finds objects by their centres, which leaves nothing to tune.",
+                hint="Leave out `tune_objects`.",
+            )
         check_file(path)
         if not os.access(path, os.W_OK):
             raise OutputError(f"The checkpoint {path} may not be written.")

@@ -13,9 +13,9 @@ from satseg.evaluation.objects import ObjectMatcher, Outcome
 from satseg.evaluation.tiles import ClassifiedTile
 from satseg.labels.burnt_features import BurntFeatures
 from satseg.labels.labels import BOUNDARY
-from satseg.objects.watershed import objects_of
+from satseg.objects import ObjectOutputs
 from satseg.records import CERTAIN, Rows
-from satseg.vectorization.object_division import object_groups
+from satseg.vectorization.object_division import object_divider, object_groups
 from satseg.vectorization.object_records import ObjectRecords
 
 
@@ -58,13 +58,14 @@ class TileObjects:
         Args:
             found: The tile.
             classes: Class table of the network.
-            depth: Least dynamics of a marker, in 0..1.
+            depth: Least dynamics of a marker, in 0..1; of no account where objects are found by their centres.
         """
         said = found.objects
         assert said is not None, "the network has learnt objects"
-        ids, _ = objects_of(object_groups(classes)[found.classes], said.distance, said.boundary, depth)
+        ids, _ = object_divider(said.outputs, depth)(object_groups(classes)[found.classes], *said.maps)
         records = ObjectRecords()
-        records.push(Rows(0, found.classes, objects=ids, boundary=said.boundary))
+        sure = "centres" if said.outputs is ObjectOutputs.CENTRES else "boundary"
+        records.push(Rows(0, found.classes, objects=ids, **{sure: said.maps[0]}))
         numbers = np.arange(ids.max() + 1, dtype=np.int32)
         sums = np.bincount(ids.ravel(), weights=said.confidence.ravel())
         sizes = np.bincount(ids.ravel())

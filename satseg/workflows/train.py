@@ -15,7 +15,15 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from satseg.arguments import PathLike, path
-from satseg.backend import Builder, create_model, is_custom_file, lasting_options, recorded_name, run_custom_file
+from satseg.backend import (
+    Builder,
+    create_model,
+    is_custom_file,
+    lasting_options,
+    object_outputs,
+    recorded_name,
+    run_custom_file,
+)
 from satseg.backend.cores import available_cores, threads_for, torch_threads
 from satseg.backend.device import select_device, select_precision
 from satseg.backend.nn.first_layer import Origin, match_bands
@@ -25,7 +33,7 @@ from satseg.errors import CheckpointError, TileError
 from satseg.files.atomic_write import locked
 from satseg.files.gdal import gdal_environment
 from satseg.labels.label_meaning import LabelMeaning
-from satseg.objects import OBJECT_OUTPUTS
+from satseg.objects import ObjectOutputs
 from satseg.progress import automatic
 from satseg.records import Clipping, Progress, TrainingSummary
 from satseg.runs import RUNS, Run, claim_output
@@ -137,9 +145,11 @@ def train(
     ):
         tile_set = _tile_folder(source, target, started, resume=settings.resume)
         share = settings.cache_bytes // settings.devices
-        data = TrainingData.open(tile_set, share, recipe.val_split, objects=recipe.objects)
-        recipe = recipe.changed(objects=data.with_objects)
-        Loss(recipe.loss, with_objects=data.with_objects)  # refuses losses of objects where none are learnt
+        data = TrainingData.open(
+            tile_set, share, recipe.val_split, objects=recipe.objects, outputs=object_outputs(builder)
+        )
+        recipe = recipe.changed(objects=data.objects is not None)
+        Loss(recipe.loss, objects=data.objects)  # refuses losses of objects that are not learnt
         resumable = started is not None and started.run.resumable
         model = _create(builder, recipe, data.tile_set, with_weights=not resumable)  # refuses wrong names and options
         middle = data.middle(recipe.clip_values)
@@ -297,7 +307,7 @@ def _make_trainer(
         checkpoint, tensors, values = run.load_last()
         checkpoint.load_into(model)
         card = replace(card, pretrained=checkpoint.card.pretrained)
-    learner = Learner(model, recipe, data.tile_set.statistics, fabric, rarity, clipping)
+    learner = Learner(model, recipe, data.tile_set.statistics, fabric, rarity, clipping, data.objects)
     state = _restore(started, learner, tensors, values) if run.resumable else LoopState()
     batches = TrainingBatches(
         data.train,
@@ -338,7 +348,8 @@ def _create(builder: str | Builder, recipe: Recipe, tile_set: TileSet, *, with_w
     model = create_model(
         builder,
         in_channels=len(tile_set.bands),
-        num_classes=len(tile_set.classes) + OBJECT_OUTPUTS * bool(recipe.objects),
+        num_classes=len(tile_set.classes),
+        objects=bool(recipe.objects),
         **(recipe.network_options if with_weights else lasting_options(recipe.network_options)),
     )
     if recipe.lora:
@@ -375,6 +386,7 @@ def _make_card(recipe: Recipe, data: TrainingData, origin: Origin | None, clippi
         arch_options=lasting_options(training.pop("arch_options")),
         clipping=clipping,
         objects=bool(recipe.objects),
+        object_outputs=data.objects or ObjectOutputs.EDGES,
         division={"min_area": smallest} if smallest else {},
         classes=tile_set.classes,
         bands=tile_set.bands,

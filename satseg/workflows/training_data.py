@@ -16,6 +16,8 @@ from satseg.errors import TileError
 from satseg.evaluation.confusion import score
 from satseg.evaluation.tiles import score_tiles
 from satseg.files.fingerprint import fingerprint_of_files
+from satseg.objects import ObjectOutputs
+from satseg.objects.targets import TARGETS
 from satseg.raster.bands import find_clipping, heavy_tails
 from satseg.raster.values import ValueRange
 from satseg.records import BandStatistics, Clipping, EvaluationReport, Progress, as_json, no_progress
@@ -40,18 +42,24 @@ class TrainingData:
         train: Training tiles.
         val: Validation tiles.
         reader: Reads and caches tiles.
-        with_objects: Whether their objects are learnt.
+        objects: What is learnt about their objects, if anything.
     """
 
     tile_set: TileSet
     train: list[Tile]
     val: list[Tile]
     reader: TileReader
-    with_objects: bool = False
+    objects: ObjectOutputs | None = None
 
     @classmethod
     def open(
-        cls, path: str | Path, cache_bytes: int, val_split: str = "val", *, objects: bool | None = False
+        cls,
+        path: str | Path,
+        cache_bytes: int,
+        val_split: str = "val",
+        *,
+        objects: bool | None = False,
+        outputs: ObjectOutputs = ObjectOutputs.EDGES,
     ) -> TrainingData:
         """Open a tile set.
 
@@ -60,6 +68,7 @@ class TrainingData:
             cache_bytes: Memory for decoded tiles.
             val_split: Split of the validation tiles.
             objects: Whether objects are learnt; None if the tile set keeps them.
+            outputs: What is learnt about them.
 
         Raises:
             TileError: There is no tile set, or it has no labelled tiles for training or for validation, or no objects.
@@ -90,8 +99,10 @@ class TrainingData:
         if with_objects:
             _check_objects(tile_set, train)
         values = ValueRange.of(tile_set.statistics)
-        reader = TileReader(tile_set.tile_size, cache_bytes=cache_bytes, with_objects=with_objects, values=values)
-        return cls(tile_set, train, val, reader, with_objects)
+        learnt = outputs if with_objects else None
+        targets = TARGETS[learnt] if learnt else None
+        reader = TileReader(tile_set.tile_size, cache_bytes=cache_bytes, targets=targets, values=values)
+        return cls(tile_set, train, val, reader, learnt)
 
     def clipping(self, limit: float) -> Clipping | None:
         """Return what normalises the bands with heavy tails, see :func:`~satseg.raster.bands.find_clipping`.
@@ -120,7 +131,7 @@ class TrainingData:
         known = as_json([made.classes.to_dict(), made.bands, made.statistics])
         lines = [f"{tile.split} {tile.name} {tile.weight!r} {tile.pixels}" for tile in tiles]
         files = [file for tile in tiles for file in (tile.image, tile.labels)]
-        if self.with_objects:
+        if self.objects:
             files += [tile.objects for tile in self.train if tile.objects]
         lines += [json.dumps(known), fingerprint_of_files(files)]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -26,14 +26,14 @@ from satseg.labels.class_map import ClassMap
 from satseg.labels.class_raster import ClassRaster
 from satseg.labels.label_meaning import LABELS_TAG
 from satseg.labels.map_classes import MapClasses
-from satseg.objects.division import Division, Maps
+from satseg.objects.division import Division
 from satseg.objects.stored_division import division_in_tags
 from satseg.objects.watershed import Block
 from satseg.progress import automatic, scene_progress
 from satseg.records import Progress, ProgressEvent, Rows, VectorSummary
 from satseg.signatures import checked
 from satseg.vectorization.formats import STDOUT
-from satseg.vectorization.object_division import open_division
+from satseg.vectorization.object_division import Maps, open_division
 from satseg.vectorization.settings import VectorizeSettings
 from satseg.vectorization.sink import PolygonSink
 from satseg.version import __version__
@@ -165,7 +165,7 @@ def _division(raster: ClassRaster, settings: VectorizeSettings) -> Iterator[Divi
         window = Window.from_slices(*block.window)
         rows = raster.read(window)
         assert rows.boundary is not None
-        return rows.classes, raster.read_distance(window), rows.boundary
+        return rows.classes, rows.boundary, raster.read_distance(window)
 
     with (
         tempfile.TemporaryDirectory(prefix="satseg-") as folder,

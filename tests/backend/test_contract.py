@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from satseg.backend import Architecture, create_model, list_architectures
+from satseg.backend import Architecture, create_model, list_architectures, object_outputs
 from satseg.backend.catalogue import read_catalogue
-from satseg.objects import OBJECT_OUTPUTS
+from satseg.objects import ObjectOutputs
 from satseg.profiling.counts import count_multiply_adds, count_parameters
 
 ALL = {architecture.name: architecture for architecture in list_architectures()}
@@ -213,7 +213,13 @@ def test_every_architecture_is_listed_once_and_sorted() -> None:
 @pytest.mark.parametrize("classes", [2, 19])
 def test_outputs_for_objects_cost_less_than_5_percent(arch: str, classes: int) -> None:
     plain, more = (
-        count_multiply_adds(on_meta(arch, num_classes=outputs), in_channels=3, height=256, width=256)
-        for outputs in (classes, classes + OBJECT_OUTPUTS)
+        count_multiply_adds(on_meta(arch, num_classes=classes, objects=objects), in_channels=3, height=256, width=256)
+        for objects in (False, True)
     )
-    assert plain < more < 1.05 * plain
+    assert plain < more < (1.05 if object_outputs(arch) is ObjectOutputs.EDGES else 1.15) * plain
+
+
+@pytest.mark.parametrize("size", [(64, 64), (33, 47)])
+def test_outputs_for_objects_follow_those_of_classes(arch: str, size: tuple[int, int]) -> None:
+    outputs = CLASSES + object_outputs(arch).planes
+    assert on_meta(arch, objects=True).train()(torch.empty(2, 3, *size, device="meta")).shape == (2, outputs, *size)

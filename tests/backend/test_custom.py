@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from satseg.backend import create_model, is_custom_file, recorded_name, run_custom_file
+from satseg.backend import create_model, is_custom_file, object_outputs, recorded_name, run_custom_file
 from satseg.errors import ArchitectureError
+from satseg.objects import ObjectOutputs
 
 NET = """
 from dataclasses import dataclass
@@ -214,3 +215,25 @@ def test_name_of_a_file_runs_nothing_in_create_model(tmp_path: Path) -> None:
     with pytest.raises(ArchitectureError, match="There is no network named"):
         create_model(f"{tmp_path / 'evil.py'}:tiny", in_channels=3, num_classes=2)
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_function_that_takes_objects_brings_its_own_outputs_for_them(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n"
+        "def own(*, in_channels, num_classes, objects=False):\n"
+        "    return nn.Conv2d(in_channels, num_classes + 3 * objects, 1)\n"
+        "def forgotten(*, in_channels, num_classes, objects=False):\n"
+        "    return nn.Conv2d(in_channels, num_classes, 1)\n"
+        "def common(*, in_channels, num_classes):\n"
+        "    return nn.Conv2d(in_channels, num_classes, 1)\n"
+    )
+    own, forgotten, common = (
+        run_custom_file(f"{tmp_path / 'net.py'}:{name}") for name in ("own", "forgotten", "common")
+    )
+    assert [object_outputs(one) for one in (own, common)] == [ObjectOutputs.CENTRES, ObjectOutputs.EDGES]
+    for builder, more in ((own, 3), (common, 2)):
+        for objects in (False, True):
+            model = create_model(builder, in_channels=1, num_classes=2, objects=objects)
+            assert model(torch.zeros(1, 1, 40, 40)).shape == (1, 2 + more * objects, 40, 40)
+    with pytest.raises(ArchitectureError, match=r"returns \(1, 2, 33, 33\) .* logits \(1, 5, 33, 33\)"):
+        create_model(forgotten, in_channels=1, num_classes=2, objects=True)

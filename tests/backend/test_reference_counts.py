@@ -35,6 +35,7 @@ MULTIPLY_ADDS = [
     ("esnet", {}, 19, 512, 12.027),
     ("espnet", {}, 20, 512, 2.355),
     ("fcn32s", {}, 19, 512, 110.80),  # counted from this layout: same padding, references pad the image by 100
+    ("panoptic_deeplab", {"objects": True}, 19, 512, 51.8),
     ("pspnet", {}, 19, 513, 269.727),
     ("pspnet", {"encoder": "resnet50s"}, 19, 513, 189.706),
     ("refinenet", {}, 19, 512, 262.823),
@@ -57,6 +58,7 @@ PARAMETERS = [
     ("espnetv2", {"scale": 0.5}, 19, 79_452 - (16 + 32 + 64)),
     ("espnetv2", {"scale": 1.0}, 19, 232_992 - (32 + 64 + 128)),
     ("espnetv2", {"scale": 1.5}, 19, 467_216 - (64 + 96 + 192)),
+    ("panoptic_deeplab", {"objects": True}, 19, 30_271_350),
     ("pspnet", {"encoder": "resnet50s"}, 19, 46_715_347),
     ("unet", {"bilinear": True}, 19, 17_264_147),
     ("unet", {"encoder": "resnet18"}, 19, 14_330_819),

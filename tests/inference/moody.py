@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from satseg.classes import ClassTable
 from satseg.inference.network import Network
 from satseg.inference.pipeline import Cell
+from satseg.objects import ObjectOutputs
 from satseg.raster.source import SceneSource
 from satseg.records import BandStatistics
 
@@ -29,10 +30,16 @@ def moody(device: torch.device | None = None, precision: str = "32-true") -> Net
     return network_of(Moody(), device, precision)
 
 
-def network_of(model: nn.Module, device: torch.device | None = None, precision: str = "32-true") -> Network:
+def network_of(
+    model: nn.Module,
+    device: torch.device | None = None,
+    precision: str = "32-true",
+    objects: ObjectOutputs | None = None,
+) -> Network:
     identity = BandStatistics(1, (0.0,), (1.0,), (0.0,), (255.0,))
     table = ClassTable.from_names(["background", "grey", "bright"])
-    return Network(model, classes=table, statistics=identity, device=device or torch.device("cpu"), precision=precision)
+    device = device or torch.device("cpu")
+    return Network(model, classes=table, statistics=identity, device=device, precision=precision, objects=objects)
 
 
 def write_scene(path: Path, height: int, width: int, *, holes: bool = False) -> SceneSource:

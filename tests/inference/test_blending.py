@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -113,3 +114,29 @@ def test_state_is_the_overlap_only(tmp_path: Path, held_bytes: Callable[[], int]
         for _ in plan.column_starts:
             blender.add(torch.zeros(2, 512, 512), np.ones((512, 512), dtype=bool))
         assert held_bytes() == 1_000 * 64 * 2 * 4
+
+
+@pytest.mark.parametrize("overlap", [7, 8])
+def test_offsets_come_from_the_window_whose_centre_is_nearest_and_are_never_averaged(
+    halos: SpillStore, overlap: int
+) -> None:
+    plan = make_plan(80, 80, window=32, overlap=overlap, batch_size=1)
+    starts = plan.row_starts
+    assert all(after - before == 32 - overlap for before, after in pairwise(starts[:-1]))
+    blender = WindowBlender(plan, CPU, halos, classes=1, shares=2)
+    valid = np.ones(plan.window, dtype=bool)
+    cells = []
+    for number, (row, column) in enumerate(window_positions(plan)):
+        said = torch.ones(4, 32, 32)
+        said[1:] = float(number)  # heat, and offsets in place of which each window says its number
+        assert number == row * len(starts) + column
+        cells.append(blender.add(said, valid))
+    found = whole(plan, iter(cells))
+    middles = np.array(starts[:-1]) + 15.5  # the last window snaps to the edge
+    regular = slice(0, int(starts[-1]))
+    nearest = np.abs(np.arange(80)[:, None] - middles + 1e-6).argmin(axis=1)[regular]  # of two as near, the later one
+    expected = nearest[:, None] * len(starts) + nearest
+    assert found[2, regular, regular].tolist() == expected.tolist()
+    assert torch.equal(found[2], found[3])
+    assert set(found[2].unique().tolist()) <= set(map(float, range(len(starts) ** 2)))
+    assert len(found[1].unique()) > len(starts) ** 2  # heat is cross-faded

@@ -6,39 +6,69 @@ Covers ``decision`` and ``reading``.
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from moody import assert_same, moody, write_scene
+from moody import Moody, assert_same, moody, network_of, write_scene
 from rasterio.windows import Window
+from torch import Tensor
 
 from satseg.inference.blocks import count_strips, join_parts, predict_block, row_blocks, strips
-from satseg.inference.decision import Decision
+from satseg.inference.decision import OF_OBJECTS, Decision
+from satseg.inference.network import Network
 from satseg.inference.pipeline import Cell, predict_cells
 from satseg.inference.plan import make_plan, span
 from satseg.inference.reading import ReadOptions
+from satseg.objects import ObjectOutputs
 from satseg.raster.source import SceneSource
 from satseg.records import MapLayer, Plan
 
-ALL_LAYERS = frozenset(MapLayer)
+ALL_LAYERS = frozenset({MapLayer.CLASSES, MapLayer.CONFIDENCE, MapLayer.PROBABILITIES, MapLayer.DISAGREEMENT})
 
 
-def in_one_pass(source: SceneSource, plan: Plan, decision: Decision, read_options: ReadOptions, row: int) -> list[Cell]:
-    return list(predict_cells(source.open, moody(), plan, decision, read_options, first_row=row))
+class MoodyAboutObjects(Moody):
+    """Its offsets depend on the whole batch, too."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        classes = super().forward(images)
+        return torch.cat([classes, classes * torch.tensor([0.3, 40.0, 60.0]).view(1, 3, 1, 1)], dim=1)
+
+
+def about_objects() -> Network:
+    return network_of(MoodyAboutObjects(), objects=ObjectOutputs.CENTRES)
+
+
+def in_one_pass(
+    source: SceneSource,
+    plan: Plan,
+    decision: Decision,
+    read_options: ReadOptions,
+    row: int,
+    network: Callable[[], Network] = moody,
+) -> list[Cell]:
+    return list(predict_cells(source.open, network(), plan, decision, read_options, first_row=row))
 
 
 def in_blocks(
-    source: SceneSource, plan: Plan, decision: Decision, read_options: ReadOptions, row: int, rows: int
+    source: SceneSource,
+    plan: Plan,
+    decision: Decision,
+    read_options: ReadOptions,
+    row: int,
+    rows: int,
+    network: Callable[[], Network] = moody,
 ) -> list[Cell]:
     """Map blocks from the bottom up, send them through pickle, and join them."""
     mapped = []
     for block in reversed(row_blocks(plan, rows, first_row=row)):
-        parts = predict_block(source.open, moody(), plan, decision, read_options, block, first_row=row)
+        parts = predict_block(source.open, network(), plan, decision, read_options, block, first_row=row)
         pieces = [pickle.dumps(strip) for strip in strips(parts, plan)]
         assert len(pieces) == count_strips(plan, block)
         mapped.append(pieces)
@@ -71,6 +101,21 @@ def test_blocks_join_to_the_bytes_of_one_pass(
     expected = in_one_pass(source, plan, decision, read_options, row)
     assert_same(in_blocks(source, plan, decision, read_options, row, rows), expected)
     assert MapLayer.DISAGREEMENT in expected[0].layers
+
+
+@pytest.mark.parametrize(("height", "overlap"), [(230, 8), (233, 20)])
+def test_blocks_with_centres_and_offsets_join_to_the_bytes_of_one_pass(
+    tmp_path: Path, height: int, overlap: int
+) -> None:
+    source = write_scene(tmp_path / "scene.tif", height, 107, holes=True)
+    plan = make_plan(height, 107, window=40, overlap=overlap, batch_size=3)
+    decision = Decision(3, layers=frozenset({MapLayer.CLASSES, *OF_OBJECTS[ObjectOutputs.CENTRES]}))
+    read_options = ReadOptions(scratch=tmp_path)
+    expected = in_one_pass(source, plan, decision, read_options, 0, about_objects)
+    assert_same(in_blocks(source, plan, decision, read_options, 0, 1, about_objects), expected)
+    offsets = np.concatenate([cell.layers[MapLayer.OFFSETS].ravel() for cell in expected])
+    assert offsets.dtype == np.int16
+    assert np.abs(offsets).max() > 1000
 
 
 @pytest.mark.parametrize(

@@ -75,4 +75,4 @@ def test_mean_of_one_is_that_one() -> None:
 
 
 def test_mean_of_several() -> None:
-    assert torch.equal(mean(torch.full((2,), value) for value in (1.0, 2.0, 6.0)), torch.full((2,), 3.0))
+    assert torch.equal(mean(torch.full((1, 2), value) for value in (1.0, 2.0, 6.0)), torch.full((1, 2), 3.0))

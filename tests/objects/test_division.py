@@ -10,6 +10,7 @@ from flooding import Maps, in_one_piece, largest_part, smooth_maps, true_maps
 
 from satseg.objects import division
 from satseg.objects.division import Division
+from satseg.objects.watershed import objects_of
 
 MARGIN = 45
 
@@ -36,14 +37,13 @@ def divided(
     """Return the ids of a map, given how many rows are finished each time; none is read before it is."""
     finished = 0
 
-    def read(block: division.Block) -> Maps:
+    def divide(block: division.Block) -> tuple[np.ndarray, np.ndarray]:
         assert block.window[0].stop <= finished
-        groups, distance, boundary = (part[block.window] for part in maps)
-        return groups, distance, boundary
+        return objects_of(*(part[block.window] for part in maps), depth, block.inner)
 
     rows = []
-    options = {"depth": depth, "smallest": smallest, "margin": margin, "strip": strip, "scratch": folder}
-    with Division(read, *maps[0].shape, **options) as parts:  # type: ignore[arg-type]
+    options = {"smallest": smallest, "margin": margin, "strip": strip, "scratch": folder}
+    with Division(divide, *maps[0].shape, **options) as parts:  # type: ignore[arg-type]
         for finished in arrivals:
             for ids in parts.push(finished):
                 assert len(ids) <= strip
@@ -129,11 +129,10 @@ def test_arms_that_meet_further_down_stay_apart_where_they_are_handed_out_alread
 
 @pytest.mark.usefixtures("_small")
 def test_rows_come_as_soon_as_the_ones_around_them_are_there(maps: Maps, tmp_path: Path) -> None:
-    def read(block: division.Block) -> Maps:
-        groups, distance, boundary = (part[block.window] for part in maps)
-        return groups, distance, boundary
+    def divide(block: division.Block) -> tuple[np.ndarray, np.ndarray]:
+        return objects_of(*(part[block.window] for part in maps), 0.1, block.inner)
 
-    with Division(read, *maps[0].shape, depth=0.1, margin=MARGIN, strip=64, scratch=tmp_path) as parts:
+    with Division(divide, *maps[0].shape, margin=MARGIN, strip=64, scratch=tmp_path) as parts:
         assert not list(parts.push(40 + MARGIN - 1))
         assert [len(ids) for ids in parts.push(40 + MARGIN)] == [40]
         assert not list(parts.push(80 + MARGIN - 1))

@@ -12,6 +12,8 @@ from satseg.objects.targets import (
     inner_boundary,
     normalised,
     object_targets,
+    paste,
+    signed_ids,
 )
 
 
@@ -114,3 +116,30 @@ def test_planes_hold_boundary_distance_and_weight_in_8_bits() -> None:
 
 def test_a_tile_without_objects_has_empty_planes() -> None:
     assert not object_targets(np.zeros((8, 9), dtype=np.int32), np.zeros((8, 9), dtype=bool)).any()
+
+
+def test_ids_are_numbered_in_their_tile_and_negative_where_objects_are_cut() -> None:
+    ids = np.array([[70000, 70000, 0], [11, 0, 5]])
+    assert signed_ids(ids, ids == 11).tolist() == [[[3, 3, 0], [-2, 0, 1]]]
+    assert signed_ids(np.full((1, 2), 9), np.zeros((1, 2), bool)).tolist() == [[[1, 1]]]
+
+
+def test_ids_of_a_pasted_rectangle_stay_apart_and_what_it_may_have_cut_is_marked() -> None:
+    ids, others = np.zeros((2, 1, 12, 12), dtype=np.int32)
+    ids[0, 0:3, 0:3], ids[0, 4:8, 0:5] = 1, 2  # one far from the rectangle, one under it
+    others[0, 5:7, 5:7], others[0, 2:10, 9:12] = 1, -2  # one within it, one across its edge
+    mixed = paste(ids, others, (slice(3, 9), slice(3, 10)))[0]
+    assert mixed[1, 1] == 1
+    assert mixed[5, 0] == 2
+    assert mixed[5, 2] == -2  # beside the rectangle
+    assert (mixed[5:7, 5:7] == 3).all()
+    assert mixed[5, 9] == -4
+    assert mixed[5, 11] == 0
+    assert not (ids < 0).any()
+
+
+def test_maps_are_pasted_pixel_by_pixel() -> None:
+    one, other = np.full((3, 6, 6), 7, dtype=np.uint8), np.full((3, 6, 6), 9, dtype=np.uint8)
+    mixed = paste(one, other, (slice(1, 3), slice(0, 2)))
+    assert (mixed[:, 1:3, :2] == 9).all()
+    assert (mixed == 7).sum() == 3 * 32

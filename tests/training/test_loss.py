@@ -8,6 +8,8 @@ from loss_cases import random_case
 from torch import Tensor
 
 from satseg.errors import UsageError
+from satseg.objects import ObjectOutputs
+from satseg.training.centre_losses import centre, offset
 from satseg.training.devices import single_device
 from satseg.training.loss import LOSSES, Loss, Term, parse_loss
 from satseg.training.object_losses import boundary, distance
@@ -94,12 +96,34 @@ def test_a_network_that_learns_objects_has_their_losses_with_the_factors_that_ar
     expression: str, factors: tuple[float, float]
 ) -> None:
     outputs, targets, planes = object_case()
-    found = Loss(expression, with_objects=True)(outputs, targets, planes)
+    found = Loss(expression, objects=ObjectOutputs.EDGES)(outputs, targets, planes)
     counted = targets != 255
     expected = cross_entropy(outputs[:, :3], targets)
     for factor, loss, output in zip(factors, (boundary, distance), (outputs[:, 3], outputs[:, 4]), strict=True):
         expected = expected + factor * loss(output, planes, counted, single_device)
     assert found.item() == pytest.approx(expected.item())
+
+
+@pytest.mark.parametrize(("expression", "factors"), [("ce", (200.0, 0.01)), ("ce + 3*offset", (200.0, 3.0))])
+def test_a_network_that_learns_centres_has_the_factors_of_its_paper(
+    expression: str, factors: tuple[float, float]
+) -> None:
+    logits, targets = random_case()
+    others = torch.randn(2, 3, *logits.shape[2:], generator=torch.Generator().manual_seed(3))
+    outputs = torch.cat([logits, others], dim=1)
+    ids = torch.zeros(2, 1, *logits.shape[2:], dtype=torch.int32)
+    ids[:, :, 1:3, 2:5] = 1
+    found = Loss(expression, objects=ObjectOutputs.CENTRES)(outputs, targets, ids)
+    counted = targets != 255
+    expected = cross_entropy(logits, targets)
+    expected = expected + factors[0] * centre(outputs[:, 3], ids, counted, single_device)
+    expected = expected + factors[1] * offset(outputs[:, 4:], ids, counted, single_device)
+    assert found.item() == pytest.approx(expected.item())
+
+
+def test_losses_of_what_another_network_learns_of_objects_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"a term boundary, which is none of the network: .* learns centre and offset"):
+        Loss("ce + boundary", objects=ObjectOutputs.CENTRES)
 
 
 def test_losses_of_objects_are_refused_where_none_are_learnt() -> None:

@@ -43,3 +43,17 @@ def test_an_object_that_fills_the_map_has_no_outline_and_no_score() -> None:
     ones = np.ones((4, 5), dtype=np.uint8)
     records.push(Rows(0, ones, None, ones.astype(np.int32), ones))
     assert np.isnan(records.columns(np.array([1]), np.array([0.9], dtype=np.float32)).scores).all()
+
+
+def test_scores_of_objects_that_were_found_by_their_centres_follow_from_the_largest_heat_inside() -> None:
+    rows = random_rows()
+    assert rows.objects is not None
+    records = ObjectRecords()
+    for top in range(0, len(rows.classes), 4):
+        part = np.s_[top : top + 4]
+        records.push(Rows(top, rows.classes[part], None, rows.objects[part], None, rows.boundary[part]))
+    ids = np.unique(rows.objects[rows.objects > 0])
+    found = records.columns(ids, np.full(len(ids), 0.5, dtype=np.float32))
+    for number, one, score in zip(ids, found.classes, found.scores, strict=True):
+        assert score == pytest.approx(0.5 * rows.boundary[rows.objects == number].max() / 254, rel=1e-5)
+        assert one == number % 3

@@ -318,7 +318,7 @@ def test_scenes_without_labels_are_not_mapped_and_nothing_is_kept_of_an_interrup
 
 def test_tiles_without_a_labelled_object_tune_nothing() -> None:
     nothing = np.zeros((8, 8), dtype=np.uint8)
-    found = ClassifiedTile(NoObjects(), nothing, nothing, objects=SaidOfObjects(nothing, nothing, nothing))  # type: ignore[arg-type]
+    found = ClassifiedTile(NoObjects(), nothing, nothing, objects=SaidOfObjects(nothing, (nothing, nothing)))  # type: ignore[arg-type]
     with pytest.raises(TileError, match="no labelled object"):
         tune([((0, 0), found)], CLASSES, None, PolygonSettings())
 

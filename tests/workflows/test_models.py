@@ -19,7 +19,13 @@ def test_networks_are_listed_by_name_and_go_into_json() -> None:
 
 
 def test_networks_are_chosen_by_parts_of_their_names_titles_and_encoders() -> None:
-    assert [entry.name for entry in models("deeplab")] == ["deeplabv1", "deeplabv2", "deeplabv3", "deeplabv3plus"]
+    assert [entry.name for entry in models("deeplab")] == [
+        "deeplabv1",
+        "deeplabv2",
+        "deeplabv3",
+        "deeplabv3plus",
+        "panoptic_deeplab",
+    ]
     assert [entry.name for entry in models("ddrnet23")] == ["ddrnet23"]  # not the slim one
     assert {entry.name for entry in models(["U-Net", "xception"])} == {"unet", "deeplabv3plus"}
     with pytest.raises(ArchitectureError, match="unett"):

@@ -268,11 +268,13 @@ def test_the_smallest_object_is_that_of_the_checkpoint_unless_it_is_given(folder
     assert ids_of(tmp_path / "nowhere-ids.tif").tolist() == given.tolist()
     for place, scene in (("here", folder / "scene.tif"), ("nowhere", nowhere)):
         beside = {name: tmp_path / f"{place}-{name}.tif" for name in ("boundary", "distance")}
-        names = OutputNames(output=tmp_path / f"{place}.tif", **beside)
+        names = OutputNames(output=tmp_path / f"{place}-classes.tif", **beside)
         run(folder, names, scene=scene, objects=False, model=tmp_path / "own.safetensors")
         for options, count in (({}, given.max()), ({"min_area": "1px"}, other.max())):
             settings = VectorizeSettings(**beside, **options)
-            polygons = vectorize(tmp_path / f"{place}.tif", output=tmp_path / "o.fgb", settings=settings).polygons
+            polygons = vectorize(
+                tmp_path / f"{place}-classes.tif", output=tmp_path / "o.fgb", settings=settings
+            ).polygons
             (tmp_path / "o.fgb").unlink()
             assert sum(polygons.values()) == count
 

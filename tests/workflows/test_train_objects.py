@@ -1,4 +1,4 @@
-"""Networks learn objects beside classes: a checkpoint tells of its two further outputs."""
+"""Networks learn objects beside classes, by their edges or their centres: a checkpoint tells of its further outputs."""
 
 from __future__ import annotations
 
@@ -17,9 +17,12 @@ from typer.testing import CliRunner
 from satseg.checkpoint import Checkpoint
 from satseg.cli.app import app
 from satseg.errors import TileError, TrainingError, UsageError
+from satseg.evaluation.settings import EvaluateSettings
+from satseg.objects import ObjectOutputs
 from satseg.prediction.settings import PredictionSettings
 from satseg.tiles.tileset import INDEX
 from satseg.tiling.settings import TileSettings
+from satseg.workflows.evaluate import evaluate
 from satseg.workflows.predict import predict
 from satseg.workflows.tile import tile
 
@@ -103,7 +106,7 @@ def test_without_objects_the_network_is_that_of_a_tile_set_without(
     run(tmp_path / "plain", tmp_path / "one", steps=STEPS)
     run(objects, tmp_path / "other", steps=STEPS, objects=False)
     assert weights(tmp_path / "one") == weights(tmp_path / "other")
-    assert b'"objects": true' not in weights(tmp_path / "one")["best"]
+    assert rb"\"objects\": true" not in weights(tmp_path / "one")["best"]
 
 
 def test_the_map_of_classes_is_decided_by_classes_alone(learnt: Path, bright_scene: Path, tmp_path: Path) -> None:
@@ -130,3 +133,60 @@ def test_train_tiles_without_objects_are_refused_by_name(objects: Path, tmp_path
     with pytest.raises(TileError, match=rf"names no objects of 1 tiles, such as {index.loc[row, 'tile']}\."):
         run(tmp_path / "tiles", tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+CENTRES = {"arch": "panoptic_deeplab", "encoder": "resnet18", "steps": STEPS}
+
+
+@pytest.fixture(scope="module")
+def by_centres(objects: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("by_centres") / "run"
+    run(objects, output, **CENTRES)
+    return output
+
+
+def test_a_network_with_a_branch_of_its_own_learns_centres_and_says_so(by_centres: Path) -> None:
+    checkpoint = Checkpoint.load(by_centres)
+    assert checkpoint.card.object_outputs is ObjectOutputs.CENTRES
+    assert checkpoint.card.outputs == len(checkpoint.card.classes) + 3
+    assert rb"\"object_outputs\": \"centres\", \"objects\": true" in weights(by_centres)["best"]
+    assert checkpoint.build_model()(torch.zeros(1, 2, 64, 64)).shape == (1, 5, 64, 64)
+    shown = CliRunner().invoke(app, ["info", str(by_centres / "best.safetensors")])
+    assert "centres and offsets to them are learnt" in shown.output
+
+
+def test_an_interrupted_run_that_learns_centres_ends_with_the_bytes_of_an_unbroken_one(
+    objects: Path, by_centres: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(objects, tmp_path / "run", **CENTRES, progress=interrupt_after(2))
+    run(objects, tmp_path / "run", **CENTRES, resume=True)
+    assert weights(tmp_path / "run") == weights(by_centres)
+
+
+def test_centres_are_mapped_and_scored_and_their_losses_are_its_own(
+    objects: Path, by_centres: Path, bright_scene: Path, tmp_path: Path
+) -> None:
+    settings = PredictionSettings(threads=1, window=64, objects=True)
+    predict(bright_scene, output=[tmp_path / "ids.tif", tmp_path / "a.gpkg"], model=by_centres, settings=settings)
+    with rasterio.open(tmp_path / "ids.tif") as dataset:
+        assert dataset.dtypes == ("int32",)
+    scored = EvaluateSettings(objects=True, bootstrap=0, threads=1)
+    assert 0 <= evaluate(by_centres / "best.safetensors", [objects], settings=scored).mean_iou <= 1
+    with pytest.raises(UsageError, match=r"has a term boundary, .* learns centre and offset"):
+        run(objects, tmp_path / "run", **CENTRES, loss="ce + boundary")
+    with pytest.raises(UsageError, match="`arch_options` has objects, which follows from the tile set"):
+        run(objects, tmp_path / "run", arch="panoptic_deeplab", arch_options={"objects": False})
+
+
+@pytest.mark.parametrize("augment", ["none", "strong"])
+def test_its_branch_learns_where_centres_are(objects: Path, tmp_path: Path, augment: str) -> None:
+    run(objects, tmp_path / "run", **CENTRES | {"steps": 40}, augment=augment, lr=3e-3)
+    model = Checkpoint.load(tmp_path / "run" / "last.safetensors").build_model()
+    bands = torch.full((1, 2, 96, 96), -0.7)
+    bands[:, :, 32:48, 32:48] = 1.5
+    with torch.inference_mode():
+        heat, rows, columns = model(bands)[0, 2:]
+    assert heat[38:42, 38:42].mean() > heat[:16, :16].mean() + 0.1
+    assert rows[33:35, 36:44].mean() > rows[45:47, 36:44].mean()
+    assert columns[36:44, 33:35].mean() > columns[36:44, 45:47].mean()

@@ -57,7 +57,7 @@ def deeplabv3(
     Multiply-adds: 67.2 G
     Output stride: 16
     Rate: 3e-3
-    Use: wide context with a pretrained encoder; coarser outlines than deeplabv3plus
+    Use: wide context, pretrained encoder; coarser outlines than deeplabv3plus
 
     Multi-grid is (1, 2, 4), the pyramid's dilations are 6, 12 and 18 at output stride 16 and twice that at 8
     (section 4), its output has dropout 0.1, and scores are interpolated with aligned corners, as in the authors' code.

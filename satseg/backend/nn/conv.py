@@ -36,16 +36,18 @@ def conv_norm_act(
     return nn.Sequential(conv, norm, *([nn.ReLU(inplace=True)] if act else []))
 
 
-def separable_conv(in_channels: int, out_channels: int, *, dilation: int = 1) -> nn.Sequential:
-    """Return a depthwise 3x3 and a pointwise convolution, each with batch normalisation and ReLU; the size stays.
+def separable_conv(in_channels: int, out_channels: int, kernel: int = 3, *, dilation: int = 1) -> nn.Sequential:
+    """Return a depthwise and a pointwise convolution, each with batch normalisation and ReLU; the size stays.
 
     Args:
         in_channels: Channels of the input.
         out_channels: Channels of the output.
+        kernel: Side of the depthwise kernel, odd.
         dilation: Dilation of the depthwise convolution.
     """
+    pad = kernel // 2 * dilation
     depthwise = nn.Conv2d(
-        in_channels, in_channels, 3, padding=dilation, dilation=dilation, groups=in_channels, bias=False
+        in_channels, in_channels, kernel, padding=pad, dilation=dilation, groups=in_channels, bias=False
     )
     return nn.Sequential(
         depthwise, BatchNorm2d(in_channels), nn.ReLU(inplace=True), conv_norm_act(in_channels, out_channels, 1)

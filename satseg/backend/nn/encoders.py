@@ -227,7 +227,8 @@ def _dilate(net: nn.Module, output_stride: int, multi_grid: Sequence[int]) -> No
         return  # not a ResNet: as timm has it
     for name, rate, factors in (("layer3", 16 // output_stride, ()), ("layer4", 32 // output_stride, multi_grid)):
         blocks = list(stages[name].children())
-        for block, factor in zip(blocks, [1] * (len(blocks) - len(factors)) + list(factors), strict=True):
+        last = list(factors)[-len(blocks) :]  # ResNet-18 has two
+        for block, factor in zip(blocks, [1] * (len(blocks) - len(last)) + last, strict=True):
             if max(rate, 1) * factor > 1:
                 _set_dilation(block, max(rate, 1) * factor)
 

@@ -22,12 +22,20 @@ class ASPP(nn.Module):
         rates: Dilations of the 3x3 branches.
         separable: Depthwise separable 3x3 branches, as in DeepLab v3+.
         dropout: Share of activations dropped in the output.
+        norm_image: Whether the image-level features are normalised over the batch; a bias takes its place otherwise.
     """
 
     global_context = True
 
     def __init__(
-        self, in_channels: int, width: int, *, rates: Sequence[int], separable: bool = False, dropout: float = 0.1
+        self,
+        in_channels: int,
+        width: int,
+        *,
+        rates: Sequence[int],
+        separable: bool = False,
+        dropout: float = 0.1,
+        norm_image: bool = True,
     ) -> None:
         super().__init__()
         branches: list[nn.Module] = [conv_norm_act(in_channels, width, 1)]
@@ -37,7 +45,12 @@ class ASPP(nn.Module):
             else:
                 branches.append(conv_norm_act(in_channels, width, 3, dilation=rate))
         self.branches = nn.ModuleList(branches)
-        self.image = nn.Sequential(nn.AdaptiveAvgPool2d(1), conv_norm_act(in_channels, width, 1))
+        reduced = (
+            conv_norm_act(in_channels, width, 1)
+            if norm_image
+            else nn.Sequential(nn.Conv2d(in_channels, width, 1), nn.ReLU(inplace=True))
+        )
+        self.image = nn.Sequential(nn.AdaptiveAvgPool2d(1), reduced)
         joined = width * (len(branches) + 1)
         self.project = nn.Sequential(conv_norm_act(joined, width, 1), nn.Dropout(dropout))
 
