@@ -230,7 +230,9 @@ def file_size(count: int) -> str:
     return f"{count / 1e6:,.1f} MB" if count >= 1e5 else f"{count / 1e3:,.1f} KB"
 
 
-def left_out(specks: int, holes: int, *, min_area: Quantity | None, fill_holes: Quantity | None) -> str | None:
+def left_out(
+    specks: int, holes: int, *, min_area: Quantity | None, fill_holes: Quantity | None, objects: bool
+) -> str | None:
     """Return a sentence on regions and holes of a map that its polygons leave out; None if there are none.
 
     Args:
@@ -238,10 +240,14 @@ def left_out(specks: int, holes: int, *, min_area: Quantity | None, fill_holes: 
         holes: Number of holes that were filled.
         min_area: Smallest region; None is the default.
         fill_holes: Largest hole to fill; None is the default.
+        objects: Whether the polygons are objects, whose default is that of their network.
     """
     from satseg.vectorization.settings import FILL_HOLES, MIN_AREA
 
-    parts = [f"specks below {min_area or MIN_AREA} left out ({specks:,})"] if specks else []
+    below = f"specks below {min_area or MIN_AREA}"
+    if objects:
+        below = "small objects" if min_area is None else f"objects below {min_area}"
+    parts = [f"{below} left out ({specks:,})"] if specks else []
     parts += [f"holes up to {fill_holes or FILL_HOLES} filled ({holes:,})"] if holes else []
     return f"Polygons: {', '.join(parts)}; --raw keeps all." if parts else None
 

@@ -105,7 +105,9 @@ def predict(
         progress=out.progress,
     )
     outlines = settings.polygons
-    caption = partial(console.left_out, min_area=outlines.min_area, fill_holes=outlines.fill_holes)
+    caption = partial(
+        console.left_out, min_area=outlines.min_area, fill_holes=outlines.fill_holes, objects=settings.objects
+    )
     rasters = not settings.objects and any(name.lower().endswith(".tif") for name in outputs.output)
     report = Maps(out, caption, several=several, rasters=rasters)
     _report(out, maps, report.table, failed, finished, report, none_is_wrong=not settings.skip_existing)

@@ -61,7 +61,11 @@ def vectorize(
         inputs.scene_list(rasters), output=output, settings=settings, stream=sys.stdout, progress=out.progress
     )
     caption = console.left_out(
-        summary.specks, summary.holes, min_area=settings.min_area, fill_holes=settings.fill_holes
+        summary.specks,
+        summary.holes,
+        min_area=settings.min_area,
+        fill_holes=settings.fill_holes,
+        objects=settings.boundary is not None,
     )
     out.report(summary, partial(_table, caption=caption))
 

@@ -23,6 +23,7 @@ from satseg.raster.scene import Scene
 from satseg.raster.windows import block_strips
 from satseg.records import CERTAIN, Rows, SceneInfo
 
+_SHARES = ("confidence", "boundary", "distance")  # names of bands that satseg writes
 _LARGEST_ID = 2**31 - 1
 
 
@@ -210,6 +211,9 @@ class _Threshold:
 
 
 def _check_shares(shares: SceneInfo, classes: SceneInfo, what: str) -> None:
+    named = shares.bands.names[0]
+    if named in _SHARES and named != what:
+        raise SceneError(f"{shares.path} is given as {what}, but its band is named {named}.", hint="Are they swapped?")
     if (shares.width, shares.height) != (classes.width, classes.height):
         raise SceneError(
             f"{shares.path} has {shares.width} x {shares.height} pixels, but {classes.path} has "

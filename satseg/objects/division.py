@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 
 import numpy as np
+from scipy.ndimage import find_objects
 
 from satseg.files.spill import SpillStore
 from satseg.objects.grid import root_of
@@ -61,7 +62,7 @@ class Division:
         divide: Reads a block, in finished rows, and divides it.
         height: Rows of the scene.
         width: Columns of the scene.
-        smallest: Objects of fewer pixels are left out.
+        smallest: Objects of fewer pixels are left out, if they are no longer than the margin.
         margin: Pixels that are read around a block, at least the extent of the largest object.
         strip: Rows that are handed out at a time, at most.
         scratch: Folder for rows that do not fit into memory.
@@ -82,8 +83,8 @@ class Division:
         scratch: Path,
     ) -> None:
         self._divide_block, self._strip = divide, strip
-        self._smallest, self.left_out = smallest, 0
-        self._height, self._width = height, width
+        self._smallest, self._margin, self.left_out = smallest, margin, 0
+        self._width = width
         self._waiting = Blocks(height, width, BLOCK, margin).rows()
         self._next = next(self._waiting, None)
         self._numbering = Numbering(width, reach=BLOCK + margin)
@@ -136,18 +137,17 @@ class Division:
         self._goes_on = np.concatenate([side.same for side in below])
 
     def _leave_out_small(self, labels: np.ndarray, markers: np.ndarray, block: Block) -> None:
-        """Leave out objects that are too small, in place; what goes on beyond what was read is large."""
-        small = np.bincount(labels.ravel(), minlength=len(markers)) < self._smallest
-        rows, columns = block.window
-        for goes_on, edge in (
-            (rows.start > 0, labels[0]),
-            (rows.stop < self._height, labels[-1]),
-            (columns.start > 0, labels[:, 0]),
-            (columns.stop < self._width, labels[:, -1]),
-        ):
-            if goes_on:
-                small[edge] = False
+        """Leave out objects that are too small, in place.
+
+        One that is longer than the margin stays: not all of its blocks see the whole of it, and they would not agree.
+        """
+        sizes = np.bincount(labels.ravel(), minlength=len(markers))
+        small = sizes < self._smallest
         small[0] = False
+        if perhaps := np.flatnonzero(small & (sizes > self._margin)).tolist():
+            boxes = find_objects(labels)
+            for number in perhaps:
+                small[number] = all(side.stop - side.start <= self._margin for side in boxes[number - 1])
         at = np.divmod(markers[small], block.width)
         inside = [(where >= inner.start) & (where < inner.stop) for where, inner in zip(at, block.inner, strict=True)]
         self.left_out += int((inside[0] & inside[1]).sum())  # each in the block of its marker alone

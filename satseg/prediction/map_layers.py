@@ -36,7 +36,7 @@ class MapLayers:
         settings: PredictionSettings,
         classes: ClassTable,
         written: Iterable[MapLayer],
-        said: ObjectOutputs | None = None,
+        said: ObjectOutputs | None,
     ) -> MapLayers:
         """Return the layers that are written, and those that attributes of polygons are computed from.
 
@@ -44,7 +44,7 @@ class MapLayers:
             settings: How scenes are mapped.
             classes: Classes of the network.
             written: Layers with a file of their own.
-            said: What the network says of objects.
+            said: What the network says of objects, or None.
 
         Raises:
             UsageError: A threshold makes no sense.

@@ -156,12 +156,10 @@ class Predictor:
         Raises:
             OutputError: There is less space.
         """
-        layer.require_space(
-            sum(
-                info.pixels * MapLayers.of(self.settings, self.network.classes, outputs.layers).bytes_per_pixel
-                for info, outputs in scenes
-            )
-        )
+        layer.require_space(sum(info.pixels * self._layers(outputs).bytes_per_pixel for info, outputs in scenes))
+
+    def _layers(self, outputs: OutputPaths) -> MapLayers:
+        return MapLayers.of(self.settings, self.network.classes, outputs.layers, self.network.objects)
 
     def _prepare(
         self, scene: FittedScene, outputs: OutputPaths, folder: Path, layer: SharedLayer | None, progress: Progress

@@ -187,6 +187,9 @@ class PredictionSettings(Settings):
             )
         if self.objects and self.polygons.keep_background:
             raise UsageError("The background has no objects.", hint="Leave out `keep_background` or `objects`.")
+        for name in ("marker_depth", "max_object"):
+            if name in self.polygons.given and not self.objects:
+                raise UsageError(f"`{name}` has no effect on a map without objects.", hint="Set `objects=True`.")
         for name in self.polygons.attributes or ():
             if name in OF_OBJECTS and not self.objects:
                 raise UsageError(f"`attributes` has {name}, which only objects have.", hint="Set `objects=True`.")

@@ -77,6 +77,11 @@ def network_name() -> str:
     return str(_network()) if os.path.lexists(NETWORK) else NETWORK
 
 
+def is_of_package(path: Path) -> bool:
+    """Tell whether a file is the network of the package, however it was named."""
+    return path.resolve() == _network().resolve()
+
+
 def _network() -> Path:
     return Path(str(files(__name__))) / "sample.safetensors"
 

@@ -91,8 +91,8 @@ class PolygonSettings(Settings):
         Option(
             "Smallest region to keep: 25px, 10m2, 0.01ha, or 0 for all; a plain number is square metres. A smaller "
             "region is merged into the neighbour with the longest shared boundary, or dropped if nodata or background "
-            "surrounds it; a smaller object is dropped. Default: 8px, or for objects what 95 % of those exceed that the "
-            "network has learnt from.",
+            "surrounds it; a smaller object is dropped. Default: 8px; for objects, what 95 % of those exceed that "
+            "their network has learnt from.",
             metavar="AREA",
         ),
     ] = None
@@ -298,6 +298,12 @@ class VectorizeSettings(PolygonSettings):
                 raise UsageError(
                     f"{', '.join(given)} is given as `{name}` without `{other}`; objects need both.",
                     hint=f"Give `{other}`, too.",
+                )
+        for name in ("marker_depth", "max_object"):
+            if name in self.given and self.boundary is None:
+                raise UsageError(
+                    f"`{name}` has no effect on classes without objects.",
+                    hint="Give `boundary` and `distance`, which `predict` writes.",
                 )
         if self.threshold is not None and self.class_map is not None:
             raise UsageError("`threshold` makes classes of its own.", hint="Leave out `class_map`.")

@@ -307,7 +307,8 @@ def _common_classes(
     known = dict(layer.values.pairs) if isinstance(layer, RasterLabels) else {}
     raise LabelError(
         f"{path} does not name its values, {list_values(values.codes)}; the labels have {', '.join(names)}.",
-        hint=f"Map them to classes, for example with `class_map={example_map(values.codes, known)!r}`",
+        hint="If they are ids of objects, set `objects=True`. Else map them to classes, for example with "
+        f"`class_map={example_map(values.codes, known)!r}`",
     )
 
 

@@ -34,6 +34,7 @@ from satseg.raster.area import AreaOfInterest
 from satseg.raster.source import SceneSource
 from satseg.records import EvaluationReport, MapLayer, PlaceScore, Progress
 from satseg.runs import Run
+from satseg.sample import is_of_package
 from satseg.tiles.batches import TileReader
 from satseg.tiles.scores import write_scores
 from satseg.tiles.splits import SPLITS
@@ -105,10 +106,17 @@ class NetworkScoring:
             progress: Progress callback.
 
         Raises:
+            UsageError: The checkpoint is the network of the package.
             TileError: There are no such tiles, or they hold no objects.
             OutputError: The checkpoint cannot be written.
         """
         path = self.checkpoint.path.resolve()
+        if is_of_package(path):
+            raise UsageError(
+                "The network of the package stays as it is for all who use it.",
+                hint="Tune one of your own, such as one that is trained with `init_from='sample'`, or a copy of the "
+                f"file: {path}.",
+            )
         if self.checkpoint.card.object_outputs is ObjectOutputs.CENTRES:
             raise UsageError(
                 f"The network in {path} finds objects by their centres, which leaves nothing to tune.",
@@ -128,7 +136,7 @@ class NetworkScoring:
         return found
 
     def _open_tiles(self, data: Sequence[str | Path], split: str) -> TileScoring:
-        settings = self.predictor.settings.divided_as(self.checkpoint.card.division)
+        settings = self.predictor.settings
         return TileScoring.open(
             self.checkpoint,
             self.predictor.network,
@@ -252,6 +260,8 @@ class TileScoring:
                 f"The tiles of {tile_set.path} hold no objects.",
                 hint="Make them with `objects`, or name a scene and its `labels`.",
             )
+        if polygons is not None:
+            polygons = polygons.divided_as(checkpoint.card.division_on(tile_set.gsd))
         return cls(checkpoint, network, tile_set, split, batch_size, polygons)
 
     def evaluate(self, measures: Measures, progress: Progress, *, rank: bool) -> EvaluationReport:

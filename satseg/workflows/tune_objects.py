@@ -46,7 +46,9 @@ class Tuning:
 
     def __str__(self) -> str:
         said = f"marker_depth {self.division['marker_depth']:g}, min_area {self.division['min_area']}"
-        gain = f", a gain of {self.gain[0]:.3f} to {self.gain[1]:.3f}" if self.gain else ""
+        gain = ", where chance decides: all val tiles lie in one block"
+        if self.gain:
+            gain = f", a gain of {self.gain[0]:.3f} to {self.gain[1]:.3f}"
         return f"{said}: object F1 {self.f1:.3f}, against {self.before:.3f} before{gain}"
 
 

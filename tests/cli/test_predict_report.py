@@ -39,7 +39,7 @@ def told(
 
 def test_one_scene_has_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     out = ConsoleOutput()
-    maps = Maps(out, partial(left_out, min_area=None, fill_holes=None), several=False, rasters=False)
+    maps = Maps(out, partial(left_out, min_area=None, fill_holes=None, objects=False), several=False, rasters=False)
     lines = told(capsys, maps, out, [summary("a", 25)])
     assert lines[0] == "Mapped a in 0.5 s: a.gpkg"
     assert lines[3].split() == ["roof", "25", "25.0%", "2"]
@@ -51,14 +51,14 @@ def test_specks_are_still_in_class_rasters_and_not_in_other_rasters(
     capsys: pytest.CaptureFixture[str], rasters: bool
 ) -> None:
     out = ConsoleOutput()
-    maps = Maps(out, partial(left_out, min_area=None, fill_holes=None), several=False, rasters=rasters)
+    maps = Maps(out, partial(left_out, min_area=None, fill_holes=None, objects=False), several=False, rasters=rasters)
     lines = told(capsys, maps, out, [summary("a", 25, outputs=("a.gpkg", "a_confidence.tif"))])
     assert ("The class raster still contains them" in lines[-1]) == rasters
 
 
 def test_several_scenes_have_a_line_each_and_a_table_of_all(capsys: pytest.CaptureFixture[str]) -> None:
     out = ConsoleOutput()
-    maps = Maps(out, partial(left_out, min_area=None, fill_holes=None), several=True, rasters=False)
+    maps = Maps(out, partial(left_out, min_area=None, fill_holes=None, objects=False), several=True, rasters=False)
     lines = told(capsys, maps, out, [summary("a", 25), summary("b", 35, seconds=1.0)])
     assert lines[:3] == ["Mapped a in 0.5 s: a.gpkg", "Mapped b in 1.0 s: b.gpkg", "Mapped 2 scenes in 1.5 s"]
     assert lines[5].split() == ["roof", "60", "30.0%", "4"]

@@ -86,11 +86,14 @@ def test_small_objects_are_left_out_and_the_others_numbered_without_gaps(
 
 
 @pytest.mark.usefixtures("_small")
-def test_an_object_that_goes_on_beyond_what_is_read_is_not_small(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("first", "last"), [(5, 140), (35, 55), (38, 48)])
+def test_an_object_longer_than_the_margin_is_not_small(tmp_path: Path, first: int, last: int) -> None:
+    """The block at rows 0 to 39 sees the first rows of the second object, that at rows 40 to 79 the whole of it."""
     ids = np.zeros((150, 100), dtype=np.int32)
-    ids[5:140, 50:53] = 1
-    found = divided(true_maps(ids, 2), tmp_path, [150], margin=10, depth=0.9, smallest=300)
-    assert ((found > 0) == (ids > 0)).all()
+    ids[first:last, 50:53] = 1
+    long = last - first > 10
+    found = divided(true_maps(ids, 2), tmp_path, [150], margin=10, depth=0.9, smallest=500, left_out=int(not long))
+    assert (found > 0).tolist() == (ids * long > 0).tolist()
 
 
 @pytest.mark.usefixtures("_small")

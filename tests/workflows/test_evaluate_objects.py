@@ -26,6 +26,7 @@ from satseg.evaluation.settings import EvaluateSettings
 from satseg.evaluation.tiles import ClassifiedTile, SaidOfObjects
 from satseg.prediction.settings import PredictionSettings
 from satseg.records import ClassScore, EvaluationReport, ProgressEvent
+from satseg.sample import named_network
 from satseg.tiling.settings import TileSettings
 from satseg.vectorization.settings import PolygonSettings
 from satseg.workflows.evaluate import evaluate
@@ -135,6 +136,27 @@ def test_objects_of_tiles_are_those_of_their_ids(folder: Path, tiles: Path) -> N
     assert report.settings["object_area"] == "m2"
 
 
+def test_tiles_without_a_crs_have_pixels_as_large_as_those_of_the_training(folder: Path, tmp_path: Path) -> None:
+    with rasterio.open(folder / "scene.tif") as file:
+        bands, profile = file.read(), file.profile
+    with rasterio.open(tmp_path / "scene.tif", "w", **{**profile, "crs": None}) as file:
+        file.write(bands)
+    geopandas.read_file(folder / "uses.gpkg").set_crs(None, allow_override=True).to_file(tmp_path / "uses.gpkg")
+    settings = TileSettings(size=64, objects=True, class_field="use", split="test")
+    tile([tmp_path / "scene.tif"], labels=tmp_path / "uses.gpkg", output=tmp_path / "tiles", settings=settings)
+    checkpoint = Checkpoint.load(folder / "oracle.safetensors")
+    gsd = checkpoint.card.gsd
+    assert gsd is not None
+    found = {}
+    for pixels in (8, 300):
+        card = replace(checkpoint.card, division={"min_area": f"{(pixels - 0.1) * gsd[0] * gsd[1]:.9g}m2"})
+        save_checkpoint(tmp_path / "own.safetensors", checkpoint.read_weights(), card)
+        options = {"arch": network(folder)["arch"], "threads": 1, "objects": True}
+        found[pixels] = score(folder, tmp_path / "own.safetensors", tmp_path / "tiles", **options)
+    assert found[8].classes[1].object_f1 > 0.95
+    assert 0 < found[300].classes[1].map_objects < found[8].classes[1].map_objects
+
+
 @pytest.fixture
 def noisy(folder: Path, tmp_path: Path) -> Path:
     """Return a folder with val and test tiles, and a network whose distances dip in the middle of large roofs."""
@@ -190,6 +212,13 @@ def test_tuning_needs_a_network_and_val_tiles_with_objects(folder: Path, tiles: 
                 arch=network(folder)["arch"],
             )
     assert (folder / "oracle.safetensors").read_bytes() == stored
+
+
+def test_the_network_of_the_package_is_not_tuned(tiles: Path) -> None:
+    before = named_network("sample").read_bytes()
+    with pytest.raises(UsageError, match="network of the package stays as it is"):
+        evaluate("sample", tiles, settings=EvaluateSettings(tune_objects=True))
+    assert named_network("sample").read_bytes() == before
 
 
 def test_what_has_no_objects_is_refused(folder: Path, tiles: Path, tmp_path: Path) -> None:

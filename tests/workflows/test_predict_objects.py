@@ -21,6 +21,8 @@ from typer.testing import CliRunner
 from satseg.checkpoint import Checkpoint, save_checkpoint
 from satseg.cli.app import app
 from satseg.errors import CheckpointError, SceneError, UsageError
+from satseg.objects import ObjectOutputs
+from satseg.prediction.map_layers import MapLayers
 from satseg.prediction.settings import OutputNames, PredictionSettings
 from satseg.raster.scene import Scene
 from satseg.records import ProgressEvent
@@ -170,7 +172,7 @@ def test_a_sieve_is_not_advised_where_it_would_be_refused(folder: Path, tmp_path
     command = ["predict", str(folder / "scene.tif"), *words, *outputs, "--objects", "--min-area", "430px"]
     told = CliRunner().invoke(app, command)
     assert told.exit_code == 0
-    assert "specks below 430px left out" in told.output
+    assert "objects below 430px left out" in told.output
     assert "--sieve" not in told.output
 
 
@@ -179,6 +181,10 @@ def test_what_makes_no_sense_is_refused_before_work_starts(folder: Path, tmp_pat
         run(folder, tmp_path / "a.gpkg", sieve=5)
     with pytest.raises(UsageError, match=r"`marker_depth` is 0; it must be above 0 and at most 1"):
         run(folder, tmp_path / "a.gpkg", marker_depth=0)
+    with pytest.raises(UsageError, match="`marker_depth` has no effect on a map without objects"):
+        run(folder, tmp_path / "a.gpkg", objects=False, marker_depth=0.2)
+    with pytest.raises(UsageError, match="`max_object` has no effect on classes without objects"):
+        VectorizeSettings(max_object=100)
     with pytest.raises(UsageError, match="`attributes` has score, which only objects have"):
         run(folder, tmp_path / "a.gpkg", objects=False, attributes="score")
     checkpoint = Checkpoint.load(folder / "oracle.safetensors")
@@ -223,6 +229,12 @@ def test_vectorize_needs_boundary_and_distance_of_the_same_map(folder: Path, tmp
         VectorizeSettings(boundary="boundary.tif")
     names = {name: tmp_path / f"{name}.tif" for name in ("boundary", "distance")}
     run(folder, OutputNames(output=tmp_path / "classes.tif", **names), objects=False)
+    with pytest.raises(SceneError, match=r"distance\.tif is given as boundary, but its band is named distance"):
+        vectorize(
+            tmp_path / "classes.tif",
+            output=tmp_path / "a.gpkg",
+            settings=VectorizeSettings(boundary=names["distance"], distance=names["boundary"]),
+        )
     small = write_scene(tmp_path / "small.tif", np.zeros((1, 9, 9), np.uint8))
     with pytest.raises(SceneError, match=r"small\.tif has 9 x 9 pixels, but"):
         vectorize(
@@ -277,6 +289,16 @@ def test_the_smallest_object_is_that_of_the_checkpoint_unless_it_is_given(folder
             ).polygons
             (tmp_path / "o.fgb").unlink()
             assert sum(polygons.values()) == count
+
+
+def test_a_shared_layer_counts_the_bytes_of_objects() -> None:
+    table, settings = CLASSES, PredictionSettings(objects=True)
+    rest, edges, centres = (
+        MapLayers.of(settings, table, (), said).bytes_per_pixel
+        for said in (None, ObjectOutputs.EDGES, ObjectOutputs.CENTRES)
+    )
+    assert edges == rest + 2  # boundary and distance
+    assert centres == rest + 1 + 2 * 2  # heat and offsets
 
 
 def test_nodata_has_no_object_and_disagreement_is_that_of_classes(folder: Path, tmp_path: Path) -> None:
