@@ -9,7 +9,7 @@ import typer
 
 from satseg.backend import settings as backend
 from satseg.cli import console, options
-from satseg.cli.evaluate import class_rows
+from satseg.cli.evaluate import class_rows, object_table
 
 if TYPE_CHECKING:
     from satseg.cli.table import Table
@@ -68,7 +68,9 @@ def _tables(summary: DemoSummary) -> list[Table]:
     files = [(path, console.file_size(size)) for path, size in summary.files.items()]
     return [
         console.table(*class_rows(summary.first), title="Scores of the first map of the held-out scene"),
+        object_table(summary.first, title="Its objects"),
         console.table(*class_rows(summary.evaluation), title="Scores after training"),
+        object_table(summary.evaluation, title="Objects after training"),
         console.table(("step", "seconds"), seconds),
         console.table(("file", "size"), files),
     ]

@@ -147,7 +147,7 @@ def report_tables(report: EvaluationReport) -> list[Table]:
     if "boundary_tolerance" in report.settings:
         tables.append(_boundaries(report))
     if "object_iou" in report.settings:
-        tables += [_objects(report), _outlines(report)]
+        tables += [object_table(report, title="Objects: IoU over 0.5, one to one"), _outlines(report)]
         if any(entry.sizes for entry in report.classes):
             tables.append(_sizes(report))
     if report.worst:
@@ -218,13 +218,14 @@ def _length(report: EvaluationReport, name: str) -> str:
     return f"{text}" if pixels is None else f"{text} of the diagonal ({pixels:.1f} px)"
 
 
-def _objects(report: EvaluationReport) -> Table:
+def object_table(report: EvaluationReport, *, title: str) -> Table:
+    """Return the table of the objects of each class."""
     rows = [
         (Name(e.name), e.object_f1, e.object_precision, e.object_recall, e.label_objects, e.map_objects)
         for e in _with_objects(report)
     ]
     columns = ("class", "object F1", "precision", "recall", "in labels", "in map")
-    return console.table(columns, rows, title="Objects: IoU over 0.5, one to one")
+    return console.table(columns, rows, title=title)
 
 
 def _outlines(report: EvaluationReport) -> Table:

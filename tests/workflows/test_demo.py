@@ -182,8 +182,9 @@ def test_the_whole_demo_as_a_command(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_demo_finds_buildings_of_a_scene_it_has_not_seen(tmp_path: Path) -> None:
     summary = demo(tmp_path / "demo", steps=20)
-    assert building_iou(summary.first) > 0.68
-    assert building_iou(summary.evaluation) > 0.68
+    for report in (summary.first, summary.evaluation):
+        assert building_iou(report) > 0.67
+        assert report.object_f1 > 0.5
 
 
 def building_iou(report: EvaluationReport) -> float:
