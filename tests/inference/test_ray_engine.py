@@ -41,7 +41,7 @@ from satseg.raster.source import SceneSource
 from satseg.raster.values import OutOfRange
 from satseg.records import MapLayer, Plan
 
-ALL_LAYERS = frozenset(MapLayer)
+ALL_LAYERS = frozenset({MapLayer.CLASSES, MapLayer.CONFIDENCE, MapLayer.PROBABILITIES, MapLayer.DISAGREEMENT})
 DECISION = Decision(3, {1: 0.5}, 0, ALL_LAYERS)
 
 
