@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 
 import numpy as np
+from numba import njit
 from scipy.ndimage import find_objects
 
 from satseg.files.spill import SpillStore
@@ -141,9 +142,11 @@ class Division:
 
         One that is longer than the margin stays: not all of its blocks see the whole of it, and they would not agree.
         """
-        sizes = np.bincount(labels.ravel(), minlength=len(markers))
+        sizes = _sizes(labels.ravel(), len(markers))
         small = sizes < self._smallest
         small[0] = False
+        if not small.any():
+            return
         if perhaps := np.flatnonzero(small & (sizes > self._margin)).tolist():
             boxes = find_objects(labels)
             for number in perhaps:
@@ -151,7 +154,7 @@ class Division:
         at = np.divmod(markers[small], block.width)
         inside = [(where >= inner.start) & (where < inner.stop) for where, inner in zip(at, block.inner, strict=True)]
         self.left_out += int((inside[0] & inside[1]).sum())  # each in the block of its marker alone
-        labels[small[labels]] = 0
+        _leave_out(labels.ravel(), small)
         markers[small] = NO_MARKER
 
     def _joined(self, positions: np.ndarray, meetings: list[tuple[_Side, _Side]], above: list[_Side]) -> np.ndarray:
@@ -192,6 +195,23 @@ class Division:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+@njit(cache=True, nogil=True)
+def _sizes(labels: np.ndarray, count: int) -> np.ndarray:
+    """Return (count,) int64 pixels of each number; unlike bincount, without a copy of the numbers."""
+    sizes = np.zeros(count, dtype=np.int64)
+    for label in labels:
+        sizes[label] += 1
+    return sizes
+
+
+@njit(cache=True, nogil=True)
+def _leave_out(labels: np.ndarray, small: np.ndarray) -> None:
+    """Set the numbers that are small, (N,) bool by number, to 0, in place."""
+    for at in range(labels.size):
+        if small[labels[at]]:
+            labels[at] = 0
 
 
 def _sides(table: np.ndarray, inner: tuple[slice, slice]) -> tuple[_Side, _Side, _Side, _Side]:
