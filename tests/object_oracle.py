@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 from made_scenes import write_scene
 from scipy import ndimage
 
@@ -12,9 +15,10 @@ from satseg.checkpoint import ModelCard, save_checkpoint
 from satseg.classes import ClassTable
 from satseg.objects import ObjectOutputs
 from satseg.objects.targets import edge_distance, inner_boundary, normalised
-from satseg.records import BandSpec, BandStatistics
+from satseg.records import BandSpec, BandStatistics, ProgressEvent
 
 CLASSES = ClassTable.from_names(["background", "roof", "tank"])
+OUTPUTS = [Path("houses.geojson"), Path("ids.tif")]  # the same in each folder: outputs keep the command
 ORACLE = '''
 import torch
 from torch import nn
@@ -116,3 +120,34 @@ def _write(folder: Path, bands: np.ndarray, oracle: str, said: ObjectOutputs) ->
     )
     save_checkpoint(folder / "oracle.safetensors", {}, card)
     return folder
+
+
+def interrupt(event: ProgressEvent) -> None:
+    """Stop a map in its last third."""
+    if event.done > 0.6 * event.total:
+        raise KeyboardInterrupt
+
+
+def written_in(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, run: Callable[..., object], **options: Any
+) -> list[bytes]:
+    """Let ``run`` write :data:`OUTPUTS` in a new folder, and return their bytes; nothing else may be left there."""
+    folder.mkdir(exist_ok=True)
+    monkeypatch.chdir(folder)
+    run(OUTPUTS, **options)
+    assert sorted(Path().iterdir()) == OUTPUTS
+    return [path.read_bytes() for path in OUTPUTS]
+
+
+def assert_interruption_changes_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, run: Callable[..., object], **options: Any
+) -> None:
+    """Compare the bytes of a map that was interrupted and continued with those of an unbroken one."""
+    monkeypatch.setattr("satseg.prediction.scene_run.COMMIT_SECONDS", 0.0)
+    unbroken = written_in(folder / "unbroken", monkeypatch, run, **options)
+    (folder / "broken").mkdir()
+    monkeypatch.chdir(folder / "broken")
+    with pytest.raises(KeyboardInterrupt):
+        run(OUTPUTS, progress=interrupt, **options)
+    assert [path for path in OUTPUTS if path.exists()] == []
+    assert written_in(folder / "broken", monkeypatch, run, resume=True, **options) == unbroken

@@ -55,26 +55,38 @@ class Tile:
             with Scene.open(self.image, expand_palette=False) as scene:
                 window = Window(0, 0, scene.info.width, scene.info.height)
                 bands, valid = scene.read(window)
-            with open_raster(self.labels) as dataset:
-                labels = dataset.read(1)
         except (SatsegError, RasterioError) as error:
             raise TileError(f"Tile {self.name} cannot be read: {one_line(error)}.") from error
+        labels = self.read_labels()
         if labels.shape != valid.shape:
             image, mask = Size(*valid.shape), Size(*labels.shape)
             raise TileError(f"Tile {self.name}: its image is {image} px, its labels are {mask} px.")
         if self.bands is not None and (len(bands), bands.dtype.name) != (len(self.bands), self.bands.dtype):
             there = f"{len(self.bands)} of {self.bands.dtype}"
             raise TileError(f"Tile {self.name} holds {len(bands)} bands of {bands.dtype}, not {there}.")
+        if not valid.all():
+            bands = np.where(valid, bands, bands.dtype.type(0))
+            labels = np.where(valid, labels, np.uint8(IGNORE_INDEX))
+        return bands, labels, valid
+
+    def read_labels(self) -> np.ndarray:
+        """Read the labels alone: (row, col) uint8 class ids, 255 where unlabelled.
+
+        Raises:
+            TileError: Their file is missing or damaged, or is not what the tile set says.
+        """
+        try:
+            with open_raster(self.labels) as dataset:
+                labels = dataset.read(1)
+        except (SatsegError, RasterioError) as error:
+            raise TileError(f"Tile {self.name} cannot be read: {one_line(error)}.") from error
         if labels.dtype.kind not in "ui":
             raise TileError(f"Tile {self.name} holds labels of {labels.dtype}; class ids are integers.")
         strange = labels[((labels < 0) | (labels >= len(self.pixels))) & (labels != IGNORE_INDEX)]
         if strange.size:
             raise TileError(f"Tile {self.name} holds the class id {strange.min()}; ids end at {len(self.pixels) - 1}.")
-        labels = labels.astype(np.uint8, copy=False)
-        if not valid.all():
-            bands = np.where(valid, bands, bands.dtype.type(0))
-            labels = np.where(valid, labels, np.uint8(IGNORE_INDEX))
-        return bands, labels, valid
+        found: np.ndarray = labels.astype(np.uint8, copy=False)
+        return found
 
     def read_objects(self) -> tuple[np.ndarray, np.ndarray]:
         """Read the objects.

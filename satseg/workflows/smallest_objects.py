@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from satseg.classes import ClassTable
+from satseg.errors import TileError
 from satseg.evaluation.object_counts import SQUARE_METRES, area_unit, pixel_area
 from satseg.geo.units import Gsd
+from satseg.results import Size
 from satseg.tiles.tile import Tile
 from satseg.vectorization.object_division import object_groups
 
@@ -34,7 +36,7 @@ def smallest_objects(tiles: Sequence[Tile], classes: ClassTable, gsd: Gsd) -> st
         Such as ``17.3m2``, or pixels without a CRS; None where no class has 20 objects.
 
     Raises:
-        TileError: A tile cannot be read.
+        TileError: A tile cannot be read, or its labels and its objects differ in size.
     """
     known = object_groups(classes) > 0
     sizes: dict[tuple[int, int], int] = {}
@@ -57,13 +59,11 @@ def written_area(pixels: float, gsd: Gsd) -> str:
 def _sizes(tile: Tile, known: np.ndarray) -> dict[tuple[int, int], int]:
     """Return the pixels of the objects within a tile, by class and id, given which classes (256,) have objects."""
     ids, cut = tile.read_objects()
-    _, labels, _ = tile.read()
-    whole = ids[(ids > 0) & ~cut & known[labels]]
-    if not len(whole):
-        return {}
-    numbers, first, counts = np.unique(ids, return_index=True, return_counts=True)
-    chosen = np.isin(numbers, whole)
-    return {
-        (int(labels.flat[at]), int(number)): int(count)
-        for number, at, count in zip(numbers[chosen], first[chosen], counts[chosen], strict=True)
-    }
+    labels = tile.read_labels()
+    if ids.shape != labels.shape:
+        sizes = Size(*labels.shape), Size(*ids.shape)
+        raise TileError(f"Tile {tile.name}: its labels are {sizes[0]} px, its objects are {sizes[1]} px.")
+    whole = (ids > 0) & ~cut & known[labels]
+    numbers, first, counts = np.unique(ids[whole], return_index=True, return_counts=True)
+    keys = zip(labels[whole][first].tolist(), numbers.tolist(), strict=True)
+    return dict(zip(keys, counts.tolist(), strict=True))

@@ -6,6 +6,7 @@ Covers ``prediction/scene_run``, ``prediction/job``, ``prediction/map_layers`` a
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 import rasterio
 import shapely
 from made_scenes import write_scene
-from object_oracle import centre_bands, row_houses, write_centre_oracle
+from object_oracle import assert_interruption_changes_nothing, centre_bands, row_houses, write_centre_oracle, written_in
 from typer.testing import CliRunner
 
 from satseg.checkpoint import Checkpoint, save_checkpoint
@@ -23,7 +24,6 @@ from satseg.cli.app import app
 from satseg.errors import CheckpointError, UsageError
 from satseg.objects import ObjectOutputs
 from satseg.prediction.settings import OutputNames, PredictionSettings
-from satseg.records import ProgressEvent
 from satseg.tiling.settings import TileSettings
 from satseg.vectorization.settings import PolygonSettings
 from satseg.workflows.evaluate import EvaluateSettings, evaluate
@@ -113,30 +113,12 @@ def test_a_scene_of_finer_pixels_has_longer_offsets(folder: Path, tmp_path: Path
     assert (np.bincount(found.ravel())[1:] > 400).sum() == ids.max()  # the others are splinters of two classes
 
 
-def interrupt(event: ProgressEvent) -> None:
-    if event.done > 0.6 * event.total:
-        raise KeyboardInterrupt
-
-
 @pytest.mark.parametrize("block", [40, 1024])
 def test_an_interrupted_map_ends_with_the_bytes_of_an_unbroken_one(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int
 ) -> None:
     monkeypatch.setattr("satseg.objects.division.BLOCK", block)
-    monkeypatch.setattr("satseg.prediction.scene_run.COMMIT_SECONDS", 0.0)
-    names = [Path("houses.geojson"), Path("ids.tif")]
-    found = {}
-    for stops in (False, True):
-        (tmp_path / f"{stops}").mkdir()
-        monkeypatch.chdir(tmp_path / f"{stops}")
-        if stops:
-            with pytest.raises(KeyboardInterrupt):
-                run(folder, names, max_object=100, progress=interrupt)
-            assert [path for path in names if path.exists()] == []
-        run(folder, names, max_object=100, resume=stops)
-        found[stops] = [path.read_bytes() for path in names]
-        assert sorted(Path().iterdir()) == names
-    assert found[True] == found[False]
+    assert_interruption_changes_nothing(tmp_path, monkeypatch, partial(run, folder), max_object=100)
 
 
 def test_scenes_share_a_layer_of_objects_and_a_crf_leaves_them_apart(folder: Path, tmp_path: Path) -> None:
@@ -199,11 +181,7 @@ def test_info_says_what_a_network_has_learnt(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_workers_give_the_bytes_of_one_process(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = [Path("houses.geojson"), Path("ids.tif")]
-    found = []
-    for devices in (None, 2):
-        (tmp_path / str(devices)).mkdir()
-        monkeypatch.chdir(tmp_path / str(devices))
-        run(folder, names, devices=devices)
-        found.append([path.read_bytes() for path in names])
-    assert found[0] == found[1]
+    one, two = (
+        written_in(tmp_path / str(devices), monkeypatch, partial(run, folder), devices=devices) for devices in (None, 2)
+    )
+    assert one == two

@@ -6,6 +6,7 @@ Covers ``vectorization/object_division``.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 import rasterio
 import shapely
 from made_scenes import write_scene
-from object_oracle import CLASSES, row_houses, write_oracle
+from object_oracle import CLASSES, assert_interruption_changes_nothing, row_houses, write_oracle, written_in
 from typer.testing import CliRunner
 
 from satseg.checkpoint import Checkpoint, save_checkpoint
@@ -25,7 +26,6 @@ from satseg.objects import ObjectOutputs
 from satseg.prediction.map_layers import MapLayers
 from satseg.prediction.settings import OutputNames, PredictionSettings
 from satseg.raster.scene import Scene
-from satseg.records import ProgressEvent
 from satseg.vectorization.settings import PolygonSettings, VectorizeSettings
 from satseg.workflows.predict import dry_run_scenes, predict, predict_scenes
 from satseg.workflows.vectorize import vectorize
@@ -102,31 +102,12 @@ def test_scores_are_the_mean_probability_inside_times_that_of_a_boundary_along_t
         assert houses.loc[number, "score"] == pytest.approx(houses.loc[number, "confidence_mean"] * outline, abs=2e-3)
 
 
-def interrupt(event: ProgressEvent) -> None:
-    if event.done > 0.6 * event.total:
-        raise KeyboardInterrupt
-
-
 @pytest.mark.parametrize("block", [40, 1024])
 def test_an_interrupted_map_ends_with_the_bytes_of_an_unbroken_one(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int
 ) -> None:
     monkeypatch.setattr("satseg.objects.division.BLOCK", block)
-    monkeypatch.setattr("satseg.prediction.scene_run.COMMIT_SECONDS", 0.0)
-    names = [Path("houses.geojson"), Path("ids.tif")]  # the same in both folders: outputs keep the command
-    found = {}
-    for stops in (False, True):
-        monkeypatch.chdir(tmp_path)
-        Path(f"{stops}").mkdir()
-        monkeypatch.chdir(tmp_path / f"{stops}")
-        if stops:
-            with pytest.raises(KeyboardInterrupt):
-                run(folder, names, max_object=40, progress=interrupt)
-            assert [path for path in names if path.exists()] == []
-        run(folder, names, max_object=40, resume=stops)
-        found[stops] = [path.read_bytes() for path in names]
-        assert sorted(Path().iterdir()) == names
-    assert found[True] == found[False]
+    assert_interruption_changes_nothing(tmp_path, monkeypatch, partial(run, folder), max_object=40)
 
 
 def test_scenes_share_a_layer_of_objects(folder: Path, tmp_path: Path) -> None:
@@ -337,11 +318,7 @@ def test_a_dry_run_estimates_objects_and_refuses_what_the_map_would(folder: Path
 
 @pytest.mark.slow
 def test_workers_give_the_bytes_of_one_process(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = [Path("houses.geojson"), Path("ids.tif")]
-    found = []
-    for devices in (None, 2):
-        (tmp_path / str(devices)).mkdir()
-        monkeypatch.chdir(tmp_path / str(devices))
-        run(folder, names, devices=devices)
-        found.append([path.read_bytes() for path in names])
-    assert found[0] == found[1]
+    one, two = (
+        written_in(tmp_path / str(devices), monkeypatch, partial(run, folder), devices=devices) for devices in (None, 2)
+    )
+    assert one == two

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pytest
 
 from satseg.classes import ClassTable
+from satseg.errors import TileError
 from satseg.workflows.smallest_objects import smallest_objects
 
 CLASSES = ClassTable.from_names(["background", "building", "boat"])
@@ -18,6 +20,7 @@ class Drawn:
 
     rows: list[tuple[int, int, list[int]]]
     cut: frozenset[int] = frozenset()
+    name: str = "drawn"
 
     def _arrays(self) -> tuple[np.ndarray, np.ndarray]:
         ids, labels = np.zeros((2, len(self.rows), 4000), dtype=np.int32)
@@ -27,9 +30,8 @@ class Drawn:
             labels[row, : len(numbers)] = class_id
         return ids, labels.astype(np.uint8)
 
-    def read(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        labels = self._arrays()[1]
-        return labels[None], labels, labels >= 0
+    def read_labels(self) -> np.ndarray:
+        return self._arrays()[1]
 
     def read_objects(self) -> tuple[np.ndarray, np.ndarray]:
         ids = self._arrays()[0]
@@ -56,6 +58,17 @@ def test_the_class_with_the_smallest_objects_decides_if_it_has_enough() -> None:
     buildings = (1, 1, [90] * 30)
     assert smallest(Drawn([buildings, (2, 100, [7] * 25)])) == "7px"
     assert smallest(Drawn([buildings, (2, 100, [7] * 19)])) == "90px"
+
+
+def test_pixels_without_a_label_are_of_no_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    tile = Drawn([(1, 1, [30] * 25)])
+    labels = tile.read_labels()
+    labels[:, ::30] = 255  # the first pixel of each object
+    monkeypatch.setattr(Drawn, "read_labels", lambda self: labels)
+    assert smallest(tile) == "29px"
+    monkeypatch.setattr(Drawn, "read_labels", lambda self: labels[:, :-1])
+    with pytest.raises(TileError, match="its labels are 3,999 x 1 px, its objects are 4,000 x 1 px"):
+        smallest(tile)
 
 
 def test_few_objects_tell_nothing() -> None:
