@@ -16,6 +16,7 @@ from satseg.raster.scales import Conversion
 from satseg.raster.scene import Scene
 from satseg.raster.selection import select_bands
 from satseg.raster.source import SceneSource
+from satseg.raster.voids import describe_undeclared_void
 from satseg.records import SceneInfo
 
 log = logging.getLogger("satseg")
@@ -61,6 +62,8 @@ def fit_scene(source: SceneSource, checkpoint: Checkpoint | None) -> FittedScene
             log.warning("%s %s.", source.name, scene.info.doubt)
         checkpoint.check_fits(scene.info.bands, source.name, by_name=not chosen, converted=True)
         _warn_of_domain_shift(scene, checkpoint, source.name)
+        if void := describe_undeclared_void(scene):
+            log.warning("%s %s", source.name, void)
         return FittedScene(source, scene.info, scene.remote)
 
 

@@ -14,6 +14,7 @@ from satseg.errors import SatsegError, SceneError, TileError, printable
 from satseg.files.names import identity
 from satseg.raster.scales import same_scale
 from satseg.raster.selection import is_generic, select_bands
+from satseg.raster.voids import describe_undeclared_void
 from satseg.records import BandSpec, Progress, ProgressEvent, SceneInfo, no_progress
 from satseg.tiles.tileset import TileSet
 from satseg.tiling.content_hash import content_hash
@@ -87,13 +88,15 @@ def describe_all(
     found: dict[int, tuple[SceneFiles, SceneInfo]] = {}
     first: SceneInfo | None = None
     unfit: list[tuple[str, SatsegError]] = []
+    voids: list[str] = []
     in_ranks = sorted(enumerate(sources), key=lambda entry: _RANKS.get(entry[1].split, 0))
     for done, (number, source) in enumerate(in_ranks, start=1):
         progress(ProgressEvent("Reading scenes", done, len(sources), "scene"))
         if seen.has_files(source):
             continue
         try:
-            source, info, shown = _describe(source, None if first is None else first.bands, base, by_number=by_number)
+            bands = None if first is None else first.bands
+            source, info, shown, void = _describe(source, bands, base, by_number=by_number)
             first = first or info
             _check_alike(info, first, base)
         except (SceneError, TileError) as error:
@@ -101,10 +104,12 @@ def describe_all(
             continue
         if not seen.has_content(info.path, shown):
             found[number] = source, info
+            voids += [] if void is None else [f"{info.path} {void}"]
     _refuse(unfit)
     seen.report(anything_new=bool(found), paired=paired)
     chosen, infos = zip(*(found[number] for number in sorted(found)), strict=True)
     _warn_of_doubts(infos)
+    _warn_of_voids(voids)
     return DescribedScenes(chosen, tuple(_with_common_names(infos, base, by_number=by_number)), seen.contents)
 
 
@@ -124,6 +129,13 @@ def _warn_of_doubts(infos: Sequence[SceneInfo]) -> None:
     if doubted:
         more = f" ({len(doubted) - 1} more scenes are doubtful, too)" if len(doubted) > 1 else ""
         log.warning("%s %s%s.", doubted[0].path, doubted[0].doubt, more)
+
+
+def _warn_of_voids(voids: Sequence[str]) -> None:
+    """Warn of corners where nothing seems to be recorded: the first one, and their number."""
+    if voids:
+        more = f" ({len(voids) - 1} more scenes look like that, too)" if len(voids) > 1 else ""
+        log.warning("%s%s", voids[0], more)
 
 
 class _Duplicates:
@@ -196,7 +208,8 @@ class _Duplicates:
 
 def _describe(
     source: SceneFiles, first: BandSpec | None, base: TileSet | None, *, by_number: bool
-) -> tuple[SceneFiles, SceneInfo, str | None]:
+) -> tuple[SceneFiles, SceneInfo, str | None, str | None]:
+    """Return the scene with its bands in order, what it is, a hash of its content, and what is said of void corners."""
     wanted = first if base is None else base.bands
     with source.open() as scene:
         order = (
@@ -205,10 +218,10 @@ def _describe(
             else _reordered(scene.info.bands, wanted, among=base is not None)
         )
         if order is None:
-            return source, scene.info, content_hash(scene)
+            return source, scene.info, content_hash(scene), describe_undeclared_void(scene)
     source = replace(source, source=replace(source.source, bands=order))
     with source.open() as scene:
-        return source, scene.info, content_hash(scene)
+        return source, scene.info, content_hash(scene), describe_undeclared_void(scene)
 
 
 def _reordered(bands: BandSpec, wanted: BandSpec, *, among: bool) -> tuple[str, ...] | None:

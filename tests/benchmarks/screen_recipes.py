@@ -78,8 +78,7 @@ def screen(name: str, seed: int, options: argparse.Namespace, places: dict[str, 
         pictures=False,
         threads=options.threads,
         seed=seed,
-        **budget,
-        **options.recipes[name],
+        **(budget | options.recipes[name]),
     )
     run = train(options.tiles, output=options.output / name / f"seed-{seed}", settings=settings)
     found = {"seed": seed, "steps": run.steps, "val_miou": run.validation.mean_iou, "weights": run.weights}

@@ -1,0 +1,51 @@
+"""Corners of scenes where nothing was recorded although no nodata value says so."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+from rasterio.windows import Window
+
+from satseg.errors import ReadError
+from satseg.raster.scene import Scene
+
+_SIDE = 64  # px: roofs and clouds that are white to the last digit in all bands are rarely that large
+
+
+def describe_undeclared_void(scene: Scene) -> str | None:
+    """Find corners that are black or white throughout, as mosaics and rotated images have them, and yet valid.
+
+    Scenes of one band are not judged, since water, shadow and nothing may be 0 there.
+
+    Args:
+        scene: An open scene; a remote one is not read.
+
+    Returns:
+        A phrase with its corners, value and what to do; None if no corner looks like that, or one cannot be read.
+    """
+    info = scene.info
+    dtype = np.dtype(info.bands.dtype)
+    if scene.remote or len(info.bands.names) < 2 or min(info.height, info.width) < 2 * _SIDE:
+        return None
+    extremes = {0: "black", np.iinfo(dtype).max: "white"} if dtype.kind in "iu" else {0: "black"}
+    found: dict[int, list[str]] = {}
+    for (row, top), (column, left) in product(
+        (("upper", 0), ("lower", info.height - _SIDE)), (("left", 0), ("right", info.width - _SIDE))
+    ):
+        try:
+            bands, valid = scene.read(Window(left, top, _SIDE, _SIDE))
+        except ReadError:  # raised again where its pixels are needed
+            return None
+        value = bands.flat[0]
+        if valid.all() and value in extremes and (bands == value).all():
+            found.setdefault(int(value), []).append(f"{row} {column}")
+    if not found:
+        return None
+    value, corners = max(found.items(), key=lambda entry: len(entry[1]))
+    white = "-white " if extremes[value] == "white" else ""
+    which = f"{' and '.join(corners)} corner{'s' * (len(corners) > 1)}"
+    return (
+        f"is {extremes[value]} ({value} in all bands) in its {which}, and does not say that nothing was recorded "
+        f"there: it is taken for ground. This marks it: nearblack {white}-setalpha -o marked.tif {info.path}"
+    )

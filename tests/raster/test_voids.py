@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scene_files import write_scene
+
+from satseg.raster.scene import Scene
+from satseg.raster.voids import describe_undeclared_void
+
+
+def phrase(path: Path, values: np.ndarray, nodata: float | None = None) -> str | None:
+    with Scene.open(write_scene(path, values, nodata=nodata)) as scene:
+        return describe_undeclared_void(scene)
+
+
+def ground(bands: int = 3, dtype: str = "uint8") -> np.ndarray:
+    return np.random.default_rng(0).integers(1, 250, (bands, 200, 300)).astype(dtype)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "said"),
+    [("uint8", 0, "black"), ("uint8", 255, "white"), ("uint16", 65535, "white"), ("float32", 0, "black")],
+)
+def test_void_corners_are_named_with_their_value_and_the_command_that_marks_them(
+    tmp_path: Path, dtype: str, value: int, said: str
+) -> None:
+    values = ground(dtype=dtype)
+    values[:, :70, :70] = value
+    values[:, -70:, -70:] = value
+    text = phrase(tmp_path / "a.tif", values)
+    assert text is not None
+    assert f"is {said} ({value} in all bands) in its upper left and lower right corners" in text
+    assert ("nearblack -white " in text) == (said == "white")
+    assert text.endswith(str(tmp_path / "a.tif"))
+
+
+def test_ground_declared_voids_and_scenes_of_one_band_are_not_remarked(tmp_path: Path) -> None:
+    assert phrase(tmp_path / "ground.tif", ground()) is None
+    void = ground()
+    void[:, :70, :70] = 0
+    assert phrase(tmp_path / "declared.tif", void, nodata=0) is None
+    assert phrase(tmp_path / "radar.tif", void[:1]) is None
+
+
+def test_a_corner_of_another_colour_or_with_one_other_pixel_is_ground(tmp_path: Path) -> None:
+    grey, speck = ground(), ground()
+    grey[:, :70, :70] = 128
+    speck[:, :70, :70] = 255
+    speck[1, 5, 5] = 254
+    assert phrase(tmp_path / "grey.tif", grey) is None
+    assert phrase(tmp_path / "speck.tif", speck) is None
