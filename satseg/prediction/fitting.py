@@ -62,7 +62,8 @@ def fit_scene(source: SceneSource, checkpoint: Checkpoint | None) -> FittedScene
             log.warning("%s %s.", source.name, scene.info.doubt)
         checkpoint.check_fits(scene.info.bands, source.name, by_name=not chosen, converted=True)
         _warn_of_domain_shift(scene, checkpoint, source.name)
-        if void := describe_undeclared_void(scene):
+        # Of a remote scene, each corner would be fetched twice.
+        if not scene.remote and (void := describe_undeclared_void(scene)):
             log.warning("%s %s", source.name, void)
         return FittedScene(source, scene.info, scene.remote)
 

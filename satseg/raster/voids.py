@@ -8,25 +8,26 @@ import numpy as np
 from rasterio.windows import Window
 
 from satseg.errors import ReadError
+from satseg.raster.aligned import ExtendedScene, ResampledScene
 from satseg.raster.scene import Scene
 
 _SIDE = 64  # px: roofs and clouds that are white to the last digit in all bands are rarely that large
 
 
-def describe_undeclared_void(scene: Scene) -> str | None:
+def describe_undeclared_void(scene: Scene | ResampledScene | ExtendedScene) -> str | None:
     """Find corners that are black or white throughout, as mosaics and rotated images have them, and yet valid.
 
     Scenes of one band are not judged, since water, shadow and nothing may be 0 there.
 
     Args:
-        scene: An open scene; a remote one is not read.
+        scene: An open scene.
 
     Returns:
         A phrase with its corners, value and what to do; None if no corner looks like that, or one cannot be read.
     """
     info = scene.info
     dtype = np.dtype(info.bands.dtype)
-    if scene.remote or len(info.bands.names) < 2 or min(info.height, info.width) < 2 * _SIDE:
+    if len(info.bands.names) < 2 or min(info.height, info.width) < 2 * _SIDE:
         return None
     extremes = {0: "black", np.iinfo(dtype).max: "white"} if dtype.kind in "iu" else {0: "black"}
     found: dict[int, list[str]] = {}

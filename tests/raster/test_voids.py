@@ -8,6 +8,8 @@ from scene_files import write_scene
 
 from satseg.raster.scene import Scene
 from satseg.raster.voids import describe_undeclared_void
+from satseg.tiling.settings import TileSettings
+from satseg.workflows.tile import tile
 
 
 def phrase(path: Path, values: np.ndarray, nodata: float | None = None) -> str | None:
@@ -51,3 +53,19 @@ def test_a_corner_of_another_colour_or_with_one_other_pixel_is_ground(tmp_path: 
     speck[1, 5, 5] = 254
     assert phrase(tmp_path / "grey.tif", grey) is None
     assert phrase(tmp_path / "speck.tif", speck) is None
+
+
+def test_tile_and_predict_say_it_once_for_all_scenes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    paths = []
+    for number in range(3):
+        values = ground()
+        values[:, :70, :70] = 255 * (number > 0)
+        values[0, -1, -1] = number  # no copies of each other
+        paths.append(write_scene(tmp_path / f"{number}.tif", values))
+    settings = TileSettings(size=32, gsd="1m")
+    labels = write_scene(tmp_path / "labels.tif", (ground()[:1] > 125).astype("uint8"))
+    tile(paths, labels=labels, output=tmp_path / "tiles", settings=settings)
+    said = [record.getMessage() for record in caplog.records if "nearblack" in record.getMessage()]
+    assert len(said) == 1
+    assert "is black" in said[0]
+    assert "2 more scenes look like that" in said[0]
