@@ -39,7 +39,8 @@ def vgg_stages(encoder: str, *, in_channels: int, norm: bool, last_dilation: int
         dilation = last_dilation if i == len(VGG_WIDTHS) - 1 else 1
         stages.append(conv_stage([width] + [out] * depth, norm=norm, dilation=dilation))
         width = out
-    he_normal(stages, mode="fan_out")
+    # Where nothing normalises features they keep their scale; drawn by outputs, the last would be a thirteenth of it.
+    he_normal(stages, mode="fan_out" if norm else "fan_in")
     return stages
 
 
