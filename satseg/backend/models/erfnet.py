@@ -88,6 +88,7 @@ def erfnet(*, in_channels: int, num_classes: int) -> ERFNet:
 
     Paper: Romera et al., "ERFNet: Efficient Residual Factorized ConvNet for Real-time Semantic Segmentation", T-ITS
     Year: 2017
+    Family: real-time
     Encoder: own
     Parameters: 2,064,191
     Multiply-adds: 13.3 G

@@ -108,6 +108,7 @@ def esnet(*, in_channels: int, num_classes: int) -> ESNet:
 
     Paper: Wang et al., "ESNet: An Efficient Symmetric Network for Real-time Semantic Segmentation", arXiv 1906.09826
     Year: 2019
+    Family: real-time
     Encoder: own
     Parameters: 1,659,071
     Multiply-adds: 12.0 G

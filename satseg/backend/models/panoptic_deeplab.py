@@ -132,6 +132,7 @@ def panoptic_deeplab(
 
     Paper: Cheng et al., "Panoptic-DeepLab: A Simple, Strong, and Fast Baseline ...", CVPR, arXiv 1911.10194
     Year: 2020
+    Family: dilated
     Encoder: resnet50s
     Parameters: 26,943,411
     Multiply-adds: 45.3 G

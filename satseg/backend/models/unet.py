@@ -160,6 +160,7 @@ def unet(
 
     Paper: Ronneberger et al., "U-Net: Convolutional Networks for Biomedical Image Segmentation", arXiv 1505.04597
     Year: 2015
+    Family: encoder-decoder
     Encoder: own
     Parameters: 31,038,803
     Multiply-adds: 193.0 G
