@@ -24,7 +24,10 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 
 import satseg
+from satseg.backend.catalogue import FAMILIES
+from satseg.cli import models
 from satseg.cli.app import app
+from satseg.cli.table import cell
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
@@ -78,21 +81,16 @@ class OptionReference(GeneratedDirective):
 
 
 class NetworkTable(GeneratedDirective):
-    """One row per network: what ``satseg models`` knows of it."""
+    """One row per network, as ``satseg models`` prints it, with full name and learning rate; then the families."""
 
     def markdown(self) -> Iterator[str]:
-        """Yield the rows."""
+        """Yield the rows, and a definition per family."""
         yield from table(
-            ("`--arch`", "network", "year", "parameters", "multiply-adds", "output stride", "rate", "encoder", "use"),
-            (
-                (
-                    f"`{entry.name}`", entry.title, entry.year, f"{entry.parameters:,}",
-                    f"{entry.multiply_adds / 1e9:.1f} G", entry.output_stride, f"{entry.rate:g}",
-                    entry.encoder, entry.use,
-                )
-                for entry in satseg.list_architectures()
-            ),
-        )  # fmt: skip
+            ("`--arch`", "network", *models.COLUMNS[1:-1], "rate", models.COLUMNS[-1]),
+            (network_row(entry) for entry in satseg.list_architectures()),
+        )
+        for family, meaning in FAMILIES.items():
+            yield from (family, f": {meaning}.", "")
 
 
 class ResultTable(GeneratedDirective):
@@ -159,6 +157,12 @@ class PublicNames(GeneratedDirective):
         for name, found in shown.items():
             directive = "autoclass" if isinstance(found, type) else "autofunction"
             yield from ("```{eval-rst}", f".. {directive}:: {name}", "```", "")
+
+
+def network_row(entry: satseg.Architecture) -> tuple[str, ...]:
+    """Return the cells of a network."""
+    name, *facts, use = map(cell, models.row(entry))
+    return f"`{name}`", entry.title, *facts, f"{entry.rate:g}", use
 
 
 def records_within(public: Iterable[object]) -> dict[str, type]:

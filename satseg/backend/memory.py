@@ -24,6 +24,22 @@ def peak_memory() -> int:
     return int(getattr(now, "peak_wset", now.rss))  # Windows has the first
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that memory is used up: Python's, or torch's on any device."""
+    # torch says it of a processor by a plain RuntimeError, which its allocator signs.
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or (isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error))
+    )
+
+
+def take_first() -> None:
+    """Let the system end this process rather than another one when memory is used up, where it can be told so."""
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+
+
 def free_memory() -> int:
     """Return the bytes of memory that new work can take without swapping."""
     return int(psutil.virtual_memory().available)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from satseg.cli import console, inputs, options
-from satseg.errors import SatsegError
 
 if TYPE_CHECKING:
     from satseg.cli.table import Table
+    from satseg.profiling.cost import Cost
     from satseg.workflows.benchmark import Benchmark
 
 
@@ -42,42 +42,76 @@ def benchmark(
     out = console.output_for(ctx, json=json, quiet=quiet, debug=debug)
     from satseg.workflows.benchmark import benchmark
 
-    failed: list[SatsegError] = []
-    found = benchmark(
-        arch,
-        output=output,
-        size=size,
-        batch_size=batch_size,
-        in_channels=in_channels,
-        num_classes=num_classes,
-        repeats=repeats,
-        device=device,
-        precision=precision,
-        threads=threads,
-        on_error=failed.append,
-        progress=out.progress,
-    )
-    out.answer(found, _table)
-    for error in failed:
-        out.error(error.message, hint=error.hint)
-    if failed:
+    told: list[Benchmark] = []
+
+    def tell_next(so_far: Benchmark) -> None:
+        before = told[-1].costs if told else ()
+        for cost in so_far.costs[len(before) :]:
+            out.say(_line(cost))
+        told.append(so_far)
+
+    try:
+        found = benchmark(
+            arch,
+            output=output,
+            size=size,
+            batch_size=batch_size,
+            in_channels=in_channels,
+            num_classes=num_classes,
+            repeats=repeats,
+            device=device,
+            precision=precision,
+            threads=threads,
+            on_result=tell_next,
+            progress=out.progress,
+        )
+    except KeyboardInterrupt:
+        for so_far in told[-1:]:
+            _tell(so_far, out)
+        raise
+    _tell(found, out)
+    if found.failed:
         raise typer.Exit(1)
+
+
+def _tell(found: Benchmark, out: console.ConsoleOutput) -> None:
+    out.answer(found, _table)
+    for failure in found.failed:
+        out.error(failure.message, hint=failure.hint)
 
 
 def _table(found: Benchmark) -> Table:
     from satseg.workflows.benchmark import describe
 
-    columns = ("network", "parameters", "multiply-adds", "inference ms", "MiB", "training step ms", "MiB")
+    columns = ["network", "parameters", "multiply-adds", "inference ms", "MiB", "training step ms", "MiB"]
     rows = [
         (
             cost.arch,
             cost.parameters,
             f"{cost.multiply_adds / 1e9:.2f} G",
-            f"{cost.inference_ms:,.1f}",
-            cost.inference_bytes >> 20,
-            f"{cost.training_ms:,.1f}",
-            cost.training_bytes >> 20,
+            _ms(cost.inference_ms),
+            _mib(cost.inference_bytes),
+            _ms(cost.training_ms),
+            _mib(cost.training_bytes),
+            cost.out_of_memory and f"in {cost.out_of_memory}",
         )
         for cost in found.costs
     ]
-    return console.table(columns, rows, title=describe(found.workload))
+    if any(cost.out_of_memory for cost in found.costs):
+        columns.append("out of memory")
+    return console.table(columns, [row[: len(columns)] for row in rows], title=describe(found.workload))
+
+
+def _line(cost: Cost) -> str:
+    parts = [f"inference {_ms(cost.inference_ms)} ms"] if cost.inference_ms is not None else []
+    parts += [f"training step {_ms(cost.training_ms)} ms"] if cost.training_ms is not None else []
+    parts += [f"out of memory in {cost.out_of_memory}"] if cost.out_of_memory else []
+    return f"{cost.arch}: {', '.join(parts)}"
+
+
+def _ms(value: float | None) -> str | None:
+    return None if value is None else f"{value:,.1f}"
+
+
+def _mib(count: int | None) -> int | None:
+    return None if count is None else count >> 20

@@ -19,13 +19,15 @@ def models(
         list[str] | None,
         typer.Argument(
             metavar="NAME",
-            help="Networks to list, by (part of) their name or encoder: deeplab, resnet. A single match is shown in "
-            "detail.",
+            help="Networks to list, by (part of) their name, family or encoder: deeplab, real-time, resnet. A single "
+            "match is shown in detail.",
         ),
     ] = None,
     sort: Annotated[
         str,
-        typer.Option(metavar="KEY", help="Sort key, ascending: name, year, parameters, multiply-adds or stride."),
+        typer.Option(
+            metavar="KEY", help="Sort key, ascending: name, family, year, parameters, multiply-adds, stride or field."
+        ),
     ] = "name",
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -38,33 +40,74 @@ def models(
     networks = models(names or (), sort=sort)
     out.answer(networks, _table)
     if not json and len(networks) > 1:
-        out.say("params: with 3 bands and 19 classes; MACs: multiply-adds for 512 x 512 px; stride: output stride.")
+        for line in LEGEND:
+            out.say(line)
         out.say("satseg models NAME shows the details of a network.")
 
 
+COLUMNS = ("name", "family", "year", "params", "MACs", "stride", "field", "encoder", "objects", "export", "use")
+"""Headings of :func:`row`."""
+
+LEGEND = (
+    "params: with 3 bands and 19 classes; MACs: multiply-adds for 512 x 512 px; stride: output stride in px.",
+    "field: px of a row that can change a pixel of the map, measured by the gradient; all: those of the whole window.",
+    "encoder +: another one of timm, too; objects: by their centres, in a branch of its own, or by edges.",
+)
+"""What the columns mean."""
+
+
+def row(entry: Architecture) -> tuple[object, ...]:
+    """Return what the table says of a network, here and in the documentation."""
+    return (
+        entry.name,
+        entry.family,
+        str(entry.year),
+        _millions(entry.parameters),
+        _billions(entry.multiply_adds),
+        entry.output_stride,
+        _field(entry),
+        f"{entry.encoder} +" if entry.takes_encoder else entry.encoder,
+        "centres" if entry.instance_branch else "edges",
+        entry.exportable,
+        entry.use,
+    )
+
+
 def _table(networks: list[Architecture]) -> Table:
-    if len(networks) == 1:
-        return _details(networks[0])
-    rows = [
-        (entry.name, _millions(entry.parameters), _billions(entry.multiply_adds), entry.output_stride, entry.use)
-        for entry in networks
-    ]
-    return console.table(("name", "params", "MACs", "stride", "use"), rows)
+    return _details(networks[0]) if len(networks) == 1 else console.table(COLUMNS, [row(entry) for entry in networks])
 
 
 def _details(entry: Architecture) -> Table:
-    encoder = entry.encoder if entry.encoder == "own" else f"{entry.encoder}; --encoder selects another one of timm"
+    from satseg.backend.catalogue import FAMILIES
+
+    encoder = f"{entry.encoder}; --encoder selects another one of timm" if entry.takes_encoder else entry.encoder
     rows = [
         (entry.name, f"{entry.title}, {entry.year}: {entry.summary}"),
         ("use", entry.use),
+        ("family", entry.family and f"{entry.family}: {FAMILIES[entry.family]}"),
         ("parameters", f"{entry.parameters:,} with 3 bands and 19 classes"),
         ("multiply-adds", f"{_billions(entry.multiply_adds)} for 512 x 512 px"),
         ("output stride", f"{entry.output_stride} px"),
+        ("receptive field", _long_field(entry)),
         ("learning rate", _rate(entry)),
         ("encoder", encoder),
+        ("objects", "by their centres, in a branch of its own" if entry.instance_branch else "by their inner edges"),
+        ("export", entry.exportable and "torch.export gives the same logits"),
         ("paper", entry.paper),
     ]
     return console.table(("", ""), rows)
+
+
+def _field(entry: Architecture) -> int | str | None:
+    if entry.exportable is None:  # neither has been measured
+        return None
+    return entry.receptive_field or "all"
+
+
+def _long_field(entry: Architecture) -> str | None:
+    if entry.receptive_field is None:
+        return None if entry.exportable is None else "the whole window"
+    return f"{entry.receptive_field:,} px, measured by the gradient"
 
 
 def _rate(entry: Architecture) -> str:

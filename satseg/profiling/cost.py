@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -21,7 +21,8 @@ from satseg.results import Result
 
 _WARM_UP = 2
 _FEWEST = 3
-_PATIENCE = 10.0  # seconds after which no further run is timed
+_PATIENCE = 10.0  # seconds after which no further run is timed if there are as many
+_LIMIT = 30.0  # seconds after which none is timed in any case
 
 
 @dataclass(frozen=True, repr=False)
@@ -51,7 +52,7 @@ class Workload(Result):
 
 @dataclass(frozen=True, repr=False)
 class Cost(Result):
-    """Cost of a network.
+    """Cost of a network; None is what has not been measured.
 
     Args:
         arch: Network.
@@ -61,18 +62,20 @@ class Cost(Result):
         inference_bytes: Its peak memory: weights and activations.
         training_ms: Median time of a training step on a batch, in milliseconds.
         training_bytes: Its peak memory, including gradients and optimiser state.
+        out_of_memory: What memory did not suffice for: ``inference`` or ``training``.
     """
 
     arch: str
     parameters: int
     multiply_adds: int
-    inference_ms: float
-    inference_bytes: int
-    training_ms: float
-    training_bytes: int
+    inference_ms: float | None = None
+    inference_bytes: int | None = None
+    training_ms: float | None = None
+    training_bytes: int | None = None
+    out_of_memory: str | None = None
 
 
-def measure_cost(arch: str, workload: Workload) -> Cost:
+def measure_cost(arch: str, workload: Workload) -> Iterator[Cost]:
     """Measure a network, in a new process: memory is only correct if the process has done nothing before.
 
     A training step is a forward pass, cross-entropy with the auxiliary loss of the network, a backward pass and AdamW.
@@ -80,6 +83,9 @@ def measure_cost(arch: str, workload: Workload) -> Cost:
     Args:
         arch: Name of a network, or ``path/to/file.py:function``.
         workload: Images and device.
+
+    Yields:
+        What is known so far: counts, then the cost of inference, too, then that of training, too.
 
     Raises:
         ArchitectureError: The network does not exist.
@@ -89,25 +95,21 @@ def measure_cost(arch: str, workload: Workload) -> Cost:
     create = partial(create_model, builder, in_channels=workload.in_channels, num_classes=workload.num_classes)
     with torch.device("meta"):
         plan = create()
+    multiply_adds = count_multiply_adds(
+        plan, in_channels=workload.in_channels, height=workload.size, width=workload.size
+    )
+    cost = Cost(recorded_name(arch), count_parameters(plan), multiply_adds)
+    yield cost
     memory = PeakMemory(torch.device(workload.device))
     model = create().to(workload.device).to(memory_format=torch.channels_last)
     images = torch.rand(workload.batch_size, workload.in_channels, workload.size, workload.size).to(workload.device)
     images = images.contiguous(memory_format=torch.channels_last)
     inference = _median_ms(_inference(model.eval(), images, workload.precision), workload)
-    inference_bytes = memory.peak()
+    cost = replace(cost, inference_ms=inference, inference_bytes=memory.peak())
+    yield cost
     reuse_freed_memory()  # as training does
     training = _median_ms(_training(model.train(), images, workload), workload)
-    return Cost(
-        arch=recorded_name(arch),
-        parameters=count_parameters(plan),
-        multiply_adds=count_multiply_adds(
-            plan, in_channels=workload.in_channels, height=workload.size, width=workload.size
-        ),
-        inference_ms=inference,
-        inference_bytes=inference_bytes,
-        training_ms=training,
-        training_bytes=memory.peak(),
-    )
+    yield replace(cost, training_ms=training, training_bytes=memory.peak())
 
 
 def _inference(model: nn.Module, images: Tensor, precision: str) -> Callable[[], None]:
@@ -145,11 +147,14 @@ def _loss(model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
 
 
 def _median_ms(run: Callable[[], None], workload: Workload) -> float:
+    began = time.perf_counter()
     for _ in range(_WARM_UP):
         run()
-    _finish(workload.device)
+        _finish(workload.device)
+        if time.perf_counter() - began > _PATIENCE:
+            break
     taken: list[float] = []
-    while len(taken) < workload.repeats and (len(taken) < _FEWEST or sum(taken) < _PATIENCE):
+    while len(taken) < workload.repeats and sum(taken) < (_PATIENCE if len(taken) >= _FEWEST else _LIMIT):
         began = time.perf_counter()
         run()
         _finish(workload.device)

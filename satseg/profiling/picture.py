@@ -27,7 +27,7 @@ def draw_costs(path: str | Path, costs: Sequence[Cost], *, batch_size: int, titl
 
     Args:
         path: PNG to write.
-        costs: Measured costs.
+        costs: Measured costs; networks whose inference memory did not suffice for are left out.
         batch_size: Images per forward pass in the measurement.
         title: A line above the picture.
 
@@ -42,7 +42,8 @@ def plot_costs(costs: Sequence[Cost], *, batch_size: int, title: str) -> Figure:
     figure = new_figure(_HEIGHT)
     figure.set_layout_engine("constrained")
     axes = figure.add_subplot()
-    points = [(cost.parameters / 1e6, 1e3 * batch_size / cost.inference_ms) for cost in costs]
+    timed = [(cost, cost.inference_ms) for cost in costs if cost.inference_ms is not None]
+    points = [(cost.parameters / 1e6, 1e3 * batch_size / taken) for cost, taken in timed]
     axes.scatter([x for x, _ in points], [y for _, y in points], s=22, color=_POINT, zorder=3)
     axes.set(xscale="log", yscale="log")
     axes.set_xlabel("parameters (millions)", fontsize=TEXT)
@@ -53,7 +54,7 @@ def plot_costs(costs: Sequence[Cost], *, batch_size: int, title: str) -> Figure:
     axes.margins(0.12)
     figure.draw_without_rendering()  # computes the positions of the points
     figure.set_layout_engine("none")
-    _name_points(axes, [cost.arch for cost in costs], points)
+    _name_points(axes, [cost.arch for cost, _ in timed], points)
     return figure
 
 

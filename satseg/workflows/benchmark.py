@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from satseg.arguments import PathLike, Words, file_and_name, path, words
@@ -26,16 +26,33 @@ _SMALLEST = 64  # pixels; smaller images cannot be trained with a batch size of 
 
 
 @dataclass(frozen=True, repr=False)
+class Unmeasured(Result):
+    """A network that failed.
+
+    Args:
+        arch: Network.
+        message: What failed.
+        hint: What to do about it, or None.
+    """
+
+    arch: str
+    message: str
+    hint: str | None
+
+
+@dataclass(frozen=True, repr=False)
 class Benchmark(Result):
     """Compute cost of networks on this machine.
 
     Args:
         workload: What was measured.
-        costs: Results in the order of the networks.
+        costs: Results in the order of the networks, those included that memory did not suffice for.
+        failed: Networks that failed for another reason.
     """
 
     workload: Workload
-    costs: tuple[Cost, ...]
+    costs: tuple[Cost, ...] = ()
+    failed: tuple[Unmeasured, ...] = ()
 
 
 @checked
@@ -51,14 +68,15 @@ def benchmark(
     device: str = "auto",
     precision: str = "auto",
     threads: int | None = None,
-    on_error: Callable[[SatsegError], None] | None = None,
+    on_result: Callable[[Benchmark], None] | None = None,
     progress: Progress = automatic,
 ) -> Benchmark:
     """Measure parameters, multiply-adds, and time and peak memory of inference and of a training step.
 
     Each network is measured in its own process, one after the other. Times are medians over ``repeats`` runs after
-    two warm-up runs; if these take longer than ten seconds, over fewer, but at least three. Memory is the peak that
-    torch allocated on a GPU, or the peak increase of the resident memory of the process on a CPU.
+    two warm-up runs; if these take longer than ten seconds, over fewer, but at least three; if those take longer than
+    30 seconds, over fewer still. Memory is the peak that torch allocated on a GPU, or the peak increase of the resident
+    memory of the process on a CPU. Where memory runs out, the result says so, and has what was measured before.
 
     Args:
         arch: Networks from ``satseg.list_architectures``, ``all``, or ``path/to/file.py:function``, which runs that
@@ -72,11 +90,11 @@ def benchmark(
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
         threads: CPU threads; None uses all that are available to this process.
-        on_error: Called with the error of a network that cannot be measured, before the next one; None raises it.
+        on_result: Called after each network with all results so far, which an interruption would lose.
         progress: Progress callback, called after each network.
 
     Raises:
-        ArchitectureError: There is no such network, or it cannot be run.
+        ArchitectureError: There is no such network, or the only one that is given cannot be run.
         OutputError: The plot cannot be written.
         UsageError: An argument is invalid.
     """
@@ -104,7 +122,9 @@ def benchmark(
         repeats=repeats,
     )
     with locked(*([] if output is None else [Path(output)])):
-        found = Benchmark(workload, tuple(_measure(names, workload, on_error, progress)))
+        for found in _measured(names, workload, progress):
+            if on_result is not None:
+                on_result(found)
         if output is not None and found.costs:
             draw_costs(output, found.costs, batch_size=batch_size, title=describe(workload))
     return found
@@ -127,17 +147,16 @@ def _names(given: Sequence[str]) -> list[str]:
     return names
 
 
-def _measure(
-    names: Sequence[str], workload: Workload, on_error: Callable[[SatsegError], None] | None, progress: Progress
-) -> list[Cost]:
-    costs = []
+def _measured(names: Sequence[str], workload: Workload, progress: Progress) -> Iterator[Benchmark]:
+    """Yield the results so far after each network."""
+    found = Benchmark(workload)
     for done, name in enumerate(names):
         progress(ProgressEvent("Measuring", done, len(names), "network", name))
         try:
-            costs.append(measure_apart(name, workload))
+            found = replace(found, costs=(*found.costs, measure_apart(name, workload)))
         except SatsegError as error:
-            if on_error is None:
+            if len(names) == 1:
                 raise
-            on_error(error)
+            found = replace(found, failed=(*found.failed, Unmeasured(name, error.message, error.hint)))
+        yield found
     progress(ProgressEvent("Measuring", len(names), len(names), "network"))
-    return costs

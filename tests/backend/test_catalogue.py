@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from satseg.backend import create_model, lasting_options, list_architectures
-from satseg.backend.catalogue import read_source
+from satseg.backend.catalogue import FAMILIES, MEASURED, read_source
 from satseg.errors import ArchitectureError
 
 HEAD = '''
@@ -40,6 +41,39 @@ def test_source_gives_name_and_head(tmp_path: Path) -> None:
     assert (architecture.parameters, architecture.output_stride) == (1234, 4)
     assert (architecture.multiply_adds, architecture.use) == (200_000_000, "nothing at all")
     assert (architecture.rate, architecture.warm_up) == (2.5e-4, None)
+
+
+def test_what_has_not_been_measured_or_named_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "tinynet.py"
+    path.write_text(HEAD)
+    (architecture,) = read_source(path)
+    assert (architecture.receptive_field, architecture.exportable, architecture.family) == (None, None, None)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_family_is_one_of_those_there_are(tmp_path: Path, family: str) -> None:
+    path = tmp_path / "tinynet.py"
+    path.write_text(HEAD.replace("    Encoder:", f"    Family: {family}\n    Encoder:"))
+    assert [architecture.family for architecture in read_source(path)] == [family]
+
+
+def test_a_family_that_does_not_exist_is_named_with_those_there_are(tmp_path: Path) -> None:
+    path = tmp_path / "tinynet.py"
+    path.write_text(HEAD.replace("    Encoder:", "    Family: fast\n    Encoder:"))
+    with pytest.raises(ArchitectureError, match=r"tinynet .*'fast'") as caught:
+        list(read_source(path))
+    assert "real-time" in caught.value.hint
+
+
+def test_arguments_tell_of_encoders_and_of_a_branch_for_instances() -> None:
+    said = {entry.name: (entry.takes_encoder, entry.instance_branch) for entry in list_architectures()}
+    assert (said["erfnet"], said["unet"], said["panoptic_deeplab"]) == ((False, False), (True, False), (True, True))
+
+
+def test_every_network_and_no_other_has_been_measured() -> None:
+    """``python tests/benchmarks/measure_networks.py NAME`` measures one more."""
+    measured = json.loads(MEASURED.read_text(encoding="utf-8"))
+    assert sorted(measured) == [entry.name for entry in list_architectures()]
 
 
 def test_a_network_may_ask_for_a_warm_up(tmp_path: Path) -> None:

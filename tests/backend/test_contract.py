@@ -88,6 +88,10 @@ def test_documented_output_stride_is_that_of_the_coarsest_features(arch: str) ->
     assert coarsest_stride(on_meta(arch)) == ALL[arch].output_stride
 
 
+def test_documented_branch_for_instances_is_there(arch: str) -> None:
+    assert ALL[arch].instance_branch == (object_outputs(arch) is ObjectOutputs.CENTRES)
+
+
 def test_documented_encoder_is_the_default(arch: str) -> None:
     entry = read_catalogue()[arch]
     parameter = inspect.signature(getattr(import_module(entry.module), arch)).parameters.get("encoder")
@@ -167,7 +171,8 @@ def test_any_bands_and_600_pixels_with_real_weights(arch: str, bands: int) -> No
 
 
 @pytest.mark.slow
-def test_export_gives_the_same_logits(model: nn.Module) -> None:
+def test_export_gives_the_same_logits(arch: str, model: nn.Module) -> None:
+    assert ALL[arch].exportable
     batch = images(1, 3, 96, 96)
     with torch.inference_mode():
         expected = model.eval()(batch)

@@ -8,23 +8,42 @@ from itertools import pairwise
 
 import pytest
 
+from satseg.cli.models import COLUMNS
 
-@pytest.mark.parametrize("width", [80, 100])
-def test_networks_take_two_lines_at_most(satseg: Callable, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+
+@pytest.mark.parametrize(("width", "most"), [(80, 3), (100, 2)])
+def test_networks_take_few_lines(satseg: Callable, monkeypatch: pytest.MonkeyPatch, width: int, most: int) -> None:
+    """What does not fit beside the name follows in a second table, below the first one."""
     monkeypatch.setenv("COLUMNS", str(width))
     done = satseg("models")
-    heading, *lines = done.stdout.splitlines()
-    assert heading.split()[:4] == ["name", "params", "MACs", "stride"]
-    assert max(map(len, lines)) <= width
-    networks = [number for number, line in enumerate(lines) if not line.startswith(" ")]
-    assert len(networks) == len(json.loads(satseg("models", "--json").stdout))
-    assert max(after - before for before, after in pairwise(networks)) <= 2
+    parts = [part.splitlines() for part in done.stdout.split("\n\n")]
+    assert [word for heading, *_ in parts for word in heading.split() if word != "name"] == list(COLUMNS[1:])
+    for _, *lines in parts:
+        assert max(map(len, lines)) <= width
+        networks = [number for number, line in enumerate(lines) if not line.startswith(" ")]
+        assert len(networks) == len(json.loads(satseg("models", "--json").stdout))
+        assert max(after - before for before, after in pairwise(networks)) <= most
     assert "multiply-adds" in done.stderr
+
+
+def test_a_wide_table_is_one_line_per_network_with_all_that_choosers_ask(satseg: Callable) -> None:
+    heading, line = satseg("models", "erfnet", "espnet").stdout.splitlines()[:2]
+    assert heading.split() == list(COLUMNS)
+    assert line.split()[:10] == ["erfnet", "real-time", "2017", "2.1", "M", "13.3", "G", "8", "1,231", "own"]
+    assert line.endswith("edges    yes     a first try, on processors too: best of five compared")
+
+
+def test_a_plus_marks_encoders_that_can_be_others_and_all_a_field_without_end(satseg: Callable) -> None:
+    lines = {line.split()[0]: line for line in satseg("models").stdout.splitlines()}
+    assert "resnet50s +" in lines["panoptic_deeplab"]
+    assert "own +" in lines["unet"]
+    assert " centres " in lines["panoptic_deeplab"]
+    assert " all " in lines["dfanet"]
 
 
 def test_of_one_network_all_is_shown(satseg: Callable) -> None:
     text = satseg("models", "erfnet").stdout
-    assert all(part in text for part in ("2,064,191", "13.3 G", "Romera", "2017", "a first try"))
+    assert all(part in text for part in ("2,064,191", "13.3 G", "1,231 px", "Romera", "2017", "few multiply"))
 
 
 def test_networks_are_filtered_and_sorted_in_json_too(satseg: Callable) -> None:

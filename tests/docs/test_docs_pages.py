@@ -13,6 +13,7 @@ from pages import NAMES, ROOT, blocks, command_lines
 
 import satseg
 from satseg.cli.app import app
+from satseg.cli.models import COLUMNS
 
 sys.path.append(str(ROOT / "docs" / "_extensions"))
 COMMANDS = typer.main.get_command(app).commands
@@ -92,6 +93,15 @@ def test_the_docstring_shown_for_a_new_network_is_one_that_is_understood(tmp_pat
     (tmp_path / "mynet.py").write_text(re.sub(r"^   ", "", source, flags=re.MULTILINE))
     (network,) = read_source(tmp_path / "mynet.py")
     assert (network.name, network.title, network.parameters) == ("mynet", "MyNet", 1_234_567)
+
+
+def test_the_table_of_networks_says_what_the_command_says() -> None:
+    from generated_pages import network_row
+
+    found = network_row(next(entry for entry in satseg.list_architectures() if entry.name == "unet"))
+    assert found[:5] == ("`unet`", "U-Net", "encoder-decoder", "2015", "31.0 M")
+    assert found[5:12] == ("193.0 G", "16", "188", "own +", "edges", "yes", "0.003")
+    assert len(found) == len(COLUMNS) + 2
 
 
 def test_troubleshooting_quotes_sentences_that_the_source_has() -> None:

@@ -18,7 +18,7 @@ def test_networks_are_listed_by_name_and_go_into_json() -> None:
     assert (erfnet["title"], erfnet["parameters"], erfnet["output_stride"]) == ("ERFNet", 2_064_191, 8)
 
 
-def test_networks_are_chosen_by_parts_of_their_names_titles_and_encoders() -> None:
+def test_networks_are_chosen_by_parts_of_names_titles_families_and_encoders() -> None:
     assert [entry.name for entry in models("deeplab")] == [
         "deeplabv1",
         "deeplabv2",
@@ -28,6 +28,7 @@ def test_networks_are_chosen_by_parts_of_their_names_titles_and_encoders() -> No
     ]
     assert [entry.name for entry in models("ddrnet23")] == ["ddrnet23"]  # not the slim one
     assert {entry.name for entry in models(["U-Net", "xception"])} == {"unet", "deeplabv3plus"}
+    assert {"erfnet", "esnet", "espnet"} <= {entry.name for entry in models("real-time")}
     with pytest.raises(ArchitectureError, match="unett"):
         models("unett")
 
@@ -39,6 +40,18 @@ def test_networks_are_sorted_the_smallest_first(sort: str, field: str) -> None:
     values = [getattr(entry, field) for entry in models(sort=sort)]
     assert values == sorted(values)
     assert len(values) == len(models())
+
+
+def test_networks_that_see_the_whole_image_come_last_by_their_field() -> None:
+    fields = [entry.receptive_field for entry in models(sort="field")]
+    bounded = [field for field in fields if field is not None]
+    assert 0 < len(bounded) < len(fields)
+    assert fields == sorted(bounded) + [None] * (len(fields) - len(bounded))
+
+
+def test_networks_of_a_family_stand_together() -> None:
+    families = [entry.family or "" for entry in models(sort="family")]
+    assert families == sorted(families)
 
 
 def test_an_unknown_order_is_refused_with_those_there_are() -> None:

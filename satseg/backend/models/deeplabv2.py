@@ -90,6 +90,7 @@ def deeplabv2(
 
     Paper: Chen et al., "DeepLab: Semantic Image Segmentation with Deep Convolutional Nets ...", arXiv 1606.00915
     Year: 2016
+    Family: dilated
     Encoder: resnet101
     Parameters: 43,901,068
     Multiply-adds: 183.0 G

@@ -8,8 +8,34 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from satseg.backend.nn.factorised import FactorisedResidual, PooledDownsampler, factorised_conv, factorised_decoder
+from satseg.backend.nn.factorised import PooledDownsampler
 from satseg.backend.nn.padding import pad_to_multiple
+
+_EPS = 1e-3  # of every batch normalisation, as the authors trained it
+
+
+class _FactorisedResidual(nn.Module):
+    """FCU, Figure 2: two square convolutions, each split into a column and a row.
+
+    Args:
+        channels: Channels of input and output.
+        kernel: Side of the squares, odd.
+        dropout: Share of channels dropped at the end of the branch.
+    """
+
+    def __init__(self, channels: int, *, kernel: int = 3, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.conv1 = _factorised_conv(channels, kernel=kernel)
+        self.norm1 = nn.BatchNorm2d(channels, eps=_EPS)
+        self.conv2 = _factorised_conv(channels, kernel=kernel)
+        self.norm2 = nn.BatchNorm2d(channels, eps=_EPS)
+        self.dropout = nn.Dropout2d(dropout)
+        self.act = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.act(self.norm1(self.conv1(x)))
+        y = self.dropout(self.norm2(self.conv2(y)))
+        return self.act(y + x)  # (N, C, H, W)
 
 
 class _ParallelFactorisedResidual(nn.Module):
@@ -17,10 +43,10 @@ class _ParallelFactorisedResidual(nn.Module):
 
     def __init__(self, channels: int, *, dilations: tuple[int, ...], dropout: float) -> None:
         super().__init__()
-        self.conv = factorised_conv(channels)
-        self.norm = nn.BatchNorm2d(channels, eps=1e-3)
-        self.branches = nn.ModuleList(factorised_conv(channels, dilation=d) for d in dilations)
-        self.branch_norm = nn.BatchNorm2d(channels, eps=1e-3)  # one for all branches, as the authors have it
+        self.conv = _factorised_conv(channels)
+        self.norm = nn.BatchNorm2d(channels, eps=_EPS)
+        self.branches = nn.ModuleList(_factorised_conv(channels, dilation=d) for d in dilations)
+        self.branch_norm = nn.BatchNorm2d(channels, eps=_EPS)  # one for all branches, as the authors have it
         self.dropout = nn.Dropout2d(dropout)
         self.act = nn.ReLU(inplace=True)
 
@@ -30,6 +56,17 @@ class _ParallelFactorisedResidual(nn.Module):
         for branch in self.branches:
             total = total + self.dropout(self.branch_norm(branch(trunk)))
         return self.act(total)  # (N, C, H, W)
+
+
+class _Upsampler(nn.Sequential):
+    """Double the resolution: a strided 3x3 transposed convolution, normalisation, ReLU."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(
+            nn.ConvTranspose2d(in_channels, out_channels, 3, stride=2, padding=1, output_padding=1),
+            nn.BatchNorm2d(out_channels, eps=_EPS),
+            nn.ReLU(inplace=True),
+        )
 
 
 class ESNet(nn.Module):
@@ -44,13 +81,18 @@ class ESNet(nn.Module):
         super().__init__()
         self.encoder = nn.Sequential(
             PooledDownsampler(in_channels, 16, act=nn.ReLU(inplace=True)),
-            *(FactorisedResidual(16, kernel=3, dropout=0.03) for _ in range(3)),
+            *(_FactorisedResidual(16, kernel=3, dropout=0.03) for _ in range(3)),
             PooledDownsampler(16, 64, act=nn.ReLU(inplace=True)),
-            *(FactorisedResidual(64, kernel=5, dropout=0.03) for _ in range(2)),
+            *(_FactorisedResidual(64, kernel=5, dropout=0.03) for _ in range(2)),
             PooledDownsampler(64, 128, act=nn.ReLU(inplace=True)),
             *(_ParallelFactorisedResidual(128, dilations=(2, 5, 9), dropout=0.3) for _ in range(3)),
         )
-        self.decoder = factorised_decoder(kernel=5)
+        self.decoder = nn.Sequential(
+            _Upsampler(128, 64),
+            *(_FactorisedResidual(64, kernel=5) for _ in range(2)),
+            _Upsampler(64, 16),
+            *(_FactorisedResidual(16, kernel=3) for _ in range(2)),
+        )
         self.head = nn.ConvTranspose2d(16, num_classes, 2, stride=2)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -66,6 +108,7 @@ def esnet(*, in_channels: int, num_classes: int) -> ESNet:
 
     Paper: Wang et al., "ESNet: An Efficient Symmetric Network for Real-time Semantic Segmentation", arXiv 1906.09826
     Year: 2019
+    Family: real-time
     Encoder: own
     Parameters: 1,659,071
     Multiply-adds: 12.0 G
@@ -83,3 +126,13 @@ def esnet(*, in_channels: int, num_classes: int) -> ESNet:
         num_classes: Classes of the output.
     """
     return ESNet(in_channels, num_classes)
+
+
+def _factorised_conv(channels: int, *, kernel: int = 3, dilation: int = 1) -> nn.Sequential:
+    """Return a column and a row convolution with a ReLU between them; the size stays."""
+    pad = kernel // 2 * dilation
+    return nn.Sequential(
+        nn.Conv2d(channels, channels, (kernel, 1), padding=(pad, 0), dilation=(dilation, 1)),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(channels, channels, (1, kernel), padding=(0, pad), dilation=(1, dilation)),
+    )

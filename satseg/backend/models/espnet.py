@@ -125,6 +125,7 @@ def espnet(*, in_channels: int, num_classes: int, p: int = 2, q: int = 8) -> ESP
 
     Paper: Mehta et al., "ESPNet: Efficient Spatial Pyramid of Dilated Convolutions ...", ECCV, arXiv 1803.06815
     Year: 2018
+    Family: real-time
     Encoder: own
     Parameters: 362,949
     Multiply-adds: 2.3 G

@@ -72,7 +72,7 @@ class InstanceBranch(nn.Module):
             separable_conv(_INSTANCE_WIDTH, _HEAD_WIDTH, 5),
             nn.Conv2d(_HEAD_WIDTH, 2, 1),
         )
-        he_normal(self)
+        he_normal(self.decoder, self.centre, self.offset)
         for last in (self.centre[-1], self.offset[-1]):
             assert isinstance(last, nn.Conv2d)
             nn.init.normal_(last.weight, std=_SMALL)
@@ -102,9 +102,9 @@ class PanopticDeepLab(nn.Module):
         self.head = nn.Sequential(
             separable_conv(_SEMANTIC_WIDTH, _SEMANTIC_WIDTH, 5), nn.Conv2d(_SEMANTIC_WIDTH, num_classes, 1)
         )
-        he_normal(self)
+        he_normal(self.decoder, self.head)
         self.instances = InstanceBranch(encoder, rates=rates) if objects else None
-        self.encoder = encoder  # initialised already
+        self.encoder = encoder
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits for images (N, in_channels, H, W), H and W of 32 and more.
@@ -132,6 +132,7 @@ def panoptic_deeplab(
 
     Paper: Cheng et al., "Panoptic-DeepLab: A Simple, Strong, and Fast Baseline ...", CVPR, arXiv 1911.10194
     Year: 2020
+    Family: dilated
     Encoder: resnet50s
     Parameters: 26,943,411
     Multiply-adds: 45.3 G

@@ -61,6 +61,7 @@ def segnet(
 
     Paper: Badrinarayanan et al., "SegNet: A Deep Convolutional Encoder-Decoder Architecture ...", arXiv 1511.00561
     Year: 2015
+    Family: encoder-decoder
     Encoder: vgg16_bn
     Parameters: 29,453,971
     Multiply-adds: 162.8 G

@@ -131,8 +131,7 @@ class EncoderUNet(nn.Module):
             below = out
         self.head = nn.Conv2d(below, num_classes, 3, padding=1)
         self.enlarge = nn.Upsample(scale_factor=2, mode="bilinear") if light else nn.Identity()
-        he_normal(self.decoder)
-        he_normal(self.head)
+        he_normal(self.decoder, self.head)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, num_classes, H, W) for images (N, in_channels, H, W), H and W of 32 and more."""
@@ -161,6 +160,7 @@ def unet(
 
     Paper: Ronneberger et al., "U-Net: Convolutional Networks for Biomedical Image Segmentation", arXiv 1505.04597
     Year: 2015
+    Family: encoder-decoder
     Encoder: own
     Parameters: 31,038,803
     Multiply-adds: 193.0 G

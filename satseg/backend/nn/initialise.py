@@ -10,30 +10,30 @@ from torch import nn
 Conv = nn.Conv2d | nn.ConvTranspose2d
 
 
-def he_normal(module: nn.Module, *, mode: Literal["fan_in", "fan_out"] = "fan_in") -> None:
-    """Draw every convolution in ``module`` from a normal distribution of variance 2 / fan; biases become zero.
+def he_normal(*modules: nn.Module, mode: Literal["fan_in", "fan_out"] = "fan_in") -> None:
+    """Draw every convolution in ``modules`` from a normal distribution of variance 2 / fan; biases become zero.
 
     He et al.: "Delving Deep into Rectifiers", arXiv 1502.01852, 2015, section 2.2.
     """
-    for conv in convolutions(module):
+    for conv in convolutions(*modules):
         nn.init.kaiming_normal_(conv.weight, mode=mode, nonlinearity="relu")
-    zero_biases(module)
+    zero_biases(*modules)
 
 
-def normal(module: nn.Module, *, std: float) -> None:
-    """Draw every convolution in ``module`` from a normal distribution around zero; biases become zero."""
-    for conv in convolutions(module):
+def normal(*modules: nn.Module, std: float) -> None:
+    """Draw every convolution in ``modules`` from a normal distribution around zero; biases become zero."""
+    for conv in convolutions(*modules):
         nn.init.normal_(conv.weight, std=std)
-    zero_biases(module)
+    zero_biases(*modules)
 
 
-def zero_biases(module: nn.Module) -> None:
-    """Set the biases of every convolution in ``module`` to zero."""
-    for conv in convolutions(module):
+def zero_biases(*modules: nn.Module) -> None:
+    """Set the biases of every convolution in ``modules`` to zero."""
+    for conv in convolutions(*modules):
         if conv.bias is not None:
             nn.init.zeros_(conv.bias)
 
 
-def convolutions(module: nn.Module) -> Iterable[Conv]:
-    """Yield the convolutions in ``module``, itself included."""
-    return (layer for layer in module.modules() if isinstance(layer, Conv))
+def convolutions(*modules: nn.Module) -> Iterable[Conv]:
+    """Yield the convolutions in ``modules``, themselves included."""
+    return (layer for module in modules for layer in module.modules() if isinstance(layer, Conv))

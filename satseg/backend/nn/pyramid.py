@@ -25,7 +25,7 @@ class ASPP(nn.Module):
         norm_image: Whether the image-level features are normalised over the batch; a bias takes its place otherwise.
     """
 
-    global_context = True
+    global_context = True  # its means are of the whole window: `predict` keeps windows as large as training tiles
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class PyramidPooling(nn.Module):
         bins: Cells along each side of each grid.
     """
 
-    global_context = True
+    global_context = True  # its means are of shares of the whole window, however large
 
     def __init__(self, in_channels: int, width: int, *, bins: Sequence[int] = (1, 2, 3, 6)) -> None:
         super().__init__()

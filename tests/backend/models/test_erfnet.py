@@ -14,7 +14,7 @@ def test_first_layer_keeps_filters_that_see_all_bands(bands: int, filters: int) 
 
 def test_dilations_and_dropout_are_those_of_the_table() -> None:
     model = create_model("erfnet", in_channels=3, num_classes=2)
-    blocks = [layer for layer in model.modules() if type(layer).__name__ == "FactorisedResidual"]
+    blocks = [layer for layer in model.modules() if type(layer).__name__ == "_FactorisedResidual"]
     assert [block.conv2[0].dilation[0] for block in blocks] == [1] * 5 + [2, 4, 8, 16] * 2 + [1] * 4
     assert [block.dropout.p for block in blocks] == [0.03] * 5 + [0.3] * 8 + [0.0] * 4
 
