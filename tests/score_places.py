@@ -18,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 CELL = 64  # pixels: a multiple of the stride of every network
 _GAIN = 0.5  # of a convolution: with 1, residual networks and gates of gates overflow
+_SHUT = 1e-3  # scale of a branch that hardly counts
 _LARGE = 3  # pixels of a pooled square: the mean of a larger one is context
 _CONTEXT = (F.adaptive_avg_pool2d, F.scaled_dot_product_attention, F.softmax, torch.softmax, Tensor.softmax)
 _MEANS = (torch.mean, Tensor.mean)
@@ -46,9 +47,9 @@ def pinpoint(model: nn.Module) -> nn.Module:
     for conv in convs:
         _leave_middle(conv, generator, alone=_shrinks(conv) and conv.kernel_size in mirrored)
     for parameter in model.parameters():
-        if parameter.numel() == 1:
-            nn.init.ones_(parameter)  # a gate that training has yet to open
-    return model.eval().double().requires_grad_(False)  # a response may be a millionth of the scores
+        if parameter.numel() == 1 or (parameter.ndim == 1 and 0 < parameter.abs().max() < _SHUT):
+            nn.init.ones_(parameter)  # the scale of a branch that training has yet to open
+    return model.eval().requires_grad_(False)
 
 
 def places(model: nn.Module, side: int, *, axis: int, margin: int = CELL) -> Places:
@@ -60,13 +61,13 @@ def places(model: nn.Module, side: int, *, axis: int, margin: int = CELL) -> Pla
         axis: 0 for rows, 1 for columns.
         margin: Distance of the second impulse from the edge in pixels: at least the reach of a feature.
     """
-    images = torch.full((3, 3, side, CELL), 0.5, dtype=torch.float64)
-    images[1, :, CELL, 0] += 1
-    images[2, :, side - margin, 0] += 1
+    images = torch.full((3, 3, side, CELL), 0.5)
+    images[1, 0, CELL, 0] += 1  # in one band: a norm over channels takes away what is in all
+    images[2, 0, side - margin, 0] += 1
     with torch.inference_mode(), _ContextOfFirst():
         scores = model(images if axis == 0 else images.transpose(2, 3).contiguous())
     scores = scores if axis == 0 else scores.transpose(2, 3)  # (3, K, side, 64)
-    change = scores[1:] - scores[:1]
+    change = (scores[1:] - scores[:1]).double()
     near, far = change[0, :, : CELL + margin], change[1, :, -CELL - margin :]  # impulses in row 64 of both
     return Places(_centre(near) - CELL, _centre(far) - CELL, float((near - far).abs().max() / near.abs().max()))
 
@@ -116,7 +117,9 @@ class _ContextOfFirst(TorchFunctionMode):
             indices = result[1][:1].expand_as(result[1])
             return args[0].flatten(2).gather(2, indices.flatten(2)).view_as(result[0]), indices
         large = "avg_pool2d" in name and func not in _CONTEXT and _argument(1, "kernel_size", args, kwargs) > _LARGE
-        if large or func in _CONTEXT or (func in _MEANS and result.ndim):
+        if large:  # without the zeros around the map
+            return result[:1].mean(dim=(2, 3), keepdim=True).expand_as(result)
+        if func in _CONTEXT or (func in _MEANS and result.ndim):
             return result[:1].expand_as(result)
         return result
 

@@ -54,7 +54,7 @@ def columns(network: tuple[torch.nn.Module, int]) -> Places:
 
 
 def test_scores_shift_with_an_image_that_shifts_by_a_multiple_of_the_stride(rows: Places, columns: Places) -> None:
-    assert max(rows.difference, columns.difference) < 1e-6
+    assert max(rows.difference, columns.difference) < 1e-3
 
 
 def test_impulses_come_out_where_they_went_in_at_both_ends_of_a_window(

@@ -146,8 +146,8 @@ class DDRNet(nn.Module):
             side = fine  # in the end: the output of conv4
             coarse, fine = coarse_stage(torch.relu(coarse)), fine_stage(torch.relu(fine))
             fine, coarse = exchange(fine, coarse)
-        coarse = self.pyramid(self.coarse_last(torch.relu(coarse)))  # (N, 4 width, H/64, W/64)
         fine = self.fine_last(torch.relu(fine))  # (N, 4 width, H/8, W/8)
+        coarse = self.pyramid(self.coarse_last(torch.relu(coarse)))  # (N, 4 width, H/64, W/64)
         return fine + resize_like(coarse, fine), side
 
 
