@@ -1,7 +1,7 @@
 """Train networks before and after their scores were aligned, from the same seed, and compare what they learn.
 
-"Before" is what networks of checkpoints of format 1 compute. Tiles are those of the sample at 0.5 m, scores those of its
-val split.
+"Before" is what networks of checkpoints of format 1 compute. Tiles are those of the sample at 0.5 m, scores those of
+its val split.
 
     python tests/benchmarks/bench_alignment.py --arch pspnet --arch deeplabv3 --steps 2000
     python tests/benchmarks/bench_alignment.py --arch deeplabv3 --encoder resnet18 --steps 150 --size 128 --batch-size 4
