@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from satseg.backend import Builder, create_model, is_at_hub, is_custom_file, lasting_options
+from satseg.backend import Builder, as_in_format_1, create_model, is_at_hub, is_custom_file, lasting_options
 from satseg.classes import ClassTable
 from satseg.errors import CheckpointError, SatsegError, UsageError, one_line
 from satseg.fields import FieldError, Fields, parse_json, shown
@@ -28,7 +28,8 @@ from satseg.version import __version__
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-FORMAT = 1
+FORMAT = 2
+"""Since 2, enlarged scores lie where they belong; networks of checkpoints of format 1 compute what they did."""
 PLAIN, CLIPPED = "mean-std", "mean-std-clipped"
 """Normalisations. Versions of satseg that know only the first refuse checkpoints of the second."""
 _HEADER_KEY = "satseg"
@@ -59,6 +60,7 @@ class ModelCard:
         labels: How labels were mapped to the classes of the training tiles.
         pretrained: Where the weights that its encoder started from come from: ``source``, and as far as known
             ``trained_on`` and ``licence``; empty if it started from random ones.
+        format: What the network computes: as it was built with checkpoints of this format.
         version: Version of satseg that wrote the file.
     """
 
@@ -77,6 +79,7 @@ class ModelCard:
     metrics: Mapping[str, float] = field(default_factory=dict)
     labels: LabelMeaning = field(default_factory=LabelMeaning)
     pretrained: Mapping[str, Any] = field(default_factory=dict)
+    format: int = FORMAT
     version: str = __version__
 
     @property
@@ -103,9 +106,11 @@ class ModelCard:
     def to_json(self) -> str:
         """Return the card as JSON with sorted keys and without dates, so that equal cards give equal bytes."""
         parts = {
-            **{name: getattr(self, name) for name in ("arch", "tile_size", "normalisation", "version", "gsd")},
+            **{
+                name: getattr(self, name) for name in ("arch", "tile_size", "normalisation", "format", "version", "gsd")
+            },
             **{name: dict(getattr(self, name)) for name in ("arch_options", "training", "metrics")},
-            "format": FORMAT,
+            "format": self.format,
             "classes": self.classes.to_dict(),
             "bands": asdict(self.bands),
             "statistics": asdict(self.statistics),
@@ -157,6 +162,7 @@ class ModelCard:
             metrics=fields.scores("metrics"),
             labels=LabelMeaning.from_dict(fields.value("labels")) if fields.holds("labels") else LabelMeaning(),
             pretrained=fields.plain("pretrained") if fields.holds("pretrained") else {},
+            format=number,
             version=fields.text("version", longest=_LONGEST_ARCH),
         )
 
@@ -263,11 +269,13 @@ class Checkpoint:
         return model.eval()
 
     def load_into(self, model: nn.Module) -> None:
-        """Load the weights into a network.
+        """Load the weights into a network that was just built; it then computes what it did with them.
 
         Raises:
             CheckpointError: The weights cannot be read, or do not match the network.
         """
+        if self.card.format == 1:
+            as_in_format_1(model)
         weights = self.read_weights()
         self._check_weights(model, weights)
         model.load_state_dict(weights)

@@ -151,6 +151,33 @@ def test_a_newer_format_asks_for_an_update(saved: Path) -> None:
         ModelCard.from_json(json.dumps(newer))
 
 
+@pytest.fixture
+def of_format_1(tmp_path: Path) -> Path:
+    """A checkpoint as satseg wrote them before it aligned scores."""
+    path = tmp_path / "former.safetensors"
+    torch.manual_seed(0)
+    model = create_model("deeplabv3", in_channels=2, num_classes=2, encoder="resnet18")
+    card = replace(CARD, arch="deeplabv3", arch_options={"encoder": "resnet18"}, format=1)
+    save_checkpoint(path, model.state_dict(), card)
+    return path
+
+
+def test_a_network_of_format_1_computes_what_it_did(of_format_1: Path) -> None:
+    model = Checkpoint.load(of_format_1).build_model()
+    images = torch.rand(1, 2, 64, 80)
+    with torch.no_grad():
+        scores = model.head(model.pyramid(model.encoder(images)[-1]))
+        expected = torch.nn.functional.interpolate(scores, (64, 80), mode="bilinear", align_corners=True)
+        assert torch.equal(model(images), expected)
+
+
+def test_a_network_of_format_1_stays_one_when_it_is_saved_again(of_format_1: Path, tmp_path: Path) -> None:
+    checkpoint = Checkpoint.load(of_format_1)
+    again = tmp_path / "again.safetensors"
+    save_checkpoint(again, checkpoint.read_weights(), replace(checkpoint.card, division={"min_area": "4px"}))
+    assert Checkpoint.load(again).card.format == 1
+
+
 def test_a_garbled_header_is_said() -> None:
     parts = json.loads(CARD.to_json())
     del parts["statistics"]

@@ -112,7 +112,7 @@ def edited(path: str, value: Any) -> str:
         ("tile_size", 10**12, "tile_size is 1000000000000, not a whole number"),
         ("tile_size", "256", "tile_size is .256., not a whole number"),
         ("normalisation", "min-max", "normalisation is .min-max., not one of mean-std"),
-        ("format", 99, "It has format 99; this version of satseg reads formats up to 1"),
+        ("format", 99, "It has format 99; this version of satseg reads formats up to 2"),
         ("format", "1", "format is .1., not a whole number"),
         ("training", 5, "training is 5, not an object"),
         ("training", {"a": "\ud800"}, r"training\.a is .*, which cannot be printed"),

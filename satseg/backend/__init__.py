@@ -19,6 +19,7 @@ from satseg.backend.custom import (
     recorded_name,
     run_custom_file,
 )
+from satseg.backend.former import as_in_format_1, former_behaviour
 from satseg.backend.nn.hub import PREFIX
 from satseg.backend.weight_packages import ENCODER_PACKAGES, PackagedWeights, packaged_weights
 from satseg.errors import ArchitectureError, one_line
@@ -33,10 +34,12 @@ __all__ = [
     "Architecture",
     "Builder",
     "PackagedWeights",
+    "as_in_format_1",
     "create_model",
     "custom_code_errors",
     "custom_code_failure",
     "find_architecture",
+    "former_behaviour",
     "is_at_hub",
     "is_custom_file",
     "lasting_options",

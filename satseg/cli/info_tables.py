@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from satseg.arguments import list_few
+from satseg.backend import former_behaviour
 from satseg.classes import IGNORE_INDEX
 from satseg.cli import console
 from satseg.cli.class_tables import class_pixels
@@ -184,6 +185,7 @@ def _tiles(tiles: TileSetInfo) -> list[_Row]:
 
 def _checkpoint(found: CheckpointInfo) -> list[_Row]:
     card = found.card
+    former = former_behaviour(card.arch, card.arch_options) if card.format == 1 else None
     return [
         ("network", f"{card.arch} {_settings(card.arch_options)}".rstrip()),
         ("classes", len(card.classes)),
@@ -196,6 +198,7 @@ def _checkpoint(found: CheckpointInfo) -> list[_Row]:
         *([("encoder from", _pretrained(card.pretrained))] if card.pretrained else []),
         ("training", _settings(card.training)),
         ("validation", _settings(card.metrics)),
+        *([("format", f"1: {former}, as when it was trained")] if former else []),
         ("written by", f"satseg {card.version}"),
         ("size", console.file_size(found.bytes)),
         ("SHA-256", found.digest),

@@ -306,7 +306,7 @@ def _make_trainer(
     if run.resumable:
         checkpoint, tensors, values = run.load_last()
         checkpoint.load_into(model)
-        card = replace(card, pretrained=checkpoint.card.pretrained)
+        card = replace(card, pretrained=checkpoint.card.pretrained, format=checkpoint.card.format)
     learner = Learner(model, recipe, data.tile_set.statistics, fabric, rarity, clipping, data.objects)
     state = _restore(started, learner, tensors, values) if run.resumable else LoopState()
     batches = TrainingBatches(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import shapely
 from affine import Affine
 
 from satseg import list_architectures
+from satseg.checkpoint import Checkpoint, save_checkpoint
 from satseg.classes import ClassTable
 from satseg.mapfile.writer import CLASSES_TAG
 from satseg.runs import Run
@@ -50,6 +52,16 @@ def test_info_describes_a_checkpoint(satseg: Callable, model: Path) -> None:
     assert rows["training"] == "augmentation (gain 0.1), steps 7"
     assert rows["validation"] == "mean_iou 0.25"
     assert rows["SHA-256"] == sha256(model.read_bytes()).hexdigest()
+
+
+def test_info_says_what_a_network_of_format_1_does_otherwise(satseg: Callable, model: Path, tmp_path: Path) -> None:
+    checkpoint = Checkpoint.load(model)
+    said = []
+    for arch, number in (("pspnet", 1), ("pspnet", 2), ("erfnet", 1)):
+        path = tmp_path / f"{arch}-{number}.safetensors"
+        save_checkpoint(path, checkpoint.read_weights(), replace(checkpoint.card, arch=arch, format=number))
+        said.append("scores slide across each window" in satseg("info", path).stdout)
+    assert said == [True, False, False]
 
 
 def test_info_of_a_run_describes_its_best_checkpoint(satseg: Callable, model: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import json
 import logging
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from torch import nn
 from training_runs import STEPS, interrupt_after, run, weights
 from typer.testing import CliRunner
 
-from satseg.checkpoint import Checkpoint
+from satseg.checkpoint import Checkpoint, save_checkpoint
 from satseg.cli.app import app
 from satseg.errors import OutputError, TileError, TrainingError, UsageError
 from satseg.records import ProgressEvent
@@ -101,6 +102,14 @@ def test_a_resumed_run_keeps_the_threads_it_began_with_whatever_the_load(
         assert threads_of(bright_tiles, here / "run", steps=4, resume=True) == {1}
     assert "The run goes on with 1 of 2 cores, as it began. `threads=2` takes all." in caplog.messages
     assert threads_of(bright_tiles, here / "run", steps=6, resume=True, threads=2) == {2}
+
+
+def test_a_run_of_format_1_goes_on_with_the_network_that_it_began_with(bright_tiles: Path, here: Path) -> None:
+    run(bright_tiles, here / "run", steps=2)
+    last = Checkpoint.load(here / "run" / "last.safetensors")
+    save_checkpoint(last.path, last.read_weights(), replace(last.card, format=1))
+    run(bright_tiles, here / "run", steps=4, resume=True)
+    assert Checkpoint.load(last.path).card.format == 1
 
 
 def test_a_run_that_began_with_all_cores_is_resumed_with_all_under_load(

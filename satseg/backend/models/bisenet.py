@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from satseg.backend.nn.alignment import AlignedInput
 from satseg.backend.nn.auxiliary import auxiliary_cross_entropy
 from satseg.backend.nn.conv import conv_norm_act
 from satseg.backend.nn.encoders import Encoder, build_encoder
@@ -84,20 +85,23 @@ class BiSeNet(nn.Module):
         self.fuse = FeatureFusion(2 * _WIDTH, 2 * _WIDTH)
         self.head = _head(2 * _WIDTH, head_width, num_classes)
         self.aux_heads = nn.ModuleList(_head(_WIDTH, 256, num_classes) for _ in range(2))
+        self.aligned = AlignedInput(32, encoder=encoder)
         he_normal(self)
         self.encoder = encoder  # initialised already
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, num_classes, H, W) for images (N, in_channels, H, W), H and W of 32 and more."""
-        fused, _ = self._features(images)
-        return resize_like(self.head(fused), images, align_corners=True)
+        padded = self.aligned(images)
+        fused, _ = self._features(padded)
+        return self.aligned.enlarge(self.head(fused), padded, images)
 
     def forward_with_aux(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the logits and those of the context path at strides 16 and 8."""
-        fused, context = self._features(images)
-        scores = [head(x) for head, x in zip(self.aux_heads, context, strict=True)]
-        outputs = {"context16": scores[0], "context8": scores[1]}
-        return resize_like(self.head(fused), images, align_corners=True), outputs
+        """Return the logits and those of the context path: ``context16`` and ``context8`` (N, num_classes, H, W)."""
+        padded = self.aligned(images)
+        fused, context = self._features(padded)
+        scores = [self.head(fused), *(head(x) for head, x in zip(self.aux_heads, context, strict=True))]
+        logits, context16, context8 = (self.aligned.enlarge(part, padded, images) for part in scores)
+        return logits, {"context16": context16, "context8": context8}
 
     def aux_loss(self, outputs: dict[str, Tensor], targets: Tensor) -> Tensor:
         """Return the cross-entropies of the side outputs, weight 1 each; targets (N, H, W) int64, 255 ignored."""
@@ -105,7 +109,7 @@ class BiSeNet(nn.Module):
 
     def _features(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
         detail = self.detail(images)  # (N, 128, H/8, W/8)
-        fine, *deep = self.encoder(images)[-3:]
+        fine, *deep = self.aligned.levels(self.encoder, images)[-3:]
         levels = [*reversed(deep), fine]  # strides 32, 16, 8
         x = resize_like(self.tail(levels[0]), levels[0], align_corners=True)
         context = []
@@ -129,15 +133,17 @@ def bisenet(
     Year: 2018
     Encoder: resnet18
     Parameters: 12,894,163
-    Multiply-adds: 13.0 G
+    Multiply-adds: 13.6 G
     Output stride: 32
     Rate: 3e-3
     Use: many scenes on a GPU, with a pretrained encoder
 
-    Two classifiers on the context path serve training alone, with weight 1 each (section 3.3). Convolutions outside
-    of the encoder start as He et al. (2015) propose. Features and scores are interpolated with aligned corners, as
-    the authors have it. The paper's 49.0 M for this network are most likely megabytes of weights. With
-    encoder ``resnet101s`` it has 47,638,803 parameters.
+    Two classifiers on the context path serve training alone, with weight 1 each (section 3.3). Convolutions outside of
+    the encoder start as He et al. (2015) propose. Features and scores are interpolated with aligned corners, as the
+    authors have it; images are mirrored at the right and bottom edge up to 32 k + 1 px, and logits cut back. Deviation:
+    those two learn by plain cross-entropy whatever the loss of the logits is, where the authors' code has that of the
+    hard pixels (probability below 0.7) for all three. The paper's 49.0 M for this network are most likely megabytes of
+    weights. With encoder ``resnet101s`` it has 47,638,803 parameters.
 
     Args:
         in_channels: Bands of the input.

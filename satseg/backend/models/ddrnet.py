@@ -9,12 +9,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from satseg.backend.nn.alignment import AlignedInput
 from satseg.backend.nn.auxiliary import auxiliary_cross_entropy
 from satseg.backend.nn.initialise import he_normal
 from satseg.backend.nn.norm import BatchNorm2d
 from satseg.backend.nn.resize import resize_like
 
-_AUX_WEIGHT = 0.4  # section 4.2
+_AUX_WEIGHT = 0.4  # of what the paper calls deep supervision
 
 
 class _Residual(nn.Module):
@@ -118,17 +119,21 @@ class DDRNet(nn.Module):
         self.pyramid = _Pyramid(16 * width, pyramid_width, 4 * width)
         self.head = _head(4 * width, head_width, num_classes)
         self.aux_head = _head(fine, head_width, num_classes)
+        self.aligned = AlignedInput(64, corners=False)
         he_normal(self, mode="fan_out")
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, num_classes, H, W) for images (N, in_channels, H, W), H and W of 32 and more."""
-        features, _ = self._features(images)
-        return resize_like(self.head(features), images)
+        padded = self.aligned(images)
+        features, _ = self._features(padded)
+        return self.aligned.enlarge(self.head(features), padded, images)
 
     def forward_with_aux(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the logits, and those of the fine branch behind conv4: ``fine`` (N, num_classes, H/8, W/8)."""
-        features, fine = self._features(images)
-        return resize_like(self.head(features), images), {"fine": self.aux_head(fine)}
+        """Return the logits, and those of the fine branch behind conv4: ``fine`` (N, num_classes, H, W)."""
+        padded = self.aligned(images)
+        features, fine = self._features(padded)
+        logits = self.aligned.enlarge(self.head(features), padded, images)
+        return logits, {"fine": self.aligned.enlarge(self.aux_head(fine), padded, images)}
 
     def aux_loss(self, outputs: dict[str, Tensor], targets: Tensor) -> Tensor:
         """Return 0.4 times the cross-entropy of the side output; targets (N, H, W) int64, 255 ignored."""
@@ -141,8 +146,8 @@ class DDRNet(nn.Module):
             side = fine  # in the end: the output of conv4
             coarse, fine = coarse_stage(torch.relu(coarse)), fine_stage(torch.relu(fine))
             fine, coarse = exchange(fine, coarse)
-        coarse = self.pyramid(self.coarse_last(torch.relu(coarse)))  # (N, 4 width, H/64, W/64)
         fine = self.fine_last(torch.relu(fine))  # (N, 4 width, H/8, W/8)
+        coarse = self.pyramid(self.coarse_last(torch.relu(coarse)))  # (N, 4 width, H/64, W/64)
         return fine + resize_like(coarse, fine), side
 
 
@@ -158,9 +163,10 @@ def ddrnet23slim(*, in_channels: int, num_classes: int) -> DDRNet:
     Rate: 3e-3
     Use: large scenes on processors: a third of erfnet's MACs
 
-    Convolutions start from a normal distribution of variance 2 / fan-out, as in the authors' network. A
-    classifier on the fine branch behind conv4 serves training alone, with weight 0.4 (section 4.2). Scores are at
-    stride 8; interpolation does not align corners, as in the authors' network.
+    Convolutions start from a normal distribution of variance 2 / fan-out, as in the authors' network. A classifier on
+    the fine branch behind conv4 serves training alone, with weight 0.4. Scores are at stride 8; interpolation does not
+    align corners, as in the authors' network. Sizes that 64 does not divide are mirrored at the right and bottom edge
+    and cut back.
 
     Args:
         in_channels: Bands of the input.

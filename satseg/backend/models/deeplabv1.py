@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from satseg.backend.nn.alignment import AlignedInput
 from satseg.backend.nn.initialise import he_normal, normal
-from satseg.backend.nn.resize import resize_like
 from satseg.backend.nn.vgg import load_vgg, vgg_stages
 
 
@@ -37,16 +37,17 @@ class DeepLabV1(nn.Module):
             nn.Dropout(dropout),
         )
         self.head = nn.Conv2d(1024, num_classes, 1)
+        self.aligned = AlignedInput(8)
         he_normal(self.top)
         normal(self.head, std=0.01)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, num_classes, H, W) for images (N, in_channels, H, W), H and W of 32 and more."""
-        x = images
+        x = padded = self.aligned(images)
         for stage, pool in zip(self.encoder, self.pools, strict=True):
             x = pool(stage(x))
         scores = self.head(self.top(x))  # (N, num_classes, H/8, W/8)
-        return resize_like(scores, images, align_corners=True)
+        return self.aligned.enlarge(scores, padded, images)
 
 
 def deeplabv1(
@@ -64,16 +65,17 @@ def deeplabv1(
     Year: 2014
     Encoder: vgg16
     Parameters: 20,503,379
-    Multiply-adds: 125.6 G
+    Multiply-adds: 128.6 G
     Output stride: 8
     Rate: 1e-4
     Warm-up: 0.1
     Use: comparison with its paper, with CRF
 
-    Dropout of 0.5 follows both converted layers, the classifier starts from a normal distribution of standard
-    deviation 0.01, and scores are interpolated with aligned corners. The paper starts from VGG-16 trained on
-    ImageNet; without it the convolutions start as He et al. (2015) propose. The fully connected CRF is post-processing
-    (``crf`` of ``satseg.predict``) and not part of the network.
+    Dropout of 0.5 follows both converted layers, the classifier starts from a normal distribution of standard deviation
+    0.01, and scores are interpolated with aligned corners; images are mirrored at the right and bottom edge up to 8 k +
+    1 px, and logits cut back. The paper starts from VGG-16 trained on ImageNet; without it the convolutions start as He
+    et al. (2015) propose. The fully connected CRF is post-processing (``crf`` of ``satseg.predict``) and not part of
+    the network.
 
     Args:
         in_channels: Bands of the input.

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from satseg.backend.nn.alignment import AlignedInput
 from satseg.backend.nn.auxiliary import auxiliary_cross_entropy
 from satseg.backend.nn.encoders import Encoder, build_encoder
 from satseg.backend.nn.initialise import normal
@@ -34,14 +35,16 @@ class DeepLabV2(nn.Module):
         self.heads = nn.ModuleList(
             nn.Conv2d(encoder.channels[-1], num_classes, 3, padding=rate, dilation=rate) for rate in _RATES
         )
+        self.aligned = AlignedInput(8, corners=False)
         normal(self.heads, std=0.01)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, num_classes, H, W) for images (N, in_channels, H, W), H and W of 32 and more."""
-        return resize_like(self.scores(images), images)
+        padded = self.aligned(images)
+        return self.aligned.enlarge(self.scores(padded), padded, images)
 
     def scores(self, images: Tensor) -> Tensor:
-        """Return the scores (N, num_classes, H/8, W/8) before they are enlarged."""
+        """Return the scores (N, num_classes, H/8, W/8) of extended images before they are enlarged."""
         features = self.encoder(images)[-1]  # (N, 2048, H/8, W/8)
         return torch.stack([head(features) for head in self.heads]).sum(dim=0)
 
@@ -56,6 +59,7 @@ class MultiScaleDeepLabV2(nn.Module):
     def __init__(self, net: DeepLabV2) -> None:
         super().__init__()
         self.net = net
+        self.aligned = AlignedInput(32, corners=False)  # 8 divides every scale of it
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, num_classes, H, W) for images (N, in_channels, H, W), H and W of 32 and more."""
@@ -64,13 +68,15 @@ class MultiScaleDeepLabV2(nn.Module):
 
     def forward_with_aux(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the fused logits, and the scores of every scale: ``scale0.5``, ``scale0.75`` and ``scale1``."""
-        outputs = {"scale1": self.net.scores(images)}
+        padded = self.aligned(images)
+        outputs = {"scale1": self.net.scores(padded)}
         for scale in _SCALES:
-            small = F.interpolate(images, scale_factor=scale, mode="bilinear", align_corners=False)
+            small = F.interpolate(padded, scale_factor=scale, mode="bilinear", align_corners=False)
             outputs[f"scale{scale}"] = self.net.scores(small)
         full = outputs["scale1"]
         fused = torch.stack([resize_like(scores, full) for scores in outputs.values()]).amax(dim=0)
-        return resize_like(fused, images), outputs
+        logits = self.aligned.enlarge(fused, padded, images)
+        return logits, {name: self.aligned.enlarge(scores, padded, images) for name, scores in outputs.items()}
 
     def aux_loss(self, outputs: dict[str, Tensor], targets: Tensor) -> Tensor:
         """Return the cross-entropies of every scale, weight 1 each; targets (N, H, W) int64, 255 ignored."""
@@ -100,8 +106,9 @@ def deeplabv2(
 
     The classifiers start from a normal distribution of standard deviation 0.01; there is no dropout. Deviations:
     downsampling blocks stride in their 3x3 convolution, as timm's weights have it, not in the first 1x1; batch
-    normalisation is trained, where the authors kept that of the pretrained network. The fully connected
-    CRF is post-processing (``crf`` of ``satseg.predict``) and not part of the network.
+    normalisation is trained, where the authors kept that of the pretrained network. Sizes that 8 does not divide (32
+    with several scales) are mirrored at the right and bottom edge and cut back. The fully connected CRF is
+    post-processing (``crf`` of ``satseg.predict``) and not part of the network.
 
     Args:
         in_channels: Bands of the input.

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from satseg.backend.nn.alignment import AlignedInput
 from satseg.backend.nn.encoders import Encoder, build_encoder
 from satseg.backend.nn.initialise import he_normal
 from satseg.backend.nn.pyramid import ASPP
-from satseg.backend.nn.resize import resize_like
 
 _WIDTH = 256
 _MULTI_GRID = (1, 2, 4)  # Table 3
@@ -30,13 +30,15 @@ class DeepLabV3(nn.Module):
         super().__init__()
         self.pyramid = ASPP(encoder.channels[-1], _WIDTH, rates=rates)
         self.head = nn.Conv2d(_WIDTH, num_classes, 1)
+        self.aligned = AlignedInput(encoder.strides[-1], encoder=encoder)
         he_normal(self)
         self.encoder = encoder  # initialised already
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, num_classes, H, W) for images (N, in_channels, H, W), H and W of 32 and more."""
-        features = self.encoder(images)[-1]  # (N, 2048, H/16, W/16)
-        return resize_like(self.head(self.pyramid(features)), images, align_corners=True)
+        padded = self.aligned(images)
+        features = self.aligned.levels(self.encoder, padded)[-1]  # (N, 2048, H/16, W/16)
+        return self.aligned.enlarge(self.head(self.pyramid(features)), padded, images)
 
 
 def deeplabv3(
@@ -54,15 +56,17 @@ def deeplabv3(
     Year: 2017
     Encoder: resnet101
     Parameters: 58,040,147
-    Multiply-adds: 67.2 G
+    Multiply-adds: 71.1 G
     Output stride: 16
     Rate: 3e-3
     Use: wide context, pretrained encoder; coarser outlines than deeplabv3plus
 
-    Multi-grid is (1, 2, 4), the pyramid's dilations are 6, 12 and 18 at output stride 16 and twice that at 8
-    (section 4), its output has dropout 0.1, and scores are interpolated with aligned corners, as in the authors' code.
-    Deviations: running statistics follow with momentum 0.1, where the paper has 3e-4, which takes tens of
-    thousands of steps; downsampling blocks of the ResNet are those of timm.
+    Multi-grid is (1, 2, 4), the pyramid's dilations are 6, 12 and 18 at output stride 16 and twice that at 8 (section
+    4), its output has dropout 0.1, and scores are interpolated with aligned corners, as in the authors' code; images
+    are mirrored at the right and bottom edge up to a multiple of the stride and one pixel (the paper trains on 513),
+    and logits cut back. Deviations: convolutions of pyramid and classifier start as He et al. (2015) propose, where the
+    authors take the defaults of their library; running statistics follow with momentum 0.1, where the paper has 3e-4,
+    which takes tens of thousands of steps; downsampling blocks of the ResNet are those of timm.
 
     Args:
         in_channels: Bands of the input.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from satseg.backend.nn.alignment import AlignedInput
 from satseg.backend.nn.conv import conv_norm_act, separable_conv
 from satseg.backend.nn.encoders import Encoder, build_encoder
 from satseg.backend.nn.initialise import he_normal
@@ -34,16 +35,18 @@ class DeepLabV3Plus(nn.Module):
         self.detail = conv_norm_act(encoder.channels[-4], _DETAIL_WIDTH, 1)
         self.decoder = nn.Sequential(separable_conv(_WIDTH + _DETAIL_WIDTH, _WIDTH), separable_conv(_WIDTH, _WIDTH))
         self.head = nn.Conv2d(_WIDTH, num_classes, 1)
+        self.aligned = AlignedInput(encoder.strides[-1], encoder=encoder)
         he_normal(self)
         self.encoder = encoder  # initialised already
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, num_classes, H, W) for images (N, in_channels, H, W), H and W of 32 and more."""
-        features = self.encoder(images)
+        padded = self.aligned(images)
+        features = self.aligned.levels(self.encoder, padded)
         detail = self.detail(features[-4])  # (N, 48, H/4, W/4)
         context = resize_like(self.pyramid(features[-1]), detail, align_corners=True)  # (N, 256, H/4, W/4)
         scores = self.head(self.decoder(torch.cat([context, detail], dim=1)))
-        return resize_like(scores, images, align_corners=True)
+        return self.aligned.enlarge(scores, padded, images)
 
 
 def deeplabv3plus(
@@ -61,16 +64,20 @@ def deeplabv3plus(
     Year: 2018
     Encoder: xception65
     Parameters: 41,054,899
-    Multiply-adds: 51.3 G
+    Multiply-adds: 54.0 G
     Output stride: 16
     Rate: 3e-3
     Use: wide context with a pretrained encoder, on a GPU
 
-    The pyramid's dilations are 6, 12 and 18 at output stride 16 and twice that at 8, its output has dropout 0.1;
-    the decoder reduces the encoder's features at stride 4 to 48 channels and has two separable convolutions
-    (section 4.1). Normalisation and ReLU stand between depthwise and pointwise convolutions, and interpolation aligns
-    corners, as in the authors' code. Deviation: running statistics follow with momentum 0.1, where the authors
-    have 3e-4, which takes tens of thousands of steps.
+    The pyramid's dilations are 6, 12 and 18 at output stride 16 and twice that at 8, its output has dropout 0.1; the
+    decoder reduces the encoder's features at stride 4 to 48 channels and has two separable convolutions (section 4.1).
+    Normalisation and ReLU stand between depthwise and pointwise convolutions, and interpolation aligns corners, as in
+    the authors' code; images are mirrored at the right and bottom edge up to a multiple of the stride and one pixel
+    (the paper trains on 513), and logits cut back. Deviations: features at stride 4 are taken behind their ReLU, where
+    the authors take them before it; ResNets have no multi-grid, which theirs have; outside of the encoder convolutions
+    start as He et al. (2015) propose, where the authors draw depthwise ones with standard deviation 0.33 and pointwise
+    ones with 0.06; running statistics follow with momentum 0.1, where the authors have 3e-4, which takes tens of
+    thousands of steps.
 
     Args:
         in_channels: Bands of the input.

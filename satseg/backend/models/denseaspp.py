@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from satseg.backend.nn.alignment import AlignedInput
 from satseg.backend.nn.encoders import build_classifier
 from satseg.backend.nn.initialise import he_normal
 from satseg.backend.nn.norm import BatchNorm2d
-from satseg.backend.nn.resize import resize_like
 from satseg.errors import ArchitectureError
 
 _RATES = (3, 6, 12, 18, 24)
@@ -26,33 +26,57 @@ _WIDTHS = {  # of the 1x1 and of the 3x3 convolution in each branch
 }
 
 
+class _Rectified(nn.ReLU):
+    """The activation behind the trunk."""
+
+    acts = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) if self.acts else x
+
+    def as_in_format_1(self) -> None:
+        """Hand on what comes, as networks of checkpoints of format 1 do."""
+        self.acts = False
+
+
+class _Trunk(nn.Sequential):
+    """Layers of a DenseNet that end at stride 8, as an encoder with a single level."""
+
+    strides = (8,)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        return [super().forward(images)]  # (N, C, H/8, W/8), rounded down: DenseNets pool by halves
+
+
 class DenseASPP(nn.Module):
     """The network of Figure 3.
 
     Args:
-        features: Dilated trunk of a DenseNet at stride 8.
+        features: Dilated DenseNet without its classifier.
         channels: Channels of its output.
         widths: Channels of the 1x1 and of the 3x3 convolution in each branch.
         num_classes: Classes of the output.
     """
 
-    def __init__(self, features: nn.Module, channels: int, widths: tuple[int, int], num_classes: int) -> None:
+    def __init__(self, features: _Trunk, channels: int, widths: tuple[int, int], num_classes: int) -> None:
         super().__init__()
         self.branches = nn.ModuleList(
-            # The trunk ends in a normalisation, so the first branch needs none of its own.
+            # The trunk ends in a normalisation and ReLU, so the first branch needs none of its own.
             _branch(channels + i * widths[1], *widths, dilation=rate, normalise=i > 0)
             for i, rate in enumerate(_RATES)
         )
         self.head = nn.Sequential(nn.Dropout2d(0.1), nn.Conv2d(channels + len(_RATES) * widths[1], num_classes, 1))
+        self.aligned = AlignedInput(8, encoder=features)
         he_normal(self)
         self.features = features  # initialised already
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, num_classes, H, W) for images (N, in_channels, H, W), H and W of 32 and more."""
-        x = self.features(images)  # (N, 1104, H/8, W/8)
+        padded = self.aligned(images)
+        (x,) = self.aligned.levels(self.features, padded)  # (N, 1104, H/8, W/8)
         for branch in self.branches:
             x = torch.cat([branch(x), x], dim=1)
-        return resize_like(self.head(x), images, align_corners=True)
+        return self.aligned.enlarge(self.head(x), padded, images)
 
 
 def denseaspp(
@@ -69,16 +93,19 @@ def denseaspp(
     Year: 2018
     Encoder: densenet161
     Parameters: 35,395,427
-    Multiply-adds: 154.9 G
+    Multiply-adds: 159.8 G
     Output stride: 8
     Rate: 3e-3
     Use: wide context at stride 8 with a pretrained encoder; large GPU
 
     Dilations of the branches are 3, 6, 12, 18 and 24, dropout of channels is 0.1 in each and before the classifier; the
-    last two blocks of the encoder have dilations 2 and 4. Interpolation aligns corners, as it did in the version of
-    torch that the authors used. Convolutions outside of the encoder start as He et al. (2015) propose. Deviation:
-    running statistics follow with momentum 0.1, where the authors have 3e-4, which takes tens of thousands
-    of steps. With encoder ``densenet121`` it has 8,280,851 parameters.
+    last two blocks of the encoder have dilations 2 and 4. The branches are concatenated with the trunk's features
+    behind its ReLU, as in the authors' network, where the first one rectifies them in place. Interpolation aligns
+    corners, as it did in the version of torch that the authors used. Images are mirrored at the right and bottom edge
+    up to 8 k + 1 px, and logits cut back; the features then reach as far, where the authors' pooling drops the last one
+    and stretches the others. Convolutions outside of the encoder start as He et al. (2015) propose. Deviation: running
+    statistics follow with momentum 0.1, where the authors have 3e-4, which takes tens of thousands of steps. With
+    encoder ``densenet121`` it has 8,280,851 parameters.
 
     Args:
         in_channels: Bands of the input.
@@ -99,7 +126,7 @@ def denseaspp(
     return DenseASPP(features, channels, _WIDTHS[encoder], num_classes)
 
 
-def _dilated_trunk(features: Any) -> tuple[nn.Sequential, int]:
+def _dilated_trunk(features: Any) -> tuple[_Trunk, int]:
     """Keep a DenseNet at stride 8: dilate its last two blocks, and halve their channels without pooling."""
     for name, dilation in (("denseblock3", 2), ("denseblock4", 4)):
         for layer in features.get_submodule(name).modules():
@@ -111,7 +138,7 @@ def _dilated_trunk(features: Any) -> tuple[nn.Sequential, int]:
     # The encoder's own last normalisation and ReLU begin a fourth transition; the trunk ends in a fresh one.
     transition = nn.Sequential(features.norm5, nn.Conv2d(channels, channels // 2, 1, bias=False))
     layers = [layer for name, layer in features.named_children() if name != "norm5"]
-    return nn.Sequential(*layers, transition, BatchNorm2d(channels // 2)), channels // 2
+    return _Trunk(*layers, transition, BatchNorm2d(channels // 2), _Rectified()), channels // 2
 
 
 def _branch(in_channels: int, width: int, out_channels: int, *, dilation: int, normalise: bool) -> nn.Sequential:

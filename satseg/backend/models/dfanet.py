@@ -7,13 +7,12 @@ arXiv 1904.02188. Layers follow its Figure 3 and Table 1, encoder XceptionA.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from satseg.backend.nn.alignment import AlignedInput
 from satseg.backend.nn.conv import conv_norm_act
 from satseg.backend.nn.initialise import he_normal
 from satseg.backend.nn.norm import BatchNorm2d
-from satseg.backend.nn.padding import pad_to_multiple
 from satseg.backend.nn.resize import resize_like
 
 _WIDTHS = (48, 96, 192)
@@ -98,12 +97,12 @@ class DFANet(nn.Module):
         self.reduce_coarse = nn.ModuleList(conv_norm_act(coarse, _DECODER_WIDTH, 1) for _ in range(3))
         self.fuse = conv_norm_act(_DECODER_WIDTH, _DECODER_WIDTH, 1)
         self.head = nn.Conv2d(_DECODER_WIDTH, num_classes, 1)
+        self.aligned = AlignedInput(64, former=32)
         he_normal(self, mode="fan_out")
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, num_classes, H, W) for images (N, in_channels, H, W), H and W of 32 and more."""
-        height, width = images.shape[-2:]
-        padded = pad_to_multiple(images, 32)
+        padded = self.aligned(images)
         x = self.stem(padded)  # (N, 8, H/2, W/2)
         features: list[Tensor] = []
         fine, coarse = [], []
@@ -111,10 +110,10 @@ class DFANet(nn.Module):
             features = network(x, features)
             fine.append(self.reduce_fine[i](features[0]))  # (N, 32, H/4, W/4), then half of it, then a quarter
             coarse.append(self.reduce_coarse[i](features[-1]))  # (N, 32, H/16, W/16), and so on
-            x = _enlarge(features[-1], 4)
+            x = self.aligned.multiply(features[-1], 4)
         fused = self.fuse(torch.stack([resize_like(part, fine[0], align_corners=True) for part in fine]).sum(dim=0))
         fused = fused + torch.stack([resize_like(part, fused, align_corners=True) for part in coarse]).sum(dim=0)
-        return _enlarge(self.head(fused), 4)[..., :height, :width]  # (N, num_classes, H, W)
+        return self.aligned.enlarge(self.head(fused), padded, images)  # (N, num_classes, H, W)
 
 
 def dfanet(*, in_channels: int, num_classes: int) -> DFANet:
@@ -124,16 +123,16 @@ def dfanet(*, in_channels: int, num_classes: int) -> DFANet:
     Year: 2019
     Encoder: own
     Parameters: 1,831,051
-    Multiply-adds: 0.9 G
+    Multiply-adds: 1.0 G
     Output stride: 64
     Rate: 3e-3
     Use: weak processors: fewest MACs of all
 
     Stages repeat 4, 6 and 4 times and are 48, 96 and 192 channels wide (Table 1, XceptionA). The paper's 7.8 M for this
-    network are most likely megabytes of weights. Convolutions start from a normal distribution of variance
-    2 / fan-out; there is no dropout; interpolation aligns corners. Deviation: the classifier with which the paper
-    pre-trains the encoder on ImageNet (193,000 parameters, 2,024,051 with it) is left out. Sizes that 32 does not
-    divide are mirrored at the right and bottom edge and cut back.
+    network are most likely megabytes of weights. Convolutions start from a normal distribution of variance 2 / fan-out;
+    there is no dropout; interpolation aligns corners. Deviation: the classifier with which the paper pre-trains the
+    encoder on ImageNet (193,000 parameters, 2,024,051 with it) is left out. Images are mirrored at the right and bottom
+    edge up to 64 k + 1 px, and logits cut back.
 
     Args:
         in_channels: Bands of the input.
@@ -150,7 +149,3 @@ def _separable(in_channels: int, out_channels: int, *, stride: int = 1) -> tuple
 def _stage(in_channels: int, out_channels: int, depth: int) -> nn.Sequential:
     first = _SeparableBlock(in_channels, out_channels, stride=2)
     return nn.Sequential(first, *(_SeparableBlock(out_channels, out_channels, stride=1) for _ in range(depth - 1)))
-
-
-def _enlarge(x: Tensor, factor: int) -> Tensor:
-    return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=True)

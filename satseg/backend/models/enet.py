@@ -16,6 +16,23 @@ from satseg.backend.nn.unpool import unpool
 _EPS = 1e-3  # of every batch normalisation, as the authors trained it
 
 
+class _Asymmetric(nn.Sequential):
+    """A row of five pixels without bias, then a column of five with one."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(
+            nn.Conv2d(channels, channels, (1, 5), padding=(0, 2), bias=False),
+            nn.Conv2d(channels, channels, (5, 1), padding=(2, 0)),
+        )
+
+    def as_in_format_1(self) -> None:
+        """Begin with the column, as networks of checkpoints of format 1 do."""
+        for conv in self:
+            assert isinstance(conv, nn.Conv2d)
+            conv.weight = nn.Parameter(conv.weight.detach().transpose(2, 3).contiguous())
+            conv.kernel_size, conv.padding = conv.kernel_size[::-1], conv.padding[::-1]
+
+
 class _Bottleneck(nn.Module):
     """Encoder bottleneck at one resolution: 1x1 down to a quarter, ``conv``, 1x1 up, added to the input."""
 
@@ -122,13 +139,12 @@ def enet(*, in_channels: int, num_classes: int) -> ENet:
     Rate: 3e-3
     Use: weak processors, small files
 
-    As the authors' own network has it: bottlenecks are a quarter of their output wide, PReLU has a slope per
-    channel, the middle convolution keeps its bias, and no activation stands between a branch and the sum. Dropout
-    of channels is 0.01 up to bottleneck 1.4 and 0.1 after it (section 4), in the encoder. Convolutions
-    are initialised as torch does by default. Deviations: the classifier on the encoder, which the paper
-    pre-trains alone, is left out; with more than eight bands the first layer pools only the first eight of them
-    beside its filters, which see all. Sizes that 8 does not divide are mirrored at the right and bottom edge and
-    cut back.
+    As the authors' own network has it: bottlenecks are a quarter of their output wide, PReLU has a slope per channel,
+    the middle convolution keeps its bias (of the two asymmetric ones, the second), and no activation stands between a
+    branch and the sum. Dropout of channels is 0.01 up to bottleneck 1.4 and 0.1 after it (section 4), in the encoder.
+    Convolutions are initialised as torch does by default. Deviations: the classifier on the encoder, which the paper
+    pre-trains alone, is left out; with more than eight bands the first layer pools only the first eight of them beside
+    its filters, which see all. Sizes that 8 does not divide are mirrored at the right and bottom edge and cut back.
 
     Args:
         in_channels: Bands of the input.
@@ -168,22 +184,15 @@ def _conv3(channels: int, *, dilation: int = 1) -> nn.Conv2d:
     return nn.Conv2d(channels, channels, 3, padding=dilation, dilation=dilation)
 
 
-def _asymmetric(channels: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(channels, channels, (5, 1), padding=(2, 0), bias=False),
-        nn.Conv2d(channels, channels, (1, 5), padding=(0, 2)),
-    )
-
-
 def _sequence(channels: int) -> list[nn.Module]:
     """Return the middle convolutions of bottlenecks 2.1 to 2.8; stage 3 repeats them."""
     return [
         _conv3(channels),
         _conv3(channels, dilation=2),
-        _asymmetric(channels),
+        _Asymmetric(channels),
         _conv3(channels, dilation=4),
         _conv3(channels),
         _conv3(channels, dilation=8),
-        _asymmetric(channels),
+        _Asymmetric(channels),
         _conv3(channels, dilation=16),
     ]

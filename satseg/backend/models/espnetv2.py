@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from satseg.backend.nn.alignment import AlignedInput
 from satseg.backend.nn.initialise import he_normal
 from satseg.backend.nn.norm import BatchNorm2d
-from satseg.backend.nn.padding import pad_to_multiple
 from satseg.backend.nn.resize import resize_like
 
 _BRANCHES = 4
@@ -138,12 +138,12 @@ class ESPNetV2(nn.Module):
         self.pyramids.append(_PyramidPooling(_DECODER[-1], num_classes, width=width, last=True))
         self.merges = nn.ModuleList(_Merge(w, out) for w, out in zip(widths[2::-1], _DECODER, strict=True))
         self.halve = nn.AvgPool2d(3, stride=2, padding=1)
+        self.aligned = AlignedInput(16, former=16)
         he_normal(self, mode="fan_out")
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, num_classes, H, W) for images (N, in_channels, H, W), H and W of 32 and more."""
-        height, width = images.shape[-2:]
-        padded = pad_to_multiple(images, 16)
+        padded = self.aligned(images)
         x = self.level1(padded)  # (N, 32, H/2, W/2)
         features = [x]
         image = self.halve(padded)
@@ -154,7 +154,7 @@ class ESPNetV2(nn.Module):
         x = self.pyramids[0](features.pop())  # (N, 64, H/16, W/16)
         for merge, pyramid in zip(self.merges, list(self.pyramids)[1:], strict=True):
             x = pyramid(merge(features.pop(), x))
-        return resize_like(x, padded, align_corners=True)[..., :height, :width]  # (N, num_classes, H, W)
+        return self.aligned.enlarge(x, padded, images)  # (N, num_classes, H, W)
 
 
 def espnetv2(*, in_channels: int, num_classes: int, scale: float = 2.0) -> ESPNetV2:
@@ -164,17 +164,18 @@ def espnetv2(*, in_channels: int, num_classes: int, scale: float = 2.0) -> ESPNe
     Year: 2018
     Encoder: own
     Parameters: 787,488
-    Multiply-adds: 1.3 G
+    Multiply-adds: 1.4 G
     Output stride: 16
     Rate: 3e-3
     Use: weak processors: fewest MACs after dfanet
 
     Encoder and decoder are those that the authors maintain; their first publication had a larger decoder. There is no
     dropout; convolutions start from a normal distribution of variance 2 / fan-out; interpolation aligns corners.
-    Deviations: with fewer than 16 classes the pyramids stay 8 channels wide, where half of the classes
-    would leave a binary map one; slopes of PReLU in the downsamplers that the authors define and never use
-    (480 of their 787,968 parameters) are left out. Sizes that 16 does not divide are mirrored at the right and
-    bottom edge and cut back. Scales 0.5, 1.0 and 1.5 have 79,340, 232,768 and 466,864 parameters.
+    Deviations: with fewer than 16 classes the pyramids stay 8 channels wide, where half of the classes would leave a
+    binary map one; slopes of PReLU in the downsamplers that the authors define and never use (480 of their 787,968
+    parameters) are left out. Images are mirrored at the right and bottom edge up to 16 k + 1 px, and logits cut back.
+    Poolings to grids, where the authors enlarge the means of overlapping cells as if they were pixels, are left as they
+    are. Scales 0.5, 1.0 and 1.5 have 79,340, 232,768 and 466,864 parameters.
 
     Args:
         in_channels: Bands of the input.

@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from satseg.backend.nn.alignment import AlignedInput
 from satseg.backend.nn.auxiliary import auxiliary_cross_entropy
 from satseg.backend.nn.conv import conv_norm_act
 from satseg.backend.nn.initialise import he_normal
-from satseg.backend.nn.padding import pad_to_multiple
 from satseg.backend.nn.resize import resize_like
 
 _AUX_WEIGHT = 0.2  # as in the authors' code
@@ -39,6 +39,7 @@ class _Cell(nn.Module):
     def __init__(self, in_channels: int, convs: int, zoomed: bool, out_channels: int, stride: int) -> None:
         super().__init__()
         self.zoomed, self.stride = zoomed, stride
+        self.extra = 1  # that a side of 2 k + 1 has beyond two halves; the last pixel of its k + 1 is the last one
         layers: list[nn.Module] = []
         for i in range(convs):
             step = stride if i == 0 and not zoomed else 1
@@ -52,8 +53,13 @@ class _Cell(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.zoomed:
             return self.act(self.convs(x))
-        y = self.convs(_halve(x))
+        size = [max((side + self.extra) // 2, 1) for side in x.shape[-2:]]
+        y = self.convs(F.interpolate(x, size=size, mode="bilinear", align_corners=True))
         return self.act(y if self.stride == 2 else resize_like(y, x, align_corners=True))
+
+    def as_in_format_1(self) -> None:
+        """Halve as networks of checkpoints of format 1 do."""
+        self.extra = 0
 
 
 class FasterSeg(nn.Module):
@@ -79,29 +85,26 @@ class FasterSeg(nn.Module):
         self.fuse = conv_norm_act(128, 128, 1)
         self.head = _head(128, num_classes)
         self.aux_heads = nn.ModuleDict({"coarse": _head(256, num_classes), "middle": _head(64 + 128, num_classes)})
+        self.aligned = AlignedInput(64, former=32)
         he_normal(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, num_classes, H, W) for images (N, in_channels, H, W), H and W of 32 and more."""
-        logits, _, _ = self._logits(images)
+        logits, _ = self._logits(images, self.aligned(images))
         return logits
 
     def forward_with_aux(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the logits, and those of the features at strides 32 and 16: ``coarse`` and ``middle``."""
-        logits, coarse, middle = self._logits(images)
-        height, width = images.shape[-2:]
-        outputs = {"coarse": self.aux_heads["coarse"](coarse), "middle": self.aux_heads["middle"](middle)}
-        for name, stride in (("coarse", 32), ("middle", 16)):  # cut what padding added
-            outputs[name] = outputs[name][..., : -(-height // stride), : -(-width // stride)]
-        return logits, outputs
+        """Return the logits, and those of features: ``coarse``, ``middle`` (N, num_classes, H, W)."""
+        padded = self.aligned(images)
+        logits, features = self._logits(images, padded)
+        scores = {name: self.aux_heads[name](x) for name, x in features.items()}
+        return logits, {name: self.aligned.enlarge(part, padded, images) for name, part in scores.items()}
 
     def aux_loss(self, outputs: dict[str, Tensor], targets: Tensor) -> Tensor:
         """Return 0.2 times the cross-entropies of the side outputs; targets (N, H, W) int64, 255 ignored."""
         return auxiliary_cross_entropy(outputs, targets, weight=_AUX_WEIGHT)
 
-    def _logits(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        height, width = images.shape[-2:]
-        padded = pad_to_multiple(images, 32)
+    def _logits(self, images: Tensor, padded: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         shared = self.shared(self.stem(padded))  # (N, 32, H/8, W/8)
         coarse16 = self.coarse[:4](shared)  # (N, 64, H/16, W/16)
         coarse32 = self.coarse[4:](coarse16)  # (N, 256, H/32, W/32)
@@ -111,8 +114,8 @@ class FasterSeg(nn.Module):
         coarse = _join(self.coarse_reduce[1](x), shared, self.coarse_refine[1])  # (N, 64, H/8, W/8)
         fine = _join(self.fine_reduce(fine16), fine8, self.fine_refine)  # (N, 64, H/8, W/8)
         scores = self.head(self.fuse(torch.cat([coarse, fine], dim=1)))
-        logits = resize_like(scores, padded, align_corners=True)[..., :height, :width]
-        return logits, coarse32, torch.cat([coarse16, fine16], dim=1)
+        features = {"coarse": coarse32, "middle": torch.cat([coarse16, fine16], dim=1)}
+        return self.aligned.enlarge(scores, padded, images), features
 
 
 def fasterseg(*, in_channels: int, num_classes: int) -> FasterSeg:
@@ -122,7 +125,7 @@ def fasterseg(*, in_channels: int, num_classes: int) -> FasterSeg:
     Year: 2019
     Encoder: own
     Parameters: 3,421,875
-    Multiply-adds: 3.5 G
+    Multiply-adds: 3.6 G
     Output stride: 64
     Rate: 3e-3
     Use: few MACs, in a design that a search found
@@ -130,8 +133,10 @@ def fasterseg(*, in_channels: int, num_classes: int) -> FasterSeg:
     Classifiers on the features at strides 32 and 16 serve training alone (931,046 parameters), with weight 0.2 each;
     with them the network has the size of the paper's. Interpolation aligns corners; convolutions start as He et al.
     (2015) propose. Deviations: attention layers that the authors define in the fusion and never use (32,768 of their
-    3,454,643 parameters) are left out, and the student is trained without its teacher. Sizes that 32 does
-    not divide are mirrored at the right and bottom edge and cut back.
+    3,454,643 parameters) are left out; the student is trained without its teacher; the two classifiers learn by plain
+    cross-entropy, where the authors' have that of the hard pixels (probability below 0.7). Images are mirrored at the
+    right and bottom edge up to 64 k + 1 px, of which halves have every second pixel, and logits cut back; the authors'
+    sizes are even, where their halves and scores slide by up to a pixel of the features.
 
     Args:
         in_channels: Bands of the input.
@@ -150,11 +155,6 @@ def _cells(in_channels: int, cells: tuple[tuple[int, bool, int, int], ...]) -> n
 
 def _head(in_channels: int, num_classes: int) -> nn.Sequential:
     return nn.Sequential(conv_norm_act(in_channels, in_channels, 3), nn.Conv2d(in_channels, num_classes, 1))
-
-
-def _halve(x: Tensor) -> Tensor:
-    size = [max(side // 2, 1) for side in x.shape[-2:]]
-    return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
 
 
 def _join(coarse: Tensor, fine: Tensor, refine: nn.Module) -> Tensor:

@@ -80,8 +80,9 @@ def fcn32s(
 
     Score layers start at zero and dropout of 0.5 follows the two converted layers (section 4.3). Upsampling is fixed
     bilinear interpolation, as in the authors' published networks. Deviations: the 7x7 layer has same padding in
-    place of 100 pixels of zeros around the image and crops (111 instead of 190 GMAC at 512 px). Sizes that 32
-    does not divide are mirrored at the right and bottom edge and cut back.
+    place of 100 pixels of zeros around the image and crops (111 instead of 190 GMAC at 512 px), so that scores near the
+    edge are others; and the outermost scores are repeated beyond it, which tells in the outer 16 px (24 of FCN-16s, 28
+    of FCN-8s). Sizes that 32 does not divide are mirrored at the right and bottom edge and cut back.
 
     Args:
         in_channels: Bands of the input.
@@ -167,5 +168,6 @@ def _score(in_channels: int, num_classes: int) -> nn.Conv2d:
 
 
 def _enlarge(scores: Tensor, like: Tensor) -> Tensor:
-    # Pixel-centred interpolation is what the authors' fixed bilinear deconvolution computes.
+    # What the authors' fixed bilinear deconvolution computes but at the edge: where that takes zeros from beyond the
+    # map, which fade the scores, this repeats the outermost ones.
     return F.interpolate(scores, size=like.shape[-2:], mode="bilinear", align_corners=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from satseg.backend.nn.alignment import AlignedInput
 from satseg.backend.nn.conv import conv_norm_act, separable_conv
 from satseg.backend.nn.encoders import Encoder, build_encoder
 from satseg.backend.nn.initialise import he_normal
@@ -102,6 +103,7 @@ class PanopticDeepLab(nn.Module):
         self.head = nn.Sequential(
             separable_conv(_SEMANTIC_WIDTH, _SEMANTIC_WIDTH, 5), nn.Conv2d(_SEMANTIC_WIDTH, num_classes, 1)
         )
+        self.aligned = AlignedInput(encoder.strides[-1], corners=False)
         he_normal(self.decoder, self.head)
         self.instances = InstanceBranch(encoder, rates=rates) if objects else None
         self.encoder = encoder
@@ -113,9 +115,13 @@ class PanopticDeepLab(nn.Module):
             (N, num_classes, H, W); (N, num_classes + 3, H, W) with the instance branch: the heat of centres, which is 1
             in the centre of an object, and the offset to the own centre along rows and columns in pixels follow.
         """
-        features = self.encoder(images)
-        logits = resize_like(self.head(self.decoder(features)), images)
-        return logits if self.instances is None else torch.cat([logits, self.instances(features, images)], dim=1)
+        padded = self.aligned(images)
+        features = self.encoder(padded)
+        logits = self.aligned.enlarge(self.head(self.decoder(features)), padded, images)
+        if self.instances is None:
+            return logits
+        height, width = images.shape[-2:]
+        return torch.cat([logits, self.instances(features, padded)[..., :height, :width]], dim=1)
 
 
 def panoptic_deeplab(
@@ -141,12 +147,13 @@ def panoptic_deeplab(
     Use: objects by their centres, on tiles that keep objects
 
     The ResNet has three 3x3 convolutions as stem (64, 64, 128 channels) and multi-grid (1, 2, 4); the pyramid's
-    dilations are 6, 12 and 18 at output stride 16 and twice that at 8, with dropout 0.1. Each decoder has a pyramid of
-    its own and two steps with one separable 5x5 convolution each. With the instance branch the network has 30,271,350
-    parameters. These are the layers of its Detectron2 version with separable convolutions, whose counts are met: there,
-    features of the encoder are reduced to 64 and 32 channels in both decoders, where the paper has 32 and 16 in the
-    instance decoder (28,016 parameters less); image-level features have a bias in place of normalisation; and two
-    plain 3x3 convolutions find centres.
+    dilations are 6, 12 and 18 at output stride 16 and twice that at 8, with dropout 0.1. Sizes that the stride does not
+    divide are mirrored at the right and bottom edge and cut back. Each decoder has a pyramid of its own and two steps
+    with one separable 5x5 convolution each. With the instance branch the network has 30,271,350 parameters. These are
+    the layers of its Detectron2 version with separable convolutions, whose counts are met: there, features of the
+    encoder are reduced to 64 and 32 channels in both decoders, where the paper has 32 and 16 in the instance decoder
+    (28,016 parameters less); image-level features have a bias in place of normalisation; and two plain 3x3 convolutions
+    find centres.
 
     The paper trains classes with the cross-entropy of the hardest fifth of the pixels, those of small objects weighing
     three times as much (section 3.2). ``loss="ohem(threshold=0, keep=0.2)"`` takes the hardest fifth of each tile;

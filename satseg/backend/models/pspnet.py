@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from satseg.backend.nn.alignment import AlignedInput
 from satseg.backend.nn.auxiliary import auxiliary_cross_entropy
 from satseg.backend.nn.conv import conv_norm_act
 from satseg.backend.nn.encoders import Encoder, build_encoder
 from satseg.backend.nn.initialise import he_normal
 from satseg.backend.nn.pyramid import PyramidPooling
-from satseg.backend.nn.resize import resize_like
 
 _AUX_WEIGHT = 0.4  # section 3.3
 
@@ -32,23 +32,28 @@ class PSPNet(nn.Module):
         self.pyramid = PyramidPooling(deepest, deepest // 4)
         self.head = _head(self.pyramid.out_channels, 512, num_classes)
         self.aux_head = _head(deep, 256, num_classes)
+        self.aligned = AlignedInput(8, encoder=encoder)
         he_normal(self)
         self.encoder = encoder  # initialised already
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, num_classes, H, W) for images (N, in_channels, H, W), H and W of 32 and more."""
-        features = self.encoder(images)[-1]  # (N, 2048, H/8, W/8)
-        return resize_like(self.head(self.pyramid(features)), images, align_corners=True)
+        logits, _ = self._logits(images, self.aligned(images))
+        return logits
 
     def forward_with_aux(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the logits, and those of the encoder's last stage but one: ``side`` (N, num_classes, H/8, W/8)."""
-        side, features = self.encoder(images)[-2:]
-        logits = resize_like(self.head(self.pyramid(features)), images, align_corners=True)
-        return logits, {"side": self.aux_head(side)}
+        """Return the logits, and those of the encoder's last stage but one: ``side`` (N, num_classes, H, W)."""
+        padded = self.aligned(images)
+        logits, side = self._logits(images, padded)
+        return logits, {"side": self.aligned.enlarge(self.aux_head(side), padded, images)}
 
     def aux_loss(self, outputs: dict[str, Tensor], targets: Tensor) -> Tensor:
         """Return 0.4 times the cross-entropy of the side output; targets (N, H, W) int64, 255 ignored."""
         return auxiliary_cross_entropy(outputs, targets, weight=_AUX_WEIGHT)
+
+    def _logits(self, images: Tensor, padded: Tensor) -> tuple[Tensor, Tensor]:
+        side, features = self.aligned.levels(self.encoder, padded)[-2:]  # (N, 2048, H/8, W/8), side half as wide
+        return self.aligned.enlarge(self.head(self.pyramid(features)), padded, images), side
 
 
 def pspnet(
@@ -65,14 +70,16 @@ def pspnet(
     Year: 2017
     Encoder: resnet101s
     Parameters: 65,707,475
-    Multiply-adds: 261.7 G
+    Multiply-adds: 269.7 G
     Output stride: 8
     Rate: 3e-3
     Use: context of whole windows with a pretrained encoder; large GPU
 
     The encoder has three 3x3 convolutions as stem (64, 64, 128 channels). A classifier on its last stage but one serves
-    training alone, with weight 0.4 (section 3.3); dropout of channels is 0.1, interpolation aligns corners, as in
-    the authors' code. With encoder ``resnet50s`` it has 46,715,347 parameters.
+    training alone, with weight 0.4 (section 3.3); dropout of channels is 0.1, interpolation aligns corners, as in the
+    authors' code; images are mirrored at the right and bottom edge up to 8 k + 1 px, as theirs are (473, 713), and
+    logits cut back. Deviation: convolutions outside of the encoder start as He et al. (2015) propose, where the
+    authors' PyTorch code leaves them as torch draws them. With encoder ``resnet50s`` it has 46,715,347 parameters.
 
     Args:
         in_channels: Bands of the input.

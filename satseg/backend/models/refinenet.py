@@ -1,13 +1,14 @@
 """RefineNet: a cascade of blocks that refine a ResNet's features from stride 32 to stride 4.
 
 Lin, Milan, Shen, Reid: "RefineNet: Multi-Path Refinement Networks for High-Resolution Semantic Segmentation",
-CVPR 2017, arXiv 1611.06612. Layers follow its Figures 2(c) and 3: the 4-cascaded RefineNet.
+CVPR 2017, arXiv 1611.06612. Layers follow its Figures 2(c) and 3, the 4-cascaded RefineNet, as it was released.
 """
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
+from satseg.backend.nn.alignment import AlignedInput
 from satseg.backend.nn.encoders import Encoder, build_encoder
 from satseg.backend.nn.initialise import normal
 from satseg.backend.nn.resize import resize_like
@@ -85,18 +86,20 @@ class RefineNet(nn.Module):
             _RefineBlock(*widths) for widths in zip(encoder.channels[-4:], _WIDTHS, below, strict=True)
         )
         self.dropout = nn.Dropout(dropout)
+        self.aligned = AlignedInput(encoder.strides[-1], encoder=encoder)
         self.head = nn.Conv2d(_WIDTHS[0], num_classes, 3, padding=1)
         normal(self, std=0.01)
         self.encoder = encoder  # initialised already
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, num_classes, H, W) for images (N, in_channels, H, W), H and W of 32 and more."""
-        levels = self.encoder(images)[-4:]  # strides 4, 8, 16, 32
+        padded = self.aligned(images)
+        levels = self.aligned.levels(self.encoder, padded)[-4:]  # strides 4, 8, 16, 32
         levels[2:] = [self.dropout(level) for level in levels[2:]]
         x = None
         for block, features in zip(reversed(self.blocks), reversed(levels), strict=True):
             x = block(features, x)
-        return resize_like(self.head(self.dropout(x)), images, align_corners=True)
+        return self.aligned.enlarge(self.head(self.dropout(x)), padded, images)
 
 
 def refinenet(
@@ -114,16 +117,18 @@ def refinenet(
     Year: 2017
     Encoder: resnet101
     Parameters: 118,047,827
-    Multiply-adds: 262.8 G
+    Multiply-adds: 271.3 G
     Output stride: 32
     Rate: 1e-4
     Warm-up: 0.1
     Use: large pretrained encoders; most MACs of all
 
-    The blocks have no normalisation and are 512 wide at stride 32 and 256 above; dropout of 0.5 acts on the two
-    coarsest features and before the classifier, interpolation aligns corners, as in the authors' network.
-    Convolutions outside of the encoder start from a normal distribution of standard deviation 0.01: without
-    normalisation, larger ones would grow along the chain of residual units.
+    The blocks have no normalisation and are 512 wide at stride 32 and 256 above; each has four chained poolings and
+    three residual units behind them, as the authors' network, where Figure 3 shows two and one. Dropout of 0.5 acts on
+    the two coarsest features and before the classifier, interpolation aligns corners. Images are mirrored at the right
+    and bottom edge up to 32 k + 1 px, and logits cut back. Convolutions outside of the encoder start from a normal
+    distribution of standard deviation 0.01: without normalisation, larger ones would grow along the chain of residual
+    units.
 
     Args:
         in_channels: Bands of the input.

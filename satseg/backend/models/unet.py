@@ -36,6 +36,14 @@ class _DoubleConv(nn.Sequential):
         )
 
 
+class _Doubling(nn.Upsample):
+    """Interpolate between the centres of cells, as the poolings of the contracting path have them."""
+
+    def as_in_format_1(self) -> None:
+        """Align corners, as networks of checkpoints of format 1 do."""
+        self.align_corners = True
+
+
 class _Up(nn.Module):
     """Double the resolution, put the encoder's features beside, and convolve both.
 
@@ -50,7 +58,7 @@ class _Up(nn.Module):
         super().__init__()
         self.up: nn.Module
         if bilinear:
-            self.up = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
+            self.up = _Doubling(scale_factor=2, mode="bilinear")
             joined = in_channels + skip_channels
             self.convs = _DoubleConv(joined, out_channels, mid_channels=joined // 2)
         else:
@@ -177,8 +185,9 @@ def unet(
     Args:
         in_channels: Bands of the input.
         num_classes: Classes of the output.
-        bilinear: Upsample by interpolation with aligned corners instead of transposed convolutions
-            (17,264,147 parameters).
+        bilinear: Upsample by interpolation instead of transposed convolutions (17,264,147 parameters). Between
+            centres of cells: aligned corners, as a well-known implementation has them, would shift what comes from
+            stride 16 by up to 15 px against the skips.
         dropout: Share of activations dropped at the end of the contracting path, 0 to below 1. By default 0.5,
             and 0 with an encoder.
         encoder: Backbone of timm as contracting path, with features at strides 2 to 32 or 4 to 32; the decoder is

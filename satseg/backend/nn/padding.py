@@ -6,21 +6,24 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
-    """Extend images to the right and below until their sides are multiples of ``multiple``.
+def pad_to_multiple(images: Tensor, multiple: int, *, extra: int = 0) -> Tensor:
+    """Extend images to the right and below until their sides are multiples of ``multiple``, plus ``extra``.
 
     The image is mirrored at its edge: the continuation has the texture of a scene, where zeros would look like
     an object's edge and repeated borders like streaks. The origin stays, so cropping the output to
     ``[..., :H, :W]`` undoes it.
 
     Args:
-        images: (N, C, H, W), H and W of at least ``multiple``.
+        images: (N, C, H, W), H and W of at least 2.
         multiple: What the padded sides are divisible by, in pixels.
+        extra: Pixels that they have beyond that.
 
     Returns:
         (N, C, H', W') with H <= H' < H + multiple; the same tensor where nothing is missing.
     """
-    bottom, right = -images.shape[-2] % multiple, -images.shape[-1] % multiple
-    if bottom == 0 and right == 0:
-        return images
-    return F.pad(images, (0, right, 0, bottom), mode="reflect")
+    bottom, right = ((extra - side) % multiple for side in images.shape[-2:])
+    while bottom or right:
+        rows, columns = min(bottom, images.shape[-2] - 1), min(right, images.shape[-1] - 1)  # mirrored at once
+        images = F.pad(images, (0, columns, 0, rows), mode="reflect")
+        bottom, right = bottom - rows, right - columns
+    return images
