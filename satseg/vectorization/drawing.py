@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from satseg.vectorization.arcs import NOBODY, Arcs, arcs_of, join_arcs
+from satseg.vectorization.arcs import NOBODY, Arcs, join_arcs
 from satseg.vectorization.fit import Edges, fitted
 from satseg.vectorization.noding import Rings, noded
 from satseg.vectorization.sides import NONE, Sides
@@ -111,7 +111,7 @@ class Outlines:
         places = fitted(self._places[used], walls.edges, level > SQUARED)
         order, ring_ends = join_arcs(self._arcs, kept)
         rings = noded(Rings(points[order], ring_ends), places)
-        return Drawing(places, _thinned(rings, places, level == SQUARED + 1), used, walls)
+        return Drawing(places, rings, used, walls)
 
     def join(self, drawing: Drawing) -> bool:
         """Let the ends of short edges become one point in the next drawing; return whether there are any."""
@@ -148,6 +148,10 @@ class Outlines:
         np.minimum.at(levels, self._arcs.faces, self.levels[:, None])
         return levels[:-1]
 
+    def loose(self) -> np.ndarray:
+        """Return the places (M, 2) of vertices that are on no squared arc."""
+        return self._places[~self._on(self.levels == SQUARED)]
+
     def move(self, side: int, by: float) -> None:
         """Let a side be drawn farther along its normal."""
         self._sides.offsets[side] += by
@@ -179,11 +183,15 @@ class Outlines:
 
     def _given(self, vertices: np.ndarray) -> np.ndarray:
         """Tell which vertices (N,) are on arcs that have given way."""
-        fixed = np.zeros(len(self._joined), dtype=bool)
-        given = self.levels[self._arc] > SQUARED
-        fixed[self._arcs.vertices[given]] = True
-        fixed[self._arcs.vertices[self._following[given]]] = True
-        return fixed[vertices]
+        return self._on(self.levels > SQUARED)[vertices]
+
+    def _on(self, arcs: np.ndarray) -> np.ndarray:
+        """Return (N,) bool, which vertices are on arcs (A,) bool or at their ends."""
+        found = np.zeros(len(self._joined), dtype=bool)
+        own = arcs[self._arc]
+        found[self._arcs.vertices[own]] = True
+        found[self._arcs.vertices[self._following[own]]] = True
+        return found
 
     def _vertices(self) -> np.ndarray:
         """Return (V,) bool, which vertices are drawn."""
@@ -196,17 +204,3 @@ class Outlines:
         following = Rings(places, np.searchsorted(places, self._arcs.rings)).following()
         owned = self._owned[places]
         return places[owned], following[owned]
-
-
-def _thinned(rings: Rings, places: np.ndarray, coarse: np.ndarray) -> Rings:
-    """Simplify coarsely what was several arcs and has become one, given which points (N,) may be dropped."""
-    filled = np.diff(rings.ends) > 0
-    if not coarse.any() or not filled.any():
-        return rings
-    ends = np.append(rings.ends[:-1][filled], rings.ends[-1])
-    arcs = arcs_of(places[rings.points], rings.points, ends, np.arange(len(ends)))
-    kept = arcs.junctions | ~coarse[arcs.vertices] | thinned_arcs(arcs, _TOLERANCES[0])
-    order, ends = join_arcs(arcs, kept)
-    sizes = np.zeros(len(filled), dtype=np.int64)
-    sizes[filled] = np.diff(ends)
-    return Rings(arcs.vertices[order], np.append(0, np.cumsum(sizes)))

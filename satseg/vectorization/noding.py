@@ -43,6 +43,29 @@ class Rings(NamedTuple):
         return Rings(self.points[wanted], np.append(0, np.cumsum(wanted))[self.ends])
 
 
+def to_polygons(places: np.ndarray, rings: Rings, polygons: np.ndarray) -> np.ndarray:
+    """Return (P,) shapely polygons, empty where the outer ring is; empty holes are left out.
+
+    Args:
+        places: (N, 2) float64 places of points.
+        rings: Open rings of these points.
+        polygons: (P + 1,) int64 first ring of each polygon, and the end.
+    """
+    import shapely
+
+    sizes = np.diff(rings.ends)
+    held = np.repeat(sizes[polygons[:-1]] > 2, np.diff(polygons)) & (sizes > 2)
+    counts = np.add.reduceat(held.astype(np.int64), polygons[:-1])
+    sizes = sizes[held]
+    starts = np.append(0, np.cumsum(sizes + 1))
+    inside = np.arange(starts[-1]) - np.repeat(starts[:-1], sizes + 1)
+    at = np.repeat(rings.ends[:-1][held], sizes + 1) + inside % np.repeat(sizes, sizes + 1)
+    found = np.full(len(counts), shapely.Polygon())
+    kind, points = shapely.GeometryType.POLYGON, places[rings.points[at]]
+    found[counts > 0] = shapely.from_ragged_array(kind, points, (starts, np.append(0, np.cumsum(counts[counts > 0]))))
+    return found
+
+
 def noded(rings: Rings, places: np.ndarray) -> Rings:
     """Return rings that share all points of their common lines, without needless ones.
 

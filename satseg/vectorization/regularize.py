@@ -1,11 +1,13 @@
 """Regularize outlines of buildings: make them right-angled, without gaps or overlaps between neighbours.
 
-All outlines of a map are drawn together. Each ring is divided into sides along and across a main direction. At a
-boundary between two polygons, only the sides of one of them are used, for both. Then all corners and junctions are
-placed at once, such that every wall is straight and close to what was traced.
+Narrow gaps between polygons are closed first, since their corners would divide the walls on both sides. Then all
+outlines of a map are drawn together. Each ring is divided into sides along and across a main direction. At a boundary
+between two polygons, only the sides of one of them are used, for both. All corners and junctions are placed at once,
+such that every wall is straight and close to what was traced.
 
 Where polygons would overlap, walls draw back, or take the line of the neighbour's wall. What is still in the way, and
-outlines that are invalid or far from the building, give way to simplified ones.
+outlines that are invalid or far from the building, give way to simplified ones. In the end, these lose all vertices
+that they can spare.
 """
 
 from __future__ import annotations
@@ -15,18 +17,25 @@ from dataclasses import replace
 from itertools import count
 
 import numpy as np
+from affine import Affine
 
 from satseg.vectorization.arcs import Arcs, arcs_of
+from satseg.vectorization.coarsen import coarsened
 from satseg.vectorization.conflicts import Usability, arcs_in_the_way, conflicting_pairs, separate
 from satseg.vectorization.directions import main_directions
 from satseg.vectorization.drawing import TRACED, Outlines
-from satseg.vectorization.noding import Rings
-from satseg.vectorization.regions import Regions, concatenate
+from satseg.vectorization.gaps import gaps_closed
+from satseg.vectorization.noding import Rings, to_polygons
+from satseg.vectorization.regions import Regions, concatenate, to_shapely
 from satseg.vectorization.sides import sides_of
 
 _JOINS = 3  # drawings at most in which ends of short edges become one point
 
 _SEPARATIONS = 4  # drawings in which walls move apart, before outlines give way
+
+_COARSE = 0.75  # tolerance of simplification of outlines that have given way, as a share of the shortest side
+
+_GAP = 0.5  # width of gaps that are closed, as a share of the shortest side
 
 _STAIR = 0.5  # tolerance of simplification in pixels before outlines are compared with what was traced
 
@@ -41,14 +50,20 @@ def regularized(parts: Sequence[Regions], shortest: tuple[float, float]) -> Regi
     Returns:
         The features with float64 corners.
     """
-    import shapely
-
     regions = concatenate([Regions.none(), *parts])
     if not len(regions):
         return regions
-    polygons = shapely.orient_polygons(regularize(regions, shortest))  # clockwise as displayed: rows go down
-    _, points, (rings, ends) = shapely.to_ragged_array(polygons)
-    return replace(regions, corners=points * shortest, rings=rings, polygons=ends)
+    found = _with(regions, regularize(regions, shortest))
+    return replace(found, corners=found.corners * shortest)
+
+
+def _with(regions: Regions, polygons: np.ndarray) -> Regions:
+    """Return features with other polygons (P,)."""
+    import shapely
+
+    oriented = shapely.orient_polygons(polygons)  # clockwise as displayed: rows go down
+    _, corners, (rings, ends) = shapely.to_ragged_array(oriented)
+    return replace(regions, corners=corners, rings=rings, polygons=ends)
 
 
 def regularize(regions: Regions, shortest: tuple[float, float]) -> np.ndarray:
@@ -60,8 +75,9 @@ def regularize(regions: Regions, shortest: tuple[float, float]) -> np.ndarray:
     """
     import shapely
 
+    regions = _with(regions, gaps_closed(to_shapely(regions, Affine.identity()), _GAP * min(shortest)))
     arcs = _arcs(regions, shortest)
-    traced = _polygons(arcs.points, Rings(np.arange(len(arcs.points)), arcs.rings), regions.polygons)
+    traced = to_polygons(arcs.points, Rings(np.arange(len(arcs.points)), arcs.rings), regions.polygons)
     usability = Usability(shapely.simplify(traced, _STAIR / max(shortest)))
     angles = main_directions(arcs, len(regions))
     outlines = Outlines(arcs, sides_of(arcs.points, arcs.rings, angles[arcs.polygons]))
@@ -70,12 +86,12 @@ def regularize(regions: Regions, shortest: tuple[float, float]) -> np.ndarray:
             break
     for attempt in count():
         drawing = outlines.draw()
-        polygons = _polygons(drawing.places, drawing.rings, regions.polygons)
+        polygons = to_polygons(drawing.places, drawing.rings, regions.polygons)
         levels = outlines.level_of_polygons(len(regions))
         wrong = usability.unusable(polygons) & (levels < TRACED)
         pairs = conflicting_pairs(polygons)
         if not wrong.any() and not len(pairs):
-            return polygons
+            return coarsened(polygons, outlines.loose(), _COARSE)
         pairs = _smaller_first(pairs[~wrong[pairs].any(axis=1)], shapely.area(traced))
         giving, moved = np.append(wrong, False)[arcs.faces].any(axis=1), False  # nobody's place is the last one
         if attempt < _SEPARATIONS:
@@ -100,26 +116,3 @@ def _arcs(regions: Regions, shortest: tuple[float, float]) -> Arcs:
     _, vertices = np.unique(corners @ np.array([1, 1 << 32]), return_inverse=True)
     rings = regions.rings - np.arange(len(regions.rings))
     return arcs_of(corners / shortest, vertices, rings, regions.polygons)
-
-
-def _polygons(places: np.ndarray, rings: Rings, polygons: np.ndarray) -> np.ndarray:
-    """Return (P,) shapely polygons, empty where the outer ring is; empty holes are left out.
-
-    Args:
-        places: (N, 2) float64 places of points.
-        rings: Open rings of these points.
-        polygons: (P + 1,) int64 first ring of each polygon, and the end.
-    """
-    import shapely
-
-    sizes = np.diff(rings.ends)
-    held = np.repeat(sizes[polygons[:-1]] > 2, np.diff(polygons)) & (sizes > 2)
-    counts = np.add.reduceat(held.astype(np.int64), polygons[:-1])
-    sizes = sizes[held]
-    starts = np.append(0, np.cumsum(sizes + 1))
-    inside = np.arange(starts[-1]) - np.repeat(starts[:-1], sizes + 1)
-    at = np.repeat(rings.ends[:-1][held], sizes + 1) + inside % np.repeat(sizes, sizes + 1)
-    found = np.full(len(counts), shapely.Polygon())
-    kind, points = shapely.GeometryType.POLYGON, places[rings.points[at]]
-    found[counts > 0] = shapely.from_ragged_array(kind, points, (starts, np.append(0, np.cumsum(counts[counts > 0]))))
-    return found
