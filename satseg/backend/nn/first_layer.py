@@ -8,7 +8,7 @@ kernels and a shifted norm make the two the same, to float error, wherever no pa
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import zip_longest
 from typing import cast
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from satseg.backend.nn.key_layouts import flat
 from satseg.errors import ArchitectureError
 from satseg.records import BandSpec, BandStatistics
 
@@ -112,9 +113,15 @@ def first_convolution(net: nn.Module, channels: int) -> nn.Conv2d | None:
         net: An encoder.
         channels: Channels of its input.
     """
-    found = [layer for layer in net.modules() if isinstance(layer, nn.Conv2d) and layer.in_channels == channels]
-    plain = len(found) == 1 and found[0].groups == 1 and "Std" not in type(found[0]).__name__
-    return found[0] if plain else None
+    named = net.named_modules()
+    found = {name: part for name, part in named if isinstance(part, nn.Conv2d) and part.in_channels == channels}
+    if len(found) > 1:  # squeezed channels may be as many, and some networks have several that see the input
+        config: Mapping[str, object] = getattr(net, "pretrained_cfg", {})
+        stated = flat(str(config.get("first_conv")))
+        found = {name: part for name, part in found.items() if flat(name) == stated}
+    part = next(iter(found.values()), None)
+    plain = part is not None and part.groups == 1 and "Std" not in type(part).__name__
+    return part if plain else None
 
 
 def hand_on(source: nn.Module, target: nn.Module) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from satseg.backend import create_model
 from satseg.backend.nn.encoders import build_encoder
-from satseg.backend.nn.first_layer import match_bands
+from satseg.backend.nn.first_layer import first_convolution, match_bands
 from satseg.raster.bands import Normaliser
 from satseg.records import BandSpec, BandStatistics
 
@@ -141,3 +141,11 @@ def test_weights_of_sentinel_2_keep_their_bands_by_name(tmp_path: Path) -> None:
     own = net.conv1.weight.detach()
     found = first_kernels("B02 green B04 nir", weights=str(tmp_path / "s2.safetensors"))
     torch.testing.assert_close(found, own[:, [1, 2, 3, 7]] * 13 / 4)
+
+
+def test_the_first_layer_is_found_where_squeezed_channels_are_as_many_as_bands() -> None:
+    net = timm.create_model("efficientnet_b0", in_chans=6, features_only=True)
+    assert sum(isinstance(layer, torch.nn.Conv2d) and layer.in_channels == 6 for layer in net.modules()) > 1
+    assert first_convolution(net, 6) is net.conv_stem
+    both = timm.create_model("repvgg_a0", in_chans=6, features_only=True)  # has two layers that see the input
+    assert first_convolution(both, 6) is None
