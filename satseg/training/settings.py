@@ -40,8 +40,8 @@ class TrainSettings(Recipe):
     encoder: Annotated[
         str | None,
         Option(
-            "Encoder from timm, for networks with an exchangeable encoder; or its address, which brings its weights: at "
-            "a hub, hf-hub:organisation/name, or in the package of satseg-cli[multispectral], ukis-csmask:6b-l2a.",
+            "Encoder from timm, for networks with an exchangeable encoder; or its address, which brings its weights: "
+            "at a hub, hf-hub:organisation/name, or in the package of satseg-cli[multispectral], ukis-csmask:6b-l2a.",
             metavar="NAME",
             panel=WEIGHTS,
         ),
