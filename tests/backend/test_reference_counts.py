@@ -58,11 +58,16 @@ PARAMETERS = [
     ("espnetv2", {"scale": 0.5}, 19, 79_452 - (16 + 32 + 64)),
     ("espnetv2", {"scale": 1.0}, 19, 232_992 - (32 + 64 + 128)),
     ("espnetv2", {"scale": 1.5}, 19, 467_216 - (64 + 96 + 192)),
+    ("fpn", {"encoder": "convnext_tiny"}, 19, 29_814_515),
+    ("linknet", {"encoder": "resnet50"}, 19, 31_178_371),
+    ("linknet", {"encoder": "convnext_tiny"}, 19, 28_913_299),
     ("panoptic_deeplab", {"objects": True}, 19, 30_271_350),
     ("pspnet", {"encoder": "resnet50s"}, 19, 46_715_347),
     ("unet", {"bilinear": True}, 19, 17_264_147),
     ("unet", {"encoder": "resnet18"}, 19, 14_330_819),
     ("unet", {"encoder": "resnet50"}, 19, 32_523_715),
+    ("unetplusplus", {"encoder": "resnet50"}, 19, 48_988_355),
+    ("unetplusplus", {"encoder": "convnext_tiny"}, 19, 34_338_275),
 ]
 
 
