@@ -1,7 +1,7 @@
 """FPN: a top-down path over the levels of an encoder, each of which is brought to stride 4 and summed.
 
 Kirillov, Girshick, He, Dollár: "Panoptic Feature Pyramid Networks", CVPR 2019, arXiv 1901.02446. Layers follow its
-Figure 3; the pyramid is that of Lin et al.: "Feature Pyramid Networks for Object Detection", arXiv 1612.03144, Figure 3.
+Figure 3; the pyramid is that of Lin et al.: "Feature Pyramid Networks for Object Detection", arXiv 1612.03144.
 """
 
 from __future__ import annotations

@@ -87,11 +87,11 @@ def linknet(
     Rate: 3e-3
     Use: the lightest decoder for any encoder: fast, with features of every resolution
 
-    Decoder blocks are those of Figure 3, with transposed convolutions of 4x4 in place of 3x3: every output pixel then sees
-    as many weights. Deviations: where the paper links the input of each encoder block to the output of the decoder
-    block beside it, from stride 4 on, features at stride 2 are linked as well; and one more block of that kind, 32 wide,
-    and a 1x1 convolution give the scores, where the paper ends in a transposed 3x3, a plain 3x3 and a transposed
-    2x2 convolution. Sizes that the coarsest stride does not divide are mirrored at the right and lower edge and cut back.
+    Decoder blocks are those of Figure 3, with transposed convolutions of 4x4 in place of 3x3, so that every pixel of
+    the output sees as many weights. Deviations: the paper links features from stride 4 on, here those at stride 2 are
+    linked as well; and one more block of that kind, 32 wide, and a 1x1 convolution give the scores, where the paper
+    ends in a transposed 3x3, a plain 3x3 and a transposed 2x2 convolution. Sizes that the coarsest stride does not
+    divide are mirrored at the right and lower edge and cut back.
 
     Args:
         in_channels: Bands of the input.

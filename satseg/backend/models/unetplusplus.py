@@ -24,8 +24,8 @@ def _two_convs(in_channels: int, out_channels: int) -> nn.Sequential:
 class UNetPlusPlus(nn.Module):
     """The nested network of Figure 1 on any encoder.
 
-    ``nodes[i]`` holds those of level i, finest first: X(i, 1), X(i, 2) and so on. Each sees the levels' encoder features
-    X(i, 0), the nodes before it, and the enlarged X(i + 1, j - 1).
+    ``nodes[i]`` holds those of level i, finest first: X(i, 1), X(i, 2) and so on. X(i, j) sees the features of the
+    encoder at its level, X(i, 0), the nodes before it, and the enlarged X(i + 1, j - 1).
 
     Args:
         encoder: Backbone with features from stride 2 or 4 on, each level at twice the stride of the one before.

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from satseg.backend.nn.encoder_weights import at_hub, load_weights
+from satseg.backend.nn.encoder_weights import at_hub, load_file, load_weights
 from satseg.backend.nn.hub import PREFIX
+from satseg.backend.nn.mix_transformer import DEPTHS, MixTransformer
 from satseg.backend.nn.padding import pad_to_multiple
 from satseg.backend.nn.vit_pyramid import SimpleFeaturePyramid
 from satseg.errors import ArchitectureError
@@ -21,19 +22,20 @@ class Encoder(nn.Module):
     """A backbone that returns its features level by level.
 
     Args:
-        net: Feature extractor of timm.
+        net: Returns the levels of (N, C, H, W), finest first.
+        channels: Channels of each level.
+        strides: Input pixels per pixel of each level.
 
     Attributes:
         channels: Channels of each level, finest first.
         strides: Input pixels per pixel of each level.
     """
 
-    def __init__(self, net: nn.Module) -> None:
+    def __init__(self, net: nn.Module, channels: Sequence[int], strides: Sequence[int]) -> None:
         super().__init__()
         self.net = net
-        info: Any = net.feature_info
-        self.channels: tuple[int, ...] = tuple(info.channels())
-        self.strides: tuple[int, ...] = tuple(info.reduction())
+        self.channels: tuple[int, ...] = tuple(channels)
+        self.strides: tuple[int, ...] = tuple(strides)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return (N, channels[i], H / strides[i], W / strides[i]) for each level i, sizes rounded up."""
@@ -54,7 +56,7 @@ class TransformerEncoder(Encoder):
     """
 
     def __init__(self, net: nn.Module) -> None:
-        super().__init__(net)
+        super().__init__(net, *_levels(net))
         self.patch = self.strides[0]
         self.pyramid: SimpleFeaturePyramid | None = None
         self.global_context = len(set(self.strides)) == 1
@@ -103,6 +105,14 @@ def build_encoder(
         ArchitectureError: timm has no such backbone, it cannot serve, or its weights cannot be had.
     """
     name, weights = _by_name(name, weights)
+    if name in DEPTHS:
+        return _build_mix_transformer(
+            name,
+            in_channels=in_channels,
+            pretrained=pretrained,
+            weights=weights,
+            other_levels=output_stride != 32 or levels is not None,
+        )
     options: dict[str, Any] = {"features_only": True}
     if output_stride != 32:
         options["output_stride"] = output_stride
@@ -121,7 +131,7 @@ def build_encoder(
         return TransformerEncoder(net)
     _dilate(net, output_stride, multi_grid)
     _drop_unused(net)
-    return Encoder(net)
+    return Encoder(net, *_levels(net))
 
 
 def build_classifier(name: str, *, in_channels: int, pretrained: bool = False, weights: str | None = None) -> nn.Module:
@@ -132,6 +142,24 @@ def build_classifier(name: str, *, in_channels: int, pretrained: bool = False, w
     """
     name, weights = _by_name(name, weights)
     return _create(name, in_channels, pretrained, weights, {"num_classes": 0})
+
+
+def _build_mix_transformer(
+    name: str, *, in_channels: int, pretrained: bool, weights: str | None, other_levels: bool
+) -> Encoder:
+    if other_levels:
+        raise ArchitectureError(f"The encoder {name} has features at strides 4 to 32, and at no others.")
+    make = partial(MixTransformer, name)
+    if weights is not None:
+        net = load_file(name, make, in_channels=in_channels, weights=weights)
+    elif pretrained:
+        raise ArchitectureError(
+            f"No package and no hub that timm knows has weights of the encoder {name}.",
+            hint="Pass a file with weights, or their address at a hub, as `encoder_weights`.",
+        )
+    else:
+        net = make(in_channels=in_channels)
+    return Encoder(net, net.channels, net.strides)
 
 
 def _by_name(name: str, weights: str | None) -> tuple[str, str | None]:
@@ -177,8 +205,14 @@ def _normed_features(net: nn.Module, **options: Any) -> nn.Module:
     return FeatureGetterNet(net, **options | {"norm": True, "output_fmt": "NCHW"})
 
 
-def _strides(net: Any) -> set[int]:
-    return set(net.feature_info.reduction())
+def _strides(net: nn.Module) -> set[int]:
+    return set(_levels(net)[1])
+
+
+def _levels(net: nn.Module) -> tuple[list[int], list[int]]:
+    """Return the channels and the strides of each level of timm's feature extractor."""
+    info: Any = net.feature_info
+    return info.channels(), info.reduction()
 
 
 def _no_stride(name: str, stride: int) -> ArchitectureError:

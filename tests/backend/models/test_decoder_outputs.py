@@ -1,8 +1,10 @@
 """Scores of decoders with weights from a formula, against those that reference builds give with the same weights.
 
-The references are the decoders of segmentation-models-pytorch 0.6.0, enlarging with half-pixel centres throughout.
+The references are the decoders of segmentation-models-pytorch 0.6.0, enlarging with half-pixel centres throughout. In
+that of MA-Net, the weights of each pixel over all others were made to sum to one, and the result put in its place.
 
-Covers ``fpn``, ``linknet`` and ``unetplusplus``.
+Covers ``fpn``, ``linknet``, ``manet``, ``pan``, ``segformer``, ``unetplusplus``, ``upernet`` and
+``backend/nn/mix_transformer``.
 """
 
 from __future__ import annotations
@@ -127,7 +129,159 @@ SCORES: list[tuple[str, str, list[float]]] = [
             0.00322,
         ],
     ),
+    (
+        "segformer",
+        "mit_b0",
+        [
+            -2.6579,
+            -1.81519,
+            -1.63604,
+            -2.40623,
+            -2.41976,
+            -3.23465,
+            2.56434,
+            1.69206,
+            0.6228,
+            1.12328,
+            0.24175,
+            0.26423,
+        ],
+    ),
+    (
+        "segformer",
+        "convnext_atto",
+        [
+            -1.37997,
+            -0.79184,
+            -3.22322,
+            -4.95558,
+            -5.22474,
+            -5.42771,
+            -1.89918,
+            -0.40415,
+            1.36164,
+            1.42095,
+            1.8074,
+            1.84103,
+        ],
+    ),
+    (
+        "upernet",
+        "resnet18",
+        [
+            -0.76895,
+            -2.09482,
+            0.28536,
+            -0.50595,
+            -1.52203,
+            -1.33703,
+            1.72343,
+            2.12148,
+            1.56781,
+            1.13495,
+            1.7947,
+            1.40573,
+        ],
+    ),
+    (
+        "upernet",
+        "convnext_atto",
+        [-2.12335, 0.00989, -2.13785, 0.19537, -2.54404, -1.45448, 2.33365, 2.20091, 3.1254, 2.44329, 2.30369, 2.69722],
+    ),
+    (
+        "manet",
+        "resnet18",
+        [
+            -3.16889,
+            -11.74122,
+            -9.07983,
+            -19.4228,
+            -9.27362,
+            -16.45053,
+            -0.82503,
+            -4.39722,
+            -2.74807,
+            -7.89875,
+            -1.78299,
+            -5.11471,
+        ],
+    ),
+    (
+        "pan",
+        "resnet18",
+        [
+            -18.9809,
+            -35.34974,
+            -85.88765,
+            -176.54803,
+            26.18421,
+            -28.79889,
+            -41.46034,
+            -0.54894,
+            -23.1247,
+            22.65253,
+            -38.44052,
+            -39.73724,
+            62.94051,
+            94.5985,
+            18.21771,
+            -9.99932,
+            -0.51962,
+            53.9402,
+            16.13592,
+            -6.77858,
+            -5.50421,
+            2.40141,
+            17.893,
+            -61.90998,
+            -22.20793,
+            -0.49871,
+            8.87354,
+            30.46548,
+            -5.40828,
+            -56.54687,
+        ],
+    ),
+    (
+        "pan",
+        "convnext_atto",
+        [
+            -1.49444,
+            -4.50137,
+            -2.68285,
+            -3.0168,
+            -2.76328,
+            -2.43205,
+            -2.89509,
+            -1.89079,
+            -1.20769,
+            -3.321,
+            -1.28918,
+            -2.75619,
+            -3.24162,
+            -2.14674,
+            -2.56242,
+            0.69504,
+            0.97551,
+            0.46815,
+            1.54986,
+            2.14152,
+            0.94912,
+            -0.32119,
+            1.73262,
+            0.39418,
+            -0.14772,
+            0.24048,
+            1.96164,
+            1.3938,
+            -0.00618,
+            -0.14329,
+        ],
+    ),
 ]
+
+
+SIDES = {"pan": (128, 256)}  # its reference needs 128 px, and sides that halve to the end
 
 
 def spread(shape: tuple[int, ...]) -> Tensor:
@@ -152,6 +306,6 @@ def filled(model: nn.Module) -> nn.Module:
 def test_scores_are_those_of_the_reference(arch: str, encoder: str, expected: list[float]) -> None:
     model = filled(create_model(arch, in_channels=3, num_classes=2, encoder=encoder))
     with torch.inference_mode():
-        scores = model(spread((1, 3, 64, 96)).float())
+        scores = model(spread((1, 3, *SIDES.get(arch, (64, 96)))).float())
     found = scores[0, :, 5:64:20, 7::60].flatten()
     torch.testing.assert_close(found, torch.tensor(expected), rtol=1e-4, atol=1e-4)
