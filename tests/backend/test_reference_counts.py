@@ -58,6 +58,8 @@ PARAMETERS = [
     ("espnetv2", {"scale": 0.5}, 19, 79_452 - (16 + 32 + 64)),
     ("espnetv2", {"scale": 1.0}, 19, 232_992 - (32 + 64 + 128)),
     ("espnetv2", {"scale": 1.5}, 19, 467_216 - (64 + 96 + 192)),
+    # Without the norm behind the encoder's last block, which the reference has and does not use.
+    ("dpt", {"encoder": "vit_base_patch16_dinov3"}, 19, 120_856_339 - 2 * 768),
     ("fpn", {"encoder": "convnext_tiny"}, 19, 29_814_515),
     ("fpn", {"encoder": "mit_b2"}, 19, 26_085_715),
     ("linknet", {"encoder": "resnet50"}, 19, 31_178_371),

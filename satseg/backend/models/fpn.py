@@ -43,10 +43,12 @@ class FPN(nn.Module):
     def __init__(self, encoder: Encoder, num_classes: int, *, dropout: float) -> None:
         super().__init__()
         self.encoder = encoder
-        levels = [(c, stride) for c, stride in zip(encoder.channels, encoder.strides, strict=True) if stride >= _FINEST]
-        self.lateral = nn.ModuleList(nn.Conv2d(channels, _PYRAMID_WIDTH, 1) for channels, _ in reversed(levels))
+        inputs = encoder.channels_from(_FINEST)[::-1]
+        self.lateral = nn.ModuleList(nn.Conv2d(channels, _PYRAMID_WIDTH, 1) for channels in inputs)
         self.enlarge = nn.Upsample(scale_factor=2, mode="nearest")
-        self.branches = nn.ModuleList(_to_finest(_PYRAMID_WIDTH, stride) for _, stride in reversed(levels))
+        self.branches = nn.ModuleList(
+            _to_finest(_PYRAMID_WIDTH, stride) for stride in encoder.strides[: -len(inputs) - 1 : -1]
+        )
         self.dropout = nn.Dropout2d(dropout)
         self.head = nn.Conv2d(_WIDTH, num_classes, 1)
         for part in (self.lateral, self.branches, self.head):

@@ -42,9 +42,10 @@ class LinkNet(nn.Module):
     def __init__(self, encoder: Encoder, num_classes: int) -> None:
         super().__init__()
         self.encoder = encoder
-        coarsest, *finer = reversed(encoder.channels)
+        coarsest, *finer = reversed(encoder.channels_from(2))
         doublings = encoder.strides[-1].bit_length() - 1
         steps = [*finer, *[finer[-1]] * (doublings - 1 - len(finer)), _LAST_WIDTH]  # no features beyond the finest
+        self.links = len(finer)
         self.decoder = nn.ModuleList()
         for channels in steps:
             self.decoder.append(_Up(coarsest, channels))
@@ -60,7 +61,8 @@ class LinkNet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, num_classes, H, W) for images (N, in_channels, H, W), H and W of 32 and more."""
         height, width = images.shape[-2:]
-        x, *links = reversed(self.encoder(pad_to_multiple(images, self.encoder.strides[-1])))
+        levels = self.encoder(pad_to_multiple(images, self.encoder.strides[-1]))
+        x, *links = reversed(levels[-self.links - 1 :])
         for number, up in enumerate(self.decoder):
             x = up(x)
             if number < len(links):

@@ -93,7 +93,7 @@ class MANet(nn.Module):
     def __init__(self, encoder: Encoder, num_classes: int) -> None:
         super().__init__()
         self.encoder = encoder
-        below, *skips = reversed(encoder.channels)
+        below, *skips = reversed(encoder.channels_from(2))
         doublings = encoder.strides[-1].bit_length() - 1
         widths = _WIDTHS[:doublings]
         self.attend = PositionAttention(below)
@@ -111,7 +111,8 @@ class MANet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, num_classes, H, W) for images (N, in_channels, H, W), H and W of 32 and more."""
         height, width = images.shape[-2:]
-        deepest, *skips = reversed(self.encoder(pad_to_multiple(images, self.encoder.strides[-1])))
+        levels = self.encoder(pad_to_multiple(images, self.encoder.strides[-1]))
+        deepest, *skips = reversed(levels[-len(self.fuse) - 1 :])
         x = self.attend(deepest)
         for fuse, skip in zip(self.fuse, skips, strict=True):
             x = fuse(x, skip)

@@ -82,7 +82,7 @@ class PAN(nn.Module):
     def __init__(self, encoder: Encoder, num_classes: int) -> None:
         super().__init__()
         self.encoder = encoder
-        *finer, deepest = [c for c, s in zip(encoder.channels, encoder.strides, strict=True) if s >= _FINEST]
+        *finer, deepest = encoder.channels_from(_FINEST)
         self.attend = FeaturePyramidAttention(deepest)
         self.up = nn.ModuleList(GlobalAttentionUpsample(channels) for channels in reversed(finer))
         self.head = nn.Conv2d(_WIDTH, num_classes, 3, padding=1)

@@ -33,7 +33,7 @@ class SegFormer(nn.Module):
     def __init__(self, encoder: Encoder, num_classes: int, *, width: int, dropout: float) -> None:
         super().__init__()
         self.encoder = encoder
-        inputs = [c for c, stride in zip(encoder.channels, encoder.strides, strict=True) if stride >= _FINEST]
+        inputs = encoder.channels_from(_FINEST)
         self.project = nn.ModuleList(nn.Conv2d(channels, width, 1) for channels in inputs)
         self.fuse = conv_norm_act(len(inputs) * width, width, 1)
         self.dropout = nn.Dropout2d(dropout)

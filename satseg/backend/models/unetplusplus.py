@@ -35,18 +35,19 @@ class UNetPlusPlus(nn.Module):
     def __init__(self, encoder: Encoder, num_classes: int) -> None:
         super().__init__()
         self.encoder = encoder
-        levels = len(encoder.channels)
+        channels = encoder.channels_from(2)
+        levels = len(channels)
         doublings = encoder.strides[-1].bit_length() - 1
         self.enlarge = nn.Upsample(scale_factor=2, mode="nearest")
         self.nodes = nn.ModuleList()
-        below = [encoder.channels[-1]]  # channels of the nodes one level below, X(i + 1, 0) first
+        below = [channels[-1]]  # channels of the nodes one level below, X(i + 1, 0) first
         for level in reversed(range(levels - 1)):
-            own = [encoder.channels[level]]
+            own = [channels[level]]
             nodes = nn.ModuleList()
-            for channels in below:
+            for inputs in below:
                 outermost = len(nodes) == len(below) - 1
-                width = _WIDTHS[levels - 2 - level] if outermost else encoder.channels[level]
-                nodes.append(_two_convs(channels + sum(own), width))
+                width = _WIDTHS[levels - 2 - level] if outermost else channels[level]
+                nodes.append(_two_convs(inputs + sum(own), width))
                 own.append(width)
             self.nodes.insert(0, nodes)
             below = own
@@ -60,7 +61,8 @@ class UNetPlusPlus(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, num_classes, H, W) for images (N, in_channels, H, W), H and W of 32 and more."""
         height, width = images.shape[-2:]
-        *levels, coarsest = self.encoder(pad_to_multiple(images, self.encoder.strides[-1]))
+        levels = self.encoder(pad_to_multiple(images, self.encoder.strides[-1]))
+        *levels, coarsest = levels[-len(self.nodes) - 1 :]
         below = [coarsest]
         for features, nodes in zip(reversed(levels), reversed(self.nodes), strict=True):
             own = [features]

@@ -33,7 +33,7 @@ class UPerNet(nn.Module):
     def __init__(self, encoder: Encoder, num_classes: int, *, dropout: float) -> None:
         super().__init__()
         self.encoder = encoder
-        inputs = [c for c, stride in zip(encoder.channels, encoder.strides, strict=True) if stride >= _FINEST]
+        inputs = encoder.channels_from(_FINEST)
         *finer, coarsest = inputs
         self.norms = nn.ModuleList(ChannelNorm(channels) for channels in inputs)
         self.pool = PyramidPooling(coarsest, _WIDTH, align_corners=False)

@@ -3,8 +3,9 @@
 The references are the decoders of segmentation-models-pytorch 0.6.0, enlarging with half-pixel centres throughout. In
 that of MA-Net, the weights of each pixel over all others were made to sum to one, and the result put in its place.
 
-Covers ``fpn``, ``linknet``, ``manet``, ``pan``, ``segformer``, ``unetplusplus``, ``upernet`` and
-``backend/nn/mix_transformer``.
+Covers ``dpt``, ``fpn``, ``linknet``, ``manet``, ``pan``, ``segformer``, ``unetplusplus``, ``upernet``,
+``backend/nn/mix_transformer``
+and ``backend/nn/token_encoder``.
 """
 
 from __future__ import annotations
@@ -276,6 +277,24 @@ SCORES: list[tuple[str, str, list[float]]] = [
             1.3938,
             -0.00618,
             -0.14329,
+        ],
+    ),
+    (
+        "dpt",
+        "test_vit",
+        [
+            -75.2473,
+            -296.34988,
+            -283.64621,
+            -662.64734,
+            -305.53461,
+            -428.21381,
+            323.23792,
+            379.16907,
+            266.68033,
+            412.87964,
+            155.67677,
+            157.62192,
         ],
     ),
 ]

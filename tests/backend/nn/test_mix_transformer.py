@@ -13,7 +13,7 @@ from satseg.errors import ArchitectureError
 COUNTS = (3_319_392, 13_151_424, 24_196_288, 44_072_128, 60_842_688, 81_443_008)
 
 
-@pytest.mark.parametrize(("name", "expected"), zip(DEPTHS, COUNTS, strict=True))
+@pytest.mark.parametrize(("name", "expected"), list(zip(DEPTHS, COUNTS, strict=True)))
 def test_each_variant_has_its_published_parameters(name: str, expected: int) -> None:
     with torch.device("meta"):
         net = MixTransformer(name, in_channels=3)
@@ -32,10 +32,11 @@ def test_branches_are_left_out_for_some_images_in_training_alone() -> None:
     torch.manual_seed(0)
     net = MixTransformer("mit_b0", in_channels=1)
     block = net.stages[-1].blocks[-1]
-    x = torch.rand(200, 2, 2, 256)
+    x = torch.rand(500, 1, 2, 256)
     assert torch.equal(block.eval()(x), block(x))
-    left_out = (block.train()._or_nothing(torch.ones(2000, 1, 1, 1)) == 0).float().mean()
-    assert abs(left_out - 0.1) < 0.03
+    torch.nn.init.zeros_(block.mlp.fc2.weight)  # leaves attention as the only branch that says something
+    left_out = (block.train()(x) == x).flatten(1).all(dim=1).float().mean()
+    assert abs(left_out - 0.1) < 0.05
 
 
 def as_published(name: str) -> str:
