@@ -29,12 +29,25 @@ def models(
             metavar="KEY", help="Sort key, ascending: name, family, year, parameters, multiply-adds, stride or field."
         ),
     ] = "name",
+    encoders: Annotated[
+        bool,
+        typer.Option(
+            "--encoders",
+            help="List encoders for --encoder instead, by parts of their names or families: swin tiny. Up to 40 are "
+            "shown with parameters, strides, sizes, and why some cannot serve.",
+        ),
+    ] = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
     """List the networks for --arch with their size, compute cost and recommended use."""
     out = console.output_for(ctx, json=json, quiet=quiet, debug=debug)
+    if encoders:
+        from satseg.backend.encoder_list import list_encoders
+        from satseg.cli.encoder_table import encoder_table
+
+        return out.answer(list_encoders(names or ()), encoder_table)
     from satseg.workflows.models import models
 
     networks = models(names or (), sort=sort)

@@ -34,6 +34,7 @@ RECIPES = {
     "deeplabv3plus": (3e-4, 14),
     "denseaspp": (3e-4, 10),
     "dfanet": (3e-3, 100),
+    "dpt": (3e-4, 60),
     "enet": (5e-3, 70),
     "erfnet": (2e-3, 95),
     "esnet": (3e-3, 60),
@@ -43,11 +44,18 @@ RECIPES = {
     "fcn16s": (1e-4, 140),
     "fcn32s": (1e-4, 50),
     "fcn8s": (1e-4, 120),
+    "fpn": (3e-4, 40),
     "icnet": (1e-3, 24),
+    "linknet": (1e-3, 60),
+    "manet": (3e-4, 40),
+    "pan": (1e-3, 60),
     "pspnet": (3e-4, 18),
     "refinenet": (5e-5, 100),
+    "segformer": (3e-4, 80),
     "segnet": (3e-4, 30),
     "unet": (3e-4, 21),
+    "unetplusplus": (3e-4, 40),
+    "upernet": (3e-4, 40),
 }
 QUICK = {"bisenet", "ddrnet23slim", "espnet", "fasterseg", "icnet"}  # the others are slow
 # Dropout of half the features keeps the old networks from learning four tiles by heart, as it is meant to.

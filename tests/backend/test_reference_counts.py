@@ -58,11 +58,33 @@ PARAMETERS = [
     ("espnetv2", {"scale": 0.5}, 19, 79_452 - (16 + 32 + 64)),
     ("espnetv2", {"scale": 1.0}, 19, 232_992 - (32 + 64 + 128)),
     ("espnetv2", {"scale": 1.5}, 19, 467_216 - (64 + 96 + 192)),
+    # Without the norm behind the encoder's last block, which the reference has and does not use.
+    ("dpt", {"encoder": "vit_base_patch16_dinov3"}, 19, 120_856_339 - 2 * 768),
+    ("fpn", {"encoder": "convnext_tiny"}, 19, 29_814_515),
+    ("fpn", {"encoder": "mit_b2"}, 19, 26_085_715),
+    ("linknet", {"encoder": "resnet50"}, 19, 31_178_371),
+    ("linknet", {"encoder": "convnext_tiny"}, 19, 28_913_299),
+    ("manet", {"encoder": "resnet50"}, 19, 147_442_603),
+    ("manet", {"encoder": "convnext_tiny"}, 19, 48_126_775),
+    ("manet", {"encoder": "mit_b2"}, 19, 34_974_211),
+    ("pan", {"encoder": "convnext_tiny"}, 19, 28_108_378),
     ("panoptic_deeplab", {"objects": True}, 19, 30_271_350),
     ("pspnet", {"encoder": "resnet50s"}, 19, 46_715_347),
+    ("segformer", {"encoder": "mit_b0"}, 19, 3_719_027),
+    ("segformer", {"encoder": "mit_b2"}, 150, 27_461_974),
+    ("segformer", {"encoder": "mit_b2", "width": 256}, 19, 24_726_995),
+    ("segformer", {"encoder": "convnext_tiny"}, 19, 28_455_795),
     ("unet", {"bilinear": True}, 19, 17_264_147),
+    ("unet", {"encoder": "mit_b2"}, 19, 27_479_619),
     ("unet", {"encoder": "resnet18"}, 19, 14_330_819),
     ("unet", {"encoder": "resnet50"}, 19, 32_523_715),
+    ("unetplusplus", {"encoder": "resnet50"}, 19, 48_988_355),
+    ("unetplusplus", {"encoder": "convnext_tiny"}, 19, 34_338_275),
+    ("upernet", {"encoder": "convnext_tiny"}, 19, 37_048_499),
+    ("upernet", {"encoder": "mit_b2"}, 19, 32_532_435),
+    # With the norm behind the encoder's last block, which the reference leaves out.
+    ("upernet", {"encoder": "swin_tiny_patch4_window7_224"}, 19, 36_747_725 + 2 * 768),
+    ("upernet", {"encoder": "swinv2_tiny_window8_256"}, 19, 36_806_525 + 2 * 768),
 ]
 
 

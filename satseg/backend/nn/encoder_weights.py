@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
@@ -18,6 +18,7 @@ from satseg.errors import ArchitectureError, one_line
 
 log = logging.getLogger("satseg")
 
+Net = TypeVar("Net", bound=nn.Module)
 _Values = tuple[float, ...]
 
 _RGB = 3  # channels of usual weights
@@ -47,14 +48,39 @@ def load_weights(
     package = _in_package(name, weights)
     if package is not None:
         expected = _expected_by(package)
-        return _made(name, make, _find(name, plain, str(package.path), expected.origin), in_channels, expected)
+        found = _find(name, _whole(name).state_dict(), plain, str(package.path), expected.origin)
+        return _made(name, make, found, in_channels, expected)
     if weights is None:
         return _from_timm(name, make, in_channels)
     hub = weights.startswith(PREFIX)
     origin = Origin(weights if hub else Path(weights).name)
-    found = _find(name, plain, _downloaded(weights) if hub else weights, origin)
+    found = _find(name, _whole(name).state_dict(), plain, _downloaded(weights) if hub else weights, origin)
     values = _values_of(name) if found.layout == "timm" else _IMAGENET
     return _made(name, make, found, in_channels, PretrainedInput(origin, _RGB, *values))
+
+
+def load_file(name: str, make: Callable[..., Net], *, in_channels: int, weights: str) -> Net:
+    """Build an encoder of this package with weights of a file; it takes any bands.
+
+    Args:
+        name: Name of the encoder.
+        make: Builds it for ``in_channels`` bands.
+        in_channels: Bands of the input.
+        weights: File with weights, or their address at a hub.
+
+    Raises:
+        ArchitectureError: The weights cannot be had or read, or are not those of this encoder.
+    """
+    hub = weights.startswith(PREFIX)
+    origin = Origin(weights if hub else Path(weights).name)
+    net = make(in_channels=_RGB)
+    found = _find(name, net.state_dict(), net, _downloaded(weights) if hub else weights, origin)
+    try:
+        net.load_state_dict(found.tensors)
+    except RuntimeError as error:
+        raise ArchitectureError(f"The weights in {origin.source} cannot be used: {_first_lines(error)}.") from error
+    take_bands(net, in_channels, PretrainedInput(origin, _RGB, *_IMAGENET))
+    return net
 
 
 def _in_package(name: str, weights: str | None) -> PackagedWeights | None:
@@ -108,9 +134,17 @@ def _downloaded(address: str) -> str:
         ) from error
 
 
-def _find(name: str, plain: nn.Module, path: str, origin: Origin) -> Renamed:
-    """Read a file of weights, and find those of the encoder in it."""
-    found = as_timm(_read(path), _whole(name).state_dict())
+def _find(name: str, whole: Mapping[str, Tensor], plain: nn.Module, path: str, origin: Origin) -> Renamed:
+    """Read a file of weights, and find those of the encoder in it.
+
+    Args:
+        name: Name of the encoder.
+        whole: Tensors of the network that it is part of, of which only the shapes matter.
+        plain: The encoder.
+        path: Name of the file.
+        origin: Where the weights come from, for the log.
+    """
+    found = as_timm(_read(path), whole)
     held = {flat(key) for key in found.tensors}
     own = [key for key in plain.state_dict() if "num_batches" not in key]
     lacking = [key for key in own if flat(key) not in held]

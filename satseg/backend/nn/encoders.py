@@ -11,68 +11,95 @@ import torch
 from torch import Tensor, nn
 
 from satseg.backend.nn.addresses import encoder_at, is_address
-from satseg.backend.nn.encoder_weights import load_weights
+from satseg.backend.nn.encoder_weights import load_file, load_weights
+from satseg.backend.nn.mix_transformer import DEPTHS, MixTransformer
 from satseg.backend.nn.padding import pad_to_multiple
+from satseg.backend.nn.suitability import Suitability, examine
 from satseg.backend.nn.vit_pyramid import SimpleFeaturePyramid
 from satseg.errors import ArchitectureError
+
+_COARSEST = 32  # stride of the last level, unless it is dilated
 
 
 class Encoder(nn.Module):
     """A backbone that returns its features level by level.
 
+    Images are mirrored at the right and lower edge up to sides that it takes, and the features cut back.
+
     Args:
-        net: Feature extractor of timm.
+        net: Returns the levels, finest first.
+        channels: Channels of each level.
+        strides: Input pixels per pixel of each level.
+        multiple: What the sides of the images that ``net`` takes are multiples of.
+        channels_last: Whether ``net`` returns (N, H, W, C).
+        global_context: Whether each pixel sees the whole image by attention.
 
     Attributes:
         channels: Channels of each level, finest first.
         strides: Input pixels per pixel of each level.
+        global_context: Whether each pixel sees the whole image by attention.
     """
 
-    def __init__(self, net: nn.Module) -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        channels: Sequence[int],
+        strides: Sequence[int],
+        *,
+        multiple: int = 1,
+        channels_last: bool = False,
+        global_context: bool = False,
+    ) -> None:
         super().__init__()
         self.net = net
-        info: Any = net.feature_info
-        self.channels: tuple[int, ...] = tuple(info.channels())
-        self.strides: tuple[int, ...] = tuple(info.reduction())
+        self.channels: tuple[int, ...] = tuple(channels)
+        self.strides: tuple[int, ...] = tuple(strides)
+        self.multiple = multiple
+        self.channels_last = channels_last
+        self.global_context = global_context
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return (N, channels[i], H / strides[i], W / strides[i]) for each level i, sizes rounded up."""
-        return list(self.net(images))
+        levels = list(self.net(pad_to_multiple(images, self.multiple)))
+        if self.channels_last:
+            levels = [level.permute(0, 3, 1, 2) for level in levels]
+        return self._cut(levels, images) if self.multiple > 1 else levels
 
+    def channels_from(self, stride: int) -> list[int]:
+        """Return the channels of the levels of this stride and of coarser ones, finest first."""
+        return [c for c, level in zip(self.channels, self.strides, strict=True) if level >= stride]
 
-class TransformerEncoder(Encoder):
-    """A vision transformer for images of any size; one without stages of its own gets a simple feature pyramid.
-
-    Positions are rotary, or interpolated to the size of the image. Images are mirrored at the right and lower edge up
-    to whole patches, and the features cut back.
-
-    Args:
-        net: Feature extractor of timm.
-
-    Attributes:
-        global_context: Whether each pixel sees the whole image, as where there is no stage with windows.
-    """
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__(net)
-        self.patch = self.strides[0]
-        self.pyramid: SimpleFeaturePyramid | None = None
-        self.global_context = len(set(self.strides)) == 1
-        if self.global_context:
-            self.net.out_indices = self.net.out_indices[-1:]  # type: ignore[index]
-            self.pyramid = SimpleFeaturePyramid(self.channels[-1], self.patch)
-            self.channels, self.strides = self.pyramid.channels, self.pyramid.strides
-
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """Return (N, channels[i], H / strides[i], W / strides[i]) for each level i, sizes rounded up."""
+    def _cut(self, levels: list[Tensor], images: Tensor) -> list[Tensor]:
+        """Cut back the levels of images that were padded."""
         height, width = images.shape[-2:]
-        levels = self.net(pad_to_multiple(pad_to_multiple(images, self.strides[-1]), self.patch))
-        if self.pyramid is not None:
-            levels = self.pyramid(levels[-1])
         return [
             level[..., : -(-height // stride), : -(-width // stride)]
             for level, stride in zip(levels, self.strides, strict=True)
         ]
+
+
+class TransformerEncoder(Encoder):
+    """A vision transformer without stages, which gets a simple feature pyramid, for images of any size.
+
+    Positions are rotary, or interpolated to the size of the image.
+
+    Args:
+        net: Feature extractor of timm.
+        multiple: What the sides of the images that ``net`` takes are multiples of.
+    """
+
+    def __init__(self, net: nn.Module, *, multiple: int) -> None:
+        channels, strides = _levels(net)
+        pyramid = SimpleFeaturePyramid(channels[-1], strides[-1])
+        super().__init__(net, pyramid.channels, pyramid.strides, multiple=multiple, global_context=True)
+        self.net.out_indices = self.net.out_indices[-1:]  # type: ignore[index]
+        self.patch = strides[-1]
+        self.pyramid = pyramid
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Return (N, channels[i], H / strides[i], W / strides[i]) for each level i, sizes rounded up."""
+        padded = pad_to_multiple(pad_to_multiple(images, self.strides[-1]), self.multiple)
+        return self._cut(self.pyramid(self.net(padded)[-1]), images)
 
 
 def build_encoder(
@@ -102,26 +129,33 @@ def build_encoder(
     Raises:
         ArchitectureError: timm has no such backbone, it cannot serve, or its weights cannot be had.
     """
-    name, weights = _by_name(name, weights)
-    options: dict[str, Any] = {"features_only": True}
-    if output_stride != 32:
+    name, weights = by_name(name, weights)
+    if name in DEPTHS:
+        return _build_mix_transformer(
+            name,
+            in_channels=in_channels,
+            pretrained=pretrained,
+            weights=weights,
+            other_levels=output_stride != 32 or levels is not None,
+        )
+    found = suitable(name)
+    options: dict[str, Any] = {"features_only": True, **found.options}
+    if output_stride != _COARSEST:
         options["output_stride"] = output_stride
-    is_transformer = _takes_one_size(name)  # unless it is told to interpolate its positions
-    if is_transformer:
-        options |= {"dynamic_img_size": True, "feature_cls": _normed_features}
     if levels is not None:
-        if is_transformer:
-            raise ArchitectureError(
-                f"The encoder {name} is a transformer: all its blocks have one resolution, and no levels to leave out.",
-                hint="Leave out `levels`.",
-            )
-        options["out_indices"] = tuple(range(_existing(levels, name)))
-    net = _create(name, in_channels, pretrained, weights, options)
-    if is_transformer:
-        return TransformerEncoder(net)
+        options["out_indices"] = tuple(range(_existing(levels, name, found)))
+    net = create_backbone(name, in_channels, pretrained, weights, options)
+    if found.single_map:
+        return TransformerEncoder(net, multiple=found.multiple)
     _dilate(net, output_stride, multi_grid)
     _drop_unused(net)
-    return Encoder(net)
+    return Encoder(
+        net,
+        *_levels(net),
+        multiple=found.multiple,
+        channels_last=found.channels_last,
+        global_context=found.global_context,
+    )
 
 
 def build_classifier(name: str, *, in_channels: int, pretrained: bool = False, weights: str | None = None) -> nn.Module:
@@ -130,22 +164,64 @@ def build_classifier(name: str, *, in_channels: int, pretrained: bool = False, w
     Raises:
         ArchitectureError: timm has no such backbone, or its weights cannot be had.
     """
-    name, weights = _by_name(name, weights)
-    return _create(name, in_channels, pretrained, weights, {"num_classes": 0})
+    name, weights = by_name(name, weights)
+    return create_backbone(name, in_channels, pretrained, weights, {"num_classes": 0})
 
 
-def _by_name(name: str, weights: str | None) -> tuple[str, str | None]:
+def _build_mix_transformer(
+    name: str, *, in_channels: int, pretrained: bool, weights: str | None, other_levels: bool
+) -> Encoder:
+    if other_levels:
+        raise ArchitectureError(f"The encoder {name} has features at strides 4 to 32, and at no others.")
+    make = partial(MixTransformer, name)
+    if weights is not None:
+        net = load_file(name, make, in_channels=in_channels, weights=weights)
+    elif pretrained:
+        raise ArchitectureError(
+            f"No package and no hub that timm knows has weights of the encoder {name}.",
+            hint="Pass a file with weights, or their address at a hub, as `encoder_weights`.",
+        )
+    else:
+        net = make(in_channels=in_channels)
+    return Encoder(net, net.channels, net.strides)
+
+
+def suitable(name: str) -> Suitability:
+    """Return what a backbone of timm can do as an encoder, if it can be one.
+
+    Raises:
+        ArchitectureError: timm has no such backbone, or it cannot serve.
+    """
+    _check_name(name)
+    found = examine(name)
+    if found.reason:
+        raise _unsuitable(name, found.reason)
+    return found
+
+
+def by_name(name: str, weights: str | None) -> tuple[str, str | None]:
     """Return the name of an encoder in timm and where its weights are; its address is both."""
     return (encoder_at(name), weights or name) if is_address(name) else (name, weights)
 
 
-def _create(name: str, in_channels: int, pretrained: bool, weights: str | None, options: dict[str, Any]) -> nn.Module:
+def create_backbone(
+    name: str, in_channels: int, pretrained: bool, weights: str | None, options: dict[str, Any]
+) -> nn.Module:
+    """Build a network of timm, with weights if they are asked for.
+
+    Args:
+        name: Name in timm.
+        in_channels: Bands of the input.
+        pretrained: Whether it starts from the weights of an installed package, else from timm's.
+        weights: File with weights, or their address at a hub, instead of those.
+        options: More for ``timm.create_model``.
+
+    Raises:
+        ArchitectureError: timm has no such network, it has no such output stride, or its weights cannot be had.
+    """
     import timm  # takes a second, which networks without a backbone are spared
 
-    if not timm.is_model(name):
-        near = difflib.get_close_matches(name, timm.list_models(), n=3)
-        hint = f"Did you mean {' or '.join(near)}?" if near else "timm.list_models() lists all encoders."
-        raise ArchitectureError(f"timm has no encoder named {name!r}.", hint=hint)
+    _check_name(name)
     make = partial(timm.create_model, name, **options)
     if not pretrained and weights is None:
         return _build(name, partial(make, in_chans=in_channels), options)
@@ -154,52 +230,47 @@ def _create(name: str, in_channels: int, pretrained: bool, weights: str | None, 
     return load_weights(name, make, plain, in_channels=in_channels, weights=weights)
 
 
+def _check_name(name: str) -> None:
+    import timm
+
+    if not timm.is_model(name):
+        near = difflib.get_close_matches(name, [*timm.list_models(), *DEPTHS], n=3)
+        hint = f"Did you mean {' or '.join(near)}?" if near else "`satseg models --encoders` lists all encoders."
+        raise ArchitectureError(f"timm has no encoder named {name!r}.", hint=hint)
+
+
 def _build(name: str, make: Callable[[], nn.Module], options: dict[str, Any]) -> nn.Module:
-    resizes = "dynamic_img_size" in options
     try:
-        net = make()
+        return make()
     except (TypeError, AssertionError, RuntimeError, KeyError, AttributeError) as error:
-        dilated = "output_stride" in options or not resizes
-        raise (_no_stride(name, options.get("output_stride", 32)) if dilated else _unsuitable(name)) from error
-    if "features_only" in options:
-        suitable = len(_strides(net)) >= 3 or (resizes and len(_strides(net)) == 1)
-    else:
-        suitable = not _takes_one_size(name)
-    if not suitable:
-        raise _unsuitable(name)
-    return net
+        stride = options.get("output_stride", _COARSEST)
+        raise ArchitectureError(
+            f"The encoder {name} has no features at output stride {stride}.",
+            hint="ResNets, Xceptions, MobileNets, EfficientNets and ConvNeXts can.",
+        ) from error
 
 
-def _normed_features(net: nn.Module, **options: Any) -> nn.Module:
-    """Return the features of a transformer in channels-first order, those of its last block behind its last norm."""
-    from timm.models._features import FeatureGetterNet
-
-    return FeatureGetterNet(net, **options | {"norm": True, "output_fmt": "NCHW"})
-
-
-def _strides(net: Any) -> set[int]:
-    return set(net.feature_info.reduction())
+def _levels(net: nn.Module) -> tuple[list[int], list[int]]:
+    """Return the channels and the strides of each level of timm's feature extractor."""
+    info: Any = net.feature_info
+    return info.channels(), info.reduction()
 
 
-def _no_stride(name: str, stride: int) -> ArchitectureError:
+def _unsuitable(name: str, reason: str) -> ArchitectureError:
     return ArchitectureError(
-        f"The encoder {name} has no features at output stride {stride}.",
-        hint="ResNets, Xceptions, MobileNets, EfficientNets and ConvNeXts can.",
+        f"The encoder {name} is not suitable: {reason}.",
+        hint="`satseg models --encoders` lists those that are: resnet50, convnext_tiny, vit_small_patch16_dinov3.",
     )
 
 
-def _unsuitable(name: str) -> ArchitectureError:
-    return ArchitectureError(
-        f"The encoder {name} is not suitable: it accepts only one image size, or has features at a single stride.",
-        hint="Convolutional backbones and plain vision transformers can: resnet50, convnext_tiny, "
-        "vit_small_patch16_dinov3.",
-    )
-
-
-def _existing(levels: int, name: str) -> int:
+def _existing(levels: int, name: str, found: Suitability) -> int:
     """Return the number of levels, if the encoder has as many."""
-    with torch.device("meta"):
-        most = len(build_encoder(name, in_channels=3).channels)
+    if found.single_map:
+        raise ArchitectureError(
+            f"The encoder {name} is a transformer: all its blocks have one resolution, and no levels to leave out.",
+            hint="Leave out `levels`.",
+        )
+    most = len(found.strides)
     if not 3 <= levels <= most:
         raise ArchitectureError(f"The encoder {name} has {most} levels; `levels` is {levels}, not 3 to {most}.")
     return levels
@@ -212,13 +283,6 @@ def _drop_unused(net: nn.Module) -> None:
     stages = getattr(net, holder, None)
     if isinstance(stages, nn.Sequential) and holder == "blocks":
         net.blocks = stages[: int(number) + 1]
-
-
-def _takes_one_size(name: str) -> bool:
-    import timm
-
-    config = timm.get_pretrained_cfg(name)
-    return bool(config and config.fixed_input_size)  # as of most transformers
 
 
 def _dilate(net: nn.Module, output_stride: int, multi_grid: Sequence[int]) -> None:

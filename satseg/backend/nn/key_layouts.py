@@ -49,6 +49,9 @@ _CONVNEXT = {
     "layer_scale": "gamma",
 }
 
+_SEGFORMER_PARTS = {"patch_embed": "patches", "block": "blocks", "norm": "norm"}
+_SEGFORMER_LAYERS = {"mlp.dwconv.dwconv": "mlp.conv", "attn.sr": "attn.reduce"}
+
 
 @dataclass(frozen=True)
 class Renamed:
@@ -112,6 +115,7 @@ def _renamings(state: Iterable[str], wanted: Iterable[str]) -> Iterator[tuple[st
     expanding_tv = {match[1] for name in state if (match := re.search(r"features\.(\d+\.\d+)\.block\.3\.", name))}
     yield "torchvision", lambda name: _of_torchvision_efficientnet(name, expanding_tv)
     yield "torchvision", _of_torchvision_convnext
+    yield "SegFormer", _of_segformer
     yield "torchvision", lambda name: _replaced(name, _VGG)
 
 
@@ -154,6 +158,17 @@ def _of_torchvision_convnext(name: str) -> str:
     if number % 2 == 0:
         return f"stages.{number // 2}.downsample.{place}.{rest}"
     return f"stages.{number // 2}.blocks.{place}.{_replaced(rest, _CONVNEXT)}"
+
+
+def _of_segformer(name: str) -> str:
+    """Rename a tensor of Mix Transformer in the authors' code, which numbers the parts of all stages from 1."""
+    part = re.fullmatch(r"(patch_embed|block|norm)(\d)\.(.+)", name)
+    if part is None:
+        return name
+    kind, rest = _SEGFORMER_PARTS[part[1]], part[3]
+    for old, new in _SEGFORMER_LAYERS.items():
+        rest = rest.replace(old, new)
+    return f"stages.{int(part[2]) - 1}.{kind}.{rest}"
 
 
 def _replaced(name: str, beginnings: Mapping[str, str]) -> str:

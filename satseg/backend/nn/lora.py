@@ -15,7 +15,7 @@ from torch.nn.utils import parametrize
 from satseg.errors import UsageError
 
 ALPHA = 16
-_PROJECTIONS = ("qkv", "q", "k", "v", "q_proj", "k_proj", "v_proj", "proj", "out_proj")
+_PROJECTIONS = ("qkv", "q", "k", "v", "kv", "q_proj", "k_proj", "v_proj", "proj", "out_proj")
 
 
 class _LowRank(nn.Module):

@@ -11,7 +11,7 @@ def pad_to_multiple(images: Tensor, multiple: int, *, extra: int = 0) -> Tensor:
 
     The image is mirrored at its edge: the continuation has the texture of a scene, where zeros would look like
     an object's edge and repeated borders like streaks. The origin stays, so cropping the output to
-    ``[..., :H, :W]`` undoes it.
+    ``[..., :H, :W]`` undoes it. Where the image is smaller than what is missing, it is mirrored again.
 
     Args:
         images: (N, C, H, W), H and W of at least 2.
@@ -22,7 +22,7 @@ def pad_to_multiple(images: Tensor, multiple: int, *, extra: int = 0) -> Tensor:
         (N, C, H', W') with H <= H' < H + multiple; the same tensor where nothing is missing.
     """
     bottom, right = ((extra - side) % multiple for side in images.shape[-2:])
-    while bottom or right:
+    while bottom > 0 or right > 0:
         rows, columns = min(bottom, images.shape[-2] - 1), min(right, images.shape[-1] - 1)  # mirrored at once
         images = F.pad(images, (0, columns, 0, rows), mode="reflect")
         bottom, right = bottom - rows, right - columns

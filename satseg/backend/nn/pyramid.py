@@ -69,12 +69,16 @@ class PyramidPooling(nn.Module):
         in_channels: Channels of the input.
         width: Channels of each pooled part.
         bins: Cells along each side of each grid.
+        align_corners: Whether the centres of corner cells lie on those of corner pixels when means are enlarged.
     """
 
     global_context = True  # its means are of shares of the whole window, however large
 
-    def __init__(self, in_channels: int, width: int, *, bins: Sequence[int] = (1, 2, 3, 6)) -> None:
+    def __init__(
+        self, in_channels: int, width: int, *, bins: Sequence[int] = (1, 2, 3, 6), align_corners: bool = True
+    ) -> None:
         super().__init__()
+        self.align_corners = align_corners
         self.parts = nn.ModuleList(
             nn.Sequential(nn.AdaptiveAvgPool2d(side), conv_norm_act(in_channels, width, 1)) for side in bins
         )
@@ -82,5 +86,5 @@ class PyramidPooling(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (N, out_channels, H, W) for (N, in_channels, H, W)."""
-        pooled = [resize_like(part(x), x, align_corners=True) for part in self.parts]
+        pooled = [resize_like(part(x), x, align_corners=self.align_corners) for part in self.parts]
         return torch.cat([x, *pooled], dim=1)
