@@ -44,7 +44,7 @@ _HEAD = re.compile(
     r"Build (?P<title>[^:\n]+): (?P<summary>[^\n]+)\.\n\n"
     r"Paper: (?P<paper>[^\n]+)\n"
     r"Year: (?P<year>\d{4})\n"
-    r"(Family: (?P<family>[^\n]+)\n)?"
+    r"Family: (?P<family>[^\n]+)\n"
     r"Encoder: (?P<encoder>[^\n]+)\n"
     r"Parameters: (?P<parameters>[\d,]+)\n"
     r"Multiply-adds: (?P<multiply_adds>[\d.]+) G\n"
@@ -78,8 +78,8 @@ class Architecture(Result):
         name: Name for ``arch`` and ``create_model``.
         title: Name of the network in its paper.
         year: Year of publication.
-        family: What it has in common with others, a word of :data:`~satseg.backend.catalogue.FAMILIES`; None where its
-            docstring names none.
+        family: What it has in common with others, a word of
+            :data:`~satseg.backend.catalogue.FAMILIES`.
         paper: Authors, title and venue or arXiv number.
         encoder: Default encoder as timm names it, or ``own`` where the paper brings its own.
         takes_encoder: Whether ``encoder`` selects another one.
@@ -101,7 +101,7 @@ class Architecture(Result):
     name: str
     title: str
     year: int
-    family: str | None
+    family: str
     paper: str
     encoder: str
     takes_encoder: bool
@@ -168,7 +168,7 @@ def _read_function(function: ast.FunctionDef, path: Path) -> Architecture:
             hint="Its lines are Build, Paper, Year, Family, Encoder, Parameters, Multiply-adds, Output stride, Rate "
             "and Use; see satseg/backend/catalogue.py.",
         )
-    if head["family"] not in (None, *FAMILIES):
+    if head["family"] not in FAMILIES:
         raise ArchitectureError(
             f"The docstring of {name} in {path} names a family {head['family']!r} that does not exist.",
             hint=f"Those there are: {', '.join(FAMILIES)}; see satseg/backend/catalogue.py.",

@@ -97,7 +97,7 @@ def _details(entry: Architecture) -> Table:
     rows = [
         (entry.name, f"{entry.title}, {entry.year}: {entry.summary}"),
         ("use", entry.use),
-        ("family", entry.family and f"{entry.family}: {FAMILIES[entry.family]}"),
+        ("family", f"{entry.family}: {FAMILIES[entry.family]}"),
         ("parameters", f"{entry.parameters:,} with 3 bands and 19 classes"),
         ("multiply-adds", f"{_billions(entry.multiply_adds)} for 512 x 512 px"),
         ("output stride", f"{entry.output_stride} px"),

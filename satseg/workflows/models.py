@@ -11,7 +11,7 @@ from satseg.errors import UsageError
 
 _KEYS: dict[str, Callable[[Architecture], Any]] = {
     "name": lambda entry: entry.name,
-    "family": lambda entry: entry.family or "",
+    "family": lambda entry: entry.family,
     "year": lambda entry: entry.year,
     "parameters": lambda entry: entry.parameters,
     "multiply-adds": lambda entry: entry.multiply_adds,
@@ -47,6 +47,6 @@ def _meant(word: str, known: Sequence[Architecture]) -> list[Architecture]:
     part = [
         entry
         for entry in known
-        if any(plain in text.lower() for text in (entry.name, entry.title, entry.family or "", entry.encoder))
+        if any(plain in text.lower() for text in (entry.name, entry.title, entry.family, entry.encoder))
     ]
     return exact or part or [find_architecture(word)]

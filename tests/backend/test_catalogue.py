@@ -19,6 +19,7 @@ def tinynet(*, in_channels, num_classes):
 
     Paper: Nobody, "A network: with a colon", arXiv 0000.00000
     Year: 2031
+    Family: dilated
     Encoder: own
     Parameters: 1,234
     Multiply-adds: 0.2 G
@@ -43,23 +44,23 @@ def test_source_gives_name_and_head(tmp_path: Path) -> None:
     assert (architecture.rate, architecture.warm_up) == (2.5e-4, None)
 
 
-def test_what_has_not_been_measured_or_named_is_none(tmp_path: Path) -> None:
+def test_what_has_not_been_measured_is_none(tmp_path: Path) -> None:
     path = tmp_path / "tinynet.py"
     path.write_text(HEAD)
     (architecture,) = read_source(path)
-    assert (architecture.receptive_field, architecture.exportable, architecture.family) == (None, None, None)
+    assert (architecture.receptive_field, architecture.exportable) == (None, None)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_family_is_one_of_those_there_are(tmp_path: Path, family: str) -> None:
     path = tmp_path / "tinynet.py"
-    path.write_text(HEAD.replace("    Encoder:", f"    Family: {family}\n    Encoder:"))
+    path.write_text(HEAD.replace("dilated", family))
     assert [architecture.family for architecture in read_source(path)] == [family]
 
 
 def test_a_family_that_does_not_exist_is_named_with_those_there_are(tmp_path: Path) -> None:
     path = tmp_path / "tinynet.py"
-    path.write_text(HEAD.replace("    Encoder:", "    Family: fast\n    Encoder:"))
+    path.write_text(HEAD.replace("dilated", "fast"))
     with pytest.raises(ArchitectureError, match=r"tinynet .*'fast'") as caught:
         list(read_source(path))
     assert "real-time" in caught.value.hint
@@ -84,7 +85,7 @@ def test_a_network_may_ask_for_a_warm_up(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["Paper", "Year", "Encoder", "Parameters", "Multiply-adds", "Output stride", "Rate", "Use"]
+    "line", ["Paper", "Year", "Family", "Encoder", "Parameters", "Multiply-adds", "Output stride", "Rate", "Use"]
 )
 def test_missing_line_of_the_head_is_named_with_its_file(tmp_path: Path, line: str) -> None:
     path = tmp_path / "tinynet.py"

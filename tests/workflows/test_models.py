@@ -50,7 +50,7 @@ def test_networks_that_see_the_whole_image_come_last_by_their_field() -> None:
 
 
 def test_networks_of_a_family_stand_together() -> None:
-    families = [entry.family or "" for entry in models(sort="family")]
+    families = [entry.family for entry in models(sort="family")]
     assert families == sorted(families)
 
 

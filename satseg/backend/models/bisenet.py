@@ -131,6 +131,7 @@ def bisenet(
 
     Paper: Yu et al., "BiSeNet: Bilateral Segmentation Network for Real-time Semantic Segmentation", arXiv 1808.00897
     Year: 2018
+    Family: real-time
     Encoder: resnet18
     Parameters: 12,894,163
     Multiply-adds: 13.6 G

@@ -156,6 +156,7 @@ def ddrnet23slim(*, in_channels: int, num_classes: int) -> DDRNet:
 
     Paper: Hong et al., "Deep Dual-resolution Networks for Real-time and Accurate Semantic ...", arXiv 2101.06085
     Year: 2021
+    Family: real-time
     Encoder: own
     Parameters: 5,695,987
     Multiply-adds: 4.5 G
@@ -180,6 +181,7 @@ def ddrnet23(*, in_channels: int, num_classes: int) -> DDRNet:
 
     Paper: Hong et al., "Deep Dual-resolution Networks for Real-time and Accurate Semantic ...", arXiv 2101.06085
     Year: 2021
+    Family: real-time
     Encoder: own
     Parameters: 20,148,947
     Multiply-adds: 17.9 G
@@ -201,6 +203,7 @@ def ddrnet39(*, in_channels: int, num_classes: int, width_multiple: float = 1.0)
 
     Paper: Hong et al., "Deep Dual-resolution Networks for Real-time and Accurate Semantic ...", arXiv 2101.06085
     Year: 2021
+    Family: real-time
     Encoder: own
     Parameters: 32,360,275
     Multiply-adds: 35.1 G

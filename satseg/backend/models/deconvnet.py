@@ -71,6 +71,7 @@ def deconvnet(
 
     Paper: Noh et al., "Learning Deconvolution Network for Semantic Segmentation", ICCV, arXiv 1505.04366
     Year: 2015
+    Family: encoder-decoder
     Encoder: vgg16_bn
     Parameters: 251,805,523
     Multiply-adds: 192.1 G

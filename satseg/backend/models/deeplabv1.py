@@ -63,6 +63,7 @@ def deeplabv1(
 
     Paper: Chen et al., "Semantic Image Segmentation with Deep Convolutional Nets and Fully Connected CRFs", 1412.7062
     Year: 2014
+    Family: dilated
     Encoder: vgg16
     Parameters: 20,503,379
     Multiply-adds: 128.6 G

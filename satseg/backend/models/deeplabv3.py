@@ -54,6 +54,7 @@ def deeplabv3(
 
     Paper: Chen et al., "Rethinking Atrous Convolution for Semantic Image Segmentation", arXiv 1706.05587
     Year: 2017
+    Family: dilated
     Encoder: resnet101
     Parameters: 58,040,147
     Multiply-adds: 71.1 G

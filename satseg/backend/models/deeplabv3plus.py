@@ -62,6 +62,7 @@ def deeplabv3plus(
 
     Paper: Chen et al., "Encoder-Decoder with Atrous Separable Convolution for Semantic ...", arXiv 1802.02611
     Year: 2018
+    Family: dilated
     Encoder: xception65
     Parameters: 41,054,899
     Multiply-adds: 54.0 G

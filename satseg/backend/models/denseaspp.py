@@ -91,6 +91,7 @@ def denseaspp(
 
     Paper: Yang et al., "DenseASPP for Semantic Segmentation in Street Scenes", CVPR
     Year: 2018
+    Family: dilated
     Encoder: densenet161
     Parameters: 35,395,427
     Multiply-adds: 159.8 G

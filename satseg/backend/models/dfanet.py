@@ -121,6 +121,7 @@ def dfanet(*, in_channels: int, num_classes: int) -> DFANet:
 
     Paper: Li et al., "DFANet: Deep Feature Aggregation for Real-Time Semantic Segmentation", CVPR, arXiv 1904.02188
     Year: 2019
+    Family: real-time
     Encoder: own
     Parameters: 1,831,051
     Multiply-adds: 1.0 G

@@ -145,6 +145,7 @@ def dpt(
 
     Paper: Ranftl et al., "Vision Transformers for Dense Prediction", ICCV, arXiv 2103.13413
     Year: 2021
+    Family: transformer
     Encoder: vit_small_patch16_dinov3
     Parameters: 52,179,475
     Multiply-adds: 152.3 G

@@ -132,6 +132,7 @@ def enet(*, in_channels: int, num_classes: int) -> ENet:
 
     Paper: Paszke et al., "ENet: A Deep Neural Network Architecture for Real-Time ...", arXiv 1606.02147
     Year: 2016
+    Family: real-time
     Encoder: own
     Parameters: 364,311
     Multiply-adds: 2.0 G

@@ -162,6 +162,7 @@ def espnetv2(*, in_channels: int, num_classes: int, scale: float = 2.0) -> ESPNe
 
     Paper: Mehta et al., "ESPNetv2: A Light-weight, Power Efficient, and General Purpose ...", arXiv 1811.11431
     Year: 2018
+    Family: real-time
     Encoder: own
     Parameters: 787,488
     Multiply-adds: 1.4 G

@@ -123,6 +123,7 @@ def fasterseg(*, in_channels: int, num_classes: int) -> FasterSeg:
 
     Paper: Chen et al., "FasterSeg: Searching for Faster Real-time Semantic Segmentation", ICLR, arXiv 1912.10917
     Year: 2019
+    Family: real-time
     Encoder: own
     Parameters: 3,421,875
     Multiply-adds: 3.6 G

@@ -70,6 +70,7 @@ def fcn32s(
 
     Paper: Shelhamer et al., "Fully Convolutional Networks for Semantic Segmentation", CVPR, arXiv 1411.4038
     Year: 2015
+    Family: fully convolutional
     Encoder: vgg16
     Parameters: 134,338,387
     Multiply-adds: 110.8 G
@@ -108,6 +109,7 @@ def fcn16s(
 
     Paper: Shelhamer et al., "Fully Convolutional Networks for Semantic Segmentation", CVPR, arXiv 1411.4038
     Year: 2015
+    Family: fully convolutional
     Encoder: vgg16
     Parameters: 134,348,134
     Multiply-adds: 110.8 G
@@ -134,6 +136,7 @@ def fcn8s(
 
     Paper: Shelhamer et al., "Fully Convolutional Networks for Semantic Segmentation", CVPR, arXiv 1411.4038
     Year: 2015
+    Family: fully convolutional
     Encoder: vgg16
     Parameters: 134,353,017
     Multiply-adds: 110.8 G

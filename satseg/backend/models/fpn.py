@@ -80,6 +80,7 @@ def fpn(
 
     Paper: Kirillov et al., "Panoptic Feature Pyramid Networks", CVPR, arXiv 1901.02446
     Year: 2019
+    Family: pyramid
     Encoder: resnet50
     Parameters: 26,118,355
     Multiply-adds: 31.2 G

@@ -138,6 +138,7 @@ def icnet(*, in_channels: int, num_classes: int) -> ICNet:
 
     Paper: Zhao et al., "ICNet for Real-Time Semantic Segmentation on High-Resolution Images", arXiv 1704.08545
     Year: 2017
+    Family: real-time
     Encoder: own
     Parameters: 6,699,987
     Multiply-adds: 3.9 G

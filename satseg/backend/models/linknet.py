@@ -82,6 +82,7 @@ def linknet(
 
     Paper: Chaurasia and Culurciello, "LinkNet: Exploiting Encoder Representations ...", VCIP, arXiv 1707.03718
     Year: 2017
+    Family: encoder-decoder
     Encoder: resnet18
     Parameters: 11,664,371
     Multiply-adds: 10.6 G

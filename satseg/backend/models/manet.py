@@ -133,6 +133,7 @@ def manet(
 
     Paper: Fan et al., "MA-Net: A Multi-Scale Attention Network for Liver and Tumor Segmentation", IEEE Access
     Year: 2020
+    Family: attention
     Encoder: resnet34
     Parameters: 31,786,243
     Multiply-adds: 34.0 G

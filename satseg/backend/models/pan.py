@@ -113,6 +113,7 @@ def pan(
 
     Paper: Li et al., "Pyramid Attention Network for Semantic Segmentation", BMVC, arXiv 1805.10180
     Year: 2018
+    Family: attention
     Encoder: resnet50
     Parameters: 24,265,018
     Multiply-adds: 34.7 G

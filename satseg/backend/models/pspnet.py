@@ -68,6 +68,7 @@ def pspnet(
 
     Paper: Zhao et al., "Pyramid Scene Parsing Network", CVPR, arXiv 1612.01105
     Year: 2017
+    Family: pyramid
     Encoder: resnet101s
     Parameters: 65,707,475
     Multiply-adds: 269.7 G

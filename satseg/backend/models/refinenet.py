@@ -115,6 +115,7 @@ def refinenet(
 
     Paper: Lin et al., "RefineNet: Multi-Path Refinement Networks for High-Resolution ...", CVPR, arXiv 1611.06612
     Year: 2017
+    Family: encoder-decoder
     Encoder: resnet101
     Parameters: 118,047,827
     Multiply-adds: 271.3 G

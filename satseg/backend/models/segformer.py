@@ -67,6 +67,7 @@ def segformer(
 
     Paper: Xie et al., "SegFormer: Simple and Efficient Design for Semantic Segmentation ...", NeurIPS, arXiv 2105.15203
     Year: 2021
+    Family: transformer
     Encoder: mit_b2
     Parameters: 27,361,235
     Multiply-adds: 60.7 G

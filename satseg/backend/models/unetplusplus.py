@@ -87,6 +87,7 @@ def unetplusplus(
 
     Paper: Zhou et al., "UNet++: A Nested U-Net Architecture for Medical Image Segmentation", arXiv 1807.10165
     Year: 2018
+    Family: encoder-decoder
     Encoder: resnet34
     Parameters: 26,081,219
     Multiply-adds: 74.2 G

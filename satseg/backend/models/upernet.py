@@ -75,6 +75,7 @@ def upernet(
 
     Paper: Xiao et al., "Unified Perceptual Parsing for Scene Understanding", ECCV, arXiv 1807.10221
     Year: 2018
+    Family: pyramid
     Encoder: resnet50
     Parameters: 37,289,299
     Multiply-adds: 76.5 G
