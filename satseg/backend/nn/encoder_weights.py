@@ -55,7 +55,8 @@ def load_weights(
     origin = Origin(weights if hub else Path(weights).name)
     path = _downloaded(weights) if hub else weights
     found = _find(name, _whole(name).state_dict(), plain, path, origin)
-    return _made(name, make, found, in_channels, origin, _expected(name) if found.layout == "timm" else _IMAGENET)
+    own = _expected(_tagged(name, weights) if hub else name)
+    return _made(name, make, found, in_channels, origin, own if found.layout == "timm" else _IMAGENET)
 
 
 def load_file(name: str, make: Callable[..., Net], *, in_channels: int, weights: str) -> Net:
@@ -178,6 +179,18 @@ def _expected(name: str) -> tuple[_Values, _Values]:
     """Return the mean and the standard deviation of the input that timm states for an encoder."""
     config = _config(name)
     return tuple(config.mean), tuple(config.std)
+
+
+def _tagged(name: str, address: str) -> str:
+    """Return the name of an encoder with the tag that an address of its weights ends in, if timm knows both.
+
+    Weights of one encoder may expect different means: those of DINOv3 for satellite images, say.
+    """
+    import timm
+
+    tag = address.rpartition("/")[2].partition("@")[0].partition(".")[2]
+    tagged = f"{name.partition('.')[0]}.{tag}"
+    return tagged if tag and timm.is_model_pretrained(tagged) else name
 
 
 def _read(path: str) -> dict[str, Tensor]:
