@@ -52,8 +52,8 @@ class UNetPlusPlus(nn.Module):
             self.nodes.insert(0, nodes)
             below = own
         widths = _WIDTHS[levels - 1 : doublings]
-        inputs = (below[-1], *widths[:-1])
-        self.last = nn.ModuleList(_two_convs(above, width) for above, width in zip(inputs, widths, strict=True))
+        above = (below[-1], *widths[:-1])
+        self.last = nn.ModuleList(_two_convs(a, b) for a, b in zip(above, widths, strict=True))
         self.head = nn.Conv2d(widths[-1], num_classes, 3, padding=1)
         for part in (self.nodes, self.last, self.head):
             he_normal(part)

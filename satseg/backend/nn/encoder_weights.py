@@ -55,7 +55,7 @@ def load_weights(
     hub = weights.startswith(PREFIX)
     origin = Origin(weights if hub else Path(weights).name)
     found = _find(name, _whole(name).state_dict(), plain, _downloaded(weights) if hub else weights, origin)
-    values = _values_of(name) if found.layout == "timm" else _IMAGENET
+    values = _values_of(_tagged(name, weights) if hub else name) if found.layout == "timm" else _IMAGENET
     return _made(name, make, found, in_channels, PretrainedInput(origin, _RGB, *values))
 
 
@@ -192,6 +192,18 @@ def _values_of(name: str) -> tuple[_Values, _Values]:
     """Return the mean and the standard deviation of the input that timm states for an encoder."""
     config = _config(name)
     return tuple(config.mean), tuple(config.std)
+
+
+def _tagged(name: str, address: str) -> str:
+    """Return the name of an encoder with the tag that an address of its weights ends in, if timm knows both.
+
+    Weights of one encoder may expect different means: those of DINOv3 for satellite images, say.
+    """
+    import timm
+
+    tag = address.rpartition("/")[2].partition("@")[0].partition(".")[2]
+    tagged = f"{name.partition('.')[0]}.{tag}"
+    return tagged if tag and timm.is_model_pretrained(tagged) else name
 
 
 def _read(path: str) -> dict[str, Tensor]:

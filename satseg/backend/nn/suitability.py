@@ -98,8 +98,9 @@ def _feature_extractor(name: str, *, fixed: bool) -> tuple[nn.Module | None, dic
         name: Name in timm.
         fixed: Whether it is made for images of one size, unless it is told to interpolate its positions.
     """
-    normed = {"feature_cls": normed_features}
-    for options in (*([_DYNAMIC | normed] if fixed else []), {}, normed):
+    normed: dict[str, Any] = {"feature_cls": normed_features}
+    tried: list[dict[str, Any]] = [_DYNAMIC | normed, {}, normed] if fixed else [{}, normed]
+    for options in tried:
         net = _built(name, options)
         if net is None:
             continue

@@ -173,3 +173,16 @@ def test_an_encoder_at_a_hub_brings_its_name_and_its_weights(monkeypatch: pytest
 def test_options_without_an_address_stay_as_they_are() -> None:
     assert named_encoder({"encoder": "resnet18", "pretrained": True}) == {"encoder": "resnet18", "pretrained": True}
     assert named_encoder({}) == {}
+
+
+@pytest.mark.parametrize(("tag", "mean"), [("dino", (0.485, 0.456, 0.406)), ("augreg_in21k", (0.5, 0.5, 0.5))])
+def test_the_tag_of_an_address_says_what_mean_its_weights_expect(
+    tag: str, mean: tuple[float, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "model.safetensors"
+    save_file(timm.create_model("vit_small_patch16_224").state_dict(), file)
+    monkeypatch.setattr("satseg.backend.nn.encoder_weights.download", lambda address: str(file))
+    address = f"hf-hub:timm/vit_small_patch16_224.{tag}"
+    encoder = build_encoder("vit_small_patch16_224", in_channels=3, weights=address)
+    expected = [layer.pretrained_input for layer in encoder.modules() if hasattr(layer, "pretrained_input")]
+    assert [found.mean for found in expected] == [mean]
