@@ -153,5 +153,5 @@ def _read_bands(path: Path) -> tuple[tuple[str, ...], tuple[float, ...], tuple[f
     except (OSError, ValueError, TypeError) as error:
         raise ArchitectureError(
             f"{path} does not say which bands its weights take, and how they are normalised.",
-            hint=f"Install the package again: pip install --force-reinstall {CLOUD_PACKAGE}",
+            hint=f"Uninstall the package {CLOUD_PACKAGE}, and install it again.",
         ) from error
