@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test test-slow lint types imports bench docs lock clean
+.PHONY: setup multispectral demo test test-slow lint types imports bench docs lock clean
 
 setup: .venv/installed
 
@@ -12,6 +12,13 @@ setup: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
+# Weights of 145 MB, which slow tests alone need: they are not locked, so that the demo does without.
+multispectral: .venv/multispectral
+
+.venv/multispectral: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps ukis-csmask==1.0.0
+	touch $@
+
 demo: setup
 	$(BIN)/satseg demo -o demo --overwrite
 
@@ -19,7 +26,7 @@ demo: setup
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
-test-slow: setup
+test-slow: multispectral
 	$(BIN)/python -m pytest -m slow
 
 lint: setup
@@ -42,7 +49,7 @@ docs: setup
 
 lock: setup
 	{ sed -n '/^#/p' requirements.lock; $(BIN)/python -m pip freeze --exclude-editable \
-	  | grep -viE '^(nvidia-|cuda-|triton)'; } > requirements.lock.new
+	  | grep -viE '^(nvidia-|cuda-|triton|ukis-csmask)'; } > requirements.lock.new
 	mv requirements.lock.new requirements.lock
 
 clean:

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from satseg.backend import Builder, create_model, is_at_hub, is_custom_file, lasting_options
+from satseg.backend import Builder, create_model, is_address, is_custom_file, lasting_options
 from satseg.classes import ClassTable
 from satseg.errors import CheckpointError, SatsegError, UsageError, one_line
 from satseg.fields import FieldError, Fields, parse_json, shown
@@ -169,8 +169,9 @@ def _read_options(fields: Fields) -> dict[str, Any]:
             raise FieldError(f"arch_options.{name} is {shown(value)}, which its other entries determine")
         if not isinstance(value, bool | int | float | str | None):
             raise FieldError(f"arch_options.{name} is {shown(value)}, not a plain value")
-    if is_at_hub(options.get("encoder")):
-        raise FieldError(f"arch_options.encoder is {shown(options['encoder'])}, which would be downloaded")
+    if is_address(options.get("encoder")):
+        address = shown(options["encoder"])
+        raise FieldError(f"arch_options.encoder is {address}, which brings weights, but a checkpoint contains its own")
     if starting := options.keys() - lasting_options(options).keys():
         raise FieldError(f"arch_options.{min(starting)} would download weights, but a checkpoint contains its own")
     return options

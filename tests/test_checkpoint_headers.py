@@ -98,7 +98,7 @@ def edited(path: str, value: Any) -> str:
         (
             "arch_options",
             {"encoder": "hf-hub:a/b"},
-            r"arch_options\.encoder is .hf-hub:a/b., which would be downloaded",
+            r"arch_options\.encoder is .hf-hub:a/b., which brings weights, but a checkpoint contains its own",
         ),
         ("arch_options", {"encoder": ["resnet18"]}, r"arch_options\.encoder is .*, not a plain value"),
         ("arch_options", [], r"arch_options is \[\], not an object"),

@@ -19,7 +19,7 @@ from satseg.backend.custom import (
     recorded_name,
     run_custom_file,
 )
-from satseg.backend.nn.hub import PREFIX
+from satseg.backend.nn.addresses import encoder_at, is_address
 from satseg.backend.weight_packages import ENCODER_PACKAGES, PackagedWeights, packaged_weights
 from satseg.errors import ArchitectureError, one_line
 from satseg.fields import shown
@@ -37,7 +37,7 @@ __all__ = [
     "custom_code_errors",
     "custom_code_failure",
     "find_architecture",
-    "is_at_hub",
+    "is_address",
     "is_custom_file",
     "lasting_options",
     "list_architectures",
@@ -136,24 +136,17 @@ def create_model(
 
 
 def named_encoder(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of a network with the name of its encoder in place of an address at a hub.
+    """Return the options of a network with the name of its encoder in place of an address.
 
-    The address becomes that of its weights, so that a checkpoint does not depend on the hub.
+    The address becomes that of its weights, so that a checkpoint does not depend on the hub or the package.
 
     Raises:
-        ArchitectureError: The hub cannot be reached, or has no encoder of timm there.
+        ArchitectureError: The hub cannot be reached, the package is not installed, or there is no such encoder.
     """
     encoder = options.get("encoder")
-    if not is_at_hub(encoder):
+    if not is_address(encoder):
         return dict(options)
-    from satseg.backend.nn.encoder_weights import at_hub  # imports torch
-
-    return {"encoder_weights": encoder, **options, "encoder": at_hub(str(encoder))}
-
-
-def is_at_hub(encoder: object) -> bool:
-    """Return whether this is the address of an encoder at a hub, and not its name in timm."""
-    return isinstance(encoder, str) and encoder.startswith(PREFIX)
+    return {"encoder_weights": encoder, **options, "encoder": encoder_at(str(encoder))}
 
 
 def lasting_options(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -40,8 +40,8 @@ class TrainSettings(Recipe):
     encoder: Annotated[
         str | None,
         Option(
-            "Encoder from timm, for networks with an exchangeable encoder; or its address at a hub, "
-            "hf-hub:organisation/name, which brings its weights.",
+            "Encoder from timm, for networks with an exchangeable encoder; or its address, which brings its weights: "
+            "at a hub, hf-hub:organisation/name, or in the package of satseg-cli[multispectral], ukis-csmask:6b-l2a.",
             metavar="NAME",
             panel=WEIGHTS,
         ),
@@ -58,7 +58,7 @@ class TrainSettings(Recipe):
         Given[PathLike | None, str | None],
         Option(
             "Start the encoder from the weights in this file, .safetensors or .pth with tensors only, named as timm, "
-            "torchvision, SMP or torchgeo do; or from a hub, hf-hub:organisation/name.",
+            "torchvision, SMP or torchgeo do; or from an address at a hub or in a package, as `encoder` takes it.",
             metavar="FILE",
             panel=WEIGHTS,
         ),

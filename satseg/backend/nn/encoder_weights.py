@@ -10,9 +10,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from satseg.backend.nn.first_layer import Origin, PretrainedInput, first_convolution, take_bands
-from satseg.backend.nn.hub import PREFIX, architecture_at, download, hub_access, quiet
+from satseg.backend.nn.hub import PREFIX, download, hub_access, quiet
 from satseg.backend.nn.key_layouts import Renamed, as_timm, flat, unwrap
-from satseg.backend.weight_packages import how_to_install, packaged_weights
+from satseg.backend.nn.onnx_tensors import read_onnx_tensors
+from satseg.backend.weight_packages import PackagedWeights, how_to_install, is_in_package, packaged_weights, weights_at
 from satseg.errors import ArchitectureError, one_line
 
 log = logging.getLogger("satseg")
@@ -37,38 +38,45 @@ def load_weights(
         make: ``timm.create_model`` with all but the number of bands and what concerns weights.
         plain: The encoder for three bands without weights, on any device.
         in_channels: Bands of the input.
-        weights: File with weights, or their address at a hub. None takes those of an installed package if there are
-            any, else downloads those of timm.
+        weights: File with weights, or their address at a hub or in a package. None takes those of an installed package
+            if there are any, else downloads those of timm.
 
     Raises:
         ArchitectureError: The weights cannot be had or read, or are not those of this encoder.
     """
-    package = packaged_weights(name) if weights is None else None
+    package = _in_package(name, weights)
     if package is not None:
-        origin = Origin(f"{package.package} {package.version}".rstrip(), package.trained_on, package.licence)
-        found = _find(name, plain, str(package.path), origin)
-        return _made(name, make, found, in_channels, origin, _expected(name))
+        expected = _expected_by(package)
+        return _made(name, make, _find(name, plain, str(package.path), expected.origin), in_channels, expected)
     if weights is None:
         return _from_timm(name, make, in_channels)
     hub = weights.startswith(PREFIX)
     origin = Origin(weights if hub else Path(weights).name)
     found = _find(name, plain, _downloaded(weights) if hub else weights, origin)
-    return _made(name, make, found, in_channels, origin, _expected(name) if found.layout == "timm" else _IMAGENET)
+    values = _values_of(name) if found.layout == "timm" else _IMAGENET
+    return _made(name, make, found, in_channels, PretrainedInput(origin, _RGB, *values))
 
 
-def at_hub(address: str) -> str:
-    """Return the name in timm of the encoder at an address of a hub.
-
-    Raises:
-        ArchitectureError: The hub cannot be reached, or has no encoder of timm there.
-    """
-    try:
-        return architecture_at(address)
-    except OSError as error:
+def _in_package(name: str, weights: str | None) -> PackagedWeights | None:
+    """Return the weights of an encoder in a package: those at an address, or those that there are without one."""
+    if weights is None:
+        return packaged_weights(name)
+    if not is_in_package(weights):
+        return None
+    package = weights_at(weights)
+    if name.partition(".")[0] != package.encoder:
         raise ArchitectureError(
-            f"The encoder {address} cannot be had: {one_line(error)}.",
-            hint="Name an encoder of timm, and pass the address or a file of its weights as `encoder_weights`.",
-        ) from error
+            f"{weights} are weights of {package.encoder}, not of {name}.", hint=f"`encoder={weights!r}`"
+        )
+    return package
+
+
+def _expected_by(package: PackagedWeights) -> PretrainedInput:
+    """Return what the weights of a package expect of their input."""
+    origin = Origin(package.source, package.trained_on, package.licence)
+    if not package.bands:
+        return PretrainedInput(origin, _RGB, *_values_of(package.encoder))
+    return PretrainedInput(origin, len(package.bands), package.mean, package.std, bands=package.bands)
 
 
 def _from_timm(name: str, make: Callable[..., nn.Module], in_channels: int) -> nn.Module:
@@ -85,7 +93,7 @@ def _from_timm(name: str, make: Callable[..., nn.Module], in_channels: int) -> n
         raise ArchitectureError(f"The weights of the encoder {name} cannot be used: {_first_lines(error)}.") from error
     config = _config(name)
     origin = Origin(config.hf_hub_id or config.url or f"timm {name}", licence=config.license)
-    take_bands(net, in_channels, PretrainedInput(origin, _RGB, *_expected(name)))
+    take_bands(net, in_channels, PretrainedInput(origin, _RGB, *_values_of(name)))
     return net
 
 
@@ -122,25 +130,31 @@ def _made(
     make: Callable[..., nn.Module],
     found: Renamed,
     in_channels: int,
-    origin: Origin,
-    expected: tuple[_Values, _Values],
+    expected: PretrainedInput,
 ) -> nn.Module:
-    """Build the encoder with the tensors that were found."""
+    """Build the encoder with the tensors that were found, which may be for other channels than usual ones."""
     whole = _whole(name)
     first = first_convolution(whole, _RGB)
     kernels = next((found.tensors.get(f"{key}.weight") for key, part in whole.named_modules() if part is first), None)
-    channels = _RGB if kernels is None else kernels.shape[1]
+    channels = expected.channels if kernels is None else kernels.shape[1]
+    if expected.bands and channels != expected.channels:
+        raise ArchitectureError(
+            f"The weights in {expected.origin.source} take {channels} bands, but name {expected.channels}."
+        )
     overlay = {"state_dict": found.tensors, "input_size": (channels, *_config(name).input_size[1:])}
     try:
         with quiet("timm"):
             net = make(in_chans=channels, pretrained=True, pretrained_cfg_overlay=overlay)
     except RuntimeError as error:
-        raise ArchitectureError(f"The weights in {origin.source} cannot be used: {_first_lines(error)}.") from error
-    take_bands(net, in_channels, PretrainedInput(origin, channels, *(expected if channels == _RGB else ())))
+        raise ArchitectureError(
+            f"The weights in {expected.origin.source} cannot be used: {_first_lines(error)}."
+        ) from error
+    known = expected if channels == expected.channels else PretrainedInput(expected.origin, channels)
+    take_bands(net, in_channels, known)
     return net
 
 
-def _expected(name: str) -> tuple[_Values, _Values]:
+def _values_of(name: str) -> tuple[_Values, _Values]:
     """Return the mean and the standard deviation of the input that timm states for an encoder."""
     config = _config(name)
     return tuple(config.mean), tuple(config.std)
@@ -154,8 +168,8 @@ def _read(path: str) -> dict[str, Tensor]:
     if not Path(path).is_file():
         raise ArchitectureError(f"The file {path} does not exist.")
     try:
-        safe = Path(path).suffix == ".safetensors"
-        state = unwrap(load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True))
+        read = {".safetensors": load_file, ".onnx": read_onnx_tensors}.get(Path(path).suffix)
+        state = unwrap(read(path) if read else torch.load(path, map_location="cpu", weights_only=True))
         finite = {key: bool(tensor.float().isfinite().all()) for key, tensor in state.items()}
     except Exception as error:  # readers of pickles, archives and tensors raise all kinds
         raise ArchitectureError(

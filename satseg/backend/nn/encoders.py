@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from satseg.backend.nn.encoder_weights import at_hub, load_weights
-from satseg.backend.nn.hub import PREFIX
+from satseg.backend.nn.addresses import encoder_at, is_address
+from satseg.backend.nn.encoder_weights import load_weights
 from satseg.backend.nn.padding import pad_to_multiple
 from satseg.backend.nn.vit_pyramid import SimpleFeaturePyramid
 from satseg.errors import ArchitectureError
@@ -91,13 +91,13 @@ def build_encoder(
     PSPNet; timm alone would give the first block the dilation of the stage before.
 
     Args:
-        name: Name of the backbone in timm, or its address at a hub, which brings its weights.
+        name: Name of the backbone in timm, or its address at a hub or in a package, which brings its weights.
         in_channels: Bands of the input; weights of the first layer are adapted to it.
         output_stride: Stride of the coarsest level: 8, 16 or 32.
         multi_grid: Factors on the dilation of the last blocks of the last stage, ResNets alone.
         levels: Levels of features to return, finest first, at least 3; coarser stages are left out. Default: all.
         pretrained: Start from the weights of an installed package, else from timm's, which are downloaded once.
-        weights: File with weights, or their address at a hub, instead of those.
+        weights: File with weights, or their address at a hub or in a package, instead of those.
 
     Raises:
         ArchitectureError: timm has no such backbone, it cannot serve, or its weights cannot be had.
@@ -135,8 +135,8 @@ def build_classifier(name: str, *, in_channels: int, pretrained: bool = False, w
 
 
 def _by_name(name: str, weights: str | None) -> tuple[str, str | None]:
-    """Return the name of an encoder in timm and where its weights are; its address at a hub is both."""
-    return (at_hub(name), weights or name) if name.startswith(PREFIX) else (name, weights)
+    """Return the name of an encoder in timm and where its weights are; its address is both."""
+    return (encoder_at(name), weights or name) if is_address(name) else (name, weights)
 
 
 def _create(name: str, in_channels: int, pretrained: bool, weights: str | None, options: dict[str, Any]) -> nn.Module:

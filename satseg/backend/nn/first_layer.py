@@ -1,8 +1,9 @@
 """First layer of a pretrained encoder: it takes the bands of a tile set, so that its weights see what they expect.
 
-Weights of ImageNet expect red, green and blue as (value / 255 - mean) / std, with their own mean and std. A network of
-this package sees (value - mean) / std of its tile set, of any bands. Both are affine, and so is a convolution: scaled
-kernels and a shifted norm make the two the same, to float error, wherever no padding is in sight.
+Weights of ImageNet expect red, green and blue as (value / 255 - mean) / std, with their own mean and std; those of
+satellite images expect the reflectances of their bands likewise. A network of this package sees (value - mean) / std of
+its tile set, of any bands. Both are affine, and so is a convolution: scaled kernels and a shifted norm make the two the
+same, to float error, wherever no padding is in sight.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ _CHANNELS = {  # of weights with so many of them; of Sentinel-2, L1C has 13 and 
     13: _SENTINEL,
 }
 _SAME = {"r": "red", "g": "green", "b": "blue", "b02": "blue", "b03": "green", "b04": "red", "b08": "nir"}
+_SAME |= {"swir16": "b11", "swir1": "b11", "swir22": "b12", "swir2": "b12"}
+_BRIGHTEST = 1.5  # mean reflectance; that of fresh snow is 0.9
 
 
 @dataclass(frozen=True)
@@ -65,10 +68,12 @@ class PretrainedInput:
     Args:
         origin: Where the weights come from.
         channels: Channels of their input.
-        mean: Mean of each channel, of 8-bit values divided by 255; empty if it is not known.
+        mean: Mean of each channel, of 8-bit values divided by 255, or of reflectances where bands are named; empty if
+            it is not known.
         std: Standard deviation likewise.
         kernels: (O, channels, h, w), weights of the first convolution as they were trained; None if it cannot be
             adapted.
+        bands: Names of the channels, whose values are reflectances; empty for the usual ones of their number.
     """
 
     origin: Origin
@@ -76,6 +81,12 @@ class PretrainedInput:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     kernels: Tensor | None = None
+    bands: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the channels; empty if they are not known."""
+        return self.bands or _CHANNELS.get(self.channels, ())
 
 
 def take_bands(net: nn.Module, in_channels: int, expected: PretrainedInput) -> None:
@@ -96,7 +107,7 @@ def take_bands(net: nn.Module, in_channels: int, expected: PretrainedInput) -> N
     if conv is not None:
         kernels = conv.weight.detach()
         conv.in_channels = in_channels
-        conv.weight = nn.Parameter(_spread(kernels, _channels([""] * in_channels, expected.channels)))
+        conv.weight = nn.Parameter(_spread(kernels, _channels([""] * in_channels, expected)))
         setattr(conv, _ATTRIBUTE, replace(expected, kernels=kernels))
     elif in_channels == expected.channels:
         setattr(next(_weighted(net)), _ATTRIBUTE, expected)
@@ -136,8 +147,9 @@ def match_bands(model: nn.Module, bands: BandSpec, statistics: BandStatistics) -
 
     Bands named red, green and blue (or as Sentinel-2 numbers them) take the kernels of their colour; others take the
     mean of all. 8-bit values that are normalised by these statistics then mean exactly what the weights expect: the
-    kernels are scaled, and the bias or the running mean of the next norm is shifted. Values of other types have no
-    such meaning and are taken as they are, with mean 0 and standard deviation 1.
+    kernels are scaled, and the bias or the running mean of the next norm is shifted. So do reflectances, as scale and
+    offset of the bands make them of the values, if the weights expect these. Other values have no such meaning and are
+    taken as they are, with mean 0 and standard deviation 1.
 
     Args:
         model: A network, just built.
@@ -146,6 +158,9 @@ def match_bands(model: nn.Module, bands: BandSpec, statistics: BandStatistics) -
 
     Returns:
         Where the weights of its encoder come from; None without pretrained weights.
+
+    Raises:
+        ArchitectureError: The weights are for certain bands, and none of these has the name of one.
     """
     layers = list(_weighted(model))
     for layer, after in zip_longest(layers, layers[1:]):
@@ -162,21 +177,50 @@ def _match(
     conv: nn.Conv2d, after: nn.Module | None, expected: PretrainedInput, bands: BandSpec, statistics: BandStatistics
 ) -> None:
     assert expected.kernels is not None
+    _check_names(bands, expected)
     kernels = expected.kernels.double()  # (O, C, h, w)
-    channels = _channels(bands.names, kernels.shape[1])
+    channels = _channels(bands.names, expected)
     constant = _constant_of(conv, after)
-    scaled = bands.dtype == "uint8" and bool(expected.mean) and constant is not None
-    _report(bands, channels, scaled=scaled)
-    if not scaled or constant is None:
+    units = _units(expected, bands, statistics) if constant is not None else None
+    _report(bands, channels, expected, scaled=units is not None)
+    if units is None or constant is None:
         conv.weight.data.copy_(_spread(kernels, channels))
         return
     per_unit = kernels / _per_channel(expected.std)
-    weights = _spread(per_unit, channels) / _EIGHT_BITS  # (O, bands, h, w), for raw values
-    centre = _spread(per_unit * _per_channel(expected.mean), channels)
+    of_bands = _spread(per_unit, channels)  # (O, bands, h, w)
+    weights = of_bands * _per_channel(units[0])  # for raw values
+    centre = _spread(per_unit * _per_channel(expected.mean), channels) - of_bands * _per_channel(units[1])
     values, sign = constant
     values.data.add_(sign * (weights * _per_channel(statistics.mean) - centre).sum(dim=(1, 2, 3)))
     std = [value if value > 0 else 1.0 for value in statistics.std]  # as Normaliser has it
     conv.weight.data.copy_(weights * _per_channel(std))
+
+
+def _check_names(bands: BandSpec, expected: PretrainedInput) -> None:
+    """Refuse bands none of which is one of the bands that weights name: in order, they would be others."""
+    if expected.bands and not {_canonical(name) for name in bands.names} & set(map(_canonical, expected.bands)):
+        raise ArchitectureError(
+            f"The weights in {expected.origin.source} take the bands {', '.join(expected.bands)}, and none of the "
+            f"tiles' bands has such a name: {', '.join(bands.names)}.",
+            hint="Set the descriptions of the scenes' bands to these names, and cut the tiles again.",
+        )
+
+
+def _units(
+    expected: PretrainedInput, bands: BandSpec, statistics: BandStatistics
+) -> tuple[Sequence[float], Sequence[float]] | None:
+    """Return the factor and the offset of each band that give raw values the unit of the weights.
+
+    Returns:
+        None if the values have no such unit: they are not of 8 bits, or no reflectances.
+    """
+    if not expected.mean:
+        return None
+    if not expected.bands:
+        return ([1 / _EIGHT_BITS] * len(bands), [0.0] * len(bands)) if bands.dtype == "uint8" else None
+    parts = zip(bands.scales, statistics.mean, bands.offsets, strict=True)
+    reflectances = [scale * mean + offset for scale, mean, offset in parts]
+    return (bands.scales, bands.offsets) if max(map(abs, reflectances)) <= _BRIGHTEST else None
 
 
 def _constant_of(conv: nn.Conv2d, after: nn.Module | None) -> tuple[Tensor, int] | None:
@@ -193,14 +237,20 @@ def _weighted(model: nn.Module) -> Iterator[nn.Module]:
     return (layer for layer in model.modules() if next(layer.parameters(recurse=False), None) is not None)
 
 
-def _channels(names: Sequence[str], count: int) -> list[int | None]:
+def _channels(names: Sequence[str], expected: PretrainedInput) -> list[int | None]:
     """Return the channel of pretrained weights whose kernels each band takes; None stands for the mean of all."""
-    known = _CHANNELS.get(count, ())
-    keys = [_SAME.get(name.strip().casefold(), name.strip().casefold()) for name in names]
+    known = list(map(_canonical, expected.names))
+    keys = map(_canonical, names)
     found = [known.index(key) if key in known else None for key in keys]
     if any(channel is not None for channel in found):
         return found
-    return [None] if len(names) == 1 else [number % count for number in range(len(names))]
+    return [None] if len(names) == 1 else [number % expected.channels for number in range(len(names))]
+
+
+def _canonical(name: str) -> str:
+    """Return the one name of a band that may be called in several ways."""
+    key = name.strip().casefold()
+    return _SAME.get(key, key)
 
 
 def _spread(kernels: Tensor, channels: Sequence[int | None]) -> Tensor:
@@ -214,11 +264,13 @@ def _per_channel(values: Sequence[float]) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)[:, None, None]
 
 
-def _report(bands: BandSpec, channels: Sequence[int | None], *, scaled: bool) -> None:
+def _report(bands: BandSpec, channels: Sequence[int | None], expected: PretrainedInput, *, scaled: bool) -> None:
     """Log what the bands are to the weights."""
     known = [name for name, channel in zip(bands.names, channels, strict=True) if channel is not None]
     others = [name for name, channel in zip(bands.names, channels, strict=True) if channel is None]
     parts = [", ".join(known)] if known else []
     parts += [f"{', '.join(others)} with the mean of all kernels"] if others else []
-    seen = "8-bit values as its weights expect them" if scaled else "values with mean 0 and standard deviation 1"
-    log.info("The first layer of the encoder takes %s: %s.", " and ".join(parts), seen)
+    unit = "reflectances" if expected.bands else "8-bit values"
+    seen = f"{unit} as its weights expect them" if scaled else "values with mean 0 and standard deviation 1"
+    why = ", since scale and offset of the tiles make no reflectances of their values" if expected.bands else ""
+    log.info("The first layer of the encoder takes %s: %s%s.", " and ".join(parts), seen, "" if scaled else why)

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from satseg.backend import create_model
 from satseg.backend.nn.encoders import build_encoder
-from satseg.backend.nn.first_layer import first_convolution, match_bands
+from satseg.backend.nn.first_layer import Origin, PretrainedInput, first_convolution, match_bands, take_bands
+from satseg.errors import ArchitectureError
 from satseg.raster.bands import Normaliser
 from satseg.records import BandSpec, BandStatistics
 
@@ -141,6 +142,35 @@ def test_weights_of_sentinel_2_keep_their_bands_by_name(tmp_path: Path) -> None:
     own = net.conv1.weight.detach()
     found = first_kernels("B02 green B04 nir", weights=str(tmp_path / "s2.safetensors"))
     torch.testing.assert_close(found, own[:, [1, 2, 3, 7]] * 13 / 4)
+
+
+def spectral(names: str, *, scale: float) -> tuple[Tensor, Tensor]:
+    """Return the first kernels of weights that name their six bands, as trained and as matched to other bands."""
+    channels = ("blue", "green", "red", "nir", "swir16", "swir22")
+    torch.manual_seed(0)
+    net = timm.create_model("resnet18", in_chans=6, features_only=True)
+    own = net["conv1"].weight.detach().clone()
+    spec, statistics = tiles(names, dtype="uint16")
+    spec = BandSpec(spec.names, spec.dtype, (scale,) * len(spec), spec.offsets)
+    take_bands(net, len(spec), PretrainedInput(Origin("x"), 6, (0.2,) * 6, (0.5,) * 6, bands=channels))
+    match_bands(net, spec, statistics)
+    return own, net["conv1"].weight.detach()
+
+
+def test_weights_that_name_their_bands_find_them_by_any_of_their_names() -> None:
+    own, found = spectral("B11 B12 B08 B04", scale=1e-3)
+    std = torch.tensor([40.0, 47.0, 54.0, 61.0]).view(4, 1, 1)  # of the tiles
+    torch.testing.assert_close(found, own[:, [4, 5, 3, 2]] * 6 / 4 / 0.5 * 1e-3 * std)
+
+
+def test_values_that_scale_and_offset_make_no_reflectances_are_taken_as_they_are() -> None:
+    own, found = spectral("blue green red nir swir16 swir22", scale=1.0)
+    assert torch.equal(found, own)
+
+
+def test_weights_that_name_their_bands_refuse_bands_of_other_names() -> None:
+    with pytest.raises(ArchitectureError, match=r"x take the bands blue, .*, swir22, and none .*: band_1, band_2"):
+        spectral("band_1 band_2", scale=1e-3)
 
 
 def test_the_first_layer_is_found_where_squeezed_channels_are_as_many_as_bands() -> None:
