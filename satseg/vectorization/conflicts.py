@@ -40,7 +40,7 @@ class Usability:
 
         new = ~shapely.equals_exact(polygons, self._last, _SAME)
         self._unusable[new] = _unusable(polygons[new], self._traced[new])
-        self._last = polygons
+        self._last = polygons.copy()
         return self._unusable
 
 
@@ -54,14 +54,22 @@ def _unusable(polygons: np.ndarray, traced: np.ndarray) -> np.ndarray:
     return ~usable
 
 
-def conflicting_pairs(polygons: np.ndarray) -> np.ndarray:
-    """Return pairs (N, 2) int64 of polygons that overlap, or touch without having the same vertices."""
+def conflicting_pairs(polygons: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """Return pairs (N, 2) int64 of polygons that overlap, or touch without having the same vertices.
+
+    Args:
+        polygons: (P,) shapely polygons.
+        drawn: (P,) bool, which are new; pairs of others are left out.
+    """
     import shapely
 
-    wrong = shapely.coverage_invalid_edges(polygons)
-    own = np.flatnonzero(~shapely.is_empty(wrong))
-    ones, others = shapely.STRtree(polygons).query(wrong[own], predicate="intersects")
-    pairs = np.sort(np.column_stack([own[ones], others]))
+    tree = shapely.STRtree(polygons)
+    nearby = np.unique(tree.query(polygons[drawn])[1])
+    wrong = shapely.coverage_invalid_edges(polygons[nearby])
+    conflicting = ~shapely.is_empty(wrong)
+    ones, others = tree.query(wrong[conflicting], predicate="intersects")
+    pairs = np.sort(np.column_stack([nearby[conflicting][ones], others]))
+    pairs = pairs[drawn[pairs].any(axis=1)]
     pairs = np.unique(pairs[pairs[:, 0] != pairs[:, 1]], axis=0)
     return pairs[[not shapely.coverage_is_valid(polygons[pair]) for pair in pairs]]
 

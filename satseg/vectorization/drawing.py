@@ -52,11 +52,11 @@ class Walls(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Drawing:
-    """The outlines of all polygons.
+    """The outlines of polygons.
 
     Args:
         places: (N, 2) float64 places of points, in units of the shortest side.
-        rings: Rings of these points.
+        rings: Rings of these points; those of polygons that are not drawn are empty.
         vertices: (N,) int64 numbers of the vertices of which the points are made.
         walls: What is squared of them.
     """
@@ -94,9 +94,12 @@ class Outlines:
         self.levels = np.where((sides.numbers[first] == NONE) & ~vanishes, SQUARED + 1, SQUARED)
         """(A,) int64 level of each arc."""
 
-    def draw(self) -> Drawing:
-        """Place all points, and let neighbours share those of walls that have become one."""
-        kept = self._vertices()
+    def draw(self, wanted: np.ndarray) -> Drawing:
+        """Place the points of polygons (P,) bool, and let neighbours share those of walls that have become one.
+
+        All polygons that share a vertex with one that is wanted must be wanted as well.
+        """
+        kept = self._vertices() & wanted[self._arcs.polygons][self._ring]
         starts, ends = self._steps(kept)
         used = np.unique(self._joined[self._arcs.vertices[kept]])
         points = np.full(len(self._joined), NONE)
@@ -113,8 +116,8 @@ class Outlines:
         rings = noded(Rings(points[order], ring_ends), places)
         return Drawing(places, rings, used, walls)
 
-    def join(self, drawing: Drawing) -> bool:
-        """Let the ends of short edges become one point in the next drawing; return whether there are any."""
+    def join(self, drawing: Drawing) -> np.ndarray:
+        """Let the ends of short edges become one point in the next drawing; return the polygons (P,) bool with any."""
         ones, others = drawing.rings.points, drawing.rings.following()
         step = drawing.places[others] - drawing.places[ones]
         traced = self._places[drawing.vertices[others]] - self._places[drawing.vertices[ones]]
@@ -129,8 +132,11 @@ class Outlines:
             if one not in taken and other not in taken:
                 into[drawing.vertices[other]] = drawing.vertices[one]
                 taken |= {one, other}
+        changed = into != np.arange(len(into))
+        found = np.zeros(self._arcs.polygons[-1] + 1, dtype=bool)
+        found[self._arcs.polygons[self._ring[changed[self._joined][self._arcs.vertices]]]] = True
         self._joined = into[self._joined]
-        return len(taken) > fixed.sum()
+        return found
 
     def give_way(self, giving: np.ndarray) -> bool:
         """Let arcs (A,) bool be drawn at the next level; return whether any of them was not at the last one."""

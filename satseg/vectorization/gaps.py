@@ -16,9 +16,9 @@ def gaps_closed(polygons: np.ndarray, width: float) -> np.ndarray:
     """
     import shapely
 
-    gaps = shapely.polygons(_holes(shapely.get_parts(shapely.coverage_union_all(polygons))))
-    gaps = gaps[shapely.is_empty(shapely.buffer(gaps, -width / 2, join_style="mitre"))]
     tree = shapely.STRtree(polygons)
+    gaps = shapely.polygons(_holes(_unions(polygons, tree.query(polygons, predicate="intersects"))))
+    gaps = gaps[shapely.is_empty(shapely.buffer(gaps, -width / 2, join_style="mitre"))]
     gaps = np.delete(gaps, tree.query(gaps, predicate="contains")[0])
     ones, others = tree.query(gaps, predicate="intersects")
     shared = shapely.length(shapely.intersection(shapely.boundary(gaps[ones]), polygons[others]))
@@ -31,6 +31,19 @@ def gaps_closed(polygons: np.ndarray, width: float) -> np.ndarray:
     ends = np.cumsum(np.bincount(places) + 1)
     closed[grown] = [shapely.coverage_union_all(own) for own in np.split(parts[order], ends[:-1])] if len(grown) else []
     return closed
+
+
+def _unions(polygons: np.ndarray, touching: np.ndarray) -> np.ndarray:
+    """Return the unions of polygons (P,) that touch, given pairs (2, N); that of a whole map takes far more time."""
+    import shapely
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    links = coo_array((np.ones(touching.shape[1]), tuple(touching)), shape=(len(polygons),) * 2)
+    count, groups = connected_components(links, directed=False)
+    order = np.argsort(groups, kind="stable")
+    own = np.split(polygons[order], np.searchsorted(groups[order], np.arange(1, count)))
+    return shapely.get_parts([shapely.coverage_union_all(group) for group in own])
 
 
 def _holes(polygons: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ that they can spare.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count
@@ -19,15 +20,18 @@ from itertools import count
 import numpy as np
 from affine import Affine
 
-from satseg.vectorization.arcs import Arcs, arcs_of
+from satseg.vectorization.arcs import NOBODY, Arcs, arcs_of
 from satseg.vectorization.coarsen import coarsened
 from satseg.vectorization.conflicts import Usability, arcs_in_the_way, conflicting_pairs, separate
 from satseg.vectorization.directions import main_directions
-from satseg.vectorization.drawing import TRACED, Outlines
+from satseg.vectorization.drawing import SQUARED, TRACED, Drawing, Outlines
 from satseg.vectorization.gaps import gaps_closed
+from satseg.vectorization.groups import Groups
 from satseg.vectorization.noding import Rings, to_polygons
 from satseg.vectorization.regions import Regions, concatenate, to_shapely
 from satseg.vectorization.sides import sides_of
+
+log = logging.getLogger("satseg")
 
 _JOINS = 3  # drawings at most in which ends of short edges become one point
 
@@ -81,17 +85,23 @@ def regularize(regions: Regions, shortest: tuple[float, float]) -> np.ndarray:
     usability = Usability(shapely.simplify(traced, _STAIR / max(shortest)))
     angles = main_directions(arcs, len(regions))
     outlines = Outlines(arcs, sides_of(arcs.points, arcs.rings, angles[arcs.polygons]))
+    groups = Groups(arcs)
+    drawn = np.ones(len(regions), dtype=bool)
     for _ in range(_JOINS):
-        if not outlines.join(outlines.draw()):
+        drawn = groups.of(outlines.join(outlines.draw(drawn)))
+        if not drawn.any():
             break
+    polygons, drawn = np.full(len(regions), shapely.Polygon()), np.ones(len(regions), dtype=bool)
     for attempt in count():
-        drawing = outlines.draw()
-        polygons = to_polygons(drawing.places, drawing.rings, regions.polygons)
+        drawing, pairs = _draw(outlines, groups, polygons, drawn, regions.polygons)
         levels = outlines.level_of_polygons(len(regions))
         wrong = usability.unusable(polygons) & (levels < TRACED)
-        pairs = conflicting_pairs(polygons)
         if not wrong.any() and not len(pairs):
+            _report(arcs.faces[outlines.levels > SQUARED], len(regions))
             return coarsened(polygons, outlines.loose(), _COARSE)
+        drawn = wrong.copy()
+        drawn[pairs] = True
+        drawn = groups.with_those_in_contact(drawn, polygons)
         pairs = _smaller_first(pairs[~wrong[pairs].any(axis=1)], shapely.area(traced))
         giving, moved = np.append(wrong, False)[arcs.faces].any(axis=1), False  # nobody's place is the last one
         if attempt < _SEPARATIONS:
@@ -101,6 +111,44 @@ def regularize(regions: Regions, shortest: tuple[float, float]) -> np.ndarray:
         if not (outlines.give_way(giving) or moved):
             break
     return traced
+
+
+def _report(faces: np.ndarray, polygons: int) -> None:
+    """Say how many polygons have arcs that are not squared, given the polygons (N, 2) beside these."""
+    count = len(np.setdiff1d(faces, [NOBODY]))
+    if count:
+        log.info(
+            "%s of %s outlines are simplified instead of right-angled, at least in part: "
+            "right angles do not fit them or their neighbours.",
+            f"{count:,}",
+            f"{polygons:,}",
+        )
+
+
+def _draw(
+    outlines: Outlines, groups: Groups, polygons: np.ndarray, wanted: np.ndarray, ends: np.ndarray
+) -> tuple[Drawing, np.ndarray]:
+    """Draw some polygons (P,) bool, and those with which they conflict then.
+
+    Args:
+        outlines: Outlines.
+        groups: What must be drawn together.
+        polygons: (P,) shapely polygons; those that are drawn are replaced.
+        wanted: (P,) bool, which polygons to draw.
+        ends: (P + 1,) int64 first ring of each polygon, and the end.
+
+    Returns:
+        The drawing, and pairs (N, 2) int64 of its polygons that conflict.
+    """
+    while True:
+        drawing = outlines.draw(wanted)
+        polygons[wanted] = to_polygons(drawing.places, drawing.rings, ends)[wanted]
+        pairs = conflicting_pairs(polygons, wanted)
+        met = wanted.copy()
+        met[pairs] = True
+        if (met == wanted).all():
+            return drawing, pairs
+        wanted = groups.with_those_in_contact(met, polygons)
 
 
 def _smaller_first(pairs: np.ndarray, sizes: np.ndarray) -> np.ndarray:

@@ -5,8 +5,8 @@ noise, as those of a prediction are. Then they are traced and regularized, and c
 compared by their id, with the largest polygon that has it.
 
 One JSON line is printed. With ``--rival-python``, an interpreter that has buildingregulariser (PyPI) regularizes the
-same polygons, on one core, with its defaults and with its alignment of neighbours. Another part regularizes buildings
-that stand alone, to tell how the time grows. Seconds are those of the processor.
+same polygons, on one core, with its defaults and with its alignment of neighbours. Two other parts regularize copies of
+the town side by side, and buildings that stand alone, to tell how the time grows. Seconds are those of the processor.
 """
 
 from __future__ import annotations
@@ -72,6 +72,12 @@ def shaken(ids: np.ndarray, noise: float, seed: int = 0) -> np.ndarray:
     return ids[at[0], at[1]]
 
 
+def town(ids: np.ndarray, copies: int, noise: float) -> np.ndarray:
+    """Return ids of some copies of a town side by side, each disturbed in another way."""
+    parts = [shaken(ids, noise, seed) for seed in range(copies)]
+    return np.hstack([np.where(part < 0, part, part + i * (ids.max() + 1)) for i, part in enumerate(parts)])
+
+
 def alone(count: int) -> np.ndarray:
     """Return ids of about that many rectangles and L shapes, turned, that do not touch."""
     rng = np.random.default_rng(0)
@@ -131,6 +137,14 @@ def rival(
         return float(done.stdout.split()[-1]), np.asarray(back), table["id"].to_numpy()
 
 
+def timed(ids: np.ndarray, shortest: tuple[float, float]) -> dict[str, float]:
+    """Return how many polygons ids make, and the seconds that it takes to regularize them."""
+    regions = traced(ids, 8)
+    began = time.process_time()
+    regularized([regions], shortest)
+    return {"polygons": len(regions), "seconds": time.process_time() - began}
+
+
 def main() -> None:
     """Measure."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -138,12 +152,13 @@ def main() -> None:
     parser.add_argument("--pixel", type=float, default=0.149, help="side of a pixel in units of its CRS")
     parser.add_argument("--noise", type=float, default=1.5, help="standard deviation of displacements in pixels")
     parser.add_argument("--shortest", type=float, default=7.66, help="shortest side in pixels")
+    parser.add_argument("--copies", type=int, default=10, help="copies of the town for a large map")
     parser.add_argument("--alone", type=int, default=10_000, help="buildings that stand alone")
     parser.add_argument("--rival-python", help="interpreter with buildingregulariser")
     options = parser.parse_args()
     shortest = (options.shortest, options.shortest)
     ids, truth = burnt(options.buildings, options.pixel)
-    ids = shaken(ids, options.noise)
+    clean, ids = ids, shaken(ids, options.noise)
     regularized([traced(ids[:300, :300], 8)], shortest)  # compiles
     began = time.process_time()
     regions = traced(ids, 8)
@@ -162,11 +177,10 @@ def main() -> None:
         for how in ("default", "aligned"):
             seconds, polygons, numbers = rival(options.rival_python, before, regions.values, options.pixel, how)
             result[f"rival_{how}"] = described(polygons, numbers, truth) | {"seconds": seconds}
+    if options.copies:
+        result["copies"] = timed(town(clean, options.copies, options.noise), shortest)
     if options.alone:
-        regions = traced(shaken(alone(options.alone), 1.0), 8)
-        began = time.process_time()
-        regularized([regions], shortest)
-        result["alone"] = {"polygons": len(regions), "seconds": time.process_time() - began}
+        result["alone"] = timed(shaken(alone(options.alone), 1.0), shortest)
     print(json.dumps(result))
 
 

@@ -111,6 +111,16 @@ def test_what_has_no_right_angles_keeps_its_outline() -> None:
     assert iou(found, disc) > 0.75
 
 
+def test_outlines_without_right_angles_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+    shapes = [shapely.Polygon([(5, 5), (55, 5), (5, 55)]), shapely.box(70, 70, 110, 110)]
+    with caplog.at_level("INFO", "satseg"):
+        polygons_of(burnt(shapes[1:]), (10, 10))
+        assert not caplog.messages
+        polygons_of(burnt(shapes), (30, 30))
+    (message,) = caplog.messages
+    assert message.startswith("1 of 2 outlines are simplified")
+
+
 @pytest.mark.parametrize("angle", [0, 30])
 @pytest.mark.parametrize("by", [0, 1.5])
 def test_row_houses_share_their_walls_and_are_right_angled(angle: float, by: float) -> None:
@@ -211,6 +221,32 @@ def test_maps_of_any_kind_stay_a_coverage(seed: int, shortest: float) -> None:
     polygons_of(shaken(rectangles(rng, 12), by=1.5, seed=seed), (shortest, shortest))
     polygons_of(rng.integers(-1, 3, (20, 20)), (shortest, shortest))
     polygons_of((gaussian_filter(rng.standard_normal((40, 40)), 1) > 0).astype(int) - 1, (shortest, shortest))
+
+
+def test_what_is_far_away_changes_nothing() -> None:
+    rng = np.random.default_rng(4)
+    one, other = (shaken(rectangles(rng, 15), by=1.5, seed=seed) for seed in (4, 5))
+    apart = np.full((60, 20), -1)
+    alone = polygons_of(one, (5, 5))
+    both = polygons_of(np.hstack([one, apart, np.where(other < 0, other, other + 15)]), (5, 5))
+    both = both[shapely.bounds(both)[:, 2] < 70]
+    assert len(both) == len(alone)
+    for found, wanted in zip(sorted(both, key=_key), sorted(alone, key=_key), strict=True):
+        assert shapely.symmetric_difference(found, wanted).area < 1e-6
+
+
+def _key(polygon: shapely.Polygon) -> tuple[float, ...]:
+    return tuple(np.round(polygon.bounds, 3))
+
+
+def test_narrow_gaps_do_not_divide_a_wall() -> None:
+    houses = np.full((80, 100), -1)
+    houses[10:70, 10:50], houses[10:70, 50:90] = 0, 1
+    houses[15:69:6, 50] = -1
+    one, other = polygons_of(houses, (8, 8))
+    for polygon in (one, other):
+        assert_right_angled(polygon, vertices=4)
+    assert shapely.intersection(one, other).length == pytest.approx(60, abs=1)
 
 
 def test_equal_maps_give_equal_bytes() -> None:
