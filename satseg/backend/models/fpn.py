@@ -40,6 +40,8 @@ class FPN(nn.Module):
         dropout: Share of channels dropped before the classifier.
     """
 
+    global_context = True  # group normalisation takes its statistics from the whole window
+
     def __init__(self, encoder: Encoder, num_classes: int, *, dropout: float) -> None:
         super().__init__()
         self.encoder = encoder
