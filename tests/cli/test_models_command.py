@@ -48,7 +48,7 @@ def test_of_one_network_all_is_shown(satseg: Callable) -> None:
 
 def test_networks_are_filtered_and_sorted_in_json_too(satseg: Callable) -> None:
     found = json.loads(satseg("models", "resnet", "--sort", "parameters", "--json").stdout)
-    assert found[0]["name"] == "bisenet"
+    assert found[0]["name"] == "linknet"
     assert all("resnet" in entry["encoder"] for entry in found)
     assert all(entry["use"] and entry["multiply_adds"] > 0 for entry in found)
 

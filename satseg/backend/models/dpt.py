@@ -151,7 +151,7 @@ def dpt(
     Multiply-adds: 152.3 G
     Output stride: 32
     Rate: 3e-4
-    Use: plain transformers with pretrained weights (DINOv3): few labels, GPU
+    Use: pretrained plain transformers (DINOv3), on a GPU
 
     Tokens are tapped behind each quarter of the blocks, 3, 6, 9 and 12 of 12, and the class token is read into each
     ("project"). Maps are 256, 512, 1024 and 1024 wide at strides 4 to 32, and 256 in the fusion. Deviations: the

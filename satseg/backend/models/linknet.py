@@ -88,7 +88,7 @@ def linknet(
     Multiply-adds: 10.6 G
     Output stride: 32
     Rate: 3e-3
-    Use: the lightest decoder for any encoder: fast, with features of every resolution
+    Use: the lightest decoder for any encoder, at every resolution
 
     Decoder blocks are those of Figure 3, with transposed convolutions of 4x4 in place of 3x3, so that every pixel of
     the output sees as many weights. Deviations: the paper links features from stride 4 on, here those at stride 2 are

@@ -139,7 +139,7 @@ def manet(
     Multiply-adds: 34.0 G
     Output stride: 32
     Rate: 3e-3
-    Use: U-Net with context of the whole window, for objects that it confuses
+    Use: U-Net with context of the whole window
 
     Deviations: the encoder is a backbone, and the decoder 256, 128, 64, 32 and 16 wide, down to the full resolution;
     what comes from below is enlarged by copying pixels. The weights of a pixel over all others sum to one, where the

@@ -119,7 +119,7 @@ def pan(
     Multiply-adds: 34.7 G
     Output stride: 16
     Rate: 3e-3
-    Use: a very small decoder with context, for encoders that can keep stride 16
+    Use: small decoder with context, for encoders at stride 16
 
     Features are 32 wide, as many as the classes of large data sets, and the pyramid of the attention has a single
     channel, which weighs all. Deviations: convolutions have a bias beside their normalisation; maps of odd sizes are

@@ -93,7 +93,7 @@ def unetplusplus(
     Multiply-adds: 74.2 G
     Output stride: 32
     Rate: 3e-3
-    Use: fine outlines where time is no matter: U-Net with convolutions in its skips
+    Use: fine outlines at any cost: U-Net with denser skips
 
     Deviations: the encoder is a backbone, with one more level, and nodes between encoder and decoder are as wide as
     their level of it; the outermost ones are 256, 128, 64, 32 and 16 wide, on the way to the full resolution. The deep

@@ -81,7 +81,7 @@ def upernet(
     Multiply-adds: 76.5 G
     Output stride: 32
     Rate: 3e-3
-    Use: the usual decoder for ConvNeXt and Swin: wide context, all levels
+    Use: ConvNeXt and Swin with all levels and wide context
 
     The pyramid pools to 1, 2, 3 and 6 cells, and all parts are 256 wide; of the heads of section 3.1 there is that for
     objects, as in semantic segmentation since. Deviation, as with Swin and ConvNeXt: each level of the encoder is
