@@ -46,6 +46,10 @@ def pinpoint(model: nn.Module) -> nn.Module:
     mirrored = {conv.kernel_size for conv in convs if isinstance(conv, nn.ConvTranspose2d) and _shrinks(conv)}
     for conv in convs:
         _leave_middle(conv, generator, alone=_shrinks(conv) and conv.kernel_size in mirrored)
+    for parent in list(model.modules()):
+        for name, layer in parent.named_children():
+            if isinstance(layer, nn.GroupNorm):  # its statistics are context of the whole window
+                setattr(parent, name, nn.Identity())
     for parameter in model.parameters():
         if parameter.numel() == 1 or (parameter.ndim == 1 and 0 < parameter.abs().max() < _SHUT):
             nn.init.ones_(parameter)  # the scale of a branch that training has yet to open

@@ -59,7 +59,7 @@ def list_encoders(words: Sequence[str] = ()) -> list[EncoderEntry]:
     if not found:
         raise ArchitectureError(
             f"No encoder has {' and '.join(map(repr, words))} in its name.",
-            hint="`satseg models --encoders` lists all of them.",
+            hint="The option `encoders` of `satseg models` lists all of them.",
         )
     found.sort(key=lambda entry: entry.name)
     return [_examined(entry) for entry in found] if len(found) <= MOST_EXAMINED else found

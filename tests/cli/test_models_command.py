@@ -11,7 +11,7 @@ import pytest
 from satseg.cli.models import COLUMNS
 
 
-@pytest.mark.parametrize(("width", "most"), [(80, 3), (100, 2)])
+@pytest.mark.parametrize(("width", "most"), [(80, 4), (100, 2)])
 def test_networks_take_few_lines(satseg: Callable, monkeypatch: pytest.MonkeyPatch, width: int, most: int) -> None:
     """What does not fit beside the name follows in a second table, below the first one."""
     monkeypatch.setenv("COLUMNS", str(width))

@@ -235,7 +235,11 @@ def _check_name(name: str) -> None:
 
     if not timm.is_model(name):
         near = difflib.get_close_matches(name, [*timm.list_models(), *DEPTHS], n=3)
-        hint = f"Did you mean {' or '.join(near)}?" if near else "`satseg models --encoders` lists all encoders."
+        hint = (
+            f"Did you mean {' or '.join(near)}?"
+            if near
+            else "The option `encoders` of `satseg models` lists all encoders."
+        )
         raise ArchitectureError(f"timm has no encoder named {name!r}.", hint=hint)
 
 
@@ -259,7 +263,7 @@ def _levels(net: nn.Module) -> tuple[list[int], list[int]]:
 def _unsuitable(name: str, reason: str) -> ArchitectureError:
     return ArchitectureError(
         f"The encoder {name} is not suitable: {reason}.",
-        hint="`satseg models --encoders` lists those that are: resnet50, convnext_tiny, vit_small_patch16_dinov3.",
+        hint="The option `encoders` of `satseg models` lists those that are, such as resnet50 and convnext_tiny.",
     )
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import torch
+from torch.nn import functional
 
 from satseg.backend import create_model
 
@@ -12,11 +13,14 @@ def test_multi_scale_keeps_the_maximum_of_the_scales() -> None:
     with torch.no_grad():
         _, outputs = model.forward_with_aux(images)
         logits = model(images)
+        smaller = [functional.interpolate(images, scale_factor=scale, mode="bilinear") for scale in (0.5, 0.75)]
+        scores = [model.net.scores(scaled) for scaled in (images, *smaller)]
     assert list(outputs) == ["scale1", "scale0.5", "scale0.75"]
-    full = outputs["scale1"]
-    enlarged = [torch.nn.functional.interpolate(s, size=full.shape[-2:], mode="bilinear") for s in outputs.values()]
+    for side, own in zip(outputs.values(), scores, strict=True):
+        assert torch.equal(side, functional.interpolate(own, size=(64, 96), mode="bilinear"))
+    enlarged = [functional.interpolate(own, size=scores[0].shape[-2:], mode="bilinear") for own in scores]
     fused = torch.maximum(torch.maximum(enlarged[0], enlarged[1]), enlarged[2])
-    assert torch.equal(logits, torch.nn.functional.interpolate(fused, size=(64, 96), mode="bilinear"))
+    assert torch.equal(logits, functional.interpolate(fused, size=(64, 96), mode="bilinear"))
 
 
 def test_multi_scale_trains_with_a_loss_for_each_scale() -> None:
