@@ -106,9 +106,7 @@ class ModelCard:
     def to_json(self) -> str:
         """Return the card as JSON with sorted keys and without dates, so that equal cards give equal bytes."""
         parts = {
-            **{
-                name: getattr(self, name) for name in ("arch", "tile_size", "normalisation", "format", "version", "gsd")
-            },
+            **{name: getattr(self, name) for name in ("arch", "tile_size", "normalisation", "version", "gsd")},
             **{name: dict(getattr(self, name)) for name in ("arch_options", "training", "metrics")},
             "format": self.format,
             "classes": self.classes.to_dict(),

@@ -10,6 +10,7 @@ from rasterio.windows import Window
 from satseg.errors import ReadError
 from satseg.raster.aligned import ExtendedScene, ResampledScene
 from satseg.raster.scene import Scene
+from satseg.records import BandSpec
 
 _SIDE = 64  # px: roofs and clouds that are white to the last digit in all bands are rarely that large
 
@@ -44,9 +45,15 @@ def describe_undeclared_void(scene: Scene | ResampledScene | ExtendedScene) -> s
     if not found:
         return None
     value, corners = max(found.items(), key=lambda entry: len(entry[1]))
-    white = "-white " if extremes[value] == "white" else ""
     which = f"{' and '.join(corners)} corner{'s' * (len(corners) > 1)}"
     return (
         f"is {extremes[value]} ({value} in all bands) in its {which}, and does not say that nothing was recorded "
-        f"there: it is taken for ground. This marks it: nearblack {white}-setalpha -o marked.tif {info.path}"
+        f"there: it is taken for ground. This marks it: {_remedy(info.bands, value)}"
     )
+
+
+def _remedy(bands: BandSpec, value: int) -> str:
+    """Return the command that marks a void: from the edge inwards where GDAL can, which is for colours of 8 bits."""
+    if bands.dtype == "uint8" and len(bands) == 3:
+        return f"nearblack {'-white ' if value else ''}-setalpha -o marked.tif FILE"
+    return f"gdal_edit.py -a_nodata {value} FILE"

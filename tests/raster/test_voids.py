@@ -22,20 +22,25 @@ def ground(bands: int = 3, dtype: str = "uint8") -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("dtype", "value", "said"),
-    [("uint8", 0, "black"), ("uint8", 255, "white"), ("uint16", 65535, "white"), ("float32", 0, "black")],
+    ("dtype", "bands", "value", "said", "command"),
+    [
+        ("uint8", 3, 0, "black", "nearblack -setalpha -o marked.tif FILE"),
+        ("uint8", 3, 255, "white", "nearblack -white -setalpha -o marked.tif FILE"),
+        ("uint8", 5, 255, "white", "gdal_edit.py -a_nodata 255 FILE"),
+        ("uint16", 3, 65535, "white", "gdal_edit.py -a_nodata 65535 FILE"),
+        ("float32", 3, 0, "black", "gdal_edit.py -a_nodata 0 FILE"),
+    ],
 )
 def test_void_corners_are_named_with_their_value_and_the_command_that_marks_them(
-    tmp_path: Path, dtype: str, value: int, said: str
+    tmp_path: Path, dtype: str, bands: int, value: int, said: str, command: str
 ) -> None:
-    values = ground(dtype=dtype)
+    values = ground(bands, dtype)
     values[:, :70, :70] = value
     values[:, -70:, -70:] = value
     text = phrase(tmp_path / "a.tif", values)
     assert text is not None
     assert f"is {said} ({value} in all bands) in its upper left and lower right corners" in text
-    assert ("nearblack -white " in text) == (said == "white")
-    assert text.endswith(str(tmp_path / "a.tif"))
+    assert text.endswith(f"This marks it: {command}")
 
 
 def test_ground_declared_voids_and_scenes_of_one_band_are_not_remarked(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ class BiSeNet(nn.Module):
         self.fuse = FeatureFusion(2 * _WIDTH, 2 * _WIDTH)
         self.head = _head(2 * _WIDTH, head_width, num_classes)
         self.aux_heads = nn.ModuleList(_head(_WIDTH, 256, num_classes) for _ in range(2))
-        self.aligned = AlignedInput(32, encoder=encoder)
+        self.aligned = AlignedInput(32)
         he_normal(self)
         self.encoder = encoder  # initialised already
 
@@ -109,7 +109,7 @@ class BiSeNet(nn.Module):
 
     def _features(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
         detail = self.detail(images)  # (N, 128, H/8, W/8)
-        fine, *deep = self.aligned.levels(self.encoder, images)[-3:]
+        fine, *deep = self.encoder(images)[-3:]
         levels = [*reversed(deep), fine]  # strides 32, 16, 8
         x = resize_like(self.tail(levels[0]), levels[0], align_corners=True)
         context = []

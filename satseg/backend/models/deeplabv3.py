@@ -30,14 +30,14 @@ class DeepLabV3(nn.Module):
         super().__init__()
         self.pyramid = ASPP(encoder.channels[-1], _WIDTH, rates=rates)
         self.head = nn.Conv2d(_WIDTH, num_classes, 1)
-        self.aligned = AlignedInput(encoder.strides[-1], encoder=encoder)
+        self.aligned = AlignedInput(encoder.strides[-1])
         he_normal(self)
         self.encoder = encoder  # initialised already
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, num_classes, H, W) for images (N, in_channels, H, W), H and W of 32 and more."""
         padded = self.aligned(images)
-        features = self.aligned.levels(self.encoder, padded)[-1]  # (N, 2048, H/16, W/16)
+        features = self.encoder(padded)[-1]  # (N, 2048, H/16, W/16)
         return self.aligned.enlarge(self.head(self.pyramid(features)), padded, images)
 
 

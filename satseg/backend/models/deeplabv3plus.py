@@ -35,14 +35,14 @@ class DeepLabV3Plus(nn.Module):
         self.detail = conv_norm_act(encoder.channels[-4], _DETAIL_WIDTH, 1)
         self.decoder = nn.Sequential(separable_conv(_WIDTH + _DETAIL_WIDTH, _WIDTH), separable_conv(_WIDTH, _WIDTH))
         self.head = nn.Conv2d(_WIDTH, num_classes, 1)
-        self.aligned = AlignedInput(encoder.strides[-1], encoder=encoder)
+        self.aligned = AlignedInput(encoder.strides[-1])
         he_normal(self)
         self.encoder = encoder  # initialised already
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, num_classes, H, W) for images (N, in_channels, H, W), H and W of 32 and more."""
         padded = self.aligned(images)
-        features = self.aligned.levels(self.encoder, padded)
+        features = self.encoder(padded)
         detail = self.detail(features[-4])  # (N, 48, H/4, W/4)
         context = resize_like(self.pyramid(features[-1]), detail, align_corners=True)  # (N, 256, H/4, W/4)
         scores = self.head(self.decoder(torch.cat([context, detail], dim=1)))

@@ -15,6 +15,7 @@ from satseg.backend.nn.alignment import AlignedInput
 from satseg.backend.nn.encoders import build_classifier
 from satseg.backend.nn.initialise import he_normal
 from satseg.backend.nn.norm import BatchNorm2d
+from satseg.backend.nn.padding import pad_to_multiple
 from satseg.errors import ArchitectureError
 
 _RATES = (3, 6, 12, 18, 24)
@@ -40,12 +41,17 @@ class _Rectified(nn.ReLU):
 
 
 class _Trunk(nn.Sequential):
-    """Layers of a DenseNet that end at stride 8, as an encoder with a single level."""
+    """Layers of a DenseNet that end at stride 8. It pools by halves, and would drop pixels that fill no cell."""
 
-    strides = (8,)
+    stride = 8
 
-    def forward(self, images: Tensor) -> list[Tensor]:
-        return [super().forward(images)]  # (N, C, H/8, W/8), rounded down: DenseNets pool by halves
+    def forward(self, images: Tensor) -> Tensor:
+        """Return features (N, C, H/8, W/8), sizes rounded up."""
+        return super().forward(pad_to_multiple(images, self.stride))
+
+    def as_in_format_1(self) -> None:
+        """Drop such pixels, as networks of checkpoints of format 1 do."""
+        self.stride = 1
 
 
 class DenseASPP(nn.Module):
@@ -66,14 +72,14 @@ class DenseASPP(nn.Module):
             for i, rate in enumerate(_RATES)
         )
         self.head = nn.Sequential(nn.Dropout2d(0.1), nn.Conv2d(channels + len(_RATES) * widths[1], num_classes, 1))
-        self.aligned = AlignedInput(8, encoder=features)
+        self.aligned = AlignedInput(8)
         he_normal(self)
         self.features = features  # initialised already
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, num_classes, H, W) for images (N, in_channels, H, W), H and W of 32 and more."""
         padded = self.aligned(images)
-        (x,) = self.aligned.levels(self.features, padded)  # (N, 1104, H/8, W/8)
+        x = self.features(padded)  # (N, 1104, H/8, W/8)
         for branch in self.branches:
             x = torch.cat([branch(x), x], dim=1)
         return self.aligned.enlarge(self.head(x), padded, images)

@@ -32,7 +32,7 @@ class PSPNet(nn.Module):
         self.pyramid = PyramidPooling(deepest, deepest // 4)
         self.head = _head(self.pyramid.out_channels, 512, num_classes)
         self.aux_head = _head(deep, 256, num_classes)
-        self.aligned = AlignedInput(8, encoder=encoder)
+        self.aligned = AlignedInput(8)
         he_normal(self)
         self.encoder = encoder  # initialised already
 
@@ -52,7 +52,7 @@ class PSPNet(nn.Module):
         return auxiliary_cross_entropy(outputs, targets, weight=_AUX_WEIGHT)
 
     def _logits(self, images: Tensor, padded: Tensor) -> tuple[Tensor, Tensor]:
-        side, features = self.aligned.levels(self.encoder, padded)[-2:]  # (N, 2048, H/8, W/8), side half as wide
+        side, features = self.encoder(padded)[-2:]  # (N, 2048, H/8, W/8), side half as wide
         return self.aligned.enlarge(self.head(self.pyramid(features)), padded, images), side
 
 

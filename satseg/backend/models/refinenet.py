@@ -86,7 +86,7 @@ class RefineNet(nn.Module):
             _RefineBlock(*widths) for widths in zip(encoder.channels[-4:], _WIDTHS, below, strict=True)
         )
         self.dropout = nn.Dropout(dropout)
-        self.aligned = AlignedInput(encoder.strides[-1], encoder=encoder)
+        self.aligned = AlignedInput(encoder.strides[-1])
         self.head = nn.Conv2d(_WIDTHS[0], num_classes, 3, padding=1)
         normal(self, std=0.01)
         self.encoder = encoder  # initialised already
@@ -94,7 +94,7 @@ class RefineNet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, num_classes, H, W) for images (N, in_channels, H, W), H and W of 32 and more."""
         padded = self.aligned(images)
-        levels = self.aligned.levels(self.encoder, padded)[-4:]  # strides 4, 8, 16, 32
+        levels = self.encoder(padded)[-4:]  # strides 4, 8, 16, 32
         levels[2:] = [self.dropout(level) for level in levels[2:]]
         x = None
         for block, features in zip(reversed(self.blocks), reversed(levels), strict=True):

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from satseg.backend import create_model
+from satseg.backend import as_in_format_1, create_model
 from satseg.backend.catalogue import read_catalogue
-from satseg.backend.nn.alignment import AlignedInput, rounds_up
+from satseg.backend.nn.alignment import AlignedInput
 from satseg.backend.nn.encoders import build_encoder
 from satseg.errors import ArchitectureError
 
@@ -39,18 +39,21 @@ def test_between_centres_of_cells_means_lie_in_the_middle_of_them() -> None:
     torch.testing.assert_close(aligned.enlarge(means, ramp, ramp)[0, 0, 20, 4:52], ramp[0, 0, 20, 4:52])
 
 
-@pytest.mark.parametrize("encoder", ["resnet18", "mobilenetv3_small_050", "convnext_atto"])
-def test_encoders_round_up_and_bare_backbones_that_drop_pixels_do_not(encoder: str) -> None:
-    assert rounds_up(build_encoder(encoder, in_channels=5))
+@pytest.mark.parametrize("encoder", ["resnet18", "mobilenetv3_small_050", "convnext_atto", "densenet121"])
+def test_encoders_have_a_feature_for_the_pixel_beyond_whole_cells(encoder: str) -> None:
     with torch.device("meta"):
-        assert not rounds_up(create_model("denseaspp", in_channels=3, num_classes=2).features)
+        built = build_encoder(encoder, in_channels=5)
+        levels = built(torch.empty(2, 5, 65, 65))
+    assert [level.shape[-1] for level in levels] == [-(-65 // stride) for stride in built.strides]
 
 
-def test_to_find_that_out_leaves_weights_and_statistics_alone() -> None:
-    encoder = build_encoder("resnet18", in_channels=3)
-    before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
-    rounds_up(encoder.train())
-    assert all(torch.equal(before[name], tensor) for name, tensor in encoder.state_dict().items())
+def test_the_trunk_of_denseaspp_has_one_too_but_not_in_format_1() -> None:
+    with torch.device("meta"):
+        model = create_model("denseaspp", in_channels=3, num_classes=2)
+        images = torch.empty(1, 3, 65, 65)
+        now = model.features(images).shape[-2:]
+        as_in_format_1(model)
+        assert (now, model.features(images).shape[-2:]) == ((9, 9), (8, 8))
 
 
 def takes_encoders(arch: str) -> bool:
