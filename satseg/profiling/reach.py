@@ -69,9 +69,13 @@ def _flatten_gradient(output: Tensor) -> None:
 
 
 def _seen(model: nn.Module, in_channels: int, width: int) -> Tensor:
-    """Return (W,) bool: which columns of the input the pixel in the middle of the output sees."""
+    """Return (W,) bool: which columns of the input a pixel in the middle of the output sees.
+
+    The pixel lies beside the middle, which is on the grid of coarse features in networks with aligned corners: on it
+    a pixel is told by one cell alone, where nearly all others are by two.
+    """
     images = torch.rand(1, in_channels, _ROWS, width, generator=torch.Generator().manual_seed(0))
     images.add_(0.5).requires_grad_()
     logits: Tensor = model(images)
-    (gradient,) = torch.autograd.grad(logits[0, :, _ROWS // 2, width // 2].sum(), images)
+    (gradient,) = torch.autograd.grad(logits[0, :, _ROWS // 2, width // 2 + 1].sum(), images)
     return gradient[0].ne(0).any(dim=0).any(dim=0)
