@@ -23,7 +23,7 @@ _AUX_WEIGHT = 1.0  # section 3.3
 class AttentionRefinement(nn.Module):
     """ARM: a convolution whose channels are weighed by their global means (Figure 2b)."""
 
-    global_context = True
+    global_context = True  # its means are of the whole window
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class AttentionRefinement(nn.Module):
 class FeatureFusion(nn.Module):
     """FFM: concatenation, 1x1 convolution, and channels weighed by their global means (Figure 2c)."""
 
-    global_context = True
+    global_context = True  # its means are of the whole window
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -86,8 +86,8 @@ class BiSeNet(nn.Module):
         self.head = _head(2 * _WIDTH, head_width, num_classes)
         self.aux_heads = nn.ModuleList(_head(_WIDTH, 256, num_classes) for _ in range(2))
         self.aligned = AlignedInput(32)
-        he_normal(self)
-        self.encoder = encoder  # initialised already
+        he_normal(self.detail, self.tail, self.attend, self.refine, self.fuse, self.head, self.aux_heads)
+        self.encoder = encoder
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, num_classes, H, W) for images (N, in_channels, H, W), H and W of 32 and more."""

@@ -16,6 +16,13 @@ from satseg.backend.nn.norm import BatchNorm2d
 from satseg.backend.nn.resize import resize_like
 
 _AUX_WEIGHT = 0.4  # of what the paper calls deep supervision
+_TWO_BRANCHES = {
+    # Coarse branch: channels (in those of the stem) and stride; times that fine features are halved to meet it.
+    "conv4_1": (4, 2, 1),
+    "conv4_2": (4, 1, 1),
+    "conv5_1": (8, 2, 2),
+}
+"""Stages of Table 1 that both branches have, each ending in an exchange; only DDRNet-39 has two parts of conv4."""
 
 
 class _Residual(nn.Module):
@@ -40,7 +47,7 @@ class _Residual(nn.Module):
 class _Pyramid(nn.Module):
     """DAPPM: poolings of growing windows, each refined on top of the one before (Figure 5, equation 2)."""
 
-    global_context = True
+    global_context = True  # its last pooling is of the whole window
 
     def __init__(self, in_channels: int, width: int, out_channels: int) -> None:
         super().__init__()
@@ -85,8 +92,7 @@ class DDRNet(nn.Module):
         num_classes: Classes of the output.
         width: Channels of the stem.
         head_width: Channels inside the classifiers.
-        depths: Blocks of the stages of the coarse branch: conv2, conv3, the parts of conv4 and conv5_1.
-        fine_depths: Blocks of the stages of the fine branch: the parts of conv4 and conv5_1.
+        depths: Residual blocks of conv2 and of each stage in the order of Table 1, the same in both branches.
         pyramid_width: Channels of each part of the pyramid.
     """
 
@@ -97,23 +103,22 @@ class DDRNet(nn.Module):
         *,
         width: int,
         head_width: int,
-        depths: tuple[int, ...],
-        fine_depths: tuple[int, ...],
+        depths: dict[str, int],
         pyramid_width: int = 128,
     ) -> None:
         super().__init__()
         fine = 2 * width
         self.stem = nn.Sequential(_stem_conv(in_channels, width), _stem_conv(width, width))
-        self.stage2 = _stage(width, width, depths[0])
-        self.stage3 = _stage(width, fine, depths[1], stride=2)
-        widths = [fine, *[4 * width] * (len(depths) - 3), 8 * width]
-        strides = [2, *[1] * (len(depths) - 4), 2]
-        self.coarse = nn.ModuleList(
-            _stage(widths[i], widths[i + 1], depth, stride=strides[i]) for i, depth in enumerate(depths[2:])
-        )
-        self.fine = nn.ModuleList(_stage(fine, fine, depth) for depth in fine_depths)
-        halvings = [1] * (len(depths) - 3) + [2]
-        self.exchange = nn.ModuleList(_Exchange(fine, w, halvings=n) for w, n in zip(widths[1:], halvings, strict=True))
+        self.stage2 = _stage(width, width, depths["conv2"])
+        self.stage3 = _stage(width, fine, depths["conv3"], stride=2)
+        self.coarse, self.fine, self.exchange = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        before = fine
+        for name, (factor, stride, halvings) in _TWO_BRANCHES.items():
+            if name in depths:
+                self.coarse.append(_stage(before, factor * width, depths[name], stride=stride))
+                self.fine.append(_stage(fine, fine, depths[name]))
+                self.exchange.append(_Exchange(fine, factor * width, halvings=halvings))
+                before = factor * width
         self.fine_last = _bottleneck(fine, fine)
         self.coarse_last = _bottleneck(8 * width, 8 * width, stride=2)
         self.pyramid = _Pyramid(16 * width, pyramid_width, 4 * width)
@@ -224,14 +229,13 @@ def ddrnet39(*, in_channels: int, num_classes: int, width_multiple: float = 1.0)
         num_classes,
         width=round(64 * width_multiple),
         head_width=256,
-        depths=(3, 4, 3, 3, 3),
-        fine_depths=(3, 3, 3),
+        depths={"conv2": 3, "conv3": 4, "conv4_1": 3, "conv4_2": 3, "conv5_1": 3},
     )
 
 
 def _ddrnet23(in_channels: int, num_classes: int, *, width: int, head_width: int) -> DDRNet:
-    depths, fine_depths = (2, 2, 2, 2), (2, 2)
-    return DDRNet(in_channels, num_classes, width=width, head_width=head_width, depths=depths, fine_depths=fine_depths)
+    depths = {"conv2": 2, "conv3": 2, "conv4_1": 2, "conv5_1": 2}
+    return DDRNet(in_channels, num_classes, width=width, head_width=head_width, depths=depths)
 
 
 def _conv_norm(in_channels: int, out_channels: int, kernel: int, *, stride: int = 1) -> nn.Sequential:

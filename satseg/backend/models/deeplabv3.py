@@ -31,8 +31,8 @@ class DeepLabV3(nn.Module):
         self.pyramid = ASPP(encoder.channels[-1], _WIDTH, rates=rates)
         self.head = nn.Conv2d(_WIDTH, num_classes, 1)
         self.aligned = AlignedInput(encoder.strides[-1])
-        he_normal(self)
-        self.encoder = encoder  # initialised already
+        he_normal(self.pyramid, self.head)
+        self.encoder = encoder
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, num_classes, H, W) for images (N, in_channels, H, W), H and W of 32 and more."""

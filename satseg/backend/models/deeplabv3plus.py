@@ -36,8 +36,8 @@ class DeepLabV3Plus(nn.Module):
         self.decoder = nn.Sequential(separable_conv(_WIDTH + _DETAIL_WIDTH, _WIDTH), separable_conv(_WIDTH, _WIDTH))
         self.head = nn.Conv2d(_WIDTH, num_classes, 1)
         self.aligned = AlignedInput(encoder.strides[-1])
-        he_normal(self)
-        self.encoder = encoder  # initialised already
+        he_normal(self.pyramid, self.detail, self.decoder, self.head)
+        self.encoder = encoder
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, num_classes, H, W) for images (N, in_channels, H, W), H and W of 32 and more."""

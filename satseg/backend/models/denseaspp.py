@@ -73,8 +73,8 @@ class DenseASPP(nn.Module):
         )
         self.head = nn.Sequential(nn.Dropout2d(0.1), nn.Conv2d(channels + len(_RATES) * widths[1], num_classes, 1))
         self.aligned = AlignedInput(8)
-        he_normal(self)
-        self.features = features  # initialised already
+        he_normal(self.branches, self.head)
+        self.features = features
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, num_classes, H, W) for images (N, in_channels, H, W), H and W of 32 and more."""

@@ -44,7 +44,7 @@ class _SeparableBlock(nn.Module):
 class _Attention(nn.Module):
     """Weigh channels by a fully connected layer over their global means (section 3.3)."""
 
-    global_context = True
+    global_context = True  # its means are of the whole window
 
     def __init__(self, channels: int, *, width: int = 1000) -> None:
         super().__init__()

@@ -117,8 +117,7 @@ class DPT(nn.Module):
             nn.Dropout(dropout),
             nn.Conv2d(_WIDTH, num_classes, 1),
         )
-        for part in (self.reassemble, self.fuse, self.head):
-            he_normal(part)
+        he_normal(self.reassemble, self.fuse, self.head)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, num_classes, H, W) for images (N, in_channels, H, W), H and W of 32 and more."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from satseg.backend.nn.factorised import PooledDownsampler
 from satseg.backend.nn.padding import pad_to_multiple
+from satseg.backend.nn.pooled_downsampler import PooledDownsampler
 
 _EPS = 1e-3  # of every batch normalisation, as the authors trained it
 

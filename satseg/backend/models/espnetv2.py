@@ -97,7 +97,7 @@ class _PyramidPooling(nn.Module):
 class _Merge(nn.Module):
     """Bring the encoder's features to the decoder's width, channels weighed by their global means."""
 
-    global_context = True
+    global_context = True  # its means are of the whole window
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()

@@ -53,8 +53,7 @@ class FPN(nn.Module):
         )
         self.dropout = nn.Dropout2d(dropout)
         self.head = nn.Conv2d(_WIDTH, num_classes, 1)
-        for part in (self.lateral, self.branches, self.head):
-            he_normal(part)
+        he_normal(self.lateral, self.branches, self.head)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, num_classes, H, W) for images (N, in_channels, H, W), H and W of 32 and more."""

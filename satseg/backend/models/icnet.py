@@ -44,7 +44,7 @@ class _Bottleneck(nn.Module):
 class _PooledSum(nn.Module):
     """Pyramid pooling without parameters: the input plus its means over grids of several sizes."""
 
-    global_context = True
+    global_context = True  # its means are of shares of the whole window
 
     def forward(self, x: Tensor) -> Tensor:
         return x + torch.stack(

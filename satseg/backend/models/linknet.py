@@ -51,8 +51,7 @@ class LinkNet(nn.Module):
             self.decoder.append(_Up(coarsest, channels))
             coarsest = channels
         self.head = nn.Conv2d(_LAST_WIDTH, num_classes, 1)
-        he_normal(self.decoder)
-        he_normal(self.head)
+        he_normal(self.decoder, self.head)
         for layer in self.decoder.modules():
             if isinstance(layer, nn.ConvTranspose2d):
                 # Each output sees a quarter of the 4x4 kernel, which torch's fan-in does not know.

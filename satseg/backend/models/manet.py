@@ -23,7 +23,7 @@ _REDUCTION = 16
 class PositionAttention(nn.Module):
     """PAB: every pixel gathers the features of all others, by how much they are alike."""
 
-    global_context = True
+    global_context = True  # each pixel attends to the whole window
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class FusionAttention(nn.Module):
         out_channels: Channels of the output.
     """
 
-    global_context = True
+    global_context = True  # its means are of the whole window
 
     def __init__(self, in_channels: int, skip_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -105,8 +105,7 @@ class MANet(nn.Module):
         self.enlarge = nn.Upsample(scale_factor=2, mode="nearest")
         self.last = nn.ModuleList(_two_convs(a, b) for a, b in zip((below, *last), last, strict=False))
         self.head = nn.Conv2d(last[-1], num_classes, 3, padding=1)
-        for part in (self.attend, self.fuse, self.last, self.head):
-            he_normal(part)
+        he_normal(self.attend, self.fuse, self.last, self.head)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, num_classes, H, W) for images (N, in_channels, H, W), H and W of 32 and more."""

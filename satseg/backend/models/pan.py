@@ -33,7 +33,7 @@ def _double(x: Tensor, like: Tensor) -> Tensor:
 class FeaturePyramidAttention(nn.Module):
     """FPA (Figure 3): a pyramid of one channel weighs the features of each pixel; those of the image are added."""
 
-    global_context = True
+    global_context = True  # its means are of the whole window
 
     def __init__(self, in_channels: int) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class FeaturePyramidAttention(nn.Module):
 class GlobalAttentionUpsample(nn.Module):
     """GAU (Figure 4): shallow features, weighed by the means of deep ones, are added to these."""
 
-    global_context = True
+    global_context = True  # its means are of the whole window
 
     def __init__(self, in_channels: int) -> None:
         super().__init__()
@@ -86,8 +86,7 @@ class PAN(nn.Module):
         self.attend = FeaturePyramidAttention(deepest)
         self.up = nn.ModuleList(GlobalAttentionUpsample(channels) for channels in reversed(finer))
         self.head = nn.Conv2d(_WIDTH, num_classes, 3, padding=1)
-        for part in (self.attend, self.up, self.head):
-            he_normal(part)
+        he_normal(self.attend, self.up, self.head)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, num_classes, H, W) for images (N, in_channels, H, W), H and W of 32 and more."""

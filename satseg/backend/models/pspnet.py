@@ -33,8 +33,8 @@ class PSPNet(nn.Module):
         self.head = _head(self.pyramid.out_channels, 512, num_classes)
         self.aux_head = _head(deep, 256, num_classes)
         self.aligned = AlignedInput(8)
-        he_normal(self)
-        self.encoder = encoder  # initialised already
+        he_normal(self.pyramid, self.head, self.aux_head)
+        self.encoder = encoder
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, num_classes, H, W) for images (N, in_channels, H, W), H and W of 32 and more."""

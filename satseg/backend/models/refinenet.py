@@ -88,8 +88,8 @@ class RefineNet(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.aligned = AlignedInput(encoder.strides[-1])
         self.head = nn.Conv2d(_WIDTHS[0], num_classes, 3, padding=1)
-        normal(self, std=0.01)
-        self.encoder = encoder  # initialised already
+        normal(self.blocks, self.head, std=0.01)
+        self.encoder = encoder
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, num_classes, H, W) for images (N, in_channels, H, W), H and W of 32 and more."""

@@ -38,8 +38,7 @@ class SegFormer(nn.Module):
         self.fuse = conv_norm_act(len(inputs) * width, width, 1)
         self.dropout = nn.Dropout2d(dropout)
         self.head = nn.Conv2d(width, num_classes, 1)
-        for part in (self.project, self.fuse, self.head):
-            he_normal(part)
+        he_normal(self.project, self.fuse, self.head)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, num_classes, H, W) for images (N, in_channels, H, W), H and W of 32 and more."""

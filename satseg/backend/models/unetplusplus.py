@@ -55,8 +55,7 @@ class UNetPlusPlus(nn.Module):
         above = (below[-1], *widths[:-1])
         self.last = nn.ModuleList(_two_convs(a, b) for a, b in zip(above, widths, strict=True))
         self.head = nn.Conv2d(widths[-1], num_classes, 3, padding=1)
-        for part in (self.nodes, self.last, self.head):
-            he_normal(part)
+        he_normal(self.nodes, self.last, self.head)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, num_classes, H, W) for images (N, in_channels, H, W), H and W of 32 and more."""

@@ -43,8 +43,7 @@ class UPerNet(nn.Module):
         self.fuse = conv_norm_act(len(inputs) * _WIDTH, _WIDTH)
         self.dropout = nn.Dropout2d(dropout)
         self.head = nn.Conv2d(_WIDTH, num_classes, 1)
-        for part in (self.pool, self.coarsest, self.lateral, self.smooth, self.fuse, self.head):
-            he_normal(part)
+        he_normal(self.pool, self.coarsest, self.lateral, self.smooth, self.fuse, self.head)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, num_classes, H, W) for images (N, in_channels, H, W), H and W of 32 and more."""

@@ -128,7 +128,7 @@ class MixTransformer(nn.Module):
     """
 
     strides = (4, 8, 16, 32)
-    global_context = True
+    global_context = True  # each token attends to the whole window
 
     def __init__(self, name: str, *, in_channels: int) -> None:
         super().__init__()
