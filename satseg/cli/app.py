@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import signal
 import sys
 import traceback
@@ -155,7 +156,7 @@ def run(args: Sequence[str], out: ConsoleOutput) -> int:
             code = app(list(args), prog_name="satseg", obj=out, standalone_mode=False)
         sys.stdout.flush()
     except typer.TyperException as error:
-        out.error(error.format_message(), hint=_help_hint(error, args))
+        out.error(_of_numbers(error.format_message()), hint=_help_hint(error, args))
         return WRONG_USAGE
     except _Interruption as error:
         return _interrupted(str(error), out)
@@ -179,6 +180,13 @@ def _interrupted(how_to_go_on: str, out: ConsoleOutput) -> int:
     else:
         out.say("Interrupted.")
     return INTERRUPTED
+
+
+def _of_numbers(message: str) -> str:
+    """Return a message on a command line, in plain words where it quotes the library that parses numbers."""
+    names = {"integer": "whole number", "number": "number"}
+    library = re.compile(r"Input should be a valid (integer|number)\b.*")
+    return library.sub(lambda kind: f"it is not a {names[kind[1]]}.", message)
 
 
 def _failed(error: Exception, out: ConsoleOutput) -> int:

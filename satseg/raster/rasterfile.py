@@ -25,6 +25,7 @@ from satseg.raster.orientation import refuse_turned
 from satseg.raster.rectify import describe_rectification, rectified
 from satseg.raster.selection import without_file_name
 
+_VECTORS = {".gpkg", ".geojson", ".geojsonl", ".json", ".shp", ".fgb", ".parquet", ".kml"}
 _COLOUR_NAMES = {ColorInterp.red: "red", ColorInterp.green: "green", ColorInterp.blue: "blue"}
 _SAMPLE = 256  # pixels per side of the block of an alpha band that is examined
 _BY_VALUE = [MaskFlags.nodata]
@@ -292,7 +293,11 @@ def _refuse_circular(path: str, files: Sequence[str], above: tuple[str, ...] = (
 def _hint(path: str, detail: str) -> str | None:
     if "AWS_NO_SIGN_REQUEST" in detail:
         return "Set AWS_NO_SIGN_REQUEST=YES for a public bucket, or AWS credentials for a private one."
-    return "Check the address, and that the server is reachable." if is_remote(path) else None
+    if is_remote(path):
+        return "Check the address, and that the server is reachable."
+    if Path(path).suffix.lower() in _VECTORS:
+        return "Its suffix is that of polygons; a scene is a raster, such as a GeoTIFF."
+    return None
 
 
 def _colours() -> tuple[Band, ...]:

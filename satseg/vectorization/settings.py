@@ -91,8 +91,8 @@ class PolygonSettings(Settings):
         Option(
             "Smallest region to keep: 25px, 10m2, 0.01ha, or 0 for all; a plain number is square metres. A smaller "
             "region is merged into the neighbour with the longest shared boundary, or dropped if nodata or background "
-            "surrounds it; a smaller object is dropped. Default: 8px; for objects, what 95 % of those exceed that "
-            "their network has learnt from.",
+            "surrounds it; a smaller object is dropped. Default: 8px; for objects, the area that 95 % of those in "
+            "training exceed.",
             metavar="AREA",
         ),
     ] = None

@@ -76,6 +76,7 @@ from satseg.workflows.undertrained import CollapseWatch
 log = logging.getLogger("satseg")
 
 _MAX_READERS = 8  # threads that prepare batches for a GPU
+_OTHER_SCALE = 2.0  # pixel sizes further apart show objects larger or smaller than augmentation makes them
 
 
 @checked
@@ -155,7 +156,7 @@ def train(
         middle = data.middle(recipe.clip_values)
         origin = match_bands(model, data.tile_set.bands, middle)  # None for weights of a checkpoint
         if recipe.init_from is not None and not resumable:
-            _initialise(model, recipe.init_from)
+            _initialise(model, recipe.init_from, data.tile_set.gsd)
         batch_size = batch_size_for(recipe, model.to(device), data, device)
         recipe = recipe.changed(batch_size=batch_size)
         shard = Shard(batch_size, recipe.accumulate, fabric.world_size, rank)
@@ -331,9 +332,18 @@ def _make_trainer(
     )
 
 
-def _initialise(model: nn.Module, checkpoint: str) -> None:
+def _initialise(model: nn.Module, checkpoint: str, gsd: tuple[float, float] | None) -> None:
     """Copy the matching weights of a checkpoint into a network, and report what does not match."""
     source = Checkpoint.load(checkpoint)
+    theirs = source.card.gsd
+    if gsd and theirs and not 1 / _OTHER_SCALE <= gsd[0] / theirs[0] <= _OTHER_SCALE:
+        log.warning(
+            "%s has learnt at %.3g m per pixel and the tiles have %.3g m: what it knows of shapes and sizes is of "
+            "another scale. Cut tiles of a similar pixel size (`gsd`) to make use of it.",
+            source.path,
+            theirs[0],
+            gsd[0],
+        )
     try:
         log.info("Starting from %s: %s.", source.path, transfer(model, source.read_weights()))
     except CheckpointError as error:

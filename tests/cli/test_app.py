@@ -70,7 +70,7 @@ def test_nothing_typed_shows_the_help_as_wrong_usage(satseg) -> None:
         (("modles",), "error: No such command 'modles'. Did you mean 'models'?"),
         (("models", "--jsn"), "error: No such option: --jsn"),
         (("info",), "error: Missing argument 'FILE'."),
-        (("train", "--steps", "many"), "error: Invalid value for '--steps'"),
+        (("train", "--steps", "many"), "error: Invalid value for '--steps': it is not a whole number."),
     ],
 )
 def test_wrong_usage_ends_with_2_and_one_message(satseg, words: tuple[str, ...], said: str) -> None:

@@ -213,8 +213,16 @@ def test_what_does_not_exist_is_said(tmp_path: Path) -> None:
 
 def test_what_is_no_raster_is_said(tmp_path: Path) -> None:
     (tmp_path / "a.tif").write_text("not a raster")
-    with pytest.raises(SceneError, match="cannot be opened as a raster"):
+    with pytest.raises(SceneError, match="cannot be opened as a raster") as caught:
         Scene.open(tmp_path / "a.tif")
+    assert caught.value.hint is None
+
+
+def test_polygons_in_place_of_a_scene_are_named(tmp_path: Path) -> None:
+    (tmp_path / "roofs.geojson").write_text('{"type": "FeatureCollection", "features": []}')
+    with pytest.raises(SceneError, match="cannot be opened as a raster") as caught:
+        Scene.open(tmp_path / "roofs.geojson")
+    assert "that of polygons" in str(caught.value.hint)
 
 
 @pytest.mark.parametrize("dtype", ["complex64", "complex_int16"])

@@ -62,6 +62,19 @@ def test_a_run_that_was_begun_needs_its_source_no_more(bright_tiles: Path, tmp_p
     assert weights(tmp_path / "broken") == weights(tmp_path / "unbroken")
 
 
+@pytest.mark.parametrize(("times", "warned"), [(1.5, False), (5.0, True), (0.2, True)])
+def test_a_source_of_another_pixel_size_is_named(
+    bright_tiles: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, times: float, warned: bool
+) -> None:
+    card = card_of(bright_tiles)
+    assert card.gsd is not None
+    card = replace(card, gsd=(card.gsd[0] * times, card.gsd[1] * times))
+    source = tmp_path / "source.safetensors"
+    save_checkpoint(source, create_model("erfnet", in_channels=3, num_classes=2).state_dict(), card)
+    run(bright_tiles, tmp_path / "run", steps=1, init_from=source)
+    assert any("is of another scale" in message for message in caplog.messages) == warned
+
+
 def test_a_source_that_fits_nowhere_is_refused(bright_tiles: Path, tmp_path: Path, wider: Path) -> None:
     with pytest.raises(CheckpointError, match=r"The network cannot start from .*wider\.safetensors"):
         run(bright_tiles, tmp_path / "run", arch="enet", init_from=wider)
