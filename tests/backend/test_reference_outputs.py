@@ -3,6 +3,10 @@
 ``reference_outputs.json`` holds what these gave, with weights and images of a formula, at some pixels: every
 seventh row from the second on, and every ninth column from the third on. Sizes are stride * k + 1 where corners are
 aligned; scores at stride 8 were interpolated as the authors do before their loss.
+
+``reference`` is what ran: repository@commit, file and, if it is another than the default, the variant. Behind "with ...
+as ours" stands what was changed in it first: where our network deviates, as its builder's docstring says, or where the
+choice is free, such as the order of concatenated features. All else is compared.
 """
 
 from __future__ import annotations

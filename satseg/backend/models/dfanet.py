@@ -131,9 +131,10 @@ def dfanet(*, in_channels: int, num_classes: int) -> DFANet:
 
     Stages repeat 4, 6 and 4 times and are 48, 96 and 192 channels wide (Table 1, XceptionA). The paper's 7.8 M for this
     network are most likely megabytes of weights. Convolutions start from a normal distribution of variance 2 / fan-out;
-    there is no dropout; interpolation aligns corners. Deviation: the classifier with which the paper pre-trains the
-    encoder on ImageNet (193,000 parameters, 2,024,051 with it) is left out. Images are mirrored at the right and bottom
-    edge up to 64 k + 1 px, and logits cut back.
+    there is no dropout; interpolation aligns corners. Shortcuts begin before the activation of their block, as in
+    Xception; the authors published no code, and in a port whose activations work in place they begin behind it.
+    Deviation: the classifier with which the paper pre-trains the encoder on ImageNet (193,000 parameters, 2,024,051
+    with it) is left out. Images are mirrored at the right and bottom edge up to 64 k + 1 px, and logits cut back.
 
     Args:
         in_channels: Bands of the input.
