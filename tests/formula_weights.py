@@ -47,7 +47,7 @@ def fill(model: nn.Module, images: Tensor) -> nn.Module:
         hook.remove()
     seen: Counter[Any] = Counter()
     for layer in dict.fromkeys(running):
-        kind = "conv" if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) else type(layer).__name__
+        kind = next(kind for kind in (nn.BatchNorm2d, nn.PReLU, nn.Module) if isinstance(layer, kind))
         shape = (kind, *layer.weight.shape)
         _fill_layer(layer, key=1000 * seen[shape] + sum(layer.weight.shape))
         seen[shape] += 1
