@@ -4,6 +4,7 @@
 seventh row from the second on, and every ninth column from the third on. Sizes are stride * k + 1 where corners are
 aligned; scores at stride 8 were interpolated as the authors do before their loss. Where a network deviates from the
 reference on purpose, its docstring says so, and the reference was changed in that respect alone: "with ... as ours".
+Where parallel branches run or are joined in another order there, its layers were filled in the order of ours.
 
 What follows a hyphen in the name of a row tells it from others of its network.
 """
