@@ -81,10 +81,10 @@ def deconvnet(
 
     Batch normalisation follows every convolution but the classifier (section 4.1); deconvolutions start from a
     zero-mean normal distribution (section 4.2), of standard deviation 0.01. Deviations: images below 224 px, for which
-    the paper's 7x7 layer has no room, get zeros around their coarsest features, cut away behind it; larger ones are
-    untouched; it learns whole tiles at once and maps whole windows, where the paper trains in two stages, on centred
-    objects first and then on proposals of boxes, and maps such proposals. Sizes that 32 does not divide are mirrored at
-    the right and bottom edge and cut back.
+    the paper's 7x7 layer has no room, get zeros to the right of and below their coarsest features, cut away behind it;
+    larger ones are untouched; it learns whole tiles at once and maps whole windows, where the paper trains in two
+    stages, on centred objects first and then on proposals of boxes, and maps such proposals. Sizes that 32 does not
+    divide are mirrored at the right and bottom edge and cut back.
 
     Args:
         in_channels: Bands of the input.

@@ -105,9 +105,11 @@ def deeplabv2(
     Use: comparison with its paper, with CRF
 
     The classifiers start from a normal distribution of standard deviation 0.01; there is no dropout. Deviations:
-    downsampling blocks stride in their 3x3 convolution, as timm's weights have it, not in the first 1x1; batch
-    normalisation is trained, where the authors kept that of the pretrained network. Sizes that 8 does not divide (32
-    with several scales) are mirrored at the right and bottom edge and cut back. The fully connected CRF is
+    downsampling blocks stride in their 3x3 convolution, as timm's weights have it, not in the first 1x1; the first
+    pooling rounds sizes down, so that 8 k px have k features, not k + 1; scores are interpolated between the centres of
+    cells, where the authors align corners: all of them lie 3.5 px to the lower right of the centres of their features;
+    batch normalisation is trained, where the authors kept that of the pretrained network. Sizes that 8 does not divide
+    (32 with several scales) are mirrored at the right and bottom edge and cut back. The fully connected CRF is
     post-processing (``crf`` of ``satseg.predict``) and not part of the network.
 
     Args:
