@@ -9,7 +9,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from satseg.backend.nn.alignment import AlignedInput
-from satseg.backend.nn.initialise import he_normal, normal
+from satseg.backend.nn.initialise import looks_linear, normal
 from satseg.backend.nn.vgg import load_vgg, vgg_stages
 
 
@@ -38,7 +38,7 @@ class DeepLabV1(nn.Module):
         )
         self.head = nn.Conv2d(1024, num_classes, 1)
         self.aligned = AlignedInput(8)
-        he_normal(self.top)
+        looks_linear(self.top, paired=True)
         normal(self.head, std=0.01)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -74,9 +74,9 @@ def deeplabv1(
 
     Dropout of 0.5 follows both converted layers, the classifier starts from a normal distribution of standard deviation
     0.01, and scores are interpolated with aligned corners; images are mirrored at the right and bottom edge up to 8 k +
-    1 px, and logits cut back. The paper starts from VGG-16 trained on ImageNet; without it the convolutions start as He
-    et al. (2015) propose. The fully connected CRF is post-processing (``crf`` of ``satseg.predict``) and not part of
-    the network.
+    1 px, and logits cut back. The paper starts from VGG-16 trained on ImageNet; without it the convolutions start as a
+    linear map (Balduzzi et al., 2017). The fully connected CRF is post-processing (``crf`` of ``satseg.predict``) and
+    not part of the network.
 
     Args:
         in_channels: Bands of the input.

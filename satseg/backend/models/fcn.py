@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from satseg.backend.nn.initialise import he_normal, normal
+from satseg.backend.nn.initialise import looks_linear, normal
 from satseg.backend.nn.padding import pad_to_multiple
 from satseg.backend.nn.vgg import load_vgg, vgg_stages
 
@@ -37,7 +37,7 @@ class FCN(nn.Module):
             nn.ReLU(inplace=True),
             nn.Dropout(dropout),
         )
-        he_normal(self.top)
+        looks_linear(self.top, paired=True)
         self.score = _score(4096, num_classes)
         skips = {32: (), 16: (512,), 8: (512, 256)}[stride]  # widths of the pooled features at strides 16, 8
         self.skip_scores = nn.ModuleList(_score(width, num_classes) for width in skips)
@@ -80,7 +80,9 @@ def fcn32s(
     Use: comparison with its paper; coarsest outlines of all
 
     Score layers start at zero and dropout of 0.5 follows the two converted layers (section 4.3). Upsampling is fixed
-    bilinear interpolation, as in the authors' published networks. Deviations: the 7x7 layer has same padding in
+    bilinear interpolation, as in the authors' published networks. The paper starts from VGG-16 trained on ImageNet;
+    without it the convolutions start as a linear map (Balduzzi et al., 2017): drawn independently, hundreds of steps
+    pass before so deep a network without norms learns anything. Deviations: the 7x7 layer has same padding in
     place of 100 pixels of zeros around the image and crops (111 instead of 190 GMAC at 512 px), so that scores near the
     edge are others; and the outermost scores are repeated beyond it, which tells in the outer 16 px (24 of FCN-16s, 28
     of FCN-8s). Sizes that 32 does not divide are mirrored at the right and bottom edge and cut back.

@@ -14,7 +14,7 @@ from torch import nn
 
 from satseg.backend.nn.encoders import build_classifier
 from satseg.backend.nn.first_layer import hand_on
-from satseg.backend.nn.initialise import he_normal
+from satseg.backend.nn.initialise import he_normal, looks_linear
 from satseg.errors import ArchitectureError
 
 VGG_WIDTHS = (64, 128, 256, 512, 512)
@@ -39,8 +39,10 @@ def vgg_stages(encoder: str, *, in_channels: int, norm: bool, last_dilation: int
         dilation = last_dilation if i == len(VGG_WIDTHS) - 1 else 1
         stages.append(conv_stage([width] + [out] * depth, norm=norm, dilation=dilation))
         width = out
-    # Where nothing normalises features they keep their scale; drawn by outputs, the last would be a thirteenth of it.
-    he_normal(stages, mode="fan_out" if norm else "fan_in")
+    if norm:
+        he_normal(stages, mode="fan_out")
+    else:
+        looks_linear(stages)
     return stages
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from satseg.backend.nn.initialise import he_normal
+from satseg.backend.nn.initialise import he_normal, looks_linear
 
 
 @pytest.mark.parametrize(("mode", "fan"), [("fan_in", 64 * 9), ("fan_out", 16 * 9)])
@@ -21,3 +21,15 @@ def test_what_is_not_named_stays() -> None:
     before = net["trained"].weight.clone()
     he_normal(net["head"])
     assert torch.equal(net["trained"].weight, before)
+
+
+def test_rectified_convolutions_that_look_linear_are_a_linear_map_of_the_same_scale() -> None:
+    torch.manual_seed(0)
+    stem = [nn.Conv2d(3, 128, 3, padding=1), nn.ReLU(), nn.Conv2d(128, 256, 3, padding=1), nn.ReLU()]
+    top = [nn.Conv2d(256, 512, 3, padding=1), nn.ReLU(), nn.Conv2d(512, 64, 1)]
+    looks_linear(*stem)
+    looks_linear(*top, paired=True)
+    net = nn.Sequential(*stem, *top)
+    a, b = torch.randn(2, 8, 3, 16, 16)
+    torch.testing.assert_close(net(a + b), net(a) + net(b), rtol=1e-4, atol=1e-5)
+    assert net(a)[..., 3:-3, 3:-3].std().item() == pytest.approx(1.0, rel=0.1)
