@@ -18,14 +18,13 @@ from rasterio.windows import Window
 from satseg.errors import SceneError
 from satseg.files.causes import cause, remedy
 from satseg.files.gdal import looking_beside
-from satseg.files.names import is_local_file, is_remote, open_raster
+from satseg.files.names import LAYER_SUFFIXES, is_local_file, is_remote, open_raster
 from satseg.geo.crs import crs_of_raster
 from satseg.geo.grid import Grid, doubt
 from satseg.raster.orientation import refuse_turned
 from satseg.raster.rectify import describe_rectification, rectified
 from satseg.raster.selection import without_file_name
 
-_VECTORS = {".gpkg", ".geojson", ".geojsonl", ".json", ".shp", ".fgb", ".parquet", ".kml"}
 _COLOUR_NAMES = {ColorInterp.red: "red", ColorInterp.green: "green", ColorInterp.blue: "blue"}
 _SAMPLE = 256  # pixels per side of the block of an alpha band that is examined
 _BY_VALUE = [MaskFlags.nodata]
@@ -295,7 +294,7 @@ def _hint(path: str, detail: str) -> str | None:
         return "Set AWS_NO_SIGN_REQUEST=YES for a public bucket, or AWS credentials for a private one."
     if is_remote(path):
         return "Check the address, and that the server is reachable."
-    if Path(path).suffix.lower() in _VECTORS:
+    if Path(path).suffix.lower() in LAYER_SUFFIXES:
         return "Its suffix is that of polygons; a scene is a raster, such as a GeoTIFF."
     return None
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from satseg.checkpoint import Checkpoint
 from satseg.errors import CheckpointError
+from satseg.geo.units import Gsd
+
+log = logging.getLogger("satseg")
 
 MIN_FRACTION = 0.1  # of the tensors: fewer match by chance
+OTHER_SCALE = 2.0  # pixel sizes further apart show objects larger or smaller than augmentation makes them
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,35 @@ def transfer(model: nn.Module, weights: Mapping[str, Tensor]) -> Transfer:
         missing=tuple(name for name in own if name not in weights),
         unused=tuple(name for name in weights if name not in own),
     )
+
+
+def start_from(model: nn.Module, checkpoint: str, gsd: Gsd) -> None:
+    """Copy the matching weights of a checkpoint into a network, and log what does not match.
+
+    Args:
+        model: The network to initialise.
+        checkpoint: File or run.
+        gsd: Ground metres per pixel of the tiles along x and y, or None where they are unknown.
+
+    Raises:
+        CheckpointError: The checkpoint cannot be read, or is one of another architecture.
+    """
+    source = Checkpoint.load(checkpoint)
+    theirs = source.card.gsd
+    if gsd and theirs and not 1 / OTHER_SCALE <= gsd[0] / theirs[0] <= OTHER_SCALE:
+        log.warning(
+            "%s has learnt at %.3g m per pixel and the tiles have %.3g m: what it knows of shapes and sizes is of "
+            "another scale. Cut tiles of a similar pixel size (`gsd`) to make use of it.",
+            source.path,
+            theirs[0],
+            gsd[0],
+        )
+    try:
+        log.info("Starting from %s: %s.", source.path, transfer(model, source.read_weights()))
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"The network cannot start from {source.path}. {error.message}", hint=error.hint
+        ) from error
 
 
 def _fits(theirs: Tensor, ours: Tensor) -> bool:

@@ -28,8 +28,8 @@ from satseg.backend.cores import available_cores, threads_for, torch_threads
 from satseg.backend.device import select_device, select_precision
 from satseg.backend.nn.first_layer import Origin, match_bands
 from satseg.backend.nn.lora import attention_layers
-from satseg.checkpoint import Checkpoint, ModelCard
-from satseg.errors import CheckpointError, TileError
+from satseg.checkpoint import ModelCard
+from satseg.errors import TileError
 from satseg.files.atomic_write import locked
 from satseg.files.gdal import gdal_environment
 from satseg.labels.label_meaning import LabelMeaning
@@ -53,7 +53,7 @@ from satseg.training.sampling import Shard, TrainingBatches
 from satseg.training.schedule import make_budget
 from satseg.training.settings import TrainSettings
 from satseg.training.state import LoopState
-from satseg.training.transfer import transfer
+from satseg.training.transfer import start_from
 from satseg.workflows.network_choice import choose_network
 from satseg.workflows.smallest_objects import smallest_objects
 from satseg.workflows.train_choices import batch_size_for, pays_to_compile
@@ -76,7 +76,6 @@ from satseg.workflows.undertrained import CollapseWatch
 log = logging.getLogger("satseg")
 
 _MAX_READERS = 8  # threads that prepare batches for a GPU
-_OTHER_SCALE = 2.0  # pixel sizes further apart show objects larger or smaller than augmentation makes them
 
 
 @checked
@@ -156,7 +155,7 @@ def train(
         middle = data.middle(recipe.clip_values)
         origin = match_bands(model, data.tile_set.bands, middle)  # None for weights of a checkpoint
         if recipe.init_from is not None and not resumable:
-            _initialise(model, recipe.init_from, data.tile_set.gsd)
+            start_from(model, recipe.init_from, data.tile_set.gsd)
         batch_size = batch_size_for(recipe, model.to(device), data, device)
         recipe = recipe.changed(batch_size=batch_size)
         shard = Shard(batch_size, recipe.accumulate, fabric.world_size, rank)
@@ -330,26 +329,6 @@ def _make_trainer(
         margin=needed_lead(len(data.val)),
         state=state,
     )
-
-
-def _initialise(model: nn.Module, checkpoint: str, gsd: tuple[float, float] | None) -> None:
-    """Copy the matching weights of a checkpoint into a network, and report what does not match."""
-    source = Checkpoint.load(checkpoint)
-    theirs = source.card.gsd
-    if gsd and theirs and not 1 / _OTHER_SCALE <= gsd[0] / theirs[0] <= _OTHER_SCALE:
-        log.warning(
-            "%s has learnt at %.3g m per pixel and the tiles have %.3g m: what it knows of shapes and sizes is of "
-            "another scale. Cut tiles of a similar pixel size (`gsd`) to make use of it.",
-            source.path,
-            theirs[0],
-            gsd[0],
-        )
-    try:
-        log.info("Starting from %s: %s.", source.path, transfer(model, source.read_weights()))
-    except CheckpointError as error:
-        raise CheckpointError(
-            f"The network cannot start from {source.path}. {error.message}", hint=error.hint
-        ) from error
 
 
 def _create(builder: str | Builder, recipe: Recipe, tile_set: TileSet, *, with_weights: bool) -> nn.Module:

@@ -27,9 +27,10 @@ def looks_linear(*modules: nn.Module, paired: bool = False) -> None:
 
     Each channel of the first half is rectified beside its negative in the second half, and the next convolution takes
     the difference of both, so that nothing is lost on the way. Where neither norms nor shortcuts help, features drawn
-    independently are nearly the same for all images after a dozen layers, and gradients are noise.
+    independently are nearly the same for all images after a dozen layers, and gradients are noise. Features keep the
+    scale of the images.
 
-    Balduzzi et al.: "The Shattered Gradients Problem", ICML 2017, arXiv 1702.08591. The variance is that of he_normal.
+    Balduzzi et al.: "The Shattered Gradients Problem", ICML 2017, arXiv 1702.08591.
 
     Args:
         modules: Modules whose convolutions, of even numbers of filters, run one after the other.
