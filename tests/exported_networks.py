@@ -48,7 +48,7 @@ def small_checkpoint(folder: Path, *, function: str = "net", dtype: str = "uint1
     (folder / "net.py").write_text(NET)
     arch = f"{folder / 'net.py'}:{function}"
     torch.manual_seed(0)
-    model = run_custom_file(arch)(in_channels=2, num_classes=3)
+    model = run_custom_file(arch)(in_channels=2, num_classes=5 if card.get("objects") else 3)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)  # decided classes
     made = {

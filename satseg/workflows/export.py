@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from satseg.arguments import PathLike
 from satseg.arguments import path as file_name
 from satseg.backend import run_custom_file
 from satseg.checkpoint import Checkpoint
-from satseg.errors import NetworkError, OutputError, SatsegError
+from satseg.errors import NetworkError, OutputError, SatsegError, one_line
 from satseg.exporting.check import HALF_LIMIT, LIMIT, Agreement, compare
 from satseg.exporting.check_images import BATCHES, COUNT, CheckImages, random_images, sizes_of
 from satseg.exporting.formats import Format, format_of
@@ -131,7 +132,18 @@ def _check(path: Path, form: Format, subject: Subject) -> tuple[Agreement, Check
         subject.checkpoint, device=torch.device("cpu"), precision="32-true", builder=subject.builder
     )
     images = _images(subject.checkpoint, reference.window)
-    return compare(form.open(path, subject), reference, images.batches(), subject.settings), images
+    run = form.open(path, subject)
+
+    def run_or_refuse(batch: np.ndarray) -> np.ndarray:
+        try:
+            return run(batch)
+        except Exception as error:  # of onnxruntime, or a guard of torch
+            raise NetworkError(
+                f"{path.name} is not written: it does not run on pixels of shape {batch.shape}: {one_line(error)}.",
+                hint="Export to another format.",
+            ) from error
+
+    return compare(run_or_refuse, reference, images.batches(), subject.settings), images
 
 
 def _images(checkpoint: Checkpoint, window: int | None) -> CheckImages:

@@ -47,3 +47,11 @@ def test_classes_are_those_of_the_probabilities_and_255_without_data(tmp_path: P
 def test_what_only_training_needs_is_left_out(tmp_path: Path) -> None:
     names = [name for name, _ in subject_of(*small_checkpoint(tmp_path)).network().named_parameters()]
     assert {name.split(".")[1] for name in names} == {"down", "head"}
+
+
+def test_what_is_said_of_objects_is_left_out(tmp_path: Path) -> None:
+    subject = subject_of(*small_checkpoint(tmp_path, objects=True))
+    images = pixels(subject, 1, 64, 64)
+    expected = reference_of(subject).probabilities(images, np.ones((1, 64, 64), dtype=bool))
+    assert run(subject, images).shape == (1, 3, 64, 64)
+    assert np.allclose(run(subject, images), expected, atol=1e-6)

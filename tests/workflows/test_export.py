@@ -17,11 +17,12 @@ from satseg.records import BandSpec, BandStatistics
 from satseg.results import Size
 from satseg.workflows.export import export
 
+_WARM_UP = 20  # batches: running statistics are then nine tenths those of the images
 ALL = {entry.name: entry for entry in list_architectures()}
 
 
 def untrained(folder: Path, arch: str, **options: Any) -> Path:
-    """Write a checkpoint with random weights."""
+    """Write a checkpoint with random weights, whose norms have seen images."""
     card = ModelCard(
         arch=arch,
         arch_options=options,
@@ -32,8 +33,13 @@ def untrained(folder: Path, arch: str, **options: Any) -> Path:
         tile_size=96,
     )
     torch.manual_seed(0)
+    model = create_model(arch, in_channels=3, num_classes=3, **options)
+    # Norms that have seen no image let some networks grow their features to thousands, and rounding with them.
+    with torch.no_grad():
+        for _ in range(_WARM_UP):
+            model(torch.randn(2, 3, 96, 96))
     path = folder / f"{arch}.safetensors"
-    save_checkpoint(path, create_model(arch, in_channels=3, num_classes=3, **options).state_dict(), card)
+    save_checkpoint(path, model.state_dict(), card)
     return path
 
 
@@ -73,6 +79,20 @@ def test_a_file_that_computes_something_else_does_not_appear(tmp_path: Path, mon
     monkeypatch.setattr("satseg.exporting.half_checkpoint.save_checkpoint", write_zeros)
     path, arch = small_checkpoint(tmp_path)
     with pytest.raises(NetworkError, match=r"net\.safetensors is not written: its probabilities differ .* 0\.05, and"):
+        export(path, output=tmp_path / "out" / "net.safetensors", arch=arch, settings=ExportSettings(half=True))
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_file_that_does_not_run_does_not_appear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(images: object) -> object:
+        raise RuntimeError("Guard failed: batch > 1")
+
+    monkeypatch.setattr("satseg.exporting.half_checkpoint.open_half_checkpoint", lambda *_: refuse)
+    path, arch = small_checkpoint(tmp_path)
+    told = (
+        r"net\.safetensors is not written: it does not run on pixels of shape \(1, 2, 64, 64\): Guard failed: batch > 1"
+    )
+    with pytest.raises(NetworkError, match=told):
         export(path, output=tmp_path / "out" / "net.safetensors", arch=arch, settings=ExportSettings(half=True))
     assert list((tmp_path / "out").iterdir()) == []
 
