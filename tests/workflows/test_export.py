@@ -37,7 +37,7 @@ def untrained(folder: Path, arch: str, **options: Any) -> Path:
     # Norms that have seen no image let some networks grow their features to thousands, and rounding with them.
     with torch.no_grad():
         for _ in range(_WARM_UP):
-            model(torch.randn(2, 3, 96, 96))
+            model((torch.rand(2, 3, 128, 128) * 255 - 110) / 45)  # as the check draws and normalises them
     path = folder / f"{arch}.safetensors"
     save_checkpoint(path, model.state_dict(), card)
     return path
