@@ -7,6 +7,7 @@ Every command of the command line is a function here:
     evaluate        compare a network, a map or polygons with labels
     predict         map a scene with a network; predict_scenes maps many
     vectorize       turn class rasters into polygons
+    export          write a network to a file for programs without satseg
     info            describe a file; label_values lists the values of labels
     models          list the networks; benchmark measures what they cost here
     demo            run the whole path on sample scenes
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from satseg.evaluation.settings import EvaluateSettings
+    from satseg.exporting.settings import ExportSettings
     from satseg.prediction.settings import OutputNames, PredictionSettings
     from satseg.progress import ProgressBar, progress_bar
     from satseg.raster.source import SceneSource
@@ -85,6 +87,7 @@ if TYPE_CHECKING:
     from satseg.workflows.benchmark import Benchmark, benchmark
     from satseg.workflows.demo import DemoSummary, demo
     from satseg.workflows.evaluate import evaluate
+    from satseg.workflows.export import ExportSummary, export
     from satseg.workflows.info import FileInfo, info
     from satseg.workflows.label_values import LabelValues, label_values
     from satseg.workflows.models import models
@@ -95,6 +98,7 @@ if TYPE_CHECKING:
 
 _PUBLIC = {
     "satseg.evaluation.settings": ("EvaluateSettings",),
+    "satseg.exporting.settings": ("ExportSettings",),
     "satseg.progress": ("ProgressBar", "progress_bar"),
     "satseg.backend": ("Architecture", "create_model", "list_architectures"),
     "satseg.errors": (
@@ -138,6 +142,7 @@ _PUBLIC = {
     "satseg.workflows.benchmark": ("Benchmark", "benchmark"),
     "satseg.workflows.demo": ("DemoSummary", "demo"),
     "satseg.workflows.evaluate": ("evaluate",),
+    "satseg.workflows.export": ("ExportSummary", "export"),
     "satseg.workflows.info": ("FileInfo", "info"),
     "satseg.workflows.label_values": ("LabelValues", "label_values"),
     "satseg.workflows.models": ("models",),
@@ -165,6 +170,8 @@ __all__ = [
     "DemoSummary",
     "EvaluateSettings",
     "EvaluationReport",
+    "ExportSettings",
+    "ExportSummary",
     "FileInfo",
     "FinishedMap",
     "LabelError",
@@ -203,6 +210,7 @@ __all__ = [
     "create_model",
     "demo",
     "evaluate",
+    "export",
     "info",
     "label_values",
     "list_architectures",

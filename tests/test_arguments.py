@@ -31,7 +31,7 @@ from satseg.workflows.predict import dry_run_scenes
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     **{name: getattr(satseg, name) for name in ("tile", "train", "evaluate", "predict", "predict_scenes", "vectorize")},
-    **{name: getattr(satseg, name) for name in ("benchmark", "info", "label_values", "demo")},
+    **{name: getattr(satseg, name) for name in ("benchmark", "info", "label_values", "demo", "export")},
     **{"dry_run_scenes": dry_run_scenes, "check_tiles": check_tiles},
 }
 RECORDS = {
@@ -43,6 +43,7 @@ RECORDS = {
     "TrainSettings": satseg.TrainSettings,
     "EvaluateSettings": satseg.EvaluateSettings,
     "VectorizeSettings": satseg.VectorizeSettings,
+    "ExportSettings": satseg.ExportSettings,
 }
 
 
@@ -111,6 +112,7 @@ def base(name: str, place: Path) -> dict[str, Any]:
         "predict_scenes": {"scenes": scene, "output": out, "model": "absent.safetensors"},
         "dry_run_scenes": {"scenes": scene, "output": out, "model": "absent.safetensors"},
         "vectorize": {"rasters": classes, "output": out},
+        "export": {"model": "absent.safetensors", "output": str(place / "net.pt2")},
         "label_values": {"path": classes},
         "SceneSource": {"paths": scene},
         "OutputNames": {"output": out},

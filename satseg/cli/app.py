@@ -22,7 +22,20 @@ import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from satseg.backend import custom_code_errors
-from satseg.cli import benchmark, demo, evaluate, info, models, options, predict, streams, tile, train, vectorize
+from satseg.cli import (
+    benchmark,
+    demo,
+    evaluate,
+    export,
+    info,
+    models,
+    options,
+    predict,
+    streams,
+    tile,
+    train,
+    vectorize,
+)
 from satseg.cli.console import ConsoleOutput, LogHandler
 from satseg.cli.failures import SEE_WHERE
 from satseg.errors import CheckpointError, SatsegError, UsageError
@@ -129,6 +142,7 @@ for _command in (
     evaluate.evaluate,
     predict.predict,
     vectorize.vectorize,
+    export.export,
     models.models,
     benchmark.benchmark,
     info.info,

@@ -208,6 +208,18 @@ class Normaliser:
             (N, C, H, W) float32 on the device of this object; 0 is the training mean, and the value of invalid pixels.
             Pixels with values out of range are invalid as well (see :class:`~satseg.raster.values.ValueRange`).
         """
+        return self.measure(images, valid)[0]
+
+    def measure(self, images: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Normalise raw values, and tell which pixels were measured.
+
+        Args:
+            images: As above.
+            valid: As above.
+
+        Returns:
+            The images as above; (N, H, W) bool, where pixels are valid and all values are in range, None where all are.
+        """
         normalised = self._centred(images)
         if images.dtype in _narrow():
             measured = valid
@@ -216,7 +228,9 @@ class Normaliser:
             measured = measured if valid is None else measured & valid
         if self.clipping is not None:
             normalised.clamp_(-self.clipping.limit, self.clipping.limit)
-        return normalised if measured is None else normalised.masked_fill_(~measured[:, None], 0)
+        if measured is not None:
+            normalised.masked_fill_(~measured[:, None], 0)
+        return normalised, measured
 
     def _centred(self, images: Tensor) -> Tensor:
         """Return the values in standard deviations from the mean, float32 on the device."""

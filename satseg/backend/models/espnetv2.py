@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from satseg.backend.nn.alignment import AlignedInput
 from satseg.backend.nn.initialise import he_normal
 from satseg.backend.nn.norm import BatchNorm2d
+from satseg.backend.nn.pooling import adaptive_mean
 from satseg.backend.nn.resize import resize_like
 
 _BRANCHES = 4
@@ -203,6 +204,6 @@ def _at_scale(x: Tensor, stage: nn.Module, scale: float) -> Tensor:
         return stage(x)
     size = [max(math.ceil(side * scale), _SMALLEST) for side in x.shape[-2:]]
     if scale < 1:
-        return resize_like(stage(F.adaptive_avg_pool2d(x, (size[0], size[1]))), x, align_corners=True)
+        return resize_like(stage(adaptive_mean(x, *size)), x, align_corners=True)
     enlarged = F.interpolate(x, size=size, mode="bilinear", align_corners=True)
-    return F.adaptive_avg_pool2d(stage(enlarged), (x.shape[-2], x.shape[-1]))
+    return adaptive_mean(stage(enlarged), *x.shape[-2:])

@@ -15,6 +15,7 @@ from satseg.backend.nn.alignment import AlignedInput
 from satseg.backend.nn.auxiliary import auxiliary_cross_entropy
 from satseg.backend.nn.conv import conv_norm_act
 from satseg.backend.nn.initialise import he_normal
+from satseg.backend.nn.pooling import adaptive_mean
 from satseg.backend.nn.resize import resize_like
 
 _WIDTH = 128  # of the fused features
@@ -48,7 +49,7 @@ class _PooledSum(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + torch.stack(
-            [resize_like(F.adaptive_avg_pool2d(x, side), x, align_corners=True) for side in _BINS]
+            [resize_like(adaptive_mean(x, side, side), x, align_corners=True) for side in _BINS]
         ).sum(0)
 
 

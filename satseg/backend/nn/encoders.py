@@ -73,7 +73,7 @@ class Encoder(nn.Module):
         """Cut back the levels of images that were padded."""
         height, width = images.shape[-2:]
         return [
-            level[..., : -(-height // stride), : -(-width // stride)]
+            level[..., : (height + stride - 1) // stride, : (width + stride - 1) // stride]
             for level, stride in zip(levels, self.strides, strict=True)
         ]
 

@@ -151,7 +151,7 @@ class MixTransformer(nn.Module):
         x, levels = pad_to_multiple(images, self.strides[-1]), []
         for stage, stride in zip(self.stages, self.strides, strict=True):
             x = stage(x)
-            levels.append(x[..., : -(-height // stride), : -(-width // stride)])
+            levels.append(x[..., : (height + stride - 1) // stride, : (width + stride - 1) // stride])
         return levels
 
 

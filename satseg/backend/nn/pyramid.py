@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from satseg.backend.nn.conv import conv_norm_act, separable_conv
+from satseg.backend.nn.pooling import AdaptiveMean
 from satseg.backend.nn.resize import resize_like
 
 
@@ -80,7 +81,7 @@ class PyramidPooling(nn.Module):
         super().__init__()
         self.align_corners = align_corners
         self.parts = nn.ModuleList(
-            nn.Sequential(nn.AdaptiveAvgPool2d(side), conv_norm_act(in_channels, width, 1)) for side in bins
+            nn.Sequential(AdaptiveMean(side), conv_norm_act(in_channels, width, 1)) for side in bins
         )
         self.out_channels = in_channels + width * len(bins)
 

@@ -17,3 +17,14 @@ def test_sides_become_multiples_and_the_image_stays_in_its_corner(size: tuple, p
 def test_continuation_mirrors_the_edge() -> None:
     images = torch.arange(5.0).view(1, 1, 1, 5).expand(1, 1, 8, 5)
     assert pad_to_multiple(images, 4)[0, 0, 0].tolist() == [0, 1, 2, 3, 4, 3, 2, 1]
+
+
+@pytest.mark.parametrize("size", [(64, 64), (33, 65), (2, 3), (100, 7)])
+@pytest.mark.parametrize("extra", [0, 1])
+def test_the_form_that_exports_gives_the_same_pixels(
+    size: tuple[int, int], extra: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = torch.rand(1, 2, *size)
+    expected = [pad_to_multiple(images, multiple, extra=extra) for multiple in (8, 224)]
+    monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
+    assert all(map(torch.equal, [pad_to_multiple(images, multiple, extra=extra) for multiple in (8, 224)], expected))

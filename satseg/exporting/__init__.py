@@ -1,0 +1,1 @@
+"""Networks as files for other programs, from raw pixels to probabilities, checked against torch."""
