@@ -60,8 +60,8 @@ def write_map(
     """Copy a work raster to a cloud-optimised GeoTIFF: blocks of 512, overviews, DEFLATE, BigTIFF when needed.
 
     A class raster has overviews by mode, and the class table as colour table, band metadata and raster attribute table
-    with names and colours (in ``.aux.xml``). Shares, such as confidence, have a scale that maps them to 0..1, and averaged
-    overviews. Ids of objects are int32 with 0 as nodata.
+    with names and colours (in ``.aux.xml``). Shares, such as confidence, have a scale that maps them to 0..1, and
+    averaged overviews. Ids of objects are int32 with 0 as nodata.
 
     Args:
         rows: Finished work raster.

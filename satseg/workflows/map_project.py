@@ -160,7 +160,7 @@ def _scene(source: SceneSource, crs: str | None) -> list[Layer]:
         return []
     layers = []
     for path in source.paths:
-        if without_secrets(path) != path:
+        if not is_local_file(path) and without_secrets(path) != path:
             log.warning("The project leaves out %s, whose name holds a secret.", without_secrets(path))
             continue
         name = "Scene" if len(source.paths) == 1 else SceneSource((path,)).stem

@@ -96,7 +96,8 @@ def predict_scenes(
     """
     job = PredictionJob.check(scenes, output, model=model, arch=arch, settings=settings, stream=stream)
     project = MapProject.of(job)
-    maps = job.run(on_error=on_error, on_finished=on_finished, on_map=project and project.add, progress=progress)
+    on_map = None if project is None else project.add
+    maps = job.run(on_error=on_error, on_finished=on_finished, on_map=on_map, progress=progress)
     return maps if project is None else _then_write(maps, project)
 
 
