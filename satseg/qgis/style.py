@@ -19,7 +19,7 @@ DOCTYPE = '<!DOCTYPE qgis PUBLIC "http://mrcc.com/qgis.dtd" "SYSTEM">'
 VERSION = "3.22.0"
 """Version of the QGIS format; without one, QGIS expects that of its first releases."""
 
-_FILL = 90  # opacity of 255: the scene below stays visible
+_FILL = 115  # opacity of 255: the scene below stays visible
 _LINE = "0.4"  # millimetres
 _PLAIN = (0, 114, 178)  # of polygons without classes
 

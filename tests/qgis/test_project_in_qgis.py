@@ -39,11 +39,15 @@ pytestmark = pytest.mark.slow
 
 PYTHON = "/usr/bin/python3"  # Debian's, for which its package python3-qgis is built
 SCRIPT = Path(__file__).parents[1] / "open_in_qgis.py"
-WINDOWLESS = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
 TABLE = ClassTable.from_names(["background", "wood & meadow", "<water>"])
 COLOURS = [[entry.id, entry.name, entry.colour] for entry in TABLE]
 SIDE = 96
 SETTINGS = PredictionSettings(window=96, threads=1)
+
+
+def run_qgis(*words: str | Path, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
+    return subprocess.run([PYTHON, *words], cwd=folder, env=environment, capture_output=True, text=True)
 
 
 @cache
@@ -51,15 +55,16 @@ def missing() -> str | None:
     """Return why QGIS cannot be run, or None."""
     if shutil.which(PYTHON) is None:
         return f"there is no {PYTHON}"
-    found = subprocess.run([PYTHON, "-c", "import qgis.core"], env=WINDOWLESS, capture_output=True, text=True)
-    return None if found.returncode == 0 else "QGIS is not installed for it: apt-get install python3-qgis"
+    if run_qgis("-c", "import qgis.core").returncode == 0:
+        return None
+    return f"QGIS is not installed for {PYTHON}: apt-get install python3-qgis"
 
 
 def open_in_qgis(folder: Path, *words: str) -> dict[str, Any]:
     """Return what QGIS tells of files in a folder."""
     if missing():
         pytest.skip(f"{missing()}")
-    done = subprocess.run([PYTHON, SCRIPT, *words], cwd=folder, env=WINDOWLESS, capture_output=True, text=True)
+    done = run_qgis(SCRIPT, *words, folder=folder)
     assert done.returncode == 0, done.stderr
     told: dict[str, Any] = json.loads(done.stdout)
     return told
@@ -157,18 +162,17 @@ def test_files_alone_show_names_and_colours_of_their_classes(tmp_path: Path) -> 
 
 
 @pytest.mark.usefixtures("oracle")
-def test_scenes_on_a_server_and_in_a_crs_of_their_own_open(tmp_path: Path) -> None:
+def test_scenes_on_a_server_and_in_a_crs_of_their_own_open(tmp_path: Path, ranged_server: RangedServer) -> None:
     laea = "+proj=laea +lat_0=27 +lon_0=85 +x_0=300000 +y_0=3000000 +datum=WGS84"
-    (tmp_path / "served").mkdir()
-    scene(tmp_path / "served" / "a b.tif", crs=laea)
+    scene(ranged_server.folder / "a.tif", crs=laea)
     names = OutputNames(output=(tmp_path / "m.geojson",), project=tmp_path / "p.qgs")
-    with RangedServer(tmp_path / "served") as server:
-        predict(server.url("a%20b.tif"), model="oracle", output=names, settings=SETTINGS)
-        polygons, image = open_in_qgis(tmp_path, "p.qgs")["p.qgs"]["layers"]
+    predict(ranged_server.url("a.tif"), model="oracle", output=names, settings=SETTINGS)
+    polygons, image = open_in_qgis(tmp_path, "p.qgs")["p.qgs"]["layers"]
     assert image["valid"]
-    assert image["source"].startswith("/vsicurl/http://")
+    assert image["source"] == f"/vsicurl/{ranged_server.url('a.tif')}"
+    assert image["extent"] == pytest.approx([300_000, 2_999_040, 300_960, 3_000_000])
     assert polygons["valid"]
-    assert polygons["crs"] in ("EPSG:4326", "OGC:CRS84")
+    assert polygons["crs"] == "EPSG:4326"
     assert polygons["features"] > 2
 
 
