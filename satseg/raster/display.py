@@ -16,9 +16,13 @@ from satseg.files.names import open_raster
 _COLOURS = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
 # Bands that a sensor numbers are those of Sentinel-2 and Landsat 8; in other orders the first three are shown.
 _NAMES = (("red", "green", "blue"), ("r", "g", "b"), ("b04", "b03", "b02"), ("b4", "b3", "b2"))
-_SAMPLE = 1024  # pixels per side that are read
-_READ = 8 * _SAMPLE  # pixels per side of a scene without overviews up to which all of it is read
 _CUT = (2, 98)  # percentiles
+
+SAMPLE = 1024
+"""Pixels per side that are read."""
+
+WHOLE = 8 * SAMPLE
+"""Pixels per side of a scene without overviews up to which all of it is read."""
 
 
 @dataclass(frozen=True)
@@ -92,10 +96,10 @@ def _range(sample: np.ndarray, scale: float, offset: float) -> tuple[float, floa
 def _samples(dataset: Any, bands: Sequence[int]) -> list[np.ndarray]:
     """Return values of each band, without nodata, as float64; none where they cannot be read."""
     window = Window(0, 0, dataset.width, dataset.height)
-    if not dataset.overviews(bands[0]) and dataset.width * dataset.height > _READ**2:
-        height, width = min(dataset.height, _SAMPLE), min(dataset.width, _SAMPLE)
+    if not dataset.overviews(bands[0]) and dataset.width * dataset.height > WHOLE**2:
+        height, width = min(dataset.height, SAMPLE), min(dataset.width, SAMPLE)
         window = Window((dataset.width - width) // 2, (dataset.height - height) // 2, width, height)
-    shape = (len(bands), min(int(window.height), _SAMPLE), min(int(window.width), _SAMPLE))
+    shape = (len(bands), min(int(window.height), SAMPLE), min(int(window.width), SAMPLE))
     try:
         read = dataset.read(list(bands), window=window, out_shape=shape, masked=True)
     except RasterioError:

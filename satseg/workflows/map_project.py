@@ -195,7 +195,7 @@ def _info(source: SceneSource) -> SceneInfo | None:
         with source.open() as scene:
             return scene.info
     except SatsegError as error:
-        log.warning("The project leaves out %s: %s", without_secrets(source.name), error.message)
+        log.warning("The project leaves out %s: %s", without_secrets(source.name), without_secrets(error.message))
         return None
 
 

@@ -78,8 +78,8 @@ def test_one_value_still_has_a_range(tmp_path: Path, value: int) -> None:
 
 
 def test_a_large_file_without_overviews_is_read_in_its_middle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("satseg.raster.display._SAMPLE", 10)
-    monkeypatch.setattr("satseg.raster.display._READ", 20)
+    monkeypatch.setattr("satseg.raster.display.SAMPLE", 10)
+    monkeypatch.setattr("satseg.raster.display.WHOLE", 20)
     middle = RAMP[45:55, 45:55]
     found = read_display(str(write_scene(tmp_path / "a.tif", RAMP[None]))).ranges
     assert found == ((pytest.approx(np.percentile(middle, 2)), pytest.approx(np.percentile(middle, 98))),)
