@@ -15,7 +15,7 @@ from satseg.backend import Builder, custom_code_errors, find_architecture, is_cu
 from satseg.backend.device import autocast
 from satseg.checkpoint import Checkpoint, shared_outputs
 from satseg.classes import ClassTable
-from satseg.errors import CheckpointError, UsageError, one_line
+from satseg.errors import ArchitectureError, CheckpointError, UsageError, one_line
 from satseg.inference.views import Orientation, Views, mean, resize
 from satseg.objects import ObjectOutputs
 from satseg.raster.bands import Normaliser, upload
@@ -286,7 +286,10 @@ class Network:
 
 def _stride(arch: str) -> int:
     """Return the output stride of an architecture; the largest common one where nothing is known of it."""
-    return _MOST_STRIDE if is_custom_file(arch) else min(find_architecture(arch).output_stride, _MOST_STRIDE)
+    try:
+        return min(find_architecture(arch).output_stride, _MOST_STRIDE)
+    except ArchitectureError:  # of a file of one's own, or of another program
+        return _MOST_STRIDE
 
 
 def has_global_context(model: nn.Module) -> bool:
