@@ -57,7 +57,7 @@ class OnnxCheckpoint(Checkpoint):
         """Read the metadata of an ONNX file.
 
         Raises:
-            CheckpointError: It is none, or says neither with the card of satseg nor in the way of Deepness what it does.
+            CheckpointError: It is none, or says neither by the card of satseg nor as Deepness has it what it does.
             UsageError: A package is missing.
         """
         from satseg.exported.deepness import card_of, is_for_deepness
@@ -76,8 +76,8 @@ class OnnxCheckpoint(Checkpoint):
             )
             raise CheckpointError(f"{path} cannot be used. {reason}") from error
         raise CheckpointError(
-            f"{path} does not say which bands it takes and which classes it gives: it has neither metadata of satseg nor "
-            "of Deepness.",
+            f"{path} does not say which bands it takes and which classes it gives: it has neither metadata of satseg "
+            "nor of Deepness.",
             hint=_NEEDED,
         )
 
@@ -126,8 +126,8 @@ class OnnxCheckpoint(Checkpoint):
             builder: None: it contains its network.
 
         Raises:
-            CheckpointError: It cannot be run.
-            NetworkError: It does not run on images of its size, or gives something else than a value per class and pixel.
+            CheckpointError: It cannot be run, or gives something else than a value for each class and pixel.
+            NetworkError: It does not run on images of its size.
             UsageError: ``builder`` is given.
         """
         if builder is not None:
