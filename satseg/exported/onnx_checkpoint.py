@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from satseg.exported.model import OnnxModel
 
 _CARD, _EXPORT = "satseg", "satseg_export"
+_PLANES = 4  # axes: images, bands or classes, rows, columns
 _NEEDED = "`satseg.export` writes files that have all that is needed; so do those for the QGIS plugin Deepness."
 
 
@@ -66,6 +67,7 @@ class OnnxCheckpoint(Checkpoint):
         try:
             if _CARD in graph.metadata:
                 card = ModelCard.from_json(graph.metadata[_CARD])
+                _check_agrees(graph, card)
                 exported = Fields(parse_json(graph.metadata.get(_EXPORT, "{}")), _EXPORT).entries()
                 return cls(path, replace(card, objects=False, division={}), graph=graph, exported=exported)
             if is_for_deepness(graph):
@@ -96,6 +98,11 @@ class OnnxCheckpoint(Checkpoint):
     def classes_alone(self) -> bool:
         """Whether it gives classes without their probabilities."""
         return self.graph.output.dtype.startswith(("int", "uint"))
+
+    @property
+    def needs_builder(self) -> bool:
+        """False: it contains its network."""
+        return False
 
     def read_weights(self) -> dict[str, Tensor]:
         """Refuse to: weights of files are part of their graph.
@@ -176,3 +183,15 @@ class OnnxCheckpoint(Checkpoint):
         gives = what_comes_out(self.graph, sessions, self.card, window)
         taken = Taken(torch.float32, batch=self.graph.input.shape[0])
         return OnnxModel(sessions, taken, gives, classes, window=window)
+
+
+def _check_agrees(graph: Graph, card: ModelCard) -> None:
+    """Refuse a graph whose bands or classes are not as many as those of its card.
+
+    Raises:
+        CheckpointError: They are not.
+    """
+    ends = {"bands": (graph.input, len(card.bands)), "classes": (graph.output, len(card.classes))}
+    for what, (port, count) in ends.items():
+        if len(port.shape) == _PLANES and port.shape[1] not in (None, count):
+            raise CheckpointError(f"Its graph has {port.shape[1]} {what}, but its card names {count}.")
