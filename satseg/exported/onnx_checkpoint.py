@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from satseg.exported.model import OnnxModel
 
 _CARD, _EXPORT = "satseg", "satseg_export"
+_REAL = ("float32", "float64")
 _PLANES = 4  # axes: images, bands or classes, rows, columns
 _NEEDED = "`satseg.export` writes files that have all that is needed; so do those for the QGIS plugin Deepness."
 
@@ -152,8 +153,9 @@ class OnnxCheckpoint(Checkpoint):
         said = Fields(self.exported, _EXPORT)
         settings = said.part("settings") if said.holds("settings") else Fields({})
         raw = Normaliser(self.card.statistics, torch.device("cpu"), self.card.clipping)
-        dtype = exact_dtype(self.card.bands.dtype)
-        content = None if dtype == self.graph.input.dtype else self.graph.taking(dtype)
+        taken = self.graph.input.dtype
+        dtype = taken if taken in _REAL else exact_dtype(self.card.bands.dtype)
+        content = None if dtype == taken else self.graph.taking(dtype)
         return OnnxModel(
             Sessions(self.graph, content),
             Taken(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 
@@ -65,13 +66,14 @@ class Subject:
             "output": self.output,
             "settings": self.settings.record(),
             "smallest": SMALLEST,
-            **self._sight(),
+            **self.sight,
             "version": __version__,
         }
         return {"satseg": self.checkpoint.card.to_json(), "satseg_export": json.dumps(made, sort_keys=True)}
 
-    def _sight(self) -> dict[str, object]:
-        """Return what windows follow from: gradients, which measure it, do not go through exported files."""
+    @cached_property
+    def sight(self) -> dict[str, object]:
+        """What the windows of ``predict`` follow from: gradients, which measure it, do not go through files."""
         network = Network.from_checkpoint(
             self.checkpoint, device=torch.device("cpu"), precision="32-true", builder=self.builder
         )
