@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from satseg.backend import Builder
 from satseg.checkpoint import Checkpoint, ModelCard
@@ -40,6 +39,39 @@ def load_checkpoint(name: str | Path) -> Checkpoint:
 
 
 @dataclass(frozen=True)
+class Exported:
+    """What satseg wrote into a file about its export.
+
+    Args:
+        nodata: Raw value that the file takes for missing, or None.
+        smallest: Side of the smallest images that it takes, in pixels.
+        receptive_field: Pixels that the network sees around a pixel; None where that is unknown.
+        global_context: Whether each pixel sees its whole window.
+    """
+
+    nodata: float | None = None
+    smallest: int = 1
+    receptive_field: int | None = None
+    global_context: bool = False
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read it; files of earlier versions lack some of it.
+
+        Raises:
+            FieldError: An entry is invalid.
+        """
+        said = Fields(parse_json(text), _EXPORT)
+        settings = said.part("settings") if said.holds("settings") else Fields({})
+        return cls(
+            nodata=settings.number("nodata") if settings.holds("nodata") else None,
+            smallest=said.whole("smallest", least=1) if said.holds("smallest") else 1,
+            receptive_field=said.whole("receptive_field", least=1) if said.holds("receptive_field") else None,
+            global_context=said.holds("global_context") and said.flag("global_context"),
+        )
+
+
+@dataclass(frozen=True)
 class OnnxCheckpoint(Checkpoint):
     """An ONNX file in the place of a checkpoint.
 
@@ -48,11 +80,11 @@ class OnnxCheckpoint(Checkpoint):
         card: Card of the network that it was made from, without what it says of objects, which files leave out; of a
             foreign file, what its metadata say.
         graph: Its graph.
-        exported: What satseg wrote of the export; empty for foreign files.
+        exported: What satseg wrote of the export; None for foreign files.
     """
 
     graph: Graph = field(kw_only=True)
-    exported: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
+    exported: Exported | None = field(default=None, kw_only=True)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -69,14 +101,12 @@ class OnnxCheckpoint(Checkpoint):
             if _CARD in graph.metadata:
                 card = ModelCard.from_json(graph.metadata[_CARD])
                 _check_agrees(graph, card)
-                exported = Fields(parse_json(graph.metadata.get(_EXPORT, "{}")), _EXPORT).entries()
+                exported = Exported.from_json(graph.metadata.get(_EXPORT, "{}"))
                 return cls(path, replace(card, objects=False, division={}), graph=graph, exported=exported)
             if is_for_deepness(graph):
                 return cls(path, card_of(graph), graph=graph)
         except (SatsegError, FieldError) as error:
-            reason = (
-                error.message if isinstance(error, SatsegError) else f"Its metadata are invalid: {one_line(error)}."
-            )
+            reason = error.message if isinstance(error, SatsegError) else f"Invalid metadata: {one_line(error)}."
             raise CheckpointError(f"{path} cannot be used. {reason}") from error
         raise CheckpointError(
             f"{path} does not say which bands it takes and which classes it gives: it has neither metadata of satseg "
@@ -88,12 +118,7 @@ class OnnxCheckpoint(Checkpoint):
     def kind(self) -> str:
         """What it is, in a few words."""
         given = "classes" if self.classes_alone else "probabilities"
-        return f"ONNX, {given}" if self.is_of_satseg else "ONNX, with metadata for Deepness"
-
-    @property
-    def is_of_satseg(self) -> bool:
-        """Whether satseg wrote it."""
-        return _CARD in self.graph.metadata
+        return f"ONNX, {given}" if self.exported else "ONNX, with metadata for Deepness"
 
     @property
     def classes_alone(self) -> bool:
@@ -140,9 +165,9 @@ class OnnxCheckpoint(Checkpoint):
         """
         if builder is not None:
             raise UsageError(f"{self.path} contains its network.", hint="Leave out `arch`.")
-        return self._own() if self.is_of_satseg else self._foreign()
+        return self._foreign() if self.exported is None else self._own(self.exported)
 
-    def _own(self) -> OnnxModel:
+    def _own(self, exported: Exported) -> OnnxModel:
         """Open a file of satseg, which normalises by itself: normalised images are turned into raw values again."""
         import torch
 
@@ -150,26 +175,19 @@ class OnnxCheckpoint(Checkpoint):
         from satseg.exported.sessions import Sessions
         from satseg.raster.bands import Normaliser, exact_dtype
 
-        said = Fields(self.exported, _EXPORT)
-        settings = said.part("settings") if said.holds("settings") else Fields({})
         raw = Normaliser(self.card.statistics, torch.device("cpu"), self.card.clipping)
         taken = self.graph.input.dtype
         dtype = taken if taken in _REAL else exact_dtype(self.card.bands.dtype)
         content = None if dtype == taken else self.graph.taking(dtype)
         return OnnxModel(
             Sessions(self.graph, content),
-            Taken(
-                getattr(torch, dtype),
-                raw,
-                settings.number("nodata") if settings.holds("nodata") else None,
-                self.graph.input.shape[0],
-            ),
+            Taken(getattr(torch, dtype), raw, exported.nodata, self.graph.input.shape[0]),
             Gives.CLASSES if self.classes_alone else Gives.PROBABILITIES,
             len(self.card.classes),
             window=self.graph.input.shape[2],
-            smallest=said.whole("smallest", least=1) if said.holds("smallest") else 1,
-            receptive_field=said.whole("receptive_field", least=1) if said.holds("receptive_field") else None,
-            global_context=said.holds("global_context") and said.flag("global_context"),
+            smallest=exported.smallest,
+            receptive_field=exported.receptive_field,
+            global_context=exported.global_context,
         )
 
     def _foreign(self) -> OnnxModel:

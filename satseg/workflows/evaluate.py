@@ -66,8 +66,8 @@ def evaluate(
     that cross the edge are compared by their part inside. Unlabelled pixels are ignored and counted.
 
     Args:
-        subject: Checkpoint, folder of a training run (its best checkpoint), class raster, or polygons. None if
-            ``pairs`` names class rasters.
+        subject: Checkpoint, ``.onnx`` file, folder of a training run (its best checkpoint), class raster, or polygons.
+            None if ``pairs`` names class rasters.
         data: For a checkpoint, the folder of a tile set (default: that of its run, else ``tiles``), or scenes if there
             are ``labels``. Rasters may be open datasets of rasterio, or :class:`satseg.SceneSource`; so may
             ``subject`` and ``labels``.

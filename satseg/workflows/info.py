@@ -145,8 +145,8 @@ def info(path: PathLike) -> FileInfo:
     """Describe a scene, a class raster, polygons, a tile set, a checkpoint or a training run.
 
     Args:
-        path: A raster that GDAL can open, a vector file, the folder of a tile set or of a training run, or a
-            checkpoint.
+        path: A raster that GDAL can open, a vector file, the folder of a tile set or of a training run, a checkpoint,
+            or an ``.onnx`` file.
 
     Raises:
         SceneError: The raster cannot be read.

@@ -384,6 +384,15 @@ def test_a_card_that_is_invalid_is_refused(card: str, tmp_path: Path) -> None:
         load_checkpoint(file)
 
 
+def test_what_a_file_says_of_its_export_is_checked(tmp_path: Path, exported: Path) -> None:
+    model = onnx.load(exported)
+    (said,) = (entry for entry in model.metadata_props if entry.key == "satseg_export")
+    said.value = '{"smallest": "64 px"}'
+    onnx.save(model, tmp_path / "net.onnx")
+    with pytest.raises(CheckpointError, match=r"net\.onnx cannot be used\. Invalid metadata: satseg_export\.smallest"):
+        load_checkpoint(tmp_path / "net.onnx")
+
+
 def test_a_graph_that_contradicts_its_card_is_refused(tmp_path: Path, exported: Path) -> None:
     model = onnx.load(exported)
     model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 4
