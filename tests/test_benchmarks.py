@@ -18,6 +18,7 @@ SMALLEST = {
     "bench_many_scenes": "--scenes 20 --repeats 1",
     "bench_predict_memory": "--small 600 600 --large 1200 600",
     "bench_predict_objects": "--size 512 --threads 1",
+    "bench_predict_onnx": "--size 256 --window 64 --passes 1 --rounds 1",
     "bench_predict_plans": "--minutes 0.05 --windows 256 384",
     "bench_predict_speed": "--size 512 --plain 512 --passes 1 --minutes 0.05",
     "bench_regularize": "--copies 1 --alone 10",

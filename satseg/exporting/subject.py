@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 
@@ -11,6 +12,8 @@ from satseg.backend import Builder
 from satseg.checkpoint import Checkpoint
 from satseg.exporting.raw_network import RawNetwork
 from satseg.exporting.settings import ExportSettings
+from satseg.inference.network import Network
+from satseg.inference.receptive_field import effective_receptive_field
 from satseg.version import __version__
 
 SMALLEST = 64
@@ -63,6 +66,18 @@ class Subject:
             "output": self.output,
             "settings": self.settings.record(),
             "smallest": SMALLEST,
+            **self.sight,
             "version": __version__,
         }
         return {"satseg": self.checkpoint.card.to_json(), "satseg_export": json.dumps(made, sort_keys=True)}
+
+    @cached_property
+    def sight(self) -> dict[str, object]:
+        """What the windows of ``predict`` follow from: gradients, which measure it, do not go through files."""
+        network = Network.from_checkpoint(
+            self.checkpoint, device=torch.device("cpu"), precision="32-true", builder=self.builder
+        )
+        if network.global_context:
+            return {"global_context": True}
+        side = effective_receptive_field(network)
+        return {} if side is None else {"receptive_field": side}

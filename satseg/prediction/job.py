@@ -22,6 +22,7 @@ from satseg.objects import ObjectOutputs
 from satseg.prediction.finished_maps import check_finished
 from satseg.prediction.map_warnings import warn_of_map
 from satseg.prediction.models import Models
+from satseg.prediction.onnx_limits import refuse_certainty, refuse_what_onnx_lacks
 from satseg.prediction.outputs import OutputPaths, Outputs
 from satseg.prediction.predictor import Predictor
 from satseg.prediction.provenance import Provenance
@@ -102,6 +103,8 @@ class PredictionJob:
         infos = _describe(sources) if sources and outputs.shares_layer else {}
         if settings.polygons.crs is None:
             _require_one_crs(list(infos.values()))
+        refuse_what_onnx_lacks(models.checkpoints, settings)
+        refuse_certainty(models.checkpoints, settings, names.rasters)
         card = models.checkpoints[0].card
         Decision.parse(card.classes, settings.threshold, frozenset())
         learnt = all(checkpoint.card.objects for checkpoint in models.checkpoints)

@@ -12,7 +12,7 @@ from satseg.arguments import PathLike
 from satseg.arguments import path as file_name
 from satseg.backend import run_custom_file
 from satseg.checkpoint import Checkpoint
-from satseg.errors import NetworkError, OutputError, SatsegError, one_line
+from satseg.errors import NetworkError, OutputError, SatsegError, UsageError, one_line
 from satseg.exporting.check import HALF_LIMIT, LIMIT, Agreement, compare
 from satseg.exporting.check_images import BATCHES, COUNT, CheckImages, random_images, sizes_of
 from satseg.exporting.formats import Format, format_of
@@ -22,7 +22,7 @@ from satseg.files.atomic_write import atomic_write, locked
 from satseg.files.ledger import Ledger
 from satseg.inference.network import Network
 from satseg.prediction.models import Models
-from satseg.presence import INDEX
+from satseg.presence import INDEX, is_onnx
 from satseg.progress import automatic
 from satseg.records import Progress, ProgressEvent
 from satseg.results import Result, Size
@@ -98,6 +98,10 @@ def export(
     form = format_of(target, settings)
     form.require_packages()
     models = Models.named(model, arch)
+    if is_onnx(models.names[0]):
+        raise UsageError(
+            f"{models.names[0]} is an exported file already.", hint="Name the checkpoint that it was made from."
+        )
     Ledger(models.files).write(target)
     if target.exists() and not settings.overwrite:
         raise OutputError(f"{target} exists.", hint="Choose another `output`, or replace it with `overwrite`.")

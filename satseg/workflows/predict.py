@@ -36,8 +36,8 @@ def predict(
             scale of the training scenes; a :class:`~satseg.SceneSource` stacks several files, and
             ``SceneSource.from_array`` makes one of an array.
         output: File to write, or several, see :class:`~satseg.OutputNames`.
-        model: Checkpoint, or several that are averaged; None takes the best one of the newest finished run below
-            ``runs/``.
+        model: Checkpoint, ``.onnx`` file, or several that are averaged; None takes the best one of the newest finished
+            run below ``runs/``.
         arch: ``path/to/file.py:function`` of a checkpoint with a custom architecture; this runs the file.
         settings: How to map; see :class:`~satseg.PredictionSettings`.
         progress: Called as rows are finished, in pixels.
