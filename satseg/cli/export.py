@@ -68,4 +68,7 @@ def _table(summary: ExportSummary) -> Table:
         ("other classes", f"{summary.differing:.4%} of {summary.pixels:,} px"),
         ("compared on", f"{summary.compared_on}, {sizes}, in batches of {' and '.join(map(str, summary.batches))}"),
     ]
+    if summary.item:
+        unknown = f", without {' and '.join(summary.unknown)} of the training scenes" if summary.unknown else ""
+        rows.append(("STAC Item", f"{summary.item}{unknown}"))
     return console.table(("", ""), rows)

@@ -95,6 +95,11 @@ def format_of(path: Path, settings: ExportSettings) -> Format:
             f"The suffix of {path} names no format of networks.",
             hint=f"Formats are {', '.join(FORMATS)}.",
         )
+    if settings.deepness and found.suffix != ".onnx":
+        raise UsageError(
+            f"`deepness` has no effect on {path}: the plugin reads .onnx files alone.",
+            hint="Choose an `output` such as roofs.onnx.",
+        )
     if found.suffix != ".safetensors":
         return found
     if not settings.half:

@@ -16,8 +16,10 @@ from satseg.errors import NetworkError, OutputError, SatsegError, UsageError, on
 from satseg.exporting.check import HALF_LIMIT, LIMIT, Agreement, compare
 from satseg.exporting.check_images import BATCHES, COUNT, CheckImages, random_images, sizes_of
 from satseg.exporting.formats import Format, format_of
-from satseg.exporting.settings import ExportSettings
+from satseg.exporting.settings import ExportSettings, parse_dates
+from satseg.exporting.stac_item import item_path, require_own_item, write_item
 from satseg.exporting.subject import Subject
+from satseg.exporting.training_ground import Ground, training_outline
 from satseg.files.atomic_write import atomic_write, locked
 from satseg.files.ledger import Ledger
 from satseg.inference.network import Network
@@ -48,6 +50,8 @@ class ExportSummary(Result):
         compared_on: Images that were compared.
         sizes: Their sizes.
         batches: How many of them were given at once.
+        item: STAC Item beside the file, or None.
+        unknown: What the item cannot tell of the training scenes: ``footprint``, ``dates``.
     """
 
     path: str
@@ -61,6 +65,8 @@ class ExportSummary(Result):
     compared_on: str
     sizes: tuple[Size, ...]
     batches: tuple[int, ...] = BATCHES
+    item: str | None = None
+    unknown: tuple[str, ...] = ()
 
 
 @checked
@@ -76,7 +82,7 @@ def export(
 
     The file takes (N, C, H, W) raw values in the dtype, scale and order of bands of the training scenes, for any N and
     any H and W from 64 px, and gives probabilities (N, K, H, W) float32: it normalises by itself. It is run beside the
-    network on images of three sizes, and does not appear where the two differ.
+    network on images of three sizes, and does not appear where the two differ. A STAC Item beside it describes it.
 
     Args:
         model: Checkpoint; None takes the best one of the newest finished run below ``runs/``.
@@ -90,31 +96,44 @@ def export(
         CheckpointError: The checkpoint cannot be used.
         ArchitectureError: The network cannot be exported to this format.
         NetworkError: The file computes something else than the network; it is not written.
-        OutputError: The file exists, or cannot be written.
+        OutputError: The file or its item exists, or cannot be written.
         UsageError: An argument makes no sense, or a package is missing.
     """
     settings = settings or ExportSettings()
     target = Path(file_name(output, "output"))
     form = format_of(target, settings)
     form.require_packages()
+    items = (item_path(target),) if settings.stac else ()
     models = Models.named(model, arch)
     if is_onnx(models.names[0]):
         raise UsageError(
             f"{models.names[0]} is an exported file already.", hint="Name the checkpoint that it was made from."
         )
-    Ledger(models.files).write(target)
-    if target.exists() and not settings.overwrite:
-        raise OutputError(f"{target} exists.", hint="Choose another `output`, or replace it with `overwrite`.")
+    ledger = Ledger(models.files)
+    for path in (target, *items):
+        ledger.write(path)
+    if settings.stac:
+        require_own_item(target)
+    for path in (target, *items):
+        if path.exists() and not settings.overwrite:
+            raise OutputError(f"{path} exists.", hint="Choose another `output`, or replace it with `overwrite`.")
     subject = Subject(models.checkpoints[0], settings, run_custom_file(arch) if arch else None)
-    with locked(target), atomic_write(target) as aside:
+    tile_set = _tile_set(subject.checkpoint)
+    ground = Ground(
+        outline=None if tile_set is None else training_outline(tile_set),
+        dates=None if settings.dates is None else parse_dates(settings.dates),
+    )
+    with locked(target, *items), atomic_write(target) as aside:
         progress(ProgressEvent("Exporting", 0, 2, "step", "writing"))
         form.write(aside, subject)
         progress(ProgressEvent("Exporting", 1, 2, "step", "checking"))
-        found, images = _check(aside, form, subject)
+        found, images = _check(aside, form, subject, tile_set)
         limit = HALF_LIMIT if settings.half else LIMIT
         if not found.holds(limit):
             raise _refusal(target, found, limit, images)
         size = aside.stat().st_size
+        if settings.stac:
+            write_item(item_path(aside), aside, subject, ground)
     progress(ProgressEvent("Exporting", 2, 2, "step"))
     return ExportSummary(
         path=str(target),
@@ -127,15 +146,17 @@ def export(
         pixels=found.pixels,
         compared_on=images.origin,
         sizes=images.sizes,
+        item=str(items[0]) if items else None,
+        unknown=ground.unknown if items else (),
     )
 
 
-def _check(path: Path, form: Format, subject: Subject) -> tuple[Agreement, CheckImages]:
+def _check(path: Path, form: Format, subject: Subject, tile_set: TileSet | None) -> tuple[Agreement, CheckImages]:
     """Run a file beside its network."""
     reference = Network.from_checkpoint(
         subject.checkpoint, device=torch.device("cpu"), precision="32-true", builder=subject.builder
     )
-    images = _images(subject.checkpoint, reference.window)
+    images = _images(subject, tile_set)
     run = form.open(path, subject)
 
     def run_or_refuse(batch: np.ndarray) -> np.ndarray:
@@ -150,20 +171,31 @@ def _check(path: Path, form: Format, subject: Subject) -> tuple[Agreement, Check
     return compare(run_or_refuse, reference, images.batches(), subject.settings), images
 
 
-def _images(checkpoint: Checkpoint, window: int | None) -> CheckImages:
-    """Return val tiles of the run of a checkpoint, or random images where there are none any more."""
-    sizes = sizes_of(checkpoint.card, window)
+def _tile_set(checkpoint: Checkpoint) -> TileSet | None:
+    """Return the tile set of the run of a checkpoint, or None where it is gone."""
     folder = Run(checkpoint.path.parent).tile_set
-    if folder is not None and (folder / INDEX).is_file():
+    if folder is None or not (folder / INDEX).is_file():
+        return None
+    try:
+        tile_set = TileSet.open(folder)
+        checkpoint.check_fits(tile_set.bands, folder)
+    except SatsegError:  # it is another one, or damaged
+        return None
+    return tile_set
+
+
+def _images(subject: Subject, tile_set: TileSet | None) -> CheckImages:
+    """Return val tiles, or random images where there are none."""
+    card = subject.checkpoint.card
+    sizes = sizes_of(card, subject.network().window)
+    if tile_set is not None:
         try:
-            tile_set = TileSet.open(folder)
-            checkpoint.check_fits(tile_set.bands, folder)
             read = tuple(tile.read()[0] for tile in tile_set.tiles("val")[:COUNT])
-        except SatsegError:  # it is another one, or damaged
+        except SatsegError:  # they are damaged
             read = ()
         if read:
-            return CheckImages(read, f"{len(read)} val tiles of {folder}", sizes)
-    return CheckImages(random_images(checkpoint.card, sizes[-1]), f"{COUNT} random images", sizes)
+            return CheckImages(read, f"{len(read)} val tiles of {tile_set.path}", sizes)
+    return CheckImages(random_images(card, sizes[-1]), f"{COUNT} random images", sizes)
 
 
 def _refusal(target: Path, found: Agreement, limit: float, images: CheckImages) -> NetworkError:

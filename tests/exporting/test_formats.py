@@ -36,3 +36,10 @@ def test_missing_packages_are_named_with_what_installs_them(monkeypatch: pytest.
         formats.FORMATS[".onnx"].require_packages()
     assert found.value.hint == "Install what exports need: pip install 'satseg-cli[export]'"
     formats.FORMATS[".pt2"].require_packages()
+
+
+@pytest.mark.parametrize("name", ["a.pt2", "a.safetensors"])
+def test_deepness_reads_onnx_alone(name: str) -> None:
+    with pytest.raises(UsageError, match=rf"`deepness` has no effect on {name}: the plugin reads \.onnx files alone"):
+        formats.format_of(Path(name), ExportSettings(deepness=True, half=True))
+    assert formats.format_of(Path("a.onnx"), ExportSettings(deepness=True)).suffix == ".onnx"
