@@ -24,6 +24,7 @@ CORNERS = ((256, 256), (256, 1280), (1280, 512), (1792, 1536))  # row and column
 DEFAULT = (1e-3, 150)
 RECIPES = {
     "bisenet": (1e-3, 14),
+    "ccnet": (3e-4, 12),
     "danet": (3e-4, 10),
     "ddrnet23": (3e-4, 21),
     "ddrnet23slim": (1e-3, 20),

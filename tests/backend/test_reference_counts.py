@@ -12,6 +12,7 @@ from satseg.profiling.counts import count_multiply_adds, count_parameters
 MULTIPLY_ADDS = [
     ("bisenet", {}, 19, 512, 12.966),
     ("bisenet", {"encoder": "resnet101s"}, 19, 512, 54.504),
+    ("ccnet", {}, 19, 513, 293.012),
     # Products of queries and keys that are extended by zeros, from 64 to 512 channels, are counted as well.
     ("danet", {}, 19, 513, 296.354 + 65**4 * 448 / 1e9),
     ("denseaspp", {}, 19, 512, 154.935),
