@@ -10,6 +10,7 @@ from satseg.profiling.counts import count_multiply_adds, count_parameters
 
 # Options, classes, side of the square image or its height and width in pixels, multiply-adds in 10^9; 3 bands.
 MULTIPLY_ADDS = [
+    ("ann", {}, 19, 513, 276.796),
     ("bisenet", {}, 19, 512, 12.966),
     ("bisenet", {"encoder": "resnet101s"}, 19, 512, 54.504),
     ("ccnet", {}, 19, 513, 293.012),
