@@ -23,7 +23,10 @@ CORNERS = ((256, 256), (256, 1280), (1280, 512), (1792, 1536))  # row and column
 # Learning rate of AdamW, and updates within which it must be done; it stops as soon as it is.
 DEFAULT = (1e-3, 150)
 RECIPES = {
+    "ann": (3e-4, 12),
     "bisenet": (1e-3, 14),
+    "ccnet": (3e-4, 12),
+    "danet": (3e-4, 10),
     "ddrnet23": (3e-4, 21),
     "ddrnet23slim": (1e-3, 20),
     "ddrnet39": (3e-4, 26),

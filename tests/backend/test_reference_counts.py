@@ -10,8 +10,12 @@ from satseg.profiling.counts import count_multiply_adds, count_parameters
 
 # Options, classes, side of the square image or its height and width in pixels, multiply-adds in 10^9; 3 bands.
 MULTIPLY_ADDS = [
+    ("ann", {}, 19, 513, 276.796),
     ("bisenet", {}, 19, 512, 12.966),
     ("bisenet", {"encoder": "resnet101s"}, 19, 512, 54.504),
+    ("ccnet", {}, 19, 513, 293.012),
+    # Products of queries and keys that are extended by zeros, from 64 to 512 channels, are counted as well.
+    ("danet", {}, 19, 513, 296.354 + 65**4 * 448 / 1e9),
     ("denseaspp", {}, 19, 512, 154.935),
     ("denseaspp", {"encoder": "densenet121"}, 19, 512, 38.598),
     ("dfanet", {}, 19, 512, 0.918),

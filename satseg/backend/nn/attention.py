@@ -26,8 +26,8 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, *, scale: float = 1.0)
         (N, C, ...) as the places of the queries.
     """
     wider = values.shape[1] - queries.shape[1]
-    rows = [F.pad(_rows(queries), (0, wider)), F.pad(_rows(keys), (0, wider)), _rows(values)]
-    mixed = F.scaled_dot_product_attention(*(part.contiguous() for part in rows), scale=scale)
+    wide = [F.pad(_rows(part), (0, wider)).contiguous() for part in (queries, keys)]
+    mixed = F.scaled_dot_product_attention(wide[0], wide[1], _rows(values).contiguous(), scale=scale)
     return mixed[:, 0].transpose(1, 2).unflatten(2, queries.shape[2:])
 
 
