@@ -51,6 +51,7 @@ RECIPES = {
     "icnet": (1e-3, 24),
     "linknet": (1e-3, 60),
     "manet": (3e-4, 40),
+    "ocnet": (3e-4, 12),
     "pan": (1e-3, 60),
     "pspnet": (3e-4, 18),
     "refinenet": (5e-5, 100),

@@ -40,6 +40,9 @@ MULTIPLY_ADDS = [
     ("espnet", {}, 20, 512, 2.355),
     ("fcn32s", {}, 19, 512, 110.80),  # counted from this layout: same padding, references pad the image by 100
     ("panoptic_deeplab", {"objects": True}, 19, 512, 51.8),
+    ("ocnet", {}, 19, 513, 254.007),
+    ("ocnet", {"context": "base"}, 19, 513, 243.372),
+    ("ocnet", {"context": "pyramid"}, 19, 513, 275.455),
     ("pspnet", {}, 19, 513, 269.727),
     ("pspnet", {"encoder": "resnet50s"}, 19, 513, 189.706),
     ("refinenet", {}, 19, 512, 262.823),
@@ -72,6 +75,8 @@ PARAMETERS = [
     ("manet", {"encoder": "convnext_tiny"}, 19, 48_126_775),
     ("manet", {"encoder": "mit_b2"}, 19, 34_974_211),
     ("pan", {"encoder": "convnext_tiny"}, 19, 28_108_378),
+    ("ocnet", {"context": "base"}, 19, 52_992_979),
+    ("ocnet", {"context": "pyramid"}, 19, 57_854_419),
     ("panoptic_deeplab", {"objects": True}, 19, 30_271_350),
     ("pspnet", {"encoder": "resnet50s"}, 19, 46_715_347),
     ("segformer", {"encoder": "mit_b0"}, 19, 3_719_027),
