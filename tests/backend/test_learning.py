@@ -52,6 +52,7 @@ RECIPES = {
     "icnet": (1e-3, 24),
     "linknet": (1e-3, 60),
     "manet": (3e-4, 40),
+    "ocnet": (3e-4, 12),
     "ocrnet": (3e-4, 23),
     "pan": (1e-3, 60),
     "pspnet": (3e-4, 18),

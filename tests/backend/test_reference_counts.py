@@ -41,6 +41,9 @@ MULTIPLY_ADDS = [
     ("esnet", {}, 19, 512, 12.027),
     ("espnet", {}, 20, 512, 2.355),
     ("fcn32s", {}, 19, 512, 110.80),  # counted from this layout: same padding, references pad the image by 100
+    ("ocnet", {}, 19, 513, 254.007),
+    ("ocnet", {"context": "base"}, 19, 513, 243.372),
+    ("ocnet", {"context": "pyramid"}, 19, 513, 275.455),
     ("ocrnet", {}, 19, 512, 162.25),
     ("ocrnet", {"encoder": "hrnet_w18"}, 19, 512, 53.25),
     # At 513 px, as deeplabv2; its regions are part of the result.
@@ -83,6 +86,8 @@ PARAMETERS = [
     ("manet", {"encoder": "convnext_tiny"}, 19, 48_126_775),
     ("manet", {"encoder": "mit_b2"}, 19, 34_974_211),
     ("pan", {"encoder": "convnext_tiny"}, 19, 28_108_378),
+    ("ocnet", {"context": "base"}, 19, 52_992_979),
+    ("ocnet", {"context": "pyramid"}, 19, 57_854_419),
     ("ocrnet", {"encoder": "hrnet_w18"}, 19, 12_080_818),
     ("ocrnet", {"encoder": "resnet101s"}, 19, 57_988_838),
     ("panoptic_deeplab", {"objects": True}, 19, 30_271_350),
