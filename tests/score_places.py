@@ -20,10 +20,7 @@ CELL = 64  # pixels: a multiple of the stride of every network
 _GAIN = 0.5  # of a convolution: with 1, residual networks and gates of gates overflow
 _SHUT = 1e-3  # scale of a branch that hardly counts
 _LARGE = 3  # pixels of a pooled square: the mean of a larger one is context
-_CONTEXT = (
-    *(F.adaptive_avg_pool2d, F.scaled_dot_product_attention, F.softmax, torch.softmax, Tensor.softmax),
-    torch.einsum,  # means of pixels in other places
-)
+_CONTEXT = (F.adaptive_avg_pool2d, F.scaled_dot_product_attention, F.softmax, torch.softmax, Tensor.softmax)
 _MEANS = (torch.mean, Tensor.mean)
 
 
@@ -120,6 +117,8 @@ class _ContextOfFirst(TorchFunctionMode):
         if "max_pool2d" in name and _argument(2, "stride", args, kwargs) == 1:
             return args[0]
         result = func(*args, **kwargs)
+        if func is torch.einsum and result.shape == args[-1].shape:  # attention along an axis: to itself alone
+            return args[-1]
         if name == "max_pool2d_with_indices":
             indices = result[1][:1].expand_as(result[1])
             return args[0].flatten(2).gather(2, indices.flatten(2)).view_as(result[0]), indices

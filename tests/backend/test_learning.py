@@ -25,6 +25,7 @@ DEFAULT = (1e-3, 150)
 RECIPES = {
     "ann": (3e-4, 12),
     "bisenet": (1e-3, 14),
+    "caa": (3e-4, 30),
     "ccnet": (3e-4, 12),
     "danet": (3e-4, 10),
     "ddrnet23": (3e-4, 21),

@@ -13,6 +13,8 @@ MULTIPLY_ADDS = [
     ("ann", {}, 19, 513, 276.796),
     ("bisenet", {}, 19, 512, 12.966),
     ("bisenet", {"encoder": "resnet101s"}, 19, 512, 54.504),
+    ("caa", {}, 19, 512, 62.4),
+    ("caa", {"output_stride": 8}, 19, 512, 219.45),
     ("ccnet", {}, 19, 513, 293.012),
     # Products of queries and keys that are extended by zeros, from 64 to 512 channels, are counted as well.
     ("danet", {}, 19, 513, 296.354 + 65**4 * 448 / 1e9),
@@ -63,6 +65,7 @@ MULTIPLY_ADDS = [
 
 # Options, classes, parameters; what is not the default variant with 19 classes.
 PARAMETERS = [
+    ("caa", {"output_stride": 8}, 19, 54_240_851),
     ("denseaspp", {"encoder": "densenet121"}, 19, 8_280_851),
     ("denseaspp", {"encoder": "densenet169"}, 19, 18_420_675),
     ("denseaspp", {"encoder": "densenet201"}, 19, 28_639_987),
