@@ -47,7 +47,7 @@ def export(
 ) -> None:
     """Write a trained network to a file that takes raw pixels, for programs without satseg."""
     out = console.output_for(ctx, json=json, quiet=quiet, debug=debug)
-    from satseg.exporting.formats import format_of
+    from satseg.exporting.file_formats import format_of
     from satseg.presence import require_checkpoint, require_custom_network
 
     format_of(output, settings).require_packages()

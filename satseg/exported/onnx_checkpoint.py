@@ -94,7 +94,7 @@ class OnnxCheckpoint(Checkpoint):
             CheckpointError: It is none, or says neither by the card of satseg nor as Deepness has it what it does.
             UsageError: A package is missing.
         """
-        from satseg.exported.deepness import card_of, is_for_deepness
+        from satseg.exported.deepness_metadata import card_of, is_for_deepness
 
         graph = Graph.read(path := require_checkpoint(path))
         try:
@@ -194,7 +194,7 @@ class OnnxCheckpoint(Checkpoint):
         """Open a foreign file, in windows of the size that it names, and find out by a trial what it gives."""
         import torch
 
-        from satseg.exported.deepness import window_of
+        from satseg.exported.deepness_metadata import window_of
         from satseg.exported.model import OnnxModel, Taken
         from satseg.exported.sessions import Sessions
         from satseg.exported.trial import what_comes_out

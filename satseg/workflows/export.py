@@ -15,7 +15,7 @@ from satseg.checkpoint import Checkpoint
 from satseg.errors import NetworkError, OutputError, SatsegError, UsageError, one_line
 from satseg.exporting.check import HALF_LIMIT, LIMIT, Agreement, compare
 from satseg.exporting.check_images import BATCHES, COUNT, CheckImages, random_images, sizes_of
-from satseg.exporting.formats import Format, format_of
+from satseg.exporting.file_formats import Format, format_of
 from satseg.exporting.settings import ExportSettings, parse_dates
 from satseg.exporting.stac_item import item_path, require_own_item, write_item
 from satseg.exporting.subject import Subject

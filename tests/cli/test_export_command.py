@@ -23,7 +23,7 @@ def test_wrong_usage_ends_before_work(satseg: Callable, tmp_path: Path, monkeypa
     done = satseg("export", "absent.safetensors", "-o", "roofs.tflite")
     assert (done.code, done.stdout) == (2, "")
     assert "The suffix of roofs.tflite names no format of networks." in done.stderr
-    monkeypatch.setattr("satseg.exporting.formats.find_spec", lambda name: None)
+    monkeypatch.setattr("satseg.exporting.file_formats.find_spec", lambda name: None)
     done = satseg("export", "absent.safetensors", "-o", "roofs.onnx")
     assert done.code == 2
     assert ".onnx files need onnx, onnxscript, onnxruntime, which are not installed." in done.stderr

@@ -7,7 +7,7 @@ import pytest
 from onnx_files import DEEPNESS, write_onnx
 
 from satseg.errors import CheckpointError
-from satseg.exported.deepness import card_of, window_of
+from satseg.exported.deepness_metadata import card_of, window_of
 from satseg.exported.graph import Graph
 from satseg.exported.model import Gives
 from satseg.exported.sessions import Sessions

@@ -5,41 +5,41 @@ from pathlib import Path
 import pytest
 
 from satseg.errors import UsageError
-from satseg.exporting import formats
+from satseg.exporting import file_formats
 from satseg.exporting.settings import ExportSettings
 
 
 @pytest.mark.parametrize(("name", "suffix"), [("a.onnx", ".onnx"), ("a.ONNX", ".onnx"), ("b.c.pt2", ".pt2")])
 def test_the_suffix_names_the_format(name: str, suffix: str) -> None:
-    assert formats.format_of(Path(name), ExportSettings()).suffix == suffix
+    assert file_formats.format_of(Path(name), ExportSettings()).suffix == suffix
 
 
 @pytest.mark.parametrize("name", ["roofs", "roofs.pth", "roofs.onnx.gz"])
 def test_other_suffixes_are_refused(name: str) -> None:
     with pytest.raises(UsageError, match=rf"The suffix of {name} names no format") as found:
-        formats.format_of(Path(name), ExportSettings())
+        file_formats.format_of(Path(name), ExportSettings())
     assert found.value.hint == "Formats are .onnx, .pt2, .safetensors."
 
 
 def test_a_checkpoint_is_copied_in_half_precision_alone() -> None:
     with pytest.raises(UsageError, match=r"a\.safetensors would be the checkpoint as it is"):
-        formats.format_of(Path("a.safetensors"), ExportSettings())
+        file_formats.format_of(Path("a.safetensors"), ExportSettings())
     with pytest.raises(UsageError, match="`argmax` has no effect on a checkpoint"):
-        formats.format_of(Path("a.safetensors"), ExportSettings(half=True, argmax=True))
-    assert formats.format_of(Path("a.safetensors"), ExportSettings(half=True)).suffix == ".safetensors"
+        file_formats.format_of(Path("a.safetensors"), ExportSettings(half=True, argmax=True))
+    assert file_formats.format_of(Path("a.safetensors"), ExportSettings(half=True)).suffix == ".safetensors"
 
 
 def test_missing_packages_are_named_with_what_installs_them(monkeypatch: pytest.MonkeyPatch) -> None:
     there = {"onnx": None, "onnxscript": None}
-    monkeypatch.setattr(formats, "find_spec", lambda name: there.get(name, object()))
+    monkeypatch.setattr(file_formats, "find_spec", lambda name: there.get(name, object()))
     with pytest.raises(UsageError, match=r"\.onnx files need onnx, onnxscript, which are not installed") as found:
-        formats.FORMATS[".onnx"].require_packages()
+        file_formats.FORMATS[".onnx"].require_packages()
     assert found.value.hint == "Install what exports need: pip install 'satseg-cli[export]'"
-    formats.FORMATS[".pt2"].require_packages()
+    file_formats.FORMATS[".pt2"].require_packages()
 
 
 @pytest.mark.parametrize("name", ["a.pt2", "a.safetensors"])
 def test_deepness_reads_onnx_alone(name: str) -> None:
     with pytest.raises(UsageError, match=rf"`deepness` has no effect on {name}: the plugin reads \.onnx files alone"):
-        formats.format_of(Path(name), ExportSettings(deepness=True, half=True))
-    assert formats.format_of(Path("a.onnx"), ExportSettings(deepness=True)).suffix == ".onnx"
+        file_formats.format_of(Path(name), ExportSettings(deepness=True, half=True))
+    assert file_formats.format_of(Path("a.onnx"), ExportSettings(deepness=True)).suffix == ".onnx"

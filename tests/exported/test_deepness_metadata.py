@@ -9,7 +9,7 @@ from onnx_files import DEEPNESS, write_onnx
 
 from satseg.checkpoint import ModelCard
 from satseg.errors import CheckpointError
-from satseg.exported.deepness import card_of, is_for_deepness
+from satseg.exported.deepness_metadata import card_of, is_for_deepness
 from satseg.exported.graph import Graph
 
 SINGLE = ((1.0, -0.5),)
