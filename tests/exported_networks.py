@@ -1,4 +1,4 @@
-"""Networks to export: those of the zoo without training, and a small one of a file of one's own, which takes seconds."""
+"""Networks to export: those of the zoo, untrained, and a small one of a file of one's own, which takes seconds."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def compare(
     """
     difference, differing, pixels = 0.0, 0, 0
     for images in batches:
-        valid = _valid(images, reference, settings)
+        valid = measured_pixels(images, reference, settings)
         expected = reference.probabilities(images, valid).numpy()
         found = run(images)
         if settings.argmax:
@@ -66,7 +66,7 @@ def compare(
     return Agreement(difference, differing / max(pixels, 1), pixels)
 
 
-def _valid(images: np.ndarray, reference: Network, settings: ExportSettings) -> np.ndarray:
+def measured_pixels(images: np.ndarray, reference: Network, settings: ExportSettings) -> np.ndarray:
     """Return (N, H, W) bool: pixels that ``predict`` would map."""
     nodata = settings.nodata
     valid = np.ones((len(images), *images.shape[2:]), dtype=bool) if nodata is None else (images != nodata).all(axis=1)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from satseg.backend import Builder
@@ -25,11 +27,13 @@ class Subject:
         checkpoint: The network.
         settings: What its file computes.
         builder: Function that builds the network that was trained from an own file.
+        images: Raw values (N, C, H, W), one batch after the other, on which an int8 network measures its ranges.
     """
 
     checkpoint: Checkpoint
     settings: ExportSettings
     builder: Builder | None = None
+    images: Iterable[np.ndarray] = ()
 
     @property
     def channels(self) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,24 +13,25 @@ import torch
 from satseg.arguments import PathLike
 from satseg.arguments import path as file_name
 from satseg.backend import run_custom_file
-from satseg.checkpoint import Checkpoint
-from satseg.errors import NetworkError, OutputError, SatsegError, one_line
+from satseg.checkpoint import ModelCard
+from satseg.errors import NetworkError, OutputError, TileError, one_line
 from satseg.exporting.check import HALF_LIMIT, LIMIT, Agreement, compare
 from satseg.exporting.check_images import BATCHES, COUNT, CheckImages, random_images, sizes_of
 from satseg.exporting.formats import Format, format_of
+from satseg.exporting.int8 import IMAGES
+from satseg.exporting.quantization_loss import QuantizationLoss, quantization_loss
 from satseg.exporting.settings import ExportSettings
 from satseg.exporting.subject import Subject
+from satseg.exporting.val_tiles import ValTiles
 from satseg.files.atomic_write import atomic_write, locked
 from satseg.files.ledger import Ledger
 from satseg.inference.network import Network
 from satseg.prediction.models import Models
-from satseg.presence import INDEX
 from satseg.progress import automatic
 from satseg.records import Progress, ProgressEvent
 from satseg.results import Result, Size
-from satseg.runs import Run
 from satseg.signatures import checked
-from satseg.tiles.tileset import TileSet
+from satseg.workflows.export_tiles import ExportTiles, labelled_tiles, tiles_there_are
 
 
 @dataclass(frozen=True, repr=False)
@@ -42,12 +45,13 @@ class ExportSummary(Result):
         output: What it gives: ``probabilities`` or ``classes``.
         difference: Largest difference of probabilities between the file and the network; of classes, the smallest
             difference of probabilities that explains those that differ.
-        limit: Largest difference that is let through.
+        limit: Largest difference that is let through; None in int8, where the loss of mean IoU counts.
         differing: Share of the compared pixels with another class.
         pixels: Number of pixels that were compared.
         compared_on: Images that were compared.
         sizes: Their sizes.
         batches: How many of them were given at once.
+        quantization: What an int8 network loses on val tiles; None for others.
     """
 
     path: str
@@ -55,12 +59,13 @@ class ExportSummary(Result):
     model: str
     output: str
     difference: float
-    limit: float
+    limit: float | None
     differing: float
     pixels: int
     compared_on: str
     sizes: tuple[Size, ...]
     batches: tuple[int, ...] = BATCHES
+    quantization: QuantizationLoss | None = None
 
 
 @checked
@@ -68,6 +73,7 @@ def export(
     model: PathLike | None = None,
     *,
     output: PathLike,
+    tiles: PathLike | None = None,
     arch: str | None = None,
     settings: ExportSettings | None = None,
     progress: Progress = automatic,
@@ -82,14 +88,18 @@ def export(
         model: Checkpoint; None takes the best one of the newest finished run below ``runs/``.
         output: File to write: ``.onnx``, ``.pt2`` (``torch.export``), or ``.safetensors``, a checkpoint in half
             precision.
+        tiles: Folder of a tile set on whose val tiles the file is checked, and calibrated with ``quantize``; None takes
+            that of the run.
         arch: ``path/to/file.py:function`` of a checkpoint with a custom architecture; this runs the file.
         settings: What it computes; see :class:`~satseg.ExportSettings`.
         progress: Progress callback, in steps.
 
     Raises:
-        CheckpointError: The checkpoint cannot be used.
+        CheckpointError: The checkpoint cannot be used, or does not fit the tiles.
+        TileError: The tiles that are named cannot be read, or there are none with labels for ``quantize``.
         ArchitectureError: The network cannot be exported to this format.
-        NetworkError: The file computes something else than the network; it is not written.
+        NetworkError: The file computes something else than the network, or loses too much of its mean IoU with
+            ``quantize``; it is not written.
         OutputError: The file exists, or cannot be written.
         UsageError: An argument makes no sense, or a package is missing.
     """
@@ -101,21 +111,28 @@ def export(
     Ledger(models.files).write(target)
     if target.exists() and not settings.overwrite:
         raise OutputError(f"{target} exists.", hint="Choose another `output`, or replace it with `overwrite`.")
-    subject = Subject(models.checkpoints[0], settings, run_custom_file(arch) if arch else None)
+    checkpoint, builder = models.checkpoints[0], run_custom_file(arch) if arch else None
+    there = (labelled_tiles if settings.quantize else tiles_there_are)(checkpoint, tiles)
+    reference = Network.from_checkpoint(checkpoint, device=torch.device("cpu"), precision="32-true", builder=builder)
+    labelled = ValTiles(there.tiles if there and settings.quantize else (), reference.window)
+    subject = Subject(checkpoint, settings, builder, labelled.images(IMAGES))
+    images = _images(checkpoint.card, reference.window, there)
     with locked(target), atomic_write(target) as aside:
         progress(ProgressEvent("Exporting", 0, 2, "step", "writing"))
         form.write(aside, subject)
         progress(ProgressEvent("Exporting", 1, 2, "step", "checking"))
-        found, images = _check(aside, form, subject)
-        limit = HALF_LIMIT if settings.half else LIMIT
-        if not found.holds(limit):
-            raise _refusal(target, found, limit, images)
+        run = _runner(aside, form, subject)
+        found = compare(run, reference, images.batches(), settings)
+        lost = quantization_loss(run, reference, labelled, settings) if settings.quantize else None
+        limit = None if settings.quantize else HALF_LIMIT if settings.half else LIMIT
+        _refuse_other(target, found, limit, images)
+        _refuse_loss(target, lost, settings.max_loss, there)
         size = aside.stat().st_size
     progress(ProgressEvent("Exporting", 2, 2, "step"))
     return ExportSummary(
         path=str(target),
         bytes=size,
-        model=str(subject.checkpoint.path),
+        model=str(checkpoint.path),
         output=subject.output,
         difference=found.difference,
         limit=limit,
@@ -123,15 +140,22 @@ def export(
         pixels=found.pixels,
         compared_on=images.origin,
         sizes=images.sizes,
+        quantization=lost,
     )
 
 
-def _check(path: Path, form: Format, subject: Subject) -> tuple[Agreement, CheckImages]:
-    """Run a file beside its network."""
-    reference = Network.from_checkpoint(
-        subject.checkpoint, device=torch.device("cpu"), precision="32-true", builder=subject.builder
-    )
-    images = _images(subject.checkpoint, reference.window)
+def _images(card: ModelCard, window: int | None, there: ExportTiles | None) -> CheckImages:
+    """Return val tiles, or random images where there are none that can be read."""
+    sizes = sizes_of(card, window)
+    if there is not None:
+        first = ExportTiles(there.folder, there.tiles[:COUNT])
+        with suppress(TileError):  # a tile is gone, or damaged
+            return CheckImages(tuple(tile.read()[0] for tile in first.tiles), str(first), sizes)
+    return CheckImages(random_images(card, sizes[-1]), f"{COUNT} random images", sizes)
+
+
+def _runner(path: Path, form: Format, subject: Subject) -> Callable[[np.ndarray], np.ndarray]:
+    """Return what runs a file, and refuses it where it does not run."""
     run = form.open(path, subject)
 
     def run_or_refuse(batch: np.ndarray) -> np.ndarray:
@@ -143,28 +167,27 @@ def _check(path: Path, form: Format, subject: Subject) -> tuple[Agreement, Check
                 hint="Export to another format.",
             ) from error
 
-    return compare(run_or_refuse, reference, images.batches(), subject.settings), images
+    return run_or_refuse
 
 
-def _images(checkpoint: Checkpoint, window: int | None) -> CheckImages:
-    """Return val tiles of the run of a checkpoint, or random images where there are none any more."""
-    sizes = sizes_of(checkpoint.card, window)
-    folder = Run(checkpoint.path.parent).tile_set
-    if folder is not None and (folder / INDEX).is_file():
-        try:
-            tile_set = TileSet.open(folder)
-            checkpoint.check_fits(tile_set.bands, folder)
-            read = tuple(tile.read()[0] for tile in tile_set.tiles("val")[:COUNT])
-        except SatsegError:  # it is another one, or damaged
-            read = ()
-        if read:
-            return CheckImages(read, f"{len(read)} val tiles of {folder}", sizes)
-    return CheckImages(random_images(checkpoint.card, sizes[-1]), f"{COUNT} random images", sizes)
-
-
-def _refusal(target: Path, found: Agreement, limit: float, images: CheckImages) -> NetworkError:
-    return NetworkError(
+def _refuse_other(target: Path, found: Agreement, limit: float | None, images: CheckImages) -> None:
+    """Refuse a file that computes something else than the network; in int8, what is not finite alone."""
+    if found.holds(1.0 if limit is None else limit):
+        return
+    raise NetworkError(
         f"{target} is not written: its probabilities differ from those of the network by up to "
-        f"{found.difference:.2g}, more than {limit:g}, and {found.differing:.2%} of its classes, on {images.origin}.",
-        hint="Export without `half`, or to another format.",
+        f"{found.difference:.2g}, more than {limit or 1:g}, and {found.differing:.2%} of its classes, on "
+        f"{images.origin}.",
+        hint="Export without `half` and `quantize`, or to another format.",
+    )
+
+
+def _refuse_loss(target: Path, lost: QuantizationLoss | None, limit: float, there: ExportTiles | None) -> None:
+    """Refuse an int8 file that scores worse than the network."""
+    if lost is None or lost.holds(limit):
+        return
+    raise NetworkError(
+        f"{target} is not written: in int8, the network loses {lost.loss:.4f} of mean IoU ({lost.float_mean_iou:.4f} "
+        f"to {lost.mean_iou:.4f}) on {there}, more than {limit:g}.",
+        hint="Raise `max_loss`, or export without `quantize`.",
     )

@@ -1,9 +1,10 @@
 """Milliseconds of each network in onnxruntime against torch, once exported, and how far its probabilities differ.
 
 Both go from raw pixels of one image to probabilities, in float32 on one thread, torch as `satseg predict` runs it. They
-take turns, and figures are minima. Weights are random, and norms have seen images. `ratio` is torch over onnxruntime;
-`difference` and `differing` are those of the check of `satseg export`, and `export_seconds` what it took of a processor
-with this check. Prints one JSON line for each network; `refused` says why there is no file.
+take turns, and figures are minima of processor time, which other work on the machine hardly changes. Weights are
+random, and norms have seen images. `ratio` is torch over onnxruntime; `difference` and `differing` are those of the
+check of `satseg export`, and `export_seconds` what it took of the processor with this check. Prints one JSON line for
+each network; `refused` says why there is no file.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from time import perf_counter, process_time
+from time import process_time
 from typing import Any
 
 import numpy as np
@@ -63,13 +64,13 @@ def measure(arch: str, folder: Path, options: argparse.Namespace) -> dict[str, A
 
 
 def fastest(ways: tuple[Callable[[], object], ...], repeats: int) -> list[float]:
-    """Return the least milliseconds of each way of several, which take turns."""
+    """Return the least milliseconds of the processor that each of several ways takes; they take turns."""
     times: list[list[float]] = [[] for _ in ways]
     for _ in range(repeats + 1):
         for way, taken in zip(ways, times, strict=True):
-            begun = perf_counter()
+            begun = process_time()
             way()
-            taken.append(1e3 * (perf_counter() - begun))
+            taken.append(1e3 * (process_time() - begun))
     return [min(taken[1:]) for taken in times]  # the first one chooses kernels
 
 
