@@ -75,7 +75,7 @@ def _table(summary: ExportSummary) -> Table:
     rows = [
         ("file", f"{summary.path}, {summary.bytes / 1e6:,.1f} MB"),
         ("gives", summary.output),
-        ("largest difference", f"{summary.difference:.2g} of a probability{allowed}"),
+        ("largest difference", f"{summary.difference:.2g} of a probability beside {summary.precision}{allowed}"),
         ("other classes", f"{summary.differing:.4%} of {summary.pixels:,} px"),
         ("compared on", f"{summary.compared_on}, {sizes}, in batches of {' and '.join(map(str, summary.batches))}"),
     ]

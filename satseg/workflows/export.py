@@ -15,7 +15,7 @@ from satseg.arguments import path as file_name
 from satseg.backend import run_custom_file
 from satseg.checkpoint import ModelCard
 from satseg.errors import NetworkError, OutputError, TileError, one_line
-from satseg.exporting.check import HALF_LIMIT, LIMIT, Agreement, compare
+from satseg.exporting.check import HALF_LIMIT, LIMIT, Agreement, compare, in_double
 from satseg.exporting.check_images import BATCHES, COUNT, CheckImages, random_images, sizes_of
 from satseg.exporting.formats import Format, format_of
 from satseg.exporting.int8 import IMAGES
@@ -51,6 +51,8 @@ class ExportSummary(Result):
         compared_on: Images that were compared.
         sizes: Their sizes.
         batches: How many of them were given at once.
+        precision: What torch computed in: ``float64`` where rounding in float32 alone could explain a difference over
+            the limit, else ``float32``.
         quantization: What an int8 network loses on val tiles; None for others.
     """
 
@@ -65,6 +67,7 @@ class ExportSummary(Result):
     compared_on: str
     sizes: tuple[Size, ...]
     batches: tuple[int, ...] = BATCHES
+    precision: str = "float32"
     quantization: QuantizationLoss | None = None
 
 
@@ -122,9 +125,11 @@ def export(
         form.write(aside, subject)
         progress(ProgressEvent("Exporting", 1, 2, "step", "checking"))
         run = _runner(aside, form, subject)
-        found = compare(run, reference, images.batches(), settings)
-        lost = quantization_loss(run, reference, labelled, settings) if settings.quantize else None
         limit = None if settings.quantize else HALF_LIMIT if settings.half else LIMIT
+        found, precision = compare(run, reference, images.batches(), settings), "float32"
+        if limit == LIMIT and not found.holds(limit):  # because the file computes something else, or torch rounds
+            found, precision = compare(run, in_double(subject), images.batches(), settings), "float64"
+        lost = quantization_loss(run, reference, labelled, settings) if settings.quantize else None
         _refuse_other(target, found, limit, images)
         _refuse_loss(target, lost, settings.max_loss, there)
         size = aside.stat().st_size
@@ -140,6 +145,7 @@ def export(
         pixels=found.pixels,
         compared_on=images.origin,
         sizes=images.sizes,
+        precision=precision,
         quantization=lost,
     )
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from exported_networks import small_checkpoint, untrained_checkpoint
@@ -14,6 +15,7 @@ from satseg.errors import NetworkError, OutputError, SatsegError, TileError
 from satseg.evaluation.settings import EvaluateSettings
 from satseg.exporting.settings import ExportSettings
 from satseg.exporting.val_tiles import ValTiles
+from satseg.inference.network import Network
 from satseg.results import Size
 from satseg.workflows.evaluate import evaluate
 from satseg.workflows.export import export
@@ -96,6 +98,22 @@ def test_an_int8_file_needs_tiles(tmp_path: Path) -> None:
     with pytest.raises(TileError, match="An int8 network needs labelled val tiles"):
         export(path, output=tmp_path / "out" / "net.onnx", arch=arch, settings=ExportSettings(quantize=True))
     assert not (tmp_path / "out").exists()
+
+
+def test_rounding_of_torch_does_not_refuse_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch is off by 3e-4 in float32, as it may be in a deep network."""
+    path, arch = small_checkpoint(tmp_path)
+    made = Network.probabilities
+
+    def rounded(self: Network, images: np.ndarray, valid: np.ndarray) -> torch.Tensor:
+        found = made(self, images, valid)
+        single = next(self.members[0].model.parameters()).dtype == torch.float32
+        return found + 3e-4 * (-1) ** torch.arange(len(self.classes))[:, None, None] if single else found
+
+    monkeypatch.setattr(Network, "probabilities", rounded)
+    found = export(path, output=tmp_path / "net.pt2", arch=arch)
+    assert found.precision == "float64"
+    assert found.difference < 1e-5
 
 
 def test_a_file_that_computes_something_else_does_not_appear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
