@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup multispectral demo test test-slow lint types imports bench docs lock clean
+.PHONY: setup multispectral qgis demo test test-slow lint types imports bench docs lock clean
 
 setup: .venv/installed
 
@@ -18,6 +18,12 @@ multispectral: .venv/multispectral
 .venv/multispectral: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps ukis-csmask==1.0.0
 	touch $@
+
+# QGIS for the Python of Debian, in which slow tests open projects: they are skipped without it.
+qgis:
+	@[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null || { echo "This takes root and apt-get." >&2; exit 1; }
+	dpkg -s python3-qgis >/dev/null 2>&1 || { apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-qgis >/dev/null; }
 
 demo: setup
 	$(BIN)/satseg demo -o demo --overwrite

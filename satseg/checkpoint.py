@@ -226,6 +226,11 @@ class Checkpoint:
         with self.path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
+    @property
+    def needs_builder(self) -> bool:
+        """Whether its architecture is defined in a Python file, and a function has to be passed that builds it."""
+        return is_custom_file(self.card.arch)
+
     def read_weights(self) -> dict[str, Tensor]:
         """Read all weights, on the CPU.
 
@@ -324,13 +329,13 @@ class Checkpoint:
 
     def _check_builder(self, builder: Builder | None) -> None:
         arch = self.card.arch
-        if builder is None and is_custom_file(arch):
+        if builder is None and self.needs_builder:
             raise CheckpointError(
                 f"{self.path} needs the architecture {arch}, which is defined in a Python file "
                 "and not run automatically.",
                 hint=f"If you trust the file, pass it: `arch='path/to/{arch}'`",
             )
-        if builder is not None and not is_custom_file(arch):
+        if builder is not None and not self.needs_builder:
             raise CheckpointError(f"{self.path} contains {arch}, a built-in network.", hint="Leave out `arch`.")
 
     def check_fits(self, theirs: BandSpec, name: str | Path, *, by_name: bool = True, converted: bool = False) -> None:

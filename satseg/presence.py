@@ -21,6 +21,9 @@ _RUN = "settings.json"  # a folder with this file is a training run
 BEST = "best.safetensors"
 """Best checkpoint of a training run, in its folder."""
 
+ONNX = ".onnx"
+"""Suffix of ONNX files, which commands take in the place of checkpoints where these are only run."""
+
 
 def require_scenes(*names: str | Path) -> None:
     """Refuse scenes and maps that do not exist.
@@ -77,6 +80,16 @@ def require_checkpoint(name: str | Path) -> Path:
     return path
 
 
+def is_onnx(name: str | Path) -> bool:
+    """Tell whether a name is that of an ONNX file."""
+    return Path(name).suffix.lower() == ONNX
+
+
+def is_network(name: str | Path) -> bool:
+    """Tell whether a name is that of a checkpoint, or of an ONNX file in the place of one."""
+    return named_network(name).suffix == ".safetensors" or is_onnx(name)
+
+
 def require_custom_network(arch: str | None) -> None:
     """Refuse ``path/to/file.py:function`` if the file does not exist; accept names of built-in networks.
 
@@ -92,10 +105,10 @@ def require_subject(name: str | Path) -> None:
     """Refuse to evaluate a file that does not exist.
 
     Raises:
-        CheckpointError: It has the suffix of a checkpoint.
+        CheckpointError: It has the suffix of a checkpoint, or of an ONNX file.
         SceneError: It has another suffix.
     """
-    if absent([name]) and named_network(name).suffix == ".safetensors":
+    if absent([name]) and is_network(name):
         require_checkpoint(name)
     else:
         require_scenes(name)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+_LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d, nn.PReLU)
 _MASK = 0xFFFFFFFF  # arithmetic is that of 32-bit whole numbers, the same everywhere
 _PART = 1 << 15  # numbers made at once: as many as the caches hold, which takes a tenth of the time
 
@@ -36,11 +37,16 @@ def fill(model: nn.Module, images: Tensor) -> nn.Module:
         model: Network of convolutions, batch normalisations and PReLUs; returned in eval mode.
         images: Any that it takes.
     """
+    for module in model.modules():
+        if not isinstance(module, _LAYERS):
+            for parameter in module.parameters(recurse=False):
+                if parameter.numel() == 1:
+                    parameter.fill_(0.5)  # the scale of a branch that training has yet to open
     running: list[nn.Module] = []
     hooks = [
         layer.register_forward_pre_hook(lambda layer, _: running.append(layer))
         for layer in model.modules()
-        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.BatchNorm2d | nn.PReLU)
+        if isinstance(layer, _LAYERS)
     ]
     model.eval()(images)
     for hook in hooks:

@@ -24,6 +24,11 @@ def peak_memory() -> int:
     return int(getattr(now, "peak_wset", now.rss))  # Windows has the first
 
 
+def resident_memory() -> int:
+    """Return the bytes of resident memory that this process holds now."""
+    return int(psutil.Process().memory_info().rss)
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error says that memory is used up: Python's, or torch's on any device."""
     # torch says it of a processor by a plain RuntimeError, which its allocator signs.

@@ -13,7 +13,6 @@ from satseg.cli import console, inputs, options
 from satseg.cli.binding import takes
 from satseg.cli.table import FileName, Name
 from satseg.evaluation.settings import EvaluateSettings
-from satseg.sample import named_network
 
 if TYPE_CHECKING:
     from satseg.cli.table import Table
@@ -106,6 +105,7 @@ def _require_files(
     """Refuse missing files before anything slow is imported."""
     from satseg.presence import (
         absent,
+        is_network,
         require_area,
         require_custom_network,
         require_labels,
@@ -122,8 +122,8 @@ def _require_files(
         inputs.require_scenes(data)
         require_labels(*labels)
     inputs.require_pairs(pairs)
-    is_network = subject is not None and (named_network(subject).suffix == ".safetensors" or os.path.isdir(subject))
-    if is_network and not labels and pairs is None and len(data) == 1 and absent(data):
+    network = subject is not None and (is_network(subject) or os.path.isdir(subject))
+    if network and not labels and pairs is None and len(data) == 1 and absent(data):
         require_tiles(data[0])
     area = None if settings.labelled_area is None else str(settings.labelled_area)
     inputs.require_labels([], settings.class_map, area)

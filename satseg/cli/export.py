@@ -84,4 +84,7 @@ def _table(summary: ExportSummary) -> Table:
             ("mean IoU lost", f"{lost.loss:.4f}: {lost.mean_iou:.4f} in int8, {lost.float_mean_iou:.4f} in float32"),
             ("scored on", f"{lost.pixels:,} px of val tiles; {lost.differing:.4%} have another class"),
         ]
+    if summary.item:
+        unknown = f", without {' and '.join(summary.unknown)} of the training scenes" if summary.unknown else ""
+        rows.append(("STAC Item", f"{summary.item}{unknown}"))
     return console.table(("", ""), rows)

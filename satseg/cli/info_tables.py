@@ -201,6 +201,7 @@ def _checkpoint(found: CheckpointInfo) -> list[_Row]:
         *([("format", f"1: {former}, as when it was trained")] if former else []),
         ("written by", f"satseg {card.version}"),
         ("size", console.file_size(found.bytes)),
+        *([("format", found.format)] if found.format != "safetensors" else []),
         ("SHA-256", found.digest),
     ]
 

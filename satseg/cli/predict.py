@@ -42,8 +42,8 @@ def predict(
             "-m",
             metavar="FILE",
             envvar="SATSEG_MODEL",
-            help="Checkpoint or run; the predictions of several are averaged. sample is a network for trying out that "
-            "comes with satseg. Default: the best one of the newest finished run below runs/.",
+            help="Checkpoint, run or .onnx file; the predictions of several are averaged. sample is a network for "
+            "trying out that comes with satseg. Default: the best one of the newest finished run below runs/.",
         ),
     ] = None,
     settings: PredictionSettings,

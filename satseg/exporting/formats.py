@@ -96,6 +96,11 @@ def format_of(path: Path, settings: ExportSettings) -> Format:
             hint=f"Formats are {', '.join(FORMATS)}.",
         )
     _check_int8(path, found, settings)
+    if settings.deepness and found.suffix != ".onnx":
+        raise UsageError(
+            f"`deepness` has no effect on {path}: the plugin reads .onnx files alone.",
+            hint="Choose an `output` such as roofs.onnx.",
+        )
     if found.suffix != ".safetensors":
         return found
     if not settings.half:

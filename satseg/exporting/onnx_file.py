@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from satseg.exporting.deepness import as_fed
 from satseg.exporting.program import trace, untraceable
 from satseg.exporting.subject import Subject
 from satseg.version import __version__
@@ -18,6 +19,8 @@ from satseg.version import __version__
 OPSET = 18
 """Version of the operators, for runtimes since 2023."""
 INPUT = "pixels"
+IR_VERSION = 8
+"""Version of the format, the one of these operators: runtimes of 2023 refuse files of a newer one."""
 _AXES = ("batch", "height", "width")
 
 
@@ -52,7 +55,8 @@ def _save_quantized(path: Path, made: Any, subject: Subject) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         plain, quantized = Path(folder) / "float32.onnx", Path(folder) / "int8.onnx"
         made.save(plain, external_data=False)
-        quantize(plain, quantized, subject.images, INPUT)
+        images = map(as_fed, subject.images) if subject.settings.deepness else subject.images
+        quantize(plain, quantized, images, INPUT)
         model = onnx_ir.load(quantized)
         _describe(model, subject)
         onnx_ir.save(model, path)
@@ -73,9 +77,10 @@ def _describe(model: Any, subject: Subject) -> None:
     for value in (*model.graph.inputs, *model.graph.outputs, *model.graph.initializers.values()):
         value.metadata_props.clear()
     model.graph.metadata_props.clear()
+    model.ir_version = IR_VERSION
     model.producer_name, model.producer_version = "satseg", __version__
     model.metadata_props.clear()
-    model.metadata_props.update(subject.metadata())
+    model.metadata_props.update(subject.metadata(window=sides[0] if isinstance(sides[0], int) else None))
 
 
 def open_onnx(path: Path, subject: Subject) -> Callable[[np.ndarray], np.ndarray]:
@@ -87,7 +92,8 @@ def open_onnx(path: Path, subject: Subject) -> Callable[[np.ndarray], np.ndarray
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
     def run(images: np.ndarray) -> np.ndarray:
-        found: np.ndarray = session.run([subject.output], {INPUT: images})[0]
+        pixels = as_fed(images) if subject.settings.deepness else images
+        found: np.ndarray = session.run([subject.output], {INPUT: pixels})[0]
         return found
 
     return run

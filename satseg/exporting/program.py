@@ -31,7 +31,7 @@ def trace(subject: Subject) -> ExportedProgram:
         ArchitectureError: It cannot be traced.
     """
     network = subject.network()
-    window: int | None = getattr(network.model, "window", None)
+    window = network.window
     height, width = (window, window) if window else (_HEIGHT, _WIDTH)
     pixels = torch.zeros(_BATCH, subject.channels, height, width, dtype=subject.dtype)
     sides = {} if window else {2: Dim.AUTO(min=SMALLEST), 3: Dim.AUTO(min=SMALLEST)}

@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from satseg.backend import Builder
 from satseg.checkpoint import Checkpoint
 from satseg.classes import IGNORE_INDEX
+from satseg.exporting.deepness import Restored, tile_side
 from satseg.exporting.same_padding import with_open_sizes
 from satseg.exporting.settings import ExportSettings
+from satseg.inference.network import has_global_context
 from satseg.raster.bands import Normaliser
 
 
@@ -23,10 +25,23 @@ class RawNetwork(nn.Module):
         normalise: Raw values to what the model was trained on.
         classes: K; what the model says of objects behind their logits is left out.
         settings: What it gives, and in which precision it computes.
+        restore: Given pixels to raw ones; None where they are raw.
+        window: Side of the only images that it is to take, in pixels; None if it is to take any.
     """
 
-    def __init__(self, model: nn.Module, normalise: Normaliser, classes: int, settings: ExportSettings) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        normalise: Normaliser,
+        classes: int,
+        settings: ExportSettings,
+        *,
+        restore: nn.Module | None = None,
+        window: int | None = None,
+    ) -> None:
         super().__init__()
+        self.restore = restore
+        self.window = window
         self.model = model.half() if settings.half else model
         self.normalise = normalise
         self.classes = classes
@@ -46,18 +61,26 @@ class RawNetwork(nn.Module):
             CheckpointError: It cannot be built.
         """
         card = checkpoint.card
-        model = with_open_sizes(without_auxiliary(checkpoint.build_model(builder)))
-        return cls(model, Normaliser(card.statistics, torch.device("cpu"), card.clipping), len(card.classes), settings)
+        model = checkpoint.build_model(builder)
+        normalise = Normaliser(card.statistics, torch.device("cpu"), card.clipping)
+        restore, window = None, getattr(model, "window", None)
+        if settings.deepness:
+            restore = Restored(card.bands.dtype, settings.nodata)
+            window = tile_side(card, window, global_context=has_global_context(model))
+        model = with_open_sizes(without_auxiliary(model))
+        return cls(model, normalise, len(card.classes), settings, restore=restore, window=window)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Classify raw pixels.
 
         Args:
-            pixels: (N, C, H, W) raw values in the dtype, scale and order of bands of the training scenes.
+            pixels: (N, C, H, W) raw values in the dtype, scale and order of bands of the training scenes, or what is
+                restored to them.
 
         Returns:
             (N, K, H, W) float32 in 0..1, summing to 1 over K; or (N, H, W) uint8, 255 where there is no data.
         """
+        pixels = pixels if self.restore is None else self.restore(pixels)
         images, measured = self.normalise.measure(pixels, self._valid(pixels))
         logits = self.model(images.half() if self.settings.half else images)[:, : self.classes].float()
         if not self.settings.argmax:

@@ -13,6 +13,7 @@ from satseg.errors import OutputError, one_line
 from satseg.outputs import lock
 from satseg.outputs.geopackage import carry_styles, check_replaceable
 from satseg.outputs.lock import ensure_locked, work_folder
+from satseg.outputs.project_file import PROJECT, check_project
 from satseg.outputs.sidecars import STYLE, existing_sidecars, needs_sidecars, possible_sidecars
 
 if TYPE_CHECKING:
@@ -84,11 +85,13 @@ def commit(folder: Path, path: Path) -> None:
 
     Raises:
         OutputError: A file cannot be moved, and the old output is restored; or a GeoPackage is open elsewhere, or has
-            layers of others.
+            layers of others, or a project was saved by QGIS.
     """
     if path.suffix.lower() == ".gpkg":
         check_replaceable(path)  # again: hours may have passed
         carry_styles(path, folder / path.name)
+    if path.suffix.lower() == PROJECT:
+        check_project(path)
     try:
         _drop_old(path)
         _put_aside(folder, path)

@@ -12,6 +12,7 @@ import torch
 from satseg.arguments import file_and_name
 from satseg.backend import run_custom_file
 from satseg.checkpoint import Checkpoint
+from satseg.exported.onnx_checkpoint import load_checkpoint
 from satseg.inference.network import Network
 from satseg.inference.ray_engine import RayEngine
 from satseg.inference.views import Views
@@ -55,7 +56,7 @@ class SentNetwork:
                 path = Path(folder) / str(number) / name
                 path.parent.mkdir()
                 path.write_bytes(data)
-                checkpoints.append(Checkpoint.load(path))
+                checkpoints.append(load_checkpoint(path))
             builder = None
             if self.custom is not None:
                 name, data, function = self.custom

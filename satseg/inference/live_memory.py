@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from satseg.backend.memory import resident_memory
+
 
 class LiveMemory(TorchDispatchMode):
     """Follow the tensors that are made while this context lasts, in the thread that entered it.
@@ -67,3 +69,13 @@ def peak_live_memory(compute: Callable[[], object]) -> int:
     with LiveMemory() as live:
         compute()
     return live.peak
+
+
+def resident_growth(compute: Callable[[], object]) -> int:
+    """Return by how many bytes this process grew while something was computed for the first time.
+
+    That is what a library takes that keeps its memory, and that torch does not see.
+    """
+    before = resident_memory()
+    compute()
+    return max(0, resident_memory() - before)

@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from satseg.backend import Builder, custom_code_errors, find_architecture, is_custom_file
+from satseg.backend import Builder, custom_code_errors, find_architecture
 from satseg.backend.device import autocast
 from satseg.checkpoint import Checkpoint, shared_outputs
 from satseg.classes import ClassTable
-from satseg.errors import CheckpointError, UsageError, one_line
+from satseg.errors import ArchitectureError, CheckpointError, UsageError, one_line
+from satseg.exported.model import OnnxModel
 from satseg.inference.views import Orientation, Views, mean, resize
 from satseg.objects import ObjectOutputs
 from satseg.raster.bands import Normaliser, upload
@@ -132,7 +133,7 @@ class Network:
         for other in others:
             _check_agree(checkpoint, other)
         network = cls(
-            checkpoint.build_model(builder if not others or is_custom_file(checkpoint.card.arch) else None),
+            checkpoint.build_model(builder if not others or checkpoint.needs_builder else None),
             classes=checkpoint.card.classes,
             statistics=checkpoint.card.statistics,
             clipping=checkpoint.card.clipping,
@@ -143,7 +144,7 @@ class Network:
             objects=shared_outputs((checkpoint, *others)) if objects else None,
         )
         for other in others:
-            model = other.build_model(builder if is_custom_file(other.card.arch) else None)
+            model = other.build_model(builder if other.needs_builder else None)
             network.add(model, other.card.statistics, other.card.clipping)
         network.stride = max(_stride(one.card.arch) for one in (checkpoint, *others))
         return network
@@ -200,6 +201,20 @@ class Network:
     def channels(self) -> int:
         """Bands of the images."""
         return self._members[0].channels
+
+    @property
+    def uses_onnx(self) -> bool:
+        """Whether onnxruntime computes one of the models, in memory that torch does not see."""
+        return any(isinstance(member.model, OnnxModel) for member in self._members)
+
+    @property
+    def libraries(self) -> dict[str, str]:
+        """Versions of the libraries that compute it, by name."""
+        if not self.uses_onnx:
+            return {"torch": torch.__version__}
+        import onnxruntime
+
+        return {"torch": torch.__version__, "onnxruntime": onnxruntime.__version__}
 
     def probabilities(self, images: np.ndarray, valid: np.ndarray) -> Tensor:
         """Upload a batch of windows and classify it, as the two methods below do.
@@ -286,7 +301,10 @@ class Network:
 
 def _stride(arch: str) -> int:
     """Return the output stride of an architecture; the largest common one where nothing is known of it."""
-    return _MOST_STRIDE if is_custom_file(arch) else min(find_architecture(arch).output_stride, _MOST_STRIDE)
+    try:
+        return min(find_architecture(arch).output_stride, _MOST_STRIDE)
+    except ArchitectureError:  # of a file of one's own, or of another program
+        return _MOST_STRIDE
 
 
 def has_global_context(model: nn.Module) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from satseg.exported.model import OnnxModel
 from satseg.inference.network import Member, Network
 
 _SMALLEST = 128
@@ -32,7 +33,8 @@ def effective_receptive_field(
         seed: Of the images; equal seeds give equal fields on one kind of device.
 
     Returns:
-        Side in pixels of the training, 1 to ``window``; None where no gradient reaches the images.
+        Side in pixels of the training, 1 to ``window``; None where no gradient reaches the images. Through ONNX files
+        none goes: they say what was measured when they were exported.
     """
     sides = [_member_side(member, network.device, window, share, samples, seed) for member in network.members]
     return max((side for side in sides if side is not None), default=None)
@@ -41,6 +43,8 @@ def effective_receptive_field(
 def _member_side(
     member: Member, device: torch.device, window: int, share: float, samples: int, seed: int
 ) -> int | None:
+    if isinstance(member.model, OnnxModel):
+        return member.model.receptive_field
     tried = min(_SMALLEST, window)
     while True:
         rings = _gradient_by_distance(member, device, tried, samples, seed)

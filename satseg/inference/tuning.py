@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from threading import Barrier
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 
 from satseg.backend.cores import torch_threads
 from satseg.errors import SatsegError
-from satseg.inference.live_memory import peak_live_memory
+from satseg.inference.live_memory import peak_live_memory, resident_growth
 from satseg.inference.network import Network
 from satseg.inference.plan import SMALLEST_WINDOW
 
@@ -183,7 +184,9 @@ class _Bench:
         rows, columns = self._network.views.window(side)
         images = np.zeros((1, self._network.channels, rows, columns), dtype=self._dtype)
         valid = np.ones((1, rows, columns), dtype=bool)
-        return _LIBRARY_SHARE * peak_live_memory(lambda: self._network.probabilities(images, valid)) / side**2
+        forward = partial(self._network.probabilities, images, valid)
+        hidden = resident_growth(forward) if self._network.uses_onnx else 0
+        return max(_LIBRARY_SHARE * peak_live_memory(forward), hidden) / side**2
 
     def _memory(self, setting: Setting) -> int:
         return round(self._bytes_per_pixel * setting.window**2 * setting.batch_size * setting.streams)

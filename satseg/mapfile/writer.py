@@ -29,7 +29,13 @@ _COG_BLOCK = 512
 _INTEGER, _TEXT = "0", "2"  # column types of GDAL's raster attribute tables
 _TYPES = {"uint8": "Byte", "int32": "Int32"}  # GDAL's names
 _NODATA = {"uint8": IGNORE_INDEX, "int32": 0}
-_NAME, _VALUE = "2", "5"  # usages of these columns
+_COLUMNS = (  # name, type and usage of each
+    ("Value", _INTEGER, "5"),
+    ("Class", _TEXT, "2"),
+    ("Red", _INTEGER, "6"),
+    ("Green", _INTEGER, "7"),
+    ("Blue", _INTEGER, "8"),
+)
 
 
 @dataclass(frozen=True)
@@ -54,8 +60,8 @@ def write_map(
     """Copy a work raster to a cloud-optimised GeoTIFF: blocks of 512, overviews, DEFLATE, BigTIFF when needed.
 
     A class raster has overviews by mode, and the class table as colour table, band metadata and raster attribute table
-    (which GDAL writes to ``.aux.xml``). Shares, such as confidence, have a scale that maps them to 0..1, and averaged
-    overviews. Ids of objects are int32 with 0 as nodata.
+    with names and colours (in ``.aux.xml``). Shares, such as confidence, have a scale that maps them to 0..1, and
+    averaged overviews. Ids of objects are int32 with 0 as nodata.
 
     Args:
         rows: Finished work raster.
@@ -94,6 +100,8 @@ def write_map(
                 bigtiff="if_safer",
                 num_threads=str(threads),
             )
+            if layer is MapLayer.CLASSES:
+                _name_colours(target.with_name(f"{target.name}.aux.xml"), classes)
     except OutputError as error:  # of an overview, whose temporary file is not worth naming
         raise OutputError(f"Cannot write {path}: {one_line(error.__cause__ or error)}.") from error
     except (RasterioError, CPLE_BaseError, OSError) as error:
@@ -198,16 +206,31 @@ def _describe_classes(element: ElementTree.Element, classes: ClassTable) -> None
     _attribute_table(element, classes)
 
 
+def _name_colours(path: Path, classes: ClassTable) -> None:
+    """Add the palette of the classes alone to ``.aux.xml``, which GDAL prefers: that of a GeoTIFF has 256 colours.
+
+    QGIS lists all colours of a palette, and takes those of the attribute table from version 3.30 on.
+    """
+    described = ElementTree.parse(path)
+    band = described.find("PAMRasterBand")
+    assert band is not None, "names of classes are there"
+    table = ElementTree.SubElement(band, "ColorTable")
+    for entry in classes:
+        parts = (*entry.rgb, 255)
+        ElementTree.SubElement(table, "Entry", {f"c{i}": str(part) for i, part in enumerate(parts, start=1)})
+    described.write(path, encoding="utf-8")
+
+
 def _attribute_table(element: ElementTree.Element, classes: ClassTable) -> None:
     table = ElementTree.SubElement(element, "GDALRasterAttributeTable", tableType="thematic")
-    for index, (name, kind, usage) in enumerate((("Value", _INTEGER, _VALUE), ("Class", _TEXT, _NAME))):
+    for index, (name, kind, usage) in enumerate(_COLUMNS):
         field = ElementTree.SubElement(table, "FieldDefn", index=str(index))
         for tag, text in (("Name", name), ("Type", kind), ("Usage", usage)):
             ElementTree.SubElement(field, tag).text = text
     for index, entry in enumerate(classes):
         row = ElementTree.SubElement(table, "Row", index=str(index))
-        for text in (str(entry.id), entry.name):
-            ElementTree.SubElement(row, "F").text = text
+        for cell in (entry.id, entry.name, *entry.rgb):
+            ElementTree.SubElement(row, "F").text = str(cell)
 
 
 def _metadata(element: ElementTree.Element, tags: Mapping[str, str]) -> None:

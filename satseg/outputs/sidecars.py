@@ -7,6 +7,7 @@ would be read together with the new one. Files made by users are kept: styles (`
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -30,6 +31,14 @@ STYLE = ".qml"
 
 STYLE_MARK = "<!-- satseg replaces this style with its layer; one that is saved by QGIS stays. -->"
 
+ITEM = ".json"
+"""Suffix of the STAC Item of an exported network."""
+
+ITEM_KEY = "satseg:item_of"
+"""First key of such an item; its value is the name of the network's file."""
+
+_NETWORKS = (".onnx", ".pt2", ".safetensors")
+
 _ERDAS = b"EHFA_HEADER_TAG"
 _HEAD = 1024  # bytes in which a mark is searched
 _LONGEST = {".gpkg": "-journal", ".tif": ".aux.xml"}
@@ -50,13 +59,15 @@ def possible_sidecars(path: Path) -> list[Path]:
 def existing_sidecars(path: Path) -> list[Path]:
     """Return the sidecars that exist, including broken links.
 
-    They include files recognised by their contents: metadata of ERDAS for rasters, and styles written by satseg.
+    They include files recognised by their contents: metadata of ERDAS for rasters, and styles and STAC Items written by
+    satseg.
     """
     found = [file for file in possible_sidecars(path) if os.path.islink(file) or os.path.isfile(file)]
     notes = [path.with_name(name + end) for name in (path.stem, path.name) for end in (".aux", ".rrd")]
     found += [file for file in notes if _known(path.suffix) == ".tif" and _begins(file, _ERDAS)]
-    style = path.with_suffix(STYLE)
-    return found + [style] * (_known(path.suffix) == ".gpkg" and _holds(style, STYLE_MARK))
+    style, item = path.with_suffix(STYLE), path.with_suffix(ITEM)
+    found += [style] * (_known(path.suffix) == ".gpkg" and _holds(style, STYLE_MARK))
+    return found + [item] * (_known(path.suffix) in _NETWORKS and describes(item, path))
 
 
 def longest_name(path: Path) -> str:
@@ -67,6 +78,11 @@ def longest_name(path: Path) -> str:
 def needs_sidecars(path: Path) -> bool:
     """Tell whether a file is useless without its sidecars, such as a Shapefile without its table."""
     return _known(path.suffix) == ".shp"
+
+
+def describes(item: Path, path: Path) -> bool:
+    """Tell whether a file is the STAC Item that satseg wrote for an exported network."""
+    return _holds(item, f"{json.dumps(ITEM_KEY)}: {json.dumps(path.name, ensure_ascii=False)}")
 
 
 def _cases(ending: str) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from satseg.errors import OutputError
 from satseg.outputs.geopackage import check_replaceable
 from satseg.outputs.lock import work_folder
+from satseg.outputs.project_file import PROJECT, check_project
 from satseg.outputs.sidecars import existing_sidecars, longest_name, needs_sidecars
 
 
@@ -31,6 +32,8 @@ def check_file(path: Path) -> None:
     _check_orphans(path)
     if path.suffix.lower() == ".gpkg":
         check_replaceable(path)
+    if path.suffix.lower() == PROJECT:
+        check_project(path)
 
 
 def check_folder(path: Path, *, replaced: bool = False) -> None:

@@ -22,6 +22,7 @@ from satseg.objects import ObjectOutputs
 from satseg.prediction.finished_maps import check_finished
 from satseg.prediction.map_warnings import warn_of_map
 from satseg.prediction.models import Models
+from satseg.prediction.onnx_limits import refuse_certainty, refuse_what_onnx_lacks
 from satseg.prediction.outputs import OutputPaths, Outputs
 from satseg.prediction.predictor import Predictor
 from satseg.prediction.provenance import Provenance
@@ -38,6 +39,7 @@ Scenes = PathLike | SceneSource | Iterable[PathLike | SceneSource]
 
 OnError = Callable[[SatsegError], None]
 OnFinished = Callable[[FinishedMap], None]
+OnMap = Callable[[SceneSource, OutputPaths], None]
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,8 @@ class PredictionJob:
         infos = _describe(sources) if sources and outputs.shares_layer else {}
         if settings.polygons.crs is None:
             _require_one_crs(list(infos.values()))
+        refuse_what_onnx_lacks(models.checkpoints, settings)
+        refuse_certainty(models.checkpoints, settings, names.rasters)
         card = models.checkpoints[0].card
         Decision.parse(card.classes, settings.threshold, frozenset())
         learnt = all(checkpoint.card.objects for checkpoint in models.checkpoints)
@@ -119,17 +123,23 @@ class PredictionJob:
         return self.scenes if isinstance(self.scenes, tuple) else ()
 
     def run(
-        self, *, on_error: OnError | None, on_finished: OnFinished | None, progress: Progress
+        self,
+        *,
+        on_error: OnError | None,
+        on_finished: OnFinished | None,
+        on_map: OnMap | None = None,
+        progress: Progress,
     ) -> Iterator[PredictionSummary]:
         """Map each scene when the iterator reaches it.
 
         Args:
             on_error: Called for a scene that fails, and the next one follows; None raises.
             on_finished: Called for a scene whose map is finished already, where maps are resumed; None logs it.
+            on_map: Called with each scene whose map is there, made now or before, and the files of its own.
             progress: Called as rows are finished: in pixels of one scene, in scenes of several.
         """
-        on_finished = on_finished or _log_finished
-        if self._is_layer_finished(on_finished):
+        on_finished, on_map = on_finished or _log_finished, on_map or _ignore_map
+        if self._is_layer_finished(on_finished, on_map):
             return
         with ExitStack() as stack:
             predictor = cache(partial(self.open_predictor, stack))  # only where there is something to map
@@ -145,6 +155,8 @@ class PredictionJob:
                     failed += 1
                     on_error(as_failure(error, f"Mapping {SceneSource.of(scene).name}"))
                     continue
+                source = SceneSource.of(scene, bands=self.settings.bands)
+                on_map(source, self.outputs.paths_of(source))
                 if summary is not None:
                     mapped += 1
                     yield summary
@@ -200,7 +212,7 @@ class PredictionJob:
         resumes = self.settings.resume and paths.stream is None
         return resumes and check_finished(paths.files, [source], self.provenance)
 
-    def _is_layer_finished(self, on_finished: OnFinished) -> bool:
+    def _is_layer_finished(self, on_finished: OnFinished, on_map: OnMap) -> bool:
         """Tell whether a layer that is to be resumed needs no work, and report its scenes.
 
         Raises:
@@ -216,6 +228,7 @@ class PredictionJob:
             )
         for source, files in own if finished else []:
             on_finished(_finished(source, (*files, *layer.files)))
+            on_map(source, self.outputs.paths_of(source))
         return finished
 
     def open_predictor(self, stack: ExitStack, *, distributed: bool = True) -> Predictor:
@@ -301,6 +314,10 @@ def _require_one_crs(infos: Sequence[SceneInfo]) -> None:
 
 def _finished(source: SceneSource, files: Sequence[Path]) -> FinishedMap:
     return FinishedMap(source.name, tuple(map(str, files)))
+
+
+def _ignore_map(source: SceneSource, paths: OutputPaths) -> None:
+    pass
 
 
 def _log_finished(found: FinishedMap) -> None:

@@ -13,8 +13,10 @@ from satseg.backend import run_custom_file
 from satseg.backend.device import select_device, select_precision
 from satseg.checkpoint import Checkpoint
 from satseg.errors import UsageError
+from satseg.exported.onnx_checkpoint import load_checkpoint
 from satseg.inference.network import Network
 from satseg.inference.views import Views
+from satseg.prediction.onnx_limits import of_onnx, refuse_what_onnx_lacks
 from satseg.prediction.settings import PredictionSettings
 from satseg.runs import Run, newest_model
 from satseg.sample import named_network
@@ -70,8 +72,9 @@ class Models:
 
         Raises:
             CheckpointError: One cannot be used.
+        UsageError: A package that ONNX files need is missing.
         """
-        return tuple(Checkpoint.load(name) for name in self.names)
+        return tuple(load_checkpoint(name) for name in self.names)
 
     @cached_property
     def origin(self) -> str:
@@ -95,8 +98,10 @@ class Models:
 
         Raises:
             CheckpointError: A checkpoint cannot be used, or they do not fit each other.
+            UsageError: A setting makes no sense for ONNX files.
             ArchitectureError: The file does not build a network.
         """
+        refuse_what_onnx_lacks(self.checkpoints, settings)
         views = Views(settings.tta, settings.scales)
         if engine is not None:
             from satseg.inference.distributed import send
@@ -106,7 +111,7 @@ class Models:
         return Network.from_checkpoint(
             *self.checkpoints,
             device=device,
-            precision=select_precision(settings.precision, device),
+            precision="32-true" if of_onnx(self.checkpoints) else select_precision(settings.precision, device),
             views=views,
             compile=settings.compile,
             objects=objects,

@@ -76,6 +76,7 @@ class Outputs:
         several: Whether there are several scenes, or may be.
         shares_layer: Whether the polygons of several scenes go into one layer.
         layer: Where the polygons of several scenes go together; no paths where each scene has its own.
+        project: QGIS project of all maps, or None.
 
     Raises:
         UsageError: An output is an input, or stands for two outputs; a scene is named twice.
@@ -100,6 +101,7 @@ class Outputs:
         self.shares_layer = bool(shared)
         self._own = tuple(name for name in names.output if name not in shared)
         self.layer = self._paths(shared)
+        self.project = None if names.project is None else Path(names.project)
         self._ledger = Ledger(inputs)
         self._forget_scenes()
         if sources is not None:
@@ -153,6 +155,8 @@ class Outputs:
         self._ledger.forget_outputs()
         for file in self.layer.vectors:
             self._ledger.write(file, "the layer of all scenes")
+        if self.project is not None:
+            self._ledger.write(self.project, "the project of all scenes")
 
     def _paths(self, output: Sequence[str], source: SceneSource | None = None) -> OutputPaths:
         """Return the paths of some outputs; of a scene, with its rasters besides the classes."""

@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from satseg.backend.device import release_freed_memory
 from satseg.backend.memory import peak_memory
 from satseg.classes import IGNORE_INDEX
@@ -216,7 +214,7 @@ class ScenePrediction:
             "precision": self.network.precision,
             "device": self.network.device.type,
             "layers": {layer.value: count for layer, count in sorted(bands.items())},
-            "versions": {"satseg": __version__, "torch": torch.__version__},
+            "versions": {"satseg": __version__, **self.network.libraries},
         }
 
     def _scene_identity(self) -> dict[str, Any]:

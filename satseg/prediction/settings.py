@@ -25,6 +25,7 @@ from satseg.arguments import (
 from satseg.backend.settings import Device, Overlap, Precision, Threads, Window
 from satseg.errors import UsageError
 from satseg.objects.stored_division import StoredDivision
+from satseg.outputs.project_file import PROJECT
 from satseg.settings import INPUTS, OBJECTS, OUTPUTS, PERFORMANCE, QUALITY, WINDOWS, Option, Settings, options_of
 from satseg.vectorization.formats import STDOUT, VECTOR_SUFFIXES
 from satseg.vectorization.settings import OF_OBJECTS, PolygonSettings
@@ -263,6 +264,16 @@ class OutputNames(Settings):
         ),
     ] = Given(path)
 
+    project: Annotated[
+        Given[PathLike | None, str | None],
+        Option(
+            "QGIS project (.qgs) with the scenes and their maps, each in its colours. It is written last.",
+            metavar="FILE",
+            panel=OUTPUTS,
+            recorded=False,
+        ),
+    ] = Given(path)
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.output and not self.rasters:
@@ -279,6 +290,13 @@ class OutputNames(Settings):
         for layer, name in self.rasters.items():
             if not is_raster(name):
                 raise UsageError(f"`{layer}` is a raster, but {name} does not end in .tif.")
+        if self.project is not None and Path(self.project).suffix.lower() != PROJECT:
+            raise UsageError(f"`project` is a QGIS project, but {self.project} does not end in {PROJECT}.")
+        if self.project is not None and STEM in self.project:
+            raise UsageError(
+                f"`project` is one file for all scenes, but {self.project} has {STEM} in its name.",
+                hint="Leave that out, or map the scenes in separate runs.",
+            )
 
     @property
     def rasters(self) -> dict[str, str]:

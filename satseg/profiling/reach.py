@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 _ROWS = 32  # the fewest that networks take: a narrow image makes a long way cheap
 _WIDTHS = (512, 1024, 2048, 4096)
+_SOFTMAX = (F.softmax, torch.softmax, Tensor.softmax)
 
 
 def receptive_field(model: nn.Module, *, in_channels: int) -> int | None:
     """Return how many pixels of a row of the input, from the first to the last, can change a pixel of the output.
 
     This is the field on paper, found by the gradient of the pixel in the middle of an image: what is not zero in it.
-    Weights become positive and norms neutral, maxima become means, and the gradient is set to one wherever it is not
-    zero behind each convolution, so that every path counts, none cancels another, and the longest does not fade away.
+    Weights become positive and norms neutral, maxima become means, attention heeds all places alike, and the gradient
+    is set to one wherever it is not zero behind each convolution, so that every path counts, none cancels another, and
+    the longest does not fade away.
     What only places of maxima tell, in networks that unpool by them, is not counted. Other pixels may see one cell of
     the coarsest features more or less. A trained network heeds a part of the field only: that is measured by
     ``satseg.inference.receptive_field``.
@@ -76,6 +81,21 @@ def _seen(model: nn.Module, in_channels: int, width: int) -> Tensor:
     """
     images = torch.rand(1, in_channels, _ROWS, width, generator=torch.Generator().manual_seed(0))
     images.add_(0.5).requires_grad_()
-    logits: Tensor = model(images)
+    with _EvenAttention():
+        logits: Tensor = model(images)
     (gradient,) = torch.autograd.grad(logits[0, :, _ROWS // 2, width // 2 + 1].sum(), images)
     return gradient[0].ne(0).any(dim=0).any(dim=0)
+
+
+class _EvenAttention(TorchFunctionMode):
+    """Keep softmax from being so sure of one place that the weights of others are zero in floating-point numbers."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in _SOFTMAX:
+            args = (args[0].clamp(-1, 1), *args[1:])
+        elif func is F.scaled_dot_product_attention:
+            kwargs = {**kwargs, "scale": 0.0}
+        return func(*args, **kwargs)

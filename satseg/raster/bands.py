@@ -232,6 +232,12 @@ class Normaliser:
             normalised.masked_fill_(~measured[:, None], 0)
         return normalised, measured
 
+    def undo(self, normalised: Tensor) -> Tensor:
+        """Return raw values (N, C, H, W) float64 for normalised ones, on the device that computes float64."""
+        import torch
+
+        return normalised.to(self._exact_mean.device, torch.float64) * self._exact_std + self._exact_mean
+
     def _centred(self, images: Tensor) -> Tensor:
         """Return the values in standard deviations from the mean, float32 on the device."""
         import torch
@@ -244,6 +250,13 @@ class Normaliser:
         if self._rest is not None:
             centred.sub_(self._rest)
         return centred.div_(self._std)
+
+
+def exact_dtype(dtype: str) -> str:
+    """Return the real type that raw values of a type are normalised in: it holds all of them."""
+    import torch
+
+    return "float64" if getattr(torch, dtype) in _wide() else "float32"
 
 
 def upload(array: np.ndarray, device: torch.device) -> Tensor:

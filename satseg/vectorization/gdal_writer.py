@@ -20,8 +20,8 @@ from satseg.errors import OutputError, one_line
 from satseg.files.names import layer_name, plain_target
 from satseg.geo.crs import parse_crs, short_name
 from satseg.outputs.sidecars import STYLE
+from satseg.qgis.style import qml
 from satseg.vectorization.footprint import FOOTPRINT
-from satseg.vectorization.style import qml
 from satseg.vectorization.table import CLASS, GEOMETRY, FeatureBatch, PolygonLayer, schema
 
 log = logging.getLogger("satseg")

@@ -9,8 +9,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import Final, TypeVar
 
-from rasterio.transform import array_bounds
-
 from satseg.arguments import PathLike, path
 from satseg.backend import find_architecture
 from satseg.backend.device import select_device
@@ -20,11 +18,16 @@ from satseg.classes import BACKGROUND, ClassTable
 from satseg.errors import OutputError, UsageError
 from satseg.evaluation.settings import EvaluateSettings
 from satseg.files.atomic_write import locked
+from satseg.outputs.project_file import check_project
 from satseg.outputs.writable import check_folder
+from satseg.prediction.outputs import OutputPaths
 from satseg.prediction.settings import PredictionSettings
 from satseg.progress import automatic
+from satseg.qgis.project import Layer
+from satseg.qgis.style import outlines
 from satseg.raster.scene import Scene
-from satseg.records import EvaluationReport, Progress, TrainingSummary
+from satseg.raster.source import SceneSource
+from satseg.records import EvaluationReport, MapLayer, Progress, TrainingSummary
 from satseg.results import Result
 from satseg.runs import Run, next_output
 from satseg.sample import CREDIT, Sample, copy_sample, network_name, sample
@@ -32,10 +35,10 @@ from satseg.signatures import checked
 from satseg.tiling.settings import TileSettings
 from satseg.training.settings import TrainSettings
 from satseg.workflows.evaluate import evaluate
+from satseg.workflows.map_project import MapProject, scene_layer
 from satseg.workflows.network_choice import choose_network
 from satseg.workflows.predict import predict_scenes
 from satseg.workflows.preview import draw_preview
-from satseg.workflows.qgis_project import Layer, write_project
 from satseg.workflows.tile import tile
 from satseg.workflows.train import train
 
@@ -163,6 +166,7 @@ def _check_free(folder: Path, overwrite: bool) -> None:
     found = sorted(folder.iterdir()) if folder.is_dir() else []
     made_here = sample(folder / "scenes").attribution.is_file()  # the demo begins with it, in an empty folder
     if not found or (overwrite and made_here):
+        check_project(folder / PROJECT)
         return
     hint = "Choose another folder with `output`"
     if made_here:
@@ -303,16 +307,13 @@ def _draw(path: Path, scenes: Sample, maps: Sequence[Path], table: ClassTable, r
 
 
 def _write_project(path: Path, scenes: Sample, maps: Sequence[Path], table: ClassTable) -> Path:
-    """Write a QGIS project that opens at the unlabelled scene, with its polygons on top."""
-    _, held_out, _, unlabelled = maps
-    with Scene.open(scenes.unlabelled) as opened:
-        info = opened.info
-    bounds = array_bounds(info.height, info.width, info.transform)
-    layers = [
-        Layer("Buildings, unlabelled scene", unlabelled, "polygons"),
-        Layer("Buildings, held-out scene", held_out, "polygons"),
-        Layer("Footprints (OpenStreetMap)", scenes.labels, "outlines", visible=False),
-        *(Layer(scene.name, scene, "scene") for scene in (scenes.unlabelled, scenes.held_out, scenes.labelled)),
-    ]
-    write_project(path, layers, title="satseg demo", crs=str(info.crs), bounds=bounds, table=table)
+    """Write a QGIS project of both maps, with the footprints and the scene they were learnt from."""
+    project = MapProject(path, table)
+    for scene, files in ((scenes.unlabelled, maps[2:]), (scenes.held_out, maps[:2])):
+        project.add(SceneSource(scene), OutputPaths.of_files(*files, raster=MapLayer.OBJECTS))
+    with Scene.open(scenes.labelled) as opened:
+        crs = opened.info.crs
+    footprints = Layer("Footprints (OpenStreetMap)", scenes.labels, outlines(), crs, vector=True, visible=False)
+    labelled = scene_layer(scenes.labelled.stem, scenes.labelled, crs)
+    project.write(above=[footprints], below=[labelled], title="satseg demo")
     return path

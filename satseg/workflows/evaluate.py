@@ -15,7 +15,7 @@ from satseg.files.gdal import gdal_environment
 from satseg.geo.vector_layer import VectorLayer
 from satseg.labels.raster_labels import is_raster
 from satseg.labels.settings import LabelSettings
-from satseg.presence import require_subject
+from satseg.presence import is_network, require_subject
 from satseg.progress import automatic
 from satseg.raster.area import AreaOfInterest
 from satseg.records import EvaluationReport, Progress
@@ -66,8 +66,8 @@ def evaluate(
     that cross the edge are compared by their part inside. Unlabelled pixels are ignored and counted.
 
     Args:
-        subject: Checkpoint, folder of a training run (its best checkpoint), class raster, or polygons. None if
-            ``pairs`` names class rasters.
+        subject: Checkpoint, ``.onnx`` file, folder of a training run (its best checkpoint), class raster, or polygons.
+            None if ``pairs`` names class rasters.
         data: For a checkpoint, the folder of a tile set (default: that of its run, else ``tiles``), or scenes if there
             are ``labels``. Rasters may be open datasets of rasterio, or :class:`satseg.SceneSource`; so may
             ``subject`` and ``labels``.
@@ -226,7 +226,7 @@ def _refuse_unused(settings: EvaluateSettings, *, has_labels: bool, has_network:
 
 def _checkpoint_of(subject: Path) -> Path | None:
     """Return the checkpoint of a subject; None if it must be a map."""
-    if subject.suffix == ".safetensors":
+    if is_network(subject):
         return subject
     run = Run(subject)
     return run.best if run.best.exists() else None

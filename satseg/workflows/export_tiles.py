@@ -42,13 +42,23 @@ def tiles_there_are(checkpoint: Checkpoint, named: PathLike | None) -> ExportTil
     """
     if named is not None:
         return _fitting(checkpoint, Path(file_name(named, "tiles")))
+    if (tile_set := tile_set_of_run(checkpoint)) is None:
+        return None
+    tiles = tuple(tile_set.tiles("val"))
+    return ExportTiles(tile_set.path, tiles) if tiles else None
+
+
+def tile_set_of_run(checkpoint: Checkpoint) -> TileSet | None:
+    """Return the tile set of the run of a checkpoint, or None where it is gone."""
     folder = Run(checkpoint.path.parent).tile_set
     if folder is None or not (folder / INDEX).is_file():
         return None
     try:
-        return _fitting(checkpoint, folder)
+        tile_set = TileSet.open(folder)
+        checkpoint.check_fits(tile_set.bands, folder)
     except SatsegError:  # it is another one, or damaged
         return None
+    return tile_set
 
 
 def labelled_tiles(checkpoint: Checkpoint, named: PathLike | None) -> ExportTiles:

@@ -10,14 +10,15 @@ import numpy as np
 
 from satseg.arguments import PathLike
 from satseg.arguments import path as file_name
-from satseg.checkpoint import Checkpoint, ModelCard
+from satseg.checkpoint import ModelCard
 from satseg.classes import IGNORE_INDEX, ClassTable
 from satseg.errors import LabelError, SceneError, UsageError
+from satseg.exported.onnx_checkpoint import OnnxCheckpoint, load_checkpoint
 from satseg.files.gdal import gdal_environment
 from satseg.files.names import LAYER_SUFFIXES, open_raster
 from satseg.geo.vector_layer import VectorLayer
 from satseg.mapfile.writer import read_class_table
-from satseg.presence import INDEX
+from satseg.presence import INDEX, is_network
 from satseg.raster.scene import Scene
 from satseg.raster.windows import block_strips
 from satseg.records import BandSpec, BandStatistics, SceneInfo
@@ -67,11 +68,13 @@ class CheckpointInfo(Result):
         card: Metadata of the network.
         digest: SHA-256 of the file, which outputs record as their origin.
         bytes: File size.
+        format: ``safetensors``, or ``ONNX`` and what it gives.
     """
 
     card: ModelCard
     digest: str
     bytes: int
+    format: str = "safetensors"
 
 
 @dataclass(frozen=True, repr=False)
@@ -142,8 +145,8 @@ def info(path: PathLike) -> FileInfo:
     """Describe a scene, a class raster, polygons, a tile set, a checkpoint or a training run.
 
     Args:
-        path: A raster that GDAL can open, a vector file, the folder of a tile set or of a training run, or a
-            checkpoint.
+        path: A raster that GDAL can open, a vector file, the folder of a tile set or of a training run, a checkpoint,
+            or an ``.onnx`` file.
 
     Raises:
         SceneError: The raster cannot be read.
@@ -163,7 +166,7 @@ def info(path: PathLike) -> FileInfo:
         return FileInfo(str(run.best), "checkpoint", checkpoint=_describe_checkpoint(run.best), run=progress)
     if progress is not None:
         return FileInfo(str(path), "run", run=progress)
-    if place.suffix == ".safetensors":
+    if is_network(place):
         return FileInfo(str(place), "checkpoint", checkpoint=_describe_checkpoint(place))
     with gdal_environment():
         return _describe_file(str(path))
@@ -186,8 +189,9 @@ def _describe_tiles(folder: Path) -> TileSetInfo:
 
 
 def _describe_checkpoint(path: Path) -> CheckpointInfo:
-    found = Checkpoint.load(path)
-    return CheckpointInfo(card=found.card, digest=found.digest, bytes=path.stat().st_size)
+    found = load_checkpoint(path)
+    kind = found.kind if isinstance(found, OnnxCheckpoint) else "safetensors"
+    return CheckpointInfo(card=found.card, digest=found.digest, bytes=path.stat().st_size, format=kind)
 
 
 def _describe_run(run: Run) -> RunInfo:

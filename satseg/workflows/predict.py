@@ -13,6 +13,7 @@ from satseg.progress import automatic
 from satseg.raster.source import SceneSource
 from satseg.records import DryRun, FinishedMap, PredictionSummary, Progress
 from satseg.signatures import checked, checked_with
+from satseg.workflows.map_project import MapProject
 
 
 @checked_with(scene="satseg.predict_scenes maps several scenes.")
@@ -35,8 +36,8 @@ def predict(
             scale of the training scenes; a :class:`~satseg.SceneSource` stacks several files, and
             ``SceneSource.from_array`` makes one of an array.
         output: File to write, or several, see :class:`~satseg.OutputNames`.
-        model: Checkpoint, or several that are averaged; None takes the best one of the newest finished run below
-            ``runs/``.
+        model: Checkpoint, ``.onnx`` file, or several that are averaged; None takes the best one of the newest finished
+            run below ``runs/``.
         arch: ``path/to/file.py:function`` of a checkpoint with a custom architecture; this runs the file.
         settings: How to map; see :class:`~satseg.PredictionSettings`.
         progress: Called as rows are finished, in pixels.
@@ -94,7 +95,15 @@ def predict_scenes(
         SatsegError: As :func:`predict`.
     """
     job = PredictionJob.check(scenes, output, model=model, arch=arch, settings=settings, stream=stream)
-    return job.run(on_error=on_error, on_finished=on_finished, progress=progress)
+    project = MapProject.of(job)
+    on_map = None if project is None else project.add
+    maps = job.run(on_error=on_error, on_finished=on_finished, on_map=on_map, progress=progress)
+    return maps if project is None else _then_write(maps, project)
+
+
+def _then_write(maps: Iterator[PredictionSummary], project: MapProject) -> Iterator[PredictionSummary]:
+    yield from maps
+    project.write()
 
 
 @checked

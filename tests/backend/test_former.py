@@ -11,6 +11,11 @@ from torch import Tensor, nn
 
 from satseg.backend import as_in_format_1, create_model, former_behaviour, list_architectures
 
+NEWER = {  # than format 1: no checkpoint of it has them
+    "hrnet",
+    "ocrnet",
+    "resnest",
+}
 UNEVEN = (75, 102)  # no multiple of a stride, nor one and a pixel
 
 
@@ -34,7 +39,7 @@ def test_networks_that_have_changed_since_say_so(arch: str) -> None:
     with torch.device("meta"):
         model = create_model(arch, in_channels=3, num_classes=2)
     has_changed = any(hasattr(module, "as_in_format_1") for module in model.modules())
-    assert (former_behaviour(arch, {}) is not None) == has_changed
+    assert (former_behaviour(arch, {}) is not None) == (has_changed and arch not in NEWER)
 
 
 @pytest.mark.parametrize(("options", "says"), [({"bilinear": True}, True), ({"encoder": "resnet18"}, False)])

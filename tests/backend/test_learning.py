@@ -23,7 +23,10 @@ CORNERS = ((256, 256), (256, 1280), (1280, 512), (1792, 1536))  # row and column
 # Learning rate of AdamW, and updates within which it must be done; it stops as soon as it is.
 DEFAULT = (1e-3, 150)
 RECIPES = {
+    "ann": (3e-4, 12),
     "bisenet": (1e-3, 14),
+    "ccnet": (3e-4, 12),
+    "danet": (3e-4, 10),
     "ddrnet23": (3e-4, 21),
     "ddrnet23slim": (1e-3, 20),
     "ddrnet39": (3e-4, 26),
@@ -45,12 +48,16 @@ RECIPES = {
     "fcn32s": (1e-4, 50),
     "fcn8s": (3e-5, 120),
     "fpn": (3e-4, 40),
+    "hrnet": (3e-4, 10),
     "icnet": (1e-3, 24),
     "linknet": (1e-3, 60),
     "manet": (3e-4, 40),
+    "ocnet": (3e-4, 12),
+    "ocrnet": (3e-4, 23),
     "pan": (1e-3, 60),
     "pspnet": (3e-4, 18),
     "refinenet": (5e-5, 100),
+    "resnest": (3e-4, 13),
     "segformer": (3e-4, 80),
     "segnet": (3e-4, 30),
     "unet": (3e-4, 21),

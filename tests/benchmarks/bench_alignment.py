@@ -3,8 +3,8 @@
 "Before" is what networks of checkpoints of format 1 compute. Tiles are those of the sample at 0.5 m, scores those of
 its val split.
 
-    python tests/benchmarks/bench_alignment.py --arch pspnet --arch deeplabv3 --steps 2000
-    python tests/benchmarks/bench_alignment.py --arch deeplabv3 --encoder resnet18 --steps 150 --size 128 --batch-size 4
+    python tests/benchmarks/bench_alignment.py
+    python tests/benchmarks/bench_alignment.py --arch deeplabv3 --encoder resnet101 --steps 2000 --size 256
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ def learn(tiles: Path, output: Path, **options: Any) -> dict[str, Any]:
 def main() -> None:
     """Print a line of JSON for each network before and after."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--arch", action="append", required=True)
-    parser.add_argument("--encoder")
-    parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--size", type=int, default=256, help="side of the tiles in pixels")
-    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--arch", nargs="+", default=["pspnet", "deeplabv3"])
+    parser.add_argument("--encoder", default="resnet18")
+    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--size", type=int, default=128, help="side of the tiles in pixels")
+    parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()

@@ -15,29 +15,19 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
-from bench_predict_speed import load, plain_way
+from bench_predict_speed import load, plain_way, train_on_sample
 
 from satseg.prediction.settings import OutputNames, PredictionSettings
 from satseg.records import PredictionSummary
 from satseg.sample import sample
-from satseg.training.settings import TrainSettings
 from satseg.workflows.predict import predict
-from satseg.workflows.tile import tile
-from satseg.workflows.train import train
 
 NODATA = 255
 PLAIN_WINDOW = 512
 
 
-def train_on_sample(folder: Path, arch: str, minutes: float) -> str:
-    """Train a network on the labelled scene of the sample, and return its checkpoint."""
-    scenes = sample()
-    tile([scenes.labelled], labels=scenes.labels, output=folder / "tiles")
-    return train(folder / "tiles", output=folder / "run", settings=TrainSettings(arch=arch, minutes=minutes)).best
-
-
 def map_scene(
-    scene: Path, model: str, folder: Path, settings: PredictionSettings
+    scene: Path, model: Path, folder: Path, settings: PredictionSettings
 ) -> tuple[PredictionSummary, np.ndarray, np.ndarray]:
     """Map a scene; return classes (H, W) uint8 and the probability of each pixel's class, (H, W) float in 0..1."""
     names = OutputNames(output=(str(folder / "classes.tif"),), confidence=str(folder / "confidence.tif"))
@@ -49,7 +39,7 @@ def map_scene(
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", help="checkpoint; without it, a network is trained on the sample")
+    parser.add_argument("--model", type=Path, help="checkpoint; without it, a network is trained on the sample")
     parser.add_argument("--arch", default="erfnet", help="network to train")
     parser.add_argument("--minutes", type=float, default=2.0, help="how long to train it")
     parser.add_argument("--scene", type=Path, default=sample().unlabelled)
@@ -76,7 +66,7 @@ def main() -> None:
                 "probability_where_changed": round(float(np.median(sure[changed])), 3) if changed.any() else None,
             }
             if window == PLAIN_WINDOW:
-                plain, _ = plain_way(load(Path(model), "fp32"), options.scene)
+                plain, _ = plain_way(load(model, "fp32"), options.scene)
                 against = {"reference": plain != reference, "predict": plain != classes}
                 plans[window]["plain_way"] = {
                     f"changed_from_{name}": round((found & valid).sum() / valid.sum(), 6)

@@ -36,6 +36,9 @@ from satseg.raster.scene import Scene
 from satseg.raster.source import SceneSource
 from satseg.records import Plan, PredictionSummary
 from satseg.sample import sample
+from satseg.training.settings import TrainSettings
+from satseg.workflows.tile import tile
+from satseg.workflows.train import train
 
 AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
@@ -43,10 +46,12 @@ AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 def write_scene(path: Path, source: Path, side: int) -> None:
     """Mosaic a scene from another one and its mirror images, so that there are no seams."""
     with rasterio.open(source) as dataset:
-        profile, pixels = dataset.profile, dataset.read()
+        pixels = dataset.read()
+        profile = {"driver": "GTiff", "count": dataset.count, "dtype": pixels.dtype, "crs": dataset.crs}
+        profile |= {"transform": dataset.transform, "nodata": dataset.nodata, "compress": "deflate", "tiled": True}
     once = np.concatenate([pixels, pixels[:, :, ::-1]], axis=2)
     both = np.concatenate([once, once[:, ::-1]], axis=1)
-    profile.update(height=side, width=side, compress="deflate", tiled=True, blockxsize=512, blockysize=512)
+    profile |= {"height": side, "width": side, "blockxsize": 512, "blockysize": 512}
     columns = np.arange(side) % both.shape[2]
     with rasterio.open(path, "w", **profile) as dataset:
         for top in range(0, side, 512):
@@ -190,19 +195,24 @@ def report_plain(arguments: argparse.Namespace, scene: Path, settings: Predictio
     )
 
 
-def train(folder: Path) -> Path:
-    """Train ERFNet on the sample for half a minute: maps of an untrained network have no regions to speak of."""
-    from satseg.workflows.tile import tile
-    from satseg.workflows.train import train as run
-
-    tile([sample().labelled], labels=sample().labels, output=folder / "tiles")
-    return Path(run(folder / "tiles", arch="erfnet", minutes=0.5, output=folder / "run").best)
+def train_on_sample(folder: Path, arch: str, minutes: float) -> Path:
+    """Train a network on the labelled scene of the sample, and return its checkpoint."""
+    scenes = sample()
+    tile([scenes.labelled], labels=scenes.labels, output=folder / "tiles")
+    settings = TrainSettings(arch=arch, minutes=minutes)
+    return Path(train(folder / "tiles", output=folder / "run", settings=settings).best)
 
 
 def main() -> None:
     """Run both comparisons."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, help="checkpoint of a three-band network; default: one trained here")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=0.5,
+        help="of training, so that maps have regions",
+    )
     parser.add_argument("--scene", type=Path, help="scene to mosaic; default: the sample's")
     parser.add_argument("--size", type=int, default=4096, help="side of the scene, 0 to skip")
     parser.add_argument("--plain", type=int, default=2048, help="side of the scene for the plain way, 0 to skip")
@@ -215,7 +225,7 @@ def main() -> None:
         window=arguments.window, batch_size=arguments.batch_size, precision=arguments.precision, gsd="scene"
     )
     with tempfile.TemporaryDirectory() as folder:
-        arguments.model = arguments.model or train(Path(folder))
+        arguments.model = arguments.model or train_on_sample(Path(folder), "erfnet", arguments.minutes)
         source = arguments.scene or sample().labelled
         arguments.warm = Path(folder) / "warm.tif"
         write_scene(arguments.warm, source, 600)

@@ -25,6 +25,7 @@ from affine import Affine
 from rasterio.features import rasterize
 from scipy.ndimage import gaussian_filter
 
+from satseg.sample import sample
 from satseg.vectorization.regions import Regions, concatenate, to_shapely
 from satseg.vectorization.regularize import regularized
 from satseg.vectorization.trace import Tracer
@@ -49,7 +50,7 @@ def ids_of(shapes: Sequence[shapely.Polygon], size: tuple[int, int]) -> np.ndarr
     return rasterize(zip(shapes, range(len(shapes)), strict=True), out_shape=size, fill=-1, dtype="int32")
 
 
-def burnt(buildings: str, pixel: float) -> tuple[np.ndarray, np.ndarray]:
+def burnt(buildings: Path, pixel: float) -> tuple[np.ndarray, np.ndarray]:
     """Return (H, W) int32 ids, -1 between buildings, and the (N,) buildings in pixels."""
     import geopandas
 
@@ -148,7 +149,7 @@ def timed(ids: np.ndarray, shortest: tuple[float, float]) -> dict[str, float]:
 def main() -> None:
     """Measure."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("buildings", help="vector file of buildings")
+    parser.add_argument("buildings", nargs="?", default=sample().labels, help="vector file; default: the sample's")
     parser.add_argument("--pixel", type=float, default=0.149, help="side of a pixel in units of its CRS")
     parser.add_argument("--noise", type=float, default=1.5, help="standard deviation of displacements in pixels")
     parser.add_argument("--shortest", type=float, default=7.66, help="shortest side in pixels")

@@ -19,6 +19,7 @@ import pytest
 import rasterio
 import shapely
 from affine import Affine
+from onnx_files import write_onnx
 
 from satseg import list_architectures
 from satseg.checkpoint import Checkpoint, save_checkpoint
@@ -52,6 +53,16 @@ def test_info_describes_a_checkpoint(satseg: Callable, model: Path) -> None:
     assert rows["training"] == "augmentation (gain 0.1), steps 7"
     assert rows["validation"] == "mean_iou 0.25"
     assert rows["SHA-256"] == sha256(model.read_bytes()).hexdigest()
+
+
+def test_info_describes_an_onnx_file(satseg: Callable, tmp_path: Path) -> None:
+    path = write_onnx(tmp_path / "net.onnx")
+    lines = satseg("info", path).stdout.splitlines()
+    rows = {line[:12].strip(): line[12:] for line in lines}
+    assert rows["network"] == "onnx"
+    assert rows["format"] == "ONNX, with metadata for Deepness"
+    assert rows["SHA-256"] == sha256(path.read_bytes()).hexdigest()
+    assert [line.split()[:2] for line in lines if "#" in line] == [["0", "water"], ["1", "wood"], ["2", "roofs"]]
 
 
 def test_info_says_what_a_network_of_format_1_does_otherwise(satseg: Callable, model: Path, tmp_path: Path) -> None:

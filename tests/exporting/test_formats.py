@@ -48,3 +48,10 @@ def test_settings_of_int8_networks_fit_onnx_and_each_other() -> None:
         formats.format_of(Path("a.onnx"), quantize.changed(half=True))
     with pytest.raises(UsageError, match="`max_loss` is a limit for int8 networks alone"):
         formats.format_of(Path("a.onnx"), ExportSettings(max_loss=0.1))
+
+
+@pytest.mark.parametrize("name", ["a.pt2", "a.safetensors"])
+def test_deepness_reads_onnx_alone(name: str) -> None:
+    with pytest.raises(UsageError, match=rf"`deepness` has no effect on {name}: the plugin reads \.onnx files alone"):
+        formats.format_of(Path(name), ExportSettings(deepness=True, half=True))
+    assert formats.format_of(Path("a.onnx"), ExportSettings(deepness=True)).suffix == ".onnx"

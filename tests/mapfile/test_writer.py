@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 from affine import Affine
 from pyproj import CRS, Transformer
 
@@ -57,12 +58,33 @@ def test_the_map_is_a_cog_with_colours_names_and_origin(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["map.tif", "map.tif.aux.xml", "rows.raw"]
 
 
-def test_class_names_stand_in_the_attribute_table(tmp_path: Path) -> None:
+def test_names_and_colours_of_classes_stand_in_the_attribute_table(tmp_path: Path) -> None:
+    """QGIS from 3.30 on lists what stands there, in colours at random where there are none."""
     write(tmp_path, np.zeros((1, 40, 60), dtype=np.uint8))
     table = ElementTree.parse(tmp_path / "map.tif.aux.xml").find(".//GDALRasterAttributeTable")
     assert table is not None
+    fields = [(field.findtext("Name"), field.findtext("Usage")) for field in table.iter("FieldDefn")]
+    assert fields == [("Value", "5"), ("Class", "2"), ("Red", "6"), ("Green", "7"), ("Blue", "8")]
     rows = [[cell.text for cell in row.iter("F")] for row in table.iter("Row")]
-    assert rows == [["0", "background"], ["1", "wood"], ["2", "lake & shore"]]
+    assert rows == [[str(entry.id), entry.name, *map(str, entry.rgb)] for entry in TABLE]
+
+
+def test_gdal_tells_the_colours_and_categories_of_the_classes_alone(tmp_path: Path) -> None:
+    """QGIS before 3.30 lists all that GDAL tells."""
+    path = write(tmp_path, np.zeros((1, 40, 60), dtype=np.uint8))
+    with rasterio.open(path) as dataset:
+        assert dataset.colormap(1) == {entry.id: (*entry.rgb, 255) for entry in TABLE}
+        rasterio.shutil.copy(dataset, tmp_path / "described.vrt", driver="VRT")
+    categories = ElementTree.parse(tmp_path / "described.vrt").iter("Category")
+    assert [category.text for category in categories] == list(TABLE.names)
+
+
+def test_colours_stay_in_a_map_that_has_lost_its_sidecar(tmp_path: Path) -> None:
+    path = write(tmp_path, np.zeros((1, 40, 60), dtype=np.uint8))
+    path.with_name("map.tif.aux.xml").unlink()
+    with rasterio.open(path) as dataset:
+        assert {value: dataset.colormap(1)[value] for value in range(3)} == {c.id: (*c.rgb, 255) for c in TABLE}
+        assert dataset.colormap(1)[255] == (0, 0, 0, 0)
 
 
 def test_overviews_hold_only_classes_that_are_there(tmp_path: Path) -> None:

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from satseg.outputs.sidecars import existing_sidecars, longest_name, possible_sidecars
+from satseg.outputs.sidecars import ITEM_KEY, describes, existing_sidecars, longest_name, possible_sidecars
 
 
 @pytest.mark.parametrize(
@@ -45,3 +46,12 @@ def test_notes_of_erdas_are_told_from_those_of_latex(tmp_path: Path) -> None:
     assert {file.name for file in existing_sidecars(tmp_path / "a.tif")} == {"a.aux", "a.rrd", "a.tif.aux"}
     (tmp_path / "a.aux").write_text("\\relax")
     assert {file.name for file in existing_sidecars(tmp_path / "a.tif")} == {"a.rrd", "a.tif.aux"}
+
+
+def test_an_item_belongs_to_the_network_that_it_names(tmp_path: Path) -> None:
+    item = tmp_path / "ä.json"
+    item.write_text(json.dumps({ITEM_KEY: "ä.onnx", "type": "Feature"}, ensure_ascii=False), encoding="utf-8")
+    assert existing_sidecars(tmp_path / "ä.onnx") == [item]
+    assert [existing_sidecars(tmp_path / other) for other in ("ä.pt2", "ä.gpkg", "ä.tif")] == [[]] * 3
+    assert describes(item, tmp_path / "ä.onnx")
+    assert not describes(tmp_path / "b.json", tmp_path / "b.onnx")  # there is none

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from satseg.backend import create_model, list_architectures
@@ -28,6 +29,20 @@ class Skip(nn.Module):
         return x - self.long(x)
 
 
+class Attention(nn.Module):
+    """The mean over the whole image, weighted by products that leave one pixel all the weight."""
+
+    def __init__(self, *, fused: bool) -> None:
+        super().__init__()
+        self.fused = fused
+
+    def forward(self, x: Tensor) -> Tensor:
+        pixels = 1e6 * x.flatten(2).transpose(1, 2)
+        if self.fused:
+            return F.scaled_dot_product_attention(pixels, pixels, pixels).transpose(1, 2).view_as(x)
+        return ((pixels @ pixels.transpose(1, 2)).softmax(dim=2) @ pixels).transpose(1, 2).view_as(x)
+
+
 def conv(kernel: int, *, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
     return nn.Conv2d(1, 1, kernel, stride=stride, dilation=dilation, padding=dilation * (kernel // 2))
 
@@ -44,6 +59,8 @@ def conv(kernel: int, *, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
         ([nn.MaxPool2d(2), nn.ConvTranspose2d(1, 1, 2, stride=2), nn.BatchNorm2d(1), nn.ReLU6()], 2),
         ([Skip(nn.Sequential(*(conv(3) for _ in range(200))))], 401),  # far ends fade to 3 ** -200
         ([conv(3), Mean()], None),
+        ([nn.MaxPool2d(8), Attention(fused=True), nn.Upsample(scale_factor=8)], None),
+        ([nn.MaxPool2d(8), Attention(fused=False), nn.Upsample(scale_factor=8)], None),
     ],
 )
 def test_fields_are_those_of_arithmetic(layers: list[nn.Module], pixels: int | None) -> None:

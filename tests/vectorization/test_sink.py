@@ -1,6 +1,6 @@
 """The sink: rows in, complete files out, each read back by other programs.
 
-Covers ``gdal_writer``, ``geojson_writer``, ``parquet_writer``, ``table``, ``wkb``, ``style`` and ``scene``.
+Covers ``gdal_writer``, ``geojson_writer``, ``parquet_writer``, ``table``, ``wkb`` and ``scene``.
 """
 
 from __future__ import annotations

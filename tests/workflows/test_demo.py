@@ -117,10 +117,13 @@ def test_the_project_shows_files_beside_it_in_their_crs(done) -> None:
     layers = project.findall("projectlayers/maplayer")
     listed = [entry.get("id") for entry in project.iter("layer-tree-layer")]
     assert listed == [layer.findtext("id") for layer in layers]
-    sources = [layer.findtext("datasource") for layer in layers]
+    sources = [layer.findtext("datasource").partition("|")[0] for layer in layers]
     assert all(source.startswith("./") and (Path(summary.path) / source).is_file() for source in sources)
     assert {Path(source).name for source in sources} >= {"town.tif", "town_unlabelled.tif", "town_unlabelled.gpkg"}
     assert {entry.text for entry in project.iter("authid")} == {"EPSG:3857"}
+    groups = project.findall("layer-tree-group/layer-tree-group")
+    assert [group.get("name") for group in groups] == ["town_unlabelled", "town_held_out"]
+    assert [entry.get("name") for entry in groups[0]] == ["Polygons", "Objects", "Scene"]
 
 
 def test_files_exist_and_are_as_large_as_stated(done) -> None:

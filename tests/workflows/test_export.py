@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import shapely
 import torch
 from exported_networks import small_checkpoint, untrained_checkpoint
+from stac_schemas import check_item
 from training_runs import run
 
 from satseg.backend import find_architecture, list_architectures
@@ -14,9 +18,12 @@ from satseg.checkpoint import Checkpoint, ModelCard, save_checkpoint
 from satseg.errors import NetworkError, OutputError, SatsegError, TileError
 from satseg.evaluation.settings import EvaluateSettings
 from satseg.exporting.settings import ExportSettings
+from satseg.exporting.training_ground import training_outline
 from satseg.exporting.val_tiles import ValTiles
 from satseg.inference.network import Network
 from satseg.results import Size
+from satseg.runs import Run
+from satseg.tiles.tileset import TileSet
 from satseg.workflows.evaluate import evaluate
 from satseg.workflows.export import export
 
@@ -150,3 +157,53 @@ def test_a_file_is_replaced_on_request_alone(tmp_path: Path) -> None:
         export(path, output=tmp_path / "net.safetensors", arch=arch, settings=half)
     export(path, output=tmp_path / "net.safetensors", arch=arch, settings=half.changed(overwrite=True))
     assert (tmp_path / "net.safetensors").read_bytes() == before
+
+
+def test_an_item_describes_the_file_and_the_ground_of_its_training(bright_tiles: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    Run.start(folder, {"circumstances": {"tile_set": str(bright_tiles)}})
+    path, arch = small_checkpoint(tmp_path)
+    path = path.rename(folder / "best.safetensors")
+    settings = ExportSettings(half=True, dates="2020-06-01")
+    found = export(path, output=tmp_path / "net.safetensors", arch=arch, settings=settings)
+    assert (found.item, found.unknown) == (str(tmp_path / "net.json"), ())
+    item = json.loads((tmp_path / "net.json").read_text(encoding="utf-8"))
+    check_item(item)
+    outline = training_outline(TileSet.open(bright_tiles))
+    assert outline is not None
+    assert shapely.geometry.shape(item["geometry"]).equals(outline)
+    assert item["assets"]["model"]["file:size"] == found.bytes
+    digest = hashlib.sha256((tmp_path / "net.safetensors").read_bytes()).hexdigest()
+    assert item["assets"]["model"]["file:checksum"] == "1220" + digest
+
+
+def test_a_file_and_its_item_are_replaced_together(tmp_path: Path) -> None:
+    path, arch = small_checkpoint(tmp_path)
+    half = ExportSettings(half=True)
+    assert export(path, output=tmp_path / "net.safetensors", arch=arch, settings=half).unknown == ("footprint", "dates")
+    before = (tmp_path / "net.json").read_bytes()
+    replaced = half.changed(overwrite=True)
+    export(path, output=tmp_path / "net.safetensors", arch=arch, settings=replaced)
+    assert (tmp_path / "net.json").read_bytes() == before
+    found = export(path, output=tmp_path / "net.safetensors", arch=arch, settings=replaced.changed(stac=False))
+    assert found.item is None
+    assert not (tmp_path / "net.json").exists()  # it described the file that is gone
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["model.safetensors", "net.py", "net.safetensors"]
+
+
+def test_a_file_of_the_name_of_the_item_is_kept(tmp_path: Path) -> None:
+    path, arch = small_checkpoint(tmp_path)
+    (tmp_path / "net.json").write_text('{"my": "notes"}')
+    half = ExportSettings(half=True, overwrite=True)
+    with pytest.raises(OutputError, match=r"net\.json exists, and does not describe net\.safetensors"):
+        export(path, output=tmp_path / "net.safetensors", arch=arch, settings=half)
+    assert not (tmp_path / "net.safetensors").exists()
+    export(path, output=tmp_path / "net.safetensors", arch=arch, settings=half.changed(stac=False))
+    assert (tmp_path / "net.json").read_text() == '{"my": "notes"}'
+
+
+def test_a_file_for_deepness_is_checked_on_its_tiles(tmp_path: Path) -> None:
+    path, arch = small_checkpoint(tmp_path)
+    found = export(path, output=tmp_path / "net.onnx", arch=arch, settings=ExportSettings(deepness=True))
+    assert found.sizes == (Size(512, 512),)
+    assert found.difference <= found.limit == 1e-4

@@ -17,8 +17,10 @@ def conv_norm_act(
     eps: float = 1e-5,
     momentum: float = 0.1,
     act: bool = True,
+    slope: float = 0.0,
+    bias: bool = False,
 ) -> nn.Sequential:
-    """Return a convolution without bias that keeps the size (over its stride), batch normalisation and ReLU.
+    """Return a convolution that keeps the size (over its stride), batch normalisation and ReLU.
 
     Args:
         in_channels: Channels of the input.
@@ -29,11 +31,14 @@ def conv_norm_act(
         eps: Added to the variance in the normalisation.
         momentum: Share of a batch in the running statistics.
         act: Whether ReLU follows.
+        slope: Of the ReLU below zero: 0.01 where authors use in-place activated normalisation.
+        bias: Whether the convolution has a bias, which changes nothing before a normalisation, but is counted.
     """
     pad = kernel // 2 * dilation
-    conv = nn.Conv2d(in_channels, out_channels, kernel, stride=stride, padding=pad, dilation=dilation, bias=False)
+    conv = nn.Conv2d(in_channels, out_channels, kernel, stride=stride, padding=pad, dilation=dilation, bias=bias)
     norm = BatchNorm2d(out_channels, eps=eps, momentum=momentum)
-    return nn.Sequential(conv, norm, *([nn.ReLU(inplace=True)] if act else []))
+    relu = nn.LeakyReLU(slope, inplace=True) if slope else nn.ReLU(inplace=True)
+    return nn.Sequential(conv, norm, *([relu] if act else []))
 
 
 def separable_conv(in_channels: int, out_channels: int, kernel: int = 3, *, dilation: int = 1) -> nn.Sequential:

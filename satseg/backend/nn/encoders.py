@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from satseg.backend.nn.addresses import encoder_at, is_address
 from satseg.backend.nn.encoder_weights import load_file, load_weights
 from satseg.backend.nn.mix_transformer import DEPTHS, MixTransformer
+from satseg.backend.nn.norm import tolerate_single_values
 from satseg.backend.nn.padding import pad_to_multiple
 from satseg.backend.nn.suitability import Suitability, examine
 from satseg.backend.nn.vit_pyramid import SimpleFeaturePyramid
@@ -108,6 +109,7 @@ def build_encoder(
     in_channels: int,
     output_stride: int = 32,
     multi_grid: Sequence[int] = (),
+    gradual: bool = False,
     levels: int | None = None,
     pretrained: bool = False,
     weights: str | None = None,
@@ -122,6 +124,8 @@ def build_encoder(
         in_channels: Bands of the input; weights of the first layer are adapted to it.
         output_stride: Stride of the coarsest level: 8, 16 or 32.
         multi_grid: Factors on the dilation of the last blocks of the last stage, ResNets alone.
+        gradual: Whether the first block of a stage without such factors has the dilation of the stage before, as in
+            timm, and in networks of the family of PyTorch-Encoding.
         levels: Levels of features to return, finest first, at least 3; coarser stages are left out. Default: all.
         pretrained: Start from the weights of an installed package, else from timm's, which are downloaded once.
         weights: File with weights, or their address at a hub or in a package, instead of those.
@@ -147,8 +151,9 @@ def build_encoder(
     net = create_backbone(name, in_channels, pretrained, weights, options)
     if found.single_map:
         return TransformerEncoder(net, multiple=found.multiple)
-    _dilate(net, output_stride, multi_grid)
+    _dilate(net, output_stride, multi_grid, gradual=gradual)
     _drop_unused(net)
+    tolerate_single_values(net)
     return Encoder(
         net,
         *_levels(net),
@@ -289,11 +294,13 @@ def _drop_unused(net: nn.Module) -> None:
         net.blocks = stages[: int(number) + 1]
 
 
-def _dilate(net: nn.Module, output_stride: int, multi_grid: Sequence[int]) -> None:
+def _dilate(net: nn.Module, output_stride: int, multi_grid: Sequence[int], *, gradual: bool) -> None:
     stages = dict(net.named_children())
     if "layer4" not in stages:
         return  # not a ResNet: as timm has it
     for name, rate, factors in (("layer3", 16 // output_stride, ()), ("layer4", 32 // output_stride, multi_grid)):
+        if gradual and not factors:
+            continue
         blocks = list(stages[name].children())
         last = list(factors)[-len(blocks) :]  # ResNet-18 has two
         for block, factor in zip(blocks, [1] * (len(blocks) - len(last)) + last, strict=True):

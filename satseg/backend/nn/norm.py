@@ -20,6 +20,13 @@ class BatchNorm2d(nn.BatchNorm2d):
         return super().forward(x)
 
 
+def tolerate_single_values(net: nn.Module) -> None:
+    """Let the batch normalisations of a network of another library survive a single value per channel, too."""
+    for layer in net.modules():
+        if type(layer) is nn.BatchNorm2d:
+            layer.__class__ = BatchNorm2d
+
+
 class ChannelNorm(nn.LayerNorm):
     """Layer normalisation over the channels of each pixel of (N, C, H, W), as in transformers."""
 

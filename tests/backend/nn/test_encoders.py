@@ -57,6 +57,15 @@ def test_every_block_of_a_dilated_stage_is_dilated_alike() -> None:
     assert (rates(encoder, "layer2"), rates(encoder, "layer3"), rates(encoder, "layer4")) == ([1] * 4, [2] * 6, [4] * 3)
 
 
+def test_the_first_block_of_a_stage_without_multi_grid_may_have_the_dilation_before() -> None:
+    found = []
+    for factors in ((), (1, 2, 4)):
+        with torch.device("meta"):
+            encoder = build_encoder("resnet50", in_channels=3, output_stride=8, multi_grid=factors, gradual=True)
+        found.append((rates(encoder, "layer3"), rates(encoder, "layer4")))
+    assert found == [([1, *[2] * 5], [2, 4, 4]), ([1, *[2] * 5], [4, 8, 16])]
+
+
 def test_multi_grid_multiplies_the_dilation_of_the_last_stage() -> None:
     with torch.device("meta"):
         encoder = build_encoder("resnet50", in_channels=3, output_stride=16, multi_grid=(1, 2, 4))

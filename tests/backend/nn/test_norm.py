@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from satseg.backend.nn.norm import BatchNorm2d
+from satseg.backend.nn.norm import BatchNorm2d, tolerate_single_values
 
 
 def test_single_value_per_channel_uses_running_statistics() -> None:
@@ -21,3 +21,10 @@ def test_several_values_normalise_as_torch_does() -> None:
     x = torch.rand(2, 3, 1, 1)
     assert torch.equal(ours(x), theirs(x))
     assert torch.equal(ours.running_var, theirs.running_var)
+
+
+def test_norms_of_other_libraries_are_made_to_survive_a_single_value() -> None:
+    net = torch.nn.Sequential(torch.nn.BatchNorm2d(2), torch.nn.BatchNorm1d(2))
+    tolerate_single_values(net)
+    assert [type(layer) for layer in net] == [BatchNorm2d, torch.nn.BatchNorm1d]
+    assert torch.isfinite(net[0](torch.ones(1, 2, 1, 1))).all()
