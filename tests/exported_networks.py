@@ -1,4 +1,4 @@
-"""A small network of a file of one's own, for exports that take seconds."""
+"""Networks to export: those of the zoo, untrained, and a small one of a file of one's own, which takes seconds."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from satseg.backend import run_custom_file
+from satseg.backend import create_model, run_custom_file
 from satseg.checkpoint import Checkpoint, ModelCard, save_checkpoint
 from satseg.classes import ClassTable
 from satseg.exporting.settings import ExportSettings
 from satseg.exporting.subject import Subject
 from satseg.inference.network import Network
 from satseg.records import BandSpec, BandStatistics
+
+_WARM_UP = 20  # batches: running statistics are then nine tenths those of the images
 
 NET = """
 import torch.nn.functional as F
@@ -61,6 +63,28 @@ def small_checkpoint(folder: Path, *, function: str = "net", dtype: str = "uint1
     }
     save_checkpoint(folder / "model.safetensors", model.state_dict(), ModelCard(**made | card))
     return folder / "model.safetensors", arch
+
+
+def untrained_checkpoint(folder: Path, arch: str, **options: Any) -> Path:
+    """Write a checkpoint of a network of the zoo with random weights, whose norms have seen images; return its path."""
+    card = ModelCard(
+        arch=arch,
+        arch_options=options,
+        classes=ClassTable.from_names(["water", "wood", "roofs"]),
+        bands=BandSpec(("red", "green", "blue"), "uint8", (1.0,) * 3, (0.0,) * 3),
+        statistics=BandStatistics(9, (110.0,) * 3, (45.0,) * 3, (0.0,) * 3, (255.0,) * 3),
+        gsd=(0.5, 0.5),
+        tile_size=96,
+    )
+    torch.manual_seed(0)
+    model = create_model(arch, in_channels=3, num_classes=3, **options)
+    # Norms that have seen no image let some networks grow their features to thousands, and rounding with them.
+    with torch.no_grad():
+        for _ in range(_WARM_UP):
+            model((torch.rand(2, 3, 128, 128) * 255 - 110) / 45)  # as the check draws and normalises them
+    path = folder / f"{arch}.safetensors"
+    save_checkpoint(path, model.state_dict(), card)
+    return path
 
 
 def subject_of(path: Path, arch: str, **settings: Any) -> Subject:

@@ -90,8 +90,9 @@ class Architecture(Result):
         output_stride: Input pixels per pixel of the coarsest spatial features (pyramids of poolings aside).
         receptive_field: Pixels of a row of the input that can change a pixel of the output, as
             ``satseg.profiling.reach`` measures them; None where the whole image can.
-        exportable: Whether ``torch.export`` gives a program with the same logits; None where neither this nor the
-            receptive field has been measured.
+        exportable: Whether ``satseg export`` writes it as ONNX, with the same probabilities; None where neither this
+            nor the receptive field has been measured.
+        hindrance: Why it does not; None where it does.
         rate: Peak learning rate of AdamW for steps of eight samples.
         warm_up: Fraction of a run in which the learning rate rises; None leaves it to the schedule.
         summary: Main idea of the network, in one line.
@@ -111,6 +112,7 @@ class Architecture(Result):
     output_stride: int
     receptive_field: int | None
     exportable: bool | None
+    hindrance: str | None
     rate: float
     warm_up: float | None
     summary: str
@@ -187,6 +189,7 @@ def _read_function(function: ast.FunctionDef, path: Path) -> Architecture:
         output_stride=int(head["output_stride"]),
         receptive_field=measured.get("receptive_field"),
         exportable=measured.get("exportable"),
+        hindrance=measured.get("hindrance"),
         rate=float(head["rate"]),
         warm_up=float(head["warm_up"]) if head["warm_up"] else None,
         summary=head["summary"],

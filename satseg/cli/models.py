@@ -65,6 +65,7 @@ LEGEND = (
     "params: with 3 bands and 19 classes; MACs: multiply-adds for 512 x 512 px; stride: output stride in px.",
     "field: px of a row that can change a pixel of the map, measured by the gradient; all: those of the whole window.",
     "encoder +: another one of timm, too; objects: by their centres, in a branch of its own, or by edges.",
+    "export: to ONNX, with the same probabilities; the details of a network say what hinders it.",
 )
 """What the columns mean."""
 
@@ -105,7 +106,7 @@ def _details(entry: Architecture) -> Table:
         ("learning rate", _rate(entry)),
         ("encoder", encoder),
         ("objects", "by their centres, in a branch of its own" if entry.instance_branch else "by their inner edges"),
-        ("export", entry.exportable and "torch.export gives the same logits"),
+        ("export", _export(entry)),
         ("paper", entry.paper),
     ]
     return console.table(("", ""), rows)
@@ -121,6 +122,10 @@ def _long_field(entry: Architecture) -> str | None:
     if entry.receptive_field is None:
         return None if entry.exportable is None else "the whole window"
     return f"{entry.receptive_field:,} px, measured by the gradient"
+
+
+def _export(entry: Architecture) -> str | None:
+    return "to ONNX, with the same probabilities" if entry.exportable else entry.hindrance
 
 
 def _rate(entry: Architecture) -> str:

@@ -95,6 +95,7 @@ def format_of(path: Path, settings: ExportSettings) -> Format:
             f"The suffix of {path} names no format of networks.",
             hint=f"Formats are {', '.join(FORMATS)}.",
         )
+    _check_int8(path, found, settings)
     if settings.deepness and found.suffix != ".onnx":
         raise UsageError(
             f"`deepness` has no effect on {path}: the plugin reads .onnx files alone.",
@@ -114,3 +115,21 @@ def format_of(path: Path, settings: ExportSettings) -> Format:
                 hint=f"Leave out `{name}`, or export to .onnx or .pt2.",
             )
     return found
+
+
+def _check_int8(path: Path, form: Format, settings: ExportSettings) -> None:
+    """Refuse settings of int8 networks that make no sense.
+
+    Raises:
+        UsageError: They do not fit the format, or each other.
+    """
+    if not settings.quantize:
+        if "max_loss" in settings.given:
+            raise UsageError("`max_loss` is a limit for int8 networks alone.", hint="Add `quantize`.")
+        return
+    if form.suffix != ".onnx":
+        raise UsageError(f"{path} cannot hold an int8 network.", hint="With `quantize`, write an .onnx file.")
+    if settings.half:
+        raise UsageError(
+            "A network computes in int8 or in half precision.", hint="Leave out `quantize`, or leave out `half`."
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -40,7 +41,25 @@ def write_onnx(path: Path, subject: Subject) -> None:
         except Exception as error:
             raise untraceable(subject, error) from error
     _describe(made.model, subject)
-    made.save(path, external_data=False)
+    if subject.settings.quantize:
+        _save_quantized(path, made, subject)
+    else:
+        made.save(path, external_data=False)
+
+
+def _save_quantized(path: Path, made: Any, subject: Subject) -> None:
+    import onnx_ir
+
+    from satseg.exporting.int8 import quantize
+
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        plain, quantized = Path(folder) / "float32.onnx", Path(folder) / "int8.onnx"
+        made.save(plain, external_data=False)
+        images = map(as_fed, subject.images) if subject.settings.deepness else subject.images
+        quantize(plain, quantized, images, INPUT)
+        model = onnx_ir.load(quantized)
+        _describe(model, subject)
+        onnx_ir.save(model, path)
 
 
 def _describe(model: Any, subject: Subject) -> None:

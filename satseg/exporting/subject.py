@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
 
 from satseg.backend import Builder
@@ -29,6 +31,7 @@ class Subject:
         checkpoint: The network.
         settings: What its file computes.
         builder: Function that builds the network that was trained from an own file.
+        images: Raw values (N, C, H, W), one batch after the other, on which an int8 network measures its ranges.
 
     Raises:
         UsageError: The program for which the file is meant cannot run the network.
@@ -37,6 +40,7 @@ class Subject:
     checkpoint: Checkpoint
     settings: ExportSettings
     builder: Builder | None = None
+    images: Iterable[np.ndarray] = ()
 
     def __post_init__(self) -> None:
         if self.settings.deepness:

@@ -48,7 +48,7 @@ def test_what_has_not_been_measured_is_none(tmp_path: Path) -> None:
     path = tmp_path / "tinynet.py"
     path.write_text(HEAD)
     (architecture,) = read_source(path)
-    assert (architecture.receptive_field, architecture.exportable) == (None, None)
+    assert (architecture.receptive_field, architecture.exportable, architecture.hindrance) == (None, None, None)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from exported_networks import pixels, reference_of, small_checkpoint, subject_of
 
-from satseg.exporting.check import Agreement, compare
+from satseg.exporting.check import Agreement, compare, in_double
 from satseg.exporting.settings import ExportSettings
 from satseg.exporting.subject import Subject
 
@@ -73,3 +74,19 @@ def test_what_is_no_map_of_the_images_never_holds(
 ) -> None:
     found = compare(lambda _: wrong, reference_of(subject), [pixels(subject, 1, 64, 64)], settings)
     assert not found.holds(1.0)
+
+
+def test_in_double_precision_a_network_differs_by_rounding_alone(subject: Subject) -> None:
+    """The rest is the normalised image, which is rounded to float32 before it comes to the network."""
+    images = pixels(subject, 1, 64, 64)
+    valid = np.ones((1, 64, 64), dtype=bool)
+    plain, exact = (found.probabilities(images, valid).numpy() for found in (reference_of(subject), in_double(subject)))
+    assert 0 < np.abs(plain - exact).max() < 1e-5
+    logits = (
+        subject.checkpoint.build_model(subject.builder)
+        .double()
+        .eval()(
+            torch.from_numpy((images - np.array([110.0, 90.0])[:, None, None]) / np.array([45.0, 30.0])[:, None, None])
+        )
+    )
+    assert np.abs(logits.softmax(dim=1).detach().numpy() - exact).max() < 3e-7

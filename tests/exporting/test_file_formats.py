@@ -38,6 +38,18 @@ def test_missing_packages_are_named_with_what_installs_them(monkeypatch: pytest.
     file_formats.FORMATS[".pt2"].require_packages()
 
 
+def test_settings_of_int8_networks_fit_onnx_and_each_other() -> None:
+    quantize = ExportSettings(quantize=True)
+    assert file_formats.format_of(Path("a.onnx"), quantize.changed(max_loss=0.1)).suffix == ".onnx"
+    for name in ("a.pt2", "a.safetensors"):
+        with pytest.raises(UsageError, match=rf"{name} cannot hold an int8 network"):
+            file_formats.format_of(Path(name), quantize)
+    with pytest.raises(UsageError, match="in int8 or in half precision"):
+        file_formats.format_of(Path("a.onnx"), quantize.changed(half=True))
+    with pytest.raises(UsageError, match="`max_loss` is a limit for int8 networks alone"):
+        file_formats.format_of(Path("a.onnx"), ExportSettings(max_loss=0.1))
+
+
 @pytest.mark.parametrize("name", ["a.pt2", "a.safetensors"])
 def test_deepness_reads_onnx_alone(name: str) -> None:
     with pytest.raises(UsageError, match=rf"`deepness` has no effect on {name}: the plugin reads \.onnx files alone"):

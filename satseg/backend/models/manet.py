@@ -34,8 +34,9 @@ class PositionAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (N, C, H, W) for (N, C, H, W)."""
-        query, key, value = (part(x).flatten(2).transpose(1, 2) for part in (self.query, self.key, self.value))
-        gathered = F.scaled_dot_product_attention(query, key, value, scale=1.0)  # (N, HW, C)
+        # One head, (N, 1, HW, C): without its axis, ONNX has no such operator.
+        query, key, value = (part(x).flatten(2).transpose(1, 2)[:, None] for part in (self.query, self.key, self.value))
+        gathered = F.scaled_dot_product_attention(query, key, value, scale=1.0)[:, 0]  # (N, HW, C)
         return self.out(x + gathered.transpose(1, 2).unflatten(2, x.shape[-2:]))
 
 
