@@ -75,6 +75,11 @@ def test_documented_parameters_are_those_built(arch: str) -> None:
     assert count_parameters(on_meta(arch, num_classes=19)) == ALL[arch].parameters
 
 
+def test_every_parameter_has_one_name_so_that_checkpoints_hold_it_once(arch: str) -> None:
+    named = [parameter for _, parameter in on_meta(arch).named_parameters(remove_duplicate=False)]
+    assert len(set(named)) == len(named)
+
+
 def test_documented_multiply_adds_are_those_of_512_pixels(arch: str) -> None:
     counted = count_multiply_adds(on_meta(arch, num_classes=19), in_channels=3, height=512, width=512)
     assert ALL[arch].multiply_adds == pytest.approx(counted, abs=5.1e7)  # the line has one digit
