@@ -13,6 +13,15 @@ from satseg.backend.nn.alignment import AlignedInput
 from satseg.backend.nn.encoders import build_encoder
 from satseg.errors import ArchitectureError
 
+ENCODERS = (
+    "convnext_atto",
+    "mobilenetv3_small_050",
+    "sam2_hiera_tiny",
+    "vit_tiny_patch16_224",
+    "hrnet_w18_small",
+    "resnest14d",
+)
+
 
 @pytest.mark.parametrize(("side", "extended"), [(32, 33), (33, 33), (34, 49), (48, 49), (256, 257), (512, 513)])
 def test_sides_become_multiples_and_a_pixel(side: int, extended: int) -> None:
@@ -65,12 +74,12 @@ def takes_encoders(arch: str) -> bool:
 @pytest.mark.parametrize("arch", [arch for arch in read_catalogue() if takes_encoders(arch)])
 def test_networks_take_images_of_any_size_whatever_their_encoder(arch: str) -> None:
     taken = []
-    for encoder in ("convnext_atto", "mobilenetv3_small_050", "sam2_hiera_tiny", "vit_tiny_patch16_224"):
+    for encoder in ENCODERS:
         try:
             with torch.device("meta"):
                 model = create_model(arch, in_channels=3, num_classes=2, encoder=encoder).eval()
-        except ArchitectureError:  # of an output stride that it cannot have
+        except ArchitectureError:  # of another kind, or an output stride that it cannot have
             continue
         taken.append(encoder)
         assert model(torch.empty(1, 3, 33, 47, device="meta")).shape == (1, 2, 33, 47)
-    assert taken  # dpt takes plain transformers alone
+    assert taken  # dpt takes plain transformers alone, hrnet and resnest their own kind
