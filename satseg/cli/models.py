@@ -125,7 +125,7 @@ def _long_field(entry: Architecture) -> str | None:
 
 
 def _export(entry: Architecture) -> str | None:
-    return "to ONNX, with the same probabilities" if entry.exportable else entry.hindrance
+    return "to ONNX, with the same probabilities" if entry.exportable else entry.hindrance and f"not: {entry.hindrance}"
 
 
 def _rate(entry: Architecture) -> str:

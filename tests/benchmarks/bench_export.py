@@ -2,9 +2,9 @@
 
 Both go from raw pixels of one image to probabilities, in float32 on one thread, torch as `satseg predict` runs it. They
 take turns, and figures are minima of processor time, which other work on the machine hardly changes. Weights are
-random, and norms have seen images. `ratio` is torch over onnxruntime; `difference` and `differing` are those of the
-check of `satseg export`, and `export_seconds` what it took of the processor with this check. Prints one JSON line for
-each network; `refused` says why there is no file.
+random, and norms have seen images. `ratio` is torch over onnxruntime; `difference`, the `precision` of torch beside it
+and `differing` are those of the check of `satseg export`, and `export_seconds` what it took of the processor with this
+check. Prints one JSON line for each network; `refused` says why there is no file.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ def measure(arch: str, folder: Path, options: argparse.Namespace) -> dict[str, A
         "network": arch,
         "size": size,
         "difference": float(f"{summary.difference:.2g}"),
+        "precision": summary.precision,
         "differing": summary.differing,
         "onnxruntime_ms": round(onnx, 1),
         "torch_ms": round(plain, 1),

@@ -58,7 +58,7 @@ def hindrance_of(arch: str) -> str | None:
         try:
             export(untrained_checkpoint(Path(), arch), output="net.onnx")
         except SatsegError as error:
-            return one_line(error)
+            return one_line(error).removeprefix("net.onnx is not written: ")
     return None
 
 

@@ -46,6 +46,13 @@ def test_of_one_network_all_is_shown(satseg: Callable) -> None:
     assert all(part in text for part in ("2,064,191", "13.3 G", "1,231 px", "Romera", "2017", "few multiply"))
 
 
+def test_what_hinders_an_export_is_told(satseg: Callable) -> None:
+    assert "to ONNX, with the same probabilities" in satseg("models", "erfnet").stdout
+    (entry,) = json.loads(satseg("models", "segnet", "--json").stdout)
+    assert (entry["exportable"], entry["hindrance"][:22]) == (False, "its probabilities diff")
+    assert entry["hindrance"] in " ".join(satseg("models", "segnet").stdout.split())
+
+
 def test_networks_are_filtered_and_sorted_in_json_too(satseg: Callable) -> None:
     found = json.loads(satseg("models", "resnet", "--sort", "parameters", "--json").stdout)
     assert found[0]["name"] == "linknet"

@@ -73,6 +73,9 @@ def segnet(
     initialised as He et al. (2015) propose (section 3.2). Sizes that 32 does not divide are mirrored at the right and
     bottom edge and cut back.
 
+    Where two pixels are nearly equal, rounding decides which one unpooling restores: float32 differs from float64 by up
+    to 0.07 of a probability with random weights, and so do other programs, to which it is not exported therefore.
+
     Args:
         in_channels: Bands of the input.
         num_classes: Classes of the output.
