@@ -18,6 +18,9 @@ MAX_CLASSES = 255
 
 BACKGROUND = "background"
 
+BOUNDARY = "boundary"
+"""Class that the edges of polygons become where labels are made with one."""
+
 _BACKGROUND_COLOUR = "#d9d9d9"
 # Okabe and Ito (2008): eight colours that stay apart for colour-blind readers; here without black.
 _COLOURS = ("#d55e00", "#0072b2", "#009e73", "#f0e442", "#cc79a7", "#56b4e9", "#e69f00")

@@ -23,6 +23,7 @@ SMALLEST = {
     "bench_predict_plans": "--minutes 0.05 --windows 256 384",
     "bench_predict_speed": "--size 512 --plain 512 --passes 1 --minutes 0.05",
     "bench_regularize": "--copies 1 --alone 10",
+    "bench_start": "--sides 256 --scene-side 256 --repeats 1",
     "bench_step": "--networks erfnet --size 64 --batch-size 2 --repeats 1",
     "bench_threads": "--batch-size 2 --side 256 --repeats 4",
     "bench_tile": "--side 512 --repeats 1 --threads 1 --sides 256 512 --polygons 1000",

@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import pyogrio
-from pyogrio.errors import DataLayerError, DataSourceError
 from pyproj.exceptions import ProjError
 
 from satseg.errors import LabelError
+from satseg.files.ogr import DataLayerError, DataSourceError, pyogrio
 from satseg.geo.crs import identify_crs
 
 _BY_CODE = frozenset({"GeoJSON", "GeoJSONSeq", "TopoJSON", "KML", "LIBKML", "GPX", "GML"})  # store codes only

@@ -17,15 +17,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pyogrio
 import shapely
-from pyogrio.errors import DataLayerError, DataSourceError
 from shapely.errors import ShapelyError
 
 from satseg.errors import LabelError
 from satseg.fields import FieldError, Fields, parse_json, shown
 from satseg.files.causes import cause, remedy
 from satseg.files.names import is_local_file, split_layer, vector_name
+from satseg.files.ogr import DataLayerError, DataSourceError, pyogrio
 from satseg.geo.crs import identify_crs
 from satseg.geo.layer_crs import layer_crs
 

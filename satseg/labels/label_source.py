@@ -11,14 +11,14 @@ from itertools import accumulate
 import numpy as np
 
 from satseg.arguments import list_few
-from satseg.classes import BACKGROUND, IGNORE_INDEX, MAX_CLASSES, ClassTable
+from satseg.classes import BACKGROUND, BOUNDARY, IGNORE_INDEX, MAX_CLASSES, ClassTable
 from satseg.errors import LabelError
 from satseg.labels.class_found import example_map, list_values
 from satseg.labels.class_map import IGNORE, ClassMap, order_names, spell_pair
 from satseg.labels.class_map_check import unmatched_message
 from satseg.labels.class_values import ClassValues
 from satseg.labels.id_raster import IdRaster
-from satseg.labels.labels import BOUNDARY, Cell, Labels, Refinements
+from satseg.labels.labels import Cell, Labels, Refinements
 from satseg.labels.raster_labels import RasterLabels
 from satseg.labels.vector_labels import VectorLabels
 from satseg.records import SceneInfo

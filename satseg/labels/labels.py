@@ -11,13 +11,11 @@ from typing import Protocol
 import numpy as np
 from rasterio.windows import Window
 
-from satseg.classes import IGNORE_INDEX, ClassTable
+from satseg.classes import BOUNDARY, IGNORE_INDEX, ClassTable
 from satseg.labels.object_widths import Widths
 from satseg.labels.outlines import UNKNOWN, between_objects, near_outline
 from satseg.labels.vector_labels import VectorLabels
 from satseg.records import SceneInfo
-
-BOUNDARY = "boundary"
 
 PixelLength = Callable[[SceneInfo], float]
 """A length in pixels of a scene."""

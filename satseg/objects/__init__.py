@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+ONE = 254
+"""Value of 8-bit maps that stands for 1."""
+
+UNKNOWN = 255
+"""Value of 8-bit maps where nothing is known."""
+
 
 class ObjectOutputs(StrEnum):
     """What a network says of objects, behind its classes.

@@ -16,7 +16,6 @@ from types import TracebackType
 
 import numpy as np
 from numba import njit
-from scipy.ndimage import find_objects
 
 from satseg.files.spill import SpillStore
 from satseg.objects.grid import root_of
@@ -147,6 +146,8 @@ class Division:
         small[0] = False
         if not small.any():
             return
+        from scipy.ndimage import find_objects  # takes what maps without objects are spared
+
         if perhaps := np.flatnonzero(small & (sizes > self._margin)).tolist():
             boxes = find_objects(labels)
             for number in perhaps:

@@ -21,8 +21,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from satseg.objects import ONE, UNKNOWN
 from satseg.objects.grid import STEPS
-from satseg.objects.targets import ONE, UNKNOWN
 from satseg.objects.watershed import NO_MARKER, touching
 
 OFFSET_STEPS = 16

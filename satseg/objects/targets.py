@@ -14,7 +14,7 @@ from enum import IntEnum
 import numpy as np
 from scipy import ndimage
 
-from satseg.objects import ObjectOutputs
+from satseg.objects import ONE, UNKNOWN, ObjectOutputs
 
 CONTACT_WEIGHT = 10.0
 """Weight, beyond 1, of pixels where objects touch: ``w0`` of U-Net."""
@@ -24,12 +24,6 @@ CONTACT_WIDTH = 5.0
 
 BOUNDARY_WIDTH = 2.0
 """Width of the inner boundary in pixels: one is lost where outlines of labels are a pixel off."""
-
-ONE = 254
-"""Value of 8-bit maps that stands for 1."""
-
-UNKNOWN = 255
-"""Value of 8-bit maps where nothing is known."""
 
 _REACH = 4  # times the width; the weight is then below 0.004
 

@@ -21,10 +21,10 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
+from satseg.objects import ONE
 from satseg.objects.flood import flood
 from satseg.objects.grid import STEPS
 from satseg.objects.markers import find_markers
-from satseg.objects.targets import ONE
 
 NO_MARKER = -1
 

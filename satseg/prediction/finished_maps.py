@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pyogrio
-from pyogrio.errors import DataLayerError, DataSourceError
 from rasterio.errors import RasterioError
 
 from satseg.errors import OutputError
 from satseg.files.atomic_write import work_folder
 from satseg.files.names import layer_name, open_raster, vector_name
+from satseg.files.ogr import DataLayerError, DataSourceError, pyogrio
 from satseg.mapfile.map_work import is_begun
 from satseg.prediction.provenance import INPUTS_TAG, Provenance
 from satseg.raster.source import SceneSource

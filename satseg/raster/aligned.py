@@ -13,7 +13,6 @@ import numpy as np
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
-from scipy import sparse
 
 from satseg.errors import SceneError, printable
 from satseg.files.causes import cause, remedy
@@ -176,6 +175,8 @@ def _weights(start: int, count: int, scale: float, length: int) -> tuple[int, An
         scale: Source pixels per target pixel.
         length: Source pixels in all.
     """
+    from scipy import sparse  # takes what scenes that are not resampled are spared
+
     new = np.arange(start, start + count)
     if scale > 1:
         edges = new[:, None] * scale + np.array([0.0, scale])

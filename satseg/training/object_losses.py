@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from satseg.objects.targets import CONTACT_WEIGHT, ONE, UNKNOWN, Plane
+from satseg.objects import ONE, UNKNOWN
+from satseg.objects.targets import CONTACT_WEIGHT, Plane
 from satseg.training.devices import Total
 
 

@@ -13,11 +13,11 @@ from queue import Queue
 from threading import Thread
 
 import pyarrow as pa
-import pyogrio
 
 from satseg.classes import MapClass
 from satseg.errors import OutputError, one_line
 from satseg.files.names import layer_name, plain_target
+from satseg.files.ogr import pyogrio
 from satseg.geo.crs import parse_crs, short_name
 from satseg.outputs.sidecars import STYLE
 from satseg.qgis.style import qml

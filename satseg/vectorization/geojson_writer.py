@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import IO
 
 import pyarrow as pa
-import pyogrio
 
 from satseg.errors import OutputError, one_line
+from satseg.files.ogr import pyogrio
 from satseg.geo.crs import METRES_PER_DEGREE, metres_per_unit
 from satseg.vectorization.reproject import Reprojection
 from satseg.vectorization.table import GEOMETRY, FeatureBatch, PolygonLayer

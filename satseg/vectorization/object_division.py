@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from satseg.classes import ClassTable
+from satseg.classes import BOUNDARY, ClassTable
 from satseg.errors import UsageError
 from satseg.geo.units import Gsd
-from satseg.labels.labels import BOUNDARY
 from satseg.objects import ObjectOutputs
 from satseg.objects.division import MOST_MARGIN, Division
 from satseg.objects.grouping import grouped

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from satseg.errors import OutputError, one_line
+from satseg.files.arrow import arrow_numbers
 from satseg.geo.crs import parse_crs
 from satseg.vectorization.footprint import FOOTPRINT
 from satseg.vectorization.table import GEOMETRY, FeatureBatch, PolygonLayer, schema
@@ -44,8 +45,10 @@ class ParquetWriter:
         bounds = batch.bounds()
         self._low = np.minimum(self._low, bounds[:, :2].min(axis=0))
         self._high = np.maximum(self._high, bounds[:, 2:].max(axis=0))
-        boxes = pa.StructArray.from_arrays([pa.array(side) for side in bounds.T.copy()], fields=list(_BBOX_TYPE))
-        rows = batch.to_arrow().append_column("bbox", boxes).take(pa.array(_curve_order(bounds)))
+        boxes = pa.StructArray.from_arrays(
+            [arrow_numbers(side, pa.float64()) for side in bounds.T], fields=list(_BBOX_TYPE)
+        )
+        rows = batch.to_arrow().append_column("bbox", boxes).take(arrow_numbers(_curve_order(bounds), pa.int64()))
         try:
             self._writer.write_batch(rows, row_group_size=_ROW_GROUP)
         except (OSError, pa.ArrowException) as error:

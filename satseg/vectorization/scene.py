@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from satseg.arguments import join_names, list_few
+from satseg.classes import BOUNDARY, ClassTable
 from satseg.errors import OutputError, UsageError
 from satseg.geo.crs import metres_per_unit, same_crs
 from satseg.geo.units import parse_length
-from satseg.labels.labels import BOUNDARY
 from satseg.records import Rows, SceneInfo, VectorSummary
 from satseg.vectorization.object_division import object_groups
 from satseg.vectorization.object_records import ObjectRecords
@@ -26,10 +25,6 @@ from satseg.vectorization.sieve import Sieve
 from satseg.vectorization.table import FeatureBatch, GroundMeasures, PolygonLayer, columns
 from satseg.vectorization.trace import ROWS_AT_ONCE, Tracer
 from satseg.vectorization.validity import make_valid
-
-if TYPE_CHECKING:
-    from satseg.classes import ClassTable
-
 
 ALL = "all"
 """Replaces the class name in a summary of ids."""

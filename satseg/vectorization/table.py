@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from satseg.files.arrow import arrow_numbers, arrow_texts
 from satseg.vectorization.footprint import Footprint
 from satseg.vectorization.ground import measure
 from satseg.vectorization.object_records import ObjectColumns
@@ -162,28 +163,28 @@ def columns(
     """Return the selected attribute columns; without a class table, class names are made from the values."""
     values = regions.values if objects is None else objects.classes
     made = {
-        "class_id": lambda: pa.array(values, pa.int32()),
+        "class_id": lambda: arrow_numbers(values, pa.int32()),
         "class_name": lambda: _names(values, classes),
-        "object_id": lambda: pa.array(objects.ids if objects else [], pa.int32()),
+        "object_id": lambda: arrow_numbers(objects.ids if objects else np.empty(0), pa.int32()),
         "score": lambda: _shares(objects.scores if objects else np.empty(0)),
-        "area_m2": lambda: pa.array(areas, pa.float64(), mask=np.isnan(areas)),
-        "perimeter_m": lambda: pa.array(perimeters, pa.float64(), mask=np.isnan(perimeters)),
-        "pixels": lambda: pa.array(regions.pixels, pa.int64()),
+        "area_m2": lambda: arrow_numbers(areas, pa.float64(), unknown=np.isnan(areas)),
+        "perimeter_m": lambda: arrow_numbers(perimeters, pa.float64(), unknown=np.isnan(perimeters)),
+        "pixels": lambda: arrow_numbers(regions.pixels, pa.int64()),
         "confidence_mean": lambda: _shares(regions.confidence[:, 0]),
         "confidence_min": lambda: _shares(regions.confidence[:, 1]),
         "confidence_p05": lambda: _shares(regions.confidence[:, 2]),
-        "region_id": lambda: pa.array(numbers, pa.int64()),
-        "scene": lambda: pa.repeat(scene, len(regions)),
+        "region_id": lambda: arrow_numbers(numbers, pa.int64()),
+        "scene": lambda: arrow_texts([scene] * len(regions)),
     }
     return {name: made[name]() for name in attributes}
 
 
 def _shares(values: np.ndarray) -> pa.Array:
-    return pa.array(values, pa.float32(), mask=np.isnan(values))
+    return arrow_numbers(values, pa.float32(), unknown=np.isnan(values))
 
 
 def _names(values: np.ndarray, classes: ClassTable | None) -> pa.Array:
     if classes is not None:
-        return pa.array(classes.names, pa.string()).take(pa.array(values))
+        return arrow_texts(classes.names).take(arrow_numbers(values, pa.int64()))
     present, positions = np.unique(values, return_inverse=True)
-    return pa.array([f"class {value}" for value in present], pa.string()).take(pa.array(positions))
+    return arrow_texts(f"class {value}" for value in present).take(arrow_numbers(positions, pa.int64()))

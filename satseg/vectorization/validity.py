@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import pyarrow as pa
 
+from satseg.files.arrow import arrow_flags
 from satseg.vectorization.table import FeatureBatch
 
 
@@ -39,7 +39,7 @@ def make_valid(batch: FeatureBatch, *, grid: float = 0.0) -> tuple[FeatureBatch,
     counts = np.add.reduceat(held.astype(np.int64), batch.features[:-1])
     _, points, (rings, polygons) = shapely.to_ragged_array(found[held])
     kept = counts > 0
-    columns = {name: column.filter(pa.array(kept)) for name, column in batch.columns.items()}
+    columns = {name: column.filter(arrow_flags(kept)) for name, column in batch.columns.items()}
     features = np.concatenate([[0], np.cumsum(counts[kept])])
     return replace(batch, columns=columns, points=points, rings=rings, polygons=polygons, features=features), kept
 

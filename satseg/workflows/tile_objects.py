@@ -7,12 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from rasterio.windows import Window
 
-from satseg.classes import IGNORE_INDEX, ClassTable
+from satseg.classes import BOUNDARY, IGNORE_INDEX, ClassTable
 from satseg.evaluation.object_sides import FeatureObjects
 from satseg.evaluation.objects import ObjectMatcher, Outcome
 from satseg.evaluation.tiles import ClassifiedTile
 from satseg.labels.burnt_features import BurntFeatures
-from satseg.labels.labels import BOUNDARY
 from satseg.objects import ObjectOutputs
 from satseg.records import CERTAIN, Rows
 from satseg.vectorization.object_division import object_divider, object_groups

@@ -13,11 +13,12 @@ _OTHERS = ("geopandas", "pyarrow", "numba", "scipy", "timm", "lightning-fabric",
 def versions() -> dict[str, str]:
     """Return versions by name, those of the libraries below GDAL, PROJ and CUDA too. Imports most of them."""
     import numpy
-    import pyogrio
     import pyproj
     import rasterio
     import shapely
     import torch
+
+    from satseg.files.ogr import pyogrio
 
     found = {
         "satseg": __version__,

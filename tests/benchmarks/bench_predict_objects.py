@@ -25,7 +25,8 @@ from scipy import ndimage
 
 from satseg.checkpoint import ModelCard, save_checkpoint
 from satseg.classes import ClassTable
-from satseg.objects.targets import ONE, edge_distance, inner_boundary, normalised
+from satseg.objects import ONE
+from satseg.objects.targets import edge_distance, inner_boundary, normalised
 from satseg.records import BandSpec, BandStatistics
 from satseg.sample import sample
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from satseg.objects import ONE
 from satseg.objects.grouping import OFFSET_STEPS, REACH
-from satseg.objects.targets import ONE
 
 Maps = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Groups and heat, (row, col) uint8, and offsets, (2, row, col) int16."""

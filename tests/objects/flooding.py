@@ -7,8 +7,9 @@ import heapq
 import numpy as np
 from scipy import ndimage
 
+from satseg.objects import ONE
 from satseg.objects.numbering import Numbering
-from satseg.objects.targets import ONE, edge_distance, inner_boundary, normalised
+from satseg.objects.targets import edge_distance, inner_boundary, normalised
 from satseg.objects.watershed import Blocks, in_scene, objects_of
 
 Maps = tuple[np.ndarray, np.ndarray, np.ndarray]

@@ -10,7 +10,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Thread
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 PREFIX = "hf-hub:"
 """Begins the address of weights at a hub: ``hf-hub:organisation/name``, with ``@revision`` if needed."""
@@ -116,8 +115,10 @@ def _weights_among(names: list[str], address: str) -> str:
 
 def answers(url: str) -> bool:
     """Tell whether a server, or the proxy before it, takes connections; the search for its name is cut short, too."""
+    from urllib import request  # takes what commands without a network of their own are spared
+
     address = urlsplit(url)
-    proxies = {} if proxy_bypass(address.hostname or "") else getproxies()
+    proxies = {} if request.proxy_bypass(address.hostname or "") else request.getproxies()
     address = urlsplit(proxies.get(address.scheme, proxies.get("all", url)))
     port = address.port or (80 if address.scheme == "http" else 443)
     connected = []

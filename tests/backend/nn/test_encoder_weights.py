@@ -77,7 +77,7 @@ def unreachable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         free.bind(("127.0.0.1", 0))
         monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{free.getsockname()[1]}")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "empty"))
-    monkeypatch.setattr(hub, "getproxies", dict)
+    monkeypatch.setattr("urllib.request.getproxies", dict)
 
 
 @pytest.mark.usefixtures("unreachable")
@@ -104,7 +104,7 @@ def test_a_name_server_that_does_not_answer_is_not_waited_for(monkeypatch: pytes
 
     answered = Event()
     monkeypatch.setattr("socket.getaddrinfo", lambda *args, **options: answered.wait() and [])
-    monkeypatch.setattr(hub, "getproxies", dict)
+    monkeypatch.setattr("urllib.request.getproxies", dict)
     monkeypatch.setattr(hub, "PATIENCE", 0.05)
     assert not hub.answers("https://hub.example")
     answered.set()
@@ -113,10 +113,10 @@ def test_a_name_server_that_does_not_answer_is_not_waited_for(monkeypatch: pytes
 def test_a_server_that_listens_is_found_also_behind_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"http://127.0.0.1:{server.getsockname()[1]}"
-        monkeypatch.setattr(hub, "proxy_bypass", lambda host: False)
-        monkeypatch.setattr(hub, "getproxies", dict)
+        monkeypatch.setattr("urllib.request.proxy_bypass", lambda host: False)
+        monkeypatch.setattr("urllib.request.getproxies", dict)
         assert hub.answers(address)
-        monkeypatch.setattr(hub, "getproxies", lambda: {"https": address})
+        monkeypatch.setattr("urllib.request.getproxies", lambda: {"https": address})
         assert hub.answers("https://hub.example")
 
 
