@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 import shlex
@@ -11,9 +13,11 @@ import sys
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 import rasterio
 from nbclient import NotebookClient
+from stac_schemas import check_item
 
 from satseg.sample import sample
 
@@ -113,3 +117,25 @@ def test_custom_architecture(tmp_path: Path) -> None:
     run(["satseg", "predict", scene, "-m", "runs/stripes-1", "--arch", arch, "-o", "map.tif"], tmp_path)
     with rasterio.open(tmp_path / "map.tif") as written:
         assert written.shape == (512, 512)
+
+
+def test_the_exported_network_still_makes_its_map(tmp_path: Path) -> None:
+    """Other processors round the sums of an 8-bit network otherwise."""
+    example = ROOT / "examples" / "exported"
+    run(["satseg", "predict", example / "scene.tif", "-m", example / "roofs.onnx", "-o", "map.tif"], tmp_path)
+    with rasterio.open(tmp_path / "map.tif") as made, rasterio.open(example / "map.tif") as kept:
+        assert made.tags(1) == kept.tags(1)
+        assert np.mean(made.read(1) == kept.read(1)) > 0.995
+
+
+def test_the_item_and_the_project_describe_the_files_beside_them() -> None:
+    example = ROOT / "examples" / "exported"
+    item = json.loads((example / "roofs.json").read_text(encoding="utf-8"))
+    check_item(item)
+    (asset,) = [asset for asset in item["assets"].values() if asset["href"] == "./roofs.onnx"]
+    assert asset["file:checksum"] == "1220" + hashlib.sha256((example / "roofs.onnx").read_bytes()).hexdigest()
+    project = (example / "map.qgs").read_text(encoding="utf-8")
+    shown = {
+        name.partition("|")[0].removeprefix("./") for name in re.findall(r"<datasource>(.*?)</datasource>", project)
+    }
+    assert shown == {"scene.tif", "map.tif", "map.gpkg", "confidence.tif"}
