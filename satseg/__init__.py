@@ -34,10 +34,12 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from satseg.deferred import put_off_extension
 from satseg.openmp import wait_briefly
 from satseg.version import __version__
 
 wait_briefly()  # here, since torch is loaded by whatever comes first
+put_off_extension("scipy.linalg.cython_blas")  # numba looks whether it is there; no kernel multiplies matrices
 
 if TYPE_CHECKING:
     from satseg.backend import Architecture, create_model, list_architectures

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from importlib import import_module
 from importlib.machinery import ModuleSpec
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -30,6 +31,18 @@ def put_off(names: Iterable[str]) -> None:
             continue
         if spec is not None and spec.loader is not None:
             sys.modules[name] = _Deferred(spec, release)
+
+
+def put_off_extension(name: str) -> None:
+    """Let ``import`` find a compiled module at once, and import it and the packages around it when it is used.
+
+    Does nothing if any of its package is loaded already.
+
+    Args:
+        name: Full name of a module that is installed.
+    """
+    if name.rpartition(".")[0] not in sys.modules:
+        sys.modules.setdefault(name, _DeferredExtension(name))
 
 
 class _Deferred(ModuleType):
@@ -63,3 +76,14 @@ class _Deferred(ModuleType):
             del self.__path__  # whoever asks next meets the error, too
             raise
         self.__class__ = ModuleType  # type: ignore[assignment]
+
+
+class _DeferredExtension(ModuleType):
+    """Stands for a compiled module until an attribute is asked for; those who hold it are answered by that module."""
+
+    __file__ = None
+
+    def __getattr__(self, name: str) -> Any:
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+        return getattr(import_module(self.__name__), name)

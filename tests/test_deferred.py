@@ -100,6 +100,7 @@ HEAVY = (
     "geopandas.array",
     "matplotlib",
     "pandas.core",
+    "scipy.linalg",
     "scipy.ndimage",
     "scipy.sparse",
     "timm",
@@ -124,3 +125,17 @@ def test_small_commands_load_nothing_heavy(words: list[str], tmp_path: Path) -> 
         [sys.executable, "-c", code, *words], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_kernels_of_others_multiply_matrices_all_the_same() -> None:
+    """numba finds BLAS in the compiled module of scipy that satseg puts off."""
+    code = (
+        "import sys, satseg, numpy, numba\n"
+        "assert numba.njit(lambda x: x + 1)(1) == 2\n"
+        "assert 'scipy.linalg' not in sys.modules\n"
+        "assert (numba.njit(lambda a: a @ a)(numpy.eye(2)) == numpy.eye(2)).all()\n"
+        "from scipy.linalg import cython_blas, det\n"
+        "assert sys.modules['scipy.linalg.cython_blas'] is cython_blas and cython_blas.__file__\n"
+        "assert det(numpy.eye(2)) == 1\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
