@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from satseg.backend import create_model, run_custom_file
+from satseg.backend import create_model, run_custom_file, with_crop
 from satseg.checkpoint import Checkpoint, ModelCard, save_checkpoint
 from satseg.classes import ClassTable
 from satseg.exporting.settings import ExportSettings
@@ -16,6 +16,7 @@ from satseg.exporting.subject import Subject
 from satseg.inference.network import Network
 from satseg.records import BandSpec, BandStatistics
 
+_TILE_SIZE = 96
 _WARM_UP = 20  # batches: running statistics are then nine tenths those of the images
 
 NET = """
@@ -67,6 +68,7 @@ def small_checkpoint(folder: Path, *, function: str = "net", dtype: str = "uint1
 
 def untrained_checkpoint(folder: Path, arch: str, **options: Any) -> Path:
     """Write a checkpoint of a network of the zoo with random weights, whose norms have seen images; return its path."""
+    options = with_crop(arch, options, _TILE_SIZE)
     card = ModelCard(
         arch=arch,
         arch_options=options,
@@ -74,7 +76,7 @@ def untrained_checkpoint(folder: Path, arch: str, **options: Any) -> Path:
         bands=BandSpec(("red", "green", "blue"), "uint8", (1.0,) * 3, (0.0,) * 3),
         statistics=BandStatistics(9, (110.0,) * 3, (45.0,) * 3, (0.0,) * 3, (255.0,) * 3),
         gsd=(0.5, 0.5),
-        tile_size=96,
+        tile_size=_TILE_SIZE,
     )
     torch.manual_seed(0)
     model = create_model(arch, in_channels=3, num_classes=3, **options)

@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-_LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d, nn.PReLU)
+from satseg.backend.models.bfp import PointLinear
+
+_LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d, nn.PReLU, PointLinear)
 _MASK = 0xFFFFFFFF  # arithmetic is that of 32-bit whole numbers, the same everywhere
 _PART = 1 << 15  # numbers made at once: as many as the caches hold, which takes a tenth of the time
 
@@ -34,7 +36,7 @@ def fill(model: nn.Module, images: Tensor) -> nn.Module:
     """Fill a network whatever its layers are called: they count in the order in which they run, by shape.
 
     Args:
-        model: Network of convolutions, batch normalisations and PReLUs; returned in eval mode.
+        model: Network of convolutions, batch normalisations, PReLUs and BFP's linear maps; returned in eval mode.
         images: Any that it takes.
     """
     for module in model.modules():

@@ -20,7 +20,10 @@ CELL = 64  # pixels: a multiple of the stride of every network
 _GAIN = 0.5  # of a convolution: with 1, residual networks and gates of gates overflow
 _SHUT = 1e-3  # scale of a branch that hardly counts
 _LARGE = 3  # pixels of a pooled square: the mean of a larger one is context
-_CONTEXT = (F.adaptive_avg_pool2d, F.scaled_dot_product_attention, F.softmax, torch.softmax, Tensor.softmax)
+_CONTEXT = (
+    *(F.adaptive_avg_pool2d, F.scaled_dot_product_attention, F.softmax, torch.softmax, Tensor.softmax),
+    torch.bmm,  # of features and weights of all pixels
+)
 _MEANS = (torch.mean, Tensor.mean)
 
 

@@ -49,9 +49,11 @@ __all__ = [
     "packaged_weights",
     "recorded_name",
     "run_custom_file",
+    "with_crop",
 ]
 
 _OBJECTS = "objects"
+_CROP = "crop"
 _GIVEN = ("in_channels", "num_classes", _OBJECTS)
 _STARTING = ("pretrained", "encoder_weights")
 _ENCODER = ("encoder", *_STARTING)
@@ -87,12 +89,24 @@ def object_outputs(arch: str | Builder) -> ObjectOutputs:
     Raises:
         ArchitectureError: The network does not exist.
     """
-    builder = _builder(_find(arch)) if isinstance(arch, str) else arch
-    try:
-        brings_branch = _OBJECTS in inspect.signature(builder).parameters
-    except ValueError:  # written in C
-        brings_branch = False
-    return ObjectOutputs.CENTRES if brings_branch else ObjectOutputs.EDGES
+    return ObjectOutputs.CENTRES if _takes(arch, _OBJECTS) else ObjectOutputs.EDGES
+
+
+def with_crop(arch: str | Builder, options: Mapping[str, Any], side: int) -> dict[str, Any]:
+    """Return the options of a network with the side of the images that it is to learn from, if it has to know.
+
+    A function that takes ``crop`` builds a network whose parameters belong to images of one size; it tells that size
+    by its attribute ``window``. A crop that is given stays.
+
+    Args:
+        arch: As :func:`create_model` takes it.
+        options: Options of the network.
+        side: Of the images, in pixels.
+
+    Raises:
+        ArchitectureError: The network does not exist.
+    """
+    return {_CROP: side, **options} if _takes(arch, _CROP) else dict(options)
 
 
 def create_model(
@@ -174,6 +188,15 @@ def _find(arch: str) -> Entry:
 def _builder(entry: Entry) -> Builder:
     builder: Builder = getattr(import_module(entry.module), entry.architecture.name)
     return builder
+
+
+def _takes(arch: str | Builder, name: str) -> bool:
+    """Tell whether the function that builds a network has an argument."""
+    builder = _builder(_find(arch)) if isinstance(arch, str) else arch
+    try:
+        return name in inspect.signature(builder).parameters
+    except ValueError:  # written in C
+        return False
 
 
 def _with(options: Mapping[str, Any]) -> str:

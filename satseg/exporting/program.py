@@ -63,7 +63,7 @@ def _check_open(program: ExportedProgram, subject: Subject, least: tuple[int | N
     for side, smallest in zip(given.shape, least, strict=False):
         if smallest is None:
             continue
-        limits = None if isinstance(side, int) else program.range_constraints[side.node.expr]
+        limits = None if isinstance(side, int) else program.range_constraints.get(side.node.expr)
         if limits is None or limits.lower > smallest or limits.upper < _MOST:
             found = side if limits is None else f"{limits.lower} to {limits.upper}"
             raise untraceable(subject, ValueError(f"it holds for sizes of {found} px alone"))

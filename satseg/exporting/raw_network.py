@@ -64,6 +64,8 @@ class RawNetwork(nn.Module):
         model = checkpoint.build_model(builder)
         normalise = Normaliser(card.statistics, torch.device("cpu"), card.clipping)
         restore, window = None, getattr(model, "window", None)
+        if window is None and getattr(model, "unrolls", False):
+            window = card.tile_size  # its graph has a part for each line of the image
         if settings.deepness:
             restore = Restored(card.bands.dtype, settings.nodata)
             window = tile_side(card, window, global_context=has_global_context(model))

@@ -27,7 +27,7 @@ class Planner:
     Args:
         network: The network at the pixel size of its training.
         window: Side of the windows in pixels of the training. ``auto`` finds it by trying; None is 512, or the side of
-            the training tiles for networks with global context.
+            the training tiles for networks with global context. Networks that need one size get it.
         overlap: Pixels over which windows are blended; ``auto`` is the network's effective receptive field, at most
             0.139 of the window, with windows fitted to the scene.
         batch_size: Windows per forward pass; ``auto`` finds it by trying, None is what fits the device.
@@ -57,6 +57,12 @@ class Planner:
         self._tile_size = tile_size
         self._cores = cores
         self._ask = ask or (lambda function: function(network))
+        if network.window is not None and window not in (None, "auto", network.window):
+            log.warning(
+                "The network takes windows of %d px, the size that it was made for; `window=%s` is left aside.",
+                network.window,
+                window,
+            )
         self._tunings: dict[str, Tuning] = {}
 
     def plan(self, info: SceneInfo, network: Network) -> Plan:

@@ -84,8 +84,11 @@ class Views:
         return ORIENTATIONS[self.tta]
 
     def window(self, side: int) -> tuple[int, int]:
-        """Return the rows and columns of a scene that a network sees as a square of ``side`` pixels at scale 1."""
-        rows, columns = (max(SMALLEST_WINDOW, round(side / factor)) for factor in self.resample)
+        """Return the rows and columns of a scene that a network sees as ``side`` pixels at scale 1, or hardly less.
+
+        Never as more: a network that takes windows of one size would cut them into four.
+        """
+        rows, columns = (max(SMALLEST_WINDOW, _most(side, factor)) for factor in self.resample)
         return rows, columns
 
     def span(self, pixels: int) -> tuple[int, int]:
@@ -100,6 +103,12 @@ class Views:
             (max(SMALLEST_WINDOW, round(rows * scale)), max(SMALLEST_WINDOW, round(columns * scale)))
             for scale in self.scales
         ]
+
+
+def _most(side: int, factor: float) -> int:
+    """Return how many pixels become ``side`` pixels at most when they are resized."""
+    near = round(side / factor)
+    return near if round(near * factor) <= side else near - 1
 
 
 def resize(images: Tensor, size: tuple[int, int]) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from satseg.backend import create_model, is_custom_file, recorded_name, run_custom_file
+from satseg.backend import create_model, is_custom_file, recorded_name, run_custom_file, with_crop
 from satseg.backend.conv_gradients import fast_conv_gradients
 from satseg.backend.device import autocast, reuse_freed_memory
 from satseg.profiling.counts import count_multiply_adds, count_parameters
@@ -92,7 +92,8 @@ def measure_cost(arch: str, workload: Workload) -> Iterator[Cost]:
     """
     torch.set_num_threads(workload.threads)
     builder = run_custom_file(arch) if is_custom_file(arch) else arch
-    create = partial(create_model, builder, in_channels=workload.in_channels, num_classes=workload.num_classes)
+    counts = {"in_channels": workload.in_channels, "num_classes": workload.num_classes}
+    create = partial(create_model, builder, **with_crop(builder, counts, workload.size))
     with torch.device("meta"):
         plan = create()
     multiply_adds = count_multiply_adds(

@@ -25,17 +25,18 @@ def receptive_field(model: nn.Module, *, in_channels: int) -> int | None:
     the longest does not fade away.
     What only places of maxima tell, in networks that unpool by them, is not counted. Other pixels may see one cell of
     the coarsest features more or less. A trained network heeds a part of the field only: that is measured by
-    ``satseg.inference.receptive_field``.
+    ``satseg.inference.receptive_field``. A network that cuts images into windows of its own size is given one of them.
 
     Args:
         model: A network on a CPU, which is of no use afterwards: its weights and poolings are others.
         in_channels: Bands of the input.
 
     Returns:
-        Pixels; None where they reach an end of an image of 4096 px: the whole image counts.
+        Pixels; None where they reach an end of an image of 4096 px, or of its window: the whole image counts.
     """
     _open_all_paths(model)
-    for width in _WIDTHS:
+    window: int | None = getattr(model, "window", None)
+    for width in _WIDTHS if window is None else (window,):
         seen = _seen(model, in_channels, width)
         if not (seen[0] or seen[-1]):
             columns = seen.nonzero()

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from satseg.backend import Architecture, create_model, list_architectures, object_outputs
+from satseg.backend import Architecture, create_model, list_architectures, object_outputs, with_crop
 from satseg.backend.catalogue import read_catalogue
 from satseg.objects import ObjectOutputs
 from satseg.profiling.counts import count_multiply_adds, count_parameters
@@ -22,8 +22,10 @@ from satseg.profiling.counts import count_multiply_adds, count_parameters
 ALL = {architecture.name: architecture for architecture in list_architectures()}
 SMALL = (33, 47)
 SIZES = ((32, 32), SMALL, (97, 65))
+LARGE = 1024
 BANDS = (1, 3, 13)
 CLASSES = 2
+CROP = 64  # of networks that are made for a size: smaller images are padded or not, larger ones cut into windows
 
 
 def on_meta(arch: str, *, in_channels: int = 3, num_classes: int = CLASSES, **options: object) -> nn.Module:
@@ -61,7 +63,7 @@ def arch(request: pytest.FixtureRequest) -> str:
 def model(arch: str) -> nn.Module:
     """One network with real weights, built once for all tests of an architecture; each test sets its mode."""
     torch.manual_seed(0)
-    return create_model(arch, in_channels=3, num_classes=CLASSES)
+    return create_model(arch, in_channels=3, num_classes=CLASSES, **with_crop(arch, {}, CROP))
 
 
 @pytest.fixture(scope="module")
@@ -90,11 +92,16 @@ def test_advice_fits_on_a_line(arch: str) -> None:
 
 
 def test_documented_output_stride_is_that_of_the_coarsest_features(arch: str) -> None:
-    assert coarsest_stride(on_meta(arch)) == ALL[arch].output_stride
+    assert coarsest_stride(on_meta(arch, **with_crop(arch, {}, LARGE))) == ALL[arch].output_stride
 
 
 def test_documented_branch_for_instances_is_there(arch: str) -> None:
     assert ALL[arch].instance_branch == (object_outputs(arch) is ObjectOutputs.CENTRES)
+
+
+def test_networks_that_are_made_for_a_size_tell_it_as_their_window(arch: str) -> None:
+    options = with_crop(arch, {}, CROP)
+    assert getattr(on_meta(arch, **options), "window", None) == options.get("crop")
 
 
 def test_documented_encoder_is_the_default(arch: str) -> None:
@@ -139,9 +146,10 @@ def test_bfloat16_autocast_is_finite(model: nn.Module, logits: Tensor) -> None:
 
 
 def test_state_dict_round_trip(arch: str, model: nn.Module, logits: Tensor) -> None:
-    other = on_meta(arch)
+    options = with_crop(arch, {}, CROP)
+    other = on_meta(arch, **options)
     if any(name not in model.state_dict() for name, _ in other.named_buffers()):  # they are worked out when it is built
-        other = create_model(arch, in_channels=3, num_classes=CLASSES)
+        other = create_model(arch, in_channels=3, num_classes=CLASSES, **options)
     other.load_state_dict(model.state_dict(), assign=True)
     with torch.inference_mode():
         assert torch.equal(other.eval()(images(1, 3, *SMALL)), logits)
@@ -170,7 +178,7 @@ def test_eval_is_independent_of_the_batch(model: nn.Module) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("bands", BANDS)
 def test_any_bands_and_600_pixels_with_real_weights(arch: str, bands: int) -> None:
-    model = create_model(arch, in_channels=bands, num_classes=CLASSES).eval()
+    model = create_model(arch, in_channels=bands, num_classes=CLASSES, **with_crop(arch, {}, 600)).eval()
     with torch.inference_mode():
         logits = model(images(1, bands, 600, 600))
     assert logits.shape == (1, CLASSES, 600, 600)
@@ -200,7 +208,7 @@ def coarsest_stride(model: nn.Module) -> int:
 
     Convolutions inside pyramids of poolings do not count: they see means of the features.
     """
-    side, sides = 1024, []
+    sides = []
 
     def watch(layer: nn.Module, _: object, output: Tensor | tuple[Tensor, ...]) -> None:
         kernel = layer.kernel_size if isinstance(layer.kernel_size, tuple) else (layer.kernel_size,)
@@ -212,8 +220,8 @@ def coarsest_stride(model: nn.Module) -> int:
     for layer in model.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.MaxPool2d) and layer not in pooled:
             layer.register_forward_hook(watch)
-    model.eval()(torch.empty(1, 3, side, side, device="meta"))
-    return 2 ** round(math.log2(side / min(sides)))  # maps of 65 or 129 px have stride 8, too
+    model.eval()(torch.empty(1, 3, LARGE, LARGE, device="meta"))
+    return 2 ** round(math.log2(LARGE / min(sides)))  # maps of 65 or 129 px have stride 8, too
 
 
 def test_every_architecture_is_listed_once_and_sorted() -> None:

@@ -14,7 +14,7 @@ from rasterio.features import rasterize
 from rasterio.windows import Window
 from torch import Tensor, nn
 
-from satseg.backend import create_model, list_architectures
+from satseg.backend import create_model, list_architectures, with_crop
 from satseg.sample import sample
 
 SIDE = 128
@@ -24,9 +24,11 @@ CORNERS = ((256, 256), (256, 1280), (1280, 512), (1792, 1536))  # row and column
 DEFAULT = (1e-3, 150)
 RECIPES = {
     "ann": (3e-4, 12),
+    "bfp": (3e-4, 12),
     "bisenet": (1e-3, 14),
     "caa": (3e-4, 30),
     "ccnet": (3e-4, 12),
+    "cpn": (3e-4, 18),
     "danet": (3e-4, 10),
     "ddrnet23": (3e-4, 21),
     "ddrnet23slim": (1e-3, 20),
@@ -56,6 +58,7 @@ RECIPES = {
     "ocnet": (3e-4, 12),
     "ocrnet": (3e-4, 23),
     "pan": (1e-3, 60),
+    "psanet": (3e-4, 12),
     "pspnet": (3e-4, 18),
     "refinenet": (5e-5, 100),
     "resnest": (3e-4, 13),
@@ -133,7 +136,8 @@ def lowest_loss(labels: Tensor, stride: int) -> float:
 @pytest.mark.parametrize(("arch", "lr", "updates"), CASES)
 def test_network_overfits_one_batch(arch: str, lr: float, updates: int, batch: tuple[Tensor, Tensor]) -> None:
     torch.manual_seed(0)
-    model = create_model(arch, in_channels=3, num_classes=2, **OPTIONS.get(arch, {})).train()
+    options = with_crop(arch, OPTIONS.get(arch, {}), SIDE)
+    model = create_model(arch, in_channels=3, num_classes=2, **options).train()
     model.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(model.parameters(), lr)
     floor = lowest_loss(batch[1], COARSE[arch]) if arch in COARSE else 0.0

@@ -11,11 +11,15 @@ from satseg.profiling.counts import count_multiply_adds, count_parameters
 # Options, classes, side of the square image or its height and width in pixels, multiply-adds in 10^9; 3 bands.
 MULTIPLY_ADDS = [
     ("ann", {}, 19, 513, 276.796),
+    ("bfp", {}, 19, 512, 271.55),
     ("bisenet", {}, 19, 512, 12.966),
     ("bisenet", {"encoder": "resnet101s"}, 19, 512, 54.504),
     ("caa", {}, 19, 512, 62.4),
     ("caa", {"output_stride": 8}, 19, 512, 219.45),
     ("ccnet", {}, 19, 513, 293.012),
+    # Of 1 - prior, whose product with the features the reference runs, too, no product is needed.
+    ("cpn", {}, 19, 512, 303.2 - 4096**2 * 512 / 1e9),
+    ("cpn", {"encoder": "resnet50c"}, 19, 512, 225.6 - 4096**2 * 512 / 1e9),
     # Products of queries and keys that are extended by zeros, from 64 to 512 channels, are counted as well.
     ("danet", {}, 19, 513, 296.354 + 65**4 * 448 / 1e9),
     ("denseaspp", {}, 19, 512, 154.935),
@@ -51,6 +55,9 @@ MULTIPLY_ADDS = [
     # At 513 px, as deeplabv2; its regions are part of the result.
     ("ocrnet", {"encoder": "resnet101s"}, 19, 513, 253.4),
     ("panoptic_deeplab", {"objects": True}, 19, 512, 51.8),
+    ("psanet", {}, 19, 513, 291.45),
+    ("psanet", {"crop": 513}, 19, 513, 287.3),
+    ("psanet", {"encoder": "resnet50s"}, 19, 513, 211.4),
     ("pspnet", {}, 19, 513, 269.727),
     ("pspnet", {"encoder": "resnet50s"}, 19, 513, 189.706),
     ("refinenet", {}, 19, 512, 262.823),
@@ -66,6 +73,7 @@ MULTIPLY_ADDS = [
 # Options, classes, parameters; what is not the default variant with 19 classes.
 PARAMETERS = [
     ("caa", {"output_stride": 8}, 19, 54_240_851),
+    ("cpn", {"encoder": "resnet50c"}, 19, 49_789_299),
     ("denseaspp", {"encoder": "densenet121"}, 19, 8_280_851),
     ("denseaspp", {"encoder": "densenet169"}, 19, 18_420_675),
     ("denseaspp", {"encoder": "densenet201"}, 19, 28_639_987),
@@ -94,6 +102,8 @@ PARAMETERS = [
     ("ocrnet", {"encoder": "hrnet_w18"}, 19, 12_080_818),
     ("ocrnet", {"encoder": "resnet101s"}, 19, 57_988_838),
     ("panoptic_deeplab", {"objects": True}, 19, 30_271_350),
+    ("psanet", {"crop": 513}, 19, 70_562_259),
+    ("psanet", {"encoder": "resnet50s"}, 19, 55_354_835),
     ("pspnet", {"encoder": "resnet50s"}, 19, 46_715_347),
     ("resnest", {"encoder": "resnest101e"}, 19, 62_356_339),
     ("resnest", {"encoder": "resnest50d"}, 19, 41_564_563),

@@ -18,6 +18,7 @@ from satseg.evaluation.settings import EvaluateSettings
 from satseg.prediction.settings import PredictionSettings
 from satseg.training.settings import TrainSettings
 from satseg.workflows.evaluate import evaluate
+from satseg.workflows.export import export
 from satseg.workflows.info import info
 from satseg.workflows.predict import predict
 from satseg.workflows.train import train
@@ -154,3 +155,21 @@ def test_a_network_with_its_own_encoder_takes_no_other(bright_tiles: Path, tmp_p
         train(bright_tiles, output=tmp_path / "run", settings=TrainSettings(arch="erfnet", encoder="resnet18", **FEW))
     assert "brings its own encoder" in caught.value.hint
     assert not (tmp_path / "run").exists()
+
+
+def test_a_network_made_for_a_size_goes_from_the_tiles_to_maps_and_exports_of_that_size(
+    bright_scene: Path, bright_tiles: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = {"arch": "psanet", "encoder": "resnet18"}
+    best = train(bright_tiles, output=tmp_path / "run", settings=TrainSettings(**options, **FEW)).best
+    checkpoint = Checkpoint.load(best)
+    assert checkpoint.card.arch_options == {"crop": 64, "encoder": "resnet18"}
+    assert checkpoint.build_model().window == 64
+    settings = PredictionSettings(threads=1, window=128)
+    summary = predict(bright_scene, model=best, output=tmp_path / "map.tif", settings=settings)
+    assert summary.plan.window == (64, 64)
+    assert "windows of 64 px" in caplog.text
+    assert 0 <= evaluate(best, [bright_tiles], settings=EvaluateSettings(threads=1)).mean_iou <= 1
+    assert export(best, output=tmp_path / "net.onnx").sizes == ((64, 64),)
+    longer = TrainSettings(resume=True, steps=2, threads=1, pictures=False)
+    assert train(output=tmp_path / "run", settings=longer).steps == 2
