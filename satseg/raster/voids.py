@@ -8,14 +8,14 @@ import numpy as np
 from rasterio.windows import Window
 
 from satseg.errors import ReadError
-from satseg.raster.aligned import ExtendedScene, ResampledScene
+from satseg.raster.aligned import ResampledScene
 from satseg.raster.scene import Scene
 from satseg.records import BandSpec
 
 _SIDE = 64  # px: roofs and clouds that are white to the last digit in all bands are rarely that large
 
 
-def describe_undeclared_void(scene: Scene | ResampledScene | ExtendedScene) -> str | None:
+def describe_undeclared_void(scene: Scene | ResampledScene) -> str | None:
     """Find corners that are black or white throughout, as mosaics and rotated images have them, and yet valid.
 
     Scenes of one band are not judged, since water, shadow and nothing may be 0 there.

@@ -11,7 +11,17 @@ from torch import Tensor, nn
 
 from satseg.backend import as_in_format_1, create_model, former_behaviour, list_architectures
 
-NEWER = {"ann", "caa", "ccnet", "danet", "esanet", "hrnet", "ocnet", "ocrnet", "resnest"}  # no checkpoint of format 1 has them
+NEWER = {
+    "ann",
+    "caa",
+    "ccnet",
+    "danet",
+    "esanet",
+    "hrnet",
+    "ocnet",
+    "ocrnet",
+    "resnest",
+}  # no checkpoint of format 1 has them
 UNEVEN = (75, 102)  # no multiple of a stride, nor one and a pixel
 
 

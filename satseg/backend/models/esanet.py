@@ -1,4 +1,4 @@
-"""ESANet: two ResNets of factorised blocks, one for the image and one for elevation, whose features meet at five levels.
+"""ESANet: two ResNets of factorised blocks, for the image and for elevation, whose features meet at five levels.
 
 Seichter, Koehler, Lewandowski, Wengefeld, Gross: "Efficient RGB-D Semantic Segmentation for Indoor Scene Analysis",
 ICRA 2021, arXiv 2011.06961. Layers follow its Figure 2 and section III, and the authors' code. Their depth of a scene
@@ -103,14 +103,12 @@ class _Upsampler(nn.Sequential):
     """Repeat each pixel twice along both axes, then filter each channel, at first as bilinear interpolation does."""
 
     def __init__(self, channels: int) -> None:
-        super().__init__(nn.Upsample(scale_factor=2), nn.Conv2d(channels, channels, 3, padding=1, groups=channels))
-
-    @torch.no_grad()
-    def as_bilinear(self) -> None:
-        """Begin as bilinear interpolation between the centres of cells."""
+        smooth = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
+        super().__init__(nn.Upsample(scale_factor=2), smooth)
         tent = torch.tensor([0.25, 0.5, 0.25])
-        self[1].weight.copy_((tent[:, None] * tent).expand_as(self[1].weight))
-        zero_biases(self)
+        with torch.no_grad():
+            smooth.weight.copy_((tent[:, None] * tent).expand_as(smooth.weight))
+        zero_biases(smooth)
 
 
 class _DecoderStage(nn.Module):
@@ -121,6 +119,11 @@ class _DecoderStage(nn.Module):
         blocks = (_FactorisedResidual(channels, channels) for _ in range(_DECODER_BLOCKS))
         self.refine = nn.Sequential(conv_norm_act(in_channels, channels, 3), *blocks)
         self.upsample = _Upsampler(channels)
+
+    def forward(self, x: Tensor, skip: Tensor) -> tuple[Tensor, Tensor]:
+        """Return refined features (N, channels, H, W), and enlarged ones with the encoder's (N, channels, 2 H, 2 W)."""
+        refined = self.refine(x)
+        return refined, self.upsample(refined) + skip
 
 
 class ESANet(nn.Module):
@@ -149,10 +152,6 @@ class ESANet(nn.Module):
         self.head = nn.Sequential(head, _Upsampler(num_classes), _Upsampler(num_classes))
         self.aux_sides = nn.ModuleList(nn.Conv2d(width, num_classes, 1) for width in _DECODER_WIDTHS)
         self.aligned = AlignedInput(32, corners=False)
-        he_normal(self, mode="fan_out")
-        for layer in self.modules():
-            if isinstance(layer, _Upsampler):
-                layer.as_bilinear()
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, num_classes, H, W) for images (N, in_channels, H, W), H and W of 32 and more."""
@@ -187,8 +186,8 @@ class ESANet(nn.Module):
         x, skips = self._encode(self.aligned(images))
         refined = []
         for stage, skip in zip(self.decoder, reversed(skips), strict=True):
-            refined.append(stage.refine(x))
-            x = stage.upsample(refined[-1]) + skip
+            before, x = stage(x, skip)
+            refined.append(before)
         return refined, x
 
     def _encode(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -230,9 +229,9 @@ def esanet(
     than absolute height (DSM), which differs from scene to scene for the same things. Three classifiers on the
     decoder's stages serve training alone (17,081 parameters), their losses added with weight 1 (section III-C); maxima
     over cells of the pyramid are repeated, and enlarged features filtered with zeros around them, as in the authors'
-    code with the options that they trained with. Images are mirrored at the right and bottom edge up to multiples of
-    32, and logits cut back. Deviation: the authors' encoders start from ImageNet, which their factorised blocks were
-    trained on first; here all convolutions start as He et al. (2015) propose.
+    code with the options that they trained with. Encoders are initialised as He et al. (2015) propose, all else as
+    torch does by default. Images are mirrored at the right and bottom edge up to multiples of 32, and logits cut back.
+    Deviation: the authors trained their encoders on ImageNet first; here they start from random weights.
 
     Args:
         in_channels: Bands of the input.
@@ -262,6 +261,7 @@ def _encoder(in_channels: int, blocks: Sequence[int]) -> nn.ModuleList:
         others = (_FactorisedResidual(channels, channels) for _ in range(count - 1))
         pool = [nn.MaxPool2d(3, stride=2, padding=1)] if level == 1 else []
         stages.append(nn.Sequential(*pool, first, *others))
+    he_normal(*stages, mode="fan_out")
     return nn.ModuleList(stages)
 
 
