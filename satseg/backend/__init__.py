@@ -49,9 +49,11 @@ __all__ = [
     "packaged_weights",
     "recorded_name",
     "run_custom_file",
+    "with_elevation",
 ]
 
 _OBJECTS = "objects"
+_ELEVATION = "elevation"
 _GIVEN = ("in_channels", "num_classes", _OBJECTS)
 _STARTING = ("pretrained", "encoder_weights")
 _ENCODER = ("encoder", *_STARTING)
@@ -87,12 +89,23 @@ def object_outputs(arch: str | Builder) -> ObjectOutputs:
     Raises:
         ArchitectureError: The network does not exist.
     """
-    builder = _builder(_find(arch)) if isinstance(arch, str) else arch
-    try:
-        brings_branch = _OBJECTS in inspect.signature(builder).parameters
-    except ValueError:  # written in C
-        brings_branch = False
-    return ObjectOutputs.CENTRES if brings_branch else ObjectOutputs.EDGES
+    return ObjectOutputs.CENTRES if _takes(arch, _OBJECTS) else ObjectOutputs.EDGES
+
+
+def with_elevation(arch: str | Builder, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a network that is to learn from a scene and an extra raster behind its bands.
+
+    A function that takes ``elevation`` builds a network that has an encoder of its own for the last band. What is given
+    stays.
+
+    Args:
+        arch: As :func:`create_model` takes it.
+        options: Options of the network.
+
+    Raises:
+        ArchitectureError: The network does not exist.
+    """
+    return {_ELEVATION: True, **options} if _takes(arch, _ELEVATION) else dict(options)
 
 
 def create_model(
@@ -174,6 +187,15 @@ def _find(arch: str) -> Entry:
 def _builder(entry: Entry) -> Builder:
     builder: Builder = getattr(import_module(entry.module), entry.architecture.name)
     return builder
+
+
+def _takes(arch: str | Builder, name: str) -> bool:
+    """Tell whether the function that builds a network has an argument."""
+    builder = _builder(_find(arch)) if isinstance(arch, str) else arch
+    try:
+        return name in inspect.signature(builder).parameters
+    except ValueError:  # written in C
+        return False
 
 
 def _with(options: Mapping[str, Any]) -> str:

@@ -23,6 +23,7 @@ from satseg.backend import (
     object_outputs,
     recorded_name,
     run_custom_file,
+    with_elevation,
 )
 from satseg.backend.cores import available_cores, threads_for, torch_threads
 from satseg.backend.device import select_device, select_precision
@@ -149,6 +150,8 @@ def train(
             tile_set, share, recipe.val_split, objects=recipe.objects, outputs=object_outputs(builder)
         )
         recipe = recipe.changed(objects=data.objects is not None)
+        if data.tile_set.bands.extra:
+            recipe = recipe.changed(arch_options=with_elevation(builder, recipe.network_options))
         Loss(recipe.loss, objects=data.objects)  # refuses losses of objects that are not learnt
         resumable = started is not None and started.run.resumable
         model = _create(builder, recipe, data.tile_set, with_weights=not resumable)  # refuses wrong names and options

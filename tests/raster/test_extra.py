@@ -1,3 +1,8 @@
+"""Extra rasters: their names, and what is read of them on the grid of a scene.
+
+Covers ``settings``.
+"""
+
 from __future__ import annotations
 
 from pathlib import Path

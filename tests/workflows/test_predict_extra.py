@@ -22,8 +22,13 @@ from satseg.evaluation.settings import EvaluateSettings
 from satseg.prediction.settings import PredictionSettings
 from satseg.raster.source import SceneSource
 from satseg.records import BandSpec, BandStatistics
+from satseg.tiles.tileset import TileSet
+from satseg.tiling.settings import TileSettings
+from satseg.training.settings import TrainSettings
 from satseg.workflows.evaluate import evaluate
 from satseg.workflows.predict import predict, predict_scenes
+from satseg.workflows.tile import tile
+from satseg.workflows.train import train
 
 SETTINGS: dict[str, Any] = {"window": 64, "overlap": 16, "threads": 1, "precision": "fp32"}
 
@@ -195,6 +200,20 @@ def test_evaluation_takes_the_same_rasters(tmp_path: Path, scene: Path, elevatio
     found = evaluate(model, scene, labels=labels, settings=EvaluateSettings(**options, **SETTINGS, extra=elevation))
     expected = evaluate(tmp_path / "a.tif", labels=labels, settings=EvaluateSettings(**options))
     assert found.mean_iou == pytest.approx(expected.mean_iou, abs=1e-12)
+
+
+def test_training_remembers_which_bands_were_extra(
+    tmp_path: Path, scene: Path, elevation: Path, values: np.ndarray
+) -> None:
+    labels = write_labels(tmp_path / "roofs.gpkg", (10, 10, 50, 60))
+    cut = TileSettings(extra=elevation, size=32, overlap=0, split=(0.5, 0.5, 0), block=32, buffer=0)
+    tile(scene, labels=labels, output=tmp_path / "tiles", settings=cut)
+    assert TileSet.open(tmp_path / "tiles").bands.extra_names == ("lidar",)
+    learn = TrainSettings(arch="espnet", steps=1, batch_size=2, threads=1, device="cpu", pictures=False)
+    run = train(tmp_path / "tiles", output=tmp_path / "run", settings=learn)
+    assert Checkpoint.load(run.best).card.bands.extra_names == ("lidar",)
+    with pytest.raises(CheckpointError, match="extra band 'lidar'"):
+        classes_of(scene, run.best, tmp_path / "a.tif")
 
 
 def test_maps_and_tiles_take_no_extra_raster(elevation: Path, model: Path) -> None:

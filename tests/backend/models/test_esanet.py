@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from satseg.backend import create_model
+from satseg.backend import create_model, with_elevation
 from satseg.errors import ArchitectureError
 from satseg.profiling.counts import count_multiply_adds, count_parameters
 
@@ -36,6 +36,12 @@ def test_the_last_of_two_bands_or_of_four_and_more_is_elevation(bands: int, elev
 def test_which_band_is_elevation_can_be_said() -> None:
     assert on_meta(3, elevation=True).image_channels == 2
     assert on_meta(4, elevation=False).image_channels == 4
+
+
+def test_behind_an_extra_raster_the_last_of_three_bands_is_elevation_unless_told_otherwise() -> None:
+    assert with_elevation("esanet", {"layers": 18}) == {"elevation": True, "layers": 18}
+    assert with_elevation("esanet", {"elevation": False}) == {"elevation": False}
+    assert with_elevation("erfnet", {}) == {}
 
 
 @pytest.mark.parametrize(("options", "named"), [({"elevation": True}, "only band"), ({"layers": 50}, "50")])
