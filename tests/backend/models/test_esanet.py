@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from satseg.backend import create_model, with_elevation
 from satseg.errors import ArchitectureError
@@ -87,3 +87,47 @@ def test_sides_have_the_sizes_of_their_labels() -> None:
         "side16": (5, 7),
         "side8": (10, 13),
     }
+
+
+@pytest.fixture(scope="module")
+def model() -> nn.Module:
+    torch.manual_seed(0)
+    return create_model("esanet", in_channels=4, num_classes=2, layers=18)
+
+
+def images(*size: int) -> Tensor:
+    return torch.rand(1, 4, *size, generator=torch.Generator().manual_seed(7)) * 2 - 1
+
+
+@torch.inference_mode()
+def test_logits_follow_the_elevation_also_in_bfloat16(model: nn.Module) -> None:
+    batch, other = images(33, 47), images(33, 47)
+    other[:, 3] = 0
+    logits = model.eval()(batch)
+    assert (model(other) - logits).abs().max() > 1e-3 * logits.abs().max()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.isfinite(model(batch)).all()
+
+
+def test_with_elevation_a_batch_of_one_reaches_every_parameter(model: nn.Module) -> None:
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    logits, sides = model.train().forward_with_aux(images(64, 64))
+    targets = torch.zeros(1, 64, 64, dtype=torch.int64)
+    targets[:, ::2] = 1
+    (F.cross_entropy(logits, targets) + model.aux_loss(sides, targets)).backward()
+    missed = [name for name, part in model.named_parameters() if part.grad is None or not part.grad.isfinite().all()]
+    model.zero_grad(set_to_none=True)
+    model.load_state_dict(buffers, strict=False)
+    assert missed == []
+
+
+@pytest.mark.slow
+def test_with_elevation_export_and_compilation_give_the_same_logits(model: nn.Module) -> None:
+    batch = images(96, 96)
+    with torch.no_grad():
+        expected = model.eval()(batch)
+        exported = torch.export.export(model, (batch,)).module()(batch)
+        compiled = torch.compile(model, fullgraph=True, backend="aot_eager")(batch)
+    tolerance = 1e-3 * expected.abs().max().item()
+    torch.testing.assert_close(exported, expected, rtol=1e-3, atol=tolerance)
+    torch.testing.assert_close(compiled, expected, rtol=1e-3, atol=tolerance)
