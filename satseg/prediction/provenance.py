@@ -86,7 +86,9 @@ class Provenance:
 
     def _shaping(self, *, polygons: bool) -> PredictionSettings:
         """Return the settings without those that move the work elsewhere."""
-        settings = replace(self.settings, device="auto", threads=None, batch_size=None, compile=False, aoi=None)
+        settings = replace(
+            self.settings, device="auto", threads=None, batch_size=None, compile=False, aoi=None, extra=()
+        )
         return settings if polygons else replace(settings, polygons=PolygonSettings())
 
 

@@ -212,8 +212,11 @@ class PredictionSettings(Settings):
         return self.changed(polygons=self.polygons.divided_as(division)) if self.objects else self
 
     def deciding(self) -> dict[str, object]:
-        """Return the settings on which the class of each pixel depends, before regions are merged, ready for JSON."""
-        return self.record(without=["sieve", *(option.name for option in options_of(PolygonSettings))])
+        """Return the settings on which the class of each pixel depends, before regions are merged, ready for JSON.
+
+        Extra rasters are files of the scene.
+        """
+        return self.record(without=["sieve", "extra", *(option.name for option in options_of(PolygonSettings))])
 
 
 class OutputNames(Settings):

@@ -19,7 +19,7 @@ from satseg.arguments import STEM
 from satseg.errors import SceneError, printable
 from satseg.files.causes import cause, remedy
 from satseg.files.gdal import looking_beside
-from satseg.files.names import is_remote, open_raster
+from satseg.files.names import is_local_file, is_remote, open_raster
 from satseg.geo.grid import Grid, ground_sampling_distance
 from satseg.raster.rasterfile import Band
 from satseg.raster.regrid import on_grid_of
@@ -47,7 +47,7 @@ class ExtraFile:
         Its band has the same name for all scenes: ``ndsm`` of ``ndsm.tif``, of ``heights/{stem}_ndsm.tif``, and of
         ``ndsm/{stem}.tif``, whose file is named by the scene alone.
         """
-        path = Path(pattern)
+        path = Path(pattern if is_local_file(pattern) else pattern.partition("?")[0])  # behind it may stand a signature
         rest = re.sub(rf"[{_SEPARATORS}]*{re.escape(STEM)}[{_SEPARATORS}]*", " ", path.stem).strip()
         name = rest or path.parent.name.replace(STEM, "").strip(_SEPARATORS) or "extra"
         return cls(pattern.replace(STEM, stem), printable(name.replace(" ", "_")))

@@ -26,6 +26,7 @@ from satseg.raster.source import SceneSource, extra_paths
         ("heights/{stem}_ndsm.tif", "heights/town_ndsm.tif", "ndsm"),
         ("lidar_{stem}_dsm.tif", "lidar_town_dsm.tif", "lidar_dsm"),
         ("{stem}.tif", "town.tif", "extra"),
+        ("https://host/{stem}/dsm.tif?sig=a.b", "https://host/town/dsm.tif?sig=a.b", "dsm"),
         ("{stem}/dsm.tif", "town/dsm.tif", "dsm"),
     ],
 )
