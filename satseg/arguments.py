@@ -24,6 +24,9 @@ Paths = PathLike | Iterable[PathLike]
 Words = str | Iterable[str]
 """Names: one comma-separated text (:func:`split_names`), or a list."""
 
+STEM = "{stem}"
+"""Placeholder for the name of the scene in names of files."""
+
 Bands = str | int | Iterable[str | int]
 """Bands by number from 1 or by name: one comma-separated text, or a list."""
 

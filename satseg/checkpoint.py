@@ -110,7 +110,7 @@ class ModelCard:
             **{name: dict(getattr(self, name)) for name in ("arch_options", "training", "metrics")},
             "format": self.format,
             "classes": self.classes.to_dict(),
-            "bands": asdict(self.bands),
+            "bands": self.bands.to_dict(),
             "statistics": asdict(self.statistics),
             **({"labels": self.labels.to_dict()} if self.labels else {}),
             **({"pretrained": dict(self.pretrained)} if self.pretrained else {}),
@@ -344,7 +344,8 @@ class Checkpoint:
         Args:
             theirs: Bands of the scene or tile set.
             name: Its path, for the message.
-            by_name: Whether band names must match; false if the user selected the bands.
+            by_name: Whether band names must match, other than those of extra rasters, which are named after their
+                files; false if the user selected the bands.
             converted: Whether another declared scale and offset is accepted, because values are converted
                 (:class:`satseg.raster.scales.Conversion`).
 
@@ -360,7 +361,7 @@ class Checkpoint:
                 hint="Select bands by number or name with `bands`." if len(theirs) > len(ours) else None,
             )
         for number, (mine, other) in enumerate(zip(ours.names, theirs.names, strict=True), start=1):
-            told = by_name and not is_generic(mine) and not is_generic(other)
+            told = by_name and number <= len(theirs.own) and not is_generic(mine) and not is_generic(other)
             if told and mine.casefold() != other.casefold():
                 raise CheckpointError(
                     f"{where}: its band {number} is {other!r}, but the network expects {mine!r}.",

@@ -15,6 +15,7 @@ import pytest
 FOLDER = Path(__file__).with_name("benchmarks")
 SMALLEST = {
     "bench_alignment": "--arch pspnet --steps 2 --size 64 --batch-size 2 --threads 1",
+    "bench_elevation": "--steps 2 --size 64 --batch-size 2",
     "bench_export": "erfnet --size 64 --repeats 1",
     "bench_many_scenes": "--scenes 20 --repeats 1",
     "bench_predict_memory": "--small 600 600 --large 1200 600",

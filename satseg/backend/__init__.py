@@ -50,10 +50,12 @@ __all__ = [
     "recorded_name",
     "run_custom_file",
     "with_crop",
+    "with_elevation",
 ]
 
 _OBJECTS = "objects"
 _CROP = "crop"
+_ELEVATION = "elevation"
 _GIVEN = ("in_channels", "num_classes", _OBJECTS)
 _STARTING = ("pretrained", "encoder_weights")
 _ENCODER = ("encoder", *_STARTING)
@@ -107,6 +109,22 @@ def with_crop(arch: str | Builder, options: Mapping[str, Any], side: int) -> dic
         ArchitectureError: The network does not exist.
     """
     return {_CROP: side, **options} if _takes(arch, _CROP) else dict(options)
+
+
+def with_elevation(arch: str | Builder, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a network that is to learn from a scene and an extra raster behind its bands.
+
+    A function that takes ``elevation`` builds a network that has an encoder of its own for the last band. What is given
+    stays.
+
+    Args:
+        arch: As :func:`create_model` takes it.
+        options: Options of the network.
+
+    Raises:
+        ArchitectureError: The network does not exist.
+    """
+    return {_ELEVATION: True, **options} if _takes(arch, _ELEVATION) else dict(options)
 
 
 def create_model(

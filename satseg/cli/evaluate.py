@@ -122,6 +122,7 @@ def _require_files(
         inputs.require_scenes(data)
         require_labels(*labels)
     inputs.require_pairs(pairs)
+    inputs.require_extra(settings.extra)
     network = subject is not None and (is_network(subject) or os.path.isdir(subject))
     if network and not labels and pairs is None and len(data) == 1 and absent(data):
         require_tiles(data[0])

@@ -223,6 +223,9 @@ def _bands(bands: BandSpec, statistics: BandStatistics | None = None) -> Table:
     if statistics:
         columns += ["mean", "std", "min", "max"]
         parts += [statistics.mean, statistics.std, statistics.minimum, statistics.maximum]
+    if bands.extra:
+        columns.append("from")
+        parts.append(("scene",) * len(bands.own) + ("extra raster",) * bands.extra)
     rows = [
         (number, *(f"{part:.6g}" if isinstance(part, float) else part for part in row))
         for number, row in enumerate(zip(*parts, strict=True), start=1)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from satseg.arguments import STEM
 from satseg.cli.streams import names_on_stdin
 from satseg.errors import UsageError
 
@@ -51,6 +52,17 @@ def require_scenes(named: Sequence[str], *, all_of_them: bool = True) -> None:
     listed = [name for name in named if name != STDIN]
     if all_of_them or (len(listed) == len(named) and len(absent(listed)) == len(listed)):
         require_scenes(*listed)
+
+
+def require_extra(named: Sequence[str]) -> None:
+    """Check that extra rasters exist, before slow imports; those named after their scenes are looked for later.
+
+    Raises:
+        SceneError: Rasters are missing.
+    """
+    from satseg.presence import require_scenes
+
+    require_scenes(*(name for name in named if STEM not in name))
 
 
 def require_labels(named: Sequence[str | None], class_map: ClassMapSource | None, area: str | None = None) -> None:

@@ -78,6 +78,7 @@ def predict(
         )
     stacked = [inputs.stacked_files(files) for files in stack or []]
     models = _require_there(scenes or [], stacked, model or [], aoi=settings.aoi, arch=arch)
+    inputs.require_extra(settings.extra)
     from satseg.backend.device import share_heap
     from satseg.raster.source import SceneSource
     from satseg.workflows.predict import dry_run_scenes, predict_scenes

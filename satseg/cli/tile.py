@@ -64,7 +64,8 @@ def tile(
     if check:
         return _check(scenes or [], output, out)
     files = inputs.stacked_files(stack) if stack else ()
-    inputs.require_scenes([*(scenes or []), *files, *settings.extra])
+    inputs.require_scenes([*(scenes or []), *files])
+    inputs.require_extra(settings.extra)
     inputs.require_labels(labels or [], settings.class_map, settings.meaning.labelled_area)
     paired = inputs.scene_pairs(pairs, scene_list)
     inputs.require_pairs(paired)

@@ -10,6 +10,7 @@ from satseg.arguments import (
     PathLike,
     band_names,
     path,
+    paths,
     pixels,
     pixels_or_auto,
 )
@@ -17,6 +18,7 @@ from satseg.backend.settings import CustomArch, Device, Overlap, Precision, Seed
 from satseg.errors import UsageError
 from satseg.geo.units import Length, Quantity, parse_length, parse_resolution
 from satseg.labels.settings import LabelSettings
+from satseg.raster.settings import Extra
 from satseg.settings import INPUTS, MEASURES, OUTPUTS, WINDOWS, Option, Settings
 
 
@@ -101,6 +103,7 @@ class EvaluateSettings(LabelSettings, MeasureSettings):
             panel=INPUTS,
         ),
     ] = Given(band_names)
+    extra: Extra = Given(paths, ())
     gsd: Annotated[
         Quantity | None,
         Option(

@@ -167,13 +167,15 @@ def _source(pretrained: Mapping[str, Any]) -> str | None:
 def _bands(subject: Subject) -> list[dict[str, Any]]:
     bands, found = subject.checkpoint.card.bands, subject.checkpoint.card.statistics
     columns = zip(bands.names, found.minimum, found.maximum, found.mean, found.std, strict=True)
+    extra = {"description": "From a raster beside the scene, warped onto its grid."}
     return [
         {
             "name": name,
+            **(extra if number >= len(bands.own) else {}),
             "data_type": bands.dtype,
             "statistics": {"minimum": low, "maximum": high, "mean": mean, "stddev": std},
         }
-        for name, low, high, mean, std in columns
+        for number, (name, low, high, mean, std) in enumerate(columns)
     ]
 
 

@@ -20,6 +20,7 @@ from satseg.raster.source import SceneSource
 
 _DIFFERENCES = {
     "scene": "the scene was another one, or has changed",
+    "extra": "the extra rasters were other ones, or have changed",
     "model": "the model was {before}, now it is {now} (trained further, where only the content differs)",
     "options": "the options were {before}, now they are {now}",
     "area": "the area of interest was another one, or has changed",
@@ -64,9 +65,9 @@ def _check_same(path: Path, found: Mapping[str, str], wanted: Mapping[str, str])
 
 
 def _check_older(path: Path, sources: Sequence[SceneSource]) -> None:
-    """Refuse a map that is older than one of its scenes, whose fingerprint is not of every pixel."""
+    """Refuse a map that is older than a file of its scenes, whose fingerprint is not of every pixel."""
     made = path.stat().st_mtime_ns
-    for file in (Path(name) for source in sources for name in source.paths):
+    for file in (Path(name) for source in sources for name in source.files):
         if file.is_file() and file.stat().st_mtime_ns > made:
             raise OutputError(
                 f"{file} was changed after {path} was made from it.",

@@ -7,17 +7,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from satseg.arguments import STEM
 from satseg.checkpoint import Checkpoint
-from satseg.errors import ReadError, SceneError
+from satseg.errors import CheckpointError, ReadError, SceneError
 from satseg.inference.domain_shift import describe_domain_shift
 from satseg.inference.network import GSD_TOLERANCE, Network
 from satseg.inference.views import COARSEST, FINEST
 from satseg.raster.scales import Conversion
 from satseg.raster.scene import Scene
-from satseg.raster.selection import select_bands
+from satseg.raster.selection import is_generic, select_bands
 from satseg.raster.source import SceneSource
 from satseg.raster.voids import describe_undeclared_void
-from satseg.records import SceneInfo
+from satseg.records import BandSpec, SceneInfo
 
 log = logging.getLogger("satseg")
 
@@ -51,8 +52,10 @@ def fit_scene(source: SceneSource, checkpoint: Checkpoint | None) -> FittedScene
     with source.open() as scene:
         if checkpoint is None:
             return FittedScene(source, scene.info, scene.remote)
-        chosen = source.bands is not None
-        bands = None if chosen else select_bands(scene.info.bands, checkpoint.card.bands.names)
+        chosen, theirs = source.bands is not None, scene.info.bands
+        _check_extra(theirs, checkpoint, source.name, chosen=chosen)
+        wanted = checkpoint.card.bands.first(len(checkpoint.card.bands) - theirs.extra)
+        bands = None if chosen else select_bands(theirs.own, wanted.names)
         if bands is not None:
             log.info("Taking the bands %s of %s.", ", ".join(bands), source.name)
             source, scene = replace(source, bands=bands), scene.select(bands)
@@ -66,6 +69,47 @@ def fit_scene(source: SceneSource, checkpoint: Checkpoint | None) -> FittedScene
         if not scene.remote and (void := describe_undeclared_void(scene)):
             log.warning("%s %s", source.name, void)
         return FittedScene(source, scene.info, scene.remote)
+
+
+def _check_extra(theirs: BandSpec, checkpoint: Checkpoint, name: str, *, chosen: bool) -> None:
+    """Refuse a scene without the extra rasters that a network was trained with, or with others.
+
+    Args:
+        theirs: Bands of the scene and of its extra rasters.
+        checkpoint: What the network was trained on; older ones do not say which of its bands were extra.
+        name: Path of the scene.
+        chosen: Whether the user chose the bands of the scene, any of which may be what an extra raster was.
+
+    Raises:
+        CheckpointError: They are missing, more or fewer, or in another order.
+    """
+    ours = checkpoint.card.bands
+    names, given = ours.extra_names, theirs.extra_names
+    if names and not given:
+        there = [band.casefold() for band in theirs.names]
+        in_scene = chosen or all(map(is_generic, theirs.names)) or all(band.casefold() in there for band in names)
+        if in_scene and len(theirs) >= len(ours):
+            return
+        raise CheckpointError(
+            f"{checkpoint.path} was trained with the extra {_bands(names)}, which {name} does not have.",
+            hint=f"Name the raster: `extra='{names[0]}.tif'`, or `extra='{names[0]}/{STEM}.tif'` for one per scene",
+        )
+    if given and (len(given) != len(names or given) or len(given) >= len(ours)):
+        was = f"the extra {_bands(names)}" if names else f"{len(ours)} bands in all"
+        raise CheckpointError(
+            f"{name} is given the extra {_bands(given)}, but {checkpoint.path} was trained with {was}.",
+            hint="Name the rasters of the training with `extra`." if names else "Leave out `extra`.",
+        )
+    if given != names and sorted(map(str.casefold, given)) == sorted(map(str.casefold, names)):
+        raise CheckpointError(
+            f"{name} is given the extra {_bands(given)}, but {checkpoint.path} was trained with the extra "
+            f"{_bands(names)}.",
+            hint="Name the rasters of `extra` in that order.",
+        )
+
+
+def _bands(names: Sequence[str]) -> str:
+    return f"band {names[0]!r}" if len(names) == 1 else f"bands {', '.join(names)}"
 
 
 def _warn_of_domain_shift(scene: Scene, checkpoint: Checkpoint, name: str) -> None:

@@ -155,7 +155,7 @@ class PredictionJob:
                     failed += 1
                     on_error(as_failure(error, f"Mapping {SceneSource.of(scene).name}"))
                     continue
-                source = SceneSource.of(scene, bands=self.settings.bands)
+                source = self._source(scene)
                 on_map(source, self.outputs.paths_of(source))
                 if summary is not None:
                     mapped += 1
@@ -169,7 +169,7 @@ class PredictionJob:
             predictor = self.open_predictor(stack, distributed=False)
             for scene in self.scenes:
                 try:
-                    source = SceneSource.of(scene, bands=self.settings.bands)
+                    source = self._source(scene)
                     paths = self.outputs.check(source)
                     paths = replace(paths, vectors=(*paths.vectors, *self.outputs.layer.vectors))
                     with gdal_environment():
@@ -181,6 +181,9 @@ class PredictionJob:
                     continue
                 yield estimate
 
+    def _source(self, scene: PathLike | SceneSource) -> SceneSource:
+        return SceneSource.of(scene, bands=self.settings.bands, extra=self.settings.extra)
+
     def _map(
         self,
         scene: PathLike | SceneSource,
@@ -190,7 +193,7 @@ class PredictionJob:
         progress: Progress,
     ) -> PredictionSummary | None:
         """Map one scene; return None where its outputs are kept as they are."""
-        source = SceneSource.of(scene, bands=self.settings.bands)
+        source = self._source(scene)
         paths = self.outputs.check(source)
         if self.settings.skip_existing and paths.exist:
             log.info("Skipping %s: its outputs exist.", source.name)
@@ -264,12 +267,12 @@ def _names(output: Paths | OutputNames) -> OutputNames:
 def _listed(scenes: Scenes, settings: PredictionSettings) -> Iterable[PathLike | SceneSource]:
     """Return scenes as a tuple of sources where all are known, else as they come."""
     if isinstance(scenes, SceneSource | str | os.PathLike) or is_one(scenes):
-        return (SceneSource.of(scenes, bands=settings.bands),)  # type: ignore[arg-type]  # not an iterable
+        return (SceneSource.of(scenes, bands=settings.bands, extra=settings.extra),)  # type: ignore[arg-type]  # not an iterable
     if not isinstance(scenes, Collection):
         return scenes
     if not scenes:
         raise UsageError("There is no scene to map.")
-    return tuple(SceneSource.of(scene, bands=settings.bands) for scene in scenes)
+    return tuple(SceneSource.of(scene, bands=settings.bands, extra=settings.extra) for scene in scenes)
 
 
 def _refuse_edges(settings: PredictionSettings, names: OutputNames) -> None:

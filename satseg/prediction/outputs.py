@@ -9,12 +9,13 @@ from typing import IO
 
 from rasterio.errors import RasterioError
 
+from satseg.arguments import STEM
 from satseg.errors import UsageError
 from satseg.files.ledger import Ledger, whereabouts
 from satseg.files.names import open_raster
 from satseg.inference.decision import OF_OBJECTS
 from satseg.prediction.provenance import VERSION_TAG
-from satseg.prediction.settings import STEM, OutputNames, is_raster
+from satseg.prediction.settings import OutputNames, is_raster
 from satseg.raster.source import SceneSource
 from satseg.records import MapLayer
 from satseg.vectorization.formats import STDOUT
@@ -128,7 +129,7 @@ class Outputs:
         place = tuple(map(whereabouts, source.paths))
         if place in self._seen and (self.layer.vectors or outputs.files):
             raise self._named_twice(source.name, self._seen[place])
-        self._ledger.read(*source.paths)
+        self._ledger.read(*source.files)
         for file in outputs.files:
             self._check_other_scenes(file, source.name)
             if self._streamed and _is_foreign_raster(file):
@@ -144,7 +145,7 @@ class Outputs:
     def _check_all(self, sources: Sequence[SceneSource]) -> None:
         """Check the outputs of all scenes against all scenes."""
         for source in sources:
-            self._ledger.read(*source.paths)
+            self._ledger.read(*source.files)
         for source in sources:
             self.check(source)
         self._forget_scenes()

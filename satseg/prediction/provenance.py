@@ -11,7 +11,7 @@ from satseg.command_line import command_line, without_secrets
 from satseg.files.fingerprint import fingerprint
 from satseg.labels.label_meaning import LABELS_TAG, LabelMeaning
 from satseg.prediction.settings import PredictionSettings
-from satseg.raster.source import SceneSource
+from satseg.raster.source import SceneSource, extra_paths
 from satseg.records import Plan
 from satseg.vectorization.settings import PolygonSettings
 from satseg.version import __version__
@@ -75,8 +75,10 @@ class Provenance:
             polygons: Whether it holds polygons, whose options do not concern rasters.
         """
         aoi = self.settings.aoi
+        extra = extra_paths(sources)
         return {
             "scene": fingerprint([path for source in sources for path in source.paths], brief=True),
+            "extra": fingerprint(extra, brief=True) if extra else "",
             "model": self.model,
             "options": shlex.join(self._shaping(polygons=polygons).words()),
             "area": fingerprint([aoi], brief=True) if aoi else "",
@@ -84,7 +86,9 @@ class Provenance:
 
     def _shaping(self, *, polygons: bool) -> PredictionSettings:
         """Return the settings without those that move the work elsewhere."""
-        settings = replace(self.settings, device="auto", threads=None, batch_size=None, compile=False, aoi=None)
+        settings = replace(
+            self.settings, device="auto", threads=None, batch_size=None, compile=False, aoi=None, extra=()
+        )
         return settings if polygons else replace(settings, polygons=PolygonSettings())
 
 

@@ -219,10 +219,10 @@ class ScenePrediction:
 
     def _scene_identity(self) -> dict[str, Any]:
         """Return what identifies the scene and its state, without reading its pixels."""
-        paths, info = self.scene.source.paths, self.info
+        paths, info = self.scene.source.files, self.info
         return {
             "paths": [path.partition("?")[0] if is_remote(path) else path for path in paths],  # signed anew each day
-            "bands": as_json(info.bands),
+            "bands": info.bands.to_dict(),
             "size": [info.height, info.width],
             "transform": list(info.transform)[:6],
             "changed": fingerprint(paths, dated=True),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from satseg.arguments import (
+    STEM,
     Bands,
     Given,
     Numbers,
@@ -26,12 +27,10 @@ from satseg.backend.settings import Device, Overlap, Precision, Threads, Window
 from satseg.errors import UsageError
 from satseg.objects.stored_division import StoredDivision
 from satseg.outputs.project_file import PROJECT
+from satseg.raster.settings import Extra
 from satseg.settings import INPUTS, OBJECTS, OUTPUTS, PERFORMANCE, QUALITY, WINDOWS, Option, Settings, options_of
 from satseg.vectorization.formats import STDOUT, VECTOR_SUFFIXES
 from satseg.vectorization.settings import OF_OBJECTS, PolygonSettings
-
-STEM = "{stem}"
-"""Placeholder for the name of the scene in names of outputs."""
 
 
 class PredictionSettings(Settings):
@@ -154,6 +153,7 @@ class PredictionSettings(Settings):
             panel=INPUTS,
         ),
     ] = "model"
+    extra: Extra = Given(paths, ())
     aoi: Annotated[
         Given[PathLike | None, str | None],
         Option("Vector file of the area of interest, in any CRS; only pixels inside are mapped.", metavar="FILE"),
@@ -212,8 +212,11 @@ class PredictionSettings(Settings):
         return self.changed(polygons=self.polygons.divided_as(division)) if self.objects else self
 
     def deciding(self) -> dict[str, object]:
-        """Return the settings on which the class of each pixel depends, before regions are merged, ready for JSON."""
-        return self.record(without=["sieve", *(option.name for option in options_of(PolygonSettings))])
+        """Return the settings on which the class of each pixel depends, before regions are merged, ready for JSON.
+
+        Extra rasters are files of the scene.
+        """
+        return self.record(without=["sieve", "extra", *(option.name for option in options_of(PolygonSettings))])
 
 
 class OutputNames(Settings):

@@ -1,27 +1,18 @@
-"""Scenes resampled to another ground resolution, or extended by bands of other rasters."""
+"""Scenes resampled to another ground resolution."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
-from rasterio.enums import ColorInterp, Resampling
-from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
-from satseg.errors import SceneError, printable
-from satseg.files.causes import cause, remedy
-from satseg.files.names import open_raster
-from satseg.geo.grid import Grid, ground_sampling_distance
-from satseg.raster.regrid import on_grid_of
-from satseg.raster.scene import Scene, common_dtype
+from satseg.errors import SceneError
+from satseg.geo.grid import ground_sampling_distance
+from satseg.raster.scene import Scene
 from satseg.raster.values import OutOfRange, ValueRange
-from satseg.records import BandSpec, SceneInfo
 
 _SAME = 0.01  # relative difference of ground resolutions below which a scene is not resampled
 
@@ -91,73 +82,6 @@ class ResampledScene:
         self.close()
 
 
-class ExtendedScene:
-    """A scene with bands of other rasters, warped onto its grid. Use it as a context manager, in one thread.
-
-    Rasters much finer than the scene are averaged, others interpolated. Pixels are valid where all rasters are.
-
-    Args:
-        scene: The scene, which is closed with this one.
-        extra: Rasters in any grid and CRS.
-
-    Raises:
-        SceneError: A raster cannot be opened or warped onto the grid.
-    """
-
-    def __init__(self, scene: Scene | ResampledScene, extra: Sequence[str]) -> None:
-        self._scene = scene
-        with ExitStack() as stack:
-            self._grids = [_onto_grid(stack, path, scene.info) for path in extra]
-            self._stack = stack.pop_all()
-        self.info = replace(scene.info, bands=self._all_bands(extra), has_mask=True)
-
-    @property
-    def out_of_range(self) -> set[OutOfRange]:
-        """Values out of range found in resampling the scene, see :class:`ResampledScene`."""
-        return self._scene.out_of_range if isinstance(self._scene, ResampledScene) else set()
-
-    def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
-        """Read a window that lies inside the scene, as :meth:`Scene.read` does."""
-        bands, valid = self._scene.read(window)
-        parts, valid = [bands], valid.copy()
-        for grid in self._grids:
-            numbers = _images(grid)
-            try:
-                parts.append(grid.read(numbers, window=window))
-                valid &= _known(grid, numbers, window)
-            except RasterioError as error:
-                raise SceneError(f"{grid.name} cannot be read: {cause(error)}.", hint=remedy(error)) from error
-        made = np.concatenate(parts).astype(self.info.bands.dtype, copy=False)
-        if made.dtype.kind == "f":
-            valid &= np.isfinite(made).all(axis=0)
-        return made, valid
-
-    def close(self) -> None:
-        """Close all files."""
-        self._stack.close()
-        self._scene.close()
-
-    def __enter__(self) -> ExtendedScene:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def _all_bands(self, extra: Sequence[str]) -> BandSpec:
-        own = self._scene.info.bands
-        names, dtypes, scales, offsets = list(own.names), [own.dtype], list(own.scales), list(own.offsets)
-        for path, grid in zip(extra, self._grids, strict=True):
-            numbers = _images(grid)
-            stem = printable(Path(path).stem)
-            names += [stem] if len(numbers) == 1 else [grid.descriptions[i - 1] or f"{stem}_{i}" for i in numbers]
-            dtypes.append(common_dtype([grid.dtypes[i - 1] for i in numbers], path).name)
-            scales += [float(grid.scales[i - 1]) for i in numbers]
-            offsets += [float(grid.offsets[i - 1]) for i in numbers]
-        return BandSpec(tuple(names), np.result_type(*dtypes).name, tuple(scales), tuple(offsets))
-
-
 def resampled(scene: Scene, gsd: float | None) -> Scene | ResampledScene:
     """Resample a scene to a ground resolution in metres per pixel, unless it has that already."""
     have = scene.info.gsd
@@ -194,27 +118,3 @@ def _weights(start: int, count: int, scale: float, length: int) -> tuple[int, An
         sparse.coo_array((shares.ravel(), (rows, old.ravel() - first)), shape=(count, last - first + 1))
     )
     return first, matrix
-
-
-def _onto_grid(stack: ExitStack, path: str, info: SceneInfo) -> Any:
-    try:
-        dataset = stack.enter_context(open_raster(path))
-    except RasterioError as error:
-        raise SceneError(f"{path} cannot be opened as a raster: {cause(error)}.", hint=remedy(error)) from error
-    grid = Grid.of(dataset)
-    theirs = grid.crs and ground_sampling_distance(grid.crs, grid.transform, grid.width, grid.height)
-    finer = theirs and info.gsd is not None and theirs[0] < 0.5 * info.gsd[0]
-    view = on_grid_of(dataset, info, resampling=Resampling.average if finer else Resampling.bilinear, error=SceneError)
-    return view if view is dataset else stack.enter_context(view)
-
-
-def _known(grid: Any, numbers: Sequence[int], window: Window) -> np.ndarray:
-    """Return where a raster has data in all of the given bands, (row, col) bool."""
-    alphas = [i for i in grid.indexes if i not in _images(grid)]
-    if alphas:  # rasterio's masks ignore alpha bands that are not 8-bit
-        return np.asarray((grid.read(alphas, window=window) > 0).all(axis=0))
-    return np.asarray((grid.read_masks(numbers, window=window) > 0).all(axis=0))
-
-
-def _images(grid: Any) -> list[int]:
-    return [i for i in grid.indexes if grid.colorinterp[i - 1] != ColorInterp.alpha]

@@ -20,6 +20,7 @@ from satseg.files.causes import cause, remedy
 from satseg.files.gdal import CACHE_BYTES
 from satseg.geo.crs import same_crs, short_name
 from satseg.geo.grid import Grid, ground_sampling_distance, same_grid
+from satseg.raster.extra import ExtraFile, ExtraRaster
 from satseg.raster.rasterfile import Band, RasterFile
 from satseg.raster.selection import distinct_names, find_bands, is_generic
 from satseg.records import BandSpec, SceneInfo
@@ -36,6 +37,7 @@ class Scene:
     Args:
         files: Open files, at least one, which are closed with the scene.
         bands: Bands to read, by number from 1 (counted through all files) or by name; None for all.
+        extra: Open rasters on its grid, whose bands follow, and which are closed with it.
 
     Attributes:
         info: Its metadata.
@@ -45,7 +47,9 @@ class Scene:
         SceneError: A band does not exist, values are complex, or the files do not share a grid.
     """
 
-    def __init__(self, files: Sequence[RasterFile], *, bands: Sequence[str] | None = None) -> None:
+    def __init__(
+        self, files: Sequence[RasterFile], *, bands: Sequence[str] | None = None, extra: Sequence[ExtraRaster] = ()
+    ) -> None:
         for other in files[1:]:
             _check_same_grid(files[0], other)
         name = scene_name([file.path for file in files])
@@ -53,9 +57,9 @@ class Scene:
         self._runs = [
             (file, [band.number for _, band in run]) for file, run in groupby(chosen, key=lambda entry: entry[0])
         ]
-        self._files = files
+        self._files, self._extra = files, extra
         self.remarks = tuple(f"{file.path} is {file.remark}" for file in files if file.remark)
-        self.info = _describe(name, self._runs, [band for _, band in chosen])
+        self.info = _describe(name, self._runs, [band for _, band in chosen], extra)
 
     @classmethod
     def open(
@@ -64,6 +68,7 @@ class Scene:
         bands: Sequence[str] | None = None,
         expand_palette: bool = True,
         heed_nodata: bool = True,
+        extra: Sequence[ExtraFile] = (),
     ) -> Scene:
         """Open any raster that GDAL reads, with at least one image band.
 
@@ -74,10 +79,11 @@ class Scene:
             bands: Bands to read, by number from 1 or by name; None for all.
             expand_palette: Whether a single band with a colour table is read as its colours (red, green, blue).
             heed_nodata: Whether pixels of the nodata value are invalid.
+            extra: Rasters that are warped onto its grid; their bands follow, also those of a selection.
 
         Raises:
             SceneError: A file does not exist, is not a raster, has no image band, or is georeferenced by RPCs only; the
-                files do not share a grid; a band does not exist.
+                files do not share a grid; a band does not exist; an extra raster cannot be warped onto the grid.
         """
         with ExitStack() as stack:
             files = [
@@ -85,11 +91,16 @@ class Scene:
                 for path in paths
             ]
             scene = cls(files, bands=bands)
+            if extra:
+                rasters = [stack.enter_context(closing(ExtraRaster(file, scene.info))) for file in extra]
+                scene = cls(files, bands=bands, extra=rasters)
             stack.pop_all()
         return scene
 
     def select(self, bands: Sequence[str]) -> Scene:
         """Return a scene of the same open files with other bands; closing either closes the files of both.
+
+        Bands of extra rasters stay behind them.
 
         Args:
             bands: Bands to read, by number from 1 (counted through all files) or by name.
@@ -97,7 +108,7 @@ class Scene:
         Raises:
             SceneError: There is no such band.
         """
-        return Scene(self._files, bands=bands)
+        return Scene(self._files, bands=bands, extra=self._extra)
 
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """Read a window that lies inside the scene.
@@ -115,25 +126,26 @@ class Scene:
         """Read the whole scene from its finest overview of at most ``max_side`` px per side.
 
         Returns:
-            As :meth:`read`, in fewer pixels; None if there is no such overview.
+            As :meth:`read`, in fewer pixels; None if there is no such overview, or an extra raster has to be warped.
 
         Raises:
             ReadError: As :meth:`read`.
         """
         shapes = {file.overview_shape(max_side) for file, _ in self._runs}
         shape = shapes.pop()
-        if shape is None or shapes:
+        if shape is None or shapes or self._extra:
             return None
         return self._read(Window(0, 0, self.info.width, self.info.height), shape)
 
     def _read(self, window: Window, shape: tuple[int, int] | None) -> tuple[np.ndarray, np.ndarray]:
-        parts = [self._read_run(file, numbers, window, shape) for file, numbers in self._runs]
+        runs = [*self._runs, *((raster, [band.number for band in raster.bands]) for raster in self._extra)]
+        parts = [self._read_run(file, numbers, window, shape) for file, numbers in runs]
         if len(parts) == 1:
             return parts[0]
         return np.concatenate([bands for bands, _ in parts]), np.logical_and.reduce([valid for _, valid in parts])
 
     def _read_run(
-        self, file: RasterFile, numbers: list[int], window: Window, shape: tuple[int, int] | None
+        self, file: RasterFile | ExtraRaster, numbers: list[int], window: Window, shape: tuple[int, int] | None
     ) -> tuple[np.ndarray, np.ndarray]:
         try:
             return file.read(numbers, window, self.info.bands.dtype, shape)
@@ -151,13 +163,13 @@ class Scene:
 
     @property
     def datasets(self) -> tuple[Any, ...]:
-        """The open rasterio datasets of its files, rectified if need be."""
+        """The open rasterio datasets of its own files, rectified if need be."""
         return tuple(file.dataset for file in self._files)
 
     @property
     def remote(self) -> bool:
         """Whether any of its files is read over the network."""
-        return any(file.remote for file in self._files)
+        return any(file.remote for file in self._files) or any(raster.remote for raster in self._extra)
 
     @property
     def block_shape(self) -> tuple[int, int]:
@@ -172,8 +184,9 @@ class Scene:
 
     def close(self) -> None:
         """Close its files."""
-        for file in self._files:
-            file.close()
+        for opened in (self._files, self._extra):
+            for file in opened:
+                file.close()
 
     def __enter__(self) -> Scene:
         return self
@@ -249,15 +262,22 @@ def _placement(grid: Grid) -> str:
     return f"{transform.a:.10g} x {transform.e:.10g} at ({transform.c:.10g}, {transform.f:.10g})"
 
 
-def _describe(name: str, runs: Sequence[tuple[RasterFile, Sequence[int]]], bands: Sequence[Band]) -> SceneInfo:
+def _describe(
+    name: str,
+    runs: Sequence[tuple[RasterFile, Sequence[int]]],
+    own: Sequence[Band],
+    extra: Sequence[ExtraRaster],
+) -> SceneInfo:
     file = runs[0][0]
     grid = file.grid
+    bands = [*own, *(band for raster in extra for band in raster.bands)]
     dtype = common_dtype([band.dtype for band in bands], name)
     spec = BandSpec(
         names=tuple(band.name for band in bands),
         dtype=dtype.name,
         scales=tuple(band.scale for band in bands),
         offsets=tuple(band.offset for band in bands),
+        extra=len(bands) - len(own),
     )
     return SceneInfo(
         path=name,
@@ -265,7 +285,7 @@ def _describe(name: str, runs: Sequence[tuple[RasterFile, Sequence[int]]], bands
         height=grid.height,
         bands=spec,
         nodata=file.nodata,
-        has_mask=any(file.may_lack_data(numbers) for file, numbers in runs) or dtype.kind == "f",
+        has_mask=any(file.may_lack_data(numbers) for file, numbers in runs) or dtype.kind == "f" or bool(extra),
         crs=grid.crs,
         transform=grid.transform,
         gsd=ground_sampling_distance(grid.crs, grid.transform, grid.width, grid.height) if grid.crs else None,

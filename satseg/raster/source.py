@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -10,14 +10,18 @@ from satseg.arguments import Bands, Given, PathLike, Paths, band_names, path, pa
 from satseg.errors import UsageError
 from satseg.files.names import is_local_file
 from satseg.raster.arrays import write_array
+from satseg.raster.extra import ExtraFile
 from satseg.raster.scene import Scene, scene_name
 from satseg.raster.selection import common_words
 from satseg.signatures import check_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from affine import Affine
+
+
+_extra = paths  # which is the name of a field, too
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,8 @@ class SceneSource:
         paths: Files, URLs or GDAL names; the bands of several are stacked in this order, on one grid.
         bands: Bands to read, by number from 1 (counted through all files) or by name; None for all.
         expand_palette: Whether a single band with a colour table is read as its colours (red, green, blue).
+        extra: Rasters, such as elevation, that are warped onto its grid, and whose bands follow its own; ``{stem}`` in
+            a name stands for :attr:`stem`.
         held: Keeps the temporary file of :meth:`from_array` alive.
 
     Raises:
@@ -37,6 +43,7 @@ class SceneSource:
     paths: Given[Paths, tuple[str, ...]] = Given(paths)
     bands: Given[Bands | None, tuple[str, ...] | None] = Given(band_names)
     expand_palette: bool = True
+    extra: Given[Paths, tuple[str, ...]] = Given(_extra, ())
     held: Any = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -47,11 +54,14 @@ class SceneSource:
             raise UsageError("`bands` is empty.", hint="For example: `bands='4,3,2'`")
 
     @classmethod
-    def of(cls, scene: PathLike | SceneSource, *, bands: Bands | None = None) -> SceneSource:
-        """Return the source of one file, with a selection of bands; a source is returned as it is."""
+    def of(cls, scene: PathLike | SceneSource, *, bands: Bands | None = None, extra: Paths = ()) -> SceneSource:
+        """Return the source of one file, with a selection of bands and extra rasters.
+
+        A source is returned with its own bands, and with extra rasters unless it has its own.
+        """
         if isinstance(scene, SceneSource):
-            return scene
-        return cls(path(scene, "scene"), bands)
+            return replace(scene, extra=extra) if extra and not scene.extra else scene
+        return cls(path(scene, "scene"), bands, extra=extra)
 
     @classmethod
     def from_array(
@@ -88,11 +98,12 @@ class SceneSource:
         """Return the name of the file, if the scene is one whole file.
 
         Raises:
-            UsageError: It consists of several files, or of selected bands.
+            UsageError: It consists of several files, of selected bands, or has extra rasters.
         """
-        if len(self.paths) > 1 or self.bands is not None:
+        if len(self.paths) > 1 or self.bands is not None or self.extra:
             raise UsageError(
-                f"{self.name} is a stack of files or a selection of bands, but a single file is needed.",
+                f"{self.name} is a stack of files, a selection of bands or has extra rasters, but a single file is "
+                "needed.",
                 hint="Build a VRT of it with gdalbuildvrt or gdal_translate, and name that.",
             )
         return self.paths[0]
@@ -101,9 +112,20 @@ class SceneSource:
         """Open the scene.
 
         Raises:
-            SceneError: A file cannot be opened as a scene, or the files do not share a grid.
+            SceneError: A file cannot be opened as a scene, the files do not share a grid, or an extra raster does not
+                lie where the scene does.
         """
-        return Scene.open(*self.paths, bands=self.bands, expand_palette=self.expand_palette)
+        return Scene.open(*self.paths, bands=self.bands, expand_palette=self.expand_palette, extra=self.extra_files)
+
+    @property
+    def extra_files(self) -> tuple[ExtraFile, ...]:
+        """The extra rasters of this scene."""
+        return tuple(ExtraFile.of(pattern, self.stem) for pattern in self.extra)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of all files that are read."""
+        return self.paths + tuple(file.path for file in self.extra_files)
 
     @property
     def name(self) -> str:
@@ -116,6 +138,11 @@ class SceneSource:
         stems = [_stem(path) for path in self.paths]
         shared = common_words([stem.split("_") for stem in stems])
         return "_".join(shared) or stems[0]
+
+
+def extra_paths(sources: Iterable[SceneSource]) -> list[str]:
+    """Return the names of the extra rasters of scenes, each once."""
+    return list(dict.fromkeys(file.path for source in sources for file in source.extra_files))
 
 
 def _stem(path: str) -> str:

@@ -8,17 +8,17 @@ import numpy as np
 from rasterio.windows import Window
 
 from satseg.errors import ReadError
-from satseg.raster.aligned import ExtendedScene, ResampledScene
+from satseg.raster.aligned import ResampledScene
 from satseg.raster.scene import Scene
 from satseg.records import BandSpec
 
 _SIDE = 64  # px: roofs and clouds that are white to the last digit in all bands are rarely that large
 
 
-def describe_undeclared_void(scene: Scene | ResampledScene | ExtendedScene) -> str | None:
+def describe_undeclared_void(scene: Scene | ResampledScene) -> str | None:
     """Find corners that are black or white throughout, as mosaics and rotated images have them, and yet valid.
 
-    Scenes of one band are not judged, since water, shadow and nothing may be 0 there.
+    Scenes of one band are not judged, since water, shadow and nothing may be 0 there. Extra rasters have no say.
 
     Args:
         scene: An open scene.
@@ -28,7 +28,8 @@ def describe_undeclared_void(scene: Scene | ResampledScene | ExtendedScene) -> s
     """
     info = scene.info
     dtype = np.dtype(info.bands.dtype)
-    if len(info.bands.names) < 2 or min(info.height, info.width) < 2 * _SIDE:
+    own = len(info.bands.own)
+    if own < 2 or min(info.height, info.width) < 2 * _SIDE:
         return None
     extremes = {0: "black", np.iinfo(dtype).max: "white"} if dtype.kind in "iu" else {0: "black"}
     found: dict[int, list[str]] = {}
@@ -39,6 +40,7 @@ def describe_undeclared_void(scene: Scene | ResampledScene | ExtendedScene) -> s
             bands, valid = scene.read(Window(left, top, _SIDE, _SIDE))
         except ReadError:  # raised again where its pixels are needed
             return None
+        bands = bands[:own]
         value = bands.flat[0]
         if valid.all() and value in extremes and (bands == value).all():
             found.setdefault(int(value), []).append(f"{row} {column}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from satseg.fields import FieldError, Fields, shown
@@ -25,16 +25,18 @@ class BandSpec:
         dtype: Common numpy dtype of the raw values, by name.
         scales: Scale of each band (physical value = scale * raw + offset).
         offsets: Offset of each band.
+        extra: How many bands, the last ones, come from extra rasters, such as elevation, and not from the scene.
     """
 
     names: tuple[str, ...]
     dtype: str
     scales: tuple[float, ...]
     offsets: tuple[float, ...]
+    extra: int = 0
 
     @classmethod
     def from_dict(cls, data: Any, name: str = "bands") -> BandSpec:
-        """Read it from JSON of ``dataclasses.asdict``.
+        """Read it from JSON of :meth:`to_dict`.
 
         Raises:
             FieldError: An entry, called ``name`` in the message, is missing or invalid.
@@ -48,7 +50,27 @@ class BandSpec:
             dtype=fields.choice("dtype", DTYPES),
             scales=fields.numbers("scales", len(names)),
             offsets=fields.numbers("offsets", len(names)),
+            extra=fields.whole("extra", least=0, most=len(names) - 1) if fields.holds("extra") else 0,
         )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it ready for JSON; ``extra`` is left out where there is none."""
+        parts = asdict(self)
+        return parts if self.extra else {name: part for name, part in parts.items() if name != "extra"}
+
+    @property
+    def own(self) -> BandSpec:
+        """The bands of the scene itself."""
+        return self.first(len(self) - self.extra)
+
+    @property
+    def extra_names(self) -> tuple[str, ...]:
+        """Names of the bands of extra rasters."""
+        return self.names[len(self) - self.extra :]
+
+    def first(self, count: int) -> BandSpec:
+        """Return the first bands, none of which counts as extra."""
+        return BandSpec(self.names[:count], self.dtype, self.scales[:count], self.offsets[:count])
 
     def __len__(self) -> int:
         return len(self.names)

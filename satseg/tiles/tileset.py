@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -209,7 +209,7 @@ def write_header(
     header = {
         "format": _FORMAT,
         "classes": tile_set.classes.to_dict(),
-        "bands": asdict(tile_set.bands),
+        "bands": tile_set.bands.to_dict(),
         "gsd": tile_set.gsd,
         "tile_size": tile_set.tile_size,
         **({} if tile_set.objects is None else {"objects": tile_set.objects}),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from satseg.arguments import Paths, paths
 from satseg.errors import UsageError, printable
-from satseg.raster.source import SceneSource
+from satseg.raster.source import SceneSource, extra_paths
 from satseg.tiling.pairs import find_pairs, pairs_inputs
 from satseg.tiling.scene_table import LabelledScene
 from satseg.tiling.settings import TileSettings
@@ -93,11 +93,10 @@ class TileInputs:
         Args:
             settings: These settings, completed by those of the tile set that is added to.
         """
-        gsd, extra = settings.ground_metres, settings.extra
 
         def files(paths: Sequence[str], split: str | None = None, weight: float = 1.0) -> SceneFiles:
-            source = SceneSource(tuple(paths), settings.bands)
-            return SceneFiles(source, gsd, extra, split or settings.one_split, weight)
+            source = SceneSource(tuple(paths), settings.bands, extra=settings.extra)
+            return SceneFiles(source, settings.ground_metres, split or settings.one_split, weight)
 
         if self.pairs is not None:
             return [files([pair.scene], pair.split, pair.weight) for pair in self.pairs]
@@ -114,7 +113,7 @@ class TileInputs:
         labels = [name for pair in pairs for name in pair.labels] or self.labels
         inputs = {
             "scenes": [*(pair.scene for pair in pairs), *self.scenes, *self.stack],
-            "extra": list(settings.extra),
+            "extra": extra_paths(files.source for files in self.sources(settings)),
             "labels": list(dict.fromkeys(labels)),
             "list": list(table),
             "labelled area": [area] if area else [],

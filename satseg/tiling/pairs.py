@@ -12,7 +12,7 @@ from functools import lru_cache
 from itertools import islice
 from pathlib import Path, PurePath
 
-from satseg.arguments import list_few
+from satseg.arguments import STEM, list_few
 from satseg.errors import UsageError, printable
 from satseg.files.names import LAYER_SUFFIXES, identity, is_local_file
 from satseg.presence import HEADER
@@ -24,7 +24,6 @@ log = logging.getLogger("satseg")
 PairsSource = str | Path | Sequence[str | Path]
 """Folders or patterns of scenes and of labels, or a table of both, which may be the one entry of a sequence."""
 
-STEM = "{stem}"
 _RASTERS = frozenset({".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".webp", ".bmp", ".vrt", ".img"})
 _Stems = Mapping[str, Sequence[str]]  # possible stems of each file
 _EXAMPLE = "For example: `pairs=('images', 'masks')`, or `pairs=('S1/{stem}_S1.tif', 'labels/{stem}_mask.tif')`"

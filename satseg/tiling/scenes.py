@@ -214,8 +214,10 @@ def _describe(
     with source.open() as scene:
         order = (
             None
-            if by_number or wanted is None or source.extra
-            else _reordered(scene.info.bands, wanted, among=base is not None)
+            if by_number or wanted is None
+            else _reordered(
+                scene.info.bands.own, wanted.first(len(wanted) - scene.info.bands.extra), among=base is not None
+            )
         )
         if order is None:
             return source, scene.info, content_hash(scene), describe_undeclared_void(scene)

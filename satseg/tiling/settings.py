@@ -11,7 +11,6 @@ from satseg.arguments import (
     Bands,
     Given,
     Numbers,
-    Paths,
     band_names,
     file_and_name,
     is_whole,
@@ -26,6 +25,7 @@ from satseg.geo.units import Quantity, parse_length, parse_resolution
 from satseg.labels.class_lists import class_map_files, read_class_map
 from satseg.labels.class_map import ClassMap
 from satseg.labels.settings import LabelSettings
+from satseg.raster.settings import Extra
 from satseg.settings import INPUTS, LABELS, PERFORMANCE, SPLITTING, TILES, Option, OptionField, options_of
 from satseg.tiles.splits import SPLITS, check_shares
 
@@ -71,15 +71,7 @@ class TileSettings(LabelSettings):
         Given[Bands | None, tuple[str, ...] | None],
         Option("Bands to use, by number from 1 or by name: 4,3,2. Default: all.", panel=INPUTS, metavar="BANDS"),
     ] = Given(band_names)
-    extra: Annotated[
-        Given[Paths, tuple[str, ...]],
-        Option(
-            "Raster to warp onto the grid of each scene; its bands follow those of the scene. May be repeated.",
-            panel=INPUTS,
-            metavar="FILE",
-            repeated=True,
-        ),
-    ] = Given(paths, ())
+    extra: Extra = Given(paths, ())
     gsd: Annotated[
         Quantity | None,
         Option(

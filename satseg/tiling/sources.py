@@ -1,14 +1,14 @@
-"""Open the scenes of a tile set, resampled and with extra bands as needed."""
+"""Open the scenes of a tile set, resampled as needed."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from satseg.raster.aligned import ExtendedScene, ResampledScene, resampled
+from satseg.raster.aligned import ResampledScene, resampled
 from satseg.raster.scene import Scene
 from satseg.raster.source import SceneSource
 
-AnyScene = Scene | ResampledScene | ExtendedScene
+AnyScene = Scene | ResampledScene
 
 
 @dataclass(frozen=True)
@@ -18,14 +18,12 @@ class SceneFiles:
     Args:
         source: Files and bands of the scene.
         gsd: Resolution to resample to, in metres per pixel; None does not resample.
-        extra: Rasters that are warped onto its grid, whose bands follow.
         split: Split that the user assigned to it, or None.
         weight: How often its tiles are drawn in training, relative to the others.
     """
 
     source: SceneSource
     gsd: float | None = None
-    extra: tuple[str, ...] = ()
     split: str | None = None
     weight: float = 1.0
 
@@ -37,8 +35,7 @@ class SceneFiles:
         """
         scene = self.source.open()
         try:
-            changed = resampled(scene, self.gsd)
-            return ExtendedScene(changed, self.extra) if self.extra else changed
+            return resampled(scene, self.gsd)
         except BaseException:
             scene.close()
             raise

@@ -134,6 +134,7 @@ def evaluate(
             precision=settings.precision,
             threads=settings.threads,
             bands=settings.bands,
+            extra=settings.extra,
             objects=settings.objects or settings.tune_objects,
             polygons=PolygonSettings(simplify=0),
         )
@@ -218,8 +219,9 @@ def _refuse_unused(settings: EvaluateSettings, *, has_labels: bool, has_network:
                     f"`{name}` needs `labels`.",
                     hint="Tiles contain their labels; scenes, maps and polygons are compared with files of labels.",
                 )
-    if "bands" in given and not (has_network and has_labels):
-        raise UsageError("`bands` needs a checkpoint and scenes.")
+    for name in ("bands", "extra"):
+        if name in given and not (has_network and has_labels):
+            raise UsageError(f"`{name}` needs a checkpoint and scenes.")
     if "gsd" in given and has_network:
         raise UsageError(_GSD_NEEDS_POLYGONS)
 

@@ -160,8 +160,9 @@ class NetworkScoring:
         labels = labels.like(self.checkpoint.card.labels, self.checkpoint.path)
         source = labels.open().among(self.checkpoint.card.classes, extend=True)
         comparison = Comparison.start(source, self.measures, () if aoi is None else (aoi,))
-        bands = self.predictor.settings.bands
-        fitted = [fit_scene(SceneSource.of(scene, bands=bands), self.checkpoint) for scene in scenes]
+        bands, extra = self.predictor.settings.bands, self.predictor.settings.extra
+        sources = [SceneSource.of(scene, bands=bands, extra=extra) for scene in scenes]
+        fitted = [fit_scene(source, self.checkpoint) for source in sources]
         infos = [scene.info for scene in fitted]
         if self.predictor.settings.objects:
             refuse_layers(source, infos)

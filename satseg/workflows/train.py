@@ -24,6 +24,7 @@ from satseg.backend import (
     recorded_name,
     run_custom_file,
     with_crop,
+    with_elevation,
 )
 from satseg.backend.cores import available_cores, threads_for, torch_threads
 from satseg.backend.device import select_device, select_precision
@@ -150,6 +151,8 @@ def train(
             tile_set, share, recipe.val_split, objects=recipe.objects, outputs=object_outputs(builder)
         )
         options = with_crop(builder, recipe.network_options, data.tile_set.tile_size)
+        if data.tile_set.bands.extra:
+            options = with_elevation(builder, options)
         recipe = recipe.changed(objects=data.objects is not None, arch_options=options)
         Loss(recipe.loss, objects=data.objects)  # refuses losses of objects that are not learnt
         resumable = started is not None and started.run.resumable

@@ -128,7 +128,7 @@ class TrainingData:
     def digest(self) -> str:
         """Return a hash of the tiles: their names, the contents of their files, and their split and weight."""
         tiles, made = (*self.train, *self.val), self.tile_set
-        known = as_json([made.classes.to_dict(), made.bands, made.statistics])
+        known = as_json([made.classes.to_dict(), made.bands.to_dict(), made.statistics])
         lines = [f"{tile.split} {tile.name} {tile.weight!r} {tile.pixels}" for tile in tiles]
         files = [file for tile in tiles for file in (tile.image, tile.labels)]
         if self.objects:

@@ -43,6 +43,7 @@ RECIPES = {
     "dpt": (3e-4, 60),
     "enet": (5e-3, 70),
     "erfnet": (2e-3, 95),
+    "esanet": (1e-3, 40),
     "esnet": (3e-3, 60),
     "espnet": (1e-2, 40),
     "espnetv2": (5e-3, 35),

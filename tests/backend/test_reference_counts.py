@@ -44,6 +44,7 @@ MULTIPLY_ADDS = [
     ("deconvnet", {}, 19, 512, 192.116),
     ("enet", {}, 19, 512, 1.961),  # counted from this very layout; published ports differ in layers
     ("erfnet", {}, 19, 512, 13.302),
+    ("esanet", {}, 19, 512, 49.7 / 2),
     ("esnet", {}, 19, 512, 12.027),
     ("espnet", {}, 20, 512, 2.355),
     ("fcn32s", {}, 19, 512, 110.80),  # counted from this layout: same padding, references pad the image by 100

@@ -48,6 +48,8 @@ LINES = {
     "tile there.tif -l there.gpkg -l nope.gpkg": "Labels nope.gpkg do not exist.",
     "tile there.tif -l nope.gpkg|layername=roofs": "Labels nope.gpkg|layername=roofs do not exist.",
     "tile there.tif -l there.gpkg --extra nope.tif": "nope.tif does not exist.",
+    "predict there.tif -m m.safetensors --extra nope.tif -o map.tif": "nope.tif does not exist.",
+    "evaluate m.safetensors there.tif -l there.gpkg --extra nope.tif": "nope.tif does not exist.",
     "tile there.tif -l there.gpkg --class-map nope.csv": "--class-map nope.csv is neither",
     "tile --pairs nope runs": "There is no folder nope.",
     "tile nope --check": "The tile set nope does not exist.",

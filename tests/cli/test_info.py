@@ -55,6 +55,15 @@ def test_info_describes_a_checkpoint(satseg: Callable, model: Path) -> None:
     assert rows["SHA-256"] == sha256(model.read_bytes()).hexdigest()
 
 
+def test_info_says_which_bands_come_from_extra_rasters(satseg: Callable, model: Path, tmp_path: Path) -> None:
+    checkpoint = Checkpoint.load(model)
+    assert "extra raster" not in satseg("info", model).stdout
+    card = replace(checkpoint.card, bands=replace(checkpoint.card.bands, names=("red", "green", "ndsm"), extra=1))
+    save_checkpoint(tmp_path / "a.safetensors", checkpoint.read_weights(), card)
+    lines = satseg("info", tmp_path / "a.safetensors").stdout.splitlines()
+    assert [line.split()[:2] for line in lines if line.rstrip().endswith("extra raster")] == [["3", "ndsm"]]
+
+
 def test_info_describes_an_onnx_file(satseg: Callable, tmp_path: Path) -> None:
     path = write_onnx(tmp_path / "net.onnx")
     lines = satseg("info", path).stdout.splitlines()

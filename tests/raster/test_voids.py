@@ -7,6 +7,7 @@ import pytest
 from scene_files import write_scene
 
 from satseg.raster.scene import Scene
+from satseg.raster.source import SceneSource
 from satseg.raster.voids import describe_undeclared_void
 from satseg.tiling.settings import TileSettings
 from satseg.workflows.tile import tile
@@ -74,3 +75,12 @@ def test_tile_and_predict_say_it_once_for_all_scenes(tmp_path: Path, caplog: pyt
     assert len(said) == 1
     assert "is black" in said[0]
     assert "2 more scenes look like that" in said[0]
+
+
+def test_elevation_does_not_hide_a_void_of_the_image(tmp_path: Path) -> None:
+    values = ground()
+    values[:, :70, :70] = 0
+    scene = write_scene(tmp_path / "a.tif", values)
+    heights = write_scene(tmp_path / "dsm.tif", np.full((1, 200, 300), 7.5, dtype=np.float32))
+    with SceneSource((str(scene),), extra=[str(heights)]).open() as opened:
+        assert "upper left corner" in (describe_undeclared_void(opened) or "")
