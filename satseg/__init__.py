@@ -6,6 +6,7 @@ Every command of the command line is a function here:
     train           train a network on them
     evaluate        compare a network, a map or polygons with labels
     predict         map a scene with a network; predict_scenes maps many
+    propagate       carry labels from the scene of one date to that of another
     vectorize       turn class rasters into polygons
     export          write a network to a file for programs without satseg
     info            describe a file; label_values lists the values of labels
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from satseg.exporting.settings import ExportSettings
     from satseg.prediction.settings import OutputNames, PredictionSettings
     from satseg.progress import ProgressBar, progress_bar
+    from satseg.propagation.settings import PropagateSettings
     from satseg.raster.source import SceneSource
     from satseg.records import (
         ClassScore,
@@ -74,6 +76,7 @@ if TYPE_CHECKING:
         PredictionSummary,
         Progress,
         ProgressEvent,
+        PropagationSummary,
         SceneInfo,
         SizeScore,
         TileSummary,
@@ -94,6 +97,7 @@ if TYPE_CHECKING:
     from satseg.workflows.label_values import LabelValues, label_values
     from satseg.workflows.models import models
     from satseg.workflows.predict import predict, predict_scenes
+    from satseg.workflows.propagate import propagate
     from satseg.workflows.tile import tile
     from satseg.workflows.train import train
     from satseg.workflows.vectorize import vectorize
@@ -130,6 +134,7 @@ _PUBLIC = {
         "PredictionSummary",
         "Progress",
         "ProgressEvent",
+        "PropagationSummary",
         "SceneInfo",
         "SizeScore",
         "TileSummary",
@@ -153,7 +158,9 @@ _PUBLIC = {
         "OutputNames",
         "PredictionSettings",
     ),
+    "satseg.propagation.settings": ("PropagateSettings",),
     "satseg.tiling.settings": ("TileSettings",),
+    "satseg.workflows.propagate": ("propagate",),
     "satseg.workflows.tile": ("tile",),
     "satseg.workflows.train": ("train",),
     "satseg.workflows.vectorize": ("vectorize",),
@@ -189,6 +196,8 @@ __all__ = [
     "Progress",
     "ProgressBar",
     "ProgressEvent",
+    "PropagateSettings",
+    "PropagationSummary",
     "ReadError",
     "Result",
     "ResumeError",
@@ -221,6 +230,7 @@ __all__ = [
     "predict",
     "predict_scenes",
     "progress_bar",
+    "propagate",
     "tile",
     "train",
     "vectorize",

@@ -31,7 +31,7 @@ from satseg.workflows.predict import dry_run_scenes
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     **{name: getattr(satseg, name) for name in ("tile", "train", "evaluate", "predict", "predict_scenes", "vectorize")},
-    **{name: getattr(satseg, name) for name in ("benchmark", "info", "label_values", "demo", "export")},
+    **{name: getattr(satseg, name) for name in ("benchmark", "info", "label_values", "demo", "export", "propagate")},
     **{"dry_run_scenes": dry_run_scenes, "check_tiles": check_tiles},
 }
 RECORDS = {
@@ -44,6 +44,7 @@ RECORDS = {
     "EvaluateSettings": satseg.EvaluateSettings,
     "VectorizeSettings": satseg.VectorizeSettings,
     "ExportSettings": satseg.ExportSettings,
+    "PropagateSettings": satseg.PropagateSettings,
 }
 
 
@@ -112,6 +113,7 @@ def base(name: str, place: Path) -> dict[str, Any]:
         "predict_scenes": {"scenes": scene, "output": out, "model": "absent.safetensors"},
         "dry_run_scenes": {"scenes": scene, "output": out, "model": "absent.safetensors"},
         "vectorize": {"rasters": classes, "output": out},
+        "propagate": {"labels": classes, "from_": scene, "to": scene, "output": out},
         "export": {"model": "absent.safetensors", "output": str(place / "net.pt2")},
         "label_values": {"path": classes},
         "SceneSource": {"paths": scene},

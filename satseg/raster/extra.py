@@ -158,5 +158,5 @@ def _refuse_apart(source: Any, scene: SceneInfo) -> None:
     if right <= min(x) or left >= max(x) or top <= min(y) or bottom >= max(y):
         raise SceneError(
             f"{source.name} does not lie where {scene.path} does: no pixel of the scene has a value there.",
-            hint=f"Name a raster that covers the scene; {STEM} in its name stands for the name of each scene.",
+            hint="Check with `satseg.info` where each of them lies.",
         )

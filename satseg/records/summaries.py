@@ -124,6 +124,25 @@ class VectorSummary(Result):
 
 
 @dataclass(frozen=True, repr=False)
+class PropagationSummary(Result):
+    """Result of ``satseg propagate``.
+
+    Args:
+        outputs: Files written.
+        pixels: Pixels that keep their label, per class name.
+        changed: Pixels left out because their ground has changed.
+        unknown: Pixels without a label, or that one of the scenes does not show.
+        shift: Median displacement of the ground in pixels, to the right and down.
+    """
+
+    outputs: tuple[str, ...]
+    pixels: dict[str, int]
+    changed: int
+    unknown: int
+    shift: tuple[float, float]
+
+
+@dataclass(frozen=True, repr=False)
 class PredictionSummary(Result):
     """Result of ``satseg predict`` for one scene.
 

@@ -12,7 +12,21 @@ from torch import Tensor, nn
 from satseg.backend import as_in_format_1, create_model, former_behaviour, list_architectures
 
 # No checkpoint of format 1 has them.
-NEWER = {"ann", "bfp", "caa", "ccnet", "cpn", "danet", "esanet", "hrnet", "ocnet", "ocrnet", "psanet", "resnest"}
+NEWER = {
+    "ann",
+    "autodeeplab",
+    "bfp",
+    "caa",
+    "ccnet",
+    "cpn",
+    "danet",
+    "esanet",
+    "hrnet",
+    "ocnet",
+    "ocrnet",
+    "psanet",
+    "resnest",
+}
 UNEVEN = (75, 102)  # no multiple of a stride, nor one and a pixel
 
 

@@ -24,6 +24,7 @@ CORNERS = ((256, 256), (256, 1280), (1280, 512), (1792, 1536))  # row and column
 DEFAULT = (1e-3, 150)
 RECIPES = {
     "ann": (3e-4, 12),
+    "autodeeplab": (1e-3, 60),
     "bfp": (3e-4, 12),
     "bisenet": (1e-3, 14),
     "caa": (3e-4, 30),

@@ -73,6 +73,8 @@ MULTIPLY_ADDS = [
 
 # Options, classes, parameters; what is not the default variant with 19 classes.
 PARAMETERS = [
+    ("autodeeplab", {"size": "S"}, 19, 10_147_427),
+    ("autodeeplab", {"size": "M"}, 19, 21_622_451),
     ("caa", {"output_stride": 8}, 19, 54_240_851),
     ("cpn", {"encoder": "resnet50c"}, 19, 49_789_299),
     ("denseaspp", {"encoder": "densenet121"}, 19, 8_280_851),

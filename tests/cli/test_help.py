@@ -46,7 +46,8 @@ def test_every_command_takes_json_quiet_and_debug(name: str) -> None:
 def test_options_are_called_like_their_parameters(name: str) -> None:
     for parameter in dict(commands())[name].params:
         if parameter.param_type_name == "option":
-            assert f"--{parameter.name.replace('_', '-')}" in parameter.opts
+            word = parameter.name.removesuffix("_")  # of words that Python keeps for itself
+            assert f"--{word.replace('_', '-')}" in parameter.opts
 
 
 def test_every_file_of_a_command_is_registered() -> None:

@@ -27,6 +27,9 @@ def town(folder: Path) -> None:
     bounds = _crop(folder / "scene.tif", 0, 0, CROP)
     for number, name in enumerate(("other", "scenes/east", "scenes/west", "scenes/north")):
         _crop(folder / f"{name}.tif", CROP, SMALL * number, SMALL)
+    shutil.copy(folder / "scene.tif", folder / "2023.tif")
+    with rasterio.open(folder / "scene.tif") as scene:  # on a darker day
+        _write(folder / "2024.tif", scene.read() // 4 * 3, scene.transform, scene.crs)
     shutil.copy(sample().labels, folder / "buildings.gpkg")
     shutil.copytree(ROOT / "examples", folder / "examples")
     _layers(folder, bounds)
