@@ -168,7 +168,7 @@ def is_interactive() -> bool:
 def spell(event: ProgressEvent, course: Course, now: float) -> str:
     """Return progress as one line: ``Predicting: 12.4 / 90.0 Mpx, 1.2 Mpx/s, 1:05 left``."""
     speed = (event.done - course.first) / (now - course.begun) if now > course.begun else 0.0
-    left = (event.total - event.done) / speed if event.total is not None and speed else None
+    left = max(0.0, event.total - event.done) / speed if event.total is not None and speed else None
     parts = [
         f"{event.task}: {of_total(event.done, event.total, event.unit)}",
         rate(speed, event.unit),

@@ -128,6 +128,12 @@ def test_between_results_the_line_is_free_and_the_bar_goes_on(
     ]
 
 
+def test_no_time_is_left_once_the_budget_is_spent() -> None:
+    """The last step of a training ends after its minutes."""
+    late = ProgressEvent("Training", 123.0, 120.0, "s")
+    assert progress.spell(late, progress.Course(0.0, 0.0, 123.0, 0.0), 123.0).endswith("0:00 left")
+
+
 def test_a_callback_of_the_user_is_called(capsys: pytest.CaptureFixture[str]) -> None:
     events: list[ProgressEvent] = []
     work(progress=events.append)
