@@ -93,6 +93,29 @@ class NetworkTable(GeneratedDirective):
             yield from (family, f": {meaning}.", "")
 
 
+class CostTable(GeneratedDirective):
+    """One row per network: its paper, and what ``tests/benchmarks/measure_costs.py`` has measured."""
+
+    def markdown(self) -> Iterator[str]:
+        """Yield the rows; of what has not been measured, cells are empty."""
+        costs = {row["arch"]: row for row in json.loads((ROOT / "docs" / "costs.json").read_text(encoding="utf-8"))}
+        kinds = {"inference_ms": ",.0f", "inference_mib": ",", "training_ms": ",.0f", "training_mib": ","}
+        yield from table(
+            ("`--arch`", "inference ms", "MiB", "training step ms", "MiB", "paper"),
+            (
+                (
+                    f"`{entry.name}`",
+                    *(
+                        format(costs[entry.name][key], kind) if entry.name in costs else ""
+                        for key, kind in kinds.items()
+                    ),
+                    escape(entry.paper),
+                )
+                for entry in satseg.list_architectures()
+            ),
+        )
+
+
 class ResultTable(GeneratedDirective):
     """One row per network that ``tests/benchmarks/train_networks.py`` has trained, best first."""
 
@@ -308,6 +331,7 @@ def setup(app: Sphinx) -> dict[str, object]:
     app.add_directive("satseg-commands", CommandTable)
     app.add_directive("satseg-options", OptionReference)
     app.add_directive("satseg-networks", NetworkTable)
+    app.add_directive("satseg-network-costs", CostTable)
     app.add_directive("satseg-results", ResultTable)
     app.connect("autodoc-process-signature", spell_factories)
     app.add_directive("satseg-errors", ErrorIndex)
