@@ -21,7 +21,7 @@ _LEAST = 1e-6  # added to probabilities
 def region_mutual_information(
     logits: Tensor,
     targets: Tensor,
-    weight: Tensor | None = None,  # noqa: ARG001 - losses share their arguments
+    weight: Tensor | None = None,
     total: Total = single_device,
     *,
     share: float = 0.5,

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from satseg.backend import as_in_format_1, create_model, former_behaviour, list_architectures
 
-NEWER = {"ann", "caa", "ccnet", "danet", "hrnet", "ocnet", "ocrnet", "resnest"}  # no checkpoint of format 1 has them
+# No checkpoint of format 1 has them.
+NEWER = {"ann", "caa", "ccnet", "danet", "hrnet", "ocnet", "ocrnet", "resnest", "vplr"}
 UNEVEN = (75, 102)  # no multiple of a stride, nor one and a pixel
 
 

@@ -64,6 +64,7 @@ RECIPES = {
     "unet": (3e-4, 21),
     "unetplusplus": (3e-4, 40),
     "upernet": (3e-4, 40),
+    "vplr": (3e-4, 20),
 }
 QUICK = {"bisenet", "ddrnet23slim", "espnet", "fasterseg", "icnet"}  # the others are slow
 # Dropout of half the features keeps the old networks from learning four tiles by heart, as it is meant to.

@@ -61,6 +61,8 @@ MULTIPLY_ADDS = [
     ("segnet", {}, 19, 512, 162.773),
     ("unet", {}, 19, 512, 192.972),
     ("unet", {"bilinear": True}, 19, 512, 160.222),
+    ("vplr", {}, 19, 512, 728.1),
+    ("vplr", {"encoder": "seresnext50_32x4d"}, 19, 512, 180.6),
 ]
 
 # Options, classes, parameters; what is not the default variant with 19 classes.
@@ -112,6 +114,7 @@ PARAMETERS = [
     # With the norm behind the encoder's last block, which the reference leaves out.
     ("upernet", {"encoder": "swin_tiny_patch4_window7_224"}, 19, 36_747_725 + 2 * 768),
     ("upernet", {"encoder": "swinv2_tiny_window8_256"}, 19, 36_806_525 + 2 * 768),
+    ("vplr", {"encoder": "seresnext50_32x4d"}, 19, 42_353_904),
 ]
 
 

@@ -58,7 +58,7 @@ def test_it_is_the_formula_written_out(classes: int, side: int, share: float) ->
 
 
 def test_labels_are_explained_but_for_the_floor_by_probabilities_that_are_right() -> None:
-    """By hand: of a variance C, right probabilities leave C f / (C + f) of a floor f, whose logarithm is at most 2 f."""
+    """By hand: of a variance C and a floor f, right probabilities leave C f / (C + f), so that no factor is above 2."""
     _, targets = blocks(2)
     right = torch.stack([targets == 0, targets == 1], dim=1).float() * 100 - 50
     assert 0 < rmi(right, targets, share=0.0).item() <= 2 * 0.5 * math.log(2)
