@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from satseg.backend import as_in_format_1, create_model, former_behaviour, list_architectures
 
 # No checkpoint of format 1 has them.
-NEWER = {"ann", "caa", "ccnet", "danet", "hrnet", "ocnet", "ocrnet", "resnest", "vplr"}
+NEWER = {"ann", "caa", "ccnet", "danet", "hmsa", "hrnet", "ocnet", "ocrnet", "pointrend", "resnest", "vplr"}
 UNEVEN = (75, 102)  # no multiple of a stride, nor one and a pixel
 
 
