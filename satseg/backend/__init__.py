@@ -56,7 +56,9 @@ __all__ = [
 _OBJECTS = "objects"
 _CROP = "crop"
 _ELEVATION = "elevation"
-_GIVEN = ("in_channels", "num_classes", _OBJECTS)
+_EDGES = "edges"  # whether the last outputs are those of objects, for networks that treat classes alone
+_BUILD = "build"  # what builds the network that another one wraps
+_GIVEN = ("in_channels", "num_classes", _OBJECTS, _EDGES, _BUILD)
 _STARTING = ("pretrained", "encoder_weights")
 _ENCODER = ("encoder", *_STARTING)
 
@@ -160,11 +162,13 @@ def create_model(
             options[_OBJECTS] = True
         else:
             num_classes = outputs
+            options |= {_EDGES: True} if _takes(builder, _EDGES) else {}
     if not isinstance(arch, str):
         return build_custom(builder, in_channels=in_channels, num_classes=num_classes, options=options, outputs=outputs)
     _check_types(builder, options)
+    inner = {_BUILD: create_model} if _takes(builder, _BUILD) else {}
     try:
-        model: nn.Module = builder(in_channels=in_channels, num_classes=num_classes, **options)
+        model: nn.Module = builder(in_channels=in_channels, num_classes=num_classes, **options, **inner)
     except (ValueError, RuntimeError) as error:  # of a value out of range; of a network that memory cannot hold
         raise ArchitectureError(f"{arch} cannot be built{_with(options)}: {one_line(error)}.") from error
     return model
@@ -225,6 +229,8 @@ def _check_types(builder: Builder, options: Mapping[str, Any]) -> None:
     """Refuse values whose type is not the one that a network of the catalogue declares."""
     declared = get_type_hints(builder)
     for name, value in options.items():
+        if not _takes(builder, name):  # of the network that it wraps
+            continue
         types = get_args(declared[name]) or (declared[name],)
         if float in types:
             types = (*types, int)

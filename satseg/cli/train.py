@@ -48,6 +48,8 @@ def train(
     from satseg.presence import require_checkpoint, require_custom_network, require_tiles
 
     options.known_network(settings.arch)
+    if settings.base is not None:
+        options.known_network(settings.base)
     if not settings.resume:  # a run to resume knows its tiles
         require_tiles("tiles" if tiles is None else tiles)
     require_custom_network(settings.arch)

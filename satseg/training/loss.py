@@ -25,6 +25,7 @@ from satseg.errors import UsageError
 from satseg.objects import ObjectOutputs
 from satseg.training import centre_losses, object_losses
 from satseg.training.devices import Total, single_device
+from satseg.training.mutual_information import region_mutual_information
 from satseg.training.pixel_losses import cross_entropy, focal, ohem, relaxed
 from satseg.training.region_losses import dice, jaccard, lovasz, tversky
 
@@ -37,6 +38,7 @@ LOSSES: Mapping[str, Callable[..., Tensor]] = {
     "tversky": tversky,
     "ohem": ohem,
     "relaxed": relaxed,
+    "rmi": region_mutual_information,
 }
 
 

@@ -46,9 +46,10 @@ def set_rate(optimizer: Optimizer, lr: float) -> None:
 
 
 def encoder_of(model: nn.Module) -> nn.Module | None:
-    """Return the submodule named ``encoder`` or ``features``, or None if the network has neither.
+    """Return the submodule named ``encoder`` or ``features``, else that of ``base``, or None if there is neither.
 
-    Of an encoder of timm, it is what timm's weights are for: without the pyramid on a transformer.
+    Of an encoder of timm, it is what timm's weights are for: without the pyramid on a transformer. A network that wraps
+    another one has it as ``base``.
     """
     for name in ("encoder", "features"):
         part = getattr(model, name, None)
@@ -56,7 +57,8 @@ def encoder_of(model: nn.Module) -> nn.Module | None:
             return part.net
         if isinstance(part, nn.Module):
             return part
-    return None
+    base = getattr(model, "base", None)
+    return encoder_of(base) if isinstance(base, nn.Module) else None
 
 
 def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:

@@ -82,7 +82,9 @@ def relaxed(
     """Return the cross-entropy with boundary label relaxation (Zhu et al. 2019, equation 3).
 
     Within ``border`` pixels of another class, the loss is the negative logarithm of the summed probabilities of all
-    classes in that neighbourhood, because labels are rarely exact to the pixel.
+    classes in that neighbourhood, because labels are rarely exact to the pixel. The authors' code has this logarithm
+    once for each of these classes, with their weights, and divides by their number: without weights it is the same;
+    here each pixel has the weight of its own label.
     """
     classes = torch.arange(logits.shape[1], device=logits.device)[:, None, None]
     counted = targets != IGNORE_INDEX

@@ -68,7 +68,7 @@ class Recipe(Settings):
     loss: Annotated[
         str,
         Option(
-            "Loss, a weighted sum such as ce + 0.5*dice. Losses: ce, dice, focal, jaccard, lovasz, ohem, relaxed, "
+            "Loss, a weighted sum such as ce + 0.5*dice. Losses: ce, dice, focal, jaccard, lovasz, ohem, relaxed, rmi, "
             "tversky; and boundary and distance of objects, whose factors are 1 unless they are given, or centre and "
             "offset with panoptic_deeplab (200 and 0.01).",
             metavar="SUM",

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 from satseg.arguments import Given, PathLike, path
 from satseg.backend import named_encoder
-from satseg.backend.settings import Device, Threads
+from satseg.backend.settings import AUTO_ARCH, Device, Threads, architectures
+from satseg.errors import UsageError
 from satseg.settings import OUTPUTS, PERFORMANCE, WEIGHTS, Option
 from satseg.training.recipe import Recipe
 
@@ -37,6 +38,14 @@ class TrainSettings(Recipe):
             recorded=False,
         ),
     ] = False
+    base: Annotated[
+        str | None,
+        Option(
+            "Network with which hmsa looks at several scales: any that `satseg models` lists. Default: ocrnet.",
+            metavar="NAME",
+            complete=architectures,
+        ),
+    ] = None
     encoder: Annotated[
         str | None,
         Option(
@@ -93,15 +102,23 @@ class TrainSettings(Recipe):
         bool, Option("Write TensorBoard events into the folder of the run.", panel=OUTPUTS, recorded=False)
     ] = False
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.base and self.arch == AUTO_ARCH:
+            raise UsageError(
+                f"`base` is {self.base}, but no network is named that could look with it.", hint="`arch='hmsa'`"
+            )
+
     @property
     def network_options(self) -> dict[str, Any]:
         """All options of the network, by name, those of its encoder among them."""
-        encoder = {
+        named = {
+            "base": self.base,
             "encoder": self.encoder,
             "pretrained": self.pretrained,
             "encoder_weights": self.encoder_weights,
         }
-        return super().network_options | {name: value for name, value in encoder.items() if value}
+        return super().network_options | {name: value for name, value in named.items() if value}
 
     @property
     def sets_budget(self) -> bool:

@@ -21,11 +21,14 @@ NEWER = {
     "cpn",
     "danet",
     "esanet",
+    "hmsa",
     "hrnet",
     "ocnet",
     "ocrnet",
+    "pointrend",
     "psanet",
     "resnest",
+    "vplr",
 }
 UNEVEN = (75, 102)  # no multiple of a stride, nor one and a pixel
 

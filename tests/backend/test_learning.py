@@ -53,6 +53,7 @@ RECIPES = {
     "fcn32s": (1e-4, 50),
     "fcn8s": (3e-5, 120),
     "fpn": (3e-4, 40),
+    "hmsa": (3e-4, 25),
     "hrnet": (3e-4, 10),
     "icnet": (1e-3, 24),
     "linknet": (1e-3, 60),
@@ -60,6 +61,7 @@ RECIPES = {
     "ocnet": (3e-4, 12),
     "ocrnet": (3e-4, 23),
     "pan": (1e-3, 60),
+    "pointrend": (3e-4, 40),
     "psanet": (3e-4, 12),
     "pspnet": (3e-4, 18),
     "refinenet": (5e-5, 100),
@@ -69,6 +71,7 @@ RECIPES = {
     "unet": (3e-4, 21),
     "unetplusplus": (3e-4, 40),
     "upernet": (3e-4, 40),
+    "vplr": (3e-4, 20),
 }
 QUICK = {"bisenet", "ddrnet23slim", "espnet", "fasterseg", "icnet"}  # the others are slow
 # Dropout of half the features keeps the old networks from learning four tiles by heart, as it is meant to.

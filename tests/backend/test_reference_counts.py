@@ -28,6 +28,7 @@ MULTIPLY_ADDS = [
     ("espnetv2", {}, 19, 512, 1.333),
     ("espnetv2", {"scale": 1.0}, 19, 512, 0.527),
     ("fasterseg", {}, 19, 512, 3.471),
+    ("hmsa", {}, 19, 512, 239.05),
     ("hrnet", {}, 19, 512, 93.439),
     ("hrnet", {"encoder": "hrnet_w18"}, 19, 512, 18.45),
     ("icnet", {}, 19, (1025, 2049), 30.584),
@@ -59,6 +60,8 @@ MULTIPLY_ADDS = [
     ("psanet", {}, 19, 513, 291.45),
     ("psanet", {"crop": 513}, 19, 513, 287.3),
     ("psanet", {"encoder": "resnet50s"}, 19, 513, 211.4),
+    # Its reference halves features in 1x1 convolutions, which costs 1.2 less.
+    ("pointrend", {}, 19, 512, 65.6 + 1.2),
     ("pspnet", {}, 19, 513, 269.727),
     ("pspnet", {"encoder": "resnet50s"}, 19, 513, 189.706),
     ("refinenet", {}, 19, 512, 262.823),
@@ -69,6 +72,8 @@ MULTIPLY_ADDS = [
     ("segnet", {}, 19, 512, 162.773),
     ("unet", {}, 19, 512, 192.972),
     ("unet", {"bilinear": True}, 19, 512, 160.222),
+    ("vplr", {}, 19, 512, 728.1),
+    ("vplr", {"encoder": "seresnext50_32x4d"}, 19, 512, 180.6),
 ]
 
 # Options, classes, parameters; what is not the default variant with 19 classes.
@@ -125,6 +130,7 @@ PARAMETERS = [
     # With the norm behind the encoder's last block, which the reference leaves out.
     ("upernet", {"encoder": "swin_tiny_patch4_window7_224"}, 19, 36_747_725 + 2 * 768),
     ("upernet", {"encoder": "swinv2_tiny_window8_256"}, 19, 36_806_525 + 2 * 768),
+    ("vplr", {"encoder": "seresnext50_32x4d"}, 19, 42_353_904),
 ]
 
 

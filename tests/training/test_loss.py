@@ -136,7 +136,7 @@ def test_losses_of_objects_are_refused_where_none_are_learnt() -> None:
 class TestEveryLoss:
     def test_a_perfect_prediction_costs_nothing(self, name: str, weights: Tensor | None) -> None:
         targets = torch.tensor([[[0, 1], [2, 255]]])
-        logits = 100.0 * torch.nn.functional.one_hot(targets.clamp(max=2), 3).permute(0, 3, 1, 2)
+        logits = 200.0 * torch.nn.functional.one_hot(targets.clamp(max=2), 3).permute(0, 3, 1, 2) - 100
         assert Loss(name, weights)(logits, targets).item() == pytest.approx(0, abs=1e-6)
 
     def test_a_batch_that_is_wholly_ignored_costs_nothing_and_teaches_nothing(

@@ -119,3 +119,16 @@ def test_relaxed_takes_nothing_from_ignored_neighbours() -> None:
     targets[:] = 1
     targets[:, 2, 3] = 255
     assert relaxed(logits, targets).item() == pytest.approx(cross_entropy(logits, targets).item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("border", [1, 2])
+def test_relaxed_is_the_mean_of_the_logarithm_over_the_classes_around_each_pixel(border: int) -> None:
+    logits, targets = random_case(classes=4)
+    probs, truth, losses = softmax(logits), targets.numpy(), []
+    for n, i, j in np.ndindex(*truth.shape):
+        if truth[n, i, j] == 255:
+            continue
+        rows, columns = slice(max(i - border, 0), i + border + 1), slice(max(j - border, 0), j + border + 1)
+        near = set(truth[n, rows, columns].flat) - {255}
+        losses.append(sum(-math.log(sum(probs[n, k, i, j] for k in near)) for _ in near) / len(near))
+    assert relaxed(logits, targets, border=border).item() == pytest.approx(np.mean(losses), rel=1e-5)

@@ -27,9 +27,9 @@ def test_the_recipe_holds_what_a_run_records() -> None:
 
 def test_what_a_run_records_and_what_it_does_not_follows_from_the_fields() -> None:
     recorded = {option.name for option in options_of(TrainSettings, python_only=True) if option.declared.recorded}
-    encoder = {"encoder", "pretrained", "encoder_weights"}  # recorded among the options of the network
+    options = {"base", "encoder", "pretrained", "encoder_weights"}  # recorded among those of the network
     network = {"device", "threads"}  # shared with predict, which records them
-    assert recorded - encoder - network == {entry.name for entry in fields(Recipe)}
+    assert recorded - options - network == {entry.name for entry in fields(Recipe)}
 
 
 def test_settings_know_which_were_given_also_at_their_defaults() -> None:
@@ -50,3 +50,9 @@ def test_a_budget_is_any_of_three(budget: dict[str, float], given: bool) -> None
 def test_wrong_values_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(UsageError, match=f"`{next(iter(wrong))}`"):
         TrainSettings(**wrong)
+
+
+def test_a_network_to_look_with_needs_one_that_looks() -> None:
+    assert TrainSettings(arch="hmsa", base="unet").network_options == {"base": "unet"}
+    with pytest.raises(UsageError, match="`base` is unet, but no network is named"):
+        TrainSettings(base="unet")

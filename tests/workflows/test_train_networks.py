@@ -66,6 +66,16 @@ def test_a_checkpoint_does_not_run_the_file_it_names(
     assert not net.with_name("ran").exists()
 
 
+def test_a_network_that_looks_with_another_one_goes_from_training_to_a_map(
+    bright_scene: Path, bright_tiles: Path, tmp_path: Path
+) -> None:
+    settings = TrainSettings(arch="hmsa", base="erfnet", loss="rmi", **FEW)
+    best = train(bright_tiles, output=tmp_path / "run", settings=settings).best
+    assert Checkpoint.load(best).card.arch_options == {"base": "erfnet"}
+    predict(bright_scene, model=best, output=tmp_path / "map.tif", settings=ONE_THREAD)
+    assert rasterio.open(tmp_path / "map.tif").shape == (256, 384)
+
+
 def test_an_encoder_starts_from_a_file_that_its_checkpoint_does_not_need(bright_tiles: Path, tmp_path: Path) -> None:
     weights = tmp_path / "encoder.pth"
     torch.save(timm.create_model("resnet10t").state_dict(), weights)

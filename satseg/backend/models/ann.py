@@ -162,6 +162,9 @@ def ann(
     Deviation: convolutions outside of encoder and attention start as He et al. (2015) propose, where the authors leave
     them as torch draws them.
 
+    The authors train the logits, and not the side output, with hard pixels alone: ``loss="ohem(threshold=0.7,
+    keep=0.17)"``, where theirs keeps 100,000 pixels of the crop of 769 px on a device.
+
     Args:
         in_channels: Bands of the input.
         num_classes: Classes of the output.

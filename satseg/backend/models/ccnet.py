@@ -124,6 +124,9 @@ def ccnet(
     attention start as He et al. (2015) propose, where the authors leave them as torch draws them; the loss of category
     consistency, which the journal version of the paper adds, is left out.
 
+    With hard pixels alone, the authors train the logits and not the side output: ``loss="ohem(threshold=0.7,
+    keep=0.085)"``, where theirs keeps 100,000 pixels of the two crops of 769 px on a device.
+
     Args:
         in_channels: Bands of the input.
         num_classes: Classes of the output.

@@ -24,6 +24,7 @@ class ASPP(nn.Module):
         separable: Depthwise separable 3x3 branches, as in DeepLab v3+.
         dropout: Share of activations dropped in the output.
         norm_image: Whether the image-level features are normalised over the batch; a bias takes its place otherwise.
+        plain_output: Whether the output is that of a bare 1x1 convolution, without norm, activation and dropout.
     """
 
     global_context = True  # its means are of the whole window: `predict` keeps windows as large as training tiles
@@ -37,6 +38,7 @@ class ASPP(nn.Module):
         separable: bool = False,
         dropout: float = 0.1,
         norm_image: bool = True,
+        plain_output: bool = False,
     ) -> None:
         super().__init__()
         branches: list[nn.Module] = [conv_norm_act(in_channels, width, 1)]
@@ -53,7 +55,11 @@ class ASPP(nn.Module):
         )
         self.image = nn.Sequential(nn.AdaptiveAvgPool2d(1), reduced)
         joined = width * (len(branches) + 1)
-        self.project = nn.Sequential(conv_norm_act(joined, width, 1), nn.Dropout(dropout))
+        self.project: nn.Module = (
+            nn.Conv2d(joined, width, 1, bias=False)
+            if plain_output
+            else nn.Sequential(conv_norm_act(joined, width, 1), nn.Dropout(dropout))
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (N, width, H, W) for (N, in_channels, H, W)."""
