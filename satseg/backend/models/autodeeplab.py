@@ -76,8 +76,8 @@ class Cell(nn.Module):
             x: Output of the cell before, enlarged where this one is finer: (N, in_channels, H, W).
             former: That of the cell before that one, (N, former_channels, h, w).
         """
-        former = F.relu(resize_like(former, x, align_corners=True))
-        states = [self.input(F.relu(x)), self.former(former)]
+        former = self.former(F.relu(resize_like(former, x, align_corners=True)))
+        states = [self.input(F.relu(x)), former]
         for place, (left, right) in enumerate(_SUMS):
             first, second = self.branches[2 * place : 2 * place + 2]
             states.append(first(self._taken(states, left)) + second(self._taken(states, right)))
