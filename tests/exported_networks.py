@@ -38,6 +38,12 @@ class Split(Net):
     def forward(self, images):
         return super().forward(images) * (2 if images.shape[-1] > 200 else 1)
 
+class Lines(Net):
+    unrolls = True
+
+def lines(*, in_channels, num_classes):
+    return Lines(in_channels, num_classes)
+
 def net(*, in_channels, num_classes):
     return Net(in_channels, num_classes)
 

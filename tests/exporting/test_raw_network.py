@@ -55,3 +55,9 @@ def test_what_is_said_of_objects_is_left_out(tmp_path: Path) -> None:
     expected = reference_of(subject).probabilities(images, np.ones((1, 64, 64), dtype=bool))
     assert run(subject, images).shape == (1, 3, 64, 64)
     assert np.allclose(run(subject, images), expected, atol=1e-6)
+
+
+def test_a_network_that_unrolls_takes_images_of_the_size_of_the_tiles_alone(tmp_path: Path) -> None:
+    subject = subject_of(*small_checkpoint(tmp_path, function="lines"))
+    assert subject.network().window == subject.checkpoint.card.tile_size
+    assert subject_of(*small_checkpoint(tmp_path)).network().window is None

@@ -76,3 +76,13 @@ def test_mean_of_one_is_that_one() -> None:
 
 def test_mean_of_several() -> None:
     assert torch.equal(mean(torch.full((1, 2), value) for value in (1.0, 2.0, 6.0)), torch.full((1, 2), 3.0))
+
+
+@pytest.mark.parametrize("factor", [3.0, 12.9, 2.51, 1.3, 0.7, 1 / 16])
+@pytest.mark.parametrize("side", [256, 512])
+def test_a_window_is_never_seen_larger_than_it_is_to_be(side: int, factor: float) -> None:
+    views = Views(resample=(factor, factor))
+    rows, columns = views.window(side)
+    (seen,) = views.sizes(rows, columns)
+    assert max(seen) <= side or rows == 32  # the least that networks take
+    assert min(seen) > side - factor
