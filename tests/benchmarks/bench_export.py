@@ -46,7 +46,7 @@ def measure(arch: str, folder: Path, options: argparse.Namespace) -> dict[str, A
     taken = process_time() - begun
     subject = Subject(Checkpoint.load(path), ExportSettings())
     reference = Network.from_checkpoint(subject.checkpoint, device=torch.device("cpu"), precision="32-true")
-    size = reference.window or options.size
+    size = subject.network().window or options.size
     images = np.random.default_rng(0).integers(0, 256, (1, subject.channels, size, size)).astype(np.uint8)
     run, valid = open_onnx(Path(summary.path), subject), np.ones((1, size, size), dtype=bool)
     onnx, plain = fastest((lambda: run(images), lambda: reference.probabilities(images, valid)), options.repeats)
