@@ -183,6 +183,7 @@ def test_the_encoder_is_that_of_the_network() -> None:
         ({"base": "erfnet", "scales": "1 0.3"}, "must be 1, and others"),
         ({"base": "erfnet", "scales": "half"}, "'half'"),
         ({"base": "erfnet", "encoder": "resnet18"}, "erfnet does not take the option 'encoder'"),
+        ({"base": "pointrend", "objects": True}, "learns no objects"),
         ({"base": "unet", "bilineal": True}, "unet does not take the option 'bilineal'"),
     ],
 )
