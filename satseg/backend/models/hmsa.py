@@ -141,6 +141,7 @@ def hmsa(
     in_channels: int,
     num_classes: int,
     build: Callable[..., nn.Module],
+    edges: bool = False,
     base: str = "ocrnet",
     scales: str = "0.5 1",
     encoder: str | None = None,
@@ -177,6 +178,7 @@ def hmsa(
         in_channels: Bands of the input.
         num_classes: Classes of the output.
         build: Builds a network by its name, as :func:`satseg.create_model` does, which passes itself.
+        edges: Whether the last two outputs are no classes but those of objects.
         base: Network that looks at the scales.
         scales: Scales of the image that a prediction looks at, such as ``0.5 1 2``: 1, and others of 0.25 to 4 in
             steps of an eighth.
@@ -190,6 +192,8 @@ def hmsa(
     """
     if base == "hmsa":
         raise ArchitectureError("HMSA looks at a network, not at itself.", hint="Name another network as base.")
+    if edges and base == "pointrend":
+        raise ArchitectureError("HMSA with PointRend learns no objects: it would refine what is said of them.")
     given = {"encoder": encoder, "pretrained": pretrained, "encoder_weights": encoder_weights}
     made = options | {"in_channels": in_channels} | {name: value for name, value in given.items() if value}
     found = _read_scales(scales)

@@ -118,9 +118,9 @@ class PointRend(nn.Module):
         height, width = images.shape[-2:]
         padded = pad_to_multiple(images, self.encoder.strides[-1])
         coarse, fine = self.coarse(padded)
-        whole = coarse.new_tensor(padded.shape[-2:])
+        whole = images.new_tensor(padded.shape[-2:])
         classes = coarse[:, : self.refined]
-        places = _draw(classes, coarse.new_tensor([height, width]) / whole)
+        places = _draw(classes, images.new_tensor([height, width]) / whole)
         logits = resize_like(coarse, padded)[..., :height, :width]
         return logits, {"points": self.points(fine, classes, places), "places": places * whole}
 
@@ -229,8 +229,8 @@ def _uncertainty(scores: Tensor) -> Tensor:
 
 def _sample(maps: Tensor, places: Tensor) -> Tensor:
     """Interpolate maps (N, C, h, w) at places (N, 1, P, 2), row and column in 0..1 from edge to edge: (N, C, 1, P)."""
-    grid = (2 * places - 1).flip(3).to(maps.dtype)
-    return F.grid_sample(maps, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    grid = (2 * places - 1).flip(3)  # in 32 bits: bfloat16 has no place for single pixels
+    return F.grid_sample(maps.float(), grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
 @torch.no_grad()

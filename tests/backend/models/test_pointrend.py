@@ -90,11 +90,25 @@ def test_three_quarters_of_the_points_that_are_learnt_at_are_uncertain(model: Po
     assert rows.max() <= 256
 
 
-def test_points_lie_in_the_image_and_not_in_what_extends_it(model: PointRend) -> None:
-    _, outputs = model.forward_with_aux(images(2, 3, 33, 70))
+@pytest.mark.parametrize("reduced", [False, True])
+def test_points_lie_in_the_image_and_not_in_what_extends_it(model: PointRend, reduced: bool) -> None:
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=reduced):
+        _, outputs = model.forward_with_aux(images(2, 3, 33, 519))
     largest = outputs["places"].amax(dim=(0, 1, 2))
-    assert (largest <= torch.tensor([33.0, 70.0])).all()
-    assert (largest > torch.tensor([32.0, 69.0])).all()
+    assert (largest <= torch.tensor([33.0, 519.0])).all()
+    assert (largest > torch.tensor([32.5, 516.0])).all()
+
+
+def test_features_are_taken_from_single_pixels_in_bfloat16_too(model: PointRend) -> None:
+    """Every second column of a wide map is 1, which coordinates of 8 bits cannot tell from the others."""
+    fine = torch.zeros(1, 256, 1, 512)
+    fine[..., ::2] = 1
+    places = torch.stack([torch.full((512,), 0.5), (torch.arange(512) + 0.5) / 512], dim=1)[None, None]
+    seen: list[Tensor] = []
+    model.points.layers.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        model.points(fine.bfloat16(), torch.zeros(1, 3, 1, 512, dtype=torch.bfloat16), places)
+    torch.testing.assert_close(seen[0][0, 0, 0].float(), fine[0, 0, 0], atol=1e-3, rtol=0)
 
 
 def test_the_loss_is_the_cross_entropy_at_the_points_that_count(model: PointRend) -> None:
