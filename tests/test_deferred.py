@@ -1,6 +1,6 @@
 """Packages that have been put off load when something is asked of them, and are then what they are anyway.
 
-Covers: files/ogr, files/arrow where they keep pandas out of a command.
+Covers ``files/ogr``.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from rasterio.windows import Window
 from satseg.errors import LabelError, SceneError
 from satseg.geo.grid import Grid, misfit, same_grid, turned_towards
 from satseg.labels.raster_labels import RasterLabels
-from satseg.raster.aligned import ExtendedScene
+from satseg.raster.extra import ExtraFile
 from satseg.raster.scene import Scene
 from tests.scene_files import write_scene
 
@@ -175,8 +175,8 @@ def test_a_raster_in_local_coordinates_is_not_put_onto_the_ground(tmp_path: Path
 
     with Scene.open(scene) as opened, pytest.raises(LabelError, match="has a local CRS"):
         labels.on(opened.info)
-    with Scene.open(scene) as opened, pytest.raises(SceneError, match="has a local CRS"):
-        ExtendedScene(opened, [str(tmp_path / "labels.tif")])
+    with pytest.raises(SceneError, match="has a local CRS"):
+        Scene.open(str(scene), extra=(ExtraFile(str(tmp_path / "labels.tif"), "height"),))
 
 
 def test_a_crs_that_is_none_of_a_plane_places_nothing(tmp_path: Path) -> None:

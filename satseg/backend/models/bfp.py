@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from satseg.backend.nn.alignment import AlignedInput
-from satseg.backend.nn.boundaries import boundaries
+from satseg.backend.nn.boundary_labels import boundaries
 from satseg.backend.nn.conv import conv_norm_act
 from satseg.backend.nn.encoders import Encoder, build_encoder
 from satseg.backend.nn.initialise import he_normal

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from satseg.backend import create_model
 from satseg.backend.models.bfp import PointLinear, Propagation
-from satseg.backend.nn.boundaries import boundaries
+from satseg.backend.nn.boundary_labels import boundaries
 
 CHANNELS = 6
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from satseg.backend.nn.boundaries import boundaries
+from satseg.backend.nn.boundary_labels import boundaries
 
 
 def test_pixels_near_another_class_are_boundary_and_ignored_ones_neither_are_nor_make_any() -> None:
