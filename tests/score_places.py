@@ -2,7 +2,8 @@
 
 A network is made to look at single pixels: of every convolution padded by half its kernel only the tap in the middle is
 left, so that it takes each pixel from where the geometry of its layers puts it, and nothing from around. Context of
-whole windows, which has no place, is held at what a constant image gives, and so are the places of maxima.
+whole windows, which has no place, is held at what a constant image gives, and so are the places of maxima. A network
+that counts the rows of the window, and says other things of other rows by design, no longer counts them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+
+from satseg.backend.models.hanet import HeightAttention
 
 CELL = 64  # pixels: a multiple of the stride of every network
 _GAIN = 0.5  # of a convolution: with 1, residual networks and gates of gates overflow
@@ -53,6 +56,8 @@ def pinpoint(model: nn.Module) -> nn.Module:
         for name, layer in parent.named_children():
             if isinstance(layer, nn.GroupNorm):  # its statistics are context of the whole window
                 setattr(parent, name, nn.Identity())
+            elif isinstance(layer, HeightAttention):
+                layer.encoding.zero_()
     for parameter in model.parameters():
         if parameter.numel() == 1 or (parameter.ndim == 1 and 0 < parameter.abs().max() < _SHUT):
             nn.init.ones_(parameter)  # the scale of a branch that training has yet to open

@@ -21,6 +21,7 @@ NEWER = {
     "cpn",
     "danet",
     "esanet",
+    "hanet",
     "hmsa",
     "hrnet",
     "ocnet",

@@ -20,6 +20,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("deeplabv2", {"encoder": "resnet18", "multi_scale": True}),
     ("deeplabv3", {"encoder": "resnet18", "output_stride": 8}),
     ("deeplabv3plus", {"encoder": "convnext_atto"}),  # whose features are of cells
+    ("hanet", {"encoder": "resnet18"}),
     ("refinenet", {"encoder": "resnet18d"}),
     ("unet", {"bilinear": True}),
     ("unet", {"encoder": "resnet18"}),

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-Conv = nn.Conv2d | nn.ConvTranspose2d
+Conv = nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d
 
 
 def he_normal(*modules: nn.Module, mode: Literal["fan_in", "fan_out"] = "fan_in") -> None:

@@ -25,6 +25,9 @@ class ASPP(nn.Module):
         dropout: Share of activations dropped in the output.
         norm_image: Whether the image-level features are normalised over the batch; a bias takes its place otherwise.
         plain_output: Whether the output is that of a bare 1x1 convolution, without norm, activation and dropout.
+
+    Attributes:
+        joined: Channels of the branches together.
     """
 
     global_context = True  # its means are of the whole window: `predict` keeps windows as large as training tiles
@@ -54,17 +57,21 @@ class ASPP(nn.Module):
             else nn.Sequential(nn.Conv2d(in_channels, width, 1), nn.ReLU(inplace=True))
         )
         self.image = nn.Sequential(nn.AdaptiveAvgPool2d(1), reduced)
-        joined = width * (len(branches) + 1)
+        self.joined = width * (len(branches) + 1)
         self.project: nn.Module = (
-            nn.Conv2d(joined, width, 1, bias=False)
+            nn.Conv2d(self.joined, width, 1, bias=False)
             if plain_output
-            else nn.Sequential(conv_norm_act(joined, width, 1), nn.Dropout(dropout))
+            else nn.Sequential(conv_norm_act(self.joined, width, 1), nn.Dropout(dropout))
         )
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (N, width, H, W) for (N, in_channels, H, W)."""
+        return self.project(self.join(x))
+
+    def join(self, x: Tensor) -> Tensor:
+        """Return the branches side by side, (N, joined, H, W), for (N, in_channels, H, W)."""
         parts = [branch(x) for branch in self.branches]
-        return self.project(torch.cat([*parts, resize_like(self.image(x), x)], dim=1))
+        return torch.cat([*parts, resize_like(self.image(x), x)], dim=1)
 
 
 class PyramidPooling(nn.Module):
