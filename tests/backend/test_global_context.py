@@ -8,7 +8,7 @@ import torch
 from satseg.backend import create_model, list_architectures, with_crop
 from satseg.inference.network import has_global_context
 
-WIDTH, FAR = 3072, 2048  # no local network here sees further than 1500 px to one side
+WIDTH, FAR = 3072, 2304  # no local network here sees further than 2100 px to one side
 
 # Those that are made for a size see no further than that; their own tests show that they see all of it.
 ARCHS = [entry.name for entry in list_architectures() if not with_crop(entry.name, {}, WIDTH)]
