@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 _ROWS = 32  # the fewest that networks take: a narrow image makes a long way cheap
-_WIDTHS = (512, 1024, 2048, 4096)
+_WIDTHS = (512, 1024, 2048, 4096, 5120)
 _SOFTMAX = (F.softmax, torch.softmax, Tensor.softmax)
 
 
@@ -32,7 +32,7 @@ def receptive_field(model: nn.Module, *, in_channels: int) -> int | None:
         in_channels: Bands of the input.
 
     Returns:
-        Pixels; None where they reach an end of an image of 4096 px, or of its window: the whole image counts.
+        Pixels; None where they reach an end of an image of 5120 px, or of its window: the whole image counts.
     """
     _open_all_paths(model)
     window: int | None = getattr(model, "window", None)

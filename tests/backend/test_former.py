@@ -20,6 +20,7 @@ NEWER = {
     "ccnet",
     "cpn",
     "danet",
+    "efficientps",
     "esanet",
     "hanet",
     "hmsa",

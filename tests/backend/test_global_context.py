@@ -8,7 +8,7 @@ import torch
 from satseg.backend import create_model, list_architectures, with_crop
 from satseg.inference.network import has_global_context
 
-WIDTH, FAR = 3072, 2048  # no local network here sees further than 1500 px to one side
+WIDTH, FAR = 3072, 2304  # no local network here sees further than 2100 px to one side
 
 # Their own tests show it of others: those that are made for a size see no further than that, and what an untrained bfp
 # passes on from line to line fades below the least number on so long a way.

@@ -42,6 +42,7 @@ RECIPES = {
     "denseaspp": (3e-4, 10),
     "dfanet": (3e-3, 100),
     "dpt": (3e-4, 60),
+    "efficientps": (1e-3, 10),
     "enet": (5e-3, 70),
     "erfnet": (2e-3, 95),
     "esanet": (1e-3, 40),
