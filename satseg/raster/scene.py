@@ -20,11 +20,15 @@ from satseg.files.causes import cause, remedy
 from satseg.files.gdal import CACHE_BYTES
 from satseg.geo.crs import same_crs, short_name
 from satseg.geo.grid import Grid, ground_sampling_distance, same_grid
+from satseg.raster.mosaic import Mosaic, MosaicFile
 from satseg.raster.rasterfile import Band, RasterFile
 from satseg.raster.selection import distinct_names, find_bands, is_generic
 from satseg.records import BandSpec, SceneInfo
 
 _LARGEST_CACHE = 512 * 2**20
+
+AnyFile = RasterFile | MosaicFile
+"""What holds bands of a scene: one file, or many side by side."""
 
 
 class Scene:
@@ -45,7 +49,7 @@ class Scene:
         SceneError: A band does not exist, values are complex, or the files do not share a grid.
     """
 
-    def __init__(self, files: Sequence[RasterFile], *, bands: Sequence[str] | None = None) -> None:
+    def __init__(self, files: Sequence[AnyFile], *, bands: Sequence[str] | None = None) -> None:
         for other in files[1:]:
             _check_same_grid(files[0], other)
         name = scene_name([file.path for file in files])
@@ -87,6 +91,19 @@ class Scene:
             scene = cls(files, bands=bands)
             stack.pop_all()
         return scene
+
+    @classmethod
+    def of_mosaic(cls, mosaic: Mosaic, *, bands: Sequence[str] | None = None) -> Scene:
+        """Open map sheets as one scene; each is opened when it is read.
+
+        Args:
+            mosaic: Their layout.
+            bands: Bands to read, by number from 1 or by name; None for all.
+
+        Raises:
+            SceneError: There is no such band.
+        """
+        return cls([MosaicFile(mosaic)], bands=bands)
 
     def select(self, bands: Sequence[str]) -> Scene:
         """Return a scene of the same open files with other bands; closing either closes the files of both.
@@ -133,7 +150,7 @@ class Scene:
         return np.concatenate([bands for bands, _ in parts]), np.logical_and.reduce([valid for _, valid in parts])
 
     def _read_run(
-        self, file: RasterFile, numbers: list[int], window: Window, shape: tuple[int, int] | None
+        self, file: AnyFile, numbers: list[int], window: Window, shape: tuple[int, int] | None
     ) -> tuple[np.ndarray, np.ndarray]:
         try:
             return file.read(numbers, window, self.info.bands.dtype, shape)
@@ -151,8 +168,8 @@ class Scene:
 
     @property
     def datasets(self) -> tuple[Any, ...]:
-        """The open rasterio datasets of its files, rectified if need be."""
-        return tuple(file.dataset for file in self._files)
+        """The open rasterio datasets of its files, rectified if need be; none of a mosaic."""
+        return tuple(file.dataset for file in self._files if isinstance(file, RasterFile))
 
     @property
     def remote(self) -> bool:
@@ -196,7 +213,7 @@ def window_transform(transform: Affine, column: float, row: float) -> Affine:
     return transform * Affine.translation(column, row)
 
 
-def _choose(files: Sequence[RasterFile], wanted: Sequence[str] | None, name: str) -> list[tuple[RasterFile, Band]]:
+def _choose(files: Sequence[AnyFile], wanted: Sequence[str] | None, name: str) -> list[tuple[AnyFile, Band]]:
     """Return the bands to read, each with its file."""
     offered = [(file, band) for file in files for band in file.bands]
     names = _band_names(files)
@@ -205,7 +222,7 @@ def _choose(files: Sequence[RasterFile], wanted: Sequence[str] | None, name: str
     return [(offered[i][0], replace(offered[i][1], name=names[i])) for i in chosen]
 
 
-def _band_names(files: Sequence[RasterFile]) -> list[str]:
+def _band_names(files: Sequence[AnyFile]) -> list[str]:
     """Return a name per band; bands of stacked files that have no name of their own are named after their file."""
     if len(files) == 1:
         return [band.name for band in files[0].bands]
@@ -219,7 +236,7 @@ def _band_names(files: Sequence[RasterFile]) -> list[str]:
     return names
 
 
-def _band_numbers(files: Sequence[RasterFile]) -> list[int]:
+def _band_numbers(files: Sequence[AnyFile]) -> list[int]:
     """Return a number per band: GDAL's number in a single file, counted through stacked files."""
     numbers, before = [], 0
     for file in files:
@@ -228,7 +245,7 @@ def _band_numbers(files: Sequence[RasterFile]) -> list[int]:
     return numbers
 
 
-def _check_same_grid(first: RasterFile, other: RasterFile) -> None:
+def _check_same_grid(first: AnyFile, other: AnyFile) -> None:
     a, b = first.grid, other.grid
     if same_grid(a, b) and (a.crs is None) == (b.crs is None):
         return
@@ -249,7 +266,7 @@ def _placement(grid: Grid) -> str:
     return f"{transform.a:.10g} x {transform.e:.10g} at ({transform.c:.10g}, {transform.f:.10g})"
 
 
-def _describe(name: str, runs: Sequence[tuple[RasterFile, Sequence[int]]], bands: Sequence[Band]) -> SceneInfo:
+def _describe(name: str, runs: Sequence[tuple[AnyFile, Sequence[int]]], bands: Sequence[Band]) -> SceneInfo:
     file = runs[0][0]
     grid = file.grid
     dtype = common_dtype([band.dtype for band in bands], name)
