@@ -21,7 +21,7 @@ from satseg.backend import create_model
 from satseg.checkpoint import ModelCard, save_checkpoint
 from satseg.classes import ClassTable
 from satseg.errors import OutputError, SceneError, UsageError
-from satseg.prediction.settings import PredictionSettings
+from satseg.prediction.settings import OutputNames, PredictionSettings
 from satseg.raster.source import SceneSource
 from satseg.records import BandSpec, BandStatistics
 from satseg.workflows.predict import dry_run_scenes, predict, predict_scenes
@@ -192,13 +192,14 @@ def test_an_area_of_interest_reaches_across_sheets(tmp_path: Path, model: Path, 
 
 
 def test_a_project_shows_all_sheets_below_the_map(tmp_path: Path, model: Path, layers: np.ndarray) -> None:
-    from satseg.prediction.settings import OutputNames
-
     names = OutputNames(output=tmp_path / "map.tif", project=tmp_path / "map.qgs")
     sheets = write_sheets(tmp_path, layers)
     assert len(list(predict_scenes(sheets, output=names, model=model, settings=MOSAIC))) == 1
     text = (tmp_path / "map.qgs").read_text()
     assert all(f"{path.name}</datasource>" in text for path in [*sheets, tmp_path / "map.tif"])
+    before, _, inside = text.partition('<layer-tree-group name="Sheets"')
+    assert 'name="Classes"' in before
+    assert inside.partition("</layer-tree-group>")[0].count('name="sheet_') == len(sheets)
 
 
 def test_a_dry_run_is_of_the_whole_mosaic(tmp_path: Path, model: Path, layers: np.ndarray) -> None:
