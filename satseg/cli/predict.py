@@ -77,7 +77,7 @@ def predict(
             "In a pipeline, the checkpoint must be named.", hint="Give it with -m FILE, or set SATSEG_MODEL."
         )
     stacked = [inputs.stacked_files(files) for files in stack or []]
-    models = _require_there(scenes or [], stacked, model or [], aoi=settings.aoi, arch=arch)
+    models = _require_there(scenes or [], stacked, model or [], settings=settings, arch=arch)
     inputs.require_extra(settings.extra)
     from satseg.backend.device import share_heap
     from satseg.raster.source import SceneSource
@@ -86,7 +86,7 @@ def predict(
     stacks = [SceneSource(files, settings.bands) for files in stacked]
     named = inputs.scenes(scenes or [], stacks)
     failed = Failures(out, "scenes")
-    several = not isinstance(named, list) or len(named) > 1
+    several = not settings.mosaic and (not isinstance(named, list) or len(named) > 1)
     on_error = failed.add if several else None
     if dry_run:
         dry_runs = dry_run_scenes(named, output=outputs, model=models, arch=arch, settings=settings, on_error=on_error)
@@ -119,7 +119,7 @@ def _require_there(
     stacked: list[tuple[str, ...]],
     model: list[Path],
     *,
-    aoi: str | None,
+    settings: PredictionSettings,
     arch: str | None,
 ) -> list[Path]:
     """Refuse absent files before torch is imported; return the checkpoints, by default the newest one."""
@@ -127,13 +127,13 @@ def _require_there(
     from satseg.runs import newest_model
 
     if not stacked:
-        inputs.require_scenes(scenes, all_of_them=False)
+        inputs.require_scenes(scenes, all_of_them=settings.mosaic)
     elif not scenes and len(stacked) == 1:
         inputs.require_scenes(stacked[0])
     for path in model:
         require_checkpoint(path)
-    if aoi is not None:
-        require_area(aoi)
+    if settings.aoi is not None:
+        require_area(settings.aoi)
     require_custom_network(arch)
     return model or [newest_model()]
 

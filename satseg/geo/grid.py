@@ -24,12 +24,14 @@ from satseg.geo.crs import (
 )
 from satseg.records import SceneInfo
 
-_TOLERANCE = 0.01  # px that corners of one grid may differ, where coordinates were rounded
 _BEYOND = 1.0  # units past a pole: grids referenced by cell centres reach over it by half a cell
 _POLE = 90.0  # degrees, the largest latitude
 _GRAIN = 1e-3  # m; no aerial or satellite image has smaller pixels
 _REMEMBERED = 64  # grids: every thread that reads a scene opens it, and PROJ is slow in each new thread
 _FAR = 15.0  # degrees outside the area of use of a CRS beyond which a location is reported as doubtful
+
+TOLERANCE = 0.01
+"""Pixels by which corners of one grid may differ, where coordinates were rounded."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +92,17 @@ class Grid:
 
 def misfit(one: Grid, other: Grid) -> float:
     """Return the largest distance between corresponding corners of two grids of equal CRS and shape, in pixels."""
-    there = ~one.transform * turned_towards(other, one).corners()
     here = ~one.transform * one.corners()
-    return float(np.abs(np.subtract(there, here)).max())
+    return float(np.abs(np.subtract(corners_on(other, one), here)).max())
+
+
+def corners_on(grid: Grid, other: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """Return columns and rows of the corners of a grid on another one of the same CRS, (4,) float64 each.
+
+    They are in the order of :meth:`Grid.corners`; 0 is the upper left corner of the other grid.
+    """
+    columns, rows = ~other.transform * turned_towards(grid, other).corners()
+    return np.asarray(columns), np.asarray(rows)
 
 
 def same_grid(one: Grid, other: Grid) -> bool:
@@ -101,7 +111,7 @@ def same_grid(one: Grid, other: Grid) -> bool:
         return False
     if one.crs is not None and other.crs is not None and not same_crs(one.crs, other.crs):
         return False
-    return misfit(one, other) <= _TOLERANCE
+    return misfit(one, other) <= TOLERANCE
 
 
 def turned_towards(grid: Grid, other: Grid) -> Grid:

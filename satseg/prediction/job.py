@@ -265,11 +265,15 @@ def _names(output: Paths | OutputNames) -> OutputNames:
 
 
 def _listed(scenes: Scenes, settings: PredictionSettings) -> Iterable[PathLike | SceneSource]:
-    """Return scenes as a tuple of sources where all are known, else as they come."""
+    """Return scenes as a tuple of sources where all are known, as the one source of their mosaic, or as they come."""
     if isinstance(scenes, SceneSource | str | os.PathLike) or is_one(scenes):
-        return (SceneSource.of(scenes, bands=settings.bands, extra=settings.extra),)  # type: ignore[arg-type]  # not an iterable
+        scenes = (scenes,)  # type: ignore[assignment]  # not an iterable
+    if settings.mosaic:
+        with gdal_environment():
+            sheets = SceneSource.from_sheets(scenes, bands=settings.bands)  # type: ignore[arg-type]  # an iterable now
+            return (SceneSource.of(sheets, extra=settings.extra),)
     if not isinstance(scenes, Collection):
-        return scenes
+        return scenes  # type: ignore[return-value]  # likewise
     if not scenes:
         raise UsageError("There is no scene to map.")
     return tuple(SceneSource.of(scene, bands=settings.bands, extra=settings.extra) for scene in scenes)

@@ -21,6 +21,7 @@ VERSION_TAG = "SATSEG_VERSION"
 """Name under which a map stores what it was made from, as JSON, where its format has a place for it."""
 
 _STDIN = "-"
+_MOSAIC = "--mosaic"
 
 
 @dataclass(frozen=True)
@@ -74,13 +75,14 @@ class Provenance:
             sources: The scenes of the map.
             polygons: Whether it holds polygons, whose options do not concern rasters.
         """
-        aoi = self.settings.aoi
         extra = extra_paths(sources)
+        aoi, options = self.settings.aoi, self._shaping(polygons=polygons).words()
+        joined = [_MOSAIC] if any(source.mosaic is not None for source in sources) else []
         return {
             "scene": fingerprint([path for source in sources for path in source.paths], brief=True),
             "extra": fingerprint(extra, brief=True) if extra else "",
             "model": self.model,
-            "options": shlex.join(self._shaping(polygons=polygons).words()),
+            "options": shlex.join([*joined, *options]),
             "area": fingerprint([aoi], brief=True) if aoi else "",
         }
 
@@ -94,4 +96,6 @@ class Provenance:
 
 def _scene_words(source: SceneSource) -> tuple[str, ...]:
     """Return how a scene is named on the command line."""
+    if source.mosaic is not None:
+        return (_MOSAIC, *source.paths)
     return source.paths if len(source.paths) == 1 else ("--stack", ",".join(source.paths))

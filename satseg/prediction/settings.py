@@ -158,6 +158,15 @@ class PredictionSettings(Settings):
         Given[PathLike | None, str | None],
         Option("Vector file of the area of interest, in any CRS; only pixels inside are mapped.", metavar="FILE"),
     ] = Given(path)
+    mosaic: Annotated[
+        bool,
+        Option(
+            "Map all scenes as the mosaic they are: sheets of one grid with the same bands, with or without overlaps "
+            "and gaps. Windows see across their borders, and polygons cross them. On top is the scene named last.",
+            panel=INPUTS,
+            recorded=False,
+        ),
+    ] = False
     on_read_error: Annotated[
         Literal["fail", "nodata"],
         Option(

@@ -21,11 +21,15 @@ from satseg.files.gdal import CACHE_BYTES
 from satseg.geo.crs import same_crs, short_name
 from satseg.geo.grid import Grid, ground_sampling_distance, same_grid
 from satseg.raster.extra import ExtraFile, ExtraRaster
+from satseg.raster.mosaic import Mosaic, MosaicFile
 from satseg.raster.rasterfile import Band, RasterFile
 from satseg.raster.selection import distinct_names, find_bands, is_generic
 from satseg.records import BandSpec, SceneInfo
 
 _LARGEST_CACHE = 512 * 2**20
+
+AnyFile = RasterFile | MosaicFile
+"""What holds bands of a scene: one file, or many side by side."""
 
 
 class Scene:
@@ -48,7 +52,7 @@ class Scene:
     """
 
     def __init__(
-        self, files: Sequence[RasterFile], *, bands: Sequence[str] | None = None, extra: Sequence[ExtraRaster] = ()
+        self, files: Sequence[AnyFile], *, bands: Sequence[str] | None = None, extra: Sequence[ExtraRaster] = ()
     ) -> None:
         for other in files[1:]:
             _check_same_grid(files[0], other)
@@ -90,12 +94,37 @@ class Scene:
                 stack.enter_context(closing(RasterFile(path, expand_palette=expand_palette, heed_nodata=heed_nodata)))
                 for path in paths
             ]
-            scene = cls(files, bands=bands)
-            if extra:
-                rasters = [stack.enter_context(closing(ExtraRaster(file, scene.info))) for file in extra]
-                scene = cls(files, bands=bands, extra=rasters)
+            scene = cls._of(files, bands, extra, stack)
             stack.pop_all()
         return scene
+
+    @classmethod
+    def of_mosaic(cls, mosaic: Mosaic, *, bands: Sequence[str] | None = None, extra: Sequence[ExtraFile] = ()) -> Scene:
+        """Open map sheets as one scene; each is opened when it is read.
+
+        Args:
+            mosaic: Their layout.
+            bands: Bands to read, by number from 1 or by name; None for all.
+            extra: As for :meth:`open`.
+
+        Raises:
+            SceneError: There is no such band; an extra raster cannot be warped onto the grid.
+        """
+        with ExitStack() as stack:
+            scene = cls._of([stack.enter_context(closing(MosaicFile(mosaic)))], bands, extra, stack)
+            stack.pop_all()
+        return scene
+
+    @classmethod
+    def _of(
+        cls, files: Sequence[AnyFile], bands: Sequence[str] | None, extra: Sequence[ExtraFile], stack: ExitStack
+    ) -> Scene:
+        """Return the scene of open files, with extra rasters on their grid."""
+        scene = cls(files, bands=bands)
+        if not extra:
+            return scene
+        rasters = [stack.enter_context(closing(ExtraRaster(file, scene.info))) for file in extra]
+        return cls(files, bands=bands, extra=rasters)
 
     def select(self, bands: Sequence[str]) -> Scene:
         """Return a scene of the same open files with other bands; closing either closes the files of both.
@@ -145,7 +174,7 @@ class Scene:
         return np.concatenate([bands for bands, _ in parts]), np.logical_and.reduce([valid for _, valid in parts])
 
     def _read_run(
-        self, file: RasterFile | ExtraRaster, numbers: list[int], window: Window, shape: tuple[int, int] | None
+        self, file: AnyFile | ExtraRaster, numbers: list[int], window: Window, shape: tuple[int, int] | None
     ) -> tuple[np.ndarray, np.ndarray]:
         try:
             return file.read(numbers, window, self.info.bands.dtype, shape)
@@ -163,8 +192,8 @@ class Scene:
 
     @property
     def datasets(self) -> tuple[Any, ...]:
-        """The open rasterio datasets of its own files, rectified if need be."""
-        return tuple(file.dataset for file in self._files)
+        """The open rasterio datasets of its own files, rectified if need be; none of a mosaic."""
+        return tuple(file.dataset for file in self._files if isinstance(file, RasterFile))
 
     @property
     def remote(self) -> bool:
@@ -209,7 +238,7 @@ def window_transform(transform: Affine, column: float, row: float) -> Affine:
     return transform * Affine.translation(column, row)
 
 
-def _choose(files: Sequence[RasterFile], wanted: Sequence[str] | None, name: str) -> list[tuple[RasterFile, Band]]:
+def _choose(files: Sequence[AnyFile], wanted: Sequence[str] | None, name: str) -> list[tuple[AnyFile, Band]]:
     """Return the bands to read, each with its file."""
     offered = [(file, band) for file in files for band in file.bands]
     names = _band_names(files)
@@ -218,7 +247,7 @@ def _choose(files: Sequence[RasterFile], wanted: Sequence[str] | None, name: str
     return [(offered[i][0], replace(offered[i][1], name=names[i])) for i in chosen]
 
 
-def _band_names(files: Sequence[RasterFile]) -> list[str]:
+def _band_names(files: Sequence[AnyFile]) -> list[str]:
     """Return a name per band; bands of stacked files that have no name of their own are named after their file."""
     if len(files) == 1:
         return [band.name for band in files[0].bands]
@@ -232,7 +261,7 @@ def _band_names(files: Sequence[RasterFile]) -> list[str]:
     return names
 
 
-def _band_numbers(files: Sequence[RasterFile]) -> list[int]:
+def _band_numbers(files: Sequence[AnyFile]) -> list[int]:
     """Return a number per band: GDAL's number in a single file, counted through stacked files."""
     numbers, before = [], 0
     for file in files:
@@ -241,7 +270,7 @@ def _band_numbers(files: Sequence[RasterFile]) -> list[int]:
     return numbers
 
 
-def _check_same_grid(first: RasterFile, other: RasterFile) -> None:
+def _check_same_grid(first: AnyFile, other: AnyFile) -> None:
     a, b = first.grid, other.grid
     if same_grid(a, b) and (a.crs is None) == (b.crs is None):
         return
@@ -264,7 +293,7 @@ def _placement(grid: Grid) -> str:
 
 def _describe(
     name: str,
-    runs: Sequence[tuple[RasterFile, Sequence[int]]],
+    runs: Sequence[tuple[AnyFile, Sequence[int]]],
     own: Sequence[Band],
     extra: Sequence[ExtraRaster],
 ) -> SceneInfo:

@@ -11,8 +11,10 @@ from satseg.errors import UsageError
 from satseg.files.names import is_local_file
 from satseg.raster.arrays import write_array
 from satseg.raster.extra import ExtraFile
+from satseg.raster.mosaic import Mosaic
 from satseg.raster.scene import Scene, scene_name
 from satseg.raster.selection import common_words
+from satseg.raster.sheets import lay_out
 from satseg.signatures import check_fields
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ class SceneSource:
         extra: Rasters, such as elevation, that are warped onto its grid, and whose bands follow its own; ``{stem}`` in
             a name stands for :attr:`stem`.
         held: Keeps the temporary file of :meth:`from_array` alive.
+        mosaic: How the files lie side by side, from :meth:`from_sheets`; None where they are stacked.
 
     Raises:
         UsageError: There are no files, or an empty list of bands.
@@ -45,6 +48,7 @@ class SceneSource:
     expand_palette: bool = True
     extra: Given[Paths, tuple[str, ...]] = Given(_extra, ())
     held: Any = field(default=None, repr=False, compare=False)
+    mosaic: Mosaic | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -94,6 +98,30 @@ class SceneSource:
         file = write_array(array, transform=transform, crs=crs, nodata=nodata, names=names, stem=stem)
         return cls(file.path, held=file)
 
+    @classmethod
+    def from_sheets(cls, sheets: Iterable[PathLike | SceneSource], *, bands: Bands | None = None) -> SceneSource:
+        """Return map sheets as one scene, the mosaic of them: windows see across their borders, polygons cross them.
+
+        Sheets have one CRS, one grid, and the same bands; they may differ in size, and leave gaps, which have no data.
+        Where they overlap, the last one that has data is on top. Each sheet is opened once, to find its place.
+
+        Args:
+            sheets: Files, URLs or GDAL names, or sources of a whole file or array each.
+            bands: Bands to read, by number from 1 or by name; None for all.
+
+        Raises:
+            UsageError: There is no sheet, or one is a stack or a selection of bands.
+            SceneError: A sheet cannot be opened, or does not fit to the others.
+        """
+        listed = tuple(sheets)
+        if len(listed) == 1 and isinstance(listed[0], cls) and listed[0].mosaic is not None:
+            return listed[0]
+        names = tuple(path(sheet, "scene") for sheet in listed)
+        if not names:
+            raise UsageError("There is no scene to map.")
+        held = tuple(sheet.held for sheet in listed if isinstance(sheet, SceneSource) and sheet.held is not None)
+        return cls(names, bands, held=held or None, mosaic=lay_out(names))
+
     def __fspath__(self) -> str:
         """Return the name of the file, if the scene is one whole file.
 
@@ -102,8 +130,8 @@ class SceneSource:
         """
         if len(self.paths) > 1 or self.bands is not None or self.extra:
             raise UsageError(
-                f"{self.name} is a stack of files, a selection of bands or has extra rasters, but a single file is "
-                "needed.",
+                f"{self.name} is a stack of files, a mosaic, a selection of bands or has extra rasters, but a single "
+                "file is needed.",
                 hint="Build a VRT of it with gdalbuildvrt or gdal_translate, and name that.",
             )
         return self.paths[0]
@@ -115,6 +143,8 @@ class SceneSource:
             SceneError: A file cannot be opened as a scene, the files do not share a grid, or an extra raster does not
                 lie where the scene does.
         """
+        if self.mosaic is not None:
+            return Scene.of_mosaic(self.mosaic, bands=self.bands, extra=self.extra_files)
         return Scene.open(*self.paths, bands=self.bands, expand_palette=self.expand_palette, extra=self.extra_files)
 
     @property
@@ -130,14 +160,17 @@ class SceneSource:
     @property
     def name(self) -> str:
         """Name of the scene in messages, as in ``SceneInfo.path``."""
-        return scene_name(self.paths)
+        return scene_name(self.paths) if self.mosaic is None else self.mosaic.name
 
     @property
     def stem(self) -> str:
-        """Stem of output names, which is that of the file, or the words that the stems of stacked files begin with."""
+        """Stem of output names: that of the file, or the words with which the stems of several files begin.
+
+        Where they begin differently, it is the stem of the first stacked file, or ``mosaic``.
+        """
         stems = [_stem(path) for path in self.paths]
         shared = common_words([stem.split("_") for stem in stems])
-        return "_".join(shared) or stems[0]
+        return "_".join(shared) or (stems[0] if self.mosaic is None else "mosaic")
 
 
 def extra_paths(sources: Iterable[SceneSource]) -> list[str]:

@@ -89,7 +89,7 @@ class MapProject:
         known = [info for info in infos if info is not None]
         crs = next((info.crs for info in known if info.crs), None)
         shared = self._polygons(self.shared, self.polygons.crs or crs)
-        entries = [*groups[0].layers] if len(groups) == 1 else groups
+        entries = _unpacked(groups[0], self.maps[0][0]) if len(groups) == 1 else groups
         listed = [*above, *shared, *entries, *below]
         write_project(self.path, listed, title=title or self.path.stem, crs=crs, bounds=_union(known, crs))
         log.info("%s opens the maps and their scenes in QGIS.", self.path)
@@ -149,23 +149,40 @@ def scene_layer(name: str, path: str | Path, crs: str | None) -> Layer:
     Raises:
         RasterioError: It cannot be opened.
     """
+    return Layer(name, _place(path), _look(str(path)), crs)
+
+
+def _place(path: str | Path) -> str | Path:
+    """Return how a layer names its file."""
     text = str(path)
-    source = Path(text) if is_local_file(text) else gdal_name(text)
-    return Layer(name, source, _look(text), crs)
+    return Path(text) if is_local_file(text) else gdal_name(text)
+
+
+def _unpacked(group: Group, source: SceneSource) -> list[Layer | Group]:
+    """Return the layers of the only map; those of the sheets of a mosaic stay together, as there may be thousands."""
+    if source.mosaic is None:
+        return [*group.layers]
+    places = set(map(_place, source.paths))
+    sheets = tuple(layer for layer in group.layers if layer.source in places)
+    return [*(layer for layer in group.layers if layer.source not in places), Group("Sheets", sheets)]
 
 
 def _scene(source: SceneSource, crs: str | None) -> list[Layer]:
-    """Return the layer of a scene, or of each of the files that are stacked for it; none for an array in memory."""
+    """Return the layer of a scene, or of each of its files; none for an array in memory.
+
+    All sheets of a mosaic are drawn as the first one, so that their borders do not show.
+    """
     if source.held is not None:
         return []
-    layers = []
+    layers: list[Layer] = []
     for path in source.paths:
         if not is_local_file(path) and without_secrets(path) != path:
             log.warning("The project leaves out %s, whose name holds a secret.", without_secrets(path))
             continue
         name = "Scene" if len(source.paths) == 1 else SceneSource((path,)).stem
         try:
-            layers.append(scene_layer(name, path, crs))
+            look = layers[0].style if layers and source.mosaic is not None else _look(path)
+            layers.append(Layer(name, _place(path), look, crs))
         except RasterioError as error:
             log.warning("The project leaves out %s, which cannot be opened: %s.", path, one_line(error))
     return layers

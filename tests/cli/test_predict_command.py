@@ -44,6 +44,40 @@ def test_stacks_are_scenes_beside_those_of_one_file(satseg: Callable, named: lis
     assert named == ["c.tif", *stacks]
 
 
+def test_sheets_of_a_mosaic_come_from_words_or_stdin(
+    satseg: Callable, named: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    satseg("predict", "a.tif", "b.tif", "--mosaic", "-m", "model", "-o", "map.tif", "--skip-existing")
+    monkeypatch.setattr("sys.stdin", io.StringIO("a.tif\nb.tif\n"))
+    satseg("predict", "-", "--mosaic", "-m", "model", "-o", "map.tif", "--skip-existing")
+    assert named == ["a.tif", "b.tif"] * 2
+
+
+def test_a_mosaic_needs_all_of_its_sheets(satseg: Callable, named: list[Any]) -> None:
+    done = satseg("predict", "a.tif", "gone.tif", "--mosaic", "-m", "model", "-o", "map.tif")
+    assert done.code == 1
+    assert "gone.tif does not exist." in done.stderr
+    assert named == []
+
+
+def test_sheets_that_do_not_fit_end_the_command_before_it_begins(satseg: Callable, model: Path) -> None:
+    for name, crs in (("a.tif", 32632), ("b.tif", 32633)):
+        grid = {"transform": rasterio.Affine(1, 0, 500_000, 0, -1, 5_000_000), "crs": crs}
+        with rasterio.open(name, "w", driver="GTiff", width=64, height=64, count=3, dtype="uint8", **grid) as scene:
+            scene.write(np.zeros((3, 64, 64), np.uint8))
+    done = satseg("predict", "a.tif", "b.tif", "--mosaic", "-m", model, "-o", "maps/map.tif")
+    assert done.code == 1
+    assert "b.tif is in EPSG:32633, but a.tif is in EPSG:32632" in " ".join(done.stderr.split())
+    assert "gdalwarp -t_srs" in " ".join(done.stderr.split())
+    assert not Path("maps").exists()
+
+
+def test_stacks_are_no_sheets(satseg: Callable) -> None:
+    done = satseg("predict", "a.tif", "--stack", "b.tif,c.tif", "--mosaic", "-m", "model", "-o", "map.tif")
+    assert done.code == 2
+    assert "is a stack of files, a mosaic or a selection of bands" in " ".join(done.stderr.split())
+
+
 @pytest.mark.parametrize("files", ["a.tif", "a.tif,", ","])
 def test_a_stack_has_two_files_or_more(satseg: Callable, named: list[Any], files: str) -> None:
     done = satseg("predict", "b.tif", "--stack", files, "-m", "model", "-o", "{stem}.tif")
