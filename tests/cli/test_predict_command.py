@@ -75,7 +75,7 @@ def test_sheets_that_do_not_fit_end_the_command_before_it_begins(satseg: Callabl
 def test_stacks_are_no_sheets(satseg: Callable) -> None:
     done = satseg("predict", "a.tif", "--stack", "b.tif,c.tif", "--mosaic", "-m", "model", "-o", "map.tif")
     assert done.code == 2
-    assert "is a stack of files, a mosaic or a selection of bands" in " ".join(done.stderr.split())
+    assert "is a stack of files, a mosaic, a selection of bands or has extra rasters" in " ".join(done.stderr.split())
 
 
 @pytest.mark.parametrize("files", ["a.tif", "a.tif,", ","])

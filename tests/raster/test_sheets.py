@@ -143,7 +143,7 @@ def test_a_sheet_that_is_named_twice(first: Path, tmp_path: Path) -> None:
 
 
 def test_a_stack_is_no_sheet(first: Path) -> None:
-    with pytest.raises(UsageError, match="is a stack of files, a mosaic or a selection of bands"):
+    with pytest.raises(UsageError, match="is a stack of files, a mosaic, a selection of bands or has extra rasters"):
         SceneSource.from_sheets([first, SceneSource((str(first), str(first)))])
     with pytest.raises(UsageError, match="There is no scene to map"):
         SceneSource.from_sheets([])
