@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from satseg.backend.models.hanet import HeightAttention
+from satseg.backend.models.pointrend import PointRend
 
 CELL = 64  # pixels: a multiple of the stride of every network
 _GAIN = 0.5  # of a convolution: with 1, residual networks and gates of gates overflow
@@ -61,7 +62,7 @@ def pinpoint(model: nn.Module) -> nn.Module:
     for parameter in model.parameters():
         if parameter.numel() == 1 or (parameter.ndim == 1 and 0 < parameter.abs().max() < _SHUT):
             nn.init.ones_(parameter)  # the scale of a branch that training has yet to open
-    if hasattr(model, "refine"):  # of pixels chosen by rank, which is that of rounding in a constant image
+    if isinstance(model, PointRend):  # of pixels chosen by rank, which is that of rounding in a constant image
         model.refine = lambda scores, *_: scores
     return model.eval().requires_grad_(False)
 

@@ -269,9 +269,8 @@ def _listed(scenes: Scenes, settings: PredictionSettings) -> Iterable[PathLike |
     if isinstance(scenes, SceneSource | str | os.PathLike) or is_one(scenes):
         scenes = (scenes,)  # type: ignore[assignment]  # not an iterable
     if settings.mosaic:
-        with gdal_environment():
-            sheets = SceneSource.from_sheets(scenes, bands=settings.bands)  # type: ignore[arg-type]  # an iterable now
-            return (SceneSource.of(sheets, extra=settings.extra),)
+        sheets = SceneSource.from_sheets(scenes, bands=settings.bands)  # type: ignore[arg-type]  # an iterable now
+        return (SceneSource.of(sheets, extra=settings.extra),)
     if not isinstance(scenes, Collection):
         return scenes  # type: ignore[return-value]  # likewise
     if not scenes:

@@ -33,8 +33,8 @@ def predict(
 
     Args:
         scene: Any raster that GDAL opens, by its name or as an open dataset of rasterio, with the bands, dtype and
-            scale of the training scenes; a :class:`~satseg.SceneSource` stacks several files, and
-            ``SceneSource.from_array`` makes one of an array.
+            scale of the training scenes; a :class:`~satseg.SceneSource` stacks several files,
+            ``SceneSource.from_sheets`` joins files side by side, and ``SceneSource.from_array`` makes one of an array.
         output: File to write, or several, see :class:`~satseg.OutputNames`.
         model: Checkpoint, ``.onnx`` file, or several that are averaged; None takes the best one of the newest finished
             run below ``runs/``.
@@ -77,7 +77,7 @@ def predict_scenes(
 
     Args:
         scenes: One raster or several. A list, tuple or set is checked as a whole before the first scene is mapped;
-            an iterator is consumed scene by scene.
+            an iterator is consumed scene by scene. With ``mosaic``, all of them together are one scene.
         output: As in :func:`predict`.
         model: As in :func:`predict`.
         arch: As in :func:`predict`.

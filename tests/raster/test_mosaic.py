@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from ranged_server import RangedServer
 from rasterio.enums import ColorInterp
 from rasterio.windows import Window
 from scene_files import GRID, numbered, write_scene
@@ -124,6 +125,16 @@ def test_every_window_has_the_pixels_of_the_whole_also_after_pickling(tmp_path: 
             rows, columns = slice(top, top + height), slice(left, left + width)
             assert (part == values[:, rows, columns]).all()
             assert (there == valid[rows, columns]).all()
+
+
+def test_sheets_of_a_server_are_read_like_local_ones(tmp_path: Path, ranged_server: RangedServer) -> None:
+    whole = numbered(2, 40, 50) + 1
+    sheets = cut(ranged_server.folder, whole, [(0, 0, 20, 40), (25, 0, 50, 40)])
+    source = SceneSource.from_sheets([ranged_server.url(sheet.name) for sheet in sheets])
+    with source.open() as scene:
+        assert scene.remote
+    for found, expected in zip(read_all(source), read_all(SceneSource.from_sheets(sheets)), strict=True):
+        assert (found == expected).all()
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="open files are counted in /proc")
