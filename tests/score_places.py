@@ -57,7 +57,10 @@ def pinpoint(model: nn.Module) -> nn.Module:
     for parameter in model.parameters():
         if parameter.numel() == 1 or (parameter.ndim == 1 and 0 < parameter.abs().max() < _SHUT):
             nn.init.ones_(parameter)  # the scale of a branch that training has yet to open
-    if hasattr(model, "refine"):  # of pixels chosen by rank, which is that of rounding in a constant image
+    refine = getattr(model, "refine", None)
+    if refine is not None and not isinstance(
+        refine, nn.Module
+    ):  # of pixels chosen by rank: rounding's, where all agree
         model.refine = lambda scores, *_: scores
     return model.eval().requires_grad_(False)
 
