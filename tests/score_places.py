@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from timm.layers import Conv2dSame
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -77,14 +78,25 @@ def places(model: nn.Module, side: int, *, axis: int, margin: int = CELL) -> Pla
         margin: Distance of the second impulse from the edge in pixels: at least the reach of a feature.
     """
     images = torch.full((3, 3, side, CELL), 0.5)
-    images[1, 0, CELL, 0] += 1  # in one band: a norm over channels takes away what is in all
-    images[2, 0, side - margin, 0] += 1
+    taken = _taken_pixel(model)
+    images[1, 0, CELL + taken, taken] += 1  # in one band: a norm over channels takes away what is in all
+    images[2, 0, side - margin + taken, taken] += 1
     with torch.inference_mode(), _ContextOfFirst():
         scores = model(images if axis == 0 else images.transpose(2, 3).contiguous())
     scores = scores if axis == 0 else scores.transpose(2, 3)  # (3, K, side, 64)
     change = (scores[1:] - scores[:1]).double()
-    near, far = change[0, :, : CELL + margin], change[1, :, -CELL - margin :]  # impulses in row 64 of both
-    return Places(_centre(near) - CELL, _centre(far) - CELL, float((near - far).abs().max() / near.abs().max()))
+    near, far = change[0, :, : CELL + margin], change[1, :, -CELL - margin :]  # impulses in the same row of both
+    shifts = (_centre(part) - CELL - taken for part in (near, far))
+    return Places(*shifts, float((near - far).abs().max() / near.abs().max()))
+
+
+def _taken_pixel(model: nn.Module) -> int:
+    """Return which pixel of a cell middle taps take: the first, or the last where images are padded behind them.
+
+    So TensorFlow pads images of even sides for convolutions of stride 2.
+    """
+    padded_behind = any(isinstance(layer, Conv2dSame) and layer.stride == (2, 2) for layer in model.modules())
+    return -1 if padded_behind else 0
 
 
 def _centre(change: Tensor) -> float:

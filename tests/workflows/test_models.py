@@ -20,6 +20,7 @@ def test_networks_are_listed_by_name_and_go_into_json() -> None:
 
 def test_networks_are_chosen_by_parts_of_names_titles_families_and_encoders() -> None:
     assert [entry.name for entry in models("deeplab")] == [
+        "autodeeplab",
         "deeplabv1",
         "deeplabv2",
         "deeplabv3",
