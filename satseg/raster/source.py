@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -18,8 +19,6 @@ from satseg.raster.sheets import lay_out
 from satseg.signatures import check_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
     from affine import Affine
 
 
@@ -164,7 +163,7 @@ class SceneSource:
 
     @property
     def stem(self) -> str:
-        """Stem of output names: that of the file, or the words with which the stems of several files begin.
+        """Stem of output names, which is that of the file, or the words with which the stems of several files begin.
 
         Where they begin differently, it is the stem of the first stacked file, or ``mosaic``.
         """
