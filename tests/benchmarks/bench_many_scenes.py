@@ -173,10 +173,10 @@ def tile_overwrite(scenes: Scenes) -> Run:
 
 
 def tile_append(scenes: Scenes) -> Run:
-    """Add all but ten scenes to a tile set of those."""
-    few = Scenes(scenes.folder, 10)
+    """Add all but ten scenes, or half of a few, to a tile set of those."""
+    few = Scenes(scenes.folder, min(10, scenes.count // 2))
     shutil.copytree(scenes.folder / few.tiles(), scenes.folder / scenes.output)
-    return Run(["tile", "-", *_LABELS, *_SAME, "-o", "out", *_CUT, "--append"], scenes.names()[10:])
+    return Run(["tile", "-", *_LABELS, *_SAME, "-o", "out", *_CUT, "--append"], scenes.names()[few.count :])
 
 
 def tile_append_to(scenes: Scenes) -> Run:
