@@ -20,6 +20,7 @@ from satseg.backend.nn.auxiliary import auxiliary_cross_entropy
 from satseg.backend.nn.conv import conv_norm_act
 from satseg.backend.nn.initialise import he_normal
 from satseg.backend.nn.resize import resize_like
+from satseg.classes import IGNORE_INDEX
 from satseg.errors import ArchitectureError
 
 _LEARNT = (Fraction(1), Fraction(1, 2))  # scales that training looks at, section 3.1
@@ -90,21 +91,19 @@ class HMSA(nn.Module):
 
         Returns:
             Logits (N, num_classes, H, W); and by name those of the scales, ``scale_1`` and ``scale_0.5``, of that size,
-            and the outputs of the network: joined like logits where they are scores of the classes, else of scale 1.
+            and the outputs of the network, which stay those of the extended image: joined like logits where they are
+            scores of the classes, else of scale 1.
         """
         padded = self.aligned(images)
         (fine, _, outputs), (coarse, attention, coarser) = (
             self._look_with_aux(_scaled(padded, scale)) for scale in _LEARNT
         )
         scores = {"joint": _joined(fine, coarse, attention, like=fine), "scale_1": fine, "scale_0.5": coarse}
-        others = {}
-        for name, output in outputs.items():
-            if _are_maps(output) and output.shape[1] == self.num_classes:
-                scores[name] = _joined(output, coarser[name], attention, like=output)
-            else:
-                others[name] = output
         scores = {name: self.aligned.enlarge(part, padded, images) for name, part in scores.items()}
-        return scores.pop("joint"), scores | others
+        for name, output in outputs.items():
+            of_classes = _are_maps(output) and output.shape[1] == self.num_classes
+            scores[name] = _joined(output, coarser[name], attention, like=output) if of_classes else output
+        return scores.pop("joint"), scores
 
     def aux_loss(self, outputs: dict[str, Tensor], targets: Tensor) -> Tensor:
         """Return 0.05 times the cross-entropy of each scale, and the auxiliary loss of the network.
@@ -116,7 +115,10 @@ class HMSA(nn.Module):
         own = dict(outputs)
         scales = {name: own.pop(name) for name in ("scale_1", "scale_0.5")}
         loss = auxiliary_cross_entropy(scales, targets, weight=_SCALE_WEIGHT)
-        return loss + self.base.aux_loss(own, targets) if own else loss
+        if not own:
+            return loss
+        room = [part for side in targets.shape[:0:-1] for part in (0, -side % self.aligned.stride)]
+        return loss + self.base.aux_loss(own, F.pad(targets, room, value=IGNORE_INDEX))
 
     def _look(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return scores and attention of an image."""

@@ -84,10 +84,11 @@ def test_attention_counts_pixel_by_pixel() -> None:
 def test_any_network_can_look(base: str) -> None:
     with torch.device("meta"):
         model = create_model("hmsa", in_channels=3, num_classes=2, base=base)
-    batch, targets = (torch.empty(2, 3, 70, 64, device="meta"), torch.zeros(2, 70, 64, dtype=torch.long, device="meta"))
+    batch, targets = torch.empty(2, 3, 70, 64, device="meta"), torch.zeros(2, 70, 64, dtype=torch.long)
     logits, outputs = model.forward_with_aux(batch)
     assert model.eval()(batch).shape == logits.shape == (2, 2, 70, 64)
-    assert model.aux_loss(outputs, targets).shape == ()
+    said = {name: torch.zeros_like(output, device="cpu") for name, output in outputs.items()}
+    assert model.aux_loss(said, targets).shape == ()
 
 
 def test_attention_has_the_layers_of_the_authors() -> None:
@@ -102,10 +103,11 @@ def test_scales_alone_and_the_network_as_it_is_add_to_the_loss() -> None:
     with torch.device("meta"):
         model = create_model("hmsa", in_channels=3, num_classes=3, encoder="hrnet_w18_small")
     generator = torch.Generator().manual_seed(0)
-    outputs = {name: torch.randn(2, 3, 8, 8, generator=generator) for name in ("scale_1", "scale_0.5", "regions")}
+    sides = {"scale_1": 8, "scale_0.5": 8, "regions": 64}  # the network has seen images extended to 64 px
+    outputs = {name: torch.randn(2, 3, side, side, generator=generator) for name, side in sides.items()}
     targets = torch.zeros(2, 8, 8, dtype=torch.int64)
     targets[:, 4:] = 255
-    costs = {name: F.cross_entropy(part[..., :4, :], targets[:, :4]).item() for name, part in outputs.items()}
+    costs = {name: F.cross_entropy(part[..., :4, :8], targets[:, :4]).item() for name, part in outputs.items()}
     expected = 0.05 * (costs["scale_1"] + costs["scale_0.5"]) + 0.4 * costs["regions"]
     assert model.aux_loss(outputs, targets).item() == pytest.approx(expected)
 
