@@ -91,3 +91,19 @@ def test_a_raster_of_other_ground_is_refused(tmp_path: Path, scene: Path) -> Non
 def test_rasters_of_several_scenes_are_each_named_once() -> None:
     sources = [SceneSource((name,), extra=["dsm.tif", "slope/{stem}.tif"]) for name in ("a.tif", "b.tif")]
     assert extra_paths(sources) == ["dsm.tif", "slope/a.tif", "slope/b.tif"]
+
+
+def test_sheets_of_a_mosaic_have_it_as_one_file_would(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).integers(1, 255, (3, 24, 40), dtype=np.uint8)
+    whole = write_scene(tmp_path / "whole.tif", image)
+    left = write_scene(tmp_path / "left.tif", image[:, :, :17])
+    right = write_scene(tmp_path / "right.tif", image[:, :, 17:], transform=GRID * Affine.translation(17, 0))
+    coarse = GRID * Affine.translation(-2, -2) * Affine.scale(3.5)
+    heights = write_scene(
+        tmp_path / "height.tif", np.arange(9 * 14, dtype=np.float32).reshape(1, 9, 14), transform=coarse
+    )
+    sheets = SceneSource.of(SceneSource.from_sheets([left, right]), extra=[str(heights)])
+    with sheets.open() as mosaic, SceneSource(str(whole), extra=[str(heights)]).open() as scene:
+        assert mosaic.info.bands == scene.info.bands
+        for found, wanted in zip(mosaic.read(Window(5, 3, 30, 20)), scene.read(Window(5, 3, 30, 20)), strict=True):
+            np.testing.assert_array_equal(found, wanted)

@@ -153,7 +153,8 @@ def hanet(
     stride and one pixel, interpolation aligns corners, and logits are cut back.
 
     Deviations: rows are counted from the top of the window, where the authors count them from that of the whole image,
-    and are not moved at random in training; convolutions start as He et al. (2015) propose. Parameters and
+    and are not moved at random in training; convolutions start as He et al. (2015) propose. The base of the
+    wavelengths that encode rows, 100, was not checked against the authors' code. Parameters and
     multiply-adds are those of the authors' network. Outputs were not compared with it: its licence excludes commercial
     use, and it was not read.
 
